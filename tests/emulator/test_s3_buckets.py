@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import uuid
 from contextlib import contextmanager
 
@@ -13,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudburst.testing import EmulatorConfig, FargateEmulator
+from support.bucket_settings import KMS_KEY, deny, encrypt
 from support.emulator_calls import client, new_client
 
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
 PART = 5 << 20
 OTHER_ACCOUNT = "210987654321"
 
@@ -38,25 +37,6 @@ def bucket(s3):
     return name
 
 
-def encrypt(s3, bucket, algorithm="aws:kms", key=KEY):
-    rule = {"SSEAlgorithm": algorithm} | ({"KMSMasterKeyID": key} if key else {})
-    s3.put_bucket_encryption(
-        Bucket=bucket,
-        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
-    )
-
-
-def deny(s3, bucket, action, **condition):
-    statement = {
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": action,
-        "Resource": f"arn:aws:s3:::{bucket}/*",
-        "Condition": condition,
-    }
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [statement]}))
-
-
 @contextmanager
 def refused(code, status=None, text="."):
     with pytest.raises(ClientError, match=text) as refusal:
@@ -73,7 +53,7 @@ def test_keys_of_kms_hide_the_md5(s3, bucket, algorithm):
     written = s3.put_object(**where, Body=b"x")
     found = s3.head_object(**where)
     assert written["ETag"] == found["ETag"] != f'"{hashlib.md5(b"x").hexdigest()}"'
-    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == (algorithm, KEY)
+    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == (algorithm, KMS_KEY)
     upload = s3.create_multipart_upload(**where)["UploadId"]
     etags = [
         s3.upload_part(**where, UploadId=upload, PartNumber=number, Body=body)["ETag"]
@@ -105,7 +85,7 @@ def test_keys_of_kms_need_permissions(denied):
         encrypt(s3, "mine")
         s3.upload_part(Bucket="mine", Key="b", UploadId=upload, PartNumber=1, Body=b"x")
         if denied == "kms:GenerateDataKey":
-            with refused("AccessDenied", 403, f"{denied} on resource: {KEY}"):
+            with refused("AccessDenied", 403, f"{denied} on resource: {KMS_KEY}"):
                 s3.put_object(**where, Body=b"x")
             with refused("AccessDenied", 403, denied):
                 s3.create_multipart_upload(**where)

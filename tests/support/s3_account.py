@@ -102,3 +102,15 @@ async def fetch(request):
         got = await http.get(request.url.get_secret_value(), headers=dict(request.headers))
         code = got.text.partition("<Code>")[2].partition("<")[0] if got.is_error else ""
         return got.status_code, code, got.content
+
+
+async def make_two_videos(remote, picture, folder):
+    """Fetch an input and write two videos as a worker does."""
+    assert (await fetch(await remote.fetch_request(picture)))[0] == 200
+    for scene, data in (("a", b"video in a part"), ("b", b"v")):
+        to = folder.object(f"{scene}.mp4")
+        async with remote.delivery(
+            scene, to, size=len(data), sha256=sha256(data), content_type="video/mp4"
+        ) as delivery:
+            sent = [await send(part, data) for part in await delivery.parts()]
+            await delivery.finish([etag for _, _, etag in sent])

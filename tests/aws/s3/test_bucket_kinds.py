@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 import pytest
@@ -20,12 +19,18 @@ from cloudburst.models.transfers import TransferProblem
 from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import s3_fault
 from cloudburst.transfers.errors import transfer_error
+from support.bucket_settings import KMS_KEY, deny, encrypt
 from support.emulator_calls import client, new_client
-from support.s3_account import BUCKET, account, fetch, keys, open_store, put, send, sha256
+from support.s3_account import (
+    BUCKET,
+    account,
+    keys,
+    make_two_videos,
+    open_store,
+    put,
+)
 
 pytestmark = pytest.mark.anyio
-
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
 
 
 @pytest.fixture
@@ -33,26 +38,6 @@ def bucket(emulator):
     name = uuid.uuid4().hex
     client(emulator, "s3").create_bucket(Bucket=name)
     return name
-
-
-def encrypt(emulator, bucket, algorithm="aws:kms"):
-    rule = {"SSEAlgorithm": algorithm, "KMSMasterKeyID": KEY}
-    client(emulator, "s3").put_bucket_encryption(
-        Bucket=bucket,
-        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
-    )
-
-
-def deny(emulator, bucket, action, condition):
-    statement = {
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": action,
-        "Resource": f"arn:aws:s3:::{bucket}/*",
-        "Condition": condition,
-    }
-    policy = json.dumps({"Statement": [statement]})
-    client(emulator, "s3").put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
 async def make_videos(store, folder, monkeypatch):
@@ -65,14 +50,7 @@ async def make_videos(store, folder, monkeypatch):
     async with claim_objects(
         store, folder, ["a", "b"], run="r", overwrite=False, on_lost=pytest.fail
     ):
-        assert (await fetch(await remote.fetch_request(picture)))[0] == 200
-        for scene, data in (("a", b"video in a part"), ("b", b"v")):
-            to = folder.object(f"{scene}.mp4")
-            async with remote.delivery(
-                scene, to, size=len(data), sha256=sha256(data), content_type="video/mp4"
-            ) as delivery:
-                sent = [await send(part, data) for part in await delivery.parts()]
-                await delivery.finish([etag for _, _, etag in sent])
+        await make_two_videos(remote, picture, folder)
 
 
 def other_account(emulator):
@@ -83,7 +61,7 @@ def other_account(emulator):
 
 @pytest.mark.parametrize("algorithm", ["aws:kms", "aws:kms:dsse"])
 async def test_a_bucket_with_a_key_of_kms(emulator, store, bucket, algorithm, monkeypatch):
-    encrypt(emulator, bucket, algorithm)
+    encrypt(client(emulator, "s3"), bucket, algorithm)
     folder = S3Prefix(bucket, "out/")
     assert await S3Destination(folder, store).find_faults(None) == []
     await make_videos(store, folder, monkeypatch)
@@ -113,10 +91,10 @@ async def test_a_bucket_with_locked_objects(emulator, store, monkeypatch):
 @pytest.mark.parametrize("denied", ["kms:GenerateDataKey", "kms:Decrypt"])
 async def test_a_key_that_may_not_be_used_is_a_fault_of_the_folder(denied):
     with account(denied=frozenset({denied})) as emulator:
-        encrypt(emulator, BUCKET)
+        encrypt(client(emulator, "s3"), BUCKET)
         async with open_store(emulator) as store:
             [fault] = await S3Destination(S3Prefix(BUCKET, ""), store).find_faults(None)
-    assert f"{denied} on resource: {KEY}" in fault.found
+    assert f"{denied} on resource: {KMS_KEY}" in fault.found
     assert "may not use the key of KMS" in fault.found
     assert "--s3-key KEY" in fault.found
 
@@ -129,19 +107,19 @@ async def test_a_disabled_key_is_a_fault_of_the_folder(emulator, store, folder):
 
 
 async def test_a_policy_that_denies_objects_is_a_fault_of_the_folder(emulator, store, bucket):
-    deny(emulator, bucket, "s3:PutObject", {"Null": {"aws:SourceVpce": "true"}})
+    deny(client(emulator, "s3"), bucket, "s3:PutObject", Null={"aws:SourceVpce": "true"})
     [fault] = await S3Destination(S3Prefix(bucket, ""), store).find_faults(None)
     assert "with an explicit deny in a resource-based policy" in fault.found
     assert "the policy of the bucket denies the request" in fault.found
     assert "init --policy" not in fault.found  # no permission helps
 
 
-@pytest.mark.parametrize("encryption", ["AES256", KEY])
+@pytest.mark.parametrize("encryption", ["AES256", KMS_KEY])
 async def test_a_bucket_whose_policy_demands_a_header(emulator, bucket, encryption, monkeypatch):
     start = "s3:x-amz-server-side-encryption"
-    wanted = {start: "aws:kms", f"{start}-aws-kms-key-id": KEY}
-    condition = wanted if encryption == KEY else {start: "AES256"}
-    deny(emulator, bucket, "s3:PutObject", {"StringNotEquals": condition})
+    wanted = {start: "aws:kms", f"{start}-aws-kms-key-id": KMS_KEY}
+    condition = wanted if encryption == KMS_KEY else {start: "AES256"}
+    deny(client(emulator, "s3"), bucket, "s3:PutObject", StringNotEquals=condition)
     folder = S3Prefix(bucket, "out/")
     async with open_store(emulator) as store:
         [fault] = await S3Destination(folder, store).find_faults(None)
@@ -183,7 +161,7 @@ async def test_init_reports_a_bucket_of_another_account(emulator, store, folder)
 
 async def test_init_reports_a_bucket_that_forbids_presigned_urls(emulator, store, bucket):
     account, folder = emulator.config.account, S3Prefix(bucket, "")
-    deny(emulator, bucket, "s3:*", {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}})
+    deny(client(emulator, "s3"), bucket, "s3:*", StringEquals={"s3:authType": "REST-QUERY-STRING"})
     check = await check_destination(store, folder, account=account)
     assert "no presigned URL from this machine (HTTP 403 AccessDenied" in check.detail
     assert keys(emulator, bucket) == []
@@ -251,19 +229,19 @@ async def test_an_input_with_a_key_of_the_customer_is_a_fault_of_its_scene(emula
 
 async def test_an_input_whose_key_may_not_be_used_is_a_fault_of_its_scene():
     with account(denied=frozenset({"kms:Decrypt"})) as emulator:
-        encrypt(emulator, BUCKET)
+        encrypt(client(emulator, "s3"), BUCKET)
         location = S3Prefix(BUCKET, "").object("a.png")
         put(emulator, location)
         async with open_store(emulator) as store:
             fault = await found_fault(store, location)
-    assert f"kms:Decrypt on resource: {KEY}" in fault
+    assert f"kms:Decrypt on resource: {KMS_KEY}" in fault
     assert "expected the permission kms:Decrypt" in fault
 
 
 async def test_an_input_that_a_policy_denies_is_a_fault_of_its_scene(emulator, store, bucket):
     location = S3Prefix(bucket, "").object("a.png")
     put(emulator, location)
-    deny(emulator, bucket, "s3:GetObject", {"Null": {"aws:SourceVpce": "true"}})
+    deny(client(emulator, "s3"), bucket, "s3:GetObject", Null={"aws:SourceVpce": "true"})
     fault = await found_fault(store, location)
     assert "explicit deny in a resource-based policy" in fault
     assert "s3:ListBucket" not in fault

@@ -13,11 +13,11 @@ from cloudburst.emulator.s3.requests import ACTIONS
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
-from support.s3_account import fetch, put, send, sha256
+from support.bucket_settings import KMS_KEY
+from support.s3_account import make_two_videos, put, sha256
 
 pytestmark = pytest.mark.anyio
 
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
 OTHER_KEY = "arn:aws-cn:kms:cn-north-1:123456789012:key/mrk-1234"
 SETTINGS = Settings(_env_file=None)
 
@@ -58,14 +58,7 @@ async def test_the_actions_are_those_of_a_run(emulator, store, folder, monkeypat
     remote = S3RemoteFiles(store, run="r", inputs=inputs, fingerprints={})
     on_lost = pytest.fail
     async with claim_objects(store, folder, ["a", "b"], run="r", overwrite=False, on_lost=on_lost):
-        assert (await fetch(await remote.fetch_request(picture)))[0] == 200
-        for scene, data in (("a", b"video in a part"), ("b", b"v")):
-            to = folder.object(f"{scene}.mp4")
-            async with remote.delivery(
-                scene, to, size=len(data), sha256=sha256(data), content_type="video/mp4"
-            ) as delivery:
-                sent = [await send(part, data) for part in await delivery.parts()]
-                await delivery.finish([etag for _, _, etag in sent])
+        await make_two_videos(remote, picture, folder)
         async with remote.delivery(
             "c", folder.object("c.mp4"), size=9, sha256=sha256(b"b"), content_type="video/mp4"
         ) as delivery:
@@ -92,9 +85,9 @@ async def test_the_actions_of_init_are_those_of_the_check(emulator, store, folde
 
 @pytest.mark.parametrize("purpose", [Purpose.RUN, Purpose.INIT])
 def test_keys_of_kms_may_be_used_through_s3_only(purpose):
-    found = statements(purpose, S3Prefix("in", ""), keys=[KEY, OTHER_KEY, KEY])["UseS3Keys"]
+    found = statements(purpose, S3Prefix("in", ""), keys=[KMS_KEY, OTHER_KEY, KMS_KEY])["UseS3Keys"]
     assert found["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-    assert found["Resource"] == [KEY, OTHER_KEY]
+    assert found["Resource"] == [KMS_KEY, OTHER_KEY]
     assert found["Condition"] == {"StringLike": {"kms:ViaService": "s3.*"}}
     assert "UseS3Keys" not in statements(purpose, S3Prefix("in", ""))
 

@@ -469,6 +469,25 @@ class TestParts:
         assert content(emulator, to) == self.BIG
         assert uploads(emulator) == []
 
+    async def test_an_object_that_takes_the_place_of_an_earlier_attempt_is_kept(
+        self, emulator, store, folder, monkeypatch
+    ):
+        to, complete = folder.object("v.mp4"), store.complete_upload
+
+        async def complete_after_theirs(*args, etag=None, **facts):
+            if etag is not None:
+                put(emulator, to, b"theirs")
+            await complete(*args, etag=etag, **facts)
+
+        monkeypatch.setattr(store, "complete_upload", complete_after_theirs)
+        with small_parts(monkeypatch):
+            async with delivery(files(store), to, self.BIG) as running:
+                sent = [await send(part, self.BIG) for part in await running.parts()]
+                await deliver(files(store), to, VIDEO)
+                with pytest.raises(DownloadError, match="another program"):
+                    await running.finish([etag for _, _, etag in sent])
+        assert content(emulator, to) == b"theirs"
+
     async def test_parts_have_nothing_in_their_way(self, store, folder, monkeypatch):
         """A worker that says so is wrong, unless the object is complete."""
         to = folder.object("v.mp4")

@@ -24,10 +24,8 @@ from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300), pytest.mark.anyio]
 
-JOBS, READERS, SHARE = (20, 100, 0.99) if "CLOUDBURST_SEEDS" in os.environ else (10, 50, 0.9)
-"""Numbers of jobs and of readers, and the share of stalls that must be short. ``nox -s chaos`` has
-twice as many as ``nox``, whose last backend has some hundred stalls only, with those of its start.
-"""
+JOBS, READERS = (20, 100) if "CLOUDBURST_SEEDS" in os.environ else (10, 50)
+"""Numbers of jobs and of readers; ``nox -s chaos`` has twice as many as ``nox``."""
 SCENES = 2
 KILLS = (0, JOBS // 4)
 """Numbers of finished jobs at which the backend is killed, while another job runs."""
@@ -35,7 +33,7 @@ WHOLE = 120.0
 """Seconds for all of it, on a machine that has more to do."""
 
 SCRIPT = """
-import json, sys, time
+import gc, json, sys, threading, time
 import anyio, uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -52,17 +50,25 @@ client = Client(fargate(Settings(**settings)), options=options, limits=Limits(wo
 streams = RequestLimits(streams=200)
 jobs = Jobs(client, folder=folder, limits=JobLimits(owner_jobs=50), request_limits=streams)
 stalls = []
+collecting = 0.0
+
+def note_collection(phase, _):
+    # The garbage collector of Python looks at all objects of the process, most of them boto's.
+    global collecting
+    if threading.current_thread() is threading.main_thread():
+        collecting += time.thread_time() if phase == "stop" else -time.thread_time()
+
+gc.callbacks.append(note_collection)
 
 async def measure():
     while True:
-        begin = time.thread_time()
+        begin, before = time.thread_time(), collecting
         await anyio.sleep(0.005)
-        stalls.append(time.thread_time() - begin)
+        stalls.append(time.thread_time() - begin - (collecting - before))
 
 async def ping(request):
     ordered = sorted(stalls)
-    share = float(request.query_params["share"])
-    return JSONResponse({"longest": ordered[int(share * len(ordered))], "count": len(ordered)})
+    return JSONResponse({"p99": ordered[int(0.99 * len(ordered))], "count": len(ordered)})
 
 @asynccontextmanager
 async def lifespan(app):
@@ -204,7 +210,7 @@ async def test_jobs_and_their_readers_survive_two_kills(our_account, make_scene,
         ) as http:
             with anyio.fail_after(WHOLE):
                 readers = await watched(http, backend, scenes, rng)
-                stalls = (await http.get("/ping", params={"share": SHARE})).json()
+                stalls = (await http.get("/ping")).json()
                 await poll(no_ended_run_has_tasks, delays=repeat(0.1))
             jobs = (await http.get("/jobs", params={"limit": 100})).json()["jobs"]
             videos = await loaded(http, jobs[0]["id"], tmp_path)
@@ -221,7 +227,7 @@ async def test_jobs_and_their_readers_survive_two_kills(our_account, make_scene,
     assert all(len(seen) == 1 for seen in streams.values())
     assert any("job.interrupted" in types for (types,) in streams.values()), "killed too late"
     assert sum(reader.returns for reader in readers) > 2 * READERS
-    assert stalls["longest"] < 0.02, stalls
+    assert stalls["p99"] < 0.02, stalls
     assert all(probe(video).seconds for video in videos)
     assert not await registered_runs(), "nobody need look for its tasks any more"
 

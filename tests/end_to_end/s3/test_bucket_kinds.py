@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 import pytest
 
+from support.bucket_settings import KMS_KEY, deny, encrypt
 from support.emulator_calls import client, new_client
 from support.s3_account import settings_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234"
 NAMES = ["scene 0", "scene 1"]
 
 
@@ -32,26 +31,15 @@ async def test_locked_objects_with_a_key_of_kms_that_a_policy_demands(world, buc
             "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
         },
     )
-    rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
-    s3.put_bucket_encryption(
-        Bucket=bucket,
-        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": rule}]},
-    )
+    encrypt(s3, bucket)
     header = "s3:x-amz-server-side-encryption-aws-kms-key-id"
-    statement = {
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:PutObject",
-        "Resource": f"arn:aws:s3:::{bucket}/{world.folder}*",
-        "Condition": {"StringNotEquals": {header: KEY}},
-    }
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": [statement]}))
+    deny(s3, bucket, "s3:PutObject", world.folder, StringNotEquals={header: KMS_KEY})
     scenes = world.scenes(2)
-    settings = settings_of(world.emulator, CLOUDBURST_S3_ENCRYPTION=KEY)
+    settings = settings_of(world.emulator, CLOUDBURST_S3_ENCRYPTION=KMS_KEY)
     told = await world.run(scenes, settings=settings)
     world.hold(told, NAMES)
     found = s3.head_object(Bucket=bucket, Key=f"{world.folder}{NAMES[0]}.mp4")
-    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", KEY)
+    assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", KMS_KEY)
 
 
 async def test_a_bucket_of_another_account_that_bills_its_requesters(world, bucket):

@@ -6,11 +6,7 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from collections import Counter
-from contextlib import contextmanager
 
 import anyio
 import anyio.to_thread
@@ -21,9 +17,8 @@ from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneEncoding
 from cloudburst.paths import state_folder
 from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import Fault
-from support.killable_render import Child
-from support.project import TESTS
-from support.s3_runs import KEY, few
+from support.s3_client_process import rendering
+from support.s3_runs import few
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
 
@@ -32,53 +27,6 @@ NAMES = [f"{kind} {number}" for number in range(4) for kind in ("scene", "late")
 STARTING, SPAN = 1.0, 3.0
 """Seconds from the start of a client to its first event, and from there to the end of its run,
 roughly."""
-SCRIPT = """
-import json, sys, anyio
-from cloudburst import Client, Limits, Settings, Timeouts, endpoints
-from support.s3_runs import HURRIED, STILL
-
-facts = json.loads(sys.argv[1])
-
-async def main():
-    backend = endpoints(facts["address"], key=facts["key"], protocol="native", encoders=2)
-    settings, limits = Settings(**facts["settings"]), Limits(workers=1)
-    options = {"options": STILL, "limits": limits, "timeouts": HURRIED, "settings": settings}
-    async with Client(backend, **options) as client:
-        run = {"to": facts["to"], "name": facts["name"], "resume": True}
-        async with client.stream(facts["scenes"], **run) as run:
-            async for event in run:
-                print(event.model_dump_json(), flush=True)
-
-anyio.run(main)
-"""
-
-
-@contextmanager
-def rendering(world, scenes, *, name=None):
-    """A client in a process of its own."""
-    facts = {
-        "address": world.address,
-        "key": KEY,
-        "settings": {**world.emulator.environment, **world.keys},
-        "scenes": scenes,
-        "to": world.to,
-        "name": name,
-    }
-    code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{SCRIPT}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(facts)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    with process:
-        child = Child(process)
-        try:
-            yield child
-        finally:
-            child.send(signal.SIGKILL)
-            child.end()
 
 
 def completed(child):

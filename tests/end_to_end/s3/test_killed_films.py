@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
-from contextlib import contextmanager
 
 import anyio
 import pytest
 
 from cloudburst import Status
 from cloudburst.paths import state_folder
-from support.project import TESTS
-from support.s3_runs import KEY, World, impatient, running_service
+from support.s3_client_process import rendering
+from support.s3_runs import World, impatient, running_service
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(150)]
 
@@ -25,22 +21,6 @@ SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
 NAMES = ["scene 0", "scene 1"]
 CALLS = 11
 """Number of calls of S3 from the first one about the film to the end of the run, roughly."""
-SCRIPT = """
-import json, sys, anyio
-from cloudburst import Client, Limits, Settings, endpoints
-from support.s3_runs import HURRIED, STILL
-
-facts = json.loads(sys.argv[1])
-
-async def main():
-    backend = endpoints(facts["address"], key=facts["key"], protocol="native", encoders=2)
-    settings, limits = Settings(**facts["settings"]), Limits(workers=1)
-    options = {"options": STILL, "limits": limits, "timeouts": HURRIED, "settings": settings}
-    async with Client(backend, **options) as client:
-        await client.render_all(facts["scenes"], to=facts["to"], film=facts["film"], resume=True)
-
-anyio.run(main)
-"""
 
 
 @pytest.fixture
@@ -49,17 +29,6 @@ def world(emulator, tmp_path, monkeypatch):
     impatient(monkeypatch)
     with running_service(tmp_path, sys.executable, "-m", "cloudburst.service") as address:
         yield World(emulator, address, f"film-{tmp_path.name}")
-
-
-@contextmanager
-def killed_at_the_end(facts):
-    """A client in a process of its own."""
-    code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{SCRIPT}"
-    with subprocess.Popen([sys.executable, "-c", code, json.dumps(facts)]) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGKILL)
 
 
 def calls_of_film(world):
@@ -78,16 +47,8 @@ async def test_killed_while_the_film_is_made(world, seed):
     rng = random.Random(f"film {seed}")
     count = rng.randrange(1, CALLS)
     scenes, film = world.scenes(0, *NAMES), f"{world.to}film.mp4"
-    facts = {
-        "address": world.address,
-        "key": KEY,
-        "settings": dict(world.emulator.environment),
-        "scenes": scenes,
-        "to": world.to,
-        "film": film,
-    }
-    with killed_at_the_end(facts) as process, anyio.fail_after(90):
-        while len(calls_of_film(world)) < count and process.poll() is None:  # noqa: ASYNC110
+    with rendering(world, scenes, film=film) as child, anyio.fail_after(90):
+        while len(calls_of_film(world)) < count and child.process.poll() is None:  # noqa: ASYNC110
             await anyio.sleep(0.001)
     if rng.random() < 0.5:  # the run is resumed on another machine
         shutil.rmtree(state_folder() / "s3", ignore_errors=True)

@@ -260,12 +260,7 @@ class _ClaimKeeper:
     async def _write_claim(self, replaced: FoundClaim | UnreadableClaim | None) -> None:
         """Write the claim for the first time, in place of what was found there."""
         try:
-            try:
-                await self._put_claim(replaced.etag if replaced else "")
-            except ResourceMissingError:
-                if replaced is None:
-                    raise
-                await self._put_claim("")  # its process has ended and deleted it meanwhile
+            await self._replace_claim(replaced)
         except (AWSError, NoAnswerError) as exc:
             if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
@@ -276,6 +271,14 @@ class _ClaimKeeper:
                 raise self._already_works(found) from exc
             else:
                 raise
+
+    async def _replace_claim(self, replaced: FoundClaim | UnreadableClaim | None) -> None:
+        try:
+            await self._put_claim(replaced.etag if replaced else "")
+        except ResourceMissingError:
+            if replaced is None:
+                raise
+            await self._put_claim("")  # its process has ended and deleted it meanwhile
 
     def _already_works(self, found: FoundClaim) -> OutputClaimedError:
         msg = (
