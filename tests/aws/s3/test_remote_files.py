@@ -476,7 +476,7 @@ class TestParts:
 
         async def complete_after_theirs(*args, etag=None, **facts):
             if etag is not None:
-                put(emulator, to, b"theirs")
+                await anyio.to_thread.run_sync(put, emulator, to, b"theirs")
             await complete(*args, etag=etag, **facts)
 
         monkeypatch.setattr(store, "complete_upload", complete_after_theirs)
