@@ -70,7 +70,8 @@ class JobDraft:
     async def check_files(self, request: JobRequest) -> None:
         """Check files of the job on this machine, each as far as its start and its end show.
 
-        The check ends after about a second; that at the start of the job finds all other faults.
+        No further file is checked after half a second; the check at the start of the job finds all
+        other faults.
         Raises `InvalidScenesError` with every fault that was found.
         """
         try:
