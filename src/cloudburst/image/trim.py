@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 OWN_PACKAGES = ("film", "models", "renderer", "service", "transfers")
 OWN_MODULES = (
-    *("__init__.py", "concurrency.py", "errors.py", "redaction.py", "safe_files.py", "text.py"),
+    *("__init__.py", "concurrency.py", "errors.py", "handshakes.py", "redaction.py"),
+    *("safe_files.py", "text.py"),
 )
 """Parts of this package that the render service and its processes import. A test compares them with
 the imports."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from anyio import to_thread
 
+from cloudburst.handshakes import close_cancelled_handshake
 from cloudburst.registry.blob_files import digest_of
 from cloudburst.registry.documents import (
     INDEX_TYPES,
@@ -70,6 +71,7 @@ async def open_registry(
         trust_env=trust_env,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": "cloudburst"},
+        event_hooks={"request": [close_cancelled_handshake]},
     ) as http_client:
         http = RegistryHttp(http_client, address, credentials, policy or TransferPolicy())
         yield RegistryClient(http)

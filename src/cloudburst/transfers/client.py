@@ -16,6 +16,7 @@ from anyio import to_thread
 from pydantic import SecretStr
 
 from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.handshakes import close_cancelled_handshake
 from cloudburst.models.transfers import TransferProblem
 from cloudburst.redaction import without_secrets
 from cloudburst.text import describe_error
@@ -61,6 +62,7 @@ async def open_transfer_client(
         trust_env=False,
         follow_redirects=False,
         cookies=_NoCookies(),
+        event_hooks={"request": [close_cancelled_handshake]},
         headers={"User-Agent": "cloudburst", "Accept-Encoding": "identity"},
     )
     try:

@@ -28,6 +28,7 @@ from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_ht
 from cloudburst.adapters.http.transport import create_transport
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ConfigurationError, WorkerStoppedError, WorkerUnfitError
+from cloudburst.handshakes import close_cancelled_handshake
 from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
@@ -271,6 +272,7 @@ async def open_connection(
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
         trust_env=False,
         cookies=_NoCookies(),
+        event_hooks={"request": [close_cancelled_handshake]},
         transport=transport or create_transport(context, reuse=reuse),
     )
     detector = ProcessPauseDetector()
