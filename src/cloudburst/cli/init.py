@@ -127,7 +127,7 @@ def init_command(
         Print the report as JSON.
     """
     settings = _with_image(read_settings(), image)
-    folders = tuple(map(_s3_folder, s3 or ()))
+    folders = _s3_folders(s3 or ())
     keys = tuple(map(_s3_key, s3_key or ()))
     if keys and not (folders and purposes is not None):
         raise ConfigurationError("--s3-key without --policy and --s3; expected all three")
@@ -174,12 +174,21 @@ def init_command(
     return 0
 
 
-def _s3_folder(text: str) -> S3Prefix:
-    """Return a folder that is written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``."""
-    try:
-        return parse_s3_prefix(text if is_s3(text) else f"s3://{text}")
-    except ValueError as exc:
-        raise ConfigurationError(f"--s3: {exc}") from exc
+def _s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:
+    """Return folders that are written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``.
+
+    Raises:
+        ConfigurationError: Some are not valid; the message has a line for each.
+    """
+    folders, faults = list[S3Prefix](), list[str]()
+    for text in texts:
+        try:
+            folders.append(parse_s3_prefix(text if is_s3(text) else f"s3://{text}"))
+        except ValueError as exc:
+            faults.append(f"--s3: {exc}")
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return tuple(folders)
 
 
 def _s3_key(text: str) -> str:

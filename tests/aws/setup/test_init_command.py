@@ -104,6 +104,8 @@ def test_options_that_contradict_each_other_are_told(cloudburst):
         cloudburst("--from", "home")
     with pytest.raises(ConfigurationError, match="--s3: not the name of a bucket"):
         cloudburst("--s3", "My Films/")
+    with pytest.raises(ConfigurationError, match=r"(?s)My Films.*\n--s3: .*Yours"):
+        cloudburst("--s3", "My Films/", "--s3", "films", "--s3", "Yours/")
     for wrong in ("alias/films", KEY.replace(":key/", ":alias/"), f"{KEY}\n"):
         with pytest.raises(ConfigurationError, match="--s3-key: not the ARN of a key of KMS"):
             cloudburst("--policy", "--s3", "films", "--s3-key", wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import anyio
 
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
-from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.destination_check import DestinationCheck, check_destination
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.setup import resources, roles, security_groups
 from cloudburst.aws.setup.changes import AccountChanges, SetupStep, StepOutcome
@@ -34,6 +35,8 @@ from cloudburst.aws.setup.resource_definitions import (
 )
 from cloudburst.aws.setup.security_groups import SecurityGroup
 from cloudburst.aws.setup.subnets import DefaultRoute, has_fargate, zone_names
+from cloudburst.errors import CloudburstError, ConfigurationError, CredentialsError
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import OWN_IMAGE, Settings
 
 ROLE_PROPAGATION_SECONDS = 15.0
@@ -106,12 +109,10 @@ async def init(
     settings = settings.model_copy(update={"task_definition": reference, "base_image": base})
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
-        checked = [
-            await check_destination(
-                open_store(aws, settings), folder, write=not options.dry_run, account=account
-            )
-            for folder in options.s3
-        ]
+        store = open_store(aws, settings)
+        checked = await _check_folders(
+            store, options.s3, write=not options.dry_run, account=account
+        )
         plan = await plan_setup(aws, settings, options, find_address)
         own: OwnImage | None = None
         if settings.image == OWN_IMAGE:
@@ -151,6 +152,31 @@ async def init(
         environment=environment,
         dry_run=options.dry_run,
     )
+
+
+async def _check_folders(
+    store: ObjectStore, folders: Sequence[S3Prefix], *, write: bool, account: str
+) -> list[DestinationCheck]:
+    """Check that every folder in S3 can be written to.
+
+    Raises:
+        CredentialsError: The credentials are not valid; no further folder is checked.
+        ConfigurationError: Several folders cannot be used; the message has a line for each.
+        CloudburstError: One folder cannot be used, as raised by `check_destination`.
+    """
+    checked, errors = list[DestinationCheck](), list[CloudburstError]()
+    for folder in folders:
+        try:
+            checked.append(await check_destination(store, folder, write=write, account=account))
+        except CredentialsError:
+            raise
+        except CloudburstError as exc:
+            errors.append(exc)
+    if len(errors) > 1:
+        raise ConfigurationError("\n".join(map(str, errors))) from errors[0]
+    if errors:
+        raise errors[0]
+    return checked
 
 
 async def _apply(
