@@ -16,7 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from cloudburst.aws.s3 import claim_file, claim_lock, claims, uncancelled
+from cloudburst.aws.s3 import claim_checks, claim_file, claim_lock, claims, uncancelled
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_accepted, check_destination
@@ -552,7 +552,7 @@ class TestObjectsOfOthers:
         assert in_folder(emulator, folder) == []
 
     async def test_too_many_claims(self, emulator, store, folder, monkeypatch):
-        monkeypatch.setattr(claims, "MAX_CLAIMS", 2)
+        monkeypatch.setattr(claim_checks, "MAX_CLAIMS", 2)
         for name in "xyz":
             abandon(emulator, folder, name, names=("z",))
         with pytest.raises(ConfigurationError, match=r"more than 2 objects are in .*/claims/"):
@@ -576,7 +576,7 @@ class TestObjectsOfOthers:
                 await anyio.sleep_forever()
             return await call(service, operation, **parameters)
 
-        monkeypatch.setattr(claims, "CHECK_TIMEOUT", 0.2)
+        monkeypatch.setattr(claim_checks, "CHECK_TIMEOUT", 0.2)
         for answers in (endless, slow):
             monkeypatch.setattr(store.aws, "call", answers)
             with (

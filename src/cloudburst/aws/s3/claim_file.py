@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -99,6 +99,11 @@ async def read_claim(store: ObjectStore, location: S3Object) -> FoundClaim | Unr
     # Megabytes of names would block the event loop.
     found = await to_thread.run_sync(_parse, location, answer)
     return found or UnreadableClaim(location=location, etag=answer.info.etag)
+
+
+def is_claim_of(found: FoundClaim | UnreadableClaim | None, owner: str) -> TypeGuard[FoundClaim]:
+    """Return whether an object is a claim of a process."""
+    return isinstance(found, FoundClaim) and found.claim.owner == owner
 
 
 def is_within_limits(data: bytes) -> bool:

@@ -13,10 +13,10 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeGuard
 
 import anyio
 
+from cloudburst.aws.s3.claim_checks import ClaimChecks, already_works, refuse_existing
 from cloudburst.aws.s3.claim_file import (
     MAX_CLAIM_BYTES,
     MAX_CLAIM_COMMAS,
@@ -24,6 +24,7 @@ from cloudburst.aws.s3.claim_file import (
     Claim,
     FoundClaim,
     UnreadableClaim,
+    is_claim_of,
     is_within_limits,
     read_claim,
 )
@@ -38,11 +39,10 @@ from cloudburst.errors import (
     ConfigurationError,
     NoAnswerError,
     OutputClaimedError,
-    OutputExistsError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import MAX_KEY_BYTES, S3Object, S3Prefix
-from cloudburst.text import list_some, printable_line
+from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +54,6 @@ RENEWAL_RETRY = 15.0
 """Seconds after which a renewal is repeated that got no answer."""
 READ_TIMEOUT = 20.0
 """Maximum seconds to read the ETag of our claim before it is deleted."""
-CHECK_TIMEOUT = 300.0
-"""Maximum seconds to read the claims of all other runs. 1,000 of usual size take a minute."""
-MAX_CLAIMS = 1000
-"""Maximum number of objects in the folder of the claims. Claims of runs that were killed are
-deleted by the next run, so that only many runs at the same time, or other programs, could leave
-more of them."""
 
 
 @asynccontextmanager
@@ -142,9 +136,7 @@ class _ClaimKeeper:
         self._was_deleted = False
         """True if the claim was deleted or overwritten, and those of other runs were not checked
         since."""
-        self._folder = S3Prefix(prefix.bucket, f"{prefix.prefix}{METADATA_FOLDER}claims/")
-        self._object = self._folder.object(f"{run}{suffix}.json")
-        self._names = frozenset(names)
+        self._object = prefix.object(f"{METADATA_FOLDER}claims/{run}{suffix}.json")
         claim = Claim(
             run=run,
             owner=secrets.token_hex(16),
@@ -156,12 +148,20 @@ class _ClaimKeeper:
         self._owner = claim.owner
         self._data = claim.model_dump_json().encode()
         self._writer = ClaimWriter(store, prefix)
+        self.videos = {name: prefix.object(f"{name}.mp4") for name in names}
+        self._checks = ClaimChecks(
+            store,
+            self._writer,
+            prefix,
+            claim=self._object,
+            owner=self._owner,
+            videos=self.videos,
+        )
         self._lock = ClaimLock(store, self._writer, prefix, claim)
         self._etag = ""
         """ETag of our claim object; empty while there is none."""
         self._renewing = False
         """True from the start of a renewal until its answer, which may have another ETag."""
-        self.videos = {name: prefix.object(f"{name}.mp4") for name in names}
         covers_of = (self.videos[name].with_suffix(".jpg") for name in covers)
         self._outputs = [*self.videos.values(), *covers_of]
 
@@ -177,13 +177,13 @@ class _ClaimKeeper:
             raise ConfigurationError(msg)
         try:
             await self._lock.take()
-            ours = await self._refuse_claimed(resume=resume)
+            ours = await self._checks.refuse_claimed(resume=resume)
             if not resume and not overwrite:
-                await self._refuse_existing()
+                await refuse_existing(self._store, self._prefix, self._outputs)
             write = partial(self._write_claim, ours)
             await finish_write(write, self._object, seconds=WRITE_TIMEOUT)
             # Another run may have taken an expired lock over, and claimed the same names meanwhile.
-            await self._refuse_claimed(resume=True)
+            await self._checks.refuse_claimed(resume=True)
         finally:
             await self._lock.release()
 
@@ -203,7 +203,7 @@ class _ClaimKeeper:
         # No error leaves this function: it would replace a cancellation.
         with suppress(CloudburstError):
             found = await read_claim(self._store, self._object)
-            if self._is_ours(found):
+            if is_claim_of(found, self._owner):
                 self._etag = found.etag
 
     async def renew_forever(self) -> None:
@@ -226,13 +226,13 @@ class _ClaimKeeper:
             if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
             found = await read_claim(self._store, self._object)
-            if isinstance(found, FoundClaim) and not self._is_ours(found):
+            if isinstance(found, FoundClaim) and not is_claim_of(found, self._owner):
                 msg = (
                     f"{found.holder} has taken over the videos of this run in {self._prefix}: "
                     "wait for its end, or write to another folder"
                 )
                 return self._lose(OutputClaimedError(msg, holder=found.holder))
-            if self._is_ours(found):  # the answer to a renewal was lost
+            if is_claim_of(found, self._owner):  # the answer to a renewal was lost
                 self._etag = found.etag
             else:
                 # Perhaps it had expired while this machine slept, and another run has deleted it.
@@ -240,8 +240,9 @@ class _ClaimKeeper:
                 await self._put_claim(found.etag if found else "")
         if self._was_deleted:
             try:
-                await self._refuse_claimed(resume=True)
+                await self._checks.refuse_claimed(resume=True)
             except OutputClaimedError as exc:
+                await self.release()
                 return self._lose(exc)
             self._was_deleted = False
         return None
@@ -249,9 +250,6 @@ class _ClaimKeeper:
     def _lose(self, error: OutputClaimedError) -> None:
         self._lost = True
         self._on_lost(error)
-
-    def _is_ours(self, found: FoundClaim | UnreadableClaim | None) -> TypeGuard[FoundClaim]:
-        return isinstance(found, FoundClaim) and found.claim.owner == self._owner
 
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
@@ -265,10 +263,10 @@ class _ClaimKeeper:
             if isinstance(exc, AWSError) and not is_precondition_failed(exc):
                 raise
             found = await read_claim(self._store, self._object)
-            if self._is_ours(found):
+            if is_claim_of(found, self._owner):
                 self._etag = found.etag
             elif isinstance(found, FoundClaim):
-                raise self._already_works(found) from exc
+                raise already_works(found, self._prefix) from exc
             else:
                 raise
 
@@ -279,78 +277,3 @@ class _ClaimKeeper:
             if replaced is None:
                 raise
             await self._put_claim("")  # its process has ended and deleted it meanwhile
-
-    def _already_works(self, found: FoundClaim) -> OutputClaimedError:
-        msg = (
-            f"{found.holder} already works on this run in {self._prefix}: wait for its end; if it "
-            f"was killed, resume the run, or wait until its claim expires at {found.until}"
-        )
-        return OutputClaimedError(msg, holder=found.holder)
-
-    async def _refuse_claimed(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
-        """Raise `OutputClaimedError` if a video is claimed.
-
-        Return what is in the place of our claim: an older claim of this run, an object that is not
-        a claim, or ``None``.
-        """
-        try:
-            with anyio.fail_after(CHECK_TIMEOUT):
-                return await self._check_claims(resume=resume)
-        except TimeoutError:
-            msg = f"{self._folder}: the claims were not read within {CHECK_TIMEOUT:g} s"
-            raise NoAnswerError(f"{msg}: try again, or choose another folder") from None
-
-    async def _check_claims(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
-        ours: FoundClaim | UnreadableClaim | None = None
-        count, unreadable = 0, list[S3Object]()
-        async for page in self._store.list_pages(self._folder):
-            count += len(page)
-            if count > MAX_CLAIMS:
-                msg = (
-                    f"more than {MAX_CLAIMS:,} objects are in {self._folder}: delete those of runs "
-                    "that have ended and those of other programs, or choose another folder"
-                )
-                raise ConfigurationError(msg)
-            for location in page:
-                found = await read_claim(self._store, location)
-                if found is None or self._is_ours(found):
-                    continue
-                if isinstance(found, UnreadableClaim):
-                    unreadable.append(location)
-                else:
-                    await self._check_claim(found, resume=resume)
-                if location == self._object:
-                    ours = found
-        if unreadable:
-            msg = "objects that are not claims are ignored: %s"
-            logger.warning(msg, printable_line(list_some(unreadable)))
-        return ours
-
-    async def _check_claim(self, found: FoundClaim, *, resume: bool) -> None:
-        if found.location == self._object:
-            if not found.expired and not resume:
-                raise self._already_works(found)
-        elif found.expired:
-            await self._writer.delete(found.location, found.etag)
-        elif shared := sorted(self._names.intersection(found.claim.names)):
-            await self.release()
-            videos = list_some([self.videos[name] for name in shared])
-            msg = (
-                f"{found.holder} is writing {videos}: wait for its end, or choose another folder; "
-                f"if it was killed, its claim expires at {found.until}"
-            )
-            raise OutputClaimedError(msg, holder=found.holder)
-
-    async def _refuse_existing(self) -> None:
-        wanted = set(self._outputs)
-        keys = sorted((output.key for output in wanted), key=str.encode)
-        there: list[S3Object] = []
-        # A list begins after a key; this one precedes the first.
-        before = keys[0][:-1]
-        async for page in self._store.list_pages(self._prefix, start_after=before, flat=True):
-            there += [location for location in page if location in wanted]
-            if page and page[-1].key.encode() > keys[-1].encode():
-                break
-        if there:
-            msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
-            raise OutputExistsError(msg, objects=[*map(str, there)])

@@ -1,0 +1,148 @@
+"""Checks before the videos of a run are claimed: claims of other runs, and existing objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+
+import anyio
+
+from cloudburst.aws.s3.claim_file import FoundClaim, UnreadableClaim, is_claim_of, read_claim
+from cloudburst.aws.s3.claim_writes import ClaimWriter
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.errors import (
+    ConfigurationError,
+    NoAnswerError,
+    OutputClaimedError,
+    OutputExistsError,
+)
+from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.text import list_some, printable_line
+
+logger = logging.getLogger(__name__)
+
+CHECK_TIMEOUT = 300.0
+"""Maximum seconds to read the claims of all other runs. 1,000 of usual size take a minute."""
+MAX_CLAIMS = 1000
+"""Maximum number of objects in the folder of the claims. Claims of runs that were killed are
+deleted by the next run, so that only many runs at the same time, or other programs, could leave
+more of them."""
+
+
+class ClaimChecks:
+    """Checks for the claim of one process.
+
+    Args:
+        store: Objects in S3.
+        writer: Writer that deletes expired claims.
+        folder: Folder of the videos.
+        claim: Claim object of the process, which is in the folder of all claims.
+        owner: Text that identifies the process.
+        videos: Videos that are to be claimed, by the names of their scenes.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        writer: ClaimWriter,
+        folder: S3Prefix,
+        *,
+        claim: S3Object,
+        owner: str,
+        videos: Mapping[str, S3Object],
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._folder = folder
+        self._object = claim
+        self._owner = owner
+        self._videos = videos
+
+    async def refuse_claimed(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
+        """Raise `OutputClaimedError` if a video is claimed, and delete claims that have expired.
+
+        Return what is in the place of our claim: an older claim of this run, an object that is not
+        a claim, or ``None``.
+
+        Args:
+            resume: True if a valid claim of another process of this run may be taken over.
+
+        Raises:
+            OutputClaimedError: Another process writes one of the videos, or works on this run.
+            ConfigurationError: There are too many claims.
+            CloudburstError: S3 refuses a request, or does not answer in time.
+        """
+        try:
+            with anyio.fail_after(CHECK_TIMEOUT):
+                return await self._check_claims(resume=resume)
+        except TimeoutError:
+            msg = f"{self._object.folder}: the claims were not read within {CHECK_TIMEOUT:g} s"
+            raise NoAnswerError(f"{msg}: try again, or choose another folder") from None
+
+    async def _check_claims(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
+        ours: FoundClaim | UnreadableClaim | None = None
+        count, unreadable = 0, list[S3Object]()
+        folder = self._object.folder
+        async for page in self._store.list_pages(folder):
+            count += len(page)
+            if count > MAX_CLAIMS:
+                msg = (
+                    f"more than {MAX_CLAIMS:,} objects are in {folder}: delete those of runs "
+                    "that have ended and those of other programs, or choose another folder"
+                )
+                raise ConfigurationError(msg)
+            for location in page:
+                found = await read_claim(self._store, location)
+                if found is None or is_claim_of(found, self._owner):
+                    continue
+                if isinstance(found, UnreadableClaim):
+                    unreadable.append(location)
+                else:
+                    await self._check_claim(found, resume=resume)
+                if location == self._object:
+                    ours = found
+        if unreadable:
+            msg = "objects that are not claims are ignored: %s"
+            logger.warning(msg, printable_line(list_some(unreadable)))
+        return ours
+
+    async def _check_claim(self, found: FoundClaim, *, resume: bool) -> None:
+        if found.location == self._object:
+            if not found.expired and not resume:
+                raise already_works(found, self._folder)
+        elif found.expired:
+            await self._writer.delete(found.location, found.etag)
+        elif shared := sorted(self._videos.keys() & set(found.claim.names)):
+            videos = list_some([self._videos[name] for name in shared])
+            msg = (
+                f"{found.holder} is writing {videos}: wait for its end, or choose another folder; "
+                f"if it was killed, its claim expires at {found.until}"
+            )
+            raise OutputClaimedError(msg, holder=found.holder)
+
+
+def already_works(found: FoundClaim, folder: S3Prefix) -> OutputClaimedError:
+    """Return the error for a run on which another process works, with videos in a folder."""
+    msg = (
+        f"{found.holder} already works on this run in {folder}: wait for its end; if it was "
+        f"killed, resume the run, or wait until its claim expires at {found.until}"
+    )
+    return OutputClaimedError(msg, holder=found.holder)
+
+
+async def refuse_existing(
+    store: ObjectStore, folder: S3Prefix, outputs: Collection[S3Object]
+) -> None:
+    """Raise `OutputExistsError` if one of the outputs, all in one folder, exists."""
+    wanted = set(outputs)
+    keys = sorted((output.key for output in wanted), key=str.encode)
+    there: list[S3Object] = []
+    # A list begins after a key; this one precedes the first.
+    before = keys[0][:-1]
+    async for page in store.list_pages(folder, start_after=before, flat=True):
+        there += [location for location in page if location in wanted]
+        if page and page[-1].key.encode() > keys[-1].encode():
+            break
+    if there:
+        msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
+        raise OutputExistsError(msg, objects=[*map(str, there)])
