@@ -282,6 +282,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     run_name,
                     inputs.remote_files,
                     destination,
+                    confirm_claim=claimed.confirm,
                     fingerprints=reading.fingerprints,
                     overwrite=overwrite,
                     max_input_bytes=self.limits.file_bytes,

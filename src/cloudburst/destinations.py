@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import anyio.to_thread
+from anyio.lowlevel import checkpoint
 
 from cloudburst.earlier_runs import newest_run_with, recover_outputs
 from cloudburst.engine.recovered_state import RecoveredState
@@ -64,6 +73,9 @@ class ClaimedOutputs:
     renew: Callable[[], bool]
     """Function that claims the videos again if their claim files on this machine were removed. It
     blocks, and returns false after the end of the claim."""
+    confirm: Callable[[], Awaitable[None]] = checkpoint
+    """Function that returns if the claim is still valid. It raises `OutputClaimedError` if another
+    process has taken the run over."""
 
 
 class Destination(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -100,6 +100,7 @@ class RemoteAccess:
         inputs: Mapping[RemoteLocation, RemoteFile],
         destination: Destination,
         *,
+        confirm_claim: Callable[[], Awaitable[None]],
         fingerprints: Mapping[str, str],
         overwrite: bool,
         max_input_bytes: int,
@@ -110,6 +111,7 @@ class RemoteAccess:
             run: Name of the run.
             inputs: Remote input files, as the check before the run has found them.
             destination: Place for the videos.
+            confirm_claim: Function that raises an error if the videos are not claimed any more.
             fingerprints: Fingerprint of each scene, by its name.
             overwrite: True if existing videos may be replaced.
             max_input_bytes: Maximum size of an input whose server did not report its size, in
@@ -125,6 +127,7 @@ class RemoteAccess:
             store,
             run=run,
             inputs=inputs,
+            confirm_claim=confirm_claim,
             fingerprints=fingerprints,
             overwrite=overwrite,
             replaceable=destination.replaceable,

@@ -101,9 +101,9 @@ class S3Destination:
                 resume=resume,
                 covers=covers,
                 on_lost=on_lost,
-            ) as locations,
+            ) as held,
         ):
-            yield ClaimedOutputs(locations=locations, renew=own.renew)
+            yield ClaimedOutputs(locations=held.videos, renew=own.renew, confirm=held.confirm)
 
     async def newest_run_with(self, names: Collection[str]) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.

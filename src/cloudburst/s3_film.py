@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -78,7 +78,7 @@ async def claimed_s3_film(
         resume=resume,
         covers=[stem],
         on_lost=on_lost,
-    ):
+    ) as held:
         ours: dict[S3Object, FinishedObject] = {}
         foreign: list[S3Object] = []
         for location in film_objects(film):
@@ -97,6 +97,7 @@ async def claimed_s3_film(
             sources,
             inputs,
             run=run,
+            confirm_claim=held.confirm,
             overwrite=overwrite,
             earlier=ours,
             private_inputs=private_inputs,
@@ -115,6 +116,7 @@ class S3Film:
         inputs: Mapping[RemoteLocation, RemoteFile],
         *,
         run: str,
+        confirm_claim: Callable[[], Awaitable[None]],
         overwrite: bool,
         earlier: Mapping[S3Object, FinishedObject],
         private_inputs: bool,
@@ -125,6 +127,7 @@ class S3Film:
         self._sources = sources
         self._inputs = inputs
         self._run = run
+        self._confirm_claim = confirm_claim
         self._overwrite = overwrite
         self._earlier = earlier  # objects of an earlier film of the run
         self._private_inputs = private_inputs
@@ -166,6 +169,7 @@ class S3Film:
             self._store,
             run=self._run,
             inputs={**self._inputs, **found},
+            confirm_claim=self._confirm_claim,
             fingerprints={film.name: fingerprint},
             overwrite=self._overwrite,
             replaceable=self._earlier,

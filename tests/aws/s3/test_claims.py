@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from cloudburst.aws.s3 import claim_checks, claim_file, claim_lock, claims, uncancelled
+from cloudburst.aws.s3 import claim_checks, claim_file, claim_lock, claims, stopwatch, uncancelled
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_accepted, check_destination
@@ -26,6 +27,7 @@ from cloudburst.emulator.s3.requests import not_implemented
 from cloudburst.emulator.s3.responses import object_headers
 from cloudburst.errors import (
     AccessDeniedError,
+    AWSError,
     CloudburstError,
     ConfigurationError,
     NoAnswerError,
@@ -38,7 +40,8 @@ from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
 from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import s3_fault, s3_fault_mix
-from support.s3_account import BUCKET, account, content, keys, open_store, put
+from support.emulator_calls import client
+from support.s3_account import BUCKET, account, content, keys, open_store, operations, put
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +87,7 @@ def no_inaccuracy(monkeypatch):
 
 async def test_a_claim_names_the_run_and_is_released(emulator, store, folder):
     async with claim(store, folder, covers=["a"]) as claimed:
-        assert claimed == {"a": folder.object("a.mp4"), "b": folder.object("b.mp4")}
+        assert claimed.videos == {"a": folder.object("a.mp4"), "b": folder.object("b.mp4")}
         assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
         written = json.loads(content(emulator, folder.object(".cloudburst/claims/r.json")))
         assert (written["run"], written["names"]) == ("r", ["a", "b"])
@@ -208,6 +211,114 @@ async def test_a_run_whose_claim_expired_ends_if_another_run_has_its_videos(
     [error] = errors
     assert "b.mp4" in str(error)
     assert error.holder.startswith("run faster")
+
+
+class TestPauses:
+    """While a machine is suspended, its monotonic clock stands still on Linux and macOS."""
+
+    @pytest.fixture
+    def sleep(self, monkeypatch):
+        """Return a function after which this machine has slept longer than a claim is valid."""
+
+        def sleep():
+            monkeypatch.setattr(stopwatch, "wall_clock", lambda: time.time() + 700)
+
+        return sleep
+
+    @pytest.fixture
+    def no_checks(self, monkeypatch):
+        """The task that renews the claim does not notice a pause."""
+        monkeypatch.setattr(stopwatch, "PAUSE_CHECK_INTERVAL", 1000)
+
+    def take_over(self, emulator, folder, *, same_run):
+        """Do what another process does when it has found the expired claim."""
+        if same_run:
+            abandon(emulator, folder, "r")
+        else:
+            abandon(emulator, folder, "faster", names=("b",))
+            where = folder.object(".cloudburst/claims/r.json")
+            client(emulator, "s3").delete_object(Bucket=where.bucket, Key=where.key)
+
+    @pytest.mark.parametrize("same_run", [True, False])
+    async def test_a_run_that_lost_its_claim_meanwhile_ends(
+        self, emulator, store, folder, sleep, same_run
+    ):
+        lost = anyio.Event()
+        async with claim(store, folder, on_lost=lambda _: lost.set()):
+            self.take_over(emulator, folder, same_run=same_run)
+            await anyio.wait_all_tasks_blocked()  # also the task that renews the claim
+            sleep()
+            with anyio.fail_after(15):  # the next renewal would be after 150 s
+                await lost.wait()
+
+    @pytest.mark.usefixtures("no_checks")
+    @pytest.mark.parametrize("same_run", [True, False])
+    async def test_nothing_is_written_after_the_claim_was_lost(
+        self, emulator, store, folder, sleep, same_run
+    ):
+        errors = []
+        async with claim(store, folder, on_lost=errors.append) as held:
+            await held.confirm()
+            self.take_over(emulator, folder, same_run=same_run)
+            await held.confirm()  # it cannot have expired yet
+            sleep()
+            for _ in range(2):
+                with pytest.raises(OutputClaimedError, match="process 7 on far"):
+                    await held.confirm()
+        assert len(errors) == 1
+
+    @pytest.mark.usefixtures("no_checks")
+    async def test_a_claim_that_nobody_has_taken_over_is_renewed_once(
+        self, emulator, store, folder, sleep
+    ):
+        async with claim(store, folder) as held:
+            since = len(emulator.calls)
+            await held.confirm()
+            assert operations(emulator, since) == []
+            sleep()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(held.confirm)
+            assert operations(emulator, since) == ["PutObject"]
+
+    @pytest.mark.usefixtures("no_checks")
+    async def test_while_s3_is_busy_the_claim_is_not_valid(
+        self, emulator, store, folder, monkeypatch, sleep
+    ):
+        async def too_busy(*_, **__):
+            raise ThrottledError("busy")
+
+        async with claim(store, folder) as held:
+            sleep()
+            with monkeypatch.context() as busy:
+                busy.setattr(store, "put_small", too_busy)
+                with pytest.raises(ThrottledError):
+                    await held.confirm()
+            since = len(emulator.calls)
+            await held.confirm()
+            assert operations(emulator, since) == ["PutObject"]
+
+    async def test_a_clock_that_is_set_back_changes_nothing(self, monkeypatch):
+        watch = stopwatch.Stopwatch()
+        monkeypatch.setattr(stopwatch, "wall_clock", lambda: 0.0)
+        assert 0 <= watch.seconds < 60
+        with anyio.fail_after(10):
+            await watch.wait(0.01)
+
+    async def test_a_claim_that_is_renewed_just_then_is_not_deleted(
+        self, store, folder, monkeypatch
+    ):
+        """Another process has found the claim when it had expired, and deletes it now."""
+        monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.02)
+        where = folder.object(".cloudburst/claims/r.json")
+        async with claim(store, folder):
+            expired = await read_claim(store, where)
+            with anyio.fail_after(5):
+                while await read_claim(store, where) == expired:  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+            with pytest.raises(AWSError) as refused:
+                await store.delete(where, etag=expired.etag)
+            assert uncancelled.is_precondition_failed(refused.value)
 
 
 @pytest.mark.parametrize("name", ["lost", "slow down", "dropped"])
@@ -623,6 +734,31 @@ async def test_a_claim_that_appears_while_ours_is_written(emulator, store, folde
     with pytest.raises(OutputClaimedError, match=r"process 7 on far.*already works on this run"):
         async with claim(store, folder):
             pass
+
+
+@pytest.mark.parametrize("resume", [True, False])
+async def test_a_claim_that_is_renewed_while_it_is_replaced(
+    emulator, store, folder, monkeypatch, resume
+):
+    """Only ``resume`` takes over the claim of a process that works on this run."""
+    abandon(emulator, folder, "r", ttl=600 if resume else 0)
+    put_claim, renewals = claims._ClaimKeeper._put_claim, iter((601, 602))
+
+    async def late(keeper, etag):
+        if (ttl := next(renewals, None)) is not None:
+            await anyio.to_thread.run_sync(lambda: abandon(emulator, folder, "r", ttl=ttl))
+        await put_claim(keeper, etag)
+
+    monkeypatch.setattr(claims._ClaimKeeper, "_put_claim", late)
+    monkeypatch.setattr(claim_file, "DATE_RESOLUTION", timedelta(seconds=-1))
+    taken = claim(store, folder, resume=resume)
+    if not resume:
+        with pytest.raises(OutputClaimedError, match=r"process 7 on far.*already works"):
+            await taken.__aenter__()
+        return
+    async with taken as held:
+        await held.confirm()
+    assert in_folder(emulator, folder) == []
 
 
 async def test_a_claim_that_disappears_while_it_is_taken_over(emulator, store, folder, monkeypatch):

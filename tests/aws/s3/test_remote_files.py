@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -17,7 +18,13 @@ from cloudburst.aws.s3.finished_objects import find_finished, object_metadata, r
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.emulator.faults import Fault
-from cloudburst.errors import CredentialsError, DownloadError, OutputWriteError, UploadError
+from cloudburst.errors import (
+    CredentialsError,
+    DownloadError,
+    OutputClaimedError,
+    OutputWriteError,
+    UploadError,
+)
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
@@ -73,6 +80,19 @@ async def deliver(remote, to, data=VIDEO):
         sent = [await send(part, data) for part in await running.parts()]
         assert {status for status, _, _ in sent} == {200}, sent
         await running.finish([etag for _, _, etag in sent])
+
+
+def lost_claim(*, after=0):
+    """Return a function that confirms a claim a number of times, before the claim is lost."""
+    confirmed = []
+
+    async def confirm():
+        await anyio.lowlevel.checkpoint()
+        confirmed.append(len(confirmed))
+        if len(confirmed) > after:
+            raise OutputClaimedError("another run has taken over the videos")
+
+    return confirm
 
 
 @contextmanager
@@ -376,6 +396,12 @@ class TestDelivery:
                     with pytest.raises(OutputWriteError, match="503"):
                         await running.finish(['"e"'])
 
+    async def test_no_url_is_signed_without_the_claim(self, emulator, store, folder):
+        remote, to = files(store, confirm_claim=lost_claim()), folder.object("v.mp4")
+        async with delivery(remote, to) as running:
+            with pytest.raises(OutputClaimedError, match="taken over"):
+                await running.parts()
+
 
 class TestParts:
     BIG = bytes(range(256)) * 4 * 11 * 1024
@@ -427,6 +453,29 @@ class TestParts:
             await fail()
         assert uploads(emulator) == []
         assert to.key not in keys(emulator)
+
+    @pytest.mark.parametrize("confirmed", range(4))
+    async def test_nothing_is_completed_without_the_claim(
+        self, emulator, store, folder, monkeypatch, confirmed
+    ):
+        """The claim is lost before the URLs are signed, signed again, or the object completed."""
+        to = folder.object("v.mp4")
+        remote = files(store, confirm_claim=lost_claim(after=confirmed))
+
+        async def write():
+            async with delivery(remote, to, self.BIG) as running:
+                await running.parts()
+                sent = [await send(part, self.BIG) for part in await running.parts()]
+                await running.finish([etag for _, _, etag in sent])
+
+        with small_parts(monkeypatch):
+            if confirmed == 3:
+                await write()
+            else:
+                with pytest.raises(OutputClaimedError, match="taken over"):
+                    await write()
+        assert uploads(emulator) == []
+        assert (to.key in keys(emulator)) == (confirmed == 3)
 
     async def test_a_cancelled_one_leaves_nothing(self, emulator, store, folder, monkeypatch):
         with small_parts(monkeypatch), anyio.CancelScope() as scope:

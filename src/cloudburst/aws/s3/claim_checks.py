@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import anyio
 
@@ -16,7 +16,7 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
 )
-from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.models.locations import MAX_KEY_BYTES, S3Object, S3Prefix
 from cloudburst.text import list_some, printable_line
 
 logger = logging.getLogger(__name__)
@@ -146,3 +146,13 @@ async def refuse_existing(
     if there:
         msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
         raise OutputExistsError(msg, objects=[*map(str, there)])
+
+
+def check_keys(videos: Iterable[S3Object]) -> None:
+    """Check the length of keys, which S3 would otherwise refuse when the videos are encoded."""
+    if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
+        msg = (
+            f"keys of more than {MAX_KEY_BYTES} bytes: {list_some(too_long)}; choose a folder "
+            "with a shorter name"
+        )
+        raise ConfigurationError(msg)

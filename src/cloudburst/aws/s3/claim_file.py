@@ -47,6 +47,8 @@ class Claim(BaseModel):
     """Names of the scenes whose videos and covers are claimed."""
     ttl: int = Field(ge=0, le=86_400)
     """Seconds after the last renewal for which the claim is valid."""
+    renewals: int = Field(default=0, ge=0, lt=2**63)
+    """Number of times that the claim was renewed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,13 @@ async def read_claim(store: ObjectStore, location: S3Object) -> FoundClaim | Unr
 def is_claim_of(found: FoundClaim | UnreadableClaim | None, owner: str) -> TypeGuard[FoundClaim]:
     """Return whether an object is a claim of a process."""
     return isinstance(found, FoundClaim) and found.claim.owner == owner
+
+
+def is_same_claim(
+    found: FoundClaim | UnreadableClaim | None, before: FoundClaim | UnreadableClaim | None
+) -> bool:
+    """Return whether a claim, which may have been renewed, is the one that was found before."""
+    return isinstance(before, FoundClaim) and is_claim_of(found, before.claim.owner)
 
 
 def is_within_limits(data: bytes) -> bool:

@@ -10,13 +10,26 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
 
-from cloudburst.aws.s3.claim_checks import ClaimChecks, already_works, refuse_existing
+from cloudburst.aws.s3.claim_checks import (
+    ClaimChecks,
+    already_works,
+    check_keys,
+    refuse_existing,
+)
 from cloudburst.aws.s3.claim_file import (
     MAX_CLAIM_BYTES,
     MAX_CLAIM_COMMAS,
@@ -25,12 +38,14 @@ from cloudburst.aws.s3.claim_file import (
     FoundClaim,
     UnreadableClaim,
     is_claim_of,
+    is_same_claim,
     is_within_limits,
     read_claim,
 )
 from cloudburst.aws.s3.claim_lock import ClaimLock
 from cloudburst.aws.s3.claim_writes import WRITE_TIMEOUT, ClaimWriter
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.stopwatch import Stopwatch
 from cloudburst.aws.s3.uncancelled import finish_write, is_precondition_failed
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import (
@@ -41,8 +56,7 @@ from cloudburst.errors import (
     OutputClaimedError,
     ResourceMissingError,
 )
-from cloudburst.models.locations import MAX_KEY_BYTES, S3Object, S3Prefix
-from cloudburst.text import list_some
+from cloudburst.models.locations import S3Object, S3Prefix
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +66,22 @@ RENEWAL_INTERVAL = 150.0
 """Seconds between two renewals of a claim: three of them may fail."""
 RENEWAL_RETRY = 15.0
 """Seconds after which a renewal is repeated that got no answer."""
+CONFIRMED_SHARE = 0.9
+"""Part of the time to live after a renewal for which a claim counts as valid. The rest is for the
+requests that depend on it."""
 READ_TIMEOUT = 20.0
 """Maximum seconds to read the ETag of our claim before it is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldClaim:
+    """Claim of a run while it is held."""
+
+    videos: Mapping[str, S3Object]
+    """Claimed videos, by the names of their scenes."""
+    confirm: Callable[[], Awaitable[None]]
+    """Function that returns if the claim is valid, and renews it before if it may have expired. It
+    raises `OutputClaimedError` if the claim is lost, and other errors if S3 does not answer."""
 
 
 @asynccontextmanager
@@ -68,8 +96,8 @@ async def claim_objects(
     resume: bool = False,
     covers: Collection[str] = (),
     on_lost: Callable[[OutputClaimedError], None],
-) -> AsyncGenerator[dict[str, S3Object]]:
-    """Claim ``<prefix><name>.mp4`` for every name, and yield the objects by name.
+) -> AsyncGenerator[HeldClaim]:
+    """Claim ``<prefix><name>.mp4`` for every name, and yield the claim.
 
     Args:
         store: Objects in S3.
@@ -98,21 +126,11 @@ async def claim_objects(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(keeper.renew_forever)
                 try:
-                    yield keeper.videos
+                    yield HeldClaim(videos=keeper.videos, confirm=keeper.confirm)
                 finally:
                     tasks.cancel_scope.cancel()
     finally:
         await keeper.release()
-
-
-def _check_keys(videos: Iterable[S3Object]) -> None:
-    """Check the length of keys, which S3 would otherwise refuse when the videos are encoded."""
-    if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
-        msg = (
-            f"keys of more than {MAX_KEY_BYTES} bytes: {list_some(too_long)}; choose a folder "
-            "with a shorter name"
-        )
-        raise ConfigurationError(msg)
 
 
 class _ClaimKeeper:
@@ -132,12 +150,16 @@ class _ClaimKeeper:
         self._store = store
         self._prefix = prefix
         self._on_lost = on_lost
-        self._lost = False
+        self._loss: OutputClaimedError | None = None
+        """Error with which the claim was lost; ``None`` while it is held."""
+        self._renewed = Stopwatch()
+        """Time since the start of the last renewal that succeeded."""
+        self._renewal = anyio.Lock()
         self._was_deleted = False
         """True if the claim was deleted or overwritten, and those of other runs were not checked
         since."""
         self._object = prefix.object(f"{METADATA_FOLDER}claims/{run}{suffix}.json")
-        claim = Claim(
+        self._claim = claim = Claim(
             run=run,
             owner=secrets.token_hex(16),
             host=socket.gethostname(),
@@ -167,7 +189,7 @@ class _ClaimKeeper:
 
     async def take(self, *, overwrite: bool, resume: bool) -> None:
         """Check the claims of other runs and the existing videos, and write the claim."""
-        _check_keys(self.videos.values())
+        check_keys(self.videos.values())
         if not is_within_limits(self._data):
             msg = (
                 f"the names of {len(self.videos):,} scenes are too long for a claim in "
@@ -180,7 +202,8 @@ class _ClaimKeeper:
             ours = await self._checks.refuse_claimed(resume=resume)
             if not resume and not overwrite:
                 await refuse_existing(self._store, self._prefix, self._outputs)
-            write = partial(self._write_claim, ours)
+            self._renewed = Stopwatch()
+            write = partial(self._write_claim, ours, resume=resume)
             await finish_write(write, self._object, seconds=WRITE_TIMEOUT)
             # Another run may have taken an expired lock over, and claimed the same names meanwhile.
             await self._checks.refuse_claimed(resume=True)
@@ -189,7 +212,7 @@ class _ClaimKeeper:
 
     async def release(self) -> None:
         """Delete the claim object, unless another process has taken it over."""
-        if not self._etag or self._lost:
+        if not self._etag or self._loss is not None:
             return
         try:
             if self._renewing:
@@ -206,20 +229,64 @@ class _ClaimKeeper:
             if is_claim_of(found, self._owner):
                 self._etag = found.etag
 
+    async def confirm(self) -> None:
+        """Return if the claim is valid, and renew it before if it may have expired.
+
+        It may have expired while this machine slept, or while S3 was out of reach.
+
+        Raises:
+            OutputClaimedError: The claim is lost.
+            CloudburstError: S3 refuses a renewal, or does not answer.
+        """
+        if not self._is_confirmed():
+            async with self._renewal:
+                if not self._is_confirmed():
+                    await self._renew()
+        if self._loss is not None:
+            raise self._loss
+
+    def _is_confirmed(self) -> bool:
+        return self._renewed.seconds < CONFIRMED_SHARE * self._claim.ttl
+
     async def renew_forever(self) -> None:
         """Renew the claim at intervals, until it is lost."""
-        delay = RENEWAL_INTERVAL
-        while not self._lost:
-            await anyio.sleep(delay)
-            self._renewing = True
+        attempted, delay = self._renewed, RENEWAL_INTERVAL
+        while self._loss is None:
+            await attempted.wait(delay)
+            attempted = Stopwatch()
             try:
-                await self._renew()
-                delay, self._renewing = RENEWAL_INTERVAL, False
+                async with self._renewal:
+                    await self._renew()
+                delay = RENEWAL_INTERVAL
             except CloudburstError as exc:
                 delay = RENEWAL_RETRY
                 logger.warning("the claim %s could not be renewed: %s", self._object, exc)
 
     async def _renew(self) -> None:
+        """Renew the claim, unless it is lost."""
+        if self._loss is not None:
+            return
+        stopwatch = Stopwatch()
+        self._renewing = True
+        # With other content, the object has another ETag: a process that has found an expired claim
+        # cannot delete the renewed one.
+        self._claim = self._claim.model_copy(update={"renewals": self._claim.renewals + 1})
+        self._data = self._claim.model_dump_json().encode()
+        try:
+            await self._write_renewed()
+        except OutputClaimedError as exc:
+            self._loss = exc
+            self._on_lost(exc)
+            return
+        self._renewed, self._renewing = stopwatch, False
+
+    async def _write_renewed(self) -> None:
+        """Write the claim object again, and check other claims if it had been deleted.
+
+        Raises:
+            OutputClaimedError: Another process has taken the run over, or has claimed its videos.
+            CloudburstError: S3 refuses a request, or does not answer.
+        """
         try:
             await self._put_claim(self._etag)
         except (AWSError, ResourceMissingError) as exc:
@@ -231,31 +298,27 @@ class _ClaimKeeper:
                     f"{found.holder} has taken over the videos of this run in {self._prefix}: "
                     "wait for its end, or write to another folder"
                 )
-                return self._lose(OutputClaimedError(msg, holder=found.holder))
-            if is_claim_of(found, self._owner):  # the answer to a renewal was lost
-                self._etag = found.etag
-            else:
+                raise OutputClaimedError(msg, holder=found.holder) from None
+            if not is_claim_of(found, self._owner):
                 # Perhaps it had expired while this machine slept, and another run has deleted it.
                 self._was_deleted = True
-                await self._put_claim(found.etag if found else "")
+            # Otherwise the answer to a renewal was lost.
+            await self._put_claim(found.etag if found else "")
         if self._was_deleted:
             try:
                 await self._checks.refuse_claimed(resume=True)
-            except OutputClaimedError as exc:
+            except OutputClaimedError:
                 await self.release()
-                return self._lose(exc)
+                raise
             self._was_deleted = False
-        return None
-
-    def _lose(self, error: OutputClaimedError) -> None:
-        self._lost = True
-        self._on_lost(error)
 
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""
         self._etag = await self._writer.put(self._object, self._data, etag=etag)
 
-    async def _write_claim(self, replaced: FoundClaim | UnreadableClaim | None) -> None:
+    async def _write_claim(
+        self, replaced: FoundClaim | UnreadableClaim | None, *, resume: bool
+    ) -> None:
         """Write the claim for the first time, in place of what was found there."""
         try:
             await self._replace_claim(replaced)
@@ -265,6 +328,8 @@ class _ClaimKeeper:
             found = await read_claim(self._store, self._object)
             if is_claim_of(found, self._owner):
                 self._etag = found.etag
+            elif resume and is_same_claim(found, replaced):
+                await self._write_claim(found, resume=True)
             elif isinstance(found, FoundClaim):
                 raise already_works(found, self._prefix) from exc
             else:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from cloudburst.errors import (
     CloudburstError,
     CredentialsError,
     DownloadError,
+    OutputClaimedError,
     OutputWriteError,
     Remedy,
 )
@@ -36,6 +37,9 @@ from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import PutPart
 
 logger = logging.getLogger(__name__)
+
+ConfirmClaim = Callable[[], Awaitable[None]]
+"""Function that raises `OutputClaimedError` if the claim of the run is lost."""
 
 CREATE_TIMEOUT = 20.0
 """Maximum seconds to start the upload of a video in parts."""
@@ -82,10 +86,17 @@ class OutputObject:
 class _Delivery:
     """Common part of the deliveries."""
 
-    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        output: OutputObject,
+        waits: RequestWaits,
+        confirm_claim: ConfirmClaim,
+    ) -> None:
         self._store = store
         self._output = output
         self._waits = waits
+        self._confirm_claim = confirm_claim
 
     async def check_accepted(self) -> None:
         """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
@@ -101,8 +112,14 @@ class _Delivery:
 class WholeDelivery(_Delivery):
     """Delivery by one request, whose SHA-256 S3 verifies."""
 
-    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
-        super().__init__(store, output, waits)
+    def __init__(
+        self,
+        store: ObjectStore,
+        output: OutputObject,
+        waits: RequestWaits,
+        confirm_claim: ConfirmClaim,
+    ) -> None:
+        super().__init__(store, output, waits, confirm_claim)
         self._signed = False
         self._replaces = output.new and output.outdated
         """True if an object of the same scene is replaced, as long as it is the one that was
@@ -119,6 +136,7 @@ class WholeDelivery(_Delivery):
                 info = await self._store.find(output.location)
                 if self._replaces and info is not None and output.is_of_same_scene(info):
                     etag = info.etag
+            await self._confirm_claim()
             return await self._store.presign_put(
                 output.location,
                 sha256=output.sha256,
@@ -161,8 +179,14 @@ class PartsDelivery(_Delivery):
     Workers send the MD5 of each part, which S3 verifies; the object's ETag is the hash of these.
     """
 
-    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
-        super().__init__(store, output, waits)
+    def __init__(
+        self,
+        store: ObjectStore,
+        output: OutputObject,
+        waits: RequestWaits,
+        confirm_claim: ConfirmClaim,
+    ) -> None:
+        super().__init__(store, output, waits, confirm_claim)
         self._upload_id = ""
         self._completed = False
 
@@ -183,6 +207,7 @@ class PartsDelivery(_Delivery):
                 await finish_write(create, output.location, seconds=CREATE_TIMEOUT)
             else:
                 await store.find(output.location)  # renews credentials that have expired
+            await self._confirm_claim()
             return [
                 await store.presign_part(output.location, self._upload_id, number)
                 for number in range(1, count + 1)
@@ -207,6 +232,7 @@ class PartsDelivery(_Delivery):
 
         async def complete(*, new: bool, etag: str | None = None) -> bool:
             upload = self._upload_id
+            await self._confirm_claim()
             try:
                 await store.complete_upload(output.location, upload, etags, new=new, etag=etag)
             except AWSError as exc:
@@ -249,11 +275,11 @@ class PartsDelivery(_Delivery):
 
 @contextmanager
 def _write_errors(output: OutputObject) -> Generator[None]:
-    """Raise `OutputWriteError` in place of the errors of S3, except for `CredentialsError`."""
+    """Raise `OutputWriteError` in place of the errors of S3 that concern one video."""
     try:
         yield
-    except (DownloadError, CredentialsError):  # without credentials, no video can be written
-        raise
+    except (DownloadError, CredentialsError, OutputClaimedError):
+        raise  # without credentials or a claim, no video can be written
     except CloudburstError as exc:
         raise OutputWriteError(str(exc), scene=output.scene) from exc
 

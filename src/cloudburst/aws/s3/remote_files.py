@@ -5,9 +5,10 @@ Signed URLs go to workers only: they are not logged, and no error contains them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
+from anyio.lowlevel import checkpoint
 from pydantic import SecretStr
 
 from cloudburst.aws.s3.deliveries import OutputObject, PartsDelivery, WholeDelivery
@@ -32,6 +33,7 @@ class S3RemoteFiles:
         run: str,
         inputs: Mapping[RemoteLocation, RemoteFile],
         fingerprints: Mapping[str, str],
+        confirm_claim: Callable[[], Awaitable[None]] = checkpoint,
         overwrite: bool = False,
         replaceable: Collection[S3Object] = (),
         private_inputs: bool = False,
@@ -45,6 +47,8 @@ class S3RemoteFiles:
             inputs: Input files as they were checked before the run.
             fingerprints: Fingerprint of each scene by its name, for videos about which
                 `note_fingerprint` says nothing else; it is read when a video is delivered.
+            confirm_claim: Function that is called before a video is written, and raises
+                `OutputClaimedError` if the run has no right to do that any more.
             overwrite: True if the run may replace any object.
             replaceable: Objects that the run may replace even if ``overwrite`` is false.
             private_inputs: True if URLs of inputs may lead to addresses that are not public.
@@ -55,6 +59,7 @@ class S3RemoteFiles:
         self._run = run
         self._inputs = inputs
         self._fingerprints = fingerprints
+        self._confirm_claim = confirm_claim
         self._overwrite = overwrite
         self._replaceable = frozenset(replaceable)
         self._private_inputs = private_inputs
@@ -134,9 +139,9 @@ class S3RemoteFiles:
             outdated=to in self._replaceable,
         )
         if size <= MULTIPART_BYTES:
-            yield WholeDelivery(store, output, self._waits)
+            yield WholeDelivery(store, output, self._waits, self._confirm_claim)
             return
-        delivery = PartsDelivery(store, output, self._waits)
+        delivery = PartsDelivery(store, output, self._waits, self._confirm_claim)
         try:
             yield delivery
         finally:
