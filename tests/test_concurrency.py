@@ -16,6 +16,7 @@ from cloudburst.concurrency import (
     collapse_single,
     despite_cancel,
     finish_despite_cancel,
+    opened_in_thread,
 )
 from cloudburst.testing import VirtualClockLoop
 
@@ -178,3 +179,85 @@ async def test_functions_of_callers_may_be_coroutine_functions_or_not():
     found = [await call_sync_or_async(each, 1) for each in (blocking, asynchronous)]
     own = threading.get_ident()
     assert (found, [thread == own for thread in threads]) == ([2, 3], [False, True])
+
+
+class Opened:
+    """Opens something in a thread, as slowly as a test wants, and counts what is open."""
+
+    def __init__(self):
+        self.may_open = threading.Event()
+        self.opens = threading.Event()
+        self.count = 0
+
+    def open(self):
+        self.opens.set()
+        self.may_open.wait()
+        self.count += 1
+        return self
+
+    def close(self):
+        self.count -= 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_a_thread_opens_for_a_cancelled_task_is_closed(times):
+    """As ``asyncio.timeout`` cancels: the thread goes on, and its result arrives too late."""
+    thing = Opened()
+
+    async def use():
+        async with opened_in_thread(thing.open, Opened.close):
+            raise AssertionError("the block of a cancelled task is run")
+
+    task = asyncio.ensure_future(use())
+    while not thing.opens.is_set():  # noqa: ASYNC110 - of a thread
+        await asyncio.sleep(0.001)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    thing.may_open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert thing.count == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("rounds", range(8))
+async def test_what_a_thread_has_opened_is_closed_despite_cancellations(rounds):
+    """Cancelled within the block, and again while it is closed."""
+    thing = Opened()
+    thing.may_open.set()
+    entered = asyncio.Event()
+
+    async def use():
+        async with opened_in_thread(thing.open, Opened.close) as opened:
+            assert opened is thing
+            entered.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(use())
+    await entered.wait()
+    assert thing.count == 1
+    task.cancel()
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert thing.count == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_errors_of_opening_and_closing_in_a_thread_are_raised():
+    thing = Opened()
+    thing.may_open.set()
+
+    def fail(*_):
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        async with opened_in_thread(fail, Opened.close):
+            pass
+    with pytest.raises(FileNotFoundError):
+        async with opened_in_thread(thing.open, fail):
+            pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import sys
 import tempfile
@@ -140,7 +142,9 @@ async def test_a_process_that_fails_is_reported(make_scene, monkeypatch, tempora
     assert list(temporary.iterdir()) == []
 
 
-async def test_a_cancelled_call_leaves_no_process(make_scene, tmp_path, monkeypatch, temporary):
+@pytest.mark.parametrize("how", ["scope", "asyncio", "asyncio, twice"])
+async def test_a_cancelled_call_leaves_nothing(how, make_scene, tmp_path, monkeypatch, temporary):
+    """Neither a process nor a folder, nor a pipe for the garbage collector."""
     pids = tmp_path / "pids"
     code = (
         "import os, pathlib, time; path = pathlib.Path(os.environ['PYTHON_PIDS']);"
@@ -151,23 +155,28 @@ async def test_a_cancelled_call_leaves_no_process(make_scene, tmp_path, monkeypa
     monkeypatch.setattr(
         frame.draw_frame, "__kwdefaults__", {"command": (sys.executable, "-c", code)}
     )
-    scene, cancelled = make_scene("a"), []
-    async with anyio.create_task_group() as tasks:
+    scope = anyio.CancelScope()
 
-        async def call():
-            try:
-                await render_frame(scene)
-            except anyio.get_cancelled_exc_class():
-                cancelled.append(True)
-                raise
+    async def call(scene):
+        with scope:
+            await render_frame(scene)
 
-        tasks.start_soon(call)
-        (pid,) = await anyio.to_thread.run_sync(read_pids, pids)
-        assert alive(pid)
-        tasks.cancel_scope.cancel()
-    assert cancelled
-    await anyio.to_thread.run_sync(until_gone, [pid])
+    task = asyncio.create_task(call(make_scene("a")))
+    (pid,) = await anyio.to_thread.run_sync(read_pids, pids)
+    assert alive(pid)
+    if how == "scope":
+        scope.cancel()
+    else:
+        task.cancel()
+    if how == "asyncio, twice":
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() or scope.cancelled_caught
     assert list(temporary.iterdir()) == []
+    await anyio.to_thread.run_sync(until_gone, [pid])
+    del task
+    gc.collect()  # it would warn of a pipe that is open
 
 
 def test_the_command(make_scene, tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""Helpers for structured concurrency: polling, steps, calls that outlast a cancellation, errors.
+"""Helpers for structured concurrency: polling, steps, threads, cancellations, errors.
 
 The emulator uses this module, too, so it imports no other module of the package.
 """
@@ -6,8 +6,9 @@ The emulator uses this module, too, so it imports no other module of the package
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import AbstractContextManager, contextmanager
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -19,6 +20,9 @@ T = TypeVar("T")
 ITEMS_PER_STEP = 100
 """Number of items, such as scenes, that `Steps` yields before other tasks may run. Their work takes
 a few milliseconds."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds after which `opened_in_thread` gives up to close something, for a disk that hardly
+responds."""
 
 
 async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[float]) -> T:
@@ -173,6 +177,44 @@ async def finish_despite_cancel(call: Callable[[], Awaitable[object]], *, second
     for attempt in despite_cancel(seconds):
         with attempt:
             await call()
+
+
+@asynccontextmanager
+async def opened_in_thread(
+    open_it: Callable[[], T], close: Callable[[T], object]
+) -> AsyncGenerator[T]:
+    """Open something in a thread, yield it, and close it in a thread at the end.
+
+    It is closed even if ``Task.cancel()`` interrupts the wait for the thread that opens it, which
+    nothing stops: see `despite_cancel`.
+
+    Args:
+        open_it: Function that opens it; its exceptions are raised.
+        close: Function that closes it.
+    """
+    lock = threading.Lock()
+    opened = list[T]()
+    ended = False
+
+    def open_in_time() -> None:
+        with lock:
+            if not ended:
+                opened.append(open_it())
+
+    def close_all() -> None:
+        nonlocal ended
+        with lock:
+            ended = True
+            while opened:
+                close(opened.pop())
+
+    try:
+        await anyio.to_thread.run_sync(open_in_time)
+        yield opened[0]
+    finally:
+        await finish_despite_cancel(
+            lambda: anyio.to_thread.run_sync(close_all), seconds=CLOSE_TIMEOUT
+        )
 
 
 @contextmanager

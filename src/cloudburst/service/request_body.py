@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from anyio import CancelScope, fail_after, to_thread
+from anyio import fail_after, to_thread
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
+from cloudburst.concurrency import opened_in_thread
 from cloudburst.service.content_store import DiskReservation
 from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError, display_value
 
@@ -192,12 +193,10 @@ class _Sink:
 @asynccontextmanager
 async def new_file(path: Path) -> AsyncGenerator[IO[bytes]]:
     """Yield a new file, which is opened for writing without a buffer, and close it afterwards."""
-    file = await to_thread.run_sync(lambda: path.open("xb", buffering=0))
-    try:
+    async with opened_in_thread(
+        lambda: path.open("xb", buffering=0), lambda file: file.close()
+    ) as file:
         yield file
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(file.close)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import cast
 
 import anyio
 
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.service.process_privacy import child_environment
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -64,10 +65,14 @@ class Subprocesses:
         try:
             await protocol.exited.wait()
         finally:
-            with anyio.move_on_after(KILL_TIMEOUT, shield=True):
-                await _end(group, transport, protocol)
-            transport.close()
-            self._groups.discard(group)
+            try:
+                with suppress(TimeoutError):
+                    await finish_despite_cancel(
+                        lambda: _end(group, transport, protocol), seconds=KILL_TIMEOUT
+                    )
+            finally:
+                transport.close()
+                self._groups.discard(group)
         return ExitedProcess(code=cast("int", transport.get_returncode()), errors=protocol.errors)
 
     def kill(self) -> None:

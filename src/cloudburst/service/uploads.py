@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 
+from cloudburst.concurrency import opened_in_thread
 from cloudburst.models.transfers import (
     PutPart,
     TransferFailure,
@@ -110,11 +111,5 @@ def _wrong_part(field: str, found: int, expected: int) -> RejectedRequestError:
     )
 
 
-@asynccontextmanager
-async def _open(path: Path) -> AsyncGenerator[int]:
-    file = await to_thread.run_sync(os.open, path, os.O_RDONLY)
-    try:
-        yield file
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(os.close, file)
+def _open(path: Path) -> AbstractAsyncContextManager[int]:
+    return opened_in_thread(lambda: os.open(path, os.O_RDONLY), os.close)

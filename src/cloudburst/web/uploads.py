@@ -19,7 +19,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import finish_despite_cancel, opened_in_thread
 from cloudburst.errors import InvalidScenesError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.text import list_some
@@ -132,15 +132,14 @@ class Uploads:
             self._remove_old()
             return part.open("xb")
 
-        file = await to_thread.run_sync(create)
         try:
-            with full_disk_refused():
-                async for chunk in limited_body(request, self._max_bytes):
-                    await to_thread.run_sync(file.write, chunk)
-                file.close()
-            part.rename(self._root / name)
+            async with opened_in_thread(create, lambda file: file.close()) as file:
+                with full_disk_refused():
+                    async for chunk in limited_body(request, self._max_bytes):
+                        await to_thread.run_sync(file.write, chunk)
+                    file.close()
+                part.rename(self._root / name)
         finally:
-            file.close()
             part.unlink(missing_ok=True)
         return name
 

@@ -25,7 +25,7 @@ from anyio import to_thread
 from cloudburst.adapters.http.fetched_files import RemoteSceneFile
 from cloudburst.adapters.http.s3_delivery import VIDEO_TYPE, write_object
 from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import finish_despite_cancel, opened_in_thread
 from cloudburst.errors import OutputWriteError, UploadError
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
@@ -268,14 +268,11 @@ async def temporary_folder() -> AsyncGenerator[Path]:
     Raises:
         OSError: The folder cannot be made.
     """
-    folder = Path(await to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="cloudburst-")))
-    try:
+    async with opened_in_thread(
+        lambda: Path(tempfile.mkdtemp(prefix="cloudburst-")),
+        lambda folder: shutil.rmtree(folder, ignore_errors=True),
+    ) as folder:
         yield folder
-    finally:
-        await finish_despite_cancel(
-            lambda: to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True)),
-            seconds=REMOVE_TIMEOUT,
-        )
 
 
 def remote_versions(
@@ -299,7 +296,7 @@ async def _fetch(
     path: Path, request: FetchRequest, retries: TransferRetries, client: httpx.AsyncClient
 ) -> None:
     size = 0
-    with await to_thread.run_sync(path.open, "wb") as target:
+    async with opened_in_thread(lambda: path.open("wb"), lambda file: file.close()) as target:
 
         async def write(block: bytes) -> None:
             nonlocal size
@@ -313,7 +310,7 @@ async def _fetch(
 async def _put(
     path: Path, parts: Sequence[PutPart], retries: TransferRetries, client: httpx.AsyncClient
 ) -> Sequence[str]:
-    with await to_thread.run_sync(path.open, "rb") as source:
+    async with opened_in_thread(lambda: path.open("rb"), lambda file: file.close()) as source:
 
         async def read_block(offset: int, size: int) -> bytes:
             return await to_thread.run_sync(_read_at, source, offset, size)

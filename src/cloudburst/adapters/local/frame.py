@@ -6,13 +6,14 @@ import importlib.util
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from anyio import CancelScope, fail_after, to_thread
+from anyio import fail_after, to_thread
 from pydantic import ValidationError
 
+from cloudburst.concurrency import opened_in_thread
 from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import require_path
@@ -78,18 +79,12 @@ async def draw_frame(
     raise AssertionError("unreachable: the block does not suppress exceptions")
 
 
-@asynccontextmanager
-async def _temporary_folder() -> AsyncGenerator[Path]:
+def _temporary_folder() -> AbstractAsyncContextManager[Path]:
     """Create a temporary folder, and remove it after the block, also when cancelled."""
-    path = ""
-    try:
-        with CancelScope(shield=True):  # cancelled, the folder would have no owner
-            path = await to_thread.run_sync(tempfile.mkdtemp, None, "cloudburst-frame-")
-        yield Path(path)
-    finally:
-        if path:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(shutil.rmtree, path, True)
+    return opened_in_thread(
+        lambda: Path(tempfile.mkdtemp(prefix="cloudburst-frame-")),
+        lambda folder: shutil.rmtree(folder, ignore_errors=True),
+    )
 
 
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
