@@ -23,11 +23,6 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.timeout(60),
     pytest.mark.usefixtures("by_the_second"),
-    # httpcore 1.0.9 leaves a socket to the garbage collector if its TLS handshake is cancelled, and
-    # anyio 4.16 may leave one that is connected in the very moment of a cancellation.
-    pytest.mark.filterwarnings(
-        "ignore:.*(_SelectorTransport.__del__|socket.socket):pytest.PytestUnraisableExceptionWarning"
-    ),
 ]
 
 SLOWLY = {"STUB_GENERATE_SECONDS": "0.6"}
@@ -48,7 +43,7 @@ ONE = Limits(workers=1)
 )
 async def test_a_task_never_becomes_ready(account, scenes, out, fault, told):
     with account(task_faults={0: fault}, worker_environment=SLOWLY) as aws:
-        timeouts = Timeouts(ready=4, settle=15)
+        timeouts = Timeouts(ready=8, settle=15)
         trial = await tried(aws, scenes(2), out, limits=ONE, timeouts=timeouts)
     hold(trial)
     assert told in trial.errors()[0]

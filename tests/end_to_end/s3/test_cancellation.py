@@ -16,10 +16,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.real,
     pytest.mark.timeout(60),
-    # anyio 4.16 may leave a socket that is connected in the very moment of a cancellation.
-    pytest.mark.filterwarnings(
-        "ignore:.*(_SelectorTransport.__del__|socket.socket):pytest.PytestUnraisableExceptionWarning"
-    ),
 ]
 
 MAX_CALLS = 50
