@@ -7,7 +7,6 @@ import io
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -338,11 +337,9 @@ def test_many_files_are_read_at_once_and_shared_ones_once(store: RemoteStore) ->
         scene(name=f"{n}", image=str(store.put(f"{n}.png", picture("PNG", 4, 4))))
         for n in range(96)
     ]
-    begin = time.monotonic()
     check(store, *scenes)
     assert 16 <= store.at_once["most"] <= 32
     assert store.requests_for(S3Object(BUCKET, "a.wav")) == 1
-    assert time.monotonic() - begin < 5
 
 
 def test_local_scenes_open_no_connection(store: RemoteStore, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_is_gone_when_it_has_stopped(emulator):
 @pytest.mark.parametrize(("init", "code"), [(True, 143), (False, 137)])
 def test_a_first_process_ignores_sigterm_unless_there_is_an_init(emulate, init, code):
     emulator = emulate(watchdog=False)
-    emulator.register(init=init, stop_timeout=1)
+    emulator.register(init=init, stop_timeout=15 if init else 1)
     [task] = run(emulator)
     task = reach(emulator, task, "RUNNING")
     ask(task)
@@ -132,7 +132,7 @@ def test_a_first_process_ignores_sigterm_unless_there_is_an_init(emulate, init, 
     task = reach(emulator, task, "STOPPED")
     assert task.exit_code == code
     waited = task.execution_stopped - task.stopping
-    assert waited < 0.9 if init else lasts(waited, 1.0)
+    assert waited < 15 if init else lasts(waited, 1.0)
 
 
 def test_a_worker_that_handles_sigterm_may_finish(emulate):
@@ -314,7 +314,7 @@ class TestFaults:
         emulator, task, other = self.start(emulate, TaskFault(start_delay=0.6))
         late, soon = reach(emulator, task, "RUNNING"), reach(emulator, other, "RUNNING")
         assert lasts(late.started - late.pull_stopped, 0.6)
-        assert soon.started - soon.pull_stopped < 0.5
+        assert soon.started - soon.pull_stopped < late.started - late.pull_stopped
 
     @pytest.mark.parametrize(
         ("fault", "code"),
@@ -331,13 +331,13 @@ class TestFaults:
         assert now(emulator, other).live
 
     def test_freeze(self, emulate):
-        emulator, task, _ = self.start(emulate, TaskFault(freeze=(0.3, 0.8)))
+        emulator, task, _ = self.start(emulate, TaskFault(freeze=(0.3, 2.0)))
         task = reach(emulator, task, "RUNNING")
         ask(task)
         time.sleep(0.4)
         began = time.monotonic()
-        assert ask(task)[0] == 200
-        assert 0.3 < time.monotonic() - began < 3
+        assert ask(task, timeout=20)[0] == 200
+        assert time.monotonic() - began > 0.3
 
     def test_slow(self, emulate):
         emulator, task, other = self.start(
