@@ -475,6 +475,32 @@ async def test_a_store_without_conditions_is_reported(emulator, store, folder, c
     assert in_folder(emulator, folder) == []
 
 
+def refuse_condition(monkeypatch, operation, header):
+    """Let the store refuse a header of an operation."""
+    check = api.check_conditions
+
+    def refuse(request, current):
+        if request.operation == operation and header.lower() in request.headers:
+            raise not_implemented(header)
+        check(request, current)
+
+    monkeypatch.setattr(api, "check_conditions", refuse)
+
+
+async def test_a_store_without_conditional_deletions(emulator, store, folder, caplog, monkeypatch):
+    """The claim is deleted if it is still ours."""
+    caplog.set_level(logging.WARNING)
+    refuse_condition(monkeypatch, "DeleteObject", "If-Match")
+    async with claim(store, folder):
+        assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
+    assert in_folder(emulator, folder) == []
+    assert not caplog.messages
+    async with claim(store, folder):
+        abandon(emulator, folder, "r")
+    assert in_folder(emulator, folder) == [".cloudburst/claims/r.json"]
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_of_two_runs_exactly_one_holds_the_videos(emulator, store, folder, seed):
     """Faults may end both, but never let both in, and the next run gets the videos."""
@@ -567,17 +593,15 @@ class TestDestination:
         assert "does not report the SHA-256" in fault.found
         assert in_folder(emulator, folder) == []
 
+    @pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
     async def test_a_store_that_refuses_conditions_is_refused(
-        self, emulator, store, folder, monkeypatch
+        self, emulator, store, folder, monkeypatch, header
     ):
-        def refuse(request, _):
-            if "if-none-match" in request.headers:
-                raise not_implemented("If-None-Match")
-
-        monkeypatch.setattr(api, "check_conditions", refuse)
+        refuse_condition(monkeypatch, "PutObject", header)
         with anyio.fail_after(10):
             [fault] = await S3Destination(folder, store).find_faults(None)
-        assert "a store with conditional writes" in fault.found
+        assert f"not implemented by the emulator: {header} (" in fault.found
+        assert "a store with conditional writes (If-None-Match and If-Match)" in fault.found
         assert in_folder(emulator, folder) == []
 
     async def test_a_lost_answer_is_survived(self, emulator, store, folder):

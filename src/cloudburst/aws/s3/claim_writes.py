@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.object_store import NOT_IMPLEMENTED, ObjectStore
 from cloudburst.aws.s3.uncancelled import finish_delete
+from cloudburst.errors import AWSError
 from cloudburst.models.locations import S3Object, S3Prefix
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,21 @@ class ClaimWriter:
     async def delete(self, location: S3Object, etag: str) -> None:
         """Delete an object if it has this ETag; otherwise it belongs to another process.
 
+        If the store has no conditional deletions, its ETag is read just before.
         A failed deletion is logged, because the object expires by itself.
         """
         await finish_delete(
-            partial(self._store.delete, location, etag=etag),
+            partial(self._delete_if_match, location, etag),
             location,
             warn=partial(logger.warning, _NOT_DELETED, location),
         )
+
+    async def _delete_if_match(self, location: S3Object, etag: str) -> None:
+        try:
+            await self._store.delete(location, etag=etag)
+        except AWSError as exc:
+            if exc.code != NOT_IMPLEMENTED:
+                raise
+            info = await self._store.find(location)
+            if info is not None and info.etag == etag:
+                await self._store.delete(location)

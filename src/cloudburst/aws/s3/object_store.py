@@ -27,6 +27,8 @@ URL_SECONDS = 3600
 end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
 PRECONDITION_FAILED = "PreconditionFailed"
 """Error code of S3 for a write whose condition does not hold."""
+NOT_IMPLEMENTED = "NotImplemented"
+"""Error code for a request with a header that the store does not have."""
 NO_SUCH_UPLOAD = "NoSuchUpload"
 """Error code of S3 for a multipart upload that was completed or aborted, or never existed."""
 INVALID_RANGE = "InvalidRange"

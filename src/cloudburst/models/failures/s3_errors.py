@@ -161,7 +161,8 @@ S3_ERRORS: tuple[Failure, ...] = (
         error=AWSError,
         remedy=Remedy.FIX_SETUP,
         meaning="the store does not have a function of S3 that runs need",
-        action="use S3, or a store with conditional writes (If-None-Match) and SHA-256 checksums",
+        action="use S3, or a store with conditional writes (If-None-Match and If-Match) and "
+        "SHA-256 checksums",
         source=_SOURCE,
     ),
     Failure(
