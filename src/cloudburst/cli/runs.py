@@ -44,8 +44,10 @@ from cloudburst.models.report import Status
 from cloudburst.models.settings import Settings
 from cloudburst.outputs import active_runs
 
-MIN_WIDTH_FOR_ALL_COLUMNS = 76
+MIN_WIDTH_FOR_ALL_COLUMNS = 78
 """Minimum width of a terminal, in cells, at which all columns are shown."""
+_WORKERS = 7
+"""Width of the column with the number of workers, in cells."""
 RUNNING, UNREADABLE = "running", "unreadable"
 
 _STYLES = {
@@ -78,8 +80,8 @@ class ListedRun:
     scenes: int = 0
     videos: int = 0
     """Number of scenes whose video is up to date with its inputs."""
-    tasks: int = 0
-    """Number of tasks, without launches that were never answered."""
+    workers: int = 0
+    """Number of workers, without launches that were never answered."""
     usd: Decimal | None = None
     """Known cost so far, in USD; ``None`` if nothing is billed."""
     final: bool = False
@@ -186,7 +188,7 @@ def _listed_run(
         processes=len(journal.processes),
         scenes=len(journal.scenes),
         videos=_count_videos(journal),
-        tasks=len(journal.tasks),
+        workers=len(journal.tasks),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
         final=all(task.settled for task in journal.tasks.values()),
     )
@@ -254,7 +256,7 @@ class _Columns:
         self._scenes = max(*(len(_scenes_cell(run)) for run in runs), 7)
         self._cost = max(*(len(_cost_cell(run)) for run in runs), 7)
         self._started = 16 if self._wide else 11
-        others = [11, self._scenes, self._cost, self._started, *([5] if self._wide else [])]
+        others = [11, self._scenes, self._cost, self._started, *([_WORKERS] if self._wide else [])]
         available = width - sum(column + 2 for column in others) - 2
         self._name = max(12, min(available, max(len(run.run) for run in runs)))
 
@@ -265,7 +267,7 @@ class _Columns:
         table.add_column("state", no_wrap=True, width=11)
         table.add_column("scenes", no_wrap=True, width=self._scenes, justify="right")
         if self._wide:
-            table.add_column("tasks", no_wrap=True, width=5, justify="right")
+            table.add_column("workers", no_wrap=True, width=_WORKERS, justify="right")
         table.add_column("cost", no_wrap=True, width=self._cost, justify="right")
         table.add_column("started", no_wrap=True, width=self._started)
         for run in runs:
@@ -273,7 +275,7 @@ class _Columns:
                 safe_text(run.run),
                 safe_text(run.state, _STYLES[run.state]),
                 _scenes_cell(run),
-                *([str(run.tasks or "")] if self._wide else []),
+                *([str(run.workers or "")] if self._wide else []),
                 _cost_cell(run),
                 Text(self._start_cell(run), "dim"),
             )
