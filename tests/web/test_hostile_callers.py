@@ -1,6 +1,7 @@
 """Callers that want what is not theirs, or more than there is: 4xx, and nothing is left behind."""
 
 import json
+import logging
 import tracemalloc
 from contextlib import nullcontext
 from functools import partial
@@ -23,7 +24,7 @@ from cloudburst.web.submission_checks import (
     _require_permitted,
     check_submission,
 )
-from support.web_apps import job_form, open_jobs, submit, upload
+from support.web_apps import finished, job_form, open_jobs, submit, upload
 
 pytestmark = pytest.mark.anyio
 
@@ -440,6 +441,18 @@ async def test_few_uploads_are_searched_for(hostile, cloud, tmp_path, monkeypatc
         answer = await http.post("/api/jobs", json=hostile)
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidScenesError")
     assert len(searched) <= 1
+
+
+async def test_hints_at_settings_are_for_the_operator(cloud, tmp_path, caplog):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        sent = await submit(http, scene("https://127.0.0.1:9/a.png"))
+        job = await finished(http, sent.json())
+    [fault] = job["error"]["faults"]
+    assert fault["found"].startswith("forbidden address")
+    assert fault["expected"] == "a URL that leads to a public address, without a redirect"
+    assert "CLOUDBURST" not in str(job)
+    hint = "a scene was refused: CLOUDBURST_PRIVATE_INPUTS=1 also permits private addresses"
+    assert ("cloudburst.public_faults", logging.WARNING, hint) in caplog.record_tuples
 
 
 async def test_of_many_faults_the_first_ones_are_listed(cloud, tmp_path):
