@@ -15,6 +15,7 @@ from pathlib import Path
 import certifi
 import pytest
 import trio.testing
+from botocore import hooks
 from botocore.client import ClientCreator
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
@@ -111,6 +112,49 @@ def shared_methods(creator, service_model):
 
 
 ClientCreator._create_methods = shared_methods
+
+_list_services = Loader.list_available_services
+_services = {}
+
+
+def shared_services(loader, type_name):
+    """List the hundreds of folders of boto's services once for each test process."""
+    key = tuple(loader.search_paths), type_name
+    if key not in _services:
+        _services[key] = _list_services(loader, type_name)
+    return list(_services[key])
+
+
+Loader.list_available_services = shared_services
+
+_alias_event = hooks.EventAliaser._alias_event_name
+_events = {}
+
+
+def shared_alias(aliaser, event_name):
+    """Look up an event in boto's table of new names once for each test process."""
+    if event_name not in _events:
+        _events[event_name] = _alias_event(aliaser, event_name)
+    return _events[event_name]
+
+
+hooks.EventAliaser._alias_event_name = shared_alias
+
+_accepts_kwargs = hooks.accepts_kwargs
+_accepting = {}
+
+
+def shared_check(handler):
+    """Inspect the parameters of a handler of events once for each test process."""
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    if code is None:
+        return _accepts_kwargs(handler)
+    if code not in _accepting:
+        _accepting[code] = _accepts_kwargs(handler)
+    return _accepting[code]
+
+
+hooks.accepts_kwargs = shared_check
 
 
 @pytest.hookimpl(wrapper=True)
