@@ -74,7 +74,8 @@ def sparse(path):
 
 
 def dumped(value, **options):
-    return json.dumps(value, **options)
+    """Return a function that writes the JSON when a test needs it: most cases are large."""
+    return lambda path: path.write_text(json.dumps(value, **options))
 
 
 # What each file is: its ending, and its content or what makes it. All are refused but `TAKEN`.

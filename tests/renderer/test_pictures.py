@@ -169,7 +169,7 @@ def bomb(side):
 
 def cut(kind):
     out = io.BytesIO()
-    Image.effect_noise((640, 360), 80).convert("RGB").save(out, kind)
+    Image.effect_noise((320, 180), 80).convert("RGB").save(out, kind)
     return out.getvalue()[: len(out.getvalue()) // 2]
 
 
