@@ -450,7 +450,7 @@ async def test_a_cancelled_check_ends_at_once(
             await inputs_of([scene()], store, tmp_path)
 
     await anyio.to_thread.run_sync(import_module, "cloudburst.preflight")  # loads Pillow
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         task = asyncio.create_task(run_check())
         while not store.at_once["now"]:  # noqa: ASYNC110
             await anyio.sleep(0.01)

@@ -75,7 +75,7 @@ def launch(emulator, number=1, *, run=RUN, ours=True, **more):
     return [task["taskArn"].rpartition("/")[2] for task in answer["tasks"]]
 
 
-def until(true, seconds=10.0):
+def until(true, seconds=30.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

@@ -70,7 +70,7 @@ def kinds(folder):
     return {path.suffix for path in Path(folder).rglob("*") if path.is_file()}
 
 
-async def until(check, seconds=15.0):
+async def until(check, seconds=30.0):
     """What ``check`` answers once it is true."""
     with anyio.fail_after(seconds):
         while not (answer := check()):  # noqa: ASYNC110
@@ -127,7 +127,7 @@ async def test_fault_03_each_task_has_a_key_of_its_own_and_refuses_all_others(em
             assert own != other.environment["AUTHENTICATION_KEY"]
             await until(lambda: all(task.address for task in aws.tasks))
             one, other = aws.tasks
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 assert await answered(one, None) == 401
                 assert await answered(one, other.environment["AUTHENTICATION_KEY"]) == 401
                 assert await answered(one, own) == 400, "it is let in, and has asked for nothing"

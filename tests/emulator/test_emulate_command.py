@@ -69,7 +69,7 @@ def test_tells_how_to_reach_it_and_what_tasks_do(tmp_path, signum):
         assert ask(task)[0] == 200
         pid = int(pid.split()[0])
         process.send_signal(signum)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         until(lambda: not Path(f"/proc/{pid}").exists())
     lines = told.read_text().splitlines()
     assert [line.split()[3] for line in lines[1:4]] == ["PROVISIONING", "PENDING", "RUNNING"]
@@ -107,7 +107,7 @@ def test_ends_with_its_containers(tmp_path):
             one.read_text() for one in Path(f"/proc/{process.pid}/task").glob("*/children")
         )
         os.kill(int(children), signal.SIGKILL)
-        assert process.wait(10) != 0
+        assert process.wait(30) != 0
         assert "their runtime process was killed; start the emulator again" in told.read_text()
 
 

@@ -30,7 +30,7 @@ def told(emulator):
 
 def test_our_check_finds_our_service_healthy(emulate):
     emulator, task = checked(emulate, OURS, worker=SERVICE, environment={"AUTHENTICATION_KEY": "k"})
-    until(lambda: told(emulator) == [True], seconds=15)
+    until(lambda: told(emulator) == [True], seconds=30)
     seen(emulator, task)
     [shown] = client(emulator, "ecs").describe_tasks(cluster=CLUSTER, tasks=[task.arn])["tasks"]
     assert shown["healthStatus"] == "HEALTHY"
@@ -76,4 +76,4 @@ def test_failures_of_the_start_period_do_not_count(emulate):
 def test_a_check_that_takes_too_long_has_failed(emulate):
     emulator, task = checked(emulate, FETCH, timeout=0.5)
     emulator.freeze(task, 60)
-    until(lambda: told(emulator) == [False], seconds=15)
+    until(lambda: told(emulator) == [False], seconds=30)

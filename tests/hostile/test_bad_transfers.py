@@ -272,7 +272,7 @@ async def test_a_fetch(client, caplog, name):
     caplog.set_level(logging.DEBUG)
     answer, kind = (EITHER | FETCHES)[name]
     worker = TransferWorker(answer=answer)
-    with anyio.fail_after(10), pytest.raises(kind) as caught:
+    with anyio.fail_after(30), pytest.raises(kind) as caught:
         await client.fetch(worker)
     assert type(caught.value) is kind
     check_shown(caught.value, caplog.text, worker)
@@ -317,7 +317,7 @@ async def test_a_delivery(client, caplog, name):
     caplog.set_level(logging.DEBUG)
     answer, kind = DELIVERIES[name]
     worker = TransferWorker(answer=answer)
-    with anyio.fail_after(10), pytest.raises(kind) as caught:
+    with anyio.fail_after(30), pytest.raises(kind) as caught:
         await client.deliver(worker)
     assert type(caught.value) is kind
     check_shown(caught.value, caplog.text, worker)

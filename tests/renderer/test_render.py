@@ -209,7 +209,7 @@ def test_the_process_renders_alone_and_ends_with_its_server(tmp_path, end):
             process.stdin.close()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(30) == -signal.SIGKILL
     for _ in range(100):  # the kernel kills each of a group in its own time
         if not running(process.pid):
             break

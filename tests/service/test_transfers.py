@@ -215,7 +215,7 @@ async def test_slow_web_servers_do_not_delay_fetches_from_s3(caller: OpenCaller)
     ):
         for _ in range(transfers.MAX_FETCHES):
             await held.enter_async_context(to.service.transfers.fetch_slots(public_only=True))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             lines = await posted(to, "/fetches", fetch_of(server))
         assert lines[-1]["sha256"] == CONTENT_SHA
 

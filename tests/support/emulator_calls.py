@@ -97,7 +97,7 @@ def overriding(name=MAIN, **more):
     return {"containerOverrides": [{"name": name, "environment": environment, **more}]}
 
 
-def until(condition, *, seconds=10.0, interval=0.005):
+def until(condition, *, seconds=30.0, interval=0.005):
     """Wait for something to be there; returns it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -137,7 +137,7 @@ def reach(emulator, task, status):
     return task
 
 
-def ask(task, path="/health", *, key="", body=None, timeout=5.0):
+def ask(task, path="/health", *, key="", body=None, timeout=20.0):
     """Status and content that a worker answers with; waits until it listens."""
     asked = urllib.request.Request(
         f"http://{task.address}:5000{path}",

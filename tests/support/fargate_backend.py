@@ -43,7 +43,7 @@ def request(token, *, secrets=None, run="run1", scene="scene_1", tier=Tier.STAND
     return LaunchRequest(spec=spec, token=token, secrets=secrets or new_key())
 
 
-async def until(backend, task, wanted, *, seconds=10.0):
+async def until(backend, task, wanted, *, seconds=30.0):
     """The first status that ``wanted`` says yes to; a state means that state."""
     accepts = (lambda s: s.state is wanted) if isinstance(wanted, TaskState) else wanted
     with anyio.fail_after(seconds):
@@ -57,7 +57,7 @@ async def known(emulator):
     await anyio.sleep(emulator.config.new_task_invisible + emulator.config.disagreement + 0.02)
 
 
-async def stop(backend, task, *, reason="done", seconds=10.0):
+async def stop(backend, task, *, reason="done", seconds=30.0):
     """Stop a task, as soon as ECS knows it."""
     with anyio.fail_after(seconds):
         while True:

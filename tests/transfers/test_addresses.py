@@ -208,7 +208,7 @@ async def test_names_without_an_answer_do_not_delay_other_lookups(
         async with anyio.create_task_group() as tasks:
             for number in range(50):
                 tasks.start_soon(search, number)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             assert await anyio.getaddrinfo("127.0.0.1", 80)
             assert await resolve_name("127.0.0.1", 80) == ["127.0.0.1"]
     finally:

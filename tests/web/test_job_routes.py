@@ -243,7 +243,7 @@ async def test_a_cancelled_job_ends_and_can_then_be_deleted(cloud, picture, tmp_
         assert (answer.status_code, answer.json()["error"]) == (404, "Not Found")
         answer = await http.post(job["links"]["cancel"])
         assert (answer.status_code, answer.json()["cancel_requested"]) == (202, True)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert (await finished(http, job))["state"] == "cancelled"
         assert not cloud.running
         assert (await http.delete(job["links"]["job"])).status_code == 204
@@ -274,7 +274,7 @@ async def read_stream(app, path, *, until, started=None):
         "root_path": "",
         "state": {},
     }
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await app(scope, receive, send)
     return b"".join(sent).decode()
 

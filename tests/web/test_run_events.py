@@ -167,7 +167,7 @@ async def test_hanging_up_cancels_the_run(app, cloud, make_scene):
             "state": dict(state),
         }
         scope["headers"] = [(name.lower(), value) for name, value in scope["headers"]]
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await app(scope, receive, send)
         assert not any(b"report" in message.get("body", b"") for message in sent)
         assert list(cloud.encoding.values()) == [0], "the encode was cancelled"

@@ -92,7 +92,7 @@ async def proven(worker, scene):
 
 
 async def until(happened):
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not happened():  # noqa: ASYNC110 - a socket rings no bell here
             await anyio.sleep(0.005)
 

@@ -71,7 +71,7 @@ async def test_a_file_waits_before_each_block(studio, make_scene):
     turns.open = anyio.Event()
     async with to_studio(studio) as renderer, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: renderer.upload(scene, OPTIONS, turn=turns))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await turns.paused.wait()
         assert scene.image.stat().st_size not in turns.arrived
         assert max(turns.waits) == READ_BLOCK_BYTES, "it is paused"
@@ -101,7 +101,7 @@ async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
     turns = LateTurns()
     studio.script["HEAD file"] = [None] * 4 + [lambda _: turns.come.set()]
     async with to_studio(studio) as renderer:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await renderer.upload(make_scene(), OPTIONS, turn=turns)
         asked = studio.calls.count("HEAD file")
         await anyio.sleep(0.2)

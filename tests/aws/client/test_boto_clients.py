@@ -63,12 +63,12 @@ async def test_a_body_that_stalls_keeps_no_connection(cut):
             config=config,
         ) as ecs:
             for _ in range(2 * CONNECTIONS):
-                with anyio.move_on_after(5 if quick else 0.3) as scope:
+                with anyio.move_on_after(30 if quick else 0.3) as scope:
                     with pytest.raises(Exception) if quick else anyio.CancelScope():
                         await ecs.list_tasks()
                 assert scope.cancelled_caught is not quick
             server.well = True
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 assert (await ecs.list_tasks())["taskArns"] == []
         tasks.cancel_scope.cancel()
 

@@ -58,7 +58,7 @@ async def test_a_whole_life_at_debug_shows_no_secret(log):
             task = await backend.launcher.launch(request("one", secrets=secrets))
             await until(backend, task, lambda s: s.address)
             await backend.launcher.stop(task, reason="done")
-            await until(backend, task, TaskState.STOPPED, seconds=15)
+            await until(backend, task, TaskState.STOPPED, seconds=30)
     said = log.getvalue()
     for spoken in ("RunTask", "DescribeTasks", "StopTask", "AssumeRole", "Response body"):
         assert spoken in said  # else there was nothing to hide

@@ -127,7 +127,7 @@ async def test_the_same_token_starts_one_task(kind):
         emulator.add_fault(Fault(operation="RunTask", kind=kind))
         async with backend_of(emulator) as backend:
             one = request("one")
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 try:
                     first = await backend.launcher.launch(one)
                 except NoAnswerError:
@@ -313,7 +313,7 @@ async def test_an_outage_while_it_is_opened_is_borne_as_one_in_a_run(monkeypatch
             "AWS does not answer, and nothing is started yet; the call is repeated" in caplog.text
         )
         emulator.add_fault(replace(fault, times=None))
-        with pytest.raises((NoAnswerError, ThrottledError)), anyio.fail_after(10):
+        with pytest.raises((NoAnswerError, ThrottledError)), anyio.fail_after(30):
             async with backend_of(emulator, timeouts=Timeouts(launch=0.5)):
                 pass
     assert await registered_runs() == ()
@@ -607,7 +607,7 @@ async def test_who_may_not_look_is_told_and_goes_on_when_he_may():
 
 
 async def until_no_error(backend, task):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             try:
                 return await backend.launcher.describe(task)
@@ -621,7 +621,7 @@ async def test_throttled_and_lost_looks_end_nothing():
             emulator.add_fault(Fault(operation="DescribeTasks", times=2))
             emulator.add_fault(Fault(operation="DescribeTasks", kind="dropped", times=2))
             task = await backend.launcher.launch(request("one"))
-            await until(backend, task, lambda s: s.address, seconds=15)
+            await until(backend, task, lambda s: s.address, seconds=30)
             await backend.launcher.stop(task, reason="done")
 
 

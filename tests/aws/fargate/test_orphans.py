@@ -174,6 +174,6 @@ async def test_when_they_cannot_be_listed_nobody_forgets_them():
         denied = Fault(operation="ListTasks", kind="error", code="AccessDeniedException")
         async with backend_of(emulator) as backend:
             emulator.add_fault(denied)
-            with pytest.raises(AccessDeniedError), anyio.fail_after(10):
+            with pytest.raises(AccessDeniedError), anyio.fail_after(30):
                 await found(backend)
         assert {run.run for run in await registered_runs()} == {"run1"}

@@ -39,7 +39,7 @@ CHATTERING = {"worker": (sys.executable, "-c", CHATTER)}
 
 async def ended(backend, **more):
     task = await backend.launcher.launch(request("one", **more))
-    await until(backend, task, TaskState.STOPPED, seconds=15)
+    await until(backend, task, TaskState.STOPPED, seconds=30)
     return task
 
 

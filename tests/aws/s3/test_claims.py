@@ -182,7 +182,7 @@ async def test_the_run_that_lost_its_claim_is_told(emulator, store, folder, monk
         await anyio.sleep(0.2)
         assert not lost.is_set()
         async with claim(store, folder, resume=True):
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await lost.wait()
             await anyio.sleep(0.2)
     [error] = errors
@@ -204,7 +204,7 @@ async def test_a_run_whose_claim_expired_ends_if_another_run_has_its_videos(
     async with claim(store, folder, on_lost=on_lost):
         abandon(emulator, folder, "faster", names=("b",))
         await store.delete(folder.object(".cloudburst/claims/r.json"))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await lost.wait()
         await anyio.sleep(0.2)
         assert in_folder(emulator, folder) == [".cloudburst/claims/faster.json"]
@@ -302,7 +302,7 @@ class TestPauses:
         watch = stopwatch.Stopwatch()
         monkeypatch.setattr(stopwatch, "wall_clock", lambda: 0.0)
         assert 0 <= watch.seconds < 60
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await watch.wait(0.01)
 
     async def test_a_claim_that_is_renewed_just_then_is_not_deleted(
@@ -313,7 +313,7 @@ class TestPauses:
         where = folder.object(".cloudburst/claims/r.json")
         async with claim(store, folder):
             expired = await read_claim(store, where)
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 while await read_claim(store, where) == expired:  # noqa: ASYNC110
                     await anyio.sleep(0.02)
             with pytest.raises(AWSError) as refused:
@@ -331,7 +331,7 @@ async def test_renewals_survive_faults_and_a_deleted_claim(
         emulator.add_fault(s3_fault(name, "PutObject"))
         await anyio.sleep(0.3)
         await store.delete(folder.object(".cloudburst/claims/r.json"))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while not in_folder(emulator, folder):  # noqa: ASYNC110
                 await anyio.sleep(0.02)
     assert in_folder(emulator, folder) == []
@@ -351,7 +351,7 @@ async def test_a_claim_is_deleted_although_the_answer_to_a_renewal_is_missing(
 
     async with claim(store, folder):
         monkeypatch.setattr(store, "put_small", put_without_answer)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await renewed.wait()
     assert in_folder(emulator, folder) == []
 
@@ -381,7 +381,7 @@ async def test_a_store_that_stays_busy_is_not_a_lock_of_other_processes(folder, 
 
 
 async def test_a_missing_bucket_is_not_a_lock_of_other_processes(store):
-    with anyio.fail_after(10), pytest.raises(ResourceMissingError, match="bucket does not exist"):
+    with anyio.fail_after(30), pytest.raises(ResourceMissingError, match="bucket does not exist"):
         async with claim(store, S3Prefix("none-such", "a/")):
             pass
 
@@ -598,7 +598,7 @@ class TestDestination:
         self, emulator, store, folder, monkeypatch, header
     ):
         refuse_condition(monkeypatch, "PutObject", header)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             [fault] = await S3Destination(folder, store).find_faults(None)
         assert f"not implemented by the emulator: {header} (" in fault.found
         assert "a store with conditional writes (If-None-Match and If-Match)" in fault.found
@@ -655,7 +655,7 @@ class TestObjectsOfOthers:
             put(emulator, folder.object(f".cloudburst/claims/{name}.json"), data)
         put(emulator, folder.object(".cloudburst/claims/r.json"), odd["large"])
         put(emulator, folder.object(".cloudburst/lock"), odd["large"])
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with claim(store, folder):
                 found = await read_claim(store, folder.object(".cloudburst/claims/r.json"))
                 assert isinstance(found, FoundClaim)
@@ -681,7 +681,7 @@ class TestObjectsOfOthers:
         where = folder.object(".cloudburst/claims/r.json")
         async with claim(store, folder):
             put(emulator, where, b"overwritten")
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 while not isinstance(await read_claim(store, where), FoundClaim):  # noqa: ASYNC110
                     await anyio.sleep(0.02)
         assert in_folder(emulator, folder) == []
@@ -715,7 +715,7 @@ class TestObjectsOfOthers:
         for answers in (endless, slow):
             monkeypatch.setattr(store.aws, "call", answers)
             with (
-                anyio.fail_after(5),
+                anyio.fail_after(30),
                 pytest.raises(NoAnswerError, match=r"/claims/: the claims were not read within"),
             ):
                 async with claim(store, folder):

@@ -67,7 +67,7 @@ async def test_a_store_that_never_says_continue(monkeypatch):
         await peer.send(HEAD + b'ETag: "e"\r\nContent-Length: 0\r\n\r\n')
 
     async with odd_store(answer) as store:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert await store.put_small(OBJECT, b"data") == '"e"'
     assert bodies == [b"data"]
 

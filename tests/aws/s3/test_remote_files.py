@@ -231,7 +231,7 @@ class TestCredentials:
             remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
             await remote.fetch_request(where)
             account_alone.expire_credentials()
-            with anyio.fail_after(5), pytest.raises(CredentialsError, match="expired"):
+            with anyio.fail_after(30), pytest.raises(CredentialsError, match="expired"):
                 await remote.fetch_request(where)
 
 

@@ -43,5 +43,5 @@ async def test_a_store_that_stays_busy_is_given_up():
     async def call():
         raise ThrottledError("busy")
 
-    with anyio.fail_after(10), pytest.raises(ThrottledError):
+    with anyio.fail_after(30), pytest.raises(ThrottledError):
         await RequestWaits().repeat(STORE, call)

@@ -55,7 +55,7 @@ def emulated(monkeypatch, tmp_path):
 
 
 def wait_for_start(emulator):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not all(task.started for task in emulator.tasks):
         assert time.monotonic() < end
         time.sleep(0.02)

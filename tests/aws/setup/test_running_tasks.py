@@ -81,7 +81,7 @@ async def test_a_running_task_has_an_address_and_costs_a_minute_at_least():
         assert count(emulator, "DescribeNetworkInterfaces") == 1
 
 
-def until(true, seconds=10.0):
+def until(true, seconds=30.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

@@ -178,6 +178,6 @@ async def test_nobody_sees_the_tasks_while_they_work(account, scenes, out):
 @pytest.mark.parametrize("missing", ["ECS_CLUSTER_NAME", "ECS_TASK_DEFINITION"])
 async def test_what_the_settings_name_is_not_there(account, scenes, out, missing):
     with account() as aws:
-        with anyio.fail_after(10), pytest.raises(ResourceMissingError):
+        with anyio.fail_after(30), pytest.raises(ResourceMissingError):
             await tried(aws, scenes(1), out, settings={missing: "nothing"})
         assert not aws.tasks

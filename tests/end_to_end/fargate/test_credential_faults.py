@@ -95,7 +95,7 @@ async def test_static_keys_end_before_a_worker_is_ready(account, scenes, out, ca
 
 async def test_launches_are_denied(account, scenes, out):
     with account(denied=frozenset({"ecs:RunTask"})) as aws:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             trial = await tried(aws, scenes(3), out)
     hold(trial, failed=trial.names)
     assert not trial.tasks
@@ -124,7 +124,7 @@ async def test_a_stop_that_is_denied_while_tags_are_not_known_is_repeated(accoun
 async def test_looks_are_denied(account, scenes, out):
     """Nobody would see the tasks: none is launched."""
     with account(denied=frozenset({"ecs:DescribeTasks"})) as aws:
-        with anyio.fail_after(10), pytest.raises(AccessDeniedError, match="describe_tasks"):
+        with anyio.fail_after(30), pytest.raises(AccessDeniedError, match="describe_tasks"):
             await tried(aws, scenes(1), out)
         assert not aws.tasks
 

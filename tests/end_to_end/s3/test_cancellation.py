@@ -85,6 +85,6 @@ def files_of_worker(folder):
 
 async def hold_worker(folder, before):
     """No new job is left, and no file is half received."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while files_of_worker(folder) - before:  # noqa: ASYNC110
             await anyio.sleep(0.02)
