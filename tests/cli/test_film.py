@@ -79,7 +79,12 @@ def test_a_folder_becomes_a_film_once(videos, tmp_path, here):
     [
         (("film", "nowhere"), 2, "nowhere: not a folder"),
         (("film", "empty"), 2, "no videos in it"),
-        (("film", "s3://a/b/"), 2, "s3://a/b: videos in S3; pass --film to cloudburst render"),
+        (
+            ("film", "s3://a/b/"),
+            2,
+            "cloudburst resume RUN --to s3://a/b/ --film s3://a/b/film.mp4",
+        ),
+        (("film", "videos", "--film", "s3://a/f.mp4"), 2, "--film: s3://a/f.mp4 is in S3"),
         (("film", "videos", "--film", "film.mkv"), 2, "ends in .mp4"),
         (("film", "videos", "--film", "videos/a.mp4"), 2, "a.mp4: a video, not a film"),
         (("film", "videos", "--film", "videos/a.mp4", "--overwrite"), 2, "a.mp4: a video, not a"),
@@ -118,6 +123,12 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
 
     third = here("resume", "--to", "out")
     assert "is complete: 2 videos" in third.stdout
+
+    other = here("resume", "--to", "out", "--film", "out/other.mp4", "--json")
+    assert other.returncode == 0, other.stderr
+    report = json.loads(other.stdout.splitlines()[-1])
+    assert report["film"] == str(tmp_path / "out" / "other.mp4")
+    assert [scene["skipped"] for scene in report["scenes"]] == [True, True]
 
 
 def test_ctrl_c_leaves_nothing(videos, tmp_path):

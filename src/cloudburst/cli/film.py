@@ -69,10 +69,15 @@ def film_command(
         Print errors only.
     """
     if folder.parts[:1] == ("s3:",):  # a path of two slashes has one
+        place = f"s3://{folder.relative_to('s3:')}/"
         raise ConfigurationError(
-            f"s3://{folder.relative_to('s3:')}: videos in S3; pass --film to cloudburst render, "
-            "then a worker makes the film"
+            f"{place}: cloudburst film joins videos on this machine. Of the videos of a run in S3, "
+            f"a worker makes the film: cloudburst resume RUN --to {place} --film {place}film.mp4"
         )
+    if film is not None and film.parts[:1] == ("s3:",):
+        place = f"s3://{film.relative_to('s3:')}"
+        msg = f"--film: {place} is in S3, but the videos are on this machine; expected a path"
+        raise ConfigurationError(msg)
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
     how = how or TransitionFlags()

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
 from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
@@ -59,13 +60,15 @@ def resume_command(
         Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0), group=RUN),
     ] = None,
     hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0), group=RUN)] = None,
+    film: FilmFlags | None = None,
     run_options: RunOptions | None = None,
 ) -> int:
     """Resume a run that was interrupted, or in which scenes failed.
 
     Existing videos are kept, unless their inputs have changed. Tasks that still run are used again
-    or stopped. Scenes, look, size of tasks and limits are those with which the run was started;
-    keys and credentials come from the environment.
+    or stopped. Scenes, look, film, size of tasks and limits are those with which the run was
+    started; keys and credentials come from the environment. With --film, a complete run only makes
+    the film of its videos.
 
     Parameters
     ----------
@@ -88,15 +91,17 @@ def resume_command(
         Value of an hour of waiting in USD, as for `render`. Default: that of the run.
     """
     settings, run_options = read_settings(), run_options or RunOptions()
+    wanted = None if film is None else film.request()
     folder = to or settings.results or RESULTS_FOLDER
     named = run is not None
     run, folder, state = _find_run(run, absolute_location(folder), custom_folder=to is not None)
     custom_folder = to is not None or folder != _default_folder(settings)
     process = state.processes[-1]
+    wanted = wanted or process.film
     if is_complete(state):
         missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
-        has_work = named if missing else _lacks_film(process.film)
+        has_work = named if missing else _lacks_film(wanted)
         if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             return 0
@@ -116,7 +121,7 @@ def resume_command(
         tier=process.tier,
         limits=limits,
         overwrite=overwrite,
-        film=process.film,
+        film=wanted,
         run=run,
         custom_folder=custom_folder,
         timeouts=timeouts_of(settings),
