@@ -24,6 +24,9 @@ _OPERATIONS = {"GET": "get_object", "HEAD": "head_object"}
 async def sign_download(store: ObjectStore, download: Download) -> str:
     """Return a URL for a file of a run, after a look at the object.
 
+    The URL names no version of the object, so that it ends with the object if that is deleted, and
+    needs no permission to read versions. A browser cannot send the header ``If-Match``.
+
     The look also finds newer credentials if S3 does not accept the present ones any more.
 
     Raises:
