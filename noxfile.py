@@ -31,6 +31,7 @@ SEEDED = {
     "tests/aws/setup/test_interrupted_init.py": 20,
     "tests/end_to_end/fargate/test_killed_clients.py": 40,
     "tests/end_to_end/s3/test_chaos.py": 100,
+    "tests/end_to_end/s3/test_stopped_clients.py": 20,
 }
 """Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""
 SEEDS = 30

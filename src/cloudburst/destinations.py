@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Collection,
-    Generator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import anyio.to_thread
-from anyio.lowlevel import checkpoint
 
 from cloudburst.earlier_runs import newest_run_with, recover_outputs
 from cloudburst.engine.recovered_state import RecoveredState
@@ -26,6 +17,7 @@ from cloudburst.journal import JournalState
 from cloudburst.models.locations import OutputLocation, S3Object
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs import claim_outputs
+from cloudburst.ports.remote_files import ConfirmClaim, unclaimed
 
 OnLost = Callable[[CloudburstError], None]
 """Function that is called if a run loses its claim: another process has taken the run over."""
@@ -73,9 +65,8 @@ class ClaimedOutputs:
     renew: Callable[[], bool]
     """Function that claims the videos again if their claim files on this machine were removed. It
     blocks, and returns false after the end of the claim."""
-    confirm: Callable[[], Awaitable[None]] = checkpoint
-    """Function that returns if the claim is still valid. It raises `OutputClaimedError` if another
-    process has taken the run over."""
+    confirm: ConfirmClaim = unclaimed
+    """Function that raises `OutputClaimedError` if another process has taken the run over."""
 
 
 class Destination(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ from cloudburst.models.locations import (
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.ports.film_maker import FilmMaker
-from cloudburst.ports.remote_files import FolderReader, RemoteFiles
+from cloudburst.ports.remote_files import ConfirmClaim, FolderReader, RemoteFiles
 from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.remote_readers import open_https_reader
 
@@ -100,7 +100,7 @@ class RemoteAccess:
         inputs: Mapping[RemoteLocation, RemoteFile],
         destination: Destination,
         *,
-        confirm_claim: Callable[[], Awaitable[None]],
+        confirm_claim: ConfirmClaim,
         fingerprints: Mapping[str, str],
         overwrite: bool,
         max_input_bytes: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,7 @@ from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Video
 from cloudburst.ports.film_maker import FilmMaker, OnWorker
+from cloudburst.ports.remote_files import ConfirmClaim
 from cloudburst.ports.renderer import OnProgress
 from cloudburst.text import list_some
 
@@ -116,7 +117,7 @@ class S3Film:
         inputs: Mapping[RemoteLocation, RemoteFile],
         *,
         run: str,
-        confirm_claim: Callable[[], Awaitable[None]],
+        confirm_claim: ConfirmClaim,
         overwrite: bool,
         earlier: Mapping[S3Object, FinishedObject],
         private_inputs: bool,

@@ -1,4 +1,4 @@
-"""Client in a process of its own, whose run is from S3 to S3 and which can be killed."""
+"""Client in a process of its own, whose run is from S3 to S3 and which can be killed or stopped."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from support.s3_runs import KEY
 _SCRIPT = """
 import json, sys, anyio
 from cloudburst import Client, Limits, Settings, endpoints
+from cloudburst.aws.s3 import claims
 from support.s3_runs import HURRIED, STILL
 
 facts = json.loads(sys.argv[1])
+for name, value in facts["claims"].items():
+    setattr(claims, name, value)
 
 async def main():
     backend = endpoints(facts["address"], key=facts["key"], protocol="native", encoders=2)
     settings, limits = Settings(**facts["settings"]), Limits(workers=1)
     options = {"options": STILL, "limits": limits, "timeouts": HURRIED, "settings": settings}
     async with Client(backend, **options) as client:
-        async with client.stream(facts["scenes"], resume=True, **facts["run"]) as run:
+        async with client.stream(facts["scenes"], **facts["run"]) as run:
             async for event in run:
                 print(event.model_dump_json(), flush=True)
 
@@ -33,14 +36,26 @@ anyio.run(main)
 
 
 @contextmanager
-def rendering(world, scenes, *, name=None, film=None):
-    """Run a client, and kill it at the end of the block."""
+def rendering(
+    world, scenes, *, name=None, film=None, resume=True, overwrite=False, claims=None, keys=None
+):
+    """Run a client, and kill it at the end of the block.
+
+    ``claims`` are constants of the module `cloudburst.aws.s3.claims` and their values.
+    """
     facts = {
         "address": world.address,
         "key": KEY,
-        "settings": {**world.emulator.environment, **world.keys},
+        "settings": {**world.emulator.environment, **(keys or world.keys)},
         "scenes": scenes,
-        "run": {"to": world.to, "name": name, "film": film},
+        "run": {
+            "to": world.to,
+            "name": name,
+            "film": film,
+            "resume": resume,
+            "overwrite": overwrite,
+        },
+        "claims": claims or {},
     }
     code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{_SCRIPT}"
     process = subprocess.Popen(

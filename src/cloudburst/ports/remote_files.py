@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from anyio.lowlevel import checkpoint
+
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import FetchRequest, PutPart
@@ -50,6 +52,28 @@ class FolderReader(RangeReader, Protocol):
             CloudburstError: No folder can be listed, for example because there are no credentials.
         """
         ...
+
+
+class ConfirmClaim(Protocol):
+    """Function that is called before a video is written, and raises if it is not claimed."""
+
+    async def __call__(self, *, fresh: bool = False) -> None:
+        """Return if the run may write its videos.
+
+        Args:
+            fresh: True to ask S3 even if no other process can have claimed the videos, unless it
+                has resumed this run. Then an object that is replaced is not one of that process.
+
+        Raises:
+            OutputClaimedError: Another process has taken over the run or its videos.
+            CloudburstError: S3 refuses a request, or does not answer.
+        """
+        ...
+
+
+async def unclaimed(*, fresh: bool = False) -> None:  # noqa: ARG001 - see `ConfirmClaim`
+    """Return at once, for a run whose videos no other process writes."""
+    await checkpoint()
 
 
 class Delivery(Protocol):

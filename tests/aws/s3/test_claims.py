@@ -151,13 +151,47 @@ async def test_keys_that_are_too_long_are_refused_before_anything_is_written(emu
     assert in_folder(emulator, folder) == []
 
 
-async def test_a_claim_that_expired_is_removed(emulator, store, folder, no_inaccuracy):
+async def test_a_claim_that_expired_is_removed(emulator, store, folder, no_inaccuracy, monkeypatch):
+    """That of other videos is kept for a day: its run may go on."""
     abandon(emulator, folder, ttl=0)
     abandon(emulator, folder, "live", names=("z",))
+    abandon(emulator, folder, "asleep", names=("z",), ttl=0)
     put(emulator, folder.object(".cloudburst/claims/odd.json"), b"{")
     async with claim(store, folder):
         found = in_folder(emulator, folder)
+    assert found == [f".cloudburst/claims/{name}.json" for name in ("asleep", "live", "odd", "r")]
+    monkeypatch.setattr(claim_checks, "CLAIM_RETENTION", timedelta(0))
+    async with claim(store, folder):
+        found = in_folder(emulator, folder)
     assert found == [f".cloudburst/claims/{name}.json" for name in ("live", "odd", "r")]
+
+
+async def test_a_run_that_is_refused_removes_no_claim(emulator, store, folder, no_inaccuracy):
+    abandon(emulator, folder, ttl=0)
+    put(emulator, folder.object("b.mp4"))
+    with pytest.raises(OutputExistsError):
+        async with claim(store, folder):
+            pass
+    assert in_folder(emulator, folder) == [".cloudburst/claims/old.json", "b.mp4"]
+
+
+async def test_an_expired_claim_that_is_renewed_just_before_it_is_removed(
+    emulator, store, folder, no_inaccuracy, monkeypatch
+):
+    """Its run goes on, so that the other one is refused."""
+    abandon(emulator, folder, ttl=0)
+    delete = store.delete
+
+    async def late(location, **more):
+        if location.name == "old.json":
+            await anyio.to_thread.run_sync(abandon, emulator, folder)
+        await delete(location, **more)
+
+    monkeypatch.setattr(store, "delete", late)
+    with pytest.raises(OutputClaimedError, match=r"run old \(.*is writing .*a\.mp4"):
+        async with claim(store, folder):
+            pass
+    assert in_folder(emulator, folder) == [".cloudburst/claims/old.json"]
 
 
 async def test_an_abandoned_run_is_taken_over_by_its_resume(emulator, store, folder):
@@ -322,19 +356,51 @@ class TestPauses:
 
 
 @pytest.mark.parametrize("name", ["lost", "slow down", "dropped"])
-async def test_renewals_survive_faults_and_a_deleted_claim(
-    emulator, store, folder, monkeypatch, name
-):
+async def test_renewals_survive_faults(emulator, store, folder, monkeypatch, name):
     monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
     monkeypatch.setattr(claims, "RENEWAL_RETRY", 0.05)
+    where = folder.object(".cloudburst/claims/r.json")
     async with claim(store, folder):
         emulator.add_fault(s3_fault(name, "PutObject"))
-        await anyio.sleep(0.3)
-        await store.delete(folder.object(".cloudburst/claims/r.json"))
         with anyio.fail_after(30):
-            while not in_folder(emulator, folder):  # noqa: ASYNC110
+            while (await read_claim(store, where)).claim.renewals < 3:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
     assert in_folder(emulator, folder) == []
+
+
+async def test_a_claim_that_was_deleted_is_lost(emulator, store, folder, monkeypatch):
+    """Another process may have taken the run over, written its videos, and ended."""
+    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.05)
+    lost, errors = anyio.Event(), []
+
+    def on_lost(error):
+        errors.append(error)
+        lost.set()
+
+    async with claim(store, folder, on_lost=on_lost) as held:
+        async with claim(store, folder, resume=True):
+            pass
+        with anyio.fail_after(5):
+            await lost.wait()
+        with pytest.raises(OutputClaimedError):
+            await held.confirm()
+    [error] = errors
+    assert "claims/r.json is gone: another process has taken over the videos" in str(error)
+    assert in_folder(emulator, folder) == []
+
+
+async def test_before_an_object_is_replaced_the_claim_is_read(emulator, store, folder):
+    """Resuming a run takes its claim over at once, long before it is renewed."""
+    errors = []
+    async with claim(store, folder, on_lost=errors.append) as held:
+        since = len(emulator.calls)
+        await held.confirm(fresh=True)
+        assert operations(emulator, since) == ["GetObject"]
+        abandon(emulator, folder, "r")
+        await held.confirm()
+        with pytest.raises(OutputClaimedError, match=r"process 7 on far.* has taken over"):
+            await held.confirm(fresh=True)
+    assert len(errors) == 1
 
 
 async def test_a_claim_is_deleted_although_the_answer_to_a_renewal_is_missing(

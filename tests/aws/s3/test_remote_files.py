@@ -86,7 +86,7 @@ def lost_claim(*, after=0):
     """Return a function that confirms a claim a number of times, before the claim is lost."""
     confirmed = []
 
-    async def confirm():
+    async def confirm(*, fresh=False):
         await anyio.lowlevel.checkpoint()
         confirmed.append(len(confirmed))
         if len(confirmed) > after:
@@ -395,6 +395,34 @@ class TestDelivery:
                     running._store = busy
                     with pytest.raises(OutputWriteError, match="503"):
                         await running.finish(['"e"'])
+
+    @pytest.mark.parametrize("size", [len(VIDEO), 6 * 1024**2])
+    async def test_the_claim_is_read_before_an_object_is_replaced(
+        self, store, folder, monkeypatch, size
+    ):
+        """Otherwise it could be that of a process that has resumed the run just now."""
+        asked = []
+
+        async def confirm(*, fresh=False):
+            await anyio.lowlevel.checkpoint()
+            asked.append(fresh)
+
+        whole, data = size == len(VIDEO), b"n" * size
+        with small_parts(monkeypatch):
+            for earlier, changes in (
+                (None, {}),
+                (None, {"overwrite": True}),
+                (b"earlier video", {"replaceable": [folder.object("v.mp4")]}),
+            ):
+                to = folder.object("v.mp4")
+                await store.delete(to)
+                if earlier:
+                    await deliver(files(store), to, earlier)
+                asked.clear()
+                await deliver(files(store, confirm_claim=confirm, **changes), to, data)
+                assert asked[-1] == bool(changes), changes
+                assert asked.count(True) == bool(changes)
+                assert len(asked) == (1 if whole else 3 if earlier else 2)
 
     async def test_no_url_is_signed_without_the_claim(self, emulator, store, folder):
         remote, to = files(store, confirm_claim=lost_claim()), folder.object("v.mp4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 
 import anyio
 
@@ -25,8 +26,11 @@ CHECK_TIMEOUT = 300.0
 """Maximum seconds to read the claims of all other runs. 1,000 of usual size take a minute."""
 MAX_CLAIMS = 1000
 """Maximum number of objects in the folder of the claims. Claims of runs that were killed are
-deleted by the next run, so that only many runs at the same time, or other programs, could leave
-more of them."""
+deleted by later runs, so that only many runs on one day, or other programs, could leave more of
+them."""
+CLAIM_RETENTION = timedelta(days=1)
+"""Time after its expiry for which the claim of other videos is kept: its run goes on if only its
+machine slept. Runs whose claim was deleted end."""
 
 
 class ClaimChecks:
@@ -58,14 +62,18 @@ class ClaimChecks:
         self._owner = owner
         self._videos = videos
 
-    async def refuse_claimed(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
-        """Raise `OutputClaimedError` if a video is claimed, and delete claims that have expired.
+    async def refuse_claimed(
+        self, *, resume: bool, remove_expired: bool = False
+    ) -> FoundClaim | UnreadableClaim | None:
+        """Raise `OutputClaimedError` if a video is claimed.
 
         Return what is in the place of our claim: an older claim of this run, an object that is not
         a claim, or ``None``.
 
         Args:
             resume: True if a valid claim of another process of this run may be taken over.
+            remove_expired: True to delete expired claims of the same videos, whose runs end then,
+                and those that expired long ago.
 
         Raises:
             OutputClaimedError: Another process writes one of the videos, or works on this run.
@@ -74,12 +82,21 @@ class ClaimChecks:
         """
         try:
             with anyio.fail_after(CHECK_TIMEOUT):
-                return await self._check_claims(resume=resume)
+                ours, removed = await self._check_claims(
+                    resume=resume, remove_expired=remove_expired
+                )
+                if removed:  # unless they were renewed just before
+                    ours, _ = await self._check_claims(resume=resume, remove_expired=False)
+                return ours
         except TimeoutError:
             msg = f"{self._object.folder}: the claims were not read within {CHECK_TIMEOUT:g} s"
             raise NoAnswerError(f"{msg}: try again, or choose another folder") from None
 
-    async def _check_claims(self, *, resume: bool) -> FoundClaim | UnreadableClaim | None:
+    async def _check_claims(
+        self, *, resume: bool, remove_expired: bool
+    ) -> tuple[FoundClaim | UnreadableClaim | None, bool]:
+        """Return what is in the place of our claim, and whether a claim was to be deleted."""
+        removed = False
         ours: FoundClaim | UnreadableClaim | None = None
         count, unreadable = 0, list[S3Object]()
         folder = self._object.folder
@@ -97,22 +114,32 @@ class ClaimChecks:
                     continue
                 if isinstance(found, UnreadableClaim):
                     unreadable.append(location)
+                elif location != self._object and found.expired:
+                    if remove_expired and self._is_in_the_way(found):
+                        await self._writer.delete(location, found.etag)
+                        removed = True
                 else:
-                    await self._check_claim(found, resume=resume)
+                    self._check_valid(found, resume=resume)
                 if location == self._object:
                     ours = found
         if unreadable:
             msg = "objects that are not claims are ignored: %s"
             logger.warning(msg, printable_line(list_some(unreadable)))
-        return ours
+        return ours, removed
 
-    async def _check_claim(self, found: FoundClaim, *, resume: bool) -> None:
+    def _is_in_the_way(self, found: FoundClaim) -> bool:
+        """Return whether an expired claim has one of our videos, or expired long ago."""
+        return found.expired_for > CLAIM_RETENTION or bool(self._shared(found))
+
+    def _shared(self, found: FoundClaim) -> list[str]:
+        return sorted(self._videos.keys() & set(found.claim.names))
+
+    def _check_valid(self, found: FoundClaim, *, resume: bool) -> None:
+        """Raise `OutputClaimedError` if a claim that has not expired is in our way."""
         if found.location == self._object:
             if not found.expired and not resume:
                 raise already_works(found, self._folder)
-        elif found.expired:
-            await self._writer.delete(found.location, found.etag)
-        elif shared := sorted(self._videos.keys() & set(found.claim.names)):
+        elif shared := self._shared(found):
             videos = list_some([self._videos[name] for name in shared])
             msg = (
                 f"{found.holder} is writing {videos}: wait for its end, or choose another folder; "

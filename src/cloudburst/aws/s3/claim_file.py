@@ -59,8 +59,13 @@ class FoundClaim:
     claim: Claim
     etag: str
     expires: datetime
-    expired: bool
-    """True if the claim was not renewed in time."""
+    expired_for: timedelta
+    """Time since the claim has expired; negative before."""
+
+    @property
+    def expired(self) -> bool:
+        """True if the claim was not renewed in time."""
+        return self.expired_for > timedelta()
 
     @property
     def holder(self) -> str:
@@ -134,7 +139,7 @@ def _parse(location: S3Object, answer: ObjectRange) -> FoundClaim | None:
             claim=claim,
             etag=info.etag,
             expires=expires,
-            expired=info.answered > expires,
+            expired_for=info.answered - expires,
         )
     except (ValidationError, ValueError, TypeError, OverflowError):
         return None

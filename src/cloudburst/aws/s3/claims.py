@@ -10,14 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Collection,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +50,7 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
+from cloudburst.ports.remote_files import ConfirmClaim
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +73,8 @@ class HeldClaim:
 
     videos: Mapping[str, S3Object]
     """Claimed videos, by the names of their scenes."""
-    confirm: Callable[[], Awaitable[None]]
-    """Function that returns if the claim is valid, and renews it before if it may have expired. It
-    raises `OutputClaimedError` if the claim is lost, and other errors if S3 does not answer."""
+    confirm: ConfirmClaim
+    """Function that returns if the claim is valid, and renews it before if it may have expired."""
 
 
 @asynccontextmanager
@@ -155,9 +148,8 @@ class _ClaimKeeper:
         self._renewed = Stopwatch()
         """Time since the start of the last renewal that succeeded."""
         self._renewal = anyio.Lock()
-        self._was_deleted = False
-        """True if the claim was deleted or overwritten, and those of other runs were not checked
-        since."""
+        self._was_overwritten = False
+        """True if the claim was overwritten, and those of other runs were not checked since."""
         self._object = prefix.object(f"{METADATA_FOLDER}claims/{run}{suffix}.json")
         self._claim = claim = Claim(
             run=run,
@@ -206,7 +198,7 @@ class _ClaimKeeper:
             write = partial(self._write_claim, ours, resume=resume)
             await finish_write(write, self._object, seconds=WRITE_TIMEOUT)
             # Another run may have taken an expired lock over, and claimed the same names meanwhile.
-            await self._checks.refuse_claimed(resume=True)
+            await self._checks.refuse_claimed(resume=True, remove_expired=True)
         finally:
             await self._lock.release()
 
@@ -229,18 +221,23 @@ class _ClaimKeeper:
             if is_claim_of(found, self._owner):
                 self._etag = found.etag
 
-    async def confirm(self) -> None:
+    async def confirm(self, *, fresh: bool = False) -> None:
         """Return if the claim is valid, and renew it before if it may have expired.
 
-        It may have expired while this machine slept, or while S3 was out of reach.
+        It may have expired while this machine slept, or while S3 was out of reach. With ``fresh``,
+        it is also read, because another process may have resumed the run: see `ConfirmClaim`.
 
         Raises:
             OutputClaimedError: The claim is lost.
-            CloudburstError: S3 refuses a renewal, or does not answer.
+            CloudburstError: S3 refuses a request, or does not answer.
         """
-        if not self._is_confirmed():
+        taken = False
+        if fresh and self._is_confirmed():
+            found = await read_claim(self._store, self._object)
+            taken = not is_claim_of(found, self._owner)
+        if taken or not self._is_confirmed():
             async with self._renewal:
-                if not self._is_confirmed():
+                if taken or not self._is_confirmed():
                     await self._renew()
         if self._loss is not None:
             raise self._loss
@@ -281,7 +278,9 @@ class _ClaimKeeper:
         self._renewed, self._renewing = stopwatch, False
 
     async def _write_renewed(self) -> None:
-        """Write the claim object again, and check other claims if it had been deleted.
+        """Write the claim object again, and check other claims if it had been overwritten.
+
+        A claim that was deleted is lost: another process may have written the videos, and ended.
 
         Raises:
             OutputClaimedError: Another process has taken the run over, or has claimed its videos.
@@ -299,18 +298,24 @@ class _ClaimKeeper:
                     "wait for its end, or write to another folder"
                 )
                 raise OutputClaimedError(msg, holder=found.holder) from None
-            if not is_claim_of(found, self._owner):
-                # Perhaps it had expired while this machine slept, and another run has deleted it.
-                self._was_deleted = True
+            if found is None:
+                await self._checks.refuse_claimed(resume=True)
+                msg = (
+                    f"{self._object} is gone: another process has taken over the videos of this "
+                    "run, or the object was deleted by hand; resume the run, or write to another "
+                    "folder"
+                )
+                raise OutputClaimedError(msg) from None
             # Otherwise the answer to a renewal was lost.
-            await self._put_claim(found.etag if found else "")
-        if self._was_deleted:
+            self._was_overwritten |= not is_claim_of(found, self._owner)
+            await self._put_claim(found.etag)
+        if self._was_overwritten:
             try:
                 await self._checks.refuse_claimed(resume=True)
             except OutputClaimedError:
                 await self.release()
                 raise
-            self._was_deleted = False
+            self._was_overwritten = False
 
     async def _put_claim(self, etag: str) -> None:
         """Write the claim object in place of the one with an ETag; empty: of none."""

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +35,9 @@ from cloudburst.errors import (
 )
 from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import PutPart
+from cloudburst.ports.remote_files import ConfirmClaim
 
 logger = logging.getLogger(__name__)
-
-ConfirmClaim = Callable[[], Awaitable[None]]
-"""Function that raises `OutputClaimedError` if the claim of the run is lost."""
 
 CREATE_TIMEOUT = 20.0
 """Maximum seconds to start the upload of a video in parts."""
@@ -136,7 +134,7 @@ class WholeDelivery(_Delivery):
                 info = await self._store.find(output.location)
                 if self._replaces and info is not None and output.is_of_same_scene(info):
                     etag = info.etag
-            await self._confirm_claim()
+            await self._confirm_claim(fresh=etag is not None or not output.new)
             return await self._store.presign_put(
                 output.location,
                 sha256=output.sha256,
@@ -232,7 +230,7 @@ class PartsDelivery(_Delivery):
 
         async def complete(*, new: bool, etag: str | None = None) -> bool:
             upload = self._upload_id
-            await self._confirm_claim()
+            await self._confirm_claim(fresh=not new)
             try:
                 await store.complete_upload(output.location, upload, etags, new=new, etag=etag)
             except AWSError as exc:

@@ -5,10 +5,9 @@ Signed URLs go to workers only: they are not logged, and no error contains them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from anyio.lowlevel import checkpoint
 from pydantic import SecretStr
 
 from cloudburst.aws.s3.deliveries import OutputObject, PartsDelivery, WholeDelivery
@@ -20,7 +19,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest
-from cloudburst.ports.remote_files import Delivery
+from cloudburst.ports.remote_files import ConfirmClaim, Delivery, unclaimed
 
 
 class S3RemoteFiles:
@@ -33,7 +32,7 @@ class S3RemoteFiles:
         run: str,
         inputs: Mapping[RemoteLocation, RemoteFile],
         fingerprints: Mapping[str, str],
-        confirm_claim: Callable[[], Awaitable[None]] = checkpoint,
+        confirm_claim: ConfirmClaim = unclaimed,
         overwrite: bool = False,
         replaceable: Collection[S3Object] = (),
         private_inputs: bool = False,
