@@ -20,6 +20,11 @@ T = TypeVar("T")
 ITEMS_PER_STEP = 100
 """Number of items, such as scenes, that `Steps` yields before other tasks may run. Their work takes
 a few milliseconds."""
+START_TIMEOUT = 30.0
+"""Seconds for the start of a process, which takes milliseconds and is shielded from cancellation.
+If ``asyncio.run`` ends meanwhile, it cancels the task of asyncio that connects the pipes. Some
+versions of Python then wait for the process without end
+(https://github.com/python/cpython/issues/125502, 2026-11)."""
 CLOSE_TIMEOUT = 10.0
 """Seconds after which `opened_in_thread` gives up to close something, for a disk that hardly
 responds."""

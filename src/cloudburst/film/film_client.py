@@ -18,7 +18,7 @@ from anyio import to_thread
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
 from cloudburst.errors import ConfigurationError, FilmError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, film_files, partial_files
@@ -85,14 +85,15 @@ async def _run(plan: FilmPlan, on_progress: Callable[[float], None]) -> dict[str
     """Run the film process, and return the values of its last line."""
     # A session of its own: Ctrl-C in the terminal reaches only this process. The process ends when
     # its standard input is closed, so it does not outlast this one.
-    process = await anyio.open_process(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=child_environment(),
-        start_new_session=True,
-    )
+    with anyio.fail_after(START_TIMEOUT, shield=True):
+        process = await anyio.open_process(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment(),
+            start_new_session=True,
+        )
     lines, errors = _Lines(on_progress), bytearray()
     try:
         async with anyio.create_task_group() as tasks:

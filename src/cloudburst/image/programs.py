@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import Process
 
+from cloudburst.concurrency import START_TIMEOUT
 from cloudburst.errors import ImageError
 
 MAX_OUTPUT_BYTES = 1024**2
@@ -60,7 +61,7 @@ async def run_program(
 async def _start(command: Sequence[str], environ: Mapping[str, str] | None) -> Process:
     """Start a program in a session of its own, so that its processes can be ended together."""
     # The start takes milliseconds. If it were cancelled, the process would be unknown.
-    with anyio.CancelScope(shield=True):
+    with anyio.fail_after(START_TIMEOUT, shield=True):
         return await anyio.open_process(
             command,
             stdin=subprocess.DEVNULL,
@@ -68,7 +69,7 @@ async def _start(command: Sequence[str], environ: Mapping[str, str] | None) -> P
             env=environ,
             start_new_session=True,
         )
-    raise AssertionError("unreachable: the scope suppresses no exception")
+    raise AssertionError("unreachable: the scope raises at its deadline")
 
 
 def _end(process: Process) -> None:

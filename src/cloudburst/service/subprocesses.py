@@ -14,7 +14,7 @@ from typing import cast
 
 import anyio
 
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
 from cloudburst.service.process_privacy import child_environment
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -83,12 +83,13 @@ class Subprocesses:
 
 async def _start(command: Sequence[str], protocol: _ChildProtocol) -> asyncio.SubprocessTransport:
     loop = asyncio.get_running_loop()
-    with anyio.CancelScope(shield=True):  # a cancel here would lose track of the child
+    # A cancellation here would lose track of the child.
+    with anyio.fail_after(START_TIMEOUT, shield=True):
         transport, _ = await loop.subprocess_exec(
             lambda: protocol, *command, start_new_session=True, env=child_environment()
         )
         return transport
-    raise AssertionError("unreachable: this scope is never cancelled")
+    raise AssertionError("unreachable: the scope raises at its deadline")
 
 
 async def _end(

@@ -15,7 +15,7 @@ from anyio import create_task_group, move_on_after, open_process, to_thread
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
 from cloudburst.models.failures import Failure, classify_stop
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 from cloudburst.safe_files import open_regular_file
@@ -117,14 +117,14 @@ class WorkerProcess:
 
     async def _start(self, environment: Mapping[str, str]) -> Process:
         log = await to_thread.run_sync(_open_log, self.log)
-        with log, anyio.CancelScope(shield=True):  # takes milliseconds
+        with log, anyio.fail_after(START_TIMEOUT, shield=True):
             # A session of its own, so that Ctrl-C in the terminal reaches only this process,
             # which decides what to do. Only this process holds the other end of the worker's
             # input: if this process ends, the worker's input is closed and the worker ends too.
             return await open_process(
                 self._command, env=environment, stderr=log, start_new_session=True
             )
-        raise AssertionError("unreachable: the scope is never cancelled")
+        raise AssertionError("unreachable: the scope raises at its deadline")
 
     async def _read_output(self, process: Process) -> None:
         """Read the worker's address from its standard output, then discard further output."""
