@@ -78,7 +78,7 @@ def test_a_definition_with_a_role_that_is_not_there_is_refused(emulator):
 @pytest.mark.timeout(60)
 def test_a_role_made_a_moment_ago_is_refused_for_a_moment(emulate):
     pytest.importorskip("moto")
-    emulator = emulate(moto=None, role_passable=60.0)
+    emulator = emulate(moto=None, role_passable=60.0, role_assumable=60.0)
     iam, ecs = client(emulator, "iam"), client(emulator, "ecs")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     made = iam.create_role(RoleName="mine", Path="/teams/", AssumeRolePolicyDocument=trust)

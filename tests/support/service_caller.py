@@ -90,7 +90,7 @@ class Caller:
 OpenCaller = Callable[..., AbstractAsyncContextManager[Caller]]
 
 
-async def eventually(check: Callable[[], bool], seconds: float = 5.0) -> None:
+async def eventually(check: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return when the check holds."""
     for _ in range(int(seconds / 0.02)):
         if check():
@@ -116,7 +116,7 @@ def read_pids(path: Path, seconds: float = 10.0) -> list[int]:
     return [int(pid) for pid in path.read_text().split()]
 
 
-def until_gone(pids: list[int], seconds: float = 5.0) -> None:
+def until_gone(pids: list[int], seconds: float = 30.0) -> None:
     """Wait for the end of processes whose killer does not wait for it."""
     end = time.monotonic() + seconds
     while left := [pid for pid in pids if alive(pid)]:

@@ -85,7 +85,8 @@ async def test_a_burst_within_the_rates_of_aws(account, scenes, out):
     """More launches at once than Fargate takes: they wait here, and few are refused there."""
     with account(buckets=AWS_BUCKETS) as aws:
         limits = Limits(workers=110)
-        trial = await tried(aws, scenes(110), out, limits=limits, timeouts=Timeouts(settle=15))
+        patient = Timeouts(stop=60, settle=30)
+        trial = await tried(aws, scenes(110), out, limits=limits, timeouts=patient)
     hold(trial)
     # On a fast machine the first workers finish their scenes before the last ones are launched.
     assert notes(trial, "RunTask")[""] == notes(trial, "StopTask")[""] == len(trial.tasks) >= 100
