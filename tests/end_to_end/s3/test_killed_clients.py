@@ -197,7 +197,7 @@ async def test_a_delivery_ends_when_the_run_is_taken_over(world, monkeypatch):
     monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.1)
     scenes = world.scenes(0, "scene 31MB")
     world.emulator.add_fault(
-        Fault(kind="delay", operation="s3:PutObject", presigned=True, seconds=4)
+        Fault(kind="delay", operation="s3:PutObject", presigned=True, seconds=8)
     )
     began = []
 
@@ -207,9 +207,9 @@ async def test_a_delivery_ends_when_the_run_is_taken_over(world, monkeypatch):
             claim_elsewhere(world)
 
     told = await world.run(scenes, name="shared", overwrite=True, watch=watch)
-    assert anyio.current_time() < began[0] + 4, "the delivery was waited for"
+    assert anyio.current_time() < began[0] + 8, "the delivery was waited for"
     assert told.errors["scene 31MB"].startswith("OutputClaimedError: run shared (process 7 on far)")
-    await anyio.sleep_until(began[0] + 5)
+    await anyio.sleep_until(began[0] + 9)
     assert world.listed() == [".cloudburst/claims/shared.json"], "nothing was written afterwards"
 
 
