@@ -331,6 +331,23 @@ def test_missing_credentials_end_the_check(store: RemoteStore) -> None:
     assert not +store.opened
 
 
+def test_credentials_that_expire_while_a_file_is_read(store: RemoteStore) -> None:
+    """The file does not count as broken."""
+    at = store.put("long.wav", wav(20.0) + b"end")
+
+    class Expiring(RemoteStore):
+        async def read(self, location: Any, start: int, end: int) -> Any:
+            if start and location == at:
+                raise CredentialsError("the credentials have expired")
+            return await store.read(location, start, end)
+
+    with (
+        Expiring(files=store.files).inputs() as remote,
+        pytest.raises(CredentialsError, match="have expired"),
+    ):
+        check_scenes([scene(audio=str(at))], RenderOptions(), LIMITS, remote=remote)
+
+
 def test_many_files_are_read_at_once_and_shared_ones_once(store: RemoteStore) -> None:
     store.latency = 0.02
     scenes = [

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 from tinytag import TinyTag
 
 from cloudburst import picture_ends
+from cloudburst.errors import CloudburstError
 from cloudburst.media_file import MediaFile, PartNotReadError
 from cloudburst.media_headers import ogg_audio, picture_head, webp_head
 from cloudburst.media_readers import AudioReader, PictureReader
@@ -285,13 +286,16 @@ def _guessed_length(size: int | None) -> AudioLength:
 
 @contextmanager
 def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]:
-    """Raise every error of a third-party parser as `InvalidInputError`: the file is broken."""
+    """Raise every error of a third-party parser as `InvalidInputError`: the file is broken.
+
+    Errors of reading the file are raised as they are.
+    """
     try:
         yield
-    except (InvalidInputError, PartNotReadError):
+    except (InvalidInputError, PartNotReadError, CloudburstError):
         raise
     except Exception as exc:
-        if isinstance(exc.__cause__, InvalidInputError | PartNotReadError):
+        if isinstance(exc.__cause__, InvalidInputError | PartNotReadError | CloudburstError):
             raise exc.__cause__ from None  # tinytag wraps the errors of the file
         raise InvalidInputError(f"{kind.name}, broken: {_line(exc)}", expected) from exc
 
