@@ -264,7 +264,7 @@ DELIVERIES: dict[str, tuple[Answer, type[CloudburstError]]] = {
     "repeats the URL": (repeats_url, WorkerProtocolError),
     "fails with control characters": (always(failed("invalid", CONTROL)), DownloadError),
 }
-OF_THE_BUCKET = ["refused", "missing", "expired", "busy"]
+OF_THE_BUCKET = ["refused", "missing", "expired", "busy", "forbidden address"]
 
 
 @pytest.mark.parametrize("name", EITHER | FETCHES)

@@ -128,6 +128,7 @@ async def slow_reader(peer: Peer) -> None:
         (after_body(servers.error(403, "ExpiredToken")), "expired"),
         (after_body(servers.error(503, "SlowDown")), "busy"),
         (before_body(servers.error(403, "AccessDenied", "Request has expired")), "expired"),
+        (before_body(servers.error(403, "AccessDenied", "Request is not valid yet")), "expired"),
         (after_body(servers.silent_head), "unreachable"),
         (servers.silent_head, "unreachable"),
         (servers.cut_after_request, "unreachable"),

@@ -107,6 +107,8 @@ async def test_a_video_is_written_once_with_its_checksum(emulator: FargateEmulat
         ("internal error", "busy"),
         ("token expired", "expired"),
         ("url expired", "expired"),
+        ("url not valid yet", "expired"),
+        ("wrong region", "forbidden address"),
         ("clock skew", "expired"),
         ("truncated", "unreachable"),
         ("lost", "unreachable"),

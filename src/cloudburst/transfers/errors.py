@@ -21,9 +21,10 @@ MIN_PART_CHARS = 4
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
-_EXPIRED_MESSAGE = "Request has expired"
-"""Message with which S3 answers ``AccessDenied`` to a presigned URL that has expired. The answer
-has no code of its own ("Error responses", Amazon S3 API Reference, 2026-11)."""
+_UNTIMELY_MESSAGES = {"Request has expired", "Request is not valid yet"}
+"""Messages with which S3 answers ``AccessDenied`` to a presigned URL that has expired, or that was
+signed by a clock that is fast. The answer has no code of its own ("Error responses", Amazon S3 API
+Reference, 2026-11)."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 _PROBLEMS_BY_CODE: Mapping[str, TransferProblem] = {
@@ -145,7 +146,7 @@ def query_secrets(query: str) -> Iterator[str]:
 
 
 def _problem(status: int, code: str, message: str, *, writing: bool) -> TransferProblem:
-    if code == "AccessDenied" and message == _EXPIRED_MESSAGE:
+    if code == "AccessDenied" and message in _UNTIMELY_MESSAGES:
         return TransferProblem.EXPIRED
     if status == 412:
         return TransferProblem.EXISTS if writing else TransferProblem.CHANGED

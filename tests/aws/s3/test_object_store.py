@@ -129,6 +129,17 @@ async def test_a_refused_head_is_explained_by_a_request_with_a_reason(
     assert (await store.head(where)).size == 7
 
 
+async def test_a_head_for_a_bucket_that_has_moved_is_explained(emulator, store):
+    where = obj("moved")
+    put(emulator, where)
+    await store.bucket_region(BUCKET)
+    for operation in ("HeadObject", "GetObject"):  # boto repeats each of them
+        emulator.add_fault(s3_fault("wrong region", operation, times=2))
+    with pytest.raises(AWSError, match=r"PermanentRedirect.*the bucket is in another region"):
+        await store.head(where)
+    assert (await store.head(where)).size == 7
+
+
 @pytest.mark.parametrize("name", sorted(AWS_S3_FAULTS))
 async def test_each_fault_is_survived_or_explained(emulator, store, folder, name):
     where = folder.object("a")
@@ -143,13 +154,15 @@ async def test_each_fault_is_survived_or_explained(emulator, store, folder, name
         "no such key": ResourceMissingError,
         "token expired": CredentialsError,
         "url expired": AccessDeniedError,
+        "url not valid yet": AccessDeniedError,
     }
     if error := fatal.get(name):
         with pytest.raises(error):
             await store.read_range(where, 0, 1000)
         return
     assert (await store.read_range(where, 0, 1000)).data == b"x" * 1000
-    assert len(operations(emulator, since)) == (1 if name in {"slow", "doubled"} else 2)
+    calls = {"slow": 1, "doubled": 1, "wrong region": 3}  # boto asks for the region
+    assert len(operations(emulator, since)) == calls.get(name, 2)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cloudburst import InvalidScenesError, Status
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.engine import output_folder
 from cloudburst.errors import CloudburstError
+from cloudburst.models.events import SceneEncoding
 from cloudburst.testing import s3_fault
 from support.s3_account import ABROAD
 from support.s3_runs import Told, few
@@ -19,7 +20,7 @@ from support.s3_runs import Told, few
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
 TRANSIENT = ["slow down", "internal error", "truncated", "slow", "lost", "dropped", "conflict"]
-EXPIRED = ["url expired", "token expired", "clock skew"]
+EXPIRED = ["url expired", "token expired", "clock skew", "url not valid yet"]
 NAMES = ["scene 0", "scene 1"]
 PLACES = {
     "input check": {"operation": "GetObject", "skip": 1, "presigned": False},
@@ -43,6 +44,8 @@ PLACES = {
 
 CASES = list(product(TRANSIENT, PLACES))
 random.Random(14).shuffle(CASES)
+# Boto asks for the region of the bucket, and repeats its calls.
+CASES += [("wrong region", place) for place in PLACES if place != "input fetch"]
 
 
 @pytest.mark.chaos
@@ -55,17 +58,15 @@ async def test_a_fault_that_passes(world, name, place, told_at_debug):
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
 
 
-REFUSED_ONCE = list(
-    product(["access denied", "no such key", "token expired", "clock skew"], PLACES)
-)
 MESSAGES = {
     "access denied": r"permission|AccessDenied",
     "no such key": r"no such object|no longer there|does not exist",
     "token expired": "credentials have expired",
     "clock skew": "set the clock",
+    "wrong region": "PermanentRedirect",
 }
 """What an error says, so that a person knows what to do."""
-REFUSED_ONCE = list(product(MESSAGES, PLACES))
+REFUSED_ONCE = [case for case in product(MESSAGES, PLACES) if case not in CASES]
 ENDS = {"end of the check", "end of the lock", "end of the claim"}
 """Places where an object is deleted that nobody needs any more."""
 
@@ -152,6 +153,7 @@ async def test_an_output_that_is_refused_for_a_moment(world):
             ("slow down", "HTTP 503 SlowDown"),
             ("access denied", "HTTP 403 AccessDenied"),
             ("token expired", "HTTP 400 ExpiredToken"),
+            ("wrong region", "HTTP 301 PermanentRedirect"),
         ]
     ),
 )
@@ -163,6 +165,7 @@ async def test_an_output_that_is_always_refused(world, name, error, told_at_debu
     told = await world.run(scenes)
     assert told.report.status is Status.FAILED
     assert len(told.errors) == 3
+    assert len(told.of(SceneEncoding)) == 3, "no video is rendered again"
     for text in told.errors.values():
         assert re.match(f"OutputWriteError: .* cannot be written to S3: {error}", text), text
     world.hold_clean([])
@@ -177,6 +180,7 @@ async def test_an_output_that_is_always_refused(world, name, error, told_at_debu
             ("access denied", "grant the permissions"),
             ("clock skew", "set the clock"),
             ("slow down", "SlowDown"),
+            ("wrong region", "another region"),
         ]
     ),
 )

@@ -31,6 +31,7 @@ _OF_THE_BUCKET = {
     TransferProblem.MISSING,
     TransferProblem.EXPIRED,
     TransferProblem.BUSY,
+    TransferProblem.FORBIDDEN_ADDRESS,  # a redirect: the bucket is in another region
 }
 """Problems that lie in the bucket or in the permissions, so that every video has them, and no other
 worker helps. If this machine finds the problem as well, the run is paused, and the worker keeps the

@@ -34,7 +34,7 @@ NO_SUCH_UPLOAD = "NoSuchUpload"
 INVALID_RANGE = "InvalidRange"
 """Error code of S3 for a range behind the end of an object."""
 
-_HEAD_CODES = {"400", "403"}
+_HEAD_CODES = {"301", "400", "403"}
 """Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
 
 

@@ -16,6 +16,7 @@ AWS_S3_FAULTS: Mapping[str, Fault] = {
         code="InternalError", message="We encountered an internal error.", status=500
     ),
     "url expired": Fault(code="AccessDenied", message="Request has expired", status=403),
+    "url not valid yet": Fault(code="AccessDenied", message="Request is not valid yet", status=403),
     "token expired": Fault(
         code="ExpiredToken", message="The provided token has expired.", status=400
     ),
@@ -33,6 +34,12 @@ AWS_S3_FAULTS: Mapping[str, Fault] = {
         message="A conflicting operation occurred during the processing of this request.",
         status=409,
     ),
+    "wrong region": Fault(
+        code="PermanentRedirect",
+        message="The bucket you are attempting to access must be addressed using the specified "
+        "endpoint. Please send all future requests to this endpoint.",
+        status=301,
+    ),
     "truncated": Fault(kind="truncated"),
     "slow": Fault(kind="slow", seconds=0.2),
     "lost": Fault(kind="lost"),
@@ -40,7 +47,8 @@ AWS_S3_FAULTS: Mapping[str, Fault] = {
     "doubled": Fault(kind="doubled"),
 }
 """Typical faults by name, for any operation of S3: "Error responses", Amazon S3 API reference
-(2026-11). A bucket in another region is no fault: create the bucket with its location."""
+(2026-11). With "wrong region", the bucket is no longer where it was; a bucket that is in another
+region from the start is no fault: create it with its location."""
 TEMPORARY_FAULTS = ("slow down", "internal error", "truncated", "slow", "lost", "dropped")
 """Names of the faults after which the same request may be repeated."""
 
