@@ -135,9 +135,14 @@ class _S3Check:
         ]
         kept = codes == [PRECONDITION_FAILED] * 2
         self._report("claims of other runs are not replaced", kept, ", ".join(codes))
-        await self._store.put_small(claim, b"3", etag=written)
+        renewed = await self._store.put_small(claim, b"3", etag=written)
         kept = (await self._store.read(claim, max_bytes=10)).data == b"3"
         self._report("a claim is renewed by its ETag", kept)
+        code = await _code(self._store.delete(claim, etag=written))
+        kept = code == PRECONDITION_FAILED
+        self._report("a claim that was renewed meanwhile is not deleted", kept, code)
+        await self._store.delete(claim, etag=renewed)
+        self._report("a claim is deleted by its ETag", await self._store.find(claim) is None)
 
     async def expired_url(self) -> None:
         """Use a URL after its end."""

@@ -174,7 +174,7 @@ def test_a_record_of_cloudtrail_is_searched_for_the_key(script):
     assert shown([], keys) is None
 
 
-@pytest.mark.parametrize(("encrypted", "promises"), [(False, 15), (True, 14)])
+@pytest.mark.parametrize(("encrypted", "promises"), [(False, 17), (True, 16)])
 async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(
     script, told, monkeypatch, encrypted, promises
 ):
