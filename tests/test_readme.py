@@ -79,12 +79,12 @@ def copy_start(source: Path, target: Path, *, seconds: float) -> None:
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_the_program_renders_the_story(here, capsys):
-    """The story is shortened: one second of sound for each scene."""
+    """The story is shortened: a third of a second of sound for each scene."""
     story = here / "examples" / "story"
     shutil.copytree(ROOT / "examples" / "story", story)
     for suffix in ("mp3", "m4a"):
         for sound in (ROOT / "examples" / "story").glob(f"*.{suffix}"):
-            copy_start(sound, story / sound.name, seconds=1)
+            copy_start(sound, story / sound.name, seconds=0.3)
     program = next(block for block in blocks("README.md", "python") if "asyncio.run" in block)
     exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
     assert len(list(Path("videos").glob("*.mp4"))) == 6

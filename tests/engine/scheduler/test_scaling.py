@@ -149,10 +149,10 @@ async def test_the_number_of_forecasts_depends_on_time_and_not_on_decisions(monk
         rates=US_EAST_1_RATES,
         encoders=2,
     )
-    async with engine(one, measurements=Measurements(), limits=Limits(workers=200)) as e:
-        report = await e.render(scenes(*[3.0] * 400))
+    async with engine(one, measurements=Measurements(), limits=Limits(workers=100)) as e:
+        report = await e.render(scenes(*[3.0] * 200))
     assert report.status is Status.COMPLETE
-    assert len(one.launched) == 200
+    assert len(one.launched) == 100
     assert 1 <= len(counted) <= 50
     assert not one.running
 
@@ -168,7 +168,7 @@ async def test_the_number_of_decisions_about_more_tasks_depends_on_time(monkeypa
     monkeypatch.setattr(scaling, "further_workers", up_to_60)
     one = FakeCloud(encode=0.05, boot=20, rates=US_EAST_1_RATES)
     async with engine(one, limits=Limits(workers=200)) as e:
-        report = await e.render(scenes(*[3.0] * 600))
+        report = await e.render(scenes(*[3.0] * 300))
     assert len(one.launched) == 60
     assert 1 <= len(asked) <= 100
     assert report.status is Status.COMPLETE
