@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.renderer import process_limits
+from cloudburst.renderer import audio_source, process_limits
 from cloudburst.renderer.audio import prepare_audio
 from cloudburst.renderer.job import InputFaultError
 from support.audio_probe import melody, write_audio
@@ -159,13 +159,14 @@ def sine(path: Path, seconds: float, *options: str) -> None:
     ids=["flac", "mp3", "m4a"],
 )
 def test_audio_beyond_the_limit_is_not_encoded_up_to_it(
-    tmp_path: Path, options: tuple[str, ...]
+    tmp_path: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sine(tmp_path / "audio", 130, *options)
-    with pytest.raises(InputFaultError, match="more than 120 seconds"):
-        prepare_audio(tmp_path, 120)
+    monkeypatch.setattr(audio_source, "_SCAN_AFTER_SECONDS", 15.0)
+    sine(tmp_path / "audio", 33, *options)
+    with pytest.raises(InputFaultError, match="more than 30 seconds"):
+        prepare_audio(tmp_path, 30)
     encoded = (tmp_path / "audio.m4a").stat().st_size
-    assert encoded < 70 * 128_000 / 8
+    assert encoded < 18 * 128_000 / 8
 
 
 def test_a_claim_to_be_longer_rejects_nothing(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ def test_it_is_the_middle_frame_without_subtitles(tmp_path, effects, is_portrait
         "mark": Image.new("RGBA", (40, 20), (255, 0, 0, 255)),
         "effects": effects,
         "is_portrait": is_portrait,
+        "size": "720p",
     }
     done = rendered_here(lay_job(tmp_path, subtitle=CUE, cover="true", **options))
     data = (tmp_path / "cover.jpg").read_bytes()
     assert done["cover"] == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     with Image.open(tmp_path / "cover.jpg") as cover:
         assert cover.format == "JPEG"
-        assert cover.size == ((1080, 1920) if is_portrait else (1920, 1080))
+        assert cover.size == ((720, 1280) if is_portrait else (1280, 720))
         cover.load()
     plain = rendered_here(lay_job(tmp_path / "plain", **options))
     assert plain["cover"] is None
