@@ -58,7 +58,7 @@ def opened(tmp_path: Path) -> Generator[list[str]]:
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     """Files of a scene that were written long ago."""
-    Image.effect_noise((640, 360), 90).save(tmp_path / "a.png")
+    Image.effect_noise((640, 360), 90).save(tmp_path / "a.png", compress_level=0)
     Image.effect_noise((360, 640), 90).save(tmp_path / "a.jpg")
     with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))

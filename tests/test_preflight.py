@@ -30,11 +30,19 @@ LIMITS = Limits()
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 你好\n"
 
 
+@cache
+def noise(kind: str) -> bytes:
+    """Return a picture, made once: WebP takes long for noise."""
+    data = BytesIO()
+    Image.effect_noise((640, 360), 90).save(data, {"jpg": "JPEG", "webp": "WEBP"}[kind])
+    return data.getvalue()
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     Image.new("RGB", (64, 36), "teal").save(tmp_path / "a.png")
-    Image.effect_noise((640, 360), 90).save(tmp_path / "a.jpg")
-    Image.effect_noise((640, 360), 90).save(tmp_path / "a.webp")
+    for kind in ("jpg", "webp"):
+        (tmp_path / f"a.{kind}").write_bytes(noise(kind))
     with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(2 * 8000 * 2))
