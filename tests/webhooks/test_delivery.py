@@ -102,7 +102,7 @@ async def delivering(
         tasks.cancel_scope.cancel()
 
 
-async def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     async def probe() -> bool | None:
         return bool(condition()) or None
 
