@@ -292,7 +292,7 @@ async def test_timeouts_leave_no_connections(tmp_path: Path) -> None:
     box = Outbox()
     for number in range(8):
         box.add(f"j{number}", payload=payload(1))
-    policy = replace(ONE_TRY, attempt_timeout=0.1, at_once_for_each=8)
+    policy = replace(ONE_TRY, attempt_timeout=1.0, at_once_for_each=8)
     async with (
         serving(hang, None) as server,
         delivering(box, hook(server.port), tmp_path, policy),
