@@ -177,6 +177,16 @@ class World:
         return [call for call in self.emulator.calls[self._first :] if call.service == "s3"]
 
     @property
+    def film_calls(self) -> list[Call]:
+        """Calls of S3 since a worker has fetched the first video for the film."""
+        of_videos = [
+            number
+            for number, call in enumerate(self.calls)
+            if call.operation == "GetObject" and call.presigned and call.resource.endswith(".mp4")
+        ]
+        return self.calls[of_videos[0] :] if of_videos else []
+
+    @property
     def folder(self) -> str:
         return f"{self.name}/out/"
 

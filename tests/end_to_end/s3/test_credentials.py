@@ -8,7 +8,7 @@ import re
 import anyio
 import pytest
 
-from cloudburst import CredentialsError, Settings, Status
+from cloudburst import CredentialsError, Status
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneStarted
@@ -26,26 +26,6 @@ def world(service, monkeypatch):
     impatient(monkeypatch)
     with account() as emulator:
         yield World(emulator, service[0], "expiring")
-
-
-@pytest.fixture
-def profile(world, tmp_path, monkeypatch):
-    """Settings with a profile, and a function that writes its keys, as ``aws sso login`` does."""
-    path = tmp_path / "credentials"
-
-    def write(key):
-        lines = [f"{name.lower()}={value}" for name, value in key.items()]
-        path.write_text("\n".join(["[video]", *lines]))
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    write(world.keys)
-    environment = world.emulator.environment
-    kept = {name: environment[name] for name in environment if name.startswith("AWS_ENDPOINT")}
-    region = environment["AWS_REGION"]
-    return Settings(**kept, AWS_REGION=region, AWS_PROFILE="video"), write
 
 
 @pytest.mark.parametrize("moment", few([SceneEncoded, SceneStarted, SceneCompleted]))

@@ -31,16 +31,6 @@ def world(emulator, tmp_path, monkeypatch):
         yield World(emulator, address, f"film-{tmp_path.name}")
 
 
-def calls_of_film(world):
-    """Return the calls since a worker has fetched the first video."""
-    of_videos = [
-        number
-        for number, call in enumerate(world.calls)
-        if call.operation == "GetObject" and call.presigned and call.resource.endswith(".mp4")
-    ]
-    return world.calls[of_videos[0] :] if of_videos else []
-
-
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_while_the_film_is_made(world, seed):
@@ -48,7 +38,7 @@ async def test_killed_while_the_film_is_made(world, seed):
     count = rng.randrange(1, CALLS)
     scenes, film = world.scenes(0, *NAMES), f"{world.to}film.mp4"
     with rendering(world, scenes, film=film) as child, anyio.fail_after(90):
-        while len(calls_of_film(world)) < count and child.process.poll() is None:  # noqa: ASYNC110
+        while len(world.film_calls) < count and child.process.poll() is None:  # noqa: ASYNC110
             await anyio.sleep(0.001)
     if rng.random() < 0.5:  # the run is resumed on another machine
         shutil.rmtree(state_folder() / "s3", ignore_errors=True)

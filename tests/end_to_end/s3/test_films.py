@@ -1,0 +1,145 @@
+"""Films in S3 during whose making the credentials end, or the worker is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from itertools import product
+from pathlib import Path
+
+import anyio
+import pytest
+
+from cloudburst import Status, local
+from cloudburst.aws.s3 import deliveries, remote_files, request_waits
+from cloudburst.emulator.s3 import multipart
+from cloudburst.engine import output_folder
+from cloudburst.testing import Fault
+from support.s3_account import account
+from support.s3_runs import World, few, impatient, running_service
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real,
+    pytest.mark.chaos,
+    pytest.mark.timeout(120),
+]
+
+SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+NAMES = ["scene 0", "scene 1"]
+VIDEOS = {f"{name}.mp4" for name in NAMES}
+CALLS = 11
+"""Number of calls of S3 from the first one about the film to its verification, roughly."""
+
+
+@pytest.fixture(scope="module")
+def real_service(tmp_path_factory):
+    """A worker that renders, because a film needs real videos."""
+    folder = tmp_path_factory.mktemp("real")
+    with running_service(folder, sys.executable, "-m", "cloudburst.service") as address:
+        yield address
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Small films, too, are written in several parts."""
+    impatient(monkeypatch)
+    monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 1500)
+    monkeypatch.setattr(deliveries, "part_size", lambda _: 3000)
+    monkeypatch.setattr(multipart, "MIN_PART_BYTES", 1000)
+
+
+@pytest.fixture
+def world(real_service, small_parts):
+    with account() as emulator:
+        yield World(emulator, real_service, "films")
+
+
+async def after_calls(world, count):
+    """Wait for a number of calls about the film."""
+    while len(world.film_calls) < count:  # noqa: ASYNC110
+        await anyio.sleep(0.001)
+
+
+async def resumed(world, scenes, **more):
+    return await world.run(scenes, name="run", resume=True, film=f"{world.to}film.mp4", **more)
+
+
+@pytest.mark.parametrize("case", few([(6, True), *product(range(1, CALLS), [True, False])]))
+async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, case):
+    """The run waits for new ones; without them, the videos stay, and the film has an error."""
+    count, returns = case
+    if not returns:
+        monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
+        monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    settings, write = profile
+    scenes = world.scenes(0, *NAMES)
+    await world.run(scenes, name="run", settings=settings)
+
+    async def expire():
+        await after_calls(world, count)
+        keys = world.expire_credentials()
+        await anyio.sleep(0.3)
+        if returns:
+            write(keys)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(expire)
+        told = await resumed(world, scenes, settings=settings)
+    report = told.report
+    assert report.status is Status.COMPLETE
+    world.hold_objects(report)
+    world.hold_secrets(told_at_debug(), report.model_dump_json(), repr(told))
+    if returns:
+        assert report.film_error is None
+        world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
+    else:
+        assert "the credentials have expired: sign in again" in report.film_error
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.usefixtures("small_parts")
+async def test_a_worker_that_is_killed_while_it_writes_parts(emulator, tmp_path, seed):
+    """Another worker takes its place, and the client deletes the parts of the first one."""
+    rng = random.Random(f"parts {seed}")
+    world = World(emulator, "", f"parts-{tmp_path.name}", backend=local(workers=1))
+    what, count = rng.choice(["film.mp4", "scene"]), rng.randrange(1, 5)
+    scenes, killed = world.scenes(0, *NAMES), []
+    slow = Fault(kind="slow", operation="s3:UploadPart", seconds=0.1, times=None)
+    world.emulator.add_fault(slow)
+
+    def parts():
+        names = [call.resource for call in world.calls if call.operation == "UploadPart"]
+        return [name for name in names if what in name]
+
+    async def kill():
+        while len(parts()) < count:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        for pid in services():
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kill)
+        told = await world.run(scenes, film=f"{world.to}film.mp4")
+    world.clear_faults()
+    assert killed
+    assert told.report.status is Status.COMPLETE
+    assert told.report.film_error is None
+    world.hold_objects(told.report)
+    world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
+    done = [
+        call.resource
+        for call in world.calls
+        if call.operation == "CompleteMultipartUpload" and call.status == 200
+    ]
+    assert len(done) == len(set(done)), "nothing is written twice"
+
+
+def services():
+    """Return the ids of the render services that are children of this process."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, command in commands.items() if b"cloudburst.service" in command]
