@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -141,5 +142,9 @@ async def test_a_worker_that_is_killed_while_it_writes_parts(emulator, tmp_path,
 def services():
     """Return the ids of the render services that are children of this process."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-    return [pid for pid, command in commands.items() if b"cloudburst.service" in command]
+    found = []
+    for pid in map(int, children):
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            if b"cloudburst.service" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
