@@ -254,7 +254,10 @@ async def test_fault_10_the_bill_is_that_of_aws(emulated, scenes, monkeypatch):
     """
     monkeypatch.setattr(billing, "MINIMUM_BILLED_SECONDS", 0)  # a minute would hide the seconds
     with emulated(
-        task_faults={0: TaskFault(registry_unreachable=True)}, provisioning=1.3, pending=1.3
+        task_faults={0: TaskFault(registry_unreachable=True)},
+        provisioning=1.3,
+        pending=1.3,
+        deprovisioning=2.0,
     ) as aws:
         result = await FargateOperationV1().execute_batch(scenes(1))
         assert result.success

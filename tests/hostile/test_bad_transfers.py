@@ -62,6 +62,7 @@ from support.short_waits import repeat_quickly
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
 HASTY = Timeouts(call=1.0, silence=0.6)
+PATIENT = Timeouts(call=10.0, silence=20.0)
 PICTURE, SOUND = b"a picture", b"a sound"
 VIDEO = bytes(range(256)) * 4 * 6 * 1024
 """6 MiB: enough for two parts."""
@@ -132,6 +133,7 @@ class Client:
 
     def __init__(self, emulator, store, folder) -> None:
         self.emulator, self.store, self.folder = emulator, store, folder
+        self.timeouts = PATIENT
         self.to = folder.object("one.mp4")
         self.inputs: dict = {}
         self.remote = S3RemoteFiles(store, run="r", inputs=self.inputs, fingerprints={})
@@ -160,14 +162,13 @@ class Client:
         async with self.connected(worker) as renderer:
             return await renderer.download(video, self.to, remote=self.remote)
 
-    @staticmethod
     @asynccontextmanager
-    async def connected(worker):
+    async def connected(self, worker):
         secrets = Secrets(key=KEY)
         with collapse_single():
             async with (
                 serving(worker),
-                connect(worker.url, secrets=secrets, timeouts=HASTY) as renderer,
+                connect(worker.url, secrets=secrets, timeouts=self.timeouts) as renderer,
             ):
                 yield renderer
 
@@ -272,6 +273,8 @@ async def test_a_fetch(client, caplog, name):
     caplog.set_level(logging.DEBUG)
     answer, kind = (EITHER | FETCHES)[name]
     worker = TransferWorker(answer=answer)
+    if kind is WorkerStoppedError:  # after the time of silence
+        client.timeouts = HASTY
     with anyio.fail_after(30), pytest.raises(kind) as caught:
         await client.fetch(worker)
     assert type(caught.value) is kind
@@ -317,6 +320,8 @@ async def test_a_delivery(client, caplog, name):
     caplog.set_level(logging.DEBUG)
     answer, kind = DELIVERIES[name]
     worker = TransferWorker(answer=answer)
+    if kind is WorkerStoppedError:  # after the time of silence
+        client.timeouts = HASTY
     with anyio.fail_after(30), pytest.raises(kind) as caught:
         await client.deliver(worker)
     assert type(caught.value) is kind
