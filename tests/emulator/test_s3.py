@@ -37,10 +37,12 @@ ANSWERS = {
     "slow down": (503, "SlowDown"),
     "internal error": (500, "InternalError"),
     "url expired": (403, "AccessDenied"),
+    "url not valid yet": (403, "AccessDenied"),
     "token expired": (400, "ExpiredToken"),
     "clock skew": (403, "RequestTimeTooSkewed"),
     "key disabled": (400, "KMS.DisabledException"),
     "conflict": (409, "ConditionalRequestConflict"),
+    "wrong region": (301, "PermanentRedirect"),
 }
 """Status and code of the answers to faults that are errors."""
 

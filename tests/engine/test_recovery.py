@@ -339,7 +339,8 @@ async def test_a_task_that_nobody_remembers_is_billed_as_far_as_it_was_seen():
     first = next(worker for worker in report.workers if worker.task == task)
     assert not first.cost.final
     assert not report.cost.final
-    assert first.cost.billed_seconds >= seen.last_seen_at - seen.pull_started_at > 0
+    known = round(seen.last_seen_at - seen.pull_started_at, 3)  # bills ignore shorter times
+    assert first.cost.billed_seconds >= known > 0
     assert not first.possibly_running
 
 

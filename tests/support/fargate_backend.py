@@ -21,9 +21,13 @@ RAISED = tuple(replace(bucket, burst=max(1000, bucket.burst)) for bucket in AWS_
 """Of an account whose quotas AWS has raised: for tests that need hundreds of tasks at once."""
 
 
+AT_ONCE = {"moto": False, "new_task_invisible": 0.0, "disagreement": 0.0}
+"""An account without moto, in which all calls know new tasks at once."""
+
+
 @contextmanager
 def account(**config):
-    with FargateEmulator(EmulatorConfig.quick(**{"moto": False, **config})) as emulator:
+    with FargateEmulator(EmulatorConfig.quick(**AT_ONCE | config)) as emulator:
         yield emulator
 
 
@@ -50,11 +54,6 @@ async def until(backend, task, wanted, *, seconds=30.0):
         while not accepts(status := await backend.launcher.describe(task)):  # noqa: ASYNC110
             await anyio.sleep(0.02)
     return status
-
-
-async def known(emulator):
-    """Wait until ECS knows in all of its calls what was launched."""
-    await anyio.sleep(emulator.config.new_task_invisible + emulator.config.disagreement + 0.02)
 
 
 async def stop(backend, task, *, reason="done", seconds=30.0):

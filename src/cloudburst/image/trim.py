@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 OWN_PACKAGES = ("film", "models", "renderer", "service", "transfers")
 OWN_MODULES = (
-    *("__init__.py", "concurrency.py", "errors.py", "handshakes.py", "redaction.py"),
+    *("__init__.py", "concurrency.py", "errors.py", "http_connections.py", "redaction.py"),
     *("safe_files.py", "text.py"),
 )
 """Parts of this package that the render service and its processes import. A test compares them with

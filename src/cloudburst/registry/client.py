@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from anyio import to_thread
 
-from cloudburst.handshakes import close_cancelled_handshake
+from cloudburst.http_connections import closing_connections
 from cloudburst.registry.blob_files import digest_of
 from cloudburst.registry.documents import (
     INDEX_TYPES,
@@ -65,14 +65,14 @@ async def open_registry(
     trust_env = not is_loopback_host(address.host)
     # Reads a file of certificates.
     context = await to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=trust_env))
-    async with httpx.AsyncClient(
+    http_client = httpx.AsyncClient(
         verify=context,
         transport=transport,
         trust_env=trust_env,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": "cloudburst"},
-        event_hooks={"request": [close_cancelled_handshake]},
-    ) as http_client:
+    )
+    async with closing_connections(http_client):
         http = RegistryHttp(http_client, address, credentials, policy or TransferPolicy())
         yield RegistryClient(http)
 

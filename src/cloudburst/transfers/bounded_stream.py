@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
-from weakref import WeakSet
 
 import httpcore
 
@@ -21,12 +20,8 @@ HEAD_READ_BYTES = 16 * 1024
 class BoundedStream(httpcore.AsyncNetworkStream):
     """Stream of a connection on which one request after the other is made."""
 
-    def __init__(
-        self, stream: httpcore.AsyncNetworkStream, open_streams: WeakSet[BoundedStream]
-    ) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._open_streams = open_streams
-        open_streams.add(self)
         self._in_head = True
         self._head_bytes = 0
         self.ended = False
@@ -64,7 +59,6 @@ class BoundedStream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         """Close the connection."""
-        self._open_streams.discard(self)
         await self._stream.aclose()
 
     async def start_tls(
@@ -85,7 +79,7 @@ class BoundedStream(httpcore.AsyncNetworkStream):
                 raise
             reason = f"the server's certificate is not trusted: {exc.__cause__.verify_message}"
             raise transfer_error(TransferProblem.INVALID, reason) from exc
-        return BoundedStream(stream, self._open_streams)
+        return BoundedStream(stream)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the network knows about the connection."""

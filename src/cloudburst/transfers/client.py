@@ -5,8 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager, contextmanager
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
@@ -15,8 +14,7 @@ import httpx
 from anyio import to_thread
 from pydantic import SecretStr
 
-from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.handshakes import close_cancelled_handshake
+from cloudburst.http_connections import closing_connections
 from cloudburst.models.transfers import TransferProblem
 from cloudburst.redaction import without_secrets
 from cloudburst.text import describe_error
@@ -27,8 +25,6 @@ from cloudburst.transfers.public_addresses import PinnedBackend, Resolve, resolv
 MAX_CONNECTIONS = 64
 KEEPALIVE_EXPIRY = 3.0
 """Seconds for which an idle connection is kept. S3 closes idle connections after more than 5 s."""
-CLOSE_TIMEOUT = 2.0
-"""Seconds for closing the connections of a client."""
 
 
 @asynccontextmanager
@@ -62,20 +58,10 @@ async def open_transfer_client(
         trust_env=False,
         follow_redirects=False,
         cookies=_NoCookies(),
-        event_hooks={"request": [close_cancelled_handshake]},
         headers={"User-Agent": "cloudburst", "Accept-Encoding": "identity"},
     )
-    try:
+    async with closing_connections(http):
         yield http
-    finally:
-        with suppress(TimeoutError):
-            await finish_despite_cancel(partial(_close, http, backend), seconds=CLOSE_TIMEOUT)
-
-
-async def _close(http: httpx.AsyncClient, backend: PinnedBackend) -> None:
-    # httpx and httpcore forget connections whose closing is cancelled.
-    await http.aclose()
-    await backend.aclose()
 
 
 class _NoCookies(CookieJar):

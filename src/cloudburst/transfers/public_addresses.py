@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any, TypeAlias, cast
-from weakref import WeakSet
 
 import anyio
 import httpcore
@@ -119,7 +118,6 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
     ) -> None:
         self._private = private
         self._resolve = resolve
-        self._open_streams: WeakSet[BoundedStream] = WeakSet()
         self._inner = inner or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
@@ -150,15 +148,10 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failure = exc
             else:
-                return BoundedStream(stream, self._open_streams)
+                return BoundedStream(stream)
         if problem := _problem_of_system(failure):
             raise httpcore.ConnectError(problem) from failure
         raise failure
-
-    async def aclose(self) -> None:
-        """Close the connections that are still open."""
-        while self._open_streams:
-            await self._open_streams.pop().aclose()
 
     async def _addresses(self, host: str, port: int, limit: float | None) -> Sequence[str]:
         try:

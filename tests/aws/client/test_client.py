@@ -30,7 +30,6 @@ from support.fargate_backend import (
     account,
     backend_of,
     count,
-    known,
     profile,
     request,
     session_keys,
@@ -75,7 +74,6 @@ async def test_all_pages_are_read():
                     networkConfiguration={"awsvpcConfiguration": {"subnets": settings.subnets[:1]}},
                     count=10,
                 )
-            await known(emulator)
             found = await aws.collect_pages(
                 "ecs", "list_tasks", "taskArns", cluster=settings.cluster
             )

@@ -40,7 +40,6 @@ from support.fargate_backend import (
     account,
     backend_of,
     count,
-    known,
     request,
     settings_of,
     stop,
@@ -407,7 +406,6 @@ async def test_all_launches_ask_for_the_revision_that_was_read():
             task = await backend.launcher.launch(request("one"))
             assert [it.arn for it in emulator.tasks] == [task]
             other = await backend.launcher.launch(request("two"))
-        await known(emulator)
         async with open_aws(settings) as aws:
             answer = await aws.call(
                 "ecs", "describe_tasks", cluster=settings.cluster, tasks=[task, other]
@@ -633,7 +631,6 @@ async def test_secrets_are_found_in_the_task_itself():
         settings = settings_of(emulator)
         async with backend_of(emulator) as backend:
             task = await backend.launcher.launch(request("one", secrets=secrets))
-        await known(emulator)
         async with open_aws(settings) as aws:
             answer = await aws.call("ecs", "describe_tasks", cluster=settings.cluster, tasks=[task])
     assert secrets_of(answer["tasks"][0], "cloudburst-processor") == secrets

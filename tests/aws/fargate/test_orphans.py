@@ -17,7 +17,7 @@ from support.fargate_backend import account, backend_of, request, until
 
 pytestmark = pytest.mark.anyio
 
-NO_PROCESSES = {"provisioning": 600.0, "new_task_invisible": 0.0, "disagreement": 0.0}
+NO_PROCESSES = {"provisioning": 600.0}
 """Tasks that only exist: none gets so far that it runs."""
 
 

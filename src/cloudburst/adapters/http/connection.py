@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar
 
 import anyio
@@ -26,9 +26,9 @@ from cloudburst.adapters.http.response import (
 )
 from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_http
 from cloudburst.adapters.http.transport import create_transport
-from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError, WorkerStoppedError, WorkerUnfitError
-from cloudburst.handshakes import close_cancelled_handshake
+from cloudburst.http_connections import closing_connections
 from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
@@ -41,8 +41,6 @@ CONNECT_TIMEOUT = 5.0
 HEALTH_CHECK_TIMEOUT, HEALTH_CHECK_CONNECT_TIMEOUT = 2.0, 0.5
 """Seconds for the complete answer to a health check, and seconds to establish its connection. They
 are short because a worker that is still starting is soon checked again."""
-CLOSE_TIMEOUT = 2.0
-"""Seconds to close the connections to a worker; the worker need not answer."""
 
 
 class HttpConnection:
@@ -272,19 +270,15 @@ async def open_connection(
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
         trust_env=False,
         cookies=_NoCookies(),
-        event_hooks={"request": [close_cancelled_handshake]},
         transport=transport or create_transport(context, reuse=reuse),
     )
     detector = ProcessPauseDetector()
-    try:
+    async with closing_connections(http_client):
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(detector.watch, name=f"cloudburst pause detector of {url.host}")
                 yield HttpConnection(http_client, timeouts, detector)
                 tasks.cancel_scope.cancel()
-    finally:
-        with suppress(TimeoutError):
-            await finish_despite_cancel(http_client.aclose, seconds=CLOSE_TIMEOUT)
 
 
 class _NoCookies(CookieJar):

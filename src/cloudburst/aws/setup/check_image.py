@@ -34,7 +34,7 @@ from cloudburst.aws.setup.images import (
 )
 from cloudburst.aws.setup.resource_definitions import is_our_image
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, ResourceMissingError
-from cloudburst.handshakes import close_cancelled_handshake
+from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.registry import ImageReference, InvalidImageError, Manifest, parse_config
@@ -222,12 +222,9 @@ async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
     """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a presigned URL."""
     data = b""
     with anyio.fail_after(CONFIGURATION_TIMEOUT), unlogged():
+        new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)
         async with (
-            httpx.AsyncClient(
-                transport=transport,
-                timeout=CONFIGURATION_TIMEOUT,
-                event_hooks={"request": [close_cancelled_handshake]},
-            ) as client,
+            closing_connections(new) as client,
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
             response.raise_for_status()
