@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import parse_qs, quote, urlsplit
 
 import anyio
@@ -202,7 +203,7 @@ async def test_a_store_that_does_not_answer_is_given_up(app, emulator, monkeypat
     url = (await listed(http, job))["url"]
     with monkeypatch.context() as patch:
         patch.setattr(file_handlers, "SIGN_TIMEOUT", 0.1)
-        emulator.add_fault(s3_fault("slow down", "HeadObject"))
+        emulator.add_fault(replace(s3_fault("dropped", "HeadObject"), seconds=5.0))
         assert (await http.get(url)).status_code == 503
     assert (await http.get(url)).status_code == 307
 
