@@ -1,7 +1,8 @@
-"""Films in S3 during whose making the credentials end, or the worker is killed."""
+"""Films in S3: the credentials end, the run is cancelled, or the worker is killed meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ import pytest
 from cloudburst import Status, local
 from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.emulator.s3 import multipart
-from cloudburst.engine import output_folder
+from cloudburst.engine import output_folder, recovery
 from cloudburst.testing import Fault
 from support.s3_account import account
 from support.s3_runs import World, few, impatient, running_service
@@ -98,6 +99,35 @@ async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, 
         world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
     else:
         assert "the credentials have expired: sign in again" in report.film_error
+
+
+@pytest.mark.parametrize("case", few([(6, True), *product(range(1, CALLS), [True, False])]))
+async def test_a_run_that_is_cancelled(world, monkeypatch, case):
+    """No claim and no part of the film is left, and the next run makes only the film."""
+    monkeypatch.setattr(recovery, "LISTING_DELAY", 0.0)  # no task of AWS may appear late
+    count, native = case
+    scenes = world.scenes(0, *NAMES)
+    await world.run(scenes, name="run")
+    scope = anyio.CancelScope()
+
+    async def render():
+        with scope:
+            await resumed(world, scenes)
+
+    task = asyncio.create_task(render())
+    await after_calls(world, count)
+    if native:
+        task.cancel()
+    else:
+        scope.cancel()
+    with anyio.fail_after(30):
+        await asyncio.wait([task])
+    left = set(world.listed())
+    world.hold_clean(VIDEOS | left & {"film.mp4", "film.jpg"})
+    told = await resumed(world, scenes)
+    assert told.report.film_error is None
+    assert set(told.report.skipped) == set(NAMES)
+    world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
 
 
 @pytest.mark.parametrize("seed", SEEDS)
