@@ -8,7 +8,6 @@ import logging
 import os
 import struct
 import wave
-from contextlib import ExitStack
 from functools import cache
 from itertools import count, cycle, groupby, islice
 from pathlib import Path
@@ -24,7 +23,6 @@ from PIL import Image
 
 from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
-from support.memory_folder import temporary_files_in_memory
 from support.registry_server import missing_programs, running_registry
 
 # Each of more than a thousand processes would read the metadata of all packages in search of them.
@@ -37,13 +35,6 @@ gc.disable()  # until all tests are collected: modules and tests stay until the 
 
 
 def pytest_configure(config):
-    stack = ExitStack()
-    stack.enter_context(temporary_files_in_memory())
-    config.add_cleanup(stack.close)
-    rotate_collection(config)
-
-
-def rotate_collection(config):
     """Let each test process begin the collection with another part of the test files.
 
     Processes that collected in the same order would all compile each module at the same time,
