@@ -216,7 +216,7 @@ async def test_ready_workers_leave_after_a_fault(reading, make_scene, out):
                 reading.gate.set()
                 await run.until_done()
 
-        with pytest.raises(InvalidScenesError), anyio.fail_after(30):
+        with pytest.raises(InvalidScenesError), anyio.fail_after(1.5):
             await render()
         assert not cloud.running
 

@@ -31,6 +31,7 @@ async def closing_connections(client: httpx.AsyncClient) -> AsyncGenerator[httpx
 
     A request whose TLS handshake does not succeed closes its connection at once.
     """
+    # Weak references: httpcore holds each connection as long as it is open.
     connections: WeakSet[httpcore.AsyncNetworkStream] = WeakSet()
     client.event_hooks = {"request": [partial(_follow, connections)]}
     try:

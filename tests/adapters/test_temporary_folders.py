@@ -8,13 +8,9 @@ import threading
 
 import pytest
 
-from cloudburst.adapters.http.staged_files import temporary_folder
-from cloudburst.adapters.local.frame import _temporary_folder as folder_of_frame
+from cloudburst.adapters.temporary_folders import temporary_folder
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.parametrize("open_folder", [temporary_folder, folder_of_frame]),
-]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
@@ -28,7 +24,7 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
-async def test_cancelled_while_it_is_made(open_folder, temporary, monkeypatch):
+async def test_cancelled_while_it_is_made(temporary, monkeypatch):
     begun, may_go_on, make = threading.Event(), threading.Event(), tempfile.mkdtemp
 
     def make_slowly(**settings):
@@ -39,7 +35,7 @@ async def test_cancelled_while_it_is_made(open_folder, temporary, monkeypatch):
     monkeypatch.setattr(tempfile, "mkdtemp", make_slowly)
 
     async def use():
-        async with open_folder():
+        async with temporary_folder():
             raise AssertionError("the block of a cancelled task is run")
 
     task = asyncio.create_task(use())
@@ -54,11 +50,11 @@ async def test_cancelled_while_it_is_made(open_folder, temporary, monkeypatch):
 
 
 @pytest.mark.parametrize("rounds", range(6))
-async def test_cancelled_again_while_it_is_removed(open_folder, temporary, rounds):
+async def test_cancelled_again_while_it_is_removed(temporary, rounds):
     entered = asyncio.Event()
 
     async def use():
-        async with open_folder() as folder:
+        async with temporary_folder() as folder:
             (folder / "file").touch()
             entered.set()
             await asyncio.sleep(60)

@@ -108,7 +108,7 @@ def until(condition, *, seconds=30.0, interval=0.005):
 
 def lasts(measured, seconds):
     """Whether something took so long; on a busy machine it may take longer."""
-    return seconds - 0.1 <= measured < seconds + 15
+    return seconds - 0.1 <= measured < seconds + 3
 
 
 def now(emulator, task):

@@ -27,7 +27,7 @@ anyio.run(main)
 RENDER = ("-m", "cloudburst.cli", "render", "--json", "--no-zoom")
 CLI = (*RENDER, "--backend", "fargate", "--workers", "3")
 RESUME = ("-m", "cloudburst.cli", "resume", "--json")
-ENDED = 40.0
+ENDED = 15.0
 """Seconds from a signal to the end of the process: it also waits for tasks to have stopped."""
 
 
@@ -113,7 +113,7 @@ def rendering(emulator, scenes, folder, *, program="script", **variables):
             child.end()
 
 
-def stopped(emulator, *, seconds=30.0):
+def stopped(emulator, *, seconds=10.0):
     """The tasks once all of them are STOPPED."""
     end = time.monotonic() + seconds
     while any(task.last_status != "STOPPED" for task in emulator.tasks):

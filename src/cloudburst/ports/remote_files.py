@@ -61,8 +61,9 @@ class ConfirmClaim(Protocol):
         """Return if the run may write its videos.
 
         Args:
-            fresh: True to ask S3 even if no other process can have claimed the videos, unless it
-                has resumed this run. Then an object that is replaced is not one of that process.
+            fresh: True to read the claim even if it has not expired. Only a process that has
+                resumed this run may have taken such a claim over, and its videos must not be
+                replaced. So this is for writes that replace an object.
 
         Raises:
             OutputClaimedError: Another process has taken over the run or its videos.

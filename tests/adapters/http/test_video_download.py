@@ -197,7 +197,7 @@ async def test_a_delete_without_an_answer_delays_little(studio, make_scene, tmp_
         studio.pause = 60.0
 
     studio.script["DELETE job"] = [hang]
-    with anyio.fail_after(40):
+    with anyio.fail_after(6):
         await rendered(studio, make_scene(), tmp_path / "one.mp4")
     assert "may still exist on its worker" in caplog.text
 

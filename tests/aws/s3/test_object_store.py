@@ -266,7 +266,7 @@ async def test_plain_http_to_another_machine_is_refused_before_a_run(emulator, f
     """Workers would refuse it, when the first scene has been paid for."""
     url = "http://user:password@store.example:9000"
     async with open_store(emulator, AWS_ENDPOINT_URL=url) as store:
-        with anyio.fail_after(30):  # nothing is resolved or sent
+        with anyio.fail_after(5):  # nothing is resolved or sent
             [fault] = await S3Destination(folder, store).find_faults(None)
     assert "http://store.example:9000, but" in fault.found
     assert "set AWS_ENDPOINT_URL_S3" in fault.found

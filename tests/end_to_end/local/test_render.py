@@ -99,8 +99,7 @@ async def test_all_is_told_and_adds_up(scenes, out, watch):
         )
         assert min(stages) >= 0
         assert entry.encode_seconds > 0.1
-        untold = told[-1].at - sum(stages)
-        assert 0 <= untold < 0.2 + told[-1].at / 5
+        assert 0 <= told[-1].at - sum(stages) < 0.2
         assert entry.bytes_sent == size_of(scene) or moved
         assert (entry.attempts, entry.error) == (1, None)
         content = entry.video.path.read_bytes()
@@ -274,7 +273,7 @@ async def test_a_thread_has_no_part_in_a_client(scenes, out, watch):
 
 
 async def test_a_warm_worker_is_used_again_and_then_let_go(scenes, out, watch):
-    async with Client(local(workers=1), options=SMALL, limits=Limits(idle=4)) as client:
+    async with Client(local(workers=1), options=SMALL, limits=Limits(idle=2)) as client:
         first = await client.render_all(scenes[:1], to=out)
         (warm,) = services(watch)
         await anyio.sleep(0.5)
@@ -284,7 +283,7 @@ async def test_a_warm_worker_is_used_again_and_then_let_go(scenes, out, watch):
         assert before.task == after.task
         assert after.launched_at < after.ready_at < 0
         assert (before.stopped_at, after.stopped_at) == (None, None)
-        assert max(entry.queued_seconds for entry in second.scenes if entry.queued_seconds) < 10
+        assert max(entry.queued_seconds for entry in second.scenes if entry.queued_seconds) < 2.5
         idle = time.monotonic()
-        await gone(lambda: services(watch), 30)
-        assert time.monotonic() - idle > 2
+        await gone(lambda: services(watch), 6)
+        assert time.monotonic() - idle > 1.5

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +23,7 @@ from anyio import to_thread
 from cloudburst.adapters.http.fetched_files import RemoteSceneFile
 from cloudburst.adapters.http.s3_delivery import VIDEO_TYPE, write_object
 from cloudburst.adapters.http.transfer_retries import TransferFailedError, TransferRetries
+from cloudburst.adapters.temporary_folders import temporary_folder
 from cloudburst.concurrency import finish_despite_cancel, opened_in_thread
 from cloudburst.errors import OutputWriteError, UploadError
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
@@ -258,20 +257,6 @@ async def video_folder(scene: str) -> AsyncGenerator[Path]:
         except OSError as exc:
             msg = f"no temporary folder can be made: {describe_error(exc)}; {_ADVICE}"
             raise OutputWriteError(msg, scene=scene) from exc
-        yield folder
-
-
-@asynccontextmanager
-async def temporary_folder() -> AsyncGenerator[Path]:
-    """Yield a new temporary folder, and remove it with its files at the end.
-
-    Raises:
-        OSError: The folder cannot be made.
-    """
-    async with opened_in_thread(
-        lambda: Path(tempfile.mkdtemp(prefix="cloudburst-")),
-        lambda folder: shutil.rmtree(folder, ignore_errors=True),
-    ) as folder:
         yield folder
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from anyio import fail_after, to_thread
 from pydantic import ValidationError
 
-from cloudburst.concurrency import opened_in_thread
+from cloudburst.adapters.temporary_folders import temporary_folder
 from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import require_path
@@ -65,7 +62,7 @@ async def draw_frame(
         raise LaunchError(f"this machine cannot draw: {REQUIRED_MODULE} missing; {needed}")
     lines: list[ChildLine] = []
     try:
-        async with _temporary_folder() as folder:
+        async with temporary_folder() as folder:
             await to_thread.run_sync(_write_job, folder, scene, limits)
             file = folder / f"frame{suffix}"
             arguments = [*command, str(folder), repr(seconds), file.name]
@@ -77,14 +74,6 @@ async def draw_frame(
         msg = f"the frame cannot be drawn: {describe_error(exc)}"
         raise RenderFailedError(msg, scene=scene.scene.name) from exc
     raise AssertionError("unreachable: the block does not suppress exceptions")
-
-
-def _temporary_folder() -> AbstractAsyncContextManager[Path]:
-    """Create a temporary folder, and remove it after the block, also when cancelled."""
-    return opened_in_thread(
-        lambda: Path(tempfile.mkdtemp(prefix="cloudburst-frame-")),
-        lambda folder: shutil.rmtree(folder, ignore_errors=True),
-    )
 
 
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:

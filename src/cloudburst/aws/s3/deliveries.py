@@ -110,18 +110,15 @@ class _Delivery:
 class WholeDelivery(_Delivery):
     """Delivery by one request, whose SHA-256 S3 verifies."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        output: OutputObject,
-        waits: RequestWaits,
-        confirm_claim: ConfirmClaim,
-    ) -> None:
-        super().__init__(store, output, waits, confirm_claim)
-        self._signed = False
-        self._replaces = output.new and output.outdated
-        """True if an object of the same scene is replaced, as long as it is the one that was
-        found."""
+    _signed = False
+    """True if a URL was signed."""
+    _found_outdated = False
+    """True if an outdated object of the same scene was found."""
+
+    @property
+    def _replaces(self) -> bool:
+        """True if an object of the same scene is replaced, as long as it is the one found."""
+        return self._found_outdated or (self._output.new and self._output.outdated)
 
     async def parts(self) -> Sequence[PutPart]:
         """Return the request that writes the object: see `ports.Delivery.parts`."""
@@ -157,7 +154,7 @@ class WholeDelivery(_Delivery):
         if info is None:
             return False  # it was deleted in the meantime
         if output.is_of_same_scene(info) and not output.is_described_by(info):
-            self._replaces = True
+            self._found_outdated = True
             return False
         await self.finish(())
         return True
@@ -177,16 +174,10 @@ class PartsDelivery(_Delivery):
     Workers send the MD5 of each part, which S3 verifies; the object's ETag is the hash of these.
     """
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        output: OutputObject,
-        waits: RequestWaits,
-        confirm_claim: ConfirmClaim,
-    ) -> None:
-        super().__init__(store, output, waits, confirm_claim)
-        self._upload_id = ""
-        self._completed = False
+    _upload_id = ""
+    """Id of the upload; empty before it is created."""
+    _completed = False
+    """True if the upload was completed."""
 
     async def parts(self) -> Sequence[PutPart]:
         """Return the requests that write the parts: see `ports.Delivery.parts`."""
