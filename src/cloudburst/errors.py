@@ -21,7 +21,7 @@
     * WorkerNotReadyError   retryable               not healthy in time (also TimeoutError)
     * WorkerStoppedError    retryable               the task stopped, or its connection broke
     * KeyRefusedError       retryable               the worker expects a different key
-    * WorkerUnfitError                              a library or a font is missing
+    * WorkerUnfitError                              it reports that it cannot render
     * WorkerDiskFullError   retryable               the worker's disk is full
     * WorkerProtocolError   retryable               an answer that the protocol does not allow
   * SceneError                                      one scene failed; the run continues
@@ -294,9 +294,11 @@ class KeyRefusedError(WorkerError):
 
 
 class WorkerUnfitError(WorkerError):
-    """Error for a worker without a library or a font that rendering needs.
+    """Error for a worker that reports that it cannot render.
 
-    Every worker from the same image or installation has the same defect.
+    If it has named a missing library or font, every worker from the same image or installation has
+    the same defect, and ``remedy`` is `Remedy.FIX_SETUP`. If its test render was killed or took too
+    long, ``remedy`` is `Remedy.OTHER_WORKER`.
     """
 
 

@@ -59,14 +59,15 @@ def test_processor_time_ends_the_process_and_only_while_it_is_limited() -> None:
     ("field", "code", "found"),
     [
         ("audio", -signal.SIGXCPU, "a file that takes too much CPU time to read"),
-        ("image", -signal.SIGKILL, "a file that takes too much memory to read"),
+        ("image", -signal.SIGKILL, None),
+        ("audio", -signal.SIGTERM, None),
         ("audio", -signal.SIGSEGV, "a file that crashes its decoder (SIGSEGV)"),
         ("audio", 1, None),
         ("", -signal.SIGSEGV, None),
         ("secrets", -signal.SIGSEGV, None),
     ],
 )
-def test_a_signal_is_a_fault_of_the_input_that_was_read(
+def test_a_signal_that_a_decoder_causes_is_a_fault_of_the_input_that_was_read(
     field: str, code: int, found: str | None
 ) -> None:
     fault = fault_from_exit(field, code)

@@ -14,6 +14,7 @@ import anyio
 import httpx
 import pytest
 
+from cloudburst.service import self_test
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
@@ -64,7 +65,11 @@ async def test_a_library_that_cannot_be_loaded_is_named(
     async with opened(tmp_path, TEST_RENDER_COMMAND) as http:
         answer = await ended(http)
         assert answer.status_code == 500
-        assert answer.json() == {"status": "unhealthy", "error": f"ImportError: {reason}"}
+        assert answer.json() == {
+            "status": "unhealthy",
+            "error": f"ImportError: {reason}",
+            "final": True,
+        }
 
 
 def changed_renderer(folder: Path, code: str) -> tuple[str, ...]:
@@ -111,24 +116,43 @@ async def test_without_a_compiled_kernel_it_is_healthy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("probe", "said"),
+    ("probe", "said", "final"),
     [
-        (printing("import sys; sys.exit('no memory')"), "exit 1: no memory"),
-        (printing("print('nonsense')"), "exit 0"),
-        (printing("print('{\"found\": 1}')"), "exit 0"),
-        (printing(f"print({json.dumps({'found': FOUND})!r}); import os; os._exit(3)"), "exit 3"),
-        (printing("print('{\"missing\": \"' + 'x' * 5000 + '\"}')"), "xxx"),
-        (("/nowhere/python",), "the test render cannot be started"),
+        (printing("import sys; sys.exit('no memory')"), "exit 1: no memory", False),
+        (printing("import os; os.kill(os.getpid(), 9)"), "exit -9", False),
+        (printing("print('nonsense')"), "exit 0", False),
+        (printing("print('{\"found\": 1}')"), "exit 0", False),
+        (
+            printing(f"print({json.dumps({'found': FOUND})!r}); import os; os._exit(3)"),
+            "exit 3",
+            False,
+        ),
+        (printing("print('{\"missing\": \"' + 'x' * 5000 + '\"}')"), "xxx", True),
+        (("/nowhere/python",), "the test render cannot be started", False),
     ],
 )
 async def test_a_test_render_that_goes_wrong_makes_it_unhealthy(
-    tmp_path: Path, probe: Sequence[str], said: str
+    tmp_path: Path, probe: Sequence[str], said: str, final: bool
 ) -> None:
     async with opened(tmp_path, probe) as http:
         answer = await ended(http)
         assert answer.status_code == 500
         assert said in answer.json()["error"]
+        assert answer.json()["final"] is final
         assert len(answer.content) < 500
+
+
+async def test_a_test_render_that_takes_too_long_says_nothing_about_other_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_test, "TEST_RENDER_TIMEOUT", 0.1)
+    async with opened(tmp_path, printing("import time; time.sleep(60)")) as http:
+        answer = await ended(http)
+    assert answer.json() == {
+        "status": "unhealthy",
+        "error": "the test render did not finish within 0.1 s",
+        "final": False,
+    }
 
 
 async def test_a_folder_that_cannot_be_made_makes_it_unhealthy(tmp_path: Path) -> None:

@@ -74,10 +74,11 @@ _SMALLER = {
     SUBTITLE: "fewer and shorter subtitles",
     FONT: "a font that is drawn in ordinary time and memory",
 }
-_FOUND = {
-    "SIGXCPU": "a file that takes too much CPU time to read",
-    "SIGKILL": "a file that takes too much memory to read",
-}
+_TOO_MUCH_CPU_TIME = "a file that takes too much CPU time to read"
+_TOO_MUCH_MEMORY = "a file that takes too much memory to read"
+_SENT_FROM_OUTSIDE = {"SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"}
+"""Signals that other programs or the kernel's OOM killer send. They say nothing about the file that
+was being read: too much memory raises a `MemoryError` instead."""
 
 
 def read_job(folder: Path) -> RenderJob:
@@ -132,7 +133,7 @@ def limit_encode_time(frames: int, video_format: VideoFormat, field: str = "") -
 
     def raise_fault(_signal: int, _frame: object) -> NoReturn:
         lift_cpu_limit()  # otherwise the signal comes again, while the fault is reported
-        raise InputFaultError(field, _FOUND["SIGXCPU"], _SMALLER[field])
+        raise InputFaultError(field, _TOO_MUCH_CPU_TIME, _SMALLER[field])
 
     if field and sys.platform == "linux":
         signal.signal(signal.SIGXCPU, raise_fault)
@@ -158,7 +159,7 @@ class DecodeBudget:
         self._seconds += seconds
         allowed = self._start + DECODE_CPU_SECONDS + DECODE_CPU_SHARE * self._seconds
         if time.process_time() > allowed:
-            raise InputFaultError(self._field, _FOUND["SIGXCPU"], _SMALLER[self._field])
+            raise InputFaultError(self._field, _TOO_MUCH_CPU_TIME, _SMALLER[self._field])
         if allowed >= self._kernel_limit + 1:  # the kernel counts whole seconds
             self._kernel_limit = allowed
             limit_cpu_time(allowed + _CPU_LIMIT_GRACE)
@@ -181,7 +182,7 @@ def decoding_audio(field: str = AUDIO) -> Generator[DecodeBudget]:
     try:
         yield DecodeBudget(field)
     except MemoryError as exc:
-        raise InputFaultError(field, _FOUND["SIGKILL"], _SMALLER[field]) from exc
+        raise InputFaultError(field, _TOO_MUCH_MEMORY, _SMALLER[field]) from exc
     finally:
         _restore_memory_limit(earlier)
         lift_cpu_limit()
@@ -221,7 +222,7 @@ def reading_input(field: str, announce: Callable[[str], None]) -> Generator[None
     try:
         yield
     except MemoryError as exc:
-        raise InputFaultError(field, _FOUND["SIGKILL"], _SMALLER[field]) from exc
+        raise InputFaultError(field, _TOO_MUCH_MEMORY, _SMALLER[field]) from exc
     announce("")
 
 
@@ -229,12 +230,15 @@ def fault_from_exit(field: str, code: int) -> InputFault | None:
     """Return the fault of the input that was being read when a signal ended the process.
 
     ``code`` is the exit code, negative for a signal. The result is ``None`` if no input was being
-    read, or if the process exited without a signal.
+    read, if the process exited without a signal, or if the signal came from outside.
     """
     if field not in _SMALLER or code >= 0:
         return None
     with suppress(ValueError):
         name = signal.Signals(-code).name
-        found = _FOUND.get(name, f"a file that crashes its decoder ({name})")
+        if name in _SENT_FROM_OUTSIDE:
+            return None
+        crash = f"a file that crashes its decoder ({name})"
+        found = _TOO_MUCH_CPU_TIME if name == "SIGXCPU" else crash
         return InputFault(field=field, found=found, expected=_SMALLER[field])
     return None

@@ -100,7 +100,9 @@ def main(folder: Path) -> None:
     watch_parent()
     try:
         line: dict[str, object] = {"found": run_test_render(folder)}
-    except Exception as error:  # noqa: BLE001 - any error of a render is the result
+    except (MemoryError, OSError):
+        raise  # a state of this machine, not of its libraries
+    except Exception as error:  # noqa: BLE001 - any other error of a render is the result
         # Errors of this package are sentences; for others the type is needed to explain the text.
         own = type(error).__module__.startswith("cloudburst.")
         line = {"missing": str(error) if own else f"{type(error).__name__}: {error}"}

@@ -164,7 +164,8 @@ class HealthEndpoint:
         with move_on_after(SELF_TEST_WAIT):
             await self._self_test.checked.wait()
         if self._self_test.missing is not None:
-            return JSONResponse({"status": "unhealthy", "error": self._self_test.missing}, 500)
+            failure = {"error": self._self_test.missing, "final": self._self_test.final}
+            return JSONResponse({"status": "unhealthy", **failure}, 500)
         if self._self_test.found is None:
             return JSONResponse(
                 {"status": "starting", "error": "the test render is still running"}, 503

@@ -60,6 +60,9 @@ class SelfTest:
         """Tools that a successful test render used; ``None`` until then."""
         self.missing: str | None = None
         """Reason why the test render failed; ``None`` if it has not failed."""
+        self.final = False
+        """True if the test render itself has named what is missing, which every worker of the image
+        lacks. A test render that was killed or took too long says nothing about other workers."""
         self.checked = anyio.Event()
         self._tasks = tasks
         self._subprocesses = subprocesses
@@ -107,4 +110,4 @@ class SelfTest:
         reason = (
             output.missing or f"the test render failed (exit {ended.code}: {last or 'no message'})"
         )
-        self.missing = reason[:MAX_MISSING_CHARS]
+        self.missing, self.final = reason[:MAX_MISSING_CHARS], output.missing is not None

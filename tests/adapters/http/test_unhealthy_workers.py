@@ -87,6 +87,30 @@ async def test_a_run_on_this_machine_ends_at_once_where_a_library_is_broken(
     assert seconds < 20  # half a second on a machine with nothing else to do
 
 
+KILLED_ONCE = """
+import os, signal, sys
+folder = os.path.dirname(__file__)
+try:
+    open(os.path.join(folder, "killed"), "x").close()
+except FileExistsError:
+    sys.path.remove(folder)
+    del sys.modules["av"]
+    import av
+else:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_a_killed_test_render_costs_one_worker_and_not_the_run(scene, tmp_path, monkeypatch):
+    (tmp_path / "av.py").write_text(KILLED_ONCE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with Client(local(workers=1)) as client:
+        report = await client.render_all([scene], to=tmp_path / "out")
+    assert (tmp_path / "killed").exists()
+    assert not report.errors
+    assert len(report.workers) == 2
+
+
 async def test_another_address_takes_over_from_an_unhealthy_one(unhealthy):
     async with endpoints(unhealthy, "http://127.0.0.1:1", key="k")(Timeouts(), None) as backend:
         async with backend.connect(unhealthy, secrets=Secrets(key="k")) as renderer:

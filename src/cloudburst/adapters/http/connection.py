@@ -27,7 +27,7 @@ from cloudburst.adapters.http.response import (
 from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_http
 from cloudburst.adapters.http.transport import create_transport
 from cloudburst.concurrency import collapse_single
-from cloudburst.errors import ConfigurationError, WorkerStoppedError, WorkerUnfitError
+from cloudburst.errors import ConfigurationError, Remedy, WorkerStoppedError, WorkerUnfitError
 from cloudburst.http_connections import closing_connections
 from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
@@ -90,7 +90,9 @@ class HttpConnection:
         if health.status == "unhealthy":
             reason = health.error or "it gives no reason"
             self.health_failure = f"the worker cannot render: {reason}"
-            raise WorkerUnfitError(self.health_failure)
+            unfit = WorkerUnfitError(self.health_failure)
+            unfit.remedy = Remedy.FIX_SETUP if health.final else Remedy.OTHER_WORKER
+            raise unfit
         self.health_failure = ""
         return health
 

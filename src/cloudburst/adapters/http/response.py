@@ -115,6 +115,8 @@ class HealthResponse(BaseModel):
     status: PrintableText
     error: PrintableText = ""
     """Reason why the worker cannot render; empty if it states none."""
+    final: bool = True
+    """False if the reason says nothing about other workers of the same image."""
     authentication: dict[str, object] = {}
 
 
