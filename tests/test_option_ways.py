@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from cloudburst import Client, FargateOperationV1, RenderOptions, blocking, read_scenes
+from cloudburst import (
+    Client,
+    FargateOperationV1,
+    RenderOptions,
+    blocking,
+    read_scenes,
+    render_frame,
+)
+from cloudburst.adapters.local.frame import draw_frame
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.jobs import JobQueue, JobRequest
 from cloudburst.models.camera_effects import Effect
+from cloudburst.renderer.job import JobOptions, RenderJob
 from support.font_files import latin_font
 from support.old_calls import Account, account
 
@@ -233,6 +246,81 @@ def test_flags_of_the_command_line(cloud: Account, scene: dict[str, str], tmp_pa
     flags = [word for option in OPTIONS.values() for word in option.flags]
     assert main(["render", "s.json", "--to", "out", "--quiet", *flags]) == 0
     check(cloud, tmp_path)
+
+
+async def test_options_of_a_submitted_job(
+    cloud: Account, scene: dict[str, str], tmp_path: Path
+) -> None:
+    request = JobRequest.model_validate({"scenes": [scene], "options": VALUES})
+    async with (
+        Client(cloud.backend, options=RenderOptions(fps=24)) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
+        job = await queue.submit(JobRequest.model_validate_json(request.model_dump_json()))
+        async for _ in queue.events(job.id):
+            pass
+    check(cloud, tmp_path)
+
+
+KEEP_JOB = """
+import shutil, sys
+from pathlib import Path
+folder, _, file = sys.argv[-3:]
+shutil.copytree(folder, {kept!r})
+Path(folder, file).write_bytes(b"picture")
+"""
+"""Program that takes the place of the one that draws a frame, and keeps the job."""
+
+
+@pytest.fixture
+def kept(tmp_path: Path, scene: object, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder that will have the job of a frame."""
+    command = sys.executable, "-c", KEEP_JOB.format(kept=str(tmp_path / "kept"))
+    monkeypatch.setattr("cloudburst.preview.draw_frame", partial(draw_frame, command=command))
+    return tmp_path / "kept"
+
+
+def check_job(folder: Path) -> None:
+    """Assert that a job has every option, as a value or as a file."""
+    options = RenderJob.from_json((folder / "job.json").read_text("utf-8")).options
+    assert options == JobOptions.from_options(RenderOptions.model_validate(VALUES))
+    for name, option in OPTIONS.items():
+        if name in FILES:
+            assert (folder / name).read_bytes() == Path(option.value).read_bytes(), name
+            assert getattr(options, name, None) is None, name
+        else:
+            wanted = option.value if option.result is None else option.result
+            assert getattr(options, name) == wanted, name
+
+
+async def test_options_of_a_frame(kept: Path, scene: dict[str, str]) -> None:
+    await render_frame(scene, options=RenderOptions.model_validate(VALUES))
+    check_job(kept)
+
+
+async def test_options_of_the_scene_of_a_frame(kept: Path, scene: dict[str, Any]) -> None:
+    await render_frame(scene | {"options": VALUES}, options=RenderOptions(fps=24))
+    check_job(kept)
+
+
+def test_flags_of_the_command_for_a_frame(kept: Path, scene: dict[str, str]) -> None:
+    Path("s.json").write_text(json.dumps([scene]), "utf-8")
+    flags = [word for option in OPTIONS.values() for word in option.flags]
+    assert main(["frame", "s.json", "--to", "frame.png", *flags]) == 0
+    check_job(kept)
+
+
+def test_every_option_is_a_value_or_a_file_of_the_job() -> None:
+    values = {field.name for field in fields(JobOptions)}
+    assert values | set(FILES) == RenderOptions.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_survives_the_json_of_the_renderer(name: str) -> None:
+    options = JobOptions.from_options(RenderOptions.model_validate({name: VALUES[name]}))
+    assert RenderJob.from_json(RenderJob(name="a", options=options).to_json()).options == options
+    if name not in FILES:
+        assert options != JobOptions.from_options(RenderOptions())
 
 
 @pytest.mark.parametrize("name", OPTIONS)

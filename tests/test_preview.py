@@ -26,6 +26,7 @@ from cloudburst import (
 )
 from cloudburst.adapters.local import frame
 from cloudburst.cli import main
+from support.font_files import latin_font
 from support.service_caller import alive, read_pids, until_gone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -75,6 +76,18 @@ async def test_a_frame_is_returned_and_written(make_scene, tmp_path, temporary):
         assert (picture.format, picture.size) == ("JPEG", (1920, 1080))
     assert list(temporary.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+async def test_a_frame_with_a_font_file_has_the_letters_of_that_font(make_scene, tmp_path):
+    font, text = tmp_path / "own.ttf", tmp_path / "text.srt"
+    font.write_bytes(latin_font())
+    text.write_text("1\n00:00:00,000 --> 00:00:01,000\nLetters\n", "utf-8")
+    scene = make_scene("a", seconds=0.2) | {"subtitle_path": str(text)}
+    drawn = [
+        await render_frame(scene | {"options": options}, options=RenderOptions(effects=(), **more))
+        for options, more in (({}, {}), ({"font": str(font)}, {}), ({}, {"font": font}))
+    ]
+    assert drawn[0] != drawn[1] == drawn[2]
 
 
 @pytest.mark.parametrize(

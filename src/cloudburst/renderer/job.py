@@ -108,8 +108,9 @@ class JobOptions:
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
-        """Return the options of a job from validated `RenderOptions`."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+        """Return the options of a job from validated `RenderOptions`, without files."""
+        values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(cls)}
+        return cls(**values | dict.fromkeys(values.keys() & options.files()))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
