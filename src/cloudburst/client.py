@@ -221,6 +221,7 @@ class Client(anyio.AsyncContextManagerMixin):
             OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
                 the run itself do not count.
             OutputClaimedError: Another process writes one of the videos, or works on this run.
+            ThrottledError, NoAnswerError: S3 has been busy for two minutes.
             BusyError: The queue would exceed ``Limits.queued_scenes``.
             ClosedError: The client is not open, or belongs to another event loop.
         """

@@ -19,9 +19,10 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from cloudburst.errors import NoAnswerError
 from cloudburst.media_file import MediaFile, check_size
 from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.limits import Limits
+from cloudburst.models.limits import TRANSFER_TIMEOUT, Limits
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
@@ -35,7 +36,7 @@ SCENE_FILE_RANGE_BYTES = 1024 * 1024
 """Number of bytes that one request for a scene file reads."""
 READ_TIMEOUT = 60.0
 """Maximum number of seconds for one range of a file, including the start of the connection and
-repeated requests."""
+repeated requests. For S3, the time for which requests are repeated while it is busy is added."""
 LIST_TIMEOUT = 600.0
 """Maximum number of seconds for the names of a folder: a million names take some minutes."""
 
@@ -212,6 +213,8 @@ class RemoteInputs:
         in_s3: bool,
         timeout: float = READ_TIMEOUT,
     ) -> _T:
+        timeout += TRANSFER_TIMEOUT if in_s3 else 0
+
         async def call() -> _T:
             with anyio.fail_after(timeout):
                 return await function()
@@ -234,6 +237,8 @@ class RemoteInputs:
         except CancelledError:
             raise CheckStoppedError from None
         except TimeoutError:
+            if in_s3:
+                raise NoAnswerError(f"S3 does not answer within {timeout:g} s") from None
             raise InvalidInputError(f"not read within {timeout:g} seconds") from None
         finally:
             with self._lock:

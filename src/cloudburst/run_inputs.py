@@ -18,7 +18,13 @@ from anyio.lowlevel import checkpoint
 from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.engine.late_check import CompletedCheck
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import (
+    CloudburstError,
+    InvalidScenesError,
+    NoAnswerError,
+    SceneFault,
+    ThrottledError,
+)
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.input_cache import InputCache
@@ -112,6 +118,7 @@ async def check_inputs(
         ConfigurationError: The film is not where the videos are, or would replace a video or a file
             of a scene.
         InvalidScenesError: Scenes or their files have problems; the error lists all of them.
+        ThrottledError, NoAnswerError: S3 has been busy for two minutes.
     """
     if film is not None:
         in_s3 = not isinstance(destination, FolderDestination)
@@ -127,10 +134,14 @@ async def check_inputs(
         cache=cache,
     )
     faults: list[SceneFault] = []
+    unanswered: list[CloudburstError] = []
     inputs: RunInputs | None = None
 
     async def find_faults_of_destination() -> None:
-        faults.extend(await destination.find_faults(None if film is None else film.path))
+        try:
+            faults.extend(await destination.find_faults(None if film is None else film.path))
+        except (NoAnswerError, ThrottledError) as exc:
+            unanswered.append(exc)  # the faults of the scenes are more useful
 
     with collapse_single():
         async with create_task_group() as background:
@@ -147,6 +158,8 @@ async def check_inputs(
             background.cancel_scope.cancel()
     if inputs is None or faults:
         raise InvalidScenesError(faults=faults)
+    if unanswered:
+        raise unanswered[0]
     return inputs
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
@@ -18,6 +19,7 @@ from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.finished_objects import FinishedObject, find_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state
@@ -25,8 +27,10 @@ from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,
+    NoAnswerError,
     OutputExistsError,
     SceneFault,
+    ThrottledError,
 )
 from cloudburst.journal import JournalState, is_run_name, journal_folder
 from cloudburst.models.journal_entries import ResultEntry
@@ -58,7 +62,8 @@ class S3Destination:
     async def find_faults(self, film: OutputLocation | None = None) -> Sequence[SceneFault]:
         """Return the faults of the folders for videos and film that do not accept objects.
 
-        If objects cannot be deleted, a warning names the one that is left.
+        If objects cannot be deleted, a warning names the one that is left. Raises `ThrottledError`
+        or `NoAnswerError` if S3 stays busy.
         """
         folders = {"to": self._prefix}
         if isinstance(film, S3Object) and film.folder != self._prefix:
@@ -66,7 +71,9 @@ class S3Destination:
         faults = list[SceneFault]()
         for field, folder in folders.items():
             try:
-                check = await check_destination(self._store, folder)
+                check = await repeat_while_busy(partial(check_destination, self._store, folder))
+            except (NoAnswerError, ThrottledError):
+                raise  # it says nothing about the folder
             except CloudburstError as exc:
                 expected = "a folder in S3 that can be written to"
                 faults.append(SceneFault("", field, str(exc), expected))
@@ -115,7 +122,7 @@ class S3Destination:
         there = await self._existing()
         videos = [video for name in names if (video := self.video(name)) in there]
         for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
-            run = await run_of(self._store, video)
+            run = await repeat_while_busy(partial(run_of, self._store, video))
             if run is not None and is_run_name(run):  # any program may have written the metadata
                 return run
         return None
@@ -162,8 +169,7 @@ class S3Destination:
         return recovered_state(past, scenes, finished) if past.processes or finished else None
 
     async def _existing(self) -> set[S3Object]:
-        pages = self._store.list_pages(self._prefix, flat=True)
-        return {location async for page in pages for location in page}
+        return set(await repeat_while_busy(partial(self._store.list_folder, self._prefix)))
 
     async def _find(
         self, run: str, outputs: Mapping[S3Object, str]
@@ -173,7 +179,8 @@ class S3Destination:
 
         async def find(output: tuple[S3Object, str]) -> None:
             location, scene = output
-            found[location] = await find_finished(self._store, location, run=run, scene=scene)
+            call = partial(find_finished, self._store, location, run=run, scene=scene)
+            found[location] = await repeat_while_busy(call)
 
         await for_each(outputs.items(), find, at_once=_MAX_REQUESTS)
         return found

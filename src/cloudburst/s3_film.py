@@ -14,7 +14,7 @@ from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
-from cloudburst.aws.s3.request_waits import RequestWaits
+from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy
 from cloudburst.concurrency import for_each
 from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
@@ -83,7 +83,8 @@ async def claimed_s3_film(
         ours: dict[S3Object, FinishedObject] = {}
         foreign: list[S3Object] = []
         for location in film_objects(film):
-            if (info := await store.find(location)) is not None:
+            info = await repeat_while_busy(partial(store.find, location))
+            if info is not None:
                 if (found := as_finished(info, run=run, scene=str(film))) is not None:
                     ours[location] = found
                 else:

@@ -22,7 +22,9 @@ from cloudburst.errors import (
     FilmError,
     InvalidScenesError,
     JobStorageError,
+    NoAnswerError,
     OutputClaimedError,
+    ThrottledError,
 )
 from cloudburst.jobs.downloads import film_name
 from cloudburst.jobs.event_rows import NewEvent
@@ -44,8 +46,8 @@ COST_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 """Seconds before events that could not be written are written again."""
 BUSY_SECONDS = 5.0
-"""Seconds before a job begins again that found the queue of the client full, or its videos claimed
-by a process that is about to end."""
+"""Seconds before a job begins again that found the queue of the client full, S3 busy, or its videos
+claimed by a process that is about to end."""
 
 
 class Stop(Enum):
@@ -117,7 +119,7 @@ class JobRun:
         failure: JobFailure | None = None
         try:
             await self._render(request)
-        except (BusyError, OutputClaimedError) as exc:
+        except (BusyError, NoAnswerError, OutputClaimedError, ThrottledError) as exc:
             may_begin_later = exc.retryable or isinstance(exc, OutputClaimedError)
             # A job that was begun before may have tasks, which only its run finds and stops.
             wanted = self.stopped is None or self.job.started_before

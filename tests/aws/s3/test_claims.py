@@ -17,7 +17,15 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from cloudburst.aws.s3 import claim_checks, claim_file, claim_lock, claims, stopwatch, uncancelled
+from cloudburst.aws.s3 import (
+    claim_checks,
+    claim_file,
+    claim_lock,
+    claims,
+    request_waits,
+    stopwatch,
+    uncancelled,
+)
 from cloudburst.aws.s3.claim_file import FoundClaim, read_claim
 from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_accepted, check_destination
@@ -432,6 +440,7 @@ async def test_a_lock_is_waited_for_and_taken_over(emulator, store, folder, monk
 
 async def test_a_store_that_stays_busy_is_not_a_lock_of_other_processes(folder, monkeypatch):
     monkeypatch.setattr(claim_lock, "LOCK_TIMEOUT", 0.5)
+    monkeypatch.setattr(request_waits, "TRANSFER_TIMEOUT", 0.2)
     with account() as other:  # its faults end with it
         other.add_fault(s3_fault("slow down", "PutObject", times=None))
         async with open_store(other) as busy:
@@ -772,6 +781,7 @@ class TestObjectsOfOthers:
             return await call(service, operation, **parameters)
 
         monkeypatch.setattr(claim_checks, "CHECK_TIMEOUT", 0.2)
+        monkeypatch.setattr(request_waits, "TRANSFER_TIMEOUT", 0.2)
         for answers in (endless, slow):
             monkeypatch.setattr(store.aws, "call", answers)
             with (

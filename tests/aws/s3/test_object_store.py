@@ -12,6 +12,7 @@ from cloudburst.emulator.s3 import api
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
+    ConfigurationError,
     CredentialsError,
     NoAnswerError,
     ResourceMissingError,
@@ -220,7 +221,7 @@ async def test_a_list_with_too_many_pages_or_without_an_end(emulator, store, fol
 
     monkeypatch.setattr(store.aws, "call", small_pages)
     monkeypatch.setattr(object_lists, "MAX_LIST_PAGES", 1)
-    with pytest.raises(NoAnswerError, match="more than 1 pages: choose a folder"):
+    with pytest.raises(ConfigurationError, match="more than 1 pages: choose a folder"):
         [page async for page in store.list_pages(folder)]
     monkeypatch.setattr(object_lists, "MAX_LIST_PAGES", 9)
     token = f"{folder.prefix}a"

@@ -10,8 +10,10 @@ import pytest
 
 from cloudburst import InvalidScenesError, Status
 from cloudburst.adapters.http import transfer_retries
+from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, ThrottledError
+from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.models.events import SceneEncoding
 from cloudburst.testing import s3_fault
 from support.s3_account import ABROAD
@@ -56,6 +58,49 @@ async def test_a_fault_that_passes(world, name, place, told_at_debug):
     told = await world.run(scenes)
     world.hold(told, NAMES)
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
+
+
+BUSY_PLACES = {
+    "check of inputs": {"operation": "GetObject", "presigned": False},
+    "check of the folder, lock and claim": {"operation": "PutObject", "presigned": False},
+    "lists": {"operation": "ListObjectsV2"},
+    "bucket": {"operation": "HeadBucket"},
+}
+MORE_THAN_ONE_CALL = 9
+"""Number of faults in a row that no single call bears, as each is sent four times."""
+
+
+@pytest.mark.parametrize("place", BUSY_PLACES)
+async def test_a_store_that_is_busy_when_a_run_begins_is_waited_for(world, place):
+    scenes = world.scenes(1)
+    world.emulator.add_fault(s3_fault("slow down", **BUSY_PLACES[place], times=MORE_THAN_ONE_CALL))
+    world.hold(await world.run(scenes), NAMES[:1])
+
+
+@pytest.mark.parametrize("operations", [["PutObject"], ["GetObject", "PutObject"]])
+async def test_a_store_that_stays_busy_when_a_run_begins_is_no_fault_of_the_scenes(
+    world, operations, monkeypatch
+):
+    monkeypatch.setattr(request_waits, "TRANSFER_TIMEOUT", 0.2)
+    scenes = world.scenes(2)
+    for operation in operations:
+        world.emulator.add_fault(s3_fault("slow down", operation, presigned=False, times=None))
+    with pytest.raises(ThrottledError, match=r"^s3://videos/.*SlowDown"):
+        await world.run(scenes)
+    world.hold_met()
+    world.clear_faults()
+    world.hold_clean([])
+
+
+async def test_a_job_that_finds_the_store_busy_begins_later(world, monkeypatch, tmp_path):
+    monkeypatch.setattr(request_waits, "TRANSFER_TIMEOUT", 0.2)
+    monkeypatch.setattr(dispatcher, "BUSY_SECONDS", 0.05)
+    request = JobRequest(scenes=world.scenes(1), to=world.to)
+    world.emulator.add_fault(s3_fault("slow down", "PutObject", presigned=False, times=40))
+    async with world.open_client() as client, JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.wait((await queue.submit(request)).id)
+    assert (job.state, job.error) == (JobState.COMPLETE, None)
+    world.hold_met()
 
 
 MESSAGES = {
@@ -179,7 +224,6 @@ async def test_an_output_that_is_always_refused(world, name, error, told_at_debu
             ("token expired", "sign in again"),
             ("access denied", "grant the permissions"),
             ("clock skew", "set the clock"),
-            ("slow down", "SlowDown"),
             ("wrong region", "another region"),
         ]
     ),

@@ -72,7 +72,8 @@ class ClaimLock:
     async def release(self) -> None:
         """Delete the lock if this process holds it."""
         if self._etag:
-            await self._writer.delete(self._object, self._etag)
+            etag, self._etag = self._etag, ""
+            await self._writer.delete(self._object, etag)
 
     async def _try_to_take(self) -> None:
         """Take the lock if it is free, has expired or is not a lock."""

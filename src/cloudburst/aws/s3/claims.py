@@ -38,6 +38,7 @@ from cloudburst.aws.s3.claim_file import (
 from cloudburst.aws.s3.claim_lock import ClaimLock
 from cloudburst.aws.s3.claim_writes import WRITE_TIMEOUT, ClaimWriter
 from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.aws.s3.stopwatch import Stopwatch
 from cloudburst.aws.s3.uncancelled import finish_write, is_precondition_failed
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
@@ -114,7 +115,7 @@ async def claim_objects(
     """
     keeper = _ClaimKeeper(store, prefix, names, covers, run=run, suffix=suffix, on_lost=on_lost)
     try:
-        await keeper.take(overwrite=overwrite, resume=resume)
+        await repeat_while_busy(partial(keeper.take, overwrite=overwrite, resume=resume))
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(keeper.renew_forever)

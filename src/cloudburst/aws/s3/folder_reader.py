@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.errors import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.open_store import open_store
+from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.models import failures
 from cloudburst.models.input_error import InvalidInputError
@@ -38,7 +40,7 @@ class S3FolderReader:
         """
         assert isinstance(location, S3Object), "only objects in S3 are read here"
         with _translated(location):
-            found = await self._store.read_range(location, start, end)
+            found = await repeat_while_busy(partial(self._store.read_range, location, start, end))
         return RangeAnswer(data=found.data, file=found.info.remote_file(location))
 
     async def list_names(self, folder: S3Prefix) -> Sequence[str]:
@@ -49,12 +51,9 @@ class S3FolderReader:
             CloudburstError: No folder can be listed.
         """
         with _translated(folder):
-            return [
-                location.name
-                async for page in self._store.list_pages(folder, flat=True)
-                for location in page
-                if location.name  # not the empty object that stands for a folder itself
-            ]
+            found = await repeat_while_busy(partial(self._store.list_folder, folder))
+        # The empty object that stands for a folder itself has no name.
+        return [location.name for location in found if location.name]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.s3.answers import named_errors
 from cloudburst.aws.s3.bucket_regions import BucketRegions
-from cloudburst.errors import NoAnswerError
+from cloudburst.errors import ConfigurationError, NoAnswerError
 from cloudburst.models.locations import S3Object, S3Prefix
 
 MAX_LIST_PAGES = 1000
@@ -65,7 +65,7 @@ class ObjectLists:
             f"{prefix}: the list of objects has more than {MAX_LIST_PAGES:,} pages: "
             "choose a folder with fewer objects"
         )
-        raise NoAnswerError(msg)
+        raise ConfigurationError(msg)
 
     async def contains(self, location: S3Object) -> bool:
         """Return whether an object is in the list of its bucket."""

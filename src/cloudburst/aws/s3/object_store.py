@@ -154,6 +154,11 @@ class ObjectStore:
         """Yield the pages of the list of objects with a prefix: see `ObjectLists.pages`."""
         return self._lists.pages(prefix, start_after=start_after, flat=flat)
 
+    async def list_folder(self, prefix: S3Prefix) -> list[S3Object]:
+        """Return the objects directly in a folder."""
+        pages = self.list_pages(prefix, flat=True)
+        return [location async for page in pages for location in page]
+
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
         with named_errors(location):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
+from cloudburst.errors import CredentialsError, NoAnswerError, ThrottledError
 from cloudburst.models.limits import TRANSFER_BACKOFF, TRANSFER_TIMEOUT
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,27 @@ T = TypeVar("T")
 CREDENTIALS_TIMEOUT = 600.0
 """Seconds for which a run waits for new credentials after the old ones have expired: long enough to
 sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice."""
+
+
+async def repeat_while_busy(call: Callable[[], Awaitable[T]]) -> T:
+    """Call a function again while S3 is busy or does not answer, for `TRANSFER_TIMEOUT`.
+
+    The time begins with its first failure.
+
+    Raises:
+        CloudburstError: The last error of the function.
+    """
+    end = math.inf
+    for delay in TRANSFER_BACKOFF.delays():
+        try:
+            return await call()
+        except (ThrottledError, NoAnswerError):
+            now = anyio.current_time()
+            end = min(end, now + TRANSFER_TIMEOUT)
+            if now + delay > end:
+                raise
+        await anyio.sleep(delay)
+    raise AssertionError("unreachable: delays never end")
 
 
 class RequestWaits:
@@ -43,23 +64,17 @@ class RequestWaits:
         Raises:
             CloudburstError: The last error of the function.
         """
-        busy_since, delays = math.inf, TRANSFER_BACKOFF.delays()
-        while True:
+        for delay in TRANSFER_BACKOFF.delays():
             try:
-                result = await call()
+                result = await repeat_while_busy(call)
             except CredentialsError as exc:
-                end, busy_since = self._end_of_wait(store, exc), math.inf
-                error: CloudburstError = exc
-            except (ThrottledError, NoAnswerError) as exc:
-                busy_since = min(busy_since, anyio.current_time())
-                end, error = busy_since + TRANSFER_TIMEOUT, exc
+                if anyio.current_time() + delay > self._end_of_wait(store, exc):
+                    raise
             else:
                 self._refused_at = None
                 return result
-            delay = next(delays)
-            if anyio.current_time() + delay > end:
-                raise error
             await anyio.sleep(delay)
+        raise AssertionError("unreachable: delays never end")
 
     def _end_of_wait(self, store: ObjectStore, error: CredentialsError) -> float:
         """Return the time until which the run waits for newer credentials."""
