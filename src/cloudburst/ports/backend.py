@@ -99,6 +99,8 @@ class Backend:
     queues_jobs: bool = False
     """True if a worker queues scenes that it is asked to encode while all its encoder slots are in
     use."""
+    shares_encodes: bool = False
+    """True if idle encoder slots of a worker take part in the encode of a long scene."""
     makes_films: bool = True
     """True if a worker can join videos in S3 to a film."""
     usd_per_second: Decimal = Decimal()

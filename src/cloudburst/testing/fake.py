@@ -147,6 +147,7 @@ class FakeCloud:
             capacity=self.capacity,
             encoder_slots=self.encoders,
             cancels_encodes=self.cancels_encodes,
+            shares_encodes=self.shared_from < math.inf,
             performance=self.performance,
             usd_per_second=self.rates.task_usd_per_second(tier, public_ipv4=False)
             if self.rates

@@ -153,6 +153,18 @@ def test_the_last_of_three_long_scenes_is_shared():
     assert found.unshared_makespan == 200.0
 
 
+def test_each_of_three_long_scenes_gets_all_slots_of_a_worker_that_is_ready_soon():
+    workers = [SimulatedWorker(free_in=(free,) * 2, performance=PACE) for free in (0.0, 9.0, 18.0)]
+    shared = (100.0 + SHARED_START_WORK) / 2
+    found = schedule([100.0, 100.0, 100.0], workers)
+    assert found.worker_ends == (shared, 9.0 + shared, 18.0 + shared)
+
+
+def test_a_long_scene_shares_a_worker_if_another_one_is_ready_too_late():
+    workers = [SimulatedWorker(free_in=(free,) * 2, performance=PACE) for free in (0.0, 60.0)]
+    assert schedule([100.0, 100.0], workers).worker_ends == (100.0, 60.0)
+
+
 @given(works, worker_lists)
 def test_shared_encoding_is_never_later_nor_faster_than_all_slots(works, workers):
     found = schedule(works, workers)

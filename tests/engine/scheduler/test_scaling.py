@@ -130,6 +130,45 @@ async def test_one_long_scene_needs_one_task():
     assert number == 1
 
 
+LONG = [400, 400, 400]
+SHARED = {"encoders": 2, "shared_from": 20.0}
+"""Facts of a cloud whose workers encode a long scene with both slots."""
+
+
+def boots_apart(task):
+    """The tasks need 36, 40 and 44 s to start."""
+    return 32.0 + 4 * number_of(task)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+async def test_three_long_scenes_that_use_all_slots_get_three_tasks(measured):
+    one = cloud(LONG, **SHARED)
+    measurements = known(one) if measured else Measurements()
+    one.boot = boots_apart
+    async with engine(one, measurements=measurements, limits=Limits(workers=4)) as e:
+        report = await e.render(scenes(*LONG))
+    assert len(one.launched) == len({scene.task for scene in report.scenes}) == 3
+    assert report.wall_seconds == pytest.approx(40 + 400 / 2, abs=10)
+
+
+async def test_a_long_scene_waits_for_a_worker_that_will_be_empty_soon():
+    works = [400] * 6
+    one = cloud(works, **SHARED)
+    measurements = known(one)
+    one.boot = boots_apart
+    async with engine(one, measurements=measurements, limits=Limits(workers=2)) as e:
+        report = await e.render(scenes(*works))
+    # Two on each worker, and then one on each.
+    assert report.wall_seconds == pytest.approx(40 + 400 + 400 / 2, abs=15)
+
+
+async def test_long_scenes_share_a_worker_if_no_other_one_is_expected():
+    one = cloud(LONG[:2], **SHARED)
+    async with engine(one, measurements=known(one), limits=Limits(workers=1)) as e:
+        report = await e.render(scenes(*LONG[:2]))
+    assert report.wall_seconds == pytest.approx(40 + 400, abs=5)
+
+
 def number_of(task):
     return int(task.rpartition("-")[2])
 

@@ -58,6 +58,7 @@ async def open_endpoints_backend(
         encoder_slots=encoders,
         cancels_encodes=protocol is Protocol.NATIVE,
         queues_jobs=protocol is Protocol.NATIVE,
+        shares_encodes=protocol is Protocol.NATIVE,
         makes_films=protocol is Protocol.NATIVE,
         shares_uplink=True,
         find_unsupported=(

@@ -95,6 +95,7 @@ async def open_local_backend(
                     encoder_slots=encoders,
                     cancels_encodes=True,
                     queues_jobs=True,
+                    shares_encodes=True,
                     kind=local_kind(encoder_slots=slots, cores=cores),
                     performance=local_performance(encoder_slots=slots, cores=cores),
                 )

@@ -265,6 +265,7 @@ def _backend(
         encoder_slots=fargate_encoder_slots(tier, definition.protocol),
         cancels_encodes=is_native,
         queues_jobs=is_native,
+        shares_encodes=is_native,
         makes_films=is_native,
         shares_uplink=True,
         find_unsupported=(

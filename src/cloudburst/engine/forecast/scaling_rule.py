@@ -102,7 +102,7 @@ def further_workers(
         room: Largest number of workers to start.
         goal: What the decision must achieve.
     """
-    most = min(room, -(-load.scenes // new.encoder_slots))
+    most = min(room, load.useful_workers(new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
         return max(0, most)
     if not new.usd_per_second:
@@ -132,7 +132,7 @@ def best_outcome(
         room: Largest number of workers to start.
         goal: What the decision must achieve.
     """
-    most = min(room, -(-load.scenes // new.encoder_slots))
+    most = min(room, load.useful_workers(new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
         return forecast(load, workers, new, 0)
     return _best(load, workers, new, most=most, goal=goal)

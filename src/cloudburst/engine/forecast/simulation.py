@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace
-from typing import TypeAlias
+from heapq import heappop, heappush
 
 from cloudburst.engine.forecast.scene_work import (
     MIN_SHARED_WORK,
@@ -133,6 +132,11 @@ class Load:
         """Number of scenes whose encode has not started."""
         return len(self.longest_works) + self.other_scenes
 
+    def useful_workers(self, encoder_slots: int) -> int:
+        """Return the number of workers on which a long scene or short scenes use all slots."""
+        long = sum(work >= MIN_SHARED_WORK for work in self.longest_works)
+        return long + -(-(self.scenes - long) // encoder_slots)
+
     def uplink_bound(self, workers: Sequence[SimulatedWorker]) -> float:
         """Return the seconds from now before which the uplink does not let the scenes be done.
 
@@ -160,8 +164,8 @@ class Load:
     def schedule_on(self, workers: Sequence[SimulatedWorker]) -> Schedule:
         """Simulate the load on workers, and return the schedule.
 
-        Each scene, longest first, gets the encoder slot that finishes it first. At the end, long
-        scenes are shared by the slots of their worker. The encodes that run now are assumed not to
+        Each scene, longest first, gets the worker that finishes it first, where long scenes are
+        shared by the slots of their worker. The encodes that run now are assumed not to
         be shared, so the makespan may be too long by what sharing would save. It is at least
         `uplink_bound`.
 
@@ -184,17 +188,10 @@ class Load:
         )
 
 
-_Group: TypeAlias = tuple[Performance, list[tuple[float, int, int]]]
-"""Performance of slots, and the heap of these slots: the time at which each is free, its position
-in its worker, and its number in the simulation."""
-
-
 @dataclass(slots=True)
 class _Slot:
     """Encoder slot during a simulation; times are in seconds from now."""
 
-    worker: int
-    """Position of its worker in the simulation."""
     performance: Performance
     end: float
     """Time at which the slot has encoded its last scene."""
@@ -204,48 +201,79 @@ class _Slot:
     """Start of the last scene of the slot if idle slots can share it, else infinite."""
 
 
+class _Kind:
+    """Equally fast workers during a simulation, in the order in which they are free."""
+
+    def __init__(self, performance: Performance) -> None:
+        self.performance = performance
+        # By number of the worker: the times at which its slots are free.
+        self._ends: dict[int, tuple[float, ...]] = {}
+        # Heaps of entries with these times. Entries with other times than a worker has now are old.
+        self._by_first_slot: list[tuple[float, float, int, tuple[float, ...]]] = []
+        self._by_last_slot: list[tuple[float, float, int, tuple[float, ...]]] = []
+
+    def put(self, number: int, slots: Sequence[_Slot]) -> None:
+        """Add a worker, or note that it has got a scene."""
+        self._ends[number] = ends = tuple(slot.end for slot in slots)
+        first, last = min(ends), max(ends)
+        # Of workers whose first slots are free at the same time, an empty one comes first.
+        heappush(self._by_first_slot, (first, last, number, ends))
+        heappush(self._by_last_slot, (last, first, number, ends))
+
+    def first_done(self, work: float) -> tuple[float, int]:
+        """Return when a scene is downloaded at the earliest, and the number of the worker."""
+        encode = self.performance.encode_seconds(work)
+        first, _, number, ends = self._top(self._by_first_slot)
+        done = first + encode, number
+        if work >= MIN_SHARED_WORK and len(ends) > 1:
+            *_, empty, last_ends = self._top(self._by_last_slot)
+            done = min(
+                (_shared_level(ends, encode), number), (_shared_level(last_ends, encode), empty)
+            )
+        return done[0] + self.performance.transfer_seconds, done[1]
+
+    def _top(
+        self, heap: list[tuple[float, float, int, tuple[float, ...]]]
+    ) -> tuple[float, float, int, tuple[float, ...]]:
+        while heap[0][-1] is not self._ends[heap[0][2]]:
+            heappop(heap)
+        return heap[0]
+
+
+def _shared_level(ends: Sequence[float], encode: float) -> float:
+    """Return when slots that are free at given times have encoded a scene that they share."""
+    return min(min(ends) + encode, (sum(ends) + encode) / len(ends))
+
+
 class _Simulation:
     """Simulation of scenes on the encoder slots of workers."""
 
     def __init__(self, workers: Sequence[SimulatedWorker]) -> None:
         self._by_worker = [
-            [_Slot(number, worker.performance, end) for end in worker.free_in]
-            for number, worker in enumerate(workers)
+            [_Slot(worker.performance, end) for end in worker.free_in] for worker in workers
         ]
         self._slots = [slot for slots in self._by_worker for slot in slots]
 
     def assign(self, works: Iterable[float]) -> None:
-        """Assign each scene, longest first, to the slot that finishes it first.
+        """Assign each scene, longest first, to the worker that finishes it first.
+
+        A long scene is shared by all slots of its worker, so it may be done sooner on a worker that
+        is empty later than on the slot that is free first, beside another long scene.
 
         Args:
             works: Work of each scene.
         """
-        groups = self._groups()
+        kinds = dict[Performance, _Kind]()
+        for number, slots in enumerate(self._by_worker):
+            kinds.setdefault(slots[0].performance, _Kind(slots[0].performance)).put(number, slots)
         for work in sorted(works, reverse=True):
-            # Among equally fast slots, the first that is free wins.
-            performance, queue = min(groups, key=lambda group: _done_at(group, work))
-            start, order, number = queue[0]
-            slot = self._slots[number]
-            slot.end = start + performance.encode_seconds(work)
+            _, number = min(kind.first_done(work) for kind in kinds.values())
+            slots = self._by_worker[number]
+            slot = min(slots, key=lambda slot: slot.end)
             slot.has_scene = True
-            slot.shared_since = start if work >= MIN_SHARED_WORK else math.inf
-            heapreplace(queue, (slot.end, order, number))
-
-    def _groups(self) -> Sequence[_Group]:
-        """Return a priority queue of the slots of each kind of worker.
-
-        Of slots that are free at the same time, the first slot of every worker comes before their
-        second slots, because the scheduler prefers workers with many free slots.
-        """
-        numbers = iter(range(len(self._slots)))
-        queues: dict[Performance, list[tuple[float, int, int]]] = {}
-        for slots in self._by_worker:
-            for order, slot in enumerate(slots):
-                entry = slot.end, order, next(numbers)
-                queues.setdefault(slot.performance, []).append(entry)
-        for queue in queues.values():
-            heapify(queue)
-        return tuple(queues.items())
+            slot.shared_since = slot.end if work >= MIN_SHARED_WORK else math.inf
+            slot.end += slot.performance.encode_seconds(work)
+            kinds[slot.performance].put(number, slots)
 
     def fill(self, scenes: int, mean_work: float) -> None:
         """Divide further scenes among the slots, so that all slots that get some end together.
@@ -282,11 +310,6 @@ class _Simulation:
     def worker_ends(self) -> tuple[float, ...]:
         """Return the time at which each worker has encoded its last scene."""
         return tuple(max(slot.end for slot in slots) for slots in self._by_worker)
-
-
-def _done_at(group: _Group, work: float) -> float:
-    performance, queue = group
-    return queue[0][0] + performance.encode_seconds(work) + performance.transfer_seconds
 
 
 def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import anyio
 
-from cloudburst.engine.encoder_slots import has_room, may_take, occupied_slots
+from cloudburst.engine.encoder_slots import has_room, may_take, occupied_slots, spare_slots
+from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
@@ -50,6 +52,7 @@ class Assigner:
         self._estimator = estimator
         self._on_phase_end = on_phase_end
         self._can_wait = True  # scenes may wait for a worker that has them done sooner
+        self._empty_in: list[float] = []  # seconds until each worker is empty, in ascending order
 
     def assign_queue(self) -> None:
         """Assign as many waiting scenes as ready workers can take.
@@ -71,6 +74,9 @@ class Assigner:
         Returns:
             True if a scene was assigned.
         """
+        few = 0 < self._queue.long_scenes <= len(self._queue) < len(self._workers.usable())
+        workers = self._workers.expected() if few and self._can_wait else ()
+        self._empty_in = sorted(map(self._estimator.empty_in, workers))
         if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
             return True
         # Scenes that starting workers can encode at once are not sent ahead to busy ones.
@@ -87,8 +93,11 @@ class Assigner:
             worker: Ready worker.
             skip: Number of the longest scenes to leave in the queue.
         """
+        wait = self._lets_long_scenes_wait(worker)
 
         def fits(ticket: Ticket) -> bool:
+            if wait and ticket.work >= MIN_SHARED_WORK and not ticket.avoided_tasks:
+                return False
             return self._may_use(ticket, worker) and self._can_pay(worker, ticket)
 
         def suspect_fits(ticket: Ticket) -> bool:
@@ -103,6 +112,19 @@ class Assigner:
             return False
         self._assign(ticket, worker)
         return True
+
+    def _lets_long_scenes_wait(self, worker: PoolWorker) -> bool:
+        """Return whether long scenes stay in the queue, to have all slots of other workers.
+
+        They do if as many workers as scenes that wait will be empty sooner than this one. One long
+        scene at most is sent ahead, because it shares the slots that are free in the meantime.
+        """
+        if not occupied_slots(worker) or not worker.backend.shares_encodes:
+            return False
+        if spare_slots(worker) < 0:
+            return True
+        sooner = bisect_left(self._empty_in, self._estimator.empty_in(worker))
+        return 0 < len(self._queue) <= sooner
 
     def _is_reserved_for_suspect(self, worker: PoolWorker) -> bool:
         """Return whether a busy worker gets no scene because a suspect scene waits too long.
@@ -180,10 +202,17 @@ class Assigner:
                 waiting.scope.cancel()
 
     def _longest_waiting_for(self, free: PoolWorker) -> Assignment | None:
+        estimator = self._estimator
+        shares = free.backend.shares_encodes and occupied_slots(free) > 0
+        empty_in = estimator.empty_in(free)
+
         def fits(ticket: Ticket) -> bool:
             if free.record.task in ticket.avoided_tasks or not may_take(free, ticket):
                 return False
-            estimator = self._estimator
+            if shares and ticket.work >= MIN_SHARED_WORK and ticket.assignment is not None:
+                worker = ticket.assignment.worker
+                if estimator.empty_in(worker, without=ticket) < empty_in:
+                    return False  # there, it has all slots
             return estimator.can_finish(free, ticket.work) and estimator.is_in_time(ticket, free)
 
         return self._workers.longest_waiting(fits)

@@ -305,6 +305,22 @@ class Estimator:
         slots = self._workers.ready_slots + self._workers.starting_slots
         return seconds / max(slots, 1) > self._performances.scene_seconds(worker, ticket.work)
 
+    def empty_in(self, worker: PoolWorker, *, without: Ticket | None = None) -> float:
+        """Return the seconds until a worker has no scene, if all its slots share what it has.
+
+        Args:
+            worker: Worker that is expected to take scenes.
+            without: Scene that waits on the worker and is left out.
+        """
+        now = anyio.current_time()
+        seconds, performance = 0.0, self._performances.of_worker(worker)
+        for each in worker.assignments:
+            if each.state is AssignmentState.ENCODING:
+                seconds += self._performances.encode_end(each) - now
+            elif each.state is not AssignmentState.DOWNLOADING and each.ticket is not without:
+                seconds += performance.encode_seconds(each.ticket.work)
+        return self._ready_in(worker, now) + seconds / worker.backend.encoder_slots
+
     def needless_workers(self) -> list[PoolWorker]:
         """Return the starting workers that are not expected to get a scene."""
         known = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 import anyio
 
+from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.pool_state import Ticket
 
 
@@ -31,6 +32,14 @@ class FairQueue:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def long_scenes(self) -> int:
+        """Number of waiting scenes that several slots of a worker encode if they can."""
+        return sum(
+            bisect_right(tickets, -MIN_SHARED_WORK, key=_sort_key)
+            for tickets in self._runs.values()
+        )
 
     @property
     def total_work(self) -> float:

@@ -191,9 +191,14 @@ class Autoscaler:
             return  # one at a time: the next one when its stop was accepted
 
     def _claimed_scenes(self) -> int:
-        """Return the number of waiting scenes that the starting workers will take."""
+        """Return the number of waiting scenes that the starting workers will take.
+
+        Each of them takes one of the long scenes, of which all its slots take part.
+        """
         if not self._health.any_eager:
-            return self._workers.starting_slots
+            number = len(self._workers.starting_on_time())
+            long = min(number, self._queue.long_scenes)
+            return long + self._workers.starting_slots * (number - long) // max(number, 1)
         starting = (worker.backend for worker in self._workers.starting_on_time())
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
