@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from cloudburst.jobs.admission import check_bytes
-from cloudburst.jobs.database import TABLES
+from cloudburst.jobs.database import upgrade
 from cloudburst.jobs.event_rows import find_video
 from cloudburst.jobs.job_rows import count_active, read_page, spent_since
 from cloudburst.jobs.models import JobLimits, JobState
@@ -14,8 +14,7 @@ from cloudburst.jobs.models import JobLimits, JobState
 def plan_of(work):
     """Return what SQLite does for each statement of a function."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in TABLES:
-        connection.execute(statement)
+    upgrade(connection)
     statements = []
     connection.set_trace_callback(statements.append)
     work(connection)

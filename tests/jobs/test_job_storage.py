@@ -7,9 +7,11 @@ import sqlite3
 import time
 from contextlib import closing
 from itertools import repeat
+from pathlib import Path
 
 import anyio
 import pytest
+from PIL import Image
 
 from cloudburst.concurrency import poll
 from cloudburst.errors import JobLimitError, JobStorageError, UnknownJobError
@@ -25,10 +27,10 @@ from cloudburst.jobs import (
     room,
 )
 from cloudburst.jobs import job_run as job_runs
-from cloudburst.jobs.database import TABLES
 from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
+from cloudburst.state_database import schema_of
 
 pytestmark = pytest.mark.anyio
 
@@ -252,8 +254,7 @@ async def test_files_that_arrive_at_once_keep_the_limit_together(client, tmp_pat
 
 def memory():
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in TABLES:
-        connection.execute(statement)
+    database.upgrade(connection)
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, bytes, "
         "request_sha256) VALUES ('j', '', 'queued', '', '{}', 0, 1, 0, 0, '')"
@@ -329,3 +330,70 @@ async def test_processes_that_start_at_once_wait_for_each_other(tmp_path):
             other.execute("COMMIT")
     other.close()
     assert opened
+
+
+FORMAT_1 = Path(__file__).parents[1] / "support" / "jobs_1.sql"
+"""Database of format 1 with a job that is complete and one that was interrupted."""
+
+
+def write_database(path, script):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+async def test_jobs_in_a_database_of_the_last_format_go_on(client, tmp_path):
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    script = FORMAT_1.read_text().replace("FOLDER", str(tmp_path))
+    write_database(tmp_path / "jobs" / "jobs.sqlite", script)
+    limits = JobLimits(keep_seconds=1e10)
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        new, old = (await queue.page(owner="ada")).jobs
+        assert (old.state, old.metadata) == (JobState.COMPLETE, {"order": 17})
+        assert [video.scene for video in await queue.videos(old.id)] == ["a"]
+        assert (await queue.wait(new.id)).state is JobState.COMPLETE
+
+
+async def test_a_database_of_an_older_format_is_brought_to_the_newest_one(tmp_path, monkeypatch):
+    async with database.open_database(tmp_path):
+        pass
+    steps = (*database.STEPS, ("ALTER TABLE uploads ADD COLUMN color TEXT",))
+    monkeypatch.setattr(database, "STEPS", steps)
+    for _ in range(2):
+        async with database.open_database(tmp_path) as opened:
+            assert (
+                await opened.read(lambda c: c.execute("SELECT color FROM uploads").fetchall()) == []
+            )
+            assert await opened.read(schema_of) == len(steps)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            f"{FORMAT_1.read_text()}; PRAGMA user_version = 99",
+            r"newer version.*format 99.*formats up to .*: install the newer version again, or",
+        ),
+        ("CREATE TABLE cats (name)", "another program; choose another folder"),
+        ("CREATE TABLE cats (name); PRAGMA user_version = 1", "another program; choose another"),
+    ],
+)
+async def test_a_database_that_cannot_be_used_says_what_to_do(client, tmp_path, script, message):
+    path = tmp_path / "jobs" / "jobs.sqlite"
+    write_database(path, script)
+    with closing(sqlite3.connect(path)) as connection:
+        before = list(connection.iterdump())
+    with pytest.raises(JobStorageError, match=message):
+        async with JobQueue(client, tmp_path / "jobs"):
+            pass
+    with closing(sqlite3.connect(path)) as connection:
+        assert list(connection.iterdump()) == before
+
+
+async def test_a_column_that_cloudburst_does_not_know_does_no_harm(client, make_scene, tmp_path):
+    async with JobQueue(client, tmp_path / "jobs"):
+        pass
+    change(tmp_path / "jobs", "ALTER TABLE jobs ADD COLUMN color TEXT")
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(request(make_scene, "a"))
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE

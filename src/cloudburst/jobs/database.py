@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +24,6 @@ from cloudburst.webhooks import outbox
 DATABASE_NAME = "jobs.sqlite"
 APPLICATION_ID = 0x436C4A62
 """Application id of the databases, ``ClJb``, which distinguishes them from other SQLite files."""
-SCHEMA_VERSION = 1
-"""Version of the format."""
 BUSY_TIMEOUT = 10.0
 """Maximum number of seconds to wait while another process writes, which takes milliseconds."""
 BUSY_INTERVAL = 0.02
@@ -36,7 +35,7 @@ WRITE_TIMEOUT = 30.0
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 
-TABLES = (
+_FORMAT_1 = (
     # The request is the last column: it may have megabytes, which SQLite would read to get to the
     # columns behind it.
     (
@@ -76,7 +75,10 @@ TABLES = (
     ),
     *outbox.CREATE_TABLES,
 )
-"""Statements that create the tables."""
+STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1,)
+"""Statements that bring a database to each format from the one before; the first creates it. What a
+release has is never changed: a new format is a further step, and `tests/support` gets a file of the
+last one."""
 
 
 @asynccontextmanager
@@ -208,12 +210,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
         distrust_schema(connection)
         connection.execute("BEGIN IMMEDIATE")
-        if schema_of(connection) == 0:
-            for statement in TABLES:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        _require_tables(connection)
+        upgrade(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -239,16 +236,28 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             return
 
 
-def _require_tables(connection: sqlite3.Connection) -> None:
-    if (schema := schema_of(connection)) != SCHEMA_VERSION:
-        msg = f"its format is {schema}; this version of cloudburst reads {SCHEMA_VERSION}"
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring an empty database, or one of an older format, to the newest format.
+
+    Raises ``sqlite3.DatabaseError`` for one of a newer format or of another program.
+    """
+    found = schema_of(connection)
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        msg = "it belongs to another program; choose another folder for the jobs"
         raise sqlite3.DatabaseError(msg)
-    query = (
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' LIMIT ?"
-    )
-    found = {sql for (sql,) in connection.execute(query, (len(TABLES) + 1,))}
-    if found != set(TABLES):
-        raise sqlite3.DatabaseError("its tables are not those of cloudburst")
+    if found > len(STEPS):
+        msg = (
+            f"a newer version of cloudburst has written it (format {found}), and this version "
+            f"reads formats up to {len(STEPS)}: install the newer version again, or choose another "
+            "folder for the jobs"
+        )
+        raise sqlite3.DatabaseError(msg)
+    for statement in chain.from_iterable(STEPS[found:]):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
