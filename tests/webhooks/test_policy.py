@@ -21,10 +21,10 @@ def message(attempts: int) -> Message:
     return found
 
 
-FAILED = [message(attempts) for attempts in range(10)]
+FAILED = [message(attempts) for attempts in range(len(DEFAULT_POLICY.delays) + 1)]
 
 
-@given(random=st.lists(RANDOM, min_size=9, max_size=9))
+@given(random=st.lists(RANDOM, min_size=len(FAILED) - 1, max_size=len(FAILED) - 1))
 def test_all_attempts_are_made_before_a_message_is_too_old(random: list[float]) -> None:
     now = 0.0
     for attempts, one in enumerate(random):
@@ -32,8 +32,13 @@ def test_all_attempts_are_made_before_a_message_is_too_old(random: list[float]) 
         assert due_at is not None
         assert due_at - now == pytest.approx(DEFAULT_POLICY.delays[attempts], rel=0.2001)
         now = due_at
-    after = DEFAULT_POLICY.next_attempt(FAILED[9], now=now, retry_after=0, random=0.5)
+    after = DEFAULT_POLICY.next_attempt(FAILED[-1], now=now, retry_after=0, random=0.5)
     assert after is None
+
+
+def test_a_message_that_failed_twice_holds_back_the_others_of_its_job_for_half_a_minute() -> None:
+    due_at = DEFAULT_POLICY.next_attempt(FAILED[1], now=100, retry_after=0, random=0.5)
+    assert due_at == 130
 
 
 @pytest.mark.parametrize(("wait", "expected"), [(0, 5), (3, 5), (60, 60)])

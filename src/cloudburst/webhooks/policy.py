@@ -14,11 +14,12 @@ class DeliveryPolicy:
     """Limits and times of the delivery. Times are in seconds."""
 
     delays: tuple[float, ...] = (
-        *(5.0, 5 * MINUTE, 30 * MINUTE),
+        *(5.0, 30.0, MINUTE, 5 * MINUTE, 30 * MINUTE),
         *(2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
     )
-    """Delays after failed attempts, as Standard Webhooks 1.0 proposes them. A message is given up
-    when one attempt more than there are delays has failed."""
+    """Delays after failed attempts, as Standard Webhooks 1.0 proposes them, with two short ones
+    more: the messages of a job wait for the first of them. A message is given up when one attempt
+    more than there are delays has failed."""
     jitter: float = 0.2
     """Largest part of a delay that is added to it or subtracted from it, at random: messages that
     failed at the same time are not repeated at the same time."""
