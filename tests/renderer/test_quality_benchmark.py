@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.motion import Camera
 from support.project import ROOT
+from support.video_probe import FFMPEG
 
 pytestmark = pytest.mark.real
 
@@ -41,7 +42,7 @@ def picture(bench):
 def video(path, frames, *arguments):
     """Encode raw frames; without arguments, libx264 is lossless."""
     command = [
-        *("ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pixel_format", "yuv420p"),
+        *(FFMPEG, "-v", "error", "-y", "-f", "rawvideo", "-pixel_format", "yuv420p"),
         *("-framerate", "30", "-video_size", "1920x1080", "-i", "pipe:0", "-c:v", "libx264"),
         *("-preset", "ultrafast", *(arguments or ("-qp", "0")), str(path)),
     ]

@@ -1,9 +1,8 @@
 """The public image's own program, from PyPI, as a process on loopback.
 
 It wants older Python packages than ours, so it gets an environment of its own, made once and kept
-in the user's cache. It starts ``ffmpeg`` and ``ffprobe`` by name (Debian's package ``ffmpeg`` has
-both). Without them, the ffmpeg that moviepy's environment contains stands in for the one, and
-nothing for the other.
+in the user's cache. It starts ``ffmpeg`` by name, which is the one that this environment contains,
+and ``ffprobe``, which it asks only for the size of a picture: a script answers.
 """
 
 from __future__ import annotations
@@ -25,6 +24,13 @@ NEEDS = ("setuptools<81", PACKAGE)
 """Moviepy 2.0's ffmpeg wheel asks for pkg_resources, which later ones lack."""
 PYTHONS = ("python3.12", "python3.11")
 """Numpy 1.26 and Pillow 10.1, which it pins, have wheels up to 3.12."""
+
+FFPROBE = """#!{python}
+import sys
+from PIL import Image
+
+print("{{}}x{{}}".format(*Image.open(sys.argv[-1]).size))
+"""
 
 VERSION = "'%d.%d' % sys.version_info[:2]"
 INSTALL = 100.0
@@ -113,20 +119,15 @@ def running(folder: Path, key: str) -> Generator[Image]:
             process.kill()
 
 
-def has_ffprobe() -> bool:
-    """Whether subtitles can be drawn: only for them it asks ffprobe."""
-    return bool(shutil.which("ffmpeg") and shutil.which("ffprobe"))
-
-
 def _tools(folder: Path, python: str) -> str:
-    path = os.environ["PATH"]
-    if has_ffprobe():
-        return path
     command = [python, "-c", "import imageio_ffmpeg as f; print(f.get_ffmpeg_exe())"]
     found = subprocess.run(command, capture_output=True, check=True, text=True)
-    (folder / "bin").mkdir()
-    (folder / "bin" / "ffmpeg").symlink_to(found.stdout.strip())
-    return f"{folder / 'bin'}:{path}"
+    tools = folder / "bin"
+    tools.mkdir()
+    (tools / "ffmpeg").symlink_to(found.stdout.strip())
+    (tools / "ffprobe").write_text(FFPROBE.format(python=python))
+    (tools / "ffprobe").chmod(0o755)
+    return f"{tools}:{os.environ['PATH']}"
 
 
 def _environment() -> str:

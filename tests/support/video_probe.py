@@ -1,8 +1,11 @@
-"""Contents of videos, decoded by PyAV in this process, and the ffmpeg program."""
+"""Contents of videos, decoded by PyAV in this process, and an ffmpeg program.
+
+The program comes with the package imageio-ffmpeg. It has other libraries than PyAV, with which
+cloudburst renders, so it finds errors that are common to the writer and the reader of PyAV.
+"""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -10,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
-import pytest
+import imageio_ffmpeg
 from av.video.reformatter import Colorspace
 from PIL import Image
 
-FFMPEG = shutil.which("ffmpeg")
-"""Path of the ffmpeg program (Debian's package has this name); ``None`` if it is not installed."""
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+"""Path of the ffmpeg program in the package imageio-ffmpeg."""
 
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
@@ -55,9 +58,7 @@ class Probe(NamedTuple):
 
 
 def ffmpeg(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run the ffmpeg program. The test is skipped if it is not installed."""
-    if FFMPEG is None:
-        pytest.skip("the program ffmpeg is not installed")
+    """Run the ffmpeg program."""
     command = [FFMPEG, "-hide_banner", "-nostdin", "-y", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=True, timeout=120)
 

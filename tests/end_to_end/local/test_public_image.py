@@ -147,8 +147,6 @@ async def test_a_picture_that_is_none(there, make):
 
 
 async def test_a_scene_with_subtitles_and_a_still_picture(image, make, tmp_path):
-    if not public_image.has_ffprobe():
-        pytest.skip("the image asks ffprobe here, which no wheel has")
     scene = make("one", subtitle="1\n00:00:00,000 --> 00:00:01,000\nharbour\n")
     async with to(image) as renderer:
         upload = await renderer.upload(scene, RenderOptions(effects=()))

@@ -33,7 +33,7 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
         backend = fargate(Settings(**aws.environment))
         async with Client(backend, limits=Limits(workers=1, idle=60)) as client:
             scenes = [make_scene("one", seconds=2.0)]
-            report = await client.render_all(scenes, to=tmp_path / "out")  # stills want ffprobe
+            report = await client.render_all(scenes, to=tmp_path / "out")
             assert report.status is Status.COMPLETE, report.scenes[0].error
             (task,) = aws.live
             secrets, timeouts = Secrets(key="another"), Timeouts(silence=5)
