@@ -55,9 +55,21 @@ def group(name: str) -> tuple[str, ...]:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the suite against the built wheel."""
+    """Run the suite, without the tests of other sessions, against the built wheel."""
     session.install(EVERYTHING, *group("tests"))
     session.run("pytest", *SPREAD, *session.posargs)
+
+
+@nox.session(python=False)
+def registry(session: nox.Session) -> None:
+    """Run the tests that need the programs docker-registry, htpasswd and skopeo."""
+    session.notify(f"tests-{HERE}", ("-m", "registry", *session.posargs))
+
+
+@nox.session(python=False)
+def whole_image(session: nox.Session) -> None:
+    """Build the container image on Debian's packages and render in it; needs mmdebstrap as well."""
+    session.notify(f"tests-{HERE}", ("-m", "whole_image", *session.posargs))
 
 
 @nox.session(python=HERE)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from cloudburst.aws.fargate import run_registry
 from cloudburst.testing import VirtualClockLoop
-from support.registry_server import missing_programs, running_registry
+from support.registry_server import running_registry
 
 # Each of more than a thousand processes would read the metadata of all packages in search of them.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
@@ -34,7 +34,25 @@ atexit.unregister(run_registry._print_unstopped_tasks)
 gc.disable()  # until all tests are collected: modules and tests stay until the end
 
 
+SEPARATE = ("registry", "whole_image")
+"""Markers of tests that need programs of the system. Sessions of nox with these names run them."""
+
+
 def pytest_configure(config):
+    """Leave out the tests of other sessions, and spread the collection."""
+    for name in SEPARATE:
+        if name not in (wanted := config.option.markexpr):
+            config.option.markexpr = f"({wanted}) and not {name}" if wanted else f"not {name}"
+    spread_collection(config)
+
+
+def pytest_report_header(config):
+    """Name the sessions whose tests are left out."""
+    names = [name for name in SEPARATE if f"not {name}" in config.option.markexpr]
+    return f"left out: tests of {' and '.join(f'nox -s {name}' for name in names)}" if names else []
+
+
+def spread_collection(config):
     """Let each test process begin the collection with another part of the test files.
 
     Processes that collected in the same order would all compile each module at the same time,
@@ -56,6 +74,9 @@ def pytest_collection_modifyitems(config, items):
     end of a part to processes that have no more. Only every second part begins with tests of
     processes, because these tests load the machine more than others.
     """
+    for item in items:
+        if "registry_server" in item.fixturenames and not item.get_closest_marker("whole_image"):
+            item.add_marker("registry")
     items.sort(key=lambda item: item.path)  # each test process collects them in another order
     result = yield
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -256,9 +277,10 @@ def defects():
 
 @pytest.fixture(scope="session")
 def registry_server(tmp_path_factory):
-    """Run a container registry with a password; each test uses repositories of its own."""
-    if missing := missing_programs():
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    """Run a container registry with a password; each test uses repositories of its own.
+
+    Tests with this fixture get the marker ``registry``.
+    """
     with running_registry(tmp_path_factory.mktemp("registry")) as server:
         yield server
 

@@ -23,7 +23,6 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.testing import ImagePull, Task
 from support.emulator_calls import ask, client, request, until
-from support.registry_server import missing_programs
 
 pytestmark = pytest.mark.real
 COMMAND = "import sys, cyclopts; from cloudburst.cli.emulate import emulate_command as e\n"
@@ -111,7 +110,7 @@ def test_ends_with_its_containers(tmp_path):
         assert "their runtime process was killed; start the emulator again" in told.read_text()
 
 
-@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {missing_programs()}")
+@pytest.mark.registry
 def test_starts_a_registry_whose_images_tasks_run(tmp_path):
     quick = ["--registry", "--provisioning", "0.1", "--pending", "0.1"]
     with emulating(tmp_path, *quick, last="NO_PROXY") as (process, emulator, told):

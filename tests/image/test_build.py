@@ -235,14 +235,12 @@ def test_after_a_change_of_one_line_only_our_layer_is_sent(offline, edited, regi
 
 
 def test_skopeo_reads_the_image(tiny, tmp_path):
-    if shutil.which("skopeo") is None:
-        pytest.skip("not installed: skopeo")
     source = f"oci:{tiny.image.folder}:{tiny.image.version}"
     for platform in tiny.image.platforms:
         override = f"--override-arch={platform.architecture}"
         target = tmp_path / platform.architecture
         subprocess.run(
-            ["skopeo", override, "copy", "--quiet", source, f"dir:{target}"],
+            ["skopeo", "--insecure-policy", override, "copy", "--quiet", source, f"dir:{target}"],
             check=True,
             capture_output=True,
         )  # checks the digests of all layers

@@ -19,9 +19,14 @@ from cloudburst.image import ImageOptions, build_image
 from cloudburst.image.locked_packages import read_lock
 from cloudburst.registry import unpack_layers
 from support.project import ROOT
-from support.stand_in_base import CACHE, missing_programs, push_base, stand_in_layers
+from support.stand_in_base import CACHE, push_base, stand_in_layers
 
-pytestmark = [pytest.mark.real, pytest.mark.long(20), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.whole_image,
+    pytest.mark.real,
+    pytest.mark.long(20),
+    pytest.mark.timeout(900),
+]
 MAX_BYTES = 110_000_000
 MAX_OWN_BYTES = 2_000_000
 ENTER = """
@@ -37,8 +42,6 @@ exec env -i "PATH=$IMAGE_PATH" PYTHONDONTWRITEBYTECODE=1 /usr/sbin/chroot "$root
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory, registry_server):
-    if missing := missing_programs():
-        pytest.skip(f"not installed: {', '.join(missing)}")
     folder = tmp_path_factory.mktemp("base") / "layout"
     base = push_base(registry_server, folder, stand_in_layers())
     options = ImageOptions(

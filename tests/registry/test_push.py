@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -126,7 +125,6 @@ async def test_an_exception_of_the_caller_ends_a_push(registry_server, layout):
             await push_image(client, layout[0], name, "1", on_progress=fail)
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 async def test_skopeo_reads_the_image(registry_server, layout):
     folder, digest = layout
     name = registry_server.new_repository()

@@ -20,6 +20,7 @@ FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
 ROUNDS = "300"
 """Calls of each function by the fuzz program; with sanitizers they take 0.3 s."""
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+NO_SANITIZERS = "this machine has no C compiler with sanitizers, such as gcc with libc6-dev"
 HAS_V3 = "v3" in kernels()
 VARIANTS = {"baseline": (), "portable": ("-DKERNEL_PORTABLE",)} | (
     {"v3": ("-mavx2",)} if HAS_V3 else {}
@@ -64,7 +65,7 @@ def expected(tmp_path_factory) -> str:
 def test_no_access_outside_of_memory(variant, expected, tmp_path):
     program = tmp_path / "fuzz"
     if not compile_fuzz(program, sanitizing_compiler(), *SANITIZERS, *VARIANTS[variant]):
-        pytest.skip("the compiler has no sanitizers")
+        pytest.skip(NO_SANITIZERS)
     assert checksum(str(program)) == expected
 
 
@@ -77,7 +78,7 @@ def test_the_sanitizers_find_an_error(tmp_path):
     assert broken != text
     source.write_text(broken, "utf-8")
     if not compile_fuzz(program, sanitizing_compiler(), *SANITIZERS, source=source):
-        pytest.skip("the compiler has no sanitizers")
+        pytest.skip(NO_SANITIZERS)
     done = subprocess.run([program, ROUNDS], capture_output=True, text=True, check=False)
     assert "AddressSanitizer" in done.stderr
 

@@ -1,13 +1,12 @@
 """A real registry on loopback with a password: Debian's program ``docker-registry``.
 
-The fixture ``registry_server`` in ``tests/conftest.py`` starts one for each test process. It skips
-tests where the program or ``htpasswd`` is missing.
+The fixture ``registry_server`` in ``tests/conftest.py`` starts one for each test process. Only
+``nox -s registry`` runs tests with it, which needs the programs below.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +16,6 @@ from itertools import count
 from pathlib import Path
 
 USER, PASSWORD = "cloudburst", "correct horse"
-PROGRAMS = ("docker-registry", "htpasswd", "setpriv")
 START_TIMEOUT = 20.0
 ADDRESS = "127.0.0.1"
 _numbers = count()
@@ -56,10 +54,6 @@ class RegistryServer:
         algorithm, _, value = digest.partition(":")
         blobs = self.storage / "docker/registry/v2/blobs"
         return blobs / algorithm / value[:2] / value / "data"
-
-
-def missing_programs():
-    return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 from contextlib import suppress
@@ -62,10 +61,6 @@ _CONFIGURED = (
     "etc/ssl/certs/ca-certificates.crt",
 )
 """Files that exist only after configuration and are the same for both architectures."""
-
-
-def missing_programs():
-    return [name for name in ("mmdebstrap",) if shutil.which(name) is None]
 
 
 def stand_in_layers():

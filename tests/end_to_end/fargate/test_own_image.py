@@ -23,9 +23,10 @@ from support.film_scenes import RATE, sine, write_sound
 from support.image_account import require_namespaces, status_of
 from support.project import ROOT
 from support.setup_accounts import bare, client, here, session, settings_of
-from support.stand_in_base import CACHE, missing_programs, push_base, stand_in_layers
+from support.stand_in_base import CACHE, push_base, stand_in_layers
 
 pytestmark = [
+    pytest.mark.whole_image,
     pytest.mark.anyio,
     pytest.mark.real,
     pytest.mark.long(25),
@@ -40,8 +41,6 @@ BUCKET = "films"
 def base(registry_server, tmp_path):
     """The reference of the base image in a registry of its own."""
     require_namespaces()
-    if missing := missing_programs():
-        pytest.skip(f"not installed: {', '.join(missing)}")
     return push_base(registry_server, tmp_path / "base", stand_in_layers())
 
 
