@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import traceback
 
@@ -14,7 +15,6 @@ from cloudburst.concurrency import (
     Steps,
     call_sync_or_async,
     collapse_single,
-    despite_cancel,
     finish_despite_cancel,
     opened_in_thread,
 )
@@ -108,42 +108,88 @@ async def test_a_call_that_takes_too_long_is_cut_off():
     assert not rest
 
 
-async def test_an_error_of_the_call_is_raised_at_once():
-    calls = []
+async def test_the_result_or_the_error_of_the_call_is_returned():
+    async def answer():
+        return 1
 
-    async def call():
-        for attempt in despite_cancel(5.0):
-            with attempt:
-                calls.append(1)
-                raise KeyError
+    async def fail():
+        raise KeyError
 
+    assert await finish_despite_cancel(answer, seconds=5) == 1
     with pytest.raises(KeyError):
-        await call()
-    assert calls == [1]
+        await finish_despite_cancel(fail, seconds=5)
 
 
-@pytest.mark.parametrize("seconds", [10.0, 2.5])
-def test_a_call_that_asyncio_cancels_is_made_again(seconds):
-    """Cancelled twice by ``Task.cancel()``; the third try is done in time or not."""
+def cancel_one(task):
+    task.cancel()
+
+
+def cancel_all(_task):
+    for each in asyncio.all_tasks() - {asyncio.current_task()}:
+        each.cancel()
+
+
+@pytest.mark.parametrize("cancel", [cancel_one, cancel_all])
+@pytest.mark.parametrize(("seconds", "ends"), [(10.0, [2.0]), (1.5, [])])
+def test_a_call_that_asyncio_cancels_many_times_is_made_once(cancel, seconds, ends):
+    """A call of two seconds, which is done in time or not."""
     began, ended = [], []
 
     async def call():
         began.append(anyio.current_time())
-        await anyio.sleep(1)
+        await anyio.sleep(2)
         ended.append(anyio.current_time())
 
     async def main():
         task = asyncio.ensure_future(finish_despite_cancel(call, seconds=seconds))
-        for _ in range(2):
-            await asyncio.sleep(0.9)
-            task.cancel()
+        for _ in range(50):
+            await asyncio.sleep(0.02)
+            cancel(task)
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert anyio.current_time() == pytest.approx(min(seconds, 2.0))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         runner.run(main())
-    assert began == pytest.approx([0, 0.9, 1.8])
-    assert ended == pytest.approx([2.8] if seconds == 10.0 else [])
+    assert (began, ended) == (pytest.approx([0]), pytest.approx(ends))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_error_of_a_cancelled_call_gives_way_to_the_cancellation(caplog):
+    async def fail():
+        await anyio.sleep(0.01)
+        raise KeyError
+
+    task = asyncio.ensure_future(finish_despite_cancel(fail, seconds=5))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_calls_that_a_scope_around_gather_cancels_are_made_once():
+    """Such a scope cancels the calls in every turn of the event loop until they end."""
+    began, ended, cancelled = [], [], []
+
+    async def call():
+        began.append(1)
+        await anyio.sleep(0.1)
+        ended.append(1)
+
+    async def use():
+        try:
+            await finish_despite_cancel(call, seconds=10)
+        finally:
+            cancelled.append(asyncio.current_task().cancelling())
+
+    with anyio.move_on_after(0.02):
+        await asyncio.gather(*(use() for _ in range(8)))
+    assert len(began) == len(ended) == 8
+    assert min(cancelled) > 20
 
 
 async def test_steps_let_others_run_after_every_few_items():

@@ -5,11 +5,11 @@ The emulator uses this module, too, so it imports no other module of the package
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
@@ -117,71 +117,46 @@ class Steps(Generic[T]):
         raise StopAsyncIteration
 
 
-def despite_cancel(seconds: float) -> Generator[AbstractContextManager[object]]:
-    """Yield context managers in which an idempotent call finishes despite a cancellation.
-
-    >>> async def stop_task() -> None:
-    ...     for attempt in despite_cancel(10.0):
-    ...         with attempt:
-    ...             await stop()
+async def finish_despite_cancel(call: Callable[[], Awaitable[T]], *, seconds: float) -> T:
+    """Return the result of a call that finishes even if the calling task is cancelled.
 
     anyio's shields hold back cancellations by anyio, but not asyncio's own ``Task.cancel()``, which
-    web servers and ``asyncio.timeout`` use. If ``Task.cancel()`` interrupts the block, the block
-    runs again, and the cancellation is raised after it has finished.
+    web servers and ``asyncio.timeout`` use, and which an anyio scope around ``asyncio.gather``
+    repeats in every turn of the event loop. On asyncio, the call therefore runs in a task of its
+    own, and a cancellation of the calling task is raised when the call has ended.
 
     Raises:
-        TimeoutError: The block did not finish within ``seconds``.
+        TimeoutError: The call did not finish within ``seconds``.
     """
-    attempt = _ShieldedAttempt(anyio.current_time() + seconds)
-    while not attempt.over:
-        yield attempt
-    attempt.raise_pending()
+
+    async def finish() -> T:
+        with anyio.fail_after(seconds, shield=True):
+            return await call()
+
+    if not _on_asyncio():
+        return await finish()
+    ended = _Ended()
+    task = asyncio.ensure_future(finish())
+    # A program that cancels all of its tasks cancels the calling one, which waits for this one.
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented, for extensions of asyncio
+    task.add_done_callback(lambda _: ended.set_result(None))
+    try:
+        with anyio.CancelScope(shield=True):
+            await ended
+    except asyncio.CancelledError:
+        task.exception()  # otherwise asyncio logs that nobody has asked for it
+        raise
+    return task.result()
 
 
-class _ShieldedAttempt:
-    """Context manager that shields a block from cancellation until a deadline."""
+class _Ended(asyncio.Future[None]):
+    """Future that cannot be cancelled.
 
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        self._scope = anyio.CancelScope()
-        self._cancelled: BaseException | None = None
-        self.over = False
-        """True once the block is finished or the deadline has passed."""
-
-    def __enter__(self) -> None:
-        self._scope = anyio.CancelScope(deadline=self._deadline, shield=True)
-        self._scope.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        if cancelled and not self._scope.cancel_called:
-            self._cancelled = error
-            self._scope.__exit__(None, None, None)
-            return True
-        self.over = True
-        return bool(self._scope.__exit__(kind, error, traceback))
-
-    def raise_pending(self) -> None:
-        """Raise the cancellation that interrupted a block, or `TimeoutError` after the deadline."""
-        if self._cancelled is not None:
-            raise self._cancelled
-        if self._scope.cancelled_caught:
-            raise TimeoutError
-
-
-async def finish_despite_cancel(call: Callable[[], Awaitable[object]], *, seconds: float) -> None:
-    """Finish an idempotent call even if the task is cancelled: see `despite_cancel`.
-
-    Raises `TimeoutError` if the call is not finished within ``seconds``.
+    asyncio raises the cancellation of a task that waits for it when the future is done.
     """
-    for attempt in despite_cancel(seconds):
-        with attempt:
-            await call()
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
+        return False
 
 
 @asynccontextmanager
@@ -191,7 +166,7 @@ async def opened_in_thread(
     """Open something in a thread, yield it, and close it in a thread at the end.
 
     It is closed even if ``Task.cancel()`` interrupts the wait for the thread that opens it, which
-    nothing stops: see `despite_cancel`.
+    nothing stops: see `finish_despite_cancel`.
 
     Args:
         open_it: Function that opens it; its exceptions are raised.

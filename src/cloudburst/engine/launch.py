@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
@@ -11,7 +12,7 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from cloudburst.concurrency import despite_cancel, finish_despite_cancel, poll
+from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.engine.defects import log_defect
 from cloudburst.errors import CapacityError, CloudburstError, NoAnswerError, Remedy, ThrottledError
 from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
@@ -179,15 +180,17 @@ class _Launch:
                     await self._observer.before_request(self.request.token)
                     self._announced_token = self.request.token
                 await anyio.lowlevel.checkpoint_if_cancelled()  # what follows is shielded
-                with self._refusals_handled():
-                    self._maybe_launched = True
-                    for attempt in despite_cancel(self._timeouts.call):
-                        with attempt:
-                            self._note_task(await self._backend.launcher.launch(self.request))
+                await finish_despite_cancel(self._send_request, seconds=math.inf)
                 if self._task is not None:
                     return self._task
                 await anyio.sleep(delay)
         raise self._not_accepted() from self._lack
+
+    async def _send_request(self) -> None:
+        with self._refusals_handled():
+            self._maybe_launched = True
+            with anyio.fail_after(self._timeouts.call):
+                self._note_task(await self._backend.launcher.launch(self.request))
 
     @contextmanager
     def _refusals_handled(self) -> Generator[None]:

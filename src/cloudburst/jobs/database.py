@@ -129,18 +129,14 @@ class JobDatabase:
         A cancellation does not interrupt it, and is raised when the changes are permanent. Raises
         `JobStorageError` if the file cannot be written.
         """
-        results = list[_T]()
-
-        def write_once() -> None:
-            if not results:  # otherwise a cancelled call has finished in its thread
-                results.append(self._call(work, "BEGIN IMMEDIATE"))
-
         try:
-            await finish_despite_cancel(lambda: self._in_thread(write_once), seconds=WRITE_TIMEOUT)
+            return await finish_despite_cancel(
+                lambda: self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE")),
+                seconds=WRITE_TIMEOUT,
+            )
         except TimeoutError as exc:
             msg = f"{self.path} was not written within {WRITE_TIMEOUT:g} s: the disk is too slow"
             raise JobStorageError(msg) from exc
-        return results[0]
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         return await to_thread.run_sync(self._locked, function, limiter=self._limiter)
