@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
+import time
 import traceback
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -103,6 +105,58 @@ async def test_a_claim_that_is_lost_while_the_run_begins_starts_nothing(
         report = await client.render_all([make_scene("a")], to=out)
     assert [type(error) for error in report.errors] == [OutputClaimedError]
     assert not cloud.launched
+
+
+async def test_gathered_calls_that_a_scope_cancels_end_soon_and_leave_no_task(make_scene, out):
+    """The scope cancels every call in each turn of the event loop until it has ended.
+
+    ``gather`` ends with the first call that has ended; the client waits for the others.
+    """
+    cloud = FakeCloud(encode=60, stop_takes=0.1)
+    scenes = [make_scene(f"s{number}") for number in range(8)]
+    began = []
+
+    async def cancel_at_work(scope):
+        while len(cloud.running) < 3:  # noqa: ASYNC110 - a fake has no event
+            await anyio.sleep(0.01)
+        began.extend([time.monotonic(), time.process_time()])
+        scope.cancel()
+
+    async with Client(cloud.backend, limits=Limits(workers=3)) as client:
+        with anyio.CancelScope() as scope:
+            canceller = asyncio.ensure_future(cancel_at_work(scope))
+            calls = [asyncio.ensure_future(client.render(scene, to=out)) for scene in scenes]
+            await asyncio.gather(*calls)
+    assert time.monotonic() - began[0] < 3
+    assert time.process_time() - began[1] < 1
+    assert canceller.done()
+    assert all(call.cancelled() for call in calls)
+    assert not cloud.running
+    shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_the_end_of_the_client_waits_for_its_open_calls(cancelled, make_scene, out):
+    """They write their journal and remove their claim, and the caller may remove the folder."""
+    opened = asyncio.Event()
+
+    async def call():
+        async with client.stream([make_scene()], to=out) as run:
+            opened.set()
+            try:
+                await run.until_done()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.2)
+
+    async with Client(FakeCloud(encode=60).backend) as client:
+        task = asyncio.ensure_future(call())
+        await opened.wait()
+        if cancelled:
+            task.cancel()
+    assert task.done()
+    assert task.cancelled() is cancelled
+    shutil.rmtree(out)
 
 
 async def test_a_mistake_shows_one_traceback(make_scene, out):

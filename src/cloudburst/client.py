@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -225,95 +225,97 @@ class Client(anyio.AsyncContextManagerMixin):
             BusyError: The queue would exceed ``Limits.queued_scenes``.
             ClosedError: The client is not open, or belongs to another event loop.
         """
-        client = self._opened()
-        destination = await client.remote.destination(to)
-        cache = InputCache()
-        if resume and name is not None:
-            await load_results(cache, destination.folder, name)
-        inputs = await check_inputs(
-            scenes,
-            destination=destination,
-            options=options or self._options,
-            limits=self.limits,
-            film=film_request(film, transition, transition_seconds),
-            remote=client.remote.inputs(),
-            cache=cache,
-        )
-        if resume and name is None:
-            name = await destination.newest_run_with(inputs.names)
-            if name is not None:
+        with self._opened() as client:
+            destination = await client.remote.destination(to)
+            cache = InputCache()
+            if resume and name is not None:
                 await load_results(cache, destination.folder, name)
-        run_name = uuid4().hex[:12] if name is None else name
-        loss = ClaimLoss()
-        with collapse_single(), client.reserved_name(run_name):
-            async with (
-                reading_inputs(inputs, early=self._early_launch and not resume) as reading,
-                destination.claim(
-                    inputs.names,
-                    run=run_name,
-                    overwrite=overwrite,
-                    resume=resume,
-                    covers=inputs.covers,
-                    on_lost=loss.report,
-                ) as claimed,
-                client.open_run_journal(
-                    destination.folder, run_name, resume=resume, reclaim=claimed.renew
-                ) as run_journal,
-                client.remote.claimed_film(
-                    inputs.film,
-                    inputs.chapters,
-                    inputs.remote_files,
-                    run=run_name,
-                    overwrite=overwrite,
-                    resume=resume,
-                    replace_rest=run_journal.has_requested(inputs.film),
-                    on_lost=loss.report,
-                ) as maker,
-            ):
-                inputs, earlier = reading.inputs, None
-                if resume:
-                    earlier = await destination.recover(
-                        run_name,
-                        run_journal.state,
-                        inputs.scenes,
-                        claimed.locations,
+            inputs = await check_inputs(
+                scenes,
+                destination=destination,
+                options=options or self._options,
+                limits=self.limits,
+                film=film_request(film, transition, transition_seconds),
+                remote=client.remote.inputs(),
+                cache=cache,
+            )
+            if resume and name is None:
+                name = await destination.newest_run_with(inputs.names)
+                if name is not None:
+                    await load_results(cache, destination.folder, name)
+            run_name = uuid4().hex[:12] if name is None else name
+            loss = ClaimLoss()
+            with collapse_single(), client.reserved_name(run_name):
+                async with (
+                    reading_inputs(inputs, early=self._early_launch and not resume) as reading,
+                    destination.claim(
+                        inputs.names,
+                        run=run_name,
                         overwrite=overwrite,
-                    )
-                files = await client.remote.files(
-                    run_name,
-                    inputs.remote_files,
-                    destination,
-                    confirm_claim=claimed.confirm,
-                    fingerprints=reading.fingerprints,
-                    overwrite=overwrite,
-                    max_input_bytes=self.limits.file_bytes,
-                )
-                # No task of the run may be used or stopped after another process has taken it over.
-                abort = partial(client.pool.abort, run_name, cancel_downloads=True)
-                with client.pool.abortable(run_name), loss.aborting(abort):
-                    async with open_run(
+                        resume=resume,
+                        covers=inputs.covers,
+                        on_lost=loss.report,
+                    ) as claimed,
+                    client.open_run_journal(
+                        destination.folder, run_name, resume=resume, reclaim=claimed.renew
+                    ) as run_journal,
+                    client.remote.claimed_film(
+                        inputs.film,
+                        inputs.chapters,
+                        inputs.remote_files,
+                        run=run_name,
+                        overwrite=overwrite,
+                        resume=resume,
+                        replace_rest=run_journal.has_requested(inputs.film),
+                        on_lost=loss.report,
+                    ) as maker,
+                ):
+                    inputs, earlier = reading.inputs, None
+                    if resume:
+                        earlier = await destination.recover(
+                            run_name,
+                            run_journal.state,
+                            inputs.scenes,
+                            claimed.locations,
+                            overwrite=overwrite,
+                        )
+                    files = await client.remote.files(
                         run_name,
-                        inputs.scenes,
-                        client.pool,
-                        to=claimed.locations,
-                        timeouts=self._timeouts,
-                        limits=self.limits,
-                        journal=run_journal.journal,
-                        first=await self._first(
-                            client.pool, run_name, inputs, now=run_journal.journal.now()
-                        ),
-                        earlier=earlier,
-                        film=maker,
-                        remote=files,
-                        bytes_checked=inputs.bytes_checked,
-                        input_check=InputCheck(reading.finish_check, continues=reading.late),
-                    ) as run_journal.run:
-                        yield run_journal.run
-            await save_history(client.pool.take_samples())
+                        inputs.remote_files,
+                        destination,
+                        confirm_claim=claimed.confirm,
+                        fingerprints=reading.fingerprints,
+                        overwrite=overwrite,
+                        max_input_bytes=self.limits.file_bytes,
+                    )
+                    # No task of the run may be used or stopped after another process has taken
+                    # it over.
+                    abort = partial(client.pool.abort, run_name, cancel_downloads=True)
+                    with client.pool.abortable(run_name), loss.aborting(abort):
+                        async with open_run(
+                            run_name,
+                            inputs.scenes,
+                            client.pool,
+                            to=claimed.locations,
+                            timeouts=self._timeouts,
+                            limits=self.limits,
+                            journal=run_journal.journal,
+                            first=await self._first(
+                                client.pool, run_name, inputs, now=run_journal.journal.now()
+                            ),
+                            earlier=earlier,
+                            film=maker,
+                            remote=files,
+                            bytes_checked=inputs.bytes_checked,
+                            input_check=InputCheck(reading.finish_check, continues=reading.late),
+                        ) as run_journal.run:
+                            yield run_journal.run
+                await save_history(client.pool.take_samples())
 
     async def download_url(self, download: Download) -> str:
         """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""
-        return await self._opened().remote.download_url(download)
+        with self._opened() as client:
+            return await client.remote.download_url(download)
 
     async def _first(
         self, pool: WorkerPool, run: str, inputs: RunInputs, *, now: float
@@ -330,12 +332,15 @@ class Client(anyio.AsyncContextManagerMixin):
         )
         return [process, *await inputs.scene_entries()]
 
-    def _opened(self) -> ClientResources:
+    @contextmanager
+    def _opened(self) -> Generator[ClientResources]:
+        """Yield the resources for one call, which the end of the client waits for."""
         if self._open is None:
             raise ClosedError("enter the client first: async with Client(...) as client")
         if self._open.loop != anyio.lowlevel.current_token():
             raise ClosedError("the client belongs to another event loop; make one for this loop")
-        return self._open
+        with self._open.open_call():
+            yield self._open
 
 
 async def render(

@@ -30,6 +30,11 @@ JOURNAL_CLOSE_TIMEOUT = 2.0
 milliseconds, unless a launch for other runs is unanswered or a task of the run is still billed."""
 
 
+CALLS_TIMEOUT = 10.0
+"""Maximum number of seconds that the end of a client waits for its open calls. They end within this
+time, unless the caller does something else in the block of a stream."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientResources:
     """Resources of an open client."""
@@ -41,6 +46,24 @@ class ClientResources:
     remote: RemoteAccess
     run_names: set[str] = field(default_factory=set[str])
     """Names of the active runs."""
+    calls: set[anyio.Event] = field(default_factory=set[anyio.Event])
+    """Events of the open calls, which are set when the calls end."""
+
+    @contextmanager
+    def open_call(self) -> Generator[None]:
+        """Let the end of the client wait until the ``with`` block of a call ends."""
+        ended = anyio.Event()
+        self.calls.add(ended)
+        try:
+            yield
+        finally:
+            self.calls.remove(ended)
+            ended.set()
+
+    async def calls_ended(self) -> None:
+        """Wait until all open calls have ended: they still write their journals and claims."""
+        for ended in tuple(self.calls):
+            await ended.wait()
 
     @asynccontextmanager
     async def open_run_journal(
@@ -125,13 +148,19 @@ async def open_client_resources(
             backoff=backoff,
             measurements=Measurements(await load_history()),
         )
-        loop = anyio.lowlevel.current_token()
+        resources = ClientResources(
+            pool=pool,
+            loop=anyio.lowlevel.current_token(),
+            tasks=tasks,
+            run_journals=run_journals,
+            remote=remote,
+        )
         try:
-            yield ClientResources(
-                pool=pool, loop=loop, tasks=tasks, run_journals=run_journals, remote=remote
-            )
+            yield resources
             await pool.stop_all()
             await save_history(pool.take_samples())
         finally:
             pool.close()
+            with suppress(TimeoutError):
+                await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
             tasks.cancel_scope.cancel()
