@@ -6,6 +6,7 @@ import atexit
 import gc
 import logging
 import os
+import signal
 import struct
 import wave
 from functools import cache
@@ -27,6 +28,14 @@ from support.registry_server import running_registry
 
 # Each of more than a thousand processes would read the metadata of all packages in search of them.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
+
+# Some test runs start with ignored signals: those of nohup and in the background of a script.
+for _signum, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _default)
 
 # Tests leave tasks of emulators behind, which end with them.
 atexit.unregister(run_registry._print_unstopped_tasks)

@@ -256,7 +256,7 @@ def test_errors_leave_as_they_are(cloud, scenes):
         blocking.FargateOperationV1().execute_batch([scenes(1)[0] | {"image_path": "nowhere"}])
 
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def handlers(cloud, monkeypatch):
     upload = cloud.connect
 
     def connect(address, *, secrets):
-        seen.append([signal.getsignal(signum) for signum in BOTH])
+        seen.append([signal.getsignal(signum) for signum in ALL])
         if seen.sent is not None:
             signal.raise_signal(seen.sent)
         return upload(address, secrets=secrets)
@@ -280,13 +280,13 @@ def handlers(cloud, monkeypatch):
 
 
 def test_signals_are_ours_while_it_runs_and_no_longer(handlers, scenes):
-    before = [signal.getsignal(signum) for signum in BOTH]
-    assert before == [signal.default_int_handler, signal.SIG_DFL]
+    before = [signal.getsignal(signum) for signum in ALL]
+    assert before == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
     blocking.execute_parallel_batches(scenes(1))
     assert handlers
     for during, usual in zip(handlers[0], before, strict=True):
         assert during is not usual
-    assert [signal.getsignal(signum) for signum in BOTH] == before
+    assert [signal.getsignal(signum) for signum in ALL] == before
 
 
 def test_handlers_of_the_program_stay(handlers, scenes):
@@ -295,15 +295,15 @@ def test_handlers_of_the_program_stay(handlers, scenes):
     def own(signum, _frame):
         came.append(signum)
 
-    before = [signal.signal(signum, own) for signum in BOTH]
+    before = [signal.signal(signum, own) for signum in ALL]
     try:
         blocking.execute_parallel_batches(scenes(1))
-        assert handlers[0] == [own, own]
+        assert handlers[0] == [own] * 3
         handlers.sent = signal.SIGTERM
         assert blocking.execute_parallel_batches(scenes(1)).success
-        assert [signal.getsignal(signum) for signum in BOTH] == [own, own]
+        assert [signal.getsignal(signum) for signum in ALL] == [own] * 3
     finally:
-        for signum, handler in zip(BOTH, before, strict=True):
+        for signum, handler in zip(ALL, before, strict=True):
             signal.signal(signum, handler)
     assert came == [signal.SIGTERM]
 
@@ -320,6 +320,15 @@ def test_ctrl_c_stops_the_tasks_and_interrupts(handlers, cloud, scenes):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ignored_signals_stay_ignored(handlers, scenes):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        blocking.execute_parallel_batches(scenes(1))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert handlers[0][2] is signal.SIG_IGN
+
+
 def test_another_thread_leaves_signals_alone(handlers, scenes):
     results = []
     thread = threading.Thread(
@@ -328,4 +337,4 @@ def test_another_thread_leaves_signals_alone(handlers, scenes):
     thread.start()
     thread.join()
     assert results[0].success
-    assert handlers[0] == [signal.default_int_handler, signal.SIG_DFL]
+    assert handlers[0] == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from cloudburst import signals
-from cloudburst.signals import InterruptHandler
+from cloudburst.signals import InterruptHandler, stop_signals
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,6 +35,15 @@ def test_handlers_are_put_back_after_errors_too():
         fail()
     assert handlers() == before
     assert taken.first_signal is None
+
+
+def test_signals_that_are_ignored_at_the_start_stay_ignored():
+    assert stop_signals() == [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stop_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_first_signal_is_told_in_the_loop_and_further_ones_are_not():

@@ -1,8 +1,9 @@
 """Blocking calls of ``cloudburst-fargate`` for programs without an event loop.
 
 Each call runs the coroutine of the same name in a new event loop in the calling thread. In the main
-thread, SIGINT (Ctrl-C) and SIGTERM first cancel the call and stop its tasks, and then have their
-default effect. Signals for which the program has its own handler are left to that handler.
+thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is closed) first cancel the call and stop
+its tasks, and then have their default effect. Signals that the program ignores or handles itself
+are left alone.
 
 The progress of a call is logged at level INFO by the logger ``cloudburst.progress``. If standard
 error is a terminal and the program has not configured logging, the progress is also printed there.
@@ -36,7 +37,7 @@ from cloudburst.compat import (
 from cloudburst.compat.progress import log_to_terminal
 from cloudburst.errors import ConfigurationError
 from cloudburst.run_inputs import AnyScene
-from cloudburst.signals import InterruptHandler
+from cloudburst.signals import InterruptHandler, stop_signals
 
 __all__ = [
     "FargateOperationV1",
@@ -162,11 +163,11 @@ async def _guarded(
 
 
 def _signals() -> list[signal.Signals]:
-    """Return which of SIGINT and SIGTERM still have Python's default handler.
+    """Return which of SIGINT, SIGTERM and SIGHUP still have Python's default handler.
 
     The list is empty outside the main thread and on Windows.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return []
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    return [signum for signum, handler in usual.items() if signal.getsignal(signum) is handler]
+    default = (signal.SIG_DFL, signal.default_int_handler)
+    return [signum for signum in stop_signals() if signal.getsignal(signum) in default]

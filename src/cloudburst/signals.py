@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM in programs that must stop their tasks before they exit.
+"""Handling of signals in programs that must stop their tasks before they exit.
 
 Python's own handler raises `KeyboardInterrupt` at any point of the program. A second signal may
 arrive while the event loop closes: then tasks are not stopped, and threads that wait for the loop
@@ -22,6 +22,17 @@ REPEAT_WINDOW = 2.0
 """Seconds after the first signal during which further signals count as repetitions of it: a
 terminal signals a whole process group, wrappers such as ``uv run`` and ``npm`` forward signals that
 the program has already received, and users press Ctrl-C several times."""
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return which of SIGINT, SIGTERM and SIGHUP (the terminal is closed) are not ignored.
+
+    Signals that are ignored when a program starts stay ignored: ``nohup`` ignores SIGHUP, and
+    shell scripts ignore SIGINT in their background processes.
+    """
+    names = {"SIGINT", "SIGTERM", "SIGHUP"}  # Windows has no SIGHUP
+    found = [signum for signum in signal.Signals if signum.name in names]
+    return [signum for signum in found if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 class InterruptHandler:

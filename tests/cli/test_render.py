@@ -175,7 +175,7 @@ async def test_a_fault_of_a_file_is_told_once_with_the_file_to_replace(
     assert f"{files}Then resume with: cloudburst resume" in told
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moves", [False, True])
 async def test_a_signal_stops_everything_and_keeps_what_is_done(
     tmp_path: Path,

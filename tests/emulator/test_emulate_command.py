@@ -55,7 +55,7 @@ def emulating(tmp_path, *options, last="ECS_TASK_DEFINITION", **variables):
         process.stdout.close()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_tells_how_to_reach_it_and_what_tasks_do(tmp_path, signum):
     quick = ["--worker", "stub", "--provisioning", "0.1", "--pending", "0.1", "--tasks", "1"]
     with emulating(tmp_path, *quick) as (process, emulator, told):
@@ -74,6 +74,21 @@ def test_tells_how_to_reach_it_and_what_tasks_do(tmp_path, signum):
     assert [line.split()[3] for line in lines[1:4]] == ["PROVISIONING", "PENDING", "RUNNING"]
     assert "2 vCPU, 4 GB, on demand" in lines[1]
     assert lines[-1] == "Stopped, together with 1 task."
+
+
+def test_signals_that_are_ignored_at_its_start_do_not_end_it(tmp_path):
+    """As in the background of a shell script, at whose other programs Ctrl-C is aimed."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with emulating(tmp_path, "--worker", "stub") as (process, emulator, _):
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            assert client(emulator, "ecs").list_clusters()["clusterArns"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_runs_our_service_unless_told_otherwise(tmp_path):

@@ -12,8 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     Exit codes of a run: 0 if every scene has its video, 1 if a scene failed or a task is possibly
-    still running, 2 if the request was invalid and nothing was started, 130 after Ctrl-C and 143
-    after SIGTERM. After a signal, finished videos are kept.
+    still running, 2 if the request was invalid and nothing was started, 130 after Ctrl-C, 143
+    after SIGTERM, and 129 after SIGHUP, which a terminal sends when it is closed. After a signal,
+    finished videos are kept.
     """
     try:
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing

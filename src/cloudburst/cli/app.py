@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -67,8 +68,9 @@ image_app = App(name="image", group=AWS, help="Build and push our container imag
 for _name, _summary in _IMAGE_SUMMARIES.items():
     image_app.command(f"cloudburst.cli.image:{_name}_command", name=_name, help=_summary)
 app.command(image_app)
-_BROKEN_PIPE = 128 + 13
-"""Exit code that shells report for a program that was ended by SIGPIPE."""
+_OUTPUT_GONE = {errno.EPIPE: 128 + 13, errno.EIO: 128 + 1}
+"""Exit codes where nobody can read the output any more: those that shells report for a program that
+was ended by SIGPIPE (a pipe is closed) or SIGHUP (the terminal is closed)."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -91,10 +93,13 @@ def _run(argv: Sequence[str], console: Console) -> int:
         for error in texts.values():
             print_error(describe_error(error), console)
         return 1
-    except BrokenPipeError:
-        # The reader of the output has gone. Python would report an error when it closes the output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_GONE:
+            raise
+        # Python would report an error when it closes the output.
+        for output in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        return _OUTPUT_GONE[exc.errno]
 
 
 def _use_docstrings_as_help(argv: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from rich.text import Text
 from cloudburst.cli.options import Delay
 from cloudburst.cli.output import pluralize, safe_text
 from cloudburst.errors import ConfigurationError
+from cloudburst.signals import stop_signals
 
 if TYPE_CHECKING:
     from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator, Task
@@ -126,7 +126,7 @@ async def _emulate(config: EmulatorConfig) -> int:
     from cloudburst.testing import FargateEmulator  # noqa: PLC0415 - loads a web server
 
     console, left = Console(stderr=True, highlight=False), 0
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(*stop_signals()) as signals:
         with _configured(), FargateEmulator(config) as emulator:
             emulator.on_change(StateLines(console).on_change)
             for name, value in emulator.environment.items():

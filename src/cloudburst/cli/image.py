@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -52,7 +51,7 @@ from cloudburst.registry import (
     open_registry,
     push_image,
 )
-from cloudburst.signals import InterruptHandler
+from cloudburst.signals import InterruptHandler, stop_signals
 from cloudburst.version import PACKAGE_VERSION
 
 _T = TypeVar("_T")
@@ -163,7 +162,7 @@ def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> i
 
 
 def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int]:
-    """Run a coroutine, and cancel it after SIGINT or SIGTERM.
+    """Run a coroutine, and cancel it after SIGINT, SIGTERM or SIGHUP.
 
     Returns:
         The result, or ``None`` after a signal; and the exit code.
@@ -174,7 +173,7 @@ def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int
             return await work()
         return None
 
-    with InterruptHandler((signal.SIGINT, signal.SIGTERM)) as signals:
+    with InterruptHandler(stop_signals()) as signals:
         result = anyio.run(run)
     return result, 0 if result is not None else 128 + (signals.first_signal or 0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.earlier_runs import unfinished_run_with
 from cloudburst.errors import OutputExistsError
 from cloudburst.models.film import FilmRequest
-from cloudburst.signals import InterruptHandler
+from cloudburst.signals import InterruptHandler, stop_signals
 
 RESULTS_FOLDER = Path("cloudburst_results")
 """Default folder of the videos."""
@@ -64,7 +63,7 @@ async def render(
     printer: ResultPrinter,
     signals: InterruptHandler | None = None,
 ) -> RunOutcome:
-    """Render all scenes; SIGINT and SIGTERM stop the run.
+    """Render all scenes; SIGINT, SIGTERM and SIGHUP stop the run.
 
     Waits until the stop of every worker is accepted, even if an error is raised. If workers are
     billed, the report is printed then, and the call waits until the bill is final; a signal ends
@@ -95,11 +94,11 @@ async def render(
 
 
 def interrupt_handler() -> InterruptHandler:
-    """Return a context manager that handles SIGINT and SIGTERM.
+    """Return a context manager that handles SIGINT, SIGTERM and SIGHUP.
 
     Enter it outside the event loop, so that it also handles signals after the loop has ended.
     """
-    return InterruptHandler((signal.SIGINT, signal.SIGTERM), on_later_signal=_exit_now)
+    return InterruptHandler(stop_signals(), on_later_signal=_exit_now)
 
 
 async def _run(

@@ -7,6 +7,8 @@ import signal
 import sys
 from types import FrameType
 
+from cloudburst.signals import stop_signals
+
 
 def _end(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
@@ -16,7 +18,7 @@ def main() -> int:
     """Run the service until it stops, and return the exit code."""
     # The service handles signals itself once it is serving. Before that, process 1 of a container
     # would ignore them, because signals have no default action for process 1.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, _end)
     # The search for plugins of pydantic, which the service does not use, reads the metadata of all
     # installed packages: a tenth of the start in an environment with many of them.

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import shutil
-import signal
 import socket
 import ssl
 import sys
@@ -32,10 +31,10 @@ from cloudburst.service.self_test import TEST_RENDER_COMMAND
 from cloudburst.service.service import RenderService, open_service
 from cloudburst.service.subprocesses import become_subreaper
 from cloudburst.service.tls import server_context
+from cloudburst.signals import stop_signals
 
 log = logging.getLogger("cloudburst.service")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FINAL_DOWNLOAD_TIMEOUT = 2.0
 """Seconds that a stopping service waits for callers to download finished videos."""
 LISTEN_BACKLOG = 256
@@ -105,7 +104,7 @@ class _Lifecycle:
         self._stopping = False
 
     async def watch_signals(self) -> None:
-        with anyio.open_signal_receiver(*SIGNALS) as signals:
+        with anyio.open_signal_receiver(*stop_signals()) as signals:
             async for number in signals:
                 if self._stopping:
                     self.code = 128 + number

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import pty
 import random
 import signal
+import sys
 import time
 
 import anyio
@@ -17,7 +20,7 @@ from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.signals import REPEAT_WINDOW
 from cloudburst.testing import Fault
 from support.emulator_settings import settings_of
-from support.killable_render import rendering, stopped
+from support.killable_render import CLI, rendering, stopped
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -31,6 +34,7 @@ LOST = Fault(operation="RunTask", kind="lost", seconds=0.4, times=3)
 ENDS = {
     "SIGINT": ("script", signal.SIGINT),
     "SIGTERM cli": ("cli", signal.SIGTERM),
+    "SIGHUP cli": ("cli", signal.SIGHUP),
 }
 
 
@@ -88,6 +92,25 @@ def test_signals_in_quick_succession_count_once(count, account, scenes, tmp_path
         assert not aws.live, child
         assert child.events[-1]["status"] == "interrupted"
         assert "may still run" not in "".join(child.errors)
+    assert not list((tmp_path / "state").rglob("runs/*.json"))
+
+
+def test_a_terminal_that_is_closed_ends_the_command_line(account, scenes, tmp_path):
+    """As when an SSH connection breaks; the command cannot write to the terminal any more."""
+    (tmp_path / "scenes.json").write_text(json.dumps(scenes(6)))
+    command = [sys.executable, *CLI, "--to", str(tmp_path / "out"), str(tmp_path / "scenes.json")]
+    with account(worker_environment=WORKING) as aws:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(sys.executable, command, os.environ | aws.environment)
+        screen = b""
+        while b"scene.completed" not in screen:
+            screen += os.read(terminal, 65536)
+        assert aws.live
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+        assert not aws.live
     assert not list((tmp_path / "state").rglob("runs/*.json"))
 
 
