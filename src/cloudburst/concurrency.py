@@ -144,7 +144,7 @@ async def finish_despite_cancel(call: Callable[[], Awaitable[T]], *, seconds: fl
         with anyio.CancelScope(shield=True):
             await ended
     except asyncio.CancelledError:
-        task.exception()  # otherwise asyncio logs that nobody has asked for it
+        task.exception()  # otherwise asyncio logs it as never retrieved
         raise
     return task.result()
 

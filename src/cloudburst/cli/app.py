@@ -69,8 +69,8 @@ for _name, _summary in _IMAGE_SUMMARIES.items():
     image_app.command(f"cloudburst.cli.image:{_name}_command", name=_name, help=_summary)
 app.command(image_app)
 _OUTPUT_GONE = {errno.EPIPE: 128 + 13, errno.EIO: 128 + 1}
-"""Exit codes where nobody can read the output any more: those that shells report for a program that
-was ended by SIGPIPE (a pipe is closed) or SIGHUP (the terminal is closed)."""
+"""Exit codes by the error number of a write to an output whose reader has gone: those that shells
+report for a program that was ended by SIGPIPE (closed pipe) or SIGHUP (closed terminal)."""
 
 
 def run(argv: Sequence[str]) -> int:
