@@ -121,9 +121,12 @@ def _check_local(name: str, path: Path, limits: Limits, cache: InputCache) -> Ch
 
 
 def _is_valid(version: FileVersion, facts: InputFacts, kind: _Kind, limits: Limits) -> bool:
-    """Return whether a file that was found valid before is so with these limits, as this kind."""
+    """Return whether a file that was found valid before is so with these limits, as this kind.
+
+    Subtitles are read again, for their characters.
+    """
     return (
-        facts.kind == kind.name
+        facts.kind == kind.name != "subtitles"
         and version.size <= limits.file_bytes
         and facts.pixels <= limits.image_pixels
         and not (facts.length_known and facts.seconds > limits.audio_seconds)
@@ -154,8 +157,7 @@ def _audio(media: MediaFile, limits: Limits) -> InputFacts:
 
 
 def _subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
-    check_subtitles(media)
-    return InputFacts(kind="subtitles")
+    return InputFacts(kind="subtitles", characters=check_subtitles(media))
 
 
 def _font(media: MediaFile, _limits: Limits) -> InputFacts:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image
@@ -24,7 +25,9 @@ from cloudburst.media_readers import AudioReader, PictureReader
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import AnyLocation
 from cloudburst.png_checksums import PNG_START
+from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
@@ -184,11 +187,14 @@ def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:
     return length
 
 
-def check_subtitles(media: MediaFile) -> None:
-    """Check that the subtitles have a supported format and never show too much text at once."""
+def check_subtitles(media: MediaFile) -> str:
+    """Check that the subtitles have a supported format and never show too much text at once.
+
+    Return each visible character of them once.
+    """
     data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
-        subtitles.read_subtitles(data)
+        return characters_of(subtitles.read_subtitles(data).cues)
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):
@@ -213,6 +219,21 @@ def check_font(media: MediaFile) -> None:
         raise InvalidInputError(kind.name, EXPECTED_FONT)
     with suppress(PartNotReadError):
         font_tables.check_font(media.file)
+
+
+def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
+    """Return the function that tells whether a font has a glyph for a character.
+
+    ``None`` stands for a font in S3 or on a web server, and for a file that has just changed: the
+    worker checks the text.
+    """
+    if font is None or isinstance(font, str):
+        return font_tables.noto_has_glyph
+    with suppress(OSError, InvalidInputError):
+        if isinstance(font, Path):
+            with font.open("rb") as file:
+                return font_tables.FontTables(file).has_glyph
+    return None
 
 
 def _kind(start: bytes) -> _FileKind:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,13 +17,19 @@ from pydantic_core import ErrorDetails
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.input_cache import InputCache
 from cloudburst.input_checks import CheckedFile, InputFile, check_files
-from cloudburst.media_probe import EXPECTED_AUDIO, EXPECTED_PICTURE, EXPECTED_SUBTITLES
+from cloudburst.media_probe import (
+    EXPECTED_AUDIO,
+    EXPECTED_PICTURE,
+    EXPECTED_SUBTITLES,
+    font_glyphs,
+)
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.scene import DURATION, CheckedScene, Scene, fold_name
 from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
+from cloudburst.renderer.missing_glyphs import HasGlyph, check_characters
 from cloudburst.safe_files import URL
 from cloudburst.text import short_repr, shorten
 
@@ -67,9 +74,11 @@ class _CheckedEntry:
     options: RenderOptions = field(default_factory=RenderOptions)
     """Options of the scene's video, with absolute paths."""
 
+    def new_fault(self, name: str, found: str, expected: str) -> SceneFault:
+        return SceneFault(self.label, self.spelling.get(name, name), found, expected)
+
     def fault(self, name: str, found: str, expected: str) -> None:
-        written = self.spelling.get(name, name)
-        self.faults.append(SceneFault(self.label, written, found, expected))
+        self.faults.append(self.new_fault(name, found, expected))
 
 
 def parse_scenes(
@@ -120,8 +129,11 @@ def check_scenes(
         _add_duration_fault(entry, limits)
     files = _check_files(entries, limits, remote, cache or InputCache())
     _raise_faults(entries)
+    glyphs = functools.cache(font_glyphs)
     return tuple(
-        _checked_scene(entry, entry.scene, files) for entry in entries if entry.scene is not None
+        _checked_scene(entry, entry.scene, files, glyphs)
+        for entry in entries
+        if entry.scene is not None
     )
 
 
@@ -157,13 +169,23 @@ def _raise_faults(entries: Iterable[_CheckedEntry]) -> None:
 
 
 def _checked_scene(
-    entry: _CheckedEntry, scene: Scene, files: Mapping[InputFile, CheckedFile]
+    entry: _CheckedEntry,
+    scene: Scene,
+    files: Mapping[InputFile, CheckedFile],
+    glyphs: Callable[[str | AnyLocation | None], HasGlyph | None],
 ) -> CheckedScene:
     image = files["image", entry.locations["image"]]
     seconds, known = scene.duration, True
     if seconds is None:
         audio = files["audio", entry.locations["audio"]].facts
         seconds, known = audio.seconds, audio.length_known
+    undrawable = None
+    if (subtitle := entry.locations.get("subtitle")) is not None:
+        try:
+            characters = files["subtitle", subtitle].facts.characters
+            check_characters(characters, glyphs(entry.options.font))
+        except InvalidInputError as exc:
+            undrawable = entry.new_fault("subtitle", f"{exc.found}: {subtitle}", exc.expected)
     return CheckedScene(
         scene=scene,
         audio_seconds=seconds,
@@ -176,6 +198,7 @@ def _checked_scene(
         },
         upright=image.facts.upright,
         options=entry.options,
+        undrawable=undrawable,
     )
 
 

@@ -29,7 +29,7 @@ CHECK_SECONDS = 2
 """CPU time of the check before a run, for one file."""
 RENDER_SECONDS = 30
 """CPU time of a render process; 20 of them are the limit for reading the inputs."""
-SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 字 <b>bold</b> <i>fi</i>\n"
+SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello ☃ <b>bold</b> <i>fi</i>\n"
 
 
 def refusal(path: Path) -> str | None:
@@ -116,6 +116,6 @@ def test_a_font_file_is_uploaded_and_a_broken_one_is_refused_before_the_run(
 
     (entry,) = anyio.run(render, options).scenes
     assert entry.video is not None
-    assert "no glyph for U+5B57" in "".join(entry.video.warnings)
+    assert "no glyph: U+2603" in "".join(entry.video.warnings)
     with pytest.raises(InvalidScenesError, match=r"options: font: a broken font: .* ends"):
         anyio.run(render, RenderOptions(font=tmp_path / "bad.ttf"))

@@ -1,31 +1,78 @@
-"""Characters that the font lacks: what is drawn, and what is reported."""
+"""Characters that cannot be drawn: which are refused, which are left out, and what is reported."""
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 
+from cloudburst import models
+from cloudburst.models.font_tables import noto_has_glyph
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.subtitles import Cue
 from cloudburst.renderer.fonts import find_font, font_tables
 from cloudburst.renderer.missing_glyphs import (
     MAX_REPORTED_CHARACTERS,
+    characters_of,
+    check_characters,
+    describe,
     is_shown,
-    missing_characters,
+    left_out,
 )
 
 
-@pytest.fixture(scope="module")
-def has_glyph():
-    font = find_font([])
-    tables = font_tables(font.path, font.face)
-    return lambda character: tables.glyph(character) != 0
+def everything(_character):
+    return True
 
 
-def test_missing_characters_are_named_once_in_order(has_glyph):
-    cues = ["好 ก <i>😀</i>", "😀 ก ח 字"]
-    assert missing_characters(cues, has_glyph) == (
-        "U+0E01 ก THAI CHARACTER KO KAI",
-        "U+1F600 😀 GRINNING FACE",
-        "U+05D7 ח HEBREW LETTER HET",
-    )
+def characters(text):
+    return characters_of([Cue(0, 1, text)])
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("مرحبا", "Arabic"),
+        ("a שלום", "Hebrew"),
+        ("ܫܠܡܐ", "Syriac"),
+        ("ދިވެހި", "Thaana"),
+        ("ߒߞߏ", "Nko"),
+        ("𞤆𞤵𞤤𞤢𞤪", "Adlam"),
+        ("สวัสดี", "Thai"),
+        ("ສະບາຍດີ", "Lao"),
+        ("नमस्ते", "Devanagari"),
+        ("হ্যালো", "Bengali"),
+        ("ਸਤ ਸ੍ਰੀ ਅਕਾਲ", "Gurmukhi"),
+        ("નમસ્તે", "Gujarati"),
+        ("ନମସ୍କାର", "Oriya"),
+        ("வணக்கம்", "Tamil"),
+        ("నమస్కారం", "Telugu"),
+        ("ನಮಸ್ಕಾರ", "Kannada"),
+        ("നമസ്കാരം", "Malayalam"),
+        ("ආයුබෝවන්", "Sinhala"),
+        ("བཀྲ་ཤིས", "Tibetan"),
+        ("မင်္ဂလာပါ", "Myanmar"),
+        ("សួស្តី", "Khmer"),
+        ("ᠮᠣᠩᠭᠣᠯ", "Mongolian"),
+        ("ꦱꦸꦒꦼꦁ", "Javanese"),
+        ("<i>Title</i>\nمرحبا", "Arabic"),
+    ],
+)
+@pytest.mark.parametrize("has_glyph", [everything, noto_has_glyph, None])
+def test_scripts_that_need_shaping_are_refused_with_any_font(text, script, has_glyph):
+    with pytest.raises(InvalidInputError) as caught:
+        check_characters(characters(text), has_glyph)
+    assert caught.value.found.startswith(f"{script} letters, such as U+")
+    assert "from left to right" in caught.value.expected
+
+
+@pytest.mark.parametrize("text", ["ά", "H₂O", "x\u0302", "\U0003fffd", "字\u0323"])
+def test_letters_digits_and_accents_without_a_glyph_are_refused(text):
+    with pytest.raises(InvalidInputError, match="without a glyph in the font: U"):
+        check_characters(characters(text), noto_has_glyph)
+    check_characters(characters(text), None)  # the worker knows the font
 
 
 @pytest.mark.parametrize(
@@ -33,41 +80,51 @@ def test_missing_characters_are_named_once_in_order(has_glyph):
     [
         "Häßliche Wörter, “quotes” — don’t… 100 % ½",
         "今天，（一二）《三》「四」……——",
-        "カタカナ ひらがな 한국어",
+        "カタカナ ひらがな 한국어 か\u3099 は\u309a",
         "<b>tags</b>\ttabs\nlines\x07\x85",
         "a\u200bb\u200dc\u2060d\ufeffe\xadf\u200eg\u202eh\u2066i",  # joiners and directions
-        "字\ufe00 字\U000e0100 ❤\ufe0f",  # variation selectors
-        "cafe\u0301 x\u0302",  # combining marks, one of which the font lacks
+        "字\ufe00 字\U000e0100",  # variation selectors
+        "cafe\u0301 Tie\u0302\u0301ng Vie\u0323\u0302t",  # accents that NFC composes
         "a\u2009b\u202fc\xa0d\u3000e",  # spaces
+        "\u200f\u200e\u2067!\u2069",  # directions without letters
     ],
 )
-def test_nothing_is_missing(has_glyph, text):
-    found = missing_characters([text], has_glyph)
-    assert [one for one in found if "❤" not in one] == []
-
-
-def test_the_report_is_bounded(has_glyph):
-    text = "".join(map(chr, range(0x1F300, 0x1F600)))
-    found = missing_characters([text], has_glyph)
-    assert len(found) == MAX_REPORTED_CHARACTERS
-
-
-def test_a_character_without_a_name_is_reported():
-    (found,) = missing_characters(["\U000105c9"], lambda _: False)
-    assert found.startswith("U+105C9 ")
+def test_usual_texts_are_complete(text):
+    check_characters(characters(text), noto_has_glyph)
+    assert left_out(characters(text), noto_has_glyph) == []
 
 
 @pytest.mark.parametrize(
-    ("characters", "shown"),
+    ("text", "missing"),
     [
-        ("a字🀄️"[:2], True),
-        ("ก\u05d7٣\U0003fffd", True),  # letters and digits: a box
-        ("😀👍🏽🇨\ufffe\ue000", False),  # symbols and private characters: nothing
-        ("\u200d\ufe0f\U000e0100\u3164", False),
-        ("\u0302\u20e3", False),  # marks
-        (" \u2009\u3000", True),
+        ("好 😀👍🏽 <b>😀</b>", "😀👍🏽"),
+        ("❤\ufe0f 1\ufe0f\u20e3", "❤"),  # a keycap is a digit
+        ("👨\u200d👩", "👨👩"),
+        ("\ue000 ฿ ⟨", "\ue000฿⟨"),
     ],
 )
-def test_letters_without_a_glyph_are_boxes_and_symbols_are_left_out(has_glyph, characters, shown):
-    for character in characters:
-        assert is_shown(character, has_glyph) == shown, hex(ord(character))
+def test_symbols_and_emoji_without_a_glyph_are_left_out_and_named_once(text, missing):
+    check_characters(characters(text), noto_has_glyph)
+    assert left_out(characters(text), noto_has_glyph) == list(missing)
+    for character in missing:
+        assert not is_shown(character, noto_has_glyph)
+
+
+def test_characters_are_described_up_to_a_limit():
+    assert describe("😀") == "U+1F600 😀 GRINNING FACE"
+    assert describe("\U000105c9").startswith("U+105C9 ")
+    text = describe("".join(map(chr, range(0x1F300, 0x1F300 + MAX_REPORTED_CHARACTERS + 2))))
+    assert text.endswith(" and 2 more")
+    assert text.count("U+") == MAX_REPORTED_CHARACTERS
+
+
+def test_the_client_knows_the_characters_of_the_font():
+    """Fails for another version of the package; noto_sans_cjk.json has to follow it."""
+    font = find_font([])
+    tables = font_tables(font.path, font.face)
+    has = [tables.has_glyph(chr(code)) for code in range(0x40000)]
+    ends = [code for code in range(1, 0x40000) if has[code] != has[code - 1]]
+    lengths = [end - start for start, end in pairwise([0, *ends])]
+    stored = Path(models.__file__).with_name("noto_sans_cjk.json").read_text("utf-8")
+    assert json.loads(stored) == lengths
+    assert [noto_has_glyph(chr(code)) for code in range(0x40000)] == has

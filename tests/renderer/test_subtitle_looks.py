@@ -10,6 +10,7 @@ from PIL import Image, ImageChops
 
 from cloudburst.models.options.subtitles import FontFamily
 from cloudburst.renderer.fonts import find_font, font_tables
+from cloudburst.renderer.job import InputFaultError
 from support.font_files import collection, latin_font
 from support.render_job import lay_job, rendered_here
 from support.video_probe import frame
@@ -255,11 +256,12 @@ def test_a_font_file_draws_the_letters(tmp_path):
     assert area(picture, RED) != area(default, RED)
 
 
-def test_letters_that_a_font_file_lacks_are_boxes_and_warnings(tmp_path):
-    options = {"font_size": 40, **PLACED}
-    picture, warnings = with_font(tmp_path, latin_font(), "字", **options)
-    assert warnings == ["subtitle: the font has no glyph for U+5B57 字 CJK UNIFIED IDEOGRAPH-5B57"]
-    assert pixels(picture, RED) > 500
+def test_letters_that_a_font_file_lacks_are_refused_and_symbols_are_left_out(tmp_path):
+    with pytest.raises(InputFaultError, match=r"subtitle: .* without a glyph .* U\+5B57 字"):
+        with_font(tmp_path / "one", latin_font(), "字", **PLACED)
+    _, warnings = with_font(tmp_path / "two", latin_font(), "a ☃", **PLACED)
+    text = "subtitle: left out, because the font has no glyph: U+2603 ☃ SNOWMAN"
+    assert warnings == [text]
 
 
 def test_a_collection_is_a_font_file(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.subtitles import MAX_CHARACTERS, Cue
 from cloudburst.renderer.colours import bt709
@@ -228,12 +229,12 @@ def test_english_quotation_marks_are_narrow():
     assert width("说’的") - width("说的") > 45
 
 
-def test_emoji_are_left_out_and_letters_become_boxes():
+def test_emoji_are_left_out_and_letters_without_a_glyph_are_refused():
     assert painted("好 😀") == painted("好")
     assert painted("😀👍🏽") == []
-    assert len(painted("ก")) == 2
-    found = painter("好 😀 ก").missing_characters()
-    assert found == ("U+1F600 😀 GRINNING FACE", "U+0E01 ก THAI CHARACTER KO KAI")
+    assert painter("好 😀").left_out() == ["😀"]
+    with pytest.raises(InvalidInputError, match=r"U\+03AC ά"):
+        painter("好 ά").left_out()
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "<i></i>", "\u200b\u2060", "   "])

@@ -26,12 +26,16 @@ async def check_supported(
     A run may use each of its backends for each scene, so every backend must support every scene.
     For a film that a worker makes, one backend that can make it is enough.
     """
-    checks = [each.find_unsupported for each in backends if each.find_unsupported is not None]
+    checks = [each.find_unsupported or _find_undrawable for each in backends]
     faults = dict[SceneFault, None]()
-    async for scene in Steps(scenes if checks else ()):
+    async for scene in Steps(scenes):
         for find_unsupported in checks:
             faults |= dict.fromkeys(find_unsupported(scene))
     if film is not None and film.needs_worker and not any(each.makes_films for each in backends):
         faults[_NO_FILMS] = None
     if faults:
         raise InvalidScenesError(faults=[*faults])
+
+
+def _find_undrawable(scene: CheckedScene) -> Sequence[SceneFault]:
+    return () if scene.undrawable is None else (scene.undrawable,)

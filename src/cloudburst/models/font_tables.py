@@ -11,6 +11,7 @@ functions read from an open file and open none.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import sys
@@ -18,6 +19,9 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from cloudburst.models.input_error import InvalidInputError
@@ -91,10 +95,26 @@ class FontTables:
             return 0
         return self._glyphs[at] + code - self._starts[at]
 
+    def has_glyph(self, character: str) -> bool:
+        """Return whether the font can draw a character."""
+        return self.glyph(character) != 0
+
     def advance(self, character: str) -> float:
         """Return the distance from a character to the next one, in em."""
         glyph = min(self.glyph(character), len(self._advances) - 1)  # the last width is repeated
         return self._advances[glyph] / self.metrics.units_per_em
+
+
+def noto_has_glyph(character: str) -> bool:
+    """Return whether the fonts Noto Sans CJK, which need not be on this machine, have a glyph."""
+    return bisect_right(_noto_ranges(), ord(character)) % 2 == 1
+
+
+@cache
+def _noto_ranges() -> list[int]:
+    """Return the first character of each range that the font has, and the first one after it."""
+    file = Path(__file__).with_name("noto_sans_cjk.json")
+    return list(accumulate(json.loads(file.read_text("utf-8"))))
 
 
 def check_font(file: BinaryIO) -> None:

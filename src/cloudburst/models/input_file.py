@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,8 @@ class InputFacts:
     length_known: bool = True
     """True for a length from the header of the audio; false for one that is guessed from the size
     of the file."""
+    characters: Annotated[str, Field(exclude=True)] = field(default="", compare=False)
+    """Each visible character of subtitles, once. It is not kept for other processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from cloudburst.errors import SceneFault
 from cloudburst.models.locations import (
     AnyLocation,
     Location,
@@ -204,6 +205,9 @@ class CheckedScene(BaseModel):
     start of a remote file, which is all that the client reads of it."""
     options: RenderOptions = RenderOptions()
     """Options of the scene's video: those of the run, overridden by those of the scene."""
+    undrawable: SceneFault | None = None
+    """Fault of the subtitles because of characters that workers with the image of this package
+    cannot draw; the public image takes them from other fonts."""
     fingerprint: str = ""
     """Fingerprint of everything that determines the video: contents of the files, and options."""
 

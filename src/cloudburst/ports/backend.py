@@ -113,7 +113,7 @@ class Backend:
     ``None``: the task does not end by itself."""
     find_unsupported: Callable[[CheckedScene], Sequence[SceneFault]] | None = None
     """Function that returns a fault for each option of a scene that the workers cannot render;
-    ``None``: they can render everything."""
+    ``None``: they can render everything but `CheckedScene.undrawable`."""
     encode_timeout_factor: float = 0.0
     """Encode timeout of workers that report no progress, in seconds per second of audio; one
     minute is added. If ``Timeouts.scene`` is longer, it is used instead of this timeout. 0: the

@@ -105,7 +105,7 @@ class Letters:
 
     def has_glyph(self, character: str) -> bool:
         """Return whether the font can draw a character."""
-        return self._tables.glyph(character) != 0
+        return self._tables.has_glyph(character)
 
     def advance(self, character: str) -> float:
         """Return the width of a character; spaces that the font lacks are as wide as a space."""

@@ -1,23 +1,25 @@
-"""Characters that the font of the subtitles cannot draw.
+"""Characters that cannot be drawn, because of the font or because of their script.
 
-Letters and digits without a glyph are drawn as the font's box, because a missing one would change
-the text. Other characters without a glyph, such as emoji, are left out. Both are reported.
+Without a letter, a digit or an accent the text would be another one, so the subtitles are refused.
+Other characters without a glyph, such as emoji, are left out and reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import chain, islice
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
-from unicodedata import category, name
+from unicodedata import bidirectional, category, name
 
+from cloudburst.models.input_error import InvalidInputError
+from cloudburst.models.subtitles import Cue
 from cloudburst.renderer.text_layout import plain_text
 
 HasGlyph: TypeAlias = Callable[[str], bool]
 """Function that returns whether the font has a glyph for a character."""
 
-MAX_REPORTED_CHARACTERS = 20
-"""Number of missing characters that are reported for a video: enough to recognise the script."""
+MAX_REPORTED_CHARACTERS = 5
+"""Number of missing characters that are named for a video: enough to recognise the script."""
 
 _INVISIBLE = frozenset(
     chr(code)
@@ -37,7 +39,19 @@ the tags and variation selectors of `_SPECIAL_PLANE`."""
 _SPECIAL_PLANE = range(0xE0000, 0xE1000)
 _IDEOGRAPHIC_PLANES = range(0x20000, 0x40000)
 """Planes of Chinese characters, of which Python may not know the newest."""
-_MARKS_AND_SPACES = frozenset(("Mn", "Mc", "Me", "Zs", "Zl", "Zp", "Cc"))
+_SHAPED_SCRIPTS = re.compile(
+    "(?:BALINESE|BATAK|BENGALI|BRAHMI|BUGINESE|CHAKMA|CHAM|DEVANAGARI|GRANTHA|GUJARATI|GURMUKHI"
+    "|HANUNOO|JAVANESE|KANNADA|KHMER|LAO|LEPCHA|LIMBU|MALAYALAM|MEETEI|MONGOLIAN|MYANMAR|NEWA"
+    "|ORIYA|PHAGS-PA|REJANG|SAURASHTRA|SHARADA|SINHALA|SUNDANESE|SYLOTI|TAGALOG|TAGBANWA|TAI"
+    "|TAMIL|TELUGU|THAI|TIBETAN|TIRHUTA) "
+)
+"""Scripts that are written from left to right, with letters or marks whose shape, place or order
+depends on others: the names of their characters begin with these words."""
+_OTHER_SCRIPTS = (
+    "text in a script of separate letters from left to right, such as Latin, Greek, Cyrillic, "
+    "Chinese, Japanese or Korean"
+)
+_OTHER_FONT = "characters that the font has; the option font takes a file of another font"
 
 
 def is_invisible(character: str) -> bool:
@@ -48,35 +62,61 @@ def is_invisible(character: str) -> bool:
 
 
 def is_shown(character: str, has_glyph: HasGlyph) -> bool:
-    """Return whether a character takes part in the layout of a text.
+    """Return whether a character takes part in the layout of a text."""
+    return not is_invisible(character) and (has_glyph(character) or character.isspace())
 
-    A letter or digit without a glyph does: the box of the font is drawn for it.
+
+def characters_of(cues: Iterable[Cue]) -> str:
+    """Return each visible character of cues once, in order of appearance."""
+    texts = "".join(plain_text(cue.text) for cue in cues)
+    return "".join(each for each in dict.fromkeys(texts) if not is_invisible(each))
+
+
+def check_characters(characters: Iterable[str], has_glyph: HasGlyph | None) -> None:
+    """Check that a text has no characters without which it could not be read.
+
+    Args:
+        characters: Result of `characters_of`.
+        has_glyph: See `HasGlyph`; ``None`` if the font is not known.
+
+    Raises:
+        InvalidInputError: A script needs more than letters in a row, or a letter has no glyph.
     """
-    if is_invisible(character):
-        return False
-    return has_glyph(character) or character.isspace() or _needs_box(character)
+    letters = [each for each in characters if _is_needed(each)]
+    for each in letters:
+        full_name = name(each, "Unnamed")
+        if bidirectional(each) in {"R", "AL"} or _SHAPED_SCRIPTS.match(full_name):
+            script = full_name.partition(" ")[0].capitalize()
+            found = f"{script} letters, such as {_description(each)}"
+            raise InvalidInputError(found, _OTHER_SCRIPTS)
+    if has_glyph is not None and (missing := [each for each in letters if not has_glyph(each)]):
+        found = f"characters without a glyph in the font: {describe(missing)}"
+        raise InvalidInputError(found, _OTHER_FONT)
 
 
-def _needs_box(character: str) -> bool:
-    return category(character)[0] in "LN" or ord(character) in _IDEOGRAPHIC_PLANES
+def _is_needed(character: str) -> bool:
+    """Return whether the text would be another one without a character.
 
-
-def missing_characters(texts: Iterable[str], has_glyph: HasGlyph) -> tuple[str, ...]:
-    """Return descriptions of the characters of cues that have no glyph, in order of appearance.
-
-    An example is ``U+1F600 😀 GRINNING FACE``. Each character is described once, and at most
-    `MAX_REPORTED_CHARACTERS` are. Characters that show nothing or are part of another one
-    (joiners, variation selectors, combining marks, spaces) are not reported.
+    That is so for letters, digits and accents, and not for symbols, emoji and punctuation.
     """
-    characters = dict.fromkeys(chain.from_iterable(map(plain_text, texts)))
-    missing = (
-        character
-        for character in characters
-        if not has_glyph(character)
-        and not is_invisible(character)
-        and category(character) not in _MARKS_AND_SPACES
-    )
-    return tuple(map(_description, islice(missing, MAX_REPORTED_CHARACTERS)))
+    kind = category(character)
+    return kind[0] in "LN" or kind in {"Mn", "Mc"} or ord(character) in _IDEOGRAPHIC_PLANES
+
+
+def left_out(characters: Iterable[str], has_glyph: HasGlyph) -> list[str]:
+    """Return the symbols of a text that are not drawn, because the font has no glyph for them."""
+    return [
+        each
+        for each in characters
+        if not has_glyph(each) and not each.isspace() and category(each) != "Me"  # of keycaps
+    ]
+
+
+def describe(characters: Sequence[str]) -> str:
+    """Return the names of the first characters, such as ``U+1F600 😀 GRINNING FACE and 3 more``."""
+    more = len(characters) - MAX_REPORTED_CHARACTERS
+    names = ", ".join(map(_description, characters[:MAX_REPORTED_CHARACTERS]))
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _description(character: str) -> str:

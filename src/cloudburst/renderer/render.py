@@ -27,6 +27,7 @@ from cloudburst.renderer.job import (
     RenderedVideo,
     RenderJob,
 )
+from cloudburst.renderer.missing_glyphs import describe
 from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.scene import Announce, Scene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
@@ -145,9 +146,8 @@ def _finished(
 
 
 def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
-    if scene.missing_characters:
-        characters = ", ".join(scene.missing_characters)
-        yield f"subtitle: the font has no glyph for {characters}"
+    if scene.left_out:
+        yield f"subtitle: left out, because the font has no glyph: {describe(scene.left_out)}"
     if scene.ignored:
         more = len(scene.ignored) - MAX_NAMED_FEATURES
         names = ", ".join(scene.ignored[:MAX_NAMED_FEATURES])

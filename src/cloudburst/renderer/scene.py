@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -54,8 +54,8 @@ class Scene(NamedTuple):
     scenario: Scenario
     costly: bool
     """True if every GOP takes much CPU time, so that it is worthwhile to share them."""
-    missing_characters: tuple[str, ...]
-    """Descriptions of characters of the subtitles for which the font has no glyph."""
+    left_out: Sequence[str]
+    """Symbols of the subtitles that are not drawn, because the font has no glyph for them."""
     ignored: tuple[str, ...]
     """Features of the subtitles that have no effect on the video."""
     is_shortened: bool
@@ -119,7 +119,7 @@ class _Subtitles(NamedTuple):
     """Subtitles of a video, and what the video does not show of them; see `Scene`."""
 
     track: SubtitleTrack
-    missing_characters: tuple[str, ...]
+    left_out: Sequence[str]
     ignored: tuple[str, ...]
 
 
@@ -145,14 +145,15 @@ def _read_subtitles(
         with path.open("rb") as file:
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         check_glyph_area(cues, style.size)
+        painter = SubtitlePainter(cues, style, font, *size)
+        left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
-    painter = SubtitlePainter(cues, style, font, *size)
     highlighted = style.highlight is not None
     if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
     states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
-    return _Subtitles(SubtitleTrack(states, painter), painter.missing_characters(), ignored)
+    return _Subtitles(SubtitleTrack(states, painter), left_out, ignored)
 
 
 def _plan_fades(job: RenderJob, frames: int) -> Fades | None:

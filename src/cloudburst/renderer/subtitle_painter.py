@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import NamedTuple
 
 from PIL import Image
@@ -18,9 +18,14 @@ from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.missing_glyphs import is_shown, missing_characters
+from cloudburst.renderer.missing_glyphs import (
+    characters_of,
+    check_characters,
+    is_shown,
+    left_out,
+)
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
-from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width, plain_text
+from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
 
 MAX_COLOURS = 8
 """Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
@@ -69,6 +74,7 @@ class SubtitlePainter:
             ConfigurationError: the font cannot be read.
         """
         self._cues = cues
+        self._characters = characters_of(cues)
         self._style = style
         self._canvas = width, height
         self._font = font
@@ -76,9 +82,14 @@ class SubtitlePainter:
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
 
-    def missing_characters(self) -> tuple[str, ...]:
-        """Return descriptions of characters that the font cannot draw, a limited number of them."""
-        return missing_characters((cue.text for cue in self._cues), self._letters.has_glyph)
+    def left_out(self) -> list[str]:
+        """Return the symbols that are not drawn, because the font has no glyph for them.
+
+        Raises:
+            InvalidInputError: The text could not be read, because of its script or of the font.
+        """
+        check_characters(self._characters, self._letters.has_glyph)
+        return left_out(self._characters, self._letters.has_glyph)
 
     def check_font(self) -> None:
         """Draw each character of the cues once, to find errors of a job's font file.
@@ -93,9 +104,7 @@ class SubtitlePainter:
         scale = min(1.0, CHECK_HEIGHT / style.size)
         if scale < 1:
             letters = Letters(self._font, CHECK_HEIGHT)
-        texts = (plain_text(cue.text) for cue in self._cues)
-        characters = dict.fromkeys(chain.from_iterable(texts))
-        shown = (one for one in characters if is_shown(one, letters.has_glyph))
+        shown = (one for one in self._characters if is_shown(one, letters.has_glyph))
         try:
             letters.check(shown, style.outline * scale, bold=style.bold)
         except (OSError, ValueError, OverflowError) as error:  # of FreeType or Pillow

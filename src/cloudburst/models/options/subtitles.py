@@ -74,8 +74,8 @@ class SubtitleOptions(BaseModel):
     )
     """Font of the subtitles: a `FontFamily`, or the location of a TrueType or OpenType file of up
     to 32 MB. Of a collection, the first font is used; of a variable font, its default. A text is a
-    location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Letters that the font
-    lacks show as boxes, with a warning. ``None``: Noto Sans CJK SC."""
+    location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Subtitles with
+    letters that the font lacks are refused. ``None``: Noto Sans CJK SC."""
     font_size: int | None = Field(
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )
