@@ -222,7 +222,7 @@ def check_font(media: MediaFile) -> None:
 
 
 def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
-    """Return the function that tells whether a font has a glyph for a character.
+    """Return the function that looks up whether a font has a glyph for a character.
 
     ``None`` stands for a font in S3 or on a web server, and for a file that has just changed: the
     worker checks the text.

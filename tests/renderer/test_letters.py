@@ -8,7 +8,7 @@ from PIL import Image
 from cloudburst.renderer import letters as module
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.text_layout import Run, Style
+from cloudburst.renderer.text_layout import NARROW_QUOTES, Run, Style
 
 FONT = find_font([])
 PLAIN = Style()
@@ -56,12 +56,12 @@ def test_letters_move_by_half_a_pixel():
     assert right - left == 1  # sample
 
 
-@pytest.mark.parametrize("mark", "“”‘’")
-def test_narrow_quotation_marks_lie_within_their_width(mark):
-    letters = Letters(FONT, 75, narrow_quotes=True)
+@pytest.mark.parametrize(("mark", "wide"), NARROW_QUOTES.items())
+def test_narrow_quotation_marks_lie_within_their_width(mark, wide):
+    letters = Letters(FONT, 75)
     left, _, right, _ = drawn(letters, mark).getbbox()
     assert 20 <= left / SAMPLES < right / SAMPLES <= 20 + letters.advance(mark)
-    assert letters.advance(mark) < Letters(FONT, 75).advance(mark) / 2
+    assert letters.advance(mark) < letters.advance(wide) / 2
 
 
 def test_an_italic_run_is_drawn_whole_wherever_it_begins():

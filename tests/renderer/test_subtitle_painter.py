@@ -219,14 +219,19 @@ def test_font_sizes_count_as_the_public_image_counts():
         assert bottom - top == pytest.approx(line * 1.2, abs=2)
 
 
-def test_english_quotation_marks_are_narrow():
-    def width(text, **options):
-        left, _, right, _ = bounds(painted(text, **options)[0])
-        return right - left
+@pytest.mark.parametrize("language", ["chinese", "english"])
+def test_quotation_marks_are_narrow_beside_narrow_letters(language):
+    def added(text):
+        """Return the width of the quotation marks of a text, each."""
+        marks = sum(map(text.count, "“”‘’"))
+        plain = "".join(character for character in text if character not in "“”‘’")
+        widths = [bounds(painted(each, language=language)[0]) for each in (text, plain)]
+        return (widths[0][2] - widths[0][0] - widths[1][2] + widths[1][0]) / marks
 
-    words = {"language": "english"}
-    assert width("don’t", **words) - width("dont", **words) < 20
-    assert width("说’的") - width("说的") > 45
+    for text in ("It’s", "“It’s”", "rock ’n’ roll", "он’а", "It’s 好", "好It’s", "“Hi”, she said"):
+        assert added(text) < 30, text
+    for text in ("说’的", "说“的”", "说“OK”", "“你好” OK", "‘好’"):
+        assert added(text) > 45, text
 
 
 def test_emoji_are_left_out_and_letters_without_a_glyph_are_refused():

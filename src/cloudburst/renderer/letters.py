@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cloudburst.models.font_tables import FontTables
 from cloudburst.renderer.fonts import Font, font_tables
-from cloudburst.renderer.text_layout import Line, Run
+from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, Run
 
 BOLD_STROKE = 1 / 128
 """Width by which bold letters grow on each side, in em; libass makes letters bold like this."""
@@ -26,8 +26,6 @@ MAX_GLYPH_BYTES = 16_000_000
 """Largest total size of the kept shapes of letters. At the default size it holds about 570 bold
 Chinese characters with their outlines, or 1,400 without. Without kept shapes, a text takes three to
 four times as much CPU time."""
-
-_QUOTES = frozenset("“”‘’")
 
 _GLYPH_MARGIN = 2
 """Samples around the area that Pillow announces for a letter; it is rounded."""
@@ -69,7 +67,7 @@ class Letters:
     machines do not have. The present renderer has no kerning, either.
     """
 
-    def __init__(self, font: Font, line_height: float, *, narrow_quotes: bool = False) -> None:
+    def __init__(self, font: Font, line_height: float) -> None:
         """Open a font; ``line_height`` is its ascender plus its descender.
 
         Raises:
@@ -77,9 +75,6 @@ class Letters:
         """
         self._tables = font_tables(font.path, font.face)
         self._file = font
-        self._narrow: FontTables | None = None
-        if narrow_quotes and font.narrow_quotes_face != font.face:
-            self._narrow = font_tables(font.path, font.narrow_quotes_face)
         sizes = self._tables.metrics
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
@@ -98,6 +93,10 @@ class Letters:
     def _quotes_font(self) -> ImageFont.FreeTypeFont:
         return self._opened(self._file.narrow_quotes_face)
 
+    @cached_property
+    def _quotes_tables(self) -> FontTables:
+        return font_tables(self._file.path, self._file.narrow_quotes_face)
+
     def _opened(self, index: int) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(
             self._file.path, self.em * SAMPLES, index, layout_engine=ImageFont.Layout.BASIC
@@ -108,12 +107,17 @@ class Letters:
         return self._tables.has_glyph(character)
 
     def advance(self, character: str) -> float:
-        """Return the width of a character; spaces that the font lacks are as wide as a space."""
+        """Return the width of a character; spaces that the font lacks are as wide as a space.
+
+        A character may be one of `NARROW_QUOTES`.
+        """
         width = self._widths.get(character)
         if width is None:
-            narrow = self._narrow if character in _QUOTES else None
-            known = self.has_glyph(character) or not character.isspace()
-            width = (narrow or self._tables).advance(character if known else " ") * self.em
+            if quote := NARROW_QUOTES.get(character):
+                width = self._quotes_tables.advance(quote) * self.em
+            else:
+                known = self.has_glyph(character) or not character.isspace()
+                width = self._tables.advance(character if known else " ") * self.em
             self._widths[character] = width
         return width
 
@@ -173,10 +177,10 @@ class Letters:
         key = character, stroke
         glyph = self._glyphs.pop(key, None)
         if glyph is None:
-            quote = self._narrow is not None and character in _QUOTES
+            quote = NARROW_QUOTES.get(character)
             font = self._quotes_font if quote else self._font
             side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
-            glyph = _drawn(font, character, stroke, side)
+            glyph = _drawn(font, quote or character, stroke, side)
             self._glyph_bytes += glyph.size
             while self._glyph_bytes > MAX_GLYPH_BYTES and self._glyphs:
                 oldest = self._glyphs.pop(next(iter(self._glyphs)))

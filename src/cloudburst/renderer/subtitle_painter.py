@@ -78,7 +78,7 @@ class SubtitlePainter:
         self._style = style
         self._canvas = width, height
         self._font = font
-        self._letters = Letters(font, style.size, narrow_quotes=style.narrow_quotes)
+        self._letters = Letters(font, style.size)
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
 

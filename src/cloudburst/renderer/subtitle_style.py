@@ -50,8 +50,6 @@ class SubtitleStyle(NamedTuple):
     """Height of a line: ascender plus descender of the font."""
     bold: bool
     """True if text without tags is bold."""
-    narrow_quotes: bool
-    """True if the quotation marks “”‘’ are as narrow as Latin letters."""
     text_colour: Yuv
     """Colour of letters without a colour of their own."""
     text_opacity: int
@@ -110,7 +108,6 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     return SubtitleStyle(
         size=size,
         bold=options.language == "chinese",
-        narrow_quotes=options.language != "chinese",
         text_colour=text.yuv,
         text_opacity=text.alpha,
         box_colour=box.yuv,

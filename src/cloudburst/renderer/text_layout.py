@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple, TypeAlias
-from unicodedata import is_normalized, normalize
+from unicodedata import east_asian_width, is_normalized, normalize
 
 from PIL import ImageColor
 
@@ -27,6 +27,13 @@ from cloudburst.renderer.line_breaks import (
 _TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
 _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+NARROW_QUOTES = {chr(0xF0000 + ord(quote)): quote for quote in "“”‘’"}
+"""Quotation marks that are as narrow as Latin letters, by characters for private use that stand for
+them in lines. In Chinese fonts, the marks themselves are as wide as Chinese characters."""
+_NARROW = {ord(quote): narrow for narrow, quote in NARROW_QUOTES.items()}
+_APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
+"""An apostrophe between letters that are as narrow as Latin ones."""
 
 _BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
 
@@ -166,18 +173,29 @@ def _shown_characters(
                 before, left_out = character, False
 
 
+def _with_narrow_quotes(text: str) -> str:
+    """Return a line with the quotation marks of `NARROW_QUOTES` where they are not to be wide.
+
+    That is in a line without Chinese characters, and as an apostrophe in a word of any line.
+    """
+    if not any(east_asian_width(character) in "WF" for character in text):
+        return text.translate(_NARROW)
+    return _APOSTROPHE.sub(lambda found: found[0].translate(_NARROW), text)
+
+
 class _Paragraph:
     """Line of a cue's source, which becomes one or more lines."""
 
     def __init__(self, pieces: Sequence[tuple[str, Style]], advance: Advance, shown: Shown) -> None:
         characters = list(_shown_characters(pieces, shown))
-        self._text = "".join(character for character, _ in characters)
+        text = "".join(character for character, _ in characters)
+        self._text = _with_narrow_quotes(text)
         self._styles = [style for _, style in characters]
         self._widths = [
             0.0 if character in _BREAK_CONTROLS else advance(character) for character in self._text
         ]
         self._ends = [0.0, *accumulate(self._widths)]  # distance to the start of each character
-        self._breaks = list(line_breaks(self._text))
+        self._breaks = list(line_breaks(text))
         self._solid_ends = [0]
         """For each index, the index after the last character before it that is not a space."""
         for index, character in enumerate(self._text, 1):
