@@ -24,7 +24,8 @@ from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, film_files, partial_files
 from cloudburst.service.process_privacy import child_environment
 
-COMMAND = (sys.executable, "-m", "cloudburst.film.film_process")
+COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
+"""Command that makes a film. ``-P``: never import modules from the current folder."""
 REQUIRED_MODULES = ("av", "PIL")
 """Modules of the extra ``cloudburst-sdk[film]``."""
 KILL_TIMEOUT = 10.0
@@ -156,7 +157,7 @@ def _kill(process: Process) -> None:
 def _rename(film: Path) -> None:
     """Give the partial files their final names, the film last; remove earlier subtitles."""
     for partial, path in partial_files(film).items():
-        if partial.exists():
+        if partial.stat().st_size:
             partial.replace(path)
         else:
             path.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ from cloudburst.renderer.render_process import write_line
 
 def main(folder: Path) -> int:
     """Make the film of the job in the folder, and return the exit code."""
-    start_child()
+    start_child(folder)
     os.chdir(folder)  # the paths in the plan, and in errors, are relative
     plan = FilmPlan.from_json(Path(JOB_FILE).read_bytes())
     try:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan
+from cloudburst.confinement.decoders import confine
+from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan, partial_files
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.parent_watch import own_group, watch_parent
 from cloudburst.renderer.render_process import ProgressReporter, write_line
@@ -34,14 +36,32 @@ def main() -> int:
     """Make the film of the plan on standard input, and return the exit code."""
     own_group()
     plan = FilmPlan.from_json(_first_line())
-    watch_parent()
     try:
+        _confine(plan)
+        watch_parent()
         done = make_limited(plan)
     except FilmFaultError as exc:
         write_line(fault=str(exc))
         return FAULT_EXIT_CODE
     write_line(done=done._asdict())
     return 0
+
+
+def _confine(plan: FilmPlan) -> None:
+    """Confine this process to the videos, the subtitles, and empty partial files of the film.
+
+    Raises:
+        FilmFaultError: A file cannot be created.
+    """
+    partial = list(partial_files(Path(plan.path)))
+    try:
+        for path in partial:
+            path.unlink(missing_ok=True)  # a symbolic link in its place is not followed
+            path.touch(exist_ok=False)
+    except OSError as exc:
+        raise FilmFaultError(f"{plan.path}: the film cannot be written: {exc.strerror}") from exc
+    inputs = [name for scene in plan.scenes for name in (scene.video, scene.subtitle) if name]
+    confine(None, readable=list(map(Path, inputs)), writable=partial)
 
 
 def make_limited(plan: FilmPlan) -> MadeFilm:

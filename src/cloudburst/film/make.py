@@ -62,8 +62,6 @@ def make_film(
     film = Path(plan.path)
     partial = {path: part for part, path in partial_files(film).items()}
     with _reporting_write_errors(film):
-        for path in partial.values():
-            path.unlink(missing_ok=True)  # a symbolic link in its place is not followed
         _write(plan, timeline, partial, progress)
     return MadeFilm(timeline.seconds(timeline.frames), timeline.frames, *size)
 

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from pathlib import Path, PurePosixPath
 
-OWN_PACKAGES = ("film", "models", "renderer", "service", "transfers")
+OWN_PACKAGES = ("confinement", "film", "models", "renderer", "service", "transfers")
 OWN_MODULES = (
     *("__init__.py", "concurrency.py", "errors.py", "http_connections.py", "redaction.py"),
     *("safe_files.py", "text.py"),

@@ -72,7 +72,7 @@ def frame_at(seconds: float, fps: int) -> int:
 
 def main(folder: Path, seconds: float, file: str) -> int:
     """Draw a frame and return the exit code."""
-    start_child()
+    start_child(folder)
     job = process_limits.read_job(folder)
     try:
         picture = draw_frame(folder, job, seconds)

@@ -36,5 +36,5 @@ def assist(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    start_child()
+    start_child(Path(sys.argv[1]))
     assist(Path(sys.argv[1]))

@@ -1,20 +1,25 @@
-"""Start of a child process, which ends with its server.
-
-This module is imported before anything slow: a child has to end with its server even while it still
-imports its libraries.
-"""
+"""Start of a child process, which is confined and ends with its server."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from pathlib import Path
+
+from cloudburst.confinement.decoders import confine
 
 
-def start_child() -> None:
-    """Give this process a group of its own, and let it end when its server ends."""
+def start_child(folder: Path) -> tuple[str, ...]:
+    """Confine this process to the folder of its job, and let it end when its server ends.
+
+    It gets a process group of its own. The result is the reason for each layer of confinement that
+    is missing.
+    """
     own_group()
+    missing = confine(folder)
     watch_parent()
+    return missing
 
 
 def own_group() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cloudburst.models.video_format import VideoFormat, video_size
+from cloudburst.renderer.bitrate import max_second_bytes
 from cloudburst.renderer.job import (
     AUDIO,
     FONT,
@@ -43,6 +44,8 @@ and the frames take 32; the rest is for pictures that are read, fades and subtit
 DECODE_MEMORY_BYTES = 200_000_000
 """Memory limit in bytes for decoding audio, in addition to what the process has already. It takes
 5 to 30 MB. A media file of 2 KB can make a demuxer build an index of gigabytes."""
+FILE_BYTES = 256_000_000
+"""Size in bytes that any file of a job may have in addition to its video: a frame, or its sound."""
 READ_CPU_SECONDS = 20
 """CPU seconds allowed for reading the pictures and the subtitles. 100 million pixels take 1 to 5
 s."""
@@ -82,15 +85,18 @@ was being read: too much memory raises a `MemoryError` instead."""
 
 
 def read_job(folder: Path) -> RenderJob:
-    """Read the job in a folder, and limit the private memory of this process by its video's size.
+    """Read the job in a folder, and limit private memory and files of this process by its video.
 
     The memory is limited from the start, also while the job is read.
     """
     limit_memory(MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     # The orientation is not known yet, but the number of pixels does not depend on it.
-    width, height = video_size(job.options.size, upright=False)
-    limit_memory(MEMORY_BYTES + FRAME_MEMORY_BYTES * max(0, width * height - 1920 * 1080))
+    size = video_size(job.options.size, upright=False)
+    limit_memory(MEMORY_BYTES + FRAME_MEMORY_BYTES * max(0, math.prod(size) - 1920 * 1080))
+    seconds = job.duration or job.audio_seconds
+    video_bytes = max_second_bytes(VideoFormat(size, job.options.fps)) * math.ceil(seconds)
+    _limit("RLIMIT_FSIZE", FILE_BYTES + video_bytes)
     return job
 
 

@@ -54,7 +54,7 @@ def announce_gops(count: int) -> None:
 
 def main(folder: Path) -> int:
     """Render the job in the folder and return the exit code."""
-    start_child()
+    start_child(folder)
     job = process_limits.read_job(folder)
     try:
         done = render(folder, job, ProgressReporter(), announce_reading, announce_gops)

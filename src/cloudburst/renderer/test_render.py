@@ -13,7 +13,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from cloudburst.renderer.parent_watch import watch_parent
+from cloudburst.renderer.parent_watch import start_child
 
 TEST_OPTIONS: dict[str, Any] = {
     "size": "480x270",  # a video of 1080p would take twice the CPU time, and show nothing more
@@ -97,9 +97,11 @@ def run_test_render(folder: Path) -> dict[str, str]:
 
 def main(folder: Path) -> None:
     """Run the test render and print its result as JSON."""
-    watch_parent()
+    missing_layers = start_child(folder)
     try:
-        line: dict[str, object] = {"found": run_test_render(folder)}
+        line: dict[str, object] = {
+            "found": {**run_test_render(folder), "missing_layers": missing_layers}
+        }
     except (MemoryError, OSError):
         raise  # a state of this machine, not of its libraries
     except Exception as error:  # noqa: BLE001 - any other error of a render is the result

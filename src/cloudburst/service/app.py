@@ -179,5 +179,6 @@ class HealthEndpoint:
                 "temp_dir": "jobs",
                 "authentication": KEY_REQUIRED if self._secure else KEY_NOT_REQUIRED,
                 "available_endpoints": AVAILABLE_ENDPOINTS,
+                "missing_confinement": self._self_test.found.missing_layers,
             }
         )

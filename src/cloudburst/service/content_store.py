@@ -105,7 +105,7 @@ class ContentStore:
     async def add(self, path: Path, sha256: str) -> bool:
         """Move a complete file into the store; return whether its content is new."""
         with CancelScope(shield=True):  # the index must match the folder
-            await to_thread.run_sync(path.replace, self._folder / sha256)
+            await to_thread.run_sync(_move, path, self._folder / sha256)
         fresh = sha256 not in self._contents
         self._contents[sha256] = _Content(touched=current_time())
         return fresh
@@ -181,3 +181,8 @@ class ContentStore:
         if self._contents.pop(sha256, None) is not None:
             with suppress(FileNotFoundError):
                 await to_thread.run_sync((self._folder / sha256).unlink)
+
+
+def _move(path: Path, target: Path) -> None:
+    path.chmod(0o400)  # a job has a link to the file, not a copy, and must not change it
+    path.replace(target)

@@ -34,6 +34,8 @@ class RenderTools(BaseModel):
     """Versions of the FFmpeg libraries and of PyAV."""
     kernel: str
     """Name of the pixel kernel; ``pillow`` is slow."""
+    missing_layers: tuple[str, ...] = ()
+    """Reason for each layer that is missing of the confinement of processes that decode files."""
 
 
 class SelfTestLine(BaseModel):
@@ -105,6 +107,8 @@ class SelfTest:
             output = SelfTestLine()
         if output.found and ended.code == 0:
             self.found = output.found
+            for reason in output.found.missing_layers:
+                log.warning("files of callers are decoded with less confinement: %s", reason)
             return
         last = ended.errors.rpartition("\n")[2]
         reason = (

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
+from cloudburst.confinement.decoders import confine
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import (
     AUDIO,
@@ -203,9 +204,10 @@ def _decoded(field: str, text: bytes) -> bytes:
 
 def main() -> None:
     """Unpack the body in the folder that is the only command-line argument."""
-    code = 0
+    code, folder = 0, Path(sys.argv[1])
+    confine(folder)
     try:
-        line = UnpackLine(unpacked=unpack(Path(sys.argv[1])))
+        line = UnpackLine(unpacked=unpack(folder))
     except InputFaultError as error:
         line, code = UnpackLine(fault=error.fault), INPUT_FAULT_EXIT_CODE
     sys.stdout.write(json.dumps(line.model_dump(mode="json")) + "\n")

@@ -15,9 +15,11 @@ from cloudburst.aws.setup.checks import (
     CheckStatus,
     DoctorReport,
     failed,
+    passed,
     warning,
 )
 from cloudburst.concurrency import collapse_single
+from cloudburst.confinement.decoders import missing_layers
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -32,6 +34,15 @@ __all__ = ["Check", "CheckStatus", "DoctorReport", "doctor"]
 
 CheckFunction = Callable[[CheckContext], Awaitable[Sequence[Check]]]
 
+
+async def _check_confinement(_: CheckContext) -> Sequence[Check]:
+    """Check which layers of this machine confine the processes that decode files."""
+    if missing := missing_layers():
+        fix = "use Linux 5.13 or later on x86-64 or ARM64, with the boot option lsm=landlock,…"
+        return [warning("confinement", f"missing on this machine: {'; '.join(missing)}", fix)]
+    return [passed("confinement", "Landlock and seccomp confine what decodes files here")]
+
+
 CHECKS: tuple[tuple[str, CheckFunction], ...] = (
     ("credentials", check_caller.check_credentials),
     ("region", check_caller.check_region),
@@ -44,6 +55,7 @@ CHECKS: tuple[tuple[str, CheckFunction], ...] = (
     ("subnets", check_network.check_subnets),
     ("security group", check_network.check_security_groups),
     ("quota", check_caller.check_quotas),
+    ("confinement", _check_confinement),
 )
 """Names and functions of the checks, in the order of the report. If a check cannot be made, its
 name begins the line that says so."""

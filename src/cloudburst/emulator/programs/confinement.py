@@ -18,15 +18,17 @@ import resource
 import signal
 import stat
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from cloudburst.emulator.programs import system_calls
-else:
-    import system_calls  # the runtime process imports no package
+    from cloudburst.confinement import system_calls
+else:  # the runtime process imports no package
+    sys.path.append(str(Path(__file__).parents[2] / "confinement"))
+    import system_calls
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -242,7 +244,7 @@ def drop_privileges(spec: Mapping[str, Any]) -> None:
     header, nothing = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
     _check(LIBC.capset(header, nothing), "capset")
     _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-    system_calls.restrict_system_calls()
+    system_calls.restrict_container()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_processes()
     os.umask(0o022)

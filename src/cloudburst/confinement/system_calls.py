@@ -1,0 +1,154 @@
+"""Filters of Linux for system calls: of containers, and of processes that decode callers' files.
+
+The emulator's runtime process imports this module by itself, without its package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterable, Sequence
+
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+"""Option and mode of the system call ``prctl``, from ``linux/prctl.h`` and ``linux/seccomp.h``."""
+ALLOW, FAIL = 0x7FFF0000, 0x00050000
+"""Results of a filter, from ``linux/seccomp.h``; an error number is added to `FAIL`."""
+LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+"""Operations of a filter, from ``linux/bpf_common.h``."""
+NUMBER_OFFSET, ARCHITECTURE_OFFSET, ARGUMENT_OFFSET = 0, 4, 16
+"""Offsets in the structure ``seccomp_data``, in bytes: the last one is that of the lower half of
+the first argument."""
+FOREIGN_NUMBERS = 0x40000000
+"""Lowest number of the system calls of programs for x32, which x86-64 can run, too."""
+UNKNOWN_NUMBERS = 457
+"""Lowest number of the system calls that were added after Linux 6.7, with which no list here was
+compared. All of them have the same number on each architecture."""
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""Names in ``linux/audit.h`` of the processor architectures, by the name that Linux shows."""
+JOIN_SESSION_KEYRING = 1
+"""Operation of the system call ``keyctl``."""
+CLONE_THREAD, CLONE3 = 0x10000, 435
+"""Flag of the system call ``clone`` for a new thread in place of a process, and the number of its
+successor on each architecture."""
+CONTAINER_CALLS = (
+    *("add_key", "request_key", "keyctl"),
+    *("perf_event_open", "bpf", "userfaultfd", "io_uring_setup"),
+)
+"""System calls that containers may not make, a part of Docker's default profile: they reach objects
+outside all namespaces, above all the keys that the kernel keeps for the user of this machine, or
+have a history of defects of the kernel."""
+DECODER_CALLS = """
+execve 59 221, execveat 322 281, fork 57 -, vfork 58 -, unshare 272 97, setns 308 268,
+chroot 161 51, pivot_root 155 41, personality 135 92,
+ptrace 101 117, kcmp 312 272, process_vm_readv 310 270, process_vm_writev 311 271,
+process_madvise 440 440, process_mrelease 448 448, pidfd_open 434 434, pidfd_getfd 438 438,
+pidfd_send_signal 424 424, tkill 200 130, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240,
+move_pages 279 239, migrate_pages 256 238, sched_setaffinity 203 122, sched_setattr 314 274,
+sched_setparam 142 118, sched_setscheduler 144 119, ioprio_set 251 30,
+socket 41 198, socketpair 53 199, connect 42 203, bind 49 200, listen 50 201, accept 43 202,
+accept4 288 242, shmget 29 194, msgget 68 186, semget 64 190, mq_open 240 180,
+symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -, mknodat 259 33,
+chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -,
+fchown 93 55, fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
+name_to_handle_at 303 264, open_by_handle_at 304 265, fanotify_init 300 262,
+mount 165 40, umount2 166 39, fsopen 430 430, fsconfig 431 431, fsmount 432 432, fspick 433 433,
+open_tree 428 428, move_mount 429 429, mount_setattr 442 442, swapon 167 224, swapoff 168 225,
+reboot 169 142, kexec_load 246 104, kexec_file_load 320 294, init_module 175 105,
+finit_module 313 273, delete_module 176 106, syslog 103 116, iopl 172 -, ioperm 173 -,
+modify_ldt 154 -, bpf 321 280, perf_event_open 298 241, userfaultfd 323 282, keyctl 250 219,
+add_key 248 217, request_key 249 218, io_uring_setup 425 425, io_uring_enter 426 426,
+io_uring_register 427 427
+"""
+"""System calls that a process that decodes files does not need. By line breaks: other programs and
+namespaces; other processes; connections; links and rights of files, which would outlast the
+process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`, from
+``asm/unistd.h``; ``-`` if the architecture does not have it."""
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def numbers() -> dict[str, int]:
+    """Return the numbers of `DECODER_CALLS` on this machine; empty if they are not known."""
+    machine = os.uname().machine
+    if machine not in ARCHITECTURES:
+        return {}
+    column = 1 + list(ARCHITECTURES).index(machine)
+    rows = map(str.split, DECODER_CALLS.split(","))
+    return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
+
+
+def leave_session_keys() -> None:
+    """Give this process a session keyring of its own, without the keys of the session before."""
+    if known := numbers():
+        LIBC.syscall(known["keyctl"], JOIN_SESSION_KEYRING, None)
+
+
+def restrict_container() -> None:
+    """Reject `CONTAINER_CALLS` of this process and of all its descendants from now on.
+
+    The process must have ``no_new_privs``.
+
+    Raises:
+        OSError: Linux does not permit this, or the processor architecture is not known.
+    """
+    install_filter(CONTAINER_CALLS, FOREIGN_NUMBERS)
+
+
+def restrict_decoder() -> None:
+    """Reject `DECODER_CALLS` of this thread and of all threads that it starts from now on.
+
+    New processes, and signals and limits for other processes, are rejected, too. The thread must
+    have ``no_new_privs``.
+
+    Raises:
+        OSError: Linux does not permit this, or the processor architecture is not known.
+    """
+    own = os.getpid()
+    known = (62, 234, 302, 56) if os.uname().machine == "x86_64" else (129, 131, 261, 220)
+    kill, tgkill, prlimit64, clone = known
+    conditions = [
+        *_only_if(kill, EQUAL, 0, own, -own),
+        *_only_if(tgkill, EQUAL, own),
+        *_only_if(prlimit64, EQUAL, 0, own),
+        *_only_if(clone, HAS_BIT, CLONE_THREAD),
+        # The flags of clone3 are out of reach of a filter. glibc then uses clone.
+        *(step(EQUAL, CLONE3, no=1), step(RETURN, FAIL | errno.ENOSYS)),
+    ]
+    install_filter(numbers(), UNKNOWN_NUMBERS, conditions)
+
+
+def install_filter(rejected: Iterable[str], limit: int, conditions: Sequence[bytes] = ()) -> None:
+    """Install a filter that rejects some calls, and all calls with a number from ``limit`` on."""
+    known, machine = numbers(), os.uname().machine
+    if not known:
+        raise OSError(errno.ENOSYS, f"the system calls of {machine} are not known")
+    calls = [known[name] for name in rejected if name in known]
+    steps = [
+        step(LOAD, ARCHITECTURE_OFFSET),
+        step(EQUAL, ARCHITECTURES[machine], yes=1),
+        step(RETURN, FAIL | errno.EPERM),
+        step(LOAD, NUMBER_OFFSET),
+        step(AT_LEAST, limit, no=1),
+        step(RETURN, FAIL | errno.ENOSYS),
+        *conditions,
+        *(step(EQUAL, number, yes=len(calls) - at) for at, number in enumerate(calls)),
+        step(RETURN, ALLOW),
+        step(RETURN, FAIL | errno.EPERM),
+    ]
+    code = ctypes.create_string_buffer(b"".join(steps))
+    program = struct.pack("HP", len(steps), ctypes.addressof(code))
+    if LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "seccomp: " + os.strerror(ctypes.get_errno()))
+
+
+def _only_if(number: int, operation: int, *values: int) -> list[bytes]:
+    """Return steps that permit a call only if its first argument is, or has, one of the values."""
+    tests = [step(operation, value, yes=len(values) - at) for at, value in enumerate(values)]
+    ends = [step(RETURN, FAIL | errno.EPERM), step(RETURN, ALLOW)]
+    return [step(EQUAL, number, no=len(tests) + 3), step(LOAD, ARGUMENT_OFFSET), *tests, *ends]
+
+
+def step(operation: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
+    """Return a step of a filter; ``yes`` and ``no`` are the numbers of steps that it skips."""
+    return struct.pack("HBBI", operation, yes, no, value & 0xFFFFFFFF)

@@ -1,0 +1,157 @@
+"""What processes that decode callers' files can reach, and what is said without a layer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloudburst.confinement.decoders import missing_layers
+from support.old_kernel import drop_capabilities, hide_all_layers, hide_landlock
+from support.project import TESTS
+from support.render_job import lay_job
+from support.service_caller import KEY, service_settings
+
+if sys.platform != "linux":
+    pytest.skip("the layers are Linux's", allow_module_level=True)
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+
+NO_LANDLOCK = "Landlock: Function not implemented"
+FILES = frozenset(
+    {
+        *("command of the client", "credentials", "list of jobs", "list of stored files"),
+        *("a file outside", "deletion outside", "a pipe"),
+        *("variables of the client", "memory of the client"),
+    }
+)
+"""What only Landlock keeps out of reach."""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "layers", "reached"),
+    [(drop_capabilities, (), frozenset[str]()), (hide_landlock, (NO_LANDLOCK,), FILES)],
+)
+def test_a_render_process_reaches_nothing_but_its_job(
+    tmp_path: Path, kernel: Callable[[], None], layers: tuple[str, ...], reached: frozenset[str]
+) -> None:
+    if not layers and missing_layers():
+        pytest.skip(f"this kernel lacks {missing_layers()}")
+    home, modules = tmp_path / "home", tmp_path / "modules"
+    for folder in (home, modules):
+        folder.mkdir()
+    (home / "credentials").write_text("aws_secret_access_key = a secret")
+    shutil.copy(TESTS / "support" / "confinement_probe.py", modules / "sitecustomize.py")
+    lay_job(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        name = f"cloudburst-{tmp_path.name}-{os.getpid()}"
+        unix.bind("\0" + name)
+        unix.listen()
+        script = TESTS / "support" / "confined_client.py"
+        done = subprocess.run(
+            [sys.executable, str(script), str(tmp_path), str(tcp.getsockname()[1]), name],
+            env=os.environ
+            | {"HOME": str(home), "PYTHONPATH": str(modules), "AWS_SECRET_ACCESS_KEY": "a secret"},
+            preexec_fn=kernel,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = done.stdout.partition("image: ")[2].partition("; expected")[0]
+    assert found, done
+    assert {*found.split(", ")} - {"nothing"} <= reached
+
+
+def test_a_service_without_layers_renders_and_says_once_what_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "service"
+    folder.mkdir()
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "cloudburst.service"],
+            env=os.environ | service_settings(folder, parent_fd="0"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=hide_all_layers,  # noqa: PLW1509 - it only makes system calls
+        ) as process,
+    ):
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        with httpx.Client(base_url=url, headers={"X-Authentication-Key": KEY}, timeout=30) as http:
+            while (health := http.get("/health")).status_code == 503:
+                pass
+            http.get("/health")
+        process.terminate()
+        process.communicate()
+    missing = [NO_LANDLOCK, "seccomp: Invalid argument"]
+    assert health.status_code == 200, health.text
+    assert health.json()["missing_confinement"] == missing
+    text = log.read_text()
+    assert [text.count(reason) for reason in missing] == [1, 1]
+
+
+def test_the_check_of_the_layers_does_not_confine_the_process_that_asks() -> None:
+    before = Path("/proc/self/status").read_text()
+    assert missing_layers() == missing_layers()
+    after = Path("/proc/self/status").read_text()
+    for line in ("NoNewPrivs:", "Seccomp:"):
+        assert after.partition(line)[2][:3] == before.partition(line)[2][:3]
+    assert subprocess.run(["true"], check=False).returncode == 0
+
+
+def test_doctor_warns_of_layers_that_this_machine_does_not_have() -> None:
+    code = (
+        "import anyio; from cloudburst.aws.setup.check_account import CHECKS;"
+        "(check,) = anyio.run(dict(CHECKS)['confinement'], None); print(check.status, check.found)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=hide_all_layers,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("warning missing on this machine: Landlock: Function not impl")
+
+
+FILM = """
+import sys
+from pathlib import Path
+from cloudburst.film.film_process import _confine
+from cloudburst.film.plan import FilmPlan, FilmScene
+
+folder = Path(sys.argv[1])
+scene = FilmScene(name="a", title="a", video=str(folder / "a.mp4"), sha256="")
+_confine(FilmPlan(path=str(folder / "film.mp4"), scenes=(scene,)))
+(folder / "a.mp4").read_bytes()
+(folder / "film.mp4.part").write_bytes(b"a film")
+(folder / "film.mp4.part").read_bytes()
+for act in ((folder / "b.mp4").read_bytes, (folder / "b.mp4").unlink, (folder / "new").touch):
+    try:
+        print("possible:", act())
+    except PermissionError:
+        pass
+"""
+
+
+@pytest.mark.skipif(bool(missing_layers()), reason="Landlock keeps the files out of reach")
+def test_a_film_process_reaches_its_videos_and_partial_files_only(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"a video")
+    (tmp_path / "film.mp4.part").symlink_to("b.mp4")
+    done = subprocess.run(
+        [sys.executable, "-c", FILM, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (tmp_path / "b.mp4").read_bytes() == b"a video"
+    assert (tmp_path / "film.mp4.part").read_bytes() == b"a film"
