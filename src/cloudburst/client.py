@@ -83,7 +83,8 @@ class Client(anyio.AsyncContextManagerMixin):
         self._backend = backend
         self._settings = settings
         self._early_launch = early_launch
-        self._options = options or RenderOptions()
+        self.options = options or RenderOptions()
+        """Options of runs that name none."""
         self._timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
         """Limits of concurrency, sizes, attempts and cost."""
@@ -113,6 +114,12 @@ class Client(anyio.AsyncContextManagerMixin):
     def settings(self) -> Settings:
         """Settings of the AWS account whose files in S3 the client reads and writes."""
         return account_of(self._settings, self._openers())[0]
+
+    @property
+    def is_billed(self) -> bool:
+        """True if tasks of the open client cost money."""
+        with self._opened() as client:
+            return any(backend.usd_per_second for backend in client.pool.backends)
 
     def _openers(self) -> Sequence[OpenBackend]:
         match default_backend() if self._backend is None else self._backend:
@@ -233,7 +240,7 @@ class Client(anyio.AsyncContextManagerMixin):
             inputs = await check_inputs(
                 scenes,
                 destination=destination,
-                options=options or self._options,
+                options=options or self.options,
                 limits=self.limits,
                 film=film_request(film, transition, transition_seconds),
                 remote=client.remote.inputs(),

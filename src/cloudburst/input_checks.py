@@ -89,18 +89,12 @@ def check_files(
     return found
 
 
-def find_problem(file: InputFile, limits: Limits) -> InvalidInputError | None:
-    """Return the problem of a file on this machine, as `check_files` does; ``None`` if it is valid.
-
-    ``None`` also stands for a file in S3 or on a web server, which is not read.
-    """
-    name, location = file
+def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidInputError:
+    """Return the result or the error of one file on this machine, as `check_files` does."""
     try:
-        if isinstance(location, Path):
-            _check_local(name, location, limits, InputCache())
+        return _check_local(name, path, limits, InputCache())
     except InvalidInputError as exc:
         return exc
-    return None
 
 
 def _check_local(name: str, path: Path, limits: Limits, cache: InputCache) -> CheckedFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 from contextlib import closing
 from decimal import Decimal
@@ -19,7 +20,7 @@ from cloudburst.errors import (
     JobStorageError,
     UnknownJobError,
 )
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher, room
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.processes import registered_process
@@ -174,7 +175,7 @@ async def test_a_folder_that_cannot_be_used_is_an_error_of_ours(client, tmp_path
 async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
     client, cloud, make_scene, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(job_runs, "COST_SECONDS", 0.1)
+    monkeypatch.setattr(job_runs, "USAGE_SECONDS", 0.1)
     cloud.encode = 60.0
     cloud.rates = US_EAST_1_RATES
     limits = JobLimits(owner_usd=Decimal("0.001"))
@@ -188,12 +189,51 @@ async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
         with pytest.raises(JobLimitError, match=r"budget of \$0.001 for 24 hours is used up"):
             await queue.submit(request(make_scene, "b"), owner="x")
         cloud.encode = 0.0
-        monkeypatch.setattr(job_runs, "COST_SECONDS", 60.0)  # a minute is billed at once
+        monkeypatch.setattr(job_runs, "USAGE_SECONDS", 60.0)  # a minute is billed at once
         other = await queue.submit(request(make_scene, "b"), owner="y")
         assert (await queue.wait(other.id)).state is JobState.COMPLETE
         settled = await poll(lambda: settled_job(queue, other.id), delays=repeat(0.05))
         assert settled.last_event == (await numbered(queue, other.id))[-1].number
     assert not cloud.running
+
+
+async def test_videos_that_arrive_count_for_their_owner_before_the_job_ends(
+    client, cloud, make_scene, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(job_runs, "USAGE_SECONDS", 0.05)
+    cloud.encode = 60.0
+    limits = JobLimits(owner_bytes=1_000_000)
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        job = await queue.submit(request(make_scene, "a"), owner="x")
+        async for event in queue.events(job.id):
+            if event.type == "scene.encoding":
+                break
+        (queue.files(job.id).videos / "b.mp4").write_bytes(bytes(1_000_000))
+        with anyio.fail_after(30):
+            done = await queue.wait(job.id)
+        assert (done.state, done.error.kind) == (JobState.FAILED, "JobLimitError")
+        with pytest.raises(JobLimitError, match="bytes of uploads, inputs and videos are stored"):
+            await queue.submit(request(make_scene, "b"), owner="x")
+    assert not cloud.running
+
+
+async def test_a_disk_that_is_almost_full_takes_no_files_and_begins_no_job(
+    client, make_scene, tmp_path, monkeypatch
+):
+    async def body():
+        yield b"1"
+
+    monkeypatch.setattr(room, "FREE_SHARE", 2.0)
+    monkeypatch.setattr(room, "FREE_BYTES", shutil.disk_usage(tmp_path).free * 10)
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        with pytest.raises(JobLimitError, match="disk of the server is almost full") as caught:
+            await queue.uploads.store(body())
+        assert not caught.value.of_owner
+        job = await queue.submit(request(make_scene, "a"))
+        await anyio.sleep(0.6)
+        assert (await queue.job(job.id)).state is JobState.QUEUED
+        monkeypatch.setattr(room, "FREE_BYTES", 0)
+        assert (await queue.wait(job.id)).state is JobState.COMPLETE
 
 
 async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(

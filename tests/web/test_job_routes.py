@@ -2,6 +2,8 @@
 
 import signal
 from base64 import b64encode
+from contextlib import nullcontext
+from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -13,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
-from cloudburst import Client
+from cloudburst import Client, Limits
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs import JobLimits, input_check
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.web import Access, Action, Jobs, RequestLimits, Webhooks
 from support.web_apps import (
     browser,
@@ -430,6 +433,58 @@ async def test_limits_of_jobs_are_statuses(cloud, picture, tmp_path):
         answer = await http.post("/api/uploads", content=b"1" * 7_000)
         assert (answer.status_code, answer.json()["error"]) == (507, "JobLimitError")
     assert len(list((tmp_path / "jobs" / "uploads").iterdir())) == 1
+
+
+LARGE = {"size": "4096x4096", "fps": 60}
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "most"),
+    [
+        ({"duration": 3600}, LARGE, 61),
+        ({"duration": 3600}, {}, 1000),
+        ({"audio": "https://example.com/a.mp3"}, LARGE, 61),  # its length is not known
+    ],
+)
+async def test_a_job_with_too_much_video_is_refused(cloud, tmp_path, length, options, most):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        for count, status in ((most + 1, 429 if most < 1000 else 400), (most, 202)):
+            scenes = [
+                {"name": f"s{n}", "image": "https://example.com/a.png", **length}
+                for n in range(count)
+            ]
+            answer = await submit(http, *scenes, options=options)
+            assert answer.status_code == status
+            assert status != 429 or "seconds of video are queued or running" in answer.text
+
+
+async def test_jobs_of_an_owner_have_a_limit_of_video_together(cloud, make_scene, tmp_path):
+    """An audio file on this server counts with its own length."""
+    cloud.encode = 60.0
+    limits = JobLimits(owner_seconds=7)
+    async with open_jobs(cloud, tmp_path / "jobs", limits=limits) as (_, http):
+        made = make_scene("a", seconds=3)
+        image, audio = [await upload(http, made[name]) for name in ("image_path", "audio_path")]
+        scene = {"name": "a", "image": image, "audio": audio}
+        statuses = [(await submit(http, scene)).status_code for _ in range(3)]
+        assert statuses == [202, 202, 429]
+
+
+@pytest.mark.parametrize(
+    ("usd", "limits"),
+    [(None, None), ("1", None), (None, JobLimits(owner_usd=Decimal(1)))],
+    ids=["none", "process", "owner"],
+)
+async def test_backends_that_bill_need_a_budget(cloud, tmp_path, usd, limits):
+    cloud.rates = US_EAST_1_RATES
+    client = Client(cloud.backend, limits=Limits(max_usd=None if usd is None else Decimal(usd)))
+    jobs = Jobs(client, tmp_path / "jobs", limits=limits)
+    expected = nullcontext()
+    if usd is None and limits is None:
+        expected = pytest.raises(ConfigurationError, match=r"owner_usd=.*max_usd=")
+    with expected:
+        async with jobs.lifespan():
+            pass
 
 
 async def test_requests_without_the_lifespan_are_logged(cloud, tmp_path, caplog):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from cloudburst.errors import JobLimitError
-from cloudburst.jobs.job_rows import NewJob, count_active, spent_since
+from cloudburst.jobs.job_rows import NewJob, active_seconds, count_active, spent_since
 from cloudburst.jobs.models import JobLimits
 from cloudburst.jobs.upload_rows import bytes_stored
 
@@ -18,6 +18,14 @@ def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) ->
     active = count_active(connection, new.owner)
     if active >= limits.owner_jobs:
         msg = f"{active} jobs are queued or running; expected at most {limits.owner_jobs}"
+        raise JobLimitError(msg)
+    seconds = active_seconds(connection, new.owner)
+    if seconds + new.video_seconds > limits.owner_seconds:
+        msg = (
+            f"{seconds:,.0f} seconds of video are queued or running, and {new.video_seconds:,.0f} "
+            f"would be added (counted as 1920x1080 at 30 frames per second); expected at most "
+            f"{limits.owner_seconds:,.0f}"
+        )
         raise JobLimitError(msg)
     if not within_budget(connection, new.owner, limits, new.now):
         msg = f"the budget of ${limits.owner_usd} for 24 hours is used up"

@@ -75,7 +75,12 @@ _FORMAT_1 = (
     ),
     *outbox.CREATE_TABLES,
 )
-STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1,)
+_FORMAT_2 = (
+    "ALTER TABLE jobs ADD COLUMN video_seconds REAL NOT NULL DEFAULT 0",
+    # What an owner has is computed from it, because the column is behind the request.
+    "CREATE INDEX jobs_of_length ON jobs (owner, state, video_seconds)",
+)
+STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1, _FORMAT_2)
 """Statements that bring a database to each format from the one before; the first creates it. What a
 release has is never changed: a new format is a further step, and `tests/support` gets a file of the
 last one."""

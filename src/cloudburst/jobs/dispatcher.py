@@ -26,11 +26,12 @@ from cloudburst.jobs.event_rows import NewEvent, delete_progress, is_begun, writ
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_claims import ClaimedJob
-from cloudburst.jobs.job_rows import JobEnd, write_cost
+from cloudburst.jobs.job_rows import JobEnd, write_bytes, write_cost
 from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop
 from cloudburst.jobs.models import JobCost, JobFailure, JobLimits, JobState
 from cloudburst.jobs.processes import ended_process
 from cloudburst.jobs.removal import remove_old
+from cloudburst.jobs.room import has_free_disk
 from cloudburst.jobs.upload_rows import bytes_stored
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Dispatcher:
 
     async def _look(self, tasks: TaskGroup) -> None:
         """Read what other processes have written, and begin as many jobs as there is room for."""
-        look = await self._database.read(lambda c: _read_look(c, self._process))
+        look = await self._database.read(self._read_look)
         if look.data_version != self._data_version:
             self._data_version = look.data_version
             self._feed.notify_all()
@@ -118,7 +119,7 @@ class Dispatcher:
         if not look.has_queued:
             return
         # Jobs that were begun go on, because only their runs find and stop tasks that they left.
-        claim = partial(self._claim, begin=look.bytes_stored < self._limits.bytes)
+        claim = partial(self._claim, begin=look.has_room)
         while len(self._runs) < self._limits.running and not self._stopped.is_set():
             if (job := await self._database.write(claim)) is None:
                 return
@@ -128,6 +129,16 @@ class Dispatcher:
             elif job.cancel_requested:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
+
+    def _read_look(self, connection: sqlite3.Connection) -> _Look:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        within_limit = bytes_stored(connection) < self._limits.bytes
+        return _Look(
+            data_version=version,
+            cancel_requests=job_claims.cancel_requests(connection, self._process),
+            has_queued=job_claims.has_queued(connection),
+            has_room=within_limit and has_free_disk(self._database.path.parent),
+        )
 
     @contextmanager
     def _bill_scope(self) -> Generator[None]:
@@ -177,15 +188,15 @@ class Dispatcher:
             self._feed.notify(job.id)
             return held
 
-        async def write_cost(cost: JobCost) -> bool:
-            return await self._database.write(lambda c: self._write_cost(c, job, cost))
+        async def write_usage(cost: JobCost | None, size: int) -> Stop | None:
+            return await self._database.write(lambda c: self._write_usage(c, job, cost, size))
 
         return JobRun(
             job,
             self._client,
             self._folder.job(job.id),
             write_events=write_events,
-            write_cost=write_cost,
+            write_usage=write_usage,
         )
 
     def _append(
@@ -203,10 +214,18 @@ class Dispatcher:
             write_progress(connection, job, progress)
         return True
 
-    def _write_cost(self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost) -> bool:
+    def _write_usage(
+        self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost | None, size: int
+    ) -> Stop | None:
+        """Write what a job has used, and return the limit of its owner that is exceeded."""
         if job_claims.is_held(connection, job.id, self._process):
-            write_cost(connection, job.id, cost)
-        return within_budget(connection, job.owner, self._limits, time.time())
+            write_bytes(connection, job.id, size)
+            if cost is not None:
+                write_cost(connection, job.id, cost)
+        if not within_budget(connection, job.owner, self._limits, time.time()):
+            return Stop.BUDGET
+        too_much = bytes_stored(connection, job.owner) > self._limits.owner_bytes
+        return Stop.ROOM if too_much else None
 
     async def _work(self, run: JobRun) -> None:
         """Work on a job until it is finished, or this process ends."""
@@ -280,15 +299,5 @@ class _Look(NamedTuple):
     """Jobs of this process that are to be cancelled."""
     has_queued: bool
     """True if a job is queued."""
-    bytes_stored: int
-    """Size of all uploads, inputs and videos, in bytes."""
-
-
-def _read_look(connection: sqlite3.Connection, process: str) -> _Look:
-    (version,) = connection.execute("PRAGMA data_version").fetchone()
-    return _Look(
-        data_version=version,
-        cancel_requests=job_claims.cancel_requests(connection, process),
-        has_queued=job_claims.has_queued(connection),
-        bytes_stored=bytes_stored(connection),
-    )
+    has_room: bool
+    """True if the folder and its disk have room for further jobs."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from cloudburst.client import Client
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import check_job
@@ -21,11 +22,11 @@ from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, translated_os_errors
-from cloudburst.jobs.input_check import check_files
+from cloudburst.jobs.input_check import check_files, video_seconds
 from cloudburst.jobs.job_rows import NewJob
 from cloudburst.jobs.models import Job, JobLimits, JobRequest, check_idempotency_key
 from cloudburst.jobs.room import Room
-from cloudburst.models.limits import Limits
+from cloudburst.models.locations import AnyLocation
 from cloudburst.public_faults import with_names
 
 
@@ -38,8 +39,7 @@ class OpenQueue:
     log: EventLog
     dispatcher: Dispatcher
     room: Room
-    input_limits: Limits
-    """Limits of the client for input files."""
+    client: Client
 
 
 class JobDraft:
@@ -55,6 +55,8 @@ class JobDraft:
         None of the files may have the name ``names.json``."""
         self.submitted = False
         """True if the job was submitted, so that its files are kept."""
+        self._lengths: Mapping[AnyLocation, float] = {}
+        self._unknown_length = 0.0
         self._folder = folder
         self._queue = queue
         self._limits = limits
@@ -74,8 +76,10 @@ class JobDraft:
         other faults.
         Raises `InvalidScenesError` with every fault that was found.
         """
+        limits = self._queue.client.limits
         try:
-            await anyio.to_thread.run_sync(check_files, request, self._queue.input_limits)
+            self._lengths = await anyio.to_thread.run_sync(check_files, request, limits)
+            self._unknown_length = limits.audio_seconds
         except InvalidScenesError as exc:
             raise with_names(exc, self.inputs, self.names) from exc
 
@@ -113,11 +117,16 @@ class JobDraft:
             request_sha256=request_sha256 or "",
             idempotency_key=idempotency_key,
             bytes=await anyio.to_thread.run_sync(self._folder.input_bytes),
+            video_seconds=await anyio.to_thread.run_sync(self._video_seconds, request),
             now=time.time(),
         )
         job = await self._queue.database.write(lambda c: self._insert(c, new))
         self._queue.dispatcher.wake()
         return job
+
+    def _video_seconds(self, request: JobRequest) -> float:
+        options, unknown = self._queue.client.options, self._unknown_length
+        return video_seconds(request, options, self._lengths, unknown=unknown)
 
     def _insert(self, connection: sqlite3.Connection, new: NewJob) -> Job:
         if new.idempotency_key is not None:

@@ -65,6 +65,10 @@ class JobFolder:
         """Return the size of the videos, the film and the files beside them, in bytes."""
         return _size_of_files(self.path) + _size_of_files(self.videos)
 
+    def bytes(self) -> int:
+        """Return the size of the inputs, the videos and the files beside them, in bytes."""
+        return self.input_bytes() + self.output_bytes()
+
     def remove_inputs(self) -> None:
         """Remove the input files."""
         shutil.rmtree(self.inputs, ignore_errors=True)

@@ -119,7 +119,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     log=self._log,
                     dispatcher=dispatcher,
                     room=Room(database, self.limits),
-                    input_limits=self._client.limits,
+                    client=self._client,
                 )
                 tasks.start_soon(dispatcher.run)
                 delivery.start_soon(self._deliver, database)

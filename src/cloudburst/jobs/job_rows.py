@@ -38,6 +38,8 @@ class NewJob:
     idempotency_key: str | None
     bytes: int
     """Size of the input files in the folder of the job, in bytes."""
+    video_seconds: float
+    """Length of all videos, in seconds of 1920x1080 at 30 frames per second."""
     now: float
 
 
@@ -68,8 +70,8 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     text = json.dumps(request.model_dump(mode="json", exclude_unset=True))
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
-        "destination, bytes, webhook, idempotency_key, request_sha256) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "destination, bytes, webhook, idempotency_key, request_sha256, video_seconds) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.owner,
@@ -84,6 +86,7 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             request.webhook,
             new.idempotency_key,
             new.request_sha256,
+            new.video_seconds,
         ),
     )
 
@@ -159,19 +162,26 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
     """Write the end of a job on which no process works from now on."""
     connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
-        "error = ?, bytes = ? + ? * scenes + length(request) WHERE id = ?",
+        "error = ? WHERE id = ?",
         (
             end.state,
             now,
             end.completed,
             end.failed,
             None if end.error is None else end.error.model_dump_json(),
-            end.video_bytes,
-            BYTES_OF_ENTRY,
             job,
         ),
     )
+    write_bytes(connection, job, end.video_bytes)
     write_report(connection, job, end.report, end.cost)
+
+
+def write_bytes(connection: sqlite3.Connection, job: str, size: int) -> None:
+    """Write the size of the files in the folder of a job, in bytes."""
+    connection.execute(
+        "UPDATE jobs SET bytes = ? + ? * scenes + length(request) WHERE id = ?",
+        (size, BYTES_OF_ENTRY, job),
+    )
 
 
 def write_report(
@@ -253,6 +263,13 @@ def count_active(connection: sqlite3.Connection, owner: str) -> int:
     query = "SELECT count(*) FROM jobs WHERE owner = ? AND state IN (?, ?)"
     (number,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
     return int(number)
+
+
+def active_seconds(connection: sqlite3.Connection, owner: str) -> float:
+    """Return the length of the videos of an owner's jobs that are queued or running."""
+    query = "SELECT total(video_seconds) FROM jobs WHERE owner = ? AND state IN (?, ?)"
+    (seconds,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
+    return float(seconds)
 
 
 def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Decimal:

@@ -21,6 +21,7 @@ from cloudburst.errors import (
     CloudburstError,
     FilmError,
     InvalidScenesError,
+    JobLimitError,
     JobStorageError,
     NoAnswerError,
     OutputClaimedError,
@@ -41,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
 """Seconds between two writes of progress."""
-COST_SECONDS = 5.0
-"""Seconds between two looks at the bill of a job."""
+USAGE_SECONDS = 5.0
+"""Seconds between two looks at the bill of a job and the size of its files."""
 RETRY_SECONDS = 5.0
 """Seconds before events that could not be written are written again."""
 BUSY_SECONDS = 5.0
@@ -57,6 +58,8 @@ class Stop(Enum):
     """The job is cancelled."""
     BUDGET = auto()
     """The budget of its owner is used up."""
+    ROOM = auto()
+    """The files of its owner are larger than the limit."""
     SHUTDOWN = auto()
     """This process ends; another one continues the job."""
     LOST = auto()
@@ -69,8 +72,9 @@ class Postponed(Exception):  # noqa: N818 - not an error
 
 WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
 """Function that writes events and progress of the job; false if another process works on it."""
-WriteCost = Callable[[JobCost], Awaitable[bool]]
-"""Function that writes the bill of the job; false if the budget of its owner is used up."""
+WriteUsage = Callable[[JobCost | None, int], Awaitable[Stop | None]]
+"""Function that writes the bill of the job and the size of its files in bytes; the result is the
+reason to stop it, or ``None``."""
 
 
 class JobRun:
@@ -83,7 +87,7 @@ class JobRun:
         folder: JobFolder,
         *,
         write_events: WriteEvents,
-        write_cost: WriteCost,
+        write_usage: WriteUsage,
     ) -> None:
         self.job = job
         self._run: Run | None = None
@@ -94,7 +98,7 @@ class JobRun:
         self._client = client
         self._folder = folder
         self._write_events = write_events
-        self._write_cost = write_cost
+        self._write_usage = write_usage
         self._scope = CancelScope()
         self._events = list[NewEvent]()
         self._progress = dict[str, float]()
@@ -162,7 +166,7 @@ class JobRun:
                 if self.stopped is not None:
                     self._scope.cancel()
                 tasks.start_soon(self._write_changes)
-                tasks.start_soon(self._watch_cost, run)
+                tasks.start_soon(self._watch_usage, run)
                 try:
                     async for event in run:
                         self._note(event)
@@ -187,6 +191,9 @@ class JobRun:
                 state = JobState.CANCELLED
             case Stop.BUDGET:
                 state = JobState.BUDGET
+            case Stop.ROOM:
+                state = JobState.PARTIAL if report.videos else JobState.FAILED
+                failure = failure_of(JobLimitError("there is no room for more videos: remove jobs"))
             case _:
                 state = STATE_OF_STATUS[report.status]
         if failure is None and report.film_error is not None:
@@ -246,13 +253,14 @@ class JobRun:
             if self._progress.get(scene) == value:
                 del self._progress[scene]
 
-    async def _watch_cost(self, run: Run) -> None:
+    async def _watch_usage(self, run: Run) -> None:
         while True:
-            await anyio.sleep(COST_SECONDS)
+            await anyio.sleep(USAGE_SECONDS)
             cost = cost_of(await run.report())
+            size = await anyio.to_thread.run_sync(self._folder.bytes)
             try:
-                if cost is not None and not await self._write_cost(cost):
-                    self.stop(Stop.BUDGET)
+                if (reason := await self._write_usage(cost, size)) is not None:
+                    self.stop(reason)
             except JobStorageError as exc:
                 logger.debug("job %s: %s", self.job.id, exc)  # the next look tries again
 

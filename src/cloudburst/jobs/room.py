@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from sqlite3 import Connection
+
+from cloudburst.errors import JobLimitError
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.models import JobLimits
 
 BYTES_PER_CHECK = 16_000_000
 """Number of bytes after which files that arrive are compared with the limits again."""
+
+
+FREE_BYTES, FREE_SHARE = 1_000_000_000, 0.05
+"""Bytes of the disk that files which arrive and jobs that begin leave free, for the events and the
+videos of jobs that run: the smaller one of this number and this part of the disk."""
+
+
+def has_free_disk(folder: Path) -> bool:
+    """Return whether the disk of a folder has room for more files."""
+    disk = shutil.disk_usage(folder)
+    return disk.free >= min(FREE_BYTES, FREE_SHARE * disk.total)
 
 
 class Room:
@@ -34,11 +50,20 @@ class Room:
         others = [each for key, each in self._incoming.items() if key is not transfer]
         of_owner = sum(size for each, size in others if each == owner)
         of_all = sum(size for _, size in others)
-        await self._database.read(
-            lambda c: check_bytes(
-                c, owner, size, self._limits, incoming=of_all, incoming_of_owner=of_owner
+
+        def check(connection: Connection) -> None:
+            check_bytes(
+                connection,
+                owner,
+                size,
+                self._limits,
+                incoming=of_all,
+                incoming_of_owner=of_owner,
             )
-        )
+            if not has_free_disk(self._database.path.parent):
+                raise JobLimitError("the disk of the server is almost full", of_owner=False)
+
+        await self._database.read(check)
 
     def release(self, transfer: object) -> None:
         """Forget a transfer: it has ended, and the database has its size if it is kept."""

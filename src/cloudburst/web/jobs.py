@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudburst.client import Client
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs import JobLimits, JobQueue
 from cloudburst.web.access import Access, Authorize, find_access
 from cloudburst.web.client_lifespan import AppState
@@ -92,7 +92,7 @@ class Jobs:
         """Open the client and the queue, as the lifespan of an app.
 
         At its end, the tasks of unfinished jobs are stopped; the jobs go on in another process, or
-        when the app starts again.
+        when the app starts again. Raises `ConfigurationError` if callers could cause any bill.
         """
         queue = JobQueue(
             self._client,
@@ -101,13 +101,15 @@ class Jobs:
             webhooks=self._api.webhooks,
             links=self._links,
         )
-        async with self._client, queue:
-            self._api.open_queue, self._api.stopping = queue, anyio.Event()
-            try:
-                with call_on_shutdown(self._api.stopping.set):
-                    yield {"cloudburst": self._client}
-            finally:
-                self._api.open_queue = None
+        async with self._client:
+            _require_budget(self._client, queue.limits)
+            async with queue:
+                self._api.open_queue, self._api.stopping = queue, anyio.Event()
+                try:
+                    with call_on_shutdown(self._api.stopping.set):
+                        yield {"cloudburst": self._client}
+                finally:
+                    self._api.open_queue = None
 
     @property
     def routes(self) -> list[Route]:
@@ -173,3 +175,13 @@ class Jobs:
             return logged_response(exc, request)
         except ClientDisconnect:  # while the body arrived; no one receives this response
             return Response(status_code=400)
+
+
+def _require_budget(client: Client, limits: JobLimits) -> None:
+    if client.is_billed and limits.owner_usd is None and client.limits.max_usd is None:
+        msg = (
+            "tasks of the client are billed, and callers could cause any bill: set "
+            "Jobs(limits=JobLimits(owner_usd=…)), the maximum bill of each owner in 24 hours, or "
+            "Client(limits=Limits(max_usd=…)), that of the process, in USD"
+        )
+        raise ConfigurationError(msg)
