@@ -3,7 +3,9 @@
     pip install 'cloudburst-sdk[local,web]' fastapi
     uvicorn --app-dir examples web_app:app
 
-Then open http://localhost:8000, or http://localhost:8000/docs for the API. The same without a page:
+Then open http://localhost:8000, or http://localhost:8000/docs for the API. On Fargate, it spends at
+most $5. Everybody who reaches the server may use it: see "Who may do what" in docs/jobs.md. The
+same without a page:
 
     curl localhost:8000/api/jobs -F files=@a.jpg -F files=@a.mp3 \
         -F 'job={"scenes": [{"name": "a", "image": "a.jpg", "audio": "a.mp3"}]}'
@@ -12,6 +14,7 @@ Then open http://localhost:8000, or http://localhost:8000/docs for the API. The 
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -24,7 +27,7 @@ PAGE = Path(__file__).with_name("web_app.html")
 
 logging.basicConfig()  # shows the causes of errors, which uvicorn does not
 
-jobs = Jobs(Client(limits=Limits(idle=60)), "jobs")
+jobs = Jobs(Client(limits=Limits(idle=60, max_usd=Decimal(5))), "jobs")
 app = FastAPI(title="Videos", lifespan=jobs.lifespan)
 app.include_router(jobs.router(), prefix="/api")
 

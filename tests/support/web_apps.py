@@ -61,7 +61,7 @@ class WithState:
 
 def browser(app, state):
     transport = httpx.ASGITransport(WithState(app, state))
-    return httpx.AsyncClient(transport=transport, base_url="http://app")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 def form(*scenes, **more):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TypeAlias, cast
+from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cloudburst.concurrency import call_sync_or_async
@@ -70,6 +73,37 @@ async def find_access(authorize: Authorize | None, request: Request, action: Act
         msg = f"authorize returned {short_repr(access)}; expected an Access, or an exception"
         raise ConfigurationError(msg)
     return access
+
+
+def refuse_other_sites(request: Request, public_url: str) -> None:
+    """Refuse what a page of another site can send with the browser of a user of this machine.
+
+    It is for apps that do not ask who the caller is. Raises `HTTPException` with the status 403 for
+    a change that such a page requests, and for a host name that is neither local nor that of
+    ``public_url``: its owner may let it point to this machine, and then read responses.
+    """
+    host, own = request.headers.get("host", "").lower(), urlsplit(public_url)
+    try:
+        name = urlsplit(f"http://{host}").hostname or ""
+        origin = urlsplit(request.headers.get("origin", f"http://{host}")).netloc.lower()
+    except ValueError:
+        raise HTTPException(400, "invalid Host or Origin") from None
+    local = name == "localhost" or name.endswith(".localhost") or _is_address(name)
+    if host and not local and name != own.hostname:
+        msg = f"unknown host {short_repr(host)}: pass Jobs(public_url=…) or Jobs(authorize=…)"
+        raise HTTPException(403, msg)
+    changes = request.method not in {"GET", "HEAD"}
+    cross_site = request.headers.get("sec-fetch-site") == "cross-site"
+    if changes and (cross_site or origin not in {host, own.netloc.lower() or host}):
+        raise HTTPException(403, "the request comes from a page of another site")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Folders:

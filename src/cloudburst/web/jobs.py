@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudburst.client import Client
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs import JobLimits, JobQueue
-from cloudburst.web.access import Access, Authorize, find_access
+from cloudburst.web.access import Access, Authorize, find_access, refuse_other_sites
 from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
 from cloudburst.web.job_api import JobApi
@@ -47,14 +47,16 @@ class Jobs:
         client: Client that renders the jobs. `lifespan` opens it.
         folder: Folder for the jobs, their files and videos, on a disk of this machine.
         authorize: Function that decides who the caller of a request is, and whether it may do this;
-            ``None``: everybody may do everything, and sees all jobs.
+            ``None``: everybody may do everything, and sees all jobs, except for pages of other
+            sites in a browser.
         sources: Folders in S3, such as ``s3://bucket/in/``, from which scenes may use files.
         destinations: Folders in S3 to which videos may be written.
         limits: Limits of the jobs, and of each owner.
         request_limits: Limits of the requests.
         webhooks: Webhooks that receive events of the jobs.
         public_url: URL at which the routes are mounted, such as ``https://example.com/api``, for
-            the links in webhooks; ``None``: the links have no scheme and host.
+            the links in webhooks; ``None``: the links have no scheme and host. Without
+            ``authorize``, requests with another host name than this one or a local one are refused.
     """
 
     def __init__(
@@ -167,6 +169,8 @@ class Jobs:
 
     async def _handle(self, operation: Operation, request: Request, access: Access) -> Response:
         try:
+            if self._api.authorize is None:
+                refuse_other_sites(request, self._public_url)
             return await operation.handler(self._api, request, access)
         except HTTPException as exc:
             document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}

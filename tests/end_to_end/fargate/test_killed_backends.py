@@ -48,7 +48,8 @@ options = RenderOptions(size="480x270")  # a quarter of the time of 1080p
 client = Client(fargate(Settings(**settings)), options=options, limits=Limits(workers=4))
 # More streams than readers: one that returns may come before its old connection is seen to end.
 streams = RequestLimits(streams=200)
-jobs = Jobs(client, folder=folder, limits=JobLimits(owner_jobs=50), request_limits=streams)
+limits = JobLimits(owner_jobs=50, owner_usd=100)
+jobs = Jobs(client, folder=folder, limits=limits, request_limits=streams)
 stalls = []
 collecting = 0.0
 
