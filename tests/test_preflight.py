@@ -177,7 +177,7 @@ def test_what_is_no_file(files: Path) -> None:
             assert fault.found.startswith(found)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read(files: Path) -> None:
     (files / "a.png").chmod(0)
     (fault,) = faults(scene(files))

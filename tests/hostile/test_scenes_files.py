@@ -198,7 +198,7 @@ def test_a_hostile_file_is_refused_in_time(
     assert not (folder / ".cloudburst").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -411,7 +411,7 @@ async def pass_turns(count):
 async def test_a_cancelled_download_leaves_no_file(native, tmp_path, anyio_backend_name):
     """At any point; asyncio's own cancellation interrupts what shields protect."""
     if native and anyio_backend_name != "asyncio":
-        pytest.skip("a cancellation of asyncio")
+        pytest.skip("Task.cancel() is a cancellation of asyncio, which trio does not have")
     fake = FakeRegistry()
     content = BLOB * 600  # several writes
     blob = Descriptor(KIND, fake.add_blob(content), len(content))

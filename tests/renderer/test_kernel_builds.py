@@ -85,7 +85,9 @@ def test_the_sanitizers_find_an_error(tmp_path):
 
 @needs_zig
 @every_target
-@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
+@pytest.mark.skipif(
+    shutil.which("qemu-aarch64") is None, reason="the program qemu-aarch64 is not installed"
+)
 @pytest.mark.timeout(300)  # the first use of zig compiles a C library
 def test_arm_computes_the_same(expected, tmp_path):
     target = ("-O3", "-static", "-target", "aarch64-linux-musl")

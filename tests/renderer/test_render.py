@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from array import array
+from contextlib import suppress
 from itertools import pairwise
 
+import psutil
 import pytest
 from PIL import Image, ImageChops
 
@@ -188,9 +190,12 @@ def test_a_disk_that_cannot_be_written_is_the_services_fault(tmp_path):
 
 def running(group: int) -> list[str]:
     """States of the processes of a group, without those that have ended."""
-    listed = subprocess.run(["ps", "-e", "-o", "pgid=,stat="], capture_output=True, check=True)
-    rows = (line.split() for line in listed.stdout.decode().splitlines())
-    return [stat for pgid, stat in rows if int(pgid) == group and not stat.startswith("Z")]
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == group:
+                found.append(process.status())
+    return [state for state in found if state != psutil.STATUS_ZOMBIE]
 
 
 def until_progress(process: subprocess.Popen[bytes]) -> None:
