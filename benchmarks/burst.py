@@ -178,7 +178,7 @@ async def run_setups(workload: Workload, seed: int) -> dict[str, Report]:
 
 
 def usd(report: Report) -> Decimal:
-    return report.cost.usd if report.cost else Decimal()
+    return report.cost.usd
 
 
 def measure(workload: Workload, seeds: int) -> list[bool]:

@@ -193,7 +193,7 @@ async def run_ours(
     report = await render_scenes([cloud], audio_seconds, limits=limits, measurements=measurements)
     report.raise_for_failures()
     billed = [worker for worker in report.workers if worker.cost is not None]
-    return Outcome(report.wall_seconds, report.cost.usd if report.cost else Decimal(), len(billed))
+    return Outcome(report.wall_seconds, report.cost.usd, len(billed))
 
 
 async def run_old(times: RandomTimes, *, protocol: Protocol) -> Outcome:

@@ -111,8 +111,8 @@ async def render(settings: Settings, findings: Findings) -> None:
     cost = report.cost
     findings.report(
         "its bill is final when its task has stopped",
-        kept=cost is not None and cost.final,
-        seen="none" if cost is None else f"${cost.usd:.5f} for {cost.billed_seconds} s",
+        kept=report.is_billed and cost.final,
+        seen=f"${cost.usd:.5f} for {cost.billed_seconds} s",
     )
 
 

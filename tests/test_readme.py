@@ -131,7 +131,7 @@ def test_the_pieces_for_fargate_work(scenes, capsys, monkeypatch):
         settings = Settings(**emulator.environment)
         anyio.run(space["on_fargate"], settings, scenes)
         out = capsys.readouterr().out
-        assert re.search(r"complete 0\.\d+\n0\.\d+ \S+ True\n", out)
+        assert re.search(r"complete \$0\.\d{4} \(estimate\)\n\$0\.\d{4}\n", out)
 
         for name, value in emulator.environment.items():
             monkeypatch.setenv(name, value)

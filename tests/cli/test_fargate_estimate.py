@@ -36,13 +36,13 @@ def test_an_hour_of_each_tier(tier: Tier, usd: str) -> None:
 
 
 def test_one_worker_for_an_hour() -> None:
-    # 3,600 s with 40 s of start: 3,640 s × (0.000027428 + 0.005 / 3600) = 0.0998379 + 0.0050556
+    # 3,600 s with 40 s of start: 3,640 s × (0.09874 + 0.005) / 3600 = 0.104893
     one = estimate([worker(2.0, 3602.0)], seconds=3603.0, tier=Tier.STANDARD)
     assert (one.usd, one.tasks, one.billed_seconds) == (Decimal("0.1049"), 1, Decimal(3640))
 
 
 def test_a_short_task_is_billed_for_a_minute() -> None:
-    # 60 s × 0.0000288169 = 0.0017290
+    # 60 s × 0.10374 / 3600 = 0.0017290
     short = estimate([worker(0.5, 5.0)], seconds=5.0, tier=Tier.STANDARD)
     assert (short.usd, short.billed_seconds) == (Decimal("0.0017"), Decimal(60))
     assert estimate([worker(None, 5.0)], seconds=5, tier=Tier.STANDARD) == short
@@ -58,7 +58,7 @@ def test_many_workers_add_up_and_a_live_one_counts_until_the_end() -> None:
     ]
     both = estimate(workers, seconds=100.0, tier=Tier.STANDARD)
     assert (both.tasks, both.billed_seconds) == (2, Decimal(230))
-    assert both.usd == Decimal("0.0066")  # 230 × 0.0000288169 = 0.0066279
+    assert both.usd == Decimal("0.0066")  # 230 × 0.10374 / 3600 = 0.0066278
 
 
 def test_no_workers_cost_nothing() -> None:

@@ -24,6 +24,7 @@ from cloudburst.errors import OutputExistsError
 from cloudburst.journal import journal_folder, journal_path, open_journal, read_journal
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Object, S3Prefix, subfolder
+from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
 from cloudburst.outputs import claim_outputs
@@ -77,6 +78,20 @@ async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
     for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
         assert await command(*words) == 0
         assert "Run night is complete: 2 videos in cloudburst_results" in told(capsys)
+
+
+async def test_resume_of_a_complete_run_stops_tasks_that_are_left(make_scene, capsys, monkeypatch):
+    monkeypatch.setattr("cloudburst.earlier_runs._is_same_video", lambda path, video, **_: True)
+    stopped = []
+    monkeypatch.setattr(
+        "cloudburst.cli.resume.cleanup_command", lambda run: stopped.append(run) or 0
+    )
+    cloud = FakeCloud(rates=US_EAST_1_RATES, ends_after=1000)
+    async with Client(cloud.backend, timeouts=Timeouts(settle=0)) as client:
+        await client.render_all([make_scene("a")], to="cloudburst_results", name="night")
+    assert await command("night") == 0
+    assert "Run night is complete: 1 video" in told(capsys)
+    assert stopped == ["night"]
 
 
 async def test_a_video_that_is_gone_is_made_again_when_the_run_is_named(

@@ -84,12 +84,12 @@ def test_what_has_become_of_each(tmp_path, capsys):
     journal(out, "d" * 12, *scenes(3), end(Status.BUDGET), began=NOON + 30)
     assert cloudburst("runs") == 0
     assert shown(capsys) == (
-        "run           state          scenes  workers      cost  started\n"
+        "run           state          scenes    workers      cost  started\n"
         "in cloudburst_results\n"
-        "bbbbbbbbbbbb  interrupted  873/1000        2  ≥$0.0056  2026-09-21 14:14\n"
-        "dddddddddddd  budget            0/3                     2026-09-21 14:13\n"
-        "aaaaaaaaaaaa  complete        60/60        1   $0.0028  2026-09-21 14:13\n"
-        "cccccccccccc  partial           7/8                     2026-09-21 14:13\n"
+        "bbbbbbbbbbbb  interrupted  873/1000   2×2 vCPU  ≥$0.0056  2026-09-21 14:14\n"
+        "dddddddddddd  budget            0/3                       2026-09-21 14:13\n"
+        "aaaaaaaaaaaa  complete        60/60   1×2 vCPU   $0.0028  2026-09-21 14:13\n"
+        "cccccccccccc  partial           7/8                       2026-09-21 14:13\n"
         "\n"
         "resume with: cloudburst resume bbbbbbbbbbbb"
     )
@@ -137,7 +137,7 @@ def test_it_fits_the_terminal(tmp_path, capsys, monkeypatch, width):
     journal(tmp_path / "out", "b" * 12, *scenes(3))
     assert cloudburst("runs", "--to", "out") == 0
     out = shown(capsys, width)
-    assert "999/1000  ≥$0.0028" in out or "999/1000        1  ≥$0.0028" in out
+    assert "999/1000  ≥$0.0028" in out or "999/1000   1×2 vCPU  ≥$0.0028" in out
     assert "interrupted" in out
     assert out.endswith(f"resume with: cloudburst resume {name} --to out")
     table = out.partition("\n\n")[0]
@@ -221,6 +221,7 @@ def test_as_json(tmp_path, capsys):
         "scenes": 3,
         "videos": 2,
         "workers": 2,
+        "sizes": ["2 vCPU, 4 GB"],
         "usd": str(usd_billed(task().usage)),
         "final": False,
         "successor": "",

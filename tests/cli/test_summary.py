@@ -204,7 +204,7 @@ def test_what_was_predicted_is_held_against_what_came(seconds, told_so):
 
 def test_where_nothing_is_billed_no_price_was_predicted():
     done = report(status=Status.COMPLETE).model_copy(
-        update={"predicted": Prediction(wall_seconds=83.0), "cost": None}
+        update={"predicted": Prediction(wall_seconds=83.0), "workers": (), "cost": Cost(final=True)}
     )
     assert "1 min 23 s predicted, 1 min 23 s taken\n" in told(done, 120)
     assert json.loads(done.model_dump_json())["predicted"]["wall_seconds"] == 83.0

@@ -344,7 +344,7 @@ def told(*, billed):
             ),
             WorkerReport(task="", backend="fargate", launched_at=None, error="CapacityError: full"),
         ),
-        cost=cost("0.4") if billed else None,
+        cost=cost("0.4") if billed else Cost(final=True),
     )
 
 

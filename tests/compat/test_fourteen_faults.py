@@ -52,7 +52,7 @@ in_virtual_time = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"loop_factory": VirtualClockLoop})], ids=["virtual time"]
 )
 ROLE = "arn:aws:iam::123456789012:role/renderer"
-SECOND = 2 * Decimal("0.000011244") + 4 * Decimal("0.000001235") + Decimal("0.005") / 3600
+SECOND = 2 * Decimal("0.04048") / 3600 + 4 * Decimal("0.004445") / 3600 + Decimal("0.005") / 3600
 """USD for a STANDARD task with its address: x86 in us-east-1, https://aws.amazon.com/fargate/pricing/
 and https://aws.amazon.com/vpc/pricing/ (2026-11)."""
 
@@ -408,7 +408,7 @@ async def test_fault_14_without_room_nothing_starts_and_nothing_is_paid(emulated
             report = await client.render_all(scenes(2), to="out")
         assert report.status is Status.FAILED
         assert all(isinstance(error, LaunchError) for error in report.errors)
-        assert report.cost is None
+        assert (report.cost.usd, report.cost.final, report.is_billed) == (0, True, False)
         assert not aws.tasks
         assert "The requested CPU configuration is above your limit" in str(report.errors[0])
 

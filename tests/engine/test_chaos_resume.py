@@ -312,7 +312,7 @@ def hold_bill(world, run, report):
     # One that is answered after its run, and kept warm, is known by its launch alone.
     assert {entry.task for entry in run.journal.of(TaskEntry)} <= tasks
     assert not any(worker.possibly_running for worker in report.workers)
-    if report.cost is not None:
+    if report.is_billed:
         assert report.cost.final
         assert (report.cost.billed_seconds, report.cost.usd) == (seconds, usd)
     else:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import anyio
 import pytest
 
+from cloudburst.models.billing import usd_amount
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
@@ -16,7 +17,7 @@ from support.harness import engine
 
 pytestmark = pytest.mark.anyio
 
-RATE = Decimal("0.000027428")
+RATE = Decimal("0.09874") / 3600
 """USD for a second of 2 vCPU and 4 GB without an address."""
 
 
@@ -37,7 +38,7 @@ async def test_the_bill_of_one_task():
     assert final.cost.final
     assert final.cost.usd >= estimated.usd
     assert final.cost.billed_seconds == pytest.approx(87, abs=1)
-    assert final.cost.usd == final.cost.billed_seconds * RATE
+    assert final.cost.usd == usd_amount(final.cost.billed_seconds * RATE)
     assert final.cost.wasted == 0
     assert final.cost.encoding == pytest.approx(40 * RATE)
     assert sum(scene.usd for scene in final.scenes) == final.cost.usd
@@ -69,7 +70,7 @@ async def test_a_task_that_never_answered_is_wasted():
     ) as e:
         final = await (await e.render("a")).settled()
     lost, good = (worker.cost for worker in final.workers)
-    assert lost.usd == lost.wasted == lost.billed_seconds * RATE > 0
+    assert lost.usd == lost.wasted == usd_amount(lost.billed_seconds * RATE) > 0
     assert good.wasted == 0
 
 
@@ -81,8 +82,30 @@ async def test_a_task_whose_launch_was_never_answered_is_on_the_bill():
         final = await run.settled()
     assert not one.running
     assert len(final.workers) == 1
-    assert final.cost is not None
     assert final.cost.final
+
+
+async def test_a_bill_that_cannot_become_final_says_so(caplog):
+    async with engine(cloud()) as e:
+        report = await e.render("a")
+    late = await report.settled()
+    assert not late.cost.final
+    assert "the cost of run run is still an estimate" in caplog.text
+    assert str(late.cost).endswith(" (estimate)")
+    caplog.clear()
+    async with engine(cloud()) as e:
+        final = await (await e.render("a")).settled()
+    assert final.cost.final
+    assert str(final.cost) == f"${final.cost.usd:.4f}"
+    assert not caplog.text
+
+
+async def test_a_cost_of_zero_is_written_without_exponent():
+    async with engine(cloud()) as e:
+        cost = (await e.render("a")).cost
+    assert str(cost.wasted) == "0"
+    assert cost.model_dump(mode="json")["wasted"] == "0"
+    assert cost.model_dump(mode="json")["usd"] == f"{cost.usd:f}"
 
 
 async def test_settling_is_bounded():
@@ -96,7 +119,7 @@ async def test_settling_is_bounded():
 async def test_nothing_is_billed_where_nothing_is():
     async with engine(FakeCloud(encode=1)) as e:
         report = await e.render("a")
-    assert report.cost is None
+    assert (report.cost.usd, report.cost.final, report.is_billed) == (0, True, False)
     assert report.scenes[0].usd is None
 
 
@@ -128,4 +151,4 @@ async def test_a_task_whose_launch_is_answered_after_the_run_is_on_its_bill(canc
     assert len(costs) == 2
     assert reports[0].cost.billed_seconds == sum(cost.billed_seconds for cost in costs.values())
     assert reports[0].cost.final
-    assert reports[1].cost is None
+    assert not reports[1].is_billed

@@ -18,7 +18,7 @@ from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES, Rates
 from cloudburst.models.report import Cost
 from cloudburst.models.task import Usage
 
-ARM = Rates(vcpu=Decimal("0.0000089944"), memory_gb=Decimal("0.0000009889"))
+ARM = Rates(vcpu=Decimal("0.03238") / 3600, memory_gb=Decimal("0.00356") / 3600)
 SPOT = Rates(vcpu=Decimal("0.01246") / 3600, memory_gb=Decimal("0.00137") / 3600)
 
 PULL = 1_764_000_000.25
@@ -50,20 +50,20 @@ def visit(scene, *spans, done=True):
 @pytest.mark.parametrize(
     ("usage", "seconds", "usd"),
     [
-        # 2 × 0.000011244 + 4 × 0.000001235 = 0.000027428; + 0.005 / 3600 = 0.000028816888…
-        pytest.param(stopped(1), 60, "0.001729013333", id="one second is billed as a minute"),
-        pytest.param(stopped(60), 60, "0.001729013333", id="a minute"),
-        pytest.param(stopped(60.001), 61, "0.001757830222", id="a millisecond begins a second"),
-        pytest.param(stopped(3600), 3600, "0.103740800000", id="an hour"),
-        # 0.000027428 × 90
+        # (2 × 0.04048 + 4 × 0.004445 + 0.005) / 3600 = 0.10374 / 3600
+        pytest.param(stopped(1), 60, "0.001729000000", id="one second is billed as a minute"),
+        pytest.param(stopped(60), 60, "0.001729000000", id="a minute"),
+        pytest.param(stopped(60.001), 61, "0.001757816666", id="a millisecond begins a second"),
+        pytest.param(stopped(3600), 3600, "0.103740000000", id="an hour"),
+        # 0.09874 / 3600 × 90
         pytest.param(
-            stopped(90, replace(STANDARD, public_ipv4=False)), 90, "0.002468520000", id="no address"
+            stopped(90, replace(STANDARD, public_ipv4=False)), 90, "0.002468499999", id="no address"
         ),
-        # (2 × 0.0000089944 + 4 × 0.0000009889) × 300 = 0.0000219444 × 300
+        # (2 × 0.03238 + 4 × 0.00356) / 3600 × 300 = 0.079 / 12
         pytest.param(
             stopped(300, replace(STANDARD, rates=ARM, public_ipv4=False)),
             300,
-            "0.006583320000",
+            "0.006583333333",
             id="ARM",
         ),
         # (2 × 0.01246 + 4 × 0.00137) / 3600 × 360 = 0.0304 / 10
@@ -73,20 +73,20 @@ def visit(scene, *spans, done=True):
             "0.003040000000",
             id="Spot",
         ),
-        # (0.000027428 + 80 × 0.0000000308) × 600 = 0.000029892 × 600
+        # (0.09874 + 80 × 0.000111) / 3600 × 600 = 0.10762 / 6
         pytest.param(
             stopped(600, replace(STANDARD, extra_disk_gb=80, public_ipv4=False)),
             600,
-            "0.017935200000",
+            "0.017936666666",
             id="100 GB of disk",
         ),
-        pytest.param(stopped(12), 60, "0.001729013333", id="a pull that failed"),
+        pytest.param(stopped(12), 60, "0.001729000000", id="a pull that failed"),
         pytest.param(
             replace(STANDARD, pull_started_at=None, stopped_at=PULL), 0, "0", id="no pull at all"
         ),
         pytest.param(replace(STANDARD, pull_started_at=None), 0, "0", id="not yet"),
         pytest.param(
-            replace(STANDARD, last_seen_at=PULL + 100), 100, "0.002881688888", id="still runs"
+            replace(STANDARD, last_seen_at=PULL + 100), 100, "0.002881666666", id="still runs"
         ),
     ],
 )
@@ -133,9 +133,24 @@ def test_a_scene_that_was_finished_twice_on_a_task_has_the_share_of_both():
     assert given_to["r", "a"] / given_to["r", "b"] == pytest.approx(Decimal(30) / 20)
 
 
+def test_the_bill_of_a_task_that_was_not_looked_at_counts_to_its_last_scene():
+    known = replace(STANDARD, last_seen_at=PULL + 5)  # and no answer of AWS since
+    facts = {"launched": 92.0, "ready": 130.0}
+    busy = worker(
+        known,
+        [visit("a", ("encode", 130, 280)), visit("b", ("encode", 280, 400), done=False)],
+        **facts,
+    )
+    cost = cost_of(busy)
+    assert (cost.billed_seconds, cost.final) == (180, False)  # until 280: b may have failed at once
+    assert cost_of(worker(known, **facts)).billed_seconds == 60
+    after = cost_of(replace(busy, usage=replace(known, stopped_at=PULL + 330)))
+    assert after.billed_seconds == 330
+
+
 def test_nothing_is_billed_on_this_machine():
     assert cost_of(worker(None)) is None
-    assert total_cost([None, None]) is None
+    assert total_cost([None, None]) == Cost(final=True)
 
 
 def test_a_sum_is_final_when_all_of_it_is():

@@ -181,8 +181,8 @@ def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | Non
             return None
         case WorkerLaunched(task=task, backend=backend):
             text = Text(f"{view.worker_name(task)} is starting ({backend})")
-        case WorkerReady(task=task):
-            text = Text(f"{view.worker_name(task)} is ready")
+        case WorkerReady(task=task, size=size):
+            text = Text(f"{view.worker_name(task)} is ready" + (f" ({size})" if size else ""))
         case WorkerStopped(task=task, reason=reason):
             text = safe_text(f"{view.worker_name(task)} stopped: {first_line(reason)}")
         case SceneStarted(scene=scene, task=task):

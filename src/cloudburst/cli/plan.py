@@ -51,8 +51,8 @@ MAX_ROWS = 8
 EXAMPLE_SECONDS = 10.0
 """Length of the example scene whose encode time is printed, in seconds of audio."""
 _RANGE_WIDTH, _VCPU_WIDTH = 80, 92
-"""Minimum widths of a terminal, in cells, for the column with the cost range and for the column
-with vCPUs."""
+"""Minimum widths of a terminal, in cells, for the columns with what nine of ten runs keep and
+for the column with vCPUs."""
 
 
 def plan_command(
@@ -67,9 +67,9 @@ def plan_command(
     """Predict how long rendering would take and what it would cost. Starts nothing.
 
     Without --backend, plans for this machine and for Fargate are compared, whether or not an AWS
-    account is set up. The chosen plan comes first: the cheapest one that meets --deadline, or the
-    fastest one within --budget. The table lists every plan that no other plan beats in both time
-    and cost.
+    account is set up. The chosen plan comes first: the cheapest one that keeps --deadline in nine
+    of ten runs, or the fastest one within --budget. The table lists every plan that no other plan
+    beats in both time and cost.
 
     Parameters
     ----------
@@ -158,10 +158,7 @@ class PlanView:
             backend = self.backend
             message = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
             yield Text(message[0].upper() + message[1:], "red")
-        if plan.paid_group and plan.usd_low < plan.usd_high:
-            yield Text(
-                f"The bill is between {format_usd(plan.usd_low)} and {format_usd(plan.usd_high)}."
-            )
+        yield Text(_range_text(plan))
         if (step := next_step_text(choice, spot=self.backend.spot)) is not None:
             yield Text(f"Next step: {step}.")
         if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
@@ -171,22 +168,19 @@ class PlanView:
     def _table(self, width: int) -> Table:
         table = plain_table()
         table.add_column("", width=1)
-        names = ["time", "cost"]
-        names += ["cost from", "cost to"] if width >= _RANGE_WIDTH else []
-        names += ["vCPU"] if width >= _VCPU_WIDTH else []
-        for name in names:
+        wide, widest = width >= _RANGE_WIDTH, width >= _VCPU_WIDTH
+        names = ["time", "up to", "cost", "up to", "vCPU"] if wide else ["time", "cost"]
+        for name in names[: None if widest else 4]:
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
         for plan in self._rows():
             chosen = plan == self.choice.plan
-            cells = {
-                "time": format_duration(plan.seconds),
-                "cost": format_usd(plan.usd) if plan.paid_group else "free",
-                "cost from": format_usd(plan.usd_low) if plan.paid_group else "",
-                "cost to": format_usd(plan.usd_high) if plan.paid_group else "",
-                "vCPU": str(total_vcpu(plan) or ""),
-            }
-            row = [cells[name] for name in names]
+            row = [format_duration(plan.seconds), format_usd(plan.usd) if plan.tasks else "free"]
+            if wide:
+                row.insert(1, format_duration(plan.seconds_high))
+                row.append(format_usd(plan.usd_high) if plan.tasks else "")
+            if widest:
+                row.append(str(total_vcpu(plan) or ""))
             table.add_row(
                 "▸" if chosen else "",
                 *row,
@@ -235,6 +229,15 @@ class PlanView:
             yield text
 
 
+def _range_text(plan: Plan) -> str:
+    """Return the times and bills of eight of ten runs, in words."""
+    times = map(format_duration, (plan.seconds_low, plan.seconds_high))
+    text = f"Eight of ten runs take {' to '.join(dict.fromkeys(times))}"
+    if plan.paid_group and plan.usd_low < plan.usd_high:
+        text += f" and cost {format_usd(plan.usd_low)} to {format_usd(plan.usd_high)}"
+    return f"{text}."
+
+
 def _ratio(one: float, other: float) -> float:
     return one / max(other, 1e-9) - 1
 
@@ -258,7 +261,10 @@ def _kind_name(candidate: Candidate) -> str:
 
 def _plan_to_json(plan: Plan) -> dict[str, Any]:
     return {
-        "seconds": round(plan.seconds, 3),
+        **{
+            name: round(getattr(plan, name), 3)
+            for name in ("seconds", "seconds_low", "seconds_high")
+        },
         **{name: _plain(getattr(plan, name)) for name in ("usd", "usd_low", "usd_high")},
         "tasks": plan.tasks,
         "vcpu": total_vcpu(plan),

@@ -61,7 +61,8 @@ def choose(
 ) -> Choice:
     """Choose a plan by deadline and budget.
 
-    With a deadline, the result is the cheapest plan that meets the deadline and the budget. With
+    With a deadline, the result is the cheapest plan within the budget that keeps it in nine of ten
+    runs, or the one that keeps it most often. With
     only a budget, it is the fastest plan within the budget. With neither, it is the plan that a
     run follows by default. If no plan meets the conditions, it is the plan that comes closest.
 
@@ -79,9 +80,12 @@ def choose(
     plans = enumerate_plans(works, kinds, bytes_to_send=bytes_to_send)
     if deadline is not None:
         found = plans.cheapest(deadline=deadline, budget=budget)
-        reason = f"the cheapest within {format_duration(deadline)}"
+        runs = found.runs_within(deadline) if found else 0
+        reason = "the cheapest" if runs == 9 else "the surest"
+        reason += f" within {format_duration(deadline)}"
         if budget is not None:
             reason += f" and {format_usd(budget)}"
+        reason += f", kept in {'' if runs == 9 else 'about '}{runs} of 10 runs"
     elif budget is not None:
         found = plans.fastest(budget=budget)
         reason = f"the fastest within {format_usd(budget)}, even if everything is slow"
@@ -153,7 +157,7 @@ def apply_plan(
         request.limits,
         workers=plan.tasks or request.limits.workers,
         # The engine starts a worker that costs more than it saves only to meet a deadline.
-        deadline=plan.seconds if backend.deadline is None else backend.deadline,
+        deadline=plan.seconds,
         max_usd=backend.budget,
     )
     opener = request.backend

@@ -77,7 +77,9 @@ class PriceList:
 
     def _hour(self, tier: Tier, architecture: str, capacity: str) -> Text:
         rates = self._table.rates(self._region, architecture=architecture, capacity=capacity)
-        known = self._table.has_region(self._region, architecture=architecture)
+        known = self._table.has_region(self._region, architecture=architecture) and (
+            capacity == "FARGATE" or self._table.has_spot(self._region)
+        )
         hour = rates.task_usd_per_second(tier, public_ipv4=self._public) * _HOUR
         return Text(f"{'' if known else '≈'}${hour:.4f}", "" if known else "yellow")
 
@@ -94,7 +96,11 @@ class PriceList:
         if not table.has_region(region, architecture="ARM64"):
             what = "ARM's prices" if table.has_region(region) else "Its prices"
             yield Text(f"≈ {what} are not known: those of {DEFAULT_REGION} are shown.", "yellow")
+        if not table.has_spot(region):
+            yield Text(
+                "≈ Spot is estimated: cloudburst prices --refresh reads its prices.", "yellow"
+            )
         known = table.regions[region if table.has_region(region) else DEFAULT_REGION]
         yield safe_text(f"Prices of {known.date}: {known.source}", "dim")
-        spot = f"Spot at {table.spot_factor} of that, as of {table.spot_date}; it changes."
-        yield safe_text(spot, "dim")
+        share = known.spot_factor or table.spot_factor
+        yield safe_text(f"Spot at {share} of that, as of {table.spot_date}; it changes.", "dim")

@@ -140,7 +140,7 @@ async def _run(
 async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter) -> None:
     """Print the report if its bill is not final, and wait until it is."""
     report = outcome.report
-    if report is None or report.cost is None or report.cost.final or not printer.prints_bill:
+    if report is None or report.cost.final or not printer.prints_bill:
         return
     await display.hide()
     outcome.is_printed = True

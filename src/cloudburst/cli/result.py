@@ -97,8 +97,9 @@ class ResultPrinter:
             return
         if not outcome.is_printed:
             self.print_report(report)
-        if (cost := report.cost) is None or self._options.quiet:
+        if not report.is_billed or self._options.quiet:
             return
+        cost = report.cost
         if cost.final and outcome.is_printed:
             if self._options.json:
                 self.print_report(report)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.cleanup import cleanup_command
 from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
@@ -104,7 +105,9 @@ def resume_command(
         has_work = named if missing else _lacks_film(wanted)
         if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
-            return 0
+            # Stops of the last process may have been refused, and its tasks be billed since.
+            open_bill = any(task.usage and not task.settled for task in state.tasks.values())
+            return cleanup_command(run=run) if open_bill else 0
     limits = _limits(process.limits, run_options, budget=budget, hour_usd=hour_usd)
     # The default limit is not passed on, so that this machine uses its own default.
     workers = run_options.workers

@@ -46,8 +46,8 @@ from cloudburst.outputs import active_runs
 
 MIN_WIDTH_FOR_ALL_COLUMNS = 78
 """Minimum width of a terminal, in cells, at which all columns are shown."""
-_WORKERS = 7
-"""Width of the column with the number of workers, in cells."""
+_WORKERS = 9
+"""Width of the column with the number and the vCPUs of the workers, in cells."""
 RUNNING, UNREADABLE = "running", "unreadable"
 
 _STYLES = {
@@ -82,6 +82,8 @@ class ListedRun:
     """Number of scenes whose video is up to date with its inputs."""
     workers: int = 0
     """Number of workers, without launches that were never answered."""
+    sizes: Sequence[str] = ()
+    """Sizes of the billed tasks, each once: ``2 vCPU, 4 GB``."""
     usd: Decimal | None = None
     """Known cost so far, in USD; ``None`` if nothing is billed."""
     final: bool = False
@@ -189,6 +191,7 @@ def _listed_run(
         scenes=len(journal.scenes),
         videos=_count_videos(journal),
         workers=len(journal.tasks),
+        sizes=sorted({usage.size for usage in usages}),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
         final=all(task.settled for task in journal.tasks.values()),
     )
@@ -275,7 +278,7 @@ class _Columns:
                 safe_text(run.run),
                 safe_text(run.state, _STYLES[run.state]),
                 _scenes_cell(run),
-                *([str(run.workers or "")] if self._wide else []),
+                *([_workers_cell(run)] if self._wide else []),
                 _cost_cell(run),
                 Text(self._start_cell(run), "dim"),
             )
@@ -290,6 +293,13 @@ class _Columns:
 
 def _scenes_cell(run: ListedRun) -> str:
     return f"{run.videos}/{run.scenes}" if run.started_at else ""
+
+
+def _workers_cell(run: ListedRun) -> str:
+    """Return ``3``, or ``3×4 vCPU`` if all of them are tasks of one size."""
+    if len(run.sizes) != 1:
+        return str(run.workers or "")
+    return f"{run.workers}×{run.sizes[0].partition(',')[0]}"
 
 
 def _cost_cell(run: ListedRun) -> str:

@@ -68,11 +68,11 @@ def _videos(report: Report, *, width: int) -> Iterator[RenderableType]:
     entries = [entry for entry in report.scenes if entry.video is not None]
     names = max(cell_len(entry.scene) for entry in entries)
     paths = max(cell_len(short_path(video.path)) for video in report.videos)
-    numbers = _NUMBERS_WIDTH + (_COST_WIDTH if report.cost else 0)
+    numbers = _NUMBERS_WIDTH + (_COST_WIDTH if report.is_billed else 0)
     with_paths = names + numbers + paths <= width
     table = plain_table()
     table.add_column("scene", overflow="fold")
-    for name in ("length", "render", "size", *(["cost"] if report.cost else [])):
+    for name in ("length", "render", "size", *(["cost"] if report.is_billed else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if with_paths:
         table.add_column("video", no_wrap=True)
@@ -223,10 +223,10 @@ def _prediction_text(predicted: Prediction, report: Report) -> str:
     """Return the prediction and the result: ``16 s predicted, 24 s taken; $0.0017 …``."""
     taken = format_duration(report.wall_seconds)
     text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
-    if predicted.usd_high or report.cost:
+    if predicted.usd_high or report.is_billed:
         low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
-        billed = format_usd(report.cost.usd) if report.cost else "nothing"
-        billed += " billed" if report.cost is None or report.cost.final else " so far"
+        billed = format_usd(report.cost.usd) if report.is_billed else "nothing"
+        billed += " billed" if report.cost.final else " so far"
         text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed}"
     return text
 
@@ -247,7 +247,7 @@ def _bill(report: Report) -> Iterator[RenderableType]:
             name = safe_text(worker.task or "a task whose launch was not answered")
             hint = " may still run; stop it: cloudburst cleanup"
             yield Text.assemble(name, hint, style="bold red", no_wrap=True, overflow="ignore")
-    if report.cost is None:
+    if not report.is_billed:
         return
     yield Text()
     yield _task_table(report)
@@ -258,7 +258,7 @@ def _bill(report: Report) -> Iterator[RenderableType]:
 def _task_table(report: Report) -> Table:
     table = plain_table()
     table.add_column("task", no_wrap=True)
-    for name in ("ready", "billed", "scenes", "cost"):
+    for name in ("size", "ready", "billed", "scenes", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for worker in report.workers:
@@ -272,6 +272,7 @@ def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
     if worker.launched_at is not None and worker.ready_at is not None:
         ready = format_duration(worker.ready_at - worker.launched_at)
     yield safe_text(worker.task.rpartition("/")[2][:_TASK_ID_LENGTH], "cyan")
+    yield Text(worker.size)
     yield Text(ready)
     yield Text(format_duration(cost.billed_seconds))
     yield Text(str(worker.scenes))

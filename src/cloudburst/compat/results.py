@@ -68,7 +68,7 @@ def batch_result(report: Report) -> BatchResult:
         by_task[entry.task].append(entry)
     tasks = [_task_result(report, worker, by_task[worker.task]) for worker in workers]
     seconds = sum(task.total_duration for task in tasks)
-    cost = _usd(report.cost.usd if report.cost else Decimal())
+    cost = _usd(report.cost.usd)
     done, total = len(report.videos), len(report.scenes)
     encoding = sum(worker.encode_seconds for worker in workers)
     return BatchResult(

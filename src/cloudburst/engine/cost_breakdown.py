@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from cloudburst.engine.worker_record import WorkerRecord
@@ -21,7 +22,7 @@ def cost_of(worker: WorkerRecord) -> Cost | None:
 
     The whole cost counts as wasted if no scene was finished on the task.
     """
-    usage = worker.usage
+    usage = _usage_so_far(worker)
     if usage is None:
         return None
     seconds, rate = seconds_billed(usage), usage.usd_per_second
@@ -30,6 +31,16 @@ def cost_of(worker: WorkerRecord) -> Cost | None:
     rest = "idle" if any(attempt.finished for attempt in worker.attempts) else "wasted"
     amounts[rest] = usd_amount(seconds * rate) - sum(amounts.values(), Decimal())
     return Cost(billed_seconds=seconds, final=worker.settled, **amounts)
+
+
+def _usage_so_far(worker: WorkerRecord) -> Usage | None:
+    """Return the usage of a task, seen running at least until it finished its last scene."""
+    usage, launched = worker.usage, worker.launched
+    if usage is None or launched is None:
+        return usage
+    ends = [s.ended_at for each in worker.attempts if each.finished for s in each.spans]
+    seen = usage.created_at + max(ends, default=launched) - launched
+    return replace(usage, last_seen_at=max(usage.last_seen_at, seen))
 
 
 def _part_seconds(worker: WorkerRecord, usage: Usage, billed: int) -> Mapping[str, Decimal]:
@@ -72,11 +83,9 @@ def _starting_seconds(worker: WorkerRecord, usage: Usage) -> float:
     return worker.ready - worker.launched - (usage.pull_started_at - usage.created_at)
 
 
-def total_cost(costs: Iterable[Cost | None]) -> Cost | None:
-    """Return the sum of the costs of tasks; ``None`` if no task is billed."""
+def total_cost(costs: Iterable[Cost | None]) -> Cost:
+    """Return the sum of the costs of tasks; ``None`` stands for a task that is not billed."""
     known = [cost for cost in costs if cost is not None]
-    if not known:
-        return None
 
     def added(name: str) -> Decimal:
         return sum((getattr(cost, name) for cost in known), Decimal())

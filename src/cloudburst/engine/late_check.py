@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
 import anyio
@@ -108,5 +107,5 @@ class LateCheck:
             faults=self._error.faults,
             tasks=sum(worker.launched_at is not None for worker in made.workers),
             seconds=made.wall_seconds,
-            usd=Decimal() if made.cost is None else made.cost.usd,
+            usd=made.cost.usd,
         ) from self._error

@@ -131,6 +131,7 @@ class ReportBuilder:
         return WorkerReport(
             task=worker.task,
             backend=worker.backend,
+            size=worker.size,
             launched_at=on_run_clock(worker.launched),
             ready_at=on_run_clock(worker.ready),
             stopped_at=on_run_clock(worker.stopped),

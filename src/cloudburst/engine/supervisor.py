@@ -69,7 +69,8 @@ class Supervisors:
         """
         for worker in self.scheduler.workers:
             if worker.connection is not None and not worker.stopping:
-                observer(worker.record, WorkerReady, _fields(worker.record))
+                fields = _fields(worker.record) | {"size": worker.record.size}
+                observer(worker.record, WorkerReady, fields)
         self._observers.append(observer)
         try:
             yield
@@ -182,7 +183,7 @@ class Supervisor:
         if record.ready is None:
             record.ready, worker.ready_unknown = worker.last_used, worker.found is not None
         self._writers.note(record)
-        self._shared.emit(WorkerReady, record)
+        self._shared.emit(WorkerReady, record, size=record.size)
         self._scheduler.on_ready(worker)
         try:
             await self._watch(connection)

@@ -80,6 +80,11 @@ class WorkerRecord:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
+    def size(self) -> str:
+        """Size of a billed task; empty if nothing is billed or the size is not known yet."""
+        return "" if self.usage is None else self.usage.size
+
+    @property
     def failure(self) -> CloudburstError | None:
         """Error because of which the worker failed; ``None`` if it was given up deliberately."""
         return None if self.deliberate else self.error

@@ -58,7 +58,7 @@ class FinalBills:
 
         If other jobs still use them, `complete_regularly` writes it later.
         """
-        if report.cost is None or report.cost.final:
+        if report.cost.final:
             return
         settled = await report.settled()
         if (cost := cost_of(settled)) is not None and cost.final:

@@ -286,7 +286,9 @@ def failure_of(error: CloudburstError) -> JobFailure:
 
 def cost_of(report: Report) -> JobCost | None:
     """Return the bill in a report; ``None`` if nothing is billed."""
-    return None if report.cost is None else JobCost(usd=report.cost.usd, final=report.cost.final)
+    if not report.is_billed:
+        return None
+    return JobCost(usd=report.cost.usd, final=report.cost.final)
 
 
 async def json_of(report: Report) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class WorkerReady(_Event):
     """Identifier of the task."""
     backend: str
     """Name of the backend."""
+    size: str = ""
+    """Size of the task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
 
 
 class WorkerStopped(_Event):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,25 +56,22 @@ def extra_disk_gb(ephemeral_storage: int | None) -> int:
 
 
 US_EAST_1_RATES = Rates(
-    vcpu=Decimal("0.000011244"),
-    memory_gb=Decimal("0.000001235"),
-    disk_gb=Decimal("0.0000000308"),
+    vcpu=Decimal("0.04048") / 3600,
+    memory_gb=Decimal("0.004445") / 3600,
+    disk_gb=Decimal("0.000111") / 3600,
 )
 """On-demand prices of us-east-1 for Linux on x86: https://aws.amazon.com/fargate/pricing/
 (2026-11)."""
 
 DEFAULT_REGION = "us-east-1"
 """Region whose prices are used for regions that the price table does not have."""
-_VCPU_DIGITS, _MEMORY_DIGITS, _DISK_DIGITS = 5, 4, 3
-"""Significant digits to which AWS's pricing page rounds the prices per second of a vCPU, of a GB of
-memory and of a GB of disk. The page's prices per hour are exact: it shows $0.04048 per hour as
-$0.000011244 per second, and $0.004445 per hour as $0.000001235 per second."""
 
 _PriceDate = Annotated[str, Field(pattern=r"^\d{4}(-\d\d){0,2}$")]
 # A price ten times above or below those of all regions was misread.
 _VcpuHour = Annotated[Decimal, Field(gt=Decimal("0.004"), lt=Decimal("0.4"))]
 _MemoryHour = Annotated[Decimal, Field(gt=Decimal("0.0004"), lt=Decimal("0.04"))]
 _DiskHour = Annotated[Decimal, Field(gt=Decimal("0.00001"), lt=Decimal("0.001"))]
+_Share = Annotated[Decimal, Field(gt=0, le=1)]
 
 
 class _Frozen(BaseModel):
@@ -98,6 +95,8 @@ class RegionPrices(_Frozen):
     arm: HourlyPrices | None = None
     disk_gb: _DiskHour | None = None
     """USD per hour for one GB of ephemeral storage beyond the first 20."""
+    spot_factor: _Share | None = None
+    """Spot price of vCPU and memory in this region as a share of the on-demand price."""
 
 
 class PriceTable(_Frozen):
@@ -105,9 +104,9 @@ class PriceTable(_Frozen):
 
     date: dt.date
     """Date of the last update of the table; each region has its own date."""
-    spot_factor: Annotated[Decimal, Field(gt=0, le=1)]
-    """Spot price of vCPU and memory as a share of the on-demand price. The share changes over time
-    and is not in AWS's price list. Disk and addresses cost the same on Spot as on demand."""
+    spot_factor: _Share
+    """Assumed Spot price of vCPU and memory as a share of the on-demand price, for regions without
+    a share of their own. Disk and addresses cost the same on Spot as on demand."""
     spot_date: _PriceDate
     spot_source: str
     regions: Mapping[str, RegionPrices]
@@ -120,6 +119,11 @@ class PriceTable(_Frozen):
         prices = self.regions.get(region)
         return prices is not None and (architecture != "ARM64" or prices.arm is not None)
 
+    def has_spot(self, region: str) -> bool:
+        """Return whether the table has the Spot prices of this region; if not, they are assumed."""
+        prices = self.regions.get(region)
+        return prices is not None and prices.spot_factor is not None
+
     def rates(
         self,
         region: str,
@@ -128,28 +132,25 @@ class PriceTable(_Frozen):
         capacity: str = "FARGATE",
         spot_factor: Decimal | None = None,
     ) -> Rates:
-        """Return the prices in USD per second, rounded as on AWS's pricing page.
+        """Return the prices in USD per second: those of an hour, which AWS bills, divided by 3600.
 
         Args:
             region: Name of the region. For an unknown region, the prices of us-east-1 are returned;
                 see `has_region`.
             architecture: Architecture of the task: ``X86_64`` or ``ARM64``.
             capacity: Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``.
-            spot_factor: Spot price as a share of the on-demand price; ``None``: that of the table.
+            spot_factor: Spot price as a share of the on-demand price; ``None``: that of the region,
+                or the assumed one.
         """
         known = self.has_region(region, architecture=architecture)
         prices = self.regions[region if known else DEFAULT_REGION]
         hour = prices.arm if architecture == "ARM64" and prices.arm is not None else prices.x86
         factor = Decimal(1)
         if capacity == "FARGATE_SPOT":
-            factor = self.spot_factor if spot_factor is None else spot_factor
+            factor = spot_factor or prices.spot_factor or self.spot_factor
         disk = prices.disk_gb or self.regions[DEFAULT_REGION].disk_gb or Decimal()
         return Rates(
-            vcpu=_per_second(hour.vcpu * factor, _VCPU_DIGITS),
-            memory_gb=_per_second(hour.memory_gb * factor, _MEMORY_DIGITS),
-            disk_gb=_per_second(disk, _DISK_DIGITS),
+            vcpu=hour.vcpu * factor / 3600,
+            memory_gb=hour.memory_gb * factor / 3600,
+            disk_gb=disk / 3600,
         )
-
-
-def _per_second(hour: Decimal, digits: int) -> Decimal:
-    return Context(prec=digits).divide(hour, Decimal(3600))

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    computed_field,
+)
 
 from cloudburst.errors import CloudburstError, FilmError
 from cloudburst.models.locations import WrittenLocation
 from cloudburst.models.scene import Video
+
+logger = logging.getLogger(__name__)
+
+_Usd = Annotated[
+    Decimal,
+    AfterValidator(lambda usd: usd or Decimal()),  # a zero with digits prints as 0E-12
+    PlainSerializer(lambda usd: f"{usd:f}", when_used="json"),
+]
 
 
 class Status(StrEnum):
@@ -37,16 +54,16 @@ class _ReportModel(BaseModel):
 class Cost(_ReportModel):
     """AWS bill in USD, split by how the billed time was used. The parts add up exactly."""
 
-    starting: Decimal = Decimal()
+    starting: _Usd = Decimal()
     """USD for the time from the start of the image pull to the first successful health check."""
-    encoding: Decimal = Decimal()
+    encoding: _Usd = Decimal()
     """USD for the time in which at least one scene was encoded."""
-    transferring: Decimal = Decimal()
+    transferring: _Usd = Decimal()
     """USD for the time in which files were transferred and no scene was encoded."""
-    idle: Decimal = Decimal()
+    idle: _Usd = Decimal()
     """USD for the rest of the billed time: between scenes, during the stop, and any time that AWS
     adds to reach its minimum of one minute."""
-    wasted: Decimal = Decimal()
+    wasted: _Usd = Decimal()
     """USD for failed attempts and for tasks that finished no scene."""
     billed_seconds: int = 0
     """Billed seconds of all tasks."""
@@ -55,9 +72,13 @@ class Cost(_ReportModel):
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def usd(self) -> Decimal:
+    def usd(self) -> _Usd:
         """Whole bill in USD, the sum of its parts."""
         return self.starting + self.encoding + self.transferring + self.idle + self.wasted
+
+    def __str__(self) -> str:
+        """Return the bill rounded to hundredths of a cent: ``$0.0035 (estimate)``."""
+        return f"${self.usd:.4f}" + ("" if self.final else " (estimate)")
 
 
 class Prediction(_ReportModel):
@@ -124,6 +145,8 @@ class WorkerReport(_ReportModel):
     """Identifier of the task."""
     backend: str
     """Name of the backend."""
+    size: str = ""
+    """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
     launched_at: float | None
     """Time at which the backend accepted the launch; ``None`` if it did not accept it."""
     ready_at: float | None = None
@@ -163,8 +186,8 @@ class Report(_ReportModel):
     """Reports of the scenes, in the caller's order."""
     workers: tuple[WorkerReport, ...] = ()
     """Reports of the workers."""
-    cost: Cost | None = None
-    """Bill of all tasks that were started for this run; ``None`` if nothing is billed."""
+    cost: Cost = Cost(final=True)
+    """Bill of all tasks that were started for this run; 0 if nothing is billed: see `is_billed`."""
     problem: str | None = None
     """First error of a scene that only a change of the setup can fix, as ``Kind: message`` with the
     fix: invalid credentials, missing permissions, a missing image… ``None`` if there is none."""
@@ -195,6 +218,11 @@ class Report(_ReportModel):
         again.
         """
         return tuple(entry.video for entry in self.scenes if entry.video is not None)
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether any worker of the run is billed: a task on Fargate, not a local process."""
+        return any(worker.cost is not None for worker in self.workers)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -228,9 +256,17 @@ class Report(_ReportModel):
         """Wait until every task is seen to have stopped; return the report with the final cost.
 
         The wait ends after ``Timeouts.settle``, or when the client is closed; there is no wait
-        after that. `Cost.final` shows whether the cost is final.
+        after that. If the cost is still an estimate then, as `Cost.final` shows, a warning is
+        logged.
         """
-        return self if self._settle is None else await self._settle()
+        report = self if self._settle is None else await self._settle()
+        if not report.cost.final:
+            logger.warning(
+                "the cost of run %s is still an estimate: not all of its tasks were seen to stop; "
+                "await settled() before the client is closed, or show it later: cloudburst runs",
+                self.run,
+            )
+        return report
 
     def raise_for_failures(self) -> None:
         """Raise the errors of failed scenes as one ``ExceptionGroup``; return if none failed.

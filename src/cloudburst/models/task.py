@@ -73,6 +73,11 @@ class Usage:
     """Time at which the task stopped, until which it is billed; ``None`` if it has not stopped."""
 
     @property
+    def size(self) -> str:
+        """Size of the task, for people: ``2 vCPU, 4 GB``."""
+        return f"{self.vcpu:g} vCPU, {self.memory_gb:g} GB"
+
+    @property
     def usd_per_second(self) -> Decimal:
         """Price of the whole task in USD per second."""
         rates = self.rates

@@ -5,6 +5,7 @@ import json
 import logging
 from decimal import ROUND_HALF_UP, Decimal
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -104,12 +105,12 @@ EU = [
 ]
 
 
-async def test_rates_of_us_east_1_are_those_of_aws_page_by_the_second():
+async def test_rates_of_us_east_1_are_those_of_aws_page_by_the_hour():
     table = await load_prices()
     assert table.rates("us-east-1") == US_EAST_1_RATES
     arm = table.rates("us-east-1", architecture="ARM64")
-    assert (arm.vcpu, arm.memory_gb) == (Decimal("0.0000089944"), Decimal("0.0000009889"))
-    assert arm.disk_gb == Decimal("0.0000000308")
+    assert (arm.vcpu * 3600, arm.memory_gb * 3600) == (Decimal("0.03238"), Decimal("0.00356"))
+    assert round(arm.disk_gb * 3600, 20) == Decimal("0.000111")
     hour = table.rates("us-east-1").task_usd_per_second(Tier.STANDARD, public_ipv4=False) * 3600
     assert hour.quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal("0.0987")
 
@@ -123,7 +124,7 @@ async def test_every_rate_by_the_second_gives_the_price_by_the_hour_again():
                 continue
             rates = table.rates(name, architecture=architecture)
             for second, by_hour in ((rates.vcpu, hour.vcpu), (rates.memory_gb, hour.memory_gb)):
-                assert abs(second * 3600 / by_hour - 1) < Decimal("0.0005"), name
+                assert round(second * 3600, 20) == by_hour, name
         assert prices.source.startswith("https://")
 
 
@@ -138,7 +139,70 @@ async def test_spot_is_about_68_percent_off_but_disk_and_addresses_are_not():
     assert abs(arm.memory_gb * 3600 - Decimal("0.00113349")) < Decimal("0.000001")
     assert (spot.disk_gb, spot.ipv4) == (full.disk_gb, IPV4_USD_PER_SECOND)
     half = table.rates("us-east-1", capacity="FARGATE_SPOT", spot_factor=Decimal("0.5"))
-    assert half.vcpu == Decimal("0.0000056222")
+    assert half.vcpu == Decimal("0.02024") / 3600
+
+
+async def test_spot_of_a_region_is_its_own_or_assumed():
+    table = await load_prices()
+    ireland = table.rates("eu-west-1", capacity="FARGATE_SPOT")
+    assert round(ireland.vcpu * 3600, 5) == Decimal("0.01224")
+    assert (table.has_spot("eu-west-1"), table.has_spot("eu-west-3")) == (True, False)
+    paris = table.rates("eu-west-3", capacity="FARGATE_SPOT")
+    assert paris.vcpu * 3600 == table.regions["eu-west-3"].x86.vcpu * table.spot_factor
+
+
+def spot_feed(**vcpu: str) -> str:
+    """Return the JSON from which AWS's pricing page reads Spot prices."""
+    return json.dumps(
+        {
+            "prices": [
+                {
+                    "unit": unit,
+                    "price": {"USD": price if unit == "vCPU-Hours" else "0.001"},
+                    "attributes": {"aws:region": region.replace("_", "-")},
+                }
+                for region, price in vcpu.items()
+                for unit in ("GB-Hours", "vCPU-Hours", "ARM-vCPU-Hours")
+            ]
+        }
+    )
+
+
+def answering(text: str, status: int = 200) -> httpx.MockTransport:
+    return httpx.MockTransport(lambda request: httpx.Response(status, text=text))
+
+
+async def test_a_refresh_reads_the_spot_prices_of_each_region():
+    feed = spot_feed(us_east_1="0.010120", us_west_2="0.020240", xx_moon_1="9")
+    with account() as emulator:
+        table = await refresh_prices(settings_of(emulator), transport=answering(feed))
+    assert table.rates("us-east-1", capacity="FARGATE_SPOT").vcpu == Decimal("0.01012") / 3600
+    assert table.regions["us-west-2"].spot_factor == Decimal("0.5")
+    assert table.regions["eu-west-1"].spot_factor == Decimal("0.3024")  # as it was
+    assert (table.spot_factor, table.spot_date) == (Decimal("0.25"), table.date.isoformat())
+    assert await load_prices() == table
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("", 503),
+        ("<html>", 200),
+        ("[]", 200),
+        (spot_feed(eu_west_1="0.01"), 200),
+        (spot_feed(us_east_1="-1"), 200),
+        (spot_feed(us_east_1="0.05"), 200),
+    ],
+)
+async def test_spot_prices_that_cannot_be_read_stay_and_the_others_are_refreshed(
+    caplog, text, status
+):
+    before = await load_prices()
+    with account() as emulator:
+        table = await refresh_prices(settings_of(emulator), transport=answering(text, status))
+    assert table.spot_factor == before.spot_factor
+    assert table.regions["us-east-1"].source == "AWS Price List API, AmazonECS"
+    assert "the Spot prices stay as they were (2026-09)" in caplog.text
 
 
 async def test_an_unknown_region_gets_assumed_rates_and_says_so():
@@ -231,9 +295,9 @@ async def test_a_newer_table_of_the_user_wins_and_an_older_one_does_not(state):
     assert path == prices_file() == state / "cloudburst" / "prices.json"
     assert [entry.name for entry in path.parent.iterdir()] == ["prices.json"]
     theirs = await load_prices()
-    assert (theirs.date, theirs.rates("us-east-1").vcpu) == (TODAY, Decimal("0.000013889"))
+    assert (theirs.date, theirs.rates("us-east-1").vcpu) == (TODAY, Decimal("0.05") / 3600)
     await save_prices(update_prices(ours, US, today=ours.date))
-    assert (await load_prices()).rates("us-east-1").vcpu == Decimal("0.000013889")
+    assert (await load_prices()).rates("us-east-1").vcpu == Decimal("0.05") / 3600
     await save_prices(update_prices(ours, US, today=dt.date(2020, 1, 1)))
     assert await load_prices() == ours
 

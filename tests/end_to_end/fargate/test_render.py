@@ -13,6 +13,7 @@ import pytest
 from cloudburst import Limits, RenderOptions, Status, Timeouts, WorkerError
 from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.adapters.http.native import connect
+from cloudburst.models.billing import usd_amount
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.testing import TaskFault
@@ -63,7 +64,7 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
         # The bill, from AWS's own timestamps: both tasks ran for less than a minute.
         assert final.cost.final
         assert final.cost.billed_seconds == 120
-        each = Decimal(60) * (2 * Decimal("0.000011244") + 4 * Decimal("0.000001235"))
+        each = Decimal(60) * (2 * Decimal("0.04048") / 3600 + 4 * Decimal("0.004445") / 3600)
         with_addresses = 2 * (each + 60 * Decimal("0.005") / 3600)
         assert final.cost.usd == pytest.approx(with_addresses, abs=Decimal("1e-11"))
         assert sum(scene.usd for scene in final.scenes) == final.cost.usd - final.cost.wasted
@@ -171,8 +172,8 @@ async def test_private_addresses_ask_nobody(our_account, client_of, make_scene, 
             final = await report.settled()
         assert report.status is Status.COMPLETE
         assert "DescribeNetworkInterfaces" not in {call.operation for call in aws.calls}
-        rate = 2 * Decimal("0.000011244") + 4 * Decimal("0.000001235")
-        assert final.cost.usd == 60 * rate
+        rate = 2 * Decimal("0.04048") / 3600 + 4 * Decimal("0.004445") / 3600
+        assert final.cost.usd == usd_amount(60 * rate)
 
 
 async def test_many_clients_of_one_loop(our_account, client_of, make_scene, tmp_path):

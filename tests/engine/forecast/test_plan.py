@@ -47,6 +47,13 @@ def tasks(
     )
 
 
+def uncertain(most: int) -> WorkerKind:
+    """Return tasks whose start-ups take half to twice, and encodes 0.7 to 1.4 of the usual time."""
+    kind = tasks(most)
+    performance = replace(kind.performance, startup_range=(0.5, 2.0), encode_range=(0.7, 1.4))
+    return replace(kind, performance=performance)
+
+
 def here(workers: int = 2, ratio: float = 1.0) -> WorkerKind:
     return WorkerKind(
         backend="local",
@@ -156,6 +163,29 @@ def test_the_cheapest_in_time_and_the_fastest_for_the_money() -> None:
     assert found.closest(deadline=200.0, budget=934 * RATE).tasks == 2
     assert found.closest(deadline=100.0, budget=None).tasks == 8
     assert found.closest(deadline=None, budget=RATE).tasks == 1
+
+
+def test_a_plan_says_in_how_many_of_ten_runs_it_keeps_a_deadline() -> None:
+    plan = make_plan(Load.from_works([100.0]), [WorkerGroup(kind=uncertain(1), count=1)])
+    assert (plan.seconds_low, plan.seconds, plan.seconds_high) == (112, 162, 242)
+    kept = {
+        deadline: plan.runs_within(deadline) for deadline in (111, 112, 150, 162, 202, 242, 999)
+    }
+    assert kept == {111: 0, 112: 0, 150: 3, 162: 4, 202: 6, 242: 9, 999: 9}
+
+
+def test_a_deadline_is_planned_for_nine_of_ten_runs() -> None:
+    found = enumerate_plans([100.0] * 8, [uncertain(8)])
+    one_task, two, *_ = found.frontier
+    assert one(found.cheapest(deadline=one_task.seconds_high)) is one_task
+    # One task keeps it in four of ten runs, two tasks in nine.
+    assert two.seconds_high < one_task.seconds
+    assert one(found.cheapest(deadline=one_task.seconds)).tasks == 2
+    # None keeps it in nine: the surest.
+    fastest = found.frontier[-1]
+    tight = (fastest.seconds + fastest.seconds_high) / 2
+    assert one(found.cheapest(deadline=tight)) is fastest
+    assert fastest.runs_within(tight) == 6
 
 
 def test_what_costs_nothing_comes_first() -> None:

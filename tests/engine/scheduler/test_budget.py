@@ -17,7 +17,7 @@ from support.harness import checked, engine
 
 pytestmark = pytest.mark.anyio
 
-RATE = Decimal("0.000027428")
+RATE = Decimal("0.09874") / 3600
 """USD for a second of 2 vCPU and 4 GB without an address."""
 
 
@@ -55,7 +55,7 @@ async def test_a_budget_that_is_too_small_starts_nothing():
         report = await e.render("ab")
     assert report.status is Status.BUDGET
     assert not one.launched
-    assert report.cost is None
+    assert (report.cost.usd, report.cost.final, report.is_billed) == (0, True, False)
 
 
 async def test_a_budget_binds_no_worker_that_costs_nothing():

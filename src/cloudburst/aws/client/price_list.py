@@ -116,7 +116,9 @@ def update_prices(
         try:
             if region in defects:
                 raise _unexpected(defects[region])
-            regions[region] = _region_prices(region, rows[region], today)
+            fresh = _region_prices(region, rows[region], today)
+            spot = table.regions[region].spot_factor if region in table.regions else None
+            regions[region] = fresh.model_copy(update={"spot_factor": spot})
         except AWSError as exc:
             if region in {DEFAULT_REGION, needed}:
                 raise
@@ -129,6 +131,36 @@ def update_prices(
         )
     except ValidationError as exc:
         raise _unexpected(_first_error(exc)) from exc
+
+
+def update_spot(table: PriceTable, feed: str, *, source: str, today: dt.date) -> PriceTable:
+    """Return a price table with the Spot prices of each region in the feed of AWS's pricing page.
+
+    A region that the feed does not have keeps its share of the on-demand price.
+
+    Raises:
+        AWSError: The feed has an unexpected form, or implausible prices.
+    """
+    try:
+        hours = {
+            entry["attributes"]["aws:region"]: Decimal(entry["price"]["USD"])
+            for entry in json.loads(feed)["prices"]
+            if entry["unit"] == "vCPU-Hours"
+        }
+        regions = {
+            name: prices.model_dump() | {"spot_factor": round(hours[name] / prices.x86.vcpu, 4)}
+            for name, prices in table.regions.items()
+            if name in hours
+        }
+        share = regions[DEFAULT_REGION]["spot_factor"]
+        return PriceTable.model_validate(
+            table.model_dump()
+            | {"spot_factor": share, "spot_date": today.isoformat(), "spot_source": source}
+            | {"regions": {**table.regions, **regions}},
+            by_name=True,
+        )
+    except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+        raise _unexpected(f"Spot prices: {exc!r}") from exc
 
 
 def _rows_by_region(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from urllib.parse import urlsplit
+
+import httpx
 
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.price_list import (
@@ -12,21 +15,36 @@ from cloudburst.aws.client.price_list import (
     load_prices,
     save_prices,
     update_prices,
+    update_spot,
 )
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import AWSError, ConfigurationError
 from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
+from cloudburst.registry.names import is_loopback_host
 
 __all__ = ["load_prices", "refresh_prices"]
 
 logger = logging.getLogger(__name__)
 
+SPOT_URL = "https://dftu77xade0tc.cloudfront.net/fargate-spot-prices.json"
+"""URL from which AWS's pricing page, https://aws.amazon.com/fargate/pricing/, reads the Spot prices
+of all regions. It is public but not documented; prices change several times a day (2026-09)."""
+SPOT_TIMEOUT = 10.0
+"""Maximum seconds to wait for a response from `SPOT_URL`."""
 
-async def refresh_prices(settings: Settings) -> PriceTable:
-    """Load the list prices of all regions from AWS, save them for this user and return them.
 
-    The credentials need the permission ``pricing:GetProducts``. The list has no Spot prices, so the
-    factor between list prices and Spot prices is not changed.
+async def refresh_prices(
+    settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> PriceTable:
+    """Load the list prices and Spot prices of all regions, save them for this user, return them.
+
+    The credentials need the permission ``pricing:GetProducts``. If the Spot prices cannot be read,
+    a warning is logged, and they stay as they were.
+
+    Args:
+        settings: Credentials and endpoint of the AWS account. The Spot prices of an emulator are
+            those of the table.
+        transport: HTTP transport for `SPOT_URL` to use in place of the network.
 
     Raises:
         AWSError: The list has an unexpected form; nothing was saved.
@@ -42,9 +60,24 @@ async def refresh_prices(settings: Settings) -> PriceTable:
         )
     today = dt.datetime.now(dt.UTC).date()
     table = update_prices(await load_prices(), products, today=today, needed=aws.region)
+    emulated = is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or "")
+    if transport is not None or not emulated:
+        table = await _with_spot_prices(table, transport, today)
     try:
         path = await save_prices(table)
     except OSError as exc:
         raise ConfigurationError(f"the prices cannot be saved: {exc}") from exc
     logger.info("saved the prices of %s to %s", table.date, path)
     return table
+
+
+async def _with_spot_prices(
+    table: PriceTable, transport: httpx.AsyncBaseTransport | None, today: dt.date
+) -> PriceTable:
+    try:
+        async with httpx.AsyncClient(transport=transport, timeout=SPOT_TIMEOUT) as client:
+            feed = (await client.get(SPOT_URL)).raise_for_status().text
+        return update_spot(table, feed, source=SPOT_URL, today=today)
+    except (httpx.HTTPError, AWSError) as exc:
+        logger.warning("the Spot prices stay as they were (%s): %s", table.spot_date, exc)
+        return table

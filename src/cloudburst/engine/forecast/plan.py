@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from cloudburst.engine.forecast.billing_forecast import worker_billed_seconds
@@ -21,6 +21,9 @@ from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
 
 _USD_DIGITS = Decimal("0.000001")
+RUNS_WITHIN_EXPECTED = 4
+"""Number of runs, of ten, that take at most the expected makespan. In simulated runs whose encodes
+and start-ups vary by a tenth, 2 to 5 did, and 9 took at most the worst case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,12 @@ class Plan:
     groups: tuple[WorkerGroup, ...]
     """Groups of the workers that get a scene; workers that cost nothing come first."""
     seconds: float
-    """Expected makespan: seconds from the start of the run until the last video is downloaded."""
+    """Expected makespan: seconds from the start of the run until the last video is downloaded. Some
+    six of ten runs take a little longer, because the slowest of several start-ups counts."""
+    seconds_low: float
+    """Makespan in the best case of start-up and encode times, which one run in ten reaches."""
+    seconds_high: float
+    """Makespan in the worst case of start-up and encode times, which nine runs in ten keep."""
     usd: Decimal
     """Expected bill, in USD."""
     usd_low: Decimal
@@ -82,10 +90,7 @@ class Plan:
         return Prediction(wall_seconds=self.seconds, usd_low=self.usd_low, usd_high=self.usd_high)
 
     def meets(self, *, deadline: float | None, budget: Decimal | None) -> bool:
-        """Return whether the plan meets a deadline and a budget.
-
-        The expected makespan is compared with the deadline, the bill in the worst case with the
-        budget.
+        """Return whether the plan meets a deadline as expected, and a budget in the worst case.
 
         Args:
             deadline: Seconds from the start of the run; ``None``: no deadline.
@@ -93,6 +98,20 @@ class Plan:
         """
         in_time = deadline is None or self.seconds <= deadline
         return in_time and (budget is None or self.usd_high <= budget)
+
+    def runs_within(self, deadline: float) -> int:
+        """Return in how many of ten runs the makespan is at most ``deadline`` seconds: 0 to 9."""
+        if deadline < self.seconds_low:
+            return 0
+        points = (
+            (self.seconds_low, 0),
+            (self.seconds, RUNS_WITHIN_EXPECTED),
+            (self.seconds_high, 9),
+        )
+        for (start, runs), (end, more) in pairwise(points):
+            if deadline < end:
+                return runs + int((more - runs) * (deadline - start) / (end - start))
+        return 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +131,13 @@ class PlanSet:
         return tuple(best)
 
     def cheapest(self, *, deadline: float, budget: Decimal | None = None) -> Plan | None:
-        """Return the cheapest plan that meets deadline and budget; ``None`` if none does."""
-        fitting = (p for p in self._by_price() if p.meets(deadline=deadline, budget=budget))
-        return next(fitting, None)
+        """Return the cheapest plan within the budget that keeps the deadline in nine of ten runs.
+
+        If there is none, return the one that keeps it most often; ``None`` if every plan is
+        expected to miss the deadline or exceeds the budget.
+        """
+        fitting = [p for p in self._by_price() if p.meets(deadline=deadline, budget=budget)]
+        return max(fitting, key=lambda plan: plan.runs_within(deadline), default=None)
 
     def fastest(self, *, budget: Decimal | None = None) -> Plan | None:
         """Return the fastest plan that meets the budget; ``None`` if none does.
@@ -249,6 +272,8 @@ def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
             if count
         ),
         seconds=expected.seconds,
+        seconds_low=min(best.seconds, expected.seconds),
+        seconds_high=max(worst.seconds, expected.seconds),
         usd=expected.usd,
         usd_low=min(best.usd, expected.usd),
         usd_high=max(worst.usd, expected.usd),
