@@ -27,7 +27,7 @@ PAGE = Path(__file__).with_name("web_app.html")
 
 logging.basicConfig()  # shows the causes of errors, which uvicorn does not
 
-jobs = Jobs(Client(limits=Limits(idle=60, max_usd=Decimal(5))), "jobs")
+jobs = Jobs(Client(limits=Limits(max_usd=Decimal(5))), "jobs")
 app = FastAPI(title="Videos", lifespan=jobs.lifespan)
 app.include_router(jobs.router(), prefix="/api")
 

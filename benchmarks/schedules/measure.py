@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from schedules.arrivals import ARRIVALS_ROW, measure_arrivals
 from schedules.comparisons import FAIR_ROW, SILENT_GOALS, measure_fairness, measure_silent
 from schedules.runs import Pair, run_scenario
 from schedules.scenarios import SCENARIOS, Scenario
 from schedules.table import HEAD, check_goals, row_lines
 from schedules.task_model import TaskModel
 
-ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW)
+ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW, ARRIVALS_ROW)
 """Names of all rows."""
 
 
@@ -54,4 +55,6 @@ def measure_rows(
     ]
     if FAIR_ROW in names:
         met.append(measure_fairness(model, seeds, hour_usd))
+    if ARRIVALS_ROW in names:
+        met.append(measure_arrivals(model, seeds, hour_usd))
     return all(met)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -318,6 +318,11 @@ class Client(anyio.AsyncContextManagerMixin):
                         ) as run_journal.run:
                             yield run_journal.run
                 await save_history(client.pool.take_samples())
+
+    def keeping_warm(self) -> AbstractContextManager[None]:
+        """Use ``Limits(idle=None)`` in place of ``idle=0`` until the ``with`` block ends."""
+        with self._opened() as client:
+            return nullcontext() if self.limits.idle else client.pool.keeping_warm()
 
     async def download_url(self, download: Download) -> str:
         """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""

@@ -24,6 +24,8 @@ from cloudburst.errors import (
     UnknownJobError,
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.testing import FakeCloud
 from cloudburst.webhooks.definitions import Webhook, Webhooks
 from cloudburst.webhooks.signature import verify_webhook
 
@@ -64,6 +66,18 @@ async def test_a_job_ends_with_videos_report_and_numbered_events(client, make_sc
     assert [scene["scene"] for scene in report["scenes"]] == ["a", "b"]
     assert str(tmp_path) not in json.dumps(report)
     assert not any(str(tmp_path) in json.dumps(event.data) for event in events)
+
+
+async def test_one_task_is_kept_warm_between_jobs(make_scene, tmp_path):
+    cloud = FakeCloud(boot=0.2, rates=US_EAST_1_RATES)  # the wait for a start is worth 3 s
+    async with (
+        Client(cloud.backend, limits=Limits(workers=2)) as client,
+        JobQueue(client, tmp_path / "jobs") as queue,
+    ):
+        job = await queue.submit(request(make_scene, "a", "b"))
+        await received(queue, job.id)
+        assert len(cloud.running) == 1
+    assert not cloud.running
 
 
 async def test_a_reader_that_returns_gets_each_event_once(client, cloud, make_scene, tmp_path):

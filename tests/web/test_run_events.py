@@ -10,11 +10,12 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, model_serializer
 
-from cloudburst import event_adapter
+from cloudburst import Client, event_adapter
 from cloudburst.engine.event_stream import EventStream
 from cloudburst.models.events import WorkerReady
-from cloudburst.testing import VirtualClockLoop
-from cloudburst.web import RunEvents
+from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.testing import FakeCloud, VirtualClockLoop
+from cloudburst.web import RunEvents, lifespan
 from cloudburst.web.server_sent_events import KEEP_ALIVE_SECONDS
 from support.web_apps import broken, browser, events, files_in, form
 
@@ -37,6 +38,16 @@ async def test_a_run_as_server_sent_events(app, cloud, make_scene):
 
         await http.post("/videos", **form(make_scene("c")))
         assert len(cloud.launched) == 1
+    assert not cloud.running
+
+
+async def test_one_task_is_kept_warm_between_the_runs_of_an_app(make_scene, tmp_path):
+    cloud = FakeCloud(boot=0.2, rates=US_EAST_1_RATES)  # the wait for a start is worth 3 s
+    client = Client(cloud.backend)
+    app = FastAPI(lifespan=lifespan(client))
+    async with app.router.lifespan_context(app):
+        await client.render(make_scene("a"), to=tmp_path / "videos")
+        assert len(cloud.running) == 1
     assert not cloud.running
 
 

@@ -143,6 +143,10 @@ class WorkerPool:
         """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
         return self._scheduler.expecting_film()
 
+    def keeping_warm(self) -> AbstractContextManager[None]:
+        """Keep one worker warm until the ``with`` block ends, as ``Limits(idle=None)`` does."""
+        return self._scheduler.keeping_warm()
+
     def pause(self, run: str) -> None:
         """Start no scene of a run until it is resumed; running encodes and downloads continue."""
         self._scheduler.pause(run)

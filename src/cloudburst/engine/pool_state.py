@@ -319,7 +319,7 @@ class PoolWorker:
     """Times at which the encodes on the worker are expected to end, in ascending order."""
     last_used: float = 0.0
     """Time at which the last scene left the worker. Until a scene has left it, the time at which
-    the worker became ready."""
+    the worker became ready. At the end, the time of the decision to stop it."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Event that wakes the worker's supervisor when the worker has changed."""
 

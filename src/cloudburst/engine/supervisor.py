@@ -192,6 +192,7 @@ class Supervisor:
             raise
         finally:
             worker.move_to(WorkerState.STOPPING)
+            worker.last_used = anyio.current_time()
             self._scheduler.refresh(worker)
             if worker.assignments:
                 error = WorkerStoppedError("the worker is being stopped", task=connection.task)
@@ -201,7 +202,7 @@ class Supervisor:
         worker = self._worker
         while not worker.stopping:
             closing = worker.state in {WorkerState.CLOSING, WorkerState.DRAINING}
-            left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle)
+            left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle or 0.0)
             if left <= 0 and not closing and self._scheduler.keeps(worker):
                 left = WATCH_SECONDS
             if left <= 0:

@@ -100,6 +100,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 with translated_os_errors(self._folder.path):
                     await anyio.to_thread.run_sync(self._folder.create)
                     process = stack.enter_context(registered_process(self._folder.path))
+                stack.enter_context(self._client.keeping_warm())
                 feed = JobFeed(database)
                 dispatcher = Dispatcher(
                     self._client,

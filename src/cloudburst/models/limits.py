@@ -61,8 +61,11 @@ class Limits:
     """Number of failed attempts after which a scene is given up. A retry uses another worker if
     possible. Attempts that fail because of their worker, such as by a Spot interruption, are
     counted separately: a scene is given up after 10 of them."""
-    idle: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds for which a worker without work is kept for the next call before it is stopped."""
+    idle: Annotated[float, Field(ge=0)] | None = 0.0
+    """Seconds for which a worker without work is kept for the next call before it is stopped.
+    ``None``: one billed worker is kept as long as that costs less than a new start would, by its
+    bill and ``hour_usd``; all others are stopped at once. A `JobQueue` and a web app use ``None``
+    in place of 0. The price of an idle worker counts against ``max_usd``."""
     queued_scenes: Count | None = None
     """Maximum number of scenes in the queue, over all runs of a client; a call with more scenes
     raises `BusyError`. ``None``: no limit."""

@@ -20,13 +20,15 @@ class AppState(TypedDict):
 def lifespan(client: Client) -> Callable[[Any], AbstractAsyncContextManager[AppState]]:
     """Return a lifespan with an open client: ``FastAPI(lifespan=lifespan(Client()))``.
 
-    When the app stops, all runs are cancelled and all workers are stopped.
+    One worker is kept warm between runs, unless `Limits.idle` has another value than 0. When the
+    app stops, all runs are cancelled and all workers are stopped.
     """
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncGenerator[AppState]:
         async with client:
-            yield {"cloudburst": client}
+            with client.keeping_warm():
+                yield {"cloudburst": client}
 
     return run
 

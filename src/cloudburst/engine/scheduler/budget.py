@@ -65,16 +65,25 @@ class Budget:
         """
         if self._max_usd is None or not worker.backend.usd_per_second:
             return True
+        bill = self._bill_of_others(worker, stopped) + self._foreseen(worker, extra=audio_seconds)
+        if bill <= self._max_usd:
+            return True
+        self._refused = bill
+        return False
+
+    def allows_idle(self, worker: PoolWorker) -> bool:
+        """Return whether the bill stays in budget if an idle worker is kept for a moment."""
+        if self._max_usd is None:
+            return True
+        return self._bill_of_others(worker) + _usd_if_stopped_now(worker) <= self._max_usd
+
+    def _bill_of_others(self, worker: PoolWorker, stopped: PoolWorker | None = None) -> Decimal:
         others = (
             _usd_if_stopped_now(other) if other is stopped else self._foreseen(other)
             for other in self._workers
             if other is not worker
         )
-        bill = sum(others, Decimal()) + self._spent() + self._foreseen(worker, extra=audio_seconds)
-        if bill <= self._max_usd:
-            return True
-        self._refused = bill
-        return False
+        return sum(others, self._spent())
 
     def refusal(self) -> BudgetError | None:
         """Return the error for scenes that were refused in this round; ``None`` if none was."""

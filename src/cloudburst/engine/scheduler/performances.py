@@ -65,13 +65,8 @@ class Performances:
         if speed is not None:
             self._learn(backend, "uplink", 1e6 / speed)
 
-    def learn_stop(self, worker: PoolWorker, *, idle: float) -> None:
-        """Add the seconds for which a settled worker was billed for its stop to the measurements.
-
-        Args:
-            worker: Worker whose bill is final.
-            idle: Seconds for which it was kept before its stop: `Limits.idle`.
-        """
+    def learn_stop(self, worker: PoolWorker) -> None:
+        """Add the billed seconds of the stop of a settled worker to the measurements."""
         record = worker.record
         usage, launched = record.usage, record.launched
         if worker.connection is None or record.error:  # it has never worked, or has failed
@@ -80,7 +75,7 @@ class Performances:
             return
         # The launch is the one moment that is known on both clocks.
         stopped = launched + (usage.stopped_at - usage.created_at)
-        self._learn(worker.backend, "stop", max(0.0, stopped - worker.last_used - idle))
+        self._learn(worker.backend, "stop", max(0.0, stopped - worker.last_used))
 
     def _learn(self, backend: Backend, measure: Measure, seconds: float, work: float = 0.0) -> None:
         kind = backend.kind or backend.name

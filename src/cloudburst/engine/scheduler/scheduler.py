@@ -100,7 +100,9 @@ class Scheduler:
         )
         unassign, decide = self._assigner.unassign, self._decide_on_scenes
         self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
-        self._kept_workers = KeptWorkers(workers, queue, self._budget)
+        self._kept_workers = KeptWorkers(
+            limits, workers=workers, queue=queue, budget=self._budget, performances=performances
+        )
         self._active_runs = 0
         self._last_tick = 0.0
         self.decision_made = anyio.Event()
@@ -213,8 +215,12 @@ class Scheduler:
         """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
         return self._kept_workers.expecting_film()
 
+    def keeping_warm(self) -> AbstractContextManager[None]:
+        """Keep one worker warm until the ``with`` block ends, as ``Limits(idle=None)`` does."""
+        return self._kept_workers.keeping_warm()
+
     def keeps(self, worker: PoolWorker) -> bool:
-        """Return whether an idle worker is kept: for a held run, or as the last one for a film."""
+        """Return whether an idle worker is kept: for a held run, a film, or a later run."""
         return self._kept_workers.keeps(worker)
 
     def enqueue(self, *tickets: Ticket) -> None:
@@ -379,7 +385,7 @@ class Scheduler:
 
     def on_settled(self, worker: PoolWorker) -> None:
         """Learn from the final bill of a settled worker how long its stop took."""
-        self._performances.learn_stop(worker, idle=self._limits.idle)
+        self._performances.learn_stop(worker)
 
     def add_to_bill(self, record: WorkerRecord) -> None:
         """Count the cost of a stopped task against the budget. Repeated calls change nothing."""
