@@ -208,3 +208,19 @@ def test_where_nothing_is_billed_no_price_was_predicted():
     )
     assert "1 min 23 s predicted, 1 min 23 s taken\n" in told(done, 120)
     assert json.loads(done.model_dump_json())["predicted"]["wall_seconds"] == 83.0
+
+
+def test_a_worker_that_never_had_a_task_is_not_listed_as_one():
+    refused = "WorkerAuthenticationError: the worker refuses the key"
+    failed = report().model_copy(
+        update={
+            "status": Status.FAILED,
+            "scenes": (SceneReport(scene="one", error=refused),),
+            "workers": (
+                WorkerReport(task="", backend="endpoints", launched_at=None, error=refused),
+            ),
+        }
+    )
+    text = told(failed)
+    assert "1 scene failed: WorkerAuthenticationError" in text
+    assert "tasks:" not in text

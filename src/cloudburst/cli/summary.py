@@ -120,7 +120,8 @@ def group_failures(report: Report) -> list[FailureGroup]:
             # Tasks that cost nothing are listed only if scenes failed for the same reason.
             if worker.cost is not None or key in found:
                 failure = found.setdefault(key, FailureGroup(worker.error))
-                failure.tasks.append(_task_name(worker))
+                if worker.task:
+                    failure.tasks.append(_task_name(worker))
     return list(found.values())
 
 
@@ -176,7 +177,7 @@ def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
 
 
 def _task_name(worker: WorkerReport) -> str:
-    return worker.task.rpartition("/")[2][:_TASK_ID_LENGTH] or "a task that was not accepted"
+    return worker.task.rpartition("/")[2][:_TASK_ID_LENGTH]
 
 
 def _totals(report: Report) -> Iterator[RenderableType]:
