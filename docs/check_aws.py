@@ -208,7 +208,7 @@ async def confirmed() -> bool:
 
 async def main(options: Options, console: Console) -> int:
     """Run the checks; return the exit code."""
-    settings = Settings(_env_file=".env")
+    settings = Settings()
     findings = Findings(console)
     diagnosis = await doctor(settings, tasks=1, tier=Tier.STANDARD)
     for check in diagnosis.checks:

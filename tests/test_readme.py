@@ -125,14 +125,29 @@ def test_the_pieces_work(scenes, capsys):
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_the_pieces_for_fargate_work(scenes, capsys, monkeypatch):
+    """The credentials are in the environment, and what `cloudburst init` found is in ``.env``."""
     space = run_blocks("README.md", only="async def")
+    program = next(block for block in blocks("README.md", "python") if "asyncio.run" in block)
     quick = EmulatorConfig.quick(moto=False)
     with FargateEmulator(quick) as emulator:
-        settings = Settings(**emulator.environment)
-        anyio.run(space["on_fargate"], settings, scenes)
+        prepared = dict(emulator.environment)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                patch.setenv(name, prepared.pop(name))
+            write_env("".join(f"{name}={value}\n" for name, value in prepared.items()))
+            Path("examples/story").mkdir(parents=True)
+            for path in Path().glob("one.*"):
+                shutil.copy(path, "examples/story")
+            exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
+            assert "complete" in capsys.readouterr().out
+            assert emulator.tasks
+            shutil.rmtree("videos")
+            anyio.run(space["on_fargate"], Settings(), scenes)
+        Path(".env").unlink()
         out = capsys.readouterr().out
         assert re.search(r"complete \$0\.\d{4} \(estimate\)\n\$0\.\d{4}\n", out)
 
+        settings = Settings(**emulator.environment)
         for name, value in emulator.environment.items():
             monkeypatch.setenv(name, value)
         space |= run_blocks("docs/scheduling.md") | run_blocks("docs/batches.md", only="async def")

@@ -27,6 +27,10 @@ from cloudburst.ports.backend import Backend, OpenBackend
 
 logger = logging.getLogger(__name__)
 
+_FARGATE_FIELDS = ("cluster", "task_definition", "security_groups")
+"""Fields of `Settings` that only the Fargate backend uses."""
+_CREDENTIALS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
+
 LOCAL_MODULES = ("av", "starlette", "uvicorn")
 """Modules of the ``[local]`` extra that a worker on this machine needs."""
 
@@ -72,7 +76,7 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
     Every task is stopped: after success, after an error and after a cancellation.
 
     Args:
-        settings: Settings of the AWS account; ``None``: the settings in the environment variables.
+        settings: Settings of the AWS account; ``None``: `Settings` of the environment and ``.env``.
         session: An ``aioboto3.Session`` to use instead of the credentials in the settings.
 
     Raises:
@@ -106,8 +110,8 @@ class _OpenFargate:
 def account_of(settings: Settings | None, backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:
     """Return the settings and the ``aioboto3.Session`` with which files in S3 are accessed.
 
-    Without settings, they are those of the first Fargate backend, or else those in the environment
-    variables. The session is that of the first Fargate backend, or ``None``.
+    Without settings, they are those of the first Fargate backend, or else `Settings` of the
+    environment and ``.env``. The session is that of the first Fargate backend, or ``None``.
     """
     fargate_backends = [backend for backend in backends if isinstance(backend, _OpenFargate)]
     if not fargate_backends:
@@ -187,18 +191,32 @@ def endpoints(
 def default_backend(settings: Settings | None = None, *, workers: int | None = None) -> OpenBackend:
     """Return the Fargate backend if a subnet is configured, otherwise the local backend.
 
-    The choice is logged.
+    The choice is logged, at the level WARNING if settings of AWS have no effect.
 
     Args:
-        settings: Settings of the AWS account; ``None``: the settings in the environment variables.
+        settings: Settings of the AWS account; ``None``: `Settings` of the environment and ``.env``.
         workers: Maximum number of workers of the local backend: see `local`.
     """
     settings = settings or Settings()
     if settings.subnets:
         logger.info("subnet %s is configured: rendering on Fargate", ", ".join(settings.subnets))
         return fargate(settings)
-    logger.info("no subnet is configured: rendering on this machine")
+    message = "no subnet is configured: rendering on this machine"
+    if given := next(filter(None, map(settings.origin, (*_FARGATE_FIELDS, *_CREDENTIALS))), ""):
+        fix = "cloudburst init configures one; local() or --backend local selects this machine"
+        logger.warning("%s, although %s is set: %s", message, given, fix)
+    else:
+        logger.info(message)
     return local(workers=workers)
+
+
+def only_for_fargate(settings: Settings) -> str:
+    """Return a variable that is set for Fargate, and its file; empty if there is none.
+
+    Credentials in the environment may be for other programs; those in ``.env`` are not.
+    """
+    fields = (*_FARGATE_FIELDS, *filter(settings.is_from_file, _CREDENTIALS))
+    return next(filter(None, map(settings.origin, fields)), "")
 
 
 def can_render_locally() -> bool:

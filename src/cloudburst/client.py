@@ -61,7 +61,7 @@ class Client(anyio.AsyncContextManagerMixin):
         limits: Limits of concurrency, sizes, attempts and cost.
         backoff: Delays between two health checks of a starting worker.
         settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
-            backend, or else those in the environment variables.
+            backend, or else those in the environment and ``.env``.
         early_launch: True to start the first tasks while the input files of a new run are still
             read, if that takes longer than a moment. Names, options, sizes and headers are checked
             before. A problem that is found later stops the tasks; `InvalidScenesError` is then

@@ -125,7 +125,7 @@ async def open_client_resources(
     Args:
         openers: Functions that open the backends, in the order of preference.
         settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
-            backend, or else those in the environment variables.
+            backend, or else those in the environment and ``.env``.
         spec: Specification of a task, in which run, scene and language are replaced.
         timeouts: Timeouts of the client.
         limits: Limits of the client.

@@ -33,14 +33,18 @@ def cloud(monkeypatch):
 
 
 @pytest.fixture
-def emulated():
-    """An emulated account that ``.env`` in the current folder names: ``with emulated(...)``."""
+def emulated(monkeypatch):
+    """An emulated account that ``.env`` in the current folder names: ``with emulated(...)``.
+
+    Its address is in the environment, because tests have credentials from other places.
+    """
 
     @contextmanager
     def opened(**facts):
         with FargateEmulator(EmulatorConfig.quick(**{"moto": False} | facts)) as aws:
-            lines = (f"{name}={value}\n" for name, value in aws.environment.items())
-            write_env("".join(lines))
+            variables = aws.environment
+            monkeypatch.setenv("AWS_ENDPOINT_URL", variables.pop("AWS_ENDPOINT_URL"))
+            write_env("".join(f"{name}={value}\n" for name, value in variables.items()))
             yield aws
 
     return opened

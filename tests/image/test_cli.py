@@ -20,6 +20,7 @@ from cloudburst.image import ImageOptions
 from cloudburst.image.export import export_image
 from cloudburst.registry import NotInRegistryError
 from cloudburst.version import PACKAGE_VERSION
+from support.docker_config import save_login
 from support.own_images import account_with_registry
 from support.setup_accounts import client
 
@@ -27,12 +28,14 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def cli(offline, monkeypatch, capsys):
+def cli(offline, monkeypatch, capsys, tmp_path_factory):
     """A function that runs a command with the tiny inputs, and returns its exit code and output."""
     login = offline.options.base_credentials
+    registry = offline.options.base.partition("/")[0]
     monkeypatch.setenv("CLOUDBURST_BASE_IMAGE", offline.options.base)
-    monkeypatch.setenv("CLOUDBURST_BASE_LOGIN", f"{login.username}:{login.password}")
-    monkeypatch.setenv("CLOUDBURST_IMAGE_LOGIN", f"{login.username}:{login.password}")
+    monkeypatch.setenv(
+        "DOCKER_CONFIG", str(save_login(tmp_path_factory.mktemp("docker"), registry, login))
+    )
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class TinyOptions(ImageOptions):
@@ -101,13 +104,13 @@ def test_an_export_that_is_stopped_leaves_nothing(offline, tmp_path, exists):
 
 
 def test_the_base_is_also_read_from_the_env_file(cli, offline, tmp_path, monkeypatch):
-    names = ("CLOUDBURST_BASE_IMAGE", "CLOUDBURST_BASE_LOGIN")
-    (tmp_path / ".env").write_text("".join(f"{name}={os.environ[name]}\n" for name in names))
-    for name in names:
-        monkeypatch.delenv(name)
+    name = "CLOUDBURST_BASE_IMAGE"
+    (tmp_path / ".env").write_text(f"{name}={os.environ[name]}\n")
+    monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     code, printed = cli("build", "--json")
     assert (code, json.loads(printed.out)["digest"]) == (0, offline.image.digest)
+    assert f"CLOUDBURST_BASE_IMAGE in .env is {offline.options.base}" in printed.err
 
 
 def test_an_image_of_one_architecture(cli):
@@ -152,8 +155,6 @@ def test_a_repository_that_ecr_lacks_is_created_by_init():
     [
         (["push", "no name"], 2, "is not the name of an image"),
         (["push", "a.b/c@sha256:" + "0" * 64], 2, "has no digest"),
-        (["push", "{host}/x", "--login", "nobody"], 2, "login: expected user:password"),
-        (["push", "{host}/x", "--login", "a:b"], 1, "the image was not pushed: "),
         (["build", "--base", "{host}/missing:1"], 1, "cannot be used: "),
         (["build", "--base", "UPPER CASE"], 2, "the base image: "),
         (["show", "/nowhere"], 1, "has no image that cloudburst has built"),
@@ -178,7 +179,7 @@ def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
         **os.environ,
         "PYTHONPATH": str(modules),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "CLOUDBURST_BASE_LOGIN": f"{login.username}:{login.password}",
+        "DOCKER_CONFIG": str(save_login(tmp_path, offline.options.base.partition("/")[0], login)),
     }
     command = [sys.executable, "-m", "cloudburst.cli", "image", "build"]
     with subprocess.Popen([*command, "--base", offline.options.base], env=environ) as process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.aws.setup.resource_definitions import is_our_image, reference_to_set_up
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
 
 
@@ -52,3 +53,62 @@ def test_a_family_that_is_named_counts_even_if_it_is_the_default(monkeypatch):
     monkeypatch.setenv("ECS_TASK_DEFINITION", "cloudburst-task")
     assert Settings().names_task_definition
     assert Settings().model_copy(update={"image": "x"}).names_task_definition
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_settings_are_read_from_the_env_file_of_the_current_folder(folder):
+    (folder / ".env").write_text("AWS_SUBNET_ID=subnet-1\naws_region=eu-west-1\n")
+    settings = Settings()
+    assert (settings.subnets, settings.region) == (("subnet-1",), "eu-west-1")
+    assert settings.origin("subnets") == "AWS_SUBNET_ID in .env"
+    assert settings.origin("cluster") == ""
+    assert Settings(_env_file=None).subnets == ()
+    (folder / "other").write_text("AWS_SUBNET_ID=subnet-2\n")
+    assert Settings(_env_file=folder / "other").subnets == ("subnet-2",)
+
+
+def test_arguments_go_before_the_environment_and_the_environment_before_the_file(
+    folder, monkeypatch
+):
+    (folder / ".env").write_text("CLOUDBURST_CAPACITY=a\nECS_CLUSTER_NAME=a\nAWS_PROFILE=a\n")
+    monkeypatch.setenv("CLOUDBURST_CAPACITY", "b")
+    monkeypatch.setenv("ECS_CLUSTER_NAME", "b")
+    settings = Settings(capacity="c")
+    assert (settings.capacity, settings.cluster, settings.profile) == ("c", "b", "a")
+    names = ("capacity", "cluster", "profile")
+    assert [settings.is_from_file(name) for name in names] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("capcity", "capacity"),
+        ("subnet", "subnets"),
+        ("AWS_SUBNET_IDS", "AWS_SUBNET_ID"),
+        ("CLOUDBURST_CAPACITIES", "CLOUDBURST_CAPACITY"),
+        ("zzz", "one of access_key_id, "),
+        ("_case_sensitive", "one of access_key_id, "),
+    ],
+)
+def test_a_name_that_is_no_setting_is_refused_with_the_nearest_one(name, near):
+    with pytest.raises(ConfigurationError, match=f"^{name} is not a setting; expected {near}"):
+        Settings(**{name: "x"})
+
+
+def test_all_names_that_are_no_settings_are_reported_together():
+    with pytest.raises(ConfigurationError, match=r"capcity is not .*; regoin is not a setting"):
+        Settings(capcity="FARGATE_SPOT", regoin="eu-west-1")
+
+
+def test_variables_of_other_programs_are_ignored():
+    assert Settings(NO_PROXY="*", AWS_SUBNET_ID="subnet-1").subnets == ("subnet-1",)
+
+
+def test_invalid_values_are_one_configuration_error():
+    with pytest.raises(ConfigurationError, match=r"spot_factor: .*; lifetime: "):
+        Settings(spot_factor=2, lifetime=0)

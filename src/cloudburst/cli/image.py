@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -39,8 +38,8 @@ from cloudburst.image import (
     last_image,
     read_image,
 )
+from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
-from cloudburst.image.options import parse_login
 from cloudburst.paths import unfinished_uploads_file
 from cloudburst.registry import (
     ImageReference,
@@ -56,8 +55,6 @@ from cloudburst.version import PACKAGE_VERSION
 
 _T = TypeVar("_T")
 
-LOGIN_VARIABLE = "CLOUDBURST_IMAGE_LOGIN"
-"""Environment variable with ``user:password`` for the registry to push to."""
 MAX_PACKAGES_SHOWN = 12
 BASE_LABELS = "org.opencontainers.image.base."
 """Beginning of the labels that say the same as the line of the base image."""
@@ -83,8 +80,8 @@ def build_command(
     ----------
     base
         Base image: one with Python 3.13 and glibc. Default: CLOUDBURST_BASE_IMAGE, or
-        public.ecr.aws/docker/library/python:3.13-slim. The login for its registry comes from
-        CLOUDBURST_BASE_LOGIN=USER:PASSWORD.
+        public.ecr.aws/docker/library/python:3.13-slim. The login for its registry is the one that
+        "docker login" saves in config.json.
     architectures
         Architecture, amd64 or arm64; repeat the option for several. Default: both.
     to
@@ -103,7 +100,6 @@ def push_command(
     repository: str | None = None,
     /,
     *,
-    login: str | None = None,
     base: str | None = None,
     architectures: Architectures = None,
     as_json: AsJson = False,
@@ -117,9 +113,7 @@ def push_command(
     repository
         Repository, such as ghcr.io/me/cloudburst, with a tag if it is not to be this version.
         Default: the repository cloudburst in the account's ECR, which "cloudburst init" creates.
-    login
-        USER:PASSWORD for the registry. Default: CLOUDBURST_IMAGE_LOGIN, which other users of this
-        machine cannot see; for ECR, a login that AWS issues.
+        The login is the one that "docker login" saves in config.json; for ECR, AWS issues one.
     base
         Base image; see "cloudburst image build".
     architectures
@@ -127,9 +121,8 @@ def push_command(
     as_json
         Print one JSON object.
     """
-    login = login or os.environ.get(LOGIN_VARIABLE)
     options = _options(base, architectures)
-    done, code = _run_until_signal(partial(_build_and_push, options, repository, login))
+    done, code = _run_until_signal(partial(_build_and_push, options, repository))
     if done is None:
         return code
     image, name, report = done
@@ -197,19 +190,19 @@ async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
 
 
 async def _build_and_push(
-    options: ImageOptions, repository: str | None, login: str | None
+    options: ImageOptions, repository: str | None
 ) -> tuple[BuiltImage, str, PushReport]:
     """Return the image, its name without tag and digest, and what was sent."""
     from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
 
     target = _target(repository) if repository else None
-    credentials = parse_login(login, "login") if login and target else None
     with image_progress(error_console()) as show:
         image = await build_image(options, show)
         if target is None:
             return image, *await _push_to_ecr(image, show)
+        login = await to_thread.run_sync(docker_login, target.registry)
         with translated("the image was not pushed"):
-            async with image_in_use(image), open_registry(target.url, credentials) as client:
+            async with image_in_use(image), open_registry(target.url, login) as client:
                 report = await push_image(
                     *(client, image.folder, target.repository, target.tag or PACKAGE_VERSION),
                     on_progress=show,

@@ -11,9 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from cloudburst import scenes
-from cloudburst.backends import default_backend
+from cloudburst.backends import default_backend, local, only_for_fargate
 from cloudburst.compat.batch_distribution import distribute_scenes
-from cloudburst.env_file import ENV_FILE, read_env_file
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Distribution
 from cloudburst.models.limits import Timeouts
@@ -25,35 +24,18 @@ from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
 from cloudburst.remote_inputs import open_remote_inputs
 
-_FARGATE_FIELDS = {
-    "cluster": "ECS_CLUSTER_NAME",
-    "task_definition": "ECS_TASK_DEFINITION",
-    "security_groups": "AWS_SECURITY_GROUP_ID",
-}
-"""Fields of `Settings` that only the Fargate backend uses, and their environment variables."""
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_ROLE_ARN",
-)
-
 
 def read_settings() -> Settings:
     """Return the settings from environment variables and from ``.env`` in the current folder.
 
     Raises `ConfigurationError` if they cannot be read.
     """
-    try:
-        return Settings(_env_file=ENV_FILE)
-    except (ValueError, OSError) as exc:
-        raise ConfigurationError(f".env or the environment: {exc}") from exc
+    return Settings()
 
 
 def require_subnet(settings: Settings) -> None:
     """Raise `ConfigurationError` if there is no subnet although other settings are for Fargate."""
-    if not settings.subnets and (given := _made_for_fargate(settings)):
+    if not settings.subnets and (given := only_for_fargate(settings)):
         msg = (
             f"{given} is set, but AWS_SUBNET_ID is not: add a subnet (`cloudburst init` finds "
             f"one) to render on Fargate, or remove {given} to render on this machine"
@@ -72,6 +54,7 @@ def backend_of(settings: Settings) -> OpenBackend:
             "AWS_SUBNET_ID is not set: rendering on this machine, not on Fargate",
             stacklevel=_callers_level(),
         )
+        return local()
     return default_backend(settings)
 
 
@@ -86,18 +69,6 @@ def _callers_level() -> int:
     while level < len(roots) and roots[level] in {"asyncio", "anyio"}:
         level += 1
     return level + 1
-
-
-def _made_for_fargate(settings: Settings) -> str:
-    """Return the name of an environment variable that is set and has an effect only on Fargate.
-
-    Return an empty text if there is no such variable.
-    """
-    for field, variable in _FARGATE_FIELDS.items():
-        if field in settings.model_fields_set and getattr(settings, field):
-            return variable
-    file = {name.upper(): value for name, value in read_env_file(ENV_FILE).items()}
-    return next((f"{name} in {ENV_FILE}" for name in _CREDENTIALS if file.get(name)), "")
 
 
 def timeouts_of(settings: Settings) -> Timeouts:

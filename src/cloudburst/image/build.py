@@ -14,6 +14,7 @@ from cloudburst.image.bytecode import find_compiler
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.cache_locks import build_lock
 from cloudburst.image.cache_pruning import remove_unused
+from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
 from cloudburst.image.kernels import find_kernels
 from cloudburst.image.layer_builder import BuiltLayers, LayerBuilder
@@ -67,9 +68,11 @@ async def _build(
     limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
     built = dict[str, BuiltLayers]()
     async with steps.step("look up the base image"):
-        base = await find_base(base, options.base_credentials)
+        login = options.base_credentials
+        login = login or await to_thread.run_sync(docker_login, base.registry)
+        base = await find_base(base, login)
 
-    async with open_registry(base.url, options.base_credentials) as client:
+    async with open_registry(base.url, login) as client:
 
         async def build(builder: LayerBuilder) -> None:
             built[builder.architecture] = await builder.build(client, base, lock)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from cloudburst.errors import ConfigurationError
 from cloudburst.image.locked_packages import LOCK_FILE
 from cloudburst.models.settings import Settings
 from cloudburst.paths import cache_folder
 from cloudburst.registry import Credentials
+
+logger = logging.getLogger(__name__)
 
 Architecture: TypeAlias = Literal["amd64", "arm64"]
 """Architecture in the notation of OCI images."""
@@ -20,18 +22,6 @@ DEFAULT_BASE = "public.ecr.aws/docker/library/python:3.13-slim"
 ARCHITECTURES: tuple[Architecture, ...] = ("amd64", "arm64")
 
 
-def parse_login(text: str, name: str) -> Credentials:
-    """Return the user and password of ``user:password``; ``name`` says where the text is from.
-
-    Raises:
-        ConfigurationError: the text has another form.
-    """
-    user, separator, password = text.partition(":")
-    if not (user and separator):
-        raise ConfigurationError(f"{name}: expected user:password")
-    return Credentials(user, password)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
     """Options of an image build."""
@@ -39,7 +29,7 @@ class ImageOptions:
     base: str = DEFAULT_BASE
     """Reference of the base image, which needs glibc and Python 3.13."""
     base_credentials: Credentials | None = field(default=None, repr=False)
-    """User and password for the registry of the base image; ``None`` for anonymous pulls."""
+    """Login for the registry of the base image; ``None``: the one that ``docker login`` saved."""
     architectures: tuple[Architecture, ...] = ARCHITECTURES
     """Architectures of the image, each with its own manifest in the index."""
     lock_file: Path = LOCK_FILE
@@ -57,14 +47,9 @@ class ImageOptions:
     ) -> Self:
         """Return the options for the base image in the settings, or for ``base`` in its place.
 
-        Raises:
-            ConfigurationError: the login for the registry of the base image is not valid.
+        A base image that ``.env`` names is logged, because the file may be from a stranger.
         """
-        login = settings.base_login
-        return cls(
-            base=base or settings.base_image or DEFAULT_BASE,
-            base_credentials=parse_login(login.get_secret_value(), "CLOUDBURST_BASE_LOGIN")
-            if login
-            else None,
-            architectures=architectures,
-        )
+        if base is None and settings.base_image and settings.is_from_file("base_image"):
+            logger.warning("%s is %s", settings.origin("base_image"), settings.base_image)
+        base = base or settings.base_image or DEFAULT_BASE
+        return cls(base=base, architectures=architectures)

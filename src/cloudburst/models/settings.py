@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cloudburst.env_file import read_env_file
+from cloudburst.env_file import ENV_FILE, read_env_file
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.s3_encryption import check_s3_encryption
 from cloudburst.models.task import Protocol
@@ -56,21 +66,42 @@ def full_image_name(image: str) -> str:
 
 
 class Settings(BaseSettings):
-    """Settings from the environment; ``Settings(_env_file=".env")`` also reads that file.
+    """Settings from the environment and from ``.env`` in the current folder.
 
-    A configured subnet makes Fargate the default backend; credentials alone do not.
+    Arguments, as in ``Settings(capacity="FARGATE_SPOT")``, have priority over the environment, and
+    the environment over the file. ``_env_file`` names another file, or none with ``None``. A
+    configured subnet makes Fargate the default backend; credentials alone do not.
+
+    Raises:
+        ConfigurationError: An argument has an unknown name, a value is invalid, or the file cannot
+            be read.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    _file: str = PrivateAttr(default="")
+    _fields_of_file: frozenset[str] = PrivateAttr(default=frozenset())
 
-    def __init__(self, _env_file: Path | str | None = None, **values: Any) -> None:
-        """Take each value from the first of arguments, environment and file that has it."""
-        # The file is not read by pydantic-settings, which replaces ${NAME} and blocks on a pipe.
-        file = {} if _env_file is None else read_env_file(Path(_env_file))
-        arguments: dict[str, Any] = {**_left_to_file(file, values), **values}
-        if not values.keys().isdisjoint(_ENDPOINT) and values.keys().isdisjoint(_S3_ENDPOINT):
-            arguments[_S3_ENDPOINT[0]] = None
-        super().__init__(**arguments)
+    if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
+
+        def __init__(self, _env_file: Path | str | None = ENV_FILE, **values: Any) -> None:
+            _check_names(values)
+            try:
+                # The file is not read by pydantic-settings, which replaces ${NAME} and blocks on a
+                # pipe.
+                file = {} if _env_file is None else read_env_file(Path(_env_file))
+                found = _left_to_file(file, values)
+                if not values.keys().isdisjoint(_ENDPOINT) and values.keys().isdisjoint(
+                    _S3_ENDPOINT
+                ):
+                    found["s3_endpoint_url"] = None
+                super().__init__(**found, **values)
+            except ValidationError as exc:
+                faults = (f"{one['loc'][0]}: {one['msg']}" for one in exc.errors())
+                raise ConfigurationError("; ".join(faults)) from exc
+            except (ValueError, OSError) as exc:
+                raise ConfigurationError(f"{_env_file}: {exc}") from exc
+            self._file = str(_env_file)
+            self._fields_of_file = frozenset(found)
 
     # Credentials. Without keys and profile, boto's own chain applies: SSO, instance roles…
     access_key_id: str | None = _named("AWS_ACCESS_KEY_ID", "access_key_id")
@@ -138,8 +169,6 @@ class Settings(BaseSettings):
     ``cloudburst-fargate``; or the name of an image in any registry."""
     base_image: str | None = _named("CLOUDBURST_BASE_IMAGE", "base_image")
     """Base of our own image; ``None``: ``python:3.13-slim``."""
-    base_login: SecretStr | None = _named("CLOUDBURST_BASE_LOGIN", "base_login")
-    """``USER:PASSWORD`` for the registry of the base image; ``None``: anonymous pulls."""
     protocol: Protocol | None = _named("CLOUDBURST_PROTOCOL", "protocol")
     """Protocol of the image; ``None``: the protocol in the label ``cloudburst.protocol`` of the
     task definition, or ``onestep``, that of the public image, if the label is missing."""
@@ -176,6 +205,17 @@ class Settings(BaseSettings):
         """True if the task definition was set explicitly, even to its default."""
         return "task_definition" in self.model_fields_set
 
+    def is_from_file(self, field: str) -> bool:
+        """Return whether the value of a field is from ``.env``."""
+        return field in self._fields_of_file
+
+    def origin(self, field: str) -> str:
+        """Return the variable of a field, with the file that sets it; empty if it is not set."""
+        if field not in self.model_fields_set or not getattr(self, field):
+            return ""
+        file = f" in {self._file}" if self.is_from_file(field) else ""
+        return f"{_names(field)[0]}{file}"
+
     @field_validator("image")
     @classmethod
     def _full_image_name(cls, value: str) -> str:
@@ -189,18 +229,38 @@ class Settings(BaseSettings):
         return value
 
 
-def _left_to_file(file: Mapping[str, str], values: Container[str]) -> dict[str, str]:
-    """Return the values of a ``.env`` file that neither arguments nor the environment override."""
+def _names(field: str) -> list[str]:
+    """Return the variable of a setting, its other variables, and its name in a program."""
+    alias = Settings.model_fields[field].validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
+
+
+def _check_names(values: Iterable[str]) -> None:
+    """Raise `ConfigurationError` for arguments that are not settings.
+
+    A name in capital letters that resembles none is ignored: it is a variable of another program,
+    as in ``Settings(**emulator.environment)``.
+    """
+    known = [name for field in Settings.model_fields for name in _names(field)]
+    faults = list[str]()
+    for name in values:
+        near = difflib.get_close_matches(name, known, n=1)
+        if name not in known and (near or not name.isupper()):
+            expected = near[0] if near else f"one of {', '.join(sorted(Settings.model_fields))}"
+            faults.append(f"{name} is not a setting; expected {expected}")
+    if faults:
+        raise ConfigurationError("; ".join(faults))
+
+
+def _left_to_file(file: Mapping[str, str], values: Container[str]) -> dict[str, str | None]:
+    """Return the fields of a ``.env`` file that neither arguments nor the environment override."""
     found = {name.upper(): value for name, value in file.items()}
     taken = {name.upper() for name in os.environ}
-    left: dict[str, str] = {}
-    for field, info in Settings.model_fields.items():
-        alias = info.validation_alias
-        names = (
-            [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
-        )
+    left: dict[str, str | None] = {}
+    for field in Settings.model_fields:
+        names = _names(field)
         if not any(name in values or name.upper() in taken for name in names):
-            name = next((name for name in names if name.upper() in found), None)
-            if name is not None:
-                left[name] = found[name.upper()]
+            value = next((found[name.upper()] for name in names if name.upper() in found), None)
+            if value is not None:
+                left[field] = value
     return left

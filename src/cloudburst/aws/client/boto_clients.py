@@ -22,6 +22,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import NoCredentialsError
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.redaction import install_filters
 from cloudburst.registry.names import is_loopback_host
 
@@ -86,6 +87,7 @@ class BotoClients:
             region: Region of the client; ``None`` for the default region of these clients.
 
         Raises:
+            ConfigurationError: The endpoint is on another machine and has no TLS.
             NoCredentialsError: boto finds no credentials. Other errors of boto are raised too.
         """
         self._calls += 1
@@ -118,6 +120,7 @@ class BotoClients:
                     anyio.run, self._fill_cache, service, region, abandon_on_cancel=True
                 )
                 opened = await self._stack.enter_async_context(self._new_client(service, region))
+                _check_endpoint(service, opened.meta.endpoint_url)
                 if service == "s3":
                     opened.meta.events.register_first(_ENDPOINT_EVENT, _keep_regional_endpoint)
                 client = self._open[service, region] = opened
@@ -153,6 +156,19 @@ class BotoClients:
         return self._session.client(
             service, region_name=region, endpoint_url=endpoint_url, config=config
         )
+
+
+def _check_endpoint(service: str, url: str) -> None:
+    """Raise `ConfigurationError` for an endpoint on another machine without TLS."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback_host(parts.hostname or ""):
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        variable = "AWS_ENDPOINT_URL_S3" if service == "s3" else "AWS_ENDPOINT_URL"
+        msg = (
+            f"the endpoint of {service} is {place}, but plain HTTP is used on this machine only: "
+            f"set {variable} to an address with https://"
+        )
+        raise ConfigurationError(msg)
 
 
 def _keep_regional_endpoint(context: dict[str, Any], **_: object) -> None:

@@ -18,6 +18,7 @@ import anyio.to_thread
 from cloudburst.aws.client.boto_clients import BotoClients
 from cloudburst.aws.client.credentials import (
     FALLBACK_REGION,
+    check_endpoints,
     create_role_session,
     create_session,
     needs_role,
@@ -225,19 +226,6 @@ class AWSClient:
                     )
         return url
 
-    async def endpoint_of(self, service: str) -> str:
-        """Return the base URL of a service. Nothing is sent to it.
-
-        Raises:
-            CredentialsError: There are no credentials.
-            ClosedError: The context of `open_aws` has been left.
-        """
-        clients = self._open_clients()
-        with translate_errors("credentials"):
-            async with clients.client(service, None) as client:
-                url: str = client.meta.endpoint_url
-        return url
-
     async def account_id(self) -> str:
         """Return the number of the AWS account. Raises the errors of `call`."""
         if self._renewal.account is None:
@@ -310,10 +298,12 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
 
     Raises:
         CredentialsError: The profile does not exist, or the configuration of boto is wrong.
-        ConfigurationError: The event loop is trio's; only asyncio is supported.
+        ConfigurationError: The event loop is trio's, or ``.env`` names an endpoint for credentials
+            from elsewhere.
     """
     _check_event_loop()
     own_session = session is not None
+    check_endpoints(settings, own_session=own_session)
     with translate_errors("credentials"):
         if session is None:
             session = await anyio.to_thread.run_sync(create_session, settings)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
@@ -14,12 +17,22 @@ from aiobotocore.session import get_session
 from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from pydantic import SecretStr
 
-from cloudburst.errors import CloudburstError, CredentialsError, NoAnswerError, ThrottledError
+from cloudburst.errors import (
+    CloudburstError,
+    ConfigurationError,
+    CredentialsError,
+    NoAnswerError,
+    ThrottledError,
+)
 from cloudburst.models.settings import Settings
 from cloudburst.redaction import SecretOwner, hide_secrets
 
 FALLBACK_REGION = "us-east-1"
 """Region to use if neither the settings nor the profile name one."""
+
+_SECRETS = ("access_key_id", "secret_access_key", "session_token", "auth_key")
+"""Fields of `Settings` that are sent to AWS or to workers that AWS names."""
+logger = logging.getLogger(__name__)
 
 CallAWS = Callable[..., Awaitable[dict[str, Any]]]
 """Type of the method `cloudburst.aws.client.client.AWSClient.call`."""
@@ -48,6 +61,39 @@ def create_session(settings: Settings) -> aioboto3.Session:
         profile_name=settings.profile,
         region_name=settings.region,
     )
+
+
+def check_endpoints(settings: Settings, *, own_session: bool) -> None:
+    """Log the hosts that ``.env`` names as endpoints, once for each process.
+
+    Args:
+        settings: Settings with endpoints and credentials.
+        own_session: True if credentials come from a session of the program.
+
+    Raises:
+        ConfigurationError: Credentials would be sent to a host that a file names, but are not from
+            the same file. The file may be part of a folder from an untrusted source.
+    """
+    for field in filter(settings.is_from_file, ("endpoint_url", "s3_endpoint_url")):
+        if not (named := settings.origin(field)):
+            continue
+        host = urlsplit(str(getattr(settings, field))).netloc.rpartition("@")[2]
+        others = [name for name in _SECRETS if not settings.is_from_file(name)]
+        secret = next(filter(None, map(settings.origin, others)), "")
+        if own_session or not (settings.access_key_id or settings.secret_access_key):
+            secret = secret or "the credentials of boto"
+        if secret:
+            msg = (
+                f"{named} is {host}, but {secret} is not from that file: a host that a file names "
+                "gets no other secrets. If you trust it, set the endpoint in the environment"
+            )
+            raise ConfigurationError(msg)
+        _announce(named, host)
+
+
+@cache
+def _announce(named: str, host: str) -> None:
+    logger.warning("%s is %s", named, host)
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

@@ -1,20 +1,18 @@
-"""Regions of buckets, and the check of the endpoint at which they are asked for."""
+"""Regions of buckets."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.errors import headers_of
 from cloudburst.aws.s3.answers import named_errors
-from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError
+from cloudburst.errors import AccessDeniedError, AWSError
 from cloudburst.models.locations import S3Prefix
-from cloudburst.models.transfers import is_loopback_host
 
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
 
@@ -37,7 +35,6 @@ class BucketRegions:
     async def _find_region(self, bucket: str) -> str:
         headers: Mapping[str, str]
         with named_errors(S3Prefix(bucket, "")):
-            _check_endpoint(await self._aws.endpoint_of("s3"))
             try:
                 response = await self._aws.call("s3", "head_bucket", Bucket=bucket)
                 headers = response["ResponseMetadata"]["HTTPHeaders"]
@@ -55,19 +52,3 @@ class BucketRegions:
             await self._aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
         except AccessDeniedError:
             return  # without permission to list, the bucket may still be usable
-
-
-def _check_endpoint(url: str) -> None:
-    """Check that workers may send files to an endpoint of S3.
-
-    Raises:
-        ConfigurationError: It is on another machine and has no TLS.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not is_loopback_host(parts.hostname):
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        msg = (
-            f"the endpoint of S3 is {place}, but workers use plain HTTP on their own machine only: "
-            "set AWS_ENDPOINT_URL_S3 to an address with https://"
-        )
-        raise ConfigurationError(msg)
