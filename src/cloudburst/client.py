@@ -273,7 +273,6 @@ class Client(anyio.AsyncContextManagerMixin):
                         run=run_name,
                         overwrite=overwrite,
                         resume=resume,
-                        replace_rest=run_journal.has_requested(inputs.film),
                         on_lost=loss.report,
                     ) as maker,
                 ):

@@ -146,7 +146,6 @@ class RemoteAccess:
         run: str,
         overwrite: bool,
         resume: bool,
-        replace_rest: bool,
         on_lost: OnLost,
     ) -> AsyncGenerator[FilmMaker | None]:
         """Claim the files of a film, and yield its maker; ``None`` if no film is requested.
@@ -158,8 +157,6 @@ class RemoteAccess:
             run: Name of the run that makes the film.
             overwrite: True to replace existing files.
             resume: True to replace a film that was made before, with its other files.
-            replace_rest: True to replace the other files of a film that was removed from this
-                machine.
             on_lost: Function that is called if another process takes the film over.
 
         Raises:
@@ -169,12 +166,7 @@ class RemoteAccess:
         """
         if film is None or isinstance(film.path, Path):
             async with claimed_film(
-                film,
-                sources,
-                run=run,
-                overwrite=overwrite,
-                replace_film=resume,
-                replace_rest=replace_rest,
+                film, sources, run=run, overwrite=overwrite, replace_film=resume
             ) as maker:
                 yield maker
             return

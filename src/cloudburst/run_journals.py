@@ -15,7 +15,6 @@ from cloudburst.engine.run import Run
 from cloudburst.errors import ConfigurationError
 from cloudburst.journal import JournalState, SqliteJournal, open_journal
 from cloudburst.journal.reader import journal_files
-from cloudburst.models.film import FilmRequest
 
 _REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of an empty journal."""
@@ -32,11 +31,6 @@ class RunJournal:
     """Run of this process; ``None`` until it has started."""
     closed: anyio.Event = field(default_factory=anyio.Event)
     """Event that is set when the journal is closed."""
-
-    def has_requested(self, film: FilmRequest | None) -> bool:
-        """Return whether an earlier process of the run was to make a film with this path."""
-        films = [process.film for process in self.state.processes]
-        return any(one is not None and film is not None and one.path == film.path for one in films)
 
 
 class RunJournals:

@@ -131,6 +131,26 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     assert [scene["skipped"] for scene in report["scenes"]] == [True, True]
 
 
+def test_a_film_elsewhere_is_made_again_only_if_the_command_line_names_it(tmp_path, here):
+    """A journal may be from a stranger; its own folder and the one above are the user's."""
+    work, photo = tmp_path / "work", tmp_path / "photo"
+    work.mkdir()
+    Image.new("RGB", (32, 18)).save(work / "one.png")
+    write_sound(work / "one.wav", sine(0, 9600))
+    words = ("--to", "work/out", "--film", "photo.mp4", "--workers", "1", "--size", "480x270")
+    done = cloudburst("render", "work", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for suffix in (".mp4", ".srt", ".jpg"):
+        photo.with_suffix(suffix).unlink(missing_ok=True)
+    done = here("resume", "--to", "work/out")
+    assert done.returncode == 2
+    assert f"is not in {work}: name it with --film" in " ".join(done.stderr.split())
+    assert not photo.with_suffix(".mp4").exists()
+    done = here("resume", "--to", "work/out", "--film", "photo.mp4")
+    assert done.returncode == 0, done.stderr
+    assert photo.with_suffix(".mp4").exists()
+
+
 def test_ctrl_c_leaves_nothing(videos, tmp_path):
     for number in range(300):
         (videos / f"{number}.mp4").hardlink_to(videos / "a.mp4")

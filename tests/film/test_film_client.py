@@ -93,6 +93,42 @@ async def test_a_run_makes_its_film_once(given, tmp_path):
     assert texts(film) == [*NAMES[:2]]
 
 
+@pytest.mark.parametrize("present", ["own film", "no film", "no subtitles to write"])
+async def test_a_resumed_run_keeps_files_that_it_did_not_write(given, tmp_path, present):
+    """They have the names of the film's subtitles and cover."""
+    out, film = tmp_path / "out", tmp_path / "story.mp4"
+    scenes = given
+    if present == "no subtitles to write":
+        scenes = [{**scene, "subtitle": None} for scene in given]
+    await render(scenes, out, film=film)
+    subtitles, cover = film.with_suffix(".srt"), film.with_suffix(".jpg")
+    if present == "own film":
+        scenes = scenes[:2]  # so that the film is made again
+    else:
+        film.unlink()
+    cover.write_bytes(b"photo")
+    if present != "own film":
+        subtitles.write_text("corrected by hand")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("story.*")}
+    report = await render(scenes, out, film=film, resume=True)
+    assert report.status is Status.COMPLETE
+    assert report.film is None
+    assert "is not from an earlier film, or was changed since: move it away" in report.film_error
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("story.*")} == before
+
+    report = await render(scenes, out, film=film, resume=True, overwrite=True)
+    assert report.film == film
+    assert cover.read_bytes() != b"photo"
+
+
+async def test_a_resumed_run_replaces_the_unchanged_files_of_a_removed_film(given, tmp_path):
+    out, film = tmp_path / "out", tmp_path / "story.mp4"
+    await render(given, out, film=film)
+    film.unlink()
+    report = await render(given, out, film=film, resume=True)
+    assert (report.film, files(tmp_path)[-3:]) == (film, ["story.jpg", "story.mp4", "story.srt"])
+
+
 async def test_the_film_is_made_by_the_process_that_resumes_the_run(given, tmp_path):
     film = tmp_path / "film.mp4"
     async with Client(FakeCloud(broken_scenes={NAMES[1]}).backend) as client:

@@ -92,13 +92,13 @@ def resume_command(
         Value of an hour of waiting in USD, as for `render`. Default: that of the run.
     """
     settings, run_options = read_settings(), run_options or RunOptions()
-    wanted = None if film is None else film.request()
+    named_film = None if film is None else film.request()
     folder = to or settings.results or RESULTS_FOLDER
     named = run is not None
     run, folder, state = _find_run(run, absolute_location(folder), custom_folder=to is not None)
     custom_folder = to is not None or folder != _default_folder(settings)
     process = state.processes[-1]
-    wanted = wanted or process.film
+    wanted = named_film or process.film
     if is_complete(state):
         missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
@@ -108,6 +108,8 @@ def resume_command(
             # Stops of the last process may have been refused, and its tasks be billed since.
             open_bill = any(task.usage and not task.settled for task in state.tasks.values())
             return cleanup_command(run=run) if open_bill else 0
+    if named_film is None:
+        _check_film(process.film, folder)
     limits = _limits(process.limits, run_options, budget=budget, hour_usd=hour_usd)
     # The default limit is not passed on, so that this machine uses its own default.
     workers = run_options.workers
@@ -132,6 +134,19 @@ def resume_command(
         settings=settings,
     )
     return run_and_report(request, run_options)
+
+
+def _check_film(film: FilmRequest | None, folder: OutputFolder) -> None:
+    """Check the film that a journal names: a downloaded journal must not name files elsewhere.
+
+    Raises:
+        ConfigurationError: The film is on this machine, and not below the folder's parent folder.
+    """
+    if film is not None and isinstance(film.path, Path) and isinstance(folder, Path):
+        parent = folder.resolve().parent
+        if not film.path.resolve().is_relative_to(parent):
+            msg = f"the run's film {film.path} is not in {parent}: name it with --film"
+            raise ConfigurationError(msg)
 
 
 def _lacks_film(film: FilmRequest | None) -> bool:

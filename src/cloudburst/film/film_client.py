@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib.util
 import json
 import os
@@ -55,7 +56,9 @@ def is_up_to_date(plan: FilmPlan) -> bool:
     )
 
 
-async def make_film(plan: FilmPlan, on_progress: Callable[[float], None]) -> float:
+async def make_film(
+    plan: FilmPlan, on_progress: Callable[[float], None], *, overwrite: bool = False
+) -> float:
     """Make a film in a process of its own, and return its length in seconds.
 
     The files get their final names when all of them are complete; an earlier film is replaced. If
@@ -64,6 +67,7 @@ async def make_film(plan: FilmPlan, on_progress: Callable[[float], None]) -> flo
     Args:
         plan: Plan of the film; its folder exists.
         on_progress: Function that is called with the finished part, from 0 to 1.
+        overwrite: True to replace subtitles and a cover that are not those of an earlier film.
 
     Raises:
         FilmError: No film can be made of the videos, or it cannot be written.
@@ -71,7 +75,7 @@ async def make_film(plan: FilmPlan, on_progress: Callable[[float], None]) -> flo
     film = Path(plan.path)
     try:
         done = await _run(plan, on_progress)
-        await to_thread.run_sync(_rename, film)
+        await to_thread.run_sync(_rename, film, overwrite)
     except OSError as exc:
         raise FilmError(f"{film}: {exc.strerror or exc}") from exc
     finally:
@@ -154,13 +158,26 @@ def _kill(process: Process) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _rename(film: Path) -> None:
+def _rename(film: Path, overwrite: bool) -> None:
     """Give the partial files their final names, the film last; remove earlier subtitles."""
-    for partial, path in partial_files(film).items():
+    files = partial_files(film)
+    if not overwrite:
+        made_at = film.stat().st_mtime_ns if read_fingerprint(film) else 0
+        for partial, path in files.items():
+            if path != film and _is_foreign(path, partial, made_at):
+                msg = f"{path} is not from an earlier film, or was changed since: move it away, or "
+                raise FilmError(f"{msg}overwrite=True (--overwrite) replaces it")
+    for partial, path in files.items():
         if partial.stat().st_size:
             partial.replace(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _is_foreign(path: Path, partial: Path, made_at: int) -> bool:
+    """Return whether a file exists that is neither as old as a film nor what replaces it."""
+    newer = os.path.lexists(path) and path.lstat().st_mtime_ns > made_at
+    return newer and not filecmp.cmp(partial, path, shallow=False)
 
 
 def _remove_partial(film: Path) -> None:

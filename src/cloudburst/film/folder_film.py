@@ -47,7 +47,6 @@ async def claimed_film(
     run: str,
     overwrite: bool,
     replace_film: bool = False,
-    replace_rest: bool = False,
 ) -> AsyncGenerator[FolderFilm | None]:
     """Claim the files of a film on this machine, and yield its maker; ``None`` for no request.
 
@@ -56,8 +55,8 @@ async def claimed_film(
         sources: Scenes of the film in order.
         run: Name of the run that makes the film.
         overwrite: True to replace existing files.
-        replace_film: True to replace a film that this package has made, with its other files.
-        replace_rest: True to replace the other files of a film that was removed.
+        replace_film: True to replace a film that this package has made, with its other files, also
+            if the film itself was removed.
 
     Raises:
         OutputExistsError: A file of the film exists and must not be replaced.
@@ -76,9 +75,9 @@ async def claimed_film(
     ):
         await to_thread.run_sync(_refuse_folders, film)
         if not overwrite:
-            await to_thread.run_sync(_refuse_existing, film, replace_film, replace_rest)
+            await to_thread.run_sync(_refuse_existing, film, replace_film)
 
-        yield FolderFilm(request, film, sources)
+        yield FolderFilm(request, film, sources, overwrite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,7 @@ class FolderFilm:
     request: FilmRequest
     path: Path
     sources: Sequence[ChapterSource]
+    overwrite: bool
 
     @property
     def needs_worker(self) -> bool:
@@ -104,14 +104,14 @@ class FolderFilm:
         plan = await to_thread.run_sync(film_plan, self.request, videos, self.sources)
         if await to_thread.run_sync(is_up_to_date, plan):
             return self.path, True
-        await make_film(plan, on_progress)
+        await make_film(plan, on_progress, overwrite=self.overwrite)
         return self.path, False
 
 
-def _refuse_existing(film: Path, replace_film: bool, replace_rest: bool) -> None:
+def _refuse_existing(film: Path, replace_film: bool) -> None:
     """Raise `OutputExistsError` for files that must not be replaced; see `claimed_film`."""
     there = [path for path in film_files(film) if os.path.lexists(path)]
-    ours = replace_rest if film not in there else replace_film and bool(read_fingerprint(film))
+    ours = replace_film and (film not in there or bool(read_fingerprint(film)))
     if there and not ours:
         msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
         raise OutputExistsError(msg, paths=there)
