@@ -31,11 +31,12 @@ from cloudburst import (
     calculate_fargate_cost,
     execute_parallel_batches,
 )
-from cloudburst.compat import calls, parameters, scan_and_test_folder
+from cloudburst.compat import calls, scan_and_test_folder
 from cloudburst.compat.parameters import backend_of, read_settings
 from cloudburst.compat.results import batch_result
 from cloudburst.history import write_history
 from cloudburst.models import billing
+from cloudburst.models import settings as settings_module
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
@@ -234,7 +235,7 @@ async def test_where_videos_go(cloud, scenes, monkeypatch, tmp_path):
     assert folder(alone) == tmp_path / "there"
 
 
-async def test_the_environment_and_env_are_read_by_these_calls_only(cloud, scenes, monkeypatch):
+async def test_the_environment_and_env_are_read(cloud, scenes, monkeypatch):
     env = "AWS_SUBNET_ID=subnet-1, subnet-2\nAPI_TIMEOUT_MINUTES=2\nRESULTS_DIR=from-env\n"
     write_env(env)
     monkeypatch.setenv("API_REQUEST_TIMEOUT_SECONDS", "7")
@@ -243,7 +244,9 @@ async def test_the_environment_and_env_are_read_by_these_calls_only(cloud, scene
     assert (cloud.timeouts.scene, cloud.timeouts.ready) == (120, 7)
     assert "from-env" in result.downloaded_files[0]
     write_env("API_TIMEOUT_MINUTES=soon")
-    with pytest.raises(ConfigurationError, match="API_TIMEOUT_MINUTES"):
+    with pytest.raises(
+        ConfigurationError, match=r"^API_TIMEOUT_MINUTES in \.env: Input should be a valid number"
+    ):
         await execute_parallel_batches(scenes(1))
 
 
@@ -265,13 +268,6 @@ async def test_cancelled_it_stops_its_tasks(cloud, scenes):
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert not cloud.running
-
-
-async def test_a_client_reads_no_env(caplog):
-    write_env("AWS_SUBNET_ID=subnet-1\n")
-    with caplog.at_level(logging.INFO, "cloudburst"):
-        Client()._openers()
-    assert "rendering on this machine" in caplog.text
 
 
 async def test_a_subnet_makes_it_fargate_and_the_choice_is_logged(scenes, caplog):
@@ -468,7 +464,9 @@ async def test_settings_for_fargate_without_a_subnet_are_an_error(
         write_env(setting)
     else:
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=f"{name} is set, but AWS_SUBNET_ID is not"):
+    with pytest.raises(
+        ConfigurationError, match=rf"{name}( in \.env)? is set, but AWS_SUBNET_ID is not"
+    ):
         await FargateOperationV1().execute_batch([make_scene()])
 
 
@@ -479,7 +477,7 @@ async def test_the_env_file_is_read_in_a_thread(make_scene, monkeypatch):
         threads.append(threading.get_ident())
         return {"AWS_PROFILE": "mine"}
 
-    monkeypatch.setattr(parameters, "read_env_file", read)
+    monkeypatch.setattr(settings_module, "read_env_file", read)
     with pytest.raises(ConfigurationError):
         await execute_parallel_batches([make_scene()])
     assert threads
@@ -519,7 +517,7 @@ async def test_parameters_in_an_order_of_old_releases_are_named(make_scene, argu
 
 def test_the_warning_names_the_line_of_the_caller(monkeypatch, make_scene, tmp_path):
     backend = FakeCloud().backend
-    monkeypatch.setattr("cloudburst.compat.parameters.default_backend", lambda _: backend)
+    monkeypatch.setattr("cloudburst.compat.parameters.local", lambda: backend)
     more = {"saving_dir": tmp_path / "out"}
 
     async def awaits():

@@ -102,8 +102,8 @@ def init_command(
     protocol
         Protocol of the image. Default: native for images named cloudburst, else onestep.
     arm64
-        Whether the image is, or will be, available for ARM64. Default: yes for our own image and
-        images named cloudburst.
+        Whether the image is, or will be, available for ARM64. Default: yes for images named
+        cloudburst and our own, unless it would need "pip install ziglang".
     env
         Whether to write the settings to .env in this folder.
     dry_run

@@ -51,6 +51,16 @@ def find_kernels(architecture: Architecture, cache: ImageCache) -> tuple[Path, .
     return tuple(_library(target, cache) for target in image_targets(architecture))
 
 
+def has_kernels(architecture: Architecture) -> bool:
+    """Return whether the libraries for an architecture are installed or can be compiled; blocks."""
+    expected = source_hash(SOURCE.read_bytes())
+    return all(
+        is_compiled_from(LIBRARIES / target.file_name, target, expected)
+        or _compiler(target) is not None
+        for target in image_targets(architecture)
+    )
+
+
 def _library(target: Target, cache: ImageCache) -> Path:
     expected = source_hash(SOURCE.read_bytes())
     installed = LIBRARIES / target.file_name

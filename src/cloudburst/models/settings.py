@@ -96,7 +96,11 @@ class Settings(BaseSettings):
                     found["s3_endpoint_url"] = None
                 super().__init__(**found, **values)
             except ValidationError as exc:
-                faults = (f"{one['loc'][0]}: {one['msg']}" for one in exc.errors())
+                faults = list[str]()
+                for error in exc.errors():
+                    name = str(error["loc"][0])
+                    place = f"{_names(name)[0]} in {_env_file}" if name in found else name
+                    faults.append(f"{place}: {error['msg']}")
                 raise ConfigurationError("; ".join(faults)) from exc
             except (ValueError, OSError) as exc:
                 raise ConfigurationError(f"{_env_file}: {exc}") from exc

@@ -22,6 +22,7 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
+from cloudburst.image import kernels
 from cloudburst.models.limits import Backoff
 from cloudburst.models.task import PROTOCOL_VERSION, Protocol
 from cloudburst.registry import PushProgress, open_registry
@@ -88,6 +89,24 @@ def definition_of(emulator, family="cloudburst-render"):
 
 def definitions(emulator):
     return client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_without_a_compiler_for_arm64_init_leaves_it_out_and_says_so(
+    emulator, builder, monkeypatch, tmp_path, dry_run
+):
+    monkeypatch.setattr(kernels, "LIBRARIES", tmp_path)
+    monkeypatch.setattr(kernels, "find_zig", lambda: None)
+    said = []
+    report, _ = await set_up(emulator, builder, said=said, dry_run=dry_run)
+    assert "ARM64 is left out: " in said[0]
+    assert "pip install ziglang" in said[0]
+    assert not [step for step in report.steps if "arm64" in step.name]
+    if not dry_run:
+        assert builder.options.architectures == ("amd64",)
+    said.clear()
+    await set_up(emulator, builder, said=said, dry_run=dry_run, arm64=False)
+    assert not [line for line in said if "ARM64" in line]
 
 
 async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builder, tmp_path):

@@ -126,6 +126,11 @@ async def init(
             plan = plan.with_image(own.reference)
         changes = AccountChanges(aws, dry_run=options.dry_run, on_wait=on_wait)
         if own is not None:
+            if options.arm64 is None and "ARM64" not in plan.architectures:
+                changes.announce_wait(
+                    "ARM64 is left out: its pixel kernel is not in this installation; to add it, "
+                    "run pip install ziglang, then cloudburst init"
+                )
             await announce_upload(changes, own)
         _record_subnets(changes, settings, plan)
         for check in checked:

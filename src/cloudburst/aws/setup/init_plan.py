@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
+
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
@@ -40,6 +42,7 @@ from cloudburst.aws.setup.subnets import (
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import Architecture as OciArchitecture
 from cloudburst.image import ImageOptions
+from cloudburst.image.kernels import has_kernels
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
@@ -66,7 +69,8 @@ class InitOptions:
     with the same image, and onestep."""
     arm64: bool | None = None
     """True if the image is available for ARM64. With ``None``, this is assumed for our own image
-    and for a task definition whose name ends in ``-arm64``."""
+    and for a task definition whose name ends in ``-arm64``. Our own image is not built for ARM64 if
+    the pixel kernel for it cannot be compiled."""
     replace: bool = False
     """True to register the image for an existing task definition with another image. Programs that
     start its tasks then get the new image."""
@@ -148,7 +152,8 @@ async def plan_setup(
     arm64_too = options.arm64
     if arm64_too is None:
         named = named_architecture(settings.task_definition)
-        arm64_too = image.runs_our_service or named == "ARM64"
+        can_build = settings.image != OWN_IMAGE or await to_thread.run_sync(has_kernels, "arm64")
+        arm64_too = (image.runs_our_service and can_build) or named == "ARM64"
     architectures: Sequence[Architecture] = ("X86_64", "ARM64") if arm64_too else ("X86_64",)
     if not options.replace:
         for architecture in architectures:
