@@ -16,8 +16,15 @@ from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ConfigurationError,
+    CredentialsError,
+    EncodeError,
+    InvalidScenesError,
     JobLimitError,
     JobStorageError,
+    OutputClaimedError,
+    OutputExistsError,
+    ResourceMissingError,
+    SceneFault,
     UnknownJobError,
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher, room
@@ -287,3 +294,24 @@ async def test_what_no_job_event_or_page_has_is_refused(client, make_scene, tmp_
         for limit in (0, -1, 201):
             with pytest.raises(ConfigurationError, match="expected 1 to 200"):
                 await queue.page(limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (CredentialsError("missing: AWS_ACCESS_KEY_ID; run aws configure"), False),
+        (ConfigurationError("AWS_SUBNET_ID is wrong"), False),
+        (OutputClaimedError("pid 7 on host build-3 is writing a.mp4"), False),
+        (ResourceMissingError("no cluster prod"), False),
+        (OutputExistsError("videos already exist: a.mp4"), True),
+        (EncodeError("a: the encoder failed"), True),
+        (JobLimitError("no room"), True),
+        (InvalidScenesError(faults=[SceneFault("a", "image", "text", "a picture")]), True),
+    ],
+)
+def test_what_only_the_operator_can_change_is_not_in_the_error_of_a_job(error, shown):
+    failure = job_runs.failure_of(error)
+    assert failure.kind == type(error).__name__
+    assert failure.message == (
+        str(error) if shown else "the server could not render the job; its log says why"
+    )

@@ -135,6 +135,12 @@ def test_permitted_files_are_used(place):
         ("videos", False),
         ("", False),
         (7, False),
+        ({"bucket": "films", "prefix": "out/ada/"}, False),
+        ({"bucket": "films", "prefix": "out/ada/../../\n"}, False),
+        (["s3://films/out/ada/"], False),
+        ("s3://films/out/ada/.cloudburst/claims/", False),
+        ("s3://films/out/ada/.cloudburst", False),
+        ("s3://films/out/ada/x.cloudburst/", True),
     ],
 )
 def test_videos_are_written_to_permitted_folders_only(to, permitted):

@@ -17,14 +17,18 @@ from cloudburst.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.run import Run
 from cloudburst.errors import (
+    BudgetError,
     BusyError,
     CloudburstError,
     FilmError,
     InvalidScenesError,
+    JobError,
     JobLimitError,
     JobStorageError,
     NoAnswerError,
     OutputClaimedError,
+    OutputExistsError,
+    SceneError,
     ThrottledError,
 )
 from cloudburst.jobs.downloads import film_name
@@ -49,6 +53,13 @@ RETRY_SECONDS = 5.0
 BUSY_SECONDS = 5.0
 """Seconds before a job begins again that found the queue of the client full, S3 busy, or its videos
 claimed by a process that is about to end."""
+
+
+_PUBLIC = (BudgetError, BusyError, FilmError, JobError, OutputExistsError, SceneError)
+"""Errors whose text is for the sender of a job."""
+_NOT_PUBLIC = "the server could not render the job; its log says why"
+_POSTPONING = (BusyError, NoAnswerError, OutputClaimedError, ThrottledError)
+"""Errors after which a job may begin later."""
 
 
 class Stop(Enum):
@@ -123,20 +134,20 @@ class JobRun:
         failure: JobFailure | None = None
         try:
             await self._render(request)
-        except (BusyError, NoAnswerError, OutputClaimedError, ThrottledError) as exc:
-            may_begin_later = exc.retryable or isinstance(exc, OutputClaimedError)
+        except CloudburstError as exc:
+            may_begin_later = isinstance(exc, _POSTPONING) and (
+                exc.retryable or isinstance(exc, OutputClaimedError)
+            )
             # A job that was begun before may have tasks, which only its run finds and stops.
             wanted = self.stopped is None or self.job.started_before
             if self.report is None and may_begin_later and wanted:
                 raise Postponed(str(exc)) from exc
-            failure = failure_of(exc)
-        except InvalidScenesError as exc:
             logger.warning("job %s: %s", self.job.id, exc)
-            names = await anyio.to_thread.run_sync(self._folder.read_names)
-            failure = failure_of(with_names(exc, self._folder.inputs, names))
-        except CloudburstError as exc:
-            logger.warning("job %s: %s", self.job.id, exc)
-            failure = failure_of(exc)
+            error = exc
+            if isinstance(exc, InvalidScenesError):
+                names = await anyio.to_thread.run_sync(self._folder.read_names)
+                error = with_names(exc, self._folder.inputs, names)
+            failure = failure_of(error)
         if self.stopped in {Stop.SHUTDOWN, Stop.LOST}:
             return None
         return await self._end(failure)
@@ -272,10 +283,15 @@ def parse_request(text: str) -> JobRequest:
 
 
 def failure_of(error: CloudburstError) -> JobFailure:
-    """Return what a job says of an error, without folders of this machine."""
-    message, faults = without_folders(str(error)), list[dict[str, str]]()
+    """Return what a job says of an error, without folders of this machine.
+
+    What only the operator can change, such as credentials and settings, is in the log alone.
+    """
+    message, faults = _NOT_PUBLIC, list[dict[str, str]]()
     if isinstance(error, InvalidScenesError):
         message, faults = public_faults(error)
+    elif isinstance(error, _PUBLIC):
+        message = without_folders(str(error))
     return JobFailure(
         kind=type(error).__name__,
         message=message,

@@ -25,7 +25,7 @@ from cloudburst.models.film import (
     MIN_TRANSITION_SECONDS,
     Transition,
 )
-from cloudburst.models.locations import S3Prefix, parse_s3_prefix
+from cloudburst.models.locations import EXPECTED_S3_PREFIX, S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
@@ -102,8 +102,14 @@ STATE_OF_STATUS = {
 """State of a job whose run has ended, by the status of the run."""
 
 
-def _parse_prefix(value: object) -> object:
-    return parse_s3_prefix(value) if isinstance(value, str) else value
+def _parse_prefix(value: object) -> S3Prefix | None:
+    found = parse_s3_prefix(value) if isinstance(value, str) else value
+    if not isinstance(found, S3Prefix | None):
+        msg = f"{short_repr(value)}; expected {EXPECTED_S3_PREFIX}"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic expects it
+    if found is not None and ".cloudburst" in found.prefix.split("/"):
+        raise ValueError("a folder for claims (.cloudburst); expected another folder")
+    return found
 
 
 class JobRequest(BaseModel):

@@ -759,10 +759,19 @@ class TestObjectsOfOthers:
         monkeypatch.setattr(claim_checks, "MAX_CLAIMS", 2)
         for name in "xyz":
             abandon(emulator, folder, name, names=("z",))
-        with pytest.raises(ConfigurationError, match=r"more than 2 objects are in .*/claims/"):
+        with pytest.raises(ConfigurationError, match=r"more than 2 claims are in s3://.*/claims/:"):
             async with claim(store, folder):
                 pass
         assert len(in_folder(emulator, folder)) == 3, "neither lock nor claim is left"
+
+    async def test_other_objects_in_the_folder_of_the_claims_do_not_count(
+        self, emulator, store, folder, monkeypatch
+    ):
+        monkeypatch.setattr(claim_checks, "MAX_CLAIMS", 1)
+        for name in ("x.mp4", "x.jpg", "json"):
+            put(emulator, folder.object(f".cloudburst/claims/{name}"))
+        async with claim(store, folder):
+            pass
 
     async def test_a_list_without_an_end_and_one_that_takes_too_long(
         self, emulator, store, folder, monkeypatch

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 CHECK_TIMEOUT = 300.0
 """Maximum seconds to read the claims of all other runs. 1,000 of usual size take a minute."""
 MAX_CLAIMS = 1000
-"""Maximum number of objects in the folder of the claims. Claims of runs that were killed are
-deleted by later runs, so that only many runs on one day, or other programs, could leave more of
-them."""
+"""Maximum number of claims in a folder; objects with other names do not count. Claims of runs that
+were killed are deleted by later runs, so that only many runs on one day, or other programs, could
+leave more of them."""
 CLAIM_RETENTION = timedelta(days=1)
 """Time after its expiry for which the claim of other videos is kept: its run goes on if only its
 machine slept. Runs whose claim was deleted end."""
@@ -101,14 +101,15 @@ class ClaimChecks:
         count, unreadable = 0, list[S3Object]()
         folder = self._object.folder
         async for page in self._store.list_pages(folder):
-            count += len(page)
+            claims = [location for location in page if location.suffix == ".json"]
+            count += len(claims)
             if count > MAX_CLAIMS:
                 msg = (
-                    f"more than {MAX_CLAIMS:,} objects are in {folder}: delete those of runs "
-                    "that have ended and those of other programs, or choose another folder"
+                    f"more than {MAX_CLAIMS:,} claims are in {folder}: delete those of runs that "
+                    "have ended, or choose another folder"
                 )
                 raise ConfigurationError(msg)
-            for location in page:
+            for location in claims:
                 found = await read_claim(self._store, location)
                 if found is None or is_claim_of(found, self._owner):
                     continue
