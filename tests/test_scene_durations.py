@@ -70,6 +70,7 @@ def test_a_duration_is_the_length_of_the_scene(
         ({"duration": 0.09}, "duration", "0.09", "a number of seconds, at least 0.1"),
         ({"duration": "nan"}, "duration", "'nan'", "a number of seconds, at least 0.1"),
         ({"duration": "long"}, "duration", "'long'", "a number of seconds, at least 0.1"),
+        ({"duration": True}, "duration", "True", "a number of seconds, at least 0.1"),
         ({"duration": 3601}, "duration", "3601 seconds", "at most 3600 seconds"),
         ({"durations": 1}, "durations", "an unknown field", "duration"),
     ],

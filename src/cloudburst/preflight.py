@@ -27,7 +27,7 @@ from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
-from cloudburst.models.scene import DURATION, CheckedScene, Scene, fold_name
+from cloudburst.models.scene import DURATION, CheckedScene, Scene, check_duration, fold_name
 from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.renderer.missing_glyphs import HasGlyph, check_characters
 from cloudburst.safe_files import URL
@@ -269,11 +269,12 @@ def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio:
 
 def _add_duration_fault(entry: _CheckedEntry, limits: Limits) -> None:
     """Add a fault for a duration that is longer than the longest audio."""
-    if entry.scene is None or entry.scene.duration is None:
+    if entry.scene is None:
         return
-    if entry.scene.duration > limits.audio_seconds:
-        found = f"{entry.scene.duration:g} seconds"
-        entry.fault("duration", found, f"at most {limits.audio_seconds:g} seconds")
+    try:
+        check_duration(entry.scene.duration, limits.audio_seconds)
+    except InvalidInputError as exc:
+        entry.fault("duration", exc.found, exc.expected)
 
 
 def _option_field(name: str) -> str:

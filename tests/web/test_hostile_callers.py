@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tracemalloc
 from contextlib import nullcontext
 from functools import partial
@@ -468,3 +469,13 @@ async def test_of_many_faults_the_first_ones_are_listed(cloud, tmp_path):
         answer = await submit(http, *many)
     assert (answer.status_code, len(answer.json()["faults"])) == (400, MAX_FAULTS)
     assert answer.json()["message"].endswith("and 2,900 more problems")
+
+
+@pytest.mark.parametrize("duration", [True, 1e308, 3601, 0, -1, "nan"])
+async def test_a_duration_that_no_worker_accepts_is_refused_at_once(cloud, tmp_path, duration):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        answer = await submit(http, scene(duration=duration))
+        assert answer.status_code == 400
+        (fault,) = answer.json()["faults"]
+        assert (fault["scene"], fault["field"]) == ("a", "duration")
+        assert re.search("at least 0.1|at most 3600 seconds", fault["expected"])

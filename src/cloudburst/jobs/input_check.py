@@ -13,6 +13,7 @@ from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import check_duration
 from cloudburst.models.video_format import VideoFormat, video_size
 
 if TYPE_CHECKING:
@@ -36,14 +37,19 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
     deadline = time.monotonic() + CHECK_SECONDS
     checked: dict[tuple[str, Path], CheckedFile | InvalidInputError] = {}
     faults = list[SceneFault]()
+    for scene in request.scenes:
+        try:
+            check_duration(scene.duration, limits.audio_seconds)
+        except InvalidInputError as exc:
+            faults.append(SceneFault(scene.name, "duration", exc.found, exc.expected))
     # Subtitles last: they are read whole.
-    for scene, field, file in sorted(_files(request), key=lambda found: found[1] == "subtitle"):
+    for name, field, file in sorted(_files(request), key=lambda found: found[1] == "subtitle"):
         if file not in checked:
             if time.monotonic() > deadline:
                 break
             checked[file] = check_file(*file, limits)
         if isinstance(problem := checked[file], InvalidInputError):
-            faults.append(SceneFault(scene, field, f"{problem.found}: {file[1]}", problem.expected))
+            faults.append(SceneFault(name, field, f"{problem.found}: {file[1]}", problem.expected))
     if faults:
         raise InvalidScenesError(faults=faults)
     return {

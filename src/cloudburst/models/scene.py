@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from cloudburst.errors import SceneFault
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import (
     AnyLocation,
     Location,
@@ -44,7 +45,17 @@ MIN_SCENE_SECONDS = 0.1
 """Shortest `Scene.duration`, in seconds: three frames of a video."""
 DURATION = f"a number of seconds, at least {MIN_SCENE_SECONDS:g}"
 """Description of a valid `Scene.duration`."""
-Duration = Annotated[float, Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)]
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{value}; expected {DURATION}")  # noqa: TRY004 - pydantic expects it
+    return value
+
+
+Duration = Annotated[
+    float, BeforeValidator(_refuse_bool), Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)
+]
 """Length of a scene without an audio file, in seconds."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
@@ -127,6 +138,12 @@ def check_length(*, has_audio: bool, duration: float | None) -> None:
     if not has_audio and duration is None:
         msg = "neither audio nor duration is given; expected one of them"
         raise ValueError(msg)
+
+
+def check_duration(duration: float | None, longest: float) -> None:
+    """Raise `InvalidInputError` for a duration of more than ``longest`` seconds."""
+    if duration is not None and duration > longest:
+        raise InvalidInputError(f"{duration:g} seconds", f"at most {longest:g} seconds")
 
 
 class Scene(BaseModel):

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cloudburst.models.film_jobs import FilmJobRequest
+from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Duration, check_length, validate_scene_name
+from cloudburst.models.scene import Duration, check_duration, check_length, validate_scene_name
 from cloudburst.models.transfers import FetchRequest, UploadRequest
 from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK
 from cloudburst.service import request_body
@@ -174,16 +175,16 @@ class NativeApi:
             yield job
 
     def _check_duration(self, asked: JobRequest) -> None:
-        limit = self._settings.audio_seconds
-        if asked.duration is not None and asked.duration > limit:
-            expected = f"at most {limit:g} seconds"
+        try:
+            check_duration(asked.duration, self._settings.audio_seconds)
+        except InvalidInputError as exc:
             raise RejectedRequestError(
                 400,
-                f"duration: expected {expected}",
+                f"duration: expected {exc.expected}",
                 field="duration",
-                found=display_value(asked.duration),
-                expected=expected,
-            )
+                found=exc.found,
+                expected=exc.expected,
+            ) from exc
 
     async def get_job(self, request: Request) -> Response:
         """Return the state of a job."""

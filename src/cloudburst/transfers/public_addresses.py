@@ -42,11 +42,13 @@ _METADATA = tuple(
             "fd20:ce::254/128",  # Google Cloud
             "100.100.100.200/32",  # Alibaba Cloud
             "168.63.129.16/32",  # Azure; a public address
-            "192.0.0.192/32",  # Oracle Cloud
+            "192.0.0.0/24",  # Oracle Cloud; the rest has special purposes (RFC 6890)
+            "3fff::/20",  # for documentation (RFC 9637); Python knows it from 3.13 on
         ),
     )
 )
-"""Addresses of metadata services, with all link-local addresses. They are never permitted."""
+"""Addresses of metadata services, all link-local addresses, and networks that versions of Python
+judge differently. They are never permitted."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """All IPv6 addresses that have been assigned so far (RFC 4291, IANA, 2026-11)."""
 _TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
