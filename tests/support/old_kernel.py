@@ -34,6 +34,8 @@ def hide_all_layers() -> None:
             *(step(EQUAL, system_calls.PR_SET_SECCOMP, no=1), step(RETURN, FAIL | errno.EINVAL)),
             step(RETURN, system_calls.ALLOW),
             *(step(EQUAL, 444, no=1), step(RETURN, FAIL | errno.ENOSYS)),
+            step(EQUAL, system_calls.numbers()["seccomp"], no=1),
+            step(RETURN, FAIL | errno.ENOSYS),
         ]
     )
 

@@ -68,9 +68,8 @@ def missing_layers() -> tuple[str, ...]:
 
 def _software() -> Iterator[Path]:
     """Yield the places of Python, of its packages, and of libraries."""
+    yield Path(__file__).parents[1]
     yield from map(Path, (sys.prefix, sys.base_prefix, *LIBRARIES))
     # Without -P, the first entry is the current folder, which may have any files.
     yield from map(Path, sys.path[not sys.flags.safe_path :])
-    yield Path(__file__).parents[1]
-    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-    yield from (Path(name) for name in libraries if name)
+    yield from map(Path, filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")))

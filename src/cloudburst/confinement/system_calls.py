@@ -9,10 +9,14 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 """Option and mode of the system call ``prctl``, from ``linux/prctl.h`` and ``linux/seccomp.h``."""
+SET_MODE_FILTER, SPECULATION_ALLOWED = 1, 4
+"""Operation and flag of the system call ``seccomp``, from ``linux/seccomp.h``. Without the flag,
+Linux before 5.16 lets some processors run all code of the process more slowly."""
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 """Results of a filter, from ``linux/seccomp.h``; an error number is added to `FAIL`."""
 LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -29,9 +33,8 @@ ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """Names in ``linux/audit.h`` of the processor architectures, by the name that Linux shows."""
 JOIN_SESSION_KEYRING = 1
 """Operation of the system call ``keyctl``."""
-CLONE_THREAD, CLONE3 = 0x10000, 435
-"""Flag of the system call ``clone`` for a new thread in place of a process, and the number of its
-successor on each architecture."""
+CLONE_THREAD = 0x10000
+"""Flag of the system call ``clone`` for a new thread in place of a process."""
 CONTAINER_CALLS = (
     *("add_key", "request_key", "keyctl"),
     *("perf_event_open", "bpf", "userfaultfd", "io_uring_setup"),
@@ -41,7 +44,8 @@ outside all namespaces, above all the keys that the kernel keeps for the user of
 have a history of defects of the kernel."""
 DECODER_CALLS = """
 execve 59 221, execveat 322 281, fork 57 -, vfork 58 -, unshare 272 97, setns 308 268,
-chroot 161 51, pivot_root 155 41, personality 135 92,
+chroot 161 51, pivot_root 155 41, personality 135 92, seccomp 317 277, clone 56 220, clone3 435 435,
+kill 62 129, tgkill 234 131, prlimit64 302 261,
 ptrace 101 117, kcmp 312 272, process_vm_readv 310 270, process_vm_writev 311 271,
 process_madvise 440 440, process_mrelease 448 448, pidfd_open 434 434, pidfd_getfd 438 438,
 pidfd_send_signal 424 424, tkill 200 130, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240,
@@ -49,19 +53,18 @@ move_pages 279 239, migrate_pages 256 238, sched_setaffinity 203 122, sched_seta
 sched_setparam 142 118, sched_setscheduler 144 119, ioprio_set 251 30,
 socket 41 198, socketpair 53 199, connect 42 203, bind 49 200, listen 50 201, accept 43 202,
 accept4 288 242, shmget 29 194, msgget 68 186, semget 64 190, mq_open 240 180,
-symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -, mknodat 259 33,
-chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -,
-fchown 93 55, fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
-name_to_handle_at 303 264, open_by_handle_at 304 265, fanotify_init 300 262,
+symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -, mknodat 259 33, chmod 90 -,
+fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -, fchown 93 55,
+fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, name_to_handle_at 303 264,
+open_by_handle_at 304 265, fanotify_init 300 262,
 mount 165 40, umount2 166 39, fsopen 430 430, fsconfig 431 431, fsmount 432 432, fspick 433 433,
-open_tree 428 428, move_mount 429 429, mount_setattr 442 442, swapon 167 224, swapoff 168 225,
-reboot 169 142, kexec_load 246 104, kexec_file_load 320 294, init_module 175 105,
-finit_module 313 273, delete_module 176 106, syslog 103 116, iopl 172 -, ioperm 173 -,
-modify_ldt 154 -, bpf 321 280, perf_event_open 298 241, userfaultfd 323 282, keyctl 250 219,
-add_key 248 217, request_key 249 218, io_uring_setup 425 425, io_uring_enter 426 426,
-io_uring_register 427 427
+open_tree 428 428, move_mount 429 429, mount_setattr 442 442, reboot 169 142, kexec_load 246 104,
+kexec_file_load 320 294, init_module 175 105, finit_module 313 273, delete_module 176 106,
+syslog 103 116, iopl 172 -, ioperm 173 -, modify_ldt 154 -, bpf 321 280, perf_event_open 298 241,
+userfaultfd 323 282, keyctl 250 219, add_key 248 217, request_key 249 218, io_uring_setup 425 425,
+io_uring_enter 426 426, io_uring_register 427 427
 """
-"""System calls that a process that decodes files does not need. By line breaks: other programs and
+"""System calls that a process that decodes files does not need, or only for itself: programs and
 namespaces; other processes; connections; links and rights of files, which would outlast the
 process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`, from
 ``asm/unistd.h``; ``-`` if the architecture does not have it."""
@@ -69,19 +72,26 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def numbers() -> dict[str, int]:
-    """Return the numbers of `DECODER_CALLS` on this machine; empty if they are not known."""
+    """Return the numbers of `DECODER_CALLS` on this machine.
+
+    Raises:
+        OSError: The processor architecture is not known.
+    """
     machine = os.uname().machine
-    if machine not in ARCHITECTURES:
-        return {}
+    if machine not in ARCHITECTURES or sys.maxsize < 2**32:  # 32-bit programs have other numbers
+        raise OSError(errno.ENOSYS, f"the system calls of {machine} are not known")
     column = 1 + list(ARCHITECTURES).index(machine)
     rows = map(str.split, DECODER_CALLS.split(","))
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
 def leave_session_keys() -> None:
-    """Give this process a session keyring of its own, without the keys of the session before."""
-    if known := numbers():
-        LIBC.syscall(known["keyctl"], JOIN_SESSION_KEYRING, None)
+    """Give this process a session keyring of its own, without the keys of the session before.
+
+    Raises:
+        OSError: The processor architecture is not known.
+    """
+    LIBC.syscall(numbers()["keyctl"], JOIN_SESSION_KEYRING, None)
 
 
 def restrict_container() -> None:
@@ -104,29 +114,28 @@ def restrict_decoder() -> None:
     Raises:
         OSError: Linux does not permit this, or the processor architecture is not known.
     """
-    own = os.getpid()
-    known = (62, 234, 302, 56) if os.uname().machine == "x86_64" else (129, 131, 261, 220)
-    kill, tgkill, prlimit64, clone = known
+    own, known = os.getpid(), numbers()
     conditions = [
-        *_only_if(kill, EQUAL, 0, own, -own),
-        *_only_if(tgkill, EQUAL, own),
-        *_only_if(prlimit64, EQUAL, 0, own),
-        *_only_if(clone, HAS_BIT, CLONE_THREAD),
+        *_only_if(known["kill"], EQUAL, 0, own, -own),
+        *_only_if(known["tgkill"], EQUAL, own),
+        *_only_if(known["prlimit64"], EQUAL, 0, own),
+        *_only_if(known["clone"], HAS_BIT, CLONE_THREAD),
         # The flags of clone3 are out of reach of a filter. glibc then uses clone.
-        *(step(EQUAL, CLONE3, no=1), step(RETURN, FAIL | errno.ENOSYS)),
+        *(step(EQUAL, known["clone3"], no=1), step(RETURN, FAIL | errno.ENOSYS)),
     ]
-    install_filter(numbers(), UNKNOWN_NUMBERS, conditions)
+    install_filter(known, UNKNOWN_NUMBERS, conditions)
 
 
 def install_filter(rejected: Iterable[str], limit: int, conditions: Sequence[bytes] = ()) -> None:
-    """Install a filter that rejects some calls, and all calls with a number from ``limit`` on."""
-    known, machine = numbers(), os.uname().machine
-    if not known:
-        raise OSError(errno.ENOSYS, f"the system calls of {machine} are not known")
+    """Install a filter that rejects some calls, and all calls with a number from ``limit`` on.
+
+    The steps in ``conditions`` come before.
+    """
+    known = numbers()
     calls = [known[name] for name in rejected if name in known]
     steps = [
         step(LOAD, ARCHITECTURE_OFFSET),
-        step(EQUAL, ARCHITECTURES[machine], yes=1),
+        step(EQUAL, ARCHITECTURES[os.uname().machine], yes=1),
         step(RETURN, FAIL | errno.EPERM),
         step(LOAD, NUMBER_OFFSET),
         step(AT_LEAST, limit, no=1),
@@ -138,7 +147,10 @@ def install_filter(rejected: Iterable[str], limit: int, conditions: Sequence[byt
     ]
     code = ctypes.create_string_buffer(b"".join(steps))
     program = struct.pack("HP", len(steps), ctypes.addressof(code))
-    if LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) < 0:
+    if (
+        LIBC.syscall(known["seccomp"], SET_MODE_FILTER, SPECULATION_ALLOWED, program) < 0
+        and LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) < 0  # other kernels
+    ):
         raise OSError(ctypes.get_errno(), "seccomp: " + os.strerror(ctypes.get_errno()))
 
 

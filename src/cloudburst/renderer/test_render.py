@@ -97,11 +97,10 @@ def run_test_render(folder: Path) -> dict[str, str]:
 
 def main(folder: Path) -> None:
     """Run the test render and print its result as JSON."""
-    missing_layers = start_child(folder)
+    missing = start_child(folder)
     try:
-        line: dict[str, object] = {
-            "found": {**run_test_render(folder), "missing_layers": missing_layers}
-        }
+        found: dict[str, object] = {**run_test_render(folder), "missing_layers": missing}
+        line: dict[str, object] = {"found": found}
     except (MemoryError, OSError):
         raise  # a state of this machine, not of its libraries
     except Exception as error:  # noqa: BLE001 - any other error of a render is the result

@@ -1,0 +1,38 @@
+"""Files with random errors, decoded by the confined render process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cloudburst.confinement.decoders import missing_layers
+from support.case_selection import chosen
+from support.project import TESTS
+
+BLOCK = 40
+"""Number of mutations in a test: one of most kinds of files."""
+BLOCKS = [BLOCK * number for number in range(25)]
+
+
+@pytest.mark.real
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(bool(missing_layers()), reason="render processes are not confined here")
+@pytest.mark.parametrize("first", chosen(BLOCKS, 1))
+def test_mutated_files_are_rendered_or_refused_by_confined_processes(first: int) -> None:
+    script = TESTS / "support" / "mutated_renders.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(first), str(BLOCK)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == BLOCK
+    # The limit of CPU time ends a render that takes too long; nothing else may kill one.
+    assert [line for line in found if line["code"] not in {0, 2, -signal.SIGXCPU}] == []
+    assert {line["code"] for line in found} >= {0, 2}
+    assert all(line["fault"]["field"] == line["field"] for line in found if line["code"] == 2)
