@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cloudburst.cli.options import Delay
-from cloudburst.cli.output import pluralize, safe_text
+from cloudburst.cli.output import OutputConsole, pluralize, safe_text
 from cloudburst.errors import ConfigurationError
 from cloudburst.signals import stop_signals
 
@@ -125,7 +125,7 @@ def _registry(url: str) -> EmulatedRegistry:
 async def _emulate(config: EmulatorConfig) -> int:
     from cloudburst.testing import FargateEmulator  # noqa: PLC0415 - loads a web server
 
-    console, left = Console(stderr=True, highlight=False), 0
+    console, left = OutputConsole(stderr=True, highlight=False), 0
     with anyio.open_signal_receiver(*stop_signals()) as signals:
         with _configured(), FargateEmulator(config) as emulator:
             emulator.on_change(StateLines(console).on_change)

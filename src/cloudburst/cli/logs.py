@@ -11,10 +11,9 @@ import anyio
 from anyio import to_thread
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.text import Text
 
-from cloudburst.cli.output import safe_text
+from cloudburst.cli.output import OutputConsole, safe_text
 from cloudburst.compat import read_settings
 from cloudburst.models.account_tasks import LogLine
 
@@ -49,7 +48,7 @@ def logs_command(
 
 
 async def _print_lines(opened: AbstractAsyncContextManager[AsyncIterator[LogLine]]) -> None:
-    console = Console(highlight=False)
+    console = OutputConsole(highlight=False)
     styles: dict[str, str] = {}
     async with opened as lines:
         async for line in lines:
@@ -58,7 +57,7 @@ async def _print_lines(opened: AbstractAsyncContextManager[AsyncIterator[LogLine
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
     if not styles:
         message = Text("The task has written no lines.", "dim")
-        await to_thread.run_sync(Console(stderr=True).print, message)
+        await to_thread.run_sync(OutputConsole(stderr=True).print, message)
 
 
 def _format_line(line: LogLine, style: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -81,10 +82,23 @@ def _without_trailing_blanks(line: list[Segment]) -> list[Segment]:
     return kept
 
 
+class OutputConsole(Console):
+    """Console that reports a closed pipe as an ordinary error."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise `BrokenPipeError`, once.
+
+        rich's own method raises ``SystemExit``: for a log record, it would end the event loop while
+        its tasks still run.
+        """
+        self.quiet = True
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 @contextmanager
 def shared_error_console() -> Generator[Console]:
     """Create the console for standard error that `error_console` returns in the context."""
-    console = Console(stderr=True)
+    console = OutputConsole(stderr=True)
     token = _error_console.set(console)
     try:
         yield console
@@ -97,7 +111,7 @@ def error_console() -> Console:
 
     Log records and live views must use the same console: it prints the records above a live view.
     """
-    return _error_console.get(None) or Console(stderr=True)
+    return _error_console.get(None) or OutputConsole(stderr=True)
 
 
 def print_output(renderable: RenderableType, *, width: int | None = None) -> None:
@@ -108,7 +122,7 @@ def print_output(renderable: RenderableType, *, width: int | None = None) -> Non
         width: Width in cells; ``None`` for the width of the terminal.
     """
     # Not cropped: a line that is never wrapped may be longer than the width.
-    Console(width=width, highlight=False).print(Trimmed(renderable), crop=False)
+    OutputConsole(width=width, highlight=False).print(Trimmed(renderable), crop=False)
 
 
 def print_error(renderable: RenderableType, console: Console) -> None:

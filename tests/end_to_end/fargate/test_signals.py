@@ -8,6 +8,7 @@ import os
 import pty
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -112,6 +113,25 @@ def test_a_terminal_that_is_closed_ends_the_command_line(account, scenes, tmp_pa
         assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
         assert not aws.live
     assert not list((tmp_path / "state").rglob("runs/*.json"))
+
+
+def test_a_command_whose_readers_have_gone_ends(account, scenes, tmp_path):
+    """As when its parent process has died. Its first output after that is a warning of the log."""
+    (tmp_path / "scenes.json").write_text(json.dumps(scenes(6)))
+    command = [sys.executable, *CLI, "--to", str(tmp_path / "out"), str(tmp_path / "scenes.json")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with account(worker_environment=WORKING, pending=1.0) as aws:
+        aws.add_fault(Fault(operation="DescribeTasks", kind="lost", times=3))
+        with subprocess.Popen(command, env=os.environ | aws.environment, **pipes) as process:
+            while b"worker.launched" not in process.stdout.readline():
+                pass
+            process.stdout.close()
+            process.stderr.close()
+            try:
+                assert process.wait(20) == 128 + signal.SIGPIPE
+            finally:
+                process.kill()
+        assert not aws.live
 
 
 def test_the_command_line_is_interrupted_twice(account, scenes, tmp_path):
