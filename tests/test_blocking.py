@@ -1,4 +1,4 @@
-"""The calls of cloudburst-fargate for programs without a loop, as those programs call them."""
+"""The blocking calls, as programs without a loop call them, also those of cloudburst-fargate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import anyio.to_thread
 import pytest
 
 import cloudburst
-from cloudburst import ConfigurationError, blocking, compat
+from cloudburst import ConfigurationError, Limits, Status, blocking, compat
 from support.old_calls import account, without_settings
 
 OLD_IMPORTS = (
@@ -184,11 +184,30 @@ def parameters(call):
     return [(p.name, p.default) for p in found if p.kind is not p.VAR_KEYWORD]
 
 
-def test_the_twins_are_alike():
-    ours, theirs = blocking.execute_parallel_batches, cloudburst.execute_parallel_batches
+@pytest.mark.parametrize("name", ["execute_parallel_batches", "render", "render_all"])
+def test_a_blocking_function_is_like_the_awaited_one(name):
+    ours, theirs = getattr(blocking, name), getattr(cloudburst, name)
     assert parameters(ours) == parameters(theirs)
     assert ours.__doc__ == theirs.__doc__
     assert not inspect.iscoroutinefunction(ours)
+
+
+def test_one_call_renders_all_scenes_and_the_next_one_resumes(cloud, scenes, tmp_path):
+    limits = Limits(workers=2, max_usd=5)
+    to, wanted, runs = tmp_path / "out", scenes(3), set()
+    for _ in range(2):
+        report = blocking.render_all(
+            wanted, to=to, backend=cloud.backend, limits=limits, resume=True
+        )
+        assert report.status is Status.COMPLETE
+        assert len(report.videos) == 3
+        runs.add(report.run)
+    assert len(runs) == 1
+    video = blocking.render(wanted[0], to=to, backend=cloud.backend, overwrite=True)
+    assert video.path.parent == to
+
+
+def test_the_blocking_client_is_like_the_awaited_one():
     ours, theirs = blocking.FargateOperationV1, cloudburst.FargateOperationV1
     assert parameters(ours) == parameters(theirs)
     methods = {name for name in vars(theirs) if not name.startswith("_")}

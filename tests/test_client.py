@@ -19,6 +19,7 @@ from cloudburst import (
     AccessDeniedError,
     Client,
     ClosedError,
+    ConfigurationError,
     InvalidScenesError,
     Limits,
     OutputClaimedError,
@@ -157,6 +158,65 @@ async def test_the_end_of_the_client_waits_for_its_open_calls(cancelled, make_sc
     assert task.done()
     assert task.cancelled() is cancelled
     shutil.rmtree(out)
+
+
+async def test_a_client_is_opened_and_closed_by_hooks_in_other_tasks(make_scene, out):
+    cloud = FakeCloud()
+    client = Client(cloud.backend, limits=Limits(idle=60))
+    for _ in range(2):
+        assert await asyncio.create_task(client.open()) is client
+        await client.render(make_scene(), to=out, overwrite=True)
+        assert cloud.running  # kept for the next call
+        await asyncio.create_task(client.aclose())
+        assert not cloud.running
+        with pytest.raises(ClosedError):
+            await client.render(make_scene(), to=out, overwrite=True)
+        await client.aclose()
+
+
+def test_a_client_that_is_never_closed_leaves_no_task(make_scene, out):
+    cloud = FakeCloud(stop_takes=0.1)
+
+    async def program():
+        client = await Client(cloud.backend, limits=Limits(idle=60)).open()
+        await client.render(make_scene(), to=out)
+        assert cloud.running
+
+    asyncio.run(program())
+    assert not cloud.running
+
+
+async def test_a_client_that_cannot_be_opened_raises_the_reason():
+    @asynccontextmanager
+    async def broken(timeouts, tier):
+        raise ConfigurationError("no network")
+        yield
+
+    client = Client(broken)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="no network"):
+            await client.open()
+    await client.aclose()
+
+
+async def test_a_client_whose_opening_is_cancelled_is_closed():
+    opening, closed = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow(timeouts, tier):
+        try:
+            opening.set()
+            await asyncio.sleep(60)
+            yield
+        finally:
+            closed.set()
+
+    task = asyncio.create_task(Client(slow).open())
+    await opening.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await closed.wait()
 
 
 async def test_a_mistake_shows_one_traceback(make_scene, out):

@@ -18,6 +18,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.client import (
         Client,
         render,
+        render_all,
     )
     from cloudburst.compat import (
         FargateOperationV1,
@@ -226,6 +227,7 @@ __all__ = [
     "local",
     "read_scenes",
     "render",
+    "render_all",
     "render_frame",
     "scan_and_test_folder",
     "scan_scenes_from_folder",
@@ -241,6 +243,7 @@ _NAMES = {
     "cloudburst.client": (
         "Client",
         "render",
+        "render_all",
     ),
     "cloudburst.compat": (
         "FargateOperationV1",

@@ -1,12 +1,13 @@
-"""Blocking calls of ``cloudburst-fargate`` for programs without an event loop.
+"""Blocking calls for programs without an event loop, such as scripts and workers of task queues.
 
 Each call runs the coroutine of the same name in a new event loop in the calling thread. In the main
 thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is closed) first cancel the call and stop
 its tasks, and then have their default effect. Signals that the program ignores or handles itself
 are left alone.
 
-The progress of a call is logged at level INFO by the logger ``cloudburst.progress``. If standard
-error is a terminal and the program has not configured logging, the progress is also printed there.
+The progress of the calls of ``cloudburst-fargate`` is logged at level INFO by the logger
+``cloudburst.progress``. If standard error is a terminal and the program has not configured logging,
+the progress is also printed there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 import anyio.lowlevel
 
-from cloudburst import compat
+from cloudburst import client, compat
 from cloudburst.compat import (
     AccountValidity,
     BatchResult,
@@ -44,6 +45,8 @@ __all__ = [
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
     "execute_parallel_batches",
+    "render",
+    "render_all",
     "scan_and_test_folder",
     "scan_scenes_from_folder",
 ]
@@ -60,6 +63,8 @@ def _twin(call: Callable[P, Awaitable[T]]) -> Callable[P, T]:
     return blocking
 
 
+render = _twin(client.render)
+render_all = _twin(client.render_all)
 execute_parallel_batches = _twin(compat.execute_parallel_batches)
 scan_and_test_folder = _twin(compat.scan_and_test_folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
@@ -46,7 +47,8 @@ class Client(anyio.AsyncContextManagerMixin):
 
     One client serves many concurrent calls of one event loop. The calls share its workers, and
     their scenes take turns. Outside its ``async with`` block, or from another event loop, every
-    call raises `ClosedError`.
+    call raises `ClosedError`. A program that has hooks for its start and its end in place of a
+    block, such as the worker of a task queue, calls `open` and `aclose`.
 
     The ``async with`` block ends when the stop of every task is accepted. A task has stopped some
     15 to 25 s later; only then is its bill final: call `Report.settled` inside the block to wait
@@ -91,6 +93,7 @@ class Client(anyio.AsyncContextManagerMixin):
         self._spec = TaskSpec(tier=tier, limits=self.limits)
         self._backoff = backoff
         self._open: ClientResources | None = None
+        self._owner: tuple[asyncio.Task[None], asyncio.Event] | None = None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -109,6 +112,40 @@ class Client(anyio.AsyncContextManagerMixin):
                     yield self
                 finally:
                     self._open = None
+
+    async def open(self) -> Self:
+        """Open the client without an ``async with`` block, and return it (asyncio only).
+
+        `aclose` closes it, also from another task. If it is still open when ``asyncio.run`` ends,
+        it is closed then.
+        """
+        opened, closing = asyncio.Event(), asyncio.Event()
+
+        async def own() -> None:  # a block must be left by the task that has entered it
+            try:
+                async with self:
+                    opened.set()
+                    await closing.wait()
+            finally:
+                opened.set()
+
+        owner = asyncio.create_task(own(), name="cloudburst client")
+        try:
+            await opened.wait()
+        except asyncio.CancelledError:
+            owner.cancel()
+            raise
+        if owner.done():
+            await owner  # raises the reason why the client cannot be opened
+        self._owner = owner, closing
+        return self
+
+    async def aclose(self) -> None:
+        """Close a client that `open` has opened, as the end of an ``async with`` block does."""
+        if self._owner is not None:
+            (owner, closing), self._owner = self._owner, None
+            closing.set()
+            await asyncio.shield(owner)
 
     @property
     def settings(self) -> Settings:
@@ -365,3 +402,33 @@ async def render(
     """Render one scene with a new client; see `Client` and `Client.render`."""
     async with Client(backend, options=options, limits=Limits(workers=1)) as client:
         return await client.render(scene, to=to, overwrite=overwrite)
+
+
+async def render_all(
+    scenes: Iterable[AnyScene],
+    *,
+    to: Path | str,
+    backend: OpenBackend | Sequence[OpenBackend] | None = None,
+    options: RenderOptions | None = None,
+    tier: Tier = Tier.STANDARD,
+    limits: Limits | None = None,
+    overwrite: bool = False,
+    name: str | None = None,
+    resume: bool = False,
+    film: Path | str | None = None,
+    transition: Transition = "cut",
+    transition_seconds: float = 0.5,
+) -> Report:
+    """Render all scenes with a new client; see `Client` and `Client.render_all`."""
+    async with Client(backend, options=options, tier=tier, limits=limits) as client:
+        return await client.render_all(
+            scenes,
+            to=to,
+            overwrite=overwrite,
+            name=name,
+            resume=resume,
+            film=film,
+            transition=transition,
+            transition_seconds=transition_seconds,
+        )
+    raise AssertionError("unreachable: a client does not suppress exceptions")
