@@ -30,6 +30,10 @@ LIMITS = Limits()
 SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 你好\n"
 
 
+WAV_HEAD = b"RIFF\x24\0\0\0WAVEfmt " + struct.pack("<I2H2I2H", 16, 1, 1, 8000, 16_000, 2, 16)
+WAV_HEAD += b"data" + bytes(4)
+
+
 @cache
 def noise(kind: str) -> bytes:
     """Return a picture, made once: WebP takes long for noise."""
@@ -430,18 +434,44 @@ def test_a_wav_that_was_written_to_a_pipe_is_as_long_as_its_bytes(files: Path) -
 
 
 def test_a_wav_with_endless_tiny_parts_costs_little(files: Path) -> None:
-    with (files / "a.wav").open("ab") as file:
-        file.write(bytes(30_000_000))
+    data = (files / "a.wav").read_bytes()
+    (files / "a.wav").write_bytes(data[:36] + bytes(30_000_000) + data[36:])
     began = time.process_time()
     (one,) = good(scene(files))
     assert time.process_time() - began < 1
     assert not one.audio_known
 
 
+def test_a_wav_with_other_parts_around_the_samples_is_as_long_as_the_samples(files: Path) -> None:
+    data = (files / "a.wav").read_bytes()
+    other = b"LIST" + struct.pack("<I", 1001) + bytes(1002)
+    (files / "a.wav").write_bytes(data[:36] + other + data[36:] + other)
+    (one,) = good(scene(files))
+    assert (one.audio_seconds, one.audio_known) == (2, True)
+
+
+def rf64(data: bytes, long: int) -> bytes:
+    """Return a WAV file of the `wave` module as RF64, with a length of its samples."""
+    sizes = b"ds64" + struct.pack("<I3QI", 28, len(data) + 28, long, 0, 0)
+    return b"RF64" + b"\xff" * 4 + b"WAVE" + sizes + data[12:40] + b"\xff" * 4 + data[44:]
+
+
+@pytest.mark.parametrize("long", [32_000, 0])
+def test_an_rf64_file_is_a_wav(files: Path, long: int) -> None:
+    (files / "a.wav").write_bytes(rf64((files / "a.wav").read_bytes(), long))
+    (one,) = good(scene(files))
+    assert (one.audio_seconds, one.audio_known) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [
         (b"<html>Not Found</html>", "an HTML page"),
+        (b"FORM\0\0\1\0AIFFCOMM" + bytes(500), "an aiff file: /"),
+        (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(500), "a wma file: /"),
+        (WAV_HEAD, "a wav file without any audio in it"),
+        (WAV_HEAD[:-4] + struct.pack("<I", 32_000), "a wav file without any audio in it"),
+        (WAV_HEAD[:-8] + b"LIST" + struct.pack("<I", 500) + bytes(500), "a wav file without any"),
         (b"\n<!DOCTYPE HTML>", "an HTML page"),
         ("这不是声音，只是文字。".encode(), "text"),
         (b"\x89PNG\r\n\x1a\n....", "a PNG picture"),

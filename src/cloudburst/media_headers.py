@@ -34,6 +34,8 @@ kB, but programs write pages of about 4 kB, and for Opus of one second."""
 _OGG_PAGE = struct.Struct("<4sBBqI")
 """Start of a page of an Ogg file: mark, version, flags, position in samples, number of the stream.
 The format is that of RFC 3533."""
+_OPEN_END = 0xFFFFFFFF
+"""Length of the samples in a WAV file that is longer than 4 GB, or was written to a pipe."""
 _OPUS_RATE = 48_000
 """Unit of positions in an Ogg file with Opus, per second, at every sample rate (RFC 7845)."""
 
@@ -155,8 +157,8 @@ def _is_webp_chunk(name: bytes, content: bytes) -> bool:
             return name.isascii()
 
 
-class OggAudio(NamedTuple):
-    """Format and length of an Ogg file."""
+class AudioHead(NamedTuple):
+    """Format and length of an audio file."""
 
     channels: int
     rate: int
@@ -164,7 +166,7 @@ class OggAudio(NamedTuple):
     seconds: float
 
 
-def ogg_audio(file: BinaryIO, size: int) -> OggAudio | None:
+def ogg_audio(file: BinaryIO, size: int) -> AudioHead | None:
     """Return the format and length of an Ogg file with Vorbis or Opus.
 
     Return ``None`` if its start or end is of another form. ``size`` is that of the file, in bytes.
@@ -189,7 +191,35 @@ def ogg_audio(file: BinaryIO, size: int) -> OggAudio | None:
     end = _last_position(file.read(_OGG_TAIL_BYTES), stream)
     if end is None or not unit:
         return None
-    return OggAudio(channels, rate, max(0, end - skipped) / unit)
+    return AudioHead(channels, rate, max(0, end - skipped) / unit)
+
+
+def wav_audio(file: BinaryIO, size: int | None) -> AudioHead | None:
+    """Return the format and length of a WAV or RF64 file; ``None`` if it has none of both.
+
+    ``size`` is that of the file, in bytes; ``None`` if it is not known.
+    """
+    at, long = 12, 0
+    channels = rate = bits = byte_rate = 0
+    for _ in range(_MAX_SKIPPED_PARTS):
+        file.seek(at)
+        head = file.read(24)
+        if len(head) < 8:
+            break
+        name, length = head[:4], int.from_bytes(head[4:8], "little")
+        at += 8
+        if name == b"data" and channels:
+            # A program that writes to a pipe does not know the length: it leaves 0 or 4 GB there.
+            length = (long if length == _OPEN_END else length) or _OPEN_END
+            known = length if size is None else min(length, max(0, size - at))
+            per_second = channels * rate * bits // 8 if bits >= 8 else byte_rate
+            return AudioHead(channels, rate, known / (per_second or 1))
+        if name == b"fmt " and len(head) == 24:
+            channels, rate, byte_rate, _, bits = struct.unpack_from("<2xHIIHH", head, 8)
+        elif name == b"ds64" and len(head) == 24:
+            (long,) = struct.unpack_from("<Q", head, 16)
+        at += length + length % 2
+    return None
 
 
 def _last_position(tail: bytes, stream: int) -> int | None:

@@ -20,7 +20,7 @@ from tinytag import TinyTag
 from cloudburst import picture_ends
 from cloudburst.errors import CloudburstError
 from cloudburst.media_file import MediaFile, PartNotReadError
-from cloudburst.media_headers import ogg_audio, picture_head, webp_head
+from cloudburst.media_headers import ogg_audio, picture_head, wav_audio, webp_head
 from cloudburst.media_readers import AudioReader, PictureReader
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
@@ -63,14 +63,14 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"ID3", _FileKind("an mp3 file", audio=True)),
         (rb"\xff[\xf0\xf1\xf8\xf9]", _FileKind("an aac file", audio=True, lengthless=True)),
         (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _FileKind("an mp3 file", audio=True)),
-        (rb"RIFF....WAVE", _FileKind("a wav file", audio=True)),
+        (rb"(RIFF|RF64)....WAVE", _FileKind("a wav file", audio=True)),
         (rb"....ftyp(avif|avis|heic|heix|mif1|msf1)", _FileKind("an AVIF or HEIF picture")),
         (rb"....ftyp", _FileKind("an m4a or mp4 file", audio=True, lengthless=True)),
         (rb"OggS", _FileKind("an ogg file", audio=True, lengthless=True)),
         (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
-        (rb"FORM....AIF[FC]", _FileKind("an aiff file", audio=True)),
-        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file", audio=True)),
+        (rb"FORM....AIF[FC]", _FileKind("an aiff file")),
+        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file")),
         (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True)),
         (re.escape(PNG_START), _FileKind("a PNG picture", picture=True)),
         (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
@@ -272,12 +272,16 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
         return _guessed_length(media.size)  # tinytag reads them as mp3, or not at all
     file, size = media.file, media.size
     with _translated_parser_errors(kind, EXPECTED_AUDIO):
-        ogg = ogg_audio(file, size) if kind.name == "an ogg file" and size is not None else None
-        if ogg is not None:
-            audio_rules.check_audio_format(ogg.channels, ogg.rate)
-            seconds = ogg.seconds
+        head = None
+        if kind.name == "a wav file":
+            head = wav_audio(file, size)
+        elif kind.name == "an ogg file" and size is not None:
+            head = ogg_audio(file, size)
+        if head is not None:
+            audio_rules.check_audio_format(head.channels, head.rate)
+            seconds = head.seconds
         else:
-            seconds = _tag_seconds(file, kind, size)
+            seconds = _tag_seconds(file, size)
     if math.isfinite(seconds) and seconds > 0:
         return AudioLength(seconds, is_known=True)
     guess = _guessed_length(size)
@@ -286,18 +290,14 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
     raise InvalidInputError(f"{kind.name} without any audio in it", EXPECTED_AUDIO)
 
 
-def _tag_seconds(file: BinaryIO, kind: _FileKind, size: int | None) -> float:
+def _tag_seconds(file: BinaryIO, size: int | None) -> float:
     """Return the length in seconds that tinytag finds in the header, 0 for none."""
     file.seek(0)
     reader = AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
         audio_rules.check_audio_format(tag.channels, tag.samplerate)
-    seconds = tag.duration or 0.0
-    if kind.name == "a wav file" and tag.bitrate and size is not None:
-        # The header of a wav that was written to a pipe says 4 GB: the file size is the bound.
-        seconds = min(seconds, size / (tag.bitrate * 125))
-    return seconds
+    return tag.duration or 0.0
 
 
 def _guessed_length(size: int | None) -> AudioLength:

@@ -59,7 +59,7 @@ class PictureReader:
 class AudioReader:
     """Audio file for tinytag, with a limit on the number of reads.
 
-    tinytag reads every part of a WAV, however small: gigabytes of zeros are parts of eight bytes.
+    tinytag reads every part of a file, however small: gigabytes of zeros are parts of eight bytes.
     """
 
     def __init__(self, file: BinaryIO, size: int | None) -> None:

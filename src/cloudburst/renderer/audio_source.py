@@ -271,7 +271,7 @@ def _open(path: Path) -> InputContainer:
     with path.open("rb") as file:
         head = file.read(_WAV_HEAD_BYTES)
     # FFmpeg 9 takes a wav file with a steady tone for MPEG-TS if it guesses the format.
-    file_format = "wav" if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
+    file_format = "wav" if head[:4] in {b"RIFF", b"RF64"} and head[8:] == b"WAVE" else None
     if IS_PYAV_18:
         # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
         return av.open(name, "r", format=file_format, options=_OPTIONS, metadata_errors="replace")
