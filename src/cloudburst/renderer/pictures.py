@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,10 @@ _STRIP_PIXELS = 4_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
+_TO_SRGB = "cloudburst_to_srgb"
+"""Name of the result of `_to_srgb` in the information of a picture, which its parts inherit."""
+_BROKEN_PROFILE = b"broken"
+"""Value of the colour profile of a picture whose profile cannot be read."""
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
 """Exceptions that Pillow's decoders raise for broken files. Pillow does not document them."""
 
@@ -54,8 +59,8 @@ class FittedPicture(NamedTuple):
     """Size of the video."""
     focus: Point
     """Position of the focus of the options in the fitted picture."""
-    is_shortened: bool = False
-    """True if a panorama has not the whole length of the picture, because it is too long."""
+    notes: tuple[str, ...] = ()
+    """What differs from the picture in the video, as warnings."""
 
 
 def load_picture(
@@ -68,6 +73,7 @@ def load_picture(
     fills the video; otherwise they show the backdrop.
     """
     with _opened(path, IMAGE, pixels) as picture:
+        notes = tuple(_notes(picture))
         orientation = _orientation(picture)
         lies = orientation in range(5, 9)
         shown = (picture.height, picture.width) if lies else picture.size
@@ -89,13 +95,14 @@ def load_picture(
         from cloudburst.renderer.backdrop import on_backdrop  # noqa: PLC0415 - few renders need it
 
         whole = on_backdrop(turned, size, options.backdrop, options.focus)
-        return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)))
+        return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)), notes)
     if turned.mode == "RGBA":
         black = Image.new("RGBA", turned.size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
     point = _focus(options, shown, crop_box(shown, filled_size, options.focus))
-    shortened = panorama is not None and panorama.is_shortened
-    return FittedPicture(turned.convert("RGB"), size, point, shortened)
+    if panorama is not None and panorama.is_shortened:
+        notes = (*notes, "image: too long for a panorama; its ends are left out")
+    return FittedPicture(turned.convert("RGB"), size, point, notes)
 
 
 def _panorama(
@@ -211,12 +218,47 @@ def load_watermark(path: Path, pixels: int, width: int, max_height: int) -> Imag
         return _resized(picture, (width, visible), box).convert("RGBA")
 
 
+def _notes(picture: Image.Image) -> Iterator[str]:
+    if picture.info.get("icc_profile") == _BROKEN_PROFILE:
+        yield "image: its colour profile cannot be read; its colours are taken for sRGB"
+    # Others, such as the JPEGs of telephones, have more pictures than their first for other uses.
+    if picture.format in {"GIF", "PNG", "WEBP"}:
+        with suppress(*_BROKEN):
+            if getattr(picture, "is_animated", False):
+                yield "image: only the first picture of the animation is shown"
+
+
+def _mode(picture: Image.Image) -> str:
+    return "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
+
+
+def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | None:
+    """Return the conversion of the colours of a picture; ``None`` if they need none."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode.startswith("I"):  # 16 bits
+        return None
+    from PIL import ImageCms  # noqa: PLC0415 - few renders need it
+
+    mode = _mode(picture)
+    given = picture.mode if picture.mode in {"L", "CMYK"} and mode == "RGB" else mode
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return None
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), given, mode)
+    except (ImageCms.PyCMSError, *_BROKEN, TypeError):
+        picture.info["icc_profile"] = _BROKEN_PROFILE
+        return None
+    return lambda part: to_srgb.apply(part if part.mode == given else part.convert(given))
+
+
 def _colours(picture: Image.Image) -> Image.Image:
     """Return the picture in RGB, or in RGBA if parts are transparent."""
+    if (to_srgb := picture.info[_TO_SRGB]) is not None:
+        return to_srgb(picture)
     if picture.mode.startswith("I"):  # 16 bits of grey, even if the mode names another number
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
-    transparent = "A" in picture.getbands() or "transparency" in picture.info
-    mode = "RGBA" if transparent else "RGB"
+    mode = _mode(picture)
     return picture if picture.mode == mode else picture.convert(mode)  # no needless copy
 
 
@@ -235,6 +277,7 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
             probe.verify()
         del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
         with Image.open(path, formats=_FORMATS) as picture:
+            picture.info[_TO_SRGB] = _to_srgb(picture)
             yield picture
     except InvalidInputError as exc:
         raise InputFaultError(field, exc.found, exc.expected) from exc

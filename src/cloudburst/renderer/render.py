@@ -155,8 +155,7 @@ def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator
     if audio.replaced_seconds:
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
     yield from audio.notes
-    if scene.is_shortened:
-        yield "image: too long for a panorama; its ends are left out"
+    yield from scene.notes
     if less_detail:
         limit = max_second_bytes(scene.format) * 8 / 1e6
         yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

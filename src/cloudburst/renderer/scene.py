@@ -58,8 +58,8 @@ class Scene(NamedTuple):
     """Symbols of the subtitles that are not drawn, because the font has no glyph for them."""
     ignored: tuple[str, ...]
     """Features of the subtitles that have no effect on the video."""
-    is_shortened: bool
-    """True if the picture is too long for a panorama, so that its ends are left out."""
+    notes: tuple[str, ...]
+    """What differs from the picture in the video, as warnings."""
 
 
 def load_scene(
@@ -104,7 +104,7 @@ def load_scene(
     )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
-    return Scene(video_format, source, scenario, costly, missing, ignored, fitted.is_shortened)
+    return Scene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
 
 
 def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
