@@ -22,7 +22,7 @@ ABSENT = "a_package_that_is_not_installed"
 
 @pytest.fixture(scope="module")
 def tables():
-    font = find_font([])
+    font = find_font()
     return font_tables(font.path, font.face)
 
 
@@ -31,15 +31,8 @@ def face_index(path: Path, family: str) -> int | None:
         return index_in(file, family)
 
 
-def linked(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).symlink_to(FILE)
-    return folder / name
-
-
-def test_the_font_of_the_package_comes_first(tmp_path):
-    linked(tmp_path, "NotoSansCJK-Regular.ttc")
-    font = find_font([tmp_path])
+def test_the_font_is_that_of_the_package():
+    font = find_font()
     assert font.path == FILE
     assert font.family == FAMILY
 
@@ -52,21 +45,16 @@ def test_the_face_has_the_name(family, face):
     assert ImageFont.truetype(FILE, 20, face).getname()[0] == family
 
 
-def test_without_the_package_a_font_of_the_system_is_found(tmp_path):
-    wanted = linked(tmp_path / "a" / "b", "NotoSansCJK-Regular.ttc")
-    font = find_font([tmp_path / "nowhere", tmp_path], package=ABSENT)
-    assert font[:3] == (wanted, 2, FAMILY)
-
-
-def test_files_of_another_family_and_broken_files_are_skipped(tmp_path):
-    linked(tmp_path, "wqy-zenhei.ttc")  # holds another family than its name says
-    (tmp_path / "NotoSansCJKsc-Regular.otf").write_bytes(b"OTTO" + bytes(40))
-    with pytest.raises(ConfigurationError, match=r"install cloudburst-sdk\[local\]"):
-        find_font([tmp_path], package=ABSENT)
+@pytest.mark.parametrize("options", [{"package": ABSENT}, {"family": "Noto Sans"}])
+def test_a_font_that_is_not_there_is_an_error_that_says_what_to_install(options):
+    with pytest.raises(
+        ConfigurationError, match=r"no font Noto .* install cloudburst-sdk\[local\]"
+    ):
+        find_font(**options)
 
 
 def test_quotation_marks_are_narrow_in_another_face():
-    font = find_font([])
+    font = find_font()
     narrow = font_tables(font.path, font.narrow_quotes_face)
     wide = font_tables(font.path, font.face)
     for mark in "“”‘’":

@@ -10,7 +10,7 @@ from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.text_layout import NARROW_QUOTES, Run, Style
 
-FONT = find_font([])
+FONT = find_font()
 PLAIN = Style()
 HAN = "".join(map(chr, range(0x4E00, 0x4E40)))
 

@@ -21,7 +21,7 @@ from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.subtitle_painter import MAX_COLOURS, SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 
-FONT = find_font([])
+FONT = find_font()
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
 OUTLINED = {"background_box": False}
 

@@ -17,7 +17,7 @@ from support.drawn_frames import BlockPainter
 
 FPS, FRAMES = 30, 90
 SIZE = (480, 270)
-FONT = find_font([])
+FONT = find_font()
 
 
 def painted_track(cues: list[Cue]) -> SubtitleTrack:

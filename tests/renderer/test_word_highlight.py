@@ -18,7 +18,7 @@ from support.render_job import lay_job, rendered_here
 from support.substation import ass, dialogue
 from support.video_probe import frame, lumas
 
-FONT = find_font([])
+FONT = find_font()
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)
 RED = {"highlight_color": "#ff0000"}
 SUNG = {

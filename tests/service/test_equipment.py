@@ -84,7 +84,7 @@ def changed_renderer(folder: Path, code: str) -> tuple[str, ...]:
 
 NO_FONT = """
 from cloudburst.renderer import fonts, scene
-scene.find_font = lambda **_: fonts.find_font([], package="no_package_of_this_name")
+scene.find_font = lambda **_: fonts.find_font(package="no_package_of_this_name")
 """
 NO_KERNEL = """
 from pathlib import Path
@@ -99,7 +99,7 @@ async def test_a_font_that_is_not_there_is_named(tmp_path: Path) -> None:
         answer = await ended(http)
         assert answer.status_code == 500
         assert answer.json()["error"] == (
-            "no font with Chinese letters: install cloudburst-sdk[local], or fonts-noto-cjk"
+            "no font Noto Sans CJK SC for subtitles: install cloudburst-sdk[local]"
         )
 
 

@@ -1,12 +1,11 @@
 """Search for the font of subtitles.
 
-The font of the package noto-cjk-sans-otc comes first, before fonts of the system: with it, a scene
-has the same line breaks and letters on every machine.
+It is that of the package noto-cjk-sans-otc and never one of the system, so that a scene has the
+same line breaks and letters on every machine, and the client knows the characters of the font.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -19,31 +18,11 @@ from cloudburst.renderer.job import FONT, InputFaultError
 FONT_PACKAGE = "noto_cjk_sans_otc"
 """Import name of the package that contains the font."""
 
-_FONTS = (
-    ("NotoSansCJK-Regular.ttc", "Noto Sans CJK SC"),
-    ("NotoSansCJKsc-Regular.otf", "Noto Sans CJK SC"),
-    ("NotoSansSC-Regular.otf", "Noto Sans SC"),
-    ("SourceHanSansSC-Regular.otf", "Source Han Sans SC"),
-    ("wqy-microhei.ttc", "WenQuanYi Micro Hei"),
-    ("wqy-zenhei.ttc", "WenQuanYi Zen Hei"),
-    ("Hiragino Sans GB.ttc", "Hiragino Sans GB"),
-)
-"""File name and family name of fonts with Chinese characters, the best first."""
-
-_NARROW_QUOTES = {
-    "Noto Sans CJK SC": "Noto Sans CJK KR",
-    "Noto Sans CJK TC": "Noto Sans CJK KR",
-    "Noto Sans CJK HK": "Noto Sans CJK KR",
-    "Noto Sans CJK JP": "Noto Sans CJK KR",
-}
-"""Families with narrow quotation marks in the same collection, for each Chinese family."""
-
-_FONT_FOLDERS = (
-    "/usr/share/fonts",
-    "/usr/local/share/fonts",
-    "/Library/Fonts",
-    "/System/Library/Fonts",
-)
+_COLLECTION = "NotoSansCJK-Regular.ttc"
+"""File in the package."""
+_DEFAULT_FAMILY = "Noto Sans CJK SC"
+_NARROW_FAMILY = "Noto Sans CJK KR"
+"""Family with narrow quotation marks in the same collection."""
 
 
 class Font(NamedTuple):
@@ -61,33 +40,19 @@ class Font(NamedTuple):
     """True if the file is an input of the job, which may be broken in any way."""
 
 
-def find_font(
-    folders: Sequence[str | Path] = _FONT_FOLDERS,
-    *,
-    package: str = FONT_PACKAGE,
-    family: str | None = None,
-) -> Font:
-    """Return the font of the package, else the best installed font of the system.
-
-    A file without a face of the expected family is skipped. With a ``family``, only a font of this
-    family is returned.
+def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font:
+    """Return a family of the package's font, by default the one for simplified Chinese.
 
     Raises:
-        ConfigurationError: no font was found; Chinese text would show as empty boxes.
+        ConfigurationError: The package is not installed, or has no such family.
     """
-    collection, default = _FONTS[0]
-    for folder in _package_folders(package):
-        if font := _font(folder / collection, family or default):
+    # An import of the package would load importlib.resources, which takes longer than the search.
+    spec = find_spec(package)
+    family = family or _DEFAULT_FAMILY
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if font := _font(Path(folder, _COLLECTION), family):
             return font
-    files = {
-        file.name: file for folder in folders for file in sorted(Path(folder).rglob("*.[ot]t[cf]"))
-    }
-    for name, known in _FONTS if family is None else ((collection, family),):
-        if name in files and (font := _font(files[name], known)):
-            return font
-    missing = "no font with Chinese letters" if family is None else f"no font {family}"
-    msg = f"{missing}: install cloudburst-sdk[local], or fonts-noto-cjk"
-    raise ConfigurationError(msg)
+    raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 
 def input_font(path: Path) -> Font:
@@ -118,20 +83,11 @@ def font_tables(path: Path, face: int) -> FontTables:
         raise ConfigurationError(msg) from error
 
 
-def _package_folders(package: str) -> Sequence[Path]:
-    """Return the folders of an installed package, without an import of the package.
-
-    The import would load importlib.resources, which takes longer than the search.
-    """
-    spec = find_spec(package)
-    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
-
-
 def _font(path: Path, family: str) -> Font | None:
     try:
         with path.open("rb") as file:
             index = face_index(file, family)
-            narrow = face_index(file, _NARROW_QUOTES.get(family, family))
+            narrow = face_index(file, _NARROW_FAMILY)
     except OSError:
         return None
     if index is None:

@@ -21,22 +21,11 @@ HasGlyph: TypeAlias = Callable[[str], bool]
 MAX_REPORTED_CHARACTERS = 5
 """Number of missing characters that are named for a video: enough to recognise the script."""
 
-_INVISIBLE = frozenset(
-    chr(code)
-    for block in (
-        range(0x034F, 0x0350),  # combining grapheme joiner
-        range(0x115F, 0x1161),  # Hangul fillers
-        range(0x17B4, 0x17B6),
-        range(0x180B, 0x1810),
-        range(0x3164, 0x3165),
-        range(0xFE00, 0xFE10),  # variation selectors
-        range(0xFFA0, 0xFFA1),
-    )
-    for code in block
+_INVISIBLE = re.compile(
+    "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u3164\\ufe00-\\ufe0f\\uffa0\\U000e0000-\\U000e0fff]"
 )
-"""Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf and
-the tags and variation selectors of `_SPECIAL_PLANE`."""
-_SPECIAL_PLANE = range(0xE0000, 0xE1000)
+"""Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf:
+fillers, variation selectors and tags."""
 _IDEOGRAPHIC_PLANES = range(0x20000, 0x40000)
 """Planes of Chinese characters, of which Python may not know the newest."""
 _SHAPED_SCRIPTS = re.compile(
@@ -56,9 +45,7 @@ _OTHER_FONT = "characters that the font has; the option font takes a file of ano
 
 def is_invisible(character: str) -> bool:
     """Return whether a character has no shape of its own in any font, such as a joiner."""
-    return (
-        category(character) == "Cf" or character in _INVISIBLE or ord(character) in _SPECIAL_PLANE
-    )
+    return category(character) == "Cf" or _INVISIBLE.match(character) is not None
 
 
 def is_shown(character: str, has_glyph: HasGlyph) -> bool:
