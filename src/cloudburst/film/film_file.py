@@ -8,12 +8,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import av
 from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -23,8 +23,8 @@ from cloudburst.film.fingerprint import fingerprint_tag
 from cloudburst.film.pictures import FilmPicture
 from cloudburst.film.timeline import Timeline
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
-from cloudburst.renderer.audio_track import PACKET_SAMPLES, TIME_BASE, add_encoder
 from cloudburst.renderer.encoder import REORDERED_PICTURES
+from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE, SoundEncoder
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a type only
@@ -62,11 +62,11 @@ def write_film(
     """
     with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
         video = container.add_stream_from_template(template)
-        audio = add_encoder(container)
+        encoder = SoundEncoder(container)
         container.set_chapters(_chapters(timeline, titles))
         container.metadata["comment"] = fingerprint_tag(fingerprint)
         container.start_encoding()
-        packets = _ahead(_encoded(audio, sound, timeline.samples(timeline.frames)))
+        packets = _ahead(_encoded(encoder, sound, timeline.samples(timeline.frames)))
         late: Packet[Stream] | None = None
         for number, picture in enumerate(pictures):
             shown = timeline.samples(number + 1)
@@ -75,11 +75,11 @@ def write_film(
                     container.mux(late)
                 if (late := next(packets, None)) is None:
                     break
-                late.stream = audio
+                late.stream = encoder.stream
             _write_picture(container, video, picture, number, timeline)
             progress(number + 1)
         for packet in packets if late is None else (late, *packets):
-            packet.stream = audio
+            packet.stream = encoder.stream
             container.mux(packet)
 
 
@@ -116,11 +116,11 @@ def _write_picture(
 
 
 def _encoded(
-    stream: AudioStream, sound: Iterable[AudioFrame], samples: int
+    encoder: SoundEncoder, sound: Iterable[AudioFrame], samples: int
 ) -> Iterator[Packet[Stream]]:
     """Yield the packets of the sound; the last is as long as what a player plays of it."""
     start = -PACKET_SAMPLES  # FFmpeg's encoder begins with one packet that is not played
-    for data in _encoded_bytes(stream, sound):
+    for data in chain.from_iterable(map(encoder.encode, chain(sound, (None,)))):
         if start >= samples:
             return
         packet = Packet(data)
@@ -130,15 +130,6 @@ def _encoded(
         packet.is_keyframe = True
         start += PACKET_SAMPLES
         yield packet
-
-
-def _encoded_bytes(stream: AudioStream, sound: Iterable[AudioFrame]) -> Iterator[bytes]:
-    position = 0
-    for frame in sound:
-        frame.pts, frame.time_base = position, TIME_BASE
-        position += frame.samples
-        yield from map(bytes, stream.encode(frame))
-    yield from map(bytes, stream.encode(None))
 
 
 def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:

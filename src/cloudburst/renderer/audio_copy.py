@@ -12,14 +12,8 @@ from pathlib import Path
 
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
 from cloudburst.renderer.audio_source import AudioSource, DecodedPacket
-from cloudburst.renderer.audio_track import (
-    PACKET_SAMPLES,
-    TIME_BASE,
-    AudioTrack,
-    TrackWriter,
-    open_writer,
-    whole_frames,
-)
+from cloudburst.renderer.audio_track import AudioTrack, TrackWriter, open_writer, whole_frames
+from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE
 
 MAX_BIT_RATE = 320_000
 """Largest mean bit rate of copied packets, in bits per second. It bounds the size of a video: audio

@@ -254,7 +254,8 @@ def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
 
 def _colours(picture: Image.Image) -> Image.Image:
     """Return the picture in RGB, or in RGBA if parts are transparent."""
-    if (to_srgb := picture.info[_TO_SRGB]) is not None:
+    to_srgb: Callable[[Image.Image], Image.Image] | None = picture.info[_TO_SRGB]
+    if to_srgb is not None:
         return to_srgb(picture)
     if picture.mode.startswith("I"):  # 16 bits of grey, even if the mode names another number
         return picture.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")

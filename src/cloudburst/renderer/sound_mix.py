@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
-from cloudburst.renderer.audio_track import TIME_BASE
+from cloudburst.renderer.sound_encoder import TIME_BASE
 
 Filter: TypeAlias = tuple[str, str]
 """Name of a filter of FFmpeg and its arguments."""
