@@ -57,6 +57,7 @@ SCENES = (
     Scene("05-starlight", starlight, "webp", "m4a", "cmn", STARS),
     Scene("06-morning", morning, "jpg", "mp3", "en-gb", MORNING),
 )
+CONTAINED = {"is_portrait": False, "fit": "contain"}  # all scenes of a film have one shape
 LEAD, PAUSE, TAIL = 0.35, 0.3, 0.6  # seconds of quiet before, between and after the phrases
 SPEED = {"en-gb": "128", "cmn": "130"}  # words per minute: a little slower than ordinary speech
 TRIM = "silence 1 0.01 0.6% reverse silence 1 0.01 0.6% reverse"
@@ -122,7 +123,9 @@ def main(wanted: Sequence[str]) -> None:
     for scene in SCENES:
         image, audio = f"{scene.name}.{scene.picture}", f"{scene.name}.{scene.sound}"
         subtitle = f"{scene.name}.srt"
-        story.append({"name": scene.name, "image": image, "audio": audio, "subtitle": subtitle})
+        entry = {"name": scene.name, "image": image, "audio": audio, "subtitle": subtitle}
+        upright = scene.draw is beacon
+        story.append(entry | ({"options": CONTAINED} if upright else {}))
         if wanted and scene.name not in wanted:
             continue
         save(scene.draw().finish(grain=0 if scene.picture == "png" else 1.2), OUT / image)

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
+from cloudburst.film.request import check_scenes_of_film
+from cloudburst.preflight import check_scenes
 from support.film_scenes import scene_video, sine, write_sound
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -165,3 +167,19 @@ def test_ctrl_c_leaves_nothing(videos, tmp_path):
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, b"", b"")
     assert [path.name for path in tmp_path.glob("film*")] == []
+
+
+def test_the_scenes_of_the_demo_have_one_shape_and_become_a_film(here, tmp_path, monkeypatch):
+    requests = []
+
+    def run(request, _options):
+        requests.append(request)
+        return 0
+
+    monkeypatch.setattr("cloudburst.cli.demo.run_and_report", run)
+    assert here("demo", "--film", "story.mp4", "--transition", "crossfade").returncode == 0
+    (request,) = requests
+    assert request.film.path == tmp_path / "story.mp4"
+    assert request.film.transition == "crossfade"
+    scenes = check_scenes(request.scenes, request.options, request.limits)
+    check_scenes_of_film(request.film, scenes, lambda name: tmp_path / f"{name}.mp4")

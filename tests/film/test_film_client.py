@@ -249,6 +249,7 @@ async def test_pictures_of_another_orientation_start_nothing(
         assert [fault[0] for fault in found] == ["scene_10", "scene_1"]
         assert {fault[1:3] for fault in found} == {("image", "a picture whose video has 1080x1920")}
         assert found[0][3].startswith("1920x1080, as in scene_2: a film has one size; ")
+        assert "is_portrait=False (--landscape)" in found[0][3]
         scenes = [scene | {"options": {"size": "landscape"}} for scene in scenes]
     async with Client(FakeCloud().backend) as client:
         report = await client.render_all(scenes, to=tmp_path, film=tmp_path / "film.mp4")

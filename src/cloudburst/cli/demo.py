@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cloudburst.backends import local
+from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.run_request import RunRequest
@@ -22,6 +23,7 @@ def demo_command(
     *,
     to: Annotated[FolderOption, Parameter(group=RUN)] = Path("cloudburst-demo"),
     run_options: RunOptions | None = None,
+    film: FilmFlags | None = None,
 ) -> int:
     """Render a picture-book story of six scenes on this machine.
 
@@ -39,6 +41,7 @@ def demo_command(
         backend=local(workers=run_options.workers),
         tier=Tier.STANDARD,
         limits=run_options.limits(),
+        film=(film or FilmFlags()).request(),
         overwrite=True,
         custom_folder=True,
         settings=read_settings(),

@@ -188,7 +188,8 @@ def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str
         if found != expected and None not in {found, expected}:
             return f"options.{name}", str(found), f"{expected}, {reason}"
     found, expected = (f"{size.width}x{size.height}" for size in map(_video_size, (scene, first)))
-    expected = f"{expected}, {reason}; set is_portrait or another size for all scenes"
+    choices = "is_portrait=False (--landscape) or is_portrait=True (--portrait)"
+    expected = f"{expected}, {reason}; set {choices}, or another size, for all scenes"
     return "image", f"a picture whose video has {found}", expected
 
 
