@@ -98,3 +98,18 @@ def test_subtitles_that_take_too_long_to_draw_are_a_fault_of_the_subtitles(tmp_p
     )
     (folder / "subtitle").unlink()
     assert run(ENCODE, str(folder)).returncode == -signal.SIGXCPU
+
+
+def test_the_limit_of_file_size_grows_with_the_length_of_the_video(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+process_limits.read_job(Path(sys.argv[1]))
+print(resource.getrlimit(resource.RLIMIT_FSIZE)[0])
+"""
+    sizes: list[int] = []
+    for seconds in (1, 101):
+        lay_job(tmp_path, duration=seconds)
+        sizes.append(int(run(code, str(tmp_path)).stdout))
+    assert sizes[1] - sizes[0] == 100 * 25_000_000 // 8
+    assert sizes[0] > 256_000_000

@@ -87,6 +87,10 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         if module.startswith("cloudburst.") and not module.startswith("cloudburst.renderer")
     }
     assert shared == {
+        "cloudburst.confinement",
+        "cloudburst.confinement.decoders",
+        "cloudburst.confinement.landlock",
+        "cloudburst.confinement.system_calls",
         "cloudburst.errors",
         "cloudburst.models",
         "cloudburst.models.camera_effects",
