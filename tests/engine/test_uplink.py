@@ -20,6 +20,7 @@ from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.errors import UploadError
 from cloudburst.models.events import SceneEncoding, SceneUploaded
 from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -208,6 +209,43 @@ async def test_a_later_run_starts_no_task_that_the_line_cannot_feed(rate, later)
     if rate == SLOW:
         assert walls[1] < 1.03 * walls[0], "more tasks would not be faster"
     assert report.predicted.wall_seconds == pytest.approx(walls[1], rel=0.1)
+
+
+async def first_run_on(rate, *, boot=20.0, **limits):
+    """Render 60 scenes on four tasks, and return the cloud, the report and the seconds."""
+    scenes = [with_files(checked(f"s{number:02d}"), 500_000) for number in range(60)]
+    cloud = FarCloud(Line(rate), boot=boot, encode=1, encoders=2, rates=US_EAST_1_RATES)
+    measurements = Measurements()
+    measurements.add(Sample(kind="fake", measure="startup", seconds=40.0))
+    limits = Limits(workers=4, **limits)
+    async with engine(cloud, limits=limits, measurements=measurements) as e:
+        report = await e.render(scenes)
+        report = await report.settled()
+    assert report.status is Status.COMPLETE
+    assert len(cloud.launched) == 4, "what was stopped is not started again"
+    return cloud, report
+
+
+async def test_tasks_that_the_line_cannot_feed_are_stopped_when_it_is_measured():
+    _, report = await first_run_on(SLOW)
+    assert report.wall_seconds == pytest.approx(20 + 60 * 2, rel=0.1)
+    lived = sorted(worker.stopped_at - worker.launched_at for worker in report.workers)
+    assert lived[-1] > 140
+    assert max(lived[:-1]) < 70
+    assert {scene.attempts for scene in report.scenes} == {1}
+
+
+async def test_a_start_is_cancelled_when_the_line_cannot_feed_it():
+    boots = {"fake-1": 20.0, "fake-2": 45.0, "fake-3": 45.0, "fake-4": 45.0}
+    _, report = await first_run_on(SLOW, boot=boots.__getitem__)
+    assert [worker.ready_at is None for worker in report.workers] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(("rate", "limits"), [(100 * SLOW, {}), (SLOW, {"idle": 30})])
+async def test_tasks_are_not_stopped_if_the_line_is_fast_or_they_should_be_kept(rate, limits):
+    _, report = await first_run_on(rate, **limits)
+    ends = [worker.stopped_at for worker in report.workers if worker.stopped_at is not None]
+    assert not ends or min(ends) > 0.7 * report.wall_seconds
 
 
 async def test_a_line_with_room_is_not_taken_for_a_slow_one():

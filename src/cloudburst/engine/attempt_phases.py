@@ -65,7 +65,11 @@ class AttemptPhases:
         """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
         needed_at, waiting = slot_expected_at(self._assignment), self._waiting_for_line
         async with self._uplink.place(size, needed_at=needed_at, waiting=waiting) as sending:
-            yield sending
+            self._assignment.sending = True
+            try:
+                yield sending
+            finally:
+                self._assignment.sending = False
 
     @contextmanager
     def _waiting_for_line(self) -> Generator[None]:

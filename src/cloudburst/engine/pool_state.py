@@ -134,6 +134,8 @@ class Assignment:
     """First report of a progress above 0; ``None`` before, or if the worker reports none."""
     last_progress: Progress | None = None
     """Latest report of a progress above 0; ``None`` before the first one."""
+    sending: bool = False
+    """True while a file of the scene has its turn on the uplink."""
     copy_worker_started: bool = False
     """True once a worker was started only for a copy of this encode. It is not done again: if that
     worker could not take the copy, the next one could not either."""

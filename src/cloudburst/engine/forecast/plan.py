@@ -186,7 +186,7 @@ def enumerate_plans(
         bytes_to_send: Size of the files on this machine, each counted once, in bytes.
     """
     load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
-    free = _free_groups(kinds, load.scenes)
+    free = _free_groups(kinds, load)
     found = [make_plan(load, free)] if free else []
     for kind in kinds:
         if not kind.usd_per_second:
@@ -196,9 +196,9 @@ def enumerate_plans(
     return PlanSet(plans=tuple(found))
 
 
-def _free_groups(kinds: Iterable[WorkerKind], scenes: int) -> tuple[WorkerGroup, ...]:
+def _free_groups(kinds: Iterable[WorkerKind], load: Load) -> tuple[WorkerGroup, ...]:
     return tuple(
-        WorkerGroup(kind=kind, count=_useful_workers(kind, scenes))
+        WorkerGroup(kind=kind, count=_useful_workers(kind, load))
         for kind in kinds
         if not kind.usd_per_second
     )
@@ -210,7 +210,7 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
     A plan that is not faster than one with fewer tasks is left out.
     """
     last: Plan | None = None
-    for count in range(1, _useful_workers(kind, load.scenes) + 1):
+    for count in range(1, _useful_workers(kind, load) + 1):
         plan = make_plan(load, (*others, WorkerGroup(kind=kind, count=count)))
         if plan.tasks < count:
             return
@@ -219,12 +219,12 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
             yield plan
 
 
-def _useful_workers(kind: WorkerKind, scenes: int) -> int:
+def _useful_workers(kind: WorkerKind, load: Load) -> int:
     """Return the number of workers that can encode all scenes at the same time.
 
     It is at least 1, and limited by the largest number of workers of this kind.
     """
-    return max(1, min(kind.max_workers, -(-scenes // kind.encoder_slots)))
+    return max(1, min(kind.max_workers, load.useful_workers(kind.encoder_slots)))
 
 
 def default_plan(
@@ -247,7 +247,7 @@ def default_plan(
         bytes_to_send: Size of the files on this machine, each counted once, in bytes.
     """
     load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
-    free = _free_groups(kinds, load.scenes)
+    free = _free_groups(kinds, load)
     paid = next((kind for kind in kinds if kind.usd_per_second), None)
     if paid is None:
         return make_plan(load, free)
@@ -313,16 +313,14 @@ def _new_worker(kind: WorkerKind, case: _Case = _expected) -> NewWorker:
 
 def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simulation:
     workers = _workers(groups, case)
-    schedule, files_sent = load.schedule_on(workers), load.uplink_bound(workers)
+    schedule = load.schedule_on(workers)
     ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()
     for group in groups:
         worked = 0
         for worker, end in islice(ends, group.count):
             if end > max(worker.free_in):
                 worked += 1
-                # The task waits for its files.
-                waits = files_sent if worker.performance.uplink_seconds_per_megabyte else 0.0
-                billed = worker_billed_seconds(worker, max(end, waits))
+                billed = worker_billed_seconds(worker, end)
                 usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
         used.append(worked)
     return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

@@ -248,9 +248,8 @@ class _RoughForecast:
         self._longest = min((each.shortest_end(longest) for each in workers), default=math.inf)
         self._new_longest = quarters[0].shortest_end(longest)
         self._typical = new.started(1)[0]
-        self._earliest = max(load.running_seconds, load.uplink_bound(workers))
-        with_new = load.uplink_bound([*workers, self._typical])
-        self._new_earliest = max(load.running_seconds, with_new)
+        self._files_sent = load.uplink_bound(workers)
+        self._new_files_sent = load.uplink_bound([*workers, self._typical])
 
     def outcome(self, number: int) -> Outcome:
         """Return the forecast with a number of further workers."""
@@ -261,12 +260,13 @@ class _RoughForecast:
         level = fill_level(
             [end for end, _ in slots], [1 / speed for _, speed in slots], self._load.scenes
         )
-        usd = self._usd + sum(rate * max(0.0, level - end) for end, rate in self._bills)
-        usd += number * worker_usd(new, max(level, *new.free_in))
+        files_sent = self._new_files_sent if number else self._files_sent
+        busy = max(level, files_sent)
+        usd = self._usd + sum(rate * max(0.0, busy - end) for end, rate in self._bills)
+        usd += number * worker_usd(new, max(busy, *new.free_in))
         longest = min(self._longest, self._new_longest) if number else self._longest
         seconds = max(level, longest) + new.performance.transfer_seconds
-        earliest = self._new_earliest if number else self._earliest
-        return Outcome(number, max(seconds, earliest), usd)
+        return Outcome(number, max(seconds, files_sent, self._load.running_seconds), usd)
 
 
 def _grouped(pairs: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

@@ -89,8 +89,8 @@ class Schedule:
     makespan: float
     """Seconds from now until the last video is downloaded."""
     worker_ends: tuple[float, ...]
-    """Seconds from now until each worker has encoded its last scene. For a worker without a scene,
-    this is the largest value of its ``free_in``."""
+    """Seconds from now until each worker has encoded its last scene, or waits for the uplink no
+    more. For a worker without a scene, this is the largest value of its ``free_in``."""
     unshared_makespan: float
     """Makespan if no scene is encoded by several slots, in seconds from now."""
 
@@ -178,12 +178,13 @@ class Load:
         simulation.assign(self.longest_works)
         if self.other_scenes:
             simulation.fill(self.other_scenes, self.other_work / self.other_scenes)
-        earliest = max(self.running_seconds, self.uplink_bound(workers))
+        files_sent = self.uplink_bound(workers)
+        earliest = max(self.running_seconds, files_sent)
         unshared = max(simulation.makespan(), earliest)
         simulation.share()
         return Schedule(
             makespan=max(simulation.makespan(), earliest),
-            worker_ends=simulation.worker_ends(),
+            worker_ends=simulation.worker_ends(files_sent),
             unshared_makespan=unshared,
         )
 
@@ -307,9 +308,17 @@ class _Simulation:
             default=0.0,
         )
 
-    def worker_ends(self) -> tuple[float, ...]:
-        """Return the time at which each worker has encoded its last scene."""
-        return tuple(max(slot.end for slot in slots) for slots in self._by_worker)
+    def worker_ends(self, files_sent: float) -> tuple[float, ...]:
+        """Return the time at which each worker has encoded its last scene.
+
+        Workers that get a scene over the uplink wait until all files are sent.
+        """
+        ends = list[float]()
+        for slots in self._by_worker:
+            far = slots[0].performance.uplink_seconds_per_megabyte
+            waits = files_sent if far and any(slot.has_scene for slot in slots) else 0.0
+            ends.append(max(waits, *(slot.end for slot in slots)))
+        return tuple(ends)
 
 
 def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:

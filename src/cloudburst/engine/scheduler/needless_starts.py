@@ -54,10 +54,17 @@ class NeedlessStarts:
             self._next_cancel = self._estimator.next_simulation_at()
             starting = tuple(self._estimator.needless_workers())
         for worker in starting:
-            self._paused_until[worker.backend.name] = (
-                anyio.current_time() + PAUSE_AFTER_NEEDLESS_START
-            )
+            self.stop(worker)
+
+    def stop(self, worker: PoolWorker) -> None:
+        """Stop a worker that is not needed, and start none on its backend for a while."""
+        self._paused_until[worker.backend.name] = anyio.current_time() + PAUSE_AFTER_NEEDLESS_START
+        if worker.starting:
             cancel_start(worker, self._workers)
+        else:
+            worker.move_to(WorkerState.CLOSING)
+            worker.changed.set()
+            self._workers.refresh(worker)
 
 
 def cancel_start(worker: PoolWorker, workers: WorkerIndex) -> None:

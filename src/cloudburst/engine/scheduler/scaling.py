@@ -13,6 +13,7 @@ import anyio
 
 from cloudburst.engine.forecast.billing_forecast import worker_usd
 from cloudburst.engine.forecast.scaling_rule import (
+    MAX_DELAY_BY_FREE_WORKERS,
     Goal,
     Outcome,
     best_outcome,
@@ -43,6 +44,10 @@ that Fargate lets an account launch at once before it limits the rate
 LAUNCHES_PER_DECISION = 10
 """Largest number of launches that one decision begins. For each of them, a key and a certificate
 are made, which blocks the event loop for a millisecond."""
+MAX_BUSY = 0.7
+"""Share of the time in which the uplink sends all files in which the other workers must have
+encoded all scenes, for a worker to be stopped. The value is a choice: files do not arrive evenly,
+and the speed of the line changes."""
 _MAX_EXPLAINED_RUNS = 100
 """Number of runs for which the client remembers that it has logged why no more tasks are started.
 It is limited because a client may serve any number of runs."""
@@ -344,6 +349,32 @@ class Autoscaler:
         """Cancel the start-up of workers that are not expected to get a scene."""
         if not self._limits.idle:
             self._needless_starts.cancel()
+
+    def stop_starved(self) -> PoolWorker | None:
+        """Stop a worker that the uplink does not feed and whose start is cheaper than its wait.
+
+        A ready worker finishes what it has on the line or encodes, and gets no other scene.
+
+        Returns:
+            The worker, if any. One at a time is stopped, so that the next decision sees the effect.
+        """
+        snapshot = self._estimator.snapshot()
+        workers, load = snapshot.workers, snapshot.load
+        sent = load.uplink_bound(tuple(workers.values()))
+        if self._limits.idle or not sent or sent < snapshot.schedule.makespan:
+            return None
+        encodes = replace(load, bytes_to_send=0.0)
+        for worker, known in sorted(workers.items(), key=lambda pair: -pair[1].ready_in):
+            busy = 0.0 if worker.starting else max(known.free_in)
+            waits = sent - busy > known.performance.startup_seconds
+            if worker.backend.eager or not known.usd_per_second or not waits:
+                continue
+            others = [other for other in workers.values() if other is not known]
+            soon = others and load.uplink_bound(others) <= sent * MAX_DELAY_BY_FREE_WORKERS
+            if soon and encodes.schedule_on(others).makespan <= MAX_BUSY * sent:
+                self._needless_starts.stop(worker)
+                return worker
+        return None
 
     def cancel_starting(self, backend: Backend) -> None:
         """Cancel the start-up of all workers of a backend."""

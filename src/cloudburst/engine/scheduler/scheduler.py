@@ -134,6 +134,8 @@ class Scheduler:
             self._fail_hopeless()
             self._assigner.move_waiting()
             self._autoscaler.cancel_needless()
+            if (starved := self._autoscaler.stop_starved()) is not None:
+                self._paused_runs.requeue(each for each in starved.assignments if not each.sending)
             self._speculation.copy_others()
         self.decision_made.set()
         self.decision_made = anyio.Event()
