@@ -11,7 +11,6 @@ import logging
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -53,54 +52,40 @@ async def open_shared_folder(parent: Path) -> AsyncGenerator[Path]:
 
 
 async def _finish_in_thread(call: Callable[[], object]) -> None:
-    """Call a function in a thread, and wait for its end even during a cancellation.
-
-    The function may be called again if the cancellation interrupts the wait.
-    """
+    """Call a function in a thread, and wait for its end even during a cancellation."""
     await finish_despite_cancel(lambda: to_thread.run_sync(call), seconds=FOLDER_TIMEOUT)
 
 
 class _SharedFolder:
-    """A shared folder with its lock file.
-
-    The methods block, and only one of them runs at a time. After `remove`, `create` does nothing.
-    """
+    """A shared folder with its lock file. The methods block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _file_lock(path.with_suffix(".lock"))
-        self._mutex = threading.Lock()
-        self._removed = False
 
     def create(self) -> None:
         """Remove the folders of killed backends, then create this folder."""
-        with self._mutex:
-            if self._removed:
-                return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            for lock in self.path.parent.glob(f"{_PREFIX}*.lock"):
-                if not _FOLDER_NAME.fullmatch(lock.stem):
-                    continue
-                with suppress(OSError):  # another user's, or another backend removes it
-                    _remove_abandoned(lock)
-            if not self._lock.is_locked:
-                self._lock.acquire(timeout=FOLDER_TIMEOUT)
-            self.path.mkdir(mode=0o700, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for lock in self.path.parent.glob(f"{_PREFIX}*.lock"):
+            if not _FOLDER_NAME.fullmatch(lock.stem):
+                continue
+            with suppress(OSError):  # another user's, or another backend removes it
+                _remove_abandoned(lock)
+        self._lock.acquire(timeout=FOLDER_TIMEOUT)
+        self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
         """Remove the folder, or only its subfolders if one of its logs is not empty."""
-        with self._mutex:
-            self._removed = True
-            logs = [path for path in self.path.glob("*.log") if path.stat().st_size]
-            if logs:
-                logger.warning("the logs of failed workers are kept in %s", self.path)
-            else:
-                shutil.rmtree(self.path, ignore_errors=True)
-            for path in self.path.glob("*"):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-            if self._lock.is_locked:
-                _release_and_remove(self._lock)
+        logs = [path for path in self.path.glob("*.log") if path.stat().st_size]
+        if logs:
+            logger.warning("the logs of failed workers are kept in %s", self.path)
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+        for path in self.path.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+        if self._lock.is_locked:
+            _release_and_remove(self._lock)
 
 
 def _remove_abandoned(path: Path) -> None:
