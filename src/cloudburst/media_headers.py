@@ -199,8 +199,7 @@ def wav_audio(file: BinaryIO, size: int | None) -> AudioHead | None:
 
     ``size`` is that of the file, in bytes; ``None`` if it is not known.
     """
-    at, long = 12, 0
-    channels = rate = bits = byte_rate = 0
+    at, channels, rate, byte_rate, bits = 12, 0, 0, 0, 0
     for _ in range(_MAX_SKIPPED_PARTS):
         file.seek(at)
         head = file.read(24)
@@ -210,14 +209,11 @@ def wav_audio(file: BinaryIO, size: int | None) -> AudioHead | None:
         at += 8
         if name == b"data" and channels:
             # A program that writes to a pipe does not know the length: it leaves 0 or 4 GB there.
-            length = (long if length == _OPEN_END else length) or _OPEN_END
-            known = length if size is None else min(length, max(0, size - at))
+            known = min(length or _OPEN_END, _OPEN_END if size is None else max(0, size - at))
             per_second = channels * rate * bits // 8 if bits >= 8 else byte_rate
             return AudioHead(channels, rate, known / (per_second or 1))
         if name == b"fmt " and len(head) == 24:
             channels, rate, byte_rate, _, bits = struct.unpack_from("<2xHIIHH", head, 8)
-        elif name == b"ds64" and len(head) == 24:
-            (long,) = struct.unpack_from("<Q", head, 16)
         at += length + length % 2
     return None
 

@@ -74,11 +74,9 @@ class _CheckedEntry:
     options: RenderOptions = field(default_factory=RenderOptions)
     """Options of the scene's video, with absolute paths."""
 
-    def new_fault(self, name: str, found: str, expected: str) -> SceneFault:
-        return SceneFault(self.label, self.spelling.get(name, name), found, expected)
-
     def fault(self, name: str, found: str, expected: str) -> None:
-        self.faults.append(self.new_fault(name, found, expected))
+        written = self.spelling.get(name, name)
+        self.faults.append(SceneFault(self.label, written, found, expected))
 
 
 def parse_scenes(
@@ -179,13 +177,12 @@ def _checked_scene(
     if seconds is None:
         audio = files["audio", entry.locations["audio"]].facts
         seconds, known = audio.seconds, audio.length_known
-    undrawable = None
     if (subtitle := entry.locations.get("subtitle")) is not None:
         try:
             characters = files["subtitle", subtitle].facts.characters
             check_characters(characters, glyphs(entry.options.font))
         except InvalidInputError as exc:
-            undrawable = entry.new_fault("subtitle", f"{exc.found}: {subtitle}", exc.expected)
+            entry.fault("subtitle", f"{exc.found}: {subtitle}", exc.expected)
     return CheckedScene(
         scene=scene,
         audio_seconds=seconds,
@@ -198,7 +195,7 @@ def _checked_scene(
         },
         upright=image.facts.upright,
         options=entry.options,
-        undrawable=undrawable,
+        undrawable=tuple(entry.faults),  # others were raised
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from cloudburst.concurrency import Steps
 from cloudburst.errors import InvalidScenesError, SceneFault
@@ -26,7 +27,7 @@ async def check_supported(
     A run may use each of its backends for each scene, so every backend must support every scene.
     For a film that a worker makes, one backend that can make it is enough.
     """
-    checks = [each.find_unsupported or _find_undrawable for each in backends]
+    checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
     faults = dict[SceneFault, None]()
     async for scene in Steps(scenes):
         for find_unsupported in checks:
@@ -35,7 +36,3 @@ async def check_supported(
         faults[_NO_FILMS] = None
     if faults:
         raise InvalidScenesError(faults=[*faults])
-
-
-def _find_undrawable(scene: CheckedScene) -> Sequence[SceneFault]:
-    return () if scene.undrawable is None else (scene.undrawable,)

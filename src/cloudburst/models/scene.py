@@ -222,7 +222,7 @@ class CheckedScene(BaseModel):
     start of a remote file, which is all that the client reads of it."""
     options: RenderOptions = RenderOptions()
     """Options of the scene's video: those of the run, overridden by those of the scene."""
-    undrawable: SceneFault | None = None
+    undrawable: tuple[SceneFault, ...] = ()
     """Fault of the subtitles because of characters that workers with the image of this package
     cannot draw; the public image takes them from other fonts."""
     fingerprint: str = ""

@@ -6,6 +6,7 @@ same line breaks and letters on every machine, and the client knows the characte
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -31,11 +32,10 @@ class Font(NamedTuple):
     path: Path
     face: int
     """Index of the face in the file; a ``.ttc`` file contains several faces."""
-    family: str
     narrow_quotes_face: int
     """Index of a face whose quotation marks “”‘’ are as narrow as Latin letters. In Chinese faces
     they are as wide as Chinese characters, which tears English words apart at each apostrophe. It
-    equals ``face`` if the file has no such face."""
+    equals ``face`` in a font file of a job."""
     is_input: bool = False
     """True if the file is an input of the job, which may be broken in any way."""
 
@@ -50,8 +50,10 @@ def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font
     spec = find_spec(package)
     family = family or _DEFAULT_FAMILY
     for folder in (spec and spec.submodule_search_locations) or ():
-        if font := _font(Path(folder, _COLLECTION), family):
-            return font
+        path = Path(folder, _COLLECTION)
+        with suppress(OSError), path.open("rb") as file:
+            if (face := face_index(file, family)) is not None:
+                return Font(path, face, face_index(file, _NARROW_FAMILY) or 0)
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 
@@ -66,7 +68,7 @@ def input_font(path: Path) -> Font:
             check_font(file)
     except InvalidInputError as exc:
         raise InputFaultError(FONT, exc.found, exc.expected) from exc
-    return Font(path, 0, "", 0, is_input=True)
+    return Font(path, 0, 0, is_input=True)
 
 
 def font_tables(path: Path, face: int) -> FontTables:
@@ -81,15 +83,3 @@ def font_tables(path: Path, face: int) -> FontTables:
     except (OSError, InvalidInputError) as error:
         msg = f"the font {path} cannot be read: {error}"
         raise ConfigurationError(msg) from error
-
-
-def _font(path: Path, family: str) -> Font | None:
-    try:
-        with path.open("rb") as file:
-            index = face_index(file, family)
-            narrow = face_index(file, _NARROW_FAMILY)
-    except OSError:
-        return None
-    if index is None:
-        return None
-    return Font(path, index, family, index if narrow is None else narrow)

@@ -110,7 +110,8 @@ class JobOptions:
     def from_options(cls, options: RenderOptions) -> Self:
         """Return the options of a job from validated `RenderOptions`, without files."""
         values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(cls)}
-        return cls(**values | dict.fromkeys(values.keys() & options.files()))
+        values.update(dict.fromkeys(values.keys() & options.files()))
+        return cls(**values)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:

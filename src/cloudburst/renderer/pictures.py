@@ -4,6 +4,9 @@ The functions here read a caller's files and run in the render process. For a fi
 too large or of another type they raise `InputFaultError`.
 """
 
+# Pillow's types of `createProfile` are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import math

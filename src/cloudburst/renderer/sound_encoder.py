@@ -1,7 +1,7 @@
 """Encoder of the sound of a video: AAC-LC, which checks what it has encoded."""
 
 # PyAV's types of `encode` and `decode` are incomplete.
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SoundEncoder:
             self._frames.append(part)
             self._packets += _encoded(self.stream, [part], self._length)
             self._length += part.samples
-            if len(self._packets) == _BLOCK + _AHEAD:
+            if len(self._packets) >= _BLOCK + _AHEAD:
                 yield from self._checked(_BLOCK)
         if frame is None:
             self._packets += map(bytes, self.stream.encode(None))
