@@ -134,7 +134,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
     assert found[3].found == f"no such file: {files / 'none.png'}"
     assert found[4].found.startswith("a PNG picture: ")
     assert found[8].expected == "subtitle"
-    assert found[10].found.startswith("text: ")
+    assert found[10].found.startswith("a text file: ")
 
 
 def test_no_scenes_at_all() -> None:
@@ -473,7 +473,7 @@ def test_an_rf64_file_is_a_wav(files: Path, long: int) -> None:
         (WAV_HEAD[:-4] + struct.pack("<I", 32_000), "a wav file without any audio in it"),
         (WAV_HEAD[:-8] + b"LIST" + struct.pack("<I", 500) + bytes(500), "a wav file without any"),
         (b"\n<!DOCTYPE HTML>", "an HTML page"),
-        ("这不是声音，只是文字。".encode(), "text"),
+        ("这不是声音，只是文字。".encode(), "a text file"),
         (b"\x89PNG\r\n\x1a\n....", "a PNG picture"),
         (bytes(range(256)), "data of an unknown kind"),
         (b"ID3\x04\0\0\0\0\0\0" + bytes(500), "an mp3 file"),

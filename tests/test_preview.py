@@ -142,7 +142,7 @@ async def test_files_that_are_not_replaced(make_scene, tmp_path):
 
 
 async def test_without_the_extra_nothing_starts(make_scene, monkeypatch):
-    monkeypatch.setattr(frame, "REQUIRED_MODULE", "no_such_module")
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(LaunchError, match=r"cloudburst-sdk\[local\]"):
         await render_frame(make_scene("a"))
 

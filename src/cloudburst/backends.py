@@ -6,7 +6,6 @@ and AWS libraries would block the event loop for up to half a second.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import anyio.to_thread
 
+from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.errors import ConfigurationError
 from cloudburst.history import load_history
 from cloudburst.models.limits import Timeouts
@@ -30,9 +30,6 @@ logger = logging.getLogger(__name__)
 _FARGATE_FIELDS = ("cluster", "task_definition", "security_groups")
 """Fields of `Settings` that only the Fargate backend uses."""
 _CREDENTIALS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
-
-LOCAL_MODULES = ("av", "starlette", "uvicorn")
-"""Modules of the ``[local]`` extra that a worker on this machine needs."""
 
 
 def local(
@@ -220,8 +217,8 @@ def only_for_fargate(settings: Settings) -> str:
 
 
 def can_render_locally() -> bool:
-    """Return whether the ``[local]`` extra is installed."""
-    return all(importlib.util.find_spec(name) for name in LOCAL_MODULES)
+    """Return whether this machine can render: by its system and the ``[local]`` extra."""
+    return not missing_requirements(*MODULES)
 
 
 async def _imported(module: str) -> Any:

@@ -82,7 +82,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"(?i:\s*<(?:!doctype )?html)", _FileKind("an HTML page")),
     )
 )
-_TEXT = _FileKind("text")
+_TEXT = _FileKind("a text file")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 

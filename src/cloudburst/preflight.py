@@ -336,8 +336,6 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
     """
     first: dict[str, int] = {}
     for place, entry in enumerate(entries):
-        if entry.scene is None:
-            continue
         earlier = first.setdefault(fold_name(entry.label), place)
         if earlier != place:
             first_label = entries[earlier].label

@@ -168,7 +168,7 @@ def test_backends_that_there_can_be():
 @pytest.mark.parametrize("subnets", [("subnet-1",), ()])
 def test_the_command_line_bursts_where_it_can(subnets, here, monkeypatch):
     missing = () if here else ("nowhere_to_be_found",)
-    monkeypatch.setattr(backends, "LOCAL_MODULES", (*backends.LOCAL_MODULES, *missing))
+    monkeypatch.setattr(backends, "MODULES", (*backends.MODULES, *missing))
     found = BackendOptions().open_backend(Settings(subnets=subnets), workers=1)
     assert isinstance(found, tuple) is bool(subnets and here)
 

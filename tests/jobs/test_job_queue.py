@@ -11,9 +11,8 @@ from itertools import repeat
 
 import anyio
 import pytest
-from pydantic import ValidationError
 
-from cloudburst import Client, Limits
+from cloudburst import Client, InvalidScenesError, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ClosedError,
@@ -301,7 +300,7 @@ async def test_small_entries_need_room_as_well(client, make_scene, tmp_path):
 
 @pytest.mark.parametrize("seconds", [0, 10.1, float("nan")])
 def test_the_length_of_a_transition_is_limited(make_scene, seconds):
-    with pytest.raises(ValidationError, match="transition_seconds"):
+    with pytest.raises(InvalidScenesError, match="transition_seconds"):
         request(make_scene, "a", film=True, transition_seconds=seconds)
 
 

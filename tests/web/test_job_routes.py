@@ -109,7 +109,7 @@ async def test_a_form_brings_its_files(cloud, picture, tmp_path):
         assert answer.status_code == 400
         faults = [(one["scene"], one["field"], one["found"]) for one in answer.json()["faults"]]
         assert faults == [
-            ("a", "image", "text: p.png"),
+            ("a", "image", "a text file: p.png"),
             ("", "options.font", "not a font: my font"),
         ]
         answer = await http.post("/api/jobs", **job_form(scenes, mark, font))
@@ -168,7 +168,7 @@ async def test_an_upload_that_is_not_valid_is_refused_by_its_identifier(cloud, t
         answer = await submit(http, scene(image), scene(image, "b"))
         assert answer.status_code == 400
         found = [(one["scene"], one["found"]) for one in answer.json()["faults"]]
-        assert found == [("a", f"text: {image}"), ("b", f"text: {image}")]
+        assert found == [("a", f"a text file: {image}"), ("b", f"a text file: {image}")]
 
 
 async def test_a_job_keeps_an_upload_that_is_deleted(cloud, picture, tmp_path):

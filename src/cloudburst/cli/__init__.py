@@ -23,8 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # outside of a run, which handles signals itself
         return 130
     except ModuleNotFoundError as exc:
-        if exc.name not in _EXTRA:
+        if exc.name in {"fcntl", "resource"}:
+            msg = f"cloudburst: this command needs Linux or macOS: there is no module {exc.name}"
+        elif exc.name in _EXTRA:
+            msg = f"cloudburst: the command line needs {exc.name}: pip install "
+            msg += "'cloudburst-sdk[cli]'"
+        else:
             raise
-        msg = f"cloudburst: the command line needs {exc.name}: pip install 'cloudburst-sdk[cli]'"
         print(msg, file=sys.stderr)
         return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
+from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.cli.options import Delay
 from cloudburst.cli.output import OutputConsole, pluralize, safe_text
 from cloudburst.errors import ConfigurationError
@@ -100,13 +100,8 @@ def _command(worker: str | None, *, runs_images: bool) -> tuple[str, ...]:
         return ()
     if worker:
         return tuple(shlex.split(worker))
-    if not runs_images and not all(
-        importlib.util.find_spec(name) for name in ("av", "starlette", "uvicorn")
-    ):
-        raise ConfigurationError(
-            "worker: the render service is not installed; install cloudburst-sdk[local], "
-            "or pass another command with --worker"
-        )
+    if not runs_images and (missing := missing_requirements(*MODULES)):
+        raise ConfigurationError(f"worker: {missing}, or pass another command with --worker")
     return (sys.executable, "-m", "cloudburst.service")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.backends import burst, fargate, local
 from cloudburst.cli.backend_options import BackendOptions, unknown_backend
 from cloudburst.cli.output import format_duration, format_usd, pluralize
@@ -214,7 +215,7 @@ def find_candidates(
             tiers = [options.selected_tier()]
         found += data.fargate(options.apply_to(settings), tiers=tiers, workers=workers)
     if not found:
-        raise ConfigurationError("this machine cannot render: pip install 'cloudburst-sdk[local]'")
+        raise ConfigurationError(f"this machine cannot render: {missing_requirements(*MODULES)}")
     return found
 
 

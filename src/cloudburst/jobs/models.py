@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,11 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    ValidationError,
 )
+from pydantic_core import ErrorDetails
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.models.film import (
     MAX_TRANSITION_SECONDS,
     MIN_TRANSITION_SECONDS,
@@ -29,6 +31,7 @@ from cloudburst.models.locations import EXPECTED_S3_PREFIX, S3Prefix, parse_s3_p
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
+from cloudburst.preflight import parse_scenes
 from cloudburst.text import short_repr
 
 MAX_METADATA_BYTES = 4096
@@ -41,6 +44,10 @@ DEFAULT_PAGE = 50
 """Number of jobs in one part of a list, unless another number is asked for."""
 MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
+
+
+_MAX_FAULTS = 1_000
+_EXPECTED_FOLDER = "a permitted folder in S3, as s3:// URL, or null"
 
 
 def _check_metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
@@ -115,6 +122,8 @@ def _parse_prefix(value: object) -> S3Prefix | None:
 class JobRequest(BaseModel):
     """Job as it is submitted: the scenes of one run, and what belongs to them.
 
+    Invalid fields raise `InvalidScenesError`, which lists all of them.
+
     The caller of `JobQueue` is trusted: scenes may name any file of this machine. The routes of
     `cloudburst.web` allow only uploads and locations that the application permits.
     """
@@ -143,6 +152,43 @@ class JobRequest(BaseModel):
     """Small JSON object of the caller."""
     webhook: str | None = None
     """URL to which events of this job are sent, in addition to those of the application."""
+
+    if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
+
+        def __init__(self, /, **fields: Any) -> None:
+            """Raise `InvalidScenesError` with all faults if a field is invalid."""
+            try:
+                super().__init__(**fields)
+            except ValidationError as exc:
+                raise InvalidScenesError(faults=_faults(fields.get("scenes"), exc)) from exc
+
+
+def _faults(scenes: object, error: ValidationError) -> list[SceneFault]:
+    """Return the faults of the fields of a job; those of scenes are described as before a run."""
+    faults = list[SceneFault]()
+    if isinstance(scenes, list | tuple):
+        try:
+            parse_scenes(cast("Sequence[Any]", scenes), RenderOptions(), max_faults=_MAX_FAULTS)
+        except InvalidScenesError as exc:
+            faults += exc.faults
+    errors = (one for one in error.errors() if not (faults and one["loc"][0] == "scenes"))
+    return [*faults, *map(_field_fault, errors)]
+
+
+def _field_fault(error: ErrorDetails) -> SceneFault:
+    """Return the fault for an invalid field of a job."""
+    field = ".".join(map(str, error["loc"]))
+    text = error["msg"].removeprefix("Value error, ")
+    found, parted, expected = text.partition("; expected ")
+    if error["type"] == "extra_forbidden":
+        return SceneFault(
+            "", field, "an unknown field", f"one of {', '.join(JobRequest.model_fields)}"
+        )
+    if field == "to":
+        return SceneFault("", field, found, _EXPECTED_FOLDER)
+    if parted:
+        return SceneFault("", field, found, expected)
+    return SceneFault("", field, short_repr(error["input"]), text.removeprefix("Input should be "))
 
 
 class JobFailure(BaseModel):

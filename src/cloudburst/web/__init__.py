@@ -6,15 +6,22 @@ process id or a host name.
 
 from __future__ import annotations
 
-from cloudburst.web.access import Access, Action
-from cloudburst.web.client_lifespan import AppState, get_client, lifespan
-from cloudburst.web.error_responses import exception_handlers
-from cloudburst.web.jobs import Jobs
-from cloudburst.web.request_limits import RequestLimits
-from cloudburst.web.run_events import RunEvents
-from cloudburst.web.uploads import Uploads
-from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.signature import verify_webhook
+try:
+    from cloudburst.web.access import Access, Action
+    from cloudburst.web.client_lifespan import AppState, get_client, lifespan
+    from cloudburst.web.error_responses import exception_handlers
+    from cloudburst.web.jobs import Jobs
+    from cloudburst.web.request_limits import RequestLimits
+    from cloudburst.web.run_events import RunEvents
+    from cloudburst.web.uploads import Uploads
+    from cloudburst.webhooks.definitions import Webhook, Webhooks
+    from cloudburst.webhooks.signature import verify_webhook
+except ModuleNotFoundError as exc:
+    name = str(exc.name).partition(".")[0]
+    if name not in {"starlette", "python_multipart"}:
+        raise
+    msg = f"cloudburst.web needs {name}: pip install 'cloudburst-sdk[web]'"
+    raise ModuleNotFoundError(msg, name=name) from None
 
 __all__ = [
     "Access",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.jobs import JobRequest
@@ -40,7 +39,6 @@ _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
     "object in a permitted folder"
 )
-_EXPECTED_FOLDER = "a permitted folder in S3, as s3:// URL, or null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +86,7 @@ def check_submission(
     parsed = parse_scenes(located, options, max_faults=MAX_FAULTS)
     _require_permitted([*parsed, options], set(files.values()), rules.sources)
     fields = job | {"scenes": parsed, "options": options if raw_options else None}
-    try:
-        request = JobRequest.model_validate(fields)
-    except ValidationError as exc:
-        raise InvalidScenesError(faults=[_field_fault(error) for error in exc.errors()]) from exc
+    request = JobRequest(**fields)
     if faults := list(_job_faults(request, rules)):
         raise InvalidScenesError(faults=faults)
     return request
@@ -158,20 +153,6 @@ def _require_permitted(
             )
             if not permitted:
                 raise InvalidScenesError(faults=[_job_fault(name, "not permitted", _EXPECTED_FILE)])
-
-
-def _field_fault(error: ErrorDetails) -> SceneFault:
-    """Return the fault for an invalid field of a job."""
-    field = ".".join(map(str, error["loc"]))
-    text = error["msg"].removeprefix("Value error, ")
-    found, parted, expected = text.partition("; expected ")
-    if error["type"] == "extra_forbidden":
-        return _job_fault(field, "an unknown field", f"one of {', '.join(JobRequest.model_fields)}")
-    if field == "to":
-        return _job_fault(field, found, _EXPECTED_FOLDER)
-    if parted:
-        return _job_fault(field, found, expected)
-    return _job_fault(field, short_repr(error["input"]), text.removeprefix("Input should be "))
 
 
 def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:

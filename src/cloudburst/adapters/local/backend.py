@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from anyio.abc import TaskGroup
 
 from cloudburst.adapters.http.native import connect, service_limits
 from cloudburst.adapters.http.upload_files import FileHasher
+from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.adapters.local.shared_folder import open_shared_folder
 from cloudburst.adapters.local.worker_process import WorkerProcess
 from cloudburst.concurrency import collapse_single
@@ -34,7 +34,6 @@ from cloudburst.service.cpu import usable_cores
 from cloudburst.service.process_privacy import child_environment
 
 SERVICE_COMMAND = (sys.executable, "-m", "cloudburst.service")
-REQUIRED_MODULES = ("av", "starlette", "uvicorn")
 """Modules of the extra ``cloudburst-sdk[local]``, without which the render service cannot start."""
 DEFAULT_MAX_WORKERS = 4
 """Maximum number of worker processes if the caller does not set it."""
@@ -62,7 +61,7 @@ async def open_local_backend(
     folder: Path | None,
     timeouts: Timeouts,
     command: Sequence[str] = SERVICE_COMMAND,
-    required_modules: Sequence[str] = REQUIRED_MODULES,
+    required_modules: Sequence[str] = MODULES,
 ) -> AsyncGenerator[Backend]:
     """Open the local backend; when it is closed, wait for the end of its worker processes.
 
@@ -255,10 +254,6 @@ def _inspect_machine(required_modules: Sequence[str], folder: Path | None) -> tu
     Raises:
         LaunchError: A required module is missing.
     """
-    if missing := [name for name in required_modules if importlib.util.find_spec(name) is None]:
-        msg = (
-            f"this machine cannot render: {', '.join(missing)} missing; "
-            "pip install 'cloudburst-sdk[local]'"
-        )
-        raise LaunchError(msg)
+    if missing := missing_requirements(*required_modules):
+        raise LaunchError(f"this machine cannot render: {missing}")
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from anyio import fail_after, to_thread
 from pydantic import ValidationError
 
+from cloudburst.adapters.local.requirements import missing_requirements
 from cloudburst.adapters.temporary_folders import temporary_folder
 from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
 from cloudburst.models.limits import Limits
@@ -23,7 +23,6 @@ from cloudburst.text import describe_error
 
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
 """Command that draws a frame. ``-P``: never import modules from the current folder."""
-REQUIRED_MODULE = "av"
 """Module of the extra ``cloudburst-sdk[local]``, without which nothing can be drawn."""
 FRAME_TIMEOUT = 300.0
 """Maximum number of seconds for one frame. An hour of audio is decoded in 10 s."""
@@ -57,9 +56,8 @@ async def draw_frame(
         LaunchError: The extra ``cloudburst-sdk[local]`` is not installed.
         RenderFailedError: The process failed.
     """
-    if importlib.util.find_spec(REQUIRED_MODULE) is None:
-        needed = "pip install 'cloudburst-sdk[local]'"
-        raise LaunchError(f"this machine cannot draw: {REQUIRED_MODULE} missing; {needed}")
+    if missing := missing_requirements("av"):
+        raise LaunchError(f"this machine cannot draw: {missing}")
     lines: list[ChildLine] = []
     try:
         async with temporary_folder() as folder:
