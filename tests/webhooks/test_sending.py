@@ -441,7 +441,7 @@ async def check_the_rest_arrives(box: Outbox, receiver: Receiver) -> None:
     check_all_arrived(receiver, "ab", 3)
 
 
-LAST_TICK = 35
+LAST_TICK = 45
 
 
 @pytest.mark.parametrize("ticks", range(LAST_TICK + 1))
