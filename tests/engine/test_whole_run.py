@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.engine.scheduler.backend_health import REDUCED_LIMIT_SECONDS
 from cloudburst.errors import (
     AccessDeniedError,
     CapacityError,
@@ -150,6 +149,7 @@ class Quota(FakeCloud):
     def __init__(self, most, **facts):
         super().__init__(**facts)
         self.most, self.refused, self.granted = most, 0, set()
+        self.refused_at = []
 
     def used(self):
         tasks = [self.launched.get(token) for token in self.granted]
@@ -158,6 +158,7 @@ class Quota(FakeCloud):
     async def launch(self, request):
         if request.token not in self.granted and self.used() >= self.most:
             self.refused += 1
+            self.refused_at.append(anyio.current_time())
             error = CapacityError("the quota, and what to do")
             error.remedy = Remedy.FEWER_TASKS
             raise error
@@ -180,16 +181,30 @@ async def test_no_more_are_asked_for_than_the_account_allows():
     assert report.problem is None
 
 
-async def test_what_the_account_allows_is_found_out_again_after_a_while():
+async def test_what_the_account_allows_is_found_out_again_after_30_then_60_then_120_seconds():
     cloud = Quota(1, encode=100.0)
     async with engine(cloud, limits=Limits(workers=2)) as e, e.open(SCENES) as run:
-        await anyio.sleep(150)
-        assert cloud.refused <= 2, "once while the other one was not there yet"
+        await anyio.sleep(400)
+        assert cloud.refused <= 6, "one launch each time, and one more at the start"
+        *_, first, second, third, fourth, fifth = cloud.refused_at
+        waits = [second - first, third - second, fourth - third, fifth - fourth]
+        assert waits == pytest.approx([30, 60, 120, 120], abs=3)
         cloud.most = 2
-        await anyio.sleep(REDUCED_LIMIT_SECONDS)
         report = await run.until_done()
     assert report.status is Status.COMPLETE
     assert cloud.max_running == 2
+
+
+async def test_a_quota_that_was_free_for_a_while_is_tried_again_after_30_seconds():
+    cloud = Quota(1, encode=60.0)
+    async with engine(cloud, limits=Limits(workers=2)) as e:
+        for name in ("first", "later"):
+            began = anyio.current_time()
+            async with e.open(SCENES[:4], name) as run:
+                await anyio.sleep(50)
+                assert cloud.refused_at[-1] - began == pytest.approx(30, abs=3)
+                await run.until_done()
+            await anyio.sleep(600)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

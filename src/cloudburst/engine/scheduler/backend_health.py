@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -14,10 +15,11 @@ from cloudburst.models.failures import KEY_REFUSED, WORKER_DISK_FULL
 from cloudburst.models.limits import Limits
 from cloudburst.ports.backend import Backend
 
-REDUCED_LIMIT_SECONDS = 300.0
+MIN_REDUCED_LIMIT_SECONDS, MAX_REDUCED_LIMIT_SECONDS = 30.0, 120.0
 """Seconds for which a backend gets no more workers than its account last allowed, after the
-account's quota was used up. The value is a choice: by then other tasks of the account may have
-ended, and another try costs one refused launch."""
+account's quota was used up: for the first time, and at most. They double each time that the quota
+is found used up again. The values are choices: by then other tasks of the account may have ended,
+and another try costs a refused launch for each worker that is wanted."""
 
 MAX_ERROR_EXITS_AT_START = 2
 """Number of tasks in a row whose program exits with an error code before it is ready, after which a
@@ -42,8 +44,9 @@ class BackendHealth:
         self._were_ready: set[str] = set()  # names of backends of which a worker was ready
         self._useless_workers: Counter[str] = Counter()  # in a row without a video, by backend
         self._open: dict[str, CloudburstError] = {}  # circuit breakers that are open, by backend
-        # Number of workers that the account was seen to allow, and until when that counts.
-        self._reduced: dict[str, tuple[int, float]] = {}
+        # Number of workers that the account was seen to allow, until when that counts, and for how
+        # many seconds.
+        self._reduced: dict[str, tuple[int, float, float]] = {}
         self.any_eager = any(backend.eager for backend in backends)
         """True if any backend has `Backend.eager` set: a worker is started for every waiting
         scene."""
@@ -65,7 +68,7 @@ class BackendHealth:
     def _backend_limits(self, backend: Backend) -> Iterator[int]:
         if backend.capacity is not None:
             yield backend.capacity
-        allowed, until = self._reduced.get(backend.name, (0, 0.0))
+        allowed, until, _ = self._reduced.get(backend.name, (0, 0.0, 0.0))
         if anyio.current_time() < until:
             yield allowed
 
@@ -113,7 +116,7 @@ class BackendHealth:
         """
         name, accepted = worker.backend.name, self.accepted_tasks(worker.backend)
         if error.remedy is Remedy.FEWER_TASKS and accepted:
-            self._reduced[name] = accepted, anyio.current_time() + REDUCED_LIMIT_SECONDS
+            self._reduce_limit(name, accepted)
             return False
         if error.remedy is Remedy.FEWER_TASKS:
             # The quota was exhausted during the whole launch, and no task of ours will free it.
@@ -122,11 +125,21 @@ class BackendHealth:
         crashed = isinstance(error, WorkerStoppedError) and error.crashed
         if crashed and error.remedy is Remedy.REPEAT_REQUEST:
             return False  # the backend itself limits how long such crashes are not failures
-        self._failed_starts[name] += 1
+        # The late starts that were stopped before this one took its place have not failed until now.
+        self._failed_starts[name] += 1 if worker.replaces else 1 + worker.late_starts_before
         error = self._count_error_exit(name, error)
         if not error.retryable or self._failed_starts[name] >= self._limits.attempts:
             self._open[name] = error
         return not error.retryable
+
+    def _reduce_limit(self, name: str, allowed: int) -> None:
+        now = anyio.current_time()
+        _, until, seconds = self._reduced.get(name, (0, -math.inf, 0.0))
+        if now >= until + seconds:
+            seconds = MIN_REDUCED_LIMIT_SECONDS
+        elif now >= until:
+            seconds = min(2 * seconds, MAX_REDUCED_LIMIT_SECONDS)
+        self._reduced[name] = allowed, now + seconds, seconds
 
     def _count_error_exit(self, name: str, error: CloudburstError) -> CloudburstError:
         """Return the error of a failed start, as an error of the setup if every task will exit."""

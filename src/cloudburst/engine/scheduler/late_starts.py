@@ -33,7 +33,8 @@ class LateStarts:
 
     If no worker of a backend was ready in time, more than one late start probably has a common
     reason, such as a slow registry, and another worker would not be ready sooner. Therefore only as
-    many starts count as late as there were workers ready, and always the first one.
+    many starts count as late as there were workers ready, and always the first one. A start that
+    was stopped counts while the one in its place lasts.
 
     Starts on backends that cost nothing are never late, because their workers share a machine, nor
     are those of callers that have planned the number of their tasks.
@@ -57,16 +58,19 @@ class LateStarts:
         Returns:
             True if a start has become late or overdue since the last review.
         """
-        late = Counter(worker.backend.name for worker in self._workers.late())
+        late = Counter(
+            worker.backend.name for worker in self._workers.starting() if _counts_as_late(worker)
+        )
         changed = False
         for worker in self._workers.starting():
             age = self._age(worker)
             limit = self._late_after(worker)
             if not worker.late and age > limit:
                 name = worker.backend.name
-                if late[name] >= max(1, self._ready[name]):
+                others = late[name] - _counts_as_late(worker)
+                if others >= max(1, self._ready[name]):
                     continue
-                late[name] += 1
+                late[name] = others + 1
                 worker.late = changed = True
                 self._workers.refresh(worker)
                 logger.info(
@@ -114,8 +118,8 @@ class LateStarts:
         replaced = {worker.replaces for worker in self._workers if worker.usable} if late else ()
         return (worker for worker in late if worker not in replaced)
 
-    def give_up(self, worker: PoolWorker, reason: str) -> WorkerNotReadyError:
-        """Stop a late worker, and return the error that explains why.
+    def give_up(self, worker: PoolWorker, reason: str) -> None:
+        """Stop a late worker, with an error that explains why.
 
         Args:
             worker: Worker that is not ready.
@@ -130,4 +134,8 @@ class LateStarts:
         worker.give_up(error)
         worker.scope.cancel()
         self._workers.refresh(worker)
-        return error
+
+
+def _counts_as_late(worker: PoolWorker) -> bool:
+    """Return whether the start of a worker is late, or is in the place of one that was stopped."""
+    return worker.late or (worker.late_starts_before > 0 and worker.replaces is None)

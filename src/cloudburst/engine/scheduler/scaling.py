@@ -191,7 +191,7 @@ class Autoscaler:
                 continue
             if self._number_to_start(late.backend, room=1):
                 self._made_room[late.backend.name] = late
-                self._health.on_start_failed(late, self._late_starts.give_up(late, REPLACED))
+                self._late_starts.give_up(late, REPLACED)
                 self._budget.begin_round()  # what was refused may be allowed without the late one
             return  # one at a time: the next one when its stop was accepted
 
