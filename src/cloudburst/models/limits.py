@@ -79,8 +79,9 @@ class Limits:
     header of the file; the worker measures the decoded audio."""
     max_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """Maximum bill of a client, in USD. No task is launched and no scene is started if the forecast
-    of the bill exceeds it; scenes that have started are finished. The bill includes tasks of
-    earlier processes of a resumed run. ``None``: no limit."""
+    of the bill exceeds it. Encodes are cancelled if it turns out that their end would exceed it and
+    a stop of their worker costs less. The bill includes tasks of earlier processes of a resumed
+    run. ``None``: no limit."""
     deadline: Seconds | None = None
     """Target for the end of a run, in seconds from its start. While the forecast end is later, more
     workers are started, within ``workers`` and ``max_usd``, even if the time that they save is
@@ -89,9 +90,9 @@ class Limits:
     hour_usd: Annotated[Decimal, Field(ge=0)] = Decimal("1.5")
     """Value of one hour of waiting for a run, in USD. Tasks are started as long as the time that
     they save is worth more than they add to the bill. The default is for a person or a web request
-    that waits: with it, short runs use about as many tasks as shorten them, and cost less than
-    three times as much as with one task (docs/benchmarks.md). 0: only what makes the run cheaper is
-    started."""
+    that waits: with it, short runs on up to six tasks use about as many as shorten them, and cost
+    less than three times as much as with one task (docs/benchmarks.md). 0: only what makes the run
+    cheaper is started."""
     speculative_copies: bool = True
     """True if a scene is encoded a second time on another worker if that is done much sooner; the
     first finished encode counts. Only workers that can cancel an encode take part."""

@@ -10,10 +10,11 @@ import pytest
 
 from cloudburst.errors import BudgetError
 from cloudburst.models.limits import Limits
+from cloudburst.models.performance import Performance
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
-from support.harness import checked, engine
+from support.harness import checked, engine, known
 
 pytestmark = pytest.mark.anyio
 
@@ -87,3 +88,43 @@ async def test_the_budget_reckons_with_the_dearest_task_until_it_is_seen():
     seen = Dearer(**facts)
     async with engine(seen, limits=Limits(workers=1, max_usd=usual * Decimal("2.5"))) as e:
         assert (await e.render("abcd")).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("first_run", [True, False])
+async def test_more_budget_never_gives_fewer_videos(first_run):
+    """One task is billed for 173 s; the starts of four cost nearly as much."""
+    figures = Performance(
+        startup_seconds=58.0,
+        placement_seconds=18.0,
+        seconds_per_work=0.6,
+        stop_seconds=23.0,
+    )
+    facts = {"boot": 58, "pull_after": 18, "ends_after": 23, "encode": 11, "encoders": 2}
+    videos = []
+    for bills in ("1", "1.1", "1.5", "1.75"):
+        one = cloud(performance=figures, **facts)
+        limits = Limits(workers=4, max_usd=173 * RATE * Decimal(bills))
+        measurements = None if first_run else known(one, ratio=0.6)
+        async with engine(one, limits=limits, measurements=measurements) as e:
+            report = await e.render([checked(f"s{number}", 10) for number in range(20)])
+            final = await report.settled()
+        assert final.cost.usd <= limits.max_usd
+        videos.append(sum(scene.video is not None for scene in final.scenes))
+    assert videos == sorted(videos)
+    assert videos[-1] == 20
+
+
+@pytest.mark.parametrize("encoders", [1, 2])
+async def test_an_encode_that_would_exceed_the_budget_is_cancelled(encoders):
+    """The first task is ten times slower than the others; the other one does what it had."""
+    one = cloud(encode=60, encoders=encoders, slow_tasks={"fake-1": 10.0})
+    limits = Limits(workers=2, max_usd=Decimal("0.012"), speculative_copies=False)
+    async with engine(one, limits=limits, measurements=known(one)) as e:
+        report = await e.render([checked(f"s{number}", 60) for number in range(2 * encoders)])
+        final = await report.settled()
+    assert final.cost.usd <= limits.max_usd
+    assert not one.running
+    (slow,) = [worker for worker in final.workers if worker.task == "fake-1"]
+    assert slow.error.startswith("BudgetError: fake-1 was stopped while it encoded")
+    assert "Limits.max_usd ($0.012)" in slow.error
+    assert not any("on fake-1" in line for line in one.log if line.startswith("encoded"))

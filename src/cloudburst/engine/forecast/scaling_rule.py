@@ -65,13 +65,18 @@ class Goal:
     """Value of an hour of waiting for the run, in USD."""
     deadline: float = math.inf
     """Seconds from now until the run should be done; infinite: no deadline."""
+    max_usd: float = math.inf
+    """Largest bill, in USD; infinite: no limit."""
 
     def badness(self, outcome: Outcome) -> tuple[float, float]:
         """Return a sort key by which the better one of two outcomes comes first.
 
         Of outcomes within the deadline, the better one has the lower sum of the bill and the value
-        of the makespan. Of others, it is the faster one; any of them is worse than one in time.
+        of the makespan. Of others, it is the faster one; any of them is worse than one in time. The
+        worst are those above the largest bill, of which the cheapest one is the best.
         """
+        if outcome.usd > self.max_usd:
+            return math.inf, round(outcome.usd, 9)
         # Rounded, so that equal outcomes are equal in spite of floating-point errors.
         if outcome.seconds > self.deadline:
             return round(outcome.seconds, 6), round(outcome.usd, 9)
@@ -88,8 +93,8 @@ def further_workers(
     Some cases are different:
 
     * Without any worker, at least one is started.
-    * If the start-up or encode times of the kind were never measured, a worker is started for every
-      scene, because there is nothing to calculate with.
+    * If the start-up or encode times of the kind were never measured and the bill has no limit, a
+      worker is started for every scene, because there is nothing to calculate with.
     * Of workers that cost nothing, all that get a scene are started.
     * Workers that cost nothing shorten the run, so that another billed worker saves less, but they
       must not delay the run: it should be done as soon as with the best number of billed workers
@@ -103,7 +108,8 @@ def further_workers(
         goal: What the decision must achieve.
     """
     most = min(room, load.useful_workers(new.encoder_slots))
-    if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
+    measured = new.performance.measured >= {"startup", "encode"}
+    if most <= 0 or not (measured or math.isfinite(goal.max_usd)):
         return max(0, most)
     if not new.usd_per_second:
         started = new.started(most)

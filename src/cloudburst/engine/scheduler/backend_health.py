@@ -125,7 +125,7 @@ class BackendHealth:
         crashed = isinstance(error, WorkerStoppedError) and error.crashed
         if crashed and error.remedy is Remedy.REPEAT_REQUEST:
             return False  # the backend itself limits how long such crashes are not failures
-        # The late starts that were stopped before this one took its place have not failed until now.
+        # Late starts that were stopped to make room count if the one in their place fails as well.
         self._failed_starts[name] += 1 if worker.replaces else 1 + worker.late_starts_before
         error = self._count_error_exit(name, error)
         if not error.retryable or self._failed_starts[name] >= self._limits.attempts:

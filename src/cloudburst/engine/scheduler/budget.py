@@ -1,7 +1,8 @@
-"""Budget of a client: nothing is started that could take the bill over ``Limits.max_usd``."""
+"""Budget of a client: nothing is started or continued that takes the bill over its limit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -23,6 +24,9 @@ STOP_REQUEST_SECONDS = 10.0
 DEFAULT_SCENE_SECONDS = 10.0
 """Seconds that a scene is assumed to take in addition to the length of its audio, until a scene is
 finished."""
+
+FORECAST_MARGIN = 1.3
+"""Factor by which a bill may be higher than a forecast by expected times. The value is a choice."""
 
 
 class Budget:
@@ -85,6 +89,32 @@ class Budget:
         )
         return sum(others, self._spent())
 
+    def unaffordable(self) -> PoolWorker | None:
+        """Return the worker whose encodes cost most to finish, if the bill would exceed the limit.
+
+        Return ``None`` if the bill is expected to stay in budget, or if a stop costs no less than
+        the rest of the encodes. Workers with a scene that has a copy are left out.
+        """
+        if self._max_usd is None:
+            return None
+        bills = {worker: _usd_if_encodes_end(worker) for worker in self._workers}
+        if self._spent() + sum(bills.values(), Decimal()) <= self._max_usd:
+            return None
+        saved = {
+            worker: bill - _usd_if_stopped_now(worker)
+            for worker, bill in bills.items()
+            if worker.encode_ends and not any(each.ticket.copy for each in worker.assignments)
+        }
+        dearest = max(saved, key=saved.__getitem__, default=None)
+        return dearest if dearest is not None and saved[dearest] > 0 else None
+
+    @property
+    def usd_for_plans(self) -> float:
+        """Largest forecast bill of the current workers and of those to start, in USD."""
+        if self._max_usd is None:
+            return math.inf
+        return float(self._max_usd - self._spent()) / FORECAST_MARGIN
+
     def refusal(self) -> BudgetError | None:
         """Return the error for scenes that were refused in this round; ``None`` if none was."""
         if self._refused is None:
@@ -145,6 +175,12 @@ def _usd(worker: PoolWorker, seconds: float) -> Decimal:
     highest = max(backend.usd_per_second, backend.max_usd_per_second)
     rate = highest if usage is None else usage.usd_per_second
     return Decimal(str(round(billed_seconds(seconds), 3))) * rate
+
+
+def _usd_if_encodes_end(worker: PoolWorker) -> Decimal:
+    """Return the bill of a worker in USD if it is stopped when its running encodes end."""
+    left = max(worker.encode_ends, default=0.0) - anyio.current_time()
+    return _usd(worker, _age(worker) + max(0.0, left) + STOP_SECONDS)
 
 
 def _usd_if_stopped_now(worker: PoolWorker) -> Decimal:

@@ -54,13 +54,18 @@ class PausedRuns:
                 self._aborted.pop(run, None)
                 self._queue.resume(run)
 
-    def requeue(self, assignments: Iterable[Assignment]) -> None:
+    def requeue(self, assignments: Iterable[Assignment], *, encoding: bool = False) -> None:
         """Take scenes that wait for an encoder slot off their workers, and queue them again.
 
         Speculative copies are cancelled and not queued.
+
+        Args:
+            assignments: Scenes on workers.
+            encoding: Whether scenes that encode are taken off their workers as well.
         """
         for each in tuple(assignments):
-            if each.waits_for_slot:
+            encodes = each.state is AssignmentState.ENCODING and not each.scope.cancel_called
+            if each.waits_for_slot or (encoding and encodes):
                 is_copy = each.is_copy
                 self._unassign(each)
                 if not is_copy:

@@ -293,6 +293,7 @@ class Autoscaler:
         return Goal(
             hour_usd=float(self._limits.hour_usd),
             deadline=self._queue.earliest_deadline - anyio.current_time(),
+            max_usd=self._budget.usd_for_plans,
         )
 
     def _explain(self, backend: Backend, number: int, room: int) -> None:

@@ -26,7 +26,7 @@ from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_exp
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt, WorkerRecord
-from cloudburst.errors import CloudburstError
+from cloudburst.errors import BudgetError, CloudburstError
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import Language
 from cloudburst.models.performance import Sample
@@ -178,6 +178,8 @@ class Scheduler:
             return
         self._last_tick = now
         late = self._autoscaler.review_starts()
+        if (unaffordable := self._budget.unaffordable()) is not None:
+            self._close(unaffordable)
         slow = self._speculation.has_slow_encodes
         if not (len(self._queue) or self._workers.has_free_slot or slow):
             return
@@ -186,6 +188,20 @@ class Scheduler:
         close_expiring(self._workers, self._queue, self._estimator)
         self._autoscaler.reconsider()
         self.decide()
+
+    def _close(self, worker: PoolWorker) -> None:
+        """Close a worker whose encodes would exceed the budget; others may take its scenes."""
+        worker.move_to(WorkerState.CLOSING)
+        worker.closing_error = BudgetError(
+            f"{worker.record.task} was stopped while it encoded, because the end of its encodes "
+            f"would take the bill over Limits.max_usd (${self._limits.max_usd})"
+        )
+        for each in worker.assignments:
+            if each.encoding_since is not None:  # so no other worker is started for the same result
+                takes = self._performances.encode_end(each) - each.encoding_since
+                self._performances.slowest.add_scene(takes, each.ticket.audio_seconds)
+        self._paused_runs.requeue(worker.assignments, encoding=True)
+        self._requeue(worker)
 
     def close(self, error: CloudburstError) -> None:
         """Make no more decisions, and fail all waiting scenes with this error."""
