@@ -19,7 +19,7 @@ MIN_REDUCED_LIMIT_SECONDS, MAX_REDUCED_LIMIT_SECONDS = 30.0, 120.0
 """Seconds for which a backend gets no more workers than its account last allowed, after the
 account's quota was used up: for the first time, and at most. They double each time that the quota
 is found used up again. The values are choices: by then other tasks of the account may have ended,
-and another try costs a refused launch for each worker that is wanted."""
+and another try costs a refused launch for each further worker."""
 
 MAX_ERROR_EXITS_AT_START = 2
 """Number of tasks in a row whose program exits with an error code before it is ready, after which a
