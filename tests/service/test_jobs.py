@@ -60,7 +60,6 @@ async def test_a_broken_child_is_the_services_fault(
 @pytest.mark.parametrize(
     ("number", "found"),
     [
-        (signal.SIGKILL, "a file that takes too much memory to read"),
         (signal.SIGXCPU, "a file that takes too much CPU time to read"),
         (signal.SIGSEGV, "a file that crashes its decoder (SIGSEGV)"),
     ],
@@ -76,10 +75,11 @@ async def test_the_file_that_a_child_was_reading_is_to_blame_for_its_death(
         assert failed["error"]["expected"] == "a smaller picture"
 
 
-async def test_a_child_that_dies_after_it_has_read_everything_is_the_services_fault(
-    caller: OpenCaller,
+@pytest.mark.parametrize("reading", ["", "audio"])
+async def test_a_child_that_was_killed_from_outside_is_no_fault_of_a_file(
+    caller: OpenCaller, reading: str
 ) -> None:
-    todo = {"do": "killed", "reading": "", "signal": signal.SIGKILL}
+    todo = {"do": "killed", "reading": reading, "signal": signal.SIGKILL}
     async with caller() as to:
         failed = await to.until(await to.start(todo), "failed")
         assert failed["error"]["field"] is None
