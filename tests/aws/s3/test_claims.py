@@ -449,6 +449,17 @@ async def test_a_store_that_stays_busy_is_not_a_lock_of_other_processes(folder, 
                     pass
 
 
+async def test_a_lock_that_was_released_is_taken_again_while_the_store_is_busy(
+    emulator, store, folder, caplog
+):
+    emulator.add_fault(s3_fault("slow down", "ListObjectsV2", times=4))
+    emulator.add_fault(s3_fault("slow down", "PutObject", skip=2, times=4))
+    async with claim(store, folder):
+        pass
+    assert "conditional writes" not in caplog.text
+    assert in_folder(emulator, folder) == []
+
+
 async def test_a_missing_bucket_is_not_a_lock_of_other_processes(store):
     with anyio.fail_after(30), pytest.raises(ResourceMissingError, match="bucket does not exist"):
         async with claim(store, S3Prefix("none-such", "a/")):
