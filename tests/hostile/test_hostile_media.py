@@ -108,14 +108,14 @@ def checked(files: dict[str, Path]) -> str | None:
     paths = {field: path for field, path in files.items() if field != "watermark"}
     options = RenderOptions(watermark=files.get("watermark"))
     try:
-        check_scenes([{"name": "scene", **paths}], options, Limits())
+        (scene,) = check_scenes([{"name": "scene", **paths}], options, Limits())
     except InvalidScenesError as exc:
         (fault,) = exc.faults
         assert fault.scene
         assert fault.found
         assert fault.expected
         return fault.field
-    return None
+    return scene.undrawable[0].field if scene.undrawable else None
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of broken EXIF

@@ -529,7 +529,7 @@ SUBTITLES = [
         "right to left",
         "subtitle",
         written(cue("\u202e\u2067שלום \u0645\u0631\u062d\u0628\u0627" * 40)),
-        "done",
+        "early",
     ),
     Case(
         "1,000 syllables",
