@@ -24,6 +24,7 @@ from cloudburst import (
     FargateOperationV1,
     InvalidScenesError,
     Scene,
+    Settings,
     Status,
     Tier,
     Video,
@@ -32,7 +33,7 @@ from cloudburst import (
     execute_parallel_batches,
 )
 from cloudburst.compat import calls, scan_and_test_folder
-from cloudburst.compat.parameters import backend_of, read_settings
+from cloudburst.compat.parameters import backend_of
 from cloudburst.compat.results import batch_result
 from cloudburst.history import write_history
 from cloudburst.models import billing
@@ -499,7 +500,7 @@ def test_other_settings_render_on_this_machine_with_a_warning(monkeypatch, envir
         monkeypatch.setenv(name, value)
     write_env("ECS_CLUSTER_NAME=\nAWS_ACCESS_KEY_ID=\nRESULTS_DIR=x\n")
     with pytest.warns(UserWarning, match="rendering on this machine, not on Fargate"):
-        assert backend_of(read_settings())
+        assert backend_of(Settings())
 
 
 @pytest.mark.parametrize(
@@ -657,7 +658,7 @@ async def test_a_value_of_the_env_file_is_taken_as_written(monkeypatch):
     """Else a file of a stranger could send any variable to an endpoint of its own."""
     monkeypatch.setenv("GITHUB_TOKEN", SECRET)
     write_env("AWS_ENDPOINT_URL=http://127.0.0.1:1/${GITHUB_TOKEN}\nRESULTS_DIR='$GITHUB_TOKEN'\n")
-    settings = read_settings()
+    settings = Settings()
     assert settings.endpoint_url == "http://127.0.0.1:1/${GITHUB_TOKEN}"
     assert SECRET not in repr(settings)
 
@@ -665,4 +666,4 @@ async def test_a_value_of_the_env_file_is_taken_as_written(monkeypatch):
 async def test_a_pipe_in_place_of_the_env_file_is_an_error_and_no_wait():
     os.mkfifo(".env")
     with pytest.raises(ConfigurationError, match="not a regular file"):
-        read_settings()
+        Settings()

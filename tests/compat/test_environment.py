@@ -15,7 +15,7 @@ from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.credentials import create_role_session, create_session
 from cloudburst.aws.setup import InitOptions, init, init_account
 from cloudburst.backends import default_backend
-from cloudburst.compat import calculate_fargate_cost, read_settings
+from cloudburst.compat import calculate_fargate_cost
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.errors import CapacityError, ConfigurationError
 from cloudburst.image import ImageOptions
@@ -64,7 +64,7 @@ ONLY_THERE = {"provisioning": 600}
 
 async def launched(aws, session=None):
     """The first task of a backend with the settings that are found."""
-    async with fargate(read_settings(), session=session)(Timeouts(), Tier.STANDARD) as backend:
+    async with fargate(Settings(), session=session)(Timeouts(), Tier.STANDARD) as backend:
         await backend.launcher.launch(REQUEST)
     return aws.tasks[0]
 
@@ -72,7 +72,7 @@ async def launched(aws, session=None):
 async def asked_for(aws):
     """What RunTask is asked for with the settings that are found."""
     asked = []
-    settings = read_settings()
+    settings = Settings()
     session = create_session(settings)
     session.events.register(
         "before-call.ecs.RunTask", lambda params, **_: asked.append(json.loads(params["body"]))
@@ -124,7 +124,7 @@ async def test_aws_secret_access_key(emulated, half):
 async def test_aws_session_token(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, f"my {name}")
-    credentials = await create_session(read_settings()).get_credentials()
+    credentials = await create_session(Settings()).get_credentials()
     assert credentials.token == "my AWS_SESSION_TOKEN"
 
 
@@ -141,11 +141,11 @@ async def test_aws_profile(emulated, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
 async def test_aws_region(monkeypatch, name):
-    async with open_aws(read_settings()) as aws:
+    async with open_aws(Settings()) as aws:
         assert aws.region == "us-east-1"
     before = calculate_fargate_cost(60).total_cost_usd
     monkeypatch.setenv(name, "eu-central-1")
-    async with open_aws(read_settings()) as aws:
+    async with open_aws(Settings()) as aws:
         assert aws.region == "eu-central-1"
     assert calculate_fargate_cost(60).total_cost_usd > before
 
@@ -174,7 +174,7 @@ async def test_aws_external_id(monkeypatch, given):
         asked.append(parameters)
         raise AssertionError("asked")
 
-    credentials = await create_role_session(read_settings(), ask).get_credentials()
+    credentials = await create_role_session(Settings(), ask).get_credentials()
     with pytest.raises(AssertionError, match="asked"):
         await credentials.get_frozen_credentials()
     (parameters,) = asked
@@ -201,7 +201,7 @@ async def test_aws_endpoint_url_s3(emulated, monkeypatch):
             async with open_aws(settings) as opened:
                 assert await endpoint_of(opened, "s3") == aws.url
         env_without("AWS_ENDPOINT_URL")
-        for settings in (Settings(), read_settings()):
+        for settings in (Settings(), Settings()):
             async with open_aws(settings) as opened:
                 assert await endpoint_of(opened, "s3") == "http://127.0.0.1:19"
                 assert await endpoint_of(opened, "ecs") == "http://127.0.0.1:16"
@@ -223,7 +223,7 @@ async def test_aws_subnet_id_makes_it_fargate(monkeypatch, caplog):
     caplog.set_level("INFO", "cloudburst")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMINE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    default_backend(read_settings())
+    default_backend(Settings())
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(
@@ -231,7 +231,7 @@ async def test_aws_subnet_id_makes_it_fargate(monkeypatch, caplog):
     )
     caplog.clear()
     write_env("AWS_SUBNET_ID=subnet-1\n")
-    default_backend(read_settings())
+    default_backend(Settings())
     assert "subnet subnet-1 is configured: rendering on Fargate" in caplog.text
 
 
@@ -330,7 +330,7 @@ async def test_results_dir(cloud, scenes, monkeypatch, tmp_path):
     with pytest.raises(ConfigurationError, match=r"a URL: 'https://example\.com/out'; "):
         await folder(saving_dir="https://example.com/out?key=secret")
     monkeypatch.setenv("RESULTS_DIR", "s3://films/out")
-    assert read_settings().results == S3Prefix("films", "out/")
+    assert Settings().results == S3Prefix("films", "out/")
     monkeypatch.setenv("RESULTS_DIR", "ftp://films/out")
     with pytest.raises(ConfigurationError, match="expected a path or an S3 folder"):
         await folder()
@@ -351,7 +351,7 @@ async def test_client_reads_env_and_the_environment_before_it(monkeypatch, caplo
 async def test_the_environment_goes_before_env(monkeypatch):
     write_env("AWS_SUBNET_ID=from-env\nECS_CLUSTER_NAME=from-env\n")
     monkeypatch.setenv("AWS_SUBNET_ID", "from-environment")
-    settings = read_settings()
+    settings = Settings()
     assert (settings.subnets, settings.cluster) == (("from-environment",), "from-env")
 
 
@@ -392,18 +392,18 @@ def test_cloudburst_s3_encryption_and_cloudburst_s3_requester_pays():
         key: {"": "aws:kms", "-aws-kms-key-id": key},
     }.items():
         write_env(f"CLOUDBURST_S3_ENCRYPTION={value}\nCLOUDBURST_S3_REQUESTER_PAYS=1\n")
-        found = parse_s3_encryption(read_settings().s3_encryption).headers
+        found = parse_s3_encryption(Settings().s3_encryption).headers
         assert found == {f"x-amz-server-side-encryption{end}": one for end, one in headers.items()}
-        assert read_settings().s3_requester_pays
+        assert Settings().s3_requester_pays
     write_env("CLOUDBURST_S3_ENCRYPTION=aes256\n")
     with pytest.raises(ConfigurationError, match="expected AES256, aws:kms"):
-        read_settings()
+        Settings()
 
 
 def test_cloudburst_private_inputs():
-    assert not read_settings().private_inputs
+    assert not Settings().private_inputs
     write_env("CLOUDBURST_PRIVATE_INPUTS=1\n")
-    assert read_settings().private_inputs
+    assert Settings().private_inputs
 
 
 async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(task_of):
@@ -419,7 +419,7 @@ async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypa
     if factor:
         monkeypatch.setenv("CLOUDBURST_SPOT_FACTOR", factor)
     with emulated(**ONLY_THERE) as aws:
-        async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
+        async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
             task = await backend.launcher.launch(REQUEST)
             usage = (await backend.launcher.describe(task)).usage
         assert aws.tasks[0].spot
@@ -430,9 +430,9 @@ async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypa
 async def test_cloudburst_architecture(emulated, monkeypatch):
     monkeypatch.setenv("CLOUDBURST_ARCHITECTURE", "auto")
     with emulated(**ONLY_THERE) as aws:
-        family = read_settings().task_definition
+        family = Settings().task_definition
         aws.register(family=f"{family}-arm64", architecture="ARM64")
-        async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
+        async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
             assert backend.architecture == "X86_64: to measure it: 0 of 8 encodes are known"
 
 
@@ -444,7 +444,7 @@ async def test_cloudburst_fallbacks(emulated, monkeypatch, ladder, tasks):
     with emulated(
         **ONLY_THERE, capacity_shortages=[CapacityShortage(provider="FARGATE_SPOT")]
     ) as aws:
-        async with fargate(read_settings())(Timeouts(), Tier.STANDARD) as backend:
+        async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
             for number in range(8):  # more than there are rungs
                 with suppress(CapacityError):
                     await backend.launcher.launch(replace(REQUEST, token=f"token {number}"))
@@ -455,9 +455,9 @@ async def test_cloudburst_fallbacks(emulated, monkeypatch, ladder, tasks):
 def test_cloudburst_base_image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_env("CLOUDBURST_BASE_IMAGE=registry.example.com/python:3.13")
-    options = ImageOptions.from_settings(read_settings())
+    options = ImageOptions.from_settings(Settings())
     assert (options.base, options.base_credentials) == ("registry.example.com/python:3.13", None)
-    assert ImageOptions.from_settings(read_settings(), base="other:3.13").base == "other:3.13"
+    assert ImageOptions.from_settings(Settings(), base="other:3.13").base == "other:3.13"
 
 
 def test_each_variable_is_here():

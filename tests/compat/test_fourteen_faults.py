@@ -40,7 +40,6 @@ from cloudburst import (
 )
 from cloudburst.aws.setup import doctor
 from cloudburst.cli.runs import list_runs
-from cloudburst.compat import read_settings
 from cloudburst.models import billing
 from cloudburst.testing import FakeCloud, Fault, TaskFault, VirtualClockLoop
 from support.cluster_with_runs import launch
@@ -265,9 +264,9 @@ async def test_fault_10_the_bill_is_that_of_aws(emulated, scenes, monkeypatch):
         await until(lambda: all(task.stopped for task in aws.tasks))
         tasks, asked = aws.tasks, len(aws.calls)
         folder = Path(result.downloaded_files[0]).parent
-        (listed,) = await anyio.to_thread.run_sync(list_runs, folder, read_settings())
+        (listed,) = await anyio.to_thread.run_sync(list_runs, folder, Settings())
         assert [call.operation for call in aws.calls[asked:]] == ["DescribeTasks"]
-        again = await anyio.to_thread.run_sync(list_runs, folder, read_settings())
+        again = await anyio.to_thread.run_sync(list_runs, folder, Settings())
         assert len(aws.calls) == asked + 1, "it was written down"
     billed = [math.ceil(round(task.stopped - task.pull_started, 3)) for task in tasks]
     assert min(billed) >= 2

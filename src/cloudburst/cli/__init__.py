@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as exc:
         if exc.name in {"fcntl", "resource"}:
             msg = f"cloudburst: this command needs Linux or macOS: there is no module {exc.name}"
-        elif exc.name in _EXTRA:
-            msg = f"cloudburst: the command line needs {exc.name}: pip install "
-            msg += "'cloudburst-sdk[cli]'"
-        else:
+        elif exc.name not in _EXTRA:
             raise
+        else:
+            needed = f"needs {exc.name}: pip install 'cloudburst-sdk[cli]'"
+            msg = f"cloudburst: the command line {needed}"
         print(msg, file=sys.stderr)
         return 2

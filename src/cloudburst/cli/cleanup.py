@@ -20,8 +20,8 @@ from cloudburst.cli.tasks import (
     tables_by_run,
     total_line,
 )
-from cloudburst.compat import read_settings
 from cloudburst.models.account_tasks import CleanupReport, RunningTask, TaskOwner
+from cloudburst.models.settings import Settings
 
 
 def cleanup_command(
@@ -51,7 +51,7 @@ def cleanup_command(
 
     work = partial(
         cleanup,
-        read_settings(),
+        Settings(),
         run=run,
         all_tasks=everything,
         older_than=older_than,

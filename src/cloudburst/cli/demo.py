@@ -12,9 +12,9 @@ from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.run_request import RunRequest
-from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.scenes import read_scenes
 
@@ -44,7 +44,7 @@ def demo_command(
         film=(film or FilmFlags()).request(),
         overwrite=True,
         custom_folder=True,
-        settings=read_settings(),
+        settings=Settings(),
     )
     return run_and_report(request, run_options)
 

@@ -21,8 +21,8 @@ from rich.text import Text
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_line
-from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 
 _SIGNS = {
@@ -57,7 +57,7 @@ def doctor_command(
     """
     size = BackendOptions(tier=tier).selected_tier()
     find_address = None if address is None else _fixed_address(address)
-    check = partial(doctor, read_settings(), tasks=workers, tier=size, find_address=find_address)
+    check = partial(doctor, Settings(), tasks=workers, tier=size, find_address=find_address)
     report = anyio.run(check)
     if as_json:
         write_line(json.dumps({"success": report.success, **asdict(report)}))

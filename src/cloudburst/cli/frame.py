@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, Delay
 from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
-from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import is_url
 from cloudburst.models.scene import SceneDict
+from cloudburst.models.settings import Settings
 from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.scenes import read_scenes
 from cloudburst.text import shorten
@@ -51,7 +51,7 @@ def frame_command(
     """
     from cloudburst.preview import render_frame  # noqa: PLC0415 - takes a while to import
 
-    with open_remote_inputs(read_settings()) as remote:
+    with open_remote_inputs(Settings()) as remote:
         chosen = _choose(read_scenes(scenes, remote=remote), scene, scenes)
     file = to or Path(f"{_name(chosen)}-{at:g}s.png")
     options = (video or LookOptions()).options()

@@ -26,7 +26,6 @@ from cloudburst.cli.output import (
     unwrapped,
     write_line,
 )
-from cloudburst.compat import read_settings
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
     ARCHITECTURES,
@@ -40,6 +39,7 @@ from cloudburst.image import (
 )
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
+from cloudburst.models.settings import Settings
 from cloudburst.paths import unfinished_uploads_file
 from cloudburst.registry import (
     ImageReference,
@@ -173,7 +173,7 @@ def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int
 
 def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
     chosen = tuple(dict.fromkeys(architectures or ARCHITECTURES))
-    return ImageOptions.from_settings(read_settings(), base=base, architectures=chosen)
+    return ImageOptions.from_settings(Settings(), base=base, architectures=chosen)
 
 
 async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
@@ -231,7 +231,7 @@ async def _push_to_ecr(
     from cloudburst.aws.setup.ecr_push import push_to_ecr  # noqa: PLC0415
 
     sessions = UploadSessions(unfinished_uploads_file())
-    async with open_aws(read_settings()) as aws:
+    async with open_aws(Settings()) as aws:
         report = await push_to_ecr(aws, image, sessions=sessions, on_progress=show)
         return our_image_name(await aws.account_id(), aws.region), report
 

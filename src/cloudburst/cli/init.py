@@ -26,7 +26,6 @@ from cloudburst.cli.output import (
     safe_text,
     write_line,
 )
-from cloudburst.compat import read_settings
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix, is_s3, parse_s3_prefix
@@ -126,7 +125,7 @@ def init_command(
     as_json
         Print the report as JSON.
     """
-    settings = _with_image(read_settings(), image)
+    settings = _with_image(Settings(), image)
     folders = _s3_folders(s3 or ())
     keys = tuple(map(_s3_key, s3_key or ()))
     if keys and not (folders and purposes is not None):

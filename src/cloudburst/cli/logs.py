@@ -14,8 +14,8 @@ from cyclopts.validators import Number
 from rich.text import Text
 
 from cloudburst.cli.output import OutputConsole, safe_text
-from cloudburst.compat import read_settings
 from cloudburst.models.account_tasks import LogLine
+from cloudburst.models.settings import Settings
 
 _STYLES = ("cyan", "magenta", "yellow", "blue")
 
@@ -42,7 +42,7 @@ def logs_command(
     """
     from cloudburst.aws.setup.logs import read_logs  # noqa: PLC0415 - boto takes a while to import
 
-    lines_of_task = read_logs(read_settings(), task, follow=follow, lines=lines)
+    lines_of_task = read_logs(Settings(), task, follow=follow, lines=lines)
     anyio.run(_print_lines, lines_of_task)
     return 0
 

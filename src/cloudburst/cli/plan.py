@@ -36,13 +36,13 @@ from cloudburst.cli.plan_choice import (
     total_vcpu,
     workers_text,
 )
-from cloudburst.compat import read_settings
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_inputs import open_remote_inputs
@@ -80,7 +80,7 @@ def plan_command(
     json
         Print the plan as one line of JSON.
     """
-    settings, backend = read_settings(), backend or BackendOptions()
+    settings, backend = Settings(), backend or BackendOptions()
     options = (video or LookOptions()).options()
     with open_remote_inputs(settings) as remote:
         found = scenes_of(scenes, options, remote)

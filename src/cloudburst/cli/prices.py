@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.output import plain_table, print_output, safe_text
-from cloudburst.compat import read_settings
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 
 _COLUMNS = (
@@ -42,7 +42,7 @@ def prices_command(
     """
     from cloudburst.aws.setup.prices import load_prices, refresh_prices  # noqa: PLC0415 - boto takes a while to import
 
-    settings = read_settings()
+    settings = Settings()
     table = anyio.run(refresh_prices, settings) if refresh else anyio.run(load_prices)
     name = region or settings.region or DEFAULT_REGION
     print_output(PriceList(table, name, public=settings.public_address))

@@ -13,7 +13,8 @@ from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, FolderOption, RunOptions, scenes_of
 from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
 from cloudburst.cli.run_request import RunRequest
-from cloudburst.compat import read_settings, timeouts_of
+from cloudburst.compat import timeouts_of
+from cloudburst.models.settings import Settings
 from cloudburst.remote_inputs import open_remote_inputs
 
 
@@ -49,7 +50,7 @@ def render_command(
         are still read; a broken file that is found later stops them, and they cost up to a minute
         each.
     """
-    settings = read_settings()
+    settings = Settings()
     backend, run_options = backend or BackendOptions(), run_options or RunOptions()
     options = (video or LookOptions()).options()
     with open_remote_inputs(settings) as remote:

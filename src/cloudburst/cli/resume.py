@@ -18,7 +18,7 @@ from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
 from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
 from cloudburst.cli.run_request import RunRequest
-from cloudburst.compat import read_settings, timeouts_of
+from cloudburst.compat import timeouts_of
 from cloudburst.earlier_runs import is_complete, missing_videos, runs_in, successor
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.fingerprint import read_fingerprint
@@ -91,7 +91,7 @@ def resume_command(
     hour_usd
         Value of an hour of waiting in USD, as for `render`. Default: that of the run.
     """
-    settings, run_options = read_settings(), run_options or RunOptions()
+    settings, run_options = Settings(), run_options or RunOptions()
     named_film = None if film is None else film.request()
     folder = to or settings.results or RESULTS_FOLDER
     named = run is not None

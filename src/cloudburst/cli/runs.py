@@ -27,7 +27,6 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.cli.render import RESULTS_FOLDER
-from cloudburst.compat import read_settings
 from cloudburst.earlier_runs import successor
 from cloudburst.errors import JournalError
 from cloudburst.final_bills import JournaledRun, complete_bills
@@ -111,7 +110,7 @@ def runs_command(
     as_json
         Print one JSON list.
     """
-    settings = read_settings()
+    settings = Settings()
     folder = to or settings.results or RESULTS_FOLDER
     runs = list_runs(folder, settings)
     if as_json:

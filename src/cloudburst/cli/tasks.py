@@ -25,8 +25,8 @@ from cloudburst.cli.output import (
     safe_text,
     write_line,
 )
-from cloudburst.compat import read_settings
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
+from cloudburst.models.settings import Settings
 
 TASK_ID_LENGTH = 12
 """Characters of a task id that are shown: enough for ``cloudburst logs`` to find a task."""
@@ -57,7 +57,7 @@ def tasks_command(
     """
     from cloudburst.aws.setup.running_tasks import list_tasks  # noqa: PLC0415 - boto takes a while to import
 
-    tasks = anyio.run(partial(list_tasks, read_settings(), include_foreign=everything))
+    tasks = anyio.run(partial(list_tasks, Settings(), include_foreign=everything))
     if as_json:
         write_line(json.dumps([asdict(task) for task in tasks], default=_to_json))
         return 0

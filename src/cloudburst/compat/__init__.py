@@ -14,7 +14,6 @@ from cloudburst.compat.calls import (
 )
 from cloudburst.compat.parameters import (
     calculate_optimal_batch_distribution,
-    read_settings,
     scan_scenes_from_folder,
     timeouts_of,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
     "execute_parallel_batches",
-    "read_settings",
     "scan_and_test_folder",
     "scan_scenes_from_folder",
     "timeouts_of",

@@ -17,9 +17,8 @@ from cloudburst.client import Client
 from cloudburst.compat.parameters import (
     backend_of,
     calculate_optimal_batch_distribution,
+    checked_settings,
     options_of,
-    read_settings,
-    require_subnet,
     scan_scenes_from_folder,
     tier_of,
     timeouts_of,
@@ -218,7 +217,7 @@ class FargateOperationV1:
         """
         session = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
         try:
-            settings = await anyio.to_thread.run_sync(read_settings)
+            settings = await anyio.to_thread.run_sync(Settings)
             async with session.open_aws(settings) as aws:
                 identity: Mapping[str, Any] = await aws.call("sts", "get_caller_identity")
         except CloudburstError as exc:
@@ -261,17 +260,7 @@ async def _account() -> tuple[Any, Settings]:
     The work is done in a thread, because it blocks.
     """
     sweep = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.setup.running_tasks")
-    return sweep, await anyio.to_thread.run_sync(read_settings)
-
-
-def _checked_settings() -> Settings:
-    """Return the settings; raise `ConfigurationError` if they are for Fargate but lack a subnet.
-
-    The call blocks.
-    """
-    settings = read_settings()
-    require_subnet(settings)
-    return settings
+    return sweep, await anyio.to_thread.run_sync(Settings)
 
 
 def _eager(open_backend: OpenBackend) -> OpenBackend:
@@ -302,7 +291,7 @@ async def _render(
     tier: Tier,
     saving_dir: Path | str | None,
 ) -> BatchResult:
-    settings = await anyio.to_thread.run_sync(_checked_settings)
+    settings = await anyio.to_thread.run_sync(checked_settings)
     folder = _folder(saving_dir) or settings.results or DEFAULT_RESULTS_FOLDER
     timeouts = timeouts_of(settings)
     limits, backend = Limits(workers=tasks), _eager(backend_of(settings))

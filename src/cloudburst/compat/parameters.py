@@ -25,22 +25,19 @@ from cloudburst.ports.backend import OpenBackend
 from cloudburst.remote_inputs import open_remote_inputs
 
 
-def read_settings() -> Settings:
-    """Return the settings from environment variables and from ``.env`` in the current folder.
+def checked_settings() -> Settings:
+    """Return the settings; blocks.
 
-    Raises `ConfigurationError` if they cannot be read.
+    Raises `ConfigurationError` if there is no subnet although other settings are for Fargate.
     """
-    return Settings()
-
-
-def require_subnet(settings: Settings) -> None:
-    """Raise `ConfigurationError` if there is no subnet although other settings are for Fargate."""
+    settings = Settings()
     if not settings.subnets and (given := only_for_fargate(settings)):
         msg = (
             f"{given} is set, but AWS_SUBNET_ID is not: add a subnet (`cloudburst init` finds "
             f"one) to render on Fargate, or remove {given} to render on this machine"
         )
         raise ConfigurationError(msg)
+    return settings
 
 
 def backend_of(settings: Settings) -> OpenBackend:
@@ -104,7 +101,7 @@ def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:
     """
     if not is_s3(path):
         return scenes.scan_scenes_from_folder(path)
-    with open_remote_inputs(read_settings()) as remote:
+    with open_remote_inputs(Settings()) as remote:
         return scenes.scan_scenes_from_folder(path, remote=remote)
 
 

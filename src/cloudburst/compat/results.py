@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from cloudburst.aws.client.price_list import read_prices
-from cloudburst.compat.parameters import read_settings, tier_of
+from cloudburst.compat.parameters import tier_of
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import (
     BatchResult,
@@ -20,6 +20,7 @@ from cloudburst.models.batches import (
 from cloudburst.models.billing import whole_billed_seconds
 from cloudburst.models.prices import DEFAULT_REGION
 from cloudburst.models.report import Report, SceneReport, Status, WorkerReport
+from cloudburst.models.settings import Settings
 
 
 def calculate_fargate_cost(
@@ -34,7 +35,7 @@ def calculate_fargate_cost(
     if not (math.isfinite(seconds) and seconds >= 0 and task_count >= 0):
         msg = f"{task_count} tasks of {seconds} seconds; expected numbers from 0"
         raise ConfigurationError(msg)
-    tier, settings = tier_of(config_priority), read_settings()
+    tier, settings = tier_of(config_priority), Settings()
     rates = read_prices().rates(settings.region or DEFAULT_REGION)
     billed = whole_billed_seconds(seconds) if seconds else 0
     vcpu, memory = tier.vcpu * rates.vcpu, tier.memory_gb * rates.memory_gb

@@ -68,8 +68,7 @@ async def _build(
     limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
     built = dict[str, BuiltLayers]()
     async with steps.step("look up the base image"):
-        login = options.base_credentials
-        login = login or await to_thread.run_sync(docker_login, base.registry)
+        login = options.base_credentials or await to_thread.run_sync(docker_login, base.registry)
         base = await find_base(base, login)
 
     async with open_registry(base.url, login) as client:

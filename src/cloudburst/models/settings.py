@@ -90,9 +90,7 @@ class Settings(BaseSettings):
                 # pipe.
                 file = {} if _env_file is None else read_env_file(Path(_env_file))
                 found = _left_to_file(file, values)
-                if not values.keys().isdisjoint(_ENDPOINT) and values.keys().isdisjoint(
-                    _S3_ENDPOINT
-                ):
+                if values.keys() & {*_ENDPOINT} and not values.keys() & {*_S3_ENDPOINT}:
                     found["s3_endpoint_url"] = None
                 super().__init__(**found, **values)
             except ValidationError as exc:
