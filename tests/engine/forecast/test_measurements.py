@@ -54,6 +54,13 @@ def test_of_starts_the_usual_one_counts() -> None:
     assert Measurements(starts).performance("here", ASSUMED).startup_seconds == 31.0
 
 
+def test_old_starts_are_forgotten_after_two_runs_of_two_tasks() -> None:
+    starts = [Sample(kind="here", measure="startup", seconds=s) for s in [240.0] * 30 + [60.0] * 4]
+    assert Measurements(starts).performance("here", ASSUMED).startup_seconds == 60.0
+    more = [Sample(kind="here", measure="startup", seconds=60.0)] * 18
+    assert Measurements([*starts, *more]).performance("here", ASSUMED).late_after < 80
+
+
 def test_one_encode_says_how_fast_a_machine_is_and_nothing_of_its_shape() -> None:
     assumed = Performance(seconds_per_scene=1.0, seconds_per_work=0.5)
     found = Measurements([encoded(12.0, 10.0)]).performance("here", assumed)  # 6 s were assumed

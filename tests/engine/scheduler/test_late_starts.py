@@ -134,6 +134,19 @@ async def test_when_all_starts_are_slow_the_run_is_complete(startup, scenes, wor
     assert report.wall_seconds < startup + 10 * scenes / (at_first - 1) + 5
 
 
+async def test_starts_that_were_stopped_count_like_the_slow_one_in_their_place():
+    measurements = measured([20.0] * 2)
+    await render(cloud(boots=[120.0] * 9), workers=1, measurements=measurements)
+    assert measurements.count("fake", "startup") == 2 + 3
+    usual = measurements.performance("fake", Performance()).startup_seconds
+    assert usual == pytest.approx(120, abs=1)
+    measurements = measured([20.0] * 3)
+    await render(
+        cloud(silent_tasks={"fake-1"}, boots=[0, 20.0]), workers=1, measurements=measurements
+    )
+    assert measurements.count("fake", "startup") == 4
+
+
 async def test_when_all_tasks_are_late_one_of_them_is_replaced():
     one = cloud(boots=[120.0] * 99)
     launches, report = await render(one, 40, workers=8)

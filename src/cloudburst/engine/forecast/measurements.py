@@ -21,8 +21,11 @@ OUTLIER_FACTOR = 1.5
 value is a choice: encodes on one kind of worker differ by less, and a worker that is slower by more
 has its own speed in forecasts."""
 MAX_SAMPLES_OF_MEDIAN = 20
-"""Number of latest samples whose median is the expected time of a start-up, transfer or stop,
-or of a megabyte on the uplink."""
+"""Number of latest samples whose median is the expected time of a transfer or stop, or of a
+megabyte on the uplink. The 90th percentile and the range of start-ups are of as many."""
+MAX_STARTS_OF_MEDIAN = 5
+"""Number of latest start-ups whose median is the expected one. They are few because a run has few:
+two runs of two tasks are enough to forget those of an earlier image or of a slow day."""
 _PRIOR_WEIGHT = 0.1
 """Weight of each of the two points that represent the assumed performance when encode times are
 fitted. The newest sample has weight 1."""
@@ -100,7 +103,8 @@ class Measurements:
         shortest = min((sample.work for sample in encodes), default=0.0)
         encodes = _usual_encodes(encodes, assumed)
         per_scene, per_work = _fit_encodes(encodes, assumed, shortest=shortest)
-        startup = _latest_median(starts, assumed.startup_seconds)
+        starts = starts[-MAX_SAMPLES_OF_MEDIAN:]
+        startup = _latest_median(starts[-MAX_STARTS_OF_MEDIAN:], assumed.startup_seconds)
         return Performance(
             startup_seconds=startup,
             seconds_per_scene=per_scene,

@@ -38,10 +38,16 @@ class Performances:
 
     # Measurements.
 
-    def learn_startup(self, backend: Backend, seconds: float) -> None:
-        """Add the start-up time of a worker, in seconds, to the measurements."""
+    def learn_startup(self, worker: PoolWorker, seconds: float) -> None:
+        """Add the start-up time of a worker, in seconds, to the measurements.
+
+        If it was late as well, it also counts for the late starts in whose place it was: they would
+        have taken as long.
+        """
         self.slowest.add_startup(seconds)
-        self._learn(backend, "startup", seconds)
+        late = seconds > self.of_backend(worker.backend).late_after
+        for _ in range(1 + worker.late_starts_before if late else 1):
+            self._learn(worker.backend, "startup", seconds)
 
     def learn_scene(self, worker: PoolWorker, attempt: Attempt, ticket: Ticket) -> None:
         """Add the times of an attempt that has made a video to the measurements.

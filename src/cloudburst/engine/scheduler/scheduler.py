@@ -374,7 +374,7 @@ class Scheduler:
         self._health.on_ready(worker.backend)
         observed = worker.found is None  # not the start-up of an adopted worker
         if observed and launched is not None and ready is not None:
-            self._performances.learn_startup(worker.backend, ready - launched)
+            self._performances.learn_startup(worker, ready - launched)
             self._autoscaler.reconsider()
         self._autoscaler.on_ready(worker)
         self.decide(worker)
