@@ -76,7 +76,8 @@ class Assigner:
         """
         few = 0 < self._queue.long_scenes <= len(self._queue) < len(self._workers.usable())
         workers = self._workers.expected() if few and self._can_wait else ()
-        self._empty_in = sorted(map(self._estimator.empty_in, workers))
+        sharing = (worker for worker in workers if worker.backend.shares_encodes)
+        self._empty_in = sorted(map(self._estimator.empty_in, sharing))
         if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
             return True
         # Scenes that starting workers can encode at once are not sent ahead to busy ones.
@@ -204,7 +205,7 @@ class Assigner:
     def _longest_waiting_for(self, free: PoolWorker) -> Assignment | None:
         estimator = self._estimator
         shares = free.backend.shares_encodes and occupied_slots(free) > 0
-        empty_in = estimator.empty_in(free)
+        empty_in = estimator.empty_in(free) if shares else 0.0
 
         def fits(ticket: Ticket) -> bool:
             if free.record.task in ticket.avoided_tasks or not may_take(free, ticket):

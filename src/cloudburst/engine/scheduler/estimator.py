@@ -305,6 +305,14 @@ class Estimator:
         slots = self._workers.ready_slots + self._workers.starting_slots
         return seconds / max(slots, 1) > self._performances.scene_seconds(worker, ticket.work)
 
+    @property
+    def needs_uplink(self) -> bool:
+        """True if files wait for an uplink whose speed is known."""
+        return bool(self._queue.bytes_to_send) and any(
+            self._performances.of_backend(backend).uplink_seconds_per_megabyte
+            for backend in self._backends
+        )
+
     def empty_in(self, worker: PoolWorker, *, without: Ticket | None = None) -> float:
         """Return the seconds until a worker has no scene, if all its slots share what it has.
 

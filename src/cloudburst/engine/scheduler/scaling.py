@@ -48,6 +48,8 @@ MAX_BUSY = 0.7
 """Share of the time in which the uplink sends all files in which the other workers must have
 encoded all scenes, for a worker to be stopped. The value is a choice: files do not arrive evenly,
 and the speed of the line changes."""
+STARVED_SECONDS = 2.0
+"""Seconds between two checks whether the uplink feeds all workers, each of which simulates them."""
 _MAX_EXPLAINED_RUNS = 100
 """Number of runs for which the client remembers that it has logged why no more tasks are started.
 It is limited because a client may serve any number of runs."""
@@ -99,6 +101,7 @@ class Autoscaler:
         self._made_room: dict[str, PoolWorker] = {}
         # By backend: time on anyio's clock before which the scaling rule is not applied again.
         self._next_start: dict[str, float] = {}
+        self._next_stop = 0.0  # time on anyio's clock before which no worker is stopped as starved
         self._needless_starts = NeedlessStarts(workers, estimator)
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
@@ -359,10 +362,14 @@ class Autoscaler:
         Returns:
             The worker, if any. One at a time is stopped, so that the next decision sees the effect.
         """
+        now = anyio.current_time()
+        if self._limits.idle or now < self._next_stop or not self._estimator.needs_uplink:
+            return None
+        self._next_stop = now + STARVED_SECONDS
         snapshot = self._estimator.snapshot()
         workers, load = snapshot.workers, snapshot.load
         sent = load.uplink_bound(tuple(workers.values()))
-        if self._limits.idle or not sent or sent < snapshot.schedule.makespan:
+        if sent < snapshot.schedule.makespan:
             return None
         encodes = replace(load, bytes_to_send=0.0)
         for worker, known in sorted(workers.items(), key=lambda pair: -pair[1].ready_in):
