@@ -67,6 +67,7 @@ if _typing.TYPE_CHECKING:
         WorkerProtocolError,
         WorkerStoppedError,
         WorkerUnfitError,
+        WorkerUnreachableError,
     )
     from cloudburst.models.camera_effects import (
         Effect,
@@ -217,6 +218,7 @@ __all__ = [
     "WorkerStopped",
     "WorkerStoppedError",
     "WorkerUnfitError",
+    "WorkerUnreachableError",
     "burst",
     "calculate_fargate_cost",
     "calculate_optimal_batch_distribution",
@@ -287,6 +289,7 @@ _NAMES = {
         "WorkerDiskFullError",
         "WorkerError",
         "WorkerNotReadyError",
+        "WorkerUnreachableError",
         "WorkerProtocolError",
         "WorkerStoppedError",
         "WorkerUnfitError",

@@ -19,6 +19,7 @@
   * BudgetError                                     the scene would exceed ``Limits.max_usd``
   * WorkerError                                     a worker failed
     * WorkerNotReadyError   retryable               not healthy in time (also TimeoutError)
+      * WorkerUnreachableError retryable            the task runs, its worker does not answer
     * WorkerStoppedError    retryable               the task stopped, or its connection broke
     * KeyRefusedError       retryable               the worker expects a different key
     * WorkerUnfitError                              it reports that it cannot render
@@ -260,6 +261,14 @@ class WorkerNotReadyError(WorkerError, TimeoutError):
     """Error for a worker that did not pass its health check within ``Timeouts.ready`` seconds."""
 
     remedy = Remedy.OTHER_WORKER
+
+
+class WorkerUnreachableError(WorkerNotReadyError):
+    """Error for a running task whose worker gave no answer within ``Timeouts.reach`` seconds.
+
+    If the reason is known, such as a security group that does not let this machine in, ``remedy``
+    is `Remedy.FIX_SETUP`.
+    """
 
 
 class WorkerStoppedError(WorkerError):

@@ -65,6 +65,10 @@ class _GuardedRenderer:
     def has_abandoned_encode(self) -> bool:
         return self._renderer.has_abandoned_encode
 
+    @property
+    def health_failure(self) -> str:
+        return redact(self._renderer.health_failure)
+
     async def is_healthy(self) -> bool:
         with _translated():
             return await self._renderer.is_healthy()

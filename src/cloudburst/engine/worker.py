@@ -15,19 +15,24 @@ from cloudburst.engine.guarded_renderer import guarded
 from cloudburst.errors import (
     CloudburstError,
     NoAnswerError,
+    Remedy,
     ThrottledError,
     WorkerError,
     WorkerNotReadyError,
     WorkerStoppedError,
+    WorkerUnreachableError,
 )
 from cloudburst.models.failures import is_external_stop
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
 from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
-from cloudburst.ports.backend import Backend
+from cloudburst.ports.backend import Backend, Silence
 from cloudburst.ports.renderer import Renderer
 
 logger = logging.getLogger(__name__)
 
+SILENCE_NOTICE_SECONDS = 20.0
+"""Seconds for which the worker of a running task gives no answer before that is logged. Programs
+that work begin to answer within a few seconds."""
 STOP_NEWS_TIMEOUT = 5.0
 """Seconds for which the backend is asked whether the task of an unresponsive worker is being
 stopped. ECS announces an interruption in the same minute:
@@ -83,10 +88,17 @@ class TaskProbe:
 class WorkerConnection:
     """Connection to the worker of a task, with the renderer that sends requests to the worker."""
 
-    def __init__(self, probe: TaskProbe, renderer: Renderer) -> None:
+    def __init__(
+        self, probe: TaskProbe, renderer: Renderer, backend: Backend, address: str, reach: float
+    ) -> None:
         self.task = probe.task
         self.renderer = renderer
         self._probe = probe
+        self._backend = backend
+        self._address = address
+        self._reach = reach
+        self._running_since: float | None = None
+        self._silence: Silence | None = None  # explanation, once the worker is silent for long
 
     async def is_leaving(self) -> bool:
         """Return whether the backend has announced that it will stop the task.
@@ -101,11 +113,39 @@ class WorkerConnection:
 
         Raises:
             WorkerStoppedError: The task has stopped.
+            WorkerUnreachableError: It has run for ``Timeouts.reach`` seconds without an answer.
         """
         if await self.renderer.is_healthy():
             return True
-        await self.is_leaving()
+        if (await self._probe.status()).state is TaskState.RUNNING:
+            await self._note_silence()
         return None
+
+    async def _note_silence(self) -> None:
+        """Log that the worker of a running task gives no answer; raise the error after too long."""
+        now = anyio.current_time()
+        self._running_since = now if self._running_since is None else self._running_since
+        silent = now - self._running_since
+        if silent < min(SILENCE_NOTICE_SECONDS, self._reach):
+            return
+        failure = (
+            f"no answer at {self._address} for {silent:.0f} s ({self.renderer.health_failure})"
+        )
+        if self._silence is None:
+            self._silence = await self._explain_silence()
+            logger.warning("%s; %s", failure, self._silence.text)
+        if silent >= self._reach:
+            error = WorkerUnreachableError(f"{failure}; {self._silence.text}", task=self.task)
+            error.remedy = Remedy.FIX_SETUP if self._silence.certain else Remedy.OTHER_WORKER
+            raise error
+
+    async def _explain_silence(self) -> Silence:
+        try:
+            if self._backend.explain_silence is not None:
+                return await self._backend.explain_silence(self._address)
+        except CloudburstError as exc:
+            logger.debug("%s: its silence is not explained: %s", self.task, exc)
+        return Silence("its program hangs, or its port is blocked", certain=False)
 
     async def explain(self, error: WorkerError, *, within: float) -> WorkerError:
         """Ask the backend why a call to the worker failed, and return the error to report.
@@ -172,12 +212,13 @@ async def connected(
         found: State in which a task of another process was found; the jobs on its worker are
             discarded. ``None``: this process launched the task.
         timeouts: ``ready`` bounds the start-up; for a task that was found running, ``call`` bounds
-            the wait for its first answer.
+            the wait for its first answer. ``reach`` bounds the time without an answer.
         backoff: Delays between two health checks.
         on_status: Function that is called with every status of the task.
 
     Raises:
         WorkerNotReadyError: The worker was not ready in time.
+        WorkerUnreachableError: The task runs, and its worker does not answer.
         WorkerStoppedError: The task has stopped.
     """
     probe = TaskProbe(backend, task, on_status)
@@ -186,7 +227,8 @@ async def connected(
     with probe.ready_by(deadline):
         address = await poll(probe.address, delays=backoff.delays())
     async with guarded(backend.connect(address, secrets=secrets)) as renderer:
-        connection = WorkerConnection(probe, renderer)
+        reach = math.inf if timeouts.reach is None else timeouts.reach
+        connection = WorkerConnection(probe, renderer, backend, address, reach)
         # The delays start again: from now on the worker may answer at any moment.
         with probe.ready_by(deadline):
             await poll(connection.is_healthy, delays=backoff.delays())

@@ -31,6 +31,10 @@ class Timeouts:
     ready: Seconds | None = 300.0
     """Maximum seconds from the acceptance of a task until its worker passes the first health
     check."""
+    reach: Seconds | None = 90.0
+    """Maximum seconds from the moment at which a task runs until its worker answers for the first
+    time. Within them, a program starts; after that, its port cannot be reached from here, or
+    another program uses it."""
     scene: Seconds | None = 900.0
     """Maximum seconds that an attempt at a scene may take for its upload, for its download, and
     between two increases of the progress of its encode. Waits for the uplink and for an

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets as random_secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from cloudburst.errors import SceneFault
 from cloudburst.models.limits import Timeouts
@@ -65,6 +65,15 @@ def new_key() -> Secrets:
     return Secrets(key=random_secrets.token_urlsafe(32))
 
 
+class Silence(NamedTuple):
+    """Explanation of a worker that runs and does not answer."""
+
+    text: str
+    """Cause or possible causes, and what to do."""
+    certain: bool
+    """True if no worker of the backend can answer until the user has done that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """Place where tasks run, with the functions that start them and connect to their workers."""
@@ -111,6 +120,8 @@ class Backend:
     lifetime: float | None = None
     """Seconds from the first successful health check of a worker until its task ends by itself;
     ``None``: the task does not end by itself."""
+    explain_silence: Callable[[str], Awaitable[Silence]] | None = None
+    """Function that returns why the worker at a base URL may not answer; ``None``: nobody knows."""
     find_unsupported: Callable[[CheckedScene], Sequence[SceneFault]] | None = None
     """Function that returns a fault for each option of a scene that the workers cannot render;
     ``None``: they can render everything but `CheckedScene.undrawable`."""

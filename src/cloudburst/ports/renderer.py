@@ -117,6 +117,11 @@ class Renderer(Protocol):
         """True if the worker still encodes a cancelled scene because it cannot stop an encode."""
         ...
 
+    @property
+    def health_failure(self) -> str:
+        """Reason why the last health check failed; empty if it succeeded."""
+        ...
+
     async def is_healthy(self) -> bool:
         """Return whether the worker passes its health check; false while it does not answer yet.
 

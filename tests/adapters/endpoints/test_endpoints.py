@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
 
-from cloudburst import Client, Limits, Status
+from cloudburst import Client, Limits, Status, endpoints
 from cloudburst.adapters.endpoints.backend import open_endpoints_backend
 from cloudburst.adapters.endpoints.launcher import INITIAL_COOLDOWN
 from cloudburst.adapters.endpoints.observed_renderer import MAX_FAILED_SCENES
@@ -22,6 +23,7 @@ from cloudburst.errors import (
     DownloadError,
     LaunchError,
     OutputWriteError,
+    Remedy,
     WorkerProtocolError,
     WorkerStoppedError,
 )
@@ -467,3 +469,23 @@ async def test_a_folder_that_becomes_read_only_fails_scenes_by_name_and_no_run(
     for error in report.errors:
         assert isinstance(error, OutputWriteError)
         assert f"{error.scene}.mp4.part cannot be written: Read-only file system" in str(error)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_address_without_a_worker_is_final_and_says_what_to_do(tmp_path, real_scene):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    timeouts = Timeouts(reach=0.6)
+    async with Client(endpoints(address), timeouts=timeouts, limits=Limits(workers=1)) as client:
+        with anyio.fail_after(10):
+            report = await client.render_all([real_scene("a")], to=tmp_path / "out")
+    assert report.status is Status.FAILED
+    (error,) = report.errors
+    assert error.remedy is Remedy.FIX_SETUP
+    assert f"no answer at {address} for " in str(error)
+    assert "(GET /health: All connection attempts failed)" in str(error)
+    assert f"start the render service there, or correct the address: curl {address}/health" in str(
+        error
+    )

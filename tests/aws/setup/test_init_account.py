@@ -11,13 +11,13 @@ import anyio
 import httpx
 import pytest
 
+from cloudburst.aws.client.public_ip import parse_source, private_address, public_address
 from cloudburst.aws.fargate.task_definition import task_families
 from cloudburst.aws.setup import destroy_account as destroying
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.env_file import merge_settings, remove_from_list, write_settings
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init
-from cloudburst.aws.setup.public_ip import parse_source, private_address, public_address
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE,
     LOG_GROUP,

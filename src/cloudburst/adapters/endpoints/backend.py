@@ -14,7 +14,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.default_performance import endpoints_kind, endpoints_performance
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Protocol, Secrets
-from cloudburst.ports.backend import Backend
+from cloudburst.ports.backend import Backend, Silence
 
 _ONESTEP = "the protocol onestep of the public image (our image also has native)"
 """Words for workers with this protocol in the errors of options."""
@@ -61,6 +61,7 @@ async def open_endpoints_backend(
         shares_encodes=protocol is Protocol.NATIVE,
         makes_films=protocol is Protocol.NATIVE,
         shares_uplink=True,
+        explain_silence=_explain_silence,
         find_unsupported=(
             partial(public_image.find_unsupported, image=_ONESTEP)
             if protocol is Protocol.ONESTEP
@@ -71,3 +72,8 @@ async def open_endpoints_backend(
         performance=endpoints_performance(protocol, encoder_slots=encoders),
         encode_timeout_factor=onestep_factor if protocol is Protocol.ONESTEP else 0.0,
     )
+
+
+async def _explain_silence(address: str) -> Silence:
+    text = f"start the render service there, or correct the address: curl {address}/health"
+    return Silence(text, certain=True)

@@ -44,8 +44,8 @@ MAX_FAILED_SCENES = 3
 """Number of scenes in a row that fail on one worker before the worker itself counts as failed,
 although it answers."""
 READY_TOLERANCE = 0.1
-"""Tolerance of ``Timeouts.ready``, in seconds. If a connection had no successful health check and
-ends after that timeout minus this tolerance, the worker never became ready."""
+"""Tolerance of ``Timeouts.ready`` and ``reach``, in seconds. If a connection had no successful
+health check and ends after that timeout minus this tolerance, the worker never became ready."""
 
 
 def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: Timeouts) -> Connect:
@@ -65,7 +65,8 @@ def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: T
                 lambda failure: launcher.set_failure(address, failure),
                 has_single_address=launcher.has_single_address,
             )
-            started_at, ready_timeout = anyio.current_time(), timeouts.ready or math.inf
+            started_at = anyio.current_time()
+            ready_timeout = min(timeouts.ready or math.inf, timeouts.reach or math.inf)
             try:
                 yield observed
             finally:
@@ -112,6 +113,10 @@ class _ObservedRenderer:
     @property
     def has_abandoned_encode(self) -> bool:
         return self._renderer.has_abandoned_encode
+
+    @property
+    def health_failure(self) -> str:
+        return self._renderer.health_failure
 
     async def is_healthy(self) -> bool:
         """Return whether the worker answers, accepts the key and uses the protocol.

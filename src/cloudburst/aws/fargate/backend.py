@@ -24,6 +24,7 @@ from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.architecture import MeasuredEncodes, choose_architecture, highest_price
 from cloudburst.aws.fargate.launcher import FargateLauncher
 from cloudburst.aws.fargate.placement import CapacityProviders
+from cloudburst.aws.fargate.reachability import explain_silence
 from cloudburst.aws.fargate.run_registry import open_run_registry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_definition import (
@@ -134,6 +135,7 @@ async def open_fargate(
                         kind=_kind(aws, settings, definition, tier),
                         lifetime=settings.lifetime,
                         architecture=choice,
+                        explain_silence=partial(explain_silence, aws, settings),
                     )
                 finally:
                     tasks.cancel_scope.cancel()

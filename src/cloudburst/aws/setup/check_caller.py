@@ -34,7 +34,7 @@ UNVERIFIED_ACCOUNT = "a new account starts no task until AWS has verified it, ev
 """Note that is added to a quota as small as that of a new account, because Service Quotas does not
 show whether AWS has verified the account (2026-11):
 https://github.com/aws/copilot-cli/issues/3064."""
-OPTIONAL_SIDS = frozenset({"ListLogStreams", "ReadLogs"})
+OPTIONAL_SIDS = frozenset({"DescribeSecurityGroups", "ListLogStreams", "ReadLogs"})
 """Ids (``Sid``) of the IAM statements without which a run still works."""
 ALLOW_RUN = "allow the actions of: cloudburst init --policy"
 
@@ -156,7 +156,7 @@ async def check_permissions(context: CheckContext) -> Sequence[Check]:
         found = f"IAM denies {', '.join(sorted(set(required)))}"
         return [failed("permissions", found, ALLOW_RUN)]
     if optional := sorted({action for each in denied.values() for action in each}):
-        found = f"enough for a run; cloudburst logs does not work: IAM denies {', '.join(optional)}"
+        found = f"enough for a run, not for logs and explanations: IAM denies {', '.join(optional)}"
         return [warning("permissions", found, ALLOW_RUN)]
     number = sum(len(statement.actions) for statement in needed)
     return [passed("permissions", f"all {number} actions of a run are allowed")]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cloudburst.aws.fargate.ingress_rules import IngressRule
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.security_groups import (
-    IngressRule,
     SecurityGroup,
     describe_security_groups,
     find_security_group,

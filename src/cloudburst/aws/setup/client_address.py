@@ -5,13 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.public_ip import private_address, public_address
+from cloudburst.aws.client.public_ip import EMULATOR_CLIENT, private_address, public_address
 from cloudburst.aws.setup.subnets import vpc_cidrs
 from cloudburst.models.settings import Settings
 from cloudburst.registry.names import is_loopback_host
-
-EMULATOR_CLIENT = "127.0.0.1"
-"""Address from which this machine reaches the workers of an emulator that runs on it."""
 
 
 async def find_client_address(aws: AWSClient, settings: Settings, vpc: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from anyio import to_thread
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.public_ip import parse_source
+from cloudburst.aws.fargate.ingress_rules import ANY_IPV4
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     named_architecture,
@@ -21,7 +23,6 @@ from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import OCI_ARCHITECTURES
-from cloudburst.aws.setup.public_ip import parse_source
 from cloudburst.aws.setup.resource_definitions import (
     OUR_FAMILY,
     WorkerImage,
@@ -33,7 +34,6 @@ from cloudburst.aws.setup.security_groups import (
     find_security_group,
 )
 from cloudburst.aws.setup.subnets import (
-    ANY_IPV4,
     Subnet,
     default_subnets,
     describe_subnets,

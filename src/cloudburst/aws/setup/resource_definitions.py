@@ -47,8 +47,6 @@ TRUST_POLICY: Mapping[str, Any] = {
     ],
 }
 SECURITY_GROUP_NAME = "cloudburst"
-RULE_DESCRIPTION = "cloudburst init"
-"""Description of the ingress rules that ``init`` creates, by which it finds them again."""
 TAGS: Mapping[str, str] = {"CreatedBy": "animagent", "Project": "CloudBurst"}
 """Tags of every resource that ``init`` creates; ``destroy`` removes nothing without them."""
 OUR_FAMILY = "cloudburst-render"

@@ -165,6 +165,8 @@ def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, .
             actions=("logs:DescribeLogStreams",),
             resources=(f"{arns.log_group}:*",),
         ),
+        # Explains workers that do not answer; a run does not need it.
+        Statement(sid="DescribeSecurityGroups", actions=("ec2:DescribeSecurityGroups",)),
         Statement(
             sid="ReadLogs",
             actions=("logs:GetLogEvents",),

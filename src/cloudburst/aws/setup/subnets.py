@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.fargate.ingress_rules import ANY_IPV4
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 
-ANY_IPV4 = "0.0.0.0/0"
-"""CIDR that contains every IPv4 address."""
 FARGATE_ZONES: Mapping[str, frozenset[str]] = {
     "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
     "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),

@@ -16,11 +16,15 @@ CHECKIP_URL = "https://checkip.amazonaws.com"
 """URL of an AWS service that returns the public address of its caller."""
 CHECKIP_TIMEOUT = 10.0
 """Maximum seconds to wait for an answer from `CHECKIP_URL`."""
+EMULATOR_CLIENT = "127.0.0.1"
+"""Address from which this machine reaches the workers of an emulator that runs on it."""
 _DISCARD_PORT = 9
 
 
 async def public_address(transport: httpx.BaseTransport | None = None) -> str:
-    """Return the IPv4 address from which this machine reaches the internet.
+    """Return the IPv4 address from which this machine reaches the internet without a proxy.
+
+    Workers are reached without a proxy, too.
 
     Args:
         transport: HTTP transport to use in place of the network.
@@ -30,7 +34,7 @@ async def public_address(transport: httpx.BaseTransport | None = None) -> str:
     """
 
     def ask() -> str:
-        with httpx.Client(transport=transport, timeout=CHECKIP_TIMEOUT) as client:
+        with httpx.Client(transport=transport, timeout=CHECKIP_TIMEOUT, trust_env=False) as client:
             return client.get(CHECKIP_URL).raise_for_status().text.strip()
 
     try:
@@ -50,6 +54,17 @@ async def public_address(transport: httpx.BaseTransport | None = None) -> str:
         raise ConfigurationError(msg) from exc
 
 
+def local_address(peer: str) -> str:
+    """Return the IPv4 address from which this machine reaches another one. Nothing is sent.
+
+    Raises:
+        OSError: There is no route to the other machine.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((peer, _DISCARD_PORT))  # selects a route
+        return str(probe.getsockname()[0])
+
+
 async def private_address(ranges: Iterable[str]) -> str:
     """Return this machine's IPv4 address within the address ranges of a VPC.
 
@@ -61,10 +76,7 @@ async def private_address(ranges: Iterable[str]) -> str:
     networks = [ipaddress.IPv4Network(each) for each in ranges]
     for network in networks:
         try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                # Connecting a datagram socket selects a route and sends nothing.
-                probe.connect((str(network.network_address + 1), _DISCARD_PORT))
-                local = ipaddress.IPv4Address(probe.getsockname()[0])
+            local = ipaddress.IPv4Address(local_address(str(network.network_address + 1)))
         except OSError:
             continue
         if any(local in each for each in networks):

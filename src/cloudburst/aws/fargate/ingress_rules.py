@@ -1,0 +1,104 @@
+"""Ingress rules of security groups: which sources reach the port of workers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudburst.aws.fargate.task_definition import SERVICE_PORT
+
+ANY_IPV4 = "0.0.0.0/0"
+"""CIDR that contains every IPv4 address."""
+RULE_DESCRIPTION = "cloudburst init"
+"""Description of the ingress rules that ``init`` creates, by which it finds them again."""
+_ANY_ADDRESS = frozenset({ANY_IPV4, "::/0"})
+_TCP = frozenset({"tcp", "6", "-1"})
+"""Values of ``IpProtocol`` that include TCP; ``-1`` means all protocols."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressRule:
+    """A source that a security group lets in at the port of workers."""
+
+    source: str
+    """A CIDR, or the id of a security group or prefix list."""
+    created_by_init: bool = False
+    """True if ``cloudburst init`` created the rule, which then covers only the port of workers."""
+    permission: str = f"IpProtocol=tcp,FromPort={SERVICE_PORT},ToPort={SERVICE_PORT}"
+    """Protocol and ports of the rule, in the syntax of AWS's command line."""
+
+    @property
+    def open_to_world(self) -> bool:
+        """True if the rule lets every IPv4 or IPv6 address in."""
+        return self.source in _ANY_ADDRESS
+
+    def removal_command(self, group: str, region: str) -> str:
+        """Return the shell command that removes the rule from a security group.
+
+        The source of the rule must be a CIDR.
+        """
+        family, key = ("Ipv6Ranges", "CidrIpv6") if ":" in self.source else ("IpRanges", "CidrIp")
+        ranges = f"{family}=[{{{key}={self.source}}}]"
+        return (
+            f"aws ec2 revoke-security-group-ingress --region {region} --group-id {group} "
+            f"--ip-permissions '{self.permission},{ranges}'"
+        )
+
+    def allows(self, address: str) -> bool:
+        """Return whether the rule lets an IPv4 address in.
+
+        The result is false if the source is a security group or prefix list, because only AWS knows
+        the addresses in it.
+        """
+        try:
+            network = ipaddress.ip_network(self.source, strict=False)
+        except ValueError:
+            return False
+        return ipaddress.ip_address(address) in network
+
+    def covers(self, source: str) -> bool:
+        """Return whether the rule lets every address of an IPv4 CIDR in.
+
+        If the source of the rule is a security group or prefix list, the rule covers only that
+        source.
+        """
+        try:
+            network = ipaddress.IPv4Network(self.source, strict=False)
+            return ipaddress.IPv4Network(source, strict=False).subnet_of(network)
+        except ValueError:
+            return self.source == source
+
+
+def parse_ingress_rules(group: Mapping[str, Any], port: int) -> tuple[IngressRule, ...]:
+    """Return the rules for a port in the description of a security group by EC2."""
+    permissions: Sequence[Mapping[str, Any]] = group.get("IpPermissions") or ()
+    return tuple(rule for permission in permissions for rule in _parse_permission(permission, port))
+
+
+def _parse_permission(permission: Mapping[str, Any], port: int) -> Iterator[IngressRule]:
+    """Yield a rule for each source of an ``IpPermissions`` entry if it covers TCP and the port."""
+    protocol = permission.get("IpProtocol")
+    ports = range(permission.get("FromPort", 0), permission.get("ToPort", 65535) + 1)
+    if protocol not in _TCP or (protocol != "-1" and port not in ports):
+        return
+    text = f"IpProtocol={protocol}"
+    if protocol != "-1":
+        text += f",FromPort={ports.start},ToPort={ports.stop - 1}"
+    for entry in permission.get("IpRanges") or ():
+        described = entry.get("Description") == RULE_DESCRIPTION
+        by_init = described and protocol == "tcp" and len(ports) == 1
+        yield IngressRule(source=entry["CidrIp"], created_by_init=by_init, permission=text)
+    for member, key in _OTHER_SOURCES.items():
+        for entry in permission.get(member) or ():
+            yield IngressRule(source=entry[key], permission=text)
+
+
+_OTHER_SOURCES = {
+    "Ipv6Ranges": "CidrIpv6",
+    "UserIdGroupPairs": "GroupId",
+    "PrefixListIds": "PrefixListId",
+}
+"""Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
+of the source in each list item."""
