@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,23 @@ async def test_a_render_ends_with_a_video_and_keeps_nothing_else(caller: OpenCal
             f"jobs/{to.video(job).parent.name}/video.mp4"
         ]
     assert not to.service.folder.exists()
+
+
+async def test_each_job_and_each_refused_request_has_a_line_in_the_log(
+    caller: OpenCaller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="cloudburst.service")
+    async with caller() as to:
+        done = await to.start({"do": "render"}, options={"effects": []})
+        await to.until(done, "done")
+        size = to.video(done).stat().st_size
+        await to.until(await to.start({"do": "fault"}), "failed")
+        refused = await to.http.post("/jobs", content=b"{}")
+        assert refused.status_code == 400
+    lines = [each.getMessage() for each in caplog.records if each.name == "cloudburst.service"]
+    assert any(re.fullmatch(rf"'[^']+': done, \d+\.\d s, {size} bytes", line) for line in lines)
+    assert any(line.endswith("audio: a poem; expected sound") for line in lines)
+    assert any(line.startswith("POST /jobs: 400, ") for line in lines)
 
 
 async def test_an_input_fault_names_the_field(caller: OpenCaller) -> None:

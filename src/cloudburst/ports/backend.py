@@ -121,7 +121,7 @@ class Backend:
     """Seconds from the first successful health check of a worker until its task ends by itself;
     ``None``: the task does not end by itself."""
     explain_silence: Callable[[str], Awaitable[Silence]] | None = None
-    """Function that returns why the worker at a base URL may not answer; ``None``: nobody knows."""
+    """Function that returns why the worker at a base URL may not answer; ``None``: unknown."""
     find_unsupported: Callable[[CheckedScene], Sequence[SceneFault]] | None = None
     """Function that returns a fault for each option of a scene that the workers cannot render;
     ``None``: they can render everything but `CheckedScene.undrawable`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+
+log = logging.getLogger("cloudburst.service")
 
 LINGER_TIMEOUT = 2.0
 
@@ -51,10 +54,11 @@ def display_value(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-async def respond_to_rejection(_: Request, error: Exception) -> Response:
-    """Return the response for a `RejectedRequestError`."""
+async def respond_to_rejection(request: Request, error: Exception) -> Response:
+    """Return the response for a `RejectedRequestError`, and log it: its caller has the key."""
     if not isinstance(error, RejectedRequestError):
         raise error
+    log.warning("%s %s: %d, %s", request.method, request.url.path, error.status, error)
     return RejectionResponse(error.body, error.status)
 
 

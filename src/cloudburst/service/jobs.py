@@ -72,6 +72,8 @@ class Job:
         self.folder = folder
         self.is_film = is_film
         """True if the job makes a film of finished videos."""
+        self.name = "film" if is_film else ident
+        """Name for log messages: that of the scene."""
         self.attachment = attachment
         """File name that the onestep protocol gives to a downloaded video; ``None`` for jobs of
         the native protocol."""
@@ -282,9 +284,11 @@ class Jobs:
     async def _run_to_end(self, job: Job) -> None:
         """Run a job until a final state; afterwards its folder holds at most video and cover."""
         outcome: JobOutcome | None = None
+        began = current_time()
         try:
             with job.scope:
                 async with self._slots.for_job():
+                    began = current_time()
                     job.enter_state("running")
                     outcome = await self._run(job)
         except Exception:  # an error in one job must not end the others
@@ -298,6 +302,8 @@ class Jobs:
                 )
             job.end(outcome)
             self.last_end = current_time()
+            details = f"{outcome.done.size} bytes" if outcome.done else outcome.error or ""
+            log.info("%r: %s, %.1f s, %s", job.name, job.state, self.last_end - began, details)
 
     async def _run(self, job: Job) -> JobOutcome:
         last: list[ChildLine] = []

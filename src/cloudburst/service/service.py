@@ -113,13 +113,14 @@ class RenderService:
 
         Args:
             job: The job, with its input files.
-            name: Name of the scene.
+            name: Name of the scene, also for the log.
             options: Options of the video.
             duration: Length in seconds of a video without an audio file.
 
         Raises:
             RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
+        job.name = name
         description = RenderJob(
             name=name,
             options=JobOptions.from_options(options),

@@ -45,7 +45,7 @@ async def explain_silence(aws: AWSClient, settings: Settings, address: str) -> S
     except (CloudburstError, OSError) as exc:
         return Silence(f"{_UNKNOWN} ({exc})", certain=False)
     rules = [rule for group in groups for rule in parse_ingress_rules(group, port)]
-    sources = ", ".join(dict.fromkeys(rule.source for rule in rules)) or "nobody"
+    sources = ", ".join(dict.fromkeys(rule.source for rule in rules)) or "no address"
     lists = any(
         rule.source.startswith(("sg-", "pl-")) for rule in rules
     )  # whose addresses AWS knows
