@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from statistics import median
 
-from cloud.virtual import render_runs, run_in_virtual_time
+from cloud.virtual import render_runs, render_scenes, run_in_virtual_time
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.models.limits import Limits
@@ -19,10 +19,14 @@ from schedules.task_model import TaskModel
 
 SILENT_GOALS: Mapping[str, tuple[float, float]] = {"M0": (1.6, 1.6), "M1": (2.4, 2.9)}
 """Wall time over that without the fault, at most, by scenario: the median and the worst seed."""
+BUDGET_ROW = "G"
+BUDGETS = (1.0, 1.2, 1.35, 1.5, 2.0, 2.5)
+"""Budgets in bills of one task."""
 FAIR_ROW = "E"
 FAIR_GOAL = 1.05
 """Wall time of a tiny run beside a huge one over that of the tiny run alone, at most."""
 TINY = Scenario(name="tiny", title="one of 1 s", audio_seconds=equal(1, 1))
+BUDGETED = Scenario(name="budgeted", title="20 equal of 10 s", audio_seconds=equal(20, 10))
 HUGE = Scenario(name="huge", title="60 of 100 s", audio_seconds=varied(60, 100))
 
 
@@ -44,6 +48,27 @@ def measure_silent(scenario: Scenario, model: TaskModel, seeds: int, hour_usd: D
     first = check("first", [a.first.wall / b.first.wall for a, b in pairs])
     later = check("later", [a.later.wall / b.later.wall for a, b in pairs])
     return first and later
+
+
+def measure_budgets(model: TaskModel, seeds: int, hour_usd: Decimal) -> bool:
+    """Print the share of videos for each budget in a first run; return whether it only rises."""
+    shares, worst = list[float](), 0.0
+    for bills in BUDGETS:
+        videos = 0
+        for seed in range(seeds):
+            case = BUDGETED.case(model, seed)
+            most = Decimal(str(round(bills * case.one_task_usd, 6)))
+            limits = Limits(workers=case.workers, hour_usd=hour_usd, max_usd=most)
+            report = run_in_virtual_time(
+                partial(render_scenes, [case.cloud()], case.audio_seconds, limits=limits)
+            )
+            videos += sum(scene.video is not None for scene in report.scenes)
+            worst = max(worst, float(report.cost.usd / most) if report.cost else 0.0)
+        shares.append(videos / seeds / len(case.audio_seconds))
+    text = ", ".join(f"{b:g}: {share:.0%}" for b, share in zip(BUDGETS, shares, strict=True))
+    print(f"{BUDGET_ROW:4} {BUDGETED.title}, budget in bills of one task: {text}")
+    met = shares == sorted(shares) and worst <= 1
+    return print_goal(f"more budget, no fewer videos; bill at most {worst:.2f} of it", met=met)
 
 
 def measure_fairness(model: TaskModel, seeds: int, hour_usd: Decimal) -> bool:

@@ -7,13 +7,20 @@ from decimal import Decimal
 from pathlib import Path
 
 from schedules.arrivals import ARRIVALS_ROW, measure_arrivals
-from schedules.comparisons import FAIR_ROW, SILENT_GOALS, measure_fairness, measure_silent
+from schedules.comparisons import (
+    BUDGET_ROW,
+    FAIR_ROW,
+    SILENT_GOALS,
+    measure_budgets,
+    measure_fairness,
+    measure_silent,
+)
 from schedules.runs import Pair, run_scenario
 from schedules.scenarios import SCENARIOS, Scenario
 from schedules.table import HEAD, check_goals, row_lines
 from schedules.task_model import TaskModel
 
-ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), FAIR_ROW, ARRIVALS_ROW)
+ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), BUDGET_ROW, FAIR_ROW, ARRIVALS_ROW)
 """Names of all rows."""
 
 
@@ -53,6 +60,8 @@ def measure_rows(
         for scenario in results
         if scenario.name in SILENT_GOALS
     ]
+    if BUDGET_ROW in names:
+        met.append(measure_budgets(model, seeds, hour_usd))
     if FAIR_ROW in names:
         met.append(measure_fairness(model, seeds, hour_usd))
     if ARRIVALS_ROW in names:

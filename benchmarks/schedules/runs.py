@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -62,8 +62,8 @@ class Pair(NamedTuple):
     later: Outcome
 
 
-def run_case(case: Case, hour_usd: Decimal) -> Pair:
-    """Run a case twice in virtual time."""
+def run_case(case: Case, hour_usd: Decimal, *, later_startup: float = 1.0) -> Pair:
+    """Run a case twice in virtual time, the second time with starts that are longer by a factor."""
     measurements = Measurements()
     render = partial(
         render_scenes,
@@ -71,8 +71,10 @@ def run_case(case: Case, hour_usd: Decimal) -> Pair:
         limits=Limits(workers=case.workers, hour_usd=hour_usd),
         measurements=measurements,
     )
+    slower = replace(case, model=replace(case.model, startup=later_startup * case.model.startup))
     first, later = (
-        _outcome(case, run_in_virtual_time(partial(render, [case.cloud()]))) for _ in range(2)
+        _outcome(each, run_in_virtual_time(partial(render, [each.cloud()])))
+        for each in (case, slower)
     )
     return Pair(first=first, later=later)
 
@@ -81,7 +83,10 @@ def run_scenario(
     scenario: Scenario, model: TaskModel, seeds: int, hour_usd: Decimal
 ) -> Sequence[Pair]:
     """Run a scenario with each seed."""
-    return [run_case(scenario.case(model, seed), hour_usd) for seed in range(seeds)]
+    return [
+        run_case(scenario.case(model, seed), hour_usd, later_startup=scenario.later_startup)
+        for seed in range(seeds)
+    ]
 
 
 def _outcome(case: Case, report: Report) -> Outcome:

@@ -55,6 +55,8 @@ class Scenario:
     workers: int = 4
     """Limit of the tasks."""
     faults: DrawFaults = no_faults
+    later_startup: float = 1.0
+    """Factor by which start-ups of the later run take longer than those of the first run."""
     has_goals: bool = True
     """True if the wall time over its bound and the bill have goals."""
 
@@ -116,7 +118,7 @@ class Case:
             )
             for number in range(1, self.workers + 1)
             if number not in self.faults.silent
-        ]
+        ] or [self.model.bound_worker()] * self.workers
         return wall_bound(list(self.encodes.values()), tasks)
 
     @property
@@ -231,6 +233,21 @@ SCENARIOS = (
         title="one of 10 s, first task silent",
         audio_seconds=equal(1, 10),
         faults=first_silent,
+        has_goals=False,
+    ),
+    Scenario(
+        name="M2",
+        title="20 equal of 10 s, all tasks that are allowed at first silent",
+        audio_seconds=equal(20, 10),
+        workers=2,
+        faults=lambda _seed: Faults(silent=frozenset({1, 2})),
+        has_goals=False,
+    ),
+    Scenario(
+        name="L",
+        title="20 equal of 10 s, all starts of the later run 4 times longer",
+        audio_seconds=equal(20, 10),
+        later_startup=4.0,
         has_goals=False,
     ),
     Scenario(name="B", title="12 equal of 60 s", audio_seconds=equal(12, 60)),
