@@ -63,7 +63,7 @@ def measure_budgets(model: TaskModel, seeds: int, hour_usd: Decimal) -> bool:
                 partial(render_scenes, [case.cloud()], case.audio_seconds, limits=limits)
             )
             videos += sum(scene.video is not None for scene in report.scenes)
-            worst = max(worst, float(report.cost.usd / most) if report.cost else 0.0)
+            worst = max(worst, float(report.cost.usd / most))
         shares.append(videos / seeds / len(case.audio_seconds))
     text = ", ".join(f"{b:g}: {share:.0%}" for b, share in zip(BUDGETS, shares, strict=True))
     print(f"{BUDGET_ROW:4} {BUDGETED.title}, budget in bills of one task: {text}")
