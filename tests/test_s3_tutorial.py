@@ -77,10 +77,10 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     assert run([*first, "--backend", "local"]) == 2
     assert "2 videos there already; --overwrite replaces them" in capsys.readouterr().err
 
-    # The calls of cloudburst-fargate read .env, but refuse credentials in it without a subnet.
-    for name in CREDENTIALS:
+    # The calls of cloudburst-fargate refuse credentials in .env without a subnet.
+    Path(".env").unlink()
+    for name in (*CREDENTIALS, *PLACE):
         monkeypatch.setenv(name, films.environment[name])
-    write_env("".join(f"{name}={films.environment[name]}\n" for name in PLACE))
     program, old = blocks("docs/s3.md", "python")
     exec(compile(old, "docs/s3.md", "exec"), {})
     (batch,) = {key.partition("/")[0] for key in videos(films, "batches/")}
@@ -89,9 +89,6 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     (in_batch,) = json.loads(capsys.readouterr().out)
     assert in_batch["folder"] == f"s3://films/batches/batch_{in_batch['run']}/"
 
-    Path(".env").unlink()
-    for name in PLACE:
-        monkeypatch.setenv(name, films.environment[name])
     exec(compile(program, "docs/s3.md", "exec"), {"__name__": "__main__"})
     assert "s3://films/program/one.mp4 " in capsys.readouterr().out
     assert not [key for key in keys(films, FILMS) if ".cloudburst" in key]
