@@ -52,7 +52,8 @@ class Assigner:
         self._estimator = estimator
         self._on_phase_end = on_phase_end
         self._can_wait = True  # scenes may wait for a worker that has them done sooner
-        self._empty_in: list[float] = []  # seconds until each worker is empty, in ascending order
+        # Seconds until each worker is empty, in ascending order; ``None``: not known yet.
+        self._empty_in: list[float] | None = None
 
     def assign_queue(self) -> None:
         """Assign as many waiting scenes as ready workers can take.
@@ -74,10 +75,7 @@ class Assigner:
         Returns:
             True if a scene was assigned.
         """
-        few = 0 < self._queue.long_scenes <= len(self._queue) < len(self._workers.usable())
-        workers = self._workers.expected() if few and self._can_wait else ()
-        sharing = (worker for worker in workers if worker.backend.shares_encodes)
-        self._empty_in = sorted(map(self._estimator.empty_in, sharing))
+        self._empty_in = None
         if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
             return True
         # Scenes that starting workers can encode at once are not sent ahead to busy ones.
@@ -95,6 +93,8 @@ class Assigner:
             skip: Number of the longest scenes to leave in the queue.
         """
         wait = self._lets_long_scenes_wait(worker)
+        if wait and not self._queue.restricted:
+            skip = max(skip, self._queue.long_scenes)  # quicker than to ask for each of them
 
         def fits(ticket: Ticket) -> bool:
             if wait and ticket.work >= MIN_SHARED_WORK and not ticket.avoided_tasks:
@@ -124,8 +124,15 @@ class Assigner:
             return False
         if spare_slots(worker) < 0:
             return True
-        sooner = bisect_left(self._empty_in, self._estimator.empty_in(worker))
-        return 0 < len(self._queue) <= sooner
+        waiting = len(self._queue)
+        few = self._queue.long_scenes and waiting < len(self._workers.usable())
+        if not (few and self._can_wait):
+            return False
+        if self._empty_in is None:
+            workers = self._workers.expected()
+            sharing = (each for each in workers if each.backend.shares_encodes)
+            self._empty_in = sorted(map(self._estimator.empty_in, sharing))
+        return waiting <= bisect_left(self._empty_in, self._estimator.empty_in(worker))
 
     def _is_reserved_for_suspect(self, worker: PoolWorker) -> bool:
         """Return whether a busy worker gets no scene because a suspect scene waits too long.
