@@ -199,14 +199,9 @@ def test_policies_check_their_numbers(policy, wrong):
         policy(**wrong)
 
 
-def test_settings_come_from_the_environment(monkeypatch, tmp_path):
+def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-1, subnet-2,")
     assert Settings().subnets == ("subnet-1", "subnet-2")
-    monkeypatch.delenv("AWS_SUBNET_ID")
-    (tmp_path / ".env").write_text("RESULTS_DIR=videos\n")
-    monkeypatch.chdir(tmp_path)
-    assert Settings().results is None, "the library does not read .env on its own"
-    assert Settings(_env_file=".env").results == Path("videos")
 
 
 @pytest.mark.parametrize("name", ["watermark", "watermark_path", "music", "title"])
