@@ -164,7 +164,7 @@ class Cloud(FakeCloud):
         async with super().backend(timeouts, tier) as backend:
             yield replace(
                 backend,
-                kind=fargate_kind(tier, self.protocol, "X86_64", AWS),
+                kind=fargate_kind(tier, self.protocol, "X86_64", AWS, "an-image"),
                 performance=fargate_performance(tier, self.protocol),
                 usd_per_second=self.rates.task_usd_per_second(tier) if self.rates else Decimal(),
                 encode_timeout_factor=10.0 if self.protocol is Protocol.ONESTEP else 0.0,

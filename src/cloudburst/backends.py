@@ -199,7 +199,7 @@ def default_backend(settings: Settings | None = None, *, workers: int | None = N
         logger.info("subnet %s is configured: rendering on Fargate", ", ".join(settings.subnets))
         return fargate(settings)
     message = "no subnet is configured: rendering on this machine"
-    if given := next(filter(None, map(settings.origin, (*_FARGATE_FIELDS, *_CREDENTIALS))), ""):
+    if given := next((o for o in map(settings.origin, (*_FARGATE_FIELDS, *_CREDENTIALS)) if o), ""):
         fix = "cloudburst init configures one; local() or --backend local selects this machine"
         logger.warning("%s, although %s is set: %s", message, given, fix)
     else:
@@ -213,7 +213,7 @@ def only_for_fargate(settings: Settings) -> str:
     Credentials in the environment may be for other programs; those in ``.env`` are not.
     """
     fields = (*_FARGATE_FIELDS, *filter(settings.is_from_file, _CREDENTIALS))
-    return next(filter(None, map(settings.origin, fields)), "")
+    return next((origin for origin in map(settings.origin, fields) if origin), "")
 
 
 def can_render_locally() -> bool:

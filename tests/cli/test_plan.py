@@ -39,6 +39,7 @@ from support.remote_store import RemoteStore
 
 FARGATE = BackendOptions(backend="fargate")
 NATIVE = Settings(protocol=Protocol.NATIVE)
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst@sha256:0123"
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,7 @@ def test_the_value_of_an_hour_chooses_the_number_of_tasks(
 ) -> None:
     """Measured: each scene takes 5 s, and a task encodes two at once."""
     cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
-    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud)
+    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
     (work,) = {scene_work(s) for s in check_scenes(entries(scenes), RenderOptions(), Limits())}
     encodes = [Sample(kind=kind, measure="encode", seconds=5.0, work=work)] * 30
     write_history([Sample(kind=kind, measure="startup", seconds=58.0), *encodes])
@@ -259,7 +260,7 @@ def test_the_image_is_that_of_the_settings_or_of_the_latest_run() -> None:
     here = Cloud.of(Settings().endpoint_url, region="us-east-1", account="1")
     elsewhere = replace(here, region="eu-west-1")
     for cloud, protocol in ((here, Protocol.NATIVE), (elsewhere, Protocol.ONESTEP)):
-        kind = fargate_kind(Tier.ECONOMY, protocol, "X86_64", cloud)
+        kind = fargate_kind(Tier.ECONOMY, protocol, "X86_64", cloud, IMAGE)
         write_history([Sample(kind=kind, measure="startup", seconds=50.0)])
     public = Settings(image="public")
     assert kinds(public) == "fargate STANDARD native X86_64"
@@ -301,7 +302,9 @@ def test_figures_count_where_they_were_measured(
     measured: list[Cloud | None], settings: dict[str, str], starts: int
 ) -> None:
     for cloud in measured:
-        kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud) if cloud else OLD
+        kind = OLD
+        if cloud:
+            kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
         write_history([Sample(kind=kind, measure="startup", seconds=1.0)])
     asked = NATIVE.model_copy(update={"endpoint_url": None, "region": "us-east-1", **settings})
     (one,) = PlanData().fargate(asked, tiers=[Tier.STANDARD], workers=None)
@@ -456,7 +459,7 @@ def test_the_plan_is_for_the_cheaper_processor(
     cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="123456789012")
     for architecture, measured in (("X86_64", 1.0), ("ARM64", seconds)):
         if measured is not None:
-            kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, architecture, cloud)
+            kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, architecture, cloud, IMAGE)
             write_history([Sample(kind=kind, measure="encode", seconds=measured, work=4)] * 8)
     settings = Settings(protocol=Protocol.NATIVE, architecture=setting)  # type: ignore[arg-type]
     (found,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
@@ -467,7 +470,7 @@ def test_plans_include_the_uplink_that_an_earlier_run_has_measured(
     scenes: Path, capsys: pytest.CaptureFixture[str], account: Settings
 ) -> None:
     cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
-    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud)
+    kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
     checked = check_scenes(entries(scenes), RenderOptions(), Limits())
     size = sum(path.stat().st_size for path in {p for s in checked for p in s.bytes_by_file})
     options = "--backend", "fargate", "--tier", "STANDARD"
@@ -479,3 +482,22 @@ def test_plans_include_the_uplink_that_an_earlier_run_has_measured(
     where = BackendOptions(backend="fargate", tier="STANDARD", deadline=900.0)
     with pytest.raises(ConfigurationError, match="no plan finishes within 15 min"):
         apply_plan(job(scenes=entries(scenes)), where, account, workers=None)
+
+
+def test_figures_of_another_image_do_not_count() -> None:
+    cloud = Cloud.of(None, region="us-east-1", account="123456789012")
+    older, newer = (
+        fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, f"{IMAGE}{tag}")
+        for tag in ("a", "b")
+    )
+    assert newer.endswith(" sha256:0123b")
+    write_history(
+        [
+            *[Sample(kind=older, measure="startup", seconds=90.0)] * 8,
+            Sample(kind=newer, measure="startup", seconds=20.0),
+        ]
+    )
+    asked = NATIVE.model_copy(update={"region": "us-east-1"})
+    (found,) = PlanData().fargate(asked, tiers=[Tier.STANDARD], workers=None)
+    assert found.worker_kind.performance.startup_seconds == 20.0
+    assert found.starts == 1

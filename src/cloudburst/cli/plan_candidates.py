@@ -115,7 +115,7 @@ class PlanData:
         workers: int | None,
     ) -> Candidate:
         return self._candidate(
-            default_performance.fargate_kind(tier, protocol, architecture, cloud),
+            self._kind(tier, protocol, architecture, cloud),
             default_performance.fargate_performance(tier, protocol),
             backend="fargate",
             tier=tier,
@@ -125,6 +125,16 @@ class PlanData:
                 self.prices, settings, tier, region=cloud.region, architecture=architecture
             ),
         )
+
+    def _kind(
+        self, tier: Tier, protocol: Protocol, architecture: str, cloud: default_performance.Cloud
+    ) -> str:
+        """Return the kind of worker with the image of the latest run in this cloud."""
+        for kind in self._latest_kinds():
+            if cloud.account_in(kind) is not None and kind.split()[2:4] == [protocol, architecture]:
+                image = kind.split()[-1]
+                return default_performance.fargate_kind(tier, protocol, architecture, cloud, image)
+        return default_performance.fargate_kind(tier, protocol, architecture, cloud, "-")
 
     def _cheaper(self, candidates: Mapping[str, Candidate], named: str) -> str:
         """Return the architecture that a run is expected to choose.

@@ -37,7 +37,7 @@ TRANSFER_SECONDS = 2.0
 """Assumed seconds for upload and download of a scene: 5 MB each way at 40 Mbit/s."""
 UNKNOWN_ACCOUNT = "unknown"
 """Text that stands for an unknown AWS account number in the name of a kind of worker."""
-_KIND_WORDS = 6
+_KIND_WORDS = 7
 """Number of words that follow ``fargate`` in the name of a kind of Fargate task."""
 LOCAL_STARTUP_SECONDS = 1.5
 """Assumed start-up time of a local worker process, in seconds, measured with ``benchmarks/plan.py``
@@ -101,10 +101,16 @@ class Cloud:
         return rest[5] if self.account in {None, rest[5]} else None
 
 
-def fargate_kind(tier: Tier, protocol: Protocol, architecture: str, cloud: Cloud) -> str:
-    """Return the name of the kind of Fargate task with these properties."""
+def fargate_kind(
+    tier: Tier, protocol: Protocol, architecture: str, cloud: Cloud, image: str
+) -> str:
+    """Return the name of the kind of Fargate task with these properties.
+
+    Another image takes another time to start and to encode, so its digest is a part of the name,
+    or the name of an image without one.
+    """
     place = f"{cloud.endpoint} {cloud.region} {cloud.account or UNKNOWN_ACCOUNT}"
-    return f"fargate {tier.name} {protocol} {architecture} {place}"
+    return f"fargate {tier.name} {protocol} {architecture} {place} {image.rpartition('@')[2]}"
 
 
 def fargate_performance(tier: Tier, protocol: Protocol) -> Performance:

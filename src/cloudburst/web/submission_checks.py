@@ -85,7 +85,7 @@ def check_submission(
     options = _parse_options(located_options)
     parsed = parse_scenes(located, options, max_faults=MAX_FAULTS)
     _require_permitted([*parsed, options], set(files.values()), rules.sources)
-    fields = job | {"scenes": parsed, "options": options if raw_options else None}
+    fields: dict[str, Any] = job | {"scenes": parsed, "options": options if raw_options else None}
     request = JobRequest(**fields)
     if faults := list(_job_faults(request, rules)):
         raise InvalidScenesError(faults=faults)

@@ -79,7 +79,7 @@ def check_endpoints(settings: Settings, *, own_session: bool) -> None:
             continue
         host = urlsplit(str(getattr(settings, field))).netloc.rpartition("@")[2]
         others = [name for name in _SECRETS if not settings.is_from_file(name)]
-        secret = next(filter(None, map(settings.origin, others)), "")
+        secret = next((origin for origin in map(settings.origin, others) if origin), "")
         if own_session or not (settings.access_key_id or settings.secret_access_key):
             secret = secret or "the credentials of boto"
         if secret:

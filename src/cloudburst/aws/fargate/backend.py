@@ -172,7 +172,7 @@ async def _check_setup(
 def _kind(aws: AWSClient, settings: Settings, definition: TaskDefinition, tier: Tier) -> str:
     """Return the name under which measurements of the tasks of a definition are kept."""
     cloud = Cloud.of(settings.endpoint_url, region=aws.region, account=definition.account)
-    return fargate_kind(tier, definition.protocol, definition.architecture, cloud)
+    return fargate_kind(tier, definition.protocol, definition.architecture, cloud, definition.image)
 
 
 def _cheaper_definition(
