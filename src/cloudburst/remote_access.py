@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from cloudburst.destinations import Destination, FolderDestination, OnLost
-from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.errors import ConfigurationError
 from cloudburst.film.folder_film import ChapterSource, claimed_film
 from cloudburst.models.download import Download
 from cloudburst.models.film import FilmRequest
@@ -33,10 +31,7 @@ from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.remote_readers import open_https_reader
 
 if TYPE_CHECKING:
-    from cloudburst.aws.client.client import AWSClient
     from cloudburst.aws.s3.object_store import ObjectStore
-
-logger = logging.getLogger(__name__)
 
 
 class RemoteAccess:
@@ -44,19 +39,15 @@ class RemoteAccess:
 
     Args:
         stack: Stack whose end closes the connections.
-        tasks: Task group that is cancelled before.
         settings: Credentials and endpoint for S3, and permission for addresses that are not public.
         session: An ``aioboto3.Session`` in place of the credentials; ``None``: those of the
             settings.
     """
 
-    def __init__(
-        self, stack: AsyncExitStack, tasks: TaskGroup, settings: Settings, session: Any
-    ) -> None:
+    def __init__(self, stack: AsyncExitStack, settings: Settings, session: Any) -> None:
         self.settings = settings
         self.session = session
         self._stack = stack
-        self._tasks = tasks
         self._store: ObjectStore | None = None
         self._opening = anyio.Lock()
 
@@ -208,8 +199,6 @@ class RemoteAccess:
             client = await self._stack.enter_async_context(
                 aws.open_aws(self.settings, session=self.session)
             )
-            if client.renews_credentials:
-                self._tasks.start_soon(_learn_account, client)
             store: ObjectStore = s3.open_store(client, self.settings)
             self._store = store
             return store
@@ -223,19 +212,5 @@ def _folder_destination(to: Path | str) -> FolderDestination:
 @asynccontextmanager
 async def open_remote_access(settings: Settings, session: Any) -> AsyncGenerator[RemoteAccess]:
     """Yield access to remote files, and close its connections at the end."""
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        try:
-            yield RemoteAccess(stack, tasks, settings, session)
-        finally:
-            tasks.cancel_scope.cancel()
-
-
-async def _learn_account(aws: AWSClient) -> None:
-    """Ask for the account once, so that later credentials of another account are noticed.
-
-    Stores that are compatible with S3 cannot answer; then the account stays unknown.
-    """
-    try:
-        await aws.account_id()
-    except CloudburstError as exc:
-        logger.info("the account of the credentials for S3 is not known: %s", exc)
+    async with AsyncExitStack() as stack:
+        yield RemoteAccess(stack, settings, session)

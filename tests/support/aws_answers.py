@@ -68,6 +68,6 @@ async def answering(answers, account="123456789012"):
             _env_file=None, AWS_ENDPOINT_URL=f"http://{host}:{port}", AWS_REGION="us-east-1"
         )
         async with open_aws(settings, session=session()) as aws:
-            aws.note_account(account)  # the API of STS has another protocol
+            aws._account = account  # the API of STS has another protocol
             found.aws = aws
             yield found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import anyio
 import pytest
 from pydantic import SecretStr
@@ -34,7 +32,6 @@ from support.fargate_backend import (
     request,
     session_keys,
     settings_of,
-    stop,
     until,
 )
 
@@ -317,78 +314,3 @@ def test_what_is_no_error_of_aws_passes_through():
 def test_settings_keep_secrets_to_themselves():
     settings = Settings(secret_access_key=SecretStr("hidden"), session_token="hidden too")
     assert "hidden" not in repr(settings)
-
-
-# Credentials of another account.
-
-OTHER = "210987654321"
-
-
-@pytest.fixture
-def signed_in(tmp_path, monkeypatch):
-    """Return a function that replaces the keys of the default profile."""
-    monkeypatch.setattr("cloudburst.aws.client.renewal.RENEWAL_INTERVAL", 0.1)
-
-    def sign_in(keys):
-        (tmp_path / "credentials").write_text(profile("default", keys))
-
-    return sign_in
-
-
-async def test_newer_credentials_of_another_account_are_refused(signed_in):
-    with account() as emulator:
-        signed_in(session_keys(emulator))
-        async with open_aws(Settings(endpoint_url=emulator.url)) as aws:
-            await aws.account_id()
-            emulator.expire_credentials()
-            signed_in(emulator.new_key(account=OTHER))
-            for _ in range(3):  # of which the last one looks for newer ones again
-                with pytest.raises(CredentialsError) as caught:
-                    await aws.call("ecs", "list_clusters")
-                assert re.search(f"{OTHER}.*123456789012.*sign in", str(caught.value))
-                assert caught.value.remedy is Remedy.FIX_SETUP
-                assert not aws.renews_credentials
-                await anyio.sleep(0.06)
-            signed_in(session_keys(emulator))
-            await anyio.sleep(0.1)
-            assert await aws.call("ecs", "list_clusters")
-            assert aws.renews_credentials
-        used = {call.key for call in emulator.calls if call.operation == "ListClusters"}
-        assert len(used) == 2, "the keys of the other account were not used"
-
-
-async def test_the_account_is_not_asked_for_before_credentials_expire(signed_in, caplog):
-    with account(provisioning=600) as emulator:
-        signed_in(session_keys(emulator))
-        nothing = {"access_key_id": None, "secret_access_key": None}
-        async with backend_of(emulator, **nothing) as backend:
-            task = await backend.launcher.launch(request("one"))
-            assert count(emulator, "GetCallerIdentity") == 0
-            emulator.expire_credentials()
-            signed_in(emulator.new_key(account=OTHER))
-            for call in (
-                backend.launcher.launch(request("two")),
-                backend.launcher.stop(task, reason="done"),
-            ):
-                with pytest.raises(CredentialsError, match=f"{OTHER}.*123456789012"):
-                    await call
-            assert len(emulator.tasks) == 1
-            signed_in(session_keys(emulator))
-            await anyio.sleep(0.1)
-            await stop(backend, task)
-        assert emulator.live == ()
-
-
-async def test_newer_credentials_are_used_if_their_account_cannot_be_found_out(
-    signed_in, monkeypatch
-):
-    """Without STS, for example in a network that has no address for it."""
-    monkeypatch.setattr("cloudburst.aws.client.renewal.ACCOUNT_TIMEOUT", 0.2)
-    with account() as emulator:
-        signed_in(session_keys(emulator))
-        async with open_aws(Settings(endpoint_url=emulator.url)) as aws:
-            await aws.account_id()
-            emulator.add_fault(Fault(operation="GetCallerIdentity", kind="delay", seconds=1))
-            emulator.expire_credentials()
-            signed_in(session_keys(emulator))
-            assert await aws.call("ecs", "list_clusters")

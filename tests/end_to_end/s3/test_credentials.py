@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
-
 import anyio
 import pytest
 
@@ -85,29 +82,4 @@ async def test_static_keys_that_end(world):
     with anyio.fail_after(30):
         told = await world.run(scenes, watch=watch)
     assert "the credentials have expired" in told.report.problem
-    world.hold_objects(told.report)
-
-
-async def test_credentials_of_another_account(world, profile, caplog):
-    """Nothing is waited for: the run ends with the numbers of both accounts."""
-    caplog.set_level(logging.WARNING)
-    settings, write = profile
-    scenes = world.scenes(0, *NAMES)
-    met = []
-
-    def watch(event):
-        if isinstance(event, SceneEncoded) and not met:
-            met.append(world.expire_credentials())
-            write(world.emulator.new_key(account="210987654321"))
-
-    with anyio.fail_after(30):
-        told = await world.run(scenes, watch=watch, settings=settings)
-    assert re.search(
-        r"account 210987654321, but account 123456789012 is in use", told.report.problem
-    )
-    assert {type(error) for error in told.report.errors} == {CredentialsError}
-    assert "waiting up to" not in caplog.text
-    own = world.keys["AWS_ACCESS_KEY_ID"]
-    asked = [call.key for call in world.emulator.calls if call.operation == "GetCallerIdentity"]
-    assert asked.count(own) == 1, "the account is asked for once"
     world.hold_objects(told.report)

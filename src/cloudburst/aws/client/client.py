@@ -74,8 +74,9 @@ class AWSClient:
         self.endpoint_url = endpoint_url
         self._s3_endpoint_url = s3_endpoint_url
         self.rate_limiter = RateLimiter()
-        self._renewal = Renewal(renew, self._account_of)
+        self._renewal = Renewal(renew)
         self._renewing = anyio.Lock()
+        self._account: str | None = None
         self._clients: BotoClients | None = self._new_clients(session)
 
     async def call(
@@ -228,17 +229,13 @@ class AWSClient:
 
     async def account_id(self) -> str:
         """Return the number of the AWS account. Raises the errors of `call`."""
-        if self._renewal.account is None:
+        if self._account is None:
             response = await self.call("sts", "get_caller_identity")
             account = str(response["Account"])
             if not _ACCOUNT.fullmatch(account):
                 raise not_from_aws("get_caller_identity", "its account has not twelve digits")
-            self._renewal.account = account
-        return self._renewal.account
-
-    def note_account(self, account: str) -> None:
-        """Record the number of the account, which an answer of AWS has shown."""
-        self._renewal.account = account
+            self._account = account
+        return self._account
 
     async def close(self) -> None:
         """Close the connections after the current calls; further calls raise `ClosedError`."""
@@ -250,7 +247,7 @@ class AWSClient:
         """Replace expired credentials, and return whether a call can be repeated with new ones.
 
         Raises:
-            CredentialsError: There are no credentials, or they are those of another account.
+            CredentialsError: There are no credentials.
         """
         async with self._renewing:
             if self._clients is not expired:
@@ -262,13 +259,6 @@ class AWSClient:
                 self._clients = self._new_clients(session)
                 await expired.retire()
             return True
-
-    async def _account_of(self, session: aioboto3.Session) -> str:
-        other = AWSClient(session, region=self.region, endpoint_url=self.endpoint_url)
-        try:
-            return await other.account_id()
-        finally:
-            await other.close()
 
     def _new_clients(self, session: aioboto3.Session) -> BotoClients:
         return BotoClients(

@@ -97,8 +97,6 @@ async def open_fargate(
                 definition, choice = _cheaper_definition(
                     aws, settings, definitions, tier, table=table, samples=samples
                 )
-            if definition.account and not definition.assumed:
-                aws.note_account(definition.account)
             if not table.has_region(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
             rates = partial(
