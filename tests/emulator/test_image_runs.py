@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -51,18 +48,6 @@ for before in (score.read_text(), "700"):
     confinement.raise_memory_score()
     print(score.read_text())
 """
-REJECTED = """
-import ctypes, os, system_calls
-libc = ctypes.CDLL(None, use_errno=True)
-libc.prctl(38, 1, 0, 0, 0)  # no_new_privs
-system_calls.restrict_container()
-for name in system_calls.CONTAINER_CALLS:
-    ctypes.set_errno(0)
-    libc.syscall(system_calls.numbers()[name], 0, 0, 0, 0, 0)
-    print(ctypes.get_errno())
-print(os.system("true"))
-print(libc.syscall({"x86_64": 0x40000027}.get(os.uname().machine, -1)) + 14)  # getpid of x32
-"""
 FOREVER = "while true; do sleep 60 & wait; done"
 
 
@@ -99,10 +84,7 @@ class TestConfinement:
         assert status["NoNewPrivs"] == "1"
         assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
         assert status["NSpid"].split() == [str(task.pid), "1"]
-        assert status["Seccomp"] == "2"  # a filter
         assert Path(f"/proc/{task.pid}/oom_score_adj").read_text() == "500\n"
-        limits = Path(f"/proc/{task.pid}/limits").read_text()
-        assert re.search(r"Max processes +4096 +4096 ", limits)
         assert Path(f"/proc/{task.pid}/uid_map").read_text().split()[::2] == ["10001", "1"]
         for kind in ("user", "mnt", "pid", "ipc", "uts"):
             inner, outer = (Path(f"/proc/{pid}/ns/{kind}") for pid in (task.pid, "self"))
@@ -196,27 +178,6 @@ class TestConfinement:
         assert task.exit_code == 1
         assert "unshare failed" in lines[0]
 
-    def test_keys_of_the_session_are_out_of_reach(self, account, shell):
-        libc = ctypes.CDLL(None)
-        numbers = {"x86_64": (248, 250), "aarch64": (217, 219)}
-        add_key, keyctl = numbers[os.uname().machine]
-
-        def launch():  # keys belong to the thread, and to those that it starts
-            join, session = 1, -3
-            if libc.syscall(keyctl, join, None) < 0:
-                pytest.skip("this machine has no keys")
-            assert libc.syscall(add_key, b"user", b"test-of-images", b"x", 1, session) > 0
-            assert "test-of-images" in Path("/proc/keys").read_text()
-            config = EmulatorConfig.quick(registry=registry_of(account.server), moto=False)
-            with FargateEmulator(config) as emulator:
-                other = ImageAccount(emulator, account.server)
-                client(emulator, "ecr").create_repository(repositoryName=shell.partition("/")[2])
-                return other.run(shell, "cat /proc/keys; echo end")
-
-        with ThreadPoolExecutor(1) as threads:
-            _, lines = threads.submit(launch).result()
-        assert lines == ["end"]
-
     def test_the_memory_score_is_raised_and_never_lowered(self):
         """Containers of Kubernetes have up to 1,000, which only root on the machine may lower."""
         found = subprocess.run(
@@ -227,17 +188,6 @@ class TestConfinement:
             cwd=PROGRAMS,
         )
         assert found.stdout.split() == ["500", "700"], found.stderr
-
-    def test_calls_for_keys_are_rejected(self):
-        """A user's keys are otherwise in reach of all processes of the user, with their content."""
-        found = subprocess.run(
-            [sys.executable, "-S", "-E", "-c", REJECTED],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=PROGRAMS.parents[1] / "confinement",
-        )
-        assert found.stdout.split() == ["1"] * 7 + ["0", "13"], found.stderr
 
     def test_tasks_do_not_share_their_volumes(self, account, shell):
         for _ in range(2):

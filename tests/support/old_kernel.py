@@ -42,4 +42,4 @@ def hide_all_layers() -> None:
 
 def _answer(steps: list[bytes]) -> None:
     system_calls.LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    system_calls.install_filter((), system_calls.FOREIGN_NUMBERS, steps)
+    system_calls.install_filter(steps)

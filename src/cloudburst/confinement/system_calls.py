@@ -1,7 +1,4 @@
-"""Filters of Linux for system calls: of containers, and of processes that decode callers' files.
-
-The emulator's runtime process imports this module by itself, without its package.
-"""
+"""Filter of Linux for the system calls of processes that decode callers' files."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 """Option and mode of the system call ``prctl``, from ``linux/prctl.h`` and ``linux/seccomp.h``."""
@@ -24,24 +21,14 @@ LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER_OFFSET, ARCHITECTURE_OFFSET, ARGUMENT_OFFSET = 0, 4, 16
 """Offsets in the structure ``seccomp_data``, in bytes: the last one is that of the lower half of
 the first argument."""
-FOREIGN_NUMBERS = 0x40000000
-"""Lowest number of the system calls of programs for x32, which x86-64 can run, too."""
 UNKNOWN_NUMBERS = 457
-"""Lowest number of the system calls that were added after Linux 6.7, with which no list here was
-compared. All of them have the same number on each architecture."""
+"""Lowest number of the system calls that were added after Linux 6.7, with which `DECODER_CALLS` was
+not compared. All of them have the same number on each architecture. Those of programs for x32,
+which x86-64 can run, too, have larger numbers."""
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """Names in ``linux/audit.h`` of the processor architectures, by the name that Linux shows."""
-JOIN_SESSION_KEYRING = 1
-"""Operation of the system call ``keyctl``."""
 CLONE_THREAD = 0x10000
 """Flag of the system call ``clone`` for a new thread in place of a process."""
-CONTAINER_CALLS = (
-    *("add_key", "request_key", "keyctl"),
-    *("perf_event_open", "bpf", "userfaultfd", "io_uring_setup"),
-)
-"""System calls that containers may not make, a part of Docker's default profile: they reach objects
-outside all namespaces, above all the keys that the kernel keeps for the user of this machine, or
-have a history of defects of the kernel."""
 DECODER_CALLS = """
 execve 59 221, execveat 322 281, fork 57 -, vfork 58 -, unshare 272 97, setns 308 268,
 chroot 161 51, pivot_root 155 41, personality 135 92, seccomp 317 277, clone 56 220, clone3 435 435,
@@ -85,26 +72,6 @@ def numbers() -> dict[str, int]:
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
-def leave_session_keys() -> None:
-    """Give this process a session keyring of its own, without the keys of the session before.
-
-    Raises:
-        OSError: The processor architecture is not known.
-    """
-    LIBC.syscall(numbers()["keyctl"], JOIN_SESSION_KEYRING, None)
-
-
-def restrict_container() -> None:
-    """Reject `CONTAINER_CALLS` of this process and of all its descendants from now on.
-
-    The process must have ``no_new_privs``.
-
-    Raises:
-        OSError: Linux does not permit this, or the processor architecture is not known.
-    """
-    install_filter(CONTAINER_CALLS, FOREIGN_NUMBERS)
-
-
 def restrict_decoder() -> None:
     """Reject `DECODER_CALLS` of this thread and of all threads that it starts from now on.
 
@@ -115,40 +82,39 @@ def restrict_decoder() -> None:
         OSError: Linux does not permit this, or the processor architecture is not known.
     """
     own, known = os.getpid(), numbers()
-    conditions = [
-        *_only_if(known["kill"], EQUAL, 0, own, -own),
-        *_only_if(known["tgkill"], EQUAL, own),
-        *_only_if(known["prlimit64"], EQUAL, 0, own),
-        *_only_if(known["clone"], HAS_BIT, CLONE_THREAD),
-        # The flags of clone3 are out of reach of a filter. glibc then uses clone.
-        *(step(EQUAL, known["clone3"], no=1), step(RETURN, FAIL | errno.ENOSYS)),
-    ]
-    install_filter(known, UNKNOWN_NUMBERS, conditions)
+    install_filter(
+        [
+            *(step(AT_LEAST, UNKNOWN_NUMBERS, no=1), step(RETURN, FAIL | errno.ENOSYS)),
+            *_only_if(known["kill"], EQUAL, 0, own, -own),
+            *_only_if(known["tgkill"], EQUAL, own),
+            *_only_if(known["prlimit64"], EQUAL, 0, own),
+            *_only_if(known["clone"], HAS_BIT, CLONE_THREAD),
+            # The flags of clone3 are out of reach of a filter. glibc then uses clone.
+            *(step(EQUAL, known["clone3"], no=1), step(RETURN, FAIL | errno.ENOSYS)),
+            *(step(EQUAL, number, yes=len(known) - at) for at, number in enumerate(known.values())),
+        ]
+    )
 
 
-def install_filter(rejected: Iterable[str], limit: int, conditions: Sequence[bytes] = ()) -> None:
-    """Install a filter that rejects some calls, and all calls with a number from ``limit`` on.
+def install_filter(steps: Sequence[bytes]) -> None:
+    """Install a filter; before its first step, the number of the call is loaded.
 
-    The steps in ``conditions`` come before.
+    After the last step, a call is permitted. A step that skips one more rejects it.
     """
-    known = numbers()
-    calls = [known[name] for name in rejected if name in known]
     steps = [
         step(LOAD, ARCHITECTURE_OFFSET),
         step(EQUAL, ARCHITECTURES[os.uname().machine], yes=1),
         step(RETURN, FAIL | errno.EPERM),
         step(LOAD, NUMBER_OFFSET),
-        step(AT_LEAST, limit, no=1),
-        step(RETURN, FAIL | errno.ENOSYS),
-        *conditions,
-        *(step(EQUAL, number, yes=len(calls) - at) for at, number in enumerate(calls)),
+        *steps,
         step(RETURN, ALLOW),
         step(RETURN, FAIL | errno.EPERM),
     ]
     code = ctypes.create_string_buffer(b"".join(steps))
     program = struct.pack("HP", len(steps), ctypes.addressof(code))
+    seccomp = numbers()["seccomp"]
     if (
-        LIBC.syscall(known["seccomp"], SET_MODE_FILTER, SPECULATION_ALLOWED, program) < 0
+        LIBC.syscall(seccomp, SET_MODE_FILTER, SPECULATION_ALLOWED, program) < 0
         and LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) < 0  # other kernels
     ):
         raise OSError(ctypes.get_errno(), "seccomp: " + os.strerror(ctypes.get_errno()))

@@ -18,17 +18,10 @@ import resource
 import signal
 import stat
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from cloudburst.confinement import system_calls
-else:  # the runtime process imports no package
-    sys.path.append(str(Path(__file__).parents[2] / "confinement"))
-    import system_calls
+from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -48,14 +41,9 @@ DEVICES = ("null", "zero", "full", "random", "urandom")
 DEVICE_LINKS = {"fd": "self/fd", "stdin": "self/fd/0", "stdout": "self/fd/1", "stderr": "self/fd/2"}
 SHARED_MEMORY = "size=64m,mode=1777"
 """Options of ``/dev/shm``: Docker and Fargate give a container 64 MiB."""
-MAX_PROCESSES = 4096
-"""Maximum number of processes and threads of a container. It keeps a fork bomb from the 32,768
-process ids of this machine; before Linux 5.14, all processes of the user count."""
 MEMORY_SCORE = 500
 """Value by which Linux prefers processes of containers, from -1000 to 1000, when it ends processes
 because memory is short: the task ends then, as on Fargate, and not the emulator."""
-HIDDEN_FILES = ("proc/keys",)
-"""Files of ``/proc`` that are empty in containers, because they show objects of this machine."""
 HOST_FILES = ("etc/hosts", "etc/resolv.conf")
 """Files for the resolution of names. Those of this machine replace those of the image."""
 INIT_SIGNALS = {
@@ -163,10 +151,6 @@ def set_up_root(spec: Mapping[str, Any]) -> None:
         raise StartError(f"programs cannot be executed in {root}: it is mounted with noexec")
     _mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _bind("proc/sys", "proc/sys", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    for name in HIDDEN_FILES:
-        with suppress(FileNotFoundError):  # not every kernel has it
-            Path(name).stat()
-            _mount("/dev/null", name, None, MS_BIND)
     _mount_devices()
     for name in HOST_FILES:
         with suppress(FileNotFoundError):
@@ -234,7 +218,6 @@ def drop_privileges(spec: Mapping[str, Any]) -> None:
     it is a copy of the runtime process and knows the variables of other containers.
     """
     LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    system_calls.leave_session_keys()
     uid, gid = int(spec["uid"]), int(spec["gid"])
     if (os.geteuid(), os.getegid()) != (uid, gid):
         os.setresgid(gid, gid, gid)
@@ -244,16 +227,8 @@ def drop_privileges(spec: Mapping[str, Any]) -> None:
     header, nothing = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
     _check(LIBC.capset(header, nothing), "capset")
     _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-    system_calls.restrict_container()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit_processes()
     os.umask(0o022)
-
-
-def _limit_processes() -> None:
-    _, highest = resource.getrlimit(resource.RLIMIT_NPROC)
-    allowed = MAX_PROCESSES if highest < 0 else min(MAX_PROCESSES, highest)  # below 0: no limit
-    resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
 
 
 def find_program(argv: Sequence[str], env: Mapping[str, str], folder: str) -> str:
