@@ -229,11 +229,3 @@ def test_nobody_else_may_read_it():
         os.umask(before)
     assert stat.S_IMODE(HISTORY.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(HISTORY.path.parent.stat().st_mode) == 0o700
-
-
-def test_a_pipe_in_its_place_stops_nobody():
-    HISTORY.path.parent.mkdir(parents=True)
-    os.mkfifo(HISTORY.path)
-    assert read_history() == ()
-    write_history(some(2))
-    assert read_history() == ()

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cloudburst.file_versions import KNOWN_HASHES, FileVersion
 from cloudburst.models.input_file import (
@@ -37,12 +36,11 @@ _CREATE = """\
 CREATE TABLE inputs (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
-    entry TEXT NOT NULL,
-    checksum INTEGER NOT NULL
+    entry TEXT NOT NULL
 )"""
-_DATABASE = StateDatabase(name="inputs.sqlite", create=_CREATE, schema=1)
-_INSERT = "INSERT OR REPLACE INTO inputs (path, entry, checksum) VALUES (?, ?, ?)"
-_SELECT = "SELECT entry, checksum FROM inputs WHERE path = ?"
+_DATABASE = StateDatabase(name="inputs.sqlite", create=_CREATE, schema=2)
+_INSERT = "INSERT OR REPLACE INTO inputs (path, entry) VALUES (?, ?)"
+_SELECT = "SELECT entry FROM inputs WHERE path = ?"
 _DELETE_OLD = "DELETE FROM inputs WHERE id <= (SELECT max(id) FROM inputs) - ?"
 _ENTRY = TypeAdapter(InputFileEntry)
 
@@ -172,27 +170,16 @@ def _read(connection: sqlite3.Connection, keys: Sequence[str]) -> list[InputFile
     entries = list[InputFileEntry]()
     for key in keys:
         row = connection.execute(_SELECT, (key,)).fetchone()
-        if row is not None and (entry := _parse(key, *row)) is not None:
-            entries.append(entry)
+        if row is not None:
+            with suppress(ValueError):  # another version has written it
+                entries.append(_ENTRY.validate_python(json.loads(row[0])))
     return entries
 
 
-def _parse(key: str, text: object, checksum: object) -> InputFileEntry | None:
-    """Return the entry of a row; ``None`` if the row is not as this version has written it."""
-    if not isinstance(text, str) or zlib.crc32(text.encode()) != checksum:
-        return None
-    try:
-        data: Any = json.loads(text)
-        entry = _ENTRY.validate_python(data)
-    except (ValueError, TypeError, RecursionError, ValidationError):
-        return None
-    return entry if _key(entry.path) == key else None
-
-
-def _row(entry: InputFileEntry) -> tuple[str, str, int]:
+def _row(entry: InputFileEntry) -> tuple[str, str]:
     # Not dump_json: paths need not be UTF-8, and json.dumps escapes such paths.
     text = json.dumps(_ENTRY.dump_python(entry, mode="json"), separators=(",", ":"))
-    return _key(entry.path), text, zlib.crc32(text.encode())
+    return _key(entry.path), text
 
 
 def _key(path: Path) -> str:

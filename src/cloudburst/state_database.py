@@ -1,7 +1,7 @@
 """SQLite databases in the state folder. Every function blocks.
 
-No run depends on such a file. It may be missing, damaged, planted by another program, written by
-another version, or in use by other processes: it is then not used, and a damaged file is renamed.
+No run depends on such a file. It may be missing, damaged, written by another version, or in use by
+other processes: it is then not used, and a damaged file is renamed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from cloudburst.paths import state_folder
-from cloudburst.safe_files import require_regular_file
-from cloudburst.safe_sqlite import distrust_schema, require_safe_files
 
 logger = logging.getLogger(__name__)
 
 STATE_LOCK_TIMEOUT = 2.0
 """Maximum number of seconds to wait while another process writes a database."""
-_MAX_VALUE_BYTES = 100_000
-"""Maximum size of a value that is read or written, in bytes: a planted file may have any value."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _T = TypeVar("_T")
 
@@ -48,11 +44,9 @@ class StateDatabase:
     def read(self, work: Callable[[sqlite3.Connection], _T], *, default: _T) -> _T:
         """Return what ``work`` reads; ``default`` if there is no usable database."""
         path = self.path
-        try:
-            require_regular_file(path.stat(), path)  # opening a pipe would block
-        except OSError:
-            return default
-        return self._tolerant(path, lambda: self._call(path, work), default=default)
+        return self._tolerant(
+            path, lambda: self._call(path, work) if path.exists() else default, default=default
+        )
 
     def write(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Call ``work`` in a transaction; do nothing if the database cannot be written."""
@@ -92,11 +86,8 @@ class StateDatabase:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         """Open the file, and create its table if needed."""
-        require_safe_files(path.resolve())  # SQLite follows links, and reads files beside it
         connection = sqlite3.connect(path, timeout=STATE_LOCK_TIMEOUT, isolation_level="IMMEDIATE")
         try:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
-            distrust_schema(connection)
             self._prepare(connection)
         except BaseException:
             connection.close()
@@ -115,10 +106,6 @@ class StateDatabase:
                 # A newer version of cloudburst still uses its file; no version uses an older
                 # format.
                 raise OSError(msg) if schema > self.schema else sqlite3.DatabaseError(msg)
-            # The limit is one row above the expected count: a planted file may have any number.
-            query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT 2"
-            if connection.execute(query).fetchall() != [(self.create,)]:
-                raise sqlite3.DatabaseError("its tables are not those of cloudburst")
 
 
 def schema_of(connection: sqlite3.Connection) -> int:

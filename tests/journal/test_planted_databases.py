@@ -1,4 +1,4 @@
-"""Journals and histories that somebody has planted: nothing outside their folder is touched."""
+"""Journals that somebody has planted: nothing outside their folder is touched."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.errors import JournalError
-from cloudburst.history import HISTORY, read_history, write_history
 from cloudburst.journal import journal_path, open_journal, read_journal, writer
 from cloudburst.journal.file import JournalFile
 from cloudburst.journal.pruning import prune_journals
 from cloudburst.journal.reader import completed_at
-from cloudburst.models.performance import Sample
 from support.journal_entries import end, inline, launch, process, scene
 from support.super_journal import plant_super_journal
-
-SAMPLE = Sample(kind="here", measure="startup", seconds=1.0)
 
 
 @pytest.fixture
@@ -43,13 +39,6 @@ def journal(tmp_path, monkeypatch):
 
     anyio.run(write)
     return journal_path(folder, "r1")
-
-
-@pytest.fixture
-def history(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    write_history([SAMPLE])
-    return HISTORY.path
 
 
 def change(path, *statements):
@@ -125,16 +114,13 @@ def test_errors_name_the_journal_and_not_the_copy_in_which_it_is_recovered(journ
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-def test_nothing_is_written_through_a_link_beside_a_database(journal, history, precious, suffix):
-    for database in (journal, history):
-        change(database, "PRAGMA journal_mode = WAL")
-        beside = database.with_name(database.name + suffix)
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(precious)
+def test_nothing_is_written_through_a_link_beside_a_journal(journal, precious, suffix):
+    change(journal, "PRAGMA journal_mode = WAL")
+    beside = journal.with_name(journal.name + suffix)
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(precious)
     with pytest.raises(JournalError, match="not a regular file"):
         read_journal(journal)
-    write_history([SAMPLE])
-    assert read_history() == ()
     assert precious.read_text() == "precious"
 
 
@@ -176,43 +162,6 @@ def test_what_is_planted_beside_the_draft_of_a_new_journal_is_not_used(journal, 
     file.commit([launch("k1")])
     file.close()
     assert list(read_journal(file.path).launches) == ["k1"]
-    assert precious.read_text() == "precious"
-
-
-def test_a_history_never_deletes_what_its_rollback_journal_names(history, precious, caplog):
-    plant_super_journal(history, precious)
-    assert read_history() == ()
-    write_history([SAMPLE])
-    plant_super_journal(history, precious)
-    write_history([SAMPLE])
-    assert read_history() == (SAMPLE,)
-    assert precious.read_text() == "precious"
-    assert "cannot be read" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "statements",
-    [
-        ["CREATE TRIGGER t AFTER INSERT ON samples BEGIN DELETE FROM samples; END"],
-        ["CREATE VIEW v AS SELECT 1"],
-        ["DROP TABLE samples", "CREATE VIEW samples AS SELECT 1 AS id, 'a' AS kind"],
-    ],
-)
-def test_a_history_with_a_view_or_trigger_is_set_aside(history, caplog, statements):
-    change(history, *statements)
-    write_history([SAMPLE])
-    assert read_history() == (SAMPLE,)
-    assert "cannot be read" in caplog.text
-    assert history.with_suffix(".damaged").exists()
-
-
-def test_a_history_that_is_a_link_is_vetted_where_it_leads_to(history, precious, tmp_path):
-    target = tmp_path / "target.sqlite"
-    history.rename(target)
-    history.symlink_to(target)
-    assert read_history() == (SAMPLE,)
-    plant_super_journal(target, precious)
-    assert read_history() == ()
     assert precious.read_text() == "precious"
 
 
