@@ -113,27 +113,6 @@ async def test_names_in_the_database_lead_to_no_other_folder(client, make_scene,
     assert not (folder / "outside").exists()
 
 
-async def test_a_database_that_is_removed_is_noticed_and_its_jobs_end(
-    client, cloud, make_scene, tmp_path, caplog
-):
-    """Otherwise the process would write into a file that nobody else can read."""
-    cloud.encode = 60.0
-    folder = tmp_path / "jobs"
-    async with JobQueue(client, folder) as queue:
-        job = await queue.submit(request(make_scene, "a"))
-        await begun(queue, job.id)
-        for path in folder.glob("jobs.sqlite*"):
-            path.unlink()
-        with anyio.fail_after(30):
-            await poll(lambda: _or_none(cloud.running == {}), delays=repeat(0.05))
-        cloud.encode = 0.0
-        other = await queue.submit(request(make_scene, "b"))
-        assert (await queue.wait(other.id)).state is JobState.COMPLETE
-        with pytest.raises(UnknownJobError):
-            await queue.job(job.id)
-    assert "jobs.sqlite was removed or replaced" in caplog.text
-
-
 async def _or_none(value):
     return value or None
 

@@ -1,4 +1,4 @@
-"""Outbox of webhook messages in a database with the protections of the real one."""
+"""Outbox of webhook messages in a database of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cloudburst.safe_sqlite import distrust_schema
 from cloudburst.webhooks.outbox import CREATE_TABLES, enqueue
 
 T = TypeVar("T")
@@ -21,7 +20,6 @@ class Outbox:
         if not self.connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             for statement in CREATE_TABLES:
                 self.connection.execute(statement)
-        distrust_schema(self.connection)
 
     def __call__(self, function: Callable[..., T], *args: object, **keywords: object) -> T:
         self.connection.execute("BEGIN IMMEDIATE")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,7 +16,6 @@ from anyio import CapacityLimiter, to_thread
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ClosedError, CloudburstError, JobStorageError
 from cloudburst.journal.mounts import network_file_system
-from cloudburst.safe_sqlite import distrust_schema, require_safe_files
 from cloudburst.state_database import schema_of
 from cloudburst.webhooks import outbox
 
@@ -28,10 +26,8 @@ BUSY_TIMEOUT = 10.0
 """Maximum number of seconds to wait while another process writes, which takes milliseconds."""
 BUSY_INTERVAL = 0.02
 """Seconds between two attempts for which SQLite does not wait itself."""
-CLOSE_TIMEOUT = 10.0
-"""Seconds after which closing is abandoned, for a disk that hardly responds."""
-WRITE_TIMEOUT = 30.0
-"""Maximum number of seconds that a write waits for earlier ones of this process."""
+CALL_TIMEOUT = 30.0
+"""Maximum number of seconds that a call waits for earlier ones of this process."""
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 
@@ -97,7 +93,7 @@ async def open_database(folder: Path) -> AsyncGenerator[JobDatabase]:
         await database.open()
         yield database
     finally:
-        await finish_despite_cancel(database.close, seconds=CLOSE_TIMEOUT)
+        await database.close()
 
 
 class JobDatabase:
@@ -110,11 +106,7 @@ class JobDatabase:
     def __init__(self, folder: Path) -> None:
         self.path = folder / DATABASE_NAME
         self._limiter = CapacityLimiter(1)
-        # Task.cancel() frees the limiter while the thread of the cancelled call still works.
-        self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._closed = False
 
     async def open(self) -> None:
         """Open the connection. Raises `JobStorageError` if that is not possible."""
@@ -134,25 +126,21 @@ class JobDatabase:
         A cancellation does not interrupt it, and is raised when the changes are permanent. Raises
         `JobStorageError` if the file cannot be written.
         """
-        try:
-            return await finish_despite_cancel(
-                lambda: self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE")),
-                seconds=WRITE_TIMEOUT,
-            )
-        except TimeoutError as exc:
-            msg = f"{self.path} was not written within {WRITE_TIMEOUT:g} s: the disk is too slow"
-            raise JobStorageError(msg) from exc
+        return await self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE"))
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
-        return await to_thread.run_sync(self._locked, function, limiter=self._limiter)
-
-    def _locked(self, function: Callable[[], _T]) -> _T:
-        with self._lock:
-            return function()
+        try:
+            return await finish_despite_cancel(
+                lambda: to_thread.run_sync(function, limiter=self._limiter), seconds=CALL_TIMEOUT
+            )
+        except TimeoutError as exc:
+            msg = f"{self.path} did not answer within {CALL_TIMEOUT:g} s: the disk is too slow"
+            raise JobStorageError(msg) from exc
 
     def _call(self, work: Work[_T], begin: str) -> _T:
+        if (connection := self._connection) is None:
+            raise ClosedError(f"{self.path} is closed: its queue of jobs has ended")
         with _translated(self.path):
-            connection = self._open()
             connection.execute(begin)
             try:
                 result = work(connection)
@@ -163,27 +151,11 @@ class JobDatabase:
                 raise
             return result
 
-    def _open(self) -> sqlite3.Connection:
-        if self._closed:
-            raise ClosedError(f"{self.path} is closed: its queue of jobs has ended")
-        if self._connection is not None and _identity(self.path) != self._file:
-            self._disconnect()
-            msg = (
-                f"{self.path} was removed or replaced while it was in use: its jobs end, and a new "
-                "file is used; stop every process of the application before you move its files"
-            )
-            raise JobStorageError(msg)
-        if self._connection is None:
-            with _translated(self.path):
-                self._connection = _connect(self.path)
-                self._file = _identity(self.path)
-        return self._connection
+    def _open(self) -> None:
+        with _translated(self.path):
+            self._connection = _connect(self.path)
 
     def _close(self) -> None:
-        self._closed = True
-        self._disconnect()
-
-    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with _translated(self.path):
@@ -202,14 +174,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     # that SQLite holds in this process ("How To Corrupt An SQLite Database File", 2.2).
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    require_safe_files(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
-        distrust_schema(connection)
         connection.execute("BEGIN IMMEDIATE")
         upgrade(connection)
         connection.execute("COMMIT")
@@ -259,15 +229,6 @@ def upgrade(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return numbers that another file of this path does not have; ``None`` if there is no file."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 @contextmanager
