@@ -301,7 +301,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         on_lost=loss.report,
                     ) as claimed,
                     client.open_run_journal(
-                        destination.folder, run_name, resume=resume, reclaim=claimed.renew
+                        destination.folder, run_name, resume=resume
                     ) as run_journal,
                     client.remote.claimed_film(
                         inputs.film,

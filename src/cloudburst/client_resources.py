@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +67,14 @@ class ClientResources:
 
     @asynccontextmanager
     async def open_run_journal(
-        self, folder: Path, run: str, *, resume: bool, reclaim: Callable[[], bool]
+        self, folder: Path, run: str, *, resume: bool
     ) -> AsyncGenerator[RunJournal]:
         """Open the journal of a run.
 
         The journal stays open until the tasks of the run are settled, even if the caller has left
         the ``async with`` block by then.
         """
-        run_journal = await self.run_journals.open(folder, run, resume=resume, reclaim=reclaim)
+        run_journal = await self.run_journals.open(folder, run, resume=resume)
         try:
             yield run_journal
         finally:

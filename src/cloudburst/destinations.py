@@ -62,9 +62,6 @@ class ClaimedOutputs:
 
     locations: Mapping[str, OutputLocation]
     """Location of each video, by the name of its scene."""
-    renew: Callable[[], bool]
-    """Function that claims the videos again if their claim files on this machine were removed. It
-    blocks, and returns false after the end of the claim."""
     confirm: ConfirmClaim = unclaimed
     """Function that raises `OutputClaimedError` if another process has taken the run over."""
 
@@ -186,7 +183,7 @@ class FolderDestination:
         async with claim_outputs(
             self.folder, names, run=run, overwrite=overwrite, resume=resume, covers=covers
         ) as paths:
-            yield ClaimedOutputs(locations=paths, renew=paths.renew)
+            yield ClaimedOutputs(locations=paths)
 
     async def newest_run_with(self, names: Collection[str]) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
 import socket
-import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -43,27 +43,7 @@ logger = logging.getLogger(__name__)
 
 _FOLDER_LOCK_TIMEOUT = 10.0
 """Maximum number of seconds to wait for the folder's lock. Processes hold it for milliseconds."""
-_NOT_RENEWED = (
-    "%s was removed while a run writes to this folder, and its videos cannot be claimed again "
-    "(%s): do not start another run with scenes of the same names before this one has ended"
-)
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
-
-
-class ClaimedPaths(dict[str, Path]):
-    """Absolute paths of the videos that a run has claimed, by scene name."""
-
-    def __init__(self, claim: _Claim) -> None:
-        super().__init__(claim.paths)
-        self._claim = claim
-
-    def renew(self) -> bool:
-        """Claim the videos again if their claim files were removed.
-
-        Return false if the claim was already released. If the videos cannot be claimed again, a
-        warning is logged and the run continues, because its videos are already paid for. Blocks.
-        """
-        return self._claim.renew()
 
 
 @asynccontextmanager
@@ -75,7 +55,7 @@ async def claim_outputs(
     overwrite: bool,
     resume: bool = False,
     covers: Collection[str] = (),
-) -> AsyncGenerator[ClaimedPaths]:
+) -> AsyncGenerator[dict[str, Path]]:
     """Claim ``<folder>/<name>.mp4`` for every name; yield the absolute paths by name.
 
     ``covers`` are the names of the videos that have a cover, which is claimed as well. Create the
@@ -89,7 +69,8 @@ async def claim_outputs(
     claim = await anyio.to_thread.run_sync(make)
 
     async def try_claim() -> bool | None:
-        return await anyio.to_thread.run_sync(claim.take) or None
+        take = partial(anyio.to_thread.run_sync, claim.take)
+        return await finish_despite_cancel(take, seconds=math.inf) or None
 
     try:
         with anyio.move_on_after(_FOLDER_LOCK_TIMEOUT) as waiting:
@@ -100,7 +81,7 @@ async def claim_outputs(
                 "end that process, or choose another folder"
             )
             raise ConfigurationError(msg)
-        yield ClaimedPaths(claim)
+        yield claim.paths
     finally:
         await finish_despite_cancel(
             lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
@@ -158,7 +139,7 @@ def _held(home: Path) -> dict[str, str]:
 
 
 class _Claim:
-    """Claim of the videos of one run, for use in threads; after `drop` it cannot be taken again."""
+    """Claim of the videos of one run. The methods block."""
 
     def __init__(
         self,
@@ -179,14 +160,10 @@ class _Claim:
         self._run_lock = claim_lock(self._claim_file)
         self._overwrite = overwrite
         self._resume = resume
-        self._lock = threading.Lock()
-        self._dropped = False
 
     def take(self) -> bool:
         """Claim the videos; return false if another process holds the folder's lock."""
-        with self._lock, _usable(self._folder):
-            if self._dropped:
-                return True
+        with _usable(self._folder):
             metadata_folder(self._folder)
             try:
                 self.home.mkdir(parents=True, exist_ok=True)
@@ -202,43 +179,14 @@ class _Claim:
                     self._write_claim_file()
                 return alone
 
-    def renew(self) -> bool:
-        """Claim the videos again if their claim files were removed: see `ClaimedPaths.renew`."""
-        with self._lock:
-            if self._dropped:
-                return False
-            if not (self._claim_file.exists() and Path(self._run_lock.lock_file).exists()):
-                self._run_lock.release()  # its file was removed
-                try:
-                    self._take_again()
-                except (OSError, ConfigurationError) as exc:
-                    logger.warning(_NOT_RENEWED, self.home, exc)
-        return True
-
-    def _take_again(self) -> None:
-        metadata_folder(self._folder)
-        self.home.mkdir(exist_ok=True)
-        until = time.monotonic() + _FOLDER_LOCK_TIMEOUT
-        while True:
-            with exclusive_access(self.home) as alone:
-                if alone:
-                    self._refuse_claimed(resume=True)
-                    self._claim_file.unlink(missing_ok=True)
-                    return self._write_claim_file()
-            if time.monotonic() > until:
-                raise TimeoutError(f"{self.home} has been locked for {_FOLDER_LOCK_TIMEOUT:g} s")
-            time.sleep(_FOLDER_LOCK_BACKOFF.first)
-
     def drop(self) -> None:
         """Release the claim if there is one."""
-        with self._lock:
-            self._dropped = True
-            if self._run_lock.is_locked:
-                with suppress(OSError):  # a claim file without a lock is stale: it may stay
-                    self._claim_file.unlink()
-                release_and_remove(self._run_lock)
-                with suppress(OSError), exclusive_access(self.home):
-                    pass  # removes an empty folder; another process would do it as well
+        if self._run_lock.is_locked:
+            with suppress(OSError):  # a claim file without a lock is stale: it may stay
+                self._claim_file.unlink()
+            release_and_remove(self._run_lock)
+            with suppress(OSError), exclusive_access(self.home):
+                pass  # removes an empty folder; another process would do it as well
 
     def _refuse_claimed(self, *, resume: bool) -> None:
         ours = {fold_name(name): path for name, path in self.paths.items()}

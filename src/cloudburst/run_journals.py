@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,16 +39,14 @@ class RunJournals:
     def __init__(self) -> None:
         self._open: dict[RunJournal, AsyncExitStack] = {}
 
-    async def open(
-        self, folder: Path, run: str, *, resume: bool, reclaim: Callable[[], bool]
-    ) -> RunJournal:
-        """Open the journal of a run whose videos are claimed; for ``reclaim`` see `open_journal`.
+    async def open(self, folder: Path, run: str, *, resume: bool) -> RunJournal:
+        """Open the journal of a run whose videos are claimed.
 
         Raises `ConfigurationError` for a run that exists already, unless it is resumed, and
         `JournalError` for a journal that cannot be read.
         """
         async with AsyncExitStack() as stack:
-            journal = await stack.enter_async_context(open_journal(folder, run, reclaim=reclaim))
+            journal = await stack.enter_async_context(open_journal(folder, run))
             past = JournalState() if journal.trouble else await journal.read()
             if past.processes and not resume:
                 msg = (

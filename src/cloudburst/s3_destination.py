@@ -98,7 +98,7 @@ class S3Destination:
         # The claim on this machine refuses a second process of the same run, which could take the
         # claim in S3 over.
         async with (
-            claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume) as own,
+            claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume),
             claim_objects(
                 self._store,
                 self._prefix,
@@ -110,7 +110,7 @@ class S3Destination:
                 on_lost=on_lost,
             ) as held,
         ):
-            yield ClaimedOutputs(locations=held.videos, renew=own.renew, confirm=held.confirm)
+            yield ClaimedOutputs(locations=held.videos, confirm=held.confirm)
 
     async def newest_run_with(self, names: Collection[str]) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.

@@ -21,7 +21,6 @@ from cloudburst.journal.tables import (
     create_tables,
     has_our_tables,
     insert,
-    insert_all,
     select,
 )
 from cloudburst.models.journal_entries import Entry
@@ -38,7 +37,6 @@ _NO_WAL = (
     "%s is %s: it is written without a WAL, more slowly, and depends on the locks of that file "
     "system. Do not run two machines on the same run"
 )
-_RESTORED = "%s was removed while its run continues: it was written again, with all entries"
 _CHECKPOINT_PAGES = 16
 """Number of pages in SQLite's write-ahead log (WAL) at which the pages are copied into the journal
 file. About four commits fill this number of pages, so damage to the WAL, such as a flipped bit, can
@@ -63,10 +61,6 @@ class JournalFile:
     """Journal file of one process, for use by several threads.
 
     A closed file is never opened again, even if another thread still tries to use it.
-
-    A file that is removed while it is open is written again at the next commit, with all entries.
-    Before that, ``reclaim`` is called; the file is not written again if ``reclaim`` returns false,
-    because the run has ended.
     """
 
     def __init__(
@@ -74,15 +68,12 @@ class JournalFile:
         path: Path,
         *,
         network: Callable[[Path], str | None] = network_file_system,
-        reclaim: Callable[[], bool] = lambda: True,
     ) -> None:
         self.path = path
-        self._reclaim = reclaim
         self._network = network
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._wal: Path | None = None  # WAL in which space is not reserved yet
-        self._removed = False
         self._closed = False
 
     def open(self) -> None:
@@ -109,7 +100,8 @@ class JournalFile:
         If this raises `JournalError` or ``OSError``, none of the entries was written.
         """
         with self._lock, translated_errors(self.path):
-            self._restore()
+            if self._connection is not None and not self.path.exists():
+                raise FileNotFoundError(errno.ENOENT, "removed during its run", str(self.path))
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -131,20 +123,6 @@ class JournalFile:
             if connection is not None:
                 _leave_wal_mode(connection)
                 connection.close()
-
-    def _restore(self) -> None:
-        """Write the file again if it was removed."""
-        if self._connection is None or self._removed or os.path.lexists(self.path):
-            return
-        if not self.path.parent.parent.is_dir() or not self._reclaim():
-            self._removed = True  # the output folder was removed, or the run has ended
-            logger.debug("%s was removed", self.path)
-            return
-        _create(self.path, select_all(self._connection))  # a removed file stays readable while open
-        # Closed before the new file is opened, because closing removes the file named like its WAL.
-        connection, self._connection = self._connection, None
-        connection.close()
-        logger.warning(_RESTORED, self.path)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -282,8 +260,8 @@ def primary_code(exc: sqlite3.Error) -> int:
     return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
-def _create(path: Path, past: JournalState | None = None) -> None:
-    """Create a journal, empty or with a state, so that it exists completely or not at all."""
+def _create(path: Path) -> None:
+    """Create an empty journal, so that it exists completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".sqlite-new")
     draft.unlink(missing_ok=True)  # left by a process that was killed here
@@ -293,8 +271,6 @@ def _create(path: Path, past: JournalState | None = None) -> None:
         connection.execute("PRAGMA journal_mode = MEMORY")  # an incomplete draft is never used
         connection.execute("BEGIN")
         create_tables(connection)
-        if past is not None:
-            insert_all(connection, past)
         connection.execute("COMMIT")
     for suffix in DATABASE_FILE_SUFFIXES[1:]:
         # SQLite would apply the remaining files of a removed journal to this one.

@@ -110,15 +110,6 @@ def insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
         connection.execute(table.written, row)
 
 
-def insert_all(connection: sqlite3.Connection, past: JournalState) -> None:
-    """Write the whole state of a run, within the caller's transaction."""
-    insert(connection, past.processes)
-    for entries in (past.scenes, past.launches, past.tasks, past.results, past.scene_failures):
-        insert(connection, entries.values())
-    if past.end is not None:
-        insert(connection, [past.end])
-
-
 def has_our_tables(connection: sqlite3.Connection) -> bool:
     """Return whether the schema is exactly the one that `create_tables` makes.
 

@@ -54,7 +54,6 @@ async def open_journal(
     *,
     call: CallBlocking | None = None,
     clock: Callable[[], float] = time.time,
-    reclaim: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[SqliteJournal]:
     """Open the journal of a run in an output folder; create it if it does not exist.
 
@@ -67,8 +66,6 @@ async def open_journal(
         run: Name of the run.
         call: Callable that runs blocking functions; by default in a thread of its own.
         clock: Function that returns seconds since the epoch.
-        reclaim: Function that is called before a removed journal is written again; it returns false
-            if the run has ended.
 
     Raises:
         JournalError: The journal exists and cannot be read.
@@ -77,7 +74,7 @@ async def open_journal(
     if not is_run_name(run):
         msg = f"the name of the run is {run!r}; expected letters, digits, dashes and underscores"
         raise ConfigurationError(msg)
-    file = JournalFile(journal_path(folder, run), reclaim=reclaim)
+    file = JournalFile(journal_path(folder, run))
     journal = SqliteJournal(file, call=call or call_in_own_thread(), clock=clock)
     try:
         await journal.open()
