@@ -4,6 +4,7 @@ tries what ``probe.json`` names, and reports what it could do as the fault of it
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ASKED = json.loads(Path(__file__).with_name("probe.json").read_bytes())
 LIBC = ctypes.CDLL(None, use_errno=True)
-PTRACE_SEIZE, NEW_USER, SESSION_KEYRING = 0x4206, 0x10000000, -3
+PTRACE_SEIZE, NEW_USER, SESSION_KEYRING, IPC_INFO = 0x4206, 0x10000000, -3, 3
 
 
 def call(name, *arguments):
@@ -50,6 +51,17 @@ def change(path):
     path.open("r+b").close()
 
 
+def own(pipe, pid):
+    """Let a process get a signal, such as SIGKILL, when data arrives in a pipe."""
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, pid)
+
+
+def shared_memory():
+    """Ask what memory processes share in the way of System V."""
+    if LIBC.shmctl(0, IPC_INFO, ctypes.create_string_buffer(1024)) < 0:
+        raise OSError(ctypes.get_errno(), "rejected")
+
+
 def execute():
     try:
         os.execv("/none/none", ["none"])
@@ -70,13 +82,18 @@ def attempts(folder):
         yield f"descriptor of the {name}", lambda pid=pid: os.pidfd_open(pid)
         yield f"limits of the {name}", lambda pid=pid: resource.prlimit(pid, resource.RLIMIT_CORE)
         yield f"cores of the {name}", lambda pid=pid: os.sched_setaffinity(pid, {0})
+        yield f"signals to the {name} by a pipe", lambda pid=pid: own(os.pipe()[0], pid)
+        yield f"priority of the {name}", lambda pid=pid: os.setpriority(os.PRIO_PROCESS, pid, 19)
         yield f"group of the {name}", lambda pid=pid: os.killpg(os.getpgid(pid), 0)
     yield "all processes", lambda: os.kill(-1, 0)
     yield "credentials", Path(ASKED["credentials"]).read_bytes
     yield "list of jobs", lambda: next(others.iterdir())
     yield "list of stored files", lambda: next(store.iterdir())
     yield "a file outside", Path(ASKED["outside"]).touch
+    yield "the length of a file outside", lambda: os.truncate(ASKED["credentials"], 1)
+    yield "the times of a file outside", lambda: os.utime(ASKED["credentials"], (1, 1))
     yield "deletion outside", Path(ASKED["credentials"]).unlink
+    yield "shared memory", shared_memory
     yield "a change of the stored input", lambda: change(folder / "image")
     yield "a link out of the job", lambda: (folder / "video.mp4").symlink_to("/etc/passwd")
     yield "another name of a file", lambda: (folder / "x").hardlink_to(folder / "image")

@@ -21,6 +21,9 @@ LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER_OFFSET, ARCHITECTURE_OFFSET, ARGUMENT_OFFSET = 0, 4, 16
 """Offsets in the structure ``seccomp_data``, in bytes: the last one is that of the lower half of
 the first argument."""
+SET_OWNER = (8, 15, 0x8901, 0x8902)
+"""``F_SETOWN`` and ``F_SETOWN_EX`` of ``fcntl``, ``FIOSETOWN`` and ``SIOCSPGRP`` of ``ioctl``, with
+which another process gets any signal when data arrives."""
 UNKNOWN_NUMBERS = 457
 """Lowest number of the system calls that were added after Linux 6.7, with which `DECODER_CALLS` was
 not compared. All of them have the same number on each architecture. Those of programs for x32,
@@ -32,14 +35,16 @@ CLONE_THREAD = 0x10000
 DECODER_CALLS = """
 execve 59 221, execveat 322 281, fork 57 -, vfork 58 -, unshare 272 97, setns 308 268,
 chroot 161 51, pivot_root 155 41, personality 135 92, seccomp 317 277, clone 56 220, clone3 435 435,
-kill 62 129, tgkill 234 131, prlimit64 302 261,
+kill 62 129, tgkill 234 131, prlimit64 302 261, fcntl 72 25, ioctl 16 29, setpriority 141 140,
 ptrace 101 117, kcmp 312 272, process_vm_readv 310 270, process_vm_writev 311 271,
 process_madvise 440 440, process_mrelease 448 448, pidfd_open 434 434, pidfd_getfd 438 438,
 pidfd_send_signal 424 424, tkill 200 130, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240,
 move_pages 279 239, migrate_pages 256 238, sched_setaffinity 203 122, sched_setattr 314 274,
 sched_setparam 142 118, sched_setscheduler 144 119, ioprio_set 251 30,
 socket 41 198, socketpair 53 199, connect 42 203, bind 49 200, listen 50 201, accept 43 202,
-accept4 288 242, shmget 29 194, msgget 68 186, semget 64 190, mq_open 240 180,
+accept4 288 242, shmget 29 194, shmat 30 196, shmctl 31 195, msgget 68 186, msgsnd 69 189,
+msgrcv 70 188, msgctl 71 187, semget 64 190, semop 65 193, semctl 66 191, semtimedop 220 192,
+mq_open 240 180, truncate 76 45, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88,
 symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -, mknodat 259 33, chmod 90 -,
 fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -, fchown 93 55,
 fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, name_to_handle_at 303 264,
@@ -52,8 +57,8 @@ userfaultfd 323 282, keyctl 250 219, add_key 248 217, request_key 249 218, io_ur
 io_uring_enter 426 426, io_uring_register 427 427
 """
 """System calls that a process that decodes files does not need, or only for itself: programs and
-namespaces; other processes; connections; links and rights of files, which would outlast the
-process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`, from
+namespaces; other processes; connections; links, rights, times and lengths of files, which would
+outlast the process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`, from
 ``asm/unistd.h``; ``-`` if the architecture does not have it."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -89,6 +94,8 @@ def restrict_decoder() -> None:
             *_only_if(known["tgkill"], EQUAL, own),
             *_only_if(known["prlimit64"], EQUAL, 0, own),
             *_only_if(known["clone"], HAS_BIT, CLONE_THREAD),
+            *_unless(known["fcntl"], SET_OWNER),
+            *_unless(known["ioctl"], SET_OWNER),
             # The flags of clone3 are out of reach of a filter. glibc then uses clone.
             *(step(EQUAL, known["clone3"], no=1), step(RETURN, FAIL | errno.ENOSYS)),
             *(step(EQUAL, number, yes=len(known) - at) for at, number in enumerate(known.values())),
@@ -125,6 +132,13 @@ def _only_if(number: int, operation: int, *values: int) -> list[bytes]:
     tests = [step(operation, value, yes=len(values) - at) for at, value in enumerate(values)]
     ends = [step(RETURN, FAIL | errno.EPERM), step(RETURN, ALLOW)]
     return [step(EQUAL, number, no=len(tests) + 3), step(LOAD, ARGUMENT_OFFSET), *tests, *ends]
+
+
+def _unless(number: int, values: Sequence[int]) -> list[bytes]:
+    """Return steps that permit a call unless its second argument is one of the values."""
+    tests = [step(EQUAL, value, yes=len(values) - at) for at, value in enumerate(values)]
+    ends = [step(RETURN, ALLOW), step(RETURN, FAIL | errno.EPERM)]
+    return [step(EQUAL, number, no=len(tests) + 3), step(LOAD, ARGUMENT_OFFSET + 8), *tests, *ends]
 
 
 def step(operation: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
