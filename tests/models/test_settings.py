@@ -112,3 +112,14 @@ def test_variables_of_other_programs_are_ignored():
 def test_invalid_values_are_one_configuration_error():
     with pytest.raises(ConfigurationError, match=r"spot_factor: .*; lifetime: "):
         Settings(spot_factor=2, lifetime=0)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_that_is_no_url_is_a_configuration_error(name, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text(f"{name}=https://[\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=rf"{name} in \.env: .*Invalid IPv6 URL"):
+        Settings()
+    monkeypatch.setenv(name, "")
+    assert Settings().endpoint_url is None
+    assert Settings().s3_endpoint_url is None

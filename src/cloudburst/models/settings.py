@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -222,6 +223,12 @@ class Settings(BaseSettings):
     @classmethod
     def _full_image_name(cls, value: str) -> str:
         return full_image_name(value)
+
+    @field_validator("endpoint_url", "s3_endpoint_url")
+    @classmethod
+    def _parsed_url(cls, value: str | None) -> str | None:
+        urlsplit(value or "")  # raises ValueError, whose text names the reason
+        return value or None
 
     @field_validator("subnets", "security_groups", "fallbacks", mode="before")
     @classmethod
