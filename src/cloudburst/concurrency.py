@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Self, TypeVar, cast
@@ -165,36 +165,23 @@ async def opened_in_thread(
 ) -> AsyncGenerator[T]:
     """Open something in a thread, yield it, and close it in a thread at the end.
 
-    It is closed even if ``Task.cancel()`` interrupts the wait for the thread that opens it, which
-    nothing stops: see `finish_despite_cancel`.
+    A cancellation is raised when the thread that opens it has ended: see `finish_despite_cancel`.
 
     Args:
         open_it: Function that opens it; its exceptions are raised.
         close: Function that closes it.
     """
-    lock = threading.Lock()
     opened = list[T]()
-    ended = False
-
-    def open_in_time() -> None:
-        with lock:
-            if not ended:
-                opened.append(open_it())
-
-    def close_all() -> None:
-        nonlocal ended
-        with lock:
-            ended = True
-            while opened:
-                close(opened.pop())
-
     try:
-        await anyio.to_thread.run_sync(open_in_time)
+        await finish_despite_cancel(
+            lambda: anyio.to_thread.run_sync(lambda: opened.append(open_it())), seconds=math.inf
+        )
         yield opened[0]
     finally:
-        await finish_despite_cancel(
-            lambda: anyio.to_thread.run_sync(close_all), seconds=CLOSE_TIMEOUT
-        )
+        if opened:
+            await finish_despite_cancel(
+                lambda: anyio.to_thread.run_sync(close, opened[0]), seconds=CLOSE_TIMEOUT
+            )
 
 
 @contextmanager
