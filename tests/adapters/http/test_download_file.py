@@ -74,22 +74,6 @@ async def test_a_dangling_link_creates_nothing_elsewhere(studio, make_scene, tmp
     assert list(victim.parent.iterdir()) == [victim]
 
 
-@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
-async def test_a_link_that_is_planted_while_the_connection_is_broken_is_not_followed(
-    studio, make_scene, tmp_path, victim, link
-):
-    part = tmp_path / "one.mp4.part"
-
-    def plant():
-        part.unlink()
-        getattr(part, link)(victim)
-
-    with pytest.raises(OutputWriteError, match="another process has replaced it"):
-        await meddled(studio, make_scene(), tmp_path / "one.mp4", plant)
-    assert victim.read_text() == "precious"
-    assert left_in(tmp_path) == ["one.mp4.part"], "what is not ours is not removed"
-
-
 async def test_the_file_of_an_earlier_attempt_is_replaced(studio, make_scene, tmp_path):
     (tmp_path / "one.mp4.part").write_bytes(b"half a video")
     await rendered(studio, make_scene(), tmp_path / "one.mp4")

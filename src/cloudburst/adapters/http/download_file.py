@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import math
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -41,11 +42,9 @@ another user could place a link to one of our files, and the video would overwri
 class DownloadFile:
     """Temporary file ``<name>.part`` beside the final path, hashed while it is written.
 
-    An existing file of that name is removed and never written to. `commit` and `discard` rename
-    or remove only the file that this object has created.
+    An existing file of that name is removed and never written to.
 
-    The methods work in threads, which continue even if asyncio cancels the task that waits for
-    them. A lock makes `discard` wait for such a thread, and nothing is written after `discard`.
+    The methods work in threads. A cancellation is raised when the thread has ended.
     """
 
     def __init__(self, scene: str, to: Path) -> None:
@@ -53,12 +52,8 @@ class DownloadFile:
         self._scene = scene
         self._to = to
         self._path = to.with_name(f"{to.name}.part")
-        self._lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
-        self._status: os.stat_result | None = None
-        """Result of `os.fstat` for the created file, by which `_is_ours` recognizes the file."""
-        self._finished = False
 
     async def open(self, size: int = 0) -> None:
         """Create the file; if this object has created it before, empty it.
@@ -116,30 +111,23 @@ class DownloadFile:
             logger.warning("%s cannot be removed: %s", self._path, exc.strerror or repr(exc))
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a thread that holds the lock.
+        """Call a function in a thread.
 
         Raises:
             OutputWriteError: The function raised an `OSError`.
         """
-
-        def locked() -> T:
-            with self._lock:
-                return call(*args, **kwargs)
-
+        work = partial(call, *args, **kwargs)
         try:
-            return await to_thread.run_sync(locked)
+            return await finish_despite_cancel(lambda: to_thread.run_sync(work), seconds=math.inf)
         except OSError as exc:
             msg = f"{self._path} cannot be written: {exc.strerror or exc}"
             raise OutputWriteError(msg, scene=self._scene) from exc
 
     def _open(self, size: int) -> None:
-        if self._finished:
-            return
         if self._file is None:
             self._path.unlink(missing_ok=True)
             descriptor = os.open(self._path, _CREATE_NEW, 0o666)
             self._file = cast("BinaryIO", os.fdopen(descriptor, "w+b", buffering=0))
-            self._status = os.fstat(descriptor)
             self._check_free_space(size)
         self._file.seek(0)
         self._file.truncate()
@@ -176,33 +164,17 @@ class DownloadFile:
         if self._file is None:
             return
         if companion is not None:
-            with companion._lock:  # noqa: SLF001 - an object of the same class
-                companion._rename()  # noqa: SLF001
-        if not self._is_ours():
-            raise OSError(errno.ESTALE, "another process has replaced it")
+            companion._rename()  # noqa: SLF001 - an object of the same class
         self._file.close()
         self._path.replace(self._to)
-        self._file, self._finished = None, True
+        self._file = None
 
     def _discard(self) -> None:
-        with self._lock:
-            file, self._file, self._finished = self._file, None, True
-            if file is not None:
-                try:
-                    ours = self._is_ours()
-                finally:
-                    with suppress(OSError):  # a late write error, which no longer matters
-                        file.close()
-                if ours:
-                    self._path.unlink(missing_ok=True)
-
-    def _is_ours(self) -> bool:
-        """Return whether the file at the temporary path is still the one that `open` created."""
-        try:
-            found = os.lstat(self._path)
-        except FileNotFoundError:
-            return False
-        return self._status is not None and os.path.samestat(found, self._status)
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a late write error, which no longer matters
+                file.close()
+            self._path.unlink(missing_ok=True)
 
     def _check_free_space(self, size: int) -> None:
         disk = shutil.disk_usage(self._path.parent)
