@@ -97,6 +97,7 @@ def attempts(folder):
     yield "a change of the stored input", lambda: change(folder / "image")
     yield "a link out of the job", lambda: (folder / "video.mp4").symlink_to("/etc/passwd")
     yield "another name of a file", lambda: (folder / "x").hardlink_to(folder / "image")
+    yield "a folder, which can be too deep to delete", (folder / "deep").mkdir
     yield "a pipe", lambda: os.mkfifo(folder / "pipe")
     yield "TCP", lambda: socket.create_connection(("127.0.0.1", ASKED["port"]), 5)
     yield "UDP", lambda: udp(ASKED["port"])

@@ -15,12 +15,11 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """Numbers of the system calls on each architecture, from ``asm/unistd.h``."""
 WANT_VERSION, PATH_BENEATH = 1, 1
 """Flag and kind of rule, from ``linux/landlock.h``."""
-WRITE_FILE, READ_FILE, READ_FOLDER, REMOVE_FOLDER, REMOVE_FILE = 2, 4, 8, 16, 32
-MAKE_FOLDER, MAKE_FILE, TRUNCATE = 128, 256, 1 << 14
-"""Rights, from ``linux/landlock.h``. The others are denied: to execute a file, to make a link, a
-pipe, a socket or a device, and to control a device."""
+WRITE_FILE, READ_FILE, READ_FOLDER, REMOVE_FILE, MAKE_FILE, TRUNCATE = 2, 4, 8, 32, 256, 1 << 14
+"""Rights, from ``linux/landlock.h``. The others are denied: to execute a file, to make a folder,
+a link, a pipe, a socket or a device, and to control a device."""
 READ = READ_FILE | READ_FOLDER
-WRITE = READ | WRITE_FILE | TRUNCATE | MAKE_FILE | MAKE_FOLDER | REMOVE_FILE | REMOVE_FOLDER
+WRITE = READ | WRITE_FILE | TRUNCATE | MAKE_FILE | REMOVE_FILE
 FILE_RIGHTS = WRITE_FILE | READ_FILE | TRUNCATE
 """Rights for a file; the others are rights for what is in a folder."""
 RIGHTS_OF_VERSIONS = (13, 14, 15, 15, 16)

@@ -45,10 +45,10 @@ socket 41 198, socketpair 53 199, connect 42 203, bind 49 200, listen 50 201, ac
 accept4 288 242, shmget 29 194, shmat 30 196, shmctl 31 195, msgget 68 186, msgsnd 69 189,
 msgrcv 70 188, msgctl 71 187, semget 64 190, semop 65 193, semctl 66 191, semtimedop 220 192,
 mq_open 240 180, truncate 76 45, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88,
-symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -, mknodat 259 33, chmod 90 -,
-fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -, lchown 94 -, fchown 93 55,
-fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, name_to_handle_at 303 264,
-open_by_handle_at 304 265, fanotify_init 300 262,
+mkdir 83 -, mkdirat 258 34, symlink 88 -, symlinkat 266 36, link 86 -, linkat 265 37, mknod 133 -,
+mknodat 259 33, chmod 90 -, fchmod 91 52, fchmodat 268 53, fchmodat2 452 452, chown 92 -,
+lchown 94 -, fchown 93 55, fchownat 260 54, setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7,
+name_to_handle_at 303 264, open_by_handle_at 304 265, fanotify_init 300 262,
 mount 165 40, umount2 166 39, fsopen 430 430, fsconfig 431 431, fsmount 432 432, fspick 433 433,
 open_tree 428 428, move_mount 429 429, mount_setattr 442 442, reboot 169 142, kexec_load 246 104,
 kexec_file_load 320 294, init_module 175 105, finit_module 313 273, delete_module 176 106,
@@ -57,9 +57,9 @@ userfaultfd 323 282, keyctl 250 219, add_key 248 217, request_key 249 218, io_ur
 io_uring_enter 426 426, io_uring_register 427 427
 """
 """System calls that a process that decodes files does not need, or only for itself: programs and
-namespaces; other processes; connections; links, rights, times and lengths of files, which would
-outlast the process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`, from
-``asm/unistd.h``; ``-`` if the architecture does not have it."""
+namespaces; other processes; connections; folders, links, rights, times and lengths of files, which
+would outlast the process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`,
+from ``asm/unistd.h``; ``-`` if the architecture does not have it."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 

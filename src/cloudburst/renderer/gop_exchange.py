@@ -24,15 +24,16 @@ _PICTURE = struct.Struct("<II")
 
 
 class GopExchange:
-    """Folder through which processes share the GOPs of one video."""
+    """Files in a folder through which processes share the GOPs of one video."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         self._folder = folder
+        self._prefix = prefix
 
     @contextmanager
     def claimed(self, index: int) -> Generator[bool]:
         """Claim a GOP for the block; false if it is finished or claimed by another process."""
-        claim = os.open(self._folder / f"{index}.claim", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC)
+        claim = os.open(self._path(index, "claim"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC)
         try:
             try:
                 fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,7 +46,7 @@ class GopExchange:
 
     def store(self, index: int, pictures: Sequence[EncodedPicture]) -> None:
         """Store the pictures of a GOP. Other processes find all of them or nothing."""
-        partial = self._folder / f"{index}.part"
+        partial = self._path(index, "part")
         with partial.open("wb") as file:
             file.write(_COUNT.pack(len(pictures)))
             for picture in pictures:
@@ -61,15 +62,18 @@ class GopExchange:
     def take(self, index: int) -> list[EncodedPicture] | None:
         """Return the stored pictures of a GOP once, or ``None``; their space is freed."""
         path = self._result(index)
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
             if not (head := file.read(_COUNT.size)):
                 return None  # taken before, or finished without being stored
             (count,) = _COUNT.unpack(head)
             heads = [_PICTURE.unpack(file.read(_PICTURE.size)) for _ in range(count)]
             pictures = [EncodedPicture(file.read(size), position) for size, position in heads]
-            os.truncate(path, 0)  # the name stays, so that no process encodes the GOP again
+            file.truncate(0)  # the name stays, so that no process encodes the GOP again
             return pictures
         return None
 
     def _result(self, index: int) -> Path:
-        return self._folder / f"{index}.gop"
+        return self._path(index, "gop")
+
+    def _path(self, index: int, kind: str) -> Path:
+        return self._folder / f"{self._prefix}{index}.{kind}"

@@ -35,9 +35,7 @@ class GopPlan(NamedTuple):
 
     def exchange(self, folder: Path) -> GopExchange:
         """Return the exchange of these GOPs in a job's folder."""
-        path = folder / f"gops-{self.quantizer}"
-        path.mkdir(exist_ok=True)
-        return GopExchange(path)
+        return GopExchange(folder, f"gops-{self.quantizer}-")
 
     def write(self, folder: Path) -> None:
         """Write the plan into a job's folder, in place of an earlier one."""

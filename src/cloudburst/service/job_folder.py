@@ -37,8 +37,6 @@ def clear(folder: Path, kept: Collection[str] = ()) -> None:
         return
     with suppress(OSError):  # what cannot be listed is deleted with the service's folder
         for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name not in kept:
+            if path.name not in kept:
                 with suppress(OSError):
                     path.unlink()

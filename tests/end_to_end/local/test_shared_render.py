@@ -52,7 +52,7 @@ def write_plan(folder: Path) -> None:
 
 
 def results(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("gops-*/*.gop")}
+    return {path.name for path in folder.glob("gops-*.gop")}
 
 
 def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
@@ -63,11 +63,11 @@ def test_gops_of_other_processes_make_the_same_file(alone, tmp_path):
         for process in (one, other):
             assert process.communicate(timeout=60) == (b"", b"")
             assert process.returncode == 0
-    stored = sum(path.stat().st_size for path in folder.glob("gops-*/*.gop"))
+    stored = sum(path.stat().st_size for path in folder.glob("gops-*.gop"))
     assert len(results(folder)) == GOPS
     assert stored > 100_000
     assert render_job(folder).done["sha256"] == alone
-    assert sum(path.stat().st_size for path in folder.glob("gops-*/*.gop")) == 0
+    assert sum(path.stat().st_size for path in folder.glob("gops-*.gop")) == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -75,7 +75,7 @@ def test_a_process_that_was_killed_between_gops_makes_the_same_file(count, alone
     folder = job(tmp_path / "job")
     write_plan(folder)
     with started("gop_process", folder) as process:
-        while len(results(folder)) < count or not list(folder.glob("gops-*/*.claim")):
+        while len(results(folder)) < count or not list(folder.glob("gops-*.claim")):
             assert process.poll() is None
             time.sleep(0.001)
         os.killpg(process.pid, signal.SIGKILL)
