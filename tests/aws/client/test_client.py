@@ -122,18 +122,6 @@ async def test_an_answer_that_takes_too_long_is_none(monkeypatch):
                 await aws.call("ecs", "stop_task", cluster="c", task="t")
 
 
-async def test_pages_without_an_end_are_no_answer(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.MAX_PAGES", 2)
-    monkeypatch.setattr("cloudburst.emulator.pricing.MAX_PRODUCTS_PER_PAGE", 1)
-    with account() as emulator:
-        async with open_aws(settings_of(emulator)) as aws:
-            with pytest.raises(NoAnswerError, match="no end"):
-                await aws.collect_pages(
-                    "pricing", "get_products", "PriceList", ServiceCode="AmazonECS", MaxResults=1
-                )
-        assert count(emulator, "GetProducts") == 2
-
-
 async def test_nobody_there_is_no_answer():
     async with open_aws(
         Settings(access_key_id="a", secret_access_key="b", endpoint_url=NOWHERE)

@@ -276,7 +276,7 @@ async def test_a_list_that_is_not_as_expected_is_refused(products, needed, said)
         [*EU[1:], EU[0].replace("0.0600000000", "NaN")],
         [*EU[1:], EU[0].replace("0.0600000000", "9" * 5000)],
         [EU[0].replace('"eu-central-1"', '["eu-central-1"]')],
-        ["no json", "[]", "null", "{}", "7", "[" * 10**5, " " * 10**6],
+        ["no json", "[]", "null", "{}", "7"],
     ],
 )
 async def test_a_region_elsewhere_that_is_not_understood_stays_as_it_was(odd, caplog):

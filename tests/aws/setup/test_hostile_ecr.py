@@ -219,7 +219,6 @@ FOREIGN = f"arn:aws:ecr:us-east-1:{OTHER}:repository/cloudburst"
         changed("describe_images", imageDigest="sha256:../../../etc"),
         changed("describe_images", imageDigest=f"{DIGEST}\n"),
         changed("describe_images", imageDigest=HUGE),
-        ("describe_images", {"imageDetails": [], "nextToken": "again and again"}),
         *(
             changed("get_authorization_token", authorizationToken=token)
             for token in (
@@ -239,22 +238,6 @@ async def test_values_that_cannot_be_right_end_it(operation, body, monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.operations.MAX_ATTEMPTS", 1)
     async with answering({}) as answers:
         await refused(answers, operation, body, NoAnswerError)
-
-
-async def test_pages_without_an_end_are_read_up_to_a_limit(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.client.client.MAX_PAGES", 20)
-    numbers = iter(range(1000))
-
-    class Pages(dict):
-        def __getitem__(self, operation):
-            if operation != "describe_images":
-                return super().__getitem__(operation)
-            return {"imageDetails": [], "nextToken": f"page {next(numbers)}"}
-
-    async with answering(Pages(GOOD)) as answers:
-        with pytest.raises(NoAnswerError, match=r"^describe_images: .* have no end"):
-            await list_images(AccountChanges(answers.aws), "cloudburst", ACCOUNT)
-        assert answers.calls == ["describe_images"] * 20
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between the attempts of one call, in seconds."""
-MAX_PAGES = 1000
-"""Maximum number of pages of one paginated response. Most pages have up to 100 entries."""
-
 _ACCOUNT = re.compile(r"[0-9]{12}")
 """Pattern of the number of an AWS account, which becomes a part of names and addresses."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
@@ -170,17 +167,15 @@ class AWSClient:
             parameters: Parameters of the operation.
 
         Raises:
-            NoAnswerError: There is no usable response, or there are more than `MAX_PAGES` pages.
-            CloudburstError: Any other error of `call`.
+            CloudburstError: The errors of `call`.
         """
         items: list[Any] = []
         token: dict[str, Any] = {}
-        for _ in range(MAX_PAGES):
+        while True:
             response = await self.call(
                 service, operation, in_region=in_region, required=(key,), **{**parameters, **token}
             )
             items += response[key]
-            previous = token
             token = {
                 parameter: response[member]
                 for member, parameter in _PAGE_TOKENS.items()
@@ -188,9 +183,6 @@ class AWSClient:
             }
             if not token:
                 return items
-            if token == previous:
-                break
-        raise NoAnswerError(f"{operation}: the pages of the response have no end")
 
     @property
     def renews_credentials(self) -> bool:
