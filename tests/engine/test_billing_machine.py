@@ -102,7 +102,11 @@ class Ledger(RuleBasedStateMachine):
             assert cost is None
             return
         assert all(getattr(cost, part) >= 0 for part in COST_PARTS)
-        exact = seconds_billed(usage) * usage.usd_per_second
+        seen = seconds_billed(usage)  # a running task is billed at least to its last scene
+        assert (
+            cost.billed_seconds >= seen if usage.stopped_at is None else cost.billed_seconds == seen
+        )
+        exact = cost.billed_seconds * usage.usd_per_second
         assert abs(cost.usd - exact) < Decimal("1e-9")
         assert sum((getattr(cost, part) for part in COST_PARTS), Decimal()) == cost.usd
         assert cost.billed_seconds == 0 or cost.billed_seconds >= MINIMUM_BILLED_SECONDS

@@ -207,7 +207,9 @@ async def test_a_lost_answer_starts_no_second_task():
 
 async def test_never_ready():
     cloud = FakeCloud(silent_tasks={f"fake-{i}" for i in range(1, 20)})
-    async with engine(cloud, timeouts=Timeouts(ready=300), limits=Limits(workers=2)) as eng:
+    async with engine(
+        cloud, timeouts=Timeouts(ready=300, reach=None), limits=Limits(workers=2)
+    ) as eng:
         report = await eng.render(["a", "b", "c"])
     assert {type(e) for e in report.errors} == {WorkerNotReadyError}
     assert len(cloud.launched) <= 4, "bounded tries"

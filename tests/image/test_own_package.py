@@ -191,3 +191,8 @@ def test_a_wrong_interpreter_is_an_error_of_ours(tmp_path, text, message):
     wrong = Compiler(script(tmp_path / "python", text), "3.13.0")
     with pytest.raises(ImageError, match=message):
         anyio.run(compile_entries, wrong, [text_entry("a.py", "x = 1\n")], tmp_path)
+
+
+def test_the_image_has_what_pictures_with_a_colour_profile_need():
+    assert not is_unused("PIL/_imagingcms.cpython-313-x86_64-linux-gnu.so")
+    assert not is_unused("pillow.libs/liblcms2-cc10e42f.so.2.0.17")

@@ -26,8 +26,8 @@ UNNEEDED = {
     *("importlib.resources", "tempfile", "urllib.request"),
 }
 """Modules of the standard library that no render imports."""
-MODULES = 220
-"""Upper limit for the modules beyond those of a bare interpreter: 200 with Python 3.11."""
+MODULES = 225
+"""Upper limit for the modules beyond those of a bare interpreter: 221 with Python 3.11."""
 
 SUBRIP_READER = {"cloudburst.models.subtitles.blocks", "cloudburst.models.subtitles.subrip"}
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""

@@ -23,7 +23,7 @@ from cloudburst.models.journal_entries import (
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.prices import Rates
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.task import Usage
@@ -56,7 +56,11 @@ def launch(token="k1"):
 
 def task(name="t1", **more):
     usage = Usage(
-        rates=US_EAST_1_RATES,
+        rates=Rates(
+            vcpu=Decimal("0.000011244"),
+            memory_gb=Decimal("0.000001235"),
+            disk_gb=Decimal("0.0000000308"),
+        ),
         vcpu=2,
         memory_gb=4,
         public_ipv4=True,

@@ -19,6 +19,7 @@ from cloudburst.errors import (
     Remedy,
     ThrottledError,
 )
+from cloudburst.models.billing import usd_amount
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from support.harness import working
@@ -142,9 +143,8 @@ class Account(QueueingCloud):
         if self.rates is None or pull > end:
             return 0, Decimal()
         seconds = max(60, math.ceil(round(end - pull, 3)))
-        return seconds, seconds * self.rates.task_usd_per_second(
-            request.spec.tier, public_ipv4=False
-        )
+        rate = self.rates.task_usd_per_second(request.spec.tier, public_ipv4=False)
+        return seconds, usd_amount(seconds * rate)
 
     def tasks_of(self, run):
         return {task for task, (request, _) in self._requests.items() if request.spec.run == run}

@@ -140,7 +140,7 @@ async def test_a_server_with_ranges(checker: Checker) -> None:
 
 async def test_a_server_without_ranges_and_sizes(checker: Checker) -> None:
     one = await checker.check(without_ranges)
-    assert (one.audio_known, one.upright, one.image_bytes) == (False, True, 0)
+    assert (one.audio_known, one.upright, one.image_bytes) == (True, True, 0)
     assert checker.requests == 2
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 OWN_PACKAGES = ("confinement", "film", "models", "renderer", "service", "transfers")
 OWN_MODULES = (
     *("__init__.py", "concurrency.py", "errors.py", "http_connections.py", "redaction.py"),
-    *("safe_files.py", "text.py"),
+    *("safe_files.py", "signals.py", "text.py"),
 )
 """Parts of this package that the render service and its processes import. A test compares them with
 the imports."""
@@ -27,14 +27,9 @@ UNUSED_PACKAGES = ("pip", "pip-*.dist-info", "_virtualenv.py", "_virtualenv.pth"
 UNUSED_FOLDERS = ("tests", "__pycache__")
 UNUSED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.h", "*.a", "*.lib", "*.pyc")
 """What packages have for their own developers. Bytecode is compiled again."""
-UNUSED_PATHS = (
-    "PIL/_avif.*",
-    "PIL/_imagingcms.*",
-    "pillow.libs/libavif-*",
-    "pillow.libs/liblcms2-*",
-)
-"""Parts of Pillow for AVIF pictures, which are not accepted, and for colour profiles, with the
-libraries that only they load. Every file of ``av.libs`` is linked, directly or through others, to
+UNUSED_PATHS = ("PIL/_avif.*", "pillow.libs/libavif-*")
+"""Parts of Pillow for AVIF pictures, which are not accepted, with the library that only they load.
+Every file of ``av.libs`` is linked, directly or through others, to
 all modules of PyAV, which therefore cannot be imported without it."""
 UNUSED_PROGRAMS = ("pip*", "activate*", "Activate.ps1")
 STDLIB_WITHOUT_BYTECODE = (

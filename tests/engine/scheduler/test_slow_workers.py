@@ -118,7 +118,7 @@ async def test_the_old_calls_start_no_task_for_a_copy():
 
 
 async def test_the_budget_and_the_limit_of_workers_hold_for_copies():
-    for limits in ({"workers": 1}, {"max_usd": Decimal("0.009")}):
+    for limits in ({"workers": 1}, {"max_usd": Decimal("0.0135")}):
         one = cloud([100], slow_tasks={"fake-1": 4.0})
         events, _ = await render(one, [100], **limits)
         assert not of(SceneCopied, events)
