@@ -22,7 +22,6 @@ from cloudburst.jobs import (
     JobState,
     database,
     dispatcher,
-    job_claims,
     removal,
     room,
 )
@@ -282,13 +281,6 @@ def test_the_work_for_an_event_does_not_grow_with_the_number_of_events():
             append_events(connection, "j", events)
             steps.append(count[0])
     assert steps[-1] < 1.5 * steps[0]
-
-
-def test_a_postponed_job_is_claimed_although_the_clock_was_set_back():
-    with memory() as connection:
-        connection.execute("UPDATE jobs SET not_before = 100005")
-        assert job_claims.claim_next(connection, "p", 100_000.0) is None
-        assert job_claims.claim_next(connection, "p", 100_000.0 - 86_400) is not None
 
 
 async def test_processes_that_start_at_once_wait_for_each_other(tmp_path):

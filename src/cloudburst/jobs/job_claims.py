@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobState
 
-MAX_POSTPONEMENT = 60.0
-"""Maximum number of seconds for which a job is postponed."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedJob:
@@ -41,17 +38,13 @@ def claim_next(
     row = connection.execute(
         "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
         "starts = starts + 1 "
-        # A job is postponed by seconds; the clock was set back if it seems to be more.
         "WHERE id = (SELECT id FROM jobs WHERE state = ? "
-        "AND not not_before BETWEEN ? AND ? AND (starts > 0 OR ?) "
+        "AND not_before <= ? AND (starts > 0 OR ?) "
         # With a plus, so that the index of states is used: an owner has more jobs than run.
         "ORDER BY (SELECT count(*) FROM jobs AS other "
         "WHERE other.state = ? AND +other.owner = jobs.owner), sequence LIMIT 1) "
         "RETURNING id, owner, request, cancel_requested, starts",
-        (
-            *(JobState.RUNNING, process, now, JobState.QUEUED, now, now + MAX_POSTPONEMENT),
-            *(begin, JobState.RUNNING),
-        ),
+        (JobState.RUNNING, process, now, JobState.QUEUED, now, begin, JobState.RUNNING),
     ).fetchone()
     if row is None:
         return None
