@@ -177,7 +177,7 @@ async def test_the_registry_of_another_region_and_account_is_asked():
     assert asked["imageIds"] == [{"imageDigest": "sha256:ff"}]
 
 
-async def test_an_image_that_was_never_pushed_is_a_failure(emulator):
+async def test_an_image_that_was_never_pushed_is_a_failure(emulator, monkeypatch):
     _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": IMAGE})
 
     async def seen():
@@ -185,6 +185,10 @@ async def test_an_image_that_was_never_pushed_is_a_failure(emulator):
         (check,) = [check for check in diagnosis.checks if check.name == "platforms"]
         return check
 
+    check = await seen()
+    assert check.status is CheckStatus.WARNING  # tasks of an emulator without a registry start
+    assert check.found.endswith("is not in ECR, which only an emulator with --registry needs")
+    monkeypatch.setattr("cloudburst.aws.setup.check_image.is_emulated", lambda settings: False)
     check = await seen()  # no repository
     assert check.status is CheckStatus.FAILED
     assert "is not in ECR" in check.found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import httpx
 
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import Settings
+from cloudburst.registry.names import is_loopback_host
 
 CHECKIP_URL = "https://checkip.amazonaws.com"
 """URL of an AWS service that returns the public address of its caller."""
@@ -19,6 +22,11 @@ CHECKIP_TIMEOUT = 10.0
 EMULATOR_CLIENT = "127.0.0.1"
 """Address from which this machine reaches the workers of an emulator that runs on it."""
 _DISCARD_PORT = 9
+
+
+def is_emulated(settings: Settings) -> bool:
+    """Return whether the settings name an emulator on this machine in place of AWS."""
+    return is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or "")
 
 
 async def public_address(transport: httpx.BaseTransport | None = None) -> str:

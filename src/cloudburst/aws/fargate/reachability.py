@@ -5,12 +5,16 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.public_ip import EMULATOR_CLIENT, local_address, public_address
+from cloudburst.aws.client.public_ip import (
+    EMULATOR_CLIENT,
+    is_emulated,
+    local_address,
+    public_address,
+)
 from cloudburst.aws.fargate.ingress_rules import parse_ingress_rules
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
 from cloudburst.ports.backend import Silence
-from cloudburst.registry.names import is_loopback_host
 
 _UNKNOWN = (
     "a firewall between here and the task may block it, or the program in the task hangs: run "
@@ -55,6 +59,6 @@ async def explain_silence(aws: AWSClient, settings: Settings, address: str) -> S
 
 
 async def _own_address(settings: Settings, worker: str) -> str:
-    if is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or ""):
+    if is_emulated(settings):
         return EMULATOR_CLIENT
     return await public_address() if settings.public_address else local_address(worker)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import anyio
 import httpx
 
+from cloudburst.aws.client.public_ip import is_emulated
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     parse_task_definition,
@@ -109,6 +110,9 @@ async def _check_definition(
     images = await read_images(context.aws, repository, [image_id(image)])
     if not images:
         fix = _fix(context, definition)
+        if is_emulated(context.settings):
+            text = f"{image} is not in ECR, which only an emulator with --registry needs"
+            return [warning(_NAME, text, fix)]
         return [failed(_NAME, f"{image} is not in ECR: tasks cannot pull it", fix)]
     platforms = images[0].platforms or dict.fromkeys(
         await _image_platform(context, repository, images[0], transport), ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.public_ip import EMULATOR_CLIENT, private_address, public_address
+from cloudburst.aws.client.public_ip import (
+    EMULATOR_CLIENT,
+    is_emulated,
+    private_address,
+    public_address,
+)
 from cloudburst.aws.setup.subnets import vpc_cidrs
 from cloudburst.models.settings import Settings
-from cloudburst.registry.names import is_loopback_host
 
 
 async def find_client_address(aws: AWSClient, settings: Settings, vpc: str) -> str:
@@ -23,7 +25,7 @@ async def find_client_address(aws: AWSClient, settings: Settings, vpc: str) -> s
         ConfigurationError: The address cannot be found.
         CloudburstError: Any error of `AWSClient.call`.
     """
-    if is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or ""):
+    if is_emulated(settings):
         return EMULATOR_CLIENT
     if settings.public_address:
         return await public_address()

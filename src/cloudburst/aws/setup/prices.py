@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,10 +16,10 @@ from cloudburst.aws.client.price_list import (
     update_prices,
     update_spot,
 )
+from cloudburst.aws.client.public_ip import is_emulated
 from cloudburst.errors import AWSError, ConfigurationError
 from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
-from cloudburst.registry.names import is_loopback_host
 
 __all__ = ["load_prices", "refresh_prices"]
 
@@ -60,8 +59,7 @@ async def refresh_prices(
         )
     today = dt.datetime.now(dt.UTC).date()
     table = update_prices(await load_prices(), products, today=today, needed=aws.region)
-    emulated = is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or "")
-    if transport is not None or not emulated:
+    if transport is not None or not is_emulated(settings):
         table = await _with_spot_prices(table, transport, today)
     try:
         path = await save_prices(table)
