@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import not_from_aws
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.ecr_images import (
@@ -16,7 +15,7 @@ from cloudburst.aws.setup.ecr_images import (
     read_images,
 )
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
-from cloudburst.aws.setup.images import Repository, ecr_host
+from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
@@ -91,7 +90,7 @@ async def describe_repository(
     )
     if found is None:
         raise not_from_aws("describe_repositories", f"it does not describe {name}")
-    arn = await _checked_arn(changes.aws, "describe_repositories", found)
+    arn = str(found["repositoryArn"])
     tags = await changes.read("ecr", "list_tags_for_resource", resourceArn=arn)
     scanning: Mapping[str, Any] = found.get("imageScanningConfiguration") or {}
     return ImageRepository(
@@ -100,27 +99,6 @@ async def describe_repository(
         created_by_init=has_our_tags(tags["tags"]),
         scans_on_push=bool(scanning.get("scanOnPush")),
     )
-
-
-async def _checked_arn(aws: AWSClient, operation: str, found: Mapping[str, Any]) -> str:
-    """Return the ARN of a repository, which must be in the account's own registry.
-
-    Tags are read from this ARN, and an image is pushed to the URI.
-
-    Raises:
-        NoAnswerError: The response describes a repository of another account, region or host.
-    """
-    account = await aws.account_id()
-    own = Repository(account=account, region=aws.region, name=str(found["repositoryName"]))
-    expected = {
-        "repositoryArn": own.arn,
-        "repositoryUri": f"{ecr_host(account, aws.region)}/{own.name}",
-        "registryId": account,
-    }
-    for member, value in expected.items():
-        if found.get(member, value) != value:
-            raise not_from_aws(operation, f"its {member} is not {value}")
-    return own.arn
 
 
 async def ensure_repository(
@@ -132,15 +110,13 @@ async def ensure_repository(
     """
     policy = json.dumps(LIFECYCLE_POLICY)
     if found is None:
-        created = await changes.change(
+        await changes.change(
             "ecr",
             "create_repository",
             repositoryName=name,
             imageScanningConfiguration={"scanOnPush": True},
             tags=tag_list(key="Key", value="Value"),
         )
-        if created is not None:
-            await _checked_arn(changes.aws, "create_repository", created["repository"])
         await changes.change(
             "ecr", "put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=policy
         )
