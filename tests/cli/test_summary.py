@@ -224,3 +224,15 @@ def test_a_worker_that_never_had_a_task_is_not_listed_as_one():
     text = told(failed)
     assert "1 scene failed: WorkerAuthenticationError" in text
     assert "tasks:" not in text
+
+
+def test_a_worker_at_an_address_is_named_with_its_whole_port():
+    refused = "WorkerUnreachableError: no answer"
+    worker = WorkerReport(
+        task="http://127.0.0.1:5999#0", backend="endpoints", launched_at=0.1, error=refused
+    )
+    scene = SceneReport(scene="one", task=worker.task, error=refused)
+    failed = report().model_copy(
+        update={"status": Status.FAILED, "scenes": (scene,), "workers": (worker,)}
+    )
+    assert "tasks: 127.0.0.1:5999 " in told(failed)

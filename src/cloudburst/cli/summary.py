@@ -177,7 +177,9 @@ def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
 
 
 def _task_name(worker: WorkerReport) -> str:
-    return worker.task.rpartition("/")[2][:_TASK_ID_LENGTH]
+    name = worker.task.rpartition("/")[2]
+    address, is_address, _ = name.partition("#")
+    return address if is_address else name[:_TASK_ID_LENGTH]
 
 
 def _totals(report: Report) -> Iterator[RenderableType]:
@@ -272,7 +274,7 @@ def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
     ready = "never"
     if worker.launched_at is not None and worker.ready_at is not None:
         ready = format_duration(worker.ready_at - worker.launched_at)
-    yield safe_text(worker.task.rpartition("/")[2][:_TASK_ID_LENGTH], "cyan")
+    yield safe_text(_task_name(worker), "cyan")
     yield Text(worker.size)
     yield Text(ready)
     yield Text(format_duration(cost.billed_seconds))

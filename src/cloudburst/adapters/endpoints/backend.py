@@ -16,7 +16,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.ports.backend import Backend, Silence
 
-_ONESTEP = "the protocol onestep of the public image (our image also has native)"
+_ONESTEP = "the protocol onestep of the public image (for our image, set protocol to native)"
 """Words for workers with this protocol in the errors of options."""
 
 

@@ -160,7 +160,8 @@ def raise_for_worker_status(response: WorkerResponse) -> WorkerResponse:
 
 def key_refused_error(status: int) -> KeyRefusedError:
     """Return the error for a response with the status 401 or 403."""
-    return KeyRefusedError(f"the worker refused the key (HTTP {status})")
+    msg = f"the worker refused the key (HTTP {status})"
+    return KeyRefusedError(f"{msg}: set VIDEO_API_AUTH_KEY, or key= of endpoints(), to its key")
 
 
 @contextmanager
