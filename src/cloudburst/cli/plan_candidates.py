@@ -134,7 +134,7 @@ class PlanData:
             if cloud.account_in(kind) is not None and kind.split()[2:4] == [protocol, architecture]:
                 image = kind.split()[-1]
                 return default_performance.fargate_kind(tier, protocol, architecture, cloud, image)
-        return default_performance.fargate_kind(tier, protocol, architecture, cloud, "-")
+        return default_performance.fargate_kind(tier, protocol, architecture, cloud, "")
 
     def _cheaper(self, candidates: Mapping[str, Candidate], named: str) -> str:
         """Return the architecture that a run is expected to choose.

@@ -37,6 +37,8 @@ TRANSFER_SECONDS = 2.0
 """Assumed seconds for upload and download of a scene: 5 MB each way at 40 Mbit/s."""
 UNKNOWN_ACCOUNT = "unknown"
 """Text that stands for an unknown AWS account number in the name of a kind of worker."""
+UNKNOWN_IMAGE = "-"
+"""Text that stands for an image whose name is unknown in the name of a kind of worker."""
 _KIND_WORDS = 7
 """Number of words that follow ``fargate`` in the name of a kind of Fargate task."""
 LOCAL_STARTUP_SECONDS = 1.5
@@ -110,7 +112,8 @@ def fargate_kind(
     or the name of an image without one.
     """
     place = f"{cloud.endpoint} {cloud.region} {cloud.account or UNKNOWN_ACCOUNT}"
-    return f"fargate {tier.name} {protocol} {architecture} {place} {image.rpartition('@')[2]}"
+    version = image.rpartition("@")[2] or UNKNOWN_IMAGE
+    return f"fargate {tier.name} {protocol} {architecture} {place} {version}"
 
 
 def fargate_performance(tier: Tier, protocol: Protocol) -> Performance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 import time
@@ -17,6 +18,7 @@ from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.backend import open_fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.fargate.run_task import secrets_of, started_by, tag_value
+from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.emulator.run_task import check_tags
 from cloudburst.engine.launch import launched
 from cloudburst.errors import (
@@ -119,6 +121,16 @@ async def test_the_bill_is_by_the_times_that_aws_tells():
     assert final.pull_started_at == pytest.approx(it.pull_started, abs=0.002)
     assert (final.vcpu, final.memory_gb, final.extra_disk_gb, final.public_ipv4) == (1, 2, 10, True)
     assert seconds_billed(final) == 60
+
+
+def test_a_time_before_the_creation_of_a_task_is_not_known():
+    at = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
+    task = {"lastStatus": "RUNNING", "createdAt": at, "startedAt": at + dt.timedelta(seconds=9)}
+    for early in (dt.datetime.fromtimestamp(0, dt.UTC), at - dt.timedelta(seconds=1)):
+        found = parse_task_description(task | {"pullStartedAt": early})
+        assert (found.created_at, found.pull_started_at) == (at.timestamp(), None)
+        assert found.latest_time == at.timestamp() + 9
+    assert parse_task_description(task | {"pullStartedAt": at}).pull_started_at == at.timestamp()
 
 
 @pytest.mark.parametrize("kind", ["lost", "doubled", "dropped"])
@@ -362,7 +374,7 @@ async def test_what_is_assumed_of_a_task_definition_that_may_not_be_read():
     with account(**NO_PROCESSES, denied=frozenset(NOT_IN_IT)) as emulator:
         async with backend_of(emulator) as backend:
             assert backend.kind.split()[:4] == ["fargate", "STANDARD", "onestep", "X86_64"]
-            assert backend.kind.endswith(" us-east-1 123456789012"), "told by GetCallerIdentity"
+            assert backend.kind.endswith(" us-east-1 123456789012 -"), "told by GetCallerIdentity"
             task = await backend.launcher.launch(request("one"))
             await anyio.sleep(0.3)  # by then ECS knows the task
             assert "ecs:DescribeTaskDefinition" in await backend.launcher.post_mortem(task)
@@ -375,7 +387,8 @@ async def test_figures_are_kept_for_the_account_region_and_endpoint():
     with account(**NO_PROCESSES) as emulator:
         async with backend_of(emulator) as backend:
             place = f"{emulator.url} us-east-1 123456789012"
-            assert backend.kind == f"fargate STANDARD onestep X86_64 {place}"
+            image = "betashow/video-generation-api:latest"
+            assert backend.kind == f"fargate STANDARD onestep X86_64 {place} {image}"
 
 
 async def test_a_full_quota_of_spot_does_not_climb_to_what_costs_more(caplog):

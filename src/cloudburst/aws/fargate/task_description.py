@@ -61,6 +61,9 @@ def parse_task_description(task: Mapping[str, Any]) -> TaskDescription:
     """Return the state of a task from its description by DescribeTasks or RunTask."""
     stopped = task["lastStatus"] == "STOPPED"
     times = {name: at.timestamp() for name, at in _times(task)}
+    created_at = times.get("createdAt")
+    # A time of 0 would be billed as decades.
+    times = {name: at for name, at in times.items() if at >= (created_at or 0.0)}
     interface = _network_interface(task)
     return TaskDescription(
         state=_task_state(task["lastStatus"]),
@@ -74,7 +77,7 @@ def parse_task_description(task: Mapping[str, Any]) -> TaskDescription:
         vcpu=_parse_units(task.get("cpu")) / 1024,
         memory_gb=_parse_units(task.get("memory")) / 1024,
         extra_disk_gb=extra_disk_gb(get_structure(task, "ephemeralStorage").get("sizeInGiB")),
-        created_at=times.get("createdAt"),
+        created_at=created_at,
         pull_started_at=times.get("pullStartedAt"),
         stopped_at=times.get("stoppedAt", times.get("executionStoppedAt")) if stopped else None,
         latest_time=max(times.values(), default=None),
