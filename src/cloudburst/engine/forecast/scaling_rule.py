@@ -18,10 +18,10 @@ _EACH_NUMBER_UP_TO = 16
 """Number of further workers up to which every number is considered; above, numbers grow in steps of
 a tenth, because one worker more or less changes the makespan by less than the forecast errs."""
 _STEP = 1.1
-_MAX_SIMULATED_SLOTS = 5000
-"""Number of encoder slots of all simulated schedules together after which a decision is made with
-the schedules so far. They take about 10 ms, which is for how long a decision may block the event
-loop."""
+_MAX_SIMULATED = 128
+"""Number of waiting scenes and encoder slots together up to which schedules are simulated. With
+more, a simulation takes milliseconds, and differs from the rough forecast by less than the encode
+time of a scene."""
 _MAX_GROUPS = 32
 """Largest number of groups into which encoder slots are combined for a rough forecast."""
 
@@ -189,28 +189,23 @@ def _best(
     """Return the forecast with the best number of further workers, 1 at least without workers.
 
     A number is simulated only while the rough forecast, which is rarely worse than the simulated
-    one, says that it may be the best.
+    one, says that it may be the best. With many scenes and workers, the rough forecast decides.
     """
     rough = _RoughForecast(load, workers, new)
-    numbers = _numbers(most, first=0 if workers else 1)
-    promising = sorted((goal.badness(rough.outcome(number)), number) for number in numbers)
-    best: Outcome | None = None
-    slots = sum(len(each.free_in) for each in workers)
-    simulated = 0
-    for badness, number in promising:
-        hopeless = best is not None and badness > goal.badness(best)
-        if hopeless or (best is not None and simulated > _MAX_SIMULATED_SLOTS):
+    outcomes = map(rough.outcome, _numbers(most, first=0 if workers else 1))
+
+    def key(outcome: Outcome) -> tuple[float, float, int]:
+        return (*goal.badness(outcome), outcome.workers)
+
+    best, *others = sorted(outcomes, key=key)
+    if load.scenes + sum(len(each.free_in) for each in workers) > _MAX_SIMULATED:
+        return best
+    best = forecast(load, workers, new, best.workers)
+    for outcome in others:
+        if goal.badness(outcome) > goal.badness(best):
             break
-        simulated += slots + number * new.encoder_slots
-        outcome = forecast(load, workers, new, number)
-        if best is None or _sort_key(outcome, goal) < _sort_key(best, goal):
-            best = outcome
-    assert best is not None, "there is at least one number"
+        best = min(best, forecast(load, workers, new, outcome.workers), key=key)
     return best
-
-
-def _sort_key(outcome: Outcome, goal: Goal) -> tuple[float, float, int]:
-    return (*goal.badness(outcome), outcome.workers)
 
 
 def _numbers(most: int, *, first: int) -> Iterator[int]:

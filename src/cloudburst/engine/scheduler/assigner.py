@@ -82,7 +82,8 @@ class Assigner:
         skip = self._workers.starting_slots
         if len(self._queue) <= skip:
             return False
-        busy = self._workers.free_by(self._estimator.send_ahead_until())
+        only_long = not self._queue.restricted and self._queue.long_scenes == len(self._queue)
+        busy = self._workers.free_by(self._estimator.send_ahead_until(), only_long=only_long)
         return any(self._assign_to(worker, skip=skip) for worker in busy)
 
     def _assign_to(self, worker: PoolWorker, *, skip: int) -> bool:

@@ -124,7 +124,7 @@ class WorkerIndex:
             key=lambda worker: (-spare_slots(worker), len(worker.assignments), worker.number),
         )
 
-    def free_by(self, time: float) -> list[PoolWorker]:
+    def free_by(self, time: float, *, only_long: bool = False) -> list[PoolWorker]:
         """Return busy workers on which one more scene may wait for an encoder slot.
 
         Workers with the most room come first. Of workers with equal room, the one whose slot will
@@ -132,11 +132,14 @@ class WorkerIndex:
 
         Args:
             time: Time on anyio's clock at which the slot must be free at the latest.
+            only_long: True if all scenes are long ones, which a worker that shares encodes lets
+                wait elsewhere if it has a waiting scene.
         """
         soon = [
             (free_at, worker)
             for worker in self._with_room_ahead
-            if (free_at := next_slot_free_at(worker)) <= time
+            if not (only_long and worker in self._overbooked and worker.backend.shares_encodes)
+            and (free_at := next_slot_free_at(worker)) <= time
         ]
         soon.sort(key=lambda pair: (-spare_slots(pair[1]), pair[0], pair[1].number))
         return [worker for _, worker in soon]
