@@ -128,9 +128,8 @@ class WorkerConnection:
         silent = now - self._running_since
         if silent < min(SILENCE_NOTICE_SECONDS, self._reach):
             return
-        failure = (
-            f"no answer at {self._address} for {silent:.0f} s ({self.renderer.health_failure})"
-        )
+        failure = f"no render service answered at {self._address} for {silent:.0f} s"
+        failure = f"{failure} ({self.renderer.health_failure})"
         if self._silence is None:
             self._silence = await self._explain_silence()
             logger.warning("%s; %s", failure, self._silence.text)

@@ -484,7 +484,7 @@ async def test_an_address_without_a_worker_is_final_and_says_what_to_do(tmp_path
     assert report.status is Status.FAILED
     (error,) = report.errors
     assert error.remedy is Remedy.FIX_SETUP
-    assert f"no answer at {address} for " in str(error)
+    assert f"no render service answered at {address} for " in str(error)
     assert "(GET /health: All connection attempts failed)" in str(error)
     assert f"start the render service there, or correct the address: curl {address}/health" in str(
         error

@@ -203,7 +203,7 @@ async def test_many_tasks_that_never_start_end_the_run():
             events = [event async for event in run]
         report = await run.settled()
     assert report.status is Status.FAILED
-    assert "no answer at" in str(report.errors[0])
+    assert "no render service answered at" in str(report.errors[0])
     # The first one is stopped to make room; the one in its place runs for Timeouts.reach.
     assert len([event for event in events if isinstance(event, WorkerFailed)]) == 2
     assert not one.running
