@@ -27,9 +27,6 @@ account's quota was used up: for the first time, and at most. They double each t
 is found used up again. The values are choices: by then other tasks of the account may have ended,
 and another try costs a refused launch for each further worker."""
 
-MAX_UNREACHABLE_AT_START = 2
-"""Number of workers in a row that could not be reached, after which a backend gets no more tasks,
-unless one of its workers was ready in this run: a firewall lets in all of them or none."""
 MAX_ERROR_EXITS_AT_START = 2
 """Number of tasks in a row whose program exits with an error code before it is ready, after which a
 backend gets no more tasks, unless one of its workers was ready in this run. Each task starts the
@@ -137,11 +134,8 @@ class BackendHealth:
         # Late starts that were stopped to make room count if the one in their place fails as well.
         self._failed_starts[name] += 1 if worker.replaces else 1 + worker.late_starts_before
         error = self._count_error_exit(name, error)
-        if isinstance(error, WorkerUnreachableError):
-            lone = self._failed_starts[name] < MAX_UNREACHABLE_AT_START
-            if name in self._were_ready or (lone and error.retryable):
-                return False
-            error.remedy = Remedy.FIX_SETUP
+        if isinstance(error, WorkerUnreachableError) and name in self._were_ready:
+            return False  # the cause, however certain, is one of this worker
         if not error.retryable or self._failed_starts[name] >= self._limits.attempts:
             self._open[name] = error
         return not error.retryable
