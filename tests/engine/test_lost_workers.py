@@ -11,7 +11,7 @@ import pytest
 
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.errors import KeyRefusedError, PoisonedSceneError, WorkerStoppedError
-from cloudburst.models.events import SceneQueued, SceneRetried, WorkerStopped
+from cloudburst.models.events import SceneEncoding, SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -38,6 +38,21 @@ async def test_a_spot_notice_lets_the_encode_end_and_gives_the_rest_to_others():
     assert not [e for e in events if isinstance(e, SceneRetried)], "no attempt was used up"
     assert max(e.attempt for e in events if isinstance(e, SceneQueued)) == 1
     assert cloud.max_running == 1, "a task that is taken away does not count"
+
+
+async def test_a_scene_that_spot_interrupted_twice_is_encoded_on_demand():
+    cloud = FakeCloud(boot=1, encode=100, spot_tasks={"fake-1", "fake-2", "fake-3"})
+    async with engine(cloud, limits=Limits(workers=4, idle=1000)) as e:
+        await e.render(["a", "b", "c"], "warm")
+        assert {*cloud.running} == cloud.spot_tasks
+        async with e.open(["long"]) as run:
+            async for event in run:
+                if isinstance(event, SceneEncoding) and len(cloud.interrupted_tasks) < 2:
+                    age = anyio.current_time() - cloud.running[event.task]
+                    cloud.interrupted_tasks[event.task] = age + 5, 5
+            report = await run.report()
+    (scene,) = report.scenes
+    assert (scene.attempts, scene.task) == (3, "fake-4")
 
 
 async def test_a_lane_that_is_taken_away_before_it_is_used():

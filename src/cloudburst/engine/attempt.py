@@ -22,6 +22,9 @@ from cloudburst.errors import CloudburstError
 from cloudburst.models.events import SceneCopied, SceneEncoded, SceneQueued, SceneRetried
 from cloudburst.models.scene import Video
 
+MAX_SPOT_INTERRUPTIONS = 2
+"""Number of attempts at a scene that Spot may interrupt before the scene gets a task on demand."""
+
 
 async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
     """Make attempts at a scene until one of them succeeds, and return the video.
@@ -44,6 +47,9 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
             context.write_failure(exc)
             ticket.suspect = record.worker_losses > 0
             ticket.avoided_tasks.add(record.task)
+            if record.spot_interruptions >= MAX_SPOT_INTERRUPTIONS:
+                # The backend starts new tasks on demand by now, as two were taken back.
+                ticket.avoided_tasks |= pool.spot_tasks()
             kind, message = type(exc).__name__, str(exc)
             context.emit(SceneRetried, task=record.task, kind=kind, message=message)
         else:

@@ -227,6 +227,10 @@ class WorkerPool:
         """Return the ids of a run's tasks that may not have stopped yet."""
         return {record.task for record in self.records(run)}
 
+    def spot_tasks(self) -> set[str]:
+        """Return the ids of the current tasks that run on Fargate Spot."""
+        return {worker.record.task for worker in self._scheduler.workers if worker.record.spot}
+
     def adopt(
         self,
         backend: Backend,

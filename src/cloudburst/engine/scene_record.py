@@ -54,6 +54,8 @@ class SceneRecord:
     """Number of attempts that failed because of their worker."""
     worker_losses: int = 0
     """Number of workers that ended by themselves while they encoded the scene."""
+    spot_interruptions: int = 0
+    """Number of attempts that ended because Spot took back the worker's machine."""
     losses: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
     """Errors of the workers that ended while they encoded the scene, as far as this process saw
     them."""
@@ -103,6 +105,7 @@ class SceneRecord:
         interrupted = isinstance(error, WorkerStoppedError) and (
             is_spot_interruption(error.stop_code)
         )
+        self.spot_interruptions += interrupted
         of_worker = isinstance(error, (WorkerDiskFullError, WorkerProtocolError))
         if isinstance(error, WorkerError) and (
             interrupted or of_worker or not self.encode_unfinished

@@ -71,6 +71,8 @@ class WorkerRecord:
     usage: Usage | None = None
     """Billed resources and times of the task, as far as they are known; ``None`` if nothing is
     billed."""
+    spot: bool = False
+    """True if the task runs on Fargate Spot."""
     settled: bool = False
     """True once the task was seen to have stopped, so that its bill is final."""
     possibly_running: bool = False
@@ -95,6 +97,6 @@ class WorkerRecord:
 
     def update(self, status: TaskStatus) -> None:
         """Record a status of the task that the backend has reported."""
-        self.usage = status.usage or self.usage
+        self.usage, self.spot = status.usage or self.usage, status.spot or self.spot
         self.settled = status.state is TaskState.STOPPED
         self.possibly_running = self.possibly_running and not self.settled

@@ -109,6 +109,8 @@ class TaskStatus:
     stop_announced: bool = False
     """True if the task still runs but AWS has announced its stop, so that it gets no more
     scenes."""
+    spot: bool = False
+    """True if the task runs on Fargate Spot, which may take its machine back."""
     usage: Usage | None = None
     """Billed resources and times; ``None`` if nothing is billed."""
 

@@ -111,6 +111,8 @@ class FakeCloud:
     )
     """Seconds from the launch of a Spot task until its interruption is announced, and from then
     until the task ends, by id of the task."""
+    spot_tasks: set[str] = field(default_factory=set[str])
+    """Ids of the tasks on Spot, besides those in `interrupted_tasks`."""
     native: bool = True
     """True if another process can adopt the tasks."""
     silent_tasks: set[str] = field(default_factory=set[str])
@@ -196,7 +198,11 @@ class FakeCloud:
             return TaskStatus(state=TaskState.STARTING, usage=usage)
         leaving = self._stop_announced(task, now)
         return TaskStatus(
-            state=TaskState.RUNNING, address=task, stop_announced=leaving, usage=usage
+            state=TaskState.RUNNING,
+            address=task,
+            stop_announced=leaving,
+            spot=task in self.spot_tasks or task in self.interrupted_tasks,
+            usage=usage,
         )
 
     def _boot_seconds(self, task: TaskId) -> float:

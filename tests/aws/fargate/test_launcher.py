@@ -123,6 +123,15 @@ async def test_the_bill_is_by_the_times_that_aws_tells():
     assert seconds_billed(final) == 60
 
 
+@pytest.mark.parametrize("capacity", ["FARGATE", "FARGATE_SPOT"])
+async def test_a_status_says_whether_the_task_is_on_spot(capacity):
+    with account() as emulator:
+        async with backend_of(emulator, capacity=capacity) as backend:
+            task = await backend.launcher.launch(request("one"))
+            status = await until(backend, task, TaskState.RUNNING)
+        assert status.spot == emulator.tasks[0].spot == (capacity == "FARGATE_SPOT")
+
+
 def test_a_time_before_the_creation_of_a_task_is_not_known():
     at = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
     task = {"lastStatus": "RUNNING", "createdAt": at, "startedAt": at + dt.timedelta(seconds=9)}

@@ -257,6 +257,7 @@ class FargateLauncher:
             stop_code=description.stop_code,
             failure=self._failures.after_description(watched.task, description),
             stop_announced=description.stop_announced,
+            spot=description.capacity_provider == "FARGATE_SPOT",
             usage=usage,
         )
 
