@@ -151,9 +151,9 @@ def test_the_image_has_what_the_service_needs_and_no_more(root):
     packages = root / SITE
     names = sorted(path.name for path in (packages / "cloudburst").iterdir())
     assert names == [
-        *("__init__.py", "__pycache__", "concurrency.py", "errors.py", "film"),
+        *("__init__.py", "__pycache__", "concurrency.py", "confinement", "errors.py", "film"),
         *("http_connections.py", "models", "redaction.py", "renderer", "safe_files.py"),
-        *("service", "text.py", "transfers"),
+        *("service", "signals.py", "text.py", "transfers"),
     ]
     libraries = (packages / "cloudburst/renderer/kernel/libs").iterdir()
     assert sorted(path.name for path in libraries) == [
