@@ -1,10 +1,9 @@
-"""The services beside ECS: logs, prices, and what moto adds."""
+"""The services beside ECS: logs and what moto adds."""
 
 from __future__ import annotations
 
 import json
 import socket
-from decimal import Decimal
 
 import pytest
 from botocore.exceptions import ClientError
@@ -106,45 +105,13 @@ def test_long_and_strange_output_is_kept(emulate):
     assert told[-2:] == ["\ufffd", "no end"]
 
 
-def test_prices_are_in_the_shape_of_the_price_list(emulator):
-    pricing = client(emulator, "pricing")
-    pages = pricing.get_paginator("get_products").paginate(
-        ServiceCode="AmazonECS",
-        Filters=[{"Type": "TERM_MATCH", "Field": "regionCode", "Value": "us-east-1"}],
-        PaginationConfig={"PageSize": 2},
-    )
-    products = [json.loads(text) for page in pages for text in page["PriceList"]]
-    prices = {}
-    kinds = {product["product"]["attributes"]["locationType"] for product in products}
-    assert kinds == {"AWS Region", "AWS Local Zone"}
-    for product in products:
-        [term] = product["terms"]["OnDemand"].values()
-        [dimension] = term["priceDimensions"].values()
-        usage = product["product"]["attributes"]["usagetype"]
-        prices[usage] = Decimal(dimension["pricePerUnit"]["USD"])
-    assert {usage.partition("-")[0] for usage in prices} == {"USE1", "LAX1"}
-    assert sum("Windows" in usage for usage in prices) == 2
-    assert prices["USE1-Fargate-vCPU-Hours:perCPU"] == Decimal("0.04048")
-    assert prices["USE1-Fargate-ARM-GB-Hours"] == Decimal("0.00356")
-
-
-def test_the_price_list_has_other_regions_and_a_price_by_tiers(emulator):
-    answer = client(emulator, "pricing").get_products(ServiceCode="AmazonECS")
-    products = [json.loads(text) for text in answer["PriceList"]]
-    assert {one["product"]["attributes"]["regionCode"] for one in products} > {"eu-west-1"}
-    tiers = [
-        len(term["priceDimensions"])
-        for one in products
-        for term in one["terms"]["OnDemand"].values()
-    ]
-    assert sorted(tiers)[-2:] == [1, 2]
-
-
 def test_without_moto_the_rest_is_unknown(emulator):
     with pytest.raises(ClientError):
         client(emulator, "sqs").list_queues()
     with refused("UnknownOperationException"):
         client(emulator, "iam").list_roles()
+    with pytest.raises(ClientError, match="the emulator has no price list"):
+        client(emulator, "pricing").get_products(ServiceCode="AmazonECS")
 
 
 @pytest.fixture(scope="module")

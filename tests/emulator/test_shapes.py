@@ -220,7 +220,6 @@ def test_every_answer_fits(emulate):
     quotas.get_service_quota(ServiceCode="fargate", QuotaCode="L-3032A538")
     quotas.get_aws_default_service_quota(ServiceCode="fargate", QuotaCode="L-36FBB829")
     quotas.list_service_quotas(ServiceCode="fargate")
-    aws.pricing.get_products(ServiceCode="AmazonECS")
 
     # EC2 says ``available`` of a gateway that is attached, whatever its own description says.
     gateway = "DescribeInternetGateways.internetGatewaySet[].attachmentSet[].state: 'available' "
@@ -247,7 +246,6 @@ ERRORS = [
         {"ServiceCode": "fargate", "QuotaCode": "L-0"},
         "NoSuchResourceException",
     ),
-    ("pricing", "get_products", {"ServiceCode": "AmazonS3"}, "NotFoundException"),
 ]
 
 

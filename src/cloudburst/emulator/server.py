@@ -169,6 +169,8 @@ class ApiServer:
         operation = account.operation(call.service, call.operation)
         if operation:
             return success_response(call, _tried(operation, call.parameters))
+        if call.service == "pricing":  # nor has moto
+            raise ApiError("UnknownOperationException", "the emulator has no price list")
         if account.moto is None:
             raise ApiError(
                 "UnknownOperationException",

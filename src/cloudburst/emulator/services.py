@@ -15,7 +15,6 @@ from cloudburst.emulator.identity import Identity
 from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import MotoServer
-from cloudburst.emulator.pricing import PriceListApi
 from cloudburst.emulator.quotas import ServiceQuotas
 from cloudburst.emulator.roles import EXECUTION_ROLE_NAME, Roles
 from cloudburst.emulator.run_task import TaskLauncher
@@ -86,7 +85,6 @@ class EmulatedAccount:
             "iam": self.identity.iam,
             "logs": logs.operations,
             "servicequotas": ServiceQuotas(config).operations,
-            "pricing": PriceListApi().operations,
         }
 
     def operation(self, service: str, name: str) -> Operation | None:

@@ -11,12 +11,11 @@ from pydantic import ValidationError
 
 from cloudburst.aws.client.price_list import load_prices, prices_file, save_prices, update_prices
 from cloudburst.aws.setup.prices import refresh_prices
-from cloudburst.emulator.pricing import PRICE_ROWS
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES, PriceTable
+from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-from cloudburst.testing import Fault
-from support.fargate_backend import account, settings_of
+from support.price_list import US, price_list, product
 
 pytestmark = pytest.mark.anyio
 
@@ -32,66 +31,6 @@ def anyio_backend():
 def state(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return tmp_path
-
-
-def product(
-    usage: str, price: str, *, region: str = "us-east-1", zone: str = "AWS Region", sku: str = "S"
-) -> str:
-    """A row as GetProducts gives it: a JSON text with codes nested in codes."""
-    term, rate = f"{sku}.JRTCKXETXF", f"{sku}.JRTCKXETXF.6YS6EN2CT7"
-    dimension = {
-        "rateCode": rate,
-        "unit": "hours",
-        "beginRange": "0",
-        "endRange": "Inf",
-        "description": f"{usage} in {region}",
-        "appliesTo": [],
-        "pricePerUnit": {"USD": price},
-    }
-    return json.dumps(
-        {
-            "product": {
-                "sku": sku,
-                "productFamily": "Compute",
-                "attributes": {
-                    "regionCode": region,
-                    "servicecode": "AmazonECS",
-                    "usagetype": usage,
-                    "locationType": zone,
-                    "location": "somewhere",
-                    "operation": "",
-                    "servicename": "Amazon EC2 Container Service",
-                },
-            },
-            "serviceCode": "AmazonECS",
-            "terms": {
-                "OnDemand": {
-                    term: {
-                        "priceDimensions": {rate: dimension},
-                        "sku": sku,
-                        "effectiveDate": "2026-10-01T00:00:00Z",
-                        "offerTermCode": "JRTCKXETXF",
-                        "termAttributes": {},
-                    }
-                }
-            },
-            "version": "20261002173000",
-            "publicationDate": "2026-10-02T17:30:00Z",
-        }
-    )
-
-
-US = [
-    product("USE1-Fargate-vCPU-Hours:perCPU", "0.0500000000"),
-    product("USE1-Fargate-GB-Hours", "0.0050000000"),
-    product("USE1-Fargate-ARM-vCPU-Hours:perCPU", "0.0400000000"),
-    product("USE1-Fargate-ARM-GB-Hours", "0.0040000000"),
-    product("USE1-Fargate-EphemeralStorage-GB-Hours", "0.0002000000"),
-    product("USE1-Fargate-Windows-vCPU-Hours:perCPU", "0.0910000000"),
-    product("USE1-Fargate-Windows-OS-Hours:perCPU", "0.0460000000"),
-    product("USE1-SpotUsage-Fargate-vCPU-Hours:perCPU", "0.0120000000"),
-    product("USE1-LAX1-Fargate-GB-Hours", "0.0070000000", zone="AWS Local Zone"),
-]
 
 
 def euro(usage: str, price: str) -> str:
@@ -174,8 +113,10 @@ def answering(text: str, status: int = 200) -> httpx.MockTransport:
 
 async def test_a_refresh_reads_the_spot_prices_of_each_region():
     feed = spot_feed(us_east_1="0.010120", us_west_2="0.020240", xx_moon_1="9")
-    with account() as emulator:
-        table = await refresh_prices(settings_of(emulator), transport=answering(feed))
+    products = [one.replace('"0.0500000000"', '"0.0404800000"') for one in US]
+    with price_list(products) as (environment, _):
+        settings = Settings(_env_file=None, **environment)
+        table = await refresh_prices(settings, transport=answering(feed))
     assert table.rates("us-east-1", capacity="FARGATE_SPOT").vcpu == Decimal("0.01012") / 3600
     assert table.regions["us-west-2"].spot_factor == Decimal("0.5")
     assert table.regions["eu-west-1"].spot_factor == Decimal("0.3024")  # as it was
@@ -191,15 +132,16 @@ async def test_a_refresh_reads_the_spot_prices_of_each_region():
         ("[]", 200),
         (spot_feed(eu_west_1="0.01"), 200),
         (spot_feed(us_east_1="-1"), 200),
-        (spot_feed(us_east_1="0.05"), 200),
+        (spot_feed(us_east_1="0.06"), 200),
     ],
 )
 async def test_spot_prices_that_cannot_be_read_stay_and_the_others_are_refreshed(
     caplog, text, status
 ):
     before = await load_prices()
-    with account() as emulator:
-        table = await refresh_prices(settings_of(emulator), transport=answering(text, status))
+    with price_list(US) as (environment, _):
+        settings = Settings(_env_file=None, **environment)
+        table = await refresh_prices(settings, transport=answering(text, status))
     assert table.spot_factor == before.spot_factor
     assert table.regions["us-east-1"].source == "AWS Price List API, AmazonECS"
     assert "the Spot prices stay as they were (2026-09)" in caplog.text
@@ -340,30 +282,25 @@ def test_a_misread_figure_is_no_price():
         )
 
 
-async def test_a_refresh_from_aws_is_kept_and_takes_as_many_pages_as_there_are(monkeypatch):
-    monkeypatch.setattr("cloudburst.emulator.pricing.MAX_PRODUCTS_PER_PAGE", 2)
-    with account() as emulator:
-        table = await refresh_prices(settings_of(emulator))
-        asked = [call for call in emulator.calls if call.operation == "GetProducts"]
-        assert len(asked) == len(PRICE_ROWS) / 2
-        fresh = table.regions["us-east-1"]
-        assert (fresh.x86.vcpu, fresh.disk_gb) == (Decimal("0.04048"), Decimal("0.000111"))
-        assert (fresh.date, fresh.source) == (
-            table.date.isoformat(),
-            "AWS Price List API, AmazonECS",
-        )
-        assert await load_prices() == table
-        assert table.rates("us-east-1") == US_EAST_1_RATES
+async def test_a_refresh_from_aws_is_kept_and_takes_as_many_pages_as_there_are():
+    with price_list(US) as (environment, asked):
+        table = await refresh_prices(Settings(_env_file=None, **environment))
+    assert asked == [None, "2", "4", "6", "8"]
+    fresh = table.regions["us-east-1"]
+    assert (fresh.x86.vcpu, fresh.disk_gb) == (Decimal("0.05"), Decimal("0.0002"))
+    assert (fresh.date, fresh.source) == (table.date.isoformat(), "AWS Price List API, AmazonECS")
+    assert await load_prices() == table
+    assert table.rates("us-east-1").vcpu == Decimal("0.05") / 3600
 
 
 async def test_a_refresh_that_fails_leaves_what_there_was(state):
-    with account() as emulator:
-        emulator.add_fault(Fault(operation="GetProducts", code="AccessDeniedException"))
-        with pytest.raises(AccessDeniedError):
-            await refresh_prices(settings_of(emulator))
+    with price_list(()) as (environment, _), pytest.raises(AccessDeniedError):
+        await refresh_prices(Settings(_env_file=None, **environment))
+    with price_list(US) as (environment, _):
+        elsewhere = environment | {"AWS_REGION": "eu-central-1"}
         with pytest.raises(AWSError, match="nothing about eu-central-1"):
-            await refresh_prices(settings_of(emulator, region="eu-central-1"))
+            await refresh_prices(Settings(_env_file=None, **elsewhere))
         assert not prices_file().exists()
         (state / "cloudburst").write_text("in the way")
         with pytest.raises(ConfigurationError, match="cannot be saved"):
-            await refresh_prices(settings_of(emulator))
+            await refresh_prices(Settings(_env_file=None, **environment))
