@@ -221,6 +221,10 @@ class EmulatorConfig:
     cpu_spread: float = 0.0
     """Fraction by which a task's processor can be slower than the fastest one. Users report 0.3
     (https://github.com/aws/containers-roadmap/issues/2019)."""
+    foreign_containers: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    """Containers that AWS adds to each task, by name: the reason why the container was never
+    started, or its exit code after the stop of the task. An account with GuardDuty Runtime
+    Monitoring has ``aws-guardduty-agent-`` and an id."""
     seed: int | None = None
     """Seed of the random numbers for ``lost_interfaces``, ``cpu_spread`` and ``jitter``; ``None``:
     a different seed for each emulator."""

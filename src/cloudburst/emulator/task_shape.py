@@ -60,7 +60,10 @@ def ecs_task(
         "attributes": [{"name": "ecs.cpu-architecture", "value": spec.architecture.lower()}],
         "containers": []
         if bare
-        else [_container(container, task, spec, prefix) for container in spec.containers],
+        else [
+            *(_container(container, task, spec, prefix) for container in spec.containers),
+            *(_foreign(*item, task, prefix) for item in config.foreign_containers.items()),
+        ],
         "cpu": str(spec.cpu),
         "memory": str(spec.memory_mb),
         "ephemeralStorage": disk,
@@ -136,6 +139,20 @@ def _container(
         if container.get(member) is not None:
             shown[member] = str(container[member])
     return {member: value for member, value in shown.items() if value is not None}
+
+
+def _foreign(name: str, end: str | int, task: Task, prefix: str) -> dict[str, Any]:
+    """Return the description of a container that is not in the task definition."""
+    stopped = task.last_status in {"DEPROVISIONING", "STOPPED"}
+    shown: dict[str, Any] = {
+        "containerArn": f"{prefix}container/{task.cluster}/{task.id}/{name}",
+        "taskArn": task.arn,
+        "name": name,
+        "lastStatus": "STOPPED" if stopped or isinstance(end, str) else "RUNNING",
+    }
+    if isinstance(end, str):
+        return shown | ({"reason": end} if task.pull_started else {})
+    return shown | ({"exitCode": end} if stopped else {})
 
 
 def _health(task: Task) -> str:

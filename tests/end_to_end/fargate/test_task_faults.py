@@ -52,6 +52,30 @@ async def test_a_task_never_becomes_ready(account, scenes, out, fault, told):
     assert worker.cost.wasted == worker.cost.usd
 
 
+AGENT = "aws-guardduty-agent-x1y2z3"
+FORBIDDEN = (
+    "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve "
+    "ref 593207742271.dkr.ecr.us-east-1.amazonaws.com/aws-guardduty-agent-fargate:v1.6.0: "
+    "unexpected status from HEAD request: 403 Forbidden"
+)
+
+
+@pytest.mark.parametrize("end", [FORBIDDEN, 0], ids=["403", "exit code 0"])
+async def test_a_container_that_aws_added_does_not_explain_a_crash(account, scenes, out, end):
+    """GuardDuty's container ends in its own way; only our containers decide about a task."""
+    faults = {0: TaskFault(crash_after=0.0)}
+    with account(foreign_containers={AGENT: end}, task_faults=faults) as aws:
+        trial = await tried(aws, scenes(2), out, limits=ONE)
+    hold(trial)
+    assert len(trial.tasks) == 2
+    (page,) = out.glob(".cloudburst/*/post-mortem-*.md")
+    page = page.read_text().partition("## As ECS")[0]
+    assert "**The container was killed" in page
+    for told in (trial.errors()[0], page):
+        assert "exit code 137" in told
+        assert AGENT not in told
+
+
 async def test_no_task_ever_becomes_ready(account, scenes, out):
     """The run gives up, says why, and has paid for no more tasks than it may try."""
     with account(task_faults=dict.fromkeys(range(9), TaskFault(registry_unreachable=True))) as aws:

@@ -114,7 +114,12 @@ async def open_fargate(
                 ) as registry,
                 create_task_group() as tasks,
             ):
-                watcher = Watcher(aws, cluster=settings.cluster, public=settings.public_address)
+                watcher = Watcher(
+                    aws,
+                    cluster=settings.cluster,
+                    containers=definition.containers,
+                    public=settings.public_address,
+                )
                 tasks.start_soon(watcher.run, name="Fargate watcher")
                 launcher = FargateLauncher(
                     aws,

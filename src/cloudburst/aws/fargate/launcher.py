@@ -234,12 +234,16 @@ class FargateLauncher:
             del self._tasks_by_token[next(iter(self._tasks_by_token))]
 
     def _adopt(self, orphan: Orphan) -> FoundTask:
-        secrets = adoptable_secrets(orphan, self._template.definition, self._policy.sizes)
+        definition = self._template.definition
+        secrets = adoptable_secrets(orphan, definition, self._policy.sizes)
         if secrets is not None:
             hide_secrets(secrets.key, secrets.private_key)
         described = orphan.description
         watched = self._watcher.watch(
-            orphan.task, None if described is None else parse_task_description(described)
+            orphan.task,
+            None
+            if described is None
+            else parse_task_description(described, containers=definition.containers),
         )
         return FoundTask(task=orphan.task, status=self._status(watched), secrets=secrets)
 

@@ -52,7 +52,7 @@ async def build_post_mortem(
     lines = await _last_lines(aws, definition, task)
     text = build_page(
         task.rpartition("/")[2],
-        failure=None if _is_own_stop(described) else failure_of(described),
+        failure=None if _is_own_stop(described) else failure_of(described, definition.containers),
         facts=_facts(described, definition),
         lines=lines,
         more={
@@ -88,7 +88,7 @@ def _is_own_stop(task: Mapping[str, Any]) -> bool:
 
 
 def _facts(task: Mapping[str, Any], definition: TaskDefinition) -> dict[str, object]:
-    description = parse_task_description(task)
+    description = parse_task_description(task, containers=definition.containers)
     stopped = task["lastStatus"] == "STOPPED"
     times = {label: time for name, label in _TIME_LABELS.items() if (time := task.get(name))}
     size = f"{description.vcpu:g} vCPU, {description.memory_gb:g} GB"

@@ -55,6 +55,8 @@ class TaskDefinition:
     """ARN of the exact revision."""
     container: str
     """Name of the container that renders."""
+    containers: frozenset[str]
+    """Names of all containers."""
     image: str
     port: int
     """TCP port of the render service."""
@@ -166,6 +168,7 @@ async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None)
     return TaskDefinition(
         arn=reference,
         container=RENDER_CONTAINER,
+        containers=frozenset({RENDER_CONTAINER, WATCHDOG_CONTAINER}),
         image="",
         port=SERVICE_PORT,
         protocol=protocol or Protocol.ONESTEP,
@@ -233,6 +236,7 @@ def parse_task_definition(
     return TaskDefinition(
         arn=arn,
         container=str(container["name"]),
+        containers=frozenset(str(one["name"]) for one in containers),
         image=str(container.get("image", "")),
         port=SERVICE_PORT if SERVICE_PORT in ports else next(iter(ports), SERVICE_PORT),
         protocol=protocol,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,8 +57,16 @@ class TaskDescription:
     a later one when AWS responded."""
 
 
-def parse_task_description(task: Mapping[str, Any]) -> TaskDescription:
-    """Return the state of a task from its description by DescribeTasks or RunTask."""
+def parse_task_description(
+    task: Mapping[str, Any], *, containers: Container[str] | None = None
+) -> TaskDescription:
+    """Return the state of a task from its description by DescribeTasks or RunTask.
+
+    Args:
+        task: Description of the task.
+        containers: Names of the containers that can explain a stop: those of the task definition.
+            AWS adds others, such as the agent of GuardDuty. ``None``: all of them.
+    """
     stopped = task["lastStatus"] == "STOPPED"
     times = {name: at.timestamp() for name, at in _times(task)}
     created_at = times.get("createdAt")
@@ -68,9 +76,9 @@ def parse_task_description(task: Mapping[str, Any]) -> TaskDescription:
     return TaskDescription(
         state=_task_state(task["lastStatus"]),
         stop_announced=not stopped and task.get("desiredStatus") == "STOPPED",
-        reason=_stop_reason(task),
+        reason=_stop_reason(task, containers),
         stop_code=str(task.get("stopCode", "")),
-        failure=failure_of(task),
+        failure=failure_of(task, containers),
         network_interface=interface.get("networkInterfaceId"),
         private_ip=parse_ip_address(interface.get("privateIPv4Address")),
         capacity_provider=str(task.get("capacityProviderName") or "FARGATE"),
@@ -84,20 +92,19 @@ def parse_task_description(task: Mapping[str, Any]) -> TaskDescription:
     )
 
 
-def failure_of(task: Mapping[str, Any]) -> Failure | None:
-    """Return the row of the failure table for a task's stop; ``None`` before the stop begins."""
+def failure_of(task: Mapping[str, Any], containers: Container[str] | None = None) -> Failure | None:
+    """Return the row of the failure table for a task's stop; ``None`` before the stop begins.
+
+    Containers that are not among ``containers`` do not count.
+    """
     if not any(task.get(name) for name in ("stopCode", "stoppedReason")):
         return None
-    containers = tuple(get_list(task, "containers"))
-    reasons = (task.get("stoppedReason"), *(container.get("reason") for container in containers))
+    described = _containers(task, containers)
+    reasons = (task.get("stoppedReason"), *(container.get("reason") for container in described))
     return classify_stop(
         str(task.get("stopCode", "")),
         [str(reason) for reason in reasons if reason],
-        [
-            container["exitCode"]
-            for container in containers
-            if container.get("exitCode") is not None
-        ],
+        [container["exitCode"] for container in described if container.get("exitCode") is not None],
     )
 
 
@@ -134,13 +141,18 @@ def _network_interface(task: Mapping[str, Any]) -> Mapping[str, str]:
     return {}
 
 
-def _stop_reason(task: Mapping[str, Any]) -> str:
+def _containers(task: Mapping[str, Any], names: Container[str] | None) -> list[Mapping[str, Any]]:
+    described = get_list(task, "containers")
+    return [one for one in described if names is None or one.get("name") in names]
+
+
+def _stop_reason(task: Mapping[str, Any], containers: Container[str] | None) -> str:
     """Return ECS's reason for the stop of a task, and the exit code and reason of each container.
 
     The result is empty if there are none.
     """
     parts: list[str] = [task["stoppedReason"]] if task.get("stoppedReason") else []
-    for container in get_list(task, "containers"):
+    for container in _containers(task, containers):
         details: list[str] = []
         if container.get("exitCode") is not None:
             details.append(f"exit code {container['exitCode']}")

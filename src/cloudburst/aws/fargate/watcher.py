@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,10 +105,13 @@ class Watcher:
     It polls only while there are tasks that have not stopped.
     """
 
-    def __init__(self, aws: AWSClient, *, cluster: str, public: bool) -> None:
+    def __init__(
+        self, aws: AWSClient, *, cluster: str, containers: Container[str], public: bool
+    ) -> None:
         self.clock = AWSClock()
         self._aws = aws
         self._cluster = cluster
+        self._containers = containers
         self._public = public
         self._tasks: dict[TaskId, WatchedTask] = {}
         self._active: dict[TaskId, WatchedTask] = {}
@@ -251,7 +254,8 @@ class Watcher:
         left_out = list[TaskId]()
         for watched in batch:
             if task := described.get(_task_id(watched.task)):
-                self._update(watched, parse_task_description(task), began, received_at)
+                description = parse_task_description(task, containers=self._containers)
+                self._update(watched, description, began, received_at)
             elif _task_id(watched.task) not in missing:
                 left_out.append(watched.task)
             elif self._exceeds_grace(watched):
