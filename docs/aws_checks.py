@@ -29,7 +29,7 @@ from cloudburst.aws.fargate.task_definition import (
 )
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.aws.setup.logs import read_logs
-from cloudburst.aws.setup.resource_definitions import EXECUTION_ROLE, tag_list
+from cloudburst.aws.setup.resource_definitions import execution_role, tag_list
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import AWSError, CapacityError, CloudburstError, LaunchError, ThrottledError
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec
@@ -67,7 +67,8 @@ class Checker:
     async def role_age(self) -> None:
         """Report the age of the execution role: a new role cannot be assumed for some seconds."""
         try:
-            role = (await self._aws.call("iam", "get_role", RoleName=EXECUTION_ROLE))["Role"]
+            name = execution_role(self._aws.region)
+            role = (await self._aws.call("iam", "get_role", RoleName=name))["Role"]
             seen = f"{time.time() - role['CreateDate'].timestamp():.0f} s"
         except CloudburstError as exc:
             seen = f"not known: {exc}"

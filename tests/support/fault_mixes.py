@@ -12,9 +12,10 @@ from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.testing import CapacityShortage, Fault, TaskFault
 
 YOUNG_ROLE = (
-    "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/cloudburst-execution-role' "
-    "that was provided for this task. Please verify that the role being passed has the proper "
-    "trust relationship and permissions and that your IAM user has permissions to pass this role."
+    "ECS was unable to assume the role "
+    "'arn:aws:iam::123456789012:role/cloudburst-execution-us-east-1' that was provided for this "
+    "task. Please verify that the role being passed has the proper trust relationship and "
+    "permissions and that your IAM user has permissions to pass this role."
 )
 
 ATTEMPTS = 5

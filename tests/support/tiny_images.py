@@ -24,6 +24,7 @@ from pathlib import Path
 import anyio
 
 from cloudburst.emulator.containers import PROGRAMS
+from cloudburst.emulator.roles import execution_role_name
 from cloudburst.registry import open_registry, push_image
 from support.emulator_calls import MAIN, client
 
@@ -254,7 +255,10 @@ def define(
         requiresCompatibilities=["FARGATE"],
         cpu=cpu,
         memory=memory,
-        executionRoleArn=f"arn:aws:iam::{emulator.config.account}:role/cloudburst-execution-role",
+        executionRoleArn=(
+            f"arn:aws:iam::{emulator.config.account}:role/"
+            f"{execution_role_name(emulator.config.region)}"
+        ),
         runtimePlatform={"cpuArchitecture": architecture or ECS_ARCHITECTURE[ARCHITECTURE]},
         volumes=[{"name": name} for name in volumes],
         containerDefinitions=[

@@ -36,7 +36,7 @@ from cloudburst.emulator.ec2 import (
 )
 from cloudburst.emulator.port_listener import PortListener
 from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
-from cloudburst.emulator.roles import EXECUTION_ROLE_NAME
+from cloudburst.emulator.roles import execution_role_name
 
 MOTO_START_TIMEOUT = 60.0
 LISTENING = re.compile(r"^port (\d+)$")
@@ -227,7 +227,7 @@ class MotoServer:
                     "IpPermissions.1.IpRanges.1.CidrIp": "0.0.0.0/0",
                 }
                 await first("AuthorizeSecurityGroupIngress", "return", **rule)
-            role = {"RoleName": EXECUTION_ROLE_NAME}
+            role = {"RoleName": execution_role_name(self._config.region)}
             await self._iam(
                 url,
                 "CreateRole",

@@ -10,10 +10,13 @@ from typing import Any
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError, client_error
 
-EXECUTION_ROLE_NAME = "cloudburst-execution-role"
-"""Name of the task execution role that the account has if ``EmulatorConfig.prepared`` is true."""
 ROLE_MEMBERS = ("executionRoleArn", "taskRoleArn")
 """Names of the members that contain a role, in task definitions and in overrides of requests."""
+
+
+def execution_role_name(region: str) -> str:
+    """Return the name of the role that the account has if ``EmulatorConfig.prepared`` is true."""
+    return f"cloudburst-execution-{region}"
 
 
 class Roles:
@@ -25,7 +28,7 @@ class Roles:
         self._prefix = f"arn:aws:iam::{config.account}:role"
         self._made: dict[str, float] = {}
         if config.prepared:
-            self._made[f"{self._prefix}/{EXECUTION_ROLE_NAME}"] = -math.inf
+            self._made[f"{self._prefix}/{execution_role_name(config.region)}"] = -math.inf
 
     def record_change(self, operation: str, parameters: Mapping[str, str]) -> None:
         """Record that a call of IAM created or deleted a role; ignore other calls."""

@@ -16,7 +16,7 @@ from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import MotoServer
 from cloudburst.emulator.quotas import ServiceQuotas
-from cloudburst.emulator.roles import EXECUTION_ROLE_NAME, Roles
+from cloudburst.emulator.roles import Roles, execution_role_name
 from cloudburst.emulator.run_task import TaskLauncher
 from cloudburst.emulator.s3.api import S3
 from cloudburst.emulator.task_registry import TaskRegistry
@@ -163,7 +163,9 @@ class EmulatedAccount:
                 "requiresCompatibilities": ["FARGATE"],
                 "cpu": TASK_CPU,
                 "memory": TASK_MEMORY,
-                "executionRoleArn": f"arn:aws:iam::{config.account}:role/{EXECUTION_ROLE_NAME}",
+                "executionRoleArn": (
+                    f"arn:aws:iam::{config.account}:role/{execution_role_name(config.region)}"
+                ),
                 "runtimePlatform": {
                     "cpuArchitecture": architecture or config.architecture,
                     "operatingSystemFamily": "LINUX",

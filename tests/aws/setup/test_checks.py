@@ -258,7 +258,7 @@ async def test_the_log_group_and_the_role_must_be_there(emulator):
         ],
     }
     client(emulator, "iam").update_assume_role_policy(
-        RoleName="cloudburst-execution-role", PolicyDocument=json.dumps(trust)
+        RoleName="cloudburst-execution-us-east-1", PolicyDocument=json.dumps(trust)
     )
     found = await checks(settings)
     assert found["logs"].found.endswith("/ecs/cloudburst: tasks would not start")

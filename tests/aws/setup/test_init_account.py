@@ -19,11 +19,11 @@ from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.env_file import merge_settings, remove_from_list, write_settings
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
     LOG_GROUP,
     TRUST_POLICY,
     WorkerImage,
     differences,
+    execution_role,
     is_our_image,
     task_definition,
 )
@@ -52,6 +52,7 @@ from support.setup_accounts import (
 
 pytestmark = pytest.mark.anyio
 
+EXECUTION_ROLE = execution_role("us-east-1")
 OURS = "ghcr.io/someone/cloudburst:1"
 
 
@@ -393,7 +394,7 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        (Fault(operation="UntagRole", code="AccessDenied", status=403), "execution role"),
+        (Fault(operation="DeleteRole", code="AccessDenied", status=403), "execution role"),
         (Fault(operation="DeleteRolePolicy", kind="dropped"), "execution role"),
         (Fault(operation="DeleteLogGroup", kind="dropped"), "log group"),
     ],
@@ -401,9 +402,6 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
 async def test_a_removal_that_fails_is_a_step_of_the_report(emulator, tmp_path, fault, what):
     env = tmp_path / ".env"
     _, settings = await set_up(emulator, env_file=env)
-    client(emulator, "iam").tag_role(
-        RoleName=EXECUTION_ROLE, Tags=[{"Key": "cloudburst:region/eu-west-1", "Value": "used"}]
-    )
     emulator.add_fault(fault)
     report = await destroy(settings, session=session(), env_file=env)
     (step,) = [step for step in report.steps if step.outcome == "failed"]
@@ -428,22 +426,6 @@ async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     report = await destroy(settings, session=session(), env_file=None)
     step = next(step for step in report.steps if step.resource == "cluster")
     assert (step.outcome, step.detail) == (StepOutcome.FAILED, "no answer in 0.3 s")
-
-
-async def test_a_role_that_another_region_uses_stays(emulator):
-    _, settings = await set_up(emulator)
-    client(emulator, "iam").tag_role(
-        RoleName=EXECUTION_ROLE, Tags=[{"Key": "cloudburst:region/eu-west-1", "Value": "used"}]
-    )
-    report = await destroy(settings, session=session(), env_file=None)
-    step = next(step for step in report.steps if step.resource == "execution role")
-    assert (step.outcome, step.detail) == (StepOutcome.KEPT, "used in eu-west-1")
-    tags = client(emulator, "iam").list_role_tags(RoleName=EXECUTION_ROLE)["Tags"]
-    assert "cloudburst:region/us-east-1" not in {tag["Key"] for tag in tags}
-    report, _ = await set_up(emulator)
-    step = next(step for step in report.steps if step.resource == "execution role")
-    assert step.outcome is StepOutcome.UPDATED
-    assert step.detail.endswith("used in us-east-1 too")
 
 
 async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, monkeypatch):

@@ -25,10 +25,11 @@ from cloudburst.aws.setup.permissions import (
     statements,
 )
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
+    EXECUTION_ROLE_POLICY,
     LOG_GROUP,
     PERMISSIONS_BOUNDARY,
     TRUST_POLICY,
+    execution_role,
     role_policy,
 )
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
@@ -44,6 +45,7 @@ ACTIONS_WITHOUT_PERMISSION = frozenset({"sts:GetCallerIdentity"})
 """Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11)."""
 NEEDED_BY_OTHERS = {
     "tag_resource",
+    "tag_role",
     "create_tags",
     "pass_role",
     "batch_check_layer_availability",
@@ -57,6 +59,7 @@ LONGEST = 6144
 """Characters of a managed policy without spaces: "IAM and AWS STS quotas" (2026-11)."""
 
 
+EXECUTION_ROLE = execution_role("us-east-1")
 IN_ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"
 CALLER = "arn:aws:sts::123456789012:assumed-role/render/session"
 OPERATORS = {
@@ -95,12 +98,8 @@ async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene
         cluster=settings.cluster, capacityProviders=[], defaultCapacityProviderStrategy=[]
     )
     logs.delete_retention_policy(logGroupName=LOG_GROUP)
-    iam.untag_role(RoleName=EXECUTION_ROLE, TagKeys=["cloudburst:region/us-east-1"])
-    iam.delete_role_policy(RoleName=EXECUTION_ROLE, PolicyName="cloudburst-us-east-1")
+    iam.delete_role_policy(RoleName=EXECUTION_ROLE, PolicyName=EXECUTION_ROLE_POLICY)
     iam.delete_role_permissions_boundary(RoleName=EXECUTION_ROLE)
-    iam.attach_role_policy(
-        RoleName=EXECUTION_ROLE, PolicyArn=f"arn:aws:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
-    )
     other = {**TRUST_POLICY["Statement"][0], "Principal": {"Service": "ec2.amazonaws.com"}}
     iam.update_assume_role_policy(
         RoleName=EXECUTION_ROLE, PolicyDocument=json.dumps({**TRUST_POLICY, "Statement": [other]})
@@ -238,7 +237,7 @@ def test_several_purposes_are_one_policy_that_allows_what_each_does():
     known = {"region": "us-east-1", "account": "1", "roles": roles}
     both = policy_document(settings, [Purpose.RUN, Purpose.INIT], **known)
     (passing,) = [one for one in both["Statement"] if "iam:PassRole" in one["Action"]]
-    assert passing["Resource"] == [*roles, "arn:aws:iam::1:role/cloudburst-execution-role"]
+    assert passing["Resource"] == [*roles, "arn:aws:iam::1:role/cloudburst-execution-us-east-1"]
     actions = {action for one in both["Statement"] for action in one["Action"]}
     assert actions == allowed(settings, Purpose.RUN, Purpose.INIT)
 
@@ -338,13 +337,14 @@ def test_the_policy_of_the_execution_role_is_one_that_iam_understands():
                 assert resource == "*" or any(_fits(resource, each["arn"]) for each in types)
 
 
-def test_the_role_pulls_one_repository_and_writes_to_one_log_group():
-    plain = role_policy("us-east-1", "123456789012", [])
-    (logs,) = plain["Statement"]
+def test_the_role_pulls_one_repository_and_awss_agent_and_writes_to_one_log_group():
+    logs, _, pull = role_policy("us-east-1", "123456789012", [])["Statement"]
     assert logs["Resource"] == ["arn:aws:logs:us-east-1:123456789012:log-group:/ecs/cloudburst:*"]
+    agent = "arn:aws:ecr:us-east-1:*:repository/aws-guardduty-agent-fargate"
+    assert pull["Resource"] == [agent]
     repository = "arn:aws:ecr:us-east-1:123456789012:repository/cloudburst"
     *_, pull = role_policy("us-east-1", "123456789012", [repository])["Statement"]
-    assert pull["Resource"] == [repository]
+    assert pull["Resource"] == [agent, repository]
     assert "ecr:BatchGetImage" in pull["Action"]
 
 

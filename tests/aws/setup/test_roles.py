@@ -12,10 +12,11 @@ from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.images import image_id, repository_of
 from cloudburst.aws.setup.init_account import StepOutcome
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
+    EXECUTION_ROLE_POLICY,
     PERMISSIONS_BOUNDARY,
     TAGS,
     TRUST_POLICY,
+    execution_role,
     role_policy,
 )
 from cloudburst.errors import AccessDeniedError
@@ -25,9 +26,11 @@ from support.setup_accounts import client, outcomes, session, set_up, writes
 
 pytestmark = pytest.mark.anyio
 
+EXECUTION_ROLE = execution_role("us-east-1")
 MANAGED = f"arn:aws:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 LOGS = "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/cloudburst:*"
+AGENT = "arn:aws:ecr:us-east-1:*:repository/aws-guardduty-agent-fargate"
 PASS_ROLE = (
     "User: arn:aws:iam::123456789012:user/me is not authorized to perform: iam:PassRole on "
     f"resource: arn:aws:iam::123456789012:role/{EXECUTION_ROLE} because no identity-based policy "
@@ -39,17 +42,12 @@ def repository(name):
     return f"arn:aws:ecr:us-east-1:123456789012:repository/{name}"
 
 
-def allowed(emulator, region="us-east-1"):
+def allowed(emulator):
     """Resources by the statement of the role's own policy."""
     answer = client(emulator, "iam").get_role_policy(
-        RoleName=EXECUTION_ROLE, PolicyName=f"cloudburst-{region}"
+        RoleName=EXECUTION_ROLE, PolicyName=EXECUTION_ROLE_POLICY
     )
     return {one["Sid"]: one["Resource"] for one in answer["PolicyDocument"]["Statement"]}
-
-
-def managed(emulator):
-    answer = client(emulator, "iam").list_attached_role_policies(RoleName=EXECUTION_ROLE)
-    return [one["PolicyArn"] for one in answer["AttachedPolicies"]]
 
 
 def boundary(emulator):
@@ -57,27 +55,26 @@ def boundary(emulator):
     return role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
 
 
-def made_by_an_older_init(emulator, *regions):
-    """The role as it was made with AWS's managed policy."""
-    iam = client(emulator, "iam")
-    tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
-    tags += [{"Key": f"cloudburst:region/{region}", "Value": "used"} for region in regions]
-    iam.create_role(
-        RoleName=EXECUTION_ROLE, AssumeRolePolicyDocument=json.dumps(TRUST_POLICY), Tags=tags
-    )
-    iam.attach_role_policy(RoleName=EXECUTION_ROLE, PolicyArn=MANAGED)
-
-
 def role_step(report):
     (step,) = [step for step in report.steps if step.resource == "execution role"]
     return step
 
 
-async def test_a_public_image_needs_no_right_at_ecr(emulator):
+async def test_a_public_image_is_one_for_which_only_awss_agent_is_pulled_from_ecr(emulator):
     await set_up(emulator)
-    assert allowed(emulator) == {"WriteLogs": [LOGS]}
-    assert managed(emulator) == []
+    assert allowed(emulator) == {"WriteLogs": [LOGS], "LogInToECR": ["*"], "PullImages": [AGENT]}
     assert boundary(emulator) == MANAGED
+
+
+async def test_the_boundary_permits_every_action_of_the_role(emulator):
+    iam = client(emulator, "iam")
+    version = iam.get_policy(PolicyArn=MANAGED)["Policy"]["DefaultVersionId"]
+    found = iam.get_policy_version(PolicyArn=MANAGED, VersionId=version)["PolicyVersion"]
+    (permitted,) = found["Document"]["Statement"]
+    assert permitted["Resource"] == "*"
+    policy = role_policy("us-east-1", "123456789012", [repository("cloudburst")])
+    needed = {action for one in policy["Statement"] for action in one["Action"]}
+    assert needed <= set(permitted["Action"])
 
 
 async def test_an_image_in_ecr_is_one_repository_and_those_of_other_set_ups_stay(emulator):
@@ -85,74 +82,29 @@ async def test_an_image_in_ecr_is_one_repository_and_those_of_other_set_ups_stay
     assert allowed(emulator) == {
         "WriteLogs": [LOGS],
         "LogInToECR": ["*"],
-        "PullImages": [repository("cloudburst")],
+        "PullImages": [AGENT, repository("cloudburst")],
     }
     film = {"DOCKER_IMAGE": f"{REGISTRY}/team/film@sha256:00", "ECS_TASK_DEFINITION": "film"}
     report, settings = await set_up(emulator, changes=film)
     assert role_step(report).outcome is StepOutcome.UPDATED
-    assert allowed(emulator)["PullImages"] == [repository("cloudburst"), repository("team/film")]
+    pulled = [AGENT, repository("cloudburst"), repository("team/film")]
+    assert allowed(emulator)["PullImages"] == pulled
     since = len(emulator.calls)
     report, _ = await set_up(emulator, settings=settings)
     assert role_step(report).outcome is StepOutcome.FOUND
     assert writes(emulator, since) == []
 
 
-async def test_a_role_with_awss_managed_policy_is_narrowed_by_the_next_init(emulator):
-    made_by_an_older_init(emulator, "us-east-1")
-    since = len(emulator.calls)
-    report, _ = await set_up(emulator)
-    step = role_step(report)
-    assert step.outcome is StepOutcome.UPDATED
-    assert "detached" in step.detail
-    assert managed(emulator) == []
-    assert boundary(emulator) == MANAGED
-    assert allowed(emulator) == {"WriteLogs": [LOGS]}
-    # Never without permissions in between.
-    order = [call.operation for call in emulator.calls[since:]]
-    assert order.index("PutRolePolicy") < order.index("DetachRolePolicy")
-
-
-async def test_the_managed_policy_stays_while_another_region_relies_on_it(emulator):
-    made_by_an_older_init(emulator, "us-east-1", "eu-west-1")
-    report, settings = await set_up(emulator)
-    assert managed(emulator) == [MANAGED]
-    assert role_step(report).detail.endswith("until init has been run in eu-west-1")
-    since = len(emulator.calls)
-    report, _ = await set_up(emulator, settings=settings)
-    assert role_step(report).outcome is StepOutcome.FOUND
-    assert writes(emulator, since) == []
-    client(emulator, "iam").put_role_policy(
-        RoleName=EXECUTION_ROLE,
-        PolicyName="cloudburst-eu-west-1",
-        PolicyDocument=json.dumps(role_policy("eu-west-1", "123456789012", [])),
-    )
-    await set_up(emulator, settings=settings)
-    assert managed(emulator) == []
-
-
-async def test_destroy_understands_a_role_of_an_older_init(emulator):
-    made_by_an_older_init(emulator, "us-east-1")
-    report = await destroy(
-        (await set_up(emulator, dry_run=True))[1], session=session(), env_file=None
-    )
-    assert role_step(report).outcome is StepOutcome.REMOVED
-    assert report.success
-
-
-async def test_destroy_takes_the_policy_of_its_own_region_only(emulator):
+async def test_each_region_has_a_role_and_destroy_removes_only_that_of_its_own(emulator):
     _, settings = await set_up(emulator)
-    iam = client(emulator, "iam")
-    iam.tag_role(
-        RoleName=EXECUTION_ROLE, Tags=[{"Key": "cloudburst:region/eu-west-1", "Value": "used"}]
-    )
-    other = json.dumps(role_policy("eu-west-1", "123456789012", []))
-    iam.put_role_policy(
-        RoleName=EXECUTION_ROLE, PolicyName="cloudburst-eu-west-1", PolicyDocument=other
-    )
-    assert role_step(await destroy(settings, session=session(), env_file=None)).outcome == "kept"
-    assert iam.list_role_policies(RoleName=EXECUTION_ROLE)["PolicyNames"] == [
-        "cloudburst-eu-west-1"
-    ]
+    iam, other = client(emulator, "iam"), execution_role("eu-west-1")
+    tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+    iam.create_role(RoleName=other, AssumeRolePolicyDocument=json.dumps(TRUST_POLICY), Tags=tags)
+    report = await destroy(settings, session=session(), env_file=None)
+    assert role_step(report).outcome is StepOutcome.REMOVED
+    names = {one["RoleName"] for one in iam.list_roles()["Roles"]}
+    assert EXECUTION_ROLE not in names
+    assert other in names
 
 
 async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):

@@ -21,9 +21,10 @@ from cloudburst.aws.setup.changes import (
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.env_steps import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
+    EXECUTION_ROLE_POLICY,
     LOG_GROUP,
     all_families,
+    execution_role,
     has_our_tags,
 )
 from cloudburst.aws.setup.security_groups import (
@@ -245,50 +246,24 @@ class _Remover:
             )
 
     async def remove_execution_role(self) -> None:
-        """Delete the execution role if ``init`` created it and no other region uses it."""
+        """Delete the execution role of the region if ``init`` created it."""
         role = await roles.describe_role(self._changes)
         if role is None:
             return
-        tags = role.get("Tags") or ()
-        if not has_our_tags(tags):
-            self._keep("execution role", EXECUTION_ROLE)
+        name = execution_role(self._changes.aws.region)
+        if not has_our_tags(role.get("Tags") or ()):
+            self._keep("execution role", name)
             return
-        region_tag = roles.region_tag(self._changes.aws.region)
-        prefix = roles.region_tag("")
-        others = sorted(
-            {tag["Key"] for tag in tags if tag["Key"].startswith(prefix)} - {region_tag}
-        )
-        if others:
-            regions = ", ".join(key.removeprefix(prefix) for key in others)
-            kept = (StepOutcome.KEPT, f"used in {regions}")
-            await self._remove("execution role", EXECUTION_ROLE, self._release_role, done=kept)
-            return
-        await self._remove("execution role", EXECUTION_ROLE, self._delete_role)
 
-    async def _release_role(self) -> None:
-        """Remove this region's tag and policy from a role that other regions use."""
-        region = self._changes.aws.region
-        await self._changes.change(
-            "iam", "untag_role", RoleName=EXECUTION_ROLE, TagKeys=[roles.region_tag(region)]
-        )
-        if await roles.inline_policy(self._changes, region) is not None:
-            await self._delete_policy(roles.policy_name(region))
+        async def delete() -> None:
+            # Only our own policy: IAM refuses to delete a role with anything else attached.
+            if await roles.inline_policy(self._changes) is not None:
+                await self._changes.change(
+                    "iam", "delete_role_policy", RoleName=name, PolicyName=EXECUTION_ROLE_POLICY
+                )
+            await self._changes.change("iam", "delete_role", RoleName=name)
 
-    async def _delete_role(self) -> None:
-        # Only what init attached: IAM refuses to delete a role with anything else attached.
-        if await roles.has_managed_policy(self._changes):
-            boundary = roles.boundary_arn(self._changes.aws.region)
-            await self._changes.change(
-                "iam", "detach_role_policy", RoleName=EXECUTION_ROLE, PolicyArn=boundary
-            )
-        for name in await roles.inline_policies(self._changes):
-            await self._delete_policy(name)
-        await self._changes.change("iam", "delete_role", RoleName=EXECUTION_ROLE)
-
-    async def _delete_policy(self, name: str) -> None:
-        await self._changes.change(
-            "iam", "delete_role_policy", RoleName=EXECUTION_ROLE, PolicyName=name
-        )
+        await self._remove("execution role", name, delete)
 
     async def _remove(
         self,

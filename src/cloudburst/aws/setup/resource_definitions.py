@@ -27,7 +27,8 @@ from cloudburst.version import PACKAGE_VERSION
 
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 LOG_RETENTION_DAYS = 30
-EXECUTION_ROLE = "cloudburst-execution-role"
+EXECUTION_ROLE_POLICY = "cloudburst"
+"""Name of the execution role's inline policy."""
 PERMISSIONS_BOUNDARY = "service-role/AmazonECSTaskExecutionRolePolicy"
 """AWS's managed policy for execution roles: pull from every ECR repository and write to every log
 stream ("Amazon ECS task execution IAM role", ECS developer guide, 2026-11). It is the permissions
@@ -121,6 +122,11 @@ class WorkerImage:
         return self.protocol is Protocol.NATIVE
 
 
+def execution_role(region: str) -> str:
+    """Return the name of the execution role of a region: roles exist in all regions at once."""
+    return f"cloudburst-execution-{region}"
+
+
 def partition(region: str) -> str:
     """Return the AWS partition of a region: the second part of ARNs, such as ``aws-cn``.
 
@@ -206,26 +212,27 @@ def task_definition(
 
 
 def role_policy(region: str, account: str, repositories: Iterable[str]) -> dict[str, Any]:
-    """Return the inline policy of the execution role for the tasks of one region.
+    """Return the inline policy of the execution role.
 
     Args:
-        region: Region of the log group.
+        region: Region of the tasks.
         account: Id of the account.
         repositories: ARNs of the private ECR repositories with the images; none for images of other
             registries, which need no permission.
     """
-    group = f"arn:{partition(region)}:logs:{region}:{account}:log-group:{LOG_GROUP}"
+    aws = f"arn:{partition(region)}"
+    logs = f"{aws}:logs:{region}:{account}:log-group:{LOG_GROUP}:*"
+    # If GuardDuty Runtime Monitoring is on, AWS adds a container with its agent to each task, whose
+    # image is pulled with this role from an account of AWS: "Prerequisites for AWS Fargate (Amazon
+    # ECS only) support", Amazon GuardDuty User Guide (2026-11).
+    agent = f"{aws}:ecr:{region}:*:repository/aws-guardduty-agent-fargate"
+    pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     allowed: list[tuple[str, list[str], list[str]]] = [
-        ("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{group}:*"])
-    ]
-    if arns := sorted(set(repositories)):
-        pull = [
-            "ecr:BatchCheckLayerAvailability",
-            "ecr:BatchGetImage",
-            "ecr:GetDownloadUrlForLayer",
-        ]
+        ("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [logs]),
         # IAM supports no resource for GetAuthorizationToken.
-        allowed += [("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"]), (PULL_SID, pull, arns)]
+        ("LogInToECR", ["ecr:GetAuthorizationToken"], ["*"]),
+        (PULL_SID, pull, [agent, *sorted(set(repositories) - {agent})]),
+    ]
     return {
         "Version": "2012-10-17",
         "Statement": [

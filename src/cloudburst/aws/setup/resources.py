@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -11,7 +12,6 @@ from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
 from cloudburst.aws.setup.changes import CONSISTENCY_BACKOFF, AccountChanges, StepOutcome
 from cloudburst.aws.setup.images import short_image_name
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
     LOG_GROUP,
     LOG_RETENTION_DAYS,
     TAGS,
@@ -146,7 +146,8 @@ async def ensure_task_definition(
     async def register() -> dict[str, Any] | None:
         return await changes.change("ecs", "register_task_definition", **required, tags=tag_list())
 
-    response = await retry_while_role_unknown(register, _is_role_unknown, new_role=new_role)
+    is_role_unknown = partial(_is_role_unknown, role=required["executionRoleArn"])
+    response = await retry_while_role_unknown(register, is_role_unknown, new_role=new_role)
     name = required["family"]
     if response:
         name = str(response["taskDefinition"]["taskDefinitionArn"]).rpartition("/")[2]
@@ -213,7 +214,7 @@ def _has_code(error: CloudburstError, code: str) -> bool:
     return isinstance(error, AWSError) and error.code == code
 
 
-def _is_role_unknown(error: CloudburstError) -> bool:
+def _is_role_unknown(error: CloudburstError, *, role: str) -> bool:
     """Return whether RegisterTaskDefinition may have refused a role because it is new.
 
     AWS answers ``ClientException`` ("Role is not valid"), or denies ``iam:PassRole`` on the role
@@ -222,7 +223,7 @@ def _is_role_unknown(error: CloudburstError) -> bool:
     """
     if isinstance(error, AccessDeniedError):
         text = str(error)
-        return "iam:PassRole" in text and f"role/{EXECUTION_ROLE}" in text
+        return "iam:PassRole" in text and role in text
     return _has_code(error, "ClientException")
 
 

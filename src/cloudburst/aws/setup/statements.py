@@ -10,11 +10,11 @@ from cloudburst.aws.fargate.placement import MEMORY_GB_BY_VCPU
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository, repository_of
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE,
     LOG_GROUP,
     PERMISSIONS_BOUNDARY,
     TAGS,
     all_families,
+    execution_role,
     partition,
 )
 from cloudburst.models.settings import OWN_IMAGE, Settings
@@ -76,7 +76,7 @@ class ResourceArns:
         self.log_group = f"{aws}:logs:{region}:{account}:log-group:{LOG_GROUP}"
         self.security_groups = f"{ec2}:security-group/*"
         self.vpcs = f"{ec2}:vpc/*"
-        self.execution_role = f"{iam}:role/{EXECUTION_ROLE}"
+        self.execution_role = f"{iam}:role/{execution_role(region)}"
         self.task_roles = tuple(roles) or (self.execution_role,)
         """ARNs of the roles that the task definition passes to tasks."""
         self.service_role = f"{iam}:role/aws-service-role/ecs.amazonaws.com/*"
