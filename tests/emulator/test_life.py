@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -103,6 +104,23 @@ def test_worker_has_what_definition_and_request_say(emulator):
     assert ask(task, "/cleanup", key="k1")[0] == 200
     shown = describe(emulator, task)["overrides"]["containerOverrides"]
     assert shown == overriding(environment={"AUTHENTICATION_KEY": "k1"})["containerOverrides"]
+
+
+def test_variables_for_the_files_of_an_image_do_not_break_the_worker(emulate):
+    emulator = emulate(worker=["sh", "-c", 'echo "$HOME $GIVEN"; sleep 60'])
+    given = {"PATH": "/image", "HOME": "/image", "TMPDIR": "/image", "GIVEN": "1"}
+    [task] = run(emulator, overrides=overriding(environment=given))
+    reach(emulator, task, "RUNNING")
+    logs, group = client(emulator, "logs"), "/ecs/cloudburst"
+    until(lambda: logs.filter_log_events(logGroupName=group)["events"])
+    [event] = logs.filter_log_events(logGroupName=group)["events"]
+    assert event["message"] == f"{os.environ['HOME']} 1"
+
+
+def test_the_command_of_a_second_container_is_run(emulate):
+    emulator = emulate()
+    [task] = run(emulator, overrides=overriding(WATCHDOG, command=["sh", "-c", "exit 6"]))
+    assert reach(emulator, task, "STOPPED").exit_codes[WATCHDOG] == 6
 
 
 def test_is_gone_when_it_has_stopped(emulator):

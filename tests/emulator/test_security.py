@@ -1,4 +1,4 @@
-"""Who is answered: only callers with the emulator's own key; and only known programs are run."""
+"""Who is answered: only callers with the emulator's own key."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
 
-from cloudburst.emulator.allowed_programs import health_program
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
-    MAIN,
-    WATCHDOG,
     client,
     network,
     new_client,
-    overriding,
-    reach,
     refused,
     run,
 )
@@ -182,96 +176,6 @@ class TestHost:
     def test_names_of_this_machine_are(self, emulator, name):
         asked = signed(emulator, host=f"{name}:{emulator.url.rpartition(':')[2]}")
         assert send(emulator, asked)[0] == 200
-
-
-class TestPrograms:
-    """Nothing that a caller says decides which program runs."""
-
-    @pytest.mark.parametrize(
-        "command",
-        [["sh", "-c", "touch {mark}"], ["nginx"], ["sleep", "1; touch {mark}"], ["env", "sh"]],
-    )
-    def test_commands_of_side_containers_are_refused(self, emulator, tmp_path, command):
-        mark = tmp_path / "ran"
-        words = [word.format(mark=mark) for word in command]
-        with pytest.raises(ClientError, match="starts no program of a caller"):
-            run(emulator, overrides=overriding(WATCHDOG, command=words))
-        emulator.register(family="mine", watchdog=False)
-        ecs = client(emulator, "ecs")
-        ecs.register_task_definition(
-            family="side",
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            cpu="256",
-            memory="512",
-            containerDefinitions=[
-                {"name": MAIN, "image": "x", "portMappings": [{"containerPort": 5000}]},
-                {"name": "side", "image": "x", "command": words},
-            ],
-        )
-        with pytest.raises(ClientError, match="starts no program of a caller"):
-            run(emulator, taskDefinition="side")
-        assert emulator.tasks == ()
-        assert not mark.exists()
-
-    @pytest.mark.parametrize("command", [["sleep", "0.3"], ["/bin/sleep", "0.3"]])
-    def test_sleep_is_run(self, emulator, command):
-        [task] = run(emulator, overrides=overriding(WATCHDOG, command=command))
-        reach(emulator, task, "RUNNING")
-        assert reach(emulator, task, "STOPPED").exit_codes[WATCHDOG] == 0
-
-    @pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "PATH", "HOME", "TMPDIR"])
-    @pytest.mark.parametrize("container", [MAIN, WATCHDOG])
-    def test_variables_that_decide_what_runs_are_refused(self, emulator, name, container):
-        with pytest.raises(ClientError, match=f"does not pass {name}"):
-            run(emulator, overrides=overriding(container, environment={name: "/tmp/x"}))
-        assert emulator.tasks == ()
-
-    def test_other_variables_are_passed(self, emulator):
-        given = {"PYTHONUNBUFFERED": "1", "AUTHENTICATION_KEY": "k"}
-        [task] = run(emulator, overrides=overriding(environment=given))
-        assert reach(emulator, task, "RUNNING").environment == given
-
-    @pytest.mark.parametrize(
-        "command",
-        [
-            ["CMD", "sh", "-c", "true"],
-            ["CMD-SHELL", "curl -f http://127.0.0.1:5000/health; id"],
-            ["CMD-SHELL", "curl -f http://169.254.169.254/latest"],
-            ["CMD", "python", "-m", "http.server"],
-            ["CMD", "python", "-c", "import os; os.system('id')"],
-            ["CMD-SHELL", "wget 'http://127.0.0.1:5000/$(id)'"],
-            ["NONE"],
-        ],
-    )
-    def test_health_checks_of_a_caller_are_refused(self, emulator, command):
-        emulator.register(container={"healthCheck": {"command": command}})
-        with pytest.raises(ClientError, match="does not run the health check"):
-            run(emulator)
-
-    @pytest.mark.parametrize(
-        ("command", "ways"),
-        [
-            (["CMD", "python", "-m", "cloudburst.service.health"], ["service"]),
-            (["CMD-SHELL", "exit 0"], ["true"]),
-            (
-                ["CMD", "wget", "-q", "http://localhost:5000/health"],
-                ["http://localhost:5000/health"],
-            ),
-        ],
-    )
-    def test_health_checks_that_are_known(self, command, ways):
-        assert health_program(command) == ways
-
-    def test_the_health_checks_that_init_writes_are_known(self):
-        from cloudburst.aws.setup.resource_definitions import WorkerImage, _health_command
-        from cloudburst.models.task import Protocol
-
-        ask = "http://127.0.0.1:5000/health"
-        assert [
-            health_program(_health_command(WorkerImage(name="x", protocol=protocol)))
-            for protocol in (Protocol.NATIVE, Protocol.ONESTEP)
-        ] == [["service"], [ask, ask, ask, "false"]]
 
 
 @pytest.fixture(scope="module")

@@ -71,10 +71,6 @@ class Confinement:
     """Working folder."""
     init: bool
     """True if an init process runs the program and forwards signals to it."""
-    address: str
-    """IP address at which the worker listens, for health checks."""
-    port: int
-    """TCP port on which the worker listens, for health checks."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as values of JSON."""
@@ -87,8 +83,6 @@ class Confinement:
             "outer_user": OUTER_USER,
             "folder": self.folder,
             "init": self.init,
-            "address": self.address,
-            "port": self.port,
         }
 
 

@@ -107,10 +107,6 @@ class ImageStore:
         """
         return not fnmatchcase(image, PUBLIC_IMAGE_PATTERN)
 
-    def is_run(self, image: str) -> bool:
-        """Return whether a task runs the program of an image, and not another one in its place."""
-        return self._confined and self.is_pulled(image)
-
     def files_of(self, task: str) -> Path:
         """Return the folder for the files of a task's containers. It need not exist."""
         return self._folder / "tasks" / task

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from cloudburst.emulator.allowed_programs import side_program
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
 from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.logs import LogDestination
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-"""Environment variables that a container takes from the emulator's process instead of its image."""
+"""Environment variables that programs of this machine take from the emulator's process. Definitions
+set them for the files of an image."""
+WAIT_COMMAND = ("sleep", "infinity")
+"""Command of a container beside the worker whose definition has none. On AWS, the program of its
+image would run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +135,16 @@ class LaunchSpec:
     ) -> tuple[list[str], dict[str, str]]:
         """Return command and environment of the process that runs in place of a container."""
         name = container["name"]
-        base = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
-        environment = base | self.variables(name, config, fault, address)
+        own = self.variables(name, config, fault, address)
+        environment = {key: text for key, text in own.items() if key not in INHERITED_VARIABLES}
+        environment |= {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
+        # Commands name Python as their image does.
+        path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        environment["PATH"] = os.pathsep.join(path)
         if name != self.main:
-            return side_program(container, self.override(name)), environment
+            command = self.override(name).get("command") or container.get("command") or ()
+            words = [*(container.get("entryPoint") or ()), *command]
+            return [str(word) for word in words or WAIT_COMMAND], environment
         places = {"{host}": address, "{port}": str(config.port)}
         return [_filled(word, places) for word in config.worker], environment
 

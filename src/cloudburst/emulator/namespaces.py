@@ -81,8 +81,6 @@ async def _problem(folder: Path, containers: Containers) -> str:
         gid=TEST_USER,
         folder="/",
         init=False,
-        address="",
-        port=0,
     )
     containers.start("confinement test", [], {}, listener, confinement=confinement)
     try:

@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudburst.emulator.allowed_programs import check_containers
 from cloudburst.emulator.capacity import launch_failure
 from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
 from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
-from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.roles import Roles
@@ -72,7 +70,6 @@ class TaskLauncher:
         *,
         throttle: TokenBuckets,
         roles: Roles,
-        images: ImageStore | None,
     ) -> None:
         self._config = config
         self._clusters = clusters
@@ -80,7 +77,6 @@ class TaskLauncher:
         self._registry = registry
         self._throttle = throttle
         self._roles = roles
-        self._images = images
         self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
         self._tokens: dict[str, _Remembered] = {}
 
@@ -123,8 +119,6 @@ class TaskLauncher:
             for provider in providers
         ]
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
-        here = [one for one in definition["containerDefinitions"] if not self._is_confined(one)]
-        check_containers(here, overrides, specs[0].main)
         self._roles.check_run(definition, overrides)
         self._take_launches(specs)
         tasks, failures = list[Task](), list[dict[str, str]]()
@@ -146,11 +140,6 @@ class TaskLauncher:
         if token and tasks:
             self._tokens[token] = _Remembered(body, [task.id for task in tasks], time.time())
         return self._answer(tasks, failures)
-
-    def _is_confined(self, container: Mapping[str, Any]) -> bool:
-        """Return whether a container runs the program of its image, confined to the image."""
-        images, image = self._images, str(container.get("image"))
-        return images is not None and images.is_run(image)
 
     def _known(self, token: str) -> _Remembered | None:
         known = self._tokens.get(token)

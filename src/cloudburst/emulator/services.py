@@ -70,7 +70,6 @@ class EmulatedAccount:
             registry,
             throttle=self.throttle,
             roles=roles,
-            images=images,
         )
         self.ecr = ECR(config, images) if images else None
         """ECR API; ``None`` if the account has no registry on this machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,11 +80,6 @@ class TaskImages:
         async with self._lock:  # a pull that was cancelled may still be in a thread
             await self.store.release(self.task)
 
-    def runs_in(self, container: str, address: str) -> Confinement | None:
-        """Return the confinement of a container whose worker listens at an address."""
-        program = self.programs.get(container)
-        return replace(program.confinement, address=address) if program else None
-
     @property
     def _folder(self) -> Path:
         return self.store.files_of(self.task)
@@ -108,8 +103,6 @@ class TaskImages:
                 gid=user.gid,
                 folder=str(container.get("workingDirectory") or image.config.working_folder or "/"),
                 init=self.spec.has_init(container),
-                address="",
-                port=self.spec.port,
             ),
         )
 
@@ -144,18 +137,6 @@ def _check_mount_point(path: str) -> None:
         raise OSError("invalid volume specification: destination can't be '/'")
     if first == "proc":
         raise OSError(f'"{path}" cannot be mounted because it is inside /proc')
-
-
-def image_health_command(check: Mapping[str, Any]) -> list[str]:
-    """Return the command of a health check in its container; empty for no check."""
-    kind, *words = check["command"]
-    match kind:
-        case "CMD":
-            return [str(word) for word in words]
-        case "CMD-SHELL":
-            return ["/bin/sh", "-c", " ".join(map(str, words))]
-        case _:
-            return []
 
 
 def _command(

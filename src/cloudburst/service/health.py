@@ -7,10 +7,10 @@ client, and no other module of this package.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import time
+from os import environ
 
 CONTAINER_HEALTH_CHECK_TIMEOUT = 4.0
 """Seconds for the check: less than the 5 s after which Docker and ECS stop waiting."""
@@ -18,9 +18,9 @@ STATUS_BYTES = len(b"HTTP/1.1 200")
 
 
 def is_healthy(
-    port: int, *, certificate: str = "", seconds: float = CONTAINER_HEALTH_CHECK_TIMEOUT
+    host: str, port: int, *, certificate: str, seconds: float = CONTAINER_HEALTH_CHECK_TIMEOUT
 ) -> bool:
-    """Return whether the service on this port of this machine answers its health check with 200.
+    """Return whether the service at an address answers its health check with 200.
 
     With a ``certificate`` in PEM, TLS is used, and only this certificate is trusted. A service that
     does not answer within ``seconds`` is not healthy.
@@ -37,7 +37,7 @@ def is_healthy(
         context.check_hostname = False
         context.load_verify_locations(cadata=certificate)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=seconds) as raw:
+        with socket.create_connection((host, port), timeout=seconds) as raw:
             line = context.wrap_socket(raw) if context else raw
             line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = b""
@@ -53,5 +53,5 @@ def is_healthy(
 
 
 if __name__ == "__main__":
-    port = int(os.environ.get("CLOUDBURST_PORT", "5000"))
-    sys.exit(not is_healthy(port, certificate=os.environ.get("CLOUDBURST_CERTIFICATE", "")))
+    host, port = environ.get("CLOUDBURST_HOST", "127.0.0.1"), environ.get("CLOUDBURST_PORT", "5000")
+    sys.exit(not is_healthy(host, int(port), certificate=environ.get("CLOUDBURST_CERTIFICATE", "")))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
-CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 """Kinds of namespaces, from ``linux/sched.h``."""
 NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
 """Namespaces of a container. Its network is that of this machine."""
@@ -200,15 +200,6 @@ def join(pid: int) -> None:
     process = os.pidfd_open(pid)
     _check(LIBC.setns(process, NAMESPACES), "setns")
     os.close(process)
-
-
-def leave_network() -> None:
-    """Move this process to a network namespace of its own, whose only interface is loopback.
-
-    Raises:
-        StartError: Linux does not permit this.
-    """
-    _check(LIBC.unshare(CLONE_NEWNET), "unshare")
 
 
 def drop_privileges(spec: Mapping[str, Any]) -> None:
