@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 from aws_findings import Findings
@@ -21,12 +19,12 @@ from cloudburst.aws.setup.own_image import BuildImage, image_builder
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.errors import CloudburstError
 from cloudburst.image import BuiltImage, ImageOptions
-from cloudburst.registry import PushProgress, PushReport, UploadSessions
+from cloudburst.registry import PushProgress, PushReport
 
 REPOSITORY = "cloudburst-check"
 """Repository that exists only during the check."""
-CUT_SHARE = 0.3
-"""Share of the image that is pushed before the first push is interrupted."""
+CUT_BLOBS = 2
+"""Number of blobs that have arrived when the first push is interrupted."""
 PREVIEW_TIMEOUT = 60.0
 """Seconds to wait for the preview of the lifecycle policy."""
 
@@ -45,12 +43,10 @@ async def check_image(
     seconds = anyio.current_time() - started_at
     sizes = ", ".join(f"{one.architecture} {one.size / 1e6:.1f} MB" for one in built.platforms)
     findings.note("the image was built", f"in {seconds:.0f} s; {sizes}")
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = UploadSessions(Path(folder) / "uploads.json")
-        async with _repository(aws):
-            await _check_push(aws, findings, built, sessions)
-            await _check_platforms(aws, findings, built)
-            await _preview_lifecycle(aws, findings)
+    async with _repository(aws):
+        await _check_push(aws, findings, built)
+        await _check_platforms(aws, findings, built)
+        await _preview_lifecycle(aws, findings)
 
 
 @asynccontextmanager
@@ -65,25 +61,23 @@ async def _repository(aws: AWSClient) -> AsyncGenerator[None]:
             await aws.call("ecr", "delete_repository", repositoryName=REPOSITORY, force=True)
 
 
-async def _check_push(
-    aws: AWSClient, findings: Findings, built: BuiltImage, sessions: UploadSessions
-) -> None:
+async def _check_push(aws: AWSClient, findings: Findings, built: BuiltImage) -> None:
     with anyio.CancelScope() as first:
 
         def cut(progress: PushProgress) -> None:
-            if progress.bytes_done > CUT_SHARE * progress.bytes_total:
+            if progress.blobs_done == CUT_BLOBS:
                 first.cancel()
 
-        await _push(aws, built, sessions, cut)
-    report = await _push(aws, built, sessions)
+        await _push(aws, built, cut)
+    report = await _push(aws, built)
     speed = report.bytes_sent / max(report.seconds, 0.001) / 1e6
     findings.report(
-        "an interrupted push is continued",
-        kept=report.digest == built.digest,
+        "blobs that an interrupted push has sent are not sent again",
+        kept=report.digest == built.digest and report.bytes_present > 0,
         seen=f"{report.bytes_sent / 1e6:.1f} MB in {report.seconds:.0f} s ({speed:.1f} MB/s), "
         f"{report.bytes_present / 1e6:.1f} MB were there",
     )
-    again = await _push(aws, built, sessions)
+    again = await _push(aws, built)
     findings.report(
         "a second push sends nothing", again.bytes_sent == 0, f"{again.bytes_sent} bytes"
     )
@@ -92,12 +86,9 @@ async def _check_push(
 async def _push(
     aws: AWSClient,
     built: BuiltImage,
-    sessions: UploadSessions,
     on_progress: Callable[[PushProgress], None] | None = None,
 ) -> PushReport:
-    return await push_to_ecr(
-        aws, built, repository=REPOSITORY, sessions=sessions, on_progress=on_progress
-    )
+    return await push_to_ecr(aws, built, repository=REPOSITORY, on_progress=on_progress)
 
 
 async def _check_platforms(aws: AWSClient, findings: Findings, built: BuiltImage) -> None:

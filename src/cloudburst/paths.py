@@ -16,11 +16,6 @@ def state_folder() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "cloudburst"
 
 
-def unfinished_uploads_file() -> Path:
-    """Return the path of the file that remembers uploads to registries, which need not exist."""
-    return state_folder() / "uploads.json"
-
-
 def cache_folder() -> Path:
     """Return the path of this package's cache folder, which need not exist.
 

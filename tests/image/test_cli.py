@@ -205,4 +205,6 @@ def test_nothing_was_built_yet(monkeypatch, tmp_path, capsys):
 
 def test_the_help_of_a_command_is_its_docstring(capsys):
     assert main(["image", "push", "--help"]) == 0
-    assert "A push that was interrupted is continued." in " ".join(capsys.readouterr().out.split())
+    assert "Only layers that the registry does not have are sent." in " ".join(
+        capsys.readouterr().out.split()
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import pickle
 import random
 import ssl
@@ -26,7 +25,6 @@ from cloudburst.registry import (
     RegistryError,
     RegistryUnavailableError,
     TransferPolicy,
-    UploadSessions,
     open_registry,
 )
 from cloudburst.registry.documents import OCI_MANIFEST
@@ -43,8 +41,7 @@ pytestmark = [
 ]
 
 NAME = "team/image"
-CHUNK = 1000
-POLICY = TransferPolicy(chunk_bytes=CHUNK, first_delay=0.0, attempts=4)
+POLICY = TransferPolicy(first_delay=0.0, attempts=4)
 LOGIN = Credentials("user", "password")
 BLOB = random.Random(0).randbytes(4500)
 KIND = "application/octet-stream"
@@ -442,19 +439,21 @@ async def test_a_cancelled_download_leaves_no_file(native, tmp_path, anyio_backe
 # Uploads
 
 
-async def push(fake, path, sessions=None):
+async def push(fake, path):
     async with opened(fake) as client:
-        sent = await client.push_blob(NAME, OF_BLOB, path, sessions=sessions)
+        sent = await client.push_blob(NAME, OF_BLOB, path)
         assert await client.push_blob(NAME, OF_BLOB, path) == 0
     assert fake.blobs == {OF_BLOB.digest: BLOB}
     return sent
 
 
-async def test_a_blob_is_sent_in_chunks_in_order(blob_file):
+async def test_a_blob_is_sent_whole_in_one_request(blob_file):
     fake = FakeRegistry()
     assert await push(fake, blob_file) == len(BLOB)
-    ranges = [request.headers["Content-Range"] for request in fake.sent("PATCH")]
-    assert ranges == ["0-999", "1000-1999", "2000-2999", "3000-3999", "4000-4499"]
+    assert [request.method for request in fake.requests] == ["HEAD", "POST", "PUT", "HEAD"]
+    (request,) = fake.sent("PUT")
+    assert request.headers["Content-Length"] == str(len(BLOB))
+    assert "Content-Range" not in request.headers
 
 
 async def test_an_empty_blob_is_sent(tmp_path):
@@ -466,33 +465,36 @@ async def test_an_empty_blob_is_sent(tmp_path):
     assert fake.blobs == {empty.digest: b""}
 
 
-async def test_a_registry_can_ask_for_larger_chunks(blob_file):
-    fake = FakeRegistry(smallest_chunk=2000)
-    await push(fake, blob_file)
-    assert len(fake.sent("PATCH")) == 3
+async def test_progress_begins_again_with_the_blob(blob_file):
+    fake = FakeRegistry(faults=[None, None, error(500, "UNKNOWN")])
+    seen = []
+    async with opened(fake) as client:
+        assert await client.push_blob(NAME, OF_BLOB, blob_file, seen.append) == 2 * len(BLOB)
+    assert seen == [0, len(BLOB)] * 2
 
 
-async def test_ranges_of_ecr_are_not_believed(blob_file):
-    """It answers 201, and its range stays that of the first chunk."""
-    fake = FakeRegistry(ecr=True)
-    assert await push(fake, blob_file) == len(BLOB)
+@pytest.mark.parametrize(
+    ("before", "fault"),
+    [
+        (["HEAD"], httpx.ReadTimeout("silent")),
+        (["HEAD"], httpx.Response(500)),
+        (["HEAD", "POST"], httpx.WriteError("cut")),
+        (["HEAD", "POST"], httpx.Response(500)),
+        (["HEAD", "POST"], error(404, "BLOB_UPLOAD_UNKNOWN")),
+        (["HEAD", "POST"], error(400, "BLOB_UPLOAD_INVALID")),
+        (["HEAD", "POST"], error(400, "DIGEST_INVALID")),
+    ],
+)
+async def test_an_upload_that_fails_once_begins_again(before, fault, blob_file):
+    fake = FakeRegistry(faults=[*(None for _ in before), fault])
+    assert await push(fake, blob_file) == len(BLOB) * len(before)
+    assert len(fake.sent("POST")) == 2
 
 
-@pytest.mark.parametrize("lost", [1, 3, 5])
-@pytest.mark.parametrize("ecr", [False, True])
-async def test_a_chunk_whose_answer_was_lost_is_not_stored_twice(lost, ecr, blob_file):
-    """ECR does not answer how much it has; it refuses the chunk when it is sent again."""
-    fake = FakeRegistry(ecr=ecr, lost_answers=[lost])
-    sent = await push(fake, blob_file)
-    last = lost == 5  # then there is no chunk to send again: the digest is right
-    assert sent <= len(BLOB) + (CHUNK if ecr else 0), last
-    assert len(fake.sent("POST")) == 1
-
-
-async def test_the_answer_to_the_last_request_may_be_lost(blob_file):
+async def test_the_answer_to_an_upload_may_be_lost(blob_file):
     class Losing(FakeRegistry):
-        def _finish(self, request, number):
-            super()._finish(request, number)
+        def _upload(self, request, number):
+            super()._upload(request, number)
             raise httpx.ReadError("lost")
 
     fake = Losing()
@@ -500,45 +502,24 @@ async def test_the_answer_to_the_last_request_may_be_lost(blob_file):
     assert len(fake.sent("POST")) == 1
 
 
-async def test_an_upload_that_the_registry_forgot_begins_again(blob_file):
-    class Forgetting(FakeRegistry):
-        def _patch(self, request, number):
-            if self.patches == 2:
-                self.patches += 1
-                self.uploads.clear()
-                self.uploads["x"] = b""
-                return error(404, "BLOB_UPLOAD_UNKNOWN")
-            return super()._patch(request, number)
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (httpx.Response(500), "HTTP 500"),
+        (error(404, "BLOB_UPLOAD_UNKNOWN"), "HTTP 404 BLOB_UPLOAD_UNKNOWN"),
+    ],
+)
+async def test_an_upload_that_always_fails_is_an_error(fault, said, blob_file):
+    class Failing(FakeRegistry):
+        def _upload(self, request, number):
+            return fault
 
-    fake = Forgetting()
-    assert await push(fake, blob_file) == len(BLOB) + 3 * CHUNK
-    assert len(fake.sent("POST")) == 2
-
-
-async def test_an_upload_that_is_lost_again_and_again_is_an_error(blob_file):
-    class Refusing(FakeRegistry):
-        def _patch(self, request, number):
-            return error(416, "RANGE_INVALID")
-
-    fake = Refusing()
+    fake = Failing()
     async with opened(fake) as client:
-        with pytest.raises(RegistryUnavailableError, match="lost repeatedly"):
+        with pytest.raises(RegistryUnavailableError) as caught:
             await client.push_blob(NAME, OF_BLOB, blob_file)
-    assert len(fake.sent("POST")) == POLICY.attempts
-
-
-async def test_a_registry_that_takes_the_first_chunk_only_is_an_error(blob_file):
-    """Progress before a failure counts once."""
-
-    class Stuck(FakeRegistry):
-        def _patch(self, request, number):
-            return super()._patch(request, number) if not self.patches else error(503, "X")
-
-    fake = Stuck()
-    async with opened(fake) as client:
-        with pytest.raises(RegistryUnavailableError, match="HTTP 503"):
-            await client.push_blob(NAME, OF_BLOB, blob_file)
-    assert len(fake.sent("PATCH")) < 3 * POLICY.attempts
+    assert str(caught.value) == f"registry.example: upload of {OF_BLOB.digest} to {NAME}: {said}"
+    assert len(fake.sent("PUT")) == POLICY.attempts
 
 
 @pytest.mark.parametrize(
@@ -565,7 +546,7 @@ async def test_uploads_do_not_go_to_other_hosts(location, blob_file):
         with pytest.raises(RegistryError, match="location"):
             await client.push_blob(NAME, OF_BLOB, blob_file)
     assert {request.url.host for request in fake.requests} == {"registry.example"}
-    assert fake.sent("PATCH") == []
+    assert fake.sent("PUT") == []
 
 
 async def test_a_changed_file_is_an_error(tmp_path):
@@ -577,75 +558,6 @@ async def test_a_changed_file_is_an_error(tmp_path):
             with pytest.raises(kind):
                 await client.push_blob(NAME, OF_BLOB, path)
         assert fake.blobs == {}
-
-
-# Uploads that a later process continues
-
-
-class InterruptedPushError(Exception):
-    """The process ends here."""
-
-
-async def interrupted(fake, path, sessions, after):
-    """Push until ``after`` bytes are sent."""
-
-    def stop(size):
-        if size >= after:
-            raise InterruptedPushError
-
-    async with opened(fake) as client:
-        with pytest.raises(InterruptedPushError):
-            await client.push_blob(NAME, OF_BLOB, path, stop, sessions)
-
-
-async def test_a_later_process_continues_an_upload(blob_file, tmp_path):
-    fake, file = FakeRegistry(), tmp_path / "state/sessions.json"
-    await interrupted(fake, blob_file, UploadSessions(file), 2500)
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert await push(fake, blob_file, UploadSessions(file)) == len(BLOB) - 2000
-    assert len(fake.sent("POST")) == 1
-    assert json.loads(file.read_text()) == {}
-
-
-async def test_a_later_process_begins_again_if_it_may_not_use_the_upload(blob_file, tmp_path):
-    class Forbidding(FakeRegistry):
-        def _upload(self, request, number):
-            return error(403, "DENIED") if number == "0" else super()._upload(request, number)
-
-    fake, sessions = FakeRegistry(), UploadSessions(tmp_path / "sessions.json")
-    await interrupted(fake, blob_file, sessions, 2500)
-    fake.__class__ = Forbidding
-    assert await push(fake, blob_file, sessions) == len(BLOB)
-
-
-@pytest.mark.parametrize("ecr", [False, True])
-async def test_a_later_process_begins_again_if_the_upload_is_gone(ecr, blob_file, tmp_path):
-    fake, sessions = FakeRegistry(ecr=ecr), UploadSessions(tmp_path / "sessions.json")
-    await interrupted(fake, blob_file, sessions, 2500)
-    fake.uploads = {"x": b""}
-    assert await push(fake, blob_file, sessions) >= len(BLOB)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000),
-        *(b'{"KEY": 1}', b'{"KEY": ["https://other.example/x", 0]}', b'{"KEY": ["/x", -1]}'),
-        *(b'{"KEY": ["https://[", 0]}', b'{"KEY": ["/v2/team/image/blobs/uploads/0", 99999999]}'),
-    ],
-)
-async def test_an_invalid_file_of_sessions_is_as_good_as_none(content, blob_file, tmp_path):
-    key = f"{URL}/ {NAME} {OF_BLOB.digest}".encode()
-    file = tmp_path / "sessions.json"
-    file.write_bytes(content.replace(b"KEY", key))
-    fake = FakeRegistry()
-    assert await push(fake, blob_file, UploadSessions(file)) == len(BLOB)
-    assert {request.url.host for request in fake.requests} == {"registry.example"}
-
-
-async def test_sessions_that_cannot_be_stored_are_left_out(blob_file, tmp_path):
-    (tmp_path / "file").touch()
-    assert await push(FakeRegistry(), blob_file, UploadSessions(tmp_path / "file/x")) == len(BLOB)
 
 
 # Rates

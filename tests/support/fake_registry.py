@@ -25,18 +25,12 @@ class FakeRegistry:
         self.valid_tokens = set()
         self.redirect = None
         """URL before the digest to which blobs are redirected."""
-        self.ecr = False
-        """Whether uploads answer as ECR does: 201, a range that stays, no status of uploads."""
-        self.location = "{path}?state=a%2Bb&n={size}"
+        self.location = "{path}?state=a%2Bb"
         """Header ``Location`` of uploads."""
-        self.smallest_chunk = None
         self.faults = []
         """Answers in place of the right ones, or exceptions to raise; ``None``: the right one."""
-        self.lost_answers = []
-        """Numbers of PATCH requests whose answers are lost."""
-        self.blobs, self.manifests, self.uploads, self.first_ends = {}, {}, {}, {}
+        self.blobs, self.manifests, self.uploads = {}, {}, []
         self.requests = []
-        self.patches = 0
         vars(self).update(peculiarities)
 
     @property
@@ -124,52 +118,22 @@ class FakeRegistry:
         return httpx.Response(206, content=data[start:], headers=found)
 
     def _begin(self, request, name):
-        number = str(len(self.uploads))
-        self.uploads[number] = b""
-        headers = self._headers(number, f"/v2/{name}/blobs/uploads/{number}")
-        if self.smallest_chunk:
-            headers["OCI-Chunk-Min-Length"] = str(self.smallest_chunk)
-        return httpx.Response(202, headers=headers)
-
-    def _headers(self, number, path):
-        size = len(self.uploads[number])
-        end = max(size - 1, 0)
-        if self.ecr:
-            end = self.first_ends.get(number, end)
-        return {"Location": self.location.format(path=path, size=size), "Range": f"0-{end}"}
+        number = str(len(self.requests))
+        self.uploads.append(number)
+        path = f"/v2/{name}/blobs/uploads/{number}"
+        return httpx.Response(202, headers={"Location": self.location.format(path=path)})
 
     def _upload(self, request, number):
         if number not in self.uploads:
             return error(404, "BLOB_UPLOAD_UNKNOWN")
-        match request.method:
-            case "GET":
-                if self.ecr:
-                    return error(405, "UNSUPPORTED")
-                return httpx.Response(204, headers=self._headers(number, request.url.path))
-            case "PATCH":
-                return self._patch(request, number)
-            case "PUT":
-                return self._finish(request, number)
-
-    def _patch(self, request, number):
-        start = int(request.headers["Content-Range"].partition("-")[0])
-        if start != len(self.uploads[number]):
-            return error(416, "BLOB_UPLOAD_INVALID" if self.ecr else "RANGE_INVALID")
-        self.uploads[number] += request.content
-        self.first_ends.setdefault(number, len(self.uploads[number]) - 1)
-        self.patches += 1
-        if self.patches in self.lost_answers:
-            raise httpx.ReadError("lost")
-        status = 201 if self.ecr else 202
-        return httpx.Response(status, headers=self._headers(number, request.url.path))
-
-    def _finish(self, request, number):
+        assert request.method == "PUT"
         query = parse_qs(request.url.query.decode())
         assert query["state"] == ["a+b"], "the query of the location is kept"
-        data = self.uploads.pop(number)
-        if query["digest"] != [f"sha256:{hashlib.sha256(data).hexdigest()}"]:
+        self.uploads.remove(number)
+        digest = f"sha256:{hashlib.sha256(request.content).hexdigest()}"
+        if query["digest"] != [digest]:
             return error(400, "DIGEST_INVALID")
-        self.add_blob(data)
+        self.add_blob(request.content)
         return httpx.Response(201)
 
 

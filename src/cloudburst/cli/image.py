@@ -40,13 +40,11 @@ from cloudburst.image import (
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
 from cloudburst.models.settings import Settings
-from cloudburst.paths import unfinished_uploads_file
 from cloudburst.registry import (
     ImageReference,
     InvalidImageError,
     PushProgress,
     PushReport,
-    UploadSessions,
     open_registry,
     push_image,
 )
@@ -106,7 +104,7 @@ def push_command(
 ) -> int:
     """Build the container image and push it to a registry, without Docker.
 
-    Only what the registry does not have is sent. A push that was interrupted is continued.
+    Only layers that the registry does not have are sent.
 
     Parameters
     ----------
@@ -206,7 +204,6 @@ async def _build_and_push(
                 report = await push_image(
                     *(client, image.folder, target.repository, target.tag or PACKAGE_VERSION),
                     on_progress=show,
-                    sessions=UploadSessions(unfinished_uploads_file()),
                 )
     return image, f"{target.registry}/{target.repository}", report
 
@@ -230,9 +227,8 @@ async def _push_to_ecr(
     from cloudburst.aws.setup.ecr_login import our_image_name  # noqa: PLC0415
     from cloudburst.aws.setup.ecr_push import push_to_ecr  # noqa: PLC0415
 
-    sessions = UploadSessions(unfinished_uploads_file())
     async with open_aws(Settings()) as aws:
-        report = await push_to_ecr(aws, image, sessions=sessions, on_progress=show)
+        report = await push_to_ecr(aws, image, on_progress=show)
         return our_image_name(await aws.account_id(), aws.region), report
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from cloudburst.registry.pull import PulledImage, pull_image
     from cloudburst.registry.push import PushProgress, PushReport, push_image
     from cloudburst.registry.unpack import UnpackLimits, unpack_layers
-    from cloudburst.registry.upload_sessions import UploadSessions
 
 _MODULES = {
     "client": ("RegistryClient", "open_registry"),
@@ -52,7 +51,6 @@ _MODULES = {
     "pull": ("PulledImage", "pull_image"),
     "push": ("PushProgress", "PushReport", "push_image"),
     "unpack": ("UnpackLimits", "unpack_layers"),
-    "upload_sessions": ("UploadSessions",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -76,7 +74,6 @@ __all__ = [
     "RegistryUnavailableError",
     "TransferPolicy",
     "UnpackLimits",
-    "UploadSessions",
     "open_registry",
     "parse_config",
     "parse_index",

@@ -32,8 +32,8 @@ from cloudburst.registry.names import (
 )
 from cloudburst.registry.policy import TransferPolicy
 from cloudburst.registry.private_urls import without_secrets
+from cloudburst.registry.retries import REPEATED
 from cloudburst.registry.upload import BlobUpload
-from cloudburst.registry.upload_sessions import UploadSessions
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)
 Progress = Callable[[int], object]
@@ -55,7 +55,7 @@ async def open_registry(
         url: Address of the registry, without a path.
         credentials: User name and password; ``None``: anonymous.
         transport: Replacement for the network.
-        policy: Timeouts, retries and chunks.
+        policy: Timeouts and retries.
 
     Raises:
         RegistryError: The URL is neither https, nor http with a loopback address.
@@ -89,7 +89,7 @@ class RegistryClient:
 
     @property
     def policy(self) -> TransferPolicy:
-        """Timeouts, retries and chunks of the transfers."""
+        """Timeouts and retries of the transfers."""
         return self._http.policy
 
     async def resolve(
@@ -154,28 +154,25 @@ class RegistryClient:
         descriptor: Descriptor,
         path: Path,
         on_progress: Progress | None = None,
-        sessions: UploadSessions | None = None,
     ) -> int:
         """Upload a file as a blob unless the registry has it; return the number of bytes sent.
 
-        Chunks are sent in order. After a broken connection, the upload continues with the bytes
-        that the registry does not have. Uploads that ``sessions`` remembers from an earlier process
-        are continued, too.
+        After a broken connection or a server error, the whole file is sent again.
 
         Raises:
             DigestError: The file does not have the digest.
             NotInRegistryError: The registry has no such repository.
         """
-        upload = BlobUpload(
-            self._http,
-            repository,
-            descriptor,
-            path,
-            on_progress=on_progress or _ignore,
-            sessions=sessions,
-        )
-        if not await upload.is_present():
-            await upload.run()
+        upload = BlobUpload(self._http, repository, descriptor, path, on_progress or _ignore)
+        retries = self._http.new_retries(f"upload of {descriptor.digest} to {repository}")
+        with retries.limited(descriptor.size):
+            # If only the answer to an upload was lost, the registry has the blob.
+            while not await self.has_blob(repository, descriptor.digest):
+                try:
+                    await upload.send()
+                    break
+                except REPEATED as exc:
+                    await retries.wait(exc)
         return upload.bytes_sent
 
     async def push_manifest(

@@ -26,9 +26,9 @@ from cloudburst.registry.names import is_loopback_host
 from cloudburst.registry.policy import TransferPolicy
 from cloudburst.registry.private_urls import unlogged, without_secrets
 from cloudburst.registry.retries import REPEATED, NoAnswerError, Retries
-from cloudburst.registry.upload_sessions import MAX_LOCATION_LENGTH
 
 MAX_REDIRECTS = 5
+MAX_LOCATION_LENGTH = 8192
 MAX_SMALL_PIECES = 10_000
 """Maximum number of pieces of less than 128 bytes in a body: each costs as much time as a large
 one."""

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPolicy:
-    """Timeouts, retries and chunks. Times are in seconds; only delays may be 0."""
+    """Timeouts and retries. Times are in seconds; only delays may be 0."""
 
-    chunk_bytes: int = 8 * 1024**2
-    """Size of the chunks of an upload: one of them is sent again after a broken connection. ECR
-    accepts parts of 5 MiB and more (UploadLayerPart, read on 2026-11-25)."""
     connect_timeout: float = 10.0
     idle_timeout: float = 60.0
     """Time without a byte after which a connection counts as broken."""
@@ -19,7 +16,7 @@ class TransferPolicy:
     """Bytes per second, on average over `idle_timeout`, below which a connection counts as
     broken."""
     answer_timeout: float = 120.0
-    """Time until the answer to an upload: the registry hashes a whole layer before the last one."""
+    """Time until the answer to an upload: the registry hashes the whole layer before it answers."""
     attempts: int = 6
     """Number of attempts in a row, without progress between them, before a request fails."""
     first_delay: float = 0.5

@@ -13,7 +13,6 @@ from cloudburst.registry.client import RegistryClient
 from cloudburst.registry.documents import Descriptor
 from cloudburst.registry.errors import NotInRegistryError, first_error
 from cloudburst.registry.layout import LayoutImage, read_layout
-from cloudburst.registry.upload_sessions import UploadSessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,6 @@ async def push_image(
     tag: str,
     *,
     on_progress: Callable[[PushProgress], object] | None = None,
-    sessions: UploadSessions | None = None,
 ) -> PushReport:
     """Upload the image in an OCI image layout folder, and give it a tag.
 
@@ -61,7 +59,7 @@ async def push_image(
         RegistryError: See `RegistryClient`.
     """
     image = await to_thread.run_sync(read_layout, layout_folder)
-    upload = _ImageUpload(client, image, repository, on_progress or _ignore, sessions)
+    upload = _ImageUpload(client, image, repository, on_progress or _ignore)
     started_at = anyio.current_time()
     await upload.send_blobs()
     await upload.send_manifests(tag)
@@ -82,14 +80,12 @@ class _ImageUpload:
         image: LayoutImage,
         repository: str,
         on_progress: Callable[[PushProgress], object],
-        sessions: UploadSessions | None,
     ) -> None:
         self.bytes_sent = self.bytes_present = 0
         self._client = client
         self._image = image
         self._repository = repository
         self._on_progress = on_progress
-        self._sessions = sessions
         self._done = dict.fromkeys(image.blobs, 0)
         self._finished = 0
 
@@ -120,9 +116,7 @@ class _ImageUpload:
             self._report()
 
         async with limiter:
-            sent = await self._client.push_blob(
-                self._repository, blob, path, report, self._sessions
-            )
+            sent = await self._client.push_blob(self._repository, blob, path, report)
         self.bytes_sent += sent
         self.bytes_present += 0 if sent else blob.size
         self._finished += 1

@@ -136,8 +136,7 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
 
     # What is uploaded, how long it takes and what it costs is said before.
     assert said[0] == (
-        f"image {PACKAGE_VERSION}: 0.4 MB to upload, the time is known after the first part; "
-        "storage in ECR $0.000 a month at $0.10 a GB"
+        f"image {PACKAGE_VERSION}: 0.4 MB to upload; storage in ECR $0.000 a month at $0.10 a GB"
     )
     assert any(isinstance(each, PushProgress) for each in progress)
     assert step_of(report, "image").outcome == "created"
@@ -309,7 +308,9 @@ async def test_without_a_login_nothing_is_created(emulator, builder):
     assert writes(emulator, since) == []
 
 
-async def test_a_push_that_fails_registers_nothing_and_is_continued(emulator, builder, monkeypatch):
+async def test_a_push_that_fails_registers_nothing_and_its_layers_stay(
+    emulator, builder, monkeypatch
+):
     async def refused(*_):
         raise RegistryUnavailableError("the registry refuses manifests")
 
@@ -324,7 +325,7 @@ async def test_a_push_that_fails_registers_nothing_and_is_continued(emulator, bu
     assert len(definitions(emulator)) == 2
 
 
-async def test_a_push_that_is_cancelled_registers_nothing_and_is_continued(emulator, builder):
+async def test_a_push_that_is_cancelled_registers_nothing_and_its_layers_stay(emulator, builder):
     with anyio.CancelScope() as scope:
 
         class Cancel(list):

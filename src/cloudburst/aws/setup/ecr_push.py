@@ -24,7 +24,6 @@ from cloudburst.registry import (
     RegistryClient,
     RegistryError,
     RegistryUnavailableError,
-    UploadSessions,
     open_registry,
     push_image,
 )
@@ -34,7 +33,6 @@ async def push_to_ecr(
     aws: AWSClient,
     image: BuiltImage,
     *,
-    sessions: UploadSessions,
     repository: str = OUR_REPOSITORY,
     on_progress: Callable[[PushProgress], object] | None = None,
 ) -> PushReport:
@@ -43,7 +41,6 @@ async def push_to_ecr(
     Args:
         aws: Client of the account.
         image: The image, which is sent as far as ECR does not have it.
-        sessions: Uploads that an earlier process has begun, which are continued.
         repository: Name of the repository, which exists.
         on_progress: Function that is called with the progress of the upload.
 
@@ -58,12 +55,7 @@ async def push_to_ecr(
     async def push() -> PushReport:
         async with image_in_use(image), open_ecr_registry(aws, repository) as client:
             return await push_image(
-                client,
-                image.folder,
-                repository,
-                image.version,
-                on_progress=on_progress,
-                sessions=sessions,
+                client, image.folder, repository, image.version, on_progress=on_progress
             )
 
     with translated_registry_errors():
@@ -97,8 +89,10 @@ def _translated(error: RegistryError) -> CloudburstError:
         msg = f"ECR refuses the image: {error}: allow the actions of: cloudburst init --policy init"
         return AccessDeniedError(msg)
     if isinstance(error, RegistryUnavailableError):
-        msg = f"{error}: run the command again, which continues the upload"
-        return NoAnswerError(msg)
+        return NoAnswerError(
+            f"{error}: run the command again, which sends only the layers that did not arrive; if "
+            "it fails again, look for an incident of ECR: https://health.aws.amazon.com"
+        )
     if isinstance(error, NotInRegistryError):
         return ResourceMissingError(f"{error}: cloudburst init creates the repository")
     return ImageError(f"the image was not pushed: {error}")

@@ -131,7 +131,7 @@ async def init(
                     "ARM64 is left out: its pixel kernel is not in this installation; to add it, "
                     "run pip install ziglang, then cloudburst init"
                 )
-            await announce_upload(changes, own)
+            announce_upload(changes, own)
         _record_subnets(changes, settings, plan)
         for check in checked:
             changes.record("S3 folder", str(check.prefix), StepOutcome.FOUND, check.detail)

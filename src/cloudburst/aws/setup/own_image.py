@@ -24,17 +24,13 @@ from cloudburst.aws.setup.ecr_repository import (
     ensure_repository,
 )
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
-from cloudburst.aws.setup.upload_speed import UploadSpeed
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, LayerSize
 from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
-from cloudburst.paths import state_folder, unfinished_uploads_file
 from cloudburst.registry import (
     ImageReference,
     InvalidImageError,
     PushProgress,
-    PushReport,
     RegistryClient,
-    UploadSessions,
 )
 from cloudburst.version import PACKAGE_VERSION
 
@@ -154,19 +150,17 @@ def _is_current(known: EcrImage, options: ImageOptions) -> bool:
     )
 
 
-async def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
-    """Announce what is uploaded, how long that takes, and what its storage costs."""
+def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
+    """Announce what is uploaded, and what its storage costs."""
     if image.built is None or image.is_in_ecr:
         return
     for note in image.built.notes:
         changes.announce_wait(note)
-    speed = UploadSpeed(state_folder())
-    await speed.load()
     missing = image.missing_bytes
     total = sum(layer.size for layer in _layers(image.built))
     share = _megabytes(missing) + ("" if missing == total else f" of {_megabytes(total)}")
     line = f"image {image.built.version}: {share} to upload"
-    changes.announce_wait(f"{line}, {speed.estimate(missing)}; {_storage_cost(total)}")
+    changes.announce_wait(f"{line}; {_storage_cost(total)}")
 
 
 async def image_builder() -> BuildImage:
@@ -183,12 +177,12 @@ async def push_own_image(
 ) -> None:
     """Create the repository, and push the image unless ECR has it.
 
-    An upload that an earlier process began is continued. The tag is moved last, so that it never
-    names an incomplete image.
+    Layers that ECR has are not sent. The tag is moved last, so that it never names an incomplete
+    image.
 
     Raises:
         AccessDeniedError: ECR does not allow the push.
-        NoAnswerError: The registry does not answer; the next ``init`` continues the upload.
+        NoAnswerError: The registry does not answer.
         CloudburstError: Any other refusal of the registry, or any error of `AWSClient.call`.
     """
     await ensure_repository(changes, image.repository)
@@ -204,32 +198,10 @@ async def push_own_image(
         cost = _storage_cost(image.architectures * EXPECTED_MB * 10**6)
         changes.record(_RESOURCE, name, outcome, f"built here, {size}; {cost}")
         return
-    speed = UploadSpeed(state_folder())
-    await speed.load()
-    report = await _push(changes, image, image.built, speed, on_progress)
-    await speed.save(report.bytes_sent, report.seconds)
+    report = await push_to_ecr(changes.aws, image.built, on_progress=on_progress)
     sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
     present = f", {_megabytes(report.bytes_present)} were there" if report.bytes_present else ""
     changes.record(_RESOURCE, name, outcome, f"{sent}{present}")
-
-
-async def _push(
-    changes: AccountChanges,
-    image: OwnImage,
-    built: BuiltImage,
-    speed: UploadSpeed,
-    on_progress: Callable[[ImageProgress], None] | None,
-) -> PushReport:
-    """Push the image, and announce how long that takes once it is known."""
-
-    def report(progress: PushProgress) -> None:
-        if (line := speed.first_estimate(progress, image.missing_bytes)) is not None:
-            changes.announce_wait(line)
-        if on_progress is not None:
-            on_progress(progress)
-
-    sessions = UploadSessions(unfinished_uploads_file())
-    return await push_to_ecr(changes.aws, built, sessions=sessions, on_progress=report)
 
 
 async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
