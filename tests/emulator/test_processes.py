@@ -243,7 +243,7 @@ def status_kb(pid, name):
 )
 def test_output_is_split_into_lines(written, lines):
     reads, writes = os.pipe()
-    container = Container("name", 0, reads, has_init=False)
+    container = Container("name", 0, reads, -1, layers=0, frozen=False)
     with ThreadPoolExecutor(1) as threads:
         threads.submit(lambda: (os.write(writes, written), os.close(writes)))
         found = []

@@ -86,5 +86,7 @@ def folders_of(pid="self"):
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
             path = entry.readlink()
-            found |= {one for one in path.parents if one.name.startswith("cloudburst-emulator-")}
+            found |= {
+                one for one in (path, *path.parents) if one.name.startswith("cloudburst-emulator-")
+            }
     return found

@@ -84,10 +84,13 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     with_moto = moto_is_installed() if config.moto is None else config.moto
     if with_moto and not moto_is_installed():
         raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")
-    with reserved_network(config.network) as network, collect_defects() as defects:
+    with (
+        reserved_network(config.network) as network,
+        collect_defects() as defects,
+        open_image_folder(config) as folder,
+    ):
         check_port(network, config.port)
         async with (
-            open_image_folder(config) as folder,
             open_containers() as containers,
             create_task_group() as background,
         ):

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import tempfile
-from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-
-from anyio import CancelScope, to_thread
 
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import OUTER_USER
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.registry.folders import remove_folder
 
-FOLDER_PREFIX, LOCK_NAME = "cloudburst-emulator-", "lock"
+FOLDER_PREFIX = "cloudburst-emulator-"
 
 
-@asynccontextmanager
-async def open_image_folder(config: EmulatorConfig) -> AsyncGenerator[Path | None]:
+@contextmanager
+def open_image_folder(config: EmulatorConfig) -> Generator[Path | None]:
     """Yield a new folder for images, if the account has a registry, and remove it at the end.
 
     Raises:
@@ -30,23 +27,18 @@ async def open_image_folder(config: EmulatorConfig) -> AsyncGenerator[Path | Non
     if config.registry is None:
         yield None
         return
-    folder: Path | None = None
-    with ExitStack() as lock:
+    with ExitStack() as used:
         try:
-            try:
-                folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-                lock.enter_context(_locked(folder))
-                await to_thread.run_sync(_prepare, folder)
-            except OSError as exc:
-                raise EmulatorError(
-                    f"registry: the folder for its images cannot be created: {exc}; set TMPDIR to "
-                    "another folder"
-                ) from exc
-            yield folder
-        finally:
-            if folder is not None:
-                with CancelScope(shield=True):
-                    await to_thread.run_sync(remove_folder, folder)
+            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+            used.callback(os.close, _lock(folder))
+            used.callback(remove_folder, folder)
+            _prepare(folder)
+        except OSError as exc:
+            raise EmulatorError(
+                f"registry: the folder for its images cannot be created: {exc}; set TMPDIR to "
+                "another folder"
+            ) from exc
+        yield folder
 
 
 def _prepare(folder: Path) -> None:
@@ -54,42 +46,27 @@ def _prepare(folder: Path) -> None:
     for name in ("blobs/sha256", "roots", "tasks"):
         (folder / name).mkdir(parents=True)
     if os.geteuid() == 0:
-        # The containers of root run as another user, who must be able to open known paths. Further
-        # users must not: folders of images and volumes can be writable for all users.
+        # The containers of root run as another user, who must be able to open known paths.
         with suppress(OSError):  # in a user namespace without this user no container can start
             os.chown(folder, -1, OUTER_USER)
             folder.chmod(0o710)
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):
-            _remove_unused(other)
+            lock = _lock(other)
+            remove_folder(other)
+            os.close(lock)
 
 
-def _remove_unused(folder: Path) -> None:
-    """Remove the folder of an emulator of this user that does not run any more.
+def _lock(folder: Path) -> int:
+    """Lock a folder, which is in use as long as this descriptor is open.
 
     Raises:
-        OSError: the emulator is running, or the folder has no lock.
+        OSError: the folder is in use, or belongs to another user.
     """
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        return
-    lock = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The lock comes last: the processes of the emulator may still end, and write until then.
-        for entry in folder.iterdir():
-            if entry.name != LOCK_NAME:
-                remove_folder(entry)
-        if [entry.name for entry in folder.iterdir()] == [LOCK_NAME]:
-            remove_folder(folder)
-    finally:
-        os.close(lock)
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Hold a lock on a folder, by which other emulators see that it is in use."""
-    with (folder / "new-lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (folder / "new-lock").rename(folder / LOCK_NAME)
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

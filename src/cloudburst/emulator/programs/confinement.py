@@ -1,9 +1,4 @@
-"""Namespaces, mounts and privileges of a container whose image is unpacked on this machine.
-
-The runtime process forks a helper, which enters new namespaces and forks the container's first
-process: process 1 of a PID namespace, so that Linux ends its descendants with it and the signals
-that it does not handle have no effect, as on Fargate. The helper then exits, and the runtime
-process becomes the parent of the first process.
+"""Namespaces, mounts and user of a container whose image is unpacked on this machine.
 
 These functions are called after a fork of a process with one thread. They import nothing, because
 the files of Python are out of reach after the change of the root folder.
@@ -14,10 +9,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import resource
 import signal
 import stat
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,18 +25,12 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 """Options of the system calls ``mount`` and ``umount2``, from ``linux/mount.h``."""
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 """Options of the system call ``prctl``, from ``linux/prctl.h``."""
-CAPABILITY_VERSION = 0x20080522
-"""Version of the structures of the system call ``capset``, from ``linux/capability.h``."""
-MAX_CAPABILITIES = 64
 DEVICES = ("null", "zero", "full", "random", "urandom")
 DEVICE_LINKS = {"fd": "self/fd", "stdin": "self/fd/0", "stdout": "self/fd/1", "stderr": "self/fd/2"}
 SHARED_MEMORY = "size=64m,mode=1777"
 """Options of ``/dev/shm``: Docker and Fargate give a container 64 MiB."""
-MEMORY_SCORE = 500
-"""Value by which Linux prefers processes of containers, from -1000 to 1000, when it ends processes
-because memory is short: the task ends then, as on Fargate, and not the emulator."""
 HOST_FILES = ("etc/hosts", "etc/resolv.conf")
 """Files for the resolution of names. Those of this machine replace those of the image."""
 INIT_SIGNALS = {
@@ -58,10 +45,10 @@ INIT_SIGNALS = {
 CANNOT_EXECUTE = 255
 """Exit code of a container whose program cannot be executed, as with Docker's runtime."""
 
+STATUS_FD = 3
+"""File descriptor on which a problem is reported. It is closed when the program runs."""
+
 LIBC = ctypes.CDLL(None, use_errno=True)
-STATUS_FD, GO_FD = 3, 4
-"""File descriptors of the helper and the first process: they report to the runtime process on the
-first, and the first process waits for permission to run on the second."""
 
 
 class StartError(Exception):
@@ -69,9 +56,7 @@ class StartError(Exception):
 
 
 def enter(spec: Mapping[str, Any]) -> None:
-    """Fork the first process of a container in new namespaces, and return in that process.
-
-    The helper writes the process id of the new process to the status pipe and exits.
+    """Enter new namespaces: the next fork of this process is the first process of a container.
 
     Raises:
         StartError: Linux does not permit the namespaces.
@@ -93,13 +78,6 @@ def enter(spec: Mapping[str, Any]) -> None:
         Path("/proc/self/gid_map").write_text(f"{spec['gid']} {gid} 1")
     except OSError as exc:
         raise StartError(f"map user {spec['uid']}: {_reason(exc)}") from exc
-    with suppress(OSError):  # further user namespaces would only enlarge what Linux has to check
-        Path("/proc/sys/user/max_user_namespaces").write_text("0")
-    raise_memory_score()
-    if child := os.fork():
-        os.write(STATUS_FD, f"{child}\n".encode())
-        os._exit(0)
-    os.setsid()
 
 
 def _become(user: int) -> None:
@@ -111,27 +89,6 @@ def _become(user: int) -> None:
         raise StartError(f"become user {user}: {_reason(exc)}") from exc
     # Linux cleared this with the change of the user. Without it, /proc/self belongs to root.
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-
-
-def raise_memory_score() -> None:
-    """Give this process at least `MEMORY_SCORE`. Only root may lower a value that root has set."""
-    score = Path("/proc/self/oom_score_adj")
-    if int(score.read_text()) < MEMORY_SCORE:
-        score.write_text(str(MEMORY_SCORE))
-
-
-def wait_for_parent() -> None:
-    """Wait until the runtime process is the parent of this process, and end with it."""
-    permitted = os.read(GO_FD, 1)
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.set_blocking(GO_FD, False)
-    try:
-        ended = not permitted or not os.read(GO_FD, 1)
-    except BlockingIOError:
-        ended = False
-    if ended:
-        os._exit(1)
-    os.close(GO_FD)
 
 
 def set_up_root(spec: Mapping[str, Any]) -> None:
@@ -150,7 +107,6 @@ def set_up_root(spec: Mapping[str, Any]) -> None:
     if os.statvfs(".").f_flag & os.ST_NOEXEC:
         raise StartError(f"programs cannot be executed in {root}: it is mounted with noexec")
     _mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _bind("proc/sys", "proc/sys", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _mount_devices()
     for name in HOST_FILES:
         with suppress(FileNotFoundError):
@@ -186,7 +142,6 @@ def _mount_devices() -> None:
         Path("dev", name).symlink_to(f"/proc/{target}")
     Path("dev/shm").mkdir()
     _mount("tmpfs", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, SHARED_MEMORY)
-    _mount(None, "dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
 def join(pid: int) -> None:
@@ -202,23 +157,12 @@ def join(pid: int) -> None:
     os.close(process)
 
 
-def drop_privileges(spec: Mapping[str, Any]) -> None:
-    """Become the user of the container, without capabilities and without a way to get them.
-
-    Programs of the same user must not read the memory of this process until it executes a program:
-    it is a copy of the runtime process and knows the variables of other containers.
-    """
-    LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+def become_user(spec: Mapping[str, Any]) -> None:
+    """Become the user of the container. Programs of other users than root get no capabilities."""
     uid, gid = int(spec["uid"]), int(spec["gid"])
     if (os.geteuid(), os.getegid()) != (uid, gid):
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-    for number in range(MAX_CAPABILITIES):
-        LIBC.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
-    header, nothing = struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24)
-    _check(LIBC.capset(header, nothing), "capset")
-    _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o022)
 
 

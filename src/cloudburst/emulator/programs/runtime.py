@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from cloudburst.emulator.programs import confined, confinement, tcp_sockets
     from cloudburst.emulator.programs.child_processes import MARK, children_of, mark_of
-    from cloudburst.emulator.programs.running_containers import Container, StartPipes
+    from cloudburst.emulator.programs.running_containers import MAX_PROBLEM_BYTES, Container
 else:  # the runtime process imports no package
     import confined
     import confinement
     import tcp_sockets
     from child_processes import MARK, children_of, mark_of
-    from running_containers import Container, StartPipes
+    from running_containers import MAX_PROBLEM_BYTES, Container
 
 PR_SET_CHILD_SUBREAPER = 36
 """Option of the system call ``prctl``, from ``linux/prctl.h``."""
@@ -131,82 +131,80 @@ class Runtime:
         """
         if not argv:
             _stub_worker()
-        reads, writes = os.pipe()
-        parent = os.getpid()
-        pipes = StartPipes(frozen=frozen) if image and not joins else None
         other = self._by_name.get(joins)
         joined = next(iter(_programs_of(other)), None) if other else None
+        reads, writes = os.pipe()
+        status, reports = os.pipe()
+        parent, kept = os.getpid(), [reports] if image else []
         # An early signal must not run this process's handlers in the new process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
+            if joins and not joined:
+                raise ProcessLookupError(f"{joins} has ended")
             pid = os.fork()
             if pid == 0:
                 try:
-                    kept = pipes.child_ends() if pipes else ()
                     _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
                     if image:
-                        confined.run(image, argv, env, joined=joined, check=bool(joins))
+                        confined.run(image, argv, env, joined=joined)
                     _become(argv, {**env, MARK: name})
                 finally:
                     os._exit(127)  # a fork must not continue the runtime
             problem = ""
-            if pipes:
-                pid, problem = pipes.first_process(pid)
         except OSError as exc:
             pid, problem = 0, str(exc)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writes)
+        os.close(reports)
         if pid:
-            self._follow(Container(name, pid, reads, has_init=bool(image and image["init"])), pipes)
+            layers = (1 + bool(image["init"] and not joins)) if image else 0
+            self._follow(Container(name, pid, reads, status, layers=layers, frozen=frozen))
             return
         os.close(reads)
-        if pipes:
-            pipes.close_child_ends()
-            pipes.problem()
+        os.close(status)
         lines = [] if image else [problem]
         self._send_event(event="ended", name=name, code=128, lines=lines, problem=problem)
 
-    def _follow(self, container: Container, pipes: StartPipes | None) -> None:
+    def _follow(self, container: Container) -> None:
         """Read the output of a new container, and report its start once its program runs."""
         os.set_blocking(container.output, False)
         self._by_name[container.name] = self._by_pid[container.pid] = container
         self._follow_output(container)
-        if pipes is None:
-            self._send_event(event="started", name=container.name, pid=container.pid)
-            return
-        container.starting = pipes
-        status = pipes.status
-        self._selector.register(status, selectors.EVENT_READ, lambda: self._program_runs(container))
-        pipes.permit()
+        self._selector.register(
+            container.status, selectors.EVENT_READ, lambda: self._program_runs(container)
+        )
 
     def _follow_output(self, container: Container) -> None:
         reads = container.output
         self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
 
     def _program_runs(self, container: Container) -> None:
-        """Report the start of a container with an image, unless it failed."""
-        pipes, container.starting = container.starting, None
-        if pipes is None:
+        """Report the start of a container, unless it failed."""
+        if not container.starting:
             return  # the container has just ended
-        self._selector.unregister(pipes.status)
-        container.problem = pipes.problem()
+        container.starting = False
+        self._selector.unregister(container.status)
+        container.problem = os.read(container.status, MAX_PROBLEM_BYTES).decode(errors="replace")
+        os.close(container.status)
         if not container.problem:
-            if pipes.frozen:
-                os.kill(container.pid, signal.SIGSTOP)
-            self._send_event(event="started", name=container.name, pid=container.pid)
+            if container.frozen and container.layers:
+                self.do_signal(name=container.name, number=signal.SIGSTOP, group=False)
+            pid = _first_process_of(container)
+            self._send_event(event="started", name=container.name, pid=pid)
 
     def do_signal(self, *, name: str, number: int, group: bool) -> None:
         """Send a signal to a container's first process, or to the container's process group."""
         container = self._by_name.get(name)
         if container is None:
             return
+        first = _first_process_of(container)
         with suppress(ProcessLookupError):
             if not group:
-                os.kill(container.pid, number)
-            elif os.getpgid(container.pid) == container.pid:
-                os.killpg(container.pid, number)
+                os.kill(first, number)
+            elif os.getpgid(first) == first:
+                os.killpg(first, number)
             else:  # a new process has no group of its own yet
-                os.kill(container.pid, number)
+                os.kill(first, number)
 
     def do_cut(self, *, name: str) -> None:
         """Reset the connections of a container's program; report their number or an error."""
@@ -258,12 +256,7 @@ class Runtime:
             self._selector.unregister(container.output)
         lines = container.lines(last=True)
         os.close(container.output)
-        if container.starting:
-            self._selector.unregister(container.starting.status)
-            container.problem = container.starting.problem()
-            container.starting = None
-            if not container.problem:  # its program has run, and ended at once
-                self._send_event(event="started", name=container.name, pid=container.pid)
+        self._program_runs(container)  # its program may have ended at once
         self._send_event(
             event="ended",
             name=container.name,
@@ -286,12 +279,17 @@ class Runtime:
 
 
 def _programs_of(container: Container) -> list[int]:
-    """Return the process id of a container's program.
+    """Return the process id of a container's program, then those of orphans that init adopted."""
+    found = [container.pid]
+    for _ in range(container.layers):
+        found = children_of(found[0]) if found else []
+    return found
 
-    After it come the orphans that an init process has adopted. The init process itself is out of
-    reach for processes of the same user.
-    """
-    return children_of(container.pid) if container.has_init else [container.pid]
+
+def _first_process_of(container: Container) -> int:
+    """Return the process id of a container's first process."""
+    found = children_of(container.pid) if container.layers else []
+    return found[0] if found else container.pid
 
 
 def _ignore_signal(*_: object) -> None:
