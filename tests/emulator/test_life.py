@@ -385,11 +385,28 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_behind_a_closed_security_group_nobody_is_reached(emulate):
-    emulator = emulate(worker_port_open=False)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"worker_sources": ()},
+        {"worker_sources": ("203.0.113.0/24", "127.0.0.2/32")},
+        {"worker_sources": ("127.0.0.1/32",), "client_address": "203.0.113.7"},
+    ],
+    ids=["closed", "other addresses", "a client that moved"],
+)
+def test_packets_that_no_security_group_lets_in_are_dropped(emulate, rules):
+    emulator = emulate(**rules)
     [task] = run(emulator)
     with pytest.raises(TimeoutError):
-        socket.create_connection((reach(emulator, task, "RUNNING").address, 5000), timeout=0.7)
+        socket.create_connection((reach(emulator, task, "RUNNING").address, 5000), timeout=0.3)
+
+
+def test_a_security_group_lets_in_the_addresses_of_its_rules(emulate):
+    emulator = emulate(
+        worker_sources=("192.0.2.1/32", "203.0.113.0/24"), client_address="203.0.113.7"
+    )
+    [task] = run(emulator)
+    assert ask(reach(emulator, task, "RUNNING"))[0] == 200
 
 
 def test_unnamed_tasks_are_looked_for(emulator):

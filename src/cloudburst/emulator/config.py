@@ -250,9 +250,12 @@ class EmulatorConfig:
     pid1: bool = True
     """True if the first process of a container ignores SIGTERM unless it handles the signal, as a
     process with PID 1 does. Containers with ``initProcessEnabled`` are exempt."""
-    worker_port_open: bool = True
-    """True if the account's security group for workers has a rule that allows connections to
-    workers."""
+    client_address: str = "127.0.0.1"
+    """IPv4 address from which all connections to workers seem to come. Security groups whose rules
+    do not contain it drop the packets. The default is the address for which ``cloudburst init``
+    adds a rule."""
+    worker_sources: Sequence[str] = ("0.0.0.0/0",)
+    """CIDRs that the account's security group for workers lets in; empty: it has no rule."""
 
     registry: EmulatedRegistry | Literal["start"] | None = None
     """Registry whose images the tasks pull and run, and for which the emulator answers the ECR API.

@@ -6,6 +6,7 @@ The library moto implements the other operations of EC2: see `moto.MotoServer`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
@@ -126,9 +127,9 @@ class EC2:
                 "ipProtocol": "tcp",
                 "fromPort": port,
                 "toPort": port,
-                "ipRanges": [{"cidrIp": "0.0.0.0/0"}],
+                "ipRanges": [{"cidrIp": source} for source in self._config.worker_sources],
             }
-            rules = [opened] if self._config.worker_port_open else []
+            rules = [opened] if self._config.worker_sources else []
             groups.append(
                 self._group(WORKER_GROUP_ID, WORKER_GROUP_NAME, "CloudBurst workers", rules)
             )
@@ -272,14 +273,13 @@ class EC2:
         return shown | ({"association": association} if public else {})
 
 
-def is_port_open(groups: Sequence[Item], port: int) -> bool:
-    """Return whether one of the security groups allows connections to a TCP port.
-
-    The source addresses in the groups' rules are ignored.
-    """
+def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:
+    """Return whether one of the security groups lets the client connect to workers."""
+    client = ip_address(config.client_address)
     return any(
         rule["ipProtocol"] in {"-1", "tcp", "6"}
-        and int(rule.get("fromPort", 0)) <= port <= int(rule.get("toPort", 65535))
+        and int(rule.get("fromPort", 0)) <= config.port <= int(rule.get("toPort", 65535))
+        and any(client in ip_network(source["cidrIp"]) for source in rule["ipRanges"])
         for group in groups
         for rule in group["ipPermissions"]
     )

@@ -218,13 +218,16 @@ class MotoServer:
             aliases[WORKER_GROUP_ID] = (
                 await first("CreateSecurityGroup", "groupId", VpcId=vpc, **made)
             )[0]
-            if self._config.worker_port_open:
+            if self._config.worker_sources:
                 rule = {
                     "GroupId": aliases[WORKER_GROUP_ID],
                     "IpPermissions.1.IpProtocol": "tcp",
                     "IpPermissions.1.FromPort": str(self._config.port),
                     "IpPermissions.1.ToPort": str(self._config.port),
-                    "IpPermissions.1.IpRanges.1.CidrIp": "0.0.0.0/0",
+                    **{
+                        f"IpPermissions.1.IpRanges.{number}.CidrIp": source
+                        for number, source in enumerate(self._config.worker_sources, 1)
+                    },
                 }
                 await first("AuthorizeSecurityGroupIngress", "return", **rule)
             role = {"RoleName": execution_role_name(self._config.region)}
@@ -280,6 +283,7 @@ def rules_of(groups: Sequence[ET.Element]) -> list[dict[str, Any]]:
     for group in groups:
         rules = [
             {member.tag: member.text for member in rule if member.text}
+            | {"ipRanges": [{"cidrIp": cidr.text} for cidr in rule.findall("ipRanges/item/cidrIp")]}
             for rule in group.findall("ipPermissions/item")
         ]
         found.append({"ipPermissions": rules})

@@ -1,4 +1,4 @@
-"""Network of a task: its subnet, the networks it can reach, and whether its port is open."""
+"""Network of a task: its subnet, the networks it can reach, and whether the client reaches it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def resolve_network(
             zone=text_of(first, "availabilityZone"),
             zone_id=text_of(first, "availabilityZoneId"),
             reach=await _reach(moto, first, public=_is_public(network)),
-            port_open=is_port_open(rules_of(known), config.port),
+            port_open=is_port_open(rules_of(known), config),
         )
     by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
     by_group = {item["groupId"]: item for item in ec2.groups()}
@@ -56,7 +56,7 @@ async def resolve_network(
             or (config.way_out == "internet gateway" and _is_public(network)),
             endpoints=VPC_ENDPOINTS if config.way_out == "endpoints" else (),
         ),
-        port_open=is_port_open([by_group[ident] for ident in groups], config.port),
+        port_open=is_port_open([by_group[ident] for ident in groups], config),
     )
 
 

@@ -27,7 +27,7 @@ async def explained(emulator, **changes):
 
 
 async def test_a_closed_group_is_named_with_port_and_address_and_the_command():
-    with account(worker_port_open=False) as emulator:
+    with account(worker_sources=()) as emulator:
         text, certain = await explained(emulator)
     assert text == (
         "port 5000 lets in no address, and this machine is 127.0.0.1: run cloudburst init"

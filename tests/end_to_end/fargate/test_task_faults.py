@@ -76,6 +76,16 @@ async def test_a_container_that_aws_added_does_not_explain_a_crash(account, scen
         assert AGENT not in told
 
 
+async def test_a_worker_behind_a_rule_for_another_address_ends_the_run(account, scenes, out):
+    with account(worker_sources=("203.0.113.9/32",)) as aws:
+        trial = await tried(aws, scenes(2), out, limits=ONE, timeouts=Timeouts(reach=1, settle=15))
+    hold(trial, failed=["scene 0", "scene 1"])
+    assert len(trial.tasks) == 1, "another task would not be reached either"
+    assert (
+        "; port 5000 lets in 203.0.113.9/32, and this machine is 127.0.0.1: run cloudburst init"
+    ) in trial.final.scenes[0].error
+
+
 async def test_no_task_ever_becomes_ready(account, scenes, out):
     """The run gives up, says why, and has paid for no more tasks than it may try."""
     with account(task_faults=dict.fromkeys(range(9), TaskFault(registry_unreachable=True))) as aws:
