@@ -82,7 +82,7 @@ def test_has_its_network_interface_while_it_is_provisioning(emulate):
     shown = describe(emulator, task)
     assert shown["lastStatus"] == "PROVISIONING"
     assert shown["attachments"][0]["status"] == "ATTACHED"
-    assert details(shown)["privateIPv4Address"] == task.address
+    assert details(shown)["privateIPv4Address"] == task.private_address
     assert details(shown)["networkInterfaceId"] == task.interface
 
 
@@ -230,6 +230,20 @@ def test_a_task_that_stops_early_never_runs(emulate):
     assert not task.pids
 
 
+def test_a_public_task_does_not_answer_at_its_private_address(emulator):
+    [task] = run(emulator)
+    task = reach(emulator, task, "RUNNING")
+    assert ask(task)[0] == 200
+    [interface] = client(emulator, "ec2").describe_network_interfaces(
+        NetworkInterfaceIds=[task.interface]
+    )["NetworkInterfaces"]
+    private = interface["PrivateIpAddress"]
+    assert interface["Association"]["PublicIp"] == task.address != private
+    assert details(describe(emulator, task))["privateIPv4Address"] == private
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((private, 5000), timeout=1)
+
+
 def test_private_tasks_have_no_public_address(emulate):
     emulator = emulate(way_out="nat")
     [task] = run(emulator, networkConfiguration=network(emulator, assignPublicIp="DISABLED"))
@@ -238,7 +252,8 @@ def test_private_tasks_have_no_public_address(emulate):
         NetworkInterfaceIds=[task.interface]
     )["NetworkInterfaces"]
     assert "Association" not in interface
-    assert interface["PrivateIpAddress"] == task.address
+    assert interface["PrivateIpAddress"] == task.private_address == task.address
+    assert ask(task)[0] == 200
 
 
 def test_a_young_task_is_missing(emulate):

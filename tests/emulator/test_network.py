@@ -10,7 +10,19 @@ from botocore.exceptions import ClientError
 from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.emulator.zones import has_fargate, zone_ids
 from cloudburst.testing import EmulatorConfig, FargateEmulator
-from support.emulator_calls import MAIN, client, network, reach, refused, request, run, stop, until
+from support.emulator_calls import (
+    CLUSTER,
+    MAIN,
+    client,
+    network,
+    reach,
+    refused,
+    request,
+    run,
+    seen,
+    stop,
+    until,
+)
 
 PRIVATE = {"assignPublicIp": "DISABLED"}
 ARM = {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
@@ -78,6 +90,28 @@ class TestZones:
             assert [one["reason"] for one in answer["failures"]] == ["Internal error."] * (
                 1 - started
             )
+
+    def test_a_task_is_in_any_of_the_subnets_by_the_seed(self, emulate):
+        def zones(seed):
+            emulator = emulate(seed=seed)
+            for _ in range(12):
+                run(emulator)
+            seen(emulator, emulator.tasks[-1])
+            tasks = [task.arn for task in emulator.tasks]
+            found = client(emulator, "ecs").describe_tasks(cluster=CLUSTER, tasks=tasks)["tasks"]
+            subnets = {subnet_id(zone): f"us-east-1{zone}" for zone in "abc"}
+            for task in found:
+                [subnet] = [
+                    detail["value"]
+                    for detail in task["attachments"][0]["details"]
+                    if detail["name"] == "subnetId"
+                ]
+                assert subnets[subnet] == task["availabilityZone"]
+            return [task["availabilityZone"][-1] for task in found]
+
+        chosen = zones(7)
+        assert set(chosen) == set("abc")
+        assert zones(7) == chosen != zones(8)
 
     def test_arm64_is_not_in_every_zone(self, emulate):
         emulator = emulate(architecture="ARM64", protocol="native")
@@ -191,7 +225,8 @@ class TestInterfaces:
         ec2 = client(with_moto, "ec2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
         group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-        [task] = run(with_moto, networkConfiguration=network(with_moto, securityGroups=[group]))
+        where = network(with_moto, securityGroups=[group], subnets=[subnet_id("a")])
+        [task] = run(with_moto, networkConfiguration=where)
         task = reach(with_moto, task, "RUNNING")
         stop(with_moto, task)
         reach(with_moto, task, "STOPPED")

@@ -87,6 +87,7 @@ def drawn(seed: int) -> Mix:
                 "STUB_TERM": rng.choice(["", "", "drain", "die", "ignore"]),
             },
             "moto": False,
+            "seed": seed,
         },
     )
     if not mix.settings["public_address"]:

@@ -113,7 +113,7 @@ class CapacityShortage:
     """Lack of capacity for tasks that match every field; ``None`` in a field matches any task."""
 
     zone: str | None = None
-    """Letter of the availability zone of the request's first subnet, ``a`` to ``f``."""
+    """Letter of the availability zone of the task's subnet, ``a`` to ``f``."""
     provider: str | None = None
     """Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``."""
     vcpu: float | None = None
@@ -226,8 +226,8 @@ class EmulatorConfig:
     started, or its exit code after the stop of the task. An account with GuardDuty Runtime
     Monitoring has ``aws-guardduty-agent-`` and an id."""
     seed: int | None = None
-    """Seed of the random numbers for ``lost_interfaces``, ``cpu_spread`` and ``jitter``; ``None``:
-    a different seed for each emulator."""
+    """Seed of the random numbers for ``lost_interfaces``, ``cpu_spread``, ``jitter`` and the subnet
+    of each RunTask; ``None``: a different seed for each emulator."""
 
     worker: Sequence[str] = STUB_WORKER
     """Command that runs as the worker of each task, in place of its image's program. ``{host}`` and

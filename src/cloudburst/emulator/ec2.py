@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import ip_address, ip_network
+from random import Random
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
@@ -56,6 +57,7 @@ class EC2:
     def __init__(self, config: EmulatorConfig, registry: TaskRegistry) -> None:
         self._config = config
         self._registry = registry
+        self.chance = Random(config.seed)  # noqa: S311 - chooses subnets, not secrets
         self.interfaces = {"DescribeNetworkInterfaces": self._describe_interfaces}
         """Operations on network interfaces; the emulator executes them even if moto is running."""
         self.operations = {
@@ -255,7 +257,7 @@ class EC2:
         groups = spec.network.get("securityGroups") or [DEFAULT_GROUP_ID]
         shown: Item = {
             "networkInterfaceId": task.interface,
-            "subnetId": spec.network["subnets"][0],
+            "subnetId": spec.subnet,
             "vpcId": VPC_ID,
             "availabilityZone": spec.zone,
             "description": f"arn:aws:ecs:{self._config.region}:{self._config.account}:attachment/"
@@ -264,9 +266,9 @@ class EC2:
             "requesterManaged": True,
             "status": "available" if task.stopped else "in-use",
             "interfaceType": "interface",
-            "privateIpAddress": task.address,
+            "privateIpAddress": task.private_address,
             "groupSet": [{"groupId": group} for group in groups],
-            "privateIpAddressesSet": [{"privateIpAddress": task.address, "primary": True}],
+            "privateIpAddressesSet": [{"privateIpAddress": task.private_address, "primary": True}],
             "tagSet": [],
         }
         public = task.public and not task.stopped

@@ -37,6 +37,7 @@ class LaunchSpec:
     launch_type: str
     network: Mapping[str, Any]
     """Member ``awsvpcConfiguration`` of the RunTask request."""
+    subnet: str
     zone: str
     zone_id: str
     reach: NetworkReach

@@ -17,7 +17,7 @@ from cloudburst.emulator.run_task import TaskNetwork
 async def resolve_network(
     config: EmulatorConfig, network: Mapping[str, Any], ec2: EC2, moto: MotoServer | None
 ) -> TaskNetwork:
-    """Return the network of a task with the given ``awsvpcConfiguration``.
+    """Return the network of a task with the given ``awsvpcConfiguration``, in one of its subnets.
 
     Subnets and security groups are looked up in moto if moto is running, otherwise in ``ec2``.
 
@@ -33,11 +33,13 @@ async def resolve_network(
             raise _no_subnet(subnets[0])
         if known is None:
             raise _no_group(groups[0])
-        (first, *_) = found
+        chosen = ec2.chance.choice(subnets)
+        [item] = [one for one in found if text_of(one, "subnetId") == moto.moto_id(chosen)]
         return TaskNetwork(
-            zone=text_of(first, "availabilityZone"),
-            zone_id=text_of(first, "availabilityZoneId"),
-            reach=await _reach(moto, first, public=_is_public(network)),
+            subnet=chosen,
+            zone=text_of(item, "availabilityZone"),
+            zone_id=text_of(item, "availabilityZoneId"),
+            reach=await _reach(moto, item, public=_is_public(network)),
             port_open=is_port_open(rules_of(known), config),
         )
     by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
@@ -48,9 +50,11 @@ async def resolve_network(
     for ident in groups:
         if ident not in by_group:
             raise _no_group(ident)
+    chosen = ec2.chance.choice(subnets)
     return TaskNetwork(
-        zone=by_subnet[subnets[0]]["availabilityZone"],
-        zone_id=by_subnet[subnets[0]]["availabilityZoneId"],
+        subnet=chosen,
+        zone=by_subnet[chosen]["availabilityZone"],
+        zone_id=by_subnet[chosen]["availabilityZoneId"],
         reach=NetworkReach(
             internet=config.way_out == "nat"
             or (config.way_out == "internet gateway" and _is_public(network)),

@@ -45,6 +45,8 @@ MIN_DISK_GIB = 20
 class TaskNetwork:
     """Network of a task, resolved from the subnets and security groups in its request."""
 
+    subnet: str
+    """Id of the subnet, one of those in the request."""
     zone: str
     zone_id: str
     reach: NetworkReach
@@ -225,6 +227,7 @@ class TaskLauncher:
             provider=provider,
             launch_type="FARGATE",
             network=parameters["networkConfiguration"]["awsvpcConfiguration"],
+            subnet=network.subnet,
             zone=network.zone,
             zone_id=network.zone_id,
             reach=network.reach,

@@ -162,8 +162,12 @@ class TaskLifecycle:
 
     def _attach(self) -> None:
         if not self.fault.no_network_interface:
+            address = self.shared.addresses.take()
+            private = self.shared.addresses.take() if self.snapshot.public else address
             self._change(
-                interface=f"eni-{secrets.token_hex(9)[:17]}", address=self.shared.addresses.take()
+                interface=f"eni-{secrets.token_hex(9)[:17]}",
+                address=address,
+                private_address=private,
             )
 
     def _pull(self) -> None:
@@ -319,8 +323,8 @@ class TaskLifecycle:
         self._change(last_status="STOPPED", stopped=time.time(), tags={})
         if self._images:
             self.shared.background.start_soon(self._images.remove_files)
-        lingers, outer = self.shared.config.interface_lingers, self.snapshot.address or ""
-        self._timers.later(lingers, self._worker.release, outer)
+        lingers, task = self.shared.config.interface_lingers, self.snapshot
+        self._timers.later(lingers, self._worker.release, task.address, task.private_address)
 
     def _signal_all(self, number: Signals) -> None:
         for name in self._alive:

@@ -97,12 +97,12 @@ def _attachment(task: Task, spec: LaunchSpec) -> dict[str, Any]:
 
 
 def _details(task: Task, spec: LaunchSpec) -> Iterator[tuple[str, str]]:
-    yield "subnetId", spec.network["subnets"][0]
-    if task.interface and task.address:
+    yield "subnetId", spec.subnet
+    if task.interface and (address := task.private_address):
         yield "networkInterfaceId", task.interface
-        yield "macAddress", "02:00:" + ":".join(f"{int(n):02x}" for n in task.address.split("."))
-        yield "privateDnsName", f"ip-{task.address.replace('.', '-')}.ec2.internal"
-        yield "privateIPv4Address", task.address
+        yield "macAddress", "02:00:" + ":".join(f"{int(n):02x}" for n in address.split("."))
+        yield "privateDnsName", f"ip-{address.replace('.', '-')}.ec2.internal"
+        yield "privateIPv4Address", address
 
 
 def attachment_id(task: Task) -> str:
@@ -127,9 +127,9 @@ def _container(
         "cpu": str(container.get("cpu", 0)),
         "healthStatus": _health(task) if is_main else "UNKNOWN",
         "networkInterfaces": [
-            {"attachmentId": attachment_id(task), "privateIpv4Address": task.address}
+            {"attachmentId": attachment_id(task), "privateIpv4Address": task.private_address}
         ]
-        if task.address
+        if task.private_address
         else [],
         "runtimeId": f"{task.id}-{sum(name.encode()):010d}" if task.started else None,
         "exitCode": task.exit_codes.get(name),

@@ -39,8 +39,11 @@ class Task:
     interface: str | None = None
     """Id of the task's network interface; ``None`` before it is attached."""
     address: str | None = None
-    """IP address of the task's network interface, both private and public; ``None`` before the
-    interface is attached."""
+    """IP address at which the client reaches the task: the public one of its network interface, or
+    the private one if the task has no public address; ``None`` before the interface is attached."""
+    private_address: str | None = None
+    """Private IP address of the interface. If the task has a public address, nothing listens at the
+    private one, because the client is outside of the VPC."""
     public: bool = True
     """True if the task has a public address."""
     spot: bool = False

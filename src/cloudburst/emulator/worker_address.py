@@ -47,7 +47,7 @@ class WorkerAddress:
         if self._hole:
             self._hole.close()
 
-    def release(self, outer: str) -> None:
+    def release(self, *outer: str | None) -> None:
         """Release the addresses of the task after its network interface was deleted."""
-        for address in {outer, self.address} - {""}:
+        for address in filter(None, {*outer, self.address}):
             self.shared.addresses.release(address)

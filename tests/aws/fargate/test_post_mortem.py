@@ -44,7 +44,7 @@ async def ended(backend, **more):
 
 
 async def test_a_page_about_a_task_that_crashed():
-    with account(**CHATTERING) as emulator:
+    with account(**CHATTERING, seed=1) as emulator:
         async with backend_of(emulator) as backend:
             task = await ended(backend)
             page = await backend.launcher.post_mortem(task)
