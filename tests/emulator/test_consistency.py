@@ -14,6 +14,7 @@ from support.emulator_calls import (
     CLUSTER,
     client,
     lasts,
+    logged,
     reach,
     request,
     run,
@@ -136,8 +137,7 @@ class TestInterruption:
 
 
 def words(emulator, text):
-    events = client(emulator, "logs").filter_log_events(logGroupName="/ecs/cloudburst")["events"]
-    return sum(event["message"].startswith(text) for event in events)
+    return sum(line.startswith(text) for line in logged(emulator))
 
 
 class TestTimes:

@@ -17,6 +17,7 @@ from support.emulator_calls import (
     ask,
     client,
     lasts,
+    logged,
     network,
     now,
     overriding,
@@ -111,10 +112,7 @@ def test_variables_for_the_files_of_an_image_do_not_break_the_worker(emulate):
     given = {"PATH": "/image", "HOME": "/image", "TMPDIR": "/image", "GIVEN": "1"}
     [task] = run(emulator, overrides=overriding(environment=given))
     reach(emulator, task, "RUNNING")
-    logs, group = client(emulator, "logs"), "/ecs/cloudburst"
-    until(lambda: logs.filter_log_events(logGroupName=group)["events"])
-    [event] = logs.filter_log_events(logGroupName=group)["events"]
-    assert event["message"] == f"{os.environ['HOME']} 1"
+    until(lambda: logged(emulator) == [f"{os.environ['HOME']} 1"])
 
 
 def test_the_command_of_a_second_container_is_run(emulate):

@@ -280,7 +280,6 @@ class TestParts:
         ):
             with refused(code):
                 s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-        assert [part["Size"] for part in s3.list_parts(**upload)["Parts"]] == [1, 1]
         s3.abort_multipart_upload(**upload)
         assert "Uploads" not in s3.list_multipart_uploads(Bucket="mine", Prefix=key["Key"])
 
@@ -290,7 +289,6 @@ class TestAccount:
         where = {"LocationConstraint": "eu-west-1"}
         s3.create_bucket(Bucket="abroad", CreateBucketConfiguration=where)
         s3.put_object(Bucket="abroad", Key="a", Body=b"x")  # boto follows to the region
-        assert s3.get_bucket_location(Bucket="abroad")["LocationConstraint"] == "eu-west-1"
         url = s3.generate_presigned_url("get_object", Params={"Bucket": "abroad", "Key": "a"})
         status, code, text = opened(url)
         assert (status, code) == (400, "AuthorizationHeaderMalformed")

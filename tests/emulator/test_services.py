@@ -14,6 +14,7 @@ from support.emulator_calls import (
     MAIN,
     ask,
     client,
+    logged,
     network,
     reach,
     refused,
@@ -61,15 +62,6 @@ class TestLogs:
         page = logs.get_log_events(**where, limit=3, nextToken=page["nextBackwardToken"])
         assert messages(page) == ["line 20", "line 21", "line 22"]
 
-    def test_filter_pages_through_all_streams(self, talked):
-        logs, _, _, _ = talked
-        pages = logs.get_paginator("filter_log_events").paginate(
-            logGroupName=GROUP, PaginationConfig={"PageSize": 10}
-        )
-        assert [len(page["events"]) for page in pages] == [10, 10, 5]
-        found = logs.filter_log_events(logGroupName=GROUP, filterPattern="line 2")
-        assert messages(found) == ["line 2", *(f"line {n}" for n in range(20, 26))]
-
     def test_the_last_words_of_a_stopped_task_stay(self, talked):
         logs, where, task, emulator = talked
         client(emulator, "ecs").stop_task(cluster=CLUSTER, task=task.arn)
@@ -90,8 +82,7 @@ def test_a_worker_that_cannot_be_started_says_so(emulate):
     [task] = run(emulator)
     task = until(lambda: emulator.tasks[0].stopped and emulator.tasks[0])
     assert (task.stop_code, task.exit_code) == ("EssentialContainerExited", 127)
-    events = client(emulator, "logs").filter_log_events(logGroupName=GROUP)
-    assert "/no/such/program" in "".join(messages(events))
+    assert "/no/such/program" in "".join(logged(emulator))
 
 
 def test_long_and_strange_output_is_kept(emulate):
@@ -100,7 +91,7 @@ def test_long_and_strange_output_is_kept(emulate):
     [task] = run(emulator)
     task = until(lambda: emulator.tasks[0].stopped and emulator.tasks[0])
     assert task.exit_code == 3
-    told = messages(client(emulator, "logs").filter_log_events(logGroupName=GROUP))
+    told = logged(emulator)
     assert max(map(len, told)) == 256 * 1024
     assert told[-2:] == ["\ufffd", "no end"]
 

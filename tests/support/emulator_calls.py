@@ -159,6 +159,22 @@ def ask(task, path="/health", *, key="", body=None, timeout=20.0):
             time.sleep(0.005)
 
 
+def logged(emulator, group="/ecs/cloudburst"):
+    """The lines of all containers, of one container after the other."""
+    logs, lines = client(emulator, "logs"), []
+    pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
+    for stream in (one["logStreamName"] for page in pages for one in page["logStreams"]):
+        token = {}
+        while True:
+            page = logs.get_log_events(
+                logGroupName=group, logStreamName=stream, startFromHead=True, **token
+            )
+            lines += [event["message"] for event in page["events"]]
+            if token == (token := {"nextToken": page["nextForwardToken"]}):
+                break
+    return lines
+
+
 def refused(code):
     """The context in which AWS must refuse with this code."""
     return pytest.raises(ClientError, match=rf"\({code}\)")

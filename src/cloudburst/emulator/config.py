@@ -236,9 +236,6 @@ class EmulatorConfig:
     worker_environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variables of each worker, in addition to those from its task definition and from
     RunTask. ``{host}`` and ``{port}`` are replaced with the worker's address and port."""
-    network: str | None = None
-    """Network of the tasks' addresses, ``127.x`` or ``127.x.y``. ``None``: a ``127.x`` that no
-    other emulator on this machine uses."""
     port: int = 5000
     """TCP port on which the workers listen."""
     proxy_connections: bool = False
@@ -247,9 +244,6 @@ class EmulatorConfig:
     in a container without ``CAP_SYS_PTRACE``."""
     api_port: int = 0
     """Port of the API on 127.0.0.1; 0 uses any unused port."""
-    pid1: bool = True
-    """True if the first process of a container ignores SIGTERM unless it handles the signal, as a
-    process with PID 1 does. Containers with ``initProcessEnabled`` are exempt."""
     client_address: str = "127.0.0.1"
     """IPv4 address from which all connections to workers seem to come. Security groups whose rules
     do not contain it drop the packets. The default is the address for which ``cloudburst init``

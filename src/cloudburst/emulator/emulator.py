@@ -85,7 +85,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     if with_moto and not moto_is_installed():
         raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")
     with (
-        reserved_network(config.network) as network,
+        reserved_network() as network,
         collect_defects() as defects,
         open_image_folder(config) as folder,
     ):

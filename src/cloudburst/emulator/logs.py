@@ -11,8 +11,8 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError, invalid_parameter
 
 MAX_EVENTS_PER_PAGE = 10_000
-"""Maximum number of log events in a response: GetLogEvents and FilterLogEvents in the CloudWatch
-Logs API reference (2026-11)."""
+"""Maximum number of log events in a response: GetLogEvents in the CloudWatch Logs API
+reference (2026-11)."""
 MAX_GROUPS_PER_PAGE = 50
 """Maximum number of log groups or log streams in a response: DescribeLogGroups and
 DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
@@ -37,7 +37,6 @@ class LogDestination:
 class LogEvent:
     """Line of a log stream."""
 
-    number: int
     at: int
     """Time of the event, in milliseconds since the epoch."""
     message: str
@@ -69,7 +68,6 @@ class CloudWatchLogs:
     def __init__(self, config: EmulatorConfig) -> None:
         self._prefix = f"arn:aws:logs:{config.region}:{config.account}:log-group:"
         self._groups: dict[str, LogGroup] = {}
-        self._written = 0
         self.operations = {
             "CreateLogGroup": self.create_group,
             "DeleteLogGroup": self._delete_group,
@@ -78,12 +76,8 @@ class CloudWatchLogs:
             "DeleteRetentionPolicy": self._delete_retention,
             "DescribeLogStreams": self._describe_streams,
             "GetLogEvents": self._get_events,
-            "FilterLogEvents": self._filter_events,
             "TagResource": self._tag,
-            "UntagResource": self._untag,
             "ListTagsForResource": self._list_tags,
-            "TagLogGroup": self._tag,
-            "ListTagsLogGroup": self._list_tags,
         }
 
     def open_stream(self, log: LogDestination) -> bool:
@@ -109,8 +103,7 @@ class CloudWatchLogs:
                 return
             stream.free = max(0, stream.free - len(line) - EVENT_BYTES)
             text = line if stream.free else STREAM_IS_FULL
-            stream.events.append(LogEvent(self._written, _now(), text))
-            self._written += 1
+            stream.events.append(LogEvent(_now(), text))
 
     def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Create a log group and return the response of CreateLogGroup.
@@ -220,54 +213,8 @@ class CloudWatchLogs:
             "nextBackwardToken": f"b/{start}",
         }
 
-    def _filter_events(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        group = self._group(parameters)
-        names, prefix = (
-            parameters.get("logStreamNames"),
-            parameters.get("logStreamNamePrefix") or "",
-        )
-        if names and prefix:
-            raise invalid_parameter(
-                "logStreamNames and logStreamNamePrefix cannot be given together."
-            )
-        for name in names or ():
-            if name not in group.streams:
-                raise _missing("The specified log stream does not exist.")
-        pattern = (parameters.get("filterPattern") or "").strip().strip('"')
-        found = [
-            (event, name)
-            for name, stream in group.streams.items()
-            if (name in names if names else name.startswith(prefix))
-            for event in stream.events
-            if _in_time(event, parameters) and pattern in event.message
-        ]
-        found.sort(key=lambda pair: (pair[0].at, pair[0].number))
-        after, limit = (
-            int(parameters.get("nextToken") or 0),
-            parameters.get("limit") or MAX_EVENTS_PER_PAGE,
-        )
-        return {
-            "events": [
-                {
-                    "logStreamName": name,
-                    "timestamp": event.at,
-                    "message": event.message,
-                    "ingestionTime": event.at,
-                    "eventId": f"{event.number:056d}",
-                }
-                for event, name in found[after : after + limit]
-            ],
-            "searchedLogStreams": [],
-            **_more(after + limit, len(found)),
-        }
-
     def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         self._group(parameters).tags.update(parameters["tags"])
-        return {}
-
-    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        for key in parameters["tagKeys"]:
-            self._group(parameters).tags.pop(key, None)
         return {}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,6 @@ class ServiceQuotas:
         self.operations = {
             "GetServiceQuota": self._get,
             "GetAWSDefaultServiceQuota": self._get_default,
-            "ListServiceQuotas": self._list,
         }
 
     def _get(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,12 +31,6 @@ class ServiceQuotas:
 
     def _get_default(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"Quota": self._shown(parameters, DEFAULT_VCPUS)}
-
-    def _list(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        codes = [
-            {**parameters, "QuotaCode": code} for code in (ON_DEMAND_QUOTA_CODE, SPOT_QUOTA_CODE)
-        ]
-        return {"Quotas": [self._get(one)["Quota"] for one in codes]}
 
     def _shown(self, parameters: Mapping[str, Any], value: float) -> dict[str, Any]:
         service, code = parameters["ServiceCode"], parameters["QuotaCode"]

@@ -40,7 +40,7 @@ class TaskPrograms:
         """
         command, environment, confinement = self._program(container, address)
         holds = self.fault.never_healthy and container["name"] == self.spec.main
-        ignores = self.shared.config.pid1 and not self.spec.has_init(container)
+        ignores = not self.spec.has_init(container)
         self.shared.containers.start(
             key,
             command,

@@ -19,7 +19,7 @@ from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneEncoding
 from cloudburst.remote_file_io import MAX_CHECKED_BYTES
 from support.counted_sockets import Traffic, counted_sockets
-from support.emulator_calls import client
+from support.emulator_calls import client, logged
 from support.emulator_settings import settings_of
 from support.fargate_backend import session_keys
 from support.s3_fault_mixes import drawn
@@ -104,9 +104,7 @@ async def test_no_scene_byte_passes_through_the_client(our_account, tmp_path, ca
 
 def log_of_workers(aws):
     """Everything that workers have logged, at level DEBUG."""
-    pages = client(aws, "logs").get_paginator("filter_log_events")
-    events = pages.paginate(logGroupName="/ecs/cloudburst").build_full_result()["events"]
-    text = "\n".join(event["message"] for event in events)
+    text = "\n".join(logged(aws))
     assert "DEBUG" in text
     return text
 

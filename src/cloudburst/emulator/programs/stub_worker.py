@@ -14,10 +14,6 @@ behaviour; times are in seconds, sizes in bytes.
 ``STUB_GENERATE_SECONDS``
     Time to render a video: a number, or a JSON object with a number for each pattern of names of
     output files, such as ``{"scene_*.mp4": 3, "*": 1}``.
-``STUB_GENERATE_SECONDS_PER_MB``
-    Additional time to render a video per million bytes of the request's body.
-``STUB_ENCODERS``
-    Number of encoder slots; 1 by default.
 ``STUB_READ_BYTES_PER_SECOND``, ``STUB_WRITE_BYTES_PER_SECOND``
     Rate limits of each connection; no limit by default.
 ``STUB_VIDEO_BYTES``
@@ -68,20 +64,18 @@ class Behaviour:
         self.boot = float(env("STUB_BOOT_SECONDS", "0"))
         self.never_healthy = env("STUB_NEVER_HEALTHY", "") not in {"", "0"}
         self.seconds: Any = json.loads(env("STUB_GENERATE_SECONDS", "0"))
-        self.seconds_per_mb = float(env("STUB_GENERATE_SECONDS_PER_MB", "0"))
-        self.encoders = int(env("STUB_ENCODERS", "1"))
         self.read_rate = float(env("STUB_READ_BYTES_PER_SECOND", "0"))
         self.write_rate = float(env("STUB_WRITE_BYTES_PER_SECOND", "0"))
         self.video_bytes = int(env("STUB_VIDEO_BYTES", "100000"))
         self.term = env("STUB_TERM", "")
 
-    def generate_seconds(self, name: str, size: int) -> float:
-        """Return the seconds to render a video, by name of the output file and size of the body."""
+    def generate_seconds(self, name: str) -> float:
+        """Return the seconds to render a video, by the name of its output file."""
         seconds: Any = self.seconds
         if isinstance(seconds, dict):
             table = cast("dict[str, float]", seconds)
             seconds = next((s for p, s in table.items() if fnmatch.fnmatch(name, p)), 0)
-        return float(seconds) + self.seconds_per_mb * size / 1e6
+        return float(seconds)
 
 
 class Worker:
@@ -90,7 +84,7 @@ class Worker:
     def __init__(self) -> None:
         self.behaviour = Behaviour()
         self.videos: dict[str, bytes] = {}
-        self.encoders = threading.Semaphore(self.behaviour.encoders)
+        self.encoder = threading.Lock()
         self.busy = 0
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -103,15 +97,15 @@ class Worker:
             self._counts[kind] = number + 1
         return wanted == "*" or str(number) in wanted.split(",")
 
-    def make(self, request: dict[str, Any], size: int) -> dict[str, Any]:
+    def make(self, request: dict[str, Any]) -> dict[str, Any]:
         """Simulate the rendering of a video, and return the content of the response."""
         name = str(request.get("output_filename") or "output.mp4")
         with self._lock:
             self.busy += 1
         try:
-            with self.encoders:
+            with self.encoder:
                 say(f"{name}: rendering")
-                time.sleep(self.behaviour.generate_seconds(name, size))
+                time.sleep(self.behaviour.generate_seconds(name))
         finally:
             with self._lock:
                 self.busy -= 1
@@ -156,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self._admitted():  # before the body is read: without a key it may have any size
             self.close_connection = True
             return self._answer(401, {"error": "Invalid authentication key"})
-        size, body = self._body()
+        body = self._body()
         if self.path != "/create_video_onestep":
             return self._answer(404, {"error": "not found"})
         if worker.next_call_fails("CRASH_CREATE"):
@@ -172,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, binascii.Error) as exc:
             return self._answer(400, {"error": f"bad input: {exc!r}"})
         del body
-        return self._answer(200, worker.make(request, size))
+        return self._answer(200, worker.make(request))
 
     def _health(self) -> None:
         if self.worker.behaviour.never_healthy:
@@ -212,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
         self.wfile.flush()
 
-    def _body(self) -> tuple[int, bytes]:
+    def _body(self) -> bytes:
         pace, parts, got = Pace(self.worker.behaviour.read_rate), list[bytes](), 0
         left = int(self.headers.get("Content-Length") or 0)
         chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "").lower()
@@ -233,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
             pace.wait(got)
             if chunked and not left:
                 self.rfile.readline()
-        return got, b"".join(parts)
+        return b"".join(parts)
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()

@@ -67,19 +67,6 @@ class BucketOperations:
         del self._folder.buckets[request.bucket]
         return S3Response(status=204)
 
-    def get_bucket_location(self, request: S3Request, _: Caller) -> S3Response:
-        """Report the region of a bucket."""
-        region = self._folder.bucket(request.bucket).region
-        text = "" if region == DEFAULT_REGION else region
-        body = f'<LocationConstraint xmlns="s3">{text}</LocationConstraint>'
-        return S3Response(headers={"Content-Type": "application/xml"}, body=body.encode())
-
-    def get_bucket_versioning(self, request: S3Request, _: Caller) -> S3Response:
-        """Report whether a bucket keeps versions."""
-        bucket = self._folder.bucket(request.bucket)
-        content = {"Status": "Enabled"} if bucket.versioned else {}
-        return xml_response("VersioningConfiguration", content)
-
     def put_bucket_versioning(self, request: S3Request, _: Caller) -> S3Response:
         """Let a bucket keep versions, or not."""
         enabled = parse_document(request.document).findtext("Status") == "Enabled"
@@ -110,11 +97,6 @@ class BucketOperations:
     def put_bucket_policy(self, request: S3Request, _: Caller) -> S3Response:
         """Set the policy, of which only the statements that deny something are evaluated."""
         self._folder.bucket(request.bucket).policy = read_policy(request.document)
-        return S3Response(status=204)
-
-    def delete_bucket_policy(self, request: S3Request, _: Caller) -> S3Response:
-        """Remove the policy."""
-        self._folder.bucket(request.bucket).policy = []
         return S3Response(status=204)
 
     def put_bucket_request_payment(self, request: S3Request, _: Caller) -> S3Response:

@@ -114,22 +114,6 @@ class MultipartUploads:
         self._folder.bucket(request.bucket).drop_upload(request.query["uploadId"])
         return S3Response(status=204)
 
-    def list_parts(self, request: S3Request, _: Caller) -> S3Response:
-        """List the parts of an upload."""
-        upload = self.find(request)
-        parts = [
-            {"PartNumber": number, "ETag": part.etag, "Size": part.size}
-            for number, part in sorted(upload.parts.items())
-        ]
-        content = {
-            "Bucket": request.bucket,
-            "Key": request.key,
-            "UploadId": request.query["uploadId"],
-            "IsTruncated": False,
-            "Part": parts,
-        }
-        return xml_response("ListPartsResult", content)
-
     def list_multipart_uploads(self, request: S3Request, _: Caller) -> S3Response:
         """List the uploads of a bucket."""
         prefix = request.query.get("prefix", "")

@@ -12,7 +12,6 @@ from cloudburst.emulator.signature import SignedRequest
 
 SUBRESOURCES = {
     "encryption",
-    "location",
     "object-lock",
     "partNumber",
     "policy",
@@ -29,7 +28,6 @@ ARGUMENTS = {
     "fetch-owner",
     "list-type",
     "max-keys",
-    "max-parts",
     "max-uploads",
     "prefix",
     "start-after",
@@ -57,14 +55,11 @@ OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("HEAD", "bucket", frozenset()): "HeadBucket",
     ("DELETE", "bucket", frozenset()): "DeleteBucket",
     ("GET", "bucket", frozenset()): "ListObjectsV2",
-    ("GET", "bucket", frozenset({"location"})): "GetBucketLocation",
     ("GET", "bucket", frozenset({"uploads"})): "ListMultipartUploads",
-    ("GET", "bucket", frozenset({"versioning"})): "GetBucketVersioning",
     ("PUT", "bucket", frozenset({"versioning"})): "PutBucketVersioning",
     ("PUT", "bucket", frozenset({"encryption"})): "PutBucketEncryption",
     ("PUT", "bucket", frozenset({"object-lock"})): "PutObjectLockConfiguration",
     ("PUT", "bucket", frozenset({"policy"})): "PutBucketPolicy",
-    ("DELETE", "bucket", frozenset({"policy"})): "DeleteBucketPolicy",
     ("PUT", "bucket", frozenset({"requestPayment"})): "PutBucketRequestPayment",
     ("GET", "object", frozenset()): "GetObject",
     ("HEAD", "object", frozenset()): "HeadObject",
@@ -74,7 +69,6 @@ OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("PUT", "object", frozenset({"partNumber", "uploadId"})): "UploadPart",
     ("POST", "object", frozenset({"uploadId"})): "CompleteMultipartUpload",
     ("DELETE", "object", frozenset({"uploadId"})): "AbortMultipartUpload",
-    ("GET", "object", frozenset({"uploadId"})): "ListParts",
 }
 """Operations by method, target and parameters of the query: Amazon S3 API reference (2026-11)."""
 ACTIONS: Mapping[str, str] = {
@@ -86,7 +80,6 @@ ACTIONS: Mapping[str, str] = {
     "CreateMultipartUpload": "PutObject",
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
-    "ListParts": "ListMultipartUploadParts",
     "PutBucketEncryption": "PutEncryptionConfiguration",
     "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
 }
