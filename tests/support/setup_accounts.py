@@ -18,7 +18,12 @@ from cloudburst.testing import EmulatorConfig, FargateEmulator
 
 HERE = "203.0.113.7"
 """Of the addresses for documentation, RFC 5737."""
-NEW = {"prepared": False, "vcpu_quota": 6.0, "spot_vcpu_quota": 6.0}
+NEW = {
+    "prepared": False,
+    "vcpu_quota": 6.0,
+    "spot_vcpu_quota": 6.0,
+    "client_address": HERE,
+}
 """As AWS gives it to somebody."""
 QUICK = {"pending": 0.1, "stop_timeout": 1.0}
 READS = ("BatchGet", "Describe", "Head", "Get", "List", "Simulate")
@@ -83,10 +88,19 @@ def wipe(emulator):
 def _remove_networks(ec2):
     for group in ec2.describe_security_groups()["SecurityGroups"]:
         if group["GroupName"] != "default":
-            ec2.delete_security_group(GroupId=group["GroupId"])
+            _delete_group(ec2, group["GroupId"])
     for subnet in ec2.describe_subnets()["Subnets"]:
         if not subnet["DefaultForAz"]:
             ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+
+
+def _delete_group(ec2, group):
+    """Delete a security group, which a task uses for a moment after it has stopped."""
+    for _ in range(100):
+        with suppress(ec2.exceptions.ClientError):
+            return ec2.delete_security_group(GroupId=group)
+        time.sleep(0.05)
+    return ec2.delete_security_group(GroupId=group)
 
 
 def _remove_role(iam, name):
