@@ -38,6 +38,10 @@ SEEDS = 30
 HOSTILE = "tests/hostile"
 EVERYTHING = ".[local,cli,image,web,testing]"
 
+TEMPLATE = "src/cloudburst/aws/setup/template.yaml"
+TEMPLATE_REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1", "cn-north-1", "us-gov-west-1")
+"""Regions of every partition with Fargate, for which cfn-lint has schemas of the resources."""
+
 IMAGE_PYTHON = "3.13"
 """Python version of the Dockerfile."""
 LOCKS = {
@@ -106,11 +110,12 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def lint(session: nox.Session) -> None:
-    """Check format, rules and imports."""
+    """Check format, rules, imports and the CloudFormation template."""
     session.install("-e", EVERYTHING, *group("lint"))
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     session.run("lint-imports")
+    session.run("cfn-lint", TEMPLATE, "--regions", *TEMPLATE_REGIONS)
 
 
 @nox.session(python=HERE)

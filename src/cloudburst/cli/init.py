@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from inspect import signature
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -14,6 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.aws import setup
 from cloudburst.aws.setup.destroy_account import DestroyReport
 from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
@@ -74,6 +77,7 @@ def init_command(
     ] = None,
     s3: Annotated[list[str] | None, Parameter(name="--s3", negative=())] = None,
     s3_key: Annotated[list[str] | None, Parameter(name="--s3-key", negative=())] = None,
+    template: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Set up an AWS account for rendering on Fargate, and write its settings to .env.
@@ -122,9 +126,16 @@ def init_command(
     s3_key
         With --policy and --s3: ARN of the key of KMS with which a bucket is encrypted; repeat the
         option for several. The policy also allows its use through S3.
+    template
+        Only print a CloudFormation template of what init creates, without the image and the task
+        definitions. When its stack exists, init finds the resources and adds the rest.
     as_json
         Print the report as JSON.
     """
+    given = {name: value for name, value in locals().items() if name != "template"}
+    if template:
+        _print_template(given)
+        return 0
     settings = _with_image(Settings(), image)
     folders = _s3_folders(s3 or ())
     keys = tuple(map(_s3_key, s3_key or ()))
@@ -171,6 +182,19 @@ def init_command(
         )
     _print_report(report, as_json=as_json)
     return 0
+
+
+def _print_template(given: Mapping[str, object]) -> None:
+    """Print the CloudFormation template.
+
+    Raises:
+        ConfigurationError: Another option is given.
+    """
+    options = signature(init_command).parameters
+    if any(value != options[name].default for name, value in given.items()):
+        msg = "--template with other options; expected it alone: the stack has its own parameters"
+        raise ConfigurationError(msg)
+    write_line(Path(setup.__file__).with_name("template.yaml").read_text("utf-8").rstrip())
 
 
 def _s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:

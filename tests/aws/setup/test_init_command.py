@@ -9,6 +9,7 @@ from cyclopts import App
 
 from cloudburst.cli.init import init_command
 from cloudburst.errors import ConfigurationError
+from support.cloudformation import TEMPLATE
 from support.setup_accounts import HERE, writes
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
@@ -91,6 +92,27 @@ def test_a_policy_is_json_and_changes_nothing(cloudburst, emulator, arguments, t
     assert there in actions
     assert not_there not in actions
     assert writes(emulator, since) == []
+
+
+def test_the_template_is_printed_without_credentials_and_without_a_call(monkeypatch, capsys):
+    monkeypatch.setenv("CLOUDBURST_CAPACITY", "no such capacity")  # settings are not read
+    app = App()
+    app.command(init_command, name="init")
+    assert app(["init", "--template"], exit_on_error=False, result_action="return_value") == 0
+    assert capsys.readouterr().out == TEMPLATE.read_text()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [["--destroy"], ["--dry-run"], ["--image", "public"], ["--no-env"], ["--policy"], ["--json"]],
+)
+def test_the_template_is_refused_with_another_option(cloudburst, emulator, other):
+    since = len(emulator.calls)
+    with pytest.raises(
+        ConfigurationError, match="--template with other options; expected it alone"
+    ):
+        cloudburst("--template", *other)
+    assert len(emulator.calls) == since
 
 
 def test_options_that_contradict_each_other_are_told(cloudburst):

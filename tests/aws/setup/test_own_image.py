@@ -30,8 +30,10 @@ from cloudburst.registry.client import RegistryClient
 from cloudburst.registry.errors import RegistryUnavailableError
 from cloudburst.testing import Fault
 from cloudburst.version import PACKAGE_VERSION
+from support.cloudformation import create_stack
 from support.own_images import Builder
 from support.setup_accounts import (
+    HERE,
     client,
     here,
     key_by_hand,
@@ -154,6 +156,27 @@ async def test_init_pushes_our_image_and_registers_it_by_digest(emulator, builde
     assert told["image"] == ("passed", f"our own, cloudburst@{built.digest[:19]}")
     assert told["version"] == ("passed", f"{PACKAGE_VERSION}, protocol version {PROTOCOL_VERSION}")
     assert told["registry"][0] == "passed"
+
+
+async def test_init_pushes_our_image_to_the_repository_of_a_stack_which_destroy_keeps(
+    emulator, builder
+):
+    client(emulator, "iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+    create_stack(emulator, Image="own", Sources=f"{HERE}/32")
+    await anyio.sleep(emulator.config.role_passable)
+    since = len(emulator.calls)
+    report, settings = await set_up(emulator, builder)
+    assert set(writes(emulator, since)) == {"ecs:RegisterTaskDefinition"}
+    created = {step.resource for step in report.steps if step.outcome == "created"}
+    assert created == {"image", "task definition"}
+    built = await builder(builder.options)
+    (container,) = definition_of(emulator)["containerDefinitions"]
+    assert container["image"] == f"{HOST}/cloudburst@{built.digest}"
+    report = await destroy(settings, session=session(), env_file=None)
+    step = step_of(report, "image repository")
+    assert step.outcome == "kept"
+    assert "the CloudFormation stack films" in step.detail
+    assert client(emulator, "ecr").describe_images(repositoryName=REPOSITORY)["imageDetails"]
 
 
 async def test_a_changed_package_sends_its_layer_only(emulator, builder, registry_server):

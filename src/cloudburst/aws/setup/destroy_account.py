@@ -23,9 +23,12 @@ from cloudburst.aws.setup.env_steps import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE_POLICY,
     LOG_GROUP,
+    STACK_TAG,
+    Tags,
     all_families,
     execution_role,
     has_our_tags,
+    tag_values,
 )
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
@@ -142,8 +145,7 @@ class _Remover:
     async def _remove_task_definition(self, arn: str) -> None:
         found = await resources.describe_newest(self._changes, arn)
         name = arn.rpartition("/")[2]
-        if found is None or not has_our_tags(found["tags"]):
-            self._keep("task definition", name)
+        if self._keeps("task definition", name, found["tags"] if found else ()):
             return
         await self._remove(
             "task definition",
@@ -153,13 +155,12 @@ class _Remover:
 
     async def remove_security_groups(self) -> list[str]:
         """Delete the security groups of ``init``; return the ids of those that were deleted."""
-        removed: list[str] = []
-        for group in await self._security_groups():
-            if not group.created_by_init:
-                self._keep("security group", group.id)
-            elif await self._remove("security group", group.id, partial(self._delete, group.id)):
-                removed.append(group.id)
-        return removed
+        return [
+            group.id
+            for group in await self._security_groups()
+            if not self._keeps("security group", group.id, group.tags)
+            and await self._remove("security group", group.id, partial(self._delete, group.id))
+        ]
 
     async def _delete(self, group: str) -> None:
         await self._changes.change("ec2", "delete_security_group", GroupId=group)
@@ -195,10 +196,7 @@ class _Remover:
         """Delete the cluster if ``init`` created it."""
         name = self._settings.cluster.rpartition("/")[2]
         found = await resources.describe_cluster(self._changes, name)
-        if found is None:
-            return
-        if not has_our_tags(found.get("tags") or ()):
-            self._keep("cluster", name)
+        if found is None or self._keeps("cluster", name, found.get("tags") or ()):
             return
         await self._remove(
             "cluster", name, lambda: self._changes.change("ecs", "delete_cluster", cluster=name)
@@ -220,11 +218,9 @@ class _Remover:
             outcome = StepOutcome.FAILED if own else StepOutcome.KEPT
             changes.record(resource, name, outcome, f"not looked for: {exc}")
             return
-        if not found.created_by_init:
-            self._keep(resource, name)
-        elif keep:
+        if keep:
             changes.record(resource, name, StepOutcome.KEPT, "with its images, as requested")
-        else:
+        elif not self._keeps(resource, name, found.tags):
             remove = partial(ecr_repository.remove_repository, changes, name, images)
             await self._remove(resource, name, remove, done=images.outcome)
 
@@ -236,9 +232,9 @@ class _Remover:
         if keep:
             detail = "with its lines, as requested"
             self._changes.record("log group", LOG_GROUP, StepOutcome.KEPT, detail)
-        elif not await resources.log_group_is_ours(self._changes, found):
-            self._keep("log group", LOG_GROUP)
-        else:
+        elif not self._keeps(
+            "log group", LOG_GROUP, await resources.log_group_tags(self._changes, found)
+        ):
             await self._remove(
                 "log group",
                 LOG_GROUP,
@@ -248,11 +244,8 @@ class _Remover:
     async def remove_execution_role(self) -> None:
         """Delete the execution role of the region if ``init`` created it."""
         role = await roles.describe_role(self._changes)
-        if role is None:
-            return
         name = execution_role(self._changes.aws.region)
-        if not has_our_tags(role.get("Tags") or ()):
-            self._keep("execution role", name)
+        if role is None or self._keeps("execution role", name, role.get("Tags") or ()):
             return
 
         async def delete() -> None:
@@ -303,8 +296,16 @@ class _Remover:
         self._changes.record(resource, name, StepOutcome.FAILED, reason)
         return False
 
-    def _keep(self, resource: str, name: str) -> None:
-        self._changes.record(resource, name, StepOutcome.KEPT, "not created by init")
+    def _keeps(self, resource: str, name: str, tags: Tags) -> bool:
+        """Record and return whether a resource is kept: one of a stack, or not of ``init``."""
+        if stack := tag_values(tags).get(STACK_TAG):
+            detail = f"belongs to the CloudFormation stack {stack}: to remove it, delete the stack"
+        elif has_our_tags(tags):
+            return False
+        else:
+            detail = "not created by init"
+        self._changes.record(resource, name, StepOutcome.KEPT, detail)
+        return True
 
 
 async def _check_no_tasks(changes: AccountChanges, cluster: str) -> None:

@@ -16,7 +16,7 @@ from cloudburst.aws.setup.ecr_images import (
 )
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository
-from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
+from cloudburst.aws.setup.resource_definitions import Tags, has_our_tags, tag_list
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
 from cloudburst.text import list_some, printable_line
@@ -67,9 +67,13 @@ class ImageRepository:
 
     name: str
     arn: str
-    created_by_init: bool
-    """True if the repository carries the tags with which ``init`` marks its resources."""
+    tags: Tags
     scans_on_push: bool
+
+    @property
+    def created_by_init(self) -> bool:
+        """True if the repository carries the tags with which ``init`` marks its resources."""
+        return has_our_tags(self.tags)
 
 
 async def describe_repository(
@@ -96,7 +100,7 @@ async def describe_repository(
     return ImageRepository(
         name=name,
         arn=arn,
-        created_by_init=has_our_tags(tags["tags"]),
+        tags=tags["tags"],
         scans_on_push=bool(scanning.get("scanOnPush")),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from cloudburst.aws.fargate.task_definition import (
     RENDER_CONTAINER,
@@ -50,6 +50,8 @@ TRUST_POLICY: Mapping[str, Any] = {
 SECURITY_GROUP_NAME = "cloudburst"
 TAGS: Mapping[str, str] = {"CreatedBy": "animagent", "Project": "CloudBurst"}
 """Tags of every resource that ``init`` creates; ``destroy`` removes nothing without them."""
+STACK_TAG = "aws:cloudformation:stack-name"
+"""Key of the tag that CloudFormation adds to the resources of a stack."""
 OUR_FAMILY = "cloudburst-render"
 """Name of the task definition that ``init`` registers if the settings name none."""
 
@@ -83,6 +85,8 @@ SCRATCH, SCRATCH_PATH = "scratch", "/tmp"  # noqa: S108 - a path in the containe
 volume on Fargate unless the image declares it with VOLUME, as our Dockerfile does: "Use bind mounts
 with Amazon ECS" (2026-11)."""
 
+Tags: TypeAlias = Mapping[str, str] | Sequence[Mapping[str, str]]
+"""Tags in any of the forms that AWS returns."""
 _DERIVED = frozenset(
     {
         "compatibilities",
@@ -168,11 +172,16 @@ def all_families(settings: Settings) -> tuple[str, ...]:
     return tuple(family for one in references for family in task_families(one).values())
 
 
-def has_our_tags(tags: Mapping[str, str] | Sequence[Mapping[str, str]]) -> bool:
+def has_our_tags(tags: Tags) -> bool:
     """Return whether tags, in any of the forms that AWS returns, include `TAGS`."""
-    if not isinstance(tags, Mapping):
-        tags = {_member(tag, "key"): _member(tag, "value") for tag in tags}
-    return all(tags.get(key) == value for key, value in TAGS.items())
+    return TAGS.items() <= tag_values(tags).items()
+
+
+def tag_values(tags: Tags) -> Mapping[str, str]:
+    """Return the values of tags by their keys; the tags may have any form that AWS returns."""
+    if isinstance(tags, Mapping):
+        return tags
+    return {_member(tag, "key"): _member(tag, "value") for tag in tags}
 
 
 def tag_list(*, key: str = "key", value: str = "value") -> list[dict[str, str]]:

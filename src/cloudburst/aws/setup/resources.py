@@ -98,7 +98,7 @@ async def ensure_log_group(changes: AccountChanges) -> None:
         changes.record("log group", LOG_GROUP, StepOutcome.CREATED, kept)
     elif found.get("retentionInDays"):
         changes.record("log group", LOG_GROUP, StepOutcome.FOUND)
-    elif await log_group_is_ours(changes, found):
+    elif has_our_tags(await log_group_tags(changes, found)):
         await changes.change("logs", "put_retention_policy", **retention)
         changes.record("log group", LOG_GROUP, StepOutcome.UPDATED, kept)
     else:
@@ -114,11 +114,12 @@ async def describe_log_group(changes: AccountChanges) -> dict[str, Any] | None:
     return next((group for group in groups if group["logGroupName"] == LOG_GROUP), None)
 
 
-async def log_group_is_ours(changes: AccountChanges, group: Mapping[str, Any]) -> bool:
-    """Return whether a log group carries the tags with which ``init`` marks its resources."""
+async def log_group_tags(changes: AccountChanges, group: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the tags of a log group."""
     arn = group.get("logGroupArn") or str(group["arn"]).removesuffix(":*")
     response = await changes.read("logs", "list_tags_for_resource", resourceArn=arn)
-    return has_our_tags(response["tags"])
+    tags: Mapping[str, str] = response["tags"]
+    return tags
 
 
 async def ensure_task_definition(

@@ -16,6 +16,7 @@ from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
 from cloudburst.aws.setup.resource_definitions import (
     SECURITY_GROUP_NAME,
+    Tags,
     has_our_tags,
     tag_list,
 )
@@ -29,9 +30,13 @@ class SecurityGroup:
     name: str
     vpc: str
     """Id of the VPC."""
-    created_by_init: bool
-    """True if the group carries the tags with which ``cloudburst init`` marks its resources."""
+    tags: Tags
     rules: tuple[IngressRule, ...]
+
+    @property
+    def created_by_init(self) -> bool:
+        """True if the group carries the tags with which ``cloudburst init`` marks its resources."""
+        return has_our_tags(self.tags)
 
     @property
     def open_to_world(self) -> bool:
@@ -73,7 +78,7 @@ def _parse_group(group: Mapping[str, Any], port: int) -> SecurityGroup:
         id=group["GroupId"],
         name=group.get("GroupName", ""),
         vpc=group.get("VpcId", ""),
-        created_by_init=has_our_tags(group.get("Tags") or ()),
+        tags=group.get("Tags") or (),
         rules=parse_ingress_rules(group, port),
     )
 
