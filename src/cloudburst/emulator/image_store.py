@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import platform as machine
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from anyio import CancelScope, Lock, to_thread
+from anyio import Lock, to_thread
 
 from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatorConfig
 from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
@@ -36,9 +35,6 @@ from cloudburst.registry.folders import remove_folder
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""
-MAX_UNUSED_IMAGES = 3
-"""Number of unpacked images that are kept though no task uses them: as many as ECR keeps with the
-lifecycle policy of ``cloudburst init``."""
 SYSTEM_FOLDERS = ("proc", "dev")
 """Folders that each container needs as mount points."""
 PULL_FAILED = (
@@ -63,8 +59,6 @@ class UnpackedImage:
 
     root: Path
     config: ImageConfig
-    blobs: frozenset[str]
-    """Names of the files of its layers."""
     pulled: ImagePull
 
 
@@ -83,9 +77,7 @@ class ImageStore:
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         self._lock = Lock()
         self._unpacked: dict[str, UnpackedImage] = {}
-        """Unpacked images by digest; the one that was used last comes last."""
-        self._tasks: dict[str, set[str]] = {}
-        """Digests of the images that a task uses, by id of the task."""
+        """Unpacked images by digest. They are kept until the emulator ends."""
 
     @property
     def registry(self) -> AccountRegistry:
@@ -112,19 +104,15 @@ class ImageStore:
         return self._folder / "tasks" / task
 
     async def release(self, task: str) -> None:
-        """Remove the files of a task that has stopped. Its images are not in use by it any more."""
-        self._tasks.pop(task, None)
+        """Remove the files of a task that has stopped."""
         await to_thread.run_sync(remove_folder, self.files_of(task))
 
-    async def pull(self, image: str, architecture: str, task: str) -> UnpackedImage | None:
+    async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
         """Pull and unpack an image; return ``None`` if tasks do not run their image.
-
-        The image is kept until `release`.
 
         Args:
             image: Name of the image.
             architecture: Architecture of the task, ``X86_64`` or ``ARM64``.
-            task: Id of the task.
 
         Raises:
             PullError: the image does not exist, or not for the architecture; it is damaged; or this
@@ -145,9 +133,10 @@ class ImageStore:
                     own = DOCKER_PLATFORMS.get(ARCHITECTURES.get(machine.machine(), ""), "other")
                     raise PullError(OTHER_PROCESSOR.format(platform=platform, own=own))
                 async with self._lock:
-                    unpacked = await self._kept(client, reference, descriptor, platform)
-                    self._tasks.setdefault(task, set()).add(descriptor.digest)
-                    return unpacked
+                    if descriptor.digest not in self._unpacked:
+                        unpacked = await self._unpack(client, reference, descriptor, platform)
+                        self._unpacked[descriptor.digest] = unpacked
+                    return self._unpacked[descriptor.digest]
         except NotInRegistryError as exc:
             raise PullError(NO_IMAGE.format(image=image)) from exc
         except RegistryUnavailableError as exc:
@@ -179,25 +168,6 @@ class ImageStore:
         except NotInRegistryError as exc:
             raise PullError(NO_PLATFORM.format(platform=platform)) from exc
 
-    async def _kept(
-        self,
-        client: RegistryClient,
-        reference: ImageReference,
-        descriptor: Descriptor,
-        platform: str,
-    ) -> UnpackedImage:
-        """Return an image, which is pulled and unpacked unless it is there already."""
-        if known := self._unpacked.pop(descriptor.digest, None):
-            self._unpacked[descriptor.digest] = known
-            return known
-        try:
-            unpacked = await self._unpack(client, reference, descriptor, platform)
-            self._unpacked[descriptor.digest] = unpacked
-        finally:
-            with CancelScope(shield=True):
-                await self._remove_unused()
-        return unpacked
-
     async def _unpack(
         self,
         client: RegistryClient,
@@ -217,14 +187,13 @@ class ImageStore:
             # The configuration of the image names another platform.
             raise PullError(NO_PLATFORM.format(platform=platform)) from exc
         downloaded, root = time.monotonic(), self._roots / descriptor.digest.removeprefix("sha256:")
-        # A pull that was cancelled after its last layer has left the folder.
+        # A pull that failed or was cancelled may have left the folder.
         await to_thread.run_sync(remove_folder, root)
         await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
         await to_thread.run_sync(_make_mount_points, root)
         return UnpackedImage(
             root=root,
             config=image.config,
-            blobs=frozenset(path.name for path in image.layer_paths),
             pulled=ImagePull(
                 digest=descriptor.digest,
                 compressed_bytes=sum(layer.size for layer in image.manifest.layers),
@@ -234,28 +203,10 @@ class ImageStore:
             ),
         )
 
-    async def _remove_unused(self) -> None:
-        """Remove what a failed pull has left, and images that no task uses, except the newest."""
-        used = set[str]().union(*self._tasks.values())
-        unused = [digest for digest in self._unpacked if digest not in used]
-        for digest in unused[: max(0, len(unused) - MAX_UNUSED_IMAGES)]:
-            del self._unpacked[digest]
-        images = self._unpacked.values()
-        await to_thread.run_sync(_remove_others, self._roots, {one.root.name for one in images})
-        blobs = set[str]().union(*(one.blobs for one in images))
-        await to_thread.run_sync(_remove_others, self._blobs / "sha256", blobs)
-
 
 def _make_mount_points(root: Path) -> None:
     for name in SYSTEM_FOLDERS:
         make_folder(root, name)
-
-
-def _remove_others(folder: Path, kept: Collection[str]) -> None:
-    """Remove everything in a folder except the entries with these names."""
-    for entry in folder.iterdir():
-        if entry.name not in kept:
-            remove_folder(entry)
 
 
 def _size(blobs: Path) -> int:

@@ -65,7 +65,7 @@ class TaskImages:
             if not self.store.is_pulled(image):
                 continue
             try:
-                unpacked = await self.store.pull(image, self.spec.architecture, self.task)
+                unpacked = await self.store.pull(image, self.spec.architecture)
                 if unpacked:
                     program = await to_thread.run_sync(self._prepared, container, unpacked)
                     self.programs[name], self.pulled[name] = program, unpacked.pulled
