@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shlex
 import signal
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from cloudburst.cli.emulate import StateLines, emulate_command, next_steps
@@ -227,3 +229,25 @@ def test_lines_tell_each_state_once_and_why_it_ended():
     assert "task 7" in pending
     assert "PENDING" in pending
     assert stopped.endswith("EssentialContainerExited: [red]it�[31m ended, exit code 137")
+
+
+def test_the_printed_key_has_only_the_policies_of_the_files(tmp_path):
+    allowed = {"Effect": "Allow", "Action": "ecs:ListClusters", "Resource": "*"}
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    files[0].write_text(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+    files[1].write_text(json.dumps({"Statement": {**allowed, "Action": "ec2:DescribeVpcs"}}))
+    options = [word for file in files for word in ("--policy", str(file))]
+    with emulating(tmp_path, "--worker", "stub", *options) as (_, emulator, _):
+        assert client(emulator, "ecs").list_clusters()["clusterArns"]
+        assert client(emulator, "ec2").describe_vpcs()["Vpcs"]
+        with pytest.raises(ClientError, match="ecs:DescribeClusters"):
+            client(emulator, "ecs").describe_clusters()
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"Statement": []}', "3"])
+def test_a_file_without_a_policy_is_refused(tmp_path, content):
+    path = tmp_path / "policy.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"policy\.json; expected a JSON file"):
+        emulate_command(worker="stub", policies=[path])

@@ -248,8 +248,8 @@ class TestCredentials:
         decisions = {one["EvalActionName"]: one["EvalDecision"] for one in results}
         assert decisions == {
             "ecs:RunTask": "allowed",
-            "ecs:StopTask": "implicitDeny",
-            "ec2:DescribeSubnets": "implicitDeny",
+            "ecs:StopTask": "explicitDeny",
+            "ec2:DescribeSubnets": "explicitDeny",
         }
 
     def test_callers_are_told_who_they_are(self, emulator):

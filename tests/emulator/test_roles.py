@@ -8,7 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.roles import Roles
+from cloudburst.emulator.policies import Access
+from cloudburst.emulator.roles import RoleDetails, Roles
 from cloudburst.testing import EmulatorConfig
 from support.emulator_calls import client, reach, refused, request, run
 
@@ -107,3 +108,20 @@ def test_a_task_whose_role_is_too_young_stops(emulate):
     assert task.stop_code == "TaskFailedToStart"
     assert task.stopped_reason.startswith("ECS was unable to assume the role")
     assert not task.pull_started
+
+
+def test_a_changed_policy_takes_effect_after_a_while(aged):
+    roles, now = aged
+    login = Access(action="ecr:GetAuthorizationToken")
+    everything = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    assert roles.refusal(ARN, "task", login) is None  # nothing is known about it
+    for policies in ([everything], []):
+        details = RoleDetails(tags={}, boundary="", documents=[policies])
+        roles.record_change("PutRolePolicy", {"RoleName": "mine"}, details)
+        before = roles.refusal(ARN, "task", login)
+        now[0] += 9.9
+        assert roles.refusal(ARN, "task", login) == before
+        now[0] += 0.1
+    assert roles.refusal(ARN, "task", login).startswith(
+        "User: arn:aws:sts::123456789012:assumed-role/mine/task is not authorized to perform: ecr:"
+    )

@@ -153,9 +153,10 @@ def test_conditions_of_a_policy(s3, bucket, condition, allowed):
         s3.put_object(Bucket=bucket, Key="a", Body=b"x")
 
 
-def test_a_condition_that_is_not_evaluated_is_refused(s3, bucket):
-    with refused("NotImplemented"):
-        deny(s3, bucket, "s3:PutObject", IpAddress={"aws:SourceIp": "192.0.2.0/24"})
+def test_a_condition_that_is_not_evaluated_denies(s3, bucket):
+    deny(s3, bucket, "s3:PutObject", IpAddress={"aws:SourceIp": "192.0.2.0/24"})
+    with refused("AccessDenied", 403):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"x")
 
 
 def test_locked_objects_need_a_hash(s3):

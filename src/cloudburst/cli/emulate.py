@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio
 import anyio.to_thread
@@ -44,6 +46,7 @@ def emulate_command(
     pending: Delay = 5.0,
     registry: bool = False,
     registry_url: str | None = None,
+    policies: Annotated[list[Path] | None, Parameter(name="--policy", negative=())] = None,
 ) -> int:
     """Emulate AWS Fargate and S3 on this machine until Ctrl-C.
 
@@ -73,6 +76,9 @@ def emulate_command(
     registry_url
         Use a registry that is running on this machine, such as http://127.0.0.1:5001. Its login is
         read from the variable CLOUDBURST_REGISTRY_LOGIN=USER:PASSWORD.
+    policies
+        JSON file with an IAM policy, as "cloudburst init --policy" prints it; repeat the option for
+        several. The key may then do what they allow, and nothing else. Default: everything.
     """
     from cloudburst.emulator.moto import moto_is_installed  # noqa: PLC0415 - loads a web server
     from cloudburst.testing import EmulatorConfig  # noqa: PLC0415 - loads a web server
@@ -91,7 +97,7 @@ def emulate_command(
         registry=_registry(registry_url) if registry_url else "start" if registry else None,
         prepared=not with_registry,
     )
-    return anyio.run(_emulate, config)
+    return anyio.run(_emulate, config, [_document(path) for path in policies or ()])
 
 
 def _command(worker: str | None, *, runs_images: bool) -> tuple[str, ...]:
@@ -117,14 +123,30 @@ def _registry(url: str) -> EmulatedRegistry:
     return EmulatedRegistry(url=url, username=username, password=password)
 
 
-async def _emulate(config: EmulatorConfig) -> int:
+def _document(path: Path) -> dict[str, Any]:
+    """Return the IAM policy in a file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or contains something else.
+    """
+    try:
+        document: Any = json.loads(path.read_text())
+        if document["Statement"]:
+            return cast("dict[str, Any]", document)
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise ConfigurationError(f"policy: {path}; expected a JSON file with an IAM policy")
+
+
+async def _emulate(config: EmulatorConfig, policies: Sequence[Mapping[str, Any]]) -> int:
     from cloudburst.testing import FargateEmulator  # noqa: PLC0415 - loads a web server
 
     console, left = OutputConsole(stderr=True, highlight=False), 0
     with anyio.open_signal_receiver(*stop_signals()) as signals:
         with _configured(), FargateEmulator(config) as emulator:
             emulator.on_change(StateLines(console).on_change)
-            for name, value in emulator.environment.items():
+            key = emulator.new_key(policies=policies) if policies else {}
+            for name, value in {**emulator.environment, **key}.items():
                 sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
             sys.stdout.flush()
             console.print(Text(f"The emulator is at {emulator.url} until Ctrl-C.", "dim"))

@@ -177,6 +177,10 @@ class EmulatorConfig:
     role_assumable: float = 10.0
     """Age in seconds from which a task can assume a new IAM role. RunTask rejects roles younger
     than half this age; a task stops if its image pull begins before the role has the full age."""
+    role_policy_lag: float = 10.0
+    """Seconds until a change of an IAM role's policies has an effect on tasks."""
+    tag_lag: float = 2.0
+    """Age in seconds from which the conditions of policies see the tags of a new resource."""
     latency: float = 0.0
     """Delay of each API call, in seconds."""
 
@@ -210,7 +214,8 @@ class EmulatorConfig:
     """Architectures (``X86_64``, ``ARM64``) for which an image exists, by shell pattern of the
     image's name."""
     denied: frozenset[str] = frozenset()
-    """IAM actions that are denied to all credentials, such as ``ecs:StopTask`` or ``logs:*``."""
+    """IAM actions that are denied to all credentials, such as ``ecs:StopTask`` or ``logs:*``, in
+    addition to what the policies of `FargateEmulator.new_key` do not allow."""
     role_seconds: float | None = None
     """Lifetime of credentials from AssumeRole, in seconds; ``None``: as the caller requests."""
 
@@ -306,5 +311,7 @@ QUICK_TIMES: Mapping[str, float] = {
     "interruption_lag": 0.1,
     "role_passable": 0.2,
     "role_assumable": 0.6,
+    "role_policy_lag": 0.6,
+    "tag_lag": 0.2,
 }
 """Times that `EmulatorConfig.quick` sets, in seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from cloudburst.emulator.local_registry import choose_registry
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import moto_is_installed
 from cloudburst.emulator.namespaces import reason_not_confined
+from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.server import ApiServer, serve_api
 from cloudburst.emulator.services import CLUSTER_NAME, TASK_DEFINITION_FAMILY, EmulatedAccount
@@ -308,14 +309,19 @@ class FargateEmulator(ContextManagerMixin):
         assert self._portal is not None
         return self._portal.call(life.cut)
 
-    def new_key(self, *, account: str | None = None) -> dict[str, str]:
+    def new_key(
+        self, *, account: str | None = None, policies: Sequence[Document] | None = None
+    ) -> dict[str, str]:
         """Create a long-term access key and return it as environment variables.
 
         Args:
             account: Number of another account, whose key has no permissions in the emulated one;
                 ``None``: the emulated account.
+            policies: IAM policies that contain all permissions of the key, such as the documents
+                that ``cloudburst init --policy`` prints; ``None``: the key may do everything.
         """
-        key, secret = self._do(lambda: self._inside.account.identity.new_key(account))
+        identity = self._inside.account.identity
+        key, secret = self._do(lambda: identity.new_key(account, policies))
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
     def expire_credentials(self) -> None:

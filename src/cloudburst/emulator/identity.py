@@ -1,18 +1,18 @@
-"""Emulated STS and IAM APIs: access keys and permissions of callers."""
+"""Emulated STS and IAM APIs: access keys, and the policies of their owners."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.policies import Access, Document, decide, refusal
 from cloudburst.emulator.protocols import numbered_values
 from cloudburst.emulator.signature import (
     MalformedError,
@@ -28,46 +28,38 @@ GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "rout
 """Services whose requests may be signed for us-east-1 in any region."""
 
 FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
-EXPIRED_CODES = {
-    "ec2": "RequestExpired",
-    "sts": "ExpiredToken",
-    "iam": "ExpiredToken",
-    "s3": "ExpiredToken",
+XML_SERVICES = ("sts", "iam", "s3")
+EXPIRED_CODES = {"ec2": "RequestExpired"} | dict.fromkeys(XML_SERVICES, "ExpiredToken")
+DENIED_CODES = {"ec2": "UnauthorizedOperation"} | dict.fromkeys(XML_SERVICES, "AccessDenied")
+UNSIGNED_CODES = dict.fromkeys(("ec2", "sts", "iam"), "MissingAuthenticationToken") | {
+    "s3": "AccessDenied"
 }
-DENIED_CODES = {
-    "ec2": "UnauthorizedOperation",
-    "sts": "AccessDenied",
-    "iam": "AccessDenied",
-    "s3": "AccessDenied",
-}
-UNSIGNED_CODES = {
-    "ec2": "MissingAuthenticationToken",
-    "sts": "MissingAuthenticationToken",
-    "iam": "MissingAuthenticationToken",
-    "s3": "AccessDenied",
-}
-UNKNOWN_KEY_CODES = {
+UNKNOWN_KEY_CODES = dict.fromkeys(("sts", "iam"), "InvalidClientTokenId") | {
     "ec2": "AuthFailure",
-    "sts": "InvalidClientTokenId",
-    "iam": "InvalidClientTokenId",
     "s3": "InvalidAccessKeyId",
 }
-WRONG_SIGNATURE_CODES = {
-    "ec2": "AuthFailure",
-    "sts": "SignatureDoesNotMatch",
-    "iam": "SignatureDoesNotMatch",
-    "s3": "SignatureDoesNotMatch",
-}
+WRONG_SIGNATURE_CODES = {"ec2": "AuthFailure"} | dict.fromkeys(
+    XML_SERVICES, "SignatureDoesNotMatch"
+)
 """Error codes for a wrong signature, by service; services not listed use
 ``InvalidSignatureException``. Source: "Common errors" in the API references of the services
 (2026-11), also for ``UNKNOWN_KEY_CODES``, ``UNTIMELY_CODES`` and ``MALFORMED_CODES``."""
 UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
-MALFORMED_CODES = {
+MALFORMED_CODES = dict.fromkeys(("sts", "iam"), "IncompleteSignature") | {
     "ec2": "AuthFailure",
-    "sts": "IncompleteSignature",
-    "iam": "IncompleteSignature",
     "s3": "AuthorizationHeaderMalformed",
 }
+
+
+def _statement(effect: str, *actions: str) -> Document:
+    return {"Statement": {"Effect": effect, "Action": list(actions), "Resource": "*"}}
+
+
+FULL_ACCESS = (_statement("Allow", "*"),)
+S3_ONLY = (_statement("Allow", "s3:*"),)
+"""Policy of the keys of other accounts: S3 itself refuses them, except for their own buckets."""
+ALWAYS_ALLOWED = _statement("Allow", "sts:GetCallerIdentity")
+"""Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +69,7 @@ class _Key:
     token: str = ""
     """Session token; empty for a long-term key."""
     ends: float | None = None
+    policies: Sequence[Document] = FULL_ACCESS
 
     @property
     def account(self) -> str:
@@ -96,14 +89,20 @@ class Identity:
         self.sts = {"AssumeRole": self._assume_role}
         self.iam = {"SimulatePrincipalPolicy": self._simulate}
 
-    def new_key(self, account: str | None = None) -> tuple[str, str]:
+    def new_key(
+        self, account: str | None = None, policies: Sequence[Document] | None = None
+    ) -> tuple[str, str]:
         """Create a long-term access key; return its id and its secret.
 
         A key of another account may only ask for its own identity, and use buckets that it creates.
+        A key with policies belongs to a user of its own, who may do what the policies allow.
         """
         key, secret = f"AKIA{_random_id()}", secrets.token_urlsafe(30)
-        arn = f"arn:aws:iam::{account or self._config.account}:user/emulator"
-        self._keys[key] = _Key(secret, arn)
+        user = "emulator" if policies is None else f"emulator-{len(self._keys)}"
+        arn = f"arn:aws:iam::{account or self._config.account}:user/{user}"
+        if policies is None:
+            policies = S3_ONLY if account not in {None, self._config.account} else FULL_ACCESS
+        self._keys[key] = _Key(secret, arn, policies=policies)
         return key, secret
 
     def expire(self) -> None:
@@ -198,30 +197,45 @@ class Identity:
                 "Check your AWS Secret Access Key and signing method.",
             )
 
-    def check(self, service: str, operation: str, key: str) -> None:
-        """Raise an error if the access key has expired or the action is denied.
+    def check_expiry(self, key: str, service: str, operation: str) -> None:
+        """Check that an access key has not expired.
 
         AssumeRole also accepts expired keys: the long-term keys of AWS never expire, and callers
         need AssumeRole to get new credentials.
 
         Raises:
-            ApiError: the key is expired, or the action is denied.
+            ApiError: the key has expired.
         """
-        action = f"{service}:{operation}"
         ends = self._keys[key].ends
         expired = key in self._expired or (ends is not None and time.time() > ends)
-        if expired and action != "sts:AssumeRole":
+        if expired and (service, operation) != ("sts", "AssumeRole"):
             raise ApiError(
                 EXPIRED_CODES.get(service, "ExpiredTokenException"),
                 "The security token included in the request is expired",
                 status=403 if service in FORBIDDEN_STATUS_SERVICES else 400,
             )
-        # S3 itself refuses other accounts, except for their own buckets.
-        refused = self.is_foreign(key) and service != "s3" and action != "sts:GetCallerIdentity"
-        if self._is_denied(action) or refused:
+
+    def is_unlimited(self, key: str) -> bool:
+        """Return whether an access key may do everything."""
+        return self._keys[key].policies is FULL_ACCESS and not self._config.denied
+
+    def permits(self, key: str, access: Access) -> bool:
+        """Return whether the policies of an access key allow an access."""
+        return self._decide(self._keys[key].arn, self._keys[key].policies, access) == "allowed"
+
+    def check(self, key: str, access: Access, service: str) -> None:
+        """Check that the policies of an access key allow an access that a service needs.
+
+        Raises:
+            ApiError: they do not.
+        """
+        caller = self._keys[key]
+        decision = self._decide(caller.arn, caller.policies, access)
+        if decision != "allowed":
+            start = "You are not authorized to perform this operation. " * (service == "ec2")
             raise ApiError(
                 DENIED_CODES.get(service, "AccessDeniedException"),
-                f"User: {self._keys[key].arn} is not authorized to perform: {action}",
+                start + refusal(decision, access, caller.arn),
                 status=403 if service in DENIED_CODES else 400,
             )
 
@@ -237,8 +251,11 @@ class Identity:
             "Account": self._keys[key].account,
         }
 
-    def _is_denied(self, action: str) -> bool:
-        return any(fnmatchcase(action, pattern) for pattern in self._config.denied)
+    def _decide(self, arn: str, policies: Sequence[Document], access: Access) -> str:
+        denied = _statement("Deny", *self._config.denied)
+        context = {"aws:username": arn.rpartition("/")[2], **access.context}
+        documents = (*policies, ALWAYS_ALLOWED, denied)
+        return decide(documents, replace(access, context=context))
 
     def _assume_role(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         seconds: float = int(parameters.get("DurationSeconds", DEFAULT_SESSION_SECONDS))
@@ -264,19 +281,29 @@ class Identity:
         }
 
     def _simulate(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        resources = numbered_values(parameters, "ResourceArns.member") or ["*"]
+        principal, context = parameters["PolicySourceArn"], dict[str, Any]()
+        policies = next(
+            (key.policies for key in self._keys.values() if key.arn == principal), FULL_ACCESS
+        )
+        entry = "ContextEntries.member.{}".format
+        while name := parameters.get(f"{entry(number := len(context) + 1)}.ContextKeyName"):
+            context[name] = numbered_values(parameters, f"{entry(number)}.ContextKeyValues.member")
         return {
             "IsTruncated": False,
             "EvaluationResults": [
                 {
                     "EvalActionName": action,
                     "EvalResourceName": resource,
-                    "EvalDecision": "implicitDeny" if self._is_denied(action) else "allowed",
+                    "EvalDecision": self._decide(
+                        principal,
+                        policies,
+                        Access(action=action, resource=resource, context=context),
+                    ),
                     "MatchedStatements": [],
                     "MissingContextValues": [],
                 }
                 for action in numbered_values(parameters, "ActionNames.member")
-                for resource in resources
+                for resource in numbered_values(parameters, "ResourceArns.member") or ["*"]
             ],
         }
 

@@ -13,8 +13,8 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, cast
+from urllib.parse import unquote, urlencode
 from xml.etree import ElementTree as ET
 
 from aiohttp import ClientSession, web
@@ -34,9 +34,10 @@ from cloudburst.emulator.ec2 import (
     ZONE_LETTERS,
     subnet_id,
 )
+from cloudburst.emulator.policies import Document
 from cloudburst.emulator.port_listener import PortListener
 from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
-from cloudburst.emulator.roles import execution_role_name
+from cloudburst.emulator.roles import RoleDetails, execution_role_name
 
 MOTO_START_TIMEOUT = 60.0
 LISTENING = re.compile(r"^port (\d+)$")
@@ -168,6 +169,38 @@ class MotoServer:
         _, found = await self._ec2(self._url, operation, query)
         return [item for one in found for item in one.findall("item")]
 
+    async def security_group_tags(self, ident: str) -> dict[str, str]:
+        """Return the tags of a security group; none if it does not exist."""
+        groups = await self.describe("DescribeSecurityGroups", "GroupId", [ident]) or []
+        tags = (tag for group in groups for tag in group.iterfind("tagSet/item"))
+        return {text_of(tag, "key"): text_of(tag, "value") for tag in tags}
+
+    async def role_details(self, name: str) -> RoleDetails | None:
+        """Return tags and policies of a role; ``None`` if it does not exist."""
+        query = {"Filter.member.1": "Role"}
+        found = await self._iam(self._url, "GetAccountAuthorizationDetails", query)
+        for role in found[0].iterfind(f"RoleDetailList/member[RoleName='{name}']"):
+            inline = role.iterfind("RolePolicyList/member/PolicyDocument")
+            policies = [json.loads(unquote(document.text or "")) for document in inline]
+            attached = role.iterfind("AttachedManagedPolicies/member/PolicyArn")
+            policies += [await self._managed_policy(arn.text or "") for arn in attached]
+            boundary = text_of(role, "PermissionsBoundary/PermissionsBoundaryArn")
+            limits = [[await self._managed_policy(boundary)]] if boundary else []
+            tags = role.iterfind("Tags/member")
+            return RoleDetails(
+                tags={text_of(tag, "Key"): text_of(tag, "Value") for tag in tags},
+                boundary=boundary,
+                documents=[policies, *limits],
+            )
+        return None
+
+    async def _managed_policy(self, arn: str) -> Document:
+        """Return the first version of a managed policy; no statements if it does not exist."""
+        query = {"PolicyArn": arn, "VersionId": "v1"}
+        found = await self._iam(self._url, "GetPolicyVersion", query)
+        document = found[0].findtext("PolicyVersion/Document") or '{"Statement": []}'
+        return cast("Document", json.loads(document))
+
     def moto_id(self, ident: str) -> str:
         """Translate the id that callers use for a resource to moto's id of the resource."""
         return self._aliases.get(ident, ident)
@@ -244,8 +277,9 @@ class MotoServer:
     ) -> tuple[int, list[ET.Element]]:
         return await self._ask(url, "ec2", {"Action": operation, "Version": "2016-11-15", **query})
 
-    async def _iam(self, url: str, operation: str, query: Mapping[str, str]) -> None:
-        await self._ask(url, "iam", {"Action": operation, "Version": "2010-05-08", **query})
+    async def _iam(self, url: str, operation: str, query: Mapping[str, str]) -> list[ET.Element]:
+        query = {"Action": operation, "Version": "2010-05-08", **query}
+        return (await self._ask(url, "iam", query))[1]
 
     async def _ask(
         self, url: str, service: str, query: Mapping[str, str]

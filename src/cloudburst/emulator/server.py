@@ -13,6 +13,7 @@ from aiohttp import web
 from anyio import move_on_after, sleep
 
 from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.authorization import Authorization
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr import ECR
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
@@ -59,6 +60,7 @@ class ApiServer:
         """Allowed values of the ``Host`` header."""
         self._config = config
         self._account = account
+        self._authorization = Authorization(config, account)
         self._defects = defects
         self._s3 = S3Handler(
             account.identity,
@@ -146,13 +148,15 @@ class ApiServer:
         account, kind = self._account, fault.kind if fault else ""
         if fault and kind == "error":
             raise ApiError(fault.code, fault.message, status=fault.status)
-        account.identity.check(call.service, call.operation, call.key)
+        await self._authorization.check(call)
         if not account.throttle.allows(call.operation):
             raise self._throttled(call)
         failure = fault.reason if fault and kind == "failures" else None
         if kind == "doubled":
             await self._done(request, body, call, failure)
-        return await self._done(request, body, call, failure)
+        response = await self._done(request, body, call, failure)
+        self._authorization.record(call, response)
+        return response
 
     async def _done(
         self, request: web.Request, body: bytes, call: ApiCall, failure: str | None
@@ -181,8 +185,10 @@ class ApiServer:
             raise ApiError("UnknownOperationException", f"{MOTO_INTERNAL_PATH} is not part of AWS")
         account.ec2.check_unused(call.operation, call.parameters)
         response = await account.moto.forward(request, body)
-        if call.service == "iam" and response.status == HTTPStatus.OK:
-            account.roles.record_change(call.operation, call.parameters)
+        changes = not call.operation.startswith(("Get", "List"))
+        if call.service == "iam" and changes and response.status == HTTPStatus.OK:
+            details = await account.moto.role_details(call.parameters.get("RoleName", ""))
+            account.roles.record_change(call.operation, call.parameters, details)
         return response
 
     def _run(self, call: ApiCall, subnets: Any, failure: str | None) -> dict[str, Any]:

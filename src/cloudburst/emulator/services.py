@@ -76,9 +76,9 @@ class EmulatedAccount:
         self.ec2 = EC2(config, registry)
         self.s3 = S3()
         self.moto = MotoServer(config, containers) if with_moto else None
-        tasks = TaskOperations(config, self.clusters, self.definitions, registry)
+        self.tasks = TaskOperations(config, self.clusters, self.definitions, registry)
         self._operations: dict[str, Mapping[str, Operation]] = {
-            "ecs": self.clusters.operations | self.definitions.operations | tasks.operations,
+            "ecs": self.clusters.operations | self.definitions.operations | self.tasks.operations,
             "ec2": self.ec2.interfaces,
             "sts": self.identity.sts,
             "iam": self.identity.iam,

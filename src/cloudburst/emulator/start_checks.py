@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cloudburst.emulator.capacity import capacity_stop_reason
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
-from cloudburst.emulator.images import NO_REGISTRY, image_failure, log_failure
+from cloudburst.emulator.images import ECR_PATTERN, NO_REGISTRY, image_failure, log_failure
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.logs import CloudWatchLogs
-from cloudburst.emulator.roles import Roles
+from cloudburst.emulator.policies import Access
+from cloudburst.emulator.roles import Roles, named_roles
 from cloudburst.registry import ImageReference
+
+if TYPE_CHECKING:
+    from cloudburst.emulator.shared_state import SharedState
 
 NO_IMAGE = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
@@ -27,6 +33,20 @@ NO_LOG_GROUP = (
 """Stopped reason of a task whose log group does not exist: "Amazon ECS stopped task error messages"
 in the ECS developer guide (2026-11)."""
 
+ROLE_REFUSALS = {
+    "ecr:GetAuthorizationToken": "ResourceInitializationError: unable to pull secrets or registry "
+    "auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call "
+    "has been retried 1 time(s): AccessDeniedException: {refusal} status code: 400",
+    "ecr:BatchGetImage": "CannotPullContainerError: pull image manifest has been retried 1 time(s):"
+    " failed to resolve ref {resource}: failed with status code [manifests]: 403 Forbidden",
+    "logs:CreateLogStream": "ResourceInitializationError: failed to validate logger args: create "
+    "stream has been retried 1 times: failed to create Cloudwatch log stream: "
+    "AccessDeniedException: {refusal} status code: 400",
+}
+"""Stopped reasons of a task whose execution role lacks a permission, by action:
+https://github.com/artilleryio/artillery/issues/2194, https://github.com/aws/aws-cdk/issues/32877,
+and "Amazon ECS stopped task error messages" in the ECS developer guide (2026-11)."""
+
 
 def reason_before_pull(
     spec: LaunchSpec, fault: TaskFault, *, config: EmulatorConfig, roles: Roles
@@ -39,15 +59,21 @@ def reason_before_pull(
     )
 
 
-def reason_after_pull(spec: LaunchSpec, fault: TaskFault, config: EmulatorConfig) -> str | None:
-    """Return the reason why the image of a task cannot be pulled, or ``None``."""
+def reason_after_pull(
+    spec: LaunchSpec, fault: TaskFault, task: str, shared: SharedState
+) -> str | None:
+    """Return the reason why the image of a task cannot be pulled, or ``None``.
+
+    This includes all permissions that the execution role lacks, also those for logs.
+    """
     image = str(spec.main_container.get("image", ""))
     if fault.image_missing:
         return NO_IMAGE.format(image=image)
     if fault.registry_unreachable:
         registry = ImageReference.split(image).registry
         return NO_REGISTRY.format(image=image, registry=registry)
-    return image_failure(spec.definition, spec.reach, config)
+    reason = image_failure(spec.definition, spec.reach, shared.config)
+    return reason or _role_refusal(spec, task, shared)
 
 
 def reason_at_start(
@@ -59,3 +85,25 @@ def reason_at_start(
     if reason := log_failure(spec.definition, spec.reach, config):
         return reason
     return None if all(logs.open_stream(log) for log in spec.logs(task)) else NO_LOG_GROUP
+
+
+def _role_refusal(spec: LaunchSpec, task: str, shared: SharedState) -> str | None:
+    """Return the reason why the execution role may not start a task, or ``None``."""
+    ecr = f"arn:aws:ecr:{shared.config.region}:{shared.config.account}:repository/"
+    logs = f"arn:aws:logs:{shared.config.region}:{shared.config.account}:log-group:"
+    images = [ImageReference.split(str(one.get("image", ""))) for one in spec.containers]
+    pulls = [ecr + one.repository for one in images if ECR_PATTERN.fullmatch(one.registry)]
+    needed = {
+        "ecr:GetAuthorizationToken": ["*"] if pulls else [],
+        "ecr:BatchGetImage": pulls,
+        "logs:CreateLogStream": [
+            f"{logs}{log.group}:log-stream:{log.stream}" for log in spec.logs(task)
+        ],
+    }
+    for role in named_roles({**spec.definition, **spec.overrides})[:1]:
+        for action, resources in needed.items():
+            for resource in resources:
+                access = Access(action=action, resource=resource)
+                if refused := shared.roles.refusal(role, task, access):
+                    return ROLE_REFUSALS[action].format(refusal=refused, resource=resource)
+    return None

@@ -186,7 +186,8 @@ class TaskLifecycle:
 
     async def _pull_images(self, images: TaskImages, earliest: float) -> None:
         """Pull the images of the task, which takes at least the configured time."""
-        reason = reason_after_pull(self.spec, self.fault, self.shared.config) or await images.pull()
+        reason = reason_after_pull(self.spec, self.fault, images.task, self.shared)
+        reason = reason or await images.pull()
         self._change(images=images.pulled)
         if self.snapshot.live:
             self._timers.later(max(0.0, earliest - time.monotonic()), self._pulled, reason)
@@ -194,7 +195,7 @@ class TaskLifecycle:
     def _pulled(self, reason: str | None = None) -> None:
         self._change(pull_stopped=time.time())
         if self._images is None:
-            reason = reason_after_pull(self.spec, self.fault, self.shared.config)
+            reason = reason_after_pull(self.spec, self.fault, self.snapshot.id, self.shared)
         if reason:
             self._fail(reason)
             return

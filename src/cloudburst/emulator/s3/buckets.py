@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.s3.access import Caller, read_policy
+from cloudburst.emulator.s3.access import Caller
 from cloudburst.emulator.s3.objects import MANAGED_KEY, Bucket, BucketFolder, Encryption, now
 from cloudburst.emulator.s3.requests import S3Request, parse_document
 from cloudburst.emulator.s3.responses import S3Response, xml_response
@@ -96,7 +97,7 @@ class BucketOperations:
 
     def put_bucket_policy(self, request: S3Request, _: Caller) -> S3Response:
         """Set the policy, of which only the statements that deny something are evaluated."""
-        self._folder.bucket(request.bucket).policy = read_policy(request.document)
+        self._folder.bucket(request.bucket).policy = json.loads(request.document)["Statement"]
         return S3Response(status=204)
 
     def put_bucket_request_payment(self, request: S3Request, _: Caller) -> S3Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -154,7 +155,8 @@ class S3Handler:
         elif fault and kind == "error":
             raise ApiError(fault.code, fault.message, status=fault.status)
         caller = self._caller(signature)
-        self._identity.check("s3", request.action, signature.key)
+        self._identity.check_expiry(signature.key, "s3", request.operation)
+        self._identity.check(signature.key, request.access, "s3")
         self._s3.check_region(request)
         length = exchange.http.content_length or 0
         if kind == "truncated" and length:
@@ -180,20 +182,12 @@ class S3Handler:
     def _caller(self, signature: Signature) -> Caller:
         found = self._identity.caller(signature.key)
 
-        def permits(action: str) -> bool:
-            service, _, operation = action.partition(":")
-            try:
-                self._identity.check(service, operation, signature.key)
-            except ApiError:
-                return False
-            return True
-
         return Caller(
             arn=found["Arn"],
             account=found["Account"],
             foreign=self._identity.is_foreign(signature.key),
             presigned=signature.lasts is not None,
-            permits=permits,
+            permits=partial(self._identity.permits, signature.key),
         )
 
     async def _send(self, exchange: _Exchange, response: S3Response) -> web.StreamResponse:

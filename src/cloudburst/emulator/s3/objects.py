@@ -101,7 +101,7 @@ class Bucket:
     """Mode of Object Lock for new objects, such as ``GOVERNANCE``; empty without a default."""
     requester_pays: bool = False
     policy: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Statements of the bucket policy that deny something."""
+    """Statements of the bucket policy."""
     objects: dict[str, StoredObject] = field(default_factory=dict[str, StoredObject])
     """Current object of each key."""
     versioned: bool = False

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from xml.etree import ElementTree as ET
 
 from cloudburst.emulator.errors import ApiError
+from cloudburst.emulator.policies import Access
 from cloudburst.emulator.signature import SignedRequest
 
 SUBRESOURCES = {
@@ -85,6 +86,8 @@ ACTIONS: Mapping[str, str] = {
 }
 """IAM actions of operations that have another name: "Required permissions for Amazon S3 API
 operations", Amazon S3 User Guide (2026-11)."""
+LIST_KEYS = {"prefix", "delimiter", "max-keys"}
+"""Parameters of a query that conditions of policies can test."""
 READ_BODY = {"PutObject", "UploadPart"}
 """Operations with a body that is streamed to a file."""
 
@@ -107,9 +110,14 @@ class S3Request:
     """Body of a request with an XML document."""
 
     @property
-    def action(self) -> str:
-        """IAM action of the request, without the name of the service."""
-        return ACTIONS.get(self.operation, self.operation)
+    def access(self) -> Access:
+        """Permission that the request needs."""
+        name = f"{self.bucket}/{self.key}" if self.key else self.bucket
+        return Access(
+            action=f"s3:{ACTIONS.get(self.operation, self.operation)}",
+            resource=f"arn:aws:s3:::{name}" if name else "*",
+            context={f"s3:{key}": value for key, value in self.query.items() if key in LIST_KEYS},
+        )
 
     @property
     def metadata(self) -> dict[str, str]:
