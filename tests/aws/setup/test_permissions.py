@@ -13,7 +13,6 @@ from botocore import xform_name
 
 import cloudburst
 from cloudburst import Client, fargate
-from cloudburst.aws.fargate.placement import _sizes
 from cloudburst.aws.fargate.run_task import task_tags
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
@@ -33,7 +32,6 @@ from cloudburst.aws.setup.resource_definitions import (
     role_policy,
 )
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
-from cloudburst.aws.setup.statements import MAX_CPU_UNITS, MAX_MEMORY_MIB
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
@@ -65,7 +63,6 @@ CALLER = "arn:aws:sts::123456789012:assumed-role/render/session"
 OPERATORS = {
     "String": {"StringEquals", "StringLike"},
     "ARN": {"ArnEquals", "ArnLike", "StringEquals", "StringLike"},
-    "Numeric": {"NumericLessThanEquals"},
     "Bool": {"Bool"},
 }
 """Operators for each type of condition key: "IAM JSON policy elements: Condition operators"
@@ -175,10 +172,6 @@ async def test_the_policy_is_for_this_very_configuration(emulator):
             "StringEqualsIfExists": {
                 "ecs:enable-ebs-volumes": "false",
                 "ecs:enable-execute-command": "false",
-            },
-            "NumericLessThanEqualsIfExists": {
-                "ecs:task-cpu": "16384",
-                "ecs:task-memory": "40960",
             },
             "ForAllValues:StringLike": {"ecs:capacity-provider": ["*FARGATE", "*FARGATE_SPOT"]},
         },
@@ -346,13 +339,6 @@ def test_the_role_pulls_one_repository_and_awss_agent_and_writes_to_one_log_grou
     *_, pull = role_policy("us-east-1", "123456789012", [repository])["Statement"]
     assert pull["Resource"] == [agent, repository]
     assert "ecr:BatchGetImage" in pull["Action"]
-
-
-def test_no_run_asks_for_a_larger_task_than_its_policy_allows():
-    for tier in Tier:
-        for vcpu, memory_gb in _sizes(tier):
-            assert vcpu * 1024 <= MAX_CPU_UNITS
-            assert memory_gb * 1024 <= MAX_MEMORY_MIB
 
 
 def test_every_task_of_a_run_has_the_tag_that_its_policy_asks_for():

@@ -198,7 +198,6 @@ def _context_entries(statement: Statement) -> list[dict[str, Any]]:
     """
     entries: list[dict[str, Any]] = []
     for operator, condition in (statement.conditions or {}).items():
-        value_type = "numeric" if operator.startswith("Numeric") else "string"
         for key, value in condition.items():
             values = [value] if isinstance(value, str) else list(value)
             # A pattern is not a value, and a call may omit the key.
@@ -207,7 +206,7 @@ def _context_entries(statement: Statement) -> list[dict[str, Any]]:
                     {
                         "ContextKeyName": key,
                         "ContextKeyValues": values,
-                        "ContextKeyType": value_type,
+                        "ContextKeyType": "string",
                     }
                 )
     return entries

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudburst.aws.fargate.placement import MEMORY_GB_BY_VCPU
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository, repository_of
 from cloudburst.aws.setup.resource_definitions import (
@@ -18,15 +17,6 @@ from cloudburst.aws.setup.resource_definitions import (
     partition,
 )
 from cloudburst.models.settings import OWN_IMAGE, Settings
-from cloudburst.models.tier import Tier
-
-_LARGEST = max(Tier, key=lambda tier: tier.vcpu)
-MAX_CPU_UNITS = _LARGEST.vcpu * 1024
-"""CPU units of the largest task that a run starts."""
-MAX_MEMORY_MIB = (
-    min(gb for gb in MEMORY_GB_BY_VCPU[_LARGEST.vcpu] if gb > _LARGEST.memory_gb) * 1024
-)
-"""Memory in MiB of the largest task that a run starts: one size larger than the largest tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +100,13 @@ _TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
         "ecs:enable-ebs-volumes": "false",
         "ecs:enable-execute-command": "false",
     },
-    "NumericLessThanEqualsIfExists": {
-        "ecs:task-cpu": str(MAX_CPU_UNITS),
-        "ecs:task-memory": str(MAX_MEMORY_MIB),
-    },
     "ForAllValues:StringLike": {"ecs:capacity-provider": ["*FARGATE", "*FARGATE_SPOT"]},
 }
-"""Conditions of RunTask: tasks must have our tag, be no larger than those that a run starts, and
-run on Fargate without a shell and without EBS volumes. AWS does not document which of the ``ecs:``
-keys are present if a request omits the parameter in question. Where a key is missing, ``IfExists``
-and ``ForAllValues`` allow the request; a plain operator would deny every run. The values of
+"""Conditions of RunTask: tasks must have our tag, and run on Fargate without a shell and without
+EBS volumes. Their size is not limited: a run may need the most vCPU that Fargate has, and no
+condition limits the number of tasks. AWS does not document which of the ``ecs:`` keys are present
+if a request omits the parameter in question. Where a key is missing, ``IfExists`` and
+``ForAllValues`` allow the request; a plain operator would deny every run. The values of
 ``ecs:capacity-provider`` are ARNs."""
 
 
