@@ -18,12 +18,7 @@ from cloudburst.testing import EmulatorConfig, FargateEmulator
 
 HERE = "203.0.113.7"
 """Of the addresses for documentation, RFC 5737."""
-NEW = {
-    "prepared": False,
-    "vcpu_quota": 6.0,
-    "spot_vcpu_quota": 6.0,
-    "client_address": HERE,
-}
+NEW = {"prepared": False, "vcpu_quota": 6.0, "spot_vcpu_quota": 6.0}
 """As AWS gives it to somebody."""
 QUICK = {"pending": 0.1, "stop_timeout": 1.0}
 READS = ("BatchGet", "Describe", "Head", "Get", "List", "Simulate")

@@ -93,7 +93,7 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
     emulator, make_scene, tmp_path
 ):
     client(emulator, "iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
-    create_stack(emulator, Image="public", Sources=f"{HERE}/32")
+    create_stack(emulator, Image="public", Sources=f"{HERE}/32,127.0.0.1/32")
     await anyio.sleep(emulator.config.role_passable)
     since = len(emulator.calls)
     report, settings = await set_up(emulator)
