@@ -205,6 +205,9 @@ class EmulatorConfig:
     zones_without_fargate: Collection[str] = ()
     """Ids of availability zones without Fargate, such as ``use1-az2``, in addition to the zones
     that AWS documents."""
+    block_public_access: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Modes of VPC Block Public Access, ``block-ingress`` or ``block-bidirectional``, by letter of
+    the subnet's zone. Public addresses there cannot be reached."""
     way_out: WayOut = "internet gateway"
     """Connection of the account's subnets to image registries and AWS. With an internet gateway,
     tasks also need a public address."""

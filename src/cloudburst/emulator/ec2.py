@@ -115,6 +115,9 @@ class EC2:
                 "availabilityZoneId": zone_id,
                 "defaultForAz": True,
                 "mapPublicIpOnLaunch": True,
+                "blockPublicAccessStates": {
+                    "internetGatewayBlockMode": self._config.block_public_access.get(zone, "off")
+                },
                 "tagSet": [],
             }
             for number, (zone, zone_id) in enumerate(zone_ids(self._config.region).items())

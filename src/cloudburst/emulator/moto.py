@@ -148,6 +148,10 @@ class MotoServer:
             content = await got.read()
             for ours, its in self._aliases.items():
                 content = content.replace(its.encode(), ours.encode())
+            if b"<subnetSet>" in content:
+                for zone, mode in self._config.block_public_access.items():
+                    ident = f"<subnetId>{subnet_id(zone)}</subnetId>"
+                    content = content.replace(ident.encode(), f"{ident}{_blocked(mode)}".encode())
             dropped = DROPPED_RESPONSE_HEADERS - (
                 {"content-length"} if request.method == "HEAD" else set()
             )
@@ -300,6 +304,11 @@ class MotoServer:
             for element in root.iter():
                 element.tag = element.tag.rpartition("}")[2]
             return got.status, list(root)
+
+
+def _blocked(mode: str) -> str:
+    state = f"<internetGatewayBlockMode>{mode}</internetGatewayBlockMode>"
+    return f"<blockPublicAccessStates>{state}</blockPublicAccessStates>"
 
 
 def _environment() -> dict[str, str]:

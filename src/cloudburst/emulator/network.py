@@ -40,7 +40,8 @@ async def resolve_network(
             zone=text_of(item, "availabilityZone"),
             zone_id=text_of(item, "availabilityZoneId"),
             reach=await _reach(moto, item, public=_is_public(network)),
-            port_open=is_port_open(rules_of(known), config),
+            port_open=is_port_open(rules_of(known), config)
+            and not _is_blocked(config, network, text_of(item, "availabilityZone")),
         )
     by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
     by_group = {item["groupId"]: item for item in ec2.groups()}
@@ -60,12 +61,17 @@ async def resolve_network(
             or (config.way_out == "internet gateway" and _is_public(network)),
             endpoints=VPC_ENDPOINTS if config.way_out == "endpoints" else (),
         ),
-        port_open=is_port_open([by_group[ident] for ident in groups], config),
+        port_open=is_port_open([by_group[ident] for ident in groups], config)
+        and not _is_blocked(config, network, by_subnet[chosen]["availabilityZone"]),
     )
 
 
 def _is_public(network: Mapping[str, Any]) -> bool:
     return network.get("assignPublicIp") == "ENABLED"
+
+
+def _is_blocked(config: EmulatorConfig, network: Mapping[str, Any], zone: str) -> bool:
+    return _is_public(network) and zone[-1] in config.block_public_access
 
 
 async def _reach(moto: MotoServer, subnet: ET.Element, *, public: bool) -> NetworkReach:

@@ -361,7 +361,12 @@ OLD_POLICY = {
     "sts:GetCallerIdentity",  # which needs no permission
 }
 """What the policy of ``cloudburst-fargate`` allows, as far as a run may need it."""
-NOT_IN_IT = {"ecs:DescribeTaskDefinition", "logs:GetLogEvents", "logs:FilterLogEvents"}
+NOT_IN_IT = {
+    "ec2:DescribeSubnets",
+    "ecs:DescribeTaskDefinition",
+    "logs:GetLogEvents",
+    "logs:FilterLogEvents",
+}
 
 
 async def test_the_policy_of_the_old_client_is_enough_to_render(caplog, make_scene, tmp_path):

@@ -19,7 +19,7 @@ from support.own_images import Builder, account_with_registry
 from support.project import DOCS
 from support.s3_account import FOLDER, account, keys, open_store, uploads
 from support.s3_account import settings_of as s3_settings
-from support.setup_accounts import bare, client, session, set_up, settings_of, wipe
+from support.setup_accounts import HERE, bare, client, session, set_up, settings_of, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -65,7 +65,7 @@ def in_folder(tmp_path, monkeypatch):
 
     async def prepare(emulator, **plan):
         env = tmp_path / ".env"
-        await set_up(emulator, env_file=env, sources=("127.0.0.0/8",), **plan)
+        await set_up(emulator, env_file=env, sources=("127.0.0.0/8", HERE), **plan)
         few = Settings(_env_file=env).subnets[:SUBNETS]
         write_settings(env, {"AWS_SUBNET_ID": ",".join(few)})
         for name, value in emulator.environment.items():

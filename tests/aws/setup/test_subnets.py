@@ -7,8 +7,9 @@ import pytest
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.checks import CheckStatus
 from cloudburst.aws.setup.subnets import default_subnets, has_fargate
+from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.errors import ConfigurationError
-from support.setup_accounts import client, here, session, set_up, settings_of
+from support.setup_accounts import bare, client, here, session, set_up, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -88,14 +89,47 @@ async def test_doctor_and_init_name_a_subnet_in_a_zone_without_the_processor(emu
         named = {**changes, "AWS_SUBNET_ID": ",".join(subnets)}
         report, settings = await set_up(emulator, changes=named)
         diagnosis = await doctor(settings, find_address=here, session=session())
-        found = [check for check in diagnosis.checks if check.name == "zones"]
-        return found, [step.detail for step in report.steps if step.resource == "subnet"]
+        found = [check for check in diagnosis.checks if check.name == "placement"]
+        return found, [step.detail for step in report.steps if step.name == "not used"]
 
     (check,), (step,) = await zones(*every)
     assert check.status is CheckStatus.WARNING
-    assert f"{without} is in use1-az3" in check.found
-    assert step == "in use1-az3, where Fargate runs no ARM64 tasks: remove it from AWS_SUBNET_ID"
+    where = f"{without}: in use1-az3, where Fargate runs no ARM64 tasks"
+    assert check.found == where
+    assert step == f"{where}: {check.fix}"
+    assert check.fix.startswith("remove it from AWS_SUBNET_ID")
     (check,), _ = await zones(without)
     assert check.status is CheckStatus.FAILED
     assert await zones(*[one for one in every if one != without]) == ([], [])
     assert settings_of(emulator)
+
+
+async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet():
+    with bare(block_public_access={"a": "block-ingress", "c": "block-ingress"}) as emulator:
+        report, settings = await set_up(emulator)
+        diagnosis = await doctor(settings, find_address=here, session=session())
+        (vpc,) = client(emulator, "ec2").describe_vpcs()["Vpcs"]
+        changes = {"DOCKER_IMAGE": "public", "AWS_SUBNET_ID": subnet_id("a")}
+        closed = settings_of(emulator, **{**report.environment, **changes})
+        (failure,) = [
+            check
+            for check in (await doctor(closed, find_address=here, session=session())).checks
+            if check.name == "placement"
+        ]
+    (step,) = [step for step in report.steps if step.name == "not used"]
+    (check,) = [check for check in diagnosis.checks if check.name == "placement"]
+    assert check.status is CheckStatus.WARNING
+    assert failure.status is CheckStatus.FAILED
+    assert check.found == (
+        f"{subnet_id('a')}, {subnet_id('c')}: closed to the internet by VPC Block Public Access "
+        "(block-ingress)"
+    )
+    assert (
+        check.fix
+        == failure.fix
+        == (
+            "aws ec2 create-vpc-block-public-access-exclusion --region us-east-1 --vpc-id "
+            f"{vpc['VpcId']} --internet-gateway-exclusion-mode allow-bidirectional"
+        )
+    )
+    assert step.detail == f"{check.found}: {check.fix}"

@@ -52,6 +52,7 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
         "repositories[].repositoryArn",
         "repositories[].repositoryName",
     ),
+    "describe_subnets": ("Subnets", "Subnets[].SubnetId", "Subnets[].VpcId"),
     "describe_task_definition": (
         "taskDefinition.taskDefinitionArn",
         "taskDefinition.containerDefinitions",

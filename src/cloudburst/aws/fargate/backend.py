@@ -27,6 +27,7 @@ from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.fargate.reachability import explain_silence
 from cloudburst.aws.fargate.run_registry import open_run_registry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
+from cloudburst.aws.fargate.subnets import usable_subnets
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     check_protocol_version,
@@ -92,11 +93,16 @@ async def open_fargate(
     with collapse_single():
         async with open_aws(settings, session=session) as aws:
             definitions = await _check_setup(aws, settings, timeouts)
+            subnets = await usable_subnets(
+                aws, settings, [each.architecture for each in definitions]
+            )
+            definitions = [each for each in definitions if each.architecture in subnets]
             table, definition, choice = await load_prices(), definitions[0], None
             if settings.architecture is ArchitectureSetting.AUTO:
                 definition, choice = _cheaper_definition(
                     aws, settings, definitions, tier, table=table, samples=samples
                 )
+            settings = settings.model_copy(update={"subnets": subnets[definition.architecture]})
             if not table.has_region(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
             rates = partial(

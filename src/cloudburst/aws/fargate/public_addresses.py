@@ -14,9 +14,9 @@ from cloudburst.errors import AccessDeniedError
 logger = logging.getLogger(__name__)
 
 EC2_SERVICE = "ec2-addresses"
-"""Name of this package's own service model of EC2 in ``aws/client/models``, which has only the
-operation DescribeNetworkInterfaces. Reading botocore's whole model takes 20 MB and a tenth of a
-second."""
+"""Name of this package's own service model of EC2 in ``aws/client/models``, which has only
+DescribeNetworkInterfaces and DescribeSubnets. Reading botocore's whole model takes 20 MB and a
+tenth of a second."""
 MAX_FILTER_VALUES = 200
 """Maximum number of values of one filter: "Filter" in the EC2 API reference (2026-11)."""
 

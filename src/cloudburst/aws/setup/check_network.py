@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.fargate.ingress_rules import IngressRule
+from cloudburst.aws.fargate.subnets import find_obstacles
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.images import repository_of
@@ -17,7 +18,6 @@ from cloudburst.aws.setup.subnets import (
     DefaultRoute,
     Subnet,
     describe_subnets,
-    has_fargate,
     single_vpc,
     zone_names,
 )
@@ -45,25 +45,19 @@ async def check_subnets(context: CheckContext) -> Sequence[Check]:
         routes = _check_public_routes(found)
     else:
         routes = await _check_private_routes(context, found)
-    return [routes, *await _check_zones(context, found), *_check_free_addresses(context, found)]
+    return [routes, *await _check_placement(context, found), *_check_free_addresses(context, found)]
 
 
-async def _check_zones(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
-    """Report subnets in zones in which Fargate does not run tasks of the needed architecture."""
+async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
+    """Report subnets in which tasks do not start or cannot be reached."""
+    described, region = [subnet.described for subnet in found], context.aws.region
     architecture = await _architecture(context)
-    without = [
-        subnet
-        for subnet in found
-        if not has_fargate(context.aws.region, subnet.zone_id, architecture)
-    ]
-    if not without:
-        return []
-    zones = ", ".join(f"{subnet.id} is in {subnet.zone_id}" for subnet in without)
-    text = f"{zones}, where Fargate runs no {architecture} tasks"
-    fix = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets in other zones"
-    if len(without) == len(found):
-        return [failed("zones", text, fix)]
-    return [warning("zones", f"{text}: tasks that AWS places there do not start", fix)]
+    obstacles = find_obstacles(
+        described, context.settings, region=region, architecture=architecture
+    )
+    all_of_them = sum(len(each.subnets) for each in obstacles) == len(found)
+    report = failed if all_of_them else warning
+    return [report("placement", each.text, each.fix) for each in obstacles]
 
 
 async def _architecture(context: CheckContext) -> str:

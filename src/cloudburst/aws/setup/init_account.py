@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.fargate.subnets import find_obstacles
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
 from cloudburst.aws.s3.destination_check import DestinationCheck, check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
@@ -34,7 +35,7 @@ from cloudburst.aws.setup.resource_definitions import (
     task_definition,
 )
 from cloudburst.aws.setup.security_groups import SecurityGroup
-from cloudburst.aws.setup.subnets import DefaultRoute, has_fargate, zone_names
+from cloudburst.aws.setup.subnets import DefaultRoute, zone_names
 from cloudburst.errors import CloudburstError, ConfigurationError, CredentialsError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import OWN_IMAGE, Settings
@@ -276,7 +277,7 @@ def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan
             endpoints = "" if settings.public_address else ", or endpoints of ECR, S3 and Logs"
             detail = f"routes to {subnet.default_route}; tasks there need {targets}{endpoints}"
             changes.record("subnet", subnet.id, StepOutcome.KEPT, detail)
-        if not has_fargate(changes.aws.region, subnet.zone_id, architecture):
-            detail = f"in {subnet.zone_id}, where Fargate runs no {architecture} tasks"
-            detail += ": remove it from AWS_SUBNET_ID"
-            changes.record("subnet", subnet.id, StepOutcome.KEPT, detail)
+    described, region = [each.described for each in plan.subnets], changes.aws.region
+    for each in find_obstacles(described, settings, region=region, architecture=architecture):
+        detail = f"{each.text}: {each.fix}"
+        changes.record("subnets", "not used", StepOutcome.KEPT, detail)

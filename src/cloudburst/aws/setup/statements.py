@@ -152,8 +152,11 @@ def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, .
             actions=("logs:DescribeLogStreams",),
             resources=(f"{arns.log_group}:*",),
         ),
-        # Explains workers that do not answer; a run does not need it.
-        Statement(sid="DescribeSecurityGroups", actions=("ec2:DescribeSecurityGroups",)),
+        # A run does not need these: they explain workers that do not answer, and show subnets in
+        # which no worker can be used.
+        Statement(
+            sid="DescribeNetwork", actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets")
+        ),
         Statement(
             sid="ReadLogs",
             actions=("logs:GetLogEvents",),

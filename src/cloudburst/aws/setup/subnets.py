@@ -9,19 +9,9 @@ from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.ingress_rules import ANY_IPV4
+from cloudburst.aws.fargate.subnets import has_fargate
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 
-FARGATE_ZONES: Mapping[str, frozenset[str]] = {
-    "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
-    "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),
-    "cn-north-1": frozenset({"cnn1-az1", "cnn1-az2"}),
-}
-"""Ids of the zones with Fargate, for the regions in which not every zone has it: "Supported Regions
-for Amazon ECS on AWS Fargate", ECS developer guide (2026-11). Ids are used because a zone name such
-as ``us-west-1a`` means a different zone in each account."""
-ZONES_WITHOUT_ARM64 = frozenset({"use1-az3"})
-"""Ids of the zones in which Fargate does not run ARM64 tasks: "Amazon ECS task definitions for
-64-bit ARM workloads", ECS developer guide (2026-11)."""
 _OTHER_TARGETS = (
     "CarrierGatewayId",
     "CoreNetworkArn",
@@ -61,6 +51,8 @@ class Subnet:
     default_route: DefaultRoute
     free_addresses: int
     """Number of unused IPv4 addresses. Each task needs one address."""
+    described: Mapping[str, Any]
+    """Description by EC2."""
 
 
 async def describe_subnets(aws: AWSClient, ids: Sequence[str]) -> tuple[Subnet, ...]:
@@ -131,19 +123,6 @@ def zone_names(subnets: Iterable[Subnet]) -> str:
     return "/".join([*names[:1], *(name[-1:] for name in names[1:])])
 
 
-def has_fargate(region: str, zone_id: str, architecture: str) -> bool:
-    """Return whether Fargate runs tasks of an architecture in a zone.
-
-    A zone whose id is unknown (empty) counts as one that has Fargate.
-    """
-    if not zone_id:
-        return True
-    known = FARGATE_ZONES.get(region)
-    if known is not None and zone_id not in known:
-        return False
-    return architecture != "ARM64" or zone_id not in ZONES_WITHOUT_ARM64
-
-
 async def vpc_cidrs(aws: AWSClient, vpc: str) -> tuple[str, ...]:
     """Return the IPv4 address ranges of a VPC. Raises the errors of `AWSClient.call`."""
     response = await aws.call("ec2", "describe_vpcs", VpcIds=[vpc])
@@ -167,6 +146,7 @@ async def _with_default_routes(aws: AWSClient, found: Sequence[Mapping[str, Any]
             zone_id=subnet.get("AvailabilityZoneId", ""),
             default_route=_default_route(_route_table(subnet, tables)),
             free_addresses=subnet.get("AvailableIpAddressCount", 0),
+            described=subnet,
         )
         for subnet in found
     ]

@@ -1,0 +1,83 @@
+"""Subnets in which no worker can be used are left out of launches, or end the run before them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.errors import ConfigurationError
+from cloudburst.models.settings import ArchitectureSetting
+from support.fargate_backend import account, backend_of, count, request
+
+pytestmark = pytest.mark.anyio
+
+NO_PROCESSES = {"provisioning": 600.0}
+SUBNETS = tuple(f"subnet-0c10adb005700000{number}" for number in range(1, 7))
+A, B, C, D, E, F = SUBNETS
+ARM64 = {"architecture": "ARM64", "protocol": "native"}
+EXCLUDED = (
+    "aws ec2 create-vpc-block-public-access-exclusion --region us-east-1 --vpc-id "
+    "vpc-0c10adb0057000001 --internet-gateway-exclusion-mode allow-bidirectional"
+)
+
+
+async def requested(emulator, **changes):
+    """The subnets that a RunTask names."""
+    changes = {"subnets": SUBNETS, **changes}
+    async with backend_of(emulator, **changes) as backend:
+        await backend.launcher.launch(request("one"))
+        (life,) = emulator._inside.registry._lives.values()
+        return tuple(life.spec.network["subnets"])
+
+
+async def test_arm64_tasks_are_not_requested_in_the_zone_without_arm64():
+    with account(**NO_PROCESSES, **ARM64) as emulator:
+        assert await requested(emulator) == (A, B, C, D, F)  # E is in use1-az3
+    with account(**NO_PROCESSES) as emulator:
+        assert await requested(emulator) == SUBNETS
+
+
+async def test_arm64_in_that_zone_only_ends_before_a_launch():
+    with account(**NO_PROCESSES, **ARM64) as emulator:
+        with pytest.raises(ConfigurationError) as caught:
+            await requested(emulator, subnets=(E,), public_address=False)
+        assert count(emulator, "RunTask") == 0
+    assert str(caught.value) == (
+        f"no subnet is left for tasks. {E}: in use1-az3, where Fargate runs no ARM64 tasks. "
+        "What to do: remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
+    )
+
+
+async def test_an_architecture_without_a_subnet_is_not_chosen():
+    with account(**NO_PROCESSES, **ARM64) as emulator:
+        family = emulator.environment["ECS_TASK_DEFINITION"]
+        emulator.register(family=f"{family}-arm64", architecture="ARM64")
+        emulator.register(family=family, architecture="X86_64")
+        changes = {"architecture": ArchitectureSetting.AUTO, "subnets": (E,)}
+        for named in (family, f"{family}-arm64"):
+            async with backend_of(emulator, task_definition=named, **changes) as backend:
+                assert backend.architecture == "X86_64: no other task definition can be used"
+
+
+async def test_subnets_that_are_closed_to_the_internet_are_not_requested():
+    closed = {"a": "block-ingress", "d": "block-bidirectional"}
+    with account(**NO_PROCESSES, block_public_access=closed) as emulator:
+        assert await requested(emulator) == (B, C, E, F)
+    with account(**NO_PROCESSES, block_public_access=closed) as emulator:
+        assert await requested(emulator, public_address=False) == SUBNETS
+
+
+async def test_a_vpc_that_is_closed_to_the_internet_ends_before_a_launch():
+    with account(**NO_PROCESSES, block_public_access=dict.fromkeys("ab", "block-ingress")) as aws:
+        with pytest.raises(ConfigurationError) as caught:
+            await requested(aws, subnets=(A, B))
+        assert count(aws, "RunTask") == 0
+    assert str(caught.value) == (
+        f"no subnet is left for tasks. {A}, {B}: closed to the internet by VPC Block Public Access "
+        f"(block-ingress). What to do: {EXCLUDED}"
+    )
+
+
+async def test_without_the_permission_all_subnets_are_requested():
+    denied = frozenset({"ec2:DescribeSubnets"})
+    with account(**NO_PROCESSES, **ARM64, denied=denied, seed=1) as emulator:
+        assert await requested(emulator) == SUBNETS
