@@ -41,10 +41,6 @@ from cloudburst.emulator.s3.responses import (
     xml_response,
 )
 
-MAX_BODY_BYTES = 1 << 30
-"""Maximum size of an object or part in one request, in bytes; S3's own limit is 5 GB."""
-MAX_DOCUMENT_BYTES = 2 << 20
-"""Maximum size of an XML document in a request, in bytes."""
 MAX_LISTED = 1000
 """Maximum number of keys in one response."""
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -118,7 +114,7 @@ class S3:
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
-        request = replace(request, document=await _document(body))
+        request = replace(request, document=b"".join([block async for block in body]))
         name = _snake(request.operation)
         function = (
             getattr(self._buckets, name, None)
@@ -155,8 +151,6 @@ class S3:
         with path.open("wb") as file:
             async for block in body:
                 hashed.update(block)
-                if hashed.size > MAX_BODY_BYTES:
-                    raise ApiError("EntityTooLarge", "Your proposed upload is too large.")
                 file.write(block)
         if hashed.size != int(request.headers["content-length"]):
             raise ApiError("IncompleteBody", "You did not provide the number of bytes specified.")
@@ -326,15 +320,6 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
             more={"headers": {"Content-Range": f"bytes */{size}"}, "ActualObjectSize": size},
         )
     return start, end
-
-
-async def _document(body: AsyncIterable[bytes]) -> bytes:
-    document = b""
-    async for block in body:
-        document += block
-        if len(document) > MAX_DOCUMENT_BYTES:
-            raise ApiError("MaxMessageLengthExceeded", "Your request was too big.")
-    return document
 
 
 def _snake(operation: str) -> str:
