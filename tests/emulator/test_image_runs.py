@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -210,13 +208,8 @@ class TestLife:
         assert account.end(task)[0].exit_code == 4
         assert processes_with(LONG) == []
 
-    def test_connections_are_cut_and_processes_are_frozen(self, account, worker):
+    def test_processes_are_frozen(self, account, worker):
         task = account.start(worker)
-        ask(task)
-        with closing(http.client.HTTPConnection(task.address, 5000, timeout=5)) as line:
-            line.request("GET", "/health")
-            assert line.getresponse().read()
-            assert account.emulator.cut(task) == 1
         account.emulator.freeze(task, 0.5)
         until(lambda: status_of(task.pid)["State"].startswith("T"))
         until(lambda: status_of(task.pid)["State"].startswith("S"))

@@ -141,10 +141,9 @@ class TestCut:
             except httpx.ReadError:
                 yield -got
 
-    @pytest.mark.parametrize("proxied", [False, True])
-    def test_at_any_moment(self, emulate, proxied):
+    def test_at_any_moment(self, emulate):
         paced = {"STUB_VIDEO_BYTES": "1000000", "STUB_WRITE_BYTES_PER_SECOND": "500000"}
-        emulator = emulate(proxy_connections=proxied, worker_environment=paced)
+        emulator = emulate(proxy_connections=True, worker_environment=paced)
         [task] = run(emulator)
         task = reach(emulator, task, "RUNNING")
         going = self.download(task)
@@ -152,6 +151,13 @@ class TestCut:
         assert emulator.cut(task) == 1
         assert -1_000_000 < list(going)[-1] < 0, "it ended with a reset in the middle"
         assert ask(task)[0] == 200, "the worker lives on"
+
+    def test_without_a_proxy_it_is_refused(self, emulate):
+        emulator = emulate()
+        [task] = run(emulator)
+        reach(emulator, task, "RUNNING")
+        with pytest.raises(ValueError, match="proxy_connections"):
+            emulator.cut(task)
 
     def test_the_nth_after_so_many_bytes(self, emulate):
         emulator = emulate(
@@ -242,7 +248,7 @@ def status_kb(pid, name):
 )
 def test_output_is_split_into_lines(written, lines):
     reads, writes = os.pipe()
-    container = Container("name", 0, reads, -1, layers=0, frozen=False)
+    container = Container("name", 0, reads, -1, confined=False, frozen=False)
     with ThreadPoolExecutor(1) as threads:
         threads.submit(lambda: (os.write(writes, written), os.close(writes)))
         found = []

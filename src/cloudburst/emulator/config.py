@@ -247,9 +247,8 @@ class EmulatorConfig:
     port: int = 5000
     """TCP port on which the workers listen."""
     proxy_connections: bool = False
-    """True if connections to workers pass through a proxy in the emulator. `FargateEmulator.cut`
-    can then reset the connections even where Linux does not let it access other processes, such as
-    in a container without ``CAP_SYS_PTRACE``."""
+    """True if connections to workers pass through a proxy in the emulator, by which
+    `FargateEmulator.cut` can reset them."""
     api_port: int = 0
     """Port of the API on 127.0.0.1; 0 uses any unused port."""
     client_address: str = "127.0.0.1"

@@ -92,7 +92,6 @@ class Containers:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._listeners: dict[str, ContainerListener] = {}
-        self._cuts: dict[str, list[asyncio.Future[int]]] = {}
 
     def start(
         self,
@@ -139,17 +138,6 @@ class Containers:
         """
         self._send_command(do="signal", name=name, number=int(number), group=group)
 
-    async def cut(self, name: str) -> int:
-        """Reset the TCP connections of a container and return their number.
-
-        Raises:
-            OSError: the container has ended, or Linux does not permit access to its connections.
-        """
-        future = asyncio.get_running_loop().create_future()
-        self._cuts.setdefault(name, []).append(future)
-        self._send_command(do="cut", name=name)
-        return int(await future)
-
     async def listen(self, reader: asyncio.StreamReader) -> None:
         """Pass events of the runtime process to the listeners of the containers until cancelled.
 
@@ -164,12 +152,6 @@ class Containers:
         name, listener = event["name"], self._listeners.get(event["name"])
         kind: str = event["event"]
         match kind:
-            case "cut":
-                future = self._cuts[name].pop(0)
-                if event["problem"]:
-                    future.set_exception(OSError(event["problem"]))
-                else:
-                    future.set_result(event["connections"])
             case "started" if listener:
                 listener.started(event["pid"])
             case "output" if listener:

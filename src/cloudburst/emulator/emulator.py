@@ -302,12 +302,9 @@ class FargateEmulator(ContextManagerMixin):
 
         Raises:
             LookupError: there is no such task.
-            OSError: Linux does not permit access to the worker's connections, as in some
-                containers; ``EmulatorConfig.proxy_connections`` avoids this.
+            ValueError: ``EmulatorConfig.proxy_connections`` is false.
         """
-        life = self._life(task)
-        assert self._portal is not None
-        return self._portal.call(life.cut)
+        return self._do(self._life(task).cut)
 
     def new_key(
         self, *, account: str | None = None, policies: Sequence[Document] | None = None

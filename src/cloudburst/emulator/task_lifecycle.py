@@ -146,15 +146,15 @@ class TaskLifecycle:
         self._thawed = False
         asyncio.get_running_loop().call_later(seconds, self._thaw)
 
-    async def cut(self) -> int:
+    def cut(self) -> int:
         """Reset the connections of the task and return their number.
 
         Raises:
-            OSError: Linux does not permit access to the connections.
+            ValueError: the connections do not pass through a proxy.
         """
-        if self._worker.proxy:
-            return self._worker.proxy.cut()
-        return await self.shared.containers.cut(self._name(self.spec.main))
+        if self._worker.proxy is None:
+            raise ValueError("proxy_connections: False; expected True to cut connections")
+        return self._worker.proxy.cut()
 
     def retag(self, tags: Mapping[str, str]) -> None:
         """Replace the tags of the task."""

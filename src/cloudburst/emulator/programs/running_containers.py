@@ -16,13 +16,12 @@ class Container:
     """Container: a process that leads a process group, and the pipe with the group's output."""
 
     def __init__(
-        self, name: str, pid: int, output: int, status: int, *, layers: int, frozen: bool
+        self, name: str, pid: int, output: int, status: int, *, confined: bool, frozen: bool
     ) -> None:
         self.name = name
         self.pid = pid
-        self.layers = layers
-        """Number of processes around the program: the one that entered its image, and an init
-        process."""
+        self.confined = confined
+        """True if its first process, in its image, is the child of the process ``pid``."""
         self.output = output
         self.closed = False
         """True if the group has closed its output."""

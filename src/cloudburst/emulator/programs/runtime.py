@@ -22,13 +22,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from cloudburst.emulator.programs import confined, confinement, tcp_sockets
+    from cloudburst.emulator.programs import confined, confinement
     from cloudburst.emulator.programs.child_processes import MARK, children_of, mark_of
     from cloudburst.emulator.programs.running_containers import MAX_PROBLEM_BYTES, Container
 else:  # the runtime process imports no package
     import confined
     import confinement
-    import tcp_sockets
     from child_processes import MARK, children_of, mark_of
     from running_containers import MAX_PROBLEM_BYTES, Container
 
@@ -132,7 +131,7 @@ class Runtime:
         if not argv:
             _stub_worker()
         other = self._by_name.get(joins)
-        joined = next(iter(_programs_of(other)), None) if other else None
+        joined = _first_process_of(other) if other else None
         reads, writes = os.pipe()
         status, reports = os.pipe()
         parent, kept = os.getpid(), [reports] if image else []
@@ -157,8 +156,8 @@ class Runtime:
         os.close(writes)
         os.close(reports)
         if pid:
-            layers = (1 + bool(image["init"] and not joins)) if image else 0
-            self._follow(Container(name, pid, reads, status, layers=layers, frozen=frozen))
+            started = Container(name, pid, reads, status, confined=bool(image), frozen=frozen)
+            self._follow(started)
             return
         os.close(reads)
         os.close(status)
@@ -187,7 +186,7 @@ class Runtime:
         container.problem = os.read(container.status, MAX_PROBLEM_BYTES).decode(errors="replace")
         os.close(container.status)
         if not container.problem:
-            if container.frozen and container.layers:
+            if container.frozen and container.confined:
                 self.do_signal(name=container.name, number=signal.SIGSTOP, group=False)
             pid = _first_process_of(container)
             self._send_event(event="started", name=container.name, pid=pid)
@@ -205,17 +204,6 @@ class Runtime:
                 os.killpg(first, number)
             else:  # a new process has no group of its own yet
                 os.kill(first, number)
-
-    def do_cut(self, *, name: str) -> None:
-        """Reset the connections of a container's program; report their number or an error."""
-        cut, problem = 0, ""
-        try:
-            container = self._by_name[name]
-            for pid in _programs_of(container):
-                cut += tcp_sockets.reset_connections(pid)
-        except (OSError, KeyError) as exc:
-            problem = repr(exc)
-        self._send_event(event="cut", name=name, connections=cut, problem=problem)
 
     def _read(self, container: Container) -> None:
         if self._by_name.get(container.name) is not container:
@@ -278,17 +266,9 @@ class Runtime:
                 os.waitpid(-1, 0)
 
 
-def _programs_of(container: Container) -> list[int]:
-    """Return the process id of a container's program, then those of orphans that init adopted."""
-    found = [container.pid]
-    for _ in range(container.layers):
-        found = children_of(found[0]) if found else []
-    return found
-
-
 def _first_process_of(container: Container) -> int:
     """Return the process id of a container's first process."""
-    found = children_of(container.pid) if container.layers else []
+    found = children_of(container.pid) if container.confined else []
     return found[0] if found else container.pid
 
 
