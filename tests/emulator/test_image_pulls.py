@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.namespaces import causes_of
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
-from support.emulator_calls import client, now, refused, until
+from support.emulator_calls import client, now, refused
 from support.image_account import (
     SHORT,
     ImageAccount,
@@ -184,10 +184,10 @@ class TestRegistries:
             (folder,) = folders_of() - others
             [process] = processes_with(str(folder / "registry"))
             os.kill(process, signal.SIGKILL)
-            ended = "registry of the emulator has ended with exit code 137"
-            until(lambda: ended in reason(account, made["repository"]["repositoryUri"]))
-            with pytest.raises(ClientError, match=ended):
-                ecr.describe_repositories()
+            found = reason(account, made["repository"]["repositoryUri"])
+            assert found.endswith("dial tcp: i/o timeout")
+            with pytest.raises(ClientError, match=r"The registry failed: .*onnect"):
+                ecr.describe_images(repositoryName="some/name")
 
 
 @contextmanager

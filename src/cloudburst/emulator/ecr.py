@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
@@ -10,10 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.ecr_images import RepositoryImages, open_repository_images
+from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, open_repository_images
 from cloudburst.emulator.ecr_requests import (
     image_ids_of,
     not_found,
@@ -26,6 +24,7 @@ from cloudburst.emulator.image_store import ImageStore
 
 REPOSITORY_NAME = "cloudburst"
 """Repository that the account has if ``EmulatorConfig.prepared`` is true."""
+DAY_SECONDS = 24 * 3600
 LOGIN_SECONDS = 12 * 3600
 """Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference
 (2026-11)."""
@@ -41,6 +40,8 @@ class _Repository:
     """The repository in the format of the API."""
     tags: dict[str, str]
     policy: str | None = None
+    preview: dict[str, Any] | None = None
+    """Response of GetLifecyclePolicyPreview; ``None`` if no preview was started."""
     pushed: dict[str, float] = field(default_factory=dict[str, float])
     """Times at which images were first seen, by digest."""
 
@@ -52,7 +53,7 @@ class ECR:
         self._account = config.account
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         self._arn = f"arn:aws:ecr:{config.region}:{config.account}:repository/"
-        self._images = images
+        self.images = images
         self._registry = images.registry.address
         self._repositories: dict[str, _Repository] = {}
         if config.prepared:
@@ -65,10 +66,8 @@ class ECR:
                 ("DescribeRepositories", self._describe),
                 ("PutLifecyclePolicy", self._put_policy),
                 ("GetLifecyclePolicy", self._get_policy),
-                ("DeleteLifecyclePolicy", self._delete_policy),
+                ("GetLifecyclePolicyPreview", self._get_preview),
                 ("PutImageScanningConfiguration", self._set_scanning),
-                ("TagResource", self._tag),
-                ("UntagResource", self._untag),
                 ("ListTagsForResource", self._list_tags),
                 ("GetDownloadUrlForLayer", self._layer_url),
             )
@@ -77,6 +76,7 @@ class ECR:
             "BatchGetImage": self._get_images,
             "DescribeImages": self._describe_images,
             "BatchDeleteImage": self._delete_images,
+            "StartLifecyclePolicyPreview": self._start_preview,
         }
 
     async def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,17 +92,14 @@ class ECR:
             raise ApiError(
                 "RepositoryNotFoundException", "The registry of another account is not emulated."
             )
-        if problem := self._images.registry.problem:
-            raise ApiError("ServerException", problem, status=500)
         return await function(parameters)
 
     def _log_in(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         del parameters
-        login = f"{self._registry.username}:{self._registry.password}"
         entry = {
-            "authorizationToken": base64.b64encode(login.encode()).decode(),
+            "authorizationToken": self.images.registry.token,
             "expiresAt": time.time() + LOGIN_SECONDS,
-            "proxyEndpoint": self._registry.url,
+            "proxyEndpoint": self.images.registry.url,
         }
         return {"authorizationData": [entry]}
 
@@ -131,7 +128,7 @@ class ECR:
             "encryptionConfiguration": {"encryptionType": "AES256"},
         }
         self._repositories[name] = _Repository(shown, tags_of(parameters.get("tags") or ()))
-        self._images.add_repository(name)
+        self.images.repositories.add(name)
         return {"repository": shown}
 
     def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +151,7 @@ class ECR:
             for digest in digests:
                 await images.delete(digest)
         self._repositories.pop(name, None)
-        self._images.remove_repository(name)
+        self.images.repositories.discard(name)
         return {"repository": repository.shown}
 
     def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,10 +178,25 @@ class ECR:
             )
         return self._shown_policy(parameters, text)
 
-    def _delete_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        shown = self._get_policy(parameters)
-        self._find(str(parameters["repositoryName"])).policy = None
-        return shown
+    async def _start_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Evaluate the lifecycle policy for `_get_preview`."""
+        shown, name = self._get_policy(parameters), str(parameters["repositoryName"])
+        repository, now = self._find(name), time.time()
+        async with self._images_of(name) as images:
+            found = await images.all()
+        ages = {one: (now - repository.pushed.setdefault(one, now)) / DAY_SECONDS for one in found}
+        policy = json.loads(shown["lifecyclePolicyText"])
+        results = [
+            {"imageDigest": digest, "action": {"type": "EXPIRE"}, "appliedRulePriority": priority}
+            for digest, priority in expired_images(policy, found, ages).items()
+        ]
+        repository.preview = shown | {"status": "COMPLETE", "previewResults": results}
+        return shown | {"status": "IN_PROGRESS"}
+
+    def _get_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if preview := self._find(str(parameters["repositoryName"])).preview:
+            return preview
+        raise ApiError("LifecyclePolicyPreviewNotFoundException", "No preview was started.")
 
     def _shown_policy(self, parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
         return {
@@ -203,29 +215,14 @@ class ECR:
             "imageScanningConfiguration": {"scanOnPush": scans},
         }
 
-    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        self._tagged(parameters).tags.update(tags_of(parameters["tags"]))
-        return {}
-
-    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        for key in parameters["tagKeys"]:
-            self._tagged(parameters).tags.pop(key, None)
-        return {}
-
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        tags = self._tagged(parameters).tags
+        tags = self._find(str(parameters["resourceArn"]).removeprefix(self._arn)).tags
         return {"tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
-    def _tagged(self, parameters: Mapping[str, Any]) -> _Repository:
-        return self._find(str(parameters["resourceArn"]).removeprefix(self._arn))
-
     def _layer_url(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a URL with a login, as ECR's URL has a signature."""
         name, digest = str(parameters["repositoryName"]), str(parameters["layerDigest"])
         self._find(name)
-        parts = urlsplit(self._registry.url)
-        login = f"{quote(self._registry.username, '')}:{quote(self._registry.password, '')}"
-        url = f"{parts.scheme}://{login}@{parts.netloc}/v2/{name}/blobs/{digest}"
+        url = self.images.registry.layer_url(f"/v2/{name}/blobs/{digest}")
         return {"downloadUrl": url, "layerDigest": digest}
 
     async def _get_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
@@ -78,19 +79,10 @@ class RepositoryImages:
             image = await self.find(tag, ())
             if image is None:
                 continue
-            known = found.get(image.digest)
-            tags = (
-                *(known.tags if known else ()),
-                *(() if REFERRER_TAG.fullmatch(tag) else (tag,)),
-            )
-            found[image.digest] = FoundImage(
-                digest=image.digest,
-                media_type=image.media_type,
-                data=image.data,
-                size=image.size,
-                tags=tags,
-            )
-            for digest in _members(image):
+            known = found.get(image.digest, image)
+            own = () if REFERRER_TAG.fullmatch(tag) else (tag,)
+            found[image.digest] = replace(image, tags=(*known.tags, *own))
+            for digest in members_of(image):
                 member = None if digest in found else await self.find(digest, ())
                 if member:
                     found[digest] = member
@@ -99,7 +91,7 @@ class RepositoryImages:
     async def index_with(self, digest: str) -> str | None:
         """Return the digest of an index that names an image; ``None`` if there is none."""
         images = await self.all()
-        return next((one.digest for one in images.values() if digest in _members(one)), None)
+        return next((one.digest for one in images.values() if digest in members_of(one)), None)
 
     async def delete(self, digest: str) -> None:
         """Delete an image; ignore an image that does not exist.
@@ -149,13 +141,47 @@ async def open_repository_images(
         raise ApiError("ServerException", f"The registry failed: {exc}", status=500) from exc
 
 
-def _members(image: FoundImage) -> list[str]:
+def members_of(image: FoundImage) -> list[str]:
+    """Return the digests that an index names; none of another image."""
     if image.media_type not in INDEX_TYPES:
         return []
     try:
         return [entry.digest for entry in parse_index(image.data).manifests]
     except InvalidImageError:
         return []
+
+
+def expired_images(
+    policy: Mapping[str, Any], images: Mapping[str, FoundImage], ages: Mapping[str, float]
+) -> dict[str, int]:
+    """Return the digests of images that a lifecycle policy removes, with the priority of the rule.
+
+    Images that an index names are not removed. The first rule that selects an image by its tags
+    decides: "Lifecycle policy evaluation rules" in the Amazon ECR user guide (2026-11).
+
+    Args:
+        policy: Policy whose rules select images without tags, or by patterns of tags.
+        images: Images by digest.
+        ages: Days since the push of each image, by digest.
+    """
+    named = {digest for image in images.values() for digest in members_of(image)}
+    left, expired = sorted(images.keys() - named, key=ages.__getitem__), dict[str, int]()
+    for rule in sorted(policy["rules"], key=lambda rule: int(rule["rulePriority"])):
+        selection = rule["selection"]
+        selected = [digest for digest in left if _is_selected(selection, images[digest].tags)]
+        limit = selection["countNumber"]
+        by_count = selection["countType"] == "imageCountMoreThan"
+        old = selected[limit:] if by_count else [one for one in selected if ages[one] > limit]
+        expired.update(dict.fromkeys(old, int(rule["rulePriority"])))
+        left = [digest for digest in left if digest not in selected]
+    return expired
+
+
+def _is_selected(selection: Mapping[str, Any], tags: Collection[str]) -> bool:
+    if selection["tagStatus"] == "untagged":
+        return not tags
+    patterns = selection["tagPatternList"]
+    return all(any(fnmatchcase(tag, pattern) for tag in tags) for pattern in patterns)
 
 
 def _layers_size(media_type: str, data: bytes) -> int:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from anyio import CancelScope, ContextManagerMixin, create_task_group
@@ -129,7 +130,9 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 async with serve_api(api, config.api_port) as url:
                     inside = EmulatorState(url, account, registry, api)
                     inside.not_confined = problem
-                    inside.images = images.registry.address if images else None
+                    if images:
+                        images.registry.url = url
+                        inside.images = replace(images.registry.address, url=url)
                     try:
                         yield inside
                     finally:
@@ -203,7 +206,7 @@ class FargateEmulator(ContextManagerMixin):
 
     @property
     def registry(self) -> EmulatedRegistry | None:
-        """Registry of the account's images; ``None`` if the account has none."""
+        """Registry of the account's images, as ECR serves it; ``None`` if the account has none."""
         return self._inside.images
 
     @property

@@ -34,7 +34,10 @@ class Fault:
     """
 
     operation: str = "*"
-    """Operation: ``RunTask``, ``ecs:RunTask``, or ``*`` for any."""
+    """Operation: ``RunTask``, ``ecs:RunTask``, or ``*`` for any.
+
+    Requests to the registry have names such as ``ecr:PUT blobs/uploads``. Any fault but an
+    ``error`` resets their connection after half of the body."""
     kind: FaultKind = "error"
     code: str = "ThrottlingException"
     message: str = "Rate exceeded"

@@ -73,7 +73,8 @@ class ImageStore:
         self._roots = folder / "roots"
         self._registry = registry
         self._confined = confined
-        self._repositories = set[str]()
+        self.repositories = set[str]()
+        """Names of the account's repositories."""
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
         self._lock = Lock()
         self._unpacked: dict[str, UnpackedImage] = {}
@@ -83,14 +84,6 @@ class ImageStore:
     def registry(self) -> AccountRegistry:
         """Registry that has the images."""
         return self._registry
-
-    def add_repository(self, name: str) -> None:
-        """Make the images of a repository known to tasks."""
-        self._repositories.add(name)
-
-    def remove_repository(self, name: str) -> None:
-        """Make the images of a repository unknown to tasks."""
-        self._repositories.discard(name)
 
     def is_pulled(self, image: str) -> bool:
         """Return whether an image is pulled from a registry.
@@ -120,11 +113,9 @@ class ImageStore:
         """
         platform = DOCKER_PLATFORMS[architecture]
         reference = self._reference(image)
-        if self._registry.problem:
-            raise PullError(f"CannotPullContainerError: {self._registry.problem}")
         try:
             async with open_registry(
-                self._registry.address.url, self._registry.credentials, policy=LOCAL_TRANSFERS
+                self._registry.url, self._registry.credentials, policy=LOCAL_TRANSFERS
             ) as client:
                 descriptor = await self._manifest(client, reference, platform)
                 if not self._confined:
@@ -152,7 +143,7 @@ class ImageStore:
             raise PullError(PULL_FAILED.format(image=image, problem=exc)) from exc
         if reference.registry != self._host:
             raise PullError(NO_REGISTRY.format(image=image, registry=reference.registry))
-        if reference.repository not in self._repositories:
+        if reference.repository not in self.repositories:
             raise PullError(NO_IMAGE.format(image=image))
         return reference
 

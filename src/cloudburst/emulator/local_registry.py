@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import secrets
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import fail_after, to_thread
@@ -28,25 +29,34 @@ LOCAL_TRANSFERS = TransferPolicy(attempts=2)
 """Limits of the requests to the registry, which is on this machine."""
 START_TIMEOUT = 20.0
 PASSWORD_TIMEOUT = 10.0
-ENDED = "the registry of the emulator has ended with exit code {code}; start the emulator again"
 ABSENT = f"sha256:{'0' * 64}"
 """Digest of no image."""
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 """Line in the log of the registry that names its port."""
+SIGNATURE = "X-Amz-Signature"
+"""Parameter in the URL of a layer, which needs no login then."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountRegistry:
     """Registry of the emulated account."""
 
     address: EmulatedRegistry
-    process: RegistryProcess | None = None
-    """The registry's process, if the emulator has started it."""
+    """The registry without the rules of ECR."""
+    url: str = ""
+    """URL of the registry with the rules of ECR, which the emulator serves with its API."""
+    signature: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    """Value of `SIGNATURE` in the URLs of layers."""
+
+    def layer_url(self, path: str) -> str:
+        """Return the URL of a layer for which no login is needed, on another host as in ECR."""
+        return f"{self.url.replace('127.0.0.1', 'localhost')}{path}?{SIGNATURE}={self.signature}"
 
     @property
-    def problem(self) -> str:
-        """Reason why the registry does not run any more; empty if there is none, or none known."""
-        return self.process.problem if self.process else ""
+    def token(self) -> str:
+        """Login in the form of HTTP's basic authentication."""
+        login = f"{self.address.username}:{self.address.password}"
+        return base64.b64encode(login.encode()).decode()
 
     @property
     def credentials(self) -> Credentials:
@@ -97,7 +107,7 @@ async def start_registry(containers: Containers, folder: Path) -> AccountRegistr
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
     config = await to_thread.run_sync(_write_files, folder, password)
-    process = RegistryProcess()
+    process = PortListener("registry", LISTENING)
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     containers.start("registry", [PROGRAM, "serve", str(config)], environment, process)
     try:
@@ -109,7 +119,7 @@ async def start_registry(containers: Containers, folder: Path) -> AccountRegistr
             f"lines: {process.last_lines}"
         ) from None
     address = EmulatedRegistry(url=f"http://127.0.0.1:{port}", username=USERNAME, password=password)
-    return AccountRegistry(address, process)
+    return AccountRegistry(address)
 
 
 def _write_files(folder: Path, password: str) -> Path:
@@ -139,17 +149,3 @@ def _write_files(folder: Path, password: str) -> Path:
     path = folder / "config.yml"
     path.write_text(json.dumps(config))  # JSON is YAML
     return path
-
-
-class RegistryProcess(PortListener):
-    """Listener to the registry's process: it finds the port in the output, and records the end."""
-
-    def __init__(self) -> None:
-        super().__init__("registry", LISTENING)
-        self.problem = ""
-        """Text about the end of the process; empty while it runs."""
-
-    def ended(self, code: int, problem: str) -> None:
-        """Record the end of the process."""
-        self.problem = ENDED.format(code=code)
-        super().ended(code, problem)

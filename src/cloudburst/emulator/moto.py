@@ -34,6 +34,7 @@ from cloudburst.emulator.ec2 import (
     ZONE_LETTERS,
     subnet_id,
 )
+from cloudburst.emulator.forward import TOKEN_HEADER, forward
 from cloudburst.emulator.policies import Document
 from cloudburst.emulator.port_listener import PortListener
 from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
@@ -47,18 +48,6 @@ MOTO_VARIABLES = ("PATH", "HOME")
 MOTO_SETTINGS = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
 """Environment variables that configure moto: it loads AWS's managed policies, because an execution
 role needs one of these policies."""
-TOKEN_HEADER = "X-Emulator-Token"  # noqa: S105 - the name of a header
-DROPPED_REQUEST_HEADERS = {
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "expect",
-    TOKEN_HEADER.lower(),
-}
-"""Request headers that are not forwarded to moto: they apply to one connection only, or contain the
-token that only the emulator may send."""
-DROPPED_RESPONSE_HEADERS = {"content-length", "transfer-encoding", "connection", "server", "date"}
-"""Headers of moto's responses that are not forwarded, because the emulator sends its own."""
 
 
 def moto_is_installed() -> bool:
@@ -134,30 +123,17 @@ class MotoServer:
         assert self._session is not None
         for ours, its in self._aliases.items():
             body = body.replace(ours.encode(), its.encode())
-        headers = {
-            k: v for k, v in request.headers.items() if k.lower() not in DROPPED_REQUEST_HEADERS
-        }
-        async with self._session.request(
-            request.method,
-            self._url + request.raw_path,
-            data=body,
-            headers=headers,
-            allow_redirects=False,
-            skip_auto_headers=("Content-Type",),
-        ) as got:
-            content = await got.read()
+        response = await forward(self._session, request, self._url, body)
+        content = response.body
+        if isinstance(content, bytes):
             for ours, its in self._aliases.items():
                 content = content.replace(its.encode(), ours.encode())
             if b"<subnetSet>" in content:
                 for zone, mode in self._config.block_public_access.items():
                     ident = f"<subnetId>{subnet_id(zone)}</subnetId>"
                     content = content.replace(ident.encode(), f"{ident}{_blocked(mode)}".encode())
-            dropped = DROPPED_RESPONSE_HEADERS - (
-                {"content-length"} if request.method == "HEAD" else set()
-            )
-            kept = {k: v for k, v in got.headers.items() if k.lower() not in dropped}
-            sent = None if request.method == "HEAD" else content
-            return web.Response(body=sent, status=got.status, headers=kept)
+            response.body = content
+        return response
 
     async def describe(
         self, operation: str, parameter: str, idents: Sequence[str]

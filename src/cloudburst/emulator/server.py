@@ -16,6 +16,7 @@ from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.authorization import Authorization
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr import ECR
+from cloudburst.emulator.ecr_gateway import EcrGateway
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
 from cloudburst.emulator.faults import Fault, PendingFaults
 from cloudburst.emulator.network import resolve_network
@@ -62,6 +63,8 @@ class ApiServer:
         self._account = account
         self._authorization = Authorization(config, account)
         self._defects = defects
+        images = account.ecr and account.ecr.images
+        self._gateway = EcrGateway(images, self.faults) if images else None
         self._s3 = S3Handler(
             account.identity,
             account.s3,
@@ -77,6 +80,8 @@ class ApiServer:
             return web.Response(
                 text=f"Host must be one of {', '.join(sorted(self.hosts))}", status=421
             )
+        if self._gateway and request.path.startswith("/v2/"):  # no bucket has such a short name
+            return await self._gateway.handle(request)
         at, identity = time.time(), self._account.identity
         head = SignedRequest(
             method=request.method,

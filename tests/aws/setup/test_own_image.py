@@ -411,7 +411,8 @@ async def test_what_was_changed_by_hand_in_our_repository_is_corrected(emulator,
     ecr.put_image_scanning_configuration(
         repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": False}
     )
-    ecr.delete_lifecycle_policy(repositoryName=REPOSITORY)
+    policy = '{"rules": []}'.ljust(100)
+    ecr.put_lifecycle_policy(repositoryName=REPOSITORY, lifecyclePolicyText=policy)
     report, _ = await set_up(emulator, builder, changes=report.environment)
     step = step_of(report, "image repository")
     assert (step.outcome, step.detail) == ("updated", "scans images on push, keeps 3 images")

@@ -1,0 +1,200 @@
+"""The registry of the account follows the rules of ECR, and a push succeeds in spite of them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from cloudburst.aws.setup.ecr_push import translated_registry_errors
+from cloudburst.errors import NoAnswerError
+from cloudburst.registry import (
+    Credentials,
+    NotInRegistryError,
+    Platform,
+    TransferPolicy,
+    open_registry,
+    pull_image,
+    push_image,
+)
+from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
+from support.emulator_calls import client
+from support.oci_layouts import digest_of, small_image, total_size
+from support.tiny_images import registry_of
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+POLICY = TransferPolicy(first_delay=0.001, max_delay=0.001, attempts=4)
+LARGEST = 300_321
+"""Size of the largest layer of a small image, in bytes."""
+PART = 5 * 1024**2
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def emulator(registry_server):
+    config = EmulatorConfig.quick(registry=registry_of(registry_server), moto=False, confined=False)
+    with FargateEmulator(config) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def name(emulator, registry_server):
+    name = registry_server.new_repository("gateway")
+    client(emulator, "ecr").create_repository(repositoryName=name)
+    return name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Folder of an image whose layers no other test has pushed."""
+    small_image(tmp_path / "image", seed=secrets.token_hex())
+    return tmp_path / "image"
+
+
+@asynccontextmanager
+async def client_of(emulator):
+    registry = emulator.registry
+    login = Credentials(registry.username, registry.password)
+    async with open_registry(registry.url, login, policy=POLICY) as client:
+        yield client
+
+
+@pytest.fixture
+def http(emulator):
+    registry = emulator.registry
+    login = (registry.username, registry.password)
+    with httpx.Client(base_url=registry.url, auth=login, trust_env=False) as http:
+        yield http
+
+
+async def test_an_image_is_pushed_once_and_pulled(emulator, name, folder, tmp_path):
+    async with client_of(emulator) as client:
+        report = await push_image(client, folder, name, "1")
+        assert report.bytes_sent >= total_size(folder)
+        again = await push_image(client, folder, name, "1")
+        assert (again.bytes_sent, again.bytes_present) == (0, total_size(folder))
+        image = await pull_image(client, name, "1", Platform("amd64"), tmp_path / "blobs")
+    assert image.root.digest == report.digest
+
+
+def test_skopeo_pushes_and_pulls_an_image(emulator, name, folder, tmp_path):
+    registry = emulator.registry
+    image = f"docker://{registry.url.removeprefix('http://')}/{name}:1"
+    login = f"{registry.username}:{registry.password}"
+    flags = ["--all", "--preserve-digests"]
+    there = ["--dest-tls-verify=false", f"--dest-creds={login}", f"oci:{folder}", image]
+    subprocess.run(["skopeo", "copy", *flags, *there], check=True, capture_output=True)
+    back = ["--src-tls-verify=false", f"--src-creds={login}", image, f"oci:{tmp_path}/back"]
+    subprocess.run(["skopeo", "copy", *flags, *back], check=True, capture_output=True)
+
+
+async def test_a_cut_costs_the_blob_only(emulator, name, folder):
+    emulator.add_fault(Fault(operation="PUT blobs/uploads", kind="truncated", skip=1))
+    async with client_of(emulator) as client:
+        report = await push_image(client, folder, name, "1")
+        assert (await client.resolve(name, "1"))[0].digest == report.digest
+    extra = report.bytes_sent - total_size(folder)
+    assert LARGEST / 4 < extra < LARGEST + 1000
+
+
+@pytest.mark.parametrize("operation", ["POST blobs/uploads", "PUT blobs/uploads"])
+async def test_a_server_error_is_repeated(operation, emulator, name, folder):
+    emulator.add_fault(Fault(operation=operation, code="UNKNOWN", status=500))
+    async with client_of(emulator) as client:
+        report = await push_image(client, folder, name, "1")
+        assert (await client.resolve(name, "1"))[0].digest == report.digest
+
+
+async def test_a_server_error_that_stays_is_told_with_what_to_do(registry_server, folder):
+    config = EmulatorConfig.quick(registry=registry_of(registry_server), moto=False, confined=False)
+    with FargateEmulator(config) as emulator:
+        fault = Fault(operation="PUT blobs/uploads", code="UNKNOWN", status=500, times=None)
+        emulator.add_fault(fault)
+        async with client_of(emulator) as client:
+            with pytest.raises(NoAnswerError) as caught, translated_registry_errors():
+                await push_image(client, folder, "cloudburst", "1")
+            with pytest.raises(NotInRegistryError):
+                await client.resolve("cloudburst", "1")
+    assert re.fullmatch(
+        r"127\.0\.0\.1:\d+: upload of sha256:\w+ to cloudburst: HTTP 500: run the command again, "
+        r"which sends only the layers that did not arrive; if it fails again, look for an "
+        r"incident of ECR: https://health\.aws\.amazon\.com",
+        str(caught.value),
+    )
+
+
+def begin(http, name):
+    answer = http.post(f"/v2/{name}/blobs/uploads/")
+    assert answer.status_code == 202
+    return answer.headers["Location"]
+
+
+def send(http, location, start, data):
+    headers = {"Content-Range": f"{start}-{start + len(data) - 1}"}
+    return http.patch(location, content=data, headers=headers)
+
+
+def code_of(answer):
+    return answer.status_code, answer.json()["errors"][0]["code"]
+
+
+def test_chunks_are_answered_with_201_and_a_range_that_does_not_move(http, name):
+    first, last = secrets.token_bytes(PART), b"last"
+    location = begin(http, name)
+    for start, data in ((0, first), (PART, last)):
+        answer = send(http, location, start, data)
+        assert (answer.status_code, answer.headers["Range"]) == (201, f"0-{PART - 1}")
+        location = answer.headers["Location"]
+    done = http.put(
+        location, params={"digest": digest_of(first + last)} | dict(httpx.URL(location).params)
+    )
+    assert done.status_code == 201
+    assert code_of(http.get(location)) == (405, "UNSUPPORTED")
+
+
+def test_a_chunk_of_less_than_5_mib_must_be_the_last(http, name):
+    location = begin(http, name)
+    for start in (0, 4):
+        location = send(http, location, start, b"part").headers["Location"]
+    assert code_of(http.put(location)) == (400, "BLOB_UPLOAD_INVALID")
+
+
+def test_a_chunk_must_begin_where_the_upload_ends(http, name):
+    location = begin(http, name)
+    send(http, location, 0, b"part")
+    answer = send(http, location, 0, b"part")
+    assert code_of(answer) == (416, "BLOB_UPLOAD_INVALID")
+    assert "First byte of the layer part is 0 instead of 4" in answer.text
+
+
+def test_a_repository_must_exist(http):
+    for answer in (http.post("/v2/none/blobs/uploads/"), http.get("/v2/none/manifests/1")):
+        assert code_of(answer) == (404, "NAME_UNKNOWN")
+
+
+def test_a_login_is_needed_except_for_the_url_of_a_layer(emulator, http, name):
+    data = secrets.token_bytes(9)
+    location = begin(http, name)
+    query = dict(httpx.URL(location).params) | {"digest": digest_of(data)}
+    assert http.put(location, params=query, content=data).status_code == 201
+    path = f"/v2/{name}/blobs/{digest_of(data)}"
+    with httpx.Client(trust_env=False) as anonymous:
+        refused = anonymous.get(emulator.registry.url + path)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"].startswith('Basic realm="http://127.0.0.1:')
+        moved = http.get(path)
+        assert moved.status_code == 307
+        assert moved.headers["Location"].startswith("http://localhost:")
+        assert anonymous.get(moved.headers["Location"]).content == data
+        assert anonymous.get(moved.headers["Location"] + "x").status_code == 401
+        assert anonymous.delete(moved.headers["Location"]).status_code == 401
+    assert code_of(http.get(moved.headers["Location"])) == (400, "InvalidArgument")
