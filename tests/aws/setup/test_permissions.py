@@ -105,6 +105,7 @@ async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene
     made = done(emulator, since)
     assert "iam:UpdateAssumeRolePolicy" in made
     assert made <= allowed(settings, Purpose.INIT)
+    await anyio.sleep(emulator.config.role_policy_lag)
 
     since = len(emulator.calls)
     async with Client(fargate(settings)) as burst:

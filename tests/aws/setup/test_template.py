@@ -94,7 +94,7 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
 ):
     client(emulator, "iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
     create_stack(emulator, Image="public", Sources=f"{HERE}/32,127.0.0.1/32")
-    await anyio.sleep(emulator.config.role_passable)
+    await anyio.sleep(emulator.config.role_policy_lag)  # the longest time until a role can be used
     since = len(emulator.calls)
     report, settings = await set_up(emulator)
     assert set(writes(emulator, since)) == {"ecs:RegisterTaskDefinition"}
