@@ -9,8 +9,9 @@ import pytest
 
 from cloudburst.aws.setup import init_account, resources
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.images import image_id, repository_of
+from cloudburst.aws.setup.images import ecr_host, image_id, repository_of
 from cloudburst.aws.setup.init_account import StepOutcome
+from cloudburst.aws.setup.permissions import policy
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE_POLICY,
     PERMISSIONS_BOUNDARY,
@@ -21,6 +22,7 @@ from cloudburst.aws.setup.resource_definitions import (
 )
 from cloudburst.errors import AccessDeniedError
 from cloudburst.models.limits import Backoff
+from cloudburst.models.settings import Settings
 from cloudburst.testing import Fault
 from support.setup_accounts import client, outcomes, session, set_up, writes
 
@@ -196,6 +198,8 @@ async def test_a_dry_run_waits_for_nothing(emulator, monkeypatch):
             "arn:aws-cn:ecr:cn-north-1:210987654321:repository/x",
             {"imageTag": "1"},
         ),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com.cn/x:1", None, {"imageTag": "1"}),
+        ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.com/x:1", None, {"imageTag": "1"}),
         ("public.ecr.aws/someone/cloudburst:1", None, {"imageTag": "1"}),
         ("betashow/video-generation-api:latest", None, {"imageTag": "latest"}),
         (f"evil.example/{REGISTRY}/x:1", None, {"imageTag": "1"}),
@@ -205,3 +209,22 @@ def test_a_repository_is_read_from_an_images_name(image, arn, ident):
     found = repository_of(image)
     assert (found and found.arn) == arn
     assert image_id(image) == ident
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "suffix"),
+    [
+        ("us-east-1", "aws", "amazonaws.com"),
+        ("eusc-de-east-1", "aws-eusc", "amazonaws.eu"),
+        ("cn-north-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+        ("us-iso-east-1", "aws-iso", "c2s.ic.gov"),
+    ],
+)
+async def test_arns_and_hosts_are_those_of_the_regions_partition(region, partition, suffix):
+    host = ecr_host("123456789012", region)
+    assert host == f"123456789012.dkr.ecr.{region}.{suffix}"
+    found = repository_of(f"{host}/cloudburst:1")
+    assert found.arn == f"arn:{partition}:ecr:{region}:123456789012:repository/cloudburst"
+    document = await policy(Settings(_env_file=None, region=region))
+    assert f'"arn:{partition}:ecs:{region}:*:task/cloudburst-cluster/*"' in json.dumps(document)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cloudburst.aws.setup.resource_definitions import partition
+from cloudburst.aws.setup.resource_definitions import dns_suffix, partition
 from cloudburst.models.prices import Architecture
 from cloudburst.registry import ImageReference
 
@@ -19,8 +19,7 @@ OCI_ARCHITECTURES: Mapping[Architecture, Literal["amd64", "arm64"]] = {
 }
 """Names of processor architectures in images, by their names on Fargate."""
 _ECR_HOST = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)"
-    r"\.(?:amazonaws\.com(?:\.cn)?|on\.aws)"
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<domain>[a-z0-9.]+)"
 )
 """Pattern of the hosts of private ECR registries: "Amazon ECR private registry", ECR user guide
 (2026-11)."""
@@ -43,14 +42,15 @@ class Repository:
 
 def ecr_host(account: str, region: str) -> str:
     """Return the host of an account's private ECR registry in a region."""
-    domain = "amazonaws.com.cn" if partition(region) == "aws-cn" else "amazonaws.com"
-    return f"{account}.dkr.ecr.{region}.{domain}"
+    return f"{account}.dkr.ecr.{region}.{dns_suffix(region)}"
 
 
 def ecr_account_of(host: str) -> tuple[str, str] | None:
     """Return the account and region of a private ECR registry; ``None`` for any other host."""
     ecr = _ECR_HOST.fullmatch(host)
-    return None if ecr is None else (ecr["account"], ecr["region"])
+    if ecr is None or ecr["domain"] not in {dns_suffix(ecr["region"]), "on.aws"}:
+        return None
+    return ecr["account"], ecr["region"]
 
 
 def short_image_name(image: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias, cast
+
+from botocore.loaders import create_loader
 
 from cloudburst.aws.fargate.task_definition import (
     RENDER_CONTAINER,
@@ -132,13 +136,21 @@ def execution_role(region: str) -> str:
 
 
 def partition(region: str) -> str:
-    """Return the AWS partition of a region: the second part of ARNs, such as ``aws-cn``.
+    """Return the AWS partition of a region: the second part of ARNs, such as ``aws-cn``."""
+    return _partition(region)["name"]
 
-    The source is "ARN format", IAM user guide (2026-11).
-    """
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+def dns_suffix(region: str) -> str:
+    """Return the end of the names of hosts in a region, such as ``amazonaws.com.cn``."""
+    return _partition(region)["dnsSuffix"]
+
+
+@cache
+def _partition(region: str) -> Mapping[str, str]:
+    """Return what botocore knows of a region's partition, which is ``aws`` for unknown regions."""
+    known: list[dict[str, Any]] = create_loader().load_data("partitions")["partitions"]
+    fitting = [each for each in known if re.match(each["regionRegex"], region)]
+    return cast("Mapping[str, str]", [*fitting, known[0]][0]["outputs"])
 
 
 def is_our_image(image: str) -> bool:
