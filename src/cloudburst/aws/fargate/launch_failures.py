@@ -3,7 +3,7 @@
 A lack of capacity, a lack of memory and Spot interruptions change the placement. A launch whose
 execution role ECS cannot assume is retried for a while, because IAM takes some seconds, at most
 about a minute, to make a new role known everywhere. If the role cannot be assumed for longer, the
-role is wrong.
+role is wrong. The same is true of the permissions of a role, until a first task has started.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RolePropagation:
         Refusals that are not about the role are returned unchanged.
         """
         # The only lack of capacity that the same request may overcome is that of a new role.
-        if refusal.remedy is not Remedy.REPEAT_REQUEST or not self._record_refusal():
+        if refusal.remedy is not Remedy.REPEAT_REQUEST or not self.record_refusal():
             return refusal
         return LaunchError(f"{refusal} ({_ROLE_REFUSED}: {ROLE_NOT_READY_AT_LAUNCH.action})")
 
@@ -57,11 +57,11 @@ class RolePropagation:
 
         Failures that are not about the role are returned unchanged.
         """
-        if not failure.role_not_ready or not self._record_refusal():
+        if not failure.role_not_ready or not self.record_refusal():
             return failure
         return replace(failure, remedy=Remedy.FIX_SETUP, meaning=_ROLE_REFUSED)
 
-    def _record_refusal(self) -> bool:
+    def record_refusal(self) -> bool:
         """Record a refusal at this moment, and return whether it is beyond the time limit."""
         now = anyio.current_time()
         # After a long time without a refusal, the role may have been created again.
@@ -78,6 +78,9 @@ class LaunchFailures:
         self._policy = policy
         self._options: dict[TaskId, int] = {}
         self._role = RolePropagation()
+        self._permissions = RolePropagation()
+        self._any_started = False
+        """True if the role of a task had all permissions to start the task."""
 
     def record_launch(self, task: TaskId, placement: Placement) -> None:
         """Remember with which placement option a task was started."""
@@ -101,6 +104,11 @@ class LaunchFailures:
         failure = description.failure
         if failure is not None:
             self._change_placement(task, failure, description.state)
+            if failure.lacks_permission:
+                final = self._any_started or self._permissions.record_refusal()
+                return failure if final else replace(failure, remedy=Remedy.REPEAT_REQUEST)
+        elif description.state is TaskState.RUNNING:
+            self._any_started = True
         role_refused = failure is not None and failure.role_not_ready
         if description.pull_started_at is not None and not role_refused:
             self._role.succeed()

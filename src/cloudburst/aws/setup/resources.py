@@ -28,6 +28,10 @@ T = TypeVar("T")
 ROLE_VISIBLE_TIMEOUT = 60.0
 """Seconds for which calls are retried because an AWS service may not know a new role yet. IAM is
 eventually consistent: "Troubleshoot IAM" in its user guide (2026-11), which names no figure."""
+IAM_VISIBLE_TIMEOUT = 15.0
+"""Seconds for which calls are retried because IAM may not find a new role yet, or the conditions of
+policies may not see the tags of a new resource
+(https://github.com/hashicorp/terraform-provider-aws/issues/28012)."""
 
 
 async def ensure_cluster(changes: AccountChanges, reference: str, *, new_role: bool) -> None:
@@ -75,7 +79,7 @@ async def _create_cluster(changes: AccountChanges, name: str, *, new_role: bool)
     def is_role_unknown(error: CloudburstError) -> bool:
         return _has_code(error, "InvalidParameterException")
 
-    await retry_while_role_unknown(create, is_role_unknown, new_role=new_role)
+    await retry_while_unknown(create, is_role_unknown, new=new_role)
 
 
 async def describe_cluster(changes: AccountChanges, reference: str) -> dict[str, Any] | None:
@@ -148,7 +152,7 @@ async def ensure_task_definition(
         return await changes.change("ecs", "register_task_definition", **required, tags=tag_list())
 
     is_role_unknown = partial(_is_role_unknown, role=required["executionRoleArn"])
-    response = await retry_while_role_unknown(register, is_role_unknown, new_role=new_role)
+    response = await retry_while_unknown(register, is_role_unknown, new=new_role)
     name = required["family"]
     if response:
         name = str(response["taskDefinition"]["taskDefinitionArn"]).rpartition("/")[2]
@@ -177,22 +181,22 @@ async def describe_newest(changes: AccountChanges, reference: str) -> dict[str, 
     return found
 
 
-async def retry_while_role_unknown(
+async def retry_while_unknown(
     call: Callable[[], Awaitable[T]],
-    is_role_unknown: Callable[[CloudburstError], bool],
+    is_unknown: Callable[[CloudburstError], bool],
     *,
-    new_role: bool,
+    new: bool,
     timeout: float = ROLE_VISIBLE_TIMEOUT,  # noqa: ASYNC109 - the last refusal is raised at its end
 ) -> T:
-    """Return the result of a call that AWS may refuse because it does not know a new role yet.
+    """Return the result of a call that AWS may refuse because it does not know a new resource yet.
 
     Args:
         call: Function that makes the call.
-        is_role_unknown: Function that returns whether an error may mean that the role is unknown.
-        new_role: True if the role is new. If not, every error is raised at once.
+        is_unknown: Function that returns whether an error may mean that the resource is unknown.
+        new: True if the resource is new. If not, every error is raised at once.
         timeout: Seconds for which refusals are retried; after that, the last refusal is raised.
     """
-    if not new_role:
+    if not new:
         return await call()
     refusal: CloudburstError | None = None
 
@@ -201,7 +205,7 @@ async def retry_while_role_unknown(
         try:
             return (await call(),)
         except CloudburstError as exc:
-            if not is_role_unknown(exc):
+            if not is_unknown(exc):
                 raise
             refusal = exc
             return None
@@ -209,6 +213,11 @@ async def retry_while_role_unknown(
     with anyio.move_on_after(timeout):
         return (await poll(once, delays=CONSISTENCY_BACKOFF.delays()))[0]
     raise refusal or TimeoutError
+
+
+def is_unknown_to_iam(error: CloudburstError) -> bool:
+    """Return whether an error may mean that a new resource or its tags are not known yet."""
+    return isinstance(error, (AccessDeniedError, ResourceMissingError))
 
 
 def _has_code(error: CloudburstError, code: str) -> bool:

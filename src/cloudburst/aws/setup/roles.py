@@ -21,18 +21,18 @@ from cloudburst.aws.setup.resource_definitions import (
     role_policy,
     tag_list,
 )
-from cloudburst.aws.setup.resources import retry_while_role_unknown
+from cloudburst.aws.setup.resources import (
+    IAM_VISIBLE_TIMEOUT,
+    is_unknown_to_iam,
+    retry_while_unknown,
+)
 from cloudburst.errors import (
-    AccessDeniedError,
-    CloudburstError,
     ConfigurationError,
     ResourceMissingError,
 )
 
 SERVICE_ROLE = "AWSServiceRoleForECS"
 SERVICE_ROLE_PATH = "/aws-service-role/ecs.amazonaws.com/"
-IAM_VISIBLE_TIMEOUT = 15.0
-"""Seconds for which calls to IAM are retried because IAM itself may not find a new role yet."""
 
 
 async def ensure_service_role(changes: AccountChanges) -> bool:
@@ -119,15 +119,8 @@ async def _create_role(changes: AccountChanges, policy: Mapping[str, Any]) -> st
             PolicyDocument=json.dumps(policy),
         )
 
-    await retry_while_role_unknown(
-        put_policy, _is_role_unknown_to_iam, new_role=True, timeout=IAM_VISIBLE_TIMEOUT
-    )
+    await retry_while_unknown(put_policy, is_unknown_to_iam, new=True, timeout=IAM_VISIBLE_TIMEOUT)
     return str(created["Role"]["Arn"]) if created else None
-
-
-def _is_role_unknown_to_iam(error: CloudburstError) -> bool:
-    """Return whether an error may mean that IAM does not know a new role everywhere yet."""
-    return isinstance(error, (AccessDeniedError, ResourceMissingError))
 
 
 async def describe_role(changes: AccountChanges) -> dict[str, Any] | None:

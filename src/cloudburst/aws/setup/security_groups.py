@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
@@ -19,6 +20,11 @@ from cloudburst.aws.setup.resource_definitions import (
     Tags,
     has_our_tags,
     tag_list,
+)
+from cloudburst.aws.setup.resources import (
+    IAM_VISIBLE_TIMEOUT,
+    is_unknown_to_iam,
+    retry_while_unknown,
 )
 
 
@@ -157,7 +163,12 @@ async def _create_group(changes: AccountChanges, vpc: str, sources: Sequence[str
         TagSpecifications=[tags],
     )
     group = str(created["GroupId"]) if created else ""
-    await _authorize(changes, group, sources)
+    await retry_while_unknown(
+        partial(_authorize, changes, group, sources),
+        is_unknown_to_iam,
+        new=True,
+        timeout=IAM_VISIBLE_TIMEOUT,
+    )
     detail = f"port {SERVICE_PORT} open to {', '.join(sources)}"
     changes.record("security group", group or SECURITY_GROUP_NAME, StepOutcome.CREATED, detail)
     return group

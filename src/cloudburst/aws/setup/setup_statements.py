@@ -121,15 +121,11 @@ def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
                 "ecr:DescribeRepositories",
                 "ecr:GetLifecyclePolicy",
                 "ecr:ListTagsForResource",
+                "ecr:PutImageScanningConfiguration",
+                "ecr:PutLifecyclePolicy",
                 "ecr:TagResource",
             ),
             resources=repository,
-        ),
-        Statement(
-            sid="ConfigureOurRepository",
-            actions=("ecr:PutImageScanningConfiguration", "ecr:PutLifecyclePolicy"),
-            resources=repository,
-            conditions=our_tags_condition(),
         ),
         Statement(
             sid="PushImage",

@@ -60,6 +60,9 @@ class Failure:
     role_not_ready: bool = False
     """True if ECS could not assume the execution role of a task, which may be because the role is
     new."""
+    lacks_permission: bool = False
+    """True if the execution role of a task lacks a permission, which may be because the role's
+    policy is new."""
     expired_credentials: bool = False
     """True if the credentials were valid once, so that newer ones may exist."""
     normal_exit: bool = False

@@ -20,8 +20,20 @@ _WAY_OUT = (
     "address, a NAT gateway, or endpoints of ECR, S3 and CloudWatch Logs"
 )
 
+_NEW_POLICY = (
+    "until a first task has started, new tasks are tried for a minute, because the policy of the "
+    "execution role may be new"
+)
 
-def _stop(*match: str, remedy: Remedy, means: str, do: str = "", source: str) -> Failure:
+
+def _stop(
+    *match: str,
+    remedy: Remedy,
+    means: str,
+    do: str = "",
+    source: str,
+    lacks_permission: bool = False,
+) -> Failure:
     return Failure(
         evidence=Evidence.STOPPED_REASON,
         patterns=match,
@@ -30,6 +42,7 @@ def _stop(*match: str, remedy: Remedy, means: str, do: str = "", source: str) ->
         meaning=means,
         action=do,
         source=source,
+        lacks_permission=lacks_permission,
     )
 
 
@@ -138,9 +151,10 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*authorization failed*",
         "CannotPullContainer*authorization token has expired*",
         remedy=Remedy.FIX_SETUP,
-        means="the task has no permission to pull the image",
+        means=f"the task has no permission to pull the image; {_NEW_POLICY}",
         do=CHECK_EXECUTION_ROLE,
         source=_PULL,
+        lacks_permission=True,
     ),
     _stop(
         "CannotPullContainer*no space left on device*",
@@ -199,9 +213,10 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ResourceInitializationError*AccessDenied*",
         "ResourceInitializationError*not authorized to perform*",
         remedy=Remedy.FIX_SETUP,
-        means="the task has no permission for a step before its start",
+        means=f"the task has no permission for a step before its start; {_NEW_POLICY}",
         do=CHECK_EXECUTION_ROLE,
-        source=_INIT,
+        source=f"{_INIT}; https://github.com/aws/copilot-cli/issues/5984",
+        lacks_permission=True,
     ),
     _stop(
         "ResourceInitializationError*connection issue*",
