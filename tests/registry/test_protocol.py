@@ -506,7 +506,7 @@ async def test_the_answer_to_an_upload_may_be_lost(blob_file):
     ("fault", "said"),
     [
         (httpx.Response(500), "HTTP 500"),
-        (error(404, "BLOB_UPLOAD_UNKNOWN"), "HTTP 404 BLOB_UPLOAD_UNKNOWN"),
+        (error(404, "BLOB_UPLOAD_UNKNOWN"), "HTTP 404 BLOB_UPLOAD_UNKNOWN refused"),
     ],
 )
 async def test_an_upload_that_always_fails_is_an_error(fault, said, blob_file):

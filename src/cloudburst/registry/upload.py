@@ -59,11 +59,11 @@ class BlobUpload:
             body=self._pieces,
             transfer_bytes=size,
         )
-        code = parse_error(answer.content)[0]
+        code, reason = parse_error(answer.content)
         if not answer.is_success and code in LOST_CODES:
             if await to_thread.run_sync(file_digest, self.path) != self.descriptor.digest:
                 raise DigestError(f"{self.path} does not have the digest {self.descriptor.digest}")
-            raise NoAnswerError(f"HTTP {answer.status} {code}")
+            raise NoAnswerError(f"HTTP {answer.status} {code} {reason}".rstrip())
         self.http.raise_for_status(answer, what)
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
