@@ -179,10 +179,7 @@ def test_every_answer_fits(emulate):
 
     until(lambda: looked("RUNNING"), interval=0.1)
     ecs.list_tasks(cluster=CLUSTER, maxResults=1)
-    for arn in (first["taskArn"], first["clusterArn"], first["taskDefinitionArn"]):
-        ecs.tag_resource(resourceArn=arn, tags=[{"key": "z", "value": "y"}])
-        ecs.list_tags_for_resource(resourceArn=arn)
-        ecs.untag_resource(resourceArn=arn, tagKeys=["z"])
+    ecs.list_tags_for_resource(resourceArn=first["taskArn"])
     until(lambda: emulator.tasks[0].healthy)
     looked("RUNNING")
     emulator.interrupt()
@@ -199,14 +196,13 @@ def test_every_answer_fits(emulate):
     aws.logs.list_tags_for_resource(resourceArn=groups[0]["logGroupArn"])
     aws.logs.delete_retention_policy(logGroupName="/mine")
     aws.logs.delete_log_group(logGroupName="/mine")
-    aws.logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True)
+    aws.logs.describe_log_streams(logGroupName=group)
     assert aws.logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
 
     aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])
     aws.ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
     aws.ec2.describe_security_groups()
     aws.ec2.describe_route_tables(Filters=[{"Name": "association.main", "Values": ["true"]}])
-    aws.ec2.describe_internet_gateways()
     aws.ec2.describe_vpc_endpoints()
     aws.sts.get_caller_identity()
     aws.sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/me", RoleSessionName="here")
@@ -217,9 +213,7 @@ def test_every_answer_fits(emulate):
     quotas.get_service_quota(ServiceCode="fargate", QuotaCode="L-3032A538")
     quotas.get_aws_default_service_quota(ServiceCode="fargate", QuotaCode="L-36FBB829")
 
-    # EC2 says ``available`` of a gateway that is attached, whatever its own description says.
-    gateway = "DescribeInternetGateways.internetGatewaySet[].attachmentSet[].state: 'available' "
-    assert [fault for fault in aws.faults if not fault.startswith(gateway)] == []
+    assert aws.faults == []
     account = emulator._inside.account
     tables = [*account._operations.values(), account.ec2.operations]
     assert {name for table in tables for name in table} - aws.operations == set()

@@ -65,7 +65,7 @@ class Clusters:
         return {"cluster": self._shown(self._clusters[name], ("SETTINGS", "TAGS"))}
 
     def tags(self, arn: str) -> list[dict[str, str]] | None:
-        """Return the modifiable list of a cluster's tags; ``None`` if there is no such cluster."""
+        """Return the tags of a cluster; ``None`` if there is no such cluster."""
         cluster = self._clusters.get(_short(arn))
         return cluster["tags"] if cluster and cluster["clusterArn"] == arn else None
 

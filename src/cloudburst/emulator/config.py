@@ -53,9 +53,9 @@ PUBLIC_IMAGE_PATTERN = "betashow/video-generation-api*"
 IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {PUBLIC_IMAGE_PATTERN: ("X86_64",)}
 """Processor architectures for which an image exists, by shell pattern of the image's name. An image
 that matches no pattern exists for all architectures."""
-WayOut = Literal["internet gateway", "nat", "endpoints", "none"]
+WayOut = Literal["internet gateway", "nat", "none"]
 """Connection of the account's subnets to other networks: a default route to an internet gateway or
-to a NAT gateway; only VPC endpoints of ECR, S3 and CloudWatch Logs; or none."""
+to a NAT gateway; or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

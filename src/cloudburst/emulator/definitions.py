@@ -111,7 +111,7 @@ class TaskDefinitions:
         return {"taskDefinition": definition, "tags": revisions[-1][1]}
 
     def tags(self, arn: str) -> list[dict[str, str]] | None:
-        """Return the modifiable list of a task definition's tags; ``None`` for an unknown ARN."""
+        """Return the tags of a task definition; ``None`` for an unknown ARN."""
         for revisions in self._families.values():
             for definition, tags in revisions:
                 if definition["taskDefinitionArn"] == arn:

@@ -26,13 +26,6 @@ WORKER_GROUP_NAME = "cloudburst"
 ROUTE_TABLE_ID = "rtb-0c10adb0057000001"
 INTERNET_GATEWAY_ID = "igw-0c10adb0057000001"
 NAT_GATEWAY_ID = "nat-0c10adb0057000001"
-VPC_ENDPOINTS = {
-    "ecr.api": "Interface",
-    "ecr.dkr": "Interface",
-    "logs": "Interface",
-    "s3": "Gateway",
-}
-"""Types of the VPC endpoints by service, in accounts that reach AWS only through endpoints."""
 ZONE_LETTERS = "abcdef"
 """Letters of the availability zones that can have a default subnet."""
 DELETE_PARAMETERS = {"DeleteSecurityGroup": "GroupId", "DeleteSubnet": "SubnetId"}
@@ -71,20 +64,7 @@ class EC2:
             "DescribeRouteTables": self._lister(
                 "RouteTableId", "routeTableSet", self.routes, "routeTableId", "InvalidRouteTableID"
             ),
-            "DescribeInternetGateways": self._lister(
-                "InternetGatewayId",
-                "internetGatewaySet",
-                self.gateways,
-                "internetGatewayId",
-                "InvalidInternetGatewayID",
-            ),
-            "DescribeVpcEndpoints": self._lister(
-                "VpcEndpointId",
-                "vpcEndpointSet",
-                self.endpoints,
-                "vpcEndpointId",
-                "InvalidVpcEndpointId",
-            ),
+            "DescribeVpcEndpoints": _no_endpoints,
         }
 
     def vpcs(self) -> list[Item]:
@@ -164,34 +144,6 @@ class EC2:
                 "routeSet": [local, out | target] if target else [local],
                 "tagSet": [],
             }
-        ]
-
-    def gateways(self) -> list[Item]:
-        """Return the internet gateway of the VPC."""
-        return [
-            {
-                "internetGatewayId": INTERNET_GATEWAY_ID,
-                "ownerId": self._config.account,
-                "attachmentSet": [{"vpcId": VPC_ID, "state": "available"}],
-                "tagSet": [],
-            }
-        ]
-
-    def endpoints(self) -> list[Item]:
-        """Return the VPC endpoints: none unless ``EmulatorConfig.way_out`` is ``endpoints``."""
-        if self._config.way_out != "endpoints":
-            return []
-        return [
-            {
-                "vpcEndpointId": f"vpce-0c10adb005700000{number}",
-                "vpcEndpointType": kind,
-                "vpcId": VPC_ID,
-                "serviceName": f"com.amazonaws.{self._config.region}.{service}",
-                "state": "available",
-                "routeTableIdSet": [ROUTE_TABLE_ID] if kind == "Gateway" else [],
-                "tagSet": [],
-            }
-            for number, (service, kind) in enumerate(VPC_ENDPOINTS.items())
         ]
 
     def check_unused(self, operation: str, parameters: Mapping[str, str]) -> None:
@@ -278,6 +230,10 @@ class EC2:
         return shown | ({"association": association} if public else {})
 
 
+def _no_endpoints(_: Mapping[str, str]) -> Item:
+    return {"vpcEndpointSet": []}
+
+
 def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:
     """Return whether one of the security groups lets the client connect to workers."""
     client = ip_address(config.client_address)
@@ -307,8 +263,6 @@ def _fits(item: Item, name: str, values: Collection[str]) -> bool:
     if member in item:
         value = item[member]
         return (str(value).lower() if isinstance(value, bool) else str(value)) in values
-    if name == "attachment.vpc-id":
-        return any(one["vpcId"] in values for one in item["attachmentSet"])
     if name == "association.main":
         return any(str(one["main"]).lower() in values for one in item["associationSet"])
     if name.startswith(("association.", "tag:")):

@@ -76,7 +76,6 @@ class CloudWatchLogs:
             "DeleteRetentionPolicy": self._delete_retention,
             "DescribeLogStreams": self._describe_streams,
             "GetLogEvents": self._get_events,
-            "TagResource": self._tag,
             "ListTagsForResource": self._list_tags,
         }
 
@@ -159,10 +158,6 @@ class CloudWatchLogs:
     def _describe_streams(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         group, prefix = self._group(parameters), parameters.get("logStreamNamePrefix") or ""
         names = sorted(name for name in group.streams if name.startswith(prefix))
-        if parameters.get("orderBy") == "LastEventTime":
-            names.sort(key=lambda name: [e.at for e in group.streams[name].events[-1:]])
-        if parameters.get("descending"):
-            names.reverse()
         at, limit = (
             int(parameters.get("nextToken") or 0),
             parameters.get("limit") or MAX_GROUPS_PER_PAGE,
@@ -212,10 +207,6 @@ class CloudWatchLogs:
             "nextForwardToken": f"f/{end}",
             "nextBackwardToken": f"b/{start}",
         }
-
-    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        self._group(parameters).tags.update(parameters["tags"])
-        return {}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"tags": dict(self._group(parameters).tags)}

@@ -27,7 +27,6 @@ from cloudburst.emulator.ec2 import (
     INTERNET_GATEWAY_ID,
     NAT_GATEWAY_ID,
     ROUTE_TABLE_ID,
-    VPC_ENDPOINTS,
     VPC_ID,
     WORKER_GROUP_ID,
     WORKER_GROUP_NAME,
@@ -215,12 +214,6 @@ class MotoServer:
                 nats = await first("CreateNatGateway", "natGatewayId", SubnetId=subnets[0])
                 aliases[NAT_GATEWAY_ID] = nats[0]
                 target = {"NatGatewayId": aliases[NAT_GATEWAY_ID]}
-            case "endpoints":
-                for service, kind in VPC_ENDPOINTS.items():
-                    name = f"com.amazonaws.{self._config.region}.{service}"
-                    more = {"RouteTableId.1": aliases[ROUTE_TABLE_ID]} if kind == "Gateway" else {}
-                    query = {"VpcId": vpc, "ServiceName": name, "VpcEndpointType": kind, **more}
-                    await first("CreateVpcEndpoint", "vpcEndpointId", **query)
             case "none":
                 pass
         if target:

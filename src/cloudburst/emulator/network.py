@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.ec2 import DEFAULT_GROUP_ID, EC2, VPC_ENDPOINTS, is_port_open
+from cloudburst.emulator.ec2 import DEFAULT_GROUP_ID, EC2, is_port_open
 from cloudburst.emulator.errors import ApiError, invalid_parameter
 from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.moto import MotoServer, rules_of, text_of
@@ -59,7 +59,6 @@ async def resolve_network(
         reach=NetworkReach(
             internet=config.way_out == "nat"
             or (config.way_out == "internet gateway" and _is_public(network)),
-            endpoints=VPC_ENDPOINTS if config.way_out == "endpoints" else (),
         ),
         port_open=is_port_open([by_group[ident] for ident in groups], config)
         and not _is_blocked(config, network, by_subnet[chosen]["availabilityZone"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import Any
@@ -155,10 +155,6 @@ class TaskLifecycle:
         if self._worker.proxy is None:
             raise ValueError("proxy_connections: False; expected True to cut connections")
         return self._worker.proxy.cut()
-
-    def retag(self, tags: Mapping[str, str]) -> None:
-        """Replace the tags of the task."""
-        self._change(tags=dict(tags))
 
     def _attach(self) -> None:
         if not self.fault.no_network_interface:

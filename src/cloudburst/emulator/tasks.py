@@ -9,7 +9,6 @@ from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions
 from cloudburst.emulator.errors import invalid_parameter
-from cloudburst.emulator.run_task import check_tags
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.task_shape import ecs_task
 from cloudburst.emulator.task_state import Task
@@ -38,8 +37,6 @@ class TaskOperations:
             "DescribeTasks": self._describe,
             "ListTasks": self._list,
             "StopTask": self._stop,
-            "TagResource": self._tag,
-            "UntagResource": self._untag,
             "ListTagsForResource": self._list_tags,
         }
 
@@ -96,39 +93,14 @@ class TaskOperations:
         self._registry.lifecycle(task.id).stop("UserInitiated", reason)
         return {"task": self._shown(self._registry.snapshots[task.id])}
 
-    def _tag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        new = {tag["key"]: tag.get("value", "") for tag in parameters["tags"]}
-        self._retag(parameters["resourceArn"], self._tags(parameters["resourceArn"]) | new)
-        return {}
-
-    def _untag(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        tags = self._tags(parameters["resourceArn"])
-        left = {key: value for key, value in tags.items() if key not in parameters["tagKeys"]}
-        self._retag(parameters["resourceArn"], left)
-        return {}
-
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        tags = self._tags(parameters["resourceArn"])
-        return {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
-
-    def _tags(self, arn: str) -> dict[str, str]:
+        arn = parameters["resourceArn"]
         task = self._registry.snapshots.get(arn.rpartition("/")[2])
         if task and task.arn == arn:
-            return dict(task.tags)
-        return {tag["key"]: tag.get("value", "") for tag in self._other_tags(arn)}
-
-    def _retag(self, arn: str, tags: dict[str, str]) -> None:
-        check_tags(tags)
-        task = self._registry.snapshots.get(arn.rpartition("/")[2])
-        if task and task.arn == arn:
-            self._registry.lifecycle(task.id).retag(tags)
-        else:
-            self._other_tags(arn)[:] = [{"key": k, "value": v} for k, v in tags.items()]
-
-    def _other_tags(self, arn: str) -> list[dict[str, str]]:
+            return {"tags": [{"key": key, "value": value} for key, value in task.tags.items()]}
         for tags in (self._clusters.tags(arn), self._definitions.tags(arn)):
             if tags is not None:
-                return tags
+                return {"tags": tags}
         raise invalid_parameter("The specified resource was not found.")
 
     def _shown(self, task: Task, *, tags: bool = False) -> dict[str, Any]:
