@@ -185,10 +185,10 @@ class ECR:
         async with self._images_of(name) as images:
             found = await images.all()
         ages = {one: (now - repository.pushed.setdefault(one, now)) / DAY_SECONDS for one in found}
-        policy = json.loads(shown["lifecyclePolicyText"])
+        expired = expired_images(json.loads(shown["lifecyclePolicyText"]), found, ages)
         results = [
             {"imageDigest": digest, "action": {"type": "EXPIRE"}, "appliedRulePriority": priority}
-            for digest, priority in expired_images(policy, found, ages).items()
+            for digest, priority in expired.items()
         ]
         repository.preview = shown | {"status": "COMPLETE", "previewResults": results}
         return shown | {"status": "IN_PROGRESS"}

@@ -38,8 +38,7 @@ class EcrGateway:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request."""
         login = request.headers.get("Authorization")
-        signature = request.query.get(SIGNATURE)
-        signed = (request.method, signature) == ("GET", self._registry.signature)
+        signed = (request.method, request.query.get(SIGNATURE)) == ("GET", self._registry.secret)
         if login != self._login and not (signed and login is None):
             realm = f'Basic realm="{self._registry.url}/",service="ecr.amazonaws.com"'
             return web.Response(status=401, headers={"WWW-Authenticate": realm})

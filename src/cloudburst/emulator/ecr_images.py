@@ -180,8 +180,7 @@ def expired_images(
 def _is_selected(selection: Mapping[str, Any], tags: Collection[str]) -> bool:
     if selection["tagStatus"] == "untagged":
         return not tags
-    patterns = selection["tagPatternList"]
-    return all(any(fnmatchcase(tag, pattern) for tag in tags) for pattern in patterns)
+    return all(any(fnmatchcase(tag, one) for tag in tags) for one in selection["tagPatternList"])
 
 
 def _layers_size(media_type: str, data: bytes) -> int:

@@ -45,12 +45,12 @@ class AccountRegistry:
     """The registry without the rules of ECR."""
     url: str = ""
     """URL of the registry with the rules of ECR, which the emulator serves with its API."""
-    signature: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
     """Value of `SIGNATURE` in the URLs of layers."""
 
     def layer_url(self, path: str) -> str:
         """Return the URL of a layer for which no login is needed, on another host as in ECR."""
-        return f"{self.url.replace('127.0.0.1', 'localhost')}{path}?{SIGNATURE}={self.signature}"
+        return f"{self.url.replace('127.0.0.1', 'localhost')}{path}?{SIGNATURE}={self.secret}"
 
     @property
     def token(self) -> str:
