@@ -20,6 +20,7 @@ from rich.text import Text
 
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.options import s3_folders
 from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_line
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
@@ -38,10 +39,17 @@ def doctor_command(
     tier: str = Tier.STANDARD.name,
     address: Annotated[str | None, Parameter(name="--from")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    live: Annotated[bool, Parameter(negative=())] = False,
+    s3: str | None = None,
+    spot: bool = True,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    cloudtrail: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
+    yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and print how to fix any problems.
 
-    Changes nothing. The exit code is 0 if no check failed, and 1 otherwise; warnings do not count.
+    Changes nothing without --live. The exit code is 0 if no check failed, and 1 otherwise; warnings
+    do not count.
 
     Parameters
     ----------
@@ -54,7 +62,25 @@ def doctor_command(
         https://checkip.amazonaws.com.
     as_json
         Print one JSON object.
+    live
+        Then also start small tasks, after a question, and print for each promise of AWS whether it
+        is kept, broken or not tried. Costs at most what the question says, less than $0.10. The
+        exit code is 1 if a promise is broken.
+    s3
+        With --live: folder s3://BUCKET/PREFIX in which small objects are written and deleted.
+    spot
+        With --live: whether to start a task on Spot.
+    quick
+        With --live: omit the image, the subnets, the burst and ARM64.
+    cloudtrail
+        With --live: minutes to wait for CloudTrail's record of a task, to search it for its key.
+    yes
+        With --live: ask nothing.
     """
+    if not live and (s3 or yes or quick or cloudtrail or not spot):
+        raise ConfigurationError("--s3, --no-spot, --quick, --cloudtrail and --yes need --live")
+    if live and as_json:
+        raise ConfigurationError("--json with --live; expected one of the two")
     size = BackendOptions(tier=tier).selected_tier()
     find_address = None if address is None else _fixed_address(address)
     check = partial(doctor, Settings(), tasks=workers, tier=size, find_address=find_address)
@@ -63,6 +89,11 @@ def doctor_command(
         write_line(json.dumps({"success": report.success, **asdict(report)}))
     else:
         print_output(DoctorSummary(report))
+    if live and report.success:
+        from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
+
+        folder = s3_folders([s3])[0] if s3 else None
+        return check_account(yes=yes, s3=folder, spot=spot, quick=quick, cloudtrail=cloudtrail)
     return 0 if report.success else 1
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import anyio
 from anyio import from_thread, to_thread
 from cyclopts import Parameter
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from cloudburst.cli.image_progress import image_progress
+from cloudburst.cli.interruptible import run_until_signal
 from cloudburst.cli.output import (
     error_console,
     format_size,
@@ -48,10 +48,7 @@ from cloudburst.registry import (
     open_registry,
     push_image,
 )
-from cloudburst.signals import InterruptHandler, stop_signals
 from cloudburst.version import PACKAGE_VERSION
-
-_T = TypeVar("_T")
 
 MAX_PACKAGES_SHOWN = 12
 BASE_LABELS = "org.opencontainers.image.base."
@@ -87,7 +84,7 @@ def build_command(
     as_json
         Print one JSON object.
     """
-    image, code = _run_until_signal(partial(_build, _options(base, architectures), to))
+    image, code = run_until_signal(partial(_build, _options(base, architectures), to))
     if image is None:
         return code
     _print_image(image, to or image.folder, as_json=as_json)
@@ -120,7 +117,7 @@ def push_command(
         Print one JSON object.
     """
     options = _options(base, architectures)
-    done, code = _run_until_signal(partial(_build_and_push, options, repository))
+    done, code = run_until_signal(partial(_build_and_push, options, repository))
     if done is None:
         return code
     image, name, report = done
@@ -150,23 +147,6 @@ def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> i
         raise ConfigurationError("no image was built yet: run cloudburst image build")
     _print_image(image, image.folder, as_json=as_json)
     return 0
-
-
-def _run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int]:
-    """Run a coroutine, and cancel it after SIGINT, SIGTERM or SIGHUP.
-
-    Returns:
-        The result, or ``None`` after a signal; and the exit code.
-    """
-
-    async def run() -> _T | None:
-        with anyio.CancelScope() as scope, signals.call_on_first_signal(scope.cancel):
-            return await work()
-        return None
-
-    with InterruptHandler(stop_signals()) as signals:
-        result = anyio.run(run)
-    return result, 0 if result is not None else 128 + (signals.first_signal or 0)
 
 
 def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:

@@ -22,6 +22,7 @@ from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
 from cloudburst.cli.image_progress import image_progress
+from cloudburst.cli.options import s3_folders
 from cloudburst.cli.output import (
     advice_text,
     error_console,
@@ -31,7 +32,6 @@ from cloudburst.cli.output import (
 )
 from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.locations import S3Prefix, is_s3, parse_s3_prefix
 from cloudburst.models.s3_encryption import check_key_arn
 from cloudburst.models.settings import Settings, full_image_name
 from cloudburst.models.task import Protocol
@@ -119,7 +119,7 @@ def init_command(
         With --destroy: keep the repository and its images.
     purposes
         Only print the IAM policy with the least permissions for run (the default), init, destroy,
-        doctor or prices. Several of them are printed as one policy.
+        doctor, live (doctor --live) or prices. Several of them are printed as one policy.
     s3
         Folder BUCKET/PREFIX in S3 that runs will use, for inputs or videos; repeat the option for
         several. An empty object is written there and deleted. With --policy: also allow its use.
@@ -137,7 +137,7 @@ def init_command(
         _print_template(given)
         return 0
     settings = _with_image(Settings(), image)
-    folders = _s3_folders(s3 or ())
+    folders = s3_folders(s3 or ())
     keys = tuple(map(_s3_key, s3_key or ()))
     if keys and not (folders and purposes is not None):
         raise ConfigurationError("--s3-key without --policy and --s3; expected all three")
@@ -195,23 +195,6 @@ def _print_template(given: Mapping[str, object]) -> None:
         msg = "--template with other options; expected it alone: the stack has its own parameters"
         raise ConfigurationError(msg)
     write_line(Path(setup.__file__).with_name("template.yaml").read_text("utf-8").rstrip())
-
-
-def _s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:
-    """Return folders that are written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``.
-
-    Raises:
-        ConfigurationError: Some are not valid; the message has a line for each.
-    """
-    folders, faults = list[S3Prefix](), list[str]()
-    for text in texts:
-        try:
-            folders.append(parse_s3_prefix(text if is_s3(text) else f"s3://{text}"))
-        except ValueError as exc:
-            faults.append(f"--s3: {exc}")
-    if faults:
-        raise ConfigurationError("\n".join(faults))
-    return tuple(folders)
 
 
 def _s3_key(text: str) -> str:

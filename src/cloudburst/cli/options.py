@@ -23,13 +23,16 @@ from cloudburst.cli.displays import (
     screen_display,
 )
 from cloudburst.cli.output import short_path
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
     OutputFolder,
     S3Prefix,
     absolute_location,
+    is_s3,
     parse_location,
     parse_output_folder,
+    parse_s3_prefix,
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import SceneDict
@@ -91,6 +94,23 @@ def _folder_only(_type: object, to: OutputFolder | None) -> None:
     """Raise `ValueError` if ``--to`` names an existing file that is not a folder."""
     if isinstance(to, Path) and to.exists() and not to.is_dir():
         raise ValueError(f"{to} is a file; --to names a folder")
+
+
+def s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:
+    """Return folders that are written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``.
+
+    Raises:
+        ConfigurationError: Some are not valid; the message has a line for each.
+    """
+    folders, faults = list[S3Prefix](), list[str]()
+    for text in texts:
+        try:
+            folders.append(parse_s3_prefix(text if is_s3(text) else f"s3://{text}"))
+        except ValueError as exc:
+            faults.append(f"--s3: {exc}")
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return tuple(folders)
 
 
 def scenes_of(

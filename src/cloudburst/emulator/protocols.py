@@ -20,6 +20,7 @@ TARGETS = {
     "ServiceQuotasV20190624": "servicequotas",
     "AWSPriceListService": "pricing",
     "AmazonSQS": "sqs",
+    "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
 }
 """Services by the first part of the header ``X-Amz-Target``, from botocore's service
@@ -63,7 +64,7 @@ def parse_call(request: web.Request, body: bytes, *, key: str, service: str) -> 
     Raises:
         ApiError: the request cannot be parsed.
     """
-    target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+    target, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
     if target:
         try:
             parameters = json.loads(body or b"{}")

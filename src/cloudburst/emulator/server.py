@@ -220,7 +220,7 @@ class ApiServer:
 
 def _unread(request: web.Request) -> ApiCall:
     """Return what the headers of a request say about its API call, without reading the body."""
-    target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+    target, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
     return ApiCall(service=TARGETS.get(target, ""), operation=operation, parameters={}, key="")
 
 

@@ -128,7 +128,7 @@ class FargateLauncher:
             response = await self._aws.call(
                 "ecs", "run_task", max_wait=MAX_LAUNCH_WAIT, **parameters
             )
-            task = _started_task(response, capacity_of(parameters))
+            task = started_task(response, capacity_of(parameters))
         except NoAnswerError:
             raise
         except CloudburstError as refusal:
@@ -295,7 +295,7 @@ class FargateLauncher:
         )
 
 
-def _started_task(response: Mapping[str, Any], capacity: str) -> TaskId:
+def started_task(response: Mapping[str, Any], capacity: str) -> TaskId:
     """Return the task that RunTask started, or raise the error that its ``failures`` describe."""
     if tasks := response.get("tasks"):
         return TaskId(tasks[0]["taskArn"])

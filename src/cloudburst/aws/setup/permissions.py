@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.setup.live_statements import live_statements
 from cloudburst.aws.setup.s3_statements import s3_init_statements, s3_run_statements
 from cloudburst.aws.setup.setup_statements import destroy_statements, init_statements
 from cloudburst.aws.setup.statements import (
@@ -34,6 +35,8 @@ class Purpose(StrEnum):
     INIT = "init"
     DESTROY = "destroy"
     DOCTOR = "doctor"
+    LIVE = "live"
+    """``cloudburst doctor --live``, with the permissions of ``run`` and ``doctor``."""
     PRICES = "prices"
     """The update of the prices by ``cloudburst prices --refresh``."""
 
@@ -149,6 +152,13 @@ def statements(
     match purpose:
         case Purpose.RUN:
             return (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
+        case Purpose.LIVE:
+            return (
+                *run_statements(settings, arns),
+                *doctor_statements(arns),
+                *s3_run_statements(s3, region, keys=s3_keys),
+                *live_statements(region, account, s3),
+            )
         case Purpose.INIT:
             s3_statements = s3_init_statements(s3, region, keys=s3_keys)
             return (*init_statements(settings, arns), *s3_statements)

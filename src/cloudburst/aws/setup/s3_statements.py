@@ -42,7 +42,7 @@ def s3_run_statements(
         Statement(
             sid=f"ListS3Folder{number}",
             actions=("s3:ListBucket",),
-            resources=(_bucket(folder, region),),
+            resources=(bucket_arn(folder, region),),
             conditions={"StringLike": {"s3:prefix": f"{_escaped(folder.prefix)}*"}},
         )
         for number, folder in enumerate(known, 1)
@@ -115,7 +115,8 @@ def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Stat
     return Statement(sid="DeleteS3Claims", actions=("s3:DeleteObject",), resources=tuple(resources))
 
 
-def _bucket(folder: S3Prefix, region: str) -> str:
+def bucket_arn(folder: S3Prefix, region: str) -> str:
+    """Return the ARN of the bucket of a folder; raise `ConfigurationError` for an alias."""
     if folder.bucket.endswith(_ALIAS_ENDS):
         msg = (
             f"{folder}: the alias of an access point, which policies cannot name: name its bucket, "
@@ -126,11 +127,11 @@ def _bucket(folder: S3Prefix, region: str) -> str:
 
 
 def _objects(folder: S3Prefix, region: str) -> str:
-    return f"{_bucket(folder, region)}/{_escaped(folder.prefix)}*"
+    return f"{bucket_arn(folder, region)}/{_escaped(folder.prefix)}*"
 
 
 def _metadata(folder: S3Prefix, region: str) -> str:
-    return f"{_bucket(folder, region)}/{_escaped(folder.prefix)}{METADATA_FOLDER}*"
+    return f"{bucket_arn(folder, region)}/{_escaped(folder.prefix)}{METADATA_FOLDER}*"
 
 
 def _escaped(prefix: str) -> str:

@@ -1,0 +1,129 @@
+"""Part that pushes our image to a repository of its own in ECR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.setup.changes import AccountChanges
+from cloudburst.aws.setup.ecr_images import read_images
+from cloudburst.aws.setup.ecr_push import push_to_ecr
+from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, describe_repository
+from cloudburst.aws.setup.images import Repository
+from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.own_image import image_builder
+from cloudburst.aws.setup.resource_definitions import tag_list
+from cloudburst.errors import ConfigurationError
+from cloudburst.image import BuiltImage, ImageOptions
+from cloudburst.live_check.live import Live, accepted
+from cloudburst.registry import PushProgress, PushReport
+
+CUT_BLOBS = 2
+"""Number of blobs that have arrived when the first push is interrupted."""
+PREVIEW_TIMEOUT = 60.0
+"""Seconds to wait for the preview of the lifecycle policy."""
+_NAME: dict[str, Any] = {"repositoryName": LIVE_NAME}
+
+
+async def check_image(live: Live) -> None:
+    """Build our image, push it in two parts, read it from ECR, and delete the repository."""
+    started_at = anyio.current_time()
+    built = await (await image_builder())(ImageOptions.from_settings(live.settings), None)
+    seconds = anyio.current_time() - started_at
+    sizes = ", ".join(f"{one.architecture} {one.size / 1e6:.1f} MB" for one in built.platforms)
+    live.findings.note("the image was built", f"in {seconds:.0f} s; {sizes}")
+    async with _repository(live):
+        await _check_pushes(live, built)
+        await _check_platforms(live, built)
+        await _check_lifecycle(live)
+
+
+async def remove_repository(aws: AWSClient) -> bool:
+    """Delete the repository of a check, and return whether there was one.
+
+    Raises:
+        ConfigurationError: There is a repository of this name that no check has created.
+        CloudburstError: Any error of `AWSClient.call`.
+    """
+    found = await describe_repository(AccountChanges(aws, dry_run=True), LIVE_NAME)
+    if found is not None and not found.created_by_init:
+        raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: rename it")
+    if found is not None:
+        await accepted(partial(aws.call, "ecr", "delete_repository", **_NAME, force=True))
+    return found is not None
+
+
+@asynccontextmanager
+async def _repository(live: Live) -> AsyncGenerator[None]:
+    """Create and configure the repository as ``init`` does, and delete it at the end."""
+    policy = {**_NAME, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
+    tags = tag_list(key="Key", value="Value")
+    try:
+        await live.aws.call("ecr", "create_repository", **_NAME, tags=tags)
+        configure = partial(live.aws.call, "ecr", "put_lifecycle_policy", **policy)
+        waited, refusal = await accepted(configure)
+        seen = f"after {waited:.0f} s; at first: {refusal}" if refusal else "at once"
+        live.findings.report(
+            "a new repository can be configured, by its tags", kept=True, seen=seen
+        )
+        yield
+    finally:
+        with anyio.CancelScope(shield=True), anyio.fail_after(60):
+            await remove_repository(live.aws)
+
+
+async def _check_pushes(live: Live, built: BuiltImage) -> None:
+    report, total = live.findings.report, 0
+
+    def cut(progress: PushProgress) -> None:
+        nonlocal total
+        total = progress.bytes_total
+        if progress.blobs_done == CUT_BLOBS:
+            first.cancel()
+
+    push = partial(push_to_ecr, live.aws, built, repository=LIVE_NAME)
+    with anyio.CancelScope() as first:
+        await push(on_progress=cut)
+    second, third = await push(), await push()
+    complete = second.bytes_sent + second.bytes_present >= total
+    kept = complete and second.bytes_present > 0 < second.bytes_sent
+    speed = second.bytes_sent / max(second.seconds, 0.001) / 1e6
+    seen = f"{_sizes(second)}; {second.seconds:.0f} s, {speed:.1f} MB/s"
+    promise = "a push that was cut is completed, without what it had sent"
+    report(promise, kept if first.cancelled_caught else None, seen)
+    nothing = third.bytes_sent == 0 < total <= third.bytes_present
+    report("a second push sends nothing", nothing, _sizes(third))
+
+
+def _sizes(report: PushReport) -> str:
+    return f"{report.bytes_sent / 1e6:.1f} MB sent, {report.bytes_present / 1e6:.1f} MB were there"
+
+
+async def _check_platforms(live: Live, built: BuiltImage) -> None:
+    account, region = await live.aws.account_id(), live.aws.region
+    repository = Repository(account=account, region=region, name=LIVE_NAME)
+    digests = {built.digest, *(platform.digest for platform in built.platforms)}
+    found = await read_images(live.aws, repository, [{"imageDigest": one} for one in digests])
+    names = {image.digest for image in found}
+    promise = "ECR has the index and the image of each architecture"
+    live.findings.report(promise, names == digests, f"{len(names)} of {len(digests)}")
+
+
+async def _check_lifecycle(live: Live) -> None:
+    """Report what the lifecycle policy of ``init`` would remove: nothing of one image."""
+    await live.aws.call("ecr", "start_lifecycle_policy_preview", **_NAME)
+    preview: dict[str, Any] = {}
+    with anyio.fail_after(PREVIEW_TIMEOUT):
+        while preview.get("status", "IN_PROGRESS") == "IN_PROGRESS":
+            await anyio.sleep(1)
+            preview = await live.aws.call("ecr", "get_lifecycle_policy_preview", **_NAME)
+    removed, status = preview.get("previewResults") or [], str(preview.get("status"))
+    kept = status == "COMPLETE" and not removed
+    promise = "the lifecycle policy keeps the image and its architectures"
+    live.findings.report(promise, kept, f"{status}, {len(removed)} to be removed")

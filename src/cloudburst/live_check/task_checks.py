@@ -1,0 +1,202 @@
+"""Parts with single tasks: from a request to its stop, the lifetime, Spot, ARM64 and a scene."""
+
+from __future__ import annotations
+
+import time
+import wave
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from cloudburst.aws.client.errors import error_code_of
+from cloudburst.aws.fargate.cluster_tasks import list_task_arns
+from cloudburst.aws.fargate.reachability import explain_silence
+from cloudburst.aws.fargate.run_task import started_by
+from cloudburst.aws.fargate.subnets import usable_subnets
+from cloudburst.aws.fargate.task_definition import (
+    WATCHDOG_CONTAINER,
+    describe_task_definition,
+    task_families,
+)
+from cloudburst.aws.fargate.task_description import parse_task_description
+from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.logs import read_logs
+from cloudburst.aws.setup.resource_definitions import execution_role
+from cloudburst.backends import fargate
+from cloudburst.client import Client
+from cloudburst.errors import CloudburstError
+from cloudburst.live_check.findings import NotTriedError
+from cloudburst.live_check.live import Live, new_request, seconds_between, seconds_until_answer
+from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
+from cloudburst.models.limits import Limits
+from cloudburst.models.tier import Tier
+
+HEALTH_TIMEOUT = 150.0
+"""Seconds to wait for ECS's health check, which is made once a minute."""
+LIFETIME = 60.0
+"""Seconds after which the task that is not stopped has to end by itself."""
+LIFETIME_TOLERANCE = 30.0
+"""Seconds that it may end later. It may end a fifth earlier, because ECS takes a while to find that
+all containers have started."""
+SPOT = "FARGATE_SPOT"
+
+
+async def check_one_task(live: Live) -> None:
+    """Repeat a request with its token, then follow the task from its request to its stop."""
+    report, cluster = live.findings.report, live.settings.cluster
+    await _note_role_age(live)
+    asked_at, request = anyio.current_time(), new_request()
+    task = await live.launch(request)
+    live.keys[task] = request.secrets.key
+    again = await live.launch(request)
+    report("the same token is the same task", task == again)
+    other = replace(request, spec=replace(request.spec, tier=Tier.STANDARD))
+    code = "accepted"
+    try:
+        await live.launch(other)
+    except CloudburstError as exc:
+        code = error_code_of(exc) or str(exc)
+    report("other parameters with that token are refused", code == "ConflictException", code)
+
+    shown = await live.until(task, _has_interface)
+    status = shown["lastStatus"]
+    early = status in {"PROVISIONING", "PENDING", "ACTIVATING"}
+    report("its network interface is known before it runs", early, f"in {status}")
+    running = await live.until(task, "RUNNING")
+    after = f"{anyio.current_time() - asked_at:.0f} s after its request"
+    pull = seconds_between(running, "pullStartedAt", "pullStoppedAt")
+    pulled = "" if pull is None else f", of which the image pull took {pull:.0f} s"
+    report("it runs", kept=True, seen=after + pulled)
+    _note_containers(live, running)
+    url = await live.url_of(running)
+    waited = await seconds_until_answer(url)
+    if waited is None:
+        live.silence = (await explain_silence(live.aws, live.settings, url)).text
+    report("this machine reaches it", not live.silence, live.silence or f"{waited:.1f} s later")
+    health = await _health(live, task)
+    report("its health check passes", health == "HEALTHY", health)
+
+    await live.stop(task)
+    stopped = await live.until(task, "STOPPED")
+    code = str(stopped.get("stopCode"))
+    billed = seconds_between(stopped, "pullStartedAt", "stoppedAt") or 0.0
+    seen = f"{code}, billed {max(MINIMUM_BILLED_SECONDS, billed):.0f} s"
+    report("StopTask stops it", code == "UserInitiated", seen)
+    before, after_stop = len(running.get("tags") or ()), len(stopped.get("tags") or ())
+    untagged = before > 0 == after_stop
+    report("a stopped task has no tags left", untagged, f"{before} before, {after_stop} then")
+    by = started_by(LIVE_NAME)
+    listed = await list_task_arns(live.aws, cluster, stopped=True, started_by=by)
+    report("ListTasks finds a stopped task by who has started it", task in listed)
+    async with read_logs(live.settings, task) as lines:
+        count = len([line async for line in lines])
+    report("its lines are in CloudWatch", count > 0, f"{count} lines")
+
+
+async def check_lifetime(live: Live) -> None:
+    """Start a task with a short lifetime and wait until it ends by itself."""
+    settings = live.settings.model_copy(update={"lifetime": LIFETIME})
+    task = await live.launch(template=replace(live.template, settings=settings))
+    stopped = await live.until(task, "STOPPED")
+    lasted = seconds_between(stopped, "startedAt", "executionStoppedAt")
+    if lasted is None:
+        raise NotTriedError(f"the task did not run: {parse_task_description(stopped).reason}")
+    code = stopped.get("stopCode")
+    in_time = 0.8 * LIFETIME <= lasted <= LIFETIME + LIFETIME_TOLERANCE
+    kept = in_time and code == "EssentialContainerExited"
+    seen = f"{code} {lasted:.0f} s after its start, expected {LIFETIME:.0f} s"
+    live.findings.report("a task that is not stopped ends by itself", kept, seen)
+
+
+async def check_spot(live: Live) -> None:
+    """Start a task on Spot."""
+    task = await live.launch(provider=SPOT)
+    provider = (await live.until(task, "RUNNING")).get("capacityProviderName")
+    live.findings.report("a task runs on Spot", provider == SPOT, provider)
+
+
+async def check_arm64(live: Live) -> None:
+    """Start a task of the task definition for ARM64."""
+    _require_answers(live)
+    family, protocol = task_families(live.settings.task_definition)["ARM64"], live.settings.protocol
+    definition = await describe_task_definition(live.aws, family, protocol=protocol)
+    template = replace(live.template, definition=definition)
+    usable = await usable_subnets(live.aws, live.settings, ["ARM64"])
+    task = await live.launch(template=template, subnets=usable["ARM64"])
+    running = await live.until(task, "RUNNING")
+    processor = {one.get("name"): one.get("value") for one in running.get("attributes") or ()}
+    waited = await seconds_until_answer(await live.url_of(running))
+    kept = waited is not None and processor.get("ecs.cpu-architecture") == "arm64"
+    live.findings.report("a task on ARM64 answers", kept, f"after {waited} s; {processor}")
+
+
+async def check_scene(live: Live) -> None:
+    """Render a picture with two seconds of audio through the client."""
+    _require_answers(live)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = {"name": "scene", "image": folder / "scene.png", "audio": folder / "scene.wav"}
+        await to_thread.run_sync(_write_inputs, folder)
+        async with Client(fargate(live.settings), limits=Limits(workers=1)) as client:
+            report = await client.render_all([scene], to=folder / "videos", name=LIVE_NAME)
+            report = await report.settled()
+        videos = [video for video in (folder / "videos").glob("*.mp4") if video.stat().st_size]
+    seen = "; ".join([f"{report.status} in {report.wall_seconds:.0f} s", *map(str, report.errors)])
+    kept = report.status == "complete" and len(videos) == 1
+    live.findings.report("a scene becomes a video", kept, seen)
+    cost = report.cost
+    billed = report.is_billed and cost.billed_seconds >= MINIMUM_BILLED_SECONDS
+    seen = f"${cost.usd:.5f} for {cost.billed_seconds} s"
+    known = cost.final and cost.usd > 0 if billed else None
+    live.findings.report("its bill is final when its task has stopped", known, seen)
+
+
+def _write_inputs(folder: Path) -> None:
+    from PIL import Image  # noqa: PLC0415 - only this part draws
+
+    Image.new("RGB", (1280, 720), "teal").save(folder / "scene.png")
+    with wave.open(str(folder / "scene.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 2 * 8000))
+
+
+def _require_answers(live: Live) -> None:
+    if live.silence:
+        raise NotTriedError(f"tasks do not answer: {live.silence}")
+
+
+def _has_interface(task: Mapping[str, Any]) -> bool:
+    has_interface = parse_task_description(task).network_interface is not None
+    return has_interface and task.get("desiredStatus") != "STOPPED"
+
+
+async def _note_role_age(live: Live) -> None:
+    """Report the age of the execution role: a new role cannot be assumed for some seconds."""
+    with suppress(CloudburstError):
+        role = (await live.aws.call("iam", "get_role", RoleName=execution_role(live.aws.region)))[
+            "Role"
+        ]
+        age = time.time() - role["CreateDate"].timestamp()
+        live.findings.note("age of the execution role at the first task", f"{age:.0f} s")
+
+
+def _note_containers(live: Live, running: Mapping[str, Any]) -> None:
+    """Report the images of a task, and containers that others have added, such as GuardDuty."""
+    images = {str(one.get("name")): str(one.get("image")) for one in running["containers"]}
+    others = images.keys() - {live.template.definition.container, WATCHDOG_CONTAINER}
+    live.findings.note("its image", images.get(live.template.definition.container))
+    live.findings.note("containers that are not ours", ", ".join(sorted(others)) or "none")
+
+
+async def _health(live: Live, task: str) -> str:
+    """Return the result of ECS's own health check, the command in the task definition."""
+    with anyio.move_on_after(HEALTH_TIMEOUT):
+        known = await live.until(task, lambda it: it.get("healthStatus", "UNKNOWN") != "UNKNOWN")
+        return str(known["healthStatus"])
+    return f"UNKNOWN after {HEALTH_TIMEOUT:.0f} s"

@@ -1,0 +1,328 @@
+"""``cloudburst doctor --live``, on an account that costs nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from dataclasses import replace
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from cloudburst.aws.setup import running_tasks
+from cloudburst.aws.setup.env_file import write_settings
+from cloudburst.aws.setup.live_statements import LIVE_NAME, LIVE_OBJECTS
+from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.resource_definitions import tag_list
+from cloudburst.cli.app import run
+from cloudburst.live_check import (
+    Part,
+    check_live,
+    image_check,
+    live,
+    plan_live,
+    s3_check,
+    task_checks,
+)
+from cloudburst.models.locations import S3Prefix
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol
+from cloudburst.testing import Fault
+from support.live_parts import findings_of, opened
+from support.own_images import Builder, account_with_registry
+from support.s3_account import FOLDER, account, keys, uploads
+from support.setup_accounts import HERE, bare, client, session, set_up, settings_of, wipe
+
+pytestmark = pytest.mark.timeout(120)
+
+SEEN = {"provisioning": 0.2, "pending": 0.6, "deprovisioning": 0.1, "interface_lingers": 0.0}
+"""Slow enough to be seen in each state."""
+SUBNETS = 2
+"""Enough to see that each gets a task."""
+BUCKET = "checked"
+
+
+@pytest.fixture(scope="module")
+def seen_account():
+    """Return one account for the tests that need moto, which takes seconds to start."""
+    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
+        client(emulator, "s3").create_bucket(Bucket=BUCKET)
+        yield emulator
+
+
+@pytest.fixture
+def emulator(seen_account):
+    wipe(seen_account)
+    return seen_account
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(live, "POLL_INTERVAL", 0.1)
+    monkeypatch.setattr(running_tasks, "LIST_INTERVAL", 0.1)
+    monkeypatch.setattr(task_checks, "LIFETIME", 1.0)
+    monkeypatch.setattr(s3_check, "EXPIRY_DELAY", 2.1)
+
+
+@pytest.fixture
+def prepared(emulator, tmp_path, monkeypatch):
+    """A folder with the .env that ``init`` writes, and the settings in it."""
+    monkeypatch.chdir(tmp_path)
+
+    def prepare(**plan):
+        env = tmp_path / ".env"
+
+        async def init():
+            await set_up(emulator, env_file=env, sources=("127.0.0.0/8", HERE), **plan)
+
+        anyio.run(init)
+        few = Settings(_env_file=env).subnets[:SUBNETS]
+        write_settings(env, {"AWS_SUBNET_ID": ",".join(few)})
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        return Settings(_env_file=env)
+
+    return prepare
+
+
+def registered(emulator, *, containers=None, **health):
+    """A new revision by hand: with some of the containers, or another health check."""
+    ecs = client(emulator, "ecs")
+    known = ecs.describe_task_definition(taskDefinition="cloudburst-task")["taskDefinition"]
+    kept = ("cpu", "memory", "networkMode", "requiresCompatibilities", "executionRoleArn")
+    first, *others = known["containerDefinitions"][:containers]
+    first["healthCheck"] |= health
+    ecs.register_task_definition(
+        family="cloudburst-task",
+        containerDefinitions=[first, *others],
+        **{name: known[name] for name in kept},
+    )
+
+
+@pytest.mark.long(15)
+def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
+    prepared, emulator, capsys, monkeypatch
+):
+    settings, folder = prepared(arm64=True), S3Prefix(BUCKET, "a/")
+    registered(emulator, interval=1)
+    allowed = policy_document(
+        settings, [Purpose.LIVE], region="us-east-1", account=emulator.config.account, s3=[folder]
+    )
+    for name, value in emulator.new_key(policies=[allowed]).items():
+        monkeypatch.setenv(name, value)
+    tasks_before, calls_before = len(emulator.tasks), len(emulator.calls)
+    code = run(["doctor", "--live", "--yes", "--s3", str(folder), "--cloudtrail", "1"])
+    text = capsys.readouterr().out
+    assert code == 0, text
+    of_tasks, of_s3, of_all = 10 + 1 + 1 + SUBNETS + 1 + 1 + 2, 17, 2
+    assert f"\n{of_tasks + of_s3 + of_all} kept, 0 broken, 1 not tried.\n" in text
+    assert "this part: the image is not ours" in text
+    (started,) = re.findall(r"(\d+) started", text)
+    tasks = 3 + 1 + SUBNETS + int(started) + 1
+    assert len(emulator.tasks) - tasks_before == tasks
+    assert not emulator.live
+    calls = emulator.calls[calls_before:]
+    stopped = [c for c in calls if c.operation == "StopTask" and c.status == 200]
+    assert len(stopped) == tasks - 1  # one has ended by itself
+    assert keys(emulator, BUCKET) == uploads(emulator, BUCKET) == []
+
+
+def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
+    prepared, emulator, capsys, monkeypatch
+):
+    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 4.0)
+    prepared(protocol=Protocol.ONESTEP)
+    registered(emulator, containers=1, interval=1)  # without watchdog
+    before = len(emulator.tasks)
+    assert run(["doctor", "--live", "--yes", "--quick", "--no-spot"]) == 1
+    text = capsys.readouterr().out
+    lifetime = text.partition("\nLifetime\n")[2].partition("\n\n")[0]
+    assert lifetime == "broken    the rest of this part: TimeoutError"
+    assert text.count("not tried this part: --quick") == 4
+    assert "not tried this part: --no-spot" in text
+    assert len(emulator.tasks) - before == 3
+    assert not emulator.live
+
+
+def answering(monkeypatch, answer):
+    lines = io.StringIO(answer)
+    lines.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", lines)
+
+
+@pytest.mark.parametrize("answer", ["no\n", ""])
+def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatch, answer):
+    answering(monkeypatch, answer)
+    prepared()
+    before = len(emulator.tasks)
+    assert run(["doctor", "--live"]) == 1
+    assert len(emulator.tasks) == before
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Burst 25 tasks, 0.25 vCPU $0.0072" in text
+    assert "S3 not tried: no --s3" in text
+    assert "$0.0407 at most. All of it" in text
+
+
+def test_without_a_terminal_the_question_is_an_error(prepared, emulator, capsys):
+    prepared()
+    before = len(emulator.tasks)
+    assert run(["doctor", "--live"]) == 2
+    assert "there is no terminal: add --yes" in capsys.readouterr().err
+    assert len(emulator.tasks) == before
+
+
+def test_an_account_that_is_not_set_up_is_not_charged(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with bare(moto=False) as emulator:
+        for name, value in emulator.environment.items():
+            monkeypatch.setenv(name, value)
+        assert run(["doctor", "--live", "--yes"]) == 1
+        assert not emulator.tasks
+    text = capsys.readouterr().out
+    assert "a run on Fargate would not work" in text
+    assert "this starts" not in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--yes"], ["--quick"], ["--no-spot"], ["--s3", "a/b"], ["--cloudtrail", "1"]]
+)
+def test_options_of_the_live_check_need_it(arguments, capsys):
+    assert run(["doctor", *arguments]) == 2
+    assert "need --live" in capsys.readouterr().err
+    assert run(["doctor", "--live", "--json", "--yes"]) == 2
+
+
+@pytest.mark.anyio
+async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
+    with bare(prepared=True, moto=False) as emulator:
+        emulator.register(family="cloudburst-task-arm64", architecture="ARM64")
+        six = ",".join(f"subnet-{n}" for n in range(6))
+        settings = settings_of(emulator, AWS_SUBNET_ID=six)
+        plan = await plan_live(settings, cloudtrail=20, s3=FOLDER, session=session())
+    assert [part.name for part in plan.parts if part.omitted] == []
+    assert Decimal("0.05") < plan.usd < Decimal("0.10")
+
+
+async def checked(settings, *named, s3=None):
+    """Outcome and text of each finding of a check of the parts with these names and functions."""
+    plan = await plan_live(settings, s3=s3, session=session())
+    plan = replace(plan, parts=tuple(Part(name, check) for name, check in named))
+    found = await check_live(settings, plan, session=session())
+    return {one.subject: (str(one.outcome), one.seen) for one in found}
+
+
+LEFT = "nothing of this check is left in the account"
+
+
+@pytest.mark.anyio
+async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator):
+    report, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+    s3, folder = client(emulator, "s3"), S3Prefix(BUCKET, "left/")
+    async with opened(emulator, **report.environment) as killed:
+        for _ in range(2):
+            await killed.launch(tiny=True)
+    tags = tag_list(key="Key", value="Value")
+    client(emulator, "ecr").create_repository(repositoryName=LIVE_NAME, tags=tags)
+    s3.put_object(Bucket=BUCKET, Key=f"left/{LIVE_OBJECTS}abc/video.mp4", Body=b"1")
+    s3.create_multipart_upload(Bucket=BUCKET, Key=f"left/{LIVE_OBJECTS}abc/parts.mp4")
+    s3.put_object(Bucket=BUCKET, Key="left/.cloudburst/check-of-a-run", Body=b"")
+    assert len(emulator.live) == 2
+    found = await checked(settings, s3=folder)
+    removed = "2 tasks, repository cloudburst-check, 2 objects and uploads in s3://checked/left/"
+    assert found == {
+        "left by an earlier check, and removed": ("note", removed),
+        LEFT: ("kept", ""),
+    }
+    assert not emulator.live
+    assert client(emulator, "ecr").describe_repositories()["repositories"] == []
+    assert keys(emulator, BUCKET) == ["left/.cloudburst/check-of-a-run"]
+    s3.delete_object(Bucket=BUCKET, Key="left/.cloudburst/check-of-a-run")
+
+
+@pytest.mark.anyio
+async def test_a_repository_that_no_check_has_created_is_kept(emulator):
+    _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+    client(emulator, "ecr").create_repository(repositoryName=LIVE_NAME)
+    found = await checked(settings)
+    assert found["the rest of this part"][0] == "broken"
+    assert "is not ours" in found["the rest of this part"][1]
+    assert len(client(emulator, "ecr").describe_repositories()["repositories"]) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tasks", [0, 1, 3])
+async def test_a_cancelled_check_leaves_nothing(emulator, tasks):
+    _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+
+    async def start(shared):
+        for _ in range(tasks):
+            await shared.launch(tiny=True)
+        scope.cancel()
+        await anyio.sleep(60)
+
+    with anyio.CancelScope() as scope:
+        await checked(settings, ("tasks", start))
+    assert scope.cancelled_caught
+    assert not emulator.live
+
+
+@pytest.mark.anyio
+async def test_an_error_of_a_part_ends_only_that_part(emulator):
+    _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+
+    async def fail(shared):
+        await shared.launch(tiny=True)
+        raise KeyError("executionStoppedAt")
+
+    async def go_on(shared):
+        assert not emulator.live
+        shared.findings.report("another promise", kept=True)
+
+    found = await checked(settings, ("first", fail), ("second", go_on))
+    assert found["the rest of this part"] == ("broken", "KeyError: 'executionStoppedAt'")
+    assert found["another promise"][0] == found[LEFT][0] == "kept"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(encrypted):
+    with account() as emulator:
+        if encrypted:
+            rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "1234"}
+            client(emulator, "s3").put_bucket_encryption(
+                Bucket=FOLDER.bucket,
+                ServerSideEncryptionConfiguration={
+                    "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
+                },
+            )
+        found = await findings_of(emulator, lambda shared: s3_check.check_s3(shared, FOLDER))
+        kinds = [kind for kind, _ in found.values()]
+        assert kinds.count("kept") == 17 - encrypted
+        assert kinds.count("not tried") == encrypted
+        assert "broken" not in kinds
+        kind = "aws:kms, SSEKMSKeyId arn:aws:kms:us-east-1:" if encrypted else "AES256"
+        assert found["objects of the bucket"][1].startswith(f"ServerSideEncryption {kind}")
+        assert keys(emulator) == []
+        assert uploads(emulator) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("young", [False, True])
+async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
+    registry_server, tmp_path, monkeypatch, young
+):
+    async def builder():
+        return Builder(tmp_path / "images")
+
+    monkeypatch.setattr(image_check, "image_builder", builder)
+    with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
+        if young:
+            emulator.add_fault(Fault(operation="PutLifecyclePolicy", code="AccessDeniedException"))
+        found = await findings_of(emulator, image_check.check_image)
+        (repository,) = client(emulator, "ecr").describe_repositories()["repositories"]
+    assert repository["repositoryName"] == "cloudburst"
+    configured = found["a new repository can be configured, by its tags"][1]
+    assert ("AccessDeniedException" in configured) == young
+    assert [kind for kind, _ in found.values() if kind != "note"] == ["kept"] * 5, found
