@@ -159,9 +159,10 @@ def _put(ecr, name, text, **more):
 
 
 def settings_of(emulator, **changes):
-    keys = (emulator.environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    changes = {**emulator.environment, **changes}
+    keys = (changes[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     session()._session.set_credentials(*keys)
-    return Settings(_env_file=None, **{**emulator.environment, **changes})
+    return Settings(_env_file=None, **changes)
 
 
 @cache

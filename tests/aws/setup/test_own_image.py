@@ -30,7 +30,7 @@ from cloudburst.registry.client import RegistryClient
 from cloudburst.registry.errors import RegistryUnavailableError
 from cloudburst.testing import Fault
 from cloudburst.version import PACKAGE_VERSION
-from support.cloudformation import create_stack
+from support.cloudformation import create_stack, policy_after_stack
 from support.own_images import Builder
 from support.setup_accounts import (
     HERE,
@@ -165,14 +165,15 @@ async def test_init_pushes_our_image_to_the_repository_of_a_stack_which_destroy_
     create_stack(emulator, Image="own", Sources=f"{HERE}/32")
     await anyio.sleep(emulator.config.role_passable)
     since = len(emulator.calls)
-    report, settings = await set_up(emulator, builder)
+    limited = emulator.new_key(policies=[policy_after_stack(settings_of(emulator))])
+    report, _ = await set_up(emulator, builder, changes=limited)
     assert set(writes(emulator, since)) == {"ecs:RegisterTaskDefinition"}
     created = {step.resource for step in report.steps if step.outcome == "created"}
     assert created == {"image", "task definition"}
     built = await builder(builder.options)
     (container,) = definition_of(emulator)["containerDefinitions"]
     assert container["image"] == f"{HOST}/cloudburst@{built.digest}"
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings_of(emulator), session=session(), env_file=None)
     step = step_of(report, "image repository")
     assert step.outcome == "kept"
     assert "the CloudFormation stack films" in step.detail

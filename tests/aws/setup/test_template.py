@@ -28,8 +28,8 @@ from cloudburst.aws.setup.resource_definitions import (
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
-from support.cloudformation import ACCOUNT, create_stack, resolve, tags_of
-from support.setup_accounts import HERE, client, outcomes, session, set_up, writes
+from support.cloudformation import ACCOUNT, create_stack, policy_after_stack, resolve, tags_of
+from support.setup_accounts import HERE, client, outcomes, session, set_up, settings_of, writes
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,11 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
     create_stack(emulator, Image="public", Sources=f"{HERE}/32,127.0.0.1/32")
     await anyio.sleep(emulator.config.role_policy_lag)  # the longest time until a role can be used
     since = len(emulator.calls)
-    report, settings = await set_up(emulator)
+    policy = policy_after_stack(settings_of(emulator, DOCKER_IMAGE="public"))
+    limited = emulator.new_key(policies=[policy])
+    report, settings = await set_up(
+        emulator, settings=settings_of(emulator, DOCKER_IMAGE="public", **limited)
+    )
     assert set(writes(emulator, since)) == {"ecs:RegisterTaskDefinition"}
     created = {step.resource for step in report.steps if step.outcome is StepOutcome.CREATED}
     assert created == {"task definition"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cloudburst.aws.setup.statements import (
     ResourceArns,
     Statement,
+    describe_cluster_statement,
     describe_network_statement,
     list_log_groups_statement,
     our_tags_condition,
@@ -17,13 +18,10 @@ def init_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, 
     """Return the statements that ``cloudburst init`` needs."""
     return (
         *(_image_statements(arns) if settings.image == OWN_IMAGE else ()),
+        describe_cluster_statement(arns),
         Statement(
             sid="CreateCluster",
-            actions=(
-                "ecs:CreateCluster",
-                "ecs:DescribeClusters",
-                "ecs:PutClusterCapacityProviders",
-            ),
+            actions=("ecs:CreateCluster", "ecs:PutClusterCapacityProviders"),
             resources=(arns.cluster,),
         ),
         # The Service Authorization Reference names a resource for this action; the ECS developer
@@ -115,12 +113,18 @@ def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
         # IAM supports no resource for it.
         Statement(sid="LogInToECR", actions=("ecr:GetAuthorizationToken",)),
         Statement(
-            sid="CreateRepository",
+            sid="DescribeRepository",
             actions=(
-                "ecr:CreateRepository",
                 "ecr:DescribeRepositories",
                 "ecr:GetLifecyclePolicy",
                 "ecr:ListTagsForResource",
+            ),
+            resources=repository,
+        ),
+        Statement(
+            sid="CreateRepository",
+            actions=(
+                "ecr:CreateRepository",
                 "ecr:PutImageScanningConfiguration",
                 "ecr:PutLifecyclePolicy",
                 "ecr:TagResource",
@@ -145,9 +149,7 @@ def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
 def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements that ``cloudburst init --destroy`` needs."""
     return (
-        Statement(
-            sid="DescribeCluster", actions=("ecs:DescribeClusters",), resources=(arns.cluster,)
-        ),
+        describe_cluster_statement(arns),
         Statement(
             sid="DeleteCluster",
             actions=("ecs:DeleteCluster",),

@@ -174,9 +174,7 @@ def doctor_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     )
     caller_roles = tuple(arn for arn in arns.callers if ":role/" in arn)
     return (
-        Statement(
-            sid="DescribeCluster", actions=("ecs:DescribeClusters",), resources=(arns.cluster,)
-        ),
+        describe_cluster_statement(arns),
         Statement(sid="DescribeTaskDefinitions", actions=("ecs:DescribeTaskDefinition",)),
         Statement(
             sid="ReadRoles",
@@ -205,6 +203,13 @@ def pass_role_statement(*roles: str) -> Statement:
         actions=("iam:PassRole",),
         resources=roles,
         conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+    )
+
+
+def describe_cluster_statement(arns: ResourceArns) -> Statement:
+    """Return the statement for reading the cluster."""
+    return Statement(
+        sid="DescribeCluster", actions=("ecs:DescribeClusters",), resources=(arns.cluster,)
     )
 
 
