@@ -56,3 +56,13 @@ async def test_a_bucket_of_another_account_that_bills_its_requesters(world, buck
     settings = settings_of(world.emulator, CLOUDBURST_S3_REQUESTER_PAYS="1")
     told = await world.run(scenes, settings=settings)
     world.hold(told, NAMES)
+
+
+async def test_objects_that_are_stored_as_web_pages_are_read_as_what_they_are(world):
+    scenes = world.scenes(2)
+    for path in (scene[name] for scene in scenes for name in ("image_path", "audio_path")):
+        key = path.partition(f"{world.bucket}/")[2]
+        data = world.s3.get_object(Bucket=world.bucket, Key=key)["Body"].read()
+        world.s3.put_object(Bucket=world.bucket, Key=key, Body=data, ContentType="text/html")
+    told = await world.run(scenes)
+    world.hold(told, NAMES)

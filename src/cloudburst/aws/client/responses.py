@@ -103,6 +103,8 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
 service. Members are given by their paths: ``list[].member`` stands for the member of every entry of
 the list, if the response has that list."""
 
+_OBJECT_OPERATIONS = frozenset({"get_object", "head_object"})
+"""Operations whose response has the content type of an object, which may be a web page."""
 DECODED_POLICY_SHAPE = "policyDocumentType"
 """Name of the type of IAM policies in botocore's service model. The model calls them strings, but
 botocore returns their decoded JSON, so their type is not checked."""
@@ -223,7 +225,8 @@ def _find_defect(
 ) -> str:
     """Return a description of the first defect of a response; empty if there is none."""
     headers: Mapping[str, str] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if headers.get("content-type", "").lower().startswith("text/html"):
+    is_page = headers.get("content-type", "").lower().startswith("text/html")
+    if is_page and operation not in _OBJECT_OPERATIONS:
         return "it is a web page, perhaps the login page of a proxy"
     if shape is not None and (path := _find_wrong_type(response, shape, "")):
         return f"{path} is of the wrong type"

@@ -143,7 +143,7 @@ def _network_interface(task: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _containers(task: Mapping[str, Any], names: Container[str] | None) -> list[Mapping[str, Any]]:
     described = get_list(task, "containers")
-    return [one for one in described if names is None or one.get("name") in names]
+    return [one for one in described if names is None or one.get("name", "") in names]
 
 
 def _stop_reason(task: Mapping[str, Any], containers: Container[str] | None) -> str:
