@@ -188,6 +188,36 @@ async def test_no_credentials_and_a_profile_that_is_not_there():
     assert caught.value.remedy is Remedy.FIX_SETUP
 
 
+LOGIN = "login_session = arn:aws:iam::123456789012:user/me\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "region"),
+    [
+        (f"[default]\n{LOGIN}", "default", ""),
+        (
+            f"[default]\nregion = eu-west-1\n[profile me]\n{LOGIN}region = eu-west-3\n",
+            "me",
+            "eu-west-3",
+        ),
+    ],
+)
+async def test_a_profile_of_aws_login_is_told_how_it_is_used(tmp_path, config, name, region):
+    (tmp_path / "config").write_text(config)
+    settings = Settings(profile=None if name == "default" else name, endpoint_url=NOWHERE)
+    async with open_aws(settings) as aws:
+        with pytest.raises(CredentialsError) as caught:
+            await aws.account_id()
+    where = f"aws configure set region {region} --profile {name}-process && " if region else ""
+    assert str(caught.value) == (
+        f"the profile {name} has credentials of aws login, which the installed boto cannot read; "
+        f'run {where}aws configure set credential_process "aws configure export-credentials '
+        f'--profile {name} --format process" --profile {name}-process, and set '
+        f"AWS_PROFILE={name}-process"
+    )
+    assert caught.value.remedy is Remedy.FIX_SETUP
+
+
 async def test_a_profile(tmp_path):
     (tmp_path / "config").write_text("[profile mine]\nregion = eu-central-1\n")
     with account(region="eu-central-1") as emulator:

@@ -399,13 +399,13 @@ async def test_denied_actions_of_a_run_are_found_by_simulation():
     assert found["permissions"].found == "IAM denies ecs:StopTask, iam:PassRole"
 
 
-async def test_a_run_works_without_logs():
-    with FargateEmulator(
-        EmulatorConfig.quick(moto=False, denied=frozenset({"logs:Get*"}))
-    ) as emulator:
+async def test_a_run_works_without_logs_groups_and_subnets():
+    denied = {"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "logs:GetLogEvents"}
+    with FargateEmulator(EmulatorConfig.quick(moto=False, denied=frozenset(denied))) as emulator:
         found = await checks(settings_of(emulator))
     assert found["permissions"].status is CheckStatus.WARNING
-    assert "logs:GetLogEvents" in found["permissions"].found
+    for action in denied:
+        assert action in found["permissions"].found
 
 
 async def test_what_may_not_be_looked_at_hides_nothing_else():
@@ -439,6 +439,19 @@ async def test_missing_credentials_are_explained_once():
     failure = diagnosis.failures[0]
     assert failure.found == "Unable to locate credentials"
     assert failure.fix == "run aws configure or aws sso login, or set AWS_PROFILE"
+
+
+async def test_a_profile_of_aws_login_gets_the_commands_that_make_it_work(tmp_path, monkeypatch):
+    (tmp_path / "config").write_text(
+        "[default]\nlogin_session = arn:aws:iam::123456789012:user/me\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    diagnosis = await doctor(Settings(_env_file=None, region="us-east-1"), find_address=here)
+    failure = diagnosis.failures[0]
+    assert failure.found == (
+        "the profile default has credentials of aws login, which the installed boto cannot read"
+    )
+    assert failure.fix.startswith("run aws configure set credential_process ")
 
 
 async def test_an_endpoint_that_is_silent_is_a_failure(unused_address):

@@ -20,8 +20,8 @@ import anyio.lowlevel
 import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.exceptions import NoCredentialsError
 
+from cloudburst.aws.client.credentials import no_credentials_error
 from cloudburst.errors import ConfigurationError
 from cloudburst.redaction import install_filters
 from cloudburst.registry.names import is_loopback_host
@@ -89,6 +89,7 @@ class BotoClients:
         Raises:
             ConfigurationError: The endpoint is on another machine and has no TLS.
             NoCredentialsError: boto finds no credentials. Other errors of boto are raised too.
+            CredentialsError: The profile has only credentials of ``aws login``.
         """
         self._calls += 1
         try:
@@ -130,7 +131,9 @@ class BotoClients:
     async def _fill_cache(self, service: str, region: str) -> None:
         """Read the model of a service and the credentials into boto's caches."""
         if await self._session.get_credentials() is None:
-            raise NoCredentialsError  # here, not after a search on the event loop of the caller
+            raise no_credentials_error(
+                self._session
+            )  # here, not after a search on the event loop of the caller
         async with self._new_client(service, region):
             pass
 

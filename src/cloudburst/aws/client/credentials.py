@@ -22,6 +22,7 @@ from cloudburst.errors import (
     ConfigurationError,
     CredentialsError,
     NoAnswerError,
+    Remedy,
     ThrottledError,
 )
 from cloudburst.models.settings import Settings
@@ -98,6 +99,26 @@ def _announce(named: str, host: str) -> None:
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
+
+
+def no_credentials_error(session: Any) -> Exception:
+    """Return the error for a session without credentials.
+
+    boto 1.40 does not read the credentials of ``aws login``, but those of a ``credential_process``.
+    """
+    name, config = session.profile_name, session._session.get_scoped_config()  # noqa: SLF001
+    if "login_session" not in config:
+        return NoCredentialsError()
+    new, export = f"{name}-process", f"aws configure export-credentials --profile {name}"
+    command = f'aws configure set credential_process "{export} --format process" --profile {new}'
+    if region := config.get("region"):
+        command = f"aws configure set region {region} --profile {new} && {command}"
+    error = CredentialsError(
+        f"the profile {name} has credentials of aws login, which the installed boto cannot read; "
+        f"run {command}, and set AWS_PROFILE={new}"
+    )
+    error.remedy = Remedy.FIX_SETUP
+    return error
 
 
 async def seconds_left(session: Any) -> float:

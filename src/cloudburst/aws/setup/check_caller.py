@@ -34,7 +34,7 @@ UNVERIFIED_ACCOUNT = "a new account starts no task until AWS has verified it, ev
 """Note that is added to a quota as small as that of a new account, because Service Quotas does not
 show whether AWS has verified the account (2026-11):
 https://github.com/aws/copilot-cli/issues/3064."""
-OPTIONAL_SIDS = frozenset({"DescribeSecurityGroups", "ListLogStreams", "ReadLogs"})
+OPTIONAL_SIDS = frozenset({"DescribeWorkerNetwork", "ListLogStreams", "ReadLogs"})
 """Ids (``Sid``) of the IAM statements without which a run still works."""
 ALLOW_RUN = "allow the actions of: cloudburst init --policy"
 
@@ -45,10 +45,10 @@ async def check_credentials(context: CheckContext) -> Sequence[Check]:
         identity = await context.identity()
     except CredentialsError as exc:
         role = context.settings.role_arn
-        fix = ADD_CREDENTIALS
+        found, _, advice = str(exc).partition("; run aws configure ")
+        fix = f"run aws configure {advice}" if advice else ADD_CREDENTIALS
         if role:
-            fix = f"check that {role} trusts these credentials; {ADD_CREDENTIALS}"
-        found = str(exc).removesuffix(f"; {ADD_CREDENTIALS}")  # the fix says it
+            fix = f"check that {role} trusts these credentials; {fix}"
         return [failed("credentials", found, fix)]
     except (NoAnswerError, ThrottledError) as exc:
         endpoint = context.settings.endpoint_url

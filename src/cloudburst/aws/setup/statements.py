@@ -155,7 +155,8 @@ def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, .
         # A run does not need these: they explain workers that do not answer, and show subnets in
         # which no worker can be used.
         Statement(
-            sid="DescribeNetwork", actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets")
+            sid="DescribeWorkerNetwork",
+            actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
         ),
         Statement(
             sid="ReadLogs",
