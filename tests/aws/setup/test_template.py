@@ -130,5 +130,7 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
 async def test_a_stack_for_the_public_image_is_refused_for_our_own(emulator):
     create_stack(emulator, Image="public")
     changes = {"DOCKER_IMAGE": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/cloudburst:1"}
-    with pytest.raises(ConfigurationError, match="lacks AmazonECSTaskExecutionRolePolicy"):
+    with pytest.raises(
+        ConfigurationError, match=r"lacks Amazon.* with the stack's parameter Image"
+    ):
         await set_up(emulator, changes=changes)

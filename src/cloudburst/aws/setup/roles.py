@@ -208,4 +208,5 @@ async def _check_foreign_role(changes: AccountChanges, corrections: Collection[s
             lacks.append(PERMISSIONS_BOUNDARY.rpartition("/")[2])
     if lacks:
         msg = f"the role {name} was not created by init and lacks {' and '.join(lacks)}"
-        raise ConfigurationError(f"{msg}: add what it lacks, or delete the role")
+        fix = "add what it lacks (if a stack owns it, with the stack's parameter Image)"
+        raise ConfigurationError(f"{msg}: {fix}, or delete the role")
