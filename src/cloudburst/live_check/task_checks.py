@@ -127,8 +127,8 @@ async def check_arm64(live: Live) -> None:
     family, protocol = task_families(live.settings.task_definition)["ARM64"], live.settings.protocol
     definition = await describe_task_definition(live.aws, family, protocol=protocol)
     template = replace(live.template, definition=definition)
-    usable = await usable_subnets(live.aws, live.settings, ["ARM64"])
-    task = await live.launch(template=template, subnets=usable["ARM64"])
+    subnets = await usable_subnets(live.aws, live.settings, definition.architecture)
+    task = await live.launch(template=template, subnets=subnets)
     running = await live.until(task, "RUNNING")
     processor = {one.get("name"): one.get("value") for one in running.get("attributes") or ()}
     waited = await seconds_until_answer(await live.url_of(running))

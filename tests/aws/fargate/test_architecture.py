@@ -45,7 +45,7 @@ def measured(count, *, seconds=1.0, usd=1.0):
 @pytest.mark.parametrize(
     ("encodes", "chosen"),
     [
-        ({"X86_64": 0}, "X86_64: no other task definition can be used"),
+        ({"X86_64": 0}, "X86_64: no other task definition exists"),
         ({"X86_64": 0, "ARM64": 0}, "X86_64: to measure it: 0 of 8 encodes are known"),
         ({"X86_64": 7, "ARM64": 90}, "X86_64: to measure it: 7 of 8 encodes are known"),
         ({"X86_64": 8, "ARM64": 0}, "ARM64: to measure it: 0 of 8 encodes are known"),
@@ -101,7 +101,7 @@ async def test_both_definitions_are_measured_and_then_the_cheaper_one_is_used():
     with account() as emulator:
         family = settings_of(emulator).task_definition
         async with opened(auto(emulator)) as backend:
-            assert backend.architecture == "X86_64: no other task definition can be used"
+            assert backend.architecture == "X86_64: no other task definition exists"
         emulator.register(family=f"{family}-arm64", architecture="ARM64")
         samples, prices = [], []
         for expected in ("X86_64", "ARM64"):
@@ -157,7 +157,7 @@ async def test_a_definition_that_cannot_be_used_is_left_out(labels):
             family=f"{family}-arm64", architecture="ARM64", container={"dockerLabels": labels}
         )
         async with opened(auto(emulator)) as backend:
-            assert backend.architecture == "X86_64: no other task definition can be used"
+            assert backend.architecture == "X86_64: no other task definition exists"
 
 
 async def test_a_family_with_the_same_architecture_is_left_out():

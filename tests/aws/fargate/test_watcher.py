@@ -17,6 +17,7 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskState
 from cloudburst.testing import VirtualClockLoop
 
@@ -95,7 +96,7 @@ class FakeAWS:
 async def watching():
     aws = FakeAWS()
     async with anyio.create_task_group() as tasks:
-        watcher = Watcher(aws, cluster="c", containers=(), public=True)
+        watcher = Watcher(aws, Settings(cluster="c"), containers=())
         tasks.start_soon(watcher.run)
         yield aws, watcher
         tasks.cancel_scope.cancel()
@@ -262,7 +263,7 @@ async def test_no_public_address_is_logged_once_and_looked_for_on(watching, capl
 
 async def test_a_thousand_tasks_cost_little_of_the_loop():
     aws = FakeAWS()
-    watcher = Watcher(aws, cluster="c", containers=(), public=True)
+    watcher = Watcher(aws, Settings(cluster="c"), containers=())
     for number in range(1000):
         arn, interface = f"task-{number}", f"eni-{number}"
         aws.tasks[arn] = described(arn, "RUNNING", interface=interface)

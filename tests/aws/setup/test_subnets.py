@@ -90,13 +90,13 @@ async def test_doctor_and_init_name_a_subnet_in_a_zone_without_the_processor(emu
         report, settings = await set_up(emulator, changes=named)
         diagnosis = await doctor(settings, find_address=here, session=session())
         found = [check for check in diagnosis.checks if check.name == "placement"]
-        return found, [step.detail for step in report.steps if step.name == "not used"]
+        return found, [step.detail for step in report.steps if step.resource == "subnet"]
 
     (check,), (step,) = await zones(*every)
     assert check.status is CheckStatus.WARNING
     where = f"{without}: in use1-az3, where Fargate runs no ARM64 tasks"
     assert check.found == where
-    assert step == f"{where}: {check.fix}"
+    assert f"{without}: {step}" == f"{where}: {check.fix}"
     assert check.fix.startswith("remove it from AWS_SUBNET_ID")
     (check,), _ = await zones(without)
     assert check.status is CheckStatus.FAILED
@@ -116,7 +116,7 @@ async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet():
             for check in (await doctor(closed, find_address=here, session=session())).checks
             if check.name == "placement"
         ]
-    (step,) = [step for step in report.steps if step.name == "not used"]
+    (step,) = [step for step in report.steps if step.resource == "subnet"]
     (check,) = [check for check in diagnosis.checks if check.name == "placement"]
     assert check.status is CheckStatus.WARNING
     assert failure.status is CheckStatus.FAILED
@@ -132,4 +132,4 @@ async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet():
             f"{vpc['VpcId']} --internet-gateway-exclusion-mode allow-bidirectional"
         )
     )
-    assert step.detail == f"{check.found}: {check.fix}"
+    assert f"{step.name}: {step.detail}" == f"{check.found}: {check.fix}"

@@ -22,7 +22,6 @@ from cloudburst.errors import (
     ConfigurationError,
     CredentialsError,
     NoAnswerError,
-    Remedy,
     ThrottledError,
 )
 from cloudburst.models.settings import Settings
@@ -113,12 +112,10 @@ def no_credentials_error(session: Any) -> Exception:
     command = f'aws configure set credential_process "{export} --format process" --profile {new}'
     if region := config.get("region"):
         command = f"aws configure set region {region} --profile {new} && {command}"
-    error = CredentialsError(
+    return CredentialsError(
         f"the profile {name} has credentials of aws login, which the installed boto cannot read; "
         f"run {command}, and set AWS_PROFILE={new}"
     )
-    error.remedy = Remedy.FIX_SETUP
-    return error
 
 
 async def seconds_left(session: Any) -> float:

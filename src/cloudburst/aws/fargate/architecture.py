@@ -110,7 +110,7 @@ def choose_architecture(
     """
     names = sorted(measured, key=lambda name: name != named)
     if len(names) == 1:
-        return ArchitectureChoice(names[0], "no other task definition can be used")
+        return ArchitectureChoice(names[0], "no other task definition exists")
     for name in names:
         if measured[name].count < SAMPLES or not measured[name].work:
             reason = f"to measure it: {measured[name].count} of {SAMPLES} encodes are known"

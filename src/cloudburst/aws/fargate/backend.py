@@ -93,16 +93,13 @@ async def open_fargate(
     with collapse_single():
         async with open_aws(settings, session=session) as aws:
             definitions = await _check_setup(aws, settings, timeouts)
-            subnets = await usable_subnets(
-                aws, settings, [each.architecture for each in definitions]
-            )
-            definitions = [each for each in definitions if each.architecture in subnets]
             table, definition, choice = await load_prices(), definitions[0], None
             if settings.architecture is ArchitectureSetting.AUTO:
                 definition, choice = _cheaper_definition(
                     aws, settings, definitions, tier, table=table, samples=samples
                 )
-            settings = settings.model_copy(update={"subnets": subnets[definition.architecture]})
+            subnets = await usable_subnets(aws, settings, definition.architecture)
+            settings = settings.model_copy(update={"subnets": subnets})
             if not table.has_region(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
             rates = partial(
@@ -120,12 +117,7 @@ async def open_fargate(
                 ) as registry,
                 create_task_group() as tasks,
             ):
-                watcher = Watcher(
-                    aws,
-                    cluster=settings.cluster,
-                    containers=definition.containers,
-                    public=settings.public_address,
-                )
+                watcher = Watcher(aws, settings, containers=definition.containers)
                 tasks.start_soon(watcher.run, name="Fargate watcher")
                 launcher = FargateLauncher(
                     aws,

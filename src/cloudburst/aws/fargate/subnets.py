@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_structure
@@ -41,84 +41,65 @@ def has_fargate(region: str, zone_id: str, architecture: str) -> bool:
     return architecture != "ARM64" or zone_id not in ZONES_WITHOUT_ARM64
 
 
-class Obstacle(NamedTuple):
-    """Reason why workers in some subnets do not start or cannot be reached."""
-
-    text: str
-    """Ids of the subnets, and the reason."""
-    fix: str
-    subnets: Sequence[str]
-
-
 def find_obstacles(
     described: Iterable[Mapping[str, Any]], settings: Settings, *, region: str, architecture: str
-) -> list[Obstacle]:
-    """Return the reasons why workers in subnets do not start or cannot be reached.
+) -> dict[tuple[str, str], list[str]]:
+    """Return why workers in subnets do not start or cannot be reached.
 
     Args:
         described: Descriptions of the subnets by EC2.
         settings: Settings that decide if workers have public addresses.
         region: Region of the subnets.
         architecture: Architecture of the tasks, ``X86_64`` or ``ARM64``.
+
+    Returns:
+        Ids of subnets, by the reason and what to do about it.
     """
     found = defaultdict[tuple[str, str], list[str]](list)
     for subnet in described:
-        zone_id = str(subnet.get("AvailabilityZoneId", ""))
+        ident, zone_id = str(subnet["SubnetId"]), str(subnet.get("AvailabilityZoneId", ""))
         states = get_structure(subnet, "BlockPublicAccessStates")
-        mode = states.get("InternetGatewayBlockMode", "off") if settings.public_address else "off"
+        mode = states.get("InternetGatewayBlockMode", "off")
         if not has_fargate(region, zone_id, architecture):
-            text = f"in {zone_id}, where Fargate runs no {architecture} tasks"
+            reason = f"in {zone_id}, where Fargate runs no {architecture} tasks"
             fix = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
-        elif mode != "off":
-            text = f"closed to the internet by VPC Block Public Access ({mode})"
+            found[reason, fix].append(ident)
+        elif settings.public_address and mode != "off":
+            reason = f"closed to the internet by VPC Block Public Access ({mode})"
             fix = (
                 f"aws ec2 create-vpc-block-public-access-exclusion --region {region} --vpc-id "
                 f"{subnet['VpcId']} --internet-gateway-exclusion-mode allow-bidirectional"
             )
-        else:
-            continue
-        found[text, fix].append(str(subnet["SubnetId"]))
-    return [
-        Obstacle(f"{', '.join(subnets)}: {text}", fix, subnets)
-        for (text, fix), subnets in found.items()
-    ]
+            found[reason, fix].append(ident)
+    return found
 
 
-async def usable_subnets(
-    aws: AWSClient, settings: Settings, architectures: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    """Return the subnets of the settings that each architecture can use, unless it can use none.
+async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) -> tuple[str, ...]:
+    """Return the subnets of the settings in which workers start and can be reached.
 
     Without the permission ec2:DescribeSubnets, these are all subnets.
 
     Args:
         aws: Client of the account.
         settings: Settings with the subnets.
-        architectures: Architectures of the task definitions that may be used.
+        architecture: Architecture of the tasks.
 
     Raises:
-        ConfigurationError: No architecture has a subnet that it can use.
+        ConfigurationError: No subnet is left.
     """
-    described, obstacles = list[Mapping[str, Any]](), list[Obstacle]()
-    usable = dict[str, tuple[str, ...]]()
-    # Clients inside a VPC may have no way to EC2, and do not need it.
-    if settings.public_address or "ARM64" in architectures:
-        filters = [{"Name": "subnet-id", "Values": [*settings.subnets]}]
-        try:
-            described += await aws.collect_pages(
-                EC2_SERVICE, "describe_subnets", "Subnets", Filters=filters
-            )
-        except CloudburstError as exc:
-            logger.info("the zones of the subnets are not known: %s", exc)
-    for architecture in architectures:
-        found = find_obstacles(described, settings, region=aws.region, architecture=architecture)
-        dropped = {ident for obstacle in found for ident in obstacle.subnets}
-        if left := tuple(ident for ident in settings.subnets if ident not in dropped):
-            usable[architecture] = left
-        obstacles += found
-    if not usable:
-        problems = ". ".join(f"{each.text}. What to do: {each.fix}" for each in obstacles)
-        raise ConfigurationError(f"no subnet is left for tasks. {problems}")
-    for obstacle in obstacles:
-        logger.info("not used: %s", obstacle.text)
-    return usable
+    if not settings.public_address and architecture != "ARM64":
+        return settings.subnets  # clients inside a VPC may have no way to EC2
+    filters = [{"Name": "subnet-id", "Values": [*settings.subnets]}]
+    try:
+        found = await aws.collect_pages(EC2_SERVICE, "describe_subnets", "Subnets", Filters=filters)
+    except CloudburstError as exc:
+        logger.info("the zones of the subnets are not known: %s", exc)
+        return settings.subnets
+    dropped = set[str]()
+    obstacles = find_obstacles(found, settings, region=aws.region, architecture=architecture)
+    for (reason, fix), idents in obstacles.items():
+        dropped.update(idents)
+        if dropped.issuperset(settings.subnets):
+            raise ConfigurationError(f"no subnet is left: {', '.join(idents)}: {reason}: {fix}")
+        logger.info("not used: %s: %s", ", ".join(idents), reason)
+    return tuple(ident for ident in settings.subnets if ident not in dropped)

@@ -18,6 +18,7 @@ from cloudburst.aws.fargate.public_addresses import describe_public_addresses
 from cloudburst.aws.fargate.task_description import TaskDescription, parse_task_description
 from cloudburst.errors import CloudburstError, LaunchError, NoAnswerError, Remedy
 from cloudburst.models.limits import RETRY_BACKOFF
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskId, TaskState
 
 logger = logging.getLogger(__name__)
@@ -105,14 +106,12 @@ class Watcher:
     It polls only while there are tasks that have not stopped.
     """
 
-    def __init__(
-        self, aws: AWSClient, *, cluster: str, containers: Container[str], public: bool
-    ) -> None:
+    def __init__(self, aws: AWSClient, settings: Settings, *, containers: Container[str]) -> None:
         self.clock = AWSClock()
         self._aws = aws
-        self._cluster = cluster
+        self._cluster = settings.cluster
         self._containers = containers
-        self._public = public
+        self._public = settings.public_address
         self._tasks: dict[TaskId, WatchedTask] = {}
         self._active: dict[TaskId, WatchedTask] = {}
         self._stopped: deque[tuple[float, TaskId]] = deque()

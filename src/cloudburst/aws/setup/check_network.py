@@ -55,9 +55,11 @@ async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> li
     obstacles = find_obstacles(
         described, context.settings, region=region, architecture=architecture
     )
-    all_of_them = sum(len(each.subnets) for each in obstacles) == len(found)
-    report = failed if all_of_them else warning
-    return [report("placement", each.text, each.fix) for each in obstacles]
+    report = failed if sum(map(len, obstacles.values())) == len(found) else warning
+    return [
+        report("placement", f"{', '.join(idents)}: {reason}", fix)
+        for (reason, fix), idents in obstacles.items()
+    ]
 
 
 async def _architecture(context: CheckContext) -> str:

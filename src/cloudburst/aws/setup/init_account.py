@@ -278,6 +278,6 @@ def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan
             detail = f"routes to {subnet.default_route}; tasks there need {targets}{endpoints}"
             changes.record("subnet", subnet.id, StepOutcome.KEPT, detail)
     described, region = [each.described for each in plan.subnets], changes.aws.region
-    for each in find_obstacles(described, settings, region=region, architecture=architecture):
-        detail = f"{each.text}: {each.fix}"
-        changes.record("subnets", "not used", StepOutcome.KEPT, detail)
+    found = find_obstacles(described, settings, region=region, architecture=architecture)
+    for (reason, fix), idents in found.items():
+        changes.record("subnet", ", ".join(idents), StepOutcome.KEPT, f"{reason}: {fix}")

@@ -46,8 +46,6 @@ class Subnet:
     """Id of the VPC."""
     zone: str
     """Name of the availability zone in this account."""
-    zone_id: str
-    """Id of the zone, which is the same in every account; empty if AWS does not return it."""
     default_route: DefaultRoute
     free_addresses: int
     """Number of unused IPv4 addresses. Each task needs one address."""
@@ -95,7 +93,8 @@ async def default_subnets(aws: AWSClient, *, architecture: str = "X86_64") -> tu
     subnets = await _with_default_routes(aws, found)
     chosen: dict[str, Subnet] = {}
     for subnet in sorted(subnets, key=lambda one: (one.zone, -one.free_addresses, one.id)):
-        runs = has_fargate(aws.region, subnet.zone_id, architecture)
+        zone_id = str(subnet.described.get("AvailabilityZoneId", ""))
+        runs = has_fargate(aws.region, zone_id, architecture)
         if subnet.default_route is DefaultRoute.INTERNET_GATEWAY and runs:
             chosen.setdefault(subnet.zone, subnet)
     if not chosen:
@@ -143,7 +142,6 @@ async def _with_default_routes(aws: AWSClient, found: Sequence[Mapping[str, Any]
             id=subnet["SubnetId"],
             vpc=subnet["VpcId"],
             zone=subnet.get("AvailabilityZone", ""),
-            zone_id=subnet.get("AvailabilityZoneId", ""),
             default_route=_default_route(_route_table(subnet, tables)),
             free_addresses=subnet.get("AvailableIpAddressCount", 0),
             described=subnet,
