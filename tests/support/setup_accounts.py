@@ -13,6 +13,12 @@ import boto3
 from botocore.exceptions import ClientError
 
 from cloudburst.aws.setup.init_account import InitOptions, init
+from cloudburst.aws.setup.resource_definitions import (
+    EXECUTION_ROLE_POLICY,
+    LOG_GROUP,
+    TRUST_POLICY,
+    execution_role,
+)
 from cloudburst.models.settings import Settings
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 
@@ -105,6 +111,22 @@ def _remove_role(iam, name):
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
     with suppress(ClientError):
         iam.delete_role(RoleName=name)
+
+
+def change_by_hand(emulator, settings):
+    """Change all that ``init`` has made, so that the next one corrects everything."""
+    ecs, iam, logs = (client(emulator, name) for name in ("ecs", "iam", "logs"))
+    ecs.put_cluster_capacity_providers(
+        cluster=settings.cluster, capacityProviders=[], defaultCapacityProviderStrategy=[]
+    )
+    role = execution_role("us-east-1")
+    logs.delete_retention_policy(logGroupName=LOG_GROUP)
+    iam.delete_role_policy(RoleName=role, PolicyName=EXECUTION_ROLE_POLICY)
+    iam.delete_role_permissions_boundary(RoleName=role)
+    other = {**TRUST_POLICY["Statement"][0], "Principal": {"Service": "ec2.amazonaws.com"}}
+    iam.update_assume_role_policy(
+        RoleName=role, PolicyDocument=json.dumps({**TRUST_POLICY, "Statement": [other]})
+    )
 
 
 def index(*architectures):

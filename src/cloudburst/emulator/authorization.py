@@ -52,8 +52,6 @@ CONDITION_KEYS: Mapping[str, str] = {
     "enableExecuteCommand": "ecs:enable-execute-command",
 }
 """Condition keys by the parameter that is their value."""
-TAG_ACTIONS: Mapping[str, str] = {"ec2": "CreateTags", "iam": "TagRole"}
-"""Action that is needed to create a resource with tags, by service; elsewhere ``TagResource``."""
 NEW_RESOURCE = re.compile(r'\b(?:taskArn|repositoryArn|Arn|groupId)"?[:>] ?"?(?:[^"<]*/)?([^"<]+)')
 """Pattern of the ARN or id of a new resource in a response; the group is its name."""
 NAME = re.compile(r"\{(\w+)\}")
@@ -79,12 +77,9 @@ class Authorization:
         identity.check_expiry(call.key, call.service, call.operation)
         if identity.is_unlimited(call.key):
             return
-        if call.operation == "RunTask":
-            with suppress(ApiError):
-                definition, _ = self._account.definitions.find(
-                    str(call.parameters["taskDefinition"])
-                )
-                call = replace(call, parameters={**definition, **call.parameters})
+        with suppress(ApiError, KeyError):  # for RunTask
+            definition, _ = self._account.definitions.find(call.parameters["taskDefinition"])
+            call = replace(call, parameters={**definition, **call.parameters})
         for needed in self._accesses(call):
             tags = await self._tags(needed.resource)
             seen = {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
@@ -107,14 +102,15 @@ class Authorization:
         if tags and operation.startswith(("Create", "Register", "Run")):
             tagged = EXCEPTIONS.get(f"{operation} with tags")
             yield Access(
-                action=f"{service}:{TAG_ACTIONS.get(service, 'TagResource')}",
+                action={"ec2": "ec2:CreateTags", "iam": "iam:TagRole"}.get(service)
+                or f"{service}:TagResource",
                 resource=(self._arns(tagged, call) if tagged else resources)[0],
                 context={**requested, f"{service}:CreateAction": operation},
             )
         if operation in {"RegisterTaskDefinition", "RunTask"}:
             overrides: Mapping[str, Any] = call.parameters.get("overrides") or {}
+            passed = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
             for role in named_roles({**call.parameters, **overrides}):
-                passed = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
                 yield Access(action="iam:PassRole", resource=role, context=passed)
 
     def _arns(self, patterns: str | None, call: ApiCall) -> list[str]:

@@ -320,8 +320,7 @@ class FargateEmulator(ContextManagerMixin):
             policies: IAM policies that contain all permissions of the key, such as the documents
                 that ``cloudburst init --policy`` prints; ``None``: the key may do everything.
         """
-        identity = self._inside.account.identity
-        key, secret = self._do(lambda: identity.new_key(account, policies))
+        key, secret = self._do(lambda: self._inside.account.identity.new_key(account, policies))
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
     def expire_credentials(self) -> None:

@@ -29,26 +29,22 @@ GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "rout
 
 FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
 XML_SERVICES = ("sts", "iam", "s3")
+OTHERS = ""
+"""Key of the error code that all other services use."""
 EXPIRED_CODES = {"ec2": "RequestExpired"} | dict.fromkeys(XML_SERVICES, "ExpiredToken")
 DENIED_CODES = {"ec2": "UnauthorizedOperation"} | dict.fromkeys(XML_SERVICES, "AccessDenied")
-UNSIGNED_CODES = dict.fromkeys(("ec2", "sts", "iam"), "MissingAuthenticationToken") | {
-    "s3": "AccessDenied"
-}
 UNKNOWN_KEY_CODES = dict.fromkeys(("sts", "iam"), "InvalidClientTokenId") | {
     "ec2": "AuthFailure",
     "s3": "InvalidAccessKeyId",
+    OTHERS: "UnrecognizedClientException",
 }
-WRONG_SIGNATURE_CODES = {"ec2": "AuthFailure"} | dict.fromkeys(
-    XML_SERVICES, "SignatureDoesNotMatch"
-)
-"""Error codes for a wrong signature, by service; services not listed use
-``InvalidSignatureException``. Source: "Common errors" in the API references of the services
-(2026-11), also for ``UNKNOWN_KEY_CODES``, ``UNTIMELY_CODES`` and ``MALFORMED_CODES``."""
-UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
-MALFORMED_CODES = dict.fromkeys(("sts", "iam"), "IncompleteSignature") | {
+WRONG_SIGNATURE_CODES = dict.fromkeys(XML_SERVICES, "SignatureDoesNotMatch") | {
     "ec2": "AuthFailure",
-    "s3": "AuthorizationHeaderMalformed",
+    OTHERS: "InvalidSignatureException",
 }
+"""Error codes for a wrong signature, by service. Source: "Common errors" in the API references of
+the services (2026-11), also for ``UNKNOWN_KEY_CODES`` and ``UNTIMELY_CODES``."""
+UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
 
 
 def _statement(effect: str, *actions: str) -> Document:
@@ -119,17 +115,10 @@ class Identity:
         try:
             signature = read_signature(request)
         except MalformedError as error:
-            raise _refused(
-                MALFORMED_CODES, "IncompleteSignatureException", "", str(error)
-            ) from None
+            raise ApiError("IncompleteSignatureException", str(error)) from None
         if signature is None:
-            raise _refused(
-                UNSIGNED_CODES,
-                "MissingAuthenticationTokenException",
-                "",
-                "Missing Authentication Token",
-                status=403,
-            )
+            code = "MissingAuthenticationTokenException"
+            raise ApiError(code, "Missing Authentication Token", status=403)
         return signature
 
     def knows(self, key: str) -> bool:
@@ -148,7 +137,6 @@ class Identity:
         if key is None or not hmac.compare_digest(key.token.encode(), signature.token.encode()):
             raise _refused(
                 UNKNOWN_KEY_CODES,
-                "UnrecognizedClientException",
                 service,
                 "The security token included in the request is invalid.",
             )
@@ -158,7 +146,6 @@ class Identity:
         if signature.region not in regions and service != "s3":  # each bucket has its region
             raise _refused(
                 WRONG_SIGNATURE_CODES,
-                "InvalidSignatureException",
                 service,
                 f"Credential should be scoped to a valid region, not '{signature.region}'.",
             )
@@ -169,7 +156,6 @@ class Identity:
                 raise ApiError("AccessDenied", message, status=403)
             raise _refused(
                 UNTIMELY_CODES,
-                "InvalidSignatureException",
                 service,
                 f"Signature expired or not yet current: {signature.at:%Y%m%dT%H%M%SZ} is too far "
                 "from the time here.",
@@ -184,14 +170,12 @@ class Identity:
         if signature.service != service:
             raise _refused(
                 WRONG_SIGNATURE_CODES,
-                "InvalidSignatureException",
                 service,
                 f"Credential should be scoped to correct service: '{service}'.",
             )
         if not signature.fits(request, self._keys[signature.key].secret):
             raise _refused(
                 WRONG_SIGNATURE_CODES,
-                "InvalidSignatureException",
                 service,
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method.",
@@ -288,37 +272,30 @@ class Identity:
         entry = "ContextEntries.member.{}".format
         while name := parameters.get(f"{entry(number := len(context) + 1)}.ContextKeyName"):
             context[name] = numbered_values(parameters, f"{entry(number)}.ContextKeyValues.member")
-        return {
-            "IsTruncated": False,
-            "EvaluationResults": [
-                {
-                    "EvalActionName": action,
-                    "EvalResourceName": resource,
-                    "EvalDecision": self._decide(
-                        principal,
-                        policies,
-                        Access(action=action, resource=resource, context=context),
-                    ),
-                    "MatchedStatements": [],
-                    "MissingContextValues": [],
-                }
-                for action in numbered_values(parameters, "ActionNames.member")
-                for resource in numbered_values(parameters, "ResourceArns.member") or ["*"]
-            ],
-        }
+        accesses = [
+            Access(action=action, resource=resource, context=context)
+            for action in numbered_values(parameters, "ActionNames.member")
+            for resource in numbered_values(parameters, "ResourceArns.member") or ["*"]
+        ]
+        results: list[dict[str, Any]] = [
+            {
+                "EvalActionName": access.action,
+                "EvalResourceName": access.resource,
+                "EvalDecision": self._decide(principal, policies, access),
+                "MatchedStatements": [],
+                "MissingContextValues": [],
+            }
+            for access in accesses
+        ]
+        return {"IsTruncated": False, "EvaluationResults": results}
 
 
 def _random_id() -> str:
     return secrets.token_hex(8).upper()
 
 
-def _refused(
-    names: Mapping[str, str], otherwise: str, service: str, message: str, *, status: int = 0
-) -> ApiError:
-    """Return an authentication error with the code and the HTTP status that a service uses.
-
-    Services that ``names`` does not list use the code ``otherwise``.
-    """
+def _refused(codes: Mapping[str, str], service: str, message: str) -> ApiError:
+    """Return an authentication error with the code and the HTTP status that a service uses."""
     by_service = {"ec2": 401, "sts": 403, "iam": 403, "s3": 403}
-    code = names.get(service, otherwise)
-    return ApiError(code, message, status=status or by_service.get(service, 400))
+    code = codes.get(service, codes[OTHERS])
+    return ApiError(code, message, status=by_service.get(service, 400))

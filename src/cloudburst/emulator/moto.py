@@ -165,12 +165,8 @@ class MotoServer:
             policies += [await self._managed_policy(arn.text or "") for arn in attached]
             boundary = text_of(role, "PermissionsBoundary/PermissionsBoundaryArn")
             limits = [[await self._managed_policy(boundary)]] if boundary else []
-            tags = role.iterfind("Tags/member")
-            return RoleDetails(
-                tags={text_of(tag, "Key"): text_of(tag, "Value") for tag in tags},
-                boundary=boundary,
-                documents=[policies, *limits],
-            )
+            tags = {text_of(t, "Key"): text_of(t, "Value") for t in role.iterfind("Tags/member")}
+            return RoleDetails(tags=tags, boundary=boundary, documents=[policies, *limits])
         return None
 
     async def _managed_policy(self, arn: str) -> Document:

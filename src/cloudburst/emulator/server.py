@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +15,6 @@ from anyio import move_on_after, sleep
 from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.authorization import Authorization
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.ecr import ECR
 from cloudburst.emulator.ecr_gateway import EcrGateway
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
 from cloudburst.emulator.faults import Fault, PendingFaults
@@ -173,11 +172,12 @@ class ApiServer:
             return success_response(call, self._run(call, subnets, failure))
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
             return success_response(call, account.identity.caller(call.key))
-        if call.service == "ecr" and account.ecr:
-            return success_response(call, await _awaited(account.ecr, call))
-        operation = account.operation(call.service, call.operation)
-        if operation:
-            return success_response(call, _tried(operation, call.parameters))
+        with _missing_members_reported():
+            if call.service == "ecr" and account.ecr:
+                answer = await account.ecr.answer(call.operation, call.parameters)
+                return success_response(call, answer)
+            if operation := account.operation(call.service, call.operation):
+                return success_response(call, operation(call.parameters))
         if call.service == "pricing":  # nor has moto
             raise ApiError("UnknownOperationException", "the emulator has no price list")
         if account.moto is None:
@@ -198,10 +198,8 @@ class ApiServer:
 
     def _run(self, call: ApiCall, subnets: Any, failure: str | None) -> dict[str, Any]:
         try:
-            return _tried(
-                lambda p: self._account.launching.run(p, subnets, failure=failure),
-                call.parameters,
-            )
+            with _missing_members_reported():
+                return self._account.launching.run(call.parameters, subnets, failure=failure)
         except ApiError as error:
             if error.code == "ThrottlingException":
                 raise self._throttled(call) from None
@@ -224,18 +222,11 @@ def _unread(request: web.Request) -> ApiCall:
     return ApiCall(service=TARGETS.get(target, ""), operation=operation, parameters={}, key="")
 
 
-def _tried(
-    operation: Callable[[Mapping[str, Any]], dict[str, Any]], parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+@contextmanager
+def _missing_members_reported() -> Generator[None]:
+    """Report a member that is missing in a request as AWS does."""
     try:
-        return operation(parameters)
-    except KeyError as missing:
-        raise invalid_parameter(f"{missing} is required.") from missing
-
-
-async def _awaited(ecr: ECR, call: ApiCall) -> dict[str, Any]:
-    try:
-        return await ecr.answer(call.operation, call.parameters)
+        yield
     except KeyError as missing:
         raise invalid_parameter(f"{missing} is required.") from missing
 

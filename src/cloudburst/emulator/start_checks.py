@@ -89,21 +89,18 @@ def reason_at_start(
 
 def _role_refusal(spec: LaunchSpec, task: str, shared: SharedState) -> str | None:
     """Return the reason why the execution role may not start a task, or ``None``."""
-    ecr = f"arn:aws:ecr:{shared.config.region}:{shared.config.account}:repository/"
-    logs = f"arn:aws:logs:{shared.config.region}:{shared.config.account}:log-group:"
+    place = f"{shared.config.region}:{shared.config.account}"
+    stream = f"arn:aws:logs:{place}:log-group:{{0.group}}:log-stream:{{0.stream}}"
     images = [ImageReference.split(str(one.get("image", ""))) for one in spec.containers]
-    pulls = [ecr + one.repository for one in images if ECR_PATTERN.fullmatch(one.registry)]
-    needed = {
-        "ecr:GetAuthorizationToken": ["*"] if pulls else [],
-        "ecr:BatchGetImage": pulls,
-        "logs:CreateLogStream": [
-            f"{logs}{log.group}:log-stream:{log.stream}" for log in spec.logs(task)
-        ],
-    }
-    for role in named_roles({**spec.definition, **spec.overrides})[:1]:
-        for action, resources in needed.items():
-            for resource in resources:
-                access = Access(action=action, resource=resource)
-                if refused := shared.roles.refusal(role, task, access):
-                    return ROLE_REFUSALS[action].format(refusal=refused, resource=resource)
+    pulled = [one.repository for one in images if ECR_PATTERN.fullmatch(one.registry)]
+    needed = [
+        *[("ecr:GetAuthorizationToken", "*") for _ in pulled],
+        *[("ecr:BatchGetImage", f"arn:aws:ecr:{place}:repository/{name}") for name in pulled],
+        *[("logs:CreateLogStream", stream.format(log)) for log in spec.logs(task)],
+    ]
+    role = next(iter(named_roles({**spec.definition, **spec.overrides})), "")
+    for action, resource in needed:
+        access = Access(action=action, resource=resource)
+        if refused := shared.roles.refusal(role, task, access):
+            return ROLE_REFUSALS[action].format(refusal=refused, resource=resource)
     return None

@@ -23,10 +23,7 @@ from cloudburst.aws.setup.permissions import (
     statements,
 )
 from cloudburst.aws.setup.resource_definitions import (
-    EXECUTION_ROLE_POLICY,
-    LOG_GROUP,
     PERMISSIONS_BOUNDARY,
-    TRUST_POLICY,
     execution_role,
     role_policy,
 )
@@ -36,7 +33,15 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from support.iam_reference import defects
-from support.setup_accounts import client, here, key_by_hand, session, set_up, settings_of
+from support.setup_accounts import (
+    change_by_hand,
+    client,
+    here,
+    key_by_hand,
+    session,
+    set_up,
+    settings_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -83,18 +88,7 @@ def done(emulator, since):
 async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene, tmp_path):
     since = len(emulator.calls)
     _, settings = await set_up(emulator)
-    # Everything is changed by hand; correcting it needs permissions too.
-    ecs, iam, logs = (client(emulator, name) for name in ("ecs", "iam", "logs"))
-    ecs.put_cluster_capacity_providers(
-        cluster=settings.cluster, capacityProviders=[], defaultCapacityProviderStrategy=[]
-    )
-    logs.delete_retention_policy(logGroupName=LOG_GROUP)
-    iam.delete_role_policy(RoleName=EXECUTION_ROLE, PolicyName=EXECUTION_ROLE_POLICY)
-    iam.delete_role_permissions_boundary(RoleName=EXECUTION_ROLE)
-    other = {**TRUST_POLICY["Statement"][0], "Principal": {"Service": "ec2.amazonaws.com"}}
-    iam.update_assume_role_policy(
-        RoleName=EXECUTION_ROLE, PolicyDocument=json.dumps({**TRUST_POLICY, "Statement": [other]})
-    )
+    change_by_hand(emulator, settings)
     report, _ = await set_up(emulator, settings=settings, sources=("127.0.0.1",))
     assert {step.resource for step in report.steps if step.outcome == "updated"} == {
         "cluster",
@@ -105,7 +99,6 @@ async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene
     made = done(emulator, since)
     assert "iam:UpdateAssumeRolePolicy" in made
     assert made <= allowed(settings, Purpose.INIT)
-    await anyio.sleep(emulator.config.role_policy_lag)
 
     since = len(emulator.calls)
     async with Client(fargate(settings)) as burst:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.policies import Access
 from cloudburst.emulator.s3.access import Caller, check_bucket, check_customer_key, check_key
 from cloudburst.emulator.s3.buckets import (
     DEFAULT_REGION,
@@ -124,11 +123,8 @@ class S3:
         try:
             response: S3Response = function(request, caller)
         except ApiError as error:
-            bucket_access = Access(
-                action="s3:ListBucket", resource=f"arn:aws:s3:::{request.bucket}"
-            )
-            missing = error.code in {"NoSuchKey", "NoSuchVersion"}
-            if missing and not caller.permits(bucket_access):
+            listing = replace(request, operation="HeadBucket", key="").access
+            if error.code in {"NoSuchKey", "NoSuchVersion"} and not caller.permits(listing):
                 raise ApiError("AccessDenied", "Access Denied", status=403) from error
             raise
         return response

@@ -181,7 +181,6 @@ class S3Handler:
 
     def _caller(self, signature: Signature) -> Caller:
         found = self._identity.caller(signature.key)
-
         return Caller(
             arn=found["Arn"],
             account=found["Account"],
