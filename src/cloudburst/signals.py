@@ -13,15 +13,36 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import anyio
+
+_T = TypeVar("_T")
 
 REPEAT_WINDOW = 2.0
 """Seconds after the first signal during which further signals count as repetitions of it: a
 terminal signals a whole process group, wrappers such as ``uv run`` and ``npm`` forward signals that
 the program has already received, and users press Ctrl-C several times."""
+
+
+def run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int]:
+    """Run a coroutine, and cancel it after SIGINT, SIGTERM or SIGHUP.
+
+    Returns:
+        The result, or ``None`` after a signal; and the exit code.
+    """
+
+    async def run() -> _T | None:
+        with anyio.CancelScope() as scope, signals.call_on_first_signal(scope.cancel):
+            return await work()
+        return None
+
+    with InterruptHandler(stop_signals()) as signals:
+        result = anyio.run(run)
+    return result, 0 if result is not None else 128 + (signals.first_signal or 0)
 
 
 def stop_signals() -> list[signal.Signals]:

@@ -15,7 +15,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from cloudburst.cli.image_progress import image_progress
-from cloudburst.cli.interruptible import run_until_signal
 from cloudburst.cli.output import (
     error_console,
     format_size,
@@ -48,6 +47,7 @@ from cloudburst.registry import (
     open_registry,
     push_image,
 )
+from cloudburst.signals import run_until_signal
 from cloudburst.version import PACKAGE_VERSION
 
 MAX_PACKAGES_SHOWN = 12

@@ -11,18 +11,13 @@ import anyio
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.interruptible import run_until_signal
 from cloudburst.cli.output import plain_table, print_output, safe_text
 from cloudburst.errors import ConfigurationError
 from cloudburst.live_check import Finding, LivePlan, Outcome, check_live, plan_live
 from cloudburst.models.settings import Settings
+from cloudburst.signals import run_until_signal
 
-_STYLES = {
-    Outcome.KEPT: "green",
-    Outcome.BROKEN: "red",
-    Outcome.NOT_TRIED: "yellow",
-    Outcome.NOTE: "dim",
-}
+_STYLES = dict(zip(Outcome, ("green", "red", "yellow", "dim"), strict=True))
 
 
 def check_account(*, yes: bool, **options: Any) -> int:
@@ -36,9 +31,7 @@ def check_account(*, yes: bool, **options: Any) -> int:
         ConfigurationError: There is no terminal for the question.
     """
     if not yes and not sys.stdin.isatty():
-        raise ConfigurationError(
-            "--live asks before it starts tasks, and there is no terminal: add --yes"
-        )
+        raise ConfigurationError("--live asks a question, and there is no terminal: add --yes")
     settings = Settings()
     plan = anyio.run(partial(plan_live, settings, **options))
     _print_plan(plan)
@@ -46,41 +39,35 @@ def check_account(*, yes: bool, **options: Any) -> int:
         print_output(Text("Start them? [y/N]", "bold"))
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             return 1
-    lines = _FindingLines()
-    _, code = run_until_signal(partial(check_live, settings, plan, on_finding=lines.print))
-    numbers = [f"{lines.counts[each]} {each}" for each in Outcome if each is not Outcome.NOTE]
+    found: list[Finding] = []
+    show = partial(_print_finding, found)
+    _, code = run_until_signal(partial(check_live, settings, plan, on_finding=show))
+    counts = Counter(finding.outcome for finding in found)
+    numbers = [f"{counts[each]} {each}" for each in Outcome if each is not Outcome.NOTE]
     print_output(Text(f"\n{', '.join(numbers)}.", "bold"))
-    return code or int(lines.counts[Outcome.BROKEN] > 0)
+    return code or int(counts[Outcome.BROKEN] > 0)
 
 
 def _print_plan(plan: LivePlan) -> None:
     table = plain_table()
     for name in ("part", "starts", "costs at most"):
-        table.add_column(name, justify="right" if "costs" in name else "left")
+        table.add_column(name)
     for part in plan.parts:
-        starts = Text(f"not tried: {part.omitted}", "dim") if part.omitted else Text(part.starts)
-        usd = "" if part.omitted or not part.usd else f"${part.usd:.4f}"
-        table.add_row(part.name, starts, usd)
+        starts = f"not tried: {part.omitted}" if part.omitted else part.starts
+        table.add_row(part.name, starts, f"${part.usd:.4f}" if part.usd else "")
     print_output(Text(f"\nIn account {plan.account}, {plan.region}, this starts:\n"))
     print_output(table)
     print_output(Text(f"\n${plan.usd:.4f} at most. All of it is stopped and deleted at the end."))
 
 
-class _FindingLines:
-    """Printer of findings, with a heading for each part."""
-
-    def __init__(self) -> None:
-        self.counts = Counter[Outcome]()
-        self._part = ""
-
-    def print(self, finding: Finding) -> None:
-        self.counts[finding.outcome] += 1
-        if finding.part != self._part:
-            self._part = finding.part
-            print_output(Text(f"\n{finding.part}", "bold"))
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(no_wrap=True, min_width=len(Outcome.NOT_TRIED))
-        grid.add_column(overflow="fold")
-        text = f"{finding.subject}: {finding.seen}" if finding.seen else finding.subject
-        grid.add_row(Text(finding.outcome, _STYLES[finding.outcome]), safe_text(text))
-        print_output(grid)
+def _print_finding(found: list[Finding], finding: Finding) -> None:
+    """Print a finding, below the name of its part if it is the first one, and remember it."""
+    if not found or found[-1].part != finding.part:
+        print_output(Text(f"\n{finding.part}", "bold"))
+    found.append(finding)
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, min_width=len(Outcome.NOT_TRIED))
+    grid.add_column(overflow="fold")
+    text = f"{finding.subject}: {finding.seen}" if finding.seen else finding.subject
+    grid.add_row(Text(finding.outcome, _STYLES[finding.outcome]), safe_text(text))
+    print_output(grid)

@@ -13,16 +13,8 @@ HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
 https://github.com/aws-samples/aws-batch-runtime-monitoring/issues/20."""
 
 
-def lookup_events(registry: TaskRegistry, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def lookup_events(registry: TaskRegistry, _: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record for each task, as LookupEvents does for the event RunTask."""
-    del parameters
-    events = [
-        {
-            "EventName": "RunTask",
-            "CloudTrailEvent": json.dumps(
-                {"responseElements": {"tasks": [{"taskArn": task.arn}]}, "overrides": HIDDEN}
-            ),
-        }
-        for task in registry.snapshots.values()
-    ]
-    return {"Events": events}
+    arns = [task.arn for task in registry.snapshots.values()]
+    records = [json.dumps({"taskArn": arn, "environment": HIDDEN}) for arn in arns]
+    return {"Events": [{"EventName": "RunTask", "CloudTrailEvent": one} for one in records]}

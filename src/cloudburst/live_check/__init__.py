@@ -4,8 +4,7 @@
 is ``cloudburst doctor --live``.
 """
 
-from cloudburst.live_check.check import check_live
+from cloudburst.live_check.check import LivePlan, Part, check_live, plan_live
 from cloudburst.live_check.findings import Finding, Outcome
-from cloudburst.live_check.parts import LivePlan, Part, plan_live
 
 __all__ = ["Finding", "LivePlan", "Outcome", "Part", "check_live", "plan_live"]

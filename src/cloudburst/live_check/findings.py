@@ -11,11 +11,8 @@ from cloudburst import errors
 
 REST = "the rest of this part"
 _SAY_NOTHING = (
-    errors.AccessDeniedError,
-    errors.CapacityError,
-    errors.CredentialsError,
-    errors.NoAnswerError,
-    errors.ThrottledError,
+    *(errors.AccessDeniedError, errors.CapacityError, errors.CredentialsError),
+    *(errors.NoAnswerError, errors.ThrottledError),
 )
 """Errors after which it is not known whether a promise is kept."""
 

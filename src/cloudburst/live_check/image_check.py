@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -32,16 +30,26 @@ _NAME: dict[str, Any] = {"repositoryName": LIVE_NAME}
 
 
 async def check_image(live: Live) -> None:
-    """Build our image, push it in two parts, read it from ECR, and delete the repository."""
+    """Build our image, push it in two parts to a new repository, and read it from ECR.
+
+    The repository is configured as by ``init``, and deleted at the end of the whole check.
+    """
     started_at = anyio.current_time()
     built = await (await image_builder())(ImageOptions.from_settings(live.settings), None)
     seconds = anyio.current_time() - started_at
     sizes = ", ".join(f"{one.architecture} {one.size / 1e6:.1f} MB" for one in built.platforms)
     live.findings.note("the image was built", f"in {seconds:.0f} s; {sizes}")
-    async with _repository(live):
-        await _check_pushes(live, built)
-        await _check_platforms(live, built)
-        await _check_lifecycle(live)
+    policy = {**_NAME, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
+    tags = tag_list(key="Key", value="Value")
+    await live.aws.call("ecr", "create_repository", **_NAME, tags=tags)
+    waited, refusal = await accepted(
+        partial(live.aws.call, "ecr", "put_lifecycle_policy", **policy)
+    )
+    seen = f"after {waited:.0f} s; at first: {refusal}" if refusal else "at once"
+    live.findings.report("a new repository can be configured, by its tags", True, seen)
+    await _check_pushes(live, built)
+    await _check_platforms(live, built)
+    await _check_lifecycle(live)
 
 
 async def remove_repository(aws: AWSClient) -> bool:
@@ -57,25 +65,6 @@ async def remove_repository(aws: AWSClient) -> bool:
     if found is not None:
         await accepted(partial(aws.call, "ecr", "delete_repository", **_NAME, force=True))
     return found is not None
-
-
-@asynccontextmanager
-async def _repository(live: Live) -> AsyncGenerator[None]:
-    """Create and configure the repository as ``init`` does, and delete it at the end."""
-    policy = {**_NAME, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
-    tags = tag_list(key="Key", value="Value")
-    try:
-        await live.aws.call("ecr", "create_repository", **_NAME, tags=tags)
-        configure = partial(live.aws.call, "ecr", "put_lifecycle_policy", **policy)
-        waited, refusal = await accepted(configure)
-        seen = f"after {waited:.0f} s; at first: {refusal}" if refusal else "at once"
-        live.findings.report(
-            "a new repository can be configured, by its tags", kept=True, seen=seen
-        )
-        yield
-    finally:
-        with anyio.CancelScope(shield=True), anyio.fail_after(60):
-            await remove_repository(live.aws)
 
 
 async def _check_pushes(live: Live, built: BuiltImage) -> None:

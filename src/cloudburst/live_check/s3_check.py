@@ -40,31 +40,25 @@ CONTENT_TYPE = "video/mp4"
 EXISTS = f"{TransferProblem.EXISTS}, HTTP 412"
 CHANGED = f"{TransferProblem.CHANGED}, HTTP 412"  # without it, the worker has compared ETags
 OTHER_ETAG = f'"{"0" * 32}"'
-SHOWN = (
-    *("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "VersionId"),
-    *("ObjectLockMode", "ObjectLockRetainUntilDate", "StorageClass"),
-)
-"""Members of HeadObject's response that show how a bucket keeps objects."""
 
 
 async def check_s3(live: Live, prefix: S3Prefix) -> None:
-    """Write, read and delete small objects under a prefix, as runs and their workers do."""
+    """Write, read and delete small objects under a prefix, as runs and their workers do.
+
+    The objects are deleted at the end of the whole check.
+    """
     store, findings = open_store(live.aws, live.settings), live.findings
     name = f"{prefix.prefix}{LIVE_OBJECTS}{secrets.token_hex(8)}/"
     folder = S3Prefix(prefix.bucket, name)
-    try:
-        found = await check_destination(store, folder, account=await live.aws.account_id())
-        accepted = found.tried and not found.left and not found.url_refusal
-        findings.report("the folder accepts objects", accepted, found.detail)
-        async with open_transfer_client(public_only=False) as http:
-            check = _S3Check(store=store, findings=findings, folder=folder, http=http)
-            await check.presigned_put()
-            await check.reads()
-            await check.conditions()
-            await check.multipart()
-    finally:
-        with anyio.CancelScope(shield=True), anyio.fail_after(60):
-            await remove_objects(store, prefix)
+    found = await check_destination(store, folder, account=await live.aws.account_id())
+    accepted = found.tried and not found.left and not found.url_refusal
+    findings.report("the folder accepts objects", accepted, found.detail)
+    async with open_transfer_client(public_only=False) as http:
+        check = _S3Check(store=store, findings=findings, folder=folder, http=http)
+        await check.presigned_put()
+        await check.reads()
+        await check.conditions()
+        await check.multipart()
 
 
 async def remove_objects(store: ObjectStore, folder: S3Prefix) -> int:
@@ -114,9 +108,6 @@ class _S3Check:
         store, report, video = self.store, self.findings.report, self.folder.object("video.mp4")
         where: dict[str, Any] = {"Bucket": video.bucket, "Key": video.key}
         where["in_region"] = await store.bucket_region(video.bucket)
-        head = await store.aws.call("s3", "head_object", **where)
-        kind = ", ".join(f"{name} {head[name]}" for name in SHOWN if name in head)
-        self.findings.note("objects of the bucket", kind or "nothing special")
         file = (await store.head(video)).remote_file(video)
         found = await self._fetch(await store.presign_get(file))
         report("a presigned GET with If-Match reads it", found == SHA256)

@@ -1,12 +1,12 @@
-"""Parts with single tasks: from a request to its stop, the lifetime, Spot, ARM64 and a scene."""
+"""Parts with tasks: from a request to its stop, lifetime, Spot, subnets, a burst, a scene."""
 
 from __future__ import annotations
 
-import time
 import wave
-from collections.abc import Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +15,9 @@ import anyio
 from anyio import to_thread
 
 from cloudburst.aws.client.errors import error_code_of
+from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.fargate.cluster_tasks import list_task_arns
+from cloudburst.aws.fargate.public_addresses import EC2_SERVICE
 from cloudburst.aws.fargate.reachability import explain_silence
 from cloudburst.aws.fargate.run_task import started_by
 from cloudburst.aws.fargate.subnets import usable_subnets
@@ -27,10 +29,10 @@ from cloudburst.aws.fargate.task_definition import (
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.aws.setup.live_statements import LIVE_NAME
 from cloudburst.aws.setup.logs import read_logs
-from cloudburst.aws.setup.resource_definitions import execution_role
 from cloudburst.backends import fargate
 from cloudburst.client import Client
-from cloudburst.errors import CloudburstError
+from cloudburst.concurrency import for_each
+from cloudburst.errors import CapacityError, CloudburstError, ThrottledError
 from cloudburst.live_check.findings import NotTriedError
 from cloudburst.live_check.live import Live, new_request, seconds_between, seconds_until_answer
 from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
@@ -45,12 +47,20 @@ LIFETIME_TOLERANCE = 30.0
 """Seconds that it may end later. It may end a fifth earlier, because ECS takes a while to find that
 all containers have started."""
 SPOT = "FARGATE_SPOT"
+BURST = 25
+"""Number of requests at once: more than the 20 a second that Fargate accepts ("AWS Fargate
+throttling quotas", ECS developer guide, 2026-11)."""
+BURST_STOP_TIMEOUT = 120.0
+"""Maximum seconds to wait until the tasks of the burst have stopped."""
+MAX_STOP_WAIT = 5.0
+"""Seconds after which AWS has to accept the stop of a new task."""
+TRAIL_INTERVAL = 30.0
+"""Seconds between two lists of CloudTrail's records."""
 
 
 async def check_one_task(live: Live) -> None:
     """Repeat a request with its token, then follow the task from its request to its stop."""
     report, cluster = live.findings.report, live.settings.cluster
-    await _note_role_age(live)
     asked_at, request = anyio.current_time(), new_request()
     task = await live.launch(request)
     live.keys[task] = request.secrets.key
@@ -79,7 +89,10 @@ async def check_one_task(live: Live) -> None:
     if waited is None:
         live.silence = (await explain_silence(live.aws, live.settings, url)).text
     report("this machine reaches it", not live.silence, live.silence or f"{waited:.1f} s later")
-    health = await _health(live, task)
+    health = f"UNKNOWN after {HEALTH_TIMEOUT:.0f} s"
+    with anyio.move_on_after(HEALTH_TIMEOUT):
+        known = await live.until(task, lambda it: it.get("healthStatus", "UNKNOWN") != "UNKNOWN")
+        health = str(known["healthStatus"])
     report("its health check passes", health == "HEALTHY", health)
 
     await live.stop(task)
@@ -125,7 +138,10 @@ async def check_arm64(live: Live) -> None:
     """Start a task of the task definition for ARM64."""
     _require_answers(live)
     family, protocol = task_families(live.settings.task_definition)["ARM64"], live.settings.protocol
-    definition = await describe_task_definition(live.aws, family, protocol=protocol)
+    try:
+        definition = await describe_task_definition(live.aws, family, protocol=protocol)
+    except CloudburstError as exc:
+        raise NotTriedError(f"no task definition {family}: {exc}") from exc
     template = replace(live.template, definition=definition)
     subnets = await usable_subnets(live.aws, live.settings, definition.architecture)
     task = await live.launch(template=template, subnets=subnets)
@@ -176,16 +192,6 @@ def _has_interface(task: Mapping[str, Any]) -> bool:
     return has_interface and task.get("desiredStatus") != "STOPPED"
 
 
-async def _note_role_age(live: Live) -> None:
-    """Report the age of the execution role: a new role cannot be assumed for some seconds."""
-    with suppress(CloudburstError):
-        role = (await live.aws.call("iam", "get_role", RoleName=execution_role(live.aws.region)))[
-            "Role"
-        ]
-        age = time.time() - role["CreateDate"].timestamp()
-        live.findings.note("age of the execution role at the first task", f"{age:.0f} s")
-
-
 def _note_containers(live: Live, running: Mapping[str, Any]) -> None:
     """Report the images of a task, and containers that others have added, such as GuardDuty."""
     images = {str(one.get("name")): str(one.get("image")) for one in running["containers"]}
@@ -194,9 +200,79 @@ def _note_containers(live: Live, running: Mapping[str, Any]) -> None:
     live.findings.note("containers that are not ours", ", ".join(sorted(others)) or "none")
 
 
-async def _health(live: Live, task: str) -> str:
-    """Return the result of ECS's own health check, the command in the task definition."""
-    with anyio.move_on_after(HEALTH_TIMEOUT):
-        known = await live.until(task, lambda it: it.get("healthStatus", "UNKNOWN") != "UNKNOWN")
-        return str(known["healthStatus"])
-    return f"UNKNOWN after {HEALTH_TIMEOUT:.0f} s"
+async def check_subnets(live: Live) -> None:
+    """Start a task in each subnet: a zone may lack Fargate, or a subnet a route."""
+    by_id = {"Name": "subnet-id", "Values": [*live.settings.subnets]}
+    described: list[dict[str, Any]] = await live.aws.collect_pages(
+        EC2_SERVICE, "describe_subnets", "Subnets", Filters=[by_id]
+    )
+    states = [get_structure(one, "BlockPublicAccessStates") for one in described]
+    modes = {str(one.get("InternetGatewayBlockMode", "not shown")) for one in states}
+    live.findings.note("VPC Block Public Access", ", ".join(sorted(modes)))
+
+    async def start_in(subnet: str) -> None:
+        kept: bool | None = False
+        try:
+            task = await live.launch(tiny=True, subnets=(subnet,))
+            shown = await live.until(task, "RUNNING")
+            kept = f"'{subnet}'" in str(shown.get("attachments"))
+            seen = str(shown.get("availabilityZone"))
+        except CloudburstError as exc:
+            kept, seen = (None if isinstance(exc, CapacityError) else False), str(exc)
+        live.findings.report(f"a task runs in {subnet}", kept, seen)
+
+    await for_each(live.settings.subnets, start_in, at_once=len(live.settings.subnets))
+
+
+async def check_burst(live: Live) -> None:
+    """Send as many requests at once as a large run; stop each task at once."""
+    results, waits, refusals = Counter[str](), dict[str, float](), list[str]()
+    started_at = anyio.current_time()
+
+    async def start(_: int) -> None:
+        try:
+            task = await live.launch(tiny=True)
+        except (CapacityError, ThrottledError) as exc:
+            results["throttled" if isinstance(exc, ThrottledError) else "without capacity"] += 1
+        else:
+            results["started"] += 1
+            waits[task], refusal = await live.stop(task)
+            refusals.extend([refusal] if refusal else [])
+
+    await for_each(range(BURST), start, at_once=BURST)
+    took = anyio.current_time() - started_at
+    counts = ", ".join(f"{number} {result}" for result, number in results.items())
+    live.findings.note(f"{BURST} requests at once", f"{counts}, in {took:.1f} s")
+    if not waits:
+        raise NotTriedError("no task was started")
+    longest = max(waits.values())
+    seen = f"{len(waits)} tasks, accepted after {longest:.1f} s at most"
+    seen += f"; {len(refusals)} refused at first: {refusals[0]}" if refusals else ""
+    promise = f"a task may be stopped, by its tag, within {MAX_STOP_WAIT:.0f} s of its start"
+    live.findings.report(promise, longest <= MAX_STOP_WAIT, seen)
+    with anyio.move_on_after(BURST_STOP_TIMEOUT):
+        for task in waits:  # until then they count against the quota of the next parts
+            await live.until(task, "STOPPED")
+
+
+async def check_trail(live: Live, minutes: float) -> None:
+    """Wait for the records of RunTask, which take some minutes, and search them for keys."""
+    since = datetime.now(UTC) - timedelta(hours=2)
+    query = [{"AttributeKey": "EventName", "AttributeValue": "RunTask"}]
+    with anyio.move_on_after(minutes * 60):
+        while live.keys:
+            events = await live.aws.collect_pages(
+                "cloudtrail", "lookup_events", "Events", LookupAttributes=query, StartTime=since
+            )
+            if (shown := keys_shown(events, live.keys)) is not None:
+                live.findings.report("CloudTrail does not record the keys of tasks", not shown)
+                return
+            await anyio.sleep(TRAIL_INTERVAL)
+    raise NotTriedError(f"no record of a task within {minutes:g} minutes")
+
+
+def keys_shown(events: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> bool | None:
+    """Return whether the records of our requests contain a key; ``None`` if there is no record."""
+    texts = [str(event.get("CloudTrailEvent", "")) for event in events]
+    ours = [text for text in texts if any(task in text for task in keys)]
+    return any(key in text for key in keys.values() for text in ours) if ours else None

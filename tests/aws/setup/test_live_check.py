@@ -32,7 +32,7 @@ from cloudburst.models.task import Protocol
 from cloudburst.testing import Fault
 from support.live_parts import findings_of, opened
 from support.own_images import Builder, account_with_registry
-from support.s3_account import FOLDER, account, keys, uploads
+from support.s3_account import FOLDER, account, keys, open_store, uploads
 from support.setup_accounts import HERE, bare, client, session, set_up, settings_of, wipe
 
 pytestmark = pytest.mark.timeout(120)
@@ -132,7 +132,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
 def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
     prepared, emulator, capsys, monkeypatch
 ):
-    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 4.0)
+    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 4)
     prepared(protocol=Protocol.ONESTEP)
     registered(emulator, containers=1, interval=1)  # without watchdog
     before = len(emulator.tasks)
@@ -162,7 +162,7 @@ def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatc
     text = " ".join(capsys.readouterr().out.split())
     assert "Burst 25 tasks, 0.25 vCPU $0.0072" in text
     assert "S3 not tried: no --s3" in text
-    assert "$0.0407 at most. All of it" in text
+    assert "$0.0470 at most. All of it" in text
 
 
 def test_without_a_terminal_the_question_is_an_error(prepared, emulator, capsys):
@@ -302,10 +302,11 @@ async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(e
         assert kinds.count("kept") == 17 - encrypted
         assert kinds.count("not tried") == encrypted
         assert "broken" not in kinds
-        kind = "aws:kms, SSEKMSKeyId arn:aws:kms:us-east-1:" if encrypted else "AES256"
-        assert found["objects of the bucket"][1].startswith(f"ServerSideEncryption {kind}")
-        assert keys(emulator) == []
-        assert uploads(emulator) == []
+        assert len(keys(emulator)) == 2
+        assert len(uploads(emulator)) == 1
+        async with open_store(emulator) as store:
+            assert await s3_check.remove_objects(store, FOLDER) == 3
+        assert keys(emulator) == uploads(emulator) == []
 
 
 @pytest.mark.anyio
@@ -321,6 +322,9 @@ async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
         if young:
             emulator.add_fault(Fault(operation="PutLifecyclePolicy", code="AccessDeniedException"))
         found = await findings_of(emulator, image_check.check_image)
+        async with opened(emulator) as shared:
+            assert await image_check.remove_repository(shared.aws)
+            assert not await image_check.remove_repository(shared.aws)
         (repository,) = client(emulator, "ecr").describe_repositories()["repositories"]
     assert repository["repositoryName"] == "cloudburst"
     configured = found["a new repository can be configured, by its tags"][1]

@@ -12,20 +12,18 @@ from cloudburst.emulator import run_task, services, tasks, trail
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart, requests
 from cloudburst.emulator.signature import Signature
-from cloudburst.live_check import account_checks, image_check, live, s3_check, task_checks
-from cloudburst.live_check.account_checks import (
-    check_burst,
-    check_subnets,
-    check_trail,
-    keys_shown,
-)
+from cloudburst.live_check import image_check, live, s3_check, task_checks
 from cloudburst.live_check.findings import REST
 from cloudburst.live_check.task_checks import (
     check_arm64,
+    check_burst,
     check_lifetime,
     check_one_task,
     check_scene,
     check_spot,
+    check_subnets,
+    check_trail,
+    keys_shown,
 )
 from cloudburst.registry import PushReport
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator, Fault, TaskFault
@@ -47,7 +45,7 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(live, "ACCEPT_TIMEOUT", 0.4)
     monkeypatch.setattr(task_checks, "HEALTH_TIMEOUT", 0.1)
     monkeypatch.setattr(task_checks, "LIFETIME", 1.0)
-    monkeypatch.setattr(account_checks, "BURST", 3)
+    monkeypatch.setattr(task_checks, "BURST", 3)
     monkeypatch.setattr(s3_check, "EXPIRY_DELAY", 0.0)
 
 
@@ -265,7 +263,7 @@ async def test_a_burst_tells_how_soon_its_tasks_may_be_stopped(monkeypatch):
 async def test_tasks_that_cannot_be_stopped_are_no_kept_promise(
     monkeypatch, limit, config, outcome
 ):
-    monkeypatch.setattr(account_checks, "MAX_STOP_WAIT", limit)
+    monkeypatch.setattr(task_checks, "MAX_STOP_WAIT", limit)
     with emulated(**config) as emulator:
         if not config:
             emulator.add_fault(Fault(operation="StopTask", code="AccessDeniedException"))
@@ -293,7 +291,7 @@ async def test_a_record_of_cloudtrail_is_searched_for_the_key(monkeypatch, hidde
 
 
 async def test_cloudtrail_without_a_record_is_not_tried(monkeypatch):
-    monkeypatch.setattr(account_checks, "TRAIL_INTERVAL", 0.01)
+    monkeypatch.setattr(task_checks, "TRAIL_INTERVAL", 0.01)
     with emulated() as emulator:
         async with opened(emulator) as checked:
             checked.keys["arn:aws:ecs:us-east-1:1:task/c/unknown"] = "secret-key"

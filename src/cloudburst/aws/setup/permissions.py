@@ -153,12 +153,8 @@ def statements(
         case Purpose.RUN:
             return (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
         case Purpose.LIVE:
-            return (
-                *run_statements(settings, arns),
-                *doctor_statements(arns),
-                *s3_run_statements(s3, region, keys=s3_keys),
-                *live_statements(region, account, s3),
-            )
+            run = (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
+            return (*run, *doctor_statements(arns), *live_statements(region, account, s3))
         case Purpose.INIT:
             s3_statements = s3_init_statements(s3, region, keys=s3_keys)
             return (*init_statements(settings, arns), *s3_statements)

@@ -131,18 +131,23 @@ def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
             ),
             resources=repository,
         ),
-        Statement(
-            sid="PushImage",
-            actions=(
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:CompleteLayerUpload",
-                "ecr:InitiateLayerUpload",
-                "ecr:PutImage",
-                "ecr:UploadLayerPart",
-            ),
-            resources=repository,
+        push_statement("PushImage", arns.our_repository),
+    )
+
+
+def push_statement(sid: str, repository: str) -> Statement:
+    """Return the statement for pushing images to a repository."""
+    return Statement(
+        sid=sid,
+        actions=(
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:CompleteLayerUpload",
+            "ecr:InitiateLayerUpload",
+            "ecr:PutImage",
+            "ecr:UploadLayerPart",
         ),
+        resources=(repository,),
     )
 
 
