@@ -298,11 +298,11 @@ def _checked_tags(
     tags = {
         tag["key"]: tag.get("value", "") for tag in (*propagated, *(parameters.get("tags") or ()))
     }
-    _check_tags(tags)
+    check_tags(tags)
     return tags
 
 
-def _check_tags(tags: Mapping[str, str]) -> None:
+def check_tags(tags: Mapping[str, str]) -> None:
     """Raise an error for tags that AWS does not accept.
 
     AWS accepts up to 50 tags, with keys of up to 128 and values of up to 256 characters: letters,

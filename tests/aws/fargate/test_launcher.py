@@ -19,6 +19,7 @@ from cloudburst.aws.fargate.backend import open_fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.fargate.run_task import secrets_of, started_by, tag_value
 from cloudburst.aws.fargate.task_description import parse_task_description
+from cloudburst.aws.setup.permissions import Purpose, policy_document
 from cloudburst.emulator.run_task import check_tags
 from cloudburst.engine.launch import launched
 from cloudburst.errors import (
@@ -309,6 +310,25 @@ async def test_a_task_that_stops_for_its_role_means_something_else_after_a_minut
             failure = (await backend.launcher.describe(task)).failure
             assert failure.remedy is Remedy.FIX_SETUP
             assert "cloudburst doctor" in failure.summary
+
+
+async def test_a_task_is_stopped_although_conditions_do_not_see_its_tag_yet():
+    with account(tag_lag=1.0, **NO_PROCESSES) as emulator:
+        known = {"region": "us-east-1", "account": "123456789012"}
+        printed = partial(policy_document, settings_of(emulator), [Purpose.RUN], **known)
+        run = await anyio.to_thread.run_sync(printed)
+        key = emulator.new_key(policies=[json.loads(json.dumps(run))])
+        changes = {
+            "access_key_id": key["AWS_ACCESS_KEY_ID"],
+            "secret_access_key": SecretStr(key["AWS_SECRET_ACCESS_KEY"]),
+        }
+        async with backend_of(emulator, **changes) as backend:
+            spec = TaskSpec(tier=Tier.STANDARD, run="r", scene="s")
+            async with launched(backend, spec, Timeouts(), Observer()):
+                assert len(emulator.live) == 1
+        assert emulator.live == ()
+        notes = [call.note for call in emulator.calls if call.operation == "StopTask"]
+        assert "AccessDeniedException" in notes
 
 
 @pytest.mark.parametrize(

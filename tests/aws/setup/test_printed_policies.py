@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from cloudburst import Client, Status, fargate
 from cloudburst.aws.client.client import open_aws
+from cloudburst.aws.setup import own_image
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.checks import CheckStatus
@@ -18,6 +19,7 @@ from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import Purpose, policy_document
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
+from support.own_images import Builder, account_with_registry
 from support.setup_accounts import HERE, bare, here, session, settings_of
 
 pytestmark = pytest.mark.anyio
@@ -82,3 +84,29 @@ async def test_a_new_repository_is_configured_although_conditions_do_not_see_its
         assert await describe_repository(changes) is None
         await ensure_repository(changes, None)
         assert (await describe_repository(changes)).created_by_init
+
+
+async def test_with_our_own_image_the_printed_policies_are_enough(
+    registry_server, tmp_path, monkeypatch
+):
+    builder = Builder(tmp_path / "images", packages=str(tmp_path).encode())
+    monkeypatch.setattr(own_image, "sources_hash", builder.sources_hash)
+    late = {"tag_lag": 0.8, "role_policy_lag": 2.5, "client_address": HERE}
+    with account_with_registry(registry_server, moto=True, **late) as emulator:
+        mine = with_policy(emulator, settings_of(emulator), Purpose.INIT)
+        for _ in range(2):
+            report = await init(
+                mine,
+                options=InitOptions(env_file=None),
+                find_address=here,
+                session=session(),
+                build_image=builder,
+            )
+        settings = settings_of(emulator, **report.environment)
+        mine = with_policy(emulator, settings, Purpose.RUN, Purpose.DOCTOR)
+        found = await doctor(mine, find_address=here, session=session())
+        assert found.success, found.failures
+        assert not [check for check in found.checks if "not checked" in check.found]
+        mine = with_policy(emulator, settings, Purpose.DESTROY)
+        report = await destroy(mine, env_file=None, session=session())
+        assert report.success, report.steps
