@@ -101,7 +101,14 @@ def test_what_is_imported_when_it_is_wanted_is_there(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cloudburst.blocking", "cloudburst.compat", "cloudburst.jobs", "cloudburst.web"]
+    "name",
+    [
+        "cloudburst.blocking",
+        "cloudburst.compat",
+        "cloudburst.jobs",
+        "cloudburst.live_check",
+        "cloudburst.web",
+    ],
 )
 def test_what_is_public_beside_the_top_is_there(name):
     module = importlib.import_module(name)

@@ -36,6 +36,8 @@ TINY_SECONDS = 240
 """Seconds that a task of the smallest size may take to start and stop, for the estimate."""
 MINIMUM_SECONDS = 60
 """Minimum of the billed seconds of a task."""
+REMOVAL_TIMEOUT = 90.0
+"""Maximum seconds for the removal at the end, which a cancellation does not interrupt."""
 
 
 class Part(NamedTuple):
@@ -133,10 +135,6 @@ async def _task_parts(aws: AWSClient, settings: Settings) -> list[Part]:
     ]
 
 
-REMOVAL_TIMEOUT = 90.0
-"""Maximum seconds for the removal at the end, which a cancellation does not interrupt."""
-
-
 async def check_live(
     settings: Settings,
     plan: LivePlan,
@@ -174,8 +172,9 @@ async def check_live(
             with anyio.CancelScope(shield=True), findings.part("At the end"):
                 with anyio.fail_after(REMOVAL_TIMEOUT):
                     removed = await _remove_leftovers(live, plan.s3)
+                    left = await _remove_leftovers(live, plan.s3) if removed else ""
                 seen = f"removed: {removed}" if removed else ""
-                findings.report("nothing of this check is left in the account", True, seen)
+                findings.report("nothing of this check is left in the account", not left, seen)
     return tuple(findings.all)
 
 

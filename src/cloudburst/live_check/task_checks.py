@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from cloudburst.aws.client.errors import error_code_of
-from cloudburst.aws.client.responses import get_structure
+from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.aws.fargate.cluster_tasks import list_task_arns
 from cloudburst.aws.fargate.public_addresses import EC2_SERVICE
 from cloudburst.aws.fargate.reachability import explain_silence
@@ -146,7 +146,7 @@ async def check_arm64(live: Live) -> None:
     subnets = await usable_subnets(live.aws, live.settings, definition.architecture)
     task = await live.launch(template=template, subnets=subnets)
     running = await live.until(task, "RUNNING")
-    processor = {one.get("name"): one.get("value") for one in running.get("attributes") or ()}
+    processor = {one.get("name"): one.get("value") for one in get_list(running, "attributes")}
     waited = await seconds_until_answer(await live.url_of(running))
     kept = waited is not None and processor.get("ecs.cpu-architecture") == "arm64"
     live.findings.report("a task on ARM64 answers", kept, f"after {waited} s; {processor}")
@@ -194,7 +194,8 @@ def _has_interface(task: Mapping[str, Any]) -> bool:
 
 def _note_containers(live: Live, running: Mapping[str, Any]) -> None:
     """Report the images of a task, and containers that others have added, such as GuardDuty."""
-    images = {str(one.get("name")): str(one.get("image")) for one in running["containers"]}
+    containers = get_list(running, "containers")
+    images = {str(one.get("name")): str(one.get("image")) for one in containers}
     others = images.keys() - {live.template.definition.container, WATCHDOG_CONTAINER}
     live.findings.note("its image", images.get(live.template.definition.container))
     live.findings.note("containers that are not ours", ", ".join(sorted(others)) or "none")

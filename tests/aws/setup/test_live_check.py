@@ -17,6 +17,7 @@ from cloudburst.aws.setup.live_statements import LIVE_NAME, LIVE_OBJECTS
 from cloudburst.aws.setup.permissions import Purpose, policy_document
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.cli.app import run
+from cloudburst.emulator.s3 import api
 from cloudburst.live_check import (
     Part,
     check_live,
@@ -239,6 +240,18 @@ async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator)
     assert client(emulator, "ecr").describe_repositories()["repositories"] == []
     assert keys(emulator, BUCKET) == ["left/.cloudburst/check-of-a-run"]
     s3.delete_object(Bucket=BUCKET, Key="left/.cloudburst/check-of-a-run")
+
+
+@pytest.mark.anyio
+async def test_what_aws_does_not_delete_is_told(emulator, monkeypatch):
+    _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
+    s3, key = client(emulator, "s3"), f"kept/{LIVE_OBJECTS}abc/video.mp4"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    with monkeypatch.context() as kept:
+        kept.setattr(api.S3, "_delete_object", lambda *_: api.S3Response(status=204))
+        found = await checked(settings, s3=S3Prefix(BUCKET, "kept/"))
+    assert found[LEFT] == ("broken", "removed: 1 objects and uploads in s3://checked/kept/")
+    s3.delete_object(Bucket=BUCKET, Key=key)
 
 
 @pytest.mark.anyio
