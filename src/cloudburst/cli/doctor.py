@@ -81,6 +81,7 @@ def doctor_command(
         raise ConfigurationError("--s3, --no-spot, --quick, --cloudtrail and --yes need --live")
     if live and as_json:
         raise ConfigurationError("--json with --live; expected one of the two")
+    folder = s3_folders([s3])[0] if s3 else None
     size = BackendOptions(tier=tier).selected_tier()
     find_address = None if address is None else _fixed_address(address)
     check = partial(doctor, Settings(), tasks=workers, tier=size, find_address=find_address)
@@ -92,7 +93,6 @@ def doctor_command(
     if live and report.success:
         from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
 
-        folder = s3_folders([s3])[0] if s3 else None
         return check_account(yes=yes, s3=folder, spot=spot, quick=quick, cloudtrail=cloudtrail)
     return 0 if report.success else 1
 
