@@ -240,7 +240,7 @@ def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:
     return any(
         rule["ipProtocol"] in {"-1", "tcp", "6"}
         and int(rule.get("fromPort", 0)) <= config.port <= int(rule.get("toPort", 65535))
-        and any(client in ip_network(source["cidrIp"]) for source in rule["ipRanges"])
+        and any(client in ip_network(source["cidrIp"], strict=False) for source in rule["ipRanges"])
         for group in groups
         for rule in group["ipPermissions"]
     )

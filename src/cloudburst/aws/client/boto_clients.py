@@ -131,9 +131,8 @@ class BotoClients:
     async def _fill_cache(self, service: str, region: str) -> None:
         """Read the model of a service and the credentials into boto's caches."""
         if await self._session.get_credentials() is None:
-            raise no_credentials_error(
-                self._session
-            )  # here, not after a search on the event loop of the caller
+            # Here, not after a search on the event loop of the caller.
+            raise no_credentials_error(self._session)
         async with self._new_client(service, region):
             pass
 
