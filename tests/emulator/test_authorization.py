@@ -193,14 +193,14 @@ def test_objects_and_lists_of_a_bucket_need_their_own_permissions(shared):
     upload = s3.create_multipart_upload(Bucket="mine", Key="in/b")["UploadId"]
     s3.upload_part(Bucket="mine", Key="in/b", UploadId=upload, PartNumber=1, Body=b"x")
     s3.list_objects_v2(Bucket="mine", Prefix="in/")
-    with refused("AccessDenied", "s3:PutObject on resource: arn:aws:s3:::mine/out/a"):
+    with refused("AccessDenied", 's3:PutObject on resource: "arn:aws:s3:::mine/out/a"'):
         s3.put_object(Bucket="mine", Key="out/a", Body=b"x")
     with refused("AccessDenied", "s3:DeleteObject"):
         s3.delete_object(Bucket="mine", Key="in/a")
     with refused("AccessDenied", "s3:AbortMultipartUpload"):
         s3.abort_multipart_upload(Bucket="mine", Key="in/b", UploadId=upload)
     for prefix in ({}, {"Prefix": "out/"}):
-        with refused("AccessDenied", "s3:ListBucket on resource: arn:aws:s3:::mine"):
+        with refused("AccessDenied", 's3:ListBucket on resource: "arn:aws:s3:::mine"'):
             s3.list_objects_v2(Bucket="mine", **prefix)
     # The condition is about lists, so nothing says that the object is missing.
     with refused("403"):

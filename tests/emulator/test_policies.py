@@ -86,6 +86,12 @@ def test_a_deny_with_an_unknown_operator_denies():
     assert decision(statement(), denies) == "explicitDeny"
 
 
+def test_statements_without_action_or_resource_allow_nothing():
+    for element in ("Action", "Resource"):
+        other = {name: value for name, value in statement().items() if name != element}
+        assert decision({**other, f"Not{element}": "s3:*"}) == "implicitDeny"
+
+
 def test_variables_are_replaced_with_values_of_the_request():
     own = statement(resource="arn:aws:iam::1:user/${aws:username}")
     me = {"resource": "arn:aws:iam::1:user/me"}

@@ -45,9 +45,10 @@ def refusal(decision: str, access: Access, caller: str) -> str:
     reason = f"because no identity-based policy allows the {access.action} action"
     if decision == "explicitDeny":
         reason = "with an explicit deny in an identity-based policy"
+    resource = f'"{access.resource}"' if access.action.startswith("s3:") else access.resource
     return (
-        f"User: {caller} is not authorized to perform: {access.action} on resource: "
-        f"{access.resource} {reason}"
+        f"User: {caller} is not authorized to perform: {access.action} on resource: {resource} "
+        f"{reason}"
     )
 
 
@@ -57,8 +58,8 @@ def values_of(element: Any) -> list[Any]:
 
 
 def _applies(statement: Mapping[str, Any], access: Access) -> bool:
-    patterns = [_filled_in(one, access) for one in values_of(statement["Resource"])]
-    actions = [one.lower() for one in values_of(statement["Action"])]
+    patterns = [_filled_in(one, access) for one in values_of(statement.get("Resource", []))]
+    actions = [one.lower() for one in values_of(statement.get("Action", []))]
     return (
         any(_like(access.action.lower(), pattern) for pattern in actions)
         and any(_like(access.resource, pattern) for pattern in patterns)
