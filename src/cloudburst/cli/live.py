@@ -44,7 +44,8 @@ def check_account(*, yes: bool, **options: Any) -> int:
     _, code = run_until_signal(partial(check_live, settings, plan, on_finding=show))
     counts = Counter(finding.outcome for finding in found)
     numbers = [f"{counts[each]} {each}" for each in Outcome if each is not Outcome.NOTE]
-    print_output(Text(f"\n{', '.join(numbers)}.", "bold"))
+    end = "Interrupted: " if code else ""
+    print_output(Text(f"\n{end}{', '.join(numbers)}.", "bold"))
     return code or int(counts[Outcome.BROKEN] > 0)
 
 

@@ -194,9 +194,9 @@ async def _remove_leftovers(live: Live, s3: S3Prefix | None) -> str:
     swept = await cleanup(live.settings, run=LIVE_NAME, reason=REASON)
     if swept.failed:
         raise AWSError(f"still running: {swept.failed[0].task.task_id}: {swept.failed[0].error}")
-    removed = [f"{len(swept.stopped)} tasks"] if swept.stopped else []
+    removed = [f"tasks ({len(swept.stopped)})"] if swept.stopped else []
     if await remove_repository(live.aws):
         removed.append(f"repository {LIVE_NAME}")
     if s3 and (number := await remove_objects(open_store(live.aws, live.settings), s3)):
-        removed.append(f"{number} objects and uploads in {s3}")
+        removed.append(f"objects and uploads ({number}) in {s3}")
     return ", ".join(removed)

@@ -231,7 +231,9 @@ async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator)
     s3.put_object(Bucket=BUCKET, Key="left/.cloudburst/check-of-a-run", Body=b"")
     assert len(emulator.live) == 2
     found = await checked(settings, s3=folder)
-    removed = "2 tasks, repository cloudburst-check, 2 objects and uploads in s3://checked/left/"
+    removed = (
+        "tasks (2), repository cloudburst-check, objects and uploads (2) in s3://checked/left/"
+    )
     assert found == {
         "left by an earlier check, and removed": ("note", removed),
         LEFT: ("kept", ""),
@@ -250,7 +252,7 @@ async def test_what_aws_does_not_delete_is_told(emulator, monkeypatch):
     with monkeypatch.context() as kept:
         kept.setattr(api.S3, "_delete_object", lambda *_: api.S3Response(status=204))
         found = await checked(settings, s3=S3Prefix(BUCKET, "kept/"))
-    assert found[LEFT] == ("broken", "removed: 1 objects and uploads in s3://checked/kept/")
+    assert found[LEFT] == ("broken", "removed: objects and uploads (1) in s3://checked/kept/")
     s3.delete_object(Bucket=BUCKET, Key=key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from cloudburst.emulator import run_task, services, tasks, trail
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart, requests
 from cloudburst.emulator.signature import Signature
+from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.live_check import image_check, live, s3_check, task_checks
 from cloudburst.live_check.findings import REST
 from cloudburst.live_check.task_checks import (
@@ -315,7 +317,20 @@ PUSHES = [
     ("a part is missing", [(30, 40), (0, 70)], BROKEN, BROKEN),
     ("nothing is remembered", [(60, 40), (100, 0)], KEPT, BROKEN),
     ("nothing was cut", [(0, 100), (0, 100)], NOT_TRIED, KEPT),
+    ("it was there before", [(1, 99), (0, 100)], NOT_TRIED, KEPT),
 ]
+
+
+LAYERS = tuple(LayerSize(name=str(size), digest=f"d{size}", size=size) for size in (10, 90))
+BUILT = BuiltImage(
+    folder=Path(),
+    digest="d",
+    base="base",
+    platforms=(BuiltPlatform(architecture="amd64", digest="d", layers=LAYERS),),
+    version="1",
+    protocol_version=2,
+    labels={},
+)
 
 
 @pytest.mark.parametrize(("name", "pushes", "cut", "second"), PUSHES, ids=[p[0] for p in PUSHES])
@@ -336,7 +351,7 @@ async def test_pushes_are_judged_by_their_bytes(monkeypatch, name, pushes, cut, 
     monkeypatch.setattr(image_check, "push_to_ecr", push)
     with emulated() as emulator:
         async with opened(emulator) as checked:
-            await image_check._check_pushes(checked, None)
+            await image_check._check_pushes(checked, BUILT)
             assert [str(one.outcome) for one in checked.findings.all] == [cut, second]
 
 
