@@ -19,6 +19,7 @@ from cloudburst.aws.setup.own_image import image_builder
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import BuiltImage, ImageOptions
+from cloudburst.live_check.findings import NotTriedError
 from cloudburst.live_check.live import Live, accepted
 from cloudburst.registry import PushProgress, PushReport
 
@@ -61,7 +62,7 @@ async def remove_repository(aws: AWSClient) -> bool:
     """
     found = await describe_repository(AccountChanges(aws, dry_run=True), LIVE_NAME)
     if found is not None and not found.created_by_init:
-        raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: rename it")
+        raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: delete it first")
     if found is not None:
         await accepted(partial(aws.call, "ecr", "delete_repository", **_NAME, force=True))
     return found is not None
@@ -104,6 +105,8 @@ async def _check_platforms(live: Live, built: BuiltImage) -> None:
     names = {image.digest for image in found}
     promise = "ECR has the index and the image of each architecture"
     live.findings.report(promise, names == digests, f"{len(names)} of {len(digests)}")
+    if names != digests:
+        raise NotTriedError("the image is not complete in ECR")
 
 
 async def _check_lifecycle(live: Live) -> None:

@@ -345,3 +345,21 @@ async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
     configured = found["a new repository can be configured, by its tags"][1]
     assert ("AccessDeniedException" in configured) == young
     assert [kind for kind, _ in found.values() if kind != "note"] == ["kept"] * 5, found
+
+
+@pytest.mark.anyio
+async def test_a_lifecycle_policy_keeps_nothing_if_the_image_is_not_in_ecr(
+    registry_server, tmp_path, monkeypatch
+):
+    async def builder():
+        return Builder(tmp_path / "images")
+
+    async def no_images(*_):
+        return []
+
+    monkeypatch.setattr(image_check, "image_builder", builder)
+    monkeypatch.setattr(image_check, "read_images", no_images)
+    with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
+        found = await findings_of(emulator, image_check.check_image)
+    assert found["ECR has the index and the image of each architecture"] == ("broken", "0 of 3")
+    assert found["the rest of this part"][0] == "not tried"
