@@ -10,7 +10,7 @@ from yarl import URL
 
 TOKEN_HEADER = "X-Emulator-Token"  # noqa: S105 - the name of a header
 """Header with a token that only the emulator may send to the server."""
-LENGTH = {"content-length"}
+LENGTH = frozenset({"content-length"})
 DROPPED_HEADERS = frozenset(
     {"connection", "date", "expect", "server", "transfer-encoding", TOKEN_HEADER.lower()}
 )
@@ -33,7 +33,7 @@ async def forward(
         skip_auto_headers=("Accept-Encoding", "Content-Type"),
     ) as got:
         is_head = request.method == "HEAD"
-        kept = _without(DROPPED_HEADERS | (set() if is_head else LENGTH), got.headers)
+        kept = _without(DROPPED_HEADERS if is_head else DROPPED_HEADERS | LENGTH, got.headers)
         content = None if is_head else await got.read()
         return web.Response(body=content, status=got.status, headers=kept)
 

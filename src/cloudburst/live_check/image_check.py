@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import get_list
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.ecr_images import read_images
 from cloudburst.aws.setup.ecr_push import push_to_ecr
@@ -117,7 +118,7 @@ async def _check_lifecycle(live: Live) -> None:
         while preview.get("status", "IN_PROGRESS") == "IN_PROGRESS":
             await anyio.sleep(1)
             preview = await live.aws.call("ecr", "get_lifecycle_policy_preview", **_NAME)
-    removed, status = preview.get("previewResults") or [], str(preview.get("status"))
+    removed, status = get_list(preview, "previewResults"), str(preview.get("status"))
     kept = status == "COMPLETE" and not removed
     promise = "the lifecycle policy keeps the image and its architectures"
     live.findings.report(promise, kept, f"{status}, {len(removed)} to be removed")

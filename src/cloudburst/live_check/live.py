@@ -175,7 +175,7 @@ async def seconds_until_answer(url: str) -> float | None:
     async with httpx.AsyncClient(verify=False, timeout=3.0, trust_env=False) as http:  # noqa: S501
         while anyio.current_time() < started_at + REACH_TIMEOUT:
             with suppress(httpx.HTTPError):
-                if (await http.get(f"{url}/health")).status_code == httpx.codes.OK:
+                if (await http.get(f"{url}/health")).is_success:
                     return anyio.current_time() - started_at
             await anyio.sleep(0.25)
     return None
