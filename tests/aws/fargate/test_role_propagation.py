@@ -30,6 +30,7 @@ NOT_ALLOWED = (
     "ResourceInitializationError: unable to pull secrets or registry auth: AccessDeniedException: "
     "User: role is not authorized to perform: ecr:GetAuthorizationToken on resource: *"
 )
+NO_ROLE = "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/x'"
 NO_PULL = "CannotPullContainerError: failed to resolve ref x: [manifests]: 403 Forbidden"
 
 
@@ -54,6 +55,19 @@ def test_a_role_without_permissions_may_be_new_for_a_minute(reason):
         failure = failures.after_description("t", described("STOPPED", reason))
         assert failure.remedy is Remedy.FIX_SETUP
         assert "cloudburst doctor" in failure.summary
+
+    anyio.run(refused, backend_options={"loop_factory": VirtualClockLoop})
+
+
+@pytest.mark.parametrize("reason", [NOT_ALLOWED, NO_PULL, NO_ROLE])
+def test_a_wrong_role_is_found_even_if_each_task_takes_minutes_to_stop(reason):
+    async def refused():
+        failures = LaunchFailures(None)
+        failure = failures.after_description("t", described("STOPPED", reason))
+        assert failure.remedy is Remedy.REPEAT_REQUEST
+        await anyio.sleep(150)
+        failure = failures.after_description("u", described("STOPPED", reason))
+        assert failure.remedy is Remedy.FIX_SETUP
 
     anyio.run(refused, backend_options={"loop_factory": VirtualClockLoop})
 

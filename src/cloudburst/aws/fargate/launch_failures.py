@@ -19,10 +19,12 @@ from cloudburst.models.failures import ROLE_NOT_READY_AT_LAUNCH, Failure
 from cloudburst.models.task import TaskId, TaskState
 
 ROLE_TIMEOUT = 60.0
-"""Seconds for which launches are retried after the first refusal of an execution role. If there is
-no refusal for the same number of seconds, the next refusal counts as the first again. Most new
+"""Seconds for which launches are retried after the first refusal of an execution role. Most new
 roles can be assumed after some seconds, few after a minute:
 https://github.com/DataDog/stratus-red-team/issues/358 (2026-11)."""
+FORGET_REFUSALS_AFTER = 600.0
+"""Seconds without a refusal after which the next one counts as the first again: more than a task
+takes to be stopped because of its role. Otherwise a wrong role would be tried without end."""
 MAX_REMEMBERED_TASKS = 10_000
 """Maximum number of tasks whose placement is kept: more than can run at once."""
 _ROLE_REFUSED = (
@@ -65,7 +67,7 @@ class RolePropagation:
         """Record a refusal at this moment, and return whether it is beyond the time limit."""
         now = anyio.current_time()
         # After a long time without a refusal, the role may have been created again.
-        if self._first_refusal_at is None or now - self._last_refusal_at >= ROLE_TIMEOUT:
+        if self._first_refusal_at is None or now - self._last_refusal_at >= FORGET_REFUSALS_AFTER:
             self._first_refusal_at = now
         self._last_refusal_at = now
         return now - self._first_refusal_at >= ROLE_TIMEOUT
