@@ -27,6 +27,9 @@ ZONES_WITHOUT_ARM64 = frozenset({"use1-az3"})
 """Ids of the zones in which Fargate does not run ARM64 tasks: "Amazon ECS task definitions for
 64-bit ARM workloads", ECS developer guide (2026-11)."""
 
+ELSEWHERE = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
+"""What to do about a subnet in which Fargate does not run."""
+
 
 def has_fargate(region: str, zone_id: str, architecture: str) -> bool:
     """Return whether Fargate runs tasks of an architecture in a zone.
@@ -62,10 +65,9 @@ def find_obstacles(
         mode = states.get("InternetGatewayBlockMode", "off")
         if not has_fargate(region, zone_id, architecture):
             reason = f"in {zone_id}, where Fargate runs no {architecture} tasks"
-            fix = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
-            found[reason, fix].append(ident)
+            found[reason, ELSEWHERE].append(ident)
         elif settings.public_address and mode != "off":
-            reason = f"closed to the internet by VPC Block Public Access ({mode})"
+            reason = f"closed to the internet by VPC Block Public Access ({mode}), if not excluded"
             fix = (
                 f"aws ec2 create-vpc-block-public-access-exclusion --region {region} --vpc-id "
                 f"{subnet['VpcId']} --internet-gateway-exclusion-mode allow-bidirectional"
@@ -77,7 +79,9 @@ def find_obstacles(
 async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) -> tuple[str, ...]:
     """Return the subnets of the settings in which workers start and can be reached.
 
-    Without the permission ec2:DescribeSubnets, these are all subnets.
+    Without the permission ec2:DescribeSubnets, these are all subnets. Subnets that VPC Block Public
+    Access closes are left out if others remain only: AWS does not document if the mode that it
+    shows is that of the region, even for a subnet that is excluded.
 
     Args:
         aws: Client of the account.
@@ -85,7 +89,7 @@ async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) 
         architecture: Architecture of the tasks.
 
     Raises:
-        ConfigurationError: No subnet is left.
+        ConfigurationError: Fargate does not run in any of the subnets.
     """
     if not settings.public_address and architecture != "ARM64":
         return settings.subnets  # clients inside a VPC may have no way to EC2
@@ -95,11 +99,15 @@ async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) 
     except CloudburstError as exc:
         logger.info("the zones of the subnets are not known: %s", exc)
         return settings.subnets
-    dropped = set[str]()
     obstacles = find_obstacles(found, settings, region=aws.region, architecture=architecture)
-    for (reason, fix), idents in obstacles.items():
-        dropped.update(idents)
-        if dropped.issuperset(settings.subnets):
-            raise ConfigurationError(f"no subnet is left: {', '.join(idents)}: {reason}: {fix}")
-        logger.info("not used: %s: %s", ", ".join(idents), reason)
-    return tuple(ident for ident in settings.subnets if ident not in dropped)
+    usable = settings.subnets
+    for (reason, fix), idents in sorted(obstacles.items(), key=lambda one: one[0][1] != ELSEWHERE):
+        text = f"{', '.join(idents)}: {reason}"
+        if others := tuple(ident for ident in usable if ident not in idents):
+            logger.info("not used: %s", text)
+            usable = others
+        elif fix == ELSEWHERE:
+            raise ConfigurationError(f"no subnet is left: {text}: {fix}")
+        else:
+            logger.warning("workers may not be reached in %s: %s", text, fix)
+    return usable

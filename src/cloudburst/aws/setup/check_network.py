@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.fargate.ingress_rules import IngressRule
-from cloudburst.aws.fargate.subnets import find_obstacles
+from cloudburst.aws.fargate.subnets import ELSEWHERE, find_obstacles
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.images import repository_of
@@ -55,7 +55,10 @@ async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> li
     obstacles = find_obstacles(
         described, context.settings, region=region, architecture=architecture
     )
-    report = failed if sum(map(len, obstacles.values())) == len(found) else warning
+    elsewhere = [
+        one for (_, fix), idents in obstacles.items() if fix == ELSEWHERE for one in idents
+    ]
+    report = failed if len(elsewhere) == len(found) else warning
     return [
         report("placement", f"{', '.join(idents)}: {reason}", fix)
         for (reason, fix), idents in obstacles.items()
