@@ -17,10 +17,11 @@ from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_definition import describe_task_definition
 from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
 from cloudburst.aws.setup.running_tasks import cleanup
-from cloudburst.errors import AWSError
+from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.live_check import task_checks
-from cloudburst.live_check.findings import Finding, Findings
+from cloudburst.live_check.findings import Finding, Findings, Outcome
 from cloudburst.live_check.image_check import check_image, remove_repository
 from cloudburst.live_check.live import REASON, SMALL, Live
 from cloudburst.live_check.s3_check import check_s3, remove_objects
@@ -31,13 +32,15 @@ from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
 
 MAX_TASK_SECONDS = 420
-"""Seconds that a part with tasks may take; the estimate counts all of them."""
-TINY_SECONDS = 240
-"""Seconds that a task of the smallest size may take to start and stop, for the estimate."""
+"""Seconds that a part with tasks may take. AWS bills a task until it has stopped, which may take
+`SERVICE_CONTAINER_STOP_TIMEOUT` longer; the estimate counts all of them."""
 MINIMUM_SECONDS = 60
 """Minimum of the billed seconds of a task."""
 REMOVAL_TIMEOUT = 90.0
 """Maximum seconds for the removal at the end, which a cancellation does not interrupt."""
+HOW_TO_REMOVE = (
+    f"cloudburst cleanup --run {LIVE_NAME} stops its tasks; the next check deletes the rest"
+)
 
 
 class Part(NamedTuple):
@@ -117,12 +120,13 @@ def _without(part: Part, reason: str) -> Part:
 async def _task_parts(aws: AWSClient, settings: Settings) -> list[Part]:
     definition = await describe_task_definition(aws, settings.task_definition)
     rates = (await load_prices()).rates(aws.region, architecture=definition.architecture)
-    small = rates.task_usd_per_second(SMALL) * MAX_TASK_SECONDS
-    usual = rates.task_usd_per_second(Tier.STANDARD) * MAX_TASK_SECONDS
+    billed = MAX_TASK_SECONDS + SERVICE_CONTAINER_STOP_TIMEOUT
+    small = rates.task_usd_per_second(SMALL) * billed
+    usual = rates.task_usd_per_second(Tier.STANDARD) * billed
     # The smallest task is a quarter of ECONOMY; its address costs the same.
     tiny = rates.task_usd_per_second(SMALL, public_ipv4=False) / 4 + rates.ipv4
     number, one = len(settings.subnets), f"1 task, {SMALL.vcpu} vCPU"
-    each, burst = tiny * TINY_SECONDS * number, tiny * MINIMUM_SECONDS * BURST
+    each, burst = tiny * billed * number, tiny * MINIMUM_SECONDS * BURST
     return [
         Part("One task", task_checks.check_one_task, one, small),
         Part("Lifetime", task_checks.check_lifetime, one, small),
@@ -175,6 +179,8 @@ async def check_live(
                     left = await _remove_leftovers(live, plan.s3) if removed else ""
                 seen = f"removed: {removed}" if removed else ""
                 findings.report("nothing of this check is left in the account", not left, seen)
+            if findings.all[-1].outcome is not Outcome.KEPT:
+                findings.note("if something is left", HOW_TO_REMOVE)
     return tuple(findings.all)
 
 
@@ -190,13 +196,31 @@ async def _check(live: Live, part: Part) -> None:
 
 
 async def _remove_leftovers(live: Live, s3: S3Prefix | None) -> str:
-    """Stop the tasks of checks, delete their repository and objects, and return what there was."""
-    swept = await cleanup(live.settings, run=LIVE_NAME, reason=REASON)
-    if swept.failed:
-        raise AWSError(f"still running: {swept.failed[0].task.task_id}: {swept.failed[0].error}")
-    removed = [f"tasks ({len(swept.stopped)})"] if swept.stopped else []
-    if await remove_repository(live.aws):
-        removed.append(f"repository {LIVE_NAME}")
-    if s3 and (number := await remove_objects(open_store(live.aws, live.settings), s3)):
-        removed.append(f"objects and uploads ({number}) in {s3}")
-    return ", ".join(removed)
+    """Stop the tasks of checks, delete their repository and objects, and return what there was.
+
+    After an error, the others are still removed; then the first error is raised.
+    """
+
+    async def tasks() -> str:
+        swept = await cleanup(live.settings, run=LIVE_NAME, reason=REASON)
+        if swept.failed:
+            task = swept.failed[0].task.task_id
+            raise AWSError(f"still running: {task}: {swept.failed[0].error}")
+        return f"tasks ({len(swept.stopped)})" if swept.stopped else ""
+
+    async def repository() -> str:
+        return f"repository {LIVE_NAME}" if await remove_repository(live.aws) else ""
+
+    async def objects() -> str:
+        number = await remove_objects(open_store(live.aws, live.settings), s3) if s3 else 0
+        return f"objects and uploads ({number}) in {s3}" if number else ""
+
+    removed, errors = list[str](), list[CloudburstError]()
+    for remove in (tasks, repository, objects):
+        try:
+            removed.append(await remove())
+        except CloudburstError as exc:
+            errors.append(exc)
+    if errors:
+        raise errors[0]
+    return ", ".join(filter(None, removed))

@@ -163,7 +163,7 @@ def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatc
     text = " ".join(capsys.readouterr().out.split())
     assert "Burst 25 tasks, 0.25 vCPU $0.0072" in text
     assert "S3 not tried: no --s3" in text
-    assert "$0.0470 at most. All of it" in text
+    assert "$0.0606 at most. All of it" in text
 
 
 def test_without_a_terminal_the_question_is_an_error(prepared, emulator, capsys):
@@ -204,6 +204,12 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
         plan = await plan_live(settings, cloudtrail=20, s3=FOLDER, session=session())
     assert [part.name for part in plan.parts if part.omitted] == []
     assert Decimal("0.05") < plan.usd < Decimal("0.10")
+    # Their limit of time, and the longest stop.
+    tasks = {part.name: part.usd for part in plan.parts if part.starts}
+    address = 540 * 0.005 / 3600
+    second = 1 * 0.000011244 + 2 * 0.000001235  # ECONOMY
+    assert float(tasks["One task"]) == pytest.approx(540 * second + address, rel=0.001)
+    assert float(tasks["Subnets"]) == pytest.approx(6 * (135 * second + address), rel=0.001)
 
 
 async def checked(settings, *named, s3=None):
@@ -260,9 +266,15 @@ async def test_what_aws_does_not_delete_is_told(emulator, monkeypatch):
 async def test_a_repository_that_no_check_has_created_is_kept(emulator):
     _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
     client(emulator, "ecr").create_repository(repositoryName=LIVE_NAME)
-    found = await checked(settings)
+    key = f"left/{LIVE_OBJECTS}abc/video.mp4"
+    client(emulator, "s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    found = await checked(settings, s3=S3Prefix(BUCKET, "left/"))
     assert found["the rest of this part"][0] == "broken"
     assert "is not ours" in found["the rest of this part"][1]
+    kind, command = found["if something is left"]
+    assert kind == "note"
+    assert command.startswith(f"cloudburst cleanup --run {LIVE_NAME} stops its tasks")
+    assert keys(emulator, BUCKET) == []
     assert len(client(emulator, "ecr").describe_repositories()["repositories"]) == 1
 
 
