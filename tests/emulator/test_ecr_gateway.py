@@ -31,7 +31,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 POLICY = TransferPolicy(first_delay=0.001, max_delay=0.001, attempts=4)
 LARGEST = 300_321
 """Size of the largest layer of a small image, in bytes."""
-PART = 5 * 1024**2
 
 
 @pytest.fixture
@@ -138,42 +137,8 @@ def begin(http, name):
     return answer.headers["Location"]
 
 
-def send(http, location, start, data):
-    headers = {"Content-Range": f"{start}-{start + len(data) - 1}"}
-    return http.patch(location, content=data, headers=headers)
-
-
 def code_of(answer):
     return answer.status_code, answer.json()["errors"][0]["code"]
-
-
-def test_chunks_are_answered_with_201_and_a_range_that_does_not_move(http, name):
-    first, last = secrets.token_bytes(PART), b"last"
-    location = begin(http, name)
-    for start, data in ((0, first), (PART, last)):
-        answer = send(http, location, start, data)
-        assert (answer.status_code, answer.headers["Range"]) == (201, f"0-{PART - 1}")
-        location = answer.headers["Location"]
-    done = http.put(
-        location, params={"digest": digest_of(first + last)} | dict(httpx.URL(location).params)
-    )
-    assert done.status_code == 201
-    assert code_of(http.get(location)) == (405, "UNSUPPORTED")
-
-
-def test_a_chunk_of_less_than_5_mib_must_be_the_last(http, name):
-    location = begin(http, name)
-    for start in (0, 4):
-        location = send(http, location, start, b"part").headers["Location"]
-    assert code_of(http.put(location)) == (400, "BLOB_UPLOAD_INVALID")
-
-
-def test_a_chunk_must_begin_where_the_upload_ends(http, name):
-    location = begin(http, name)
-    send(http, location, 0, b"part")
-    answer = send(http, location, 0, b"part")
-    assert code_of(answer) == (416, "BLOB_UPLOAD_INVALID")
-    assert "First byte of the layer part is 0 instead of 4" in answer.text
 
 
 def test_a_repository_must_exist(http):

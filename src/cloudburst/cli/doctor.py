@@ -41,9 +41,7 @@ def doctor_command(
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     live: Annotated[bool, Parameter(negative=())] = False,
     s3: str | None = None,
-    spot: bool = True,
     quick: Annotated[bool, Parameter(negative=())] = False,
-    cloudtrail: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and print how to fix any problems.
@@ -68,17 +66,13 @@ def doctor_command(
         exit code is 1 if a promise is broken.
     s3
         With --live: folder s3://BUCKET/PREFIX in which small objects are written and deleted.
-    spot
-        With --live: whether to start a task on Spot.
     quick
         With --live: omit the image, the subnets, the burst and ARM64.
-    cloudtrail
-        With --live: minutes to wait for CloudTrail's record of a task, to search it for its key.
     yes
         With --live: ask nothing.
     """
-    if not live and (s3 or yes or quick or cloudtrail or not spot):
-        raise ConfigurationError("--s3, --no-spot, --quick, --cloudtrail and --yes need --live")
+    if not live and (s3 or yes or quick):
+        raise ConfigurationError("--s3, --quick and --yes need --live")
     if live and as_json:
         raise ConfigurationError("--json with --live; expected one of the two")
     folder = s3_folders([s3])[0] if s3 else None
@@ -93,7 +87,7 @@ def doctor_command(
     if live and report.success:
         from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
 
-        return check_account(yes=yes, s3=folder, spot=spot, quick=quick, cloudtrail=cloudtrail)
+        return check_account(yes=yes, s3=folder, quick=quick)
     return 0 if report.success else 1
 
 

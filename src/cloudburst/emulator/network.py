@@ -26,6 +26,8 @@ async def resolve_network(
     """
     subnets = list(network["subnets"])
     groups = list(network.get("securityGroups") or ()) or [DEFAULT_GROUP_ID]
+    public = network.get("assignPublicIp") == "ENABLED"
+    chosen = ec2.chance.choice(subnets)
     if moto and moto.running:
         found = await moto.describe("DescribeSubnets", "SubnetId", subnets)
         known = await moto.describe("DescribeSecurityGroups", "GroupId", groups)
@@ -33,44 +35,30 @@ async def resolve_network(
             raise _no_subnet(subnets[0])
         if known is None:
             raise _no_group(groups[0])
-        chosen = ec2.chance.choice(subnets)
         [item] = [one for one in found if text_of(one, "subnetId") == moto.moto_id(chosen)]
-        return TaskNetwork(
-            subnet=chosen,
-            zone=text_of(item, "availabilityZone"),
-            zone_id=text_of(item, "availabilityZoneId"),
-            reach=await _reach(moto, item, public=_is_public(network)),
-            port_open=is_port_open(rules_of(known), config)
-            and not _is_blocked(config, network, text_of(item, "availabilityZone")),
-        )
-    by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
-    by_group = {item["groupId"]: item for item in ec2.groups()}
-    for ident in subnets:
-        if ident not in by_subnet:
-            raise _no_subnet(ident)
-    for ident in groups:
-        if ident not in by_group:
-            raise _no_group(ident)
-    chosen = ec2.chance.choice(subnets)
+        subnet: Mapping[str, str] = {child.tag: child.text or "" for child in item}
+        rules, reach = rules_of(known), await _reach(moto, item, public=public)
+    else:
+        by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
+        by_group = {item["groupId"]: item for item in ec2.groups()}
+        for ident in subnets:
+            if ident not in by_subnet:
+                raise _no_subnet(ident)
+        for ident in groups:
+            if ident not in by_group:
+                raise _no_group(ident)
+        subnet, rules = by_subnet[chosen], [by_group[ident] for ident in groups]
+        way_out = config.way_out
+        reach = NetworkReach(internet=way_out == "nat" or (way_out != "none" and public))
+    zone = subnet["availabilityZone"]
+    blocked = public and zone[-1] in config.block_public_access
     return TaskNetwork(
         subnet=chosen,
-        zone=by_subnet[chosen]["availabilityZone"],
-        zone_id=by_subnet[chosen]["availabilityZoneId"],
-        reach=NetworkReach(
-            internet=config.way_out == "nat"
-            or (config.way_out == "internet gateway" and _is_public(network)),
-        ),
-        port_open=is_port_open([by_group[ident] for ident in groups], config)
-        and not _is_blocked(config, network, by_subnet[chosen]["availabilityZone"]),
+        zone=zone,
+        zone_id=subnet["availabilityZoneId"],
+        reach=reach,
+        port_open=is_port_open(rules, config) and not blocked,
     )
-
-
-def _is_public(network: Mapping[str, Any]) -> bool:
-    return network.get("assignPublicIp") == "ENABLED"
-
-
-def _is_blocked(config: EmulatorConfig, network: Mapping[str, Any], zone: str) -> bool:
-    return _is_public(network) and zone[-1] in config.block_public_access
 
 
 async def _reach(moto: MotoServer, subnet: ET.Element, *, public: bool) -> NetworkReach:

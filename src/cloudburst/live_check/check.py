@@ -74,9 +74,7 @@ class LivePlan:
 async def plan_live(
     settings: Settings,
     *,
-    spot: bool = True,
     quick: bool = False,
-    cloudtrail: float = 0.0,
     s3: S3Prefix | None = None,
     session: Any = None,
 ) -> LivePlan:
@@ -84,9 +82,7 @@ async def plan_live(
 
     Args:
         settings: Account, region, cluster and task definition.
-        spot: False to start nothing on Spot.
         quick: True to omit the image, the subnets, the burst and ARM64.
-        cloudtrail: Minutes to wait for the record of a task; 0 to omit this part.
         s3: Folder for the part with S3; ``None`` to omit it.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
 
@@ -96,15 +92,12 @@ async def plan_live(
     async with open_aws(settings, session=session) as aws:
         quickly = ("Our image", "Subnets", "Burst", "ARM64") if quick else ()
         omitted = {
-            "Spot": "" if spot else "--no-spot",
             "Our image": "" if settings.image == OWN_IMAGE else "the image is not ours",
             "S3": "" if s3 else "no --s3",
-            "CloudTrail": "" if cloudtrail else "no --cloudtrail",
             **dict.fromkeys(quickly, "--quick"),
         }
-        trail = partial(task_checks.check_trail, minutes=cloudtrail)
         in_s3 = partial(check_s3, prefix=s3 or S3Prefix("", ""))
-        parts = [*await _task_parts(aws, settings), Part("S3", in_s3), Part("CloudTrail", trail)]
+        parts = [*await _task_parts(aws, settings), Part("S3", in_s3)]
         return LivePlan(
             account=await aws.account_id(),
             region=aws.region,

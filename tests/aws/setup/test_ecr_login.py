@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from cloudburst.aws.setup.ecr_login import ecr_target
+from cloudburst.aws.setup.ecr_login import log_in_to_ecr
 from cloudburst.errors import ConfigurationError, NoAnswerError
 from cloudburst.redaction import redact
 from cloudburst.registry import Credentials
@@ -39,20 +39,17 @@ class Answering:
 
 
 async def test_the_target_is_the_registry_of_the_account():
-    target = await ecr_target(Answering())
-    assert target.url == OURS
-    assert target.credentials == Credentials("AWS", "secret-of-twelve-hours")
-    assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst"
-    assert "secret" not in repr(target)
+    url, credentials = await log_in_to_ecr(Answering())
+    assert url == OURS
+    assert credentials == Credentials("AWS", "secret-of-twelve-hours")
+    assert "secret" not in repr(credentials)
     assert "secret" not in redact("GET / password secret-of-twelve-hours")
 
 
-async def test_an_emulator_names_its_own_registry_and_images_keep_their_names():
-    target = await ecr_target(Answering(url="http://[::1]:5001", emulated=True))
-    assert target.url == "http://[::1]:5001"
-    target = await ecr_target(Answering(url="http://127.0.0.1:5001", emulated=True), "film")
-    assert target.url == "http://127.0.0.1:5001"
-    assert target.image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/film"
+@pytest.mark.parametrize("named", ["http://[::1]:5001", "http://127.0.0.1:5001"])
+async def test_an_emulator_names_its_own_registry(named):
+    url, _ = await log_in_to_ecr(Answering(url=named, emulated=True))
+    assert url == named
 
 
 @pytest.mark.parametrize(
@@ -70,7 +67,7 @@ async def test_an_emulator_names_its_own_registry_and_images_keep_their_names():
 )
 async def test_the_login_is_for_no_other_registry(url):
     with pytest.raises(NoAnswerError, match="not from AWS"):
-        await ecr_target(Answering(url=url))
+        await log_in_to_ecr(Answering(url=url))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +76,7 @@ async def test_the_login_is_for_no_other_registry(url):
 async def test_an_emulator_names_no_registry_elsewhere(url):
     """Not AWS's either: images for an emulator are not pushed to an account."""
     with pytest.raises(ConfigurationError, match="emulate --registry"):
-        await ecr_target(Answering(url=url, emulated=True))
+        await log_in_to_ecr(Answering(url=url, emulated=True))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +91,7 @@ async def test_an_emulator_names_no_registry_elsewhere(url):
 )
 async def test_a_login_that_is_none_is_told(data):
     with pytest.raises(NoAnswerError):
-        await ecr_target(Answering(data=data))
+        await log_in_to_ecr(Answering(data=data))
 
 
 def test_no_log_has_the_token():

@@ -11,7 +11,7 @@ import pytest
 
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.ecr_images import read_images
-from cloudburst.aws.setup.ecr_login import ecr_target
+from cloudburst.aws.setup.ecr_login import log_in_to_ecr
 from cloudburst.aws.setup.ecr_repository import (
     describe_repository,
     ensure_repository,
@@ -91,7 +91,7 @@ async def set_up_and_destroy(aws):
     assert found is not None
     where = Repository(account=ACCOUNT, region="us-east-1", name="cloudburst")
     assert await read_images(aws, where, [{"imageDigest": DIGEST}])
-    await ecr_target(aws)
+    await log_in_to_ecr(aws)
     await ensure_repository(changes, None)
     await ensure_repository(changes, found)
     images = await list_images(changes, "cloudburst", ACCOUNT)
@@ -263,10 +263,10 @@ async def test_no_log_has_the_login(caplog):
         "get_authorization_token", authorizationToken=other, proxyEndpoint="https://example.com"
     )[1]
     async with answering({"get_authorization_token": Answer(escaped)}) as answers:
-        await ecr_target(answers.aws)
+        await log_in_to_ecr(answers.aws)
         answers.answers["get_authorization_token"] = elsewhere
         with pytest.raises(CloudburstError) as caught:
-            await ecr_target(answers.aws)
+            await log_in_to_ecr(answers.aws)
     text = caplog.text + str(caught.value)
     assert "authorizationToken" in text
     for secret in (TOKEN, other):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,27 +19,15 @@ OUR_REPOSITORY = "cloudburst"
 """Name of the ECR repository of our image, and thus the last part of the image's name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EcrTarget:
-    """An ECR repository to which images can be pushed, and the login for its registry."""
-
-    url: str
-    """URL of the registry to push to. With an emulator, its registry on this machine."""
-    credentials: Credentials
-    repository: str
-    """Name of the repository, which need not exist: ``cloudburst init`` creates ours."""
-    image: str
-    """Name under which tasks pull the repository's images, without tag and digest:
-    ``123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudburst``."""
-
-
 def our_image_name(account: str, region: str) -> str:
     """Return the name of our image in an account's ECR registry, without tag and digest."""
     return f"{ecr_host(account, region)}/{OUR_REPOSITORY}"
 
 
-async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTarget:
-    """Return where to push an image in the account's ECR registry, and a login for twelve hours.
+async def log_in_to_ecr(aws: AWSClient) -> tuple[str, Credentials]:
+    """Return the URL of the account's ECR registry, and a login for twelve hours.
+
+    With an emulator, it is a registry on this machine.
 
     Raises:
         ConfigurationError: The account is emulated on this machine, without a registry.
@@ -56,12 +43,8 @@ async def ecr_target(aws: AWSClient, repository: str = OUR_REPOSITORY) -> EcrTar
     username, password = _login(token)
     # Like the credentials of a role, the login is valid for twelve hours.
     hide_secrets(token, password, owner=SecretOwner.ROLE)
-    return EcrTarget(
-        url=_registry_url(endpoint, (account, aws.region), aws.endpoint_url),
-        credentials=Credentials(username, password),
-        repository=repository,
-        image=f"{ecr_host(account, aws.region)}/{repository}",
-    )
+    url = _registry_url(endpoint, (account, aws.region), aws.endpoint_url)
+    return url, Credentials(username, password)
 
 
 def _login(token: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, ecr_target
+from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, log_in_to_ecr
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -53,7 +53,7 @@ async def push_to_ecr(
     """
 
     async def push() -> PushReport:
-        async with image_in_use(image), open_ecr_registry(aws, repository) as client:
+        async with image_in_use(image), open_ecr_registry(aws) as client:
             return await push_image(
                 client, image.folder, repository, image.version, on_progress=on_progress
             )
@@ -66,12 +66,9 @@ async def push_to_ecr(
 
 
 @asynccontextmanager
-async def open_ecr_registry(
-    aws: AWSClient, repository: str = OUR_REPOSITORY
-) -> AsyncGenerator[RegistryClient]:
+async def open_ecr_registry(aws: AWSClient) -> AsyncGenerator[RegistryClient]:
     """Yield a client of the account's registry with a new login; errors are not translated."""
-    target = await ecr_target(aws, repository)
-    async with open_registry(target.url, target.credentials) as client:
+    async with open_registry(*await log_in_to_ecr(aws)) as client:
         yield client
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TypeAlias
@@ -24,13 +24,12 @@ from cloudburst.aws.setup.ecr_repository import (
     ensure_repository,
 )
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
-from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, LayerSize
+from cloudburst.image import BuildProgress, BuiltImage, ImageOptions
 from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
 from cloudburst.registry import (
     ImageReference,
     InvalidImageError,
     PushProgress,
-    RegistryClient,
 )
 from cloudburst.version import PACKAGE_VERSION
 
@@ -53,7 +52,6 @@ class OwnImage:
 
     name: str
     """Name of the image in ECR, without tag and digest."""
-    account: str
     repository: ImageRepository | None
     """Our repository; ``None`` if it does not exist yet."""
     known: EcrImage | None
@@ -65,13 +63,6 @@ class OwnImage:
     """True if ECR has the image of this installation under the tag of its version."""
     architectures: int
     """Number of architectures of the image."""
-    missing: tuple[LayerSize, ...] = ()
-    """Layers that ECR does not have."""
-
-    @property
-    def missing_bytes(self) -> int:
-        """Number of bytes to upload."""
-        return sum(layer.size for layer in self.missing)
 
     @property
     def reference(self) -> str:
@@ -108,7 +99,6 @@ async def prepare_own_image(
     known = None if repository is None else await _find_image(aws, account)
     found = OwnImage(
         name=our_image_name(account, aws.region),
-        account=account,
         repository=repository,
         known=known,
         built=None,
@@ -123,12 +113,10 @@ async def prepare_own_image(
     built = await build(options, on_progress)
     if known is not None and known.digest == built.digest:
         return replace(found, built=built, is_in_ecr=True)
-    missing = _layers(built)
     with translated_registry_errors():
-        async with open_ecr_registry(aws) as client:  # a login that fails does so before any change
-            if repository is not None:
-                missing = await _missing(client, missing)
-    return replace(found, built=built, missing=tuple(missing))
+        async with open_ecr_registry(aws):  # a login that fails does so before any change
+            pass
+    return replace(found, built=built)
 
 
 def _is_current(known: EcrImage, options: ImageOptions) -> bool:
@@ -151,15 +139,14 @@ def _is_current(known: EcrImage, options: ImageOptions) -> bool:
 
 
 def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
-    """Announce what is uploaded, and what its storage costs."""
+    """Announce what is uploaded at most, and what its storage costs."""
     if image.built is None or image.is_in_ecr:
         return
     for note in image.built.notes:
         changes.announce_wait(note)
-    missing = image.missing_bytes
-    total = sum(layer.size for layer in _layers(image.built))
-    share = _megabytes(missing) + ("" if missing == total else f" of {_megabytes(total)}")
-    line = f"image {image.built.version}: {share} to upload"
+    layers = {one.digest: one.size for each in image.built.platforms for one in each.layers}
+    total = sum(layers.values())
+    line = f"image {image.built.version}: at most {_megabytes(total)} to upload"
     changes.announce_wait(f"{line}; {_storage_cost(total)}")
 
 
@@ -208,16 +195,6 @@ async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
     repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
     found = await read_images(aws, repository, [{"imageTag": PACKAGE_VERSION}])
     return found[0] if found else None
-
-
-async def _missing(client: RegistryClient, layers: Sequence[LayerSize]) -> list[LayerSize]:
-    return [layer for layer in layers if not await client.has_blob(OUR_REPOSITORY, layer.digest)]
-
-
-def _layers(built: BuiltImage) -> list[LayerSize]:
-    """Return the layers of all architectures, each once."""
-    layers = {layer.digest: layer for platform in built.platforms for layer in platform.layers}
-    return list(layers.values())
 
 
 def _storage_cost(size: int) -> str:

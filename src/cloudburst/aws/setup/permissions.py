@@ -149,11 +149,11 @@ def statements(
     condition keys" of each service, Service Authorization Reference (2026-11).
     """
     arns = ResourceArns(settings, region, account, roles, caller)
+    run = (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
     match purpose:
         case Purpose.RUN:
-            return (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
+            return run
         case Purpose.LIVE:
-            run = (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
             return (*run, *doctor_statements(arns), *live_statements(region, account, s3))
         case Purpose.INIT:
             s3_statements = s3_init_statements(s3, region, keys=s3_keys)

@@ -189,33 +189,22 @@ async def _update_group(
 
 async def _authorize(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
     ranges = [{"CidrIp": source, "Description": RULE_DESCRIPTION} for source in sources]
-    await changes.change(
-        "ec2",
-        "authorize_security_group_ingress",
-        GroupId=group,
-        IpPermissions=[_ip_permission(ranges)],
-    )
+    await _change_rules(changes, "authorize_security_group_ingress", group, ranges)
 
 
 async def _revoke(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
     # Without descriptions: AWS compares protocol, ports and source only.
     ranges = [{"CidrIp": source} for source in sources]
-    await changes.change(
-        "ec2",
-        "revoke_security_group_ingress",
-        GroupId=group,
-        IpPermissions=[_ip_permission(ranges)],
-    )
+    await _change_rules(changes, "revoke_security_group_ingress", group, ranges)
 
 
-def _ip_permission(ranges: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return the ``IpPermissions`` entry for IPv4 ranges at the port of workers."""
-    return {
-        "IpProtocol": "tcp",
-        "FromPort": SERVICE_PORT,
-        "ToPort": SERVICE_PORT,
-        "IpRanges": list(ranges),
-    }
+async def _change_rules(
+    changes: AccountChanges, operation: str, group: str, ranges: Sequence[Mapping[str, str]]
+) -> None:
+    """Add or remove rules for IPv4 ranges at the port of workers."""
+    rule = {"FromPort": SERVICE_PORT, "ToPort": SERVICE_PORT, "IpRanges": list(ranges)}
+    permissions = [{"IpProtocol": "tcp", **rule}]
+    await changes.change("ec2", operation, GroupId=group, IpPermissions=permissions)
 
 
 def unwanted_open_rules(rules: Iterable[IngressRule], sources: Sequence[str]) -> list[IngressRule]:
