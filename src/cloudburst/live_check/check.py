@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 
@@ -76,7 +76,6 @@ async def plan_live(
     *,
     quick: bool = False,
     s3: S3Prefix | None = None,
-    session: Any = None,
 ) -> LivePlan:
     """Return what a check starts and its maximum cost; nothing is started.
 
@@ -84,12 +83,11 @@ async def plan_live(
         settings: Account, region, cluster and task definition.
         quick: True to omit the image, the subnets, the burst and ARM64.
         s3: Folder for the part with S3; ``None`` to omit it.
-        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
 
     Raises:
         CloudburstError: There is no task definition, or any error of `AWSClient.call`.
     """
-    async with open_aws(settings, session=session) as aws:
+    async with open_aws(settings) as aws:
         quickly = ("Our image", "Subnets", "Burst", "ARM64") if quick else ()
         omitted = {
             "Our image": "" if settings.image == OWN_IMAGE else "the image is not ours",
@@ -137,7 +135,6 @@ async def check_live(
     plan: LivePlan,
     *,
     on_finding: Callable[[Finding], object] = lambda _: None,
-    session: Any = None,
 ) -> tuple[Finding, ...]:
     """Check an account with tasks that cost at most ``plan.usd``, and return what was found.
 
@@ -148,13 +145,12 @@ async def check_live(
         settings: Settings with which the plan was made.
         plan: Parts of the check.
         on_finding: Function that is called with each finding.
-        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
 
     Raises:
         CloudburstError: There is no task definition, or AWS accepts no call.
     """
     findings, name = Findings(on_finding, account=plan.account), settings.task_definition
-    async with open_aws(settings, session=session) as aws:
+    async with open_aws(settings) as aws:
         definition = await describe_task_definition(aws, name, protocol=settings.protocol)
         template = RunTaskTemplate(settings=settings, definition=definition, timeouts=Timeouts())
         live = Live(aws, template, findings)

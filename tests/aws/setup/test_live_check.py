@@ -34,7 +34,7 @@ from cloudburst.testing import Fault
 from support.live_parts import findings_of, opened
 from support.own_images import Builder, account_with_registry
 from support.s3_account import FOLDER, account, keys, open_store, uploads
-from support.setup_accounts import HERE, bare, client, session, set_up, settings_of, wipe
+from support.setup_accounts import HERE, bare, client, set_up, settings_of, wipe
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -198,7 +198,7 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
         emulator.register(family="cloudburst-task-arm64", architecture="ARM64")
         six = ",".join(f"subnet-{n}" for n in range(6))
         settings = settings_of(emulator, AWS_SUBNET_ID=six)
-        plan = await plan_live(settings, s3=FOLDER, session=session())
+        plan = await plan_live(settings, s3=FOLDER)
     assert [part.name for part in plan.parts if part.omitted] == []
     assert Decimal("0.05") < plan.usd < Decimal("0.10")
     # Their limit of time, and the longest stop.
@@ -211,9 +211,9 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
 
 async def checked(settings, *named, s3=None):
     """Outcome and text of each finding of a check of the parts with these names and functions."""
-    plan = await plan_live(settings, s3=s3, session=session())
+    plan = await plan_live(settings, s3=s3)
     plan = replace(plan, parts=tuple(Part(name, check) for name, check in named))
-    found = await check_live(settings, plan, session=session())
+    found = await check_live(settings, plan)
     return {one.subject: (str(one.outcome), one.seen) for one in found}
 
 
