@@ -28,6 +28,7 @@ from cloudburst.live_check.s3_check import check_s3, remove_objects
 from cloudburst.live_check.task_checks import BURST
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
+from cloudburst.models.prices import extra_disk_gb
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
 
@@ -112,10 +113,11 @@ async def _task_parts(aws: AWSClient, settings: Settings) -> list[Part]:
     definition = await describe_task_definition(aws, settings.task_definition)
     rates = (await load_prices()).rates(aws.region, architecture=definition.architecture)
     billed = MAX_TASK_SECONDS + SERVICE_CONTAINER_STOP_TIMEOUT
-    small = rates.task_usd_per_second(SMALL) * billed
-    usual = rates.task_usd_per_second(Tier.STANDARD) * billed
+    disk = extra_disk_gb(settings.ephemeral_storage) * rates.disk_gb
+    small = (rates.task_usd_per_second(SMALL) + disk) * billed
+    usual = (rates.task_usd_per_second(Tier.STANDARD) + disk) * billed
     # The smallest task is a quarter of ECONOMY; its address costs the same.
-    tiny = rates.task_usd_per_second(SMALL, public_ipv4=False) / 4 + rates.ipv4
+    tiny = rates.task_usd_per_second(SMALL, public_ipv4=False) / 4 + rates.ipv4 + disk
     number, one = len(settings.subnets), f"1 task, {SMALL.vcpu} vCPU"
     each, burst = tiny * billed * number, tiny * MINIMUM_SECONDS * BURST
     return [

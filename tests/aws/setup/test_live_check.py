@@ -199,6 +199,7 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
         six = ",".join(f"subnet-{n}" for n in range(6))
         settings = settings_of(emulator, AWS_SUBNET_ID=six)
         plan = await plan_live(settings, s3=FOLDER)
+        large = await plan_live(settings.model_copy(update={"ephemeral_storage": 200}))
     assert [part.name for part in plan.parts if part.omitted] == []
     assert Decimal("0.05") < plan.usd < Decimal("0.10")
     # Their limit of time, and the longest stop.
@@ -207,6 +208,9 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
     second = 1 * 0.000011244 + 2 * 0.000001235  # ECONOMY
     assert float(tasks["One task"]) == pytest.approx(540 * second + address, rel=0.001)
     assert float(tasks["Subnets"]) == pytest.approx(6 * (135 * second + address), rel=0.001)
+    disk = 180 * 0.000111 / 3600
+    more = disk * (540 * (5 + 6) + 60 * 25)
+    assert float(large.usd - plan.usd) == pytest.approx(more, rel=0.001)
 
 
 async def checked(settings, *named, s3=None):
