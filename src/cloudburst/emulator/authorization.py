@@ -134,7 +134,8 @@ class Authorization:
         return f"arn:aws:{service}:{region}:{self._config.account}:"
 
     def _context(self, call: ApiCall) -> dict[str, Any]:
-        parameters, context = call.parameters, dict[str, Any]()
+        parameters = call.parameters
+        context: dict[str, Any] = {"aws:RequestedRegion": self._config.region}
         details = self._account.roles.details(parameters.get("RoleName", ""))
         if details and details.boundary:
             context["iam:PermissionsBoundary"] = details.boundary

@@ -14,6 +14,7 @@ from cloudburst.aws.setup.check_account import CHECKS, doctor
 from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT, _check_clock
 from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
 from cloudburst.cli.doctor import DoctorSummary, doctor_command
+from cloudburst.emulator.identity import Identity
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import PROTOCOL_VERSION
@@ -397,6 +398,33 @@ async def test_denied_actions_of_a_run_are_found_by_simulation():
         found = await checks(settings_of(emulator))
     assert found["permissions"].status is CheckStatus.FAILED
     assert found["permissions"].found == "IAM denies ecs:StopTask, iam:PassRole"
+
+
+async def test_a_policy_for_one_region_is_simulated_for_that_region():
+    condition = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
+    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        key = emulator.new_key(policies=[{"Version": "2012-10-17", "Statement": [allowed]}])
+        found = await checks(settings_of(emulator, **key))
+    assert found["permissions"].status is CheckStatus.PASSED, found["permissions"].found
+
+
+async def test_what_the_simulator_says_of_an_organization_is_no_failure(monkeypatch):
+    simulate = Identity._simulate
+
+    def of_an_organization(self, parameters):
+        answer = simulate(self, parameters)
+        for result in answer["EvaluationResults"]:
+            if result["EvalActionName"] == "ecs:RunTask":
+                result["EvalDecision"] = "explicitDeny"
+                result["OrganizationsDecisionDetail"] = {"AllowedByOrganizations": False}
+        return answer
+
+    monkeypatch.setattr(Identity, "_simulate", of_an_organization)
+    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
+        found = await checks(settings_of(emulator))
+    assert found["permissions"].status is CheckStatus.WARNING
+    assert "the organization may deny ecs:RunTask" in found["permissions"].found
 
 
 async def test_a_run_works_without_logs_groups_and_subnets():

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cloudburst.aws.client.price_list import load_prices
+from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.permissions import Purpose, Statement, roles_of, statements
@@ -142,9 +143,11 @@ async def check_permissions(context: CheckContext) -> Sequence[Check]:
         roles=roles,
     )
     denied: dict[str, list[str]] = {}
+    unsure = set[str]()
     for statement in needed:
         try:
-            denied[statement.sid] = await _denied_actions(context, principal, statement)
+            denied[statement.sid], unknown = await _denied_actions(context, principal, statement)
+            unsure.update(unknown)
         except AccessDeniedError:
             found = "not checked: iam:SimulatePrincipalPolicy is denied"
             fix = "allow the actions of: cloudburst init --policy doctor"
@@ -158,6 +161,9 @@ async def check_permissions(context: CheckContext) -> Sequence[Check]:
     if optional := sorted({action for each in denied.values() for action in each}):
         found = f"enough for a run, not for logs and explanations: IAM denies {', '.join(optional)}"
         return [warning("permissions", found, ALLOW_RUN)]
+    if unsure:
+        found = f"the organization may deny {', '.join(sorted(unsure))}, by IAM's policy simulator"
+        return [warning("permissions", found, "try a run: the simulator often errs about SCPs")]
     number = sum(len(statement.actions) for statement in needed)
     return [passed("permissions", f"all {number} actions of a run are allowed")]
 
@@ -177,8 +183,17 @@ async def _principal(context: CheckContext, arn: str) -> str | None:
     return str(response["Role"]["Arn"])
 
 
-async def _denied_actions(context: CheckContext, principal: str, statement: Statement) -> list[str]:
-    """Return the actions of a statement that IAM would deny."""
+async def _denied_actions(
+    context: CheckContext, principal: str, statement: Statement
+) -> tuple[list[str], list[str]]:
+    """Return the actions of a statement that IAM would deny, and those that an SCP may deny.
+
+    For members of an organization, the simulator denies what a service control policy (SCP) allows
+    under a condition, such as one of the region: https://github.com/aws/aws-sdk/issues/102
+    (2023-06), https://github.com/aws-containers/amazon-ecs-exec-checker/issues/70 (2024-06).
+    """
+    # Policies often limit the region: https://github.com/openshift/installer/issues/1322 (2019-02).
+    region = _context_entry("aws:RequestedRegion", [context.aws.region])
     results = await context.aws.collect_pages(
         "iam",
         "simulate_principal_policy",
@@ -186,9 +201,15 @@ async def _denied_actions(context: CheckContext, principal: str, statement: Stat
         PolicySourceArn=principal,
         ActionNames=list(statement.actions),
         ResourceArns=list(statement.resources),
-        ContextEntries=_context_entries(statement),
+        ContextEntries=[region, *_context_entries(statement)],
     )
-    return [one["EvalActionName"] for one in results if one["EvalDecision"] != "allowed"]
+    denied, unsure = list[str](), list[str]()
+    for one in results:
+        if one["EvalDecision"] != "allowed":
+            organization = get_structure(one, "OrganizationsDecisionDetail")
+            by_scp = organization.get("AllowedByOrganizations") is False
+            (unsure if by_scp else denied).append(one["EvalActionName"])
+    return denied, unsure
 
 
 def _context_entries(statement: Statement) -> list[dict[str, Any]]:
@@ -202,11 +223,9 @@ def _context_entries(statement: Statement) -> list[dict[str, Any]]:
             values = [value] if isinstance(value, str) else list(value)
             # A pattern is not a value, and a call may omit the key.
             if not any("*" in one for one in values) or operator.startswith("Arn"):
-                entries.append(
-                    {
-                        "ContextKeyName": key,
-                        "ContextKeyValues": values,
-                        "ContextKeyType": "string",
-                    }
-                )
+                entries.append(_context_entry(key, values))
     return entries
+
+
+def _context_entry(key: str, values: list[str]) -> dict[str, Any]:
+    return {"ContextKeyName": key, "ContextKeyValues": values, "ContextKeyType": "string"}
