@@ -49,15 +49,8 @@ COMMANDS = {
     "destroy": ((Purpose.DESTROY,), ()),
 }
 """Purposes of the policy that is printed for each command, and the folders in S3 that it names."""
-FEW = [
-    ("init", "iam:CreateRole"),
-    ("render", "ecs:RunTask"),
-    ("render", "iam:PassRole"),
-    ("render s3", "s3:PutObject"),
-    ("doctor", "ecs:DescribeClusters"),
-    ("logs", "logs:GetLogEvents"),
-    ("destroy", "iam:DeleteRole"),
-]
+FEW = [("render", "ecs:RunTask"), ("render", "iam:PassRole"), ("render s3", "s3:PutObject")]
+"""Cases without `init`, for which moto would have to start."""
 
 
 def document_for(command):
@@ -189,7 +182,7 @@ CASES = [pytest.param(*case, id=" ".join(case)) for case in (all_cases() if ALL 
 
 @pytest.mark.parametrize(("command", "action"), CASES)
 def test_a_missing_permission_is_named(request, monkeypatch, capfd, command, action):
-    name = "rendering_account" if command == "render s3" else "account"
+    name = "rendering_account" if command.startswith("render") else "account"
     emulator = request.getfixturevalue(name)
     settings = prepared(emulator, command)
     words = arguments(emulator, command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 
@@ -34,7 +35,7 @@ from cloudburst.testing import Fault
 from support.live_parts import findings_of, opened
 from support.own_images import Builder, account_with_registry
 from support.s3_account import FOLDER, account, keys, open_store, uploads
-from support.setup_accounts import HERE, bare, client, set_up, settings_of, wipe
+from support.setup_accounts import HERE, bare, client, set_up, settings_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -45,34 +46,37 @@ SUBNETS = 2
 BUCKET = "checked"
 
 
-@pytest.fixture(scope="module")
-def seen_account():
-    """Return one account for the tests that need moto, which takes seconds to start."""
-    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
-        client(emulator, "s3").create_bucket(Bucket=BUCKET)
-        yield emulator
-
-
-@pytest.fixture
-def emulator(seen_account):
-    wipe(seen_account)
-    return seen_account
-
-
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     monkeypatch.setattr(live, "POLL_INTERVAL", 0.1)
+    monkeypatch.setattr(task_checks, "BURST", 3)
     monkeypatch.setattr(running_tasks, "LIST_INTERVAL", 0.1)
     monkeypatch.setattr(task_checks, "LIFETIME", 1.0)
     monkeypatch.setattr(s3_check, "EXPIRY_DELAY", 2.1)
 
 
 @pytest.fixture
-def prepared(emulator, tmp_path, monkeypatch):
+def slow_account():
+    """An account for the whole check, which sees tasks in each state."""
+    with bare(**SEEN, image_platforms={}) as emulator:  # every image is for both processors
+        client(emulator, "s3").create_bucket(Bucket=BUCKET)
+        yield emulator
+
+
+@pytest.fixture
+def bucket(emulator):
+    """The name of a bucket in the account that tests share."""
+    with suppress(client(emulator, "s3").exceptions.BucketAlreadyOwnedByYou):
+        client(emulator, "s3").create_bucket(Bucket=BUCKET)
+    return BUCKET
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
     """A folder with the .env that ``init`` writes, and the settings in it."""
     monkeypatch.chdir(tmp_path)
 
-    def prepare(**plan):
+    def prepare(emulator, **plan):
         env = tmp_path / ".env"
 
         async def init():
@@ -104,9 +108,10 @@ def registered(emulator, *, containers=None, **health):
 
 @pytest.mark.long(15)
 def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
-    prepared, emulator, capsys, monkeypatch
+    prepared, slow_account, capsys, monkeypatch
 ):
-    settings, folder = prepared(arm64=True), S3Prefix(BUCKET, "a/")
+    emulator, folder = slow_account, S3Prefix(BUCKET, "a/")
+    settings = prepared(emulator, arm64=True)
     registered(emulator, interval=1)
     allowed = policy_document(
         settings, [Purpose.LIVE], region="us-east-1", account=emulator.config.account, s3=[folder]
@@ -133,8 +138,8 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
 def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
     prepared, emulator, capsys, monkeypatch
 ):
-    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 4)
-    prepared(protocol=Protocol.ONESTEP)
+    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 1)
+    prepared(emulator, protocol=Protocol.ONESTEP)
     registered(emulator, containers=1, interval=1)  # without watchdog
     before = len(emulator.tasks)
     assert run(["doctor", "--live", "--yes", "--quick"]) == 1
@@ -155,7 +160,7 @@ def answering(monkeypatch, answer):
 @pytest.mark.parametrize("answer", ["no\n", ""])
 def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatch, answer):
     answering(monkeypatch, answer)
-    prepared()
+    prepared(emulator)
     before = len(emulator.tasks)
     assert run(["doctor", "--live"]) == 1
     assert len(emulator.tasks) == before
@@ -166,7 +171,7 @@ def test_without_a_yes_nothing_is_started(prepared, emulator, capsys, monkeypatc
 
 
 def test_without_a_terminal_the_question_is_an_error(prepared, emulator, capsys):
-    prepared()
+    prepared(emulator)
     before = len(emulator.tasks)
     assert run(["doctor", "--live"]) == 2
     assert "there is no terminal: add --yes" in capsys.readouterr().err
@@ -225,9 +230,9 @@ LEFT = "nothing of this check is left in the account"
 
 
 @pytest.mark.anyio
-async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator):
+async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator, bucket):
     report, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
-    s3, folder = client(emulator, "s3"), S3Prefix(BUCKET, "left/")
+    s3, folder = client(emulator, "s3"), S3Prefix(bucket, "left/")
     async with opened(emulator, **report.environment) as killed:
         for _ in range(2):
             await killed.launch(tiny=True)
@@ -252,7 +257,7 @@ async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator)
 
 
 @pytest.mark.anyio
-async def test_what_aws_does_not_delete_is_told(emulator, monkeypatch):
+async def test_what_aws_does_not_delete_is_told(emulator, bucket, monkeypatch):
     _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
     s3, key = client(emulator, "s3"), f"kept/{LIVE_OBJECTS}abc/video.mp4"
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
@@ -264,12 +269,12 @@ async def test_what_aws_does_not_delete_is_told(emulator, monkeypatch):
 
 
 @pytest.mark.anyio
-async def test_a_repository_that_no_check_has_created_is_kept(emulator):
+async def test_a_repository_that_no_check_has_created_is_kept(emulator, bucket):
     _, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
     client(emulator, "ecr").create_repository(repositoryName=LIVE_NAME)
     key = f"left/{LIVE_OBJECTS}abc/video.mp4"
     client(emulator, "s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
-    found = await checked(settings, s3=S3Prefix(BUCKET, "left/"))
+    found = await checked(settings, s3=S3Prefix(bucket, "left/"))
     assert found["the rest of this part"][0] == "broken"
     assert "is not ours" in found["the rest of this part"][1]
     kind, command = found["if something is left"]

@@ -9,7 +9,7 @@ from cloudburst.aws.setup.checks import CheckStatus
 from cloudburst.aws.setup.subnets import default_subnets, has_fargate
 from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.errors import ConfigurationError
-from support.setup_accounts import bare, client, here, session, set_up, settings_of
+from support.setup_accounts import client, here, session, set_up, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -104,18 +104,19 @@ async def test_doctor_and_init_name_a_subnet_in_a_zone_without_the_processor(emu
     assert settings_of(emulator)
 
 
-async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet():
-    with bare(block_public_access={"a": "block-ingress", "c": "block-ingress"}) as emulator:
-        report, settings = await set_up(emulator)
-        diagnosis = await doctor(settings, find_address=here, session=session())
-        (vpc,) = client(emulator, "ec2").describe_vpcs()["Vpcs"]
-        changes = {"DOCKER_IMAGE": "public", "AWS_SUBNET_ID": subnet_id("a")}
-        closed = settings_of(emulator, **{**report.environment, **changes})
-        (same,) = [
-            check
-            for check in (await doctor(closed, find_address=here, session=session())).checks
-            if check.name == "placement"
-        ]
+async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet(emulator, monkeypatch):
+    for zone in ("a", "c"):
+        monkeypatch.setitem(emulator.config.block_public_access, zone, "block-ingress")
+    report, settings = await set_up(emulator)
+    diagnosis = await doctor(settings, find_address=here, session=session())
+    (vpc,) = client(emulator, "ec2").describe_vpcs()["Vpcs"]
+    changes = {"DOCKER_IMAGE": "public", "AWS_SUBNET_ID": subnet_id("a")}
+    closed = settings_of(emulator, **{**report.environment, **changes})
+    (same,) = [
+        check
+        for check in (await doctor(closed, find_address=here, session=session())).checks
+        if check.name == "placement"
+    ]
     (step,) = [step for step in report.steps if step.resource == "subnet"]
     (check,) = [check for check in diagnosis.checks if check.name == "placement"]
     assert check.status is CheckStatus.WARNING
