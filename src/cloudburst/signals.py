@@ -18,8 +18,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio
-
 _T = TypeVar("_T")
 
 REPEAT_WINDOW = 2.0
@@ -34,6 +32,7 @@ def run_until_signal(work: Callable[[], Awaitable[_T]]) -> tuple[_T | None, int]
     Returns:
         The result, or ``None`` after a signal; and the exit code.
     """
+    import anyio  # noqa: PLC0415 - signals of a container are handled before anything slow
 
     async def run() -> _T | None:
         with anyio.CancelScope() as scope, signals.call_on_first_signal(scope.cancel):

@@ -42,6 +42,7 @@ def doctor_command(
     live: Annotated[bool, Parameter(negative=())] = False,
     s3: str | None = None,
     quick: Annotated[bool, Parameter(negative=())] = False,
+    cloudtrail: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and print how to fix any problems.
@@ -68,11 +69,13 @@ def doctor_command(
         With --live: folder s3://BUCKET/PREFIX in which small objects are written and deleted.
     quick
         With --live: omit the image, the subnets, the burst and ARM64.
+    cloudtrail
+        With --live: minutes to wait for CloudTrail's record of a task, to search it for its key.
     yes
         With --live: ask nothing.
     """
-    if not live and (s3 or yes or quick):
-        raise ConfigurationError("--s3, --quick and --yes need --live")
+    if not live and (s3 or yes or quick or cloudtrail):
+        raise ConfigurationError("--s3, --quick, --cloudtrail and --yes need --live")
     if live and as_json:
         raise ConfigurationError("--json with --live; expected one of the two")
     folder = s3_folders([s3])[0] if s3 else None
@@ -87,7 +90,7 @@ def doctor_command(
     if live and report.success:
         from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
 
-        return check_account(yes=yes, s3=folder, quick=quick)
+        return check_account(yes=yes, s3=folder, quick=quick, cloudtrail=cloudtrail)
     return 0 if report.success else 1
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.ecr_images import RepositoryImages, open_repository_images
+from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, open_repository_images
 from cloudburst.emulator.ecr_requests import (
     image_ids_of,
     not_found,
@@ -24,6 +24,7 @@ from cloudburst.emulator.image_store import ImageStore
 
 REPOSITORY_NAME = "cloudburst"
 """Repository that the account has if ``EmulatorConfig.prepared`` is true."""
+DAY_SECONDS = 24 * 3600
 LOGIN_SECONDS = 12 * 3600
 """Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference
 (2026-11)."""
@@ -39,6 +40,8 @@ class _Repository:
     """The repository in the format of the API."""
     tags: dict[str, str]
     policy: str | None = None
+    preview: dict[str, Any] | None = None
+    """Response of GetLifecyclePolicyPreview; ``None`` if no preview was started."""
     pushed: dict[str, float] = field(default_factory=dict[str, float])
     """Times at which images were first seen, by digest."""
 
@@ -63,8 +66,7 @@ class ECR:
                 ("DescribeRepositories", self._describe),
                 ("PutLifecyclePolicy", self._put_policy),
                 ("GetLifecyclePolicy", self._get_policy),
-                ("StartLifecyclePolicyPreview", self._preview),
-                ("GetLifecyclePolicyPreview", self._preview),
+                ("GetLifecyclePolicyPreview", self._get_preview),
                 ("PutImageScanningConfiguration", self._set_scanning),
                 ("ListTagsForResource", self._list_tags),
                 ("GetDownloadUrlForLayer", self._layer_url),
@@ -74,6 +76,7 @@ class ECR:
             "BatchGetImage": self._get_images,
             "DescribeImages": self._describe_images,
             "BatchDeleteImage": self._delete_images,
+            "StartLifecyclePolicyPreview": self._start_preview,
         }
 
     async def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,9 +178,25 @@ class ECR:
             )
         return self._shown_policy(parameters, text)
 
-    def _preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a preview of the lifecycle policy. The emulator removes no image."""
-        return self._get_policy(parameters) | {"status": "COMPLETE", "previewResults": []}
+    async def _start_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Evaluate the lifecycle policy for `_get_preview`."""
+        shown, name = self._get_policy(parameters), str(parameters["repositoryName"])
+        repository, now = self._find(name), time.time()
+        async with self._images_of(name) as images:
+            found = await images.all()
+        ages = {one: (now - repository.pushed.setdefault(one, now)) / DAY_SECONDS for one in found}
+        expired = expired_images(json.loads(shown["lifecyclePolicyText"]), found, ages)
+        results = [
+            {"imageDigest": digest, "action": {"type": "EXPIRE"}, "appliedRulePriority": priority}
+            for digest, priority in expired.items()
+        ]
+        repository.preview = shown | {"status": "COMPLETE", "previewResults": results}
+        return shown | {"status": "IN_PROGRESS"}
+
+    def _get_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if preview := self._find(str(parameters["repositoryName"])).preview:
+            return preview
+        raise ApiError("LifecyclePolicyPreviewNotFoundException", "No preview was started.")
 
     def _shown_policy(self, parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
         return {

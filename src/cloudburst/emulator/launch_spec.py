@@ -137,11 +137,13 @@ class LaunchSpec:
         """Return command and environment of the process that runs in place of a container."""
         name = container["name"]
         own = self.variables(name, config, fault, address)
-        environment = {key: text for key, text in own.items() if key not in INHERITED_VARIABLES}
-        environment |= {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
+        environment = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
         # Commands name Python as their image does.
         path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         environment["PATH"] = os.pathsep.join(path)
+        # A definition has those of its image, the configuration those of this machine.
+        ours = set(INHERITED_VARIABLES) - set(config.worker_environment)
+        environment |= {key: text for key, text in own.items() if key not in ours}
         if name != self.main:
             command = self.override(name).get("command") or container.get("command") or ()
             words = [*(container.get("entryPoint") or ()), *command]

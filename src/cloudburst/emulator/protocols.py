@@ -20,6 +20,7 @@ TARGETS = {
     "ServiceQuotasV20190624": "servicequotas",
     "AWSPriceListService": "pricing",
     "AmazonSQS": "sqs",
+    "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
     "AmazonEC2ContainerRegistry_V20150921": "ecr",
 }
 """Services by the first part of the header ``X-Amz-Target``, from botocore's service

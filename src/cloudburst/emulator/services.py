@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from cloudburst.emulator.clusters import Clusters
@@ -22,6 +23,7 @@ from cloudburst.emulator.s3.api import S3
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.tasks import TaskOperations
 from cloudburst.emulator.token_buckets import TokenBuckets
+from cloudburst.emulator.trail import lookup_events
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -83,6 +85,7 @@ class EmulatedAccount:
             "sts": self.identity.sts,
             "iam": self.identity.iam,
             "logs": logs.operations,
+            "cloudtrail": {"LookupEvents": partial(lookup_events, registry)},
             "servicequotas": ServiceQuotas(config).operations,
         }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.emulator import run_task, services, tasks
+from cloudburst.emulator import run_task, services, tasks, trail
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart, requests
 from cloudburst.emulator.signature import Signature
@@ -24,6 +24,8 @@ from cloudburst.live_check.task_checks import (
     check_scene,
     check_spot,
     check_subnets,
+    check_trail,
+    keys_shown,
 )
 from cloudburst.registry import PushReport
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator, Fault, TaskFault
@@ -276,6 +278,35 @@ async def test_a_scene_that_fails_is_broken_and_its_bill_is_not_known():
         found = await findings_of(emulator, check_scene)
     assert found["a scene becomes a video"][0] == BROKEN
     assert found["its bill is final when its task has stopped"][0] == NOT_TRIED
+
+
+@pytest.mark.parametrize(("hidden", "outcome"), [(trail.HIDDEN, KEPT), ("secret-key", BROKEN)])
+async def test_a_record_of_cloudtrail_is_searched_for_the_key(monkeypatch, hidden, outcome):
+    monkeypatch.setattr(trail, "HIDDEN", hidden)
+    with emulated() as emulator:
+        async with opened(emulator) as checked:
+            checked.keys[await checked.launch()] = "secret-key"
+            await check_trail(checked, minutes=1)
+            await checked.stop_all()
+            (found,) = checked.findings.all
+    assert found.outcome == outcome
+
+
+async def test_cloudtrail_without_a_record_is_not_tried(monkeypatch):
+    monkeypatch.setattr(task_checks, "TRAIL_INTERVAL", 0.01)
+    with emulated() as emulator:
+        async with opened(emulator) as checked:
+            checked.keys["arn:aws:ecs:us-east-1:1:task/c/unknown"] = "secret-key"
+            with checked.findings.part("CloudTrail"):
+                await check_trail(checked, minutes=0.001)
+            (found,) = checked.findings.all
+    assert (found.outcome, found.subject) == (NOT_TRIED, REST)
+
+
+def test_only_records_of_our_tasks_count():
+    keys = {"arn:aws:ecs:us-east-1:1:task/c/one": "secret-key"}
+    assert keys_shown([], keys) is None
+    assert keys_shown([{"CloudTrailEvent": "task/c/other secret-key"}], keys) is None
 
 
 # Images.

@@ -38,5 +38,6 @@ def live_statements(region: str, account: str, s3: Iterable[S3Prefix]) -> tuple[
         push_statement("PushToCheckRepository", repository),
         Statement(sid="CreateCheckRepository", actions=_CREATE, resources=names),
         Statement(sid="DeleteCheckRepository", actions=_DELETE, resources=names, conditions=ours),
+        Statement(sid="ReadTrail", actions=("cloudtrail:LookupEvents",)),
         *([uploads] if buckets else []),
     )
