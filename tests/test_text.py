@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.text import describe_error, printable_line, short_repr
+from cloudburst.text import describe_error, printable_line, short_repr, short_task
 
 
 def error_of_a_missing_file(path):
@@ -43,3 +43,15 @@ def test_a_number_of_too_many_digits_is_no_error(huge):
     shown = short_repr(huge)
     assert "int" in shown or "list" in shown
     assert len(shown) <= 60
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        (f"arn:aws:ecs:eu-west-1:123456789012:task/films/{'0123456789abcdef' * 2}", "0123456789ab"),
+        ("http://10.0.0.7:5000#a-container", "10.0.0.7:5000"),
+        ("local-1", "local-1"),
+    ],
+)
+def test_a_task_has_a_short_name(task: str, name: str) -> None:
+    assert short_task(task) == name

@@ -10,6 +10,8 @@ MAX_LINE_LENGTH = 500
 MAX_PATH_LENGTH = 4096
 """Maximum number of characters of a path in a message: the longest path on Linux, so that paths are
 not cut."""
+TASK_ID_LENGTH = 12
+"""Number of characters that are shown of a task's id."""
 
 
 def describe_error(error: BaseException) -> str:
@@ -27,6 +29,16 @@ def printable_line(text: str, length: int = MAX_LINE_LENGTH) -> str:
     """Return the text, cut after ``length`` characters, with unprintable characters replaced."""
     shown = text if len(text) <= length else f"{text[:length]}…"
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+
+
+def short_task(task: str) -> str:
+    """Return the short name of a task: its address, or 12 characters of its id.
+
+    ``cloudburst logs`` finds a task of Fargate by it.
+    """
+    name = task.rpartition("/")[2]
+    address, is_address, _ = name.partition("#")
+    return address if is_address else name[:TASK_ID_LENGTH]
 
 
 def short_repr(value: object, length: int = 60) -> str:

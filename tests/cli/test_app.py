@@ -156,6 +156,19 @@ def test_a_picture_without_a_sound_is_named(
     assert "watermark" not in told
 
 
+def test_a_path_in_a_warning_stays_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudburst.cli.render_command.run_and_report", lambda *_: 0)
+    monkeypatch.setenv("COLUMNS", "60")
+    picture = folder / "good" / f"{'y' * 70}.jpg"
+    picture.touch()
+    assert main(["render", "good"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["WARNING", f"good/{picture.name}:"]
+    assert not any(line.endswith(" ") for line in lines)
+
+
 class Terminal(io.StringIO):
     """A terminal, and an event that is set when the live view is shown."""
 

@@ -24,6 +24,7 @@ from cloudburst.cli.summary import Summary
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,
+    CredentialsError,
     InvalidScenesError,
     OutputExistsError,
     SceneFault,
@@ -362,6 +363,7 @@ def test_a_failure_is_logged_in_full_once() -> None:
             at=3, task="t1", backend="fargate", kind="E", message=LONG_ERROR.format(TASKS[0])
         ),
         SceneRetried(at=3, scene="a", task="t1", kind="E", message=LONG_ERROR.format(TASKS[1])),
+        WorkerStopped(at=3, task="t1", backend="fargate", reason=LONG_ERROR.format(TASKS[0])),
         SceneFailed(
             at=4, scene="b", kind="E", message=LONG_ERROR.format(TASKS[2]), retryable=False
         ),
@@ -374,9 +376,16 @@ def test_a_failure_is_logged_in_full_once() -> None:
     assert lines[1:] == [
         f"   3 s  worker 1 failed: E: {LONG_ERROR.format(TASKS[0])}",
         "   3 s  a: attempt failed, retrying: E, as above for worker 1",
+        "   3 s  worker 1 stopped",
         "   4 s  b: failed: E, as above for worker 1",
         "   5 s  c: failed: E: another error",
     ]
+
+
+def test_a_command_in_an_error_is_not_wrapped() -> None:
+    advice = "run aws ec2 describe-subnets --region eu-west-1 --subnet-ids subnet-1 subnet-2"
+    error = CredentialsError(f"no way: {advice}")
+    assert text(describe_error(error), 60) == [f"no way: {advice}"]
 
 
 def test_a_failure_is_summarised_once_with_its_scenes_and_tasks() -> None:

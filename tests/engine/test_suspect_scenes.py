@@ -12,6 +12,7 @@ from cloudburst.models.events import SceneEncoded, SceneEncoding, SceneRetried
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
+from cloudburst.text import short_task
 from support.harness import checked, engine
 from support.queueing_cloud import QueueingCloud
 
@@ -36,7 +37,7 @@ async def test_a_scene_that_ends_two_workers_is_set_aside():
     assert not error.retryable
     assert len(set(error.tasks)) == 2
     for task in error.tasks:
-        assert f"{task} stopped: exit code 137" in str(error)
+        assert f"task {short_task(task)} stopped: exit code 137" in str(error)
     assert report.scenes[0].attempts == 2
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.tasks, copy.scene) == (str(error), error.tasks, "bad")

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
-from rich.logging import RichHandler
 
 from cloudburst.cli.output import (
+    WordWrapped,
     describe_error,
     print_error,
     safe_text,
@@ -135,19 +135,27 @@ def _own_errors(error: Exception) -> Iterator[CloudburstError]:
             raise error
 
 
-class _PrintableFormatter(logging.Formatter):
-    """Formatter that replaces control characters, which names and messages may contain."""
+class _LogHandler(logging.Handler):
+    """Handler that prints records as errors are printed: paths and addresses stay whole."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the message, with its traceback if it has one."""
-        return safe_text(super().format(record)).plain
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record, with its traceback if it has one."""
+        style = "red" if record.levelno >= logging.ERROR else "yellow"
+        try:
+            text = WordWrapped((record.levelname, style), "  ", safe_text(self.format(record)))
+            print_error(text, self._console)
+        except Exception:  # noqa: BLE001 - as every handler does
+            self.handleError(record)
 
 
 @contextmanager
 def _logging_to(console: Console) -> Generator[None]:
     """Print the package's warnings and logged errors, above the live view of a run."""
-    handler = RichHandler(logging.WARNING, console, show_time=False, show_path=False)
-    handler.setFormatter(_PrintableFormatter())
+    handler = _LogHandler(console)
     logger = logging.getLogger("cloudburst")
     logger.addHandler(handler)
     try:

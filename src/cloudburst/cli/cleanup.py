@@ -13,15 +13,10 @@ from rich.text import Text
 
 from cloudburst.cli.options import Duration
 from cloudburst.cli.output import first_line, pluralize, print_output, safe_text
-from cloudburst.cli.tasks import (
-    TASK_ID_LENGTH,
-    group_by_run,
-    owner_text,
-    tables_by_run,
-    total_line,
-)
+from cloudburst.cli.tasks import group_by_run, owner_text, tables_by_run, total_line
 from cloudburst.models.account_tasks import CleanupReport, RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
+from cloudburst.text import TASK_ID_LENGTH
 
 
 def cleanup_command(

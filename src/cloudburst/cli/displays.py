@@ -184,7 +184,8 @@ def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | Non
         case WorkerReady(task=task, size=size):
             text = Text(f"{view.worker_name(task)} is ready" + (f" ({size})" if size else ""))
         case WorkerStopped(task=task, reason=reason):
-            text = safe_text(f"{view.worker_name(task)} stopped: {first_line(reason)}")
+            end = f": {first_line(reason)}" if view.is_new(reason) else ""
+            text = safe_text(f"{view.worker_name(task)} stopped{end}")
         case SceneStarted(scene=scene, task=task):
             text = safe_text(f"{scene}: started on {view.worker_name(task)}")
         case SceneEncoding(scene=scene, task=task):

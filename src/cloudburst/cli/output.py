@@ -36,8 +36,10 @@ _MAX_ERRORS_SHOWN = 100
 _MAX_TEXT = 1000
 """Maximum number of characters that are printed of a failure's message."""
 _WORD = re.compile(r"\S+\s*")
+_COMMAND = re.compile(r"\baws .* --")
+"""Pattern that matches a command of AWS's command line with options, which people copy."""
 _error_console: ContextVar[Console] = ContextVar("error_console")
-_IDENTIFIER = re.compile(r"arn:\S+|\b[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
+_IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
 """Pattern that matches ARNs, task ids and request ids."""
 
 
@@ -234,7 +236,8 @@ def describe_error(error: CloudburstError) -> RenderableType:
             notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
             return Group(Text(head, "red"), *listed, *_more(len(files)), *reasons, *notes)
         case _:
-            return WordWrapped(safe_text(str(error), "red"))
+            text = safe_text(str(error), "red")
+            return unwrapped(text) if _COMMAND.search(text.plain) else WordWrapped(text)
 
 
 def _describe_faults(error: InvalidScenesError, faults: tuple[SceneFault, ...]) -> Group:

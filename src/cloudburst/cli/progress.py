@@ -177,6 +177,11 @@ class RunView:
         """Return the first failure with the same cause as ``event``, possibly ``event`` itself."""
         return self.first_failures.get(_cause(event), event)
 
+    def is_new(self, reason: str) -> bool:
+        """Return whether no failure had the reason of a worker's end as its message."""
+        suffix = f": {failure_key(reason)}"
+        return not any(cause.endswith(suffix) for cause in self.first_failures)
+
     def _update_worker(
         self, event: WorkerLaunched | WorkerReady | WorkerStopped | WorkerFailed
     ) -> None:

@@ -29,7 +29,7 @@ from cloudburst.cli.output import (
 from cloudburst.engine.cost_breakdown import COST_PARTS
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.tier import Tier
-from cloudburst.text import list_some
+from cloudburst.text import list_some, short_task
 
 _TIER = Tier.STANDARD
 """Tier of the Fargate tasks in the cost estimate for a run on this machine."""
@@ -39,8 +39,6 @@ _COST_WIDTH = 10
 """Width of the column with costs, in cells."""
 _MAX_NAMES_SHOWN = 100
 """Maximum number of scenes that are listed for each failure."""
-_TASK_ID_LENGTH = 12
-"""Number of characters that are shown of a task id."""
 
 
 class Summary:
@@ -121,7 +119,7 @@ def group_failures(report: Report) -> list[FailureGroup]:
             if worker.cost is not None or key in found:
                 failure = found.setdefault(key, FailureGroup(worker.error))
                 if worker.task:
-                    failure.tasks.append(_task_name(worker))
+                    failure.tasks.append(short_task(worker.task))
     return list(found.values())
 
 
@@ -145,7 +143,7 @@ def _failures(report: Report) -> Iterator[RenderableType]:
         yield from _names(unfinished)
     for worker in report.workers:
         if worker.post_mortem is not None:
-            task, path = safe_text(_task_name(worker)), short_path(worker.post_mortem)
+            task, path = safe_text(short_task(worker.task)), short_path(worker.post_mortem)
             yield unwrapped("Post-mortem of task ", task, ": ", safe_text(path, "yellow"))
 
 
@@ -174,12 +172,6 @@ def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
     if names:
         shown = list_some(names, _MAX_NAMES_SHOWN)
         yield Padding(safe_text(f"{head}{shown}"), (0, 0, 0, 2))
-
-
-def _task_name(worker: WorkerReport) -> str:
-    name = worker.task.rpartition("/")[2]
-    address, is_address, _ = name.partition("#")
-    return address if is_address else name[:_TASK_ID_LENGTH]
 
 
 def _totals(report: Report) -> Iterator[RenderableType]:
@@ -274,7 +266,7 @@ def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
     ready = "never"
     if worker.launched_at is not None and worker.ready_at is not None:
         ready = format_duration(worker.ready_at - worker.launched_at)
-    yield safe_text(_task_name(worker), "cyan")
+    yield safe_text(short_task(worker.task), "cyan")
     yield Text(worker.size)
     yield Text(ready)
     yield Text(format_duration(cost.billed_seconds))

@@ -27,9 +27,8 @@ from cloudburst.cli.output import (
 )
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
+from cloudburst.text import TASK_ID_LENGTH
 
-TASK_ID_LENGTH = 12
-"""Characters of a task id that are shown: enough for ``cloudburst logs`` to find a task."""
 MIN_WIDTH_FOR_SCENES = 100
 """Minimum width of a terminal, in cells, at which scenes are shown."""
 

@@ -14,6 +14,7 @@ from cloudburst.models.post_mortem_page import file_name, printable
 from cloudburst.models.task import TaskId
 from cloudburst.ports.backend import Backend
 from cloudburst.ports.journal import Journal
+from cloudburst.text import short_task
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class PostMortems:
                 if text is not None:
                     text = _with_error(text, record)
                     record.post_mortem = await journal.save_file(file_name(task), text)
-                    logger.warning("%s failed; see %s", task, record.post_mortem)
+                    logger.warning("task %s failed; see %s", short_task(task), record.post_mortem)
             if scope.cancelled_caught:
                 logger.warning("%s: no post-mortem within %g s", task, POST_MORTEM_TIMEOUT)
         except Exception:  # a post-mortem fails no run

@@ -27,6 +27,7 @@ from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
 from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
 from cloudburst.ports.backend import Backend, Silence
 from cloudburst.ports.renderer import Renderer
+from cloudburst.text import short_task
 
 logger = logging.getLogger(__name__)
 
@@ -279,7 +280,7 @@ def stopped_error(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedEr
     code = status.stop_code
     over = bool(code) or status.state is TaskState.STOPPED
     error = WorkerStoppedError(
-        f"{task} {how}: {reason}",
+        f"task {short_task(task)} {how}: {reason}",
         task=task,
         stop_code=code,
         crashed=over

@@ -144,7 +144,7 @@ class ClaimChecks:
             videos = list_some([self._videos[name] for name in shared])
             msg = (
                 f"{found.holder} is writing {videos}: wait for its end, or choose another folder; "
-                f"if it was killed, its claim expires at {found.until}"
+                f"if it was killed, resume it, or wait until its claim expires at {found.until}"
             )
             raise OutputClaimedError(msg, holder=found.holder)
 
