@@ -24,8 +24,10 @@ from cloudburst.aws.setup.permissions import Purpose, policy
 from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.options import s3_folders
 from cloudburst.cli.output import (
+    WordWrapped,
     advice_text,
     error_console,
+    print_error,
     print_output,
     safe_text,
     write_line,
@@ -55,6 +57,7 @@ _COST = (
 )
 """Note about costs, printed after ``init``. Sources: https://aws.amazon.com/ecr/pricing/ and
 https://aws.amazon.com/cloudwatch/pricing/ (us-east-1, 2026-11)."""
+_NO_COST = "Of what init has created in this region, nothing is left that costs anything."
 
 
 def init_command(
@@ -205,7 +208,7 @@ def _s3_key(text: str) -> str:
 
 
 def _print_wait(console: Console, line: str) -> None:
-    console.print(safe_text(line), soft_wrap=True)
+    print_error(WordWrapped(safe_text(line)), console)
 
 
 def _destroy(remove: Callable[..., Awaitable[DestroyReport]], *, env: bool, as_json: bool) -> int:
@@ -256,7 +259,10 @@ class SetupSummary:
             note = "Not everything was removed: correct what failed, and run the command again."
             yield Text(note, "red")
         elif self._report.steps:
-            note = "AWS_SUBNET_ID is still set in .env: scenes are rendered on Fargate by default."
+            if not self._report.dry_run:
+                kept = any(step.outcome is StepOutcome.KEPT for step in self._report.steps)
+                yield Text(_COST if kept else _NO_COST, "dim")
+            note = "AWS_SUBNET_ID is still set in .env: remove its line to render on this machine."
             yield Text(note, "dim")
 
 

@@ -64,8 +64,11 @@ def test_set_up_look_again_and_take_away(cloudburst, emulator, tmp_path):
     assert code == 0
     assert "with its lines, as requested" in text
     assert "AWS_SUBNET_ID is still set in .env" in text
+    assert "only the stored image and logs cost anything" in text
     code, text = cloudburst("--destroy")
     assert "1 removed." in text
+    assert "nothing is left that costs anything" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
     code, text = cloudburst("--destroy")
     assert (code, "There are no resources of cloudburst." in text) == (0, True)
 
