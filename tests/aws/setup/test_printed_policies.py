@@ -54,7 +54,7 @@ async def test_from_the_first_init_to_destroy_the_printed_policies_are_enough(ma
         settings = settings_of(emulator, **report.environment)
 
         mine = with_policy(emulator, settings, Purpose.RUN)
-        scenes = [make_scene(f"scene_{number}", seconds=0.3) for number in range(2)]
+        scenes = [make_scene(f"scene_{number}", seconds=0.3) for number in range(6)]
         async with Client(fargate(mine)) as client:
             done = await client.render_all(scenes, to=tmp_path / "videos")
             await done.settled()

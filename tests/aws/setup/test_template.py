@@ -110,11 +110,11 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
     await set_up(emulator, settings=settings, sources=("198.51.100.1",))
     assert writes(emulator, since) == ["ec2:AuthorizeSecurityGroupIngress"]
 
-    scenes = [make_scene(f"scene-{number}") for number in range(2)]
+    scenes = [make_scene(f"scene-{number}") for number in range(6)]
     async with Client(fargate(settings)) as burst:
         rendered = await burst.render_all(scenes, to=tmp_path / "videos")
     assert rendered.status == "complete", rendered
-    assert len(rendered.videos) == 2
+    assert len(rendered.videos) == 6
 
     since = len(emulator.calls)
     report = await destroy(settings, session=session(), env_file=None)

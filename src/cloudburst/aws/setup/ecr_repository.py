@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cloudburst.aws.client.responses import not_from_aws
@@ -112,7 +113,8 @@ async def ensure_repository(
 
     Raises the errors of `AWSClient.call`.
     """
-    policy = json.dumps(LIFECYCLE_POLICY)
+    policy = {"repositoryName": name, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
+    put_policy = partial(changes.change, "ecr", "put_lifecycle_policy", **policy)
     if found is None:
         await changes.change(
             "ecr",
@@ -121,9 +123,7 @@ async def ensure_repository(
             imageScanningConfiguration={"scanOnPush": True},
             tags=tag_list(key="Key", value="Value"),
         )
-        await changes.change(
-            "ecr", "put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=policy
-        )
+        await put_policy()
         detail = f"scans images on push, keeps {KEPT_IMAGES} images"
         changes.record(_RESOURCE, name, StepOutcome.CREATED, detail)
         return
@@ -140,9 +140,7 @@ async def ensure_repository(
         )
         corrections.append("scans images on push")
     if await _lifecycle_policy(changes, name) != LIFECYCLE_POLICY:
-        await changes.change(
-            "ecr", "put_lifecycle_policy", repositoryName=name, lifecyclePolicyText=policy
-        )
+        await put_policy()
         corrections.append(f"keeps {KEPT_IMAGES} images")
     outcome = StepOutcome.UPDATED if corrections else StepOutcome.FOUND
     changes.record(_RESOURCE, name, outcome, ", ".join(corrections))
