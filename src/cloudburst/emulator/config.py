@@ -102,11 +102,6 @@ class TaskFault:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Additional environment variables of the task's worker."""
 
-    @property
-    def needs_proxy(self) -> bool:
-        """True if connections to the task's worker must pass through a proxy that counts bytes."""
-        return bool(self.cut_connections)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityShortage:

@@ -71,7 +71,8 @@ class ImageStore:
         self._folder = folder
         self._blobs = folder / "blobs"
         self._roots = folder / "roots"
-        self._registry = registry
+        self.registry = registry
+        """Registry that has the images."""
         self._confined = confined
         self.repositories = set[str]()
         """Names of the account's repositories."""
@@ -79,11 +80,6 @@ class ImageStore:
         self._lock = Lock()
         self._unpacked: dict[str, UnpackedImage] = {}
         """Unpacked images by digest. They are kept until the emulator ends."""
-
-    @property
-    def registry(self) -> AccountRegistry:
-        """Registry that has the images."""
-        return self._registry
 
     def is_pulled(self, image: str) -> bool:
         """Return whether an image is pulled from a registry.
@@ -115,7 +111,7 @@ class ImageStore:
         reference = self._reference(image)
         try:
             async with open_registry(
-                self._registry.url, self._registry.credentials, policy=LOCAL_TRANSFERS
+                self.registry.url, self.registry.credentials, policy=LOCAL_TRANSFERS
             ) as client:
                 descriptor = await self._manifest(client, reference, platform)
                 if not self._confined:

@@ -37,7 +37,7 @@ class WorkerAddress:
         if self.fault.black_hole or not port_open:
             self._hole = BlackHole(outer, config.port)
             self.address = self.shared.addresses.take()
-        elif self.fault.needs_proxy or config.proxy_connections:
+        elif self.fault.cut_connections or config.proxy_connections:
             self.address = self.shared.addresses.take()
             self.proxy = WorkerProxy(outer, self.address, config.port, self.fault.cut_connections)
             run(self.proxy.serve)
