@@ -154,14 +154,6 @@ def is_refused(plain, url):
     return False
 
 
-def test_a_registry_that_is_running_needs_a_login(monkeypatch):
-    monkeypatch.delenv("CLOUDBURST_REGISTRY_LOGIN", raising=False)
-    with pytest.raises(ConfigurationError, match="CLOUDBURST_REGISTRY_LOGIN: expected USER:PASS"):
-        emulate_command(registry_url="http://127.0.0.1:5001")
-    with pytest.raises(ConfigurationError, match=r"expected http://127\.0\.0\.1:PORT"):
-        emulate_command(registry_url="https://example.com")
-
-
 def test_a_registry_without_the_other_services_of_aws_is_told(monkeypatch):
     monkeypatch.setattr("cloudburst.emulator.moto.moto_is_installed", lambda: False)
     with pytest.raises(ConfigurationError, match=r"cloudburst-sdk\[testing\]"):

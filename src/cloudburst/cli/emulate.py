@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shlex
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -27,12 +25,9 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.signals import stop_signals
 
 if TYPE_CHECKING:
-    from cloudburst.testing import EmulatedRegistry, EmulatorConfig, FargateEmulator, Task
+    from cloudburst.testing import EmulatorConfig, FargateEmulator, Task
 
 STUB = "stub"
-LOGIN_VARIABLE = "CLOUDBURST_REGISTRY_LOGIN"
-"""Environment variable with ``user:password`` for the registry of ``--registry-url``."""
-LOCAL_URL = r"http://127\.0\.0\.1:\d{1,5}"
 MB = 1_000_000
 STYLES = {"RUNNING": "green", "STOPPED": "dim", "STOPPING": "yellow", "DEACTIVATING": "yellow"}
 
@@ -45,7 +40,6 @@ def emulate_command(
     provisioning: Delay = 1.0,
     pending: Delay = 5.0,
     registry: bool = False,
-    registry_url: str | None = None,
     policies: Annotated[list[Path] | None, Parameter(name="--policy", negative=())] = None,
 ) -> int:
     """Emulate AWS Fargate and S3 on this machine until Ctrl-C.
@@ -73,9 +67,6 @@ def emulate_command(
         Start a container registry, too, and run the images that are pushed to it, as on AWS. The
         account is then empty: run cloudburst init. Needs the programs
         docker-registry and htpasswd, and cloudburst-sdk[testing] for init.
-    registry_url
-        Use a registry that is running on this machine, such as http://127.0.0.1:5001. Its login is
-        read from the variable CLOUDBURST_REGISTRY_LOGIN=USER:PASSWORD.
     policies
         JSON file with an IAM policy, as "cloudburst init --policy" prints it; repeat the option for
         several. The key may then do what they allow, and nothing else. Default: everything.
@@ -83,19 +74,18 @@ def emulate_command(
     from cloudburst.emulator.moto import moto_is_installed  # noqa: PLC0415 - loads a web server
     from cloudburst.testing import EmulatorConfig  # noqa: PLC0415 - loads a web server
 
-    with_registry = registry or bool(registry_url)
-    if with_registry and not moto_is_installed():
+    if registry and not moto_is_installed():
         msg = "registry: cloudburst init needs the other services of AWS: "
         raise ConfigurationError(f"{msg}pip install 'cloudburst-sdk[testing]'")
     config = EmulatorConfig(
         api_port=port,
-        worker=_command(worker, runs_images=with_registry),
+        worker=_command(worker, runs_images=registry),
         protocol="native" if worker is None else "onestep",
         max_running=tasks,
         provisioning=provisioning,
         pending=pending,
-        registry=_registry(registry_url) if registry_url else "start" if registry else None,
-        prepared=not with_registry,
+        registry="start" if registry else None,
+        prepared=not registry,
     )
     return anyio.run(_emulate, config, [_document(path) for path in policies or ()])
 
@@ -109,18 +99,6 @@ def _command(worker: str | None, *, runs_images: bool) -> tuple[str, ...]:
     if not runs_images and (missing := missing_requirements(*MODULES)):
         raise ConfigurationError(f"worker: {missing}, or pass another command with --worker")
     return (sys.executable, "-m", "cloudburst.service")
-
-
-def _registry(url: str) -> EmulatedRegistry:
-    """Return the registry with a URL, and its login from the environment."""
-    from cloudburst.testing import EmulatedRegistry  # noqa: PLC0415 - loads a web server
-
-    username, _, password = os.environ.get(LOGIN_VARIABLE, "").partition(":")
-    if not re.fullmatch(LOCAL_URL, url):
-        raise ConfigurationError(f"registry-url: {url!r}; expected http://127.0.0.1:PORT")
-    if not username or not password:
-        raise ConfigurationError(f"{LOGIN_VARIABLE}: expected USER:PASSWORD")
-    return EmulatedRegistry(url=url, username=username, password=password)
 
 
 def _document(path: Path) -> dict[str, Any]:
