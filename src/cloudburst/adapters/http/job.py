@@ -300,8 +300,9 @@ async def delete_job(
 ) -> None:
     """Cancel a running job, or delete a finished one, within ``seconds``.
 
-    A failure is only logged, because the service deletes its jobs after a while. Nothing is done
-    if ``job`` is ``None``.
+    A failure is only logged, and is no warning: the service deletes its jobs after a while, and a
+    worker that is being stopped breaks the connection. Nothing is done if
+    ``job`` is ``None``.
     """
     if job is None:
         return
@@ -315,12 +316,12 @@ async def delete_job(
             )
             logger.debug("job %s: deleted (HTTP %d)", job, response.status)
         except (*REQUEST_ERRORS, WorkerError) as exc:
-            logger.warning("job %s may still exist on its worker: %s", job, describe_error(exc))
+            logger.info("job %s may still exist on its worker: %s", job, describe_error(exc))
 
     try:
         await finish_despite_cancel(delete, seconds=seconds)
     except TimeoutError:
-        logger.warning("job %s may still exist on its worker: no answer in %g s", job, seconds)
+        logger.info("job %s may still exist on its worker: no answer in %g s", job, seconds)
 
 
 async def cancel_all_jobs(connection: HttpConnection) -> None:
