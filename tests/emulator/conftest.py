@@ -25,3 +25,16 @@ def emulate():
 @pytest.fixture
 def emulator(emulate):
     return emulate()
+
+
+@pytest.fixture(scope="session")
+def with_moto():
+    """Return one account for all tests of a process that need moto, which takes seconds to start.
+
+    Roles and tags have an effect at once. Give things of your own a name of their own.
+    """
+    pytest.importorskip("moto")
+    at_once = dict.fromkeys(("role_passable", "role_assumable", "role_policy_lag", "tag_lag"), 0.0)
+    config = EmulatorConfig.quick(moto=True, interface_lingers=1.0, **at_once)
+    with FargateEmulator(config) as emulator:
+        yield emulator

@@ -207,7 +207,7 @@ def test_objects_and_lists_of_a_bucket_need_their_own_permissions(shared):
         s3.head_object(Bucket="mine", Key="in/missing")
 
 
-ROLE = "mine"
+ROLE = "limited"
 BOUNDARY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 OWN_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 LOGS = {
@@ -226,26 +226,23 @@ def put_policy(iam, *statements):
 
 
 @pytest.fixture(scope="module")
-def with_role():
-    """An account with a role of a boundary, without policies, and a task definition of it."""
-    times = {"role_passable": 0.0, "role_assumable": 0.0, "role_policy_lag": 0.0, "tag_lag": 0.0}
-    with FargateEmulator(EmulatorConfig.quick(moto=True, **times)) as emulator:
-        client(emulator, "iam").create_role(
-            RoleName=ROLE,
-            AssumeRolePolicyDocument="{}",
-            PermissionsBoundary=BOUNDARY,
-            Tags=[{"Key": "who", "Value": "me"}],
-        )
-        main = {"name": "main", "image": OWN_IMAGE, "logConfiguration": LOGS}
-        client(emulator, "ecs").register_task_definition(
-            **{**REGISTER, "executionRoleArn": ROLE, "containerDefinitions": [main]}
-        )
-        yield emulator
+def with_role(with_moto):
+    """The account with a role of a boundary, without policies, and a task definition of it."""
+    client(with_moto, "iam").create_role(
+        RoleName=ROLE,
+        AssumeRolePolicyDocument="{}",
+        PermissionsBoundary=BOUNDARY,
+        Tags=[{"Key": "who", "Value": "me"}],
+    )
+    main = {"name": "main", "image": OWN_IMAGE, "logConfiguration": LOGS}
+    own = {"family": ROLE, "executionRoleArn": ROLE, "containerDefinitions": [main]}
+    client(with_moto, "ecs").register_task_definition(**{**REGISTER, **own})
+    return with_moto
 
 
 def end_of_a_task(emulator):
     """Why a task stopped; empty if it ran."""
-    wanted = request(emulator, taskDefinition="mine", tags=None)
+    wanted = request(emulator, taskDefinition=ROLE, tags=None)
     arn = client(emulator, "ecs").run_task(**wanted)["tasks"][0]["taskArn"]
     number = len(emulator.tasks) - 1
     until(lambda: emulator.tasks[number].last_status in {"RUNNING", "DEPROVISIONING", "STOPPED"})
@@ -301,7 +298,7 @@ def test_calls_about_a_role_see_its_boundary_and_tags(with_role):
         iam.create_role(**new)
     with refused("AccessDenied", "iam:TagRole"):
         iam.create_role(**new, PermissionsBoundary=BOUNDARY, Tags=[{"Key": "who", "Value": "me"}])
-    with refused("AccessDenied", "iam:DeleteRole on resource: .*role/mine because"):
+    with refused("AccessDenied", "iam:DeleteRole on resource: .*role/limited because"):
         iam.delete_role(RoleName=ROLE)
 
 

@@ -9,7 +9,6 @@ from botocore.exceptions import ClientError
 
 from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.emulator.zones import has_fargate, zone_ids
-from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
     MAIN,
@@ -185,14 +184,6 @@ class TestImages:
         until(lambda: emulator.tasks[task.number].stopped)
         assert "ResourceInitializationError" in emulator.tasks[task.number].stopped_reason
         assert MAIN
-
-
-@pytest.fixture(scope="module")
-def with_moto():
-    """Return one emulator for the tests that need moto, which takes seconds to start."""
-    pytest.importorskip("moto")
-    with FargateEmulator(EmulatorConfig.quick(moto=True, interface_lingers=1.0)) as emulator:
-        yield emulator
 
 
 class TestInterfaces:

@@ -96,14 +96,13 @@ def test_a_role_made_a_moment_ago_is_refused_for_a_moment(emulate):
 
 @pytest.mark.real
 @pytest.mark.timeout(60)
-def test_a_task_whose_role_is_too_young_stops(emulate):
-    pytest.importorskip("moto")
-    emulator = emulate(moto=True, role_passable=0.0, role_assumable=0.0)
+def test_a_task_whose_role_is_too_young_stops(with_moto):
+    emulator = with_moto
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    made = client(emulator, "iam").create_role(RoleName="mine", AssumeRolePolicyDocument=trust)
+    made = client(emulator, "iam").create_role(RoleName="young", AssumeRolePolicyDocument=trust)
     roles = emulator._inside.account.roles
     [task] = run(emulator, overrides={"executionRoleArn": made["Role"]["Arn"]})
-    roles.record_change("DeleteRole", {"RoleName": "mine"})
+    roles.record_change("DeleteRole", {"RoleName": "young"})
     task = reach(emulator, task, "STOPPED")
     assert task.stop_code == "TaskFailedToStart"
     assert task.stopped_reason.startswith("ECS was unable to assume the role")

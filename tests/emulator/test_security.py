@@ -11,7 +11,6 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import (
     CLUSTER,
     client,
@@ -178,31 +177,23 @@ class TestHost:
         assert send(emulator, asked)[0] == 200
 
 
-@pytest.fixture(scope="module")
-def both():
-    """Return one emulator for the tests that need moto, which takes seconds to start."""
-    pytest.importorskip("moto")
-    with FargateEmulator(EmulatorConfig.quick(moto=True)) as emulator:
-        yield emulator
-
-
 @pytest.mark.real
 @pytest.mark.timeout(60)
 class TestMoto:
     """Services that moto answers for are not open either."""
 
-    def test_signatures_are_checked_before_moto_is_asked(self, both):
-        assert client(both, "sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+    def test_signatures_are_checked_before_moto_is_asked(self, with_moto):
+        assert client(with_moto, "sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
         with refused("InvalidSignatureException"):
-            new_client(both, "sqs", secret="x").list_queues()
+            new_client(with_moto, "sqs", secret="x").list_queues()
 
-    def test_its_own_port_and_its_settings_are_closed(self, both):
-        direct = both._inside.account.moto._url
+    def test_its_own_port_and_its_settings_are_closed(self, with_moto):
+        direct = with_moto._inside.account.moto._url
         for path in ("/", "/moto-api/data.json"):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(direct + path)
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(f"{both.url}/moto-api/data.json")
+            urllib.request.urlopen(f"{with_moto.url}/moto-api/data.json")
 
 
 def test_only_this_address_is_listened_at(emulator):
