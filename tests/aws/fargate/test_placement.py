@@ -18,6 +18,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskState
 from cloudburst.models.tier import Tier
 from cloudburst.testing import CapacityShortage, Fault, TaskFault
+from cloudburst.text import short_task
 from support.fargate_backend import account, backend_of, request, stop, until
 
 pytestmark = pytest.mark.anyio
@@ -186,7 +187,7 @@ async def test_every_lack_of_room_climbs_and_no_limit_does(fault, rungs):
     ],
     ids=["no room", "no way out", "too little memory", "bad luck"],
 )
-async def test_a_task_that_could_not_start_shows_the_way_too(reason, place):
+async def test_a_task_that_could_not_start_shows_the_way_too(reason, place, caplog):
     with account(task_faults={0: TaskFault(stopped_reason=reason)}) as emulator:
         async with noted(emulator) as (backend, subnets):
             task = await backend.launcher.launch(request("one"))
@@ -194,6 +195,8 @@ async def test_a_task_that_could_not_start_shows_the_way_too(reason, place):
             other = await backend.launcher.launch(request("two"))
             assert (subnets[1], emulator.tasks[1].memory_mb / 1024) == place
             await stop(backend, other)
+    assert len(warnings_of(caplog)) == (place != ([A, B, C], 4))
+    assert all(text.startswith(f"task {short_task(task)}: ") for text in warnings_of(caplog))
 
 
 async def test_spot_that_takes_back_twice_is_left_for_on_demand(caplog):

@@ -17,6 +17,7 @@ from cloudburst.aws.fargate.task_description import TaskDescription
 from cloudburst.errors import CapacityError, CloudburstError, LaunchError, Remedy
 from cloudburst.models.failures import ROLE_NOT_READY_AT_LAUNCH, Failure
 from cloudburst.models.task import TaskId, TaskState
+from cloudburst.text import short_task
 
 ROLE_TIMEOUT = 60.0
 """Seconds for which launches are retried after the first refusal of an execution role. Most new
@@ -117,7 +118,7 @@ class LaunchFailures:
         return None if failure is None else self._role.failure_of(failure)
 
     def _change_placement(self, task: TaskId, failure: Failure, state: TaskState) -> None:
-        reason = f"{task}: {failure.meaning}"
+        reason = f"task {short_task(task)}: {failure.meaning}"
         if failure.spot_interruption:
             self._policy.report_spot_interruption(task)
         elif task not in self._options or state is not TaskState.STOPPED:
