@@ -12,10 +12,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from cloudburst.aws.fargate.run_registry import count_unstopped_tasks, unstopped_tasks_message
+from cloudburst.aws.fargate.run_registry import (
+    count_unstopped_tasks,
+    orphans_message,
+    unstopped_tasks_message,
+)
 from cloudburst.cli.displays import Display, OpenDisplay
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.output import error_console
+from cloudburst.cli.output import WordWrapped, error_console, print_error
 from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import ResultPrinter, RunOutcome
 from cloudburst.cli.run_request import RunRequest
@@ -52,6 +56,8 @@ def run_and_report(request: RunRequest, options: RunOptions) -> int:
                 exc.add_note(note)
             raise
         printer.print_rest(outcome)
+        if message := anyio.run(orphans_message):
+            print_error(WordWrapped((message, "yellow")), console)
         if signals.first_signal is not None:
             signals.ignore_from_now_on()
         return outcome.exit_code

@@ -15,7 +15,9 @@ import pytest
 from anyio import to_thread
 
 from cloudburst.aws.fargate.run_registry import (
+    ORPHAN_AGE,
     open_run_registry,
+    orphans_message,
     registered_runs,
     remove_run,
     runs_folder,
@@ -91,6 +93,7 @@ async def test_a_killed_process_leaves_a_run_that_is_not_alive():
     try:
         (known,) = await registered_runs()
         assert known.active
+        assert await orphans_message() == ""
         await remove_run(known)  # not while it lives
         assert len(await registered_runs()) == 1
     finally:
@@ -98,6 +101,11 @@ async def test_a_killed_process_leaves_a_run_that_is_not_alive():
     (known,) = await registered_runs()
     assert not known.active
     assert (known.run, known.region) == ("theirs", "eu-west-1")
+    expected = "Tasks of 1 killed run may still run, and are billed. Stop them: cloudburst cleanup"
+    assert await orphans_message() == expected
+    facts = json.loads(known.path.read_text())
+    known.path.write_text(json.dumps(facts | {"started": known.started - ORPHAN_AGE}))
+    assert await orphans_message() == ""
     await remove_run(known)
     assert await registered_runs() == ()
 

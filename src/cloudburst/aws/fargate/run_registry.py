@@ -37,6 +37,10 @@ LOCK_TIMEOUT = 0.2
 """Seconds to wait for a lock, which another process may hold for a moment to check the run. A run
 whose lock is still held after that is active."""
 
+ORPHAN_AGE = 3600.0
+"""Seconds after which tasks of a killed run have ended by themselves, unless the settings allow a
+longer lifetime."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))
 class RegisteredRun:
@@ -184,6 +188,16 @@ def unstopped_tasks_message(tasks: int) -> str:
         return ""
     count = "1 Fargate task" if tasks == 1 else f"up to {tasks} Fargate tasks"
     return f"Left before all was stopped: {count} may still run. Stop them: cloudburst cleanup"
+
+
+async def orphans_message() -> str:
+    """Return a message that runs which were killed in the last hour may have left tasks, or ""."""
+    since = time.time() - ORPHAN_AGE
+    runs = [run for run in await registered_runs() if not run.active and run.started > since]
+    if not runs:
+        return ""
+    count = "1 killed run" if len(runs) == 1 else f"{len(runs)} killed runs"
+    return f"Tasks of {count} may still run, and are billed. Stop them: cloudburst cleanup"
 
 
 @atexit.register
