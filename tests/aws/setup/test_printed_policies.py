@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
@@ -71,6 +72,7 @@ async def test_from_the_first_init_to_destroy_the_printed_policies_are_enough(ma
         }, "the policy for doctor does not allow a run"
         assert not [check for check in found.checks if "not checked" in check.found]
 
+        await anyio.sleep(emulator.config.tag_lag)
         mine = with_policy(emulator, settings, Purpose.DESTROY)
         report = await destroy(mine, env_file=None, session=session())
         assert report.success, report.steps
@@ -107,6 +109,7 @@ async def test_with_our_own_image_the_printed_policies_are_enough(
         found = await doctor(mine, find_address=here, session=session())
         assert found.success, found.failures
         assert not [check for check in found.checks if "not checked" in check.found]
+        await anyio.sleep(emulator.config.tag_lag)
         mine = with_policy(emulator, settings, Purpose.DESTROY)
         report = await destroy(mine, env_file=None, session=session())
         assert report.success, report.steps
