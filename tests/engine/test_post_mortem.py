@@ -59,7 +59,9 @@ async def test_one_for_a_task_that_died(caplog):
     assert report.status is Status.COMPLETE
     assert list(notes.pages) == ["post-mortem-fake-1.md"]
     text = notes.pages["post-mortem-fake-1.md"]
-    assert text.startswith("# Task fake-1 failed\n\nSeen from here: WorkerStoppedError: task fake-1 ")
+    assert text.startswith(
+        "# Task fake-1 failed\n\nSeen from here: WorkerStoppedError: task fake-1 "
+    )
     assert "the last line of fake-1" in text
     kept = Path("kept/post-mortem-fake-1.md")
     assert [worker.post_mortem for worker in report.workers] == [kept, None]
