@@ -116,6 +116,7 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
     assert rendered.status == "complete", rendered
     assert len(rendered.videos) == 6
 
+    await anyio.sleep(emulator.config.disagreement)  # until ListTasks has no task left
     since = len(emulator.calls)
     report = await destroy(settings, session=session(), env_file=None)
     assert report.success
