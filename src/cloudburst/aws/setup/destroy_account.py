@@ -47,9 +47,10 @@ from cloudburst.models.settings import OWN_IMAGE, Settings
 
 __all__ = ["DestroyReport", "destroy"]
 
-REMOVAL_TIMEOUT = 90.0
+REMOVAL_TIMEOUT = 150.0
 """Seconds for which the removal of a resource that is still in use is retried. A stopping task uses
-its security group until it has stopped, which takes its stop timeout and some seconds."""
+its security group until it has stopped, which takes its stop timeout, at most 120 s, and some
+seconds."""
 _IN_USE_CODES = frozenset(
     {
         "ClusterContainsTasksException",
