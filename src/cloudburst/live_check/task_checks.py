@@ -32,7 +32,12 @@ from cloudburst.aws.setup.logs import read_logs
 from cloudburst.backends import fargate
 from cloudburst.client import Client
 from cloudburst.concurrency import for_each
-from cloudburst.errors import CapacityError, CloudburstError, ThrottledError
+from cloudburst.errors import (
+    CapacityError,
+    CloudburstError,
+    ResourceMissingError,
+    ThrottledError,
+)
 from cloudburst.live_check.findings import NotTriedError
 from cloudburst.live_check.live import Live, new_request, seconds_between, seconds_until_answer
 from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
@@ -140,8 +145,8 @@ async def check_arm64(live: Live) -> None:
     family, protocol = task_families(live.settings.task_definition)["ARM64"], live.settings.protocol
     try:
         definition = await describe_task_definition(live.aws, family, protocol=protocol)
-    except CloudburstError as exc:
-        raise NotTriedError(f"no task definition {family}: {exc}") from exc
+    except ResourceMissingError:
+        raise NotTriedError(f"init has made no task definition {family}") from None
     template = replace(live.template, definition=definition)
     subnets = await usable_subnets(live.aws, live.settings, definition.architecture)
     task = await live.launch(template=template, subnets=subnets)

@@ -226,6 +226,12 @@ async def test_arm64_is_kept_only_by_a_task_of_that_processor(monkeypatch, proce
     assert found["a task on ARM64 answers"][0] == outcome
 
 
+async def test_without_a_task_definition_for_arm64_it_is_not_tried():
+    with emulated() as emulator:
+        found = await findings_of(emulator, check_arm64)
+    assert found[REST] == (NOT_TRIED, "init has made no task definition cloudburst-task-arm64")
+
+
 async def test_a_subnet_is_kept_only_by_a_task_in_it(monkeypatch):
     other = [{"type": "ElasticNetworkInterface", "details": [{"name": "subnetId", "value": "x"}]}]
     with emulated(capacity_shortages=[CapacityShortage(zone="b")]) as emulator:
