@@ -109,7 +109,8 @@ async def test_doctor_and_init_name_subnets_that_are_closed_to_the_internet(emul
         monkeypatch.setitem(emulator.config.block_public_access, zone, "block-ingress")
     report, settings = await set_up(emulator)
     diagnosis = await doctor(settings, find_address=here, session=session())
-    (vpc,) = client(emulator, "ec2").describe_vpcs()["Vpcs"]
+    default = [{"Name": "is-default", "Values": ["true"]}]
+    (vpc,) = client(emulator, "ec2").describe_vpcs(Filters=default)["Vpcs"]
     changes = {"DOCKER_IMAGE": "public", "AWS_SUBNET_ID": subnet_id("a")}
     closed = settings_of(emulator, **{**report.environment, **changes})
     (same,) = [
