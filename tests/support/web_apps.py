@@ -14,7 +14,6 @@ from fastapi.responses import FileResponse
 from cloudburst import Client, Limits
 from cloudburst.web import (
     Jobs,
-    RunEvents,
     Uploads,
     exception_handlers,
     get_client,
@@ -29,13 +28,12 @@ def run_app(client):
     uploads = Uploads("uploads", max_bytes=200_000_000)
     app = FastAPI(lifespan=lifespan(client), exception_handlers=dict(exception_handlers))
 
-    @app.post("/videos", response_class=RunEvents)
+    @app.post("/videos")
     async def videos(
         scenes: Annotated[list[dict[str, Any]], Depends(uploads)], client: OpenClient
-    ) -> RunEvents:
-        folder = uuid4()
-        run = client.stream(scenes, to=Path("videos") / folder.hex)
-        return RunEvents(run, headers={"Location": f"/videos/{folder}/"})
+    ) -> list[str]:
+        report = await client.render_all(scenes, to=Path("videos") / uuid4().hex)
+        return [video.path.name for video in report.videos]
 
     @app.post("/video", response_class=FileResponse)
     async def video(
@@ -79,11 +77,6 @@ def form(*scenes, **more):
 
 def files_in(folder):
     return list(Path(folder).iterdir())
-
-
-def events(text):
-    blocks = (block.split("\n") for block in text.split("\n\n") if block)
-    return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in blocks]
 
 
 def broken(scene, field):

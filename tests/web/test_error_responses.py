@@ -15,7 +15,8 @@ from cloudburst.errors import (
     SceneFault,
     WorkerStoppedError,
 )
-from cloudburst.web import RunEvents, exception_handlers
+from cloudburst.web import exception_handlers
+from cloudburst.web.server_sent_events import EventStreamResponse
 from support.web_apps import broken, browser, form
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +31,19 @@ async def test_a_route_answers_bad_input_with_4xx(app, cloud, make_scene):
         assert "server" not in answer.text
         answer = await http.post("/video", **form(make_scene("a"), make_scene("b")))
         assert (answer.status_code, answer.json()) == (400, {"detail": "expected one scene"})
+        answer = await http.post("/videos", **form(*(make_scene(f"s{i}") for i in range(3))))
+        assert answer.status_code == 413
+        assert answer.json()["message"] == "3 scenes; expected at most Limits.queued_scenes=2"
+    assert not cloud.launched
+
+
+async def test_task_is_kept_warm_between_the_requests_of_an_app(app, cloud, make_scene):
+    async with app.router.lifespan_context(app) as state, browser(app, state) as http:
+        for name in "ab":
+            answer = await http.post("/videos", **form(make_scene(name)))
+            assert answer.json() == [f"{name}.mp4"]
+            assert len(cloud.running) == len(cloud.launched) == 1
+    assert not cloud.running
 
 
 @pytest.mark.parametrize(
@@ -73,7 +87,7 @@ async def test_an_error_before_a_stream_begins_is_logged_where_its_answer_hides_
 
     @app.get("/videos")
     async def videos():
-        return RunEvents(refused())
+        return EventStreamResponse(refused())
 
     async with browser(app, {}) as http:
         answer = await http.get("/videos")

@@ -12,7 +12,6 @@ try:
     from cloudburst.web.error_responses import exception_handlers
     from cloudburst.web.jobs import Jobs
     from cloudburst.web.request_limits import RequestLimits
-    from cloudburst.web.run_events import RunEvents
     from cloudburst.web.uploads import Uploads
     from cloudburst.webhooks.definitions import Webhook, Webhooks
     from cloudburst.webhooks.signature import verify_webhook
@@ -29,7 +28,6 @@ __all__ = [
     "AppState",
     "Jobs",
     "RequestLimits",
-    "RunEvents",
     "Uploads",
     "Webhook",
     "Webhooks",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -43,8 +43,6 @@ class EventStreamResponse(Response):
 
     Args:
         events: Context manager of the iterator. The response starts when it is entered.
-        status_code: HTTP status of the stream.
-        headers: Further headers of the response.
         stop: Event after which the response ends early; ``None``: it does not.
     """
 
@@ -53,13 +51,10 @@ class EventStreamResponse(Response):
     def __init__(
         self,
         events: AbstractAsyncContextManager[AsyncIterator[bytes]],
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
         *,
         stop: anyio.Event | None = None,
     ) -> None:
-        own = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(status_code=status_code, headers=own | dict(headers or {}))
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._events = events
         self._stop = stop

@@ -47,9 +47,9 @@ class Uploads:
 
         uploads = Uploads(Path("uploads"))
 
-        @app.post("/videos", response_class=RunEvents)
+        @app.post("/videos")
         async def videos(scenes: Annotated[list[dict], Depends(uploads)], client: OpenClient):
-            return RunEvents(client.stream(scenes, to=...))
+            return await client.render_all(scenes, to=...)
 
     Starlette and FastAPI turn the errors of `receive` into responses. Scenes are checked when they
     are rendered.
