@@ -18,9 +18,8 @@ import anyio.to_thread
 
 from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.errors import ConfigurationError
-from cloudburst.history import load_history
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.settings import ArchitectureSetting, Settings
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, OpenBackend
@@ -96,10 +95,8 @@ class _OpenFargate:
     @asynccontextmanager
     async def __call__(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
         module = await _imported("cloudburst.aws.fargate.backend")
-        auto = self.settings.architecture is ArchitectureSetting.AUTO
-        samples = await load_history() if auto else ()
         async with module.open_fargate(
-            self.settings, timeouts, tier, session=self.session, samples=samples
+            self.settings, timeouts, tier, session=self.session
         ) as backend:
             yield backend
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.plan import MAX_ROWS, PlanView
@@ -328,11 +329,6 @@ def test_prices_of_tasks() -> None:
     assert disk == usual + 50 * US_EAST_1_RATES.disk_gb
     spot = rate(BackendOptions(spot=True).apply_to(NATIVE))
     assert spot < usual / 2
-    assert (
-        rate(Settings(capacity="FARGATE_SPOT:3,FARGATE:1")) == usual
-    )  # the dearest that it may be
-    with pytest.raises(ConfigurationError, match="capacity is"):
-        rate(Settings(capacity="EC2"))
 
 
 def test_workers_are_tasks_where_there_are_tasks() -> None:
@@ -446,26 +442,13 @@ def test_scenes_in_s3(
     assert not +store.opened
 
 
-@pytest.mark.parametrize(
-    ("seconds", "setting", "chosen"),
-    [
-        (None, "auto", "X86_64"),
-        (1.2, "auto", "ARM64"),
-        (1.3, "auto", "X86_64"),
-        (1.2, "task-definition", "X86_64"),
-    ],
-)
-def test_the_plan_is_for_the_cheaper_processor(
-    seconds: float | None, setting: str, chosen: str
-) -> None:
-    cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="123456789012")
-    for architecture, measured in (("X86_64", 1.0), ("ARM64", seconds)):
-        if measured is not None:
-            kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, architecture, cloud, IMAGE)
-            write_history([Sample(kind=kind, measure="encode", seconds=measured, work=4)] * 8)
-    settings = Settings(protocol=Protocol.NATIVE, architecture=setting)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("suffix", "architecture"), [("", "X86_64"), ("-arm64", "ARM64")])
+def test_plan_is_for_the_processor_of_the_task_definition(suffix: str, architecture: str) -> None:
+    settings = Settings(task_definition=f"cloudburst-render{suffix}")
     (found,) = PlanData().fargate(settings, tiers=[Tier.STANDARD], workers=None)
-    assert f" {chosen} " in found.kind_name
+    assert f" {architecture} " in found.kind_name
+    rates = read_prices().rates("us-east-1", architecture=architecture)
+    assert found.worker_kind.usd_per_second == rates.task_usd_per_second(Tier.STANDARD)
 
 
 def test_plans_include_the_uplink_that_an_earlier_run_has_measured(

@@ -412,28 +412,23 @@ async def test_cloudburst_ephemeral_storage_and_cloudburst_platform_version(task
     assert asked["overrides"]["ephemeralStorage"] == {"sizeInGiB": 30}
 
 
-@pytest.mark.parametrize("factor", [None, "0.5"])
-async def test_cloudburst_capacity_and_cloudburst_spot_factor(emulated, monkeypatch, factor):
+async def test_cloudburst_capacity(emulated, monkeypatch):
     monkeypatch.setenv("CLOUDBURST_CAPACITY", "FARGATE_SPOT")
     monkeypatch.setenv("CLOUDBURST_PUBLIC_ADDRESS", "false")
-    if factor:
-        monkeypatch.setenv("CLOUDBURST_SPOT_FACTOR", factor)
     with emulated(**ONLY_THERE) as aws:
         async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
             task = await backend.launcher.launch(REQUEST)
             usage = (await backend.launcher.describe(task)).usage
         assert aws.tasks[0].spot
     hour = float(3600 * usage.usd_per_second)
-    assert hour == pytest.approx(0.09874 * float(factor or "0.3184"), rel=0.001)
+    assert hour == pytest.approx(0.09874 * 0.3184, rel=0.001)
 
 
-async def test_cloudburst_architecture(emulated, monkeypatch):
-    monkeypatch.setenv("CLOUDBURST_ARCHITECTURE", "auto")
-    with emulated(**ONLY_THERE) as aws:
-        family = Settings().task_definition
-        aws.register(family=f"{family}-arm64", architecture="ARM64")
-        async with fargate(Settings())(Timeouts(), Tier.STANDARD) as backend:
-            assert backend.architecture == "X86_64: to measure it: 0 of 8 encodes are known"
+@pytest.mark.parametrize("capacity", ["", "EC2", "FARGATE_SPOT:3,FARGATE:1"])
+def test_cloudburst_capacity_that_is_unknown(monkeypatch, capacity):
+    monkeypatch.setenv("CLOUDBURST_CAPACITY", capacity)
+    with pytest.raises(ConfigurationError, match="'FARGATE' or 'FARGATE_SPOT'"):
+        Settings()
 
 
 @pytest.mark.parametrize(("ladder", "tasks"), [("on-demand", [False]), ("subnet,size", [])])

@@ -75,12 +75,12 @@ def test_settings_are_read_from_the_env_file_of_the_current_folder(folder):
 def test_arguments_go_before_the_environment_and_the_environment_before_the_file(
     folder, monkeypatch
 ):
-    (folder / ".env").write_text("CLOUDBURST_CAPACITY=a\nECS_CLUSTER_NAME=a\nAWS_PROFILE=a\n")
-    monkeypatch.setenv("CLOUDBURST_CAPACITY", "b")
+    (folder / ".env").write_text("DOCKER_IMAGE=a\nECS_CLUSTER_NAME=a\nAWS_PROFILE=a\n")
+    monkeypatch.setenv("DOCKER_IMAGE", "b")
     monkeypatch.setenv("ECS_CLUSTER_NAME", "b")
-    settings = Settings(capacity="c")
-    assert (settings.capacity, settings.cluster, settings.profile) == ("c", "b", "a")
-    names = ("capacity", "cluster", "profile")
+    settings = Settings(image="c")
+    assert (settings.image, settings.cluster, settings.profile) == ("c", "b", "a")
+    names = ("image", "cluster", "profile")
     assert [settings.is_from_file(name) for name in names] == [False, False, True]
 
 
@@ -110,8 +110,8 @@ def test_variables_of_other_programs_are_ignored():
 
 
 def test_invalid_values_are_one_configuration_error():
-    with pytest.raises(ConfigurationError, match=r"spot_factor: .*; lifetime: "):
-        Settings(spot_factor=2, lifetime=0)
+    with pytest.raises(ConfigurationError, match=r"idle: .*; lifetime: |lifetime: .*; idle: "):
+        Settings(idle=-1, lifetime=0)
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])

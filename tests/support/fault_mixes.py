@@ -65,7 +65,7 @@ def drawn(seed: int) -> Mix:
         scenes=rng.randint(1, 12),
         workers=rng.randint(1, 4),
         settings={
-            "capacity": rng.choice(["FARGATE", "FARGATE_SPOT", "FARGATE_SPOT:2,FARGATE:1"]),
+            "capacity": rng.choice(["FARGATE", "FARGATE_SPOT"]),
             "public_address": rng.random() < 0.7,
         },
         config={

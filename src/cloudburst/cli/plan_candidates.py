@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cloudburst.adapters.local.backend import choose_worker_counts
 from cloudburst.aws.client.price_list import read_prices
-from cloudburst.aws.fargate.architecture import (
-    MeasuredEncodes,
-    choose_architecture,
-    highest_price,
-)
-from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture, task_families
+from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture
 from cloudburst.backends import can_render_locally
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind
 from cloudburst.history import read_history
 from cloudburst.models import default_performance
 from cloudburst.models.performance import Performance
-from cloudburst.models.prices import DEFAULT_REGION, PriceTable
-from cloudburst.models.settings import ArchitectureSetting, Settings
+from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.service.cpu import usable_cores
@@ -81,50 +76,26 @@ class PlanData:
     def fargate(
         self, settings: Settings, *, tiers: Iterable[Tier], workers: int | None
     ) -> list[Candidate]:
-        """Return a candidate for each tier, at the price of the most expensive capacity provider.
-
-        Raises:
-            ConfigurationError: The settings name an unknown capacity provider.
-        """
+        """Return a candidate for each tier."""
         region = settings.region or DEFAULT_REGION
         cloud = self._cloud(settings, region)
         protocol = self._protocol(settings, cloud)
-        named = named_architecture(settings.task_definition)
-        architectures: Sequence[str] = (named,)
-        if settings.architecture is ArchitectureSetting.AUTO:
-            architectures = tuple(task_families(settings.task_definition))
-        found = list[Candidate]()
-        for tier in tiers:
-            candidates = {
-                architecture: self._fargate(
-                    settings, tier, protocol, architecture, cloud, workers=workers
-                )
-                for architecture in architectures
-            }
-            found.append(candidates[self._cheaper(candidates, named)])
-        return found
-
-    def _fargate(
-        self,
-        settings: Settings,
-        tier: Tier,
-        protocol: Protocol,
-        architecture: str,
-        cloud: default_performance.Cloud,
-        *,
-        workers: int | None,
-    ) -> Candidate:
-        return self._candidate(
-            self._kind(tier, protocol, architecture, cloud),
-            default_performance.fargate_performance(tier, protocol),
-            backend="fargate",
-            tier=tier,
-            encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
-            max_workers=workers or DEFAULT_MAX_TASKS,
-            usd_per_second=highest_price(
-                self.prices, settings, tier, region=cloud.region, architecture=architecture
-            ),
-        )
+        architecture = named_architecture(settings.task_definition)
+        rates = self.prices.rates(region, architecture=architecture, capacity=settings.capacity)
+        disk = extra_disk_gb(settings.ephemeral_storage) * rates.disk_gb
+        return [
+            self._candidate(
+                self._kind(tier, protocol, architecture, cloud),
+                default_performance.fargate_performance(tier, protocol),
+                backend="fargate",
+                tier=tier,
+                encoder_slots=default_performance.fargate_encoder_slots(tier, protocol),
+                max_workers=workers or DEFAULT_MAX_TASKS,
+                usd_per_second=disk
+                + rates.task_usd_per_second(tier, public_ipv4=settings.public_address),
+            )
+            for tier in tiers
+        ]
 
     def _kind(
         self, tier: Tier, protocol: Protocol, architecture: str, cloud: default_performance.Cloud
@@ -135,23 +106,6 @@ class PlanData:
                 image = kind.split()[-1]
                 return default_performance.fargate_kind(tier, protocol, architecture, cloud, image)
         return default_performance.fargate_kind(tier, protocol, architecture, cloud, "")
-
-    def _cheaper(self, candidates: Mapping[str, Candidate], named: str) -> str:
-        """Return the architecture that a run is expected to choose.
-
-        An architecture without any measurement is assumed to have no task definition.
-        """
-        measured = {
-            architecture: MeasuredEncodes.of(
-                self._samples,
-                kind=candidate.kind_name,
-                usd_per_second=candidate.worker_kind.usd_per_second,
-                encoder_slots=candidate.worker_kind.encoder_slots,
-            )
-            for architecture, candidate in candidates.items()
-            if architecture == named or candidate.encodes
-        }
-        return choose_architecture(measured, named=named).architecture
 
     def _cloud(self, settings: Settings, region: str) -> default_performance.Cloud:
         """Return the configured account and region.

@@ -189,8 +189,6 @@ def _totals(report: Report) -> Iterator[RenderableType]:
     predictable = report.status is Status.COMPLETE and not _is_resumed(report)
     if report.predicted is not None and predictable:
         yield Text(_prediction_text(report.predicted, report), "dim")
-    if report.architecture is not None:
-        yield WordWrapped((f"Tasks on {report.architecture}", "dim"))
     if not rendered:
         return
     # Like the time, the estimate is for this process only.

@@ -144,7 +144,6 @@ async def open_run(
             add_upload_size(ticket, checked[record.name], senders)
             tickets.append(ticket)
     pool.check_lifetimes(tickets)
-    run.architecture = next(filter(None, (each.architecture for each in pool.backends)), None)
     run.predicted = pool.predict(
         [ticket.work for ticket in tickets],
         bytes_to_send=sum(ticket.bytes_to_send for ticket in tickets),

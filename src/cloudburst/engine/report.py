@@ -39,8 +39,6 @@ class ReportBuilder:
         seconds: Wall time of the run, in seconds.
         predicted: Prediction that was made when the run started.
         bytes_checked: Number of bytes of remote files that were read before the run started.
-        architecture: Architecture of the tasks and the reason why it was chosen; ``None`` if there
-            was no choice.
         film: Step that makes the film of the run; ``None`` if no film was requested.
     """
 
@@ -54,7 +52,6 @@ class ReportBuilder:
         seconds: float,
         predicted: Prediction | None,
         bytes_checked: int = 0,
-        architecture: str | None = None,
         film: FilmStep | None = None,
     ) -> None:
         self._run = run
@@ -65,7 +62,6 @@ class ReportBuilder:
         self._seconds = seconds
         self._predicted = predicted
         self._bytes_checked = bytes_checked
-        self._architecture = architecture
         self._film = film
         self._scene_reports: list[SceneReport] = []
         self._outcomes: list[Outcome] = []
@@ -105,7 +101,6 @@ class ReportBuilder:
             problem=_problem(self._outcomes),
             predicted=self._predicted,
             bytes_checked=self._bytes_checked,
-            architecture=self._architecture,
             film=None if self._film is None else self._film.path,
             film_error=None if self._film is None else self._film.error,
             errors=tuple(one.error for one in self._outcomes if one.error is not None),

@@ -29,9 +29,6 @@ class Run:
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
         """Time and cost that were predicted when the run started."""
-        self.architecture: str | None = None
-        """Architecture that was chosen for the tasks and the reason; ``None``: there was no
-        choice."""
         self.bytes_checked = 0
         """Number of bytes of remote files that were read before the run started."""
         self.film: FilmStep | None = None
@@ -93,7 +90,6 @@ class Run:
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
             bytes_checked=self.bytes_checked,
-            architecture=self.architecture,
             film=self.film,
         )
 

@@ -130,7 +130,6 @@ class PriceTable(_Frozen):
         *,
         architecture: str = "X86_64",
         capacity: str = "FARGATE",
-        spot_factor: Decimal | None = None,
     ) -> Rates:
         """Return the prices in USD per second: those of an hour, which AWS bills, divided by 3600.
 
@@ -139,15 +138,13 @@ class PriceTable(_Frozen):
                 see `has_region`.
             architecture: Architecture of the task: ``X86_64`` or ``ARM64``.
             capacity: Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``.
-            spot_factor: Spot price as a share of the on-demand price; ``None``: that of the region,
-                or the assumed one.
         """
         known = self.has_region(region, architecture=architecture)
         prices = self.regions[region if known else DEFAULT_REGION]
         hour = prices.arm if architecture == "ARM64" and prices.arm is not None else prices.x86
         factor = Decimal(1)
         if capacity == "FARGATE_SPOT":
-            factor = spot_factor or prices.spot_factor or self.spot_factor
+            factor = prices.spot_factor or self.spot_factor
         disk = prices.disk_gb or self.regions[DEFAULT_REGION].disk_gb or Decimal()
         return Rates(
             vcpu=hour.vcpu * factor / 3600,

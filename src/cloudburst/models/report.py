@@ -197,9 +197,6 @@ class Report(_ReportModel):
     bytes_checked: int = 0
     """Bytes of files in S3 and on web servers that this process read to check the inputs before the
     run: at most 64 KiB of each file, and subtitles whole."""
-    architecture: str | None = None
-    """Processor architecture that was chosen for the tasks and the reason, if the setting
-    ``CLOUDBURST_ARCHITECTURE`` is ``auto``; otherwise ``None``."""
     film: WrittenLocation | None = None
     """Location of the film: an absolute path, or an object in S3; ``None`` if none was requested,
     or it was not made."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Container, Iterable, Mapping
-from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -45,16 +43,6 @@ _S3_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "s3_endpoint_url")
 S3EncryptionText = Annotated[str, AfterValidator(check_s3_encryption)]
 Names = Annotated[tuple[str, ...], NoDecode]
 """Tuple of names; in the environment, a comma-separated list."""
-
-
-class ArchitectureSetting(StrEnum):
-    """How the processor architecture of tasks is chosen."""
-
-    TASK_DEFINITION = "task-definition"
-    """The architecture of the task definition in the settings."""
-    AUTO = "auto"
-    """The cheaper one by measured USD per second of work, where there is a task definition for each
-    architecture. First, eight encodes are measured on each."""
 
 
 def full_image_name(image: str) -> str:
@@ -144,16 +132,10 @@ class Settings(BaseSettings):
     architecture, the image and the protocol of the tasks. The default is the family that
     ``cloudburst-fargate`` uses. ``cloudburst init`` does not give our image to that family, unless
     it is set explicitly, because the old client could not use it."""
-    architecture: ArchitectureSetting = _named(
-        "CLOUDBURST_ARCHITECTURE", "architecture", ArchitectureSetting.TASK_DEFINITION
+    capacity: Literal["FARGATE", "FARGATE_SPOT"] = _named(
+        "CLOUDBURST_CAPACITY", "capacity", "FARGATE"
     )
-    """How the processor architecture of tasks is chosen. ``auto`` needs a task definition without a
-    revision."""
-    capacity: str = _named("CLOUDBURST_CAPACITY", "capacity", "FARGATE")
-    """Capacity provider of tasks: ``FARGATE``, ``FARGATE_SPOT``, or both with weights, as in
-    ``FARGATE_SPOT:3,FARGATE:1``."""
-    spot_factor: Decimal | None = _named("CLOUDBURST_SPOT_FACTOR", "spot_factor", gt=0, le=1)
-    """Spot price as a share of the on-demand price; ``None``: the value of the price table."""
+    """Capacity provider of tasks."""
     fallbacks: Names = _named("CLOUDBURST_FALLBACKS", "fallbacks", ("subnet", "on-demand", "size"))
     """Fallbacks that are allowed if Fargate has no capacity: ``subnet`` (each subnet alone),
     ``on-demand`` (instead of Spot) and ``size`` (a larger task). They are always tried in this

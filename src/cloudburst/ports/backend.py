@@ -97,9 +97,6 @@ class Backend:
     kept."""
     performance: Performance = UNKNOWN_PERFORMANCE
     """Times of start-up, encode, transfer and stop that are assumed until they are measured."""
-    architecture: str | None = None
-    """Processor architecture that was chosen for the tasks and the reason, for the report; ``None``
-    if there was no choice."""
     eager: bool = False
     """True if a worker is started for every waiting scene, up to ``Limits.workers``, even if it is
     not worth its price: for callers that have planned the number of workers."""

@@ -168,7 +168,7 @@ async def test_a_refusal_does_not_undo_a_launch_without_answer(code):
     with account(**NO_PROCESSES) as emulator:
         emulator.add_fault(Fault(operation="RunTask", kind="lost"))
         emulator.add_fault(Fault(operation="RunTask", code=code))
-        async with backend_of(emulator, capacity="FARGATE_SPOT:1,FARGATE:1") as backend:
+        async with backend_of(emulator, capacity="FARGATE_SPOT") as backend:
             one = request("one")
             for error in (NoAnswerError, LaunchError):
                 with pytest.raises(error):
@@ -516,22 +516,6 @@ async def test_spot_gives_notice_and_costs_less():
             spot = status.usage.rates
         async with backend_of(emulator, capacity="FARGATE") as backend:
             assert backend.usd_per_second > spot.task_usd_per_second(Tier.STANDARD) * 2
-
-
-async def test_a_share_of_spot():
-    with account(**NO_PROCESSES) as emulator:
-        async with backend_of(emulator, capacity="FARGATE_SPOT:3, FARGATE:1") as backend:
-            for number in range(8):
-                await backend.launcher.launch(request(f"t{number}"))
-        assert sum(it.spot for it in emulator.tasks) == 6
-        assert len({it.spot for it in emulator.tasks[:4]}) == 2
-
-
-@pytest.mark.parametrize("capacity", ["", "SPOT", "FARGATE:0", "FARGATE,FARGATE:2", "FARGATE:x"])
-async def test_a_capacity_that_fargate_has_not(capacity):
-    with account() as emulator, pytest.raises(ConfigurationError, match="FARGATE_SPOT:3,FARGATE:1"):
-        async with backend_of(emulator, capacity=capacity):
-            pass
 
 
 async def test_a_task_that_does_not_start_says_why():

@@ -12,7 +12,6 @@ from cloudburst.aws.fargate.placement import (
     FALLBACK_SECONDS,
     FALLBACKS,
     MEMORY_GB_BY_VCPU,
-    CapacityProviders,
     PlacementPolicy,
 )
 from cloudburst.emulator.definitions import MEMORY_MB_BY_CPU
@@ -32,7 +31,7 @@ def anyio_backend():
 
 def made(*, subnets=("a", "b"), capacity="FARGATE_SPOT", fallbacks=FALLBACKS, tier=Tier.STANDARD):
     settings = Settings(subnets=subnets, capacity=capacity, fallbacks=fallbacks)
-    return PlacementPolicy(settings, tier, CapacityProviders(capacity), price)
+    return PlacementPolicy(settings, tier, price)
 
 
 def price(provider, vcpu, memory_gb):
@@ -68,18 +67,6 @@ async def test_many_refusals_of_one_rung_climb_once():
     for place in places:
         policy.report_no_capacity(place.option, "no room")
     assert told(policy.next_placement(Tier.STANDARD)) == WAY[1]
-
-
-async def test_a_share_of_spot_is_kept_up_to_on_demand():
-    policy = made(capacity="FARGATE_SPOT:3,FARGATE:1")
-    policy.report_no_capacity(0, "no room")
-    assert {policy.next_placement(Tier.STANDARD).provider for _ in range(4)} == {
-        "FARGATE_SPOT",
-        "FARGATE",
-    }
-    for rung in (1, 2):
-        policy.report_no_capacity(rung, "no room")
-    assert {policy.next_placement(Tier.STANDARD).provider for _ in range(4)} == {None}
 
 
 async def test_without_spot_there_is_no_rung_for_it():

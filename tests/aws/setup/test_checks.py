@@ -128,15 +128,15 @@ async def test_quotas_are_held_against_what_a_run_would_ask(shared_account, aske
         assert str(asked["tasks"] * asked.get("tier", Tier.STANDARD).vcpu) in found["quota"].fix
 
 
-async def test_a_share_of_spot_is_held_against_both_quotas():
+async def test_spot_tasks_are_held_against_the_quota_of_spot():
     with FargateEmulator(
         EmulatorConfig.quick(moto=False, vcpu_quota=6, spot_vcpu_quota=16)
     ) as emulator:
-        settings = settings_of(emulator, CLOUDBURST_CAPACITY="FARGATE_SPOT:3,FARGATE:1")
+        settings = settings_of(emulator, CLOUDBURST_CAPACITY="FARGATE_SPOT")
         found = await checks(settings, tasks=12)
-    assert found["Spot quota"].found.startswith("18 vCPU needed (9 tasks of 2), 16 allowed")
+    assert found["Spot quota"].found.startswith("24 vCPU needed (12 tasks of 2), 16 allowed")
     assert "L-36FBB829" in found["Spot quota"].fix
-    assert found["quota"].found.startswith("6 vCPU needed (3 tasks of 2), 6 allowed")
+    assert "quota" not in found
 
 
 async def test_a_quota_that_nobody_has_touched_is_the_default_one():
@@ -279,7 +279,7 @@ async def test_capacity_providers_must_be_attached():
         found = await checks(settings_of(emulator))
         assert found["cluster"].status is CheckStatus.PASSED  # a launch type needs none
         found = await checks(settings_of(emulator, CLOUDBURST_CAPACITY="FARGATE_SPOT"))
-        assert "lacks the capacity providers FARGATE_SPOT" in found["cluster"].found
+        assert "lacks the capacity provider FARGATE_SPOT" in found["cluster"].found
 
 
 async def test_who_reaches_the_workers(emulator):
@@ -500,13 +500,6 @@ def unused_address():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     return f"http://127.0.0.1:{port}"
-
-
-async def test_a_setting_that_cannot_be_is_a_failure():
-    with FargateEmulator(EmulatorConfig.quick(moto=False)) as emulator:
-        found = await checks(settings_of(emulator, CLOUDBURST_CAPACITY="SPOT"))
-    assert found["quota"].status is found["cluster"].status is CheckStatus.FAILED
-    assert "capacity is 'SPOT'" in found["quota"].found
 
 
 async def test_an_assumed_role_is_looked_up_by_its_whole_name(emulator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,7 @@ from cloudburst.adapters.http import native, onestep, public_image
 from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
-from cloudburst.aws.fargate.architecture import MeasuredEncodes, choose_architecture, highest_price
 from cloudburst.aws.fargate.launcher import FargateLauncher
-from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.fargate.reachability import explain_silence
 from cloudburst.aws.fargate.run_registry import open_run_registry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
@@ -31,7 +29,6 @@ from cloudburst.aws.fargate.subnets import usable_subnets
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     check_protocol_version,
-    describe_other_architectures,
     describe_task_definition,
 )
 from cloudburst.aws.fargate.watcher import Watcher
@@ -44,9 +41,7 @@ from cloudburst.models.default_performance import (
     fargate_performance,
 )
 from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
-from cloudburst.models.performance import Sample
-from cloudburst.models.prices import PriceTable
-from cloudburst.models.settings import ArchitectureSetting, Settings
+from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, new_key
@@ -68,7 +63,6 @@ async def open_fargate(
     tier: Tier,
     *,
     session: Any = None,
-    samples: Sequence[Sample] = (),
 ) -> AsyncGenerator[Backend]:
     """Yield a backend whose workers are Fargate tasks, for `cloudburst.fargate`.
 
@@ -77,37 +71,24 @@ async def open_fargate(
         timeouts: Timeouts of the client, of which ``launch``, ``silence`` and ``scene`` apply here.
         tier: Size of the tasks, which decides their price and their number of encoder slots.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
-        samples: Measurements of earlier runs, by which the architecture of the tasks is chosen if
-            the settings ask for it.
 
     Raises:
-        ConfigurationError: The settings name no subnet or an unknown capacity provider, or the task
-            definition has no container that can render or speaks another version of the protocol;
-            or the architecture is to be chosen, but the settings name a revision.
+        ConfigurationError: The settings name no subnet, or the task definition has no container
+            that can render or speaks another version of the protocol.
         CloudburstError: AWS refuses a call or does not answer, for example because the cluster does
             not exist; see `AWSClient.call`.
     """
     if not settings.subnets:
         raise ConfigurationError("Fargate needs a subnet: set AWS_SUBNET_ID, or cloudburst init")
-    providers = CapacityProviders(settings.capacity)
     with collapse_single():
         async with open_aws(settings, session=session) as aws:
-            definitions = await _check_setup(aws, settings, timeouts)
-            table, definition, choice = await load_prices(), definitions[0], None
-            if settings.architecture is ArchitectureSetting.AUTO:
-                definition, choice = _cheaper_definition(
-                    aws, settings, definitions, tier, table=table, samples=samples
-                )
+            definition = await _check_setup(aws, settings, timeouts)
+            table = await load_prices()
             subnets = await usable_subnets(aws, settings, definition.architecture)
             settings = settings.model_copy(update={"subnets": subnets})
             if not table.has_region(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
-            rates = partial(
-                table.rates,
-                aws.region,
-                architecture=definition.architecture,
-                spot_factor=settings.spot_factor,
-            )
+            rates = partial(table.rates, aws.region, architecture=definition.architecture)
             logger.info("tasks of %s in cluster %s", definition.arn, settings.cluster)
             async with (
                 open_run_registry(
@@ -122,7 +103,6 @@ async def open_fargate(
                 launcher = FargateLauncher(
                     aws,
                     RunTaskTemplate(settings=settings, definition=definition, timeouts=timeouts),
-                    providers,
                     watcher,
                     registry,
                     tier=tier,
@@ -135,20 +115,14 @@ async def open_fargate(
                         backend,
                         kind=_kind(aws, settings, definition, tier),
                         lifetime=settings.lifetime,
-                        architecture=choice,
                         explain_silence=partial(explain_silence, aws, settings),
                     )
                 finally:
                     tasks.cancel_scope.cancel()
 
 
-async def _check_setup(
-    aws: AWSClient, settings: Settings, timeouts: Timeouts
-) -> Sequence[TaskDefinition]:
-    """Return the task definition, after checking its protocol and that the cluster exists.
-
-    If the architecture of tasks is to be chosen, task definitions of other architectures follow it.
-    """
+async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -> TaskDefinition:
+    """Return the task definition, after checking its protocol and that the cluster exists."""
     seconds = math.inf if timeouts.launch is None else timeouts.launch
     deadline = anyio.current_time() + seconds
     definition = await _repeat_until(
@@ -156,63 +130,19 @@ async def _check_setup(
         lambda: describe_task_definition(aws, settings.task_definition, protocol=settings.protocol),
     )
     check_protocol_version(definition)
-    others: Sequence[TaskDefinition] = ()
-    if settings.architecture is ArchitectureSetting.AUTO:
-        others = await _repeat_until(
-            deadline, lambda: describe_other_architectures(aws, settings, definition)
-        )
     await _repeat_until(
         deadline,
         lambda: aws.call(
             "ecs", "describe_tasks", cluster=settings.cluster, tasks=[NONEXISTENT_TASK]
         ),
     )
-    return (definition, *others)
+    return definition
 
 
 def _kind(aws: AWSClient, settings: Settings, definition: TaskDefinition, tier: Tier) -> str:
     """Return the name under which measurements of the tasks of a definition are kept."""
     cloud = Cloud.of(settings.endpoint_url, region=aws.region, account=definition.account)
     return fargate_kind(tier, definition.protocol, definition.architecture, cloud, definition.image)
-
-
-def _cheaper_definition(
-    aws: AWSClient,
-    settings: Settings,
-    definitions: Sequence[TaskDefinition],
-    tier: Tier,
-    *,
-    table: PriceTable,
-    samples: Sequence[Sample],
-) -> tuple[TaskDefinition, str]:
-    """Return the task definition whose tasks cost less, and the reason of the choice.
-
-    Args:
-        aws: Client of the account.
-        settings: Settings that decide the price of a task.
-        definitions: One task definition for each architecture, first the one that the settings
-            name.
-        tier: Size of the tasks.
-        table: Prices of tasks.
-        samples: Measurements of earlier runs.
-    """
-    by_architecture = {definition.architecture: definition for definition in definitions}
-    choice = choose_architecture(
-        {
-            architecture: MeasuredEncodes.of(
-                samples,
-                kind=_kind(aws, settings, definition, tier),
-                encoder_slots=fargate_encoder_slots(tier, definition.protocol),
-                usd_per_second=highest_price(
-                    table, settings, tier, region=aws.region, architecture=architecture
-                ),
-            )
-            for architecture, definition in by_architecture.items()
-        },
-        named=definitions[0].architecture,
-    )
-    logger.info("tasks run on %s: %s", choice.architecture, choice.reason)
-    return by_architecture[choice.architecture], f"{choice.architecture}: {choice.reason}"
 
 
 async def _repeat_until(deadline: float, call: Callable[[], Awaitable[T]]) -> T:

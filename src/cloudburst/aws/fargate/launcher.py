@@ -14,7 +14,7 @@ from cloudburst.aws.client.rate_limit import capacity_of
 from cloudburst.aws.fargate.cluster_tasks import MAX_STOP_REASON_LENGTH
 from cloudburst.aws.fargate.launch_failures import LaunchFailures
 from cloudburst.aws.fargate.orphans import Orphan, adoptable_secrets, find_orphans
-from cloudburst.aws.fargate.placement import CapacityProviders, Placement, PlacementPolicy
+from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS, Placement, PlacementPolicy
 from cloudburst.aws.fargate.post_mortem import build_post_mortem
 from cloudburst.aws.fargate.run_registry import RunRegistry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
@@ -63,7 +63,6 @@ class FargateLauncher:
         self,
         aws: AWSClient,
         template: RunTaskTemplate,
-        providers: CapacityProviders,
         watcher: Watcher,
         registry: RunRegistry,
         *,
@@ -72,11 +71,10 @@ class FargateLauncher:
     ) -> None:
         self._aws = aws
         self._template = template
-        self._providers = providers
         self._watcher = watcher
         self._registry = registry
-        self._rates = {provider: rates(provider) for provider in ("FARGATE", "FARGATE_SPOT")}
-        self._policy = PlacementPolicy(template.settings, tier, providers, self._usd_per_second)
+        self._rates = {provider: rates(provider) for provider in CAPACITY_PROVIDERS}
+        self._policy = PlacementPolicy(template.settings, tier, self._usd_per_second)
         self._failures = LaunchFailures(self._policy)
         self._requests: dict[str, tuple[Placement, dict[str, Any]]] = {}
         self._tasks_by_token: dict[str, TaskId] = {}
@@ -87,14 +85,9 @@ class FargateLauncher:
         return self._policy.max_usd_per_second
 
     def usd_per_second(self, tier: Tier) -> Decimal:
-        """Return the price of a task in USD per second.
-
-        If the settings name both capacity providers, this is the price with the more expensive one.
-        """
-        return max(
-            self._usd_per_second(provider, tier.vcpu, tier.memory_gb)
-            for provider in self._providers.weights
-        )
+        """Return the price of a task in USD per second."""
+        capacity = self._template.settings.capacity
+        return self._usd_per_second(capacity, tier.vcpu, tier.memory_gb)
 
     def _usd_per_second(self, provider: str, vcpu: int, memory_gb: int) -> Decimal:
         settings = self._template.settings

@@ -69,29 +69,6 @@ class PlacementOption:
     """Number of sizes by which the task is larger than its tier; 0 for the size of the tier."""
 
 
-class CapacityProviders:
-    """Choice of a capacity provider per launch, by shares such as ``FARGATE_SPOT:3,FARGATE:1``.
-
-    The providers alternate evenly ("smooth weighted round robin"): with these shares, the third of
-    every four launches is on demand.
-    """
-
-    def __init__(self, capacity: str) -> None:
-        self.weights = _parse_weights(capacity)
-        self._launch_type = capacity.strip() == "FARGATE"
-        self._credit = dict.fromkeys(self.weights, 0)
-
-    def next(self) -> str | None:
-        """Return the provider for the next launch; ``None`` for the launch type FARGATE."""
-        if self._launch_type:
-            return None
-        for provider, weight in self.weights.items():
-            self._credit[provider] += weight
-        chosen = max(self._credit, key=self._credit.__getitem__)
-        self._credit[chosen] -= sum(self.weights.values())
-        return chosen
-
-
 class PlacementPolicy:
     """Policy that chooses among the placement options that the settings allow.
 
@@ -102,16 +79,15 @@ class PlacementPolicy:
         self,
         settings: Settings,
         tier: Tier,
-        providers: CapacityProviders,
         usd_per_second: UsdPerSecond,
     ) -> None:
         if unknown := [name for name in settings.fallbacks if name not in FALLBACKS]:
             msg = f"fallbacks has {unknown[0]!r}; expected some of {', '.join(FALLBACKS)}"
             raise ConfigurationError(msg)
         self._tier = tier
-        self._providers = providers
+        self._capacity = settings.capacity
         self._usd_per_second = usd_per_second
-        self._options = tuple(_options(settings, tier, providers))
+        self._options = tuple(_options(settings, tier))
         self._current = 0
         self._return_at = 0.0
         self._warned_at = dict[int, float]()
@@ -137,7 +113,7 @@ class PlacementPolicy:
         return Placement(
             option=self._current,
             subnets=option.subnets,
-            provider=None if option.on_demand else self._providers.next(),
+            provider=None if self._capacity_of(option) == "FARGATE" else self._capacity,
             vcpu=vcpu,
             memory_gb=memory_gb,
         )
@@ -203,20 +179,21 @@ class PlacementPolicy:
         logger.warning("%s; the next tasks are requested %s, %s", reason, after.description, cost)
 
     def _usd_of(self, option: PlacementOption) -> Decimal:
-        providers = ("FARGATE",) if option.on_demand else tuple(self._providers.weights)
-        vcpu, memory_gb = _size(self._tier, option.size_steps)
-        return max(self._usd_per_second(provider, vcpu, memory_gb) for provider in providers)
+        return self._usd_per_second(
+            self._capacity_of(option), *_size(self._tier, option.size_steps)
+        )
+
+    def _capacity_of(self, option: PlacementOption) -> str:
+        return "FARGATE" if option.on_demand else self._capacity
 
 
-def _options(
-    settings: Settings, tier: Tier, providers: CapacityProviders
-) -> Iterator[PlacementOption]:
+def _options(settings: Settings, tier: Tier) -> Iterator[PlacementOption]:
     subnets, allowed = settings.subnets, settings.fallbacks
     yield PlacementOption(description="with the preferred placement", subnets=subnets)
     if "subnet" in allowed and len(subnets) > 1:
         for subnet in subnets:
             yield PlacementOption(description=f"in {subnet} only", subnets=(subnet,))
-    leaves_spot = "on-demand" in allowed and "FARGATE_SPOT" in providers.weights
+    leaves_spot = "on-demand" in allowed and settings.capacity == "FARGATE_SPOT"
     if leaves_spot:
         description = "on demand instead of Spot"
         yield PlacementOption(description=description, subnets=subnets, on_demand=True)
@@ -250,22 +227,3 @@ def _sizes(tier: Tier) -> list[tuple[int, int]]:
         vcpu = min(larger)
         sizes.append((vcpu, min(gb for gb in MEMORY_GB_BY_VCPU[vcpu] if gb >= tier.memory_gb)))
     return sizes
-
-
-def _parse_weights(capacity: str) -> dict[str, int]:
-    weights: dict[str, int] = {}
-    for part in capacity.split(","):
-        provider, _, weight = (word.strip() for word in part.partition(":"))
-        known = provider in CAPACITY_PROVIDERS and provider not in weights
-        if not known or not _is_weight(weight or "1"):
-            msg = (
-                f"capacity is {capacity!r}; expected FARGATE, FARGATE_SPOT, or a share of each: "
-                "FARGATE_SPOT:3,FARGATE:1"
-            )
-            raise ConfigurationError(msg)
-        weights[provider] = int(weight or "1")
-    return weights
-
-
-def _is_weight(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000

@@ -10,14 +10,8 @@ from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list, get_structure
-from cloudburst.errors import (
-    AccessDeniedError,
-    CloudburstError,
-    ConfigurationError,
-    ResourceMissingError,
-)
+from cloudburst.errors import AccessDeniedError, CloudburstError, ConfigurationError
 from cloudburst.models.prices import Architecture
-from cloudburst.models.settings import Settings
 from cloudburst.models.task import (
     PROTOCOL_LABEL,
     PROTOCOL_VERSION,
@@ -118,43 +112,6 @@ async def describe_task_definition(
         )
         return assumed
     return parse_task_definition(response["taskDefinition"], protocol=protocol)
-
-
-async def describe_other_architectures(
-    aws: AWSClient, settings: Settings, named: TaskDefinition
-) -> Sequence[TaskDefinition]:
-    """Return the task definitions of a family for other architectures than that of ``named``.
-
-    Definitions that do not exist, may not be read, or that this client cannot use are left out.
-
-    Args:
-        aws: Client of the account.
-        settings: Settings that name the family.
-        named: Task definition that the settings name.
-
-    Raises:
-        ConfigurationError: The settings name a revision of the family.
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
-    """
-    if ":" in settings.task_definition:
-        msg = (
-            f"CLOUDBURST_ARCHITECTURE is auto, and ECS_TASK_DEFINITION is "
-            f"{short_repr(settings.task_definition)}: name a family without account and revision"
-        )
-        raise ConfigurationError(msg)
-    found = list[TaskDefinition]()
-    families = set(task_families(settings.task_definition).values())
-    for family in families - {settings.task_definition}:
-        try:
-            response = await aws.call("ecs", "describe_task_definition", taskDefinition=family)
-            other = parse_task_definition(response["taskDefinition"], protocol=settings.protocol)
-            check_protocol_version(other)
-        except (AccessDeniedError, ConfigurationError, ResourceMissingError) as exc:
-            logger.info("the task definition %s is not used: %s", family, exc)
-            continue
-        if other.architecture != named.architecture:
-            found.append(other)
-    return found
 
 
 async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None) -> TaskDefinition:

@@ -14,7 +14,6 @@ from cloudburst.aws.setup.checks import (
     CheckContext,
     CheckStatus,
     DoctorReport,
-    failed,
     passed,
     warning,
 )
@@ -23,7 +22,6 @@ from cloudburst.confinement.decoders import missing_layers
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
-    ConfigurationError,
     CredentialsError,
 )
 from cloudburst.models.limits import Limits
@@ -111,7 +109,5 @@ async def _run_check(name: str, check: CheckFunction, context: CheckContext) -> 
     except AccessDeniedError as exc:
         fix = "allow the actions of: cloudburst init --policy doctor"
         return [warning(name, f"not checked: {exc}", fix)]
-    except ConfigurationError as exc:
-        return [failed(name, str(exc), "correct that setting")]
     except CloudburstError as exc:
         return [warning(name, f"not checked: {exc}")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -10,7 +9,6 @@ from typing import Any
 
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.client.responses import get_structure
-from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.permissions import Purpose, Statement, roles_of, statements
 from cloudburst.errors import (
@@ -90,16 +88,8 @@ async def check_region(context: CheckContext) -> Sequence[Check]:
 
 
 async def check_quotas(context: CheckContext) -> Sequence[Check]:
-    """Check that the account's vCPU quotas allow all tasks of the planned run at the same time."""
-    providers = CapacityProviders(context.settings.capacity)
-    total = sum(providers.weights.values())
-    return [
-        await _check_quota(context, provider, math.ceil(context.tasks * weight / total))
-        for provider, weight in providers.weights.items()
-    ]
-
-
-async def _check_quota(context: CheckContext, provider: str, tasks: int) -> Check:
+    """Check that the account's vCPU quota allows all tasks of the planned run at the same time."""
+    provider, tasks = context.settings.capacity, context.tasks
     code: dict[str, Any] = {"ServiceCode": "fargate", "QuotaCode": QUOTA_CODES[provider]}
     try:
         response = await context.aws.call("service-quotas", "get_service_quota", **code)
@@ -112,7 +102,7 @@ async def _check_quota(context: CheckContext, provider: str, tasks: int) -> Chec
     found = f"{tasks * size} vCPU needed ({number} of {size}), {allowed:g} allowed"
     if tasks * size <= allowed:
         note = f"; {UNVERIFIED_ACCOUNT}" if allowed <= NEW_ACCOUNT_VCPU else ""
-        return passed(name, found + note)
+        return [passed(name, found + note)]
     request = (
         f"aws service-quotas request-service-quota-increase --region {context.aws.region} "
         f"--service-code fargate --quota-code {QUOTA_CODES[provider]} "
@@ -120,9 +110,9 @@ async def _check_quota(context: CheckContext, provider: str, tasks: int) -> Chec
     )
     possible = int(allowed // size)
     if not possible:
-        return failed(name, f"{found}: no task of this size can start", request)
+        return [failed(name, f"{found}: no task of this size can start", request)]
     fits = "1 task fits" if possible == 1 else f"{possible} tasks fit"
-    return warning(name, f"{found}: {fits} at once", f"--workers {possible}, or {request}")
+    return [warning(name, f"{found}: {fits} at once", f"--workers {possible}, or {request}")]
 
 
 async def check_permissions(context: CheckContext) -> Sequence[Check]:

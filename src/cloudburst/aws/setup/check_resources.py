@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudburst.aws.client.responses import get_list, get_structure
-from cloudburst.aws.fargate.placement import CapacityProviders
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     check_protocol_version,
@@ -36,19 +35,18 @@ ECS_TASKS = "ecs-tasks.amazonaws.com"
 
 
 async def check_cluster(context: CheckContext) -> Sequence[Check]:
-    """Check that the cluster exists and has the capacity providers of the settings."""
+    """Check that the cluster exists and has the capacity provider of the settings."""
     name = context.settings.cluster
     response = await context.aws.call("ecs", "describe_clusters", clusters=[name])
     found = next((one for one in response["clusters"] if one["status"] == "ACTIVE"), None)
     if found is None:
         return [failed("cluster", f"there is no cluster {name} in {context.aws.region}")]
-    attached = set(found.get("capacityProviders") or ())
-    providers = CapacityProviders(context.settings.capacity)
-    if providers.next() is None:
+    capacity = context.settings.capacity
+    if capacity == "FARGATE":  # a launch type, which needs no capacity provider
         return [passed("cluster", f"{name} is active")]
-    if missing := sorted(set(providers.weights) - attached):
-        return [failed("cluster", f"{name} lacks the capacity providers {', '.join(missing)}")]
-    return [passed("cluster", f"{name} is active, with {' and '.join(sorted(providers.weights))}")]
+    if capacity not in (found.get("capacityProviders") or ()):
+        return [failed("cluster", f"{name} lacks the capacity provider {capacity}")]
+    return [passed("cluster", f"{name} is active, with {capacity}")]
 
 
 async def check_task_definition(context: CheckContext) -> Sequence[Check]:
