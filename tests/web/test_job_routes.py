@@ -319,7 +319,7 @@ async def test_a_stream_ends_when_its_job_is_deleted(cloud, picture, tmp_path):
             await jobs.queue.remove(job["id"])
             return found
 
-        jobs._api.find_job = removed
+        jobs.queue.job = removed
         answer = await http.get(job["links"]["events"])
     assert (answer.status_code, answer.text) == (200, "")
 

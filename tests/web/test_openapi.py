@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from cloudburst import Client
 from cloudburst.web import Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
-from cloudburst.web.job_operations import OPERATIONS
+from cloudburst.web.operations import OPERATIONS
 from cloudburst.web.submission_checks import SubmissionRules, check_submission
 from support.web_apps import browser
 
@@ -48,7 +48,7 @@ def test_every_operation_is_described(schema, jobs):
         assert operation["tags"] == ["jobs"]
         assert "422" not in operation["responses"], "FastAPI checks nothing"
         named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
-        assert all(p["description"] for p in operation["parameters"])
+        assert all(p["description"] for p in operation["parameters"] if p["in"] != "path")
         (path,) = [path for (_, path), found in described.items() if found is operation]
         assert {part[1:-1] for part in path.split("/") if part.startswith("{")} == named
 
@@ -72,6 +72,8 @@ def test_bodies_and_documents_are_typed(schema):
     reference = submit["responses"]["202"]["content"]["application/json"]["schema"]["$ref"]
     document = schema["components"]["schemas"][reference.rpartition("/")[2]]
     assert document["properties"]["progress"]["description"].startswith("Finished share")
+    assert "owner" not in document["properties"]
+    assert document["properties"].keys() == set(document["required"]), "responses have all fields"
     assert {"400", "409", "413", "415", "429", "507"} <= submit["responses"].keys()
     errors = submit["responses"]["400"]["content"]["application/json"]["schema"]["$ref"]
     assert errors.endswith("/ErrorDocument")

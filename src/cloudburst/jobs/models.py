@@ -128,7 +128,12 @@ class JobRequest(BaseModel):
     `cloudburst.web` allow only uploads and locations that the application permits.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+    )
 
     scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
     """Scenes of the job."""
@@ -194,7 +199,7 @@ def _field_fault(error: ErrorDetails) -> SceneFault:
 class JobFailure(BaseModel):
     """Error because of which a job or its film failed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     kind: str
     """Class name of the error."""
@@ -210,7 +215,7 @@ class JobFailure(BaseModel):
 class JobCost(BaseModel):
     """Bill of a job."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     usd: Decimal
     """Bill of all tasks that were started for the job, in USD."""
@@ -221,14 +226,16 @@ class JobCost(BaseModel):
 class Job(BaseModel):
     """State of a job."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     id: str
     """Identifier of the job, 32 hexadecimal digits; also the name of its run."""
     owner: str = Field(exclude=True)
     """Owner of the job; empty if there is only one. Not part of ``model_dump()``."""
     state: JobState
-    """State of the job."""
+    """queued and running: not finished; complete: every scene has its video; partial: some scenes
+    failed; failed: no scene has a video; budget: scenes were not rendered because of a budget;
+    cancelled: the job was cancelled."""
     cancel_requested: bool = False
     """True if the job was to be cancelled before it was finished; its tasks are stopped first."""
     metadata: dict[str, JsonValue]

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from cloudburst.web.job_documents import ErrorDocument
-from cloudburst.web.operations import Operation
+from cloudburst.web.openapi_schemas import schema_of
+from cloudburst.web.operations import OPERATIONS, Operation
 
-TAG = "jobs"
-"""Tag of the operations on the page ``/docs``."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def fastapi_router(
-    operations: Sequence[Operation],
-    respond: Callable[[Operation, Request], Awaitable[Response]],
-) -> APIRouter:
-    """Return a router with these operations, whose requests ``respond`` answers.
+def fastapi_router(endpoint_of: Callable[[Operation], Endpoint]) -> APIRouter:
+    """Return a router with all operations.
 
     FastAPI reads neither parameters nor bodies, so that requests are checked in one place and files
     are not read into memory. It solves the dependencies of the router.
     """
-    router = APIRouter(tags=[TAG])
-    for operation in operations:
-        endpoint = _endpoint(operation, respond)
+    router = APIRouter(tags=["jobs"])
+    for operation in OPERATIONS:
+        endpoint = endpoint_of(operation)
         router.add_api_route(
             operation.path,
             endpoint,
             methods=[operation.method],
             name=operation.name,
             operation_id=operation.name,
-            summary=operation.summary,
-            description=operation.description,
+            description=inspect.getdoc(operation.handler),
             status_code=operation.status,
             response_class=Response,
             responses=_responses(operation),
@@ -46,41 +44,29 @@ def fastapi_router(
     return router
 
 
-def _endpoint(
-    operation: Operation, respond: Callable[[Operation, Request], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        return await respond(operation, request)
-
-    return endpoint
-
-
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
-    responses: dict[int | str, dict[str, Any]] = {}
+    found: dict[int | str, dict[str, Any]] = {}
     if operation.document is not None:
-        responses[operation.status] = {"model": operation.document}
+        found[operation.status] = {"model": operation.document}
     elif operation.content is not None:
-        responses[operation.status] = {"content": dict(operation.content)}
+        found[operation.status] = {"content": dict(operation.content)}
     for status, text in operation.errors.items():
-        responses[status] = {"description": text}
-        if status >= 400:
-            responses[status]["model"] = ErrorDocument
-    return responses
+        model = {"model": ErrorDocument} if status >= 400 else {}
+        found[status] = {"description": text, **model}
+    return found
 
 
 def _request_description(operation: Operation) -> dict[str, Any]:
-    extra: dict[str, Any] = {
-        "parameters": [
-            {
-                "name": parameter.name,
-                "in": parameter.place,
-                "required": parameter.place == "path",
-                "description": parameter.description,
-                "schema": dict(parameter.schema),
-            }
-            for parameter in operation.parameters
-        ]
-    }
+    description: dict[str, Any] = {"parameters": list(_parameters(operation))}
     if operation.body is not None:
-        extra["requestBody"] = dict(operation.body)
-    return extra
+        description["requestBody"] = operation.body()
+    return description
+
+
+def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", operation.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    for place, model in (("query", operation.query), ("header", operation.headers)):
+        for name, schema in schema_of(model)["properties"].items() if model else ():
+            description = schema.pop("description")
+            yield {"name": name, "in": place, "description": description, "schema": schema}

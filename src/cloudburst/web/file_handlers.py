@@ -16,11 +16,18 @@ from cloudburst.errors import CloudburstError, JobError, ResourceMissingError
 from cloudburst.jobs import Job
 from cloudburst.jobs.downloads import film_name
 from cloudburst.text import describe_error
-from cloudburst.web.access import Access
+from cloudburst.web.access import Action
 from cloudburst.web.error_responses import RETRY_AFTER
-from cloudburst.web.job_api import JobApi, base_url
-from cloudburst.web.job_documents import UploadDocument, VideoDocument, VideoListDocument
-from cloudburst.web.job_handlers import json_response
+from cloudburst.web.job_api import Call
+from cloudburst.web.job_documents import (
+    Document,
+    UploadDocument,
+    VideoDocument,
+    VideoListDocument,
+    json_response,
+)
+from cloudburst.web.openapi_schemas import BINARY, BODY_ERRORS, UNKNOWN_JOB, file_body
+from cloudburst.web.operations import operation
 from cloudburst.web.request_bodies import limited_body
 
 logger = logging.getLogger(__name__)
@@ -34,25 +41,50 @@ _FILE_HEADERS = {
 }
 
 
-async def list_videos(api: JobApi, request: Request, access: Access) -> Response:
-    """Return the videos of a job that are finished."""
-    job = await api.find_job(request, access)
-    base = base_url(request, 3)
-    videos = await api.queue.videos(job.id)
+_FILE_STATUSES = {
+    206: "The requested part of the file (`Range`).",
+    307: (
+        "The file is in S3, at the URL in `Location`. It is valid for at most an hour and for the "
+        "method of this request, and anyone who has it gets the file."
+    ),
+    304: "The caller has the file already (`If-None-Match`).",
+    416: "The requested part does not exist.",
+    503: "The server cannot look at the file in S3 now. `Retry-After` has the seconds to wait.",
+}
+
+
+class _FileQuery(Document):
+    download: str | None = None
+    """If present, browsers save the file and do not play it."""
+
+
+@operation("GET", "/jobs/{id}/videos", Action.READ, document=VideoListDocument, errors=UNKNOWN_JOB)
+async def list_videos(call: Call) -> Response:
+    """Return URL, size, length and warnings of each video of a job that is finished by now."""
+    job = await call.job()
+    videos = await call.queue.videos(job.id)
 
     def respond() -> Response:
-        documents = [VideoDocument.of(video, job, base) for video in videos]
+        documents = [VideoDocument.of(video, job, call.base) for video in videos]
         return json_response(VideoListDocument(videos=documents))
 
     return await to_thread.run_sync(respond)
 
 
-async def read_video(api: JobApi, request: Request, access: Access) -> Response:
-    """Return a finished video of a job, or the cover of one."""
-    job = await api.find_job(request, access)
-    name = str(request.path_params["name"])
+@operation(
+    "GET",
+    "/jobs/{id}/videos/{name}",
+    Action.READ,
+    content={"video/mp4": BINARY, "image/jpeg": BINARY},
+    query=_FileQuery,
+    errors={404: "There is no such job or video; or it was deleted.", **_FILE_STATUSES},
+)
+async def read_video(call: Call) -> Response:
+    """Send a finished video (`NAME.mp4`) of a job or its cover (`NAME.jpg`), or a part of it."""
+    job = await call.job()
+    name = str(call.request.path_params["name"])
     # Not of all videos: a player that seeks in a video of a large job sends many requests.
-    video = await api.queue.video(job.id, name.rpartition(".")[0])
+    video = await call.queue.video(job.id, name.rpartition(".")[0])
     if video is not None and name == video.path.name:
         digest: str | None = video.sha256
     elif video is not None and video.cover is not None and name == video.cover.name:
@@ -60,43 +92,72 @@ async def read_video(api: JobApi, request: Request, access: Access) -> Response:
     else:
         raise HTTPException(404, "the job has no such video, or it is not finished yet")
     if job.destination is not None:
-        return await _redirect_to_s3(api, request, job, name)
-    return await _file_response(request, api.queue.files(job.id).videos / name, name, digest)
+        return await _redirect_to_s3(call, job, name)
+    path = call.queue.files(job.id).videos / name
+    return await _file_response(call.request, path, name, digest)
 
 
-async def read_film(api: JobApi, request: Request, access: Access) -> Response:
-    """Return the film of a job."""
-    job = await api.find_job(request, access)
+@operation(
+    "GET",
+    "/jobs/{id}/film",
+    Action.READ,
+    content={"video/mp4": BINARY},
+    query=_FileQuery,
+    errors={404: "There is no such job, or it has no film now.", **_FILE_STATUSES},
+)
+async def read_film(call: Call) -> Response:
+    """Send the film in which all videos of a job are joined, or a part of it."""
+    job = await call.job()
     if not job.film:
         raise HTTPException(404, "no film was requested for the job")
     name = film_name(job.id)
     if job.destination is not None:
-        return await _redirect_to_s3(api, request, job, name)
-    return await _file_response(request, api.queue.files(job.id).film, name, None)
+        return await _redirect_to_s3(call, job, name)
+    return await _file_response(call.request, call.queue.files(job.id).film, name, None)
 
 
-async def store_upload(api: JobApi, request: Request, access: Access) -> Response:
-    """Store the body of a request as a file for later jobs."""
-    with api.transfers.entered(access.owner):
-        body = limited_body(request, api.limits.request_bytes)
-        upload = await api.queue.uploads.store(body, owner=access.owner)
-    response = json_response(UploadDocument(id=upload.id, size=upload.bytes), 201)
-    response.headers["location"] = f"{base_url(request, 1)}/uploads/{upload.id}"
-    return response
+@operation(
+    "POST",
+    "/uploads",
+    Action.UPLOAD,
+    status=201,
+    document=UploadDocument,
+    body=file_body,
+    errors=BODY_ERRORS,
+)
+async def store_upload(call: Call) -> Response:
+    """Store the body of the request as a file for later jobs.
+
+    The returned identifier may stand for a file in the scenes of any number of jobs.
+    """
+    with call.api.transfers.entered(call.owner):
+        body = limited_body(call.request, call.api.limits.request_bytes)
+        upload = await call.queue.uploads.store(body, owner=call.owner)
+    document = UploadDocument(id=upload.id, size=upload.bytes)
+    return json_response(document, 201, location=f"{call.base}/uploads/{upload.id}")
 
 
-async def delete_upload(api: JobApi, request: Request, access: Access) -> Response:
-    """Delete an upload; jobs that use it keep the file."""
-    if not await api.queue.uploads.remove(str(request.path_params["id"]), owner=access.owner):
+@operation(
+    "DELETE",
+    "/uploads/{id}",
+    Action.UPLOAD,
+    status=204,
+    errors={404: "There is no such upload, or it has another owner."},
+)
+async def delete_upload(call: Call) -> Response:
+    """Delete an uploaded file. Jobs that were submitted with it keep the file."""
+    upload = str(call.request.path_params["id"])
+    if not await call.queue.uploads.remove(upload, owner=call.owner):
         raise HTTPException(404, "there is no such upload")
     return Response(status_code=204)
 
 
-async def _redirect_to_s3(api: JobApi, request: Request, job: Job, name: str) -> Response:
+async def _redirect_to_s3(call: Call, job: Job, name: str) -> Response:
     """Return a redirect to a presigned URL of a file in S3. No cache may store the redirect."""
+    request = call.request
     try:
         with fail_after(SIGN_TIMEOUT):
-            url = await api.queue.download_url(
+            url = await call.queue.download_url(
                 job.id,
                 name,
                 save=_is_saved(request),

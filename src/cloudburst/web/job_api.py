@@ -1,37 +1,38 @@
-"""State that the routes of `Jobs` share: the open queue, limits and permitted folders."""
+"""Requests to the routes of `Jobs`, and the state that these routes share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import anyio
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cloudburst.errors import ClosedError, UnknownJobError
 from cloudburst.jobs import Job, JobQueue
-from cloudburst.web.access import Access, Authorize, Folders
+from cloudburst.text import short_repr
+from cloudburst.web.access import Access, Folders
+from cloudburst.web.job_documents import JobDocument
 from cloudburst.web.request_limits import ConcurrencyLimit, RequestLimits
 from cloudburst.web.submission_checks import SubmissionRules
 from cloudburst.webhooks.definitions import Webhooks
 
 _JOB = re.compile(r"[0-9a-f]{32}")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class JobApi:
     """State that the routes of `Jobs` share."""
 
     def __init__(
-        self,
-        *,
-        authorize: Authorize | None,
-        sources: Sequence[str],
-        destinations: Sequence[str],
-        limits: RequestLimits,
-        webhooks: Webhooks,
+        self, *, sources: Folders, destinations: Folders, limits: RequestLimits, webhooks: Webhooks
     ) -> None:
-        self.authorize = authorize
+        self.sources = sources
+        self.destinations = destinations
         self.limits = limits
         self.webhooks = webhooks
         self.transfers = ConcurrencyLimit(limits.transfers, "uploads")
@@ -40,8 +41,6 @@ class JobApi:
         """Queue of the jobs; ``None`` outside the lifespan of the app."""
         self.stopping = anyio.Event()
         """Event that is set when the server is about to stop, so that event streams end."""
-        self._sources = Folders(sources, "sources")
-        self._destinations = Folders(destinations, "destinations")
 
     @property
     def queue(self) -> JobQueue:
@@ -53,33 +52,70 @@ class JobApi:
             raise ClosedError(msg)
         return self.open_queue
 
-    async def find_job(self, request: Request, access: Access) -> Job:
-        """Return the job that the path of a request names.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Request of one caller."""
+
+    api: JobApi
+    request: Request
+    access: Access
+    base: str
+    """Path at which the routes are mounted, without a slash at its end."""
+
+    @property
+    def owner(self) -> str:
+        """Name of the caller."""
+        return self.access.owner
+
+    @property
+    def queue(self) -> JobQueue:
+        """Queue of the jobs."""
+        return self.api.queue
+
+    async def job(self) -> Job:
+        """Return the job that the path of the request names.
 
         Raises `UnknownJobError` if it does not exist or has another owner.
         """
-        identifier = str(request.path_params["id"])
+        identifier = str(self.request.path_params["id"])
         if not _JOB.fullmatch(identifier):
             raise UnknownJobError("there is no such job")
         job = await self.queue.job(identifier)
-        if job.owner != access.owner:
+        if job.owner != self.owner:
             raise UnknownJobError(f"there is no job {identifier!r}")
         return job
 
-    def rules(self, access: Access) -> SubmissionRules:
-        """Return the rules for submissions of a caller."""
-        sources, destinations = access.sources, access.destinations
+    def document(self, job: Job) -> JobDocument:
+        """Return the document of a job."""
+        return JobDocument.of(job, self.base)
+
+    def rules(self) -> SubmissionRules:
+        """Return the rules for submissions of the caller."""
+        api, access = self.api, self.access
         return SubmissionRules(
             owner=access.owner,
-            sources=self._sources if sources is None else Folders(sources, "sources"),
+            sources=api.sources if access.sources is None else Folders(access.sources, "sources"),
             destinations=(
-                self._destinations
-                if destinations is None
-                else Folders(destinations, "destinations")
+                api.destinations
+                if access.destinations is None
+                else Folders(access.destinations, "destinations")
             ),
-            limits=self.limits,
-            webhooks=self.webhooks,
+            limits=api.limits,
+            webhooks=api.webhooks,
         )
+
+
+def parse_parameters(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+    """Return parameters or headers of a request. Raises `HTTPException` 400 for invalid ones."""
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    try:
+        return model.model_validate({name: values[name] for name in names if name in values})
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        expected = error["msg"].removeprefix("Input should ")
+        found = f"{error['loc'][0]}: {short_repr(error['input'])}"
+        raise HTTPException(400, f"{found} should {expected}") from exc
 
 
 def base_url(request: Request, parts: int) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
 
-from cloudburst.jobs import Job, JobCost, JobFailure, JobState
+from cloudburst.jobs import Job
 from cloudburst.models.scene import Video
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """JSON document, or parameters of a request, whose texts are on the page ``/docs``."""
+
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-class JobLinks(_Document):
+class JobLinks(Document):
     """URLs of a job, without scheme and host."""
 
     job: str
@@ -45,40 +47,11 @@ class JobLinks(_Document):
         )
 
 
-class JobDocument(_Document):
+class JobDocument(Job):
     """State of a job."""
 
-    id: str
-    """Identifier of the job."""
-    state: JobState
-    """queued and running: not finished; complete: every scene has its video; partial: some scenes
-    failed; failed: no scene has a video; budget: scenes were not rendered because of a budget;
-    cancelled: the job was cancelled."""
-    cancel_requested: bool
-    """True if the job was to be cancelled before it was finished. Until its tasks are stopped, its
-    state stays as it is."""
-    metadata: dict[str, JsonValue]
-    """Metadata of the submission."""
-    created_at: datetime
-    """Time of the submission."""
-    started_at: datetime | None
-    """Time of the start; null if the job has not started."""
-    finished_at: datetime | None
-    """Time of the end; null if the job is not finished."""
-    scenes: int
-    """Number of scenes."""
-    completed: int
-    """Number of scenes with a video."""
-    failed: int
-    """Number of scenes that failed."""
-    progress: float
-    """Finished share of the job, from 0 to 1."""
-    cost: JobCost | None
-    """Bill so far; null if nothing is billed."""
-    error: JobFailure | None
-    """Error because of which the job failed as a whole; errors of scenes are in the report."""
-    last_event: int
-    """Number of the newest event."""
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     destination: str | None
     """Folder in S3 with the videos and the film; null if this server has them."""
     links: JobLinks
@@ -87,14 +60,10 @@ class JobDocument(_Document):
     @classmethod
     def of(cls, job: Job, base: str) -> JobDocument:
         """Return the document of a job, whose URLs begin with ``base``."""
-        links = JobLinks.of(job.id, base, film=job.film)
-        return cls(**{name: getattr(job, name) for name in _JOB_FIELDS}, links=links)
+        return cls(**dict(job), links=JobLinks.of(job.id, base, film=job.film))
 
 
-_JOB_FIELDS = sorted(JobDocument.model_fields.keys() - {"links"})
-
-
-class JobListDocument(_Document):
+class JobListDocument(Document):
     """Part of the list of jobs, the newest first."""
 
     jobs: list[JobDocument]
@@ -103,7 +72,7 @@ class JobListDocument(_Document):
     """Parameter ``cursor`` for the next part; null if this part is the last one."""
 
 
-class VideoDocument(_Document):
+class VideoDocument(Document):
     """Finished video of a scene."""
 
     scene: str
@@ -143,14 +112,14 @@ class VideoDocument(_Document):
         )
 
 
-class VideoListDocument(_Document):
+class VideoListDocument(Document):
     """Finished videos of a job."""
 
     videos: list[VideoDocument]
     """Videos in the order in which they were finished."""
 
 
-class UploadDocument(_Document):
+class UploadDocument(Document):
     """Uploaded file."""
 
     id: str
@@ -159,7 +128,7 @@ class UploadDocument(_Document):
     """Size in bytes."""
 
 
-class FaultDocument(_Document):
+class FaultDocument(Document):
     """Problem of one scene."""
 
     scene: str
@@ -172,12 +141,18 @@ class FaultDocument(_Document):
     """Description of a valid value."""
 
 
-class ErrorDocument(_Document):
+class ErrorDocument(Document):
     """Error of a request."""
 
     error: str
     """Kind of the error."""
     message: str
     """Description of the error, and of what is expected."""
-    faults: list[FaultDocument] | None = Field(default=None)
+    faults: list[FaultDocument] | None = None
     """Problems of the scenes, at most 100, if they are invalid."""
+
+
+def json_response(document: BaseModel, status: int = 200, **headers: str) -> Response:
+    """Return a response with a JSON document."""
+    text = document.model_dump_json()
+    return Response(text, status, headers, media_type="application/json")

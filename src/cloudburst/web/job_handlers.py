@@ -2,57 +2,110 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from typing import Annotated, Any, Self
 
 from anyio import to_thread
-from pydantic import BaseModel
+from pydantic import Field
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cloudburst.errors import ConfigurationError, UnknownJobError
+from cloudburst.errors import UnknownJobError
 from cloudburst.jobs import Job, JobNews, JobProgress, JobState
-from cloudburst.jobs.models import DEFAULT_PAGE, MAX_METADATA_KEYS, check_idempotency_key
-from cloudburst.text import short_repr
-from cloudburst.web.access import Access
-from cloudburst.web.job_api import JobApi, base_url
-from cloudburst.web.job_documents import JobDocument, JobListDocument
+from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_METADATA_KEYS, MAX_PAGE
+from cloudburst.web.access import Action
+from cloudburst.web.job_api import Call, parse_parameters
+from cloudburst.web.job_documents import Document, JobDocument, JobListDocument, json_response
+from cloudburst.web.openapi_schemas import BODY_ERRORS, UNKNOWN_JOB, job_body
+from cloudburst.web.operations import operation
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import IDEMPOTENCY_KEY, is_large, read_submission
+from cloudburst.web.submissions import is_large, read_submission
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
-_EVENT_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
-async def submit_job(api: JobApi, request: Request, access: Access) -> Response:
-    """Queue a new job, or find the one of an earlier request with the same idempotency key."""
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None:
-        with _refused_with_400():
-            check_idempotency_key(key)
-    queue = api.queue
-    async with queue.receive() as draft:
-        with api.transfers.entered(access.owner) if is_large(request) else nullcontext():
-            submission = await read_submission(request, draft, queue.uploads, api.rules(access))
+class _SubmitHeaders(Document):
+    idempotency_key: Annotated[
+        str | None,
+        Field(alias="Idempotency-Key", max_length=MAX_KEY_CHARS, pattern=r"^[ -~]+$"),
+    ] = None
+    """Printable ASCII characters. A repeated request with the same key returns the same job."""
+
+
+class _ListQuery(Document):
+    state: tuple[JobState, ...] = ()
+    """State of the jobs; may be repeated."""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+    """Maximum number of jobs in this part."""
+    cursor: Annotated[str | None, Field(pattern=r"^[1-9][0-9]{0,17}$")] = None
+    """Field `next` of the part before."""
+
+
+_EventNumber = Annotated[int, Field(ge=0)]
+
+
+class _EventHeaders(Document):
+    last_event: Annotated[_EventNumber | None, Field(alias="Last-Event-ID")] = None
+    """Number of the last event that was received; browsers send it."""
+
+
+class _EventQuery(Document):
+    after: _EventNumber = 0
+    """The same number, for callers that cannot send the header."""
+
+
+@operation(
+    "POST",
+    "/jobs",
+    Action.SUBMIT,
+    status=202,
+    document=JobDocument,
+    headers=_SubmitHeaders,
+    body=job_body,
+    errors={
+        400: "The job is invalid. Each problem has scene, field, found and expected.",
+        409: "Another request had the same idempotency key.",
+        415: "The body is neither JSON nor a form.",
+        **BODY_ERRORS,
+    },
+)
+async def submit_job(call: Call) -> Response:
+    """Queue scenes, as JSON or as a form with files, and return the new job at once.
+
+    The files of a form belong to this job only; files for several jobs are uploaded first.
+    """
+    request = call.request
+    key = parse_parameters(_SubmitHeaders, request.headers).idempotency_key
+    async with call.queue.receive() as draft:
+        with call.api.transfers.entered(call.owner) if is_large(request) else nullcontext():
+            submission = await read_submission(request, draft, call.queue.uploads, call.rules())
         job = await draft.submit(
             submission.request,
-            owner=access.owner,
+            owner=call.owner,
             idempotency_key=key,
             request_sha256=submission.sha256,
         )
-    document = JobDocument.of(job, base_url(request, 1))
-    response = json_response(document, 202)
-    response.headers["location"] = document.links.job
-    return response
+    document = call.document(job)
+    return json_response(document, 202, location=document.links.job)
 
 
-async def list_jobs(api: JobApi, request: Request, access: Access) -> Response:
-    """Return a part of the list of the caller's jobs."""
-    query = request.query_params
+@operation(
+    "GET",
+    "/jobs",
+    Action.READ,
+    document=JobListDocument,
+    query=_ListQuery,
+    errors={400: "A parameter is invalid."},
+)
+async def list_jobs(call: Call) -> Response:
+    """Return a part of the list of the caller's jobs, the newest first.
+
+    The parameter `metadata.KEY=VALUE` selects those whose metadata has this text or number under
+    this key.
+    """
+    query = call.request.query_params
     metadata = {
         name.removeprefix(_METADATA): value
         for name, value in query.items()
@@ -60,47 +113,64 @@ async def list_jobs(api: JobApi, request: Request, access: Access) -> Response:
     }
     if len(metadata) > MAX_METADATA_KEYS:
         raise HTTPException(400, f"metadata: expected at most {MAX_METADATA_KEYS} keys")
-    try:
-        states = {JobState(text) for text in query.getlist("state")}
-    except ValueError as exc:
-        raise HTTPException(400, f"state: expected one of {', '.join(JobState)}") from exc
-    limit = query.get("limit", str(DEFAULT_PAGE))
-    if not re.fullmatch(r"[0-9]{1,9}", limit):
-        raise HTTPException(400, "limit: expected a number")
-    with _refused_with_400():
-        page = await api.queue.page(
-            owner=access.owner,
-            states=states,
-            metadata=metadata,
-            cursor=query.get("cursor"),
-            limit=int(limit),
-        )
-    base = base_url(request, 1)
-    jobs = [JobDocument.of(job, base) for job in page.jobs]
-    return await to_thread.run_sync(json_response, JobListDocument(jobs=jobs, next=page.next))
+    chosen = parse_parameters(_ListQuery, {**query, "state": query.getlist("state")})
+    page = await call.queue.page(
+        owner=call.owner,
+        states=set(chosen.state),
+        metadata=metadata,
+        cursor=chosen.cursor,
+        limit=chosen.limit,
+    )
+    return json_response(JobListDocument(jobs=[*map(call.document, page.jobs)], next=page.next))
 
 
-async def read_job(api: JobApi, request: Request, access: Access) -> Response:
-    """Return the state of a job."""
-    return json_response(JobDocument.of(await api.find_job(request, access), base_url(request, 2)))
+@operation("GET", "/jobs/{id}", Action.READ, document=JobDocument, errors=UNKNOWN_JOB)
+async def read_job(call: Call) -> Response:
+    """Return state, progress, bill and links of a job."""
+    return json_response(call.document(await call.job()))
 
 
-async def cancel_job(api: JobApi, request: Request, access: Access) -> Response:
-    """Cancel a job."""
-    job = await api.queue.cancel((await api.find_job(request, access)).id)
-    return json_response(JobDocument.of(job, base_url(request, 3)), 202)
+@operation(
+    "POST",
+    "/jobs/{id}/cancel",
+    Action.CANCEL,
+    status=202,
+    document=JobDocument,
+    errors=UNKNOWN_JOB,
+)
+async def cancel_job(call: Call) -> Response:
+    """Request the end of a job, which ends when its tasks are stopped.
+
+    Finished videos are kept. A finished job does not change.
+    """
+    job = await call.queue.cancel((await call.job()).id)
+    return json_response(call.document(job), 202)
 
 
-async def delete_job(api: JobApi, request: Request, access: Access) -> Response:
-    """Delete a finished job with its videos."""
-    await api.queue.remove((await api.find_job(request, access)).id)
+@operation(
+    "DELETE",
+    "/jobs/{id}",
+    Action.DELETE,
+    status=204,
+    errors={**UNKNOWN_JOB, 409: "The job is not finished; cancel it first."},
+)
+async def delete_job(call: Call) -> Response:
+    """Delete a finished job with its events, its report and its videos on this server."""
+    await call.queue.remove((await call.job()).id)
     return Response(status_code=204)
 
 
-async def read_report(api: JobApi, request: Request, access: Access) -> Response:
-    """Return the report of a finished job, with its metadata."""
-    job = await api.find_job(request, access)
-    report = await api.queue.report(job.id)
+@operation(
+    "GET",
+    "/jobs/{id}/report",
+    Action.READ,
+    content={"application/json": {"schema": {"type": "object"}}},
+    errors={404: "There is no such job, or it has no report yet."},
+)
+async def read_report(call: Call) -> Response:
+    """Return the report of a finished job: scenes, workers, bill, and the metadata."""
+    job = await call.job()
+    report = await call.queue.report(job.id)
     if report is None:
         reason = (
             "its run did not start" if job.state.finished else f"it is {job.state}; try again later"
@@ -110,26 +180,47 @@ async def read_report(api: JobApi, request: Request, access: Access) -> Response
     return await to_thread.run_sync(JSONResponse, {"metadata": job.metadata, **report})
 
 
-async def read_events(api: JobApi, request: Request, access: Access) -> Response:
-    """Stream the events of a job, from the beginning or after a number."""
+@operation(
+    "GET",
+    "/jobs/{id}/events",
+    Action.READ,
+    content={"text/event-stream": {"schema": {"type": "string"}}},
+    query=_EventQuery,
+    headers=_EventHeaders,
+    errors={
+        204: "The job is finished, and the caller has all events: do not connect again.",
+        400: "There is no event with this number.",
+        **UNKNOWN_JOB,
+        429: "Too many event streams of the caller are open.",
+    },
+)
+async def read_events(call: Call) -> Response:
+    """Send the events of a job as server-sent events until it is finished: then `job.finished`.
+
+    A closed connection does not cancel the job. Events have numbers without gaps (`id`); progress
+    of scenes (`scene.progress`) has none and comes at most twice a second. A browser that connects
+    again gets the events that it has missed.
+    """
+    request = call.request
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
-    api.streams.check(access.owner)
-    job = await api.find_job(request, access)
+    call.api.streams.check(call.owner)
+    job = await call.job()
     # A browser that connects again repeats the query, and adds the header.
-    text = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    if not _EVENT_NUMBER.fullmatch(text) or (after := int(text)) > job.last_event:
-        expected = f"the number of an event, at most {job.last_event}"
-        raise HTTPException(400, f"the last event is {short_repr(text)}; expected {expected}")
+    after = parse_parameters(_EventHeaders, request.headers).last_event
+    if after is None:
+        after = parse_parameters(_EventQuery, request.query_params).after
+    if after > job.last_event:
+        raise HTTPException(400, f"no event {after}; expected at most {job.last_event}")
     if job.state.finished and after == job.last_event:
         return Response(status_code=204)  # browsers do not connect again
-    return EventStreamResponse(_open_stream(api, job, after), stop=api.stopping)
+    return EventStreamResponse(_open_stream(call, job, after), stop=call.api.stopping)
 
 
 @asynccontextmanager
-async def _open_stream(api: JobApi, job: Job, after: int) -> AsyncGenerator[AsyncIterator[bytes]]:
-    with api.streams.entered(job.owner):
-        async with aclosing(api.queue.events(job.id, after=after)) as news:
+async def _open_stream(call: Call, job: Job, after: int) -> AsyncGenerator[AsyncIterator[bytes]]:
+    with call.api.streams.entered(job.owner):
+        async with aclosing(call.queue.events(job.id, after=after)) as news:
             yield _FormattedNews(job, news)
 
 
@@ -157,17 +248,3 @@ class _FormattedNews:
         if news.type.startswith("job."):
             data["metadata"] = self._job.metadata
         return format_event(news.type, {**data, **news.data}, news.number)
-
-
-@contextmanager
-def _refused_with_400() -> Generator[None]:
-    """Turn the error about an invalid value of a request into `HTTPException` 400."""
-    try:
-        yield
-    except ConfigurationError as exc:
-        raise HTTPException(400, str(exc)) from exc
-
-
-def json_response(document: BaseModel, status: int = 200) -> JSONResponse:
-    """Return a response with a JSON document."""
-    return JSONResponse(document.model_dump(mode="json"), status)

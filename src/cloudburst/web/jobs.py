@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudburst.client import Client
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs import JobLimits, JobQueue
-from cloudburst.web.access import Access, Authorize, find_access, refuse_other_sites
+from cloudburst.web import file_handlers, job_handlers  # noqa: F401 - they define operations
+from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
-from cloudburst.web.job_api import JobApi
+from cloudburst.web.job_api import Call, JobApi, base_url
 from cloudburst.web.job_documents import JobLinks
-from cloudburst.web.job_operations import OPERATIONS
-from cloudburst.web.operations import Operation
+from cloudburst.web.operations import OPERATIONS, Operation
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.server_shutdown import call_on_shutdown
 from cloudburst.webhooks.definitions import Webhooks
@@ -76,10 +76,10 @@ class Jobs:
         self._folder = Path(folder).absolute()
         self._limits = limits
         self._public_url = (public_url or "").rstrip("/")
+        self._authorize = authorize
         self._api = JobApi(
-            authorize=authorize,
-            sources=sources,
-            destinations=destinations,
+            sources=Folders(sources, "sources"),
+            destinations=Folders(destinations, "destinations"),
             limits=request_limits or RequestLimits(),
             webhooks=webhooks or Webhooks(),
         )
@@ -117,13 +117,8 @@ class Jobs:
     def routes(self) -> list[Route]:
         """Routes for Starlette: ``Mount("/api", routes=jobs.routes)``."""
         return [
-            Route(
-                operation.path,
-                self._endpoint(operation),
-                methods=[operation.method],
-                name=operation.name,
-            )
-            for operation in OPERATIONS
+            Route(one.path, self._endpoint(one), methods=[one.method], name=one.name)
+            for one in OPERATIONS
         ]
 
     @property
@@ -146,7 +141,7 @@ class Jobs:
         """Return a router for FastAPI, whose operations are described on the page ``/docs``."""
         from cloudburst.web.fastapi_router import fastapi_router  # noqa: PLC0415 - needs FastAPI
 
-        return fastapi_router(OPERATIONS, self._respond)
+        return fastapi_router(self._endpoint)
 
     def _links(self, job: str) -> Mapping[str, str]:
         """Return the URLs of a job for a webhook."""
@@ -155,23 +150,22 @@ class Jobs:
 
     def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            return await self._respond(operation, request)
+            # Exceptions of the function authorize belong to the app.
+            access = await find_access(self._authorize, request, operation.action)
+            response = await self._respond(operation, request, access)
+            # Caches that many users share, as those of CDNs, store responses without this header.
+            response.headers.setdefault("cache-control", "no-store")
+            return response
 
         return endpoint
 
-    async def _respond(self, operation: Operation, request: Request) -> Response:
-        # Exceptions of the function authorize belong to the app.
-        access = await find_access(self._api.authorize, request, operation.action)
-        response = await self._handle(operation, request, access)
-        # Caches that many users share, such as those of CDNs, store responses without this header.
-        response.headers.setdefault("cache-control", "no-store")
-        return response
-
-    async def _handle(self, operation: Operation, request: Request, access: Access) -> Response:
+    async def _respond(self, operation: Operation, request: Request, access: Access) -> Response:
+        base = base_url(request, operation.path.count("/"))
         try:
-            if self._api.authorize is None:
+            if self._authorize is None:
                 refuse_other_sites(request, self._public_url)
-            return await operation.handler(self._api, request, access)
+            call = Call(api=self._api, request=request, access=access, base=base)
+            return await operation.handler(call)
         except HTTPException as exc:
             document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}
             return JSONResponse(document, exc.status_code, exc.headers)

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 
 from cloudburst.jobs import JobRequest
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene
 from cloudburst.web.submissions import FORM_FIELD
 
-_DESCRIPTIONS = {
-    "scenes": "Scenes of the job.",
-    "options": "Options of all scenes; null: those of the server.",
-    "to": "Folder in S3 for the videos, if the server permits it; null: the server keeps them.",
-    "film": "True if the videos are joined to a film.",
-    "transition": "How one scene of the film changes to the next.",
-    "transition_seconds": "Length of a transition, in seconds.",
-    "metadata": "JSON object of at most 4 KiB and 32 keys, which is returned with the job.",
-    "webhook": "URL to which the events of the job are sent, if the server permits it.",
+UNKNOWN_JOB = {404: "There is no such job, or it has another owner."}
+BODY_ERRORS = {
+    408: "The body arrives too slowly.",
+    413: "The request is too large.",
+    429: "A limit of the caller is reached. `Retry-After` has the seconds to wait.",
+    507: "The server has no room for more files now.",
 }
-_FILE = (
-    "Identifier of an upload, name of a file of the form, https:// URL, or s3:// object in a "
-    "permitted folder"
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+_SCENE = (
+    "Picture, audio or duration in seconds, and optional subtitles: one video. A file is the "
+    "identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// object "
+    "in a permitted folder."
 )
-_SCENE_DESCRIPTIONS = {
-    "name": "Name of the scene, unique within the job; also the name of the video.",
-    "image": f"Picture. {_FILE}.",
-    "audio": f"Audio, whose length is that of the video. {_FILE}; null: `duration` is given.",
-    "duration": "Length of the video in seconds, for a scene without audio.",
-    "subtitle": f"Subtitles. {_FILE}; null: no subtitles.",
-    "options": "Options that differ from those of the job.",
-}
 _EXAMPLE = {
     "scenes": [
         {
@@ -52,17 +41,9 @@ _FORM_EXAMPLE = {"scenes": [{"name": "intro", "image": "intro.jpg", "audio": "in
 
 def job_body() -> dict[str, Any]:
     """Return the description of the body of a request that submits a job."""
-    options = _schema_of(RenderOptions)
-    options["description"] = "Appearance of the videos. Files are named as in scenes."
-    scene = _schema_of(Scene)
-    scene["description"] = "Picture, audio or duration, and optional subtitles: one video."
-    _describe(scene, _SCENE_DESCRIPTIONS)
-    scene["properties"]["options"] = options
-    job = _schema_of(JobRequest)
-    job["description"] = "Scenes that are rendered in one run, and what belongs to them."
-    _describe(job, _DESCRIPTIONS)
-    job["properties"]["scenes"]["items"] = scene
-    job["properties"]["options"]["anyOf"] = [options, {"type": "null"}]
+    job = schema_of(JobRequest)
+    job["properties"]["scenes"]["items"]["description"] = _SCENE
+    job["properties"]["scenes"]["items"]["properties"]["options"] = schema_of(RenderOptions)
     form = {
         "type": "object",
         "required": [FORM_FIELD],
@@ -74,7 +55,7 @@ def job_body() -> dict[str, Any]:
             },
             "files": {
                 "type": "array",
-                "items": {"type": "string", "format": "binary"},
+                "items": BINARY["schema"],
                 "description": "Files, which scenes name by their file names.",
             },
         },
@@ -90,16 +71,10 @@ def job_body() -> dict[str, Any]:
 
 def file_body() -> dict[str, Any]:
     """Return the description of the body of a request that uploads a file."""
-    schema = {"type": "string", "format": "binary"}
-    return {"required": True, "content": {"application/octet-stream": {"schema": schema}}}
+    return {"required": True, "content": {"application/octet-stream": BINARY}}
 
 
-def _describe(schema: dict[str, Any], descriptions: Mapping[str, str]) -> None:
-    for name, text in descriptions.items():
-        schema["properties"][name] |= {"description": text}
-
-
-def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of a model with definitions in place of the references to them."""
     schema = model.model_json_schema()
     definitions: dict[str, Any] = schema.pop("$defs", {})
@@ -107,14 +82,13 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     def inline(value: Any) -> Any:
         match value:
             case {"$ref": str(reference), **others}:
-                definition = definitions[reference.rpartition("/")[2]]
-                return inline({**definition, **cast("dict[str, Any]", others)})
+                return inline({**definitions[reference.rpartition("/")[2]], **others})
             case dict():
-                fields = cast("dict[str, Any]", value)
-                return {name: inline(item) for name, item in fields.items() if name != "default"}
+                return {name: inline(item) for name, item in value.items() if name != "default"}
             case list():
-                return [inline(item) for item in cast("Sequence[Any]", value)]
+                return [inline(item) for item in value]
             case _:
                 return value
 
-    return cast("dict[str, Any]", inline(schema))
+    inlined: dict[str, Any] = inline(schema)
+    return inlined
