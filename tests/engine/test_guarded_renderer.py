@@ -130,7 +130,7 @@ async def test_a_worker_cannot_show_the_query_of_an_input():
     texts = "the server of ?sig=a1b2c3 is down"
     error = EncodeError(texts, scene="a", field=texts)
     cloud = Cloud(bad("encode", error))
-    async with engine(cloud, limits=Limits(workers=1, scenes_per_worker=1)) as e:
+    async with engine(cloud, limits=Limits(workers=1)) as e:
         report = await e.render(["a"])
     (failed,) = report.errors
     assert (str(failed), failed.field) == ("the server of ?*** is down",) * 2

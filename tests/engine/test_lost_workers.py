@@ -77,7 +77,7 @@ async def test_a_lane_that_is_taken_away_before_it_is_used():
             await anyio.sleep(seconds)
 
     async with (
-        engine(cloud, limits=Limits(workers=1, scenes_per_worker=1)) as e,
+        engine(cloud, limits=Limits(workers=1)) as e,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(use, e, first, 5)

@@ -67,7 +67,7 @@ async def test_a_scene_that_fails_stops_no_other():
 async def test_longest_sound_first():
     cloud = FakeCloud(encode=1)
     scenes = [checked("short", 1), checked("long", 9), checked("middle", 5)]
-    async with engine(cloud, limits=Limits(workers=1, scenes_per_worker=1)) as eng:
+    async with engine(cloud, limits=Limits(workers=1)) as eng:
         await eng.render(scenes)
     assert [line for line in cloud.log if line.startswith("encoded")] == [
         "encoded long on fake-1",

@@ -123,12 +123,12 @@ async def test_a_film_waits_in_a_full_queue():
     maker = Maker(cloud)
 
     async with (
-        engine(cloud, limits=Limits(workers=1, scenes_per_worker=1, queued_scenes=2)) as e,
+        engine(cloud, limits=Limits(workers=1, queued_scenes=2)) as e,
         anyio.create_task_group() as tasks,
     ):
 
         async def make(videos, on_progress, on_worker):
-            for waiting, scenes in enumerate(("cd", "e"), 1):
+            for waiting, scenes in enumerate(("cde", "f"), 1):
                 tasks.start_soon(e.render, scenes, f"run of {scenes}")
                 while e.pool._scheduler.queue_length != waiting:  # noqa: ASYNC110
                     await anyio.sleep(0.1)

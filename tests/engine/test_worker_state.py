@@ -30,7 +30,6 @@ def worker(state):
         number=0,
         spec=TaskSpec(),
         record=WorkerRecord(backend="fake", run="r"),
-        max_assignments=3,
         expected_audio_seconds=1.0,
         state=state,
     )

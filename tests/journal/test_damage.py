@@ -53,7 +53,7 @@ def alien(path):
 
 def newer(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 4")
+        connection.execute("PRAGMA user_version = 5")
 
 
 def a_row_more(path):

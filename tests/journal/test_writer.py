@@ -336,10 +336,10 @@ async def test_journals_of_a_folder(tmp_path):
 
 def test_a_file_of_this_format_can_be_read(tmp_path):
     """A change of the format needs another version number."""
-    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 3)
+    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 4)
     path = tmp_path / "r1.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.executescript((TESTS / "support" / "journal_3.sql").read_text())
+        connection.executescript((TESTS / "support" / "journal_4.sql").read_text())
     connection.close()
     assert same(read_journal(path), Model().write(*one_of_each()))
     assert read_inputs(path) == (input_file(),)

@@ -339,7 +339,6 @@ def _account(rng, number, works):
 def _limits(rng, *, max_usd=None):
     return Limits(
         workers=rng.randint(1, 5),
-        scenes_per_worker=rng.choice([None, None, rng.randint(1, 4)]),
         attempts=ATTEMPTS,
         idle=rng.choice([0.0, 0.0, 0.0, 30.0, 200.0]),
         max_usd=max_usd,

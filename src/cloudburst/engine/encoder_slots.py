@@ -14,6 +14,9 @@ from cloudburst.engine.pool_state import (
     WorkerState,
 )
 
+MAX_SCENES_PER_SLOT = 3
+"""Largest number of scenes on a worker, in any phase, for each of its encoder slots."""
+
 
 def slot_count(worker: PoolWorker) -> int:
     """Return how many scenes may encode on a worker at once; 1 if one of them is suspect."""
@@ -92,7 +95,8 @@ def has_room(worker: PoolWorker, *, ahead: bool) -> bool:
             scene per slot: this keeps the encoders busy, and leaves other scenes to the worker that
             is free first.
     """
-    if worker.state is not WorkerState.READY or len(worker.assignments) >= worker.max_assignments:
+    room = MAX_SCENES_PER_SLOT * worker.backend.encoder_slots - len(worker.assignments)
+    if worker.state is not WorkerState.READY or room <= 0:
         return False
     if not ahead:
         return spare_slots(worker) > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -53,16 +52,7 @@ class WorkerPool:
         backoff: Backoff,
         measurements: Measurements | None = None,
     ) -> None:
-        # No more scenes can encode on a worker than may be assigned to it.
-        self._backends = [
-            replace(
-                each,
-                encoder_slots=min(
-                    each.encoder_slots, limits.scenes_per_worker or each.encoder_slots
-                ),
-            )
-            for each in backends
-        ]
+        self._backends = backends
         self._timeouts = timeouts
         self._limits = limits
         # Each of the two needs the other one: the scheduler has workers started, the supervisors
@@ -254,7 +244,6 @@ class WorkerPool:
             number=0,
             spec=spec,
             record=record,
-            max_assignments=self._limits.scenes_per_worker or 3 * backend.encoder_slots,
             expected_audio_seconds=0.0,
             state=WorkerState.STARTING if wanted else WorkerState.STOPPING,
             found=found,

@@ -279,8 +279,6 @@ class PoolWorker:
     """Number of the worker in its pool, in the order of creation."""
     spec: TaskSpec
     record: WorkerRecord
-    max_assignments: int
-    """Largest number of scenes that may be assigned to the worker at once."""
     expected_audio_seconds: float
     """Length of the audio of the scene for which the worker was started, in seconds."""
     state: WorkerState = WorkerState.LAUNCHING

@@ -26,7 +26,7 @@ from cloudburst.models.journal_state import JournalState
 
 APPLICATION_ID = 0x436C6442
 """Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the format; only journals of the same version can be read."""
 
 _E = TypeVar("_E")

@@ -58,9 +58,6 @@ class Limits:
     """Maximum number of billed tasks at the same time, over all backends. Workers that cost
     nothing, such as those on this machine, are counted separately: the same number of them may run
     beside the billed ones."""
-    scenes_per_worker: Count | None = None
-    """Maximum number of scenes on one worker at the same time, in any phase; ``None``: three for
-    each encoder slot."""
     attempts: Count = 3
     """Number of failed attempts after which a scene is given up. A retry uses another worker if
     possible. Attempts that fail because of their worker, such as by a Spot interruption, are

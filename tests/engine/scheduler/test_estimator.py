@@ -34,7 +34,6 @@ def check_shared_encode(backend):
         number=0,
         spec=TaskSpec(),
         record=WorkerRecord(backend="fake", run="r"),
-        max_assignments=1,
         expected_audio_seconds=1.0,
     )
     performances.learn_scene(worker, attempt, ticket)

@@ -364,16 +364,6 @@ async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
     assert report.wall_seconds < 300
 
 
-async def test_lanes_bound_what_is_expected_of_a_worker():
-    """Four encoder slots of which one may be used: 160 s with two tasks, not 40 s with one."""
-    one = cloud([10] * 24, encoders=4)
-    limits = Limits(workers=6, scenes_per_worker=1, hour_usd=TASK_HOUR)
-    async with engine(one, measurements=known(one), limits=limits) as e:
-        report = await e.render(scenes(*[10] * 24))
-    assert report.status is Status.COMPLETE
-    assert len(one.launched) == 2
-
-
 @pytest.mark.parametrize("cut", [20, None])
 async def test_a_start_that_was_given_up_does_not_tell_how_long_a_stop_takes(cut):
     measurements = Measurements()

@@ -171,7 +171,6 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
         number=0,
         spec=TaskSpec(),
         record=WorkerRecord(backend="fake", run="r"),
-        max_assignments=9,
         expected_audio_seconds=1.0,
     )
     for work, share, seconds in encodes:

@@ -323,7 +323,6 @@ class Autoscaler:
             number=next(self._numbers),
             spec=self.task_spec(first.run, first.scene, first.language),
             record=WorkerRecord(backend=backend.name, run=first.run),
-            max_assignments=self._limits.scenes_per_worker or 3 * backend.encoder_slots,
             expected_audio_seconds=first.audio_seconds,
             exempt_from_scaling_rule=exempt,
         )

@@ -1,12 +1,12 @@
 PRAGMA application_id = 1131177026;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 BEGIN TRANSACTION;
 CREATE TABLE launches (id INTEGER PRIMARY KEY, token NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
 INSERT INTO "launches" VALUES(1,'k1','{"token":"k1","backend":"fargate","requested_at":1001.0}',3641089688);
 CREATE TABLE process_ends (id INTEGER PRIMARY KEY, process NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
 INSERT INTO "process_ends" VALUES(1,1,'{"ended_at":1200.0,"status":"complete"}',10228161);
 CREATE TABLE processes (id INTEGER PRIMARY KEY, started_at NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
-INSERT INTO "processes" VALUES(1,1000.25,'{"run":"r1","started_at":1000.25,"options":{"language":"chinese","effects":["pan_left"],"watermark":"/pictures/\udcff \ud83c\udfb5/mark.png","is_portrait":true,"background_box":true,"background_opacity":0.2,"font_size":null,"outline_color":"&H00000000"},"tier":"MAXIMUM_PERFORMANCE","limits":{"workers":7,"scenes_per_worker":null,"attempts":3,"idle":0.0,"queued_scenes":null,"image_pixels":100000000,"file_bytes":536870912,"audio_seconds":3600.0,"max_usd":"0.10","deadline":null,"speculative_copies":true},"backends":["local","fargate"]}',768388982);
+INSERT INTO "processes" VALUES(1,1000.25,'{"run":"r1","started_at":1000.25,"options":{"language":"chinese","effects":["pan_left"],"watermark":"/pictures/\udcff \ud83c\udfb5/mark.png","is_portrait":true,"background_box":true,"background_opacity":0.2,"font_size":null,"outline_color":"&H00000000"},"tier":"MAXIMUM_PERFORMANCE","limits":{"workers":7,"attempts":3,"idle":0.0,"queued_scenes":null,"image_pixels":100000000,"file_bytes":536870912,"audio_seconds":3600.0,"max_usd":"0.10","deadline":null,"speculative_copies":true},"backends":["local","fargate"]}',1508876390);
 CREATE TABLE results (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
 INSERT INTO "results" VALUES(1,'第 1 幕','{"video":{"scene":"\u7b2c 1 \u5e55","path":"/out/\u7b2c 1 \u5e55.mp4","task":"t1","size":7,"sha256":"ab","seconds":12.52},"fingerprint":"f1","attempts":2,"phases":[["upload",1003.0,1004.5],["encode",1004.5,1020.0]]}',4130965086);
 CREATE TABLE scene_failures (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL, checksum INTEGER NOT NULL);
