@@ -124,7 +124,7 @@ async def one_round(url: str, server: Any, folder: Path) -> tuple[Round, PulledI
     async with open_registry(url, server.credentials) as client:
         image = await pull_image(client, REPOSITORY, TAG, Platform(ARCHITECTURE), blobs)
     times.append(time.perf_counter())
-    await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
+    await unpack_layers(image.layer_paths, root)
     times.append(time.perf_counter())
     start = await anyio.to_thread.run_sync(measure_start, root, image.config)
     await anyio.to_thread.run_sync(shutil.rmtree, folder)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 import tarfile
 import time
-from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cloudburst.errors import ImageError
-from cloudburst.image import base_layers
 from cloudburst.image.base_image import base_facts
 from cloudburst.image.base_layers import read_base_layers
 from cloudburst.image.compression import zstd
@@ -61,7 +56,7 @@ def test_later_layers_replace_and_delete(layer):
         *(member("etc/passwd", "old"), member("etc/group", "old"), folder("e"), member("e/f")),
     )
     second = layer(
-        *(member("a/.wh.b"), member("c/.wh..wh..opq"), member("c/new")),
+        *(member("a/.wh.b"), folder("c"), member("c/.wh..wh..opq"), member("c/new")),
         *(member("etc/passwd", "new"), member("etc/.wh.group"), member("e", b"a file now")),
     )
     files = read_base_layers([first, second])
@@ -106,21 +101,6 @@ def test_many_whiteouts_take_little_time(layer):
     assert time.process_time() - began < 10  # 2 on a busy machine
 
 
-@pytest.mark.parametrize(
-    ("limit", "value", "message"),
-    [
-        ("MAX_ENTRIES", 3, "more than 3 files"),
-        ("MAX_UNPACKED_BYTES", 1024, "too large"),
-        ("MAX_KEPT_FILE_BYTES", 10, "is too large"),
-        ("MAX_KEPT_BYTES", 40, "is too large"),
-    ],
-)
-def test_sizes_and_numbers_are_limited(layer, monkeypatch, limit, value, message):
-    monkeypatch.setattr(base_layers, limit, value)
-    with pytest.raises(ImageError, match=message):
-        read_base_layers([layer(*base_members())])
-
-
 def test_a_second_name_of_a_setuid_program_is_found(layer):
     """Hard links have no content of their own; one to a file of an earlier layer has its bit."""
     first = layer(
@@ -162,56 +142,10 @@ def test_a_python_in_a_folder_with_other_characters_is_not_used(layer, path):
         base_facts(read_base_layers([layer(*rest, member(path, b"x"))]))
 
 
-@pytest.mark.parametrize("names", [[f"{n}{'x' * 2000}" for n in range(60)], ["a/" * 1000 + "a"]])
-def test_long_paths_take_bounded_memory(layer, monkeypatch, names):
-    """A path of 1,000 folders has a million characters with all its folders."""
-    monkeypatch.setattr(base_layers, "MAX_NAMES_LENGTH", 100_000)
-    with pytest.raises(ImageError, match=r"paths of the files .* too long"):
-        read_base_layers([layer(*(member(name, b"") for name in names))])
-    links = [member("x", kind=tarfile.SYMTYPE, link=name) for name in names]
-    with pytest.raises(ImageError, match=r"paths of the files .* too long"):
-        read_base_layers([layer(*links * 60)])
-
-
-@pytest.mark.parametrize(("owner", "group"), [(-1, 0), (0, 2**32 - 1), (2**40, 0)])
-def test_owners_are_those_of_linux(layer, owner, group):
-    header, data = member("usr/bin/su", b"x", mode=0o4755)
-    header.uid, header.gid = owner, group
-    with pytest.raises(ImageError, match="usr/bin/su in the base image has no valid owner"):
-        read_base_layers([layer((header, data))])
-
-
-def test_a_small_layer_that_unpacks_to_much_is_rejected(tmp_path, monkeypatch):
-    monkeypatch.setattr(base_layers, "MAX_UNPACKED_BYTES", 10_000_000)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        header = tarfile.TarInfo("zeros")
-        header.size = 50_000_000
-        tar.addfile(header, io.BytesIO(bytes(header.size)))
-    path = tmp_path / "bomb"
-    path.write_bytes(gzip.compress(buffer.getvalue(), 1))
-    with pytest.raises(ImageError, match="too large"):
-        read_base_layers([path])
-
-
-@pytest.fixture(scope="module")
-def whole_layer(tmp_path_factory):
-    from support.tiny_image import write_layer
-
-    return write_layer(tmp_path_factory.mktemp("layer") / "layer.gz", base_members())
-
-
-@given(st.data())
-def test_a_damaged_layer_is_an_error_of_ours(whole_layer, data):
-    content = bytearray(whole_layer.read_bytes())
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
-    else:
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] ^= data.draw(st.integers(1, 255))
-    path = whole_layer.with_name("damaged")
-    path.write_bytes(content)
-    with suppress(ImageError):
+def test_a_damaged_layer_is_an_error_of_ours(layer):
+    path = layer(*base_members())
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ImageError, match=r"the base image cannot be used: .* damaged"):
         read_base_layers([path])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -20,10 +21,12 @@ import pytest
 from cloudburst.errors import ConfigurationError, ImageError
 from cloudburst.image import build_image, last_image, own_package, read_image
 from cloudburst.image import sources_hash as sources
+from cloudburst.image.compression import zstd
 from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
 from cloudburst.image.sources_hash import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.registry import open_registry, push_image, unpack_layers
+from support.oci_layouts import digest_of
 from support.project import ROOT
 from support.stand_in_base import push_base
 from support.tiny_image import LIBRARY, PASSWD, base_members, write_layer
@@ -38,15 +41,24 @@ UNCHECKED_HASH = (1).to_bytes(4, "little")
 def root(tiny, tmp_path_factory):
     """The files of the image for x86-64."""
     folder = tmp_path_factory.mktemp("root") / "amd64"
-    manifest, config = tiny.manifest("amd64"), tiny.config("amd64")
-    blobs = tiny.image.folder / "blobs/sha256"
-    paths = [blobs / layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]]
-
-    async def unpack():
-        await unpack_layers(paths, folder, diff_ids=config["rootfs"]["diff_ids"])
-
-    anyio.run(unpack)
+    anyio.run(unpack_layers, layer_paths(tiny), folder)
     return folder
+
+
+def layer_paths(tiny):
+    blobs = tiny.image.folder / "blobs/sha256"
+    return [
+        blobs / one["digest"].removeprefix("sha256:") for one in tiny.manifest("amd64")["layers"]
+    ]
+
+
+def test_the_configuration_names_the_digests_of_the_layers_before_compression(tiny):
+    """Fargate compares them."""
+    unpacked = [
+        zstd.decompress(data) if data.startswith(b"\x28\xb5\x2f\xfd") else gzip.decompress(data)
+        for data in (path.read_bytes() for path in layer_paths(tiny))
+    ]
+    assert tiny.config("amd64")["rootfs"]["diff_ids"] == [digest_of(data) for data in unpacked]
 
 
 def test_the_index_has_both_platforms_and_a_statement_for_each(tiny):
@@ -132,7 +144,7 @@ def test_the_image_has_the_user_and_the_environment_of_the_service(root):
     assert f":{USER_ID}:{USER_ID}:" in (root / "etc/passwd").read_text()
     assert f"cloudburst:x:{USER_ID}:" in (root / "etc/group").read_text()
     python = root / "opt/cloudburst/bin/python"
-    assert str(python.readlink()) == "/usr/local/bin/python3.13"
+    assert str(python.readlink()) == "../../../usr/local/bin/python3.13"
     assert "home = /usr/local/bin\n" in (root / "opt/cloudburst/pyvenv.cfg").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +13,6 @@ from pathlib import Path
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import OUTER_USER
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.registry.folders import remove_folder
 
 FOLDER_PREFIX = "cloudburst-emulator-"
 
@@ -31,7 +31,7 @@ def open_image_folder(config: EmulatorConfig) -> Generator[Path | None]:
         try:
             folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
             used.callback(os.close, _lock(folder))
-            used.callback(remove_folder, folder)
+            used.callback(shutil.rmtree, folder, ignore_errors=True)
             _prepare(folder)
         except OSError as exc:
             raise EmulatorError(
@@ -51,9 +51,9 @@ def _prepare(folder: Path) -> None:
             os.chown(folder, -1, OUTER_USER)
             folder.chmod(0o710)
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
-        with suppress(OSError):
+        with suppress(OSError, RecursionError):  # a program may nest folders without limit
             lock = _lock(other)
-            remove_folder(other)
+            shutil.rmtree(other, ignore_errors=True)
             os.close(lock)
 
 

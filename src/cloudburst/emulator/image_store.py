@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform as machine
+import shutil
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -31,7 +32,6 @@ from cloudburst.registry import (
     unpack_layers,
 )
 from cloudburst.registry.documents import INDEX_TYPES
-from cloudburst.registry.folders import remove_folder
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""
@@ -94,7 +94,7 @@ class ImageStore:
 
     async def release(self, task: str) -> None:
         """Remove the files of a task that has stopped."""
-        await to_thread.run_sync(remove_folder, self.files_of(task))
+        await to_thread.run_sync(_remove, self.files_of(task))
 
     async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
         """Pull and unpack an image; return ``None`` if tasks do not run their image.
@@ -175,8 +175,8 @@ class ImageStore:
             raise PullError(NO_PLATFORM.format(platform=platform)) from exc
         downloaded, root = time.monotonic(), self._roots / descriptor.digest.removeprefix("sha256:")
         # A pull that failed or was cancelled may have left the folder.
-        await to_thread.run_sync(remove_folder, root)
-        await unpack_layers(image.layer_paths, root, diff_ids=image.config.diff_ids)
+        await to_thread.run_sync(_remove, root)
+        await unpack_layers(image.layer_paths, root)
         await to_thread.run_sync(_make_mount_points, root)
         return UnpackedImage(
             root=root,
@@ -189,6 +189,10 @@ class ImageStore:
                 unpack_seconds=time.monotonic() - downloaded,
             ),
         )
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_mount_points(root: Path) -> None:

@@ -1,7 +1,6 @@
 """Reading of the layers of a base image: where its Python is, its users, libc and packages.
 
-The layers come from a registry, so sizes and numbers are limited, and every path is only compared,
-never opened. Every function blocks.
+Every path is only compared, never opened. Every function blocks.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,23 +18,8 @@ from cloudburst.errors import ImageError
 from cloudburst.image.locked_packages import PYTHON
 from cloudburst.image.trim import needs_bytecode
 from cloudburst.registry import InvalidImageError
-from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
-from cloudburst.registry.layer_reader import READ_BYTES, LayerReader
-from cloudburst.text import printable_line
+from cloudburst.registry.unpack import deleted_path, image_path, open_layer
 
-MAX_ENTRIES = 200_000
-"""Maximum number of files in the layers. ``python:3.13`` with all compilers has 30,000."""
-MAX_UNPACKED_BYTES = 8 * 1024**3
-"""Maximum size of all layers after decompression, in bytes."""
-MAX_KEPT_FILE_BYTES = 16 * 1024**2
-"""Maximum size of a file that is read. libc has 2 MB, and ``/var/lib/dpkg/status`` 1 MB."""
-MAX_KEPT_BYTES = 128 * 1024**2
-"""Maximum size of all files that are read. The modules of Python and libc have 20 MB."""
-MAX_NAMES_LENGTH = 64 * 1024**2
-"""Maximum number of characters of all paths and targets of links, each with all its folders. A
-Debian with Python has 3 million."""
-MAX_ID = 2**32 - 2
-"""Largest number of a user or group that Linux allows."""
 SETUID = 0o6000
 _KEPT = re.compile(
     r"etc/(?:passwd|group|os-release)|usr/lib/os-release"
@@ -137,130 +122,63 @@ def bytecode_path(path: str) -> str:
 def read_base_layers(
     layers: Sequence[Path], check_cancelled: Callable[[], None] = lambda: None
 ) -> BaseFiles:
-    """Return the files of a base image; raise `ImageError` if a layer is damaged or too large.
+    """Return the files of a base image; raise `ImageError` if a layer is damaged.
 
     Args:
         layers: Files of the layers, lowest first.
         check_cancelled: Function that is called often, and raises an exception to stop.
     """
-    reader = _Reader(check_cancelled)
+    files = dict[str, BaseFile]()
     for path in layers:
         try:
-            reader.read(path)
+            files = _with_layer(files, path, check_cancelled)
         except InvalidImageError as exc:
             raise ImageError(f"the base image cannot be used: {exc}") from exc
-    return BaseFiles(reader.files)
+    return BaseFiles(files)
 
 
-class _Reader:
-    """Reader of layers, of which later ones replace and delete files of earlier ones."""
-
-    def __init__(self, check_cancelled: Callable[[], None]) -> None:
-        self.files: dict[str, BaseFile] = {}
-        self._names: dict[str, set[str]] = {}
-        """Names in each folder, also of folders without an entry of their own."""
-        self._check_cancelled = check_cancelled
-        self._entries = 0
-        self._names_left = MAX_NAMES_LENGTH
-        self._left = MAX_UNPACKED_BYTES
-        self._kept = 0
-
-    def read(self, path: Path) -> None:
-        layer = dict[str, BaseFile]()
-        with damage_reported(path.name), path.open("rb") as file:
-            reader = LayerReader(file, self._left, self._check_cancelled)
-            for entry in layer_entries(reader):
-                self._check_cancelled()
-                self._entries += 1
-                if self._entries > MAX_ENTRIES:
-                    raise ImageError(f"the base image has more than {MAX_ENTRIES:,} files")
-                self._add(reader, entry, layer)
-            self._left -= reader.tell()
-        for name, found in layer.items():
-            self.files[name] = found
-            self._record(name)
-
-    def _add(self, reader: LayerReader, entry: tarfile.TarInfo, layer: dict[str, BaseFile]) -> None:
-        path = _normal(entry.name)
-        self._count(path, entry.linkname)
-        folder, name = posixpath.split(path)
-        if name == OPAQUE:
-            self._remove_below(folder)
-        elif name.startswith(WHITEOUT):
-            self._remove(posixpath.join(folder, name.removeprefix(WHITEOUT)))
-        elif path and (file := self._file(reader, entry, path, layer)):
-            previous = self.files.get(path)
-            if previous and previous.kind == "folder" and file.kind != "folder":
-                self._remove_below(path)
-            layer[path] = file
-
-    def _record(self, path: str) -> None:
-        """Record the names of a path in its folders."""
-        while path:
-            folder, _, name = path.rpartition("/")
-            names = self._names.setdefault(folder, set[str]())
-            if name in names:
-                return
-            self._count(path)
-            names.add(name)
-            path = folder
-
-    def _count(self, *names: str) -> None:
-        """Count names, which stay in memory."""
-        self._names_left -= sum(map(len, names))
-        if self._names_left < 0:
-            raise ImageError("the paths of the files in the base image are too long")
-
-    def _remove(self, path: str) -> None:
-        folder, name = posixpath.split(path)
-        self._names.get(folder, set[str]()).discard(name)
-        self.files.pop(path, None)
-        self._remove_below(path)
-
-    def _remove_below(self, folder: str) -> None:
-        folders = [folder]
-        while folders:
-            folder = folders.pop()
-            for name in self._names.pop(folder, set[str]()):
-                path = posixpath.join(folder, name)
-                self.files.pop(path, None)
-                folders.append(path)
-
-    def _file(
-        self, reader: LayerReader, entry: tarfile.TarInfo, path: str, layer: dict[str, BaseFile]
-    ) -> BaseFile | None:
-        mode, owner, group = entry.mode & 0o7777, entry.uid, entry.gid
-        if not (0 <= owner <= MAX_ID and 0 <= group <= MAX_ID):
-            raise ImageError(f"{printable_line(path)} in the base image has no valid owner")
-        if entry.isdir():
-            return BaseFile("folder", mode, owner, group)
-        if entry.islnk():  # the same file under another name, with its setuid bit
-            target = _normal(entry.linkname)
-            found = layer.get(target) or self.files.get(target)
-            return found or BaseFile("link", mode, owner, group, link=entry.linkname)
-        if entry.issym():
-            return BaseFile("link", mode, owner, group, link=entry.linkname)
-        if entry.sparse is not None or not entry.isreg():
-            return None
-        content = self._content(reader, entry) if _is_kept(path, mode) else None
-        return BaseFile("file", mode, owner, group, content=content)
-
-    def _content(self, reader: LayerReader, entry: tarfile.TarInfo) -> bytes:
-        self._kept += entry.size
-        if entry.size > MAX_KEPT_FILE_BYTES or self._kept > MAX_KEPT_BYTES:
-            raise ImageError(f"{printable_line(entry.name)} in the base image is too large")
-        content, left = bytearray(), entry.size
-        while left > 0 and (block := reader.read_some(min(left, READ_BYTES))):
-            content += block
-            left -= len(block)
-        if left:
-            raise InvalidImageError("a layer ends in the middle of a file")
-        return bytes(content)
+def _with_layer(
+    lower: dict[str, BaseFile], path: Path, check_cancelled: Callable[[], None]
+) -> dict[str, BaseFile]:
+    """Return files after a layer has replaced and deleted some of them."""
+    upper, deleted = dict[str, BaseFile](), set[str]()
+    with open_layer(path) as archive:
+        for entry in archive:
+            check_cancelled()
+            name, whiteout = image_path(entry.name), deleted_path(entry.name)
+            if whiteout is not None:
+                deleted.add(whiteout)
+            elif name and (file := _file(archive, entry, ChainMap(upper, lower))):
+                if file.kind != "folder":
+                    deleted.add(name)
+                upper[name] = file
+    kept = {name: file for name, file in lower.items() if deleted.isdisjoint(_with_folders(name))}
+    return kept | upper
 
 
-def _normal(name: str) -> str:
-    """Return the path of an entry in the image, without a slash at the beginning."""
-    return posixpath.normpath("/" + name).lstrip("/")
+def _file(
+    archive: tarfile.TarFile, entry: tarfile.TarInfo, known: Mapping[str, BaseFile]
+) -> BaseFile | None:
+    mode, owner, group = entry.mode & 0o7777, entry.uid, entry.gid
+    if entry.isdir():
+        return BaseFile("folder", mode, owner, group)
+    if entry.islnk():  # the same file under another name, with its setuid bit
+        found = known.get(image_path(entry.linkname))
+        return found or BaseFile("link", mode, owner, group, link=entry.linkname)
+    if entry.issym():
+        return BaseFile("link", mode, owner, group, link=entry.linkname)
+    if not entry.isreg():
+        return None
+    kept = archive.extractfile(entry) if _is_kept(image_path(entry.name), mode) else None
+    return BaseFile("file", mode, owner, group, content=kept.read() if kept else None)
+
+
+def _with_folders(path: str) -> Iterator[str]:
+    """Yield a path and the folders that it is in; the last one is the root, an empty path."""
+    yield path
+    while path:
+        path = posixpath.dirname(path)
+        yield path
 
 
 def _is_kept(path: str, mode: int) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cloudburst.registry.policy import TransferPolicy
     from cloudburst.registry.pull import PulledImage, pull_image
     from cloudburst.registry.push import PushProgress, PushReport, push_image
-    from cloudburst.registry.unpack import UnpackLimits, unpack_layers
+    from cloudburst.registry.unpack import unpack_layers
 
 _MODULES = {
     "client": ("RegistryClient", "open_registry"),
@@ -50,7 +50,7 @@ _MODULES = {
     "policy": ("TransferPolicy",),
     "pull": ("PulledImage", "pull_image"),
     "push": ("PushProgress", "PushReport", "push_image"),
-    "unpack": ("UnpackLimits", "unpack_layers"),
+    "unpack": ("unpack_layers",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -73,7 +73,6 @@ __all__ = [
     "RegistryError",
     "RegistryUnavailableError",
     "TransferPolicy",
-    "UnpackLimits",
     "open_registry",
     "parse_config",
     "parse_index",

@@ -1,166 +1,138 @@
-"""Unpacking of the layers of an image into a folder, without root."""
+"""Layers of an image: reading, and unpacking into a folder."""
 
 from __future__ import annotations
 
-import secrets
+import os
+import posixpath
+import shutil
+import sys
 import tarfile
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import anyio
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
-from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError, printable
-from cloudburst.registry.folders import remove_folder
-from cloudburst.registry.layer_entries import OPAQUE, WHITEOUT, damage_reported, layer_entries
-from cloudburst.registry.layer_reader import LayerReader
-from cloudburst.registry.root_folder import RootFolder
+from cloudburst.registry.errors import InvalidImageError
 
-REMOVAL_TIMEOUT = 10.0
-"""Seconds after a cancellation in which the folder is removed before the caller continues."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnpackLimits:
-    """Limits against layers that fill the disk."""
-
-    max_bytes: int = 4 * 1024**3
-    """Maximum number of uncompressed bytes of all layers."""
-    max_entries: int = 300_000
-    """Maximum number of entries of all layers."""
+WHITEOUT = ".wh."
+"""Prefix of the name of an entry that deletes the file of that name in lower layers."""
+OPAQUE = ".wh..wh..opq"
+"""Name of an entry that deletes its folder in lower layers. An entry of the folder follows."""
+MODE_BITS = 0o1777
+"""Mode bits that are kept: not setuid and setgid, because files belong to the current user."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-async def unpack_layers(
-    paths: Sequence[Path],
-    folder: Path,
-    *,
-    diff_ids: Sequence[str] = (),
-    limits: UnpackLimits | None = None,
-) -> None:
-    """Unpack layers, lowest first, into a new folder; create all of it or nothing.
-
-    Layers are tar files without compression or with gzip or zstd. Later layers replace and delete
-    files of earlier ones (whiteouts). Modes and modification times are kept, setuid and setgid bits
-    are removed, devices and pipes are left out, and all files belong to the current user. Absolute
-    links refer to the folder as root, and no entry is written outside the folder.
-
-    Args:
-        paths: Files of the layers.
-        folder: The folder to create. It must not exist, or be empty.
-        diff_ids: Digests of the uncompressed layers, to check; none are checked if it is empty.
-        limits: Limits of size; the default is enough for images of several GB.
+@contextmanager
+def open_layer(path: Path) -> Generator[tarfile.TarFile]:
+    """Open a layer: a tar file without compression or with gzip or zstd. Blocks.
 
     Raises:
-        InvalidImageError: A layer is damaged, exceeds a limit or contains an invalid path.
-        DigestError: A layer does not have its digest.
-        RegistryError: The folder cannot be written.
+        InvalidImageError: The layer is damaged; raised by the block that reads it, too.
     """
-    unpacking = _Unpacking(paths, folder, diff_ids, limits or UnpackLimits())
     try:
-        await to_thread.run_sync(unpacking.run, abandon_on_cancel=True)
-    finally:
-        unpacking.stop()
-        with anyio.move_on_after(REMOVAL_TIMEOUT, shield=True):
-            await to_thread.run_sync(unpacking.wait, abandon_on_cancel=True)
+        with path.open("rb") as file:
+            start = file.read(len(_ZSTD))
+            file.seek(0)
+            content: Any = _zstd().open(file) if start == _ZSTD else file
+            with tarfile.open(fileobj=content) as archive:
+                yield archive
+    except (tarfile.TarError, EOFError, zlib.error) as exc:
+        raise InvalidImageError(f"{path}: the layer is damaged: {exc}") from exc
 
 
-class _StoppedError(Exception):
-    """The caller was cancelled."""
+def image_path(name: str) -> str:
+    """Return the path of an entry in the image, without a slash at the beginning."""
+    return posixpath.normpath(f"/{name}").lstrip("/")
 
 
-class _Unpacking:
-    """Unpacking in a thread, which ends soon after `stop`."""
-
-    def __init__(
-        self, paths: Sequence[Path], folder: Path, diff_ids: Sequence[str], limits: UnpackLimits
-    ) -> None:
-        self._paths = paths
-        self._folder = folder
-        self._diff_ids = diff_ids or [""] * len(paths)
-        self._max_bytes = limits.max_bytes
-        self._max_entries = limits.max_entries
-        self._stopped = False
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._over.set()
-
-    def stop(self) -> None:
-        """Stop the thread: it removes what it has written."""
-        with self._lock:
-            self._stopped = True
-
-    def wait(self) -> None:
-        """Wait until the thread has ended."""
-        self._over.wait(REMOVAL_TIMEOUT)
-
-    def run(self) -> None:
-        """Unpack the layers into a temporary folder, then rename it."""
-        with self._lock:
-            self._raise_if_stopped()
-            self._over.clear()
-        try:
-            self._run()
-        finally:
-            self._over.set()
-
-    def _run(self) -> None:
-        if len(self._diff_ids) != len(self._paths):
-            raise InvalidImageError("the image does not name a digest for each layer")
-        temporary = self._folder.with_name(f"{self._folder.name}.{secrets.token_hex(4)}.part")
-        try:
-            try:
-                temporary.mkdir(parents=True)
-                root = RootFolder(temporary)
-                for path, diff_id in zip(self._paths, self._diff_ids, strict=True):
-                    self._unpack_layer(path, diff_id, root)
-                root.finish()
-                with self._lock:
-                    self._raise_if_stopped()
-                    temporary.rename(self._folder)
-            except BaseException:
-                remove_folder(temporary)
-                raise
-        except OSError as exc:
-            place = printable(str(exc.filename or self._folder))
-            msg = f"{place} cannot be written: {exc.strerror or exc}"
-            raise RegistryError(msg) from exc
-
-    def _unpack_layer(self, path: Path, diff_id: str, root: RootFolder) -> None:
-        with damage_reported(str(path)), path.open("rb") as file:
-            reader = LayerReader(file, self._max_bytes, self._raise_if_stopped)
-            root.start_layer()
-            for entry in layer_entries(reader):
-                self._max_entries -= 1
-                if self._max_entries < 0:
-                    raise InvalidImageError("the image has too many files")
-                unpack_entry(entry, reader, root)
-            found = reader.finish()
-            self._max_bytes -= reader.tell()
-        if diff_id and found != diff_id:
-            raise DigestError(f"{path}: the layer has the digest {found} instead of {diff_id}")
-
-    def _raise_if_stopped(self) -> None:
-        if self._stopped:
-            raise _StoppedError
-
-
-def unpack_entry(entry: tarfile.TarInfo, reader: LayerReader, root: RootFolder) -> None:
-    """Create or delete what an entry of a layer describes; devices and pipes are left out."""
-    parts = root.parts(entry.name)
-    name = parts[-1] if parts else ""
+def deleted_path(name: str) -> str | None:
+    """Return the path that an entry deletes in lower layers; ``None`` if it is no whiteout."""
+    folder, name = posixpath.split(image_path(name))
     if name == OPAQUE:
-        root.clear(parts[:-1])
-    elif name.startswith(WHITEOUT):
-        root.delete((*parts[:-1], name.removeprefix(WHITEOUT)))
-    elif entry.isdir():
-        root.make_folder(parts, entry.mode, entry.mtime)
-    elif entry.issym():
-        root.make_link(parts, entry.linkname)
-    elif entry.islnk():
-        root.make_hard_link(parts, root.parts(entry.linkname))
-    elif entry.sparse is not None:
-        raise InvalidImageError("a layer has a sparse file, which is not supported")
-    elif entry.isreg():
-        root.write_file(parts, reader, entry)
+        return folder
+    if name.startswith(WHITEOUT):
+        return posixpath.join(folder, name.removeprefix(WHITEOUT))
+    return None
+
+
+async def unpack_layers(paths: Sequence[Path], folder: Path) -> None:
+    """Unpack layers, lowest first, into a new folder. After an error, a part of it is there.
+
+    Modes and modification times of files are kept, setuid and setgid bits are removed, devices and
+    pipes are left out, and all files belong to the current user, who can write into each folder.
+    Absolute links become relative ones, so that they stay in the folder.
+
+    Raises:
+        InvalidImageError: A layer is damaged, or has an entry behind a link that leaves the folder.
+        OSError: The folder cannot be written.
+    """
+    await to_thread.run_sync(_unpack_layers, paths, folder)
+
+
+def _unpack_layers(paths: Sequence[Path], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)  # other users run the programs
+    folder = folder.resolve()
+    for path in paths:
+        with open_layer(path) as archive:
+            for entry in archive.getmembers():
+                if (deleted := deleted_path(entry.name)) is not None:
+                    _remove(_inside(folder, deleted))
+            archive.extractall(folder, filter=_prepared)  # noqa: S202 - the filter decides
+
+
+def _prepared(entry: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Remove what an entry replaces, and return the entry as it is unpacked."""
+    from_thread.check_cancelled()
+    if entry.isdev() or deleted_path(entry.name) is not None:
+        return None
+    root = Path(folder)
+    path, link, mode = _inside(root, entry.name), entry.linkname, entry.mode & MODE_BITS
+    if entry.isdir():
+        mode |= 0o700
+    if not entry.isdir() or path.is_symlink() or not path.is_dir():
+        _remove(path)
+    if entry.issym() and link.startswith("/"):
+        link = os.path.relpath(root / image_path(link), path.parent)
+    return entry.replace(
+        name=str(path.relative_to(root)),
+        linkname=image_path(link) if entry.islnk() else link,
+        mode=mode,
+        uid=None,  # type: ignore[arg-type]  # tarfile allows it
+        gid=None,  # type: ignore[arg-type]
+        uname=None,  # type: ignore[arg-type]
+        gname=None,  # type: ignore[arg-type]
+        deep=False,
+    )
+
+
+def _inside(root: Path, name: str) -> Path:
+    """Return the path of an entry, which must be in the root, with the links on the way to it."""
+    folder, name = posixpath.split(image_path(name))
+    parent = Path(os.path.realpath(root / folder))
+    if not parent.is_relative_to(root):
+        raise InvalidImageError(f"a layer has a link that leaves the image: {folder}")
+    return parent / name
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _zstd() -> Any:
+    """Return the module of zstd: that of Python 3.14, or the same one for older versions."""
+    try:
+        return import_module(
+            "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        )
+    except ImportError as exc:
+        msg = "a layer is compressed with zstd; install the package cloudburst-sdk[image]"
+        raise InvalidImageError(msg) from exc
