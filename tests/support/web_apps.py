@@ -1,4 +1,4 @@
-"""Web apps in tests: a small one for runs and uploads, requests to it, and what it sends."""
+"""Web apps in tests: a small one for runs, requests to it, and what it sends."""
 
 import json
 from contextlib import asynccontextmanager
@@ -8,13 +8,11 @@ from uuid import uuid4
 
 import anyio
 import httpx
-from fastapi import Depends, FastAPI, HTTPException
-from fastapi.responses import FileResponse
+from fastapi import Depends, FastAPI
 
 from cloudburst import Client, Limits
 from cloudburst.web import (
     Jobs,
-    Uploads,
     exception_handlers,
     get_client,
     lifespan,
@@ -24,25 +22,13 @@ OpenClient = Annotated[Client, Depends(get_client)]
 
 
 def run_app(client):
-    """An app whose runs last as long as their requests; its folders are in the current one."""
-    uploads = Uploads("uploads", max_bytes=200_000_000)
+    """An app whose runs last as long as their requests; its videos are in the current folder."""
     app = FastAPI(lifespan=lifespan(client), exception_handlers=dict(exception_handlers))
 
     @app.post("/videos")
-    async def videos(
-        scenes: Annotated[list[dict[str, Any]], Depends(uploads)], client: OpenClient
-    ) -> list[str]:
+    async def videos(scenes: list[dict[str, Any]], client: OpenClient) -> list[str]:
         report = await client.render_all(scenes, to=Path("videos") / uuid4().hex)
         return [video.path.name for video in report.videos]
-
-    @app.post("/video", response_class=FileResponse)
-    async def video(
-        scenes: Annotated[list[dict[str, Any]], Depends(uploads)], client: OpenClient
-    ) -> FileResponse:
-        if len(scenes) != 1:
-            raise HTTPException(400, "expected one scene")
-        made = await client.render(scenes[0], to=Path("videos") / uuid4().hex)
-        return FileResponse(str(made.path), filename=made.path.name)
 
     return app
 
@@ -60,23 +46,6 @@ class WithState:
 def browser(app, state):
     transport = httpx.ASGITransport(WithState(app, state))
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
-
-
-def form(*scenes, **more):
-    """A multipart form of scenes and of the files that they name."""
-    files, named = [], []
-    for scene in scenes:
-        named.append(dict(scene))
-        for field in ("image_path", "audio_path", "subtitle_path"):
-            if path := scene.get(field):
-                named[-1][field] = Path(path).name
-                if Path(path).is_file():
-                    files.append(("files", (Path(path).name, Path(path).read_bytes())))
-    return {"data": {"scenes": json.dumps(named)} | more, "files": files or [("x", b"")]}
-
-
-def files_in(folder):
-    return list(Path(folder).iterdir())
 
 
 def broken(scene, field):

@@ -17,7 +17,7 @@ from cloudburst.errors import (
 )
 from cloudburst.web import exception_handlers
 from cloudburst.web.server_sent_events import EventStreamResponse
-from support.web_apps import broken, browser, form
+from support.web_apps import broken, browser
 
 pytestmark = pytest.mark.anyio
 
@@ -25,13 +25,11 @@ pytestmark = pytest.mark.anyio
 async def test_a_route_answers_bad_input_with_4xx(app, cloud, make_scene):
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         bad = broken(make_scene("a"), "audio_path")
-        answer = await http.post("/video", **form(bad))
+        answer = await http.post("/videos", json=[bad])
         assert answer.status_code == 400
         assert answer.json()["error"] == "InvalidScenesError"
         assert "server" not in answer.text
-        answer = await http.post("/video", **form(make_scene("a"), make_scene("b")))
-        assert (answer.status_code, answer.json()) == (400, {"detail": "expected one scene"})
-        answer = await http.post("/videos", **form(*(make_scene(f"s{i}") for i in range(3))))
+        answer = await http.post("/videos", json=[make_scene(f"s{i}") for i in range(3)])
         assert answer.status_code == 413
         assert answer.json()["message"] == "3 scenes; expected at most Limits.queued_scenes=2"
     assert not cloud.launched
@@ -40,7 +38,7 @@ async def test_a_route_answers_bad_input_with_4xx(app, cloud, make_scene):
 async def test_task_is_kept_warm_between_the_requests_of_an_app(app, cloud, make_scene):
     async with app.router.lifespan_context(app) as state, browser(app, state) as http:
         for name in "ab":
-            answer = await http.post("/videos", **form(make_scene(name)))
+            answer = await http.post("/videos", json=[make_scene(name)])
             assert answer.json() == [f"{name}.mp4"]
             assert len(cloud.running) == len(cloud.launched) == 1
     assert not cloud.running

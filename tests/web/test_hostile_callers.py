@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from pydantic import TypeAdapter
 
@@ -229,6 +230,7 @@ async def test_bodies_that_are_no_json_object(body, cloud, tmp_path):
         ),
         ({"files": [(f"f{i}", (None, b"1")) for i in range(10_000)]}, 400),
         ({"files": [("job", (None, b"{}")) for i in range(10_000)]}, 400),
+        ({"files": [("f", ("a", b"1")), ("f", ("a", b"2"))]}, 400),
         ({"files": [("f", ("x", b"1"))]}, 400),
         ({"files": [("f", (str(i), b"1")) for i in range(10_000)]}, 413),
         ({"files": [("f", ("n" * 5_000, b"1"))]}, 400),
@@ -254,6 +256,15 @@ async def test_requests_that_are_too_large_or_malformed(request_, status, cloud,
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
         answer = await http.post("/api/jobs", **request_)
         assert (answer.status_code, answer.json().keys()) == (status, {"error", "message"})
+    assert not list((tmp_path / "jobs" / "jobs").iterdir())
+
+
+async def test_a_form_that_is_cut_within_a_file_is_refused(cloud, tmp_path):
+    built = httpx.Request("POST", "http://app/", **job_form([scene()], ("a.png", b"1" * 1_000)))
+    whole, headers = built.read(), {"content-type": built.headers["content-type"]}
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        answer = await http.post("/api/jobs", content=whole[:-100], headers=headers)
+        assert (answer.status_code, answer.json()["message"]) == (400, "the form ends too early")
     assert not list((tmp_path / "jobs" / "jobs").iterdir())
 
 

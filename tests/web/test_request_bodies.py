@@ -1,12 +1,14 @@
 """Bodies of requests that arrive slowly, or not at all."""
 
+from pathlib import Path
+
 import anyio
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from trio.testing import MockClock
 
-from cloudburst.web.request_bodies import MAX_PAUSE_SECONDS, limited_body
+from cloudburst.web.request_bodies import MAX_PAUSE_SECONDS, full_disk_refused, limited_body
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +50,11 @@ async def test_a_body_that_arrives_too_slowly_is_refused(pieces):
 
 async def test_a_slow_network_is_fast_enough():
     assert await received([(50, 1)] + [(10, 20_000)] * 100) == 2_000_001
+
+
+def test_a_full_disk_is_a_status_of_its_own():
+    with pytest.raises(HTTPException) as caught, full_disk_refused():
+        Path("/dev/full").write_bytes(b"x")
+    assert caught.value.status_code == 507
+    with pytest.raises(FileNotFoundError), full_disk_refused():
+        Path("/dev/missing/x").read_bytes()

@@ -264,7 +264,7 @@ class Job(BaseModel):
     film: bool = False
     """True if a film was requested."""
     destination: str | None = None
-    """Folder in S3 with the videos; ``None`` if they are in the folder of the job."""
+    """Folder in S3 with the videos and the film; ``None`` if this machine has them."""
 
 
 class JobPage(BaseModel):

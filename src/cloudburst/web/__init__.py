@@ -1,4 +1,4 @@
-"""Support for web apps: jobs over HTTP, a shared client, runs as event streams, and uploads.
+"""Support for web apps: jobs over HTTP, webhooks, and a shared client.
 
 Install the ``[web]`` extra to use it. No response of this package contains a path of the server, a
 process id or a host name.
@@ -12,7 +12,6 @@ try:
     from cloudburst.web.error_responses import exception_handlers
     from cloudburst.web.jobs import Jobs
     from cloudburst.web.request_limits import RequestLimits
-    from cloudburst.web.uploads import Uploads
     from cloudburst.webhooks.definitions import Webhook, Webhooks
     from cloudburst.webhooks.signature import verify_webhook
 except ModuleNotFoundError as exc:
@@ -28,7 +27,6 @@ __all__ = [
     "AppState",
     "Jobs",
     "RequestLimits",
-    "Uploads",
     "Webhook",
     "Webhooks",
     "exception_handlers",

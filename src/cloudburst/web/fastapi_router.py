@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -29,10 +29,10 @@ def fastapi_router(endpoint_of: Callable[[Operation], Endpoint]) -> APIRouter:
             operation.path,
             endpoint,
             methods=[operation.method],
-            name=operation.name,
-            operation_id=operation.name,
+            operation_id=operation.handler.__name__,
+            summary=operation.handler.__name__.replace("_", " ").capitalize(),
             description=inspect.getdoc(operation.handler),
-            status_code=operation.status,
+            status_code=next(iter(operation.responses)),
             response_class=Response,
             responses=_responses(operation),
             openapi_extra=_request_description(operation),
@@ -46,13 +46,13 @@ def fastapi_router(endpoint_of: Callable[[Operation], Endpoint]) -> APIRouter:
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
-    if operation.document is not None:
-        found[operation.status] = {"model": operation.document}
-    elif operation.content is not None:
-        found[operation.status] = {"content": dict(operation.content)}
-    for status, text in operation.errors.items():
-        model = {"model": ErrorDocument} if status >= 400 else {}
-        found[status] = {"description": text, **model}
+    for status, response in operation.responses.items():
+        if isinstance(response, str):
+            model = {"model": ErrorDocument} if status >= 400 else {}
+            found[status] = {"description": response, **model}
+        else:
+            key = "content" if isinstance(response, Mapping) else "model"
+            found[status] = {key: response}
     return found
 
 

@@ -58,7 +58,7 @@ class _FileQuery(Document):
     """If present, browsers save the file and do not play it."""
 
 
-@operation("GET", "/jobs/{id}/videos", Action.READ, document=VideoListDocument, errors=UNKNOWN_JOB)
+@operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})
 async def list_videos(call: Call) -> Response:
     """Return URL, size, length and warnings of each video of a job that is finished by now."""
     job = await call.job()
@@ -75,9 +75,12 @@ async def list_videos(call: Call) -> Response:
     "GET",
     "/jobs/{id}/videos/{name}",
     Action.READ,
-    content={"video/mp4": BINARY, "image/jpeg": BINARY},
+    {
+        200: {"video/mp4": BINARY, "image/jpeg": BINARY},
+        404: "There is no such job or video; or it was deleted.",
+        **_FILE_STATUSES,
+    },
     query=_FileQuery,
-    errors={404: "There is no such job or video; or it was deleted.", **_FILE_STATUSES},
 )
 async def read_video(call: Call) -> Response:
     """Send a finished video (`NAME.mp4`) of a job or its cover (`NAME.jpg`), or a part of it."""
@@ -101,9 +104,12 @@ async def read_video(call: Call) -> Response:
     "GET",
     "/jobs/{id}/film",
     Action.READ,
-    content={"video/mp4": BINARY},
+    {
+        200: {"video/mp4": BINARY},
+        404: "There is no such job, or it has no film now.",
+        **_FILE_STATUSES,
+    },
     query=_FileQuery,
-    errors={404: "There is no such job, or it has no film now.", **_FILE_STATUSES},
 )
 async def read_film(call: Call) -> Response:
     """Send the film in which all videos of a job are joined, or a part of it."""
@@ -116,15 +122,7 @@ async def read_film(call: Call) -> Response:
     return await _file_response(call.request, call.queue.files(job.id).film, name, None)
 
 
-@operation(
-    "POST",
-    "/uploads",
-    Action.UPLOAD,
-    status=201,
-    document=UploadDocument,
-    body=file_body,
-    errors=BODY_ERRORS,
-)
+@operation("POST", "/uploads", Action.UPLOAD, {201: UploadDocument, **BODY_ERRORS}, body=file_body)
 async def store_upload(call: Call) -> Response:
     """Store the body of the request as a file for later jobs.
 
@@ -141,8 +139,7 @@ async def store_upload(call: Call) -> Response:
     "DELETE",
     "/uploads/{id}",
     Action.UPLOAD,
-    status=204,
-    errors={404: "There is no such upload, or it has another owner."},
+    {204: "It is deleted.", 404: "There is no such upload, or it has another owner."},
 )
 async def delete_upload(call: Call) -> Response:
     """Delete an uploaded file. Jobs that were submitted with it keep the file."""

@@ -52,8 +52,6 @@ class JobDocument(Job):
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    destination: str | None
-    """Folder in S3 with the videos and the film; null if this server has them."""
     links: JobLinks
     """URLs of the job."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, nullcontext
-from typing import Annotated, Any, Self
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from typing import Annotated
 
 from anyio import to_thread
 from pydantic import Field
@@ -60,16 +60,15 @@ class _EventQuery(Document):
     "POST",
     "/jobs",
     Action.SUBMIT,
-    status=202,
-    document=JobDocument,
-    headers=_SubmitHeaders,
-    body=job_body,
-    errors={
+    {
+        202: JobDocument,
         400: "The job is invalid. Each problem has scene, field, found and expected.",
         409: "Another request had the same idempotency key.",
         415: "The body is neither JSON nor a form.",
         **BODY_ERRORS,
     },
+    headers=_SubmitHeaders,
+    body=job_body,
 )
 async def submit_job(call: Call) -> Response:
     """Queue scenes, as JSON or as a form with files, and return the new job at once.
@@ -95,9 +94,8 @@ async def submit_job(call: Call) -> Response:
     "GET",
     "/jobs",
     Action.READ,
-    document=JobListDocument,
+    {200: JobListDocument, 400: "A parameter is invalid."},
     query=_ListQuery,
-    errors={400: "A parameter is invalid."},
 )
 async def list_jobs(call: Call) -> Response:
     """Return a part of the list of the caller's jobs, the newest first.
@@ -124,20 +122,13 @@ async def list_jobs(call: Call) -> Response:
     return json_response(JobListDocument(jobs=[*map(call.document, page.jobs)], next=page.next))
 
 
-@operation("GET", "/jobs/{id}", Action.READ, document=JobDocument, errors=UNKNOWN_JOB)
+@operation("GET", "/jobs/{id}", Action.READ, {200: JobDocument, **UNKNOWN_JOB})
 async def read_job(call: Call) -> Response:
     """Return state, progress, bill and links of a job."""
     return json_response(call.document(await call.job()))
 
 
-@operation(
-    "POST",
-    "/jobs/{id}/cancel",
-    Action.CANCEL,
-    status=202,
-    document=JobDocument,
-    errors=UNKNOWN_JOB,
-)
+@operation("POST", "/jobs/{id}/cancel", Action.CANCEL, {202: JobDocument, **UNKNOWN_JOB})
 async def cancel_job(call: Call) -> Response:
     """Request the end of a job, which ends when its tasks are stopped.
 
@@ -151,8 +142,7 @@ async def cancel_job(call: Call) -> Response:
     "DELETE",
     "/jobs/{id}",
     Action.DELETE,
-    status=204,
-    errors={**UNKNOWN_JOB, 409: "The job is not finished; cancel it first."},
+    {204: "It is deleted.", **UNKNOWN_JOB, 409: "It is not finished; cancel it first."},
 )
 async def delete_job(call: Call) -> Response:
     """Delete a finished job with its events, its report and its videos on this server."""
@@ -164,8 +154,10 @@ async def delete_job(call: Call) -> Response:
     "GET",
     "/jobs/{id}/report",
     Action.READ,
-    content={"application/json": {"schema": {"type": "object"}}},
-    errors={404: "There is no such job, or it has no report yet."},
+    {
+        200: {"application/json": {"schema": {"type": "object"}}},
+        404: "There is no such job, or it has no report yet.",
+    },
 )
 async def read_report(call: Call) -> Response:
     """Return the report of a finished job: scenes, workers, bill, and the metadata."""
@@ -184,15 +176,15 @@ async def read_report(call: Call) -> Response:
     "GET",
     "/jobs/{id}/events",
     Action.READ,
-    content={"text/event-stream": {"schema": {"type": "string"}}},
-    query=_EventQuery,
-    headers=_EventHeaders,
-    errors={
+    {
+        200: {"text/event-stream": {"schema": {"type": "string"}}},
         204: "The job is finished, and the caller has all events: do not connect again.",
         400: "There is no event with this number.",
         **UNKNOWN_JOB,
         429: "Too many event streams of the caller are open.",
     },
+    query=_EventQuery,
+    headers=_EventHeaders,
 )
 async def read_events(call: Call) -> Response:
     """Send the events of a job as server-sent events until it is finished: then `job.finished`.
@@ -220,31 +212,21 @@ async def read_events(call: Call) -> Response:
 @asynccontextmanager
 async def _open_stream(call: Call, job: Job, after: int) -> AsyncGenerator[AsyncIterator[bytes]]:
     with call.api.streams.entered(job.owner):
-        async with aclosing(call.queue.events(job.id, after=after)) as news:
-            yield _FormattedNews(job, news)
+        async with (
+            aclosing(call.queue.events(job.id, after=after)) as news,
+            aclosing(_formatted(job, news)) as events,
+        ):
+            yield events
 
 
-class _FormattedNews:
-    """Iterator over the events of a job, as they are sent."""
-
-    def __init__(self, job: Job, news: AsyncIterator[JobNews]) -> None:
-        self._job = job
-        self._news = news
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            news = await anext(self._news)
-        except UnknownJobError:  # it was deleted meanwhile
-            raise StopAsyncIteration from None
-        if isinstance(news, JobProgress):
-            return format_event(news.type, {"job": self._job.id, **news.model_dump(mode="json")})
-        data: dict[str, Any] = {
-            "job": self._job.id,
-            **news.model_dump(mode="json", exclude={"data"}),
-        }
-        if news.type.startswith("job."):
-            data["metadata"] = self._job.metadata
-        return format_event(news.type, {**data, **news.data}, news.number)
+async def _formatted(job: Job, news: AsyncIterator[JobNews]) -> AsyncGenerator[bytes]:
+    """Yield the events of a job, as they are sent."""
+    with suppress(UnknownJobError):  # it was deleted meanwhile
+        async for one in news:
+            data = {"job": job.id, **one.model_dump(mode="json", exclude={"data"})}
+            if isinstance(one, JobProgress):
+                yield format_event(one.type, data)
+                continue
+            if one.type.startswith("job."):
+                data["metadata"] = job.metadata
+            yield format_event(one.type, {**data, **one.data}, one.number)

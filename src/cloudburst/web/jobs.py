@@ -19,7 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudburst.client import Client
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs import JobLimits, JobQueue
-from cloudburst.web import file_handlers, job_handlers  # noqa: F401 - they define operations
+from cloudburst.web import (  # they define the operations
+    file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+)
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
@@ -117,7 +120,7 @@ class Jobs:
     def routes(self) -> list[Route]:
         """Routes for Starlette: ``Mount("/api", routes=jobs.routes)``."""
         return [
-            Route(one.path, self._endpoint(one), methods=[one.method], name=one.name)
+            Route(one.path, self._endpoint(one), methods=[one.method], name=one.handler.__name__)
             for one in OPERATIONS
         ]
 

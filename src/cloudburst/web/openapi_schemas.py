@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from cloudburst.jobs import JobRequest
 from cloudburst.models.options import RenderOptions
-from cloudburst.web.submissions import FORM_FIELD
+from cloudburst.web.forms import FORM_FIELD
 
 UNKNOWN_JOB = {404: "There is no such job, or it has another owner."}
 BODY_ERRORS = {
@@ -84,9 +85,10 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
             case {"$ref": str(reference), **others}:
                 return inline({**definitions[reference.rpartition("/")[2]], **others})
             case dict():
-                return {name: inline(item) for name, item in value.items() if name != "default"}
+                fields = cast("dict[str, Any]", value)
+                return {name: inline(item) for name, item in fields.items() if name != "default"}
             case list():
-                return [inline(item) for item in value]
+                return [inline(item) for item in cast("Sequence[Any]", value)]
             case _:
                 return value
 

@@ -17,31 +17,28 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 Method: TypeAlias = Literal["GET", "POST", "DELETE"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
+"""Responses of an operation by status, that to a valid request first: JSON document, OpenAPI
+description of the content by media type, or description of an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """Operation of one path and method, from which the routes of all frameworks are made."""
 
-    name: str
     handler: Handler
     method: Method
     path: str
     """Path below the one at which the routes are mounted."""
     action: Action
     """Action for which the function ``authorize`` is asked."""
-    status: int = 200
-    """Status of the response to a valid request."""
-    document: type[BaseModel] | None = None
-    """JSON document of the response; ``None`` if the response is no JSON document."""
-    content: Mapping[str, Any] | None = None
-    """OpenAPI description of the content of any other response, by media type."""
-    query: type[BaseModel] | None = None
-    """Parameters of the query."""
-    headers: type[BaseModel] | None = None
+    responses: Responses
+    query: type[BaseModel] | None
+    """Parameters of the query that the handler reads."""
+    headers: type[BaseModel] | None
     """Headers that the handler reads."""
-    body: Callable[[], Mapping[str, Any]] | None = None
+    body: Callable[[], Mapping[str, Any]] | None
     """Function that returns the OpenAPI description of the body of a request."""
-    errors: Mapping[int, str]
-    """Descriptions of the errors, by status."""
 
 
 OPERATIONS: list[Operation] = []
@@ -49,21 +46,19 @@ OPERATIONS: list[Operation] = []
 
 
 def operation(
-    method: Method, path: str, action: Action, **more: Any
+    method: Method,
+    path: str,
+    action: Action,
+    responses: Responses,
+    *,
+    query: type[BaseModel] | None = None,
+    headers: type[BaseModel] | None = None,
+    body: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return a decorator that adds a handler to `OPERATIONS`."""
 
     def add(handler: Handler) -> Handler:
-        OPERATIONS.append(
-            Operation(
-                name=handler.__name__,
-                handler=handler,
-                method=method,
-                path=path,
-                action=action,
-                **more,
-            )
-        )
+        OPERATIONS.append(Operation(handler, method, path, action, responses, query, headers, body))
         return handler
 
     return add

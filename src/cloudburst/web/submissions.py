@@ -20,8 +20,6 @@ from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
-FORM_FIELD = "job"
-"""Form field with the JSON of a job."""
 IDEMPOTENCY_KEY = "idempotency-key"
 """Header with a key by which a repeated request is known."""
 SMALL_BYTES = 100_000
@@ -55,12 +53,10 @@ async def read_submission(
         form = await read_form(
             _checked_body(request, draft, rules),
             boundary,
-            field_name=FORM_FIELD,
             folder=draft.inputs,
-            max_field_bytes=rules.limits.json_bytes,
-            max_files=rules.limits.files,
+            limits=rules.limits,
         )
-        text, files = form.text, form.files
+        text, files = bytes(form.job or b""), form.files
     else:
         raise HTTPException(415, "expected application/json or multipart/form-data")
     # Files take seconds to hash, which only a repeated request needs.
