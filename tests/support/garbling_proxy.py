@@ -1,11 +1,8 @@
-"""A proxy in front of an emulated account whose answers to some calls are not AWS's."""
+"""A proxy in front of an emulated account that answers some calls in place of AWS."""
 
 from __future__ import annotations
 
-import copy
 import http.client
-import json
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,42 +28,6 @@ class Told:
     location: str | None = None
 
 
-def everywhere(value, change):
-    """The same JSON with each member's value changed."""
-    if isinstance(value, dict):
-        return {name: change(everywhere(part, change)) for name, part in value.items()}
-    if isinstance(value, list):
-        return [everywhere(part, change) for part in value]
-    return value
-
-
-def wrong_type(value):
-    return [value] if isinstance(value, str | int | float | dict) else {"a": "map"}
-
-
-def foreign(body):
-    """The same about other tasks, of another account."""
-    text = body.replace(b"123456789012", b"999999999999")
-    text = re.sub(rb"\b[0-9a-f]{32}\b", b"f" * 32, text)
-    return text.replace(b"cloudburst/", b"somebody/").replace(b"eni-", b"eni-f")
-
-
-def in_json(change):
-    """A change of the answer's JSON; an answer in XML loses all of its structure."""
-
-    def changed(body):
-        if body[:1] == b"<":
-            return b"<Answer><a>1</a></Answer>"
-        return json.dumps(change(json.loads(body))).encode()
-
-    return changed
-
-
-def all_members(value):
-    """Give each member this value."""
-    return lambda answer: {name: copy.deepcopy(value) for name in answer}
-
-
 KINDS = {
     "login page": lambda _: Told(LOGIN, PAGE),
     "login page that calls itself JSON": lambda _: Told(LOGIN),
@@ -81,17 +42,6 @@ KINDS = {
     "half": lambda body: Told(body[: len(body) // 2]),
     "deep": lambda _: Told(b"[" * 200_000),
     "huge": lambda _: Told(b" " * HUGE),
-    "nulls": lambda body: Told(in_json(dict.fromkeys)(body)),
-    "empty lists": lambda body: Told(in_json(all_members([]))(body)),
-    "lists of null": lambda body: Told(in_json(all_members([None]))(body)),
-    "lists of text": lambda body: Told(in_json(all_members(["x"]))(body)),
-    "empty entries": lambda body: Told(in_json(all_members([{}]))(body)),
-    "texts": lambda body: Told(in_json(all_members("x"))(body)),
-    "wrong types": lambda body: Told(in_json(lambda j: everywhere(j, wrong_type))(body)),
-    "other tasks": lambda body: Told(foreign(body)),
-    "refusal in JSON of the wrong types": lambda _: Told(
-        b'{"__type": {"a": 1}, "message": [2]}', JSON, status=400
-    ),
 }
 
 

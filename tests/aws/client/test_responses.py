@@ -7,32 +7,44 @@ import pytest
 from cloudburst.aws.client.responses import check_response
 from cloudburst.errors import NoAnswerError
 
+TASK = {"taskArn": "arn", "lastStatus": "RUNNING"}
+
 
 @pytest.mark.parametrize(
-    ("operation", "answer", "missing"),
+    ("operation", "answer", "defect"),
     [
-        ("get_download_url_for_layer", {"layerDigest": "sha256:0"}, "downloadUrl"),
-        ("batch_get_image", {"failures": []}, "images"),
-        ("batch_get_image", {"images": [{"imageId": {}}]}, "images[].imageId.imageDigest"),
-        (
-            "batch_get_image",
-            {"images": [{"imageId": {"imageDigest": "sha256:0"}}]},
-            "images[].imageManifest",
-        ),
+        ("describe_tasks", {"failures": []}, "tasks is missing"),
+        ("describe_tasks", {"tasks": [TASK, {}]}, "tasks[].taskArn is missing"),
+        ("run_task", {"tasks": [{"taskArn": "arn"}]}, "tasks[].lastStatus is missing"),
+        ("run_task", {"failures": [{}]}, "failures[].reason is missing"),
+        ("stop_task", {"task": {}}, "task.taskArn is missing"),
+        ("list_clusters", {"nextToken": "n"}, "clusterArns is missing"),
+        ("describe_clusters", {}, "it is empty"),
     ],
 )
-def test_an_answer_about_an_image_that_lacks_something_is_no_answer(operation, answer, missing):
+def test_a_response_without_a_member_in_use_is_no_answer(operation, answer, defect):
+    answer = {"ResponseMetadata": {"RequestId": "42"}, **answer}
+    members = {"clusterArns", "failures", "nextToken", "task", "tasks"}
+    required = ("clusterArns",) if operation == "list_clusters" else ()
     with pytest.raises(NoAnswerError) as caught:
-        check_response(operation, {}, answer, shape=None)
-    assert str(caught.value).endswith(f"{missing} is missing")
+        check_response(operation, answer, members=members, required=required)
+    assert str(caught.value) == (
+        f"{operation}: the response is not from AWS: {defect} (request 42)"
+    )
+
+
+@pytest.mark.parametrize("operation", ["abort_multipart_upload", "delete_object", "tag_resource"])
+def test_a_response_that_may_be_empty_is_an_answer(operation):
+    members = () if operation == "tag_resource" else {"RequestCharged"}
+    check_response(operation, {}, members=members)
 
 
 def test_a_web_page_is_the_answer_of_no_call_but_may_be_an_object():
     page = {"ResponseMetadata": {"HTTPHeaders": {"content-type": "text/html; charset=utf-8"}}}
     for operation in ("list_objects_v2", "put_object", "describe_tasks"):
         with pytest.raises(NoAnswerError, match="it is a web page"):
-            check_response(operation, {}, page, shape=None)
+            check_response(operation, page, members=())
     for operation in ("get_object", "head_object"):
-        check_response(operation, {}, {**page, "ContentLength": 1, "ETag": "e"}, shape=None)
+        check_response(operation, {**page, "ContentLength": 1, "ETag": "e"}, members=())
         with pytest.raises(NoAnswerError, match="ETag is missing"):
-            check_response(operation, {}, {**page, "ContentLength": 1}, shape=None)
+            check_response(operation, {**page, "ContentLength": 1}, members=())

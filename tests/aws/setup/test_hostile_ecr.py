@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import logging
 
@@ -112,41 +111,6 @@ async def refused(answers, operation, answer, error=CloudburstError):
     return str(caught.value)
 
 
-def damaged(value, path=()):
-    """Copies of a response in each of which a value is missing, or of another type.
-
-    With each copy come the path of the value, and whether it is missing.
-    """
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield {name: one for name, one in value.items() if name != key}, (*path, key), True
-            for copied, where, missing in damaged(inner, (*path, key)):
-                yield {**value, key: copied}, where, missing
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            for copied, where, missing in damaged(inner, path):
-                changed = copy.deepcopy(value)
-                changed[number] = copied
-                yield changed, where, missing
-    yield 7 if not isinstance(value, bool) else "true", path, False
-
-
-OPTIONAL = {
-    ("repositories", "imageScanningConfiguration"),
-    ("repositories", "imageScanningConfiguration", "scanOnPush"),
-    ("repositories", "repositoryUri"),
-    ("repositories", "registryId"),
-    ("repository", "imageScanningConfiguration"),
-    ("repository", "imageScanningConfiguration", "scanOnPush"),
-    ("repository", "repositoryUri"),
-    ("repository", "registryId"),
-    ("tags", "Key"),
-    ("tags", "Value"),
-    ("repositoryName",),
-}
-"""Members that may be missing: nothing depends on them, or the resource is then not ours."""
-
-
 async def test_good_answers_are_accepted():
     async with answering(dict(GOOD)) as answers:
         await set_up_and_destroy(answers.aws)
@@ -159,9 +123,6 @@ async def test_an_answer_that_is_not_of_aws_ends_it(operation, monkeypatch):
     async with answering({}) as answers:
         for answer in EVERYWHERE:
             await refused(answers, operation, answer, NoAnswerError)
-        for body, path, missing in damaged(GOOD[operation]):
-            if not (missing and path in OPTIONAL):
-                await refused(answers, operation, body, NoAnswerError)
 
 
 @pytest.mark.parametrize("operation", GOOD)
@@ -191,24 +152,7 @@ HUGE = "x" * 10_000_000
 @pytest.mark.parametrize(
     ("operation", "body"),
     [
-        *(
-            changed(operation, **{member: value})
-            for operation in ("describe_repositories", "create_repository")
-            for member, value in (
-                ("repositoryName", "other"),
-                ("repositoryName", HUGE),
-            )
-        ),
         ("describe_repositories", {"repositories": []}),
-        changed("delete_repository", repositoryName="other"),
-        changed("batch_get_image", imageDigest="sha256:0"),
-        changed("batch_get_image", imageDigest="latest"),
-        changed("batch_get_image", imageDigest=HUGE),
-        changed("batch_get_image", imageDigest=DIGEST.upper()),
-        changed("batch_get_image", imageDigest=digest_of("another image")),
-        changed("describe_images", imageDigest="sha256:../../../etc"),
-        changed("describe_images", imageDigest=f"{DIGEST}\n"),
-        changed("describe_images", imageDigest=HUGE),
         *(
             changed("get_authorization_token", authorizationToken=token)
             for token in (
@@ -240,18 +184,6 @@ async def test_an_image_that_is_none_is_not_ours(manifest):
     async with answering({**GOOD, operation: body}) as answers:
         images = await list_images(AccountChanges(answers.aws), "cloudburst", ACCOUNT)
     assert (images.indexes, images.parts, images.others) == ([], [], [DIGEST])
-
-
-@pytest.mark.parametrize("account", ["", "1234", "12345678901x", "../../etc", "1" * 13])
-async def test_the_account_is_a_number(account):
-    async with answering({}, account=None) as answers:
-
-        async def call(service, operation):
-            return {"Account": account, "Arn": "arn:aws:iam::1:root"}
-
-        answers.aws.call = call
-        with pytest.raises(NoAnswerError, match=r"^get_caller_identity: "):
-            await answers.aws.account_id()
 
 
 async def test_no_log_has_the_login(caplog):

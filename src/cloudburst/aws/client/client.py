@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,7 +28,7 @@ from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
 from cloudburst.aws.client.renewal import Renewal
 from cloudburst.aws.client.request import CALL_TIMEOUT, send_request
-from cloudburst.aws.client.responses import not_from_aws, translate_parse_errors
+from cloudburst.aws.client.responses import translate_parse_errors
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -44,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between the attempts of one call, in seconds."""
-_ACCOUNT = re.compile(r"[0-9]{12}")
-"""Pattern of the number of an AWS account, which becomes a part of names and addresses."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
 """Response members that hold the token of the next page, mapped to the request parameters that take
 this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
@@ -223,10 +220,7 @@ class AWSClient:
         """Return the number of the AWS account. Raises the errors of `call`."""
         if self._account is None:
             response = await self.call("sts", "get_caller_identity")
-            account = str(response["Account"])
-            if not _ACCOUNT.fullmatch(account):
-                raise not_from_aws("get_caller_identity", "its account has not twelve digits")
-            self._account = account
+            self._account = str(response["Account"])
         return self._account
 
     async def close(self) -> None:

@@ -32,7 +32,8 @@ async def send_request(
     with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
         response: dict[str, Any] = await getattr(client, operation)(**parameters)
         await read_body(operation, response, max_body)
-    name = client.meta.method_to_api_mapping[operation]
-    shape = client.meta.service_model.operation_model(name).output_shape
-    check_response(operation, parameters, response, shape=shape, required=required)
+        name = client.meta.method_to_api_mapping[operation]
+        shape = client.meta.service_model.operation_model(name).output_shape
+        members = () if shape is None else shape.members
+        check_response(operation, response, members=members, required=required)
     return response
