@@ -85,12 +85,12 @@ class FileVersion(NamedTuple):
             raise self._changed_error()
         return block
 
-    def compute_sha256(self, on_block: Callable[[memoryview], None] = lambda _: None) -> str:
+    def compute_sha256(self, on_block: Callable[[], None] = lambda: None) -> str:
         """Read the file once, and return the SHA-256 of its content in hexadecimal.
 
         Args:
-            on_block: Function that is called with each block of the file, in order. It may raise an
-                error to end the reading.
+            on_block: Function that is called after each block. It may raise an error to end the
+                reading.
 
         Raises:
             FileChangedError: The file was changed.
@@ -105,7 +105,7 @@ class FileVersion(NamedTuple):
                 if left < 0:  # it grows, possibly without end
                     raise self._changed_error()
                 digest.update(view[:count])
-                on_block(view[:count])
+                on_block()
             self.check_unchanged(file.fileno())
         return digest.hexdigest()
 

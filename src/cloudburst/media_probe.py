@@ -8,8 +8,9 @@ reveals, and those in the part of a remote file that the client does not read.
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
@@ -17,16 +18,13 @@ from typing import IO, BinaryIO, NamedTuple, cast
 from PIL import ExifTags, Image
 from tinytag import TinyTag
 
-from cloudburst import picture_ends
 from cloudburst.errors import CloudburstError
 from cloudburst.media_file import MediaFile, PartNotReadError
-from cloudburst.media_headers import ogg_audio, picture_head, wav_audio, webp_head
 from cloudburst.media_readers import AudioReader, PictureReader
 from cloudburst.models import audio_rules, font_tables, picture_rules, subtitles
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
-from cloudburst.png_checksums import PNG_START
 from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
@@ -46,7 +44,23 @@ _MIN_GUESSED_SECONDS = 0.05
 """Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
 header only."""
 
+_WAV_HEAD_BYTES = 44
+"""Size in bytes of the shortest head of a WAV file."""
+_MAX_WEBP_BYTES = 32 * 2**20
+"""Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
+the size of the picture is checked."""
+_TAIL_BYTES = 2**16
+"""Number of bytes at the end of a picture in which its end mark is searched first. Only a picture
+that was cut short, or to which a program has appended more, is read further."""
+_BLOCK_BYTES = 2**20
+
 _JPEG = "a JPEG picture"
+_WAV, _OGG = "a wav file", "an ogg file"
+_UNREAD = {"an aac file", "a webm or mkv file", "an RF64 file"}
+"""Kinds of audio whose length is guessed."""
+_ENDS: Mapping[str, bytes] = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""Marks of the ends of pictures, by Pillow's name of the format; that of a PNG is the name and the
+checksum of its last chunk."""
 
 
 class _FileKind(NamedTuple):
@@ -63,16 +77,17 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"ID3", _FileKind("an mp3 file", audio=True)),
         (rb"\xff[\xf0\xf1\xf8\xf9]", _FileKind("an aac file", audio=True, lengthless=True)),
         (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _FileKind("an mp3 file", audio=True)),
-        (rb"(RIFF|RF64)....WAVE", _FileKind("a wav file", audio=True)),
+        (rb"RIFF....WAVE", _FileKind(_WAV, audio=True, lengthless=True)),
+        (rb"RF64....WAVE", _FileKind("an RF64 file", audio=True, lengthless=True)),
         (rb"....ftyp(avif|avis|heic|heix|mif1|msf1)", _FileKind("an AVIF or HEIF picture")),
         (rb"....ftyp", _FileKind("an m4a or mp4 file", audio=True, lengthless=True)),
-        (rb"OggS", _FileKind("an ogg file", audio=True, lengthless=True)),
+        (rb"OggS", _FileKind(_OGG, audio=True, lengthless=True)),
         (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
         (rb"FORM....AIF[FC]", _FileKind("an aiff file")),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file")),
         (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True)),
-        (re.escape(PNG_START), _FileKind("a PNG picture", picture=True)),
+        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True)),
         (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
         (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
         (rb"BM", _FileKind("a BMP picture", picture=True)),
@@ -121,36 +136,41 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
     kind = _kind(start)
     picture_rules.check_webp(start, limits.image_pixels)
     if size := picture_rules.webp_size(start):
-        return _check_webp(media) if media.is_whole else PictureSize.of(*size)
-    file = media.file
+        if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
+            return PictureSize.of(*size)
+        if media.size < 8 + int.from_bytes(start[4:8], "little"):
+            raise _cut_short(kind)
     try:
-        if not media.is_whole:
-            file = picture_head(file)
-        picture = _read_header(file, kind, media.size)
+        picture = _read_header(media.file, kind, media.size)
     except PartNotReadError:
         if kind.picture:
             return PictureSize(0, upright=False)
         raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
     picture_rules.check_picture(picture, limits.image_pixels)
-    if media.is_whole:
-        with _translated_parser_errors(kind, EXPECTED_PICTURE):
-            whole = picture_ends.has_end(str(picture.format), media.file)
-        if not whole:
-            raise InvalidInputError(f"{kind.name} that ends too early", "the whole file")
+    end = _ENDS.get(str(picture.format))
+    # Pillow has read the file up to its pixels. A preview before them has an end of its own.
+    if end is not None and media.is_whole and not _contains_end(media.file, end):
+        raise _cut_short(kind)
     return PictureSize.of(*picture.size, exif=_exif_of(picture))
 
 
-def _check_webp(media: MediaFile) -> PictureSize:
-    """Check the chunks and the length of a WebP, whose size was checked before."""
-    head = webp_head(media.file)
-    if not picture_ends.has_end("WEBP", media.file):
-        raise InvalidInputError("a WebP picture that ends too early", "the whole file")
-    if head is None:
-        raise InvalidInputError("a WebP picture, broken", EXPECTED_PICTURE)
-    exif = Image.Exif()
-    with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
-        exif.load(head.exif)
-    return PictureSize.of(head.width, head.height, exif=exif)
+def _contains_end(file: BinaryIO, mark: bytes) -> bool:
+    """Return whether the rest of a file contains a mark; its last bytes are searched first."""
+    start = file.tell()
+    file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, start))
+    if mark in file.read(_TAIL_BYTES):
+        return True
+    file.seek(start)
+    last = b""
+    while block := file.read(_BLOCK_BYTES):
+        if mark in last + block:
+            return True
+        last = block[1 - len(mark) :]
+    return False
+
+
+def _cut_short(kind: _FileKind) -> InvalidInputError:
+    return InvalidInputError(f"{kind.name} that ends too early", "the whole file")
 
 
 def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
@@ -268,20 +288,12 @@ def _open_picture(file: PictureReader) -> Image.Image | None:
 
 
 def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
-    if kind.name in {"an aac file", "a webm or mkv file"}:
-        return _guessed_length(media.size)  # tinytag reads them as mp3, or not at all
-    file, size = media.file, media.size
+    # tinytag reads some as mp3, or not at all, and every page of an Ogg file.
+    if kind.name in _UNREAD or (kind.name == _OGG and not media.is_whole):
+        return _guessed_length(media.size)
+    size = media.size
     with _translated_parser_errors(kind, EXPECTED_AUDIO):
-        head = None
-        if kind.name == "a wav file":
-            head = wav_audio(file, size)
-        elif kind.name == "an ogg file" and size is not None:
-            head = ogg_audio(file, size)
-        if head is not None:
-            audio_rules.check_audio_format(head.channels, head.rate)
-            seconds = head.seconds
-        else:
-            seconds = _tag_seconds(file, size)
+        seconds = _tag_seconds(media.file, size, is_wav=kind.name == _WAV)
     if math.isfinite(seconds) and seconds > 0:
         return AudioLength(seconds, is_known=True)
     guess = _guessed_length(size)
@@ -290,14 +302,18 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
     raise InvalidInputError(f"{kind.name} without any audio in it", EXPECTED_AUDIO)
 
 
-def _tag_seconds(file: BinaryIO, size: int | None) -> float:
+def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
     """Return the length in seconds that tinytag finds in the header, 0 for none."""
     file.seek(0)
     reader = AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
         audio_rules.check_audio_format(tag.channels, tag.samplerate)
-    return tag.duration or 0.0
+    seconds = tag.duration or 0.0
+    if is_wav and tag.bitrate and size is not None:
+        # A program that writes to a pipe does not know the length: it leaves 4 GB there.
+        seconds = min(seconds, (size - _WAV_HEAD_BYTES) * 8 / (1000 * tag.bitrate))
+    return seconds
 
 
 def _guessed_length(size: int | None) -> AudioLength:

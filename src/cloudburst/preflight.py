@@ -103,9 +103,9 @@ def check_scenes(
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
-    call it in a thread. Only the start and the end of a file are read, except for subtitles and for
-    pictures whose end is missing: `add_fingerprints` reads whole files. Of a file in S3 or on a web
-    server, at most 64 kB are read; the worker finds the faults behind them.
+    call it in a thread. Only the start and the end of a file are read, except for subtitles, WebP
+    pictures, and pictures whose end is missing: `add_fingerprints` reads whole files. Of a file in
+    S3 or on a web server, at most 256 kB are read; the worker finds the faults behind them.
 
     Raises `InvalidScenesError` with every fault of every scene, and of the files that the options
     of the run name.

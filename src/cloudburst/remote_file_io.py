@@ -10,13 +10,12 @@ from cloudburst.media_file import PartNotReadError
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.ports.remote_files import RangeAnswer
 
-MAX_CHECKED_BYTES = 64 * 1024
-"""Maximum number of bytes that are read of an input file; subtitles are read whole."""
-FIRST_BLOCK_BYTES = 16 * 1024
-"""Number of bytes that the first request for a file reads: the header of most files, in one round
-trip."""
-BLOCK_BYTES = 4 * 1024
-"""Number of bytes in a block of a file; a request reads whole blocks."""
+MAX_CHECKED_BYTES = 256 * 1024
+"""Maximum number of bytes that are read of an input file, for pictures with much metadata.
+Subtitles are read whole."""
+BLOCK_BYTES = 16 * 1024
+"""Number of bytes in a block of a file. A request reads whole blocks; the first one, of one block,
+reads the header of most files."""
 
 
 class RemoteFileIO(io.RawIOBase):
@@ -33,12 +32,12 @@ class RemoteFileIO(io.RawIOBase):
         self._budget = MAX_CHECKED_BYTES
         self._blocks: dict[int, bytes] = {}
         """Content of the blocks that were read, by their number."""
-        answer = self._read(0, FIRST_BLOCK_BYTES)
+        answer = self._read(0, BLOCK_BYTES)
         self.size = answer.file.size
         """Size of the file in bytes; ``None`` if it is not known."""
-        if self.size is None and len(answer.data) < FIRST_BLOCK_BYTES:
+        if self.size is None and len(answer.data) < BLOCK_BYTES:
             self.size = len(answer.data)
-        self._add(answer, 0, FIRST_BLOCK_BYTES)
+        self._add(answer, 0, BLOCK_BYTES)
 
     def readable(self) -> bool:
         """Return true."""

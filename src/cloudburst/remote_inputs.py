@@ -27,7 +27,7 @@ from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
-from cloudburst.remote_file_io import BLOCK_BYTES, FIRST_BLOCK_BYTES, RemoteFileIO
+from cloudburst.remote_file_io import BLOCK_BYTES, RemoteFileIO
 from cloudburst.remote_readers import open_https_reader, open_s3_reader
 
 MAX_RANGE_BYTES = 64 * 1024
@@ -121,7 +121,7 @@ class RemoteInputs:
             yield MediaFile(
                 file=BufferedReader(raw, BLOCK_BYTES),
                 size=raw.size,
-                is_whole=raw.size is not None and raw.size <= FIRST_BLOCK_BYTES,
+                is_whole=raw.size is not None and raw.size <= BLOCK_BYTES,
             )
 
     def read_whole(

@@ -16,7 +16,6 @@ from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import AnyLocation, RemoteLocation
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene
-from cloudburst.picture_ends import PictureContent
 from cloudburst.text import shorten
 
 _READ_THREADS = 2
@@ -49,8 +48,8 @@ def add_fingerprints(
         stop: Event that is set to end the reading early.
 
     Raises:
-        InvalidScenesError: Files were changed or removed since they were checked, or are not as
-            they were written; the error lists all of them.
+        InvalidScenesError: Files were changed or removed since they were checked; the error lists
+            all of them.
         ReadingStoppedError: ``stop`` was set.
     """
     cache, stop = cache or InputCache(), stop or threading.Event()
@@ -116,7 +115,7 @@ def _read(path: Path, cache: InputCache, stop: threading.Event) -> str:
     """Return the hash of a file, from the cache or by reading the file.
 
     Raises:
-        InvalidInputError: The file was changed or removed, or is not as it was written.
+        InvalidInputError: The file was changed or removed.
         ReadingStoppedError: ``stop`` was set.
     """
     if stop.is_set():
@@ -140,22 +139,14 @@ def _read(path: Path, cache: InputCache, stop: threading.Event) -> str:
 def _read_content(
     version: FileVersion, known: KnownInput | None, cache: InputCache, stop: threading.Event
 ) -> str:
-    facts = None if known is None else known.facts
-    is_picture = facts is not None and facts.kind == "picture"
-    picture = PictureContent(version.size) if is_picture else None
-
-    def check(block: memoryview) -> None:
+    def check_stop() -> None:
         if stop.is_set():
             raise ReadingStoppedError
-        if picture is not None:
-            picture.feed(block)
 
     began_ns = time.time_ns()
-    sha256 = version.compute_sha256(check)
-    if picture is not None:
-        picture.finish()
+    sha256 = version.compute_sha256(check_stop)
     if known is not None and known.sha256 not in {None, sha256}:
         raise InvalidInputError("changed since it was checked", _UNCHANGED)
-    if facts is not None:
-        cache.note_read(version, facts, sha256, began_ns=began_ns)
+    if known is not None:
+        cache.note_read(version, known.facts, sha256, began_ns=began_ns)
     return sha256

@@ -243,7 +243,9 @@ async def test_a_fault_that_is_found_after_the_launch_names_the_cost(
     tmp_path: Path, scenes: list[dict[str, Any]], early: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud, console = FakeCloud(boot=30, rates=US_EAST_1_RATES), paper()
-    fault = SceneFault("good", "image", "a PNG picture with a wrong checksum", "another picture")
+    fault = SceneFault(
+        "good", "image", "changed since it was checked", "a file that stays the same"
+    )
 
     def read(*_: object, **__: object) -> None:
         time.sleep(0.5)

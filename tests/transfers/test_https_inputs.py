@@ -21,7 +21,7 @@ from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.preflight import check_scenes
 from cloudburst.redaction import redact
-from cloudburst.remote_file_io import MAX_CHECKED_BYTES
+from cloudburst.remote_file_io import BLOCK_BYTES
 from cloudburst.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.remote_readers import HttpsReader, open_s3_reader
 from cloudburst.transfers.client import open_transfer_client
@@ -130,7 +130,7 @@ def checker(authority: Authority) -> Checker:
 async def test_a_server_with_ranges(checker: Checker) -> None:
     one = await checker.check(with_ranges)
     assert (one.audio_seconds, one.audio_known, one.upright) == (60.0, True, True)
-    assert one.image_bytes == len(FILES["/a.png"]) > MAX_CHECKED_BYTES
+    assert one.image_bytes == len(FILES["/a.png"]) > BLOCK_BYTES
     assert checker.remote is not None
     assert checker.requests == 2
     assert {file.version for file in checker.remote.files.values()} == {
@@ -140,7 +140,7 @@ async def test_a_server_with_ranges(checker: Checker) -> None:
 
 async def test_a_server_without_ranges_and_sizes(checker: Checker) -> None:
     one = await checker.check(without_ranges)
-    assert (one.audio_known, one.upright, one.image_bytes) == (True, True, 0)
+    assert (one.audio_known, one.upright, one.image_bytes) == (False, True, 0)
     assert checker.requests == 2
 
 

@@ -20,7 +20,7 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.preflight import check_scenes
 from cloudburst.remote_access import open_remote_access
-from cloudburst.remote_file_io import BLOCK_BYTES, FIRST_BLOCK_BYTES
+from cloudburst.remote_file_io import BLOCK_BYTES
 from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.run_inputs import check_inputs
 from cloudburst.scenes import read_scenes
@@ -65,7 +65,7 @@ def test_scenes_of_a_folder_are_checked(emulator, remote, folder):
     assert version.endswith(" 38")
     called = operations(emulator, begin)
     assert called.count("GetObject") == 7
-    assert remote.bytes_read <= 4 * FIRST_BLOCK_BYTES + 2 * BLOCK_BYTES + 38
+    assert remote.bytes_read <= 4 * BLOCK_BYTES + 2 * BLOCK_BYTES + 38
 
 
 def test_plain_http_to_another_machine_is_refused(emulator, folder):

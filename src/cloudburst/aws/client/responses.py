@@ -37,7 +37,9 @@ object of S3. Members are given by their paths: ``list[].member`` stands for the
 entry of the list, if the response has that list."""
 _OBJECT_OPERATIONS = frozenset({"get_object", "head_object"})
 """Operations whose response has the content type of an object, which may be a web page."""
-_MAY_BE_EMPTY = frozenset({"abort_multipart_upload", "delete_object", "head_bucket"})
+_MAY_BE_EMPTY = frozenset(
+    {"abort_multipart_upload", "delete_object", "delete_security_group", "head_bucket"}
+)
 """Operations whose responses need none of the members in botocore's model."""
 
 
