@@ -65,7 +65,7 @@ def test_scenes_of_a_folder_are_checked(emulator, remote, folder):
     assert version.endswith(" 38")
     called = operations(emulator, begin)
     assert called.count("GetObject") == 7
-    assert remote.bytes_read <= 4 * BLOCK_BYTES + 2 * BLOCK_BYTES + 38
+    assert remote.bytes_read <= 6 * BLOCK_BYTES + 38
 
 
 def test_plain_http_to_another_machine_is_refused(emulator, folder):
