@@ -128,10 +128,11 @@ async def test_a_film_waits_in_a_full_queue():
     ):
 
         async def make(videos, on_progress, on_worker):
-            for waiting, scenes in enumerate(("cde", "f"), 1):
-                tasks.start_soon(e.render, scenes, f"run of {scenes}")
-                while e.pool._scheduler.queue_length != waiting:  # noqa: ASYNC110
-                    await anyio.sleep(0.1)
+            others = iter("cdefg")
+            while e.pool._scheduler.queue_length < 2:
+                scene = next(others)
+                tasks.start_soon(e.render, scene, f"run of {scene}")
+                await anyio.sleep(1)
             return await Maker.make(maker, videos, on_progress, on_worker)
 
         maker.make = make

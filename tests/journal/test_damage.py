@@ -103,7 +103,7 @@ DAMAGES = {
     "a page less": (lambda path: path.write_bytes(path.read_bytes()[:-4096]), "is damaged"),
     "all but 100 bytes": (lambda path: path.write_bytes(path.read_bytes()[:100]), "is damaged"),
     "alien": (alien, "not a journal of cloudburst"),
-    "newer": (newer, r"another version of cloudburst \(format 4; this version reads 3\)"),
+    "newer": (newer, r"another version of cloudburst \(format 5; this version reads 4\)"),
     "a row": (a_row_more, "a row of launches differs from what was written"),
     "no text": (no_text, "is damaged"),
     "another's row": (another_s_row, "a row of scenes has the key of another row"),
