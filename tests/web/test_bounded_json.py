@@ -7,8 +7,8 @@ import pytest
 from cloudburst.errors import InvalidScenesError
 from cloudburst.web import RequestLimits, Webhooks
 from cloudburst.web.access import Folders
-from cloudburst.web.bounded_json import MAX_FAULTS, MAX_VALUES
-from cloudburst.web.submission_checks import SubmissionRules, check_submission
+from cloudburst.web.submission_checks import MAX_FAULTS, SubmissionRules, check_submission
+from cloudburst.web.submissions import MAX_VALUES
 from support.web_apps import open_jobs
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from cloudburst.errors import ResourceMissingError
-from cloudburst.jobs.event_rows import find_video
+from cloudburst.jobs.event_rows import find_file
 from cloudburst.jobs.job_rows import read_job
 from cloudburst.models.download import Download
 from cloudburst.models.locations import parse_s3_prefix
@@ -25,15 +25,11 @@ def find_download(connection: sqlite3.Connection, job: str, file: str) -> Downlo
     if found.film and file == film_name(job):
         film = folder.object(file)
         return Download(location=film, run=job, scene=str(film), sha256=None)
-    video = find_video(connection, job, file.rpartition(".")[0])
-    if video is not None and file == video.path.name:
-        sha256: str | None = video.sha256
-    elif video is not None and video.cover is not None and file == video.cover.name:
-        sha256 = video.cover_sha256
-    else:
+    if (written := find_file(connection, job, file)) is None:
         msg = f"job {job} has no file {short_repr(file)}, or it is not finished yet"
         raise ResourceMissingError(msg)
-    return Download(location=folder.object(file), run=job, scene=video.scene, sha256=sha256)
+    location = folder.object(file)
+    return Download(location=location, run=job, scene=written.scene, sha256=written.sha256)
 
 
 def film_name(job: str) -> str:

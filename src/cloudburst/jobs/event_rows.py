@@ -164,6 +164,25 @@ def find_video(connection: sqlite3.Connection, job: str, scene: str) -> Video | 
     return None if row is None else Video.model_validate(json.loads(row[0])["video"])
 
 
+class JobFile(NamedTuple):
+    """Video of a scene, or its cover."""
+
+    scene: str
+    sha256: str | None
+    """SHA-256 of the file, in hexadecimal; ``None`` if it is not known."""
+
+
+def find_file(connection: sqlite3.Connection, job: str, name: str) -> JobFile | None:
+    """Return the video or the cover that has a name; ``None`` if there is none by now."""
+    # Not of all videos: a player that seeks in a video of a large job sends many requests.
+    video = find_video(connection, job, name.rpartition(".")[0])
+    if video is not None and name == video.path.name:
+        return JobFile(video.scene, video.sha256)
+    if video is not None and video.cover is not None and name == video.cover.name:
+        return JobFile(video.scene, video.cover_sha256)
+    return None
+
+
 class _Outcome(NamedTuple):
     """Last event about how a scene, or the film, ended."""
 

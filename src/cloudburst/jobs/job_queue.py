@@ -24,7 +24,7 @@ from cloudburst.jobs.downloads import find_download
 from cloudburst.jobs.draft import JobDraft, OpenQueue
 from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
-from cloudburst.jobs.event_rows import find_video, read_videos
+from cloudburst.jobs.event_rows import JobFile, find_file, read_videos
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import JobEnd
@@ -278,12 +278,12 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
         return await self._open_for(job).database.read(read)
 
-    async def video(self, job: str, scene: str) -> Video | None:
-        """Return the video of a scene, as `videos` does; ``None`` if it is not finished.
+    async def file(self, job: str, name: str) -> JobFile | None:
+        """Return the video or the cover that has a name; ``None`` if it is not finished.
 
-        A job that does not exist has no videos.
+        A job that does not exist has no files.
         """
-        return await self._open().database.read(lambda c: find_video(c, job, scene))
+        return await self._open().database.read(lambda c: find_file(c, job, name))
 
     async def download_url(
         self, job: str, file: str, *, save: bool = False, method: DownloadMethod = "GET"

@@ -33,6 +33,7 @@ RETRY_AFTER = {"retry-after": "10"}
 
 
 _STATUSES: tuple[tuple[type[CloudburstError], int, str | None], ...] = (
+    (InvalidScenesError, 400, None),
     (OutputExistsError, 409, "a video of this name already exists"),
     (OutputClaimedError, 409, "another run is writing a video of this name"),
     (UnknownJobError, 404, None),
@@ -45,28 +46,25 @@ _STATUSES: tuple[tuple[type[CloudburstError], int, str | None], ...] = (
 
 
 def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
-    """Return the response for an error; log the error if the response does not show it."""
-    response = _error_response(error)
-    if response.status_code >= 500:
-        logger.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-    return response
+    """Return the response for an error: its class, a message without folders, and a status.
 
-
-def _error_response(error: CloudburstError) -> JSONResponse:
-    """Return the response for an error: its class, a message without folders, and a status."""
+    The error is logged if the response does not show it.
+    """
+    status, message = _status(error)
     content: dict[str, Any] = {"error": type(error).__name__}
     if isinstance(error, InvalidScenesError):
         content["message"], content["faults"] = public_faults(error)
-        return JSONResponse(content, 400)
-    content["message"] = without_folders(str(error))
-    if isinstance(error, JobLimitError) and error.of_owner:
-        return JSONResponse(content, 429, RETRY_AFTER)
-    status, text = _status(error)
-    return JSONResponse(content if text is None else content | {"message": text}, status)
+    else:
+        content["message"] = message or without_folders(str(error))
+    if status >= 500:
+        logger.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    return JSONResponse(content, status, RETRY_AFTER if status == 429 else None)
 
 
 def _status(error: CloudburstError) -> tuple[int, str | None]:
     """Return the status for an error, and a message in place of its own if that is not public."""
+    if isinstance(error, JobLimitError) and error.of_owner:
+        return 429, None
     if isinstance(error, BusyError) and not error.retryable:
         return 413, None
     for kind, status, text in _STATUSES:

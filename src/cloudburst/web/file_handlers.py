@@ -27,7 +27,7 @@ from cloudburst.web.job_documents import (
     json_response,
 )
 from cloudburst.web.openapi_schemas import BINARY, BODY_ERRORS, UNKNOWN_JOB, file_body
-from cloudburst.web.operations import operation
+from cloudburst.web.operations import Operation
 from cloudburst.web.request_bodies import limited_body
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class _FileQuery(Document):
     """If present, browsers save the file and do not play it."""
 
 
-@operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})
+@Operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})
 async def list_videos(call: Call) -> Response:
     """Return URL, size, length and warnings of each video of a job that is finished by now."""
     job = await call.job()
@@ -71,7 +71,7 @@ async def list_videos(call: Call) -> Response:
     return await to_thread.run_sync(respond)
 
 
-@operation(
+@Operation(
     "GET",
     "/jobs/{id}/videos/{name}",
     Action.READ,
@@ -86,21 +86,16 @@ async def read_video(call: Call) -> Response:
     """Send a finished video (`NAME.mp4`) of a job or its cover (`NAME.jpg`), or a part of it."""
     job = await call.job()
     name = str(call.request.path_params["name"])
-    # Not of all videos: a player that seeks in a video of a large job sends many requests.
-    video = await call.queue.video(job.id, name.rpartition(".")[0])
-    if video is not None and name == video.path.name:
-        digest: str | None = video.sha256
-    elif video is not None and video.cover is not None and name == video.cover.name:
-        digest = video.cover_sha256
-    else:
+    found = await call.queue.file(job.id, name)
+    if found is None:
         raise HTTPException(404, "the job has no such video, or it is not finished yet")
     if job.destination is not None:
         return await _redirect_to_s3(call, job, name)
     path = call.queue.files(job.id).videos / name
-    return await _file_response(call.request, path, name, digest)
+    return await _file_response(call.request, path, name, found.sha256)
 
 
-@operation(
+@Operation(
     "GET",
     "/jobs/{id}/film",
     Action.READ,
@@ -122,20 +117,20 @@ async def read_film(call: Call) -> Response:
     return await _file_response(call.request, call.queue.files(job.id).film, name, None)
 
 
-@operation("POST", "/uploads", Action.UPLOAD, {201: UploadDocument, **BODY_ERRORS}, body=file_body)
+@Operation("POST", "/uploads", Action.UPLOAD, {201: UploadDocument, **BODY_ERRORS}, body=file_body)
 async def store_upload(call: Call) -> Response:
     """Store the body of the request as a file for later jobs.
 
     The returned identifier may stand for a file in the scenes of any number of jobs.
     """
     with call.api.transfers.entered(call.owner):
-        body = limited_body(call.request, call.api.limits.request_bytes)
+        body = limited_body(call.request, call.api.rules.limits.request_bytes)
         upload = await call.queue.uploads.store(body, owner=call.owner)
     document = UploadDocument(id=upload.id, size=upload.bytes)
     return json_response(document, 201, location=f"{call.base}/uploads/{upload.id}")
 
 
-@operation(
+@Operation(
     "DELETE",
     "/uploads/{id}",
     Action.UPLOAD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -17,9 +17,8 @@ from cloudburst.jobs import Job, JobQueue
 from cloudburst.text import short_repr
 from cloudburst.web.access import Access, Folders
 from cloudburst.web.job_documents import JobDocument
-from cloudburst.web.request_limits import ConcurrencyLimit, RequestLimits
+from cloudburst.web.request_limits import ConcurrencyLimit
 from cloudburst.web.submission_checks import SubmissionRules
-from cloudburst.webhooks.definitions import Webhooks
 
 _JOB = re.compile(r"[0-9a-f]{32}")
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -28,15 +27,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class JobApi:
     """State that the routes of `Jobs` share."""
 
-    def __init__(
-        self, *, sources: Folders, destinations: Folders, limits: RequestLimits, webhooks: Webhooks
-    ) -> None:
-        self.sources = sources
-        self.destinations = destinations
-        self.limits = limits
-        self.webhooks = webhooks
-        self.transfers = ConcurrencyLimit(limits.transfers, "uploads")
-        self.streams = ConcurrencyLimit(limits.streams, "event streams")
+    def __init__(self, rules: SubmissionRules) -> None:
+        self.rules = rules
+        """Rules for submissions, unless the access of a caller has others."""
+        self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
+        self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
         self.open_queue: JobQueue | None = None
         """Queue of the jobs; ``None`` outside the lifespan of the app."""
         self.stopping = anyio.Event()
@@ -92,18 +87,11 @@ class Call:
 
     def rules(self) -> SubmissionRules:
         """Return the rules for submissions of the caller."""
-        api, access = self.api, self.access
-        return SubmissionRules(
-            owner=access.owner,
-            sources=api.sources if access.sources is None else Folders(access.sources, "sources"),
-            destinations=(
-                api.destinations
-                if access.destinations is None
-                else Folders(access.destinations, "destinations")
-            ),
-            limits=api.limits,
-            webhooks=api.webhooks,
-        )
+        given = {"sources": self.access.sources, "destinations": self.access.destinations}
+        own: dict[str, Any] = {
+            name: Folders(some, name) for name, some in given.items() if some is not None
+        }
+        return replace(self.api.rules, owner=self.owner, **own)
 
 
 def parse_parameters(model: type[_Model], values: Mapping[str, Any]) -> _Model:

@@ -18,7 +18,7 @@ from cloudburst.web.access import Action
 from cloudburst.web.job_api import Call, parse_parameters
 from cloudburst.web.job_documents import Document, JobDocument, JobListDocument, json_response
 from cloudburst.web.openapi_schemas import BODY_ERRORS, UNKNOWN_JOB, job_body
-from cloudburst.web.operations import operation
+from cloudburst.web.operations import Operation
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
 from cloudburst.web.submissions import is_large, read_submission
 
@@ -56,7 +56,7 @@ class _EventQuery(Document):
     """The same number, for callers that cannot send the header."""
 
 
-@operation(
+@Operation(
     "POST",
     "/jobs",
     Action.SUBMIT,
@@ -90,7 +90,7 @@ async def submit_job(call: Call) -> Response:
     return json_response(document, 202, location=document.links.job)
 
 
-@operation(
+@Operation(
     "GET",
     "/jobs",
     Action.READ,
@@ -122,13 +122,13 @@ async def list_jobs(call: Call) -> Response:
     return json_response(JobListDocument(jobs=[*map(call.document, page.jobs)], next=page.next))
 
 
-@operation("GET", "/jobs/{id}", Action.READ, {200: JobDocument, **UNKNOWN_JOB})
+@Operation("GET", "/jobs/{id}", Action.READ, {200: JobDocument, **UNKNOWN_JOB})
 async def read_job(call: Call) -> Response:
     """Return state, progress, bill and links of a job."""
     return json_response(call.document(await call.job()))
 
 
-@operation("POST", "/jobs/{id}/cancel", Action.CANCEL, {202: JobDocument, **UNKNOWN_JOB})
+@Operation("POST", "/jobs/{id}/cancel", Action.CANCEL, {202: JobDocument, **UNKNOWN_JOB})
 async def cancel_job(call: Call) -> Response:
     """Request the end of a job, which ends when its tasks are stopped.
 
@@ -138,7 +138,7 @@ async def cancel_job(call: Call) -> Response:
     return json_response(call.document(job), 202)
 
 
-@operation(
+@Operation(
     "DELETE",
     "/jobs/{id}",
     Action.DELETE,
@@ -150,7 +150,7 @@ async def delete_job(call: Call) -> Response:
     return Response(status_code=204)
 
 
-@operation(
+@Operation(
     "GET",
     "/jobs/{id}/report",
     Action.READ,
@@ -164,15 +164,12 @@ async def read_report(call: Call) -> Response:
     job = await call.job()
     report = await call.queue.report(job.id)
     if report is None:
-        reason = (
-            "its run did not start" if job.state.finished else f"it is {job.state}; try again later"
-        )
-        raise HTTPException(404, f"the job has no report: {reason}")
+        raise HTTPException(404, f"the job has no report; its state is {job.state}")
     # The report of 1,000 scenes is some hundred kB of JSON.
     return await to_thread.run_sync(JSONResponse, {"metadata": job.metadata, **report})
 
 
-@operation(
+@Operation(
     "GET",
     "/jobs/{id}/events",
     Action.READ,

@@ -31,6 +31,7 @@ from cloudburst.web.job_documents import JobLinks
 from cloudburst.web.operations import OPERATIONS, Operation
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.server_shutdown import call_on_shutdown
+from cloudburst.web.submission_checks import SubmissionRules
 from cloudburst.webhooks.definitions import Webhooks
 
 if TYPE_CHECKING:
@@ -80,12 +81,14 @@ class Jobs:
         self._limits = limits
         self._public_url = (public_url or "").rstrip("/")
         self._authorize = authorize
-        self._api = JobApi(
+        rules = SubmissionRules(
+            owner="",
             sources=Folders(sources, "sources"),
             destinations=Folders(destinations, "destinations"),
             limits=request_limits or RequestLimits(),
             webhooks=webhooks or Webhooks(),
         )
+        self._api = JobApi(rules)
 
     @property
     def queue(self) -> JobQueue:
@@ -103,7 +106,7 @@ class Jobs:
             self._client,
             self._folder,
             limits=self._limits,
-            webhooks=self._api.webhooks,
+            webhooks=self._api.rules.webhooks,
             links=self._links,
         )
         async with self._client:

@@ -37,7 +37,6 @@ _EXAMPLE = {
     "metadata": {"order": 17},
 }
 """Job that the page ``/docs`` proposes for a first request."""
-_FORM_EXAMPLE = {"scenes": [{"name": "intro", "image": "intro.jpg", "audio": "intro.mp3"}]}
 
 
 def job_body() -> dict[str, Any]:
@@ -52,7 +51,7 @@ def job_body() -> dict[str, Any]:
             FORM_FIELD: {
                 "type": "string",
                 "description": "The job, as JSON.",
-                "example": json.dumps(_FORM_EXAMPLE),
+                "example": json.dumps(_EXAMPLE),
             },
             "files": {
                 "type": "array",

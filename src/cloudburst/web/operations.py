@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
@@ -14,7 +14,6 @@ from cloudburst.web.job_api import Call
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 """Function that responds to the requests of an operation. Its docstring describes the operation."""
-Method: TypeAlias = Literal["GET", "POST", "DELETE"]
 
 
 Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
@@ -22,43 +21,33 @@ Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
 description of the content by media type, or description of an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
-    """Operation of one path and method, from which the routes of all frameworks are made."""
+    """Operation of one path and method, from which the routes of all frameworks are made.
 
-    handler: Handler
-    method: Method
+    It decorates its handler, which adds it to `OPERATIONS`.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     """Path below the one at which the routes are mounted."""
     action: Action
     """Action for which the function ``authorize`` is asked."""
     responses: Responses
-    query: type[BaseModel] | None
+    query: type[BaseModel] | None = None
     """Parameters of the query that the handler reads."""
-    headers: type[BaseModel] | None
+    headers: type[BaseModel] | None = None
     """Headers that the handler reads."""
-    body: Callable[[], Mapping[str, Any]] | None
+    body: Callable[[], Mapping[str, Any]] | None = None
     """Function that returns the OpenAPI description of the body of a request."""
+    handler: Handler = field(init=False)
+
+    def __call__(self, handler: Handler) -> Handler:
+        """Decorate the handler."""
+        self.handler = handler
+        OPERATIONS.append(self)
+        return handler
 
 
 OPERATIONS: list[Operation] = []
 """All operations, in the order of the page ``/docs``."""
-
-
-def operation(
-    method: Method,
-    path: str,
-    action: Action,
-    responses: Responses,
-    *,
-    query: type[BaseModel] | None = None,
-    headers: type[BaseModel] | None = None,
-    body: Callable[[], Mapping[str, Any]] | None = None,
-) -> Callable[[Handler], Handler]:
-    """Return a decorator that adds a handler to `OPERATIONS`."""
-
-    def add(handler: Handler) -> Handler:
-        OPERATIONS.append(Operation(handler, method, path, action, responses, query, headers, body))
-        return handler
-
-    return add

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from pydantic import ValidationError
 
@@ -24,17 +24,28 @@ from cloudburst.models.locations import (
     parse_https_url,
     parse_s3_object,
 )
-from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.options import (
+    RenderOptions,
+    describe_option_error,
+    is_option_file,
+    may_be_file,
+)
 from cloudburst.models.scene import Scene
 from cloudburst.preflight import parse_scenes
-from cloudburst.text import short_repr
+from cloudburst.text import printable_line, short_repr
 from cloudburst.web.access import Folders
-from cloudburst.web.bounded_json import MAX_FAULTS
 from cloudburst.web.request_limits import RequestLimits
-from cloudburst.web.scene_files import locate_files
 from cloudburst.webhooks.definitions import Webhooks
 
+Locate: TypeAlias = Callable[[str], AnyLocation]
+"""Function that returns the location for a name in a request. It raises `InvalidInputError` if the
+name must not, or cannot, be used."""
+
+_FILES = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
+"""Fields of a scene that contain the name of a file."""
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
+MAX_FAULTS = 1_000
+"""Number of problems after which no further scene is read. Each takes about 0.3 ms to describe."""
 _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
     "object in a permitted folder"
@@ -68,7 +79,7 @@ def upload_names(job: Mapping[str, Any], limits: RequestLimits) -> set[str]:
         return Path(name)
 
     with suppress(InvalidScenesError):  # `check_submission` reports all faults at once
-        locate_files(*_scenes_and_options(job, limits), note)
+        _locate_files(*_scenes_and_options(job, limits), note)
     return names
 
 
@@ -81,7 +92,7 @@ def check_submission(
         return files[name] if name in files else _remote_file(name, rules.sources)
 
     scenes, raw_options = _scenes_and_options(job, rules.limits)
-    located, located_options = locate_files(scenes, raw_options, locate)
+    located, located_options = _locate_files(scenes, raw_options, locate)
     options = _parse_options(located_options)
     parsed = parse_scenes(located, options, max_faults=MAX_FAULTS)
     _require_permitted([*parsed, options], set(files.values()), rules.sources)
@@ -141,7 +152,7 @@ def _require_permitted(
 ) -> None:
     """Raise `InvalidScenesError` if a scene or the options name a file that is not permitted.
 
-    `locate_files` has replaced all names of files. This is a second check, of what the run uses.
+    `_locate_files` has replaced all names of files. This is a second check, of what the run uses.
     """
     for part in parts:
         own = part.options.files() if isinstance(part, Scene) else {}
@@ -173,3 +184,64 @@ def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFa
 
 def _job_fault(field: str, found: str, expected: str) -> SceneFault:
     return SceneFault("", field, found, expected)
+
+
+def _locate_files(
+    raw_scenes: Sequence[Any], options: Mapping[str, Any], locate: Locate
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return scenes and options of a request with a location in place of each name of a file.
+
+    Everything else is checked later: `cloudburst.preflight`. Raises `InvalidScenesError` with the
+    scene and the field of each name without a location.
+    """
+    faults = list[SceneFault]()
+    scenes = [_scene(raw, place, locate, faults) for place, raw in enumerate(raw_scenes)]
+    located = _options(options, "", locate, faults)
+    if faults:
+        raise InvalidScenesError(faults=faults)
+    return scenes, located
+
+
+def _scene(raw: Any, place: int, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        faults.append(
+            SceneFault(f"scenes[{place}]", "scene", "no object", "an object with fields of a scene")
+        )
+        return {}
+    scene = dict(cast("dict[str, Any]", raw))
+    name: object = scene.get("name") or scene.get("scene_name")
+    label = printable_line(name, 100) if isinstance(name, str) else f"scenes[{place}]"
+    for key in _FILES:
+        if (file := scene.get(key)) is not None and file != "":
+            scene[key] = _location(label, key, file, locate, faults)
+    if isinstance(options := scene.get("options"), dict):
+        scene["options"] = _options(cast("dict[str, Any]", options), label, locate, faults)
+    return scene
+
+
+def _options(
+    options: Mapping[str, Any], scene: str, locate: Locate, faults: list[SceneFault]
+) -> dict[str, Any]:
+    located = dict(options)
+    for key, value in options.items():
+        if is_option_file(key, value):
+            located[key] = _location(scene, f"options.{key}", value, locate, faults)
+        elif may_be_file(key) and isinstance(value, str):
+            try:
+                located[key] = locate(value)  # a font, which needs no suffix as a file
+            except InvalidInputError:
+                continue  # a font family
+    return located
+
+
+def _location(
+    scene: str, key: str, name: object, locate: Locate, faults: list[SceneFault]
+) -> AnyLocation | None:
+    if not isinstance(name, str):
+        faults.append(SceneFault(scene, key, "no text", "the name of a file, as text"))
+        return None
+    try:
+        return locate(name)
+    except InvalidInputError as exc:
+        faults.append(SceneFault(scene, key, exc.found, exc.expected))
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
-from cloudburst.web.bounded_json import load_json, require_small_parts
 from cloudburst.web.forms import read_form
 from cloudburst.web.request_bodies import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
 IDEMPOTENCY_KEY = "idempotency-key"
 """Header with a key by which a repeated request is known."""
+MAX_VALUES = 100_000
+"""Maximum number of values in the JSON of a request: 100 fields and options in each of 1,000
+scenes. Each value needs up to 70 bytes of memory, and no thread runs while all of them are read."""
+MAX_ITEMS = 100
+"""Maximum number of fields of a scene, of options, and of items in the value of an option."""
+MAX_NAME_CHARS = 100
+"""Maximum length of the name of a field or an option, in characters."""
 SMALL_BYTES = 100_000
 """Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 
@@ -92,20 +98,61 @@ async def _checked_body(
 
 
 def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]:
-    """Return the JSON object of a submission, and the SHA-256 of it and the files."""
+    """Return the JSON object of a submission, and the SHA-256 of it and the files.
+
+    A small text can need much memory and time, so its structure has limits.
+    """
+    # Commas within texts are counted as well.
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
+        raise HTTPException(400, f"expected JSON with at most {MAX_VALUES:,} values")
+    job: Any = None
+    canonical = b""
     try:
-        job: Any = load_json(text)
+        job = json.loads(text)
         # Responses repeat metadata: texts that are not Unicode, and NaN, would break them.
         canonical = json.dumps(job, sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as exc:
-        raise HTTPException(
-            400, "invalid JSON; expected an object with the scenes of a job"
-        ) from exc
+    except (ValueError, RecursionError):
+        job = None
     if not isinstance(job, dict):
         raise HTTPException(400, "expected a JSON object with the scenes of a job")
-    require_small_parts(cast("dict[str, Any]", job))
+    fields = cast("dict[str, Any]", job)
+    _require_small_parts(fields)
     digest = hashlib.sha256(canonical)
     for name in sorted(files):
         with files[name].open("rb") as file:
             digest.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-    return cast("dict[str, Any]", job), digest.hexdigest()
+    return fields, digest.hexdigest()
+
+
+def _require_small_parts(job: dict[str, Any]) -> None:
+    """Raise `HTTPException` 400 if a scene or an option has too many parts, or a long name."""
+    for place, part in _parts(job):
+        if len(part) > MAX_ITEMS:
+            found = f"{len(part):,} {'fields' if isinstance(part, dict) else 'items'}"
+            raise HTTPException(400, f"{place}: {found}; expected at most {MAX_ITEMS}")
+        if isinstance(part, dict) and any(len(name) > MAX_NAME_CHARS for name in part):
+            found = "a name of a field that is too long"
+            raise HTTPException(
+                400, f"{place}: {found}; expected at most {MAX_NAME_CHARS} characters"
+            )
+
+
+def _parts(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
+    """Yield the place and the value of each object and list whose parts are checked one by one."""
+    scenes: object = job.get("scenes")
+    owners: list[tuple[str, object]] = [("job", job)]
+    if isinstance(scenes, list):
+        listed = cast("list[object]", scenes)
+        owners += [(f"scenes[{place}]", scene) for place, scene in enumerate(listed)]
+    for place, owner in owners:
+        if not isinstance(owner, dict):
+            continue
+        fields = cast("dict[str, Any]", owner)
+        yield place, fields
+        options: object = fields.get("options")
+        if isinstance(options, dict):
+            named = cast("dict[str, Any]", options)
+            yield f"{place}.options", named
+            for name, value in named.items():
+                if isinstance(value, dict | list):
+                    yield f"{place}.options.{name}", cast("dict[str, Any] | list[Any]", value)
