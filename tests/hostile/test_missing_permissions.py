@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import Settings
-from cloudburst.aws.setup import init_account, logs, resources, running_tasks
+from cloudburst.aws.setup import changes, init_account, logs, running_tasks
 from cloudburst.aws.setup.permissions import Purpose, policy_document
 from cloudburst.cli.app import run
 from cloudburst.models.locations import parse_s3_prefix
@@ -100,7 +100,7 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(init_account, "ROLE_PROPAGATION_SECONDS", 0.0)
     monkeypatch.setattr(running_tasks, "LIST_INTERVAL", 0.1)
     monkeypatch.setattr(logs, "LOG_DELAY", 0.5)
-    monkeypatch.setattr(resources.retry_while_unknown, "__kwdefaults__", {"timeout": 4.0})
+    monkeypatch.setattr(changes, "SETTLE_TIMEOUT", 4.0)
 
 
 def prepared(emulator, command):

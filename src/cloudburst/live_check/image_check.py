@@ -10,10 +10,9 @@ import anyio
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list
-from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.ecr_images import read_images
 from cloudburst.aws.setup.ecr_push import push_to_ecr
-from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, describe_repository
+from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, read_image_repository
 from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.live_statements import LIVE_NAME
 from cloudburst.aws.setup.own_image import image_builder
@@ -61,12 +60,12 @@ async def remove_repository(aws: AWSClient) -> bool:
         ConfigurationError: There is a repository of this name that no check has created.
         CloudburstError: Any error of `AWSClient.call`.
     """
-    found = await describe_repository(AccountChanges(aws, dry_run=True), LIVE_NAME)
-    if found is not None and not found.created_by_init:
+    found = await read_image_repository(aws, LIVE_NAME, to_remove=True)
+    if found.exists and not found.is_ours:
         raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: delete it first")
-    if found is not None:
+    if found.exists:
         await accepted(partial(aws.call, "ecr", "delete_repository", **_NAME, force=True))
-    return found is not None
+    return found.exists
 
 
 async def _check_pushes(live: Live, built: BuiltImage) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import logging
 
 import pytest
 
@@ -10,6 +12,7 @@ from cloudburst.aws.setup.ecr_login import log_in_to_ecr
 from cloudburst.errors import ConfigurationError, NoAnswerError
 from cloudburst.redaction import redact
 from cloudburst.registry import Credentials
+from support.aws_answers import Answer, answering
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +101,15 @@ def test_no_log_has_the_token():
     shown = redact('{"authorizationToken": "QVdTOnNlY3JldA==", "expiresAt": 1}')
     assert "QVdT" not in shown
     assert "QVdT" not in redact("Authorization: Basic QVdTOnNlY3JldA==")
+
+
+async def test_no_log_has_the_login_of_a_response(caplog):
+    caplog.set_level(logging.DEBUG)
+    secret = token("AWS:a/password~of?twelve>hours")
+    entry = {"authorizationToken": secret, "proxyEndpoint": "http://127.0.0.1:5000"}
+    escaped = json.dumps({"authorizationData": [entry]}).replace("/", r"\/").encode()
+    async with answering({"get_authorization_token": Answer(escaped)}) as answers:
+        await log_in_to_ecr(answers.aws)
+    assert "authorizationToken" in caplog.text
+    for part in (secret[4:14], secret[-12:-2], "password"):
+        assert part not in caplog.text

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from cloudburst.aws.setup.changes import AccountChanges
-from cloudburst.aws.setup.ecr_repository import list_images, remove_repository
+from cloudburst.aws.setup.ecr_repository import (
+    LIFECYCLE_POLICY,
+    list_images,
+    read_repository_to_remove,
+)
+from cloudburst.aws.setup.resource_definitions import tag_list
 from support.aws_answers import answering
 from support.setup_accounts import digest_of
 
@@ -48,7 +54,16 @@ class Images:
 
     @property
     def answers(self):
+        arn = "arn:aws:ecr:us-east-1:123456789012:repository/cloudburst"
+        repository = {"repositoryName": "cloudburst", "repositoryArn": arn}
+        policy = json.dumps(LIFECYCLE_POLICY)
         return {
+            "describe_repositories": {"repositories": [repository]},
+            "list_tags_for_resource": {"tags": tag_list(key="Key", value="Value")},
+            "get_lifecycle_policy": {
+                "repositoryName": "cloudburst",
+                "lifecyclePolicyText": policy,
+            },
             "describe_images": {
                 "imageDetails": [
                     {"imageDigest": self[name], "imageTags": self._tags[name]}
@@ -62,9 +77,7 @@ class Images:
                 ]
             },
             "batch_delete_image": {"imageIds": [], "failures": []},
-            "delete_repository": {
-                "repository": {"repositoryName": "cloudburst", "repositoryArn": "arn:…"}
-            },
+            "delete_repository": {"repository": repository},
         }
 
 
@@ -84,9 +97,13 @@ def images():
 
 async def found_in(images):
     async with answering(images.answers) as answers:
+        found = await list_images(answers.aws, "cloudburst", "123456789012")
+        answers.calls.clear()
+        read = partial(read_repository_to_remove, answers.aws, "123456789012")
         changes = AccountChanges(answers.aws)
-        found = await list_images(changes, "cloudburst", "123456789012")
-        await remove_repository(changes, "cloudburst", found)
+        await changes.remove("image repository", "cloudburst", read)
+        (step,) = changes.steps
+        assert step.outcome == ("kept" if found.others else "removed")
         return images.names(found.indexes), images.names(found.parts), found, answers.calls
 
 
@@ -95,7 +112,7 @@ async def test_all_that_init_has_pushed_is_removed_with_the_repository(images):
     assert indexes == ["ours", "earlier"]
     assert parts == ["x86", "arm", "earlier part", "cut"]
     assert found.others == []
-    assert calls[2:] == ["batch_delete_image", "batch_delete_image", "delete_repository"]
+    assert calls[4:] == ["batch_delete_image", "batch_delete_image", "delete_repository"]
 
 
 async def test_nothing_of_others_is_removed(images):
@@ -109,3 +126,15 @@ async def test_nothing_of_others_is_removed(images):
     others = {"mine", images["theirs without a tag"], "copy", "both"}
     assert set(found.others) == others
     assert "delete_repository" not in calls
+
+
+@pytest.mark.parametrize("manifest", ["", json.dumps({"manifests": [{"digest": 1}]}), "[]"])
+async def test_an_image_that_is_none_is_not_ours(images, manifest):
+    answers = images.answers
+    digest = answers["describe_images"]["imageDetails"][0]["imageDigest"]
+    answers["describe_images"]["imageDetails"] = [{"imageDigest": digest}]
+    image = {"imageId": {"imageDigest": digest}, "imageManifest": manifest}
+    answers["batch_get_image"]["images"] = [image]
+    async with answering(answers) as found:
+        listed = await list_images(found.aws, "cloudburst", "123456789012")
+    assert (listed.indexes, listed.parts, listed.others) == ([], [], [digest])

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from cloudburst.aws.setup import destroy_account, ecr_push, ecr_repository, own_image
+from cloudburst.aws.setup import changes, destroy_account, ecr_push, own_image
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
@@ -460,19 +460,20 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
     emulator, builder, registry_server, monkeypatch
 ):
     """Also if it was pushed after the images of the repository were listed."""
-    monkeypatch.setattr(destroy_account, "REMOVAL_TIMEOUT", 3.0)
-    monkeypatch.setattr(destroy_account, "CONSISTENCY_BACKOFF", QUICK)
+    monkeypatch.setattr(changes, "REMOVAL_TIMEOUT", 3.0)
+    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", QUICK)
     _, settings = await set_up(emulator, builder)
     async with open_registry(registry_server.url, registry_server.credentials) as registry:
         found, data = await registry.resolve(REPOSITORY, PACKAGE_VERSION)
-        delete = ecr_repository.remove_repository
+        read = destroy_account.read_repository_to_remove
 
-        async def push_and_delete(*arguments):
+        async def read_and_push(*arguments):
+            listed = await read(*arguments)
             document = {**json.loads(data), "annotations": {}, "manifests": []}
             await push_json(registry, document, found.media_type, "late")
-            await delete(*arguments)
+            return listed
 
-        monkeypatch.setattr(ecr_repository, "remove_repository", push_and_delete)
+        monkeypatch.setattr(destroy_account, "read_repository_to_remove", read_and_push)
         report = await destroy(settings, session=session(), env_file=None)
     step = step_of(report, "image repository")
     assert step.outcome == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import anyio
 import pytest
@@ -15,7 +16,7 @@ from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.checks import CheckStatus
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.ecr_repository import describe_repository, ensure_repository
+from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import Purpose, policy_document
@@ -83,9 +84,9 @@ async def test_a_new_repository_is_configured_although_conditions_do_not_see_its
     settings = with_policy(emulator, settings_of(emulator), Purpose.INIT)
     async with open_aws(settings, session=session()) as aws:
         changes = AccountChanges(aws, dry_run=False)
-        assert await describe_repository(changes) is None
-        await ensure_repository(changes, None)
-        assert (await describe_repository(changes)).created_by_init
+        found = await changes.ensure(partial(read_image_repository, aws))
+        assert found.is_ours
+        assert [step.outcome for step in changes.steps] == ["created"]
 
 
 async def test_with_our_own_image_the_printed_policies_are_enough(

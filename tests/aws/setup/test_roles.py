@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cloudburst.aws.setup import init_account, resources
+from cloudburst.aws.setup import changes, init_account
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.images import ecr_host, image_id, repository_of
 from cloudburst.aws.setup.init_account import StepOutcome
@@ -123,7 +123,7 @@ async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):
 
 
 async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeypatch):
-    monkeypatch.setattr(resources, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
+    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
     denied = {"code": "AccessDeniedException", "status": 400}
     emulator.add_fault(
         Fault(operation="RegisterTaskDefinition", message=PASS_ROLE, times=2, **denied)
@@ -131,29 +131,32 @@ async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeyp
     emulator.add_fault(
         Fault(operation="PutRolePolicy", code="NoSuchEntity", status=404, message="no such role")
     )
-    report, settings = await set_up(emulator)
+    lines = []
+    report, settings = await set_up(emulator, on_wait=lines.append)
     assert outcomes(report)["task definition", "cloudburst-task"] == "created"
+    (line,) = [line for line in lines if "until AWS knows the earlier changes" in line]
+    assert "iam:PassRole" in line
     # Once the role is known, the same refusal is one.
     emulator.add_fault(Fault(operation="RegisterTaskDefinition", message=PASS_ROLE, **denied))
     with pytest.raises(AccessDeniedError, match="iam:PassRole"):
         await set_up(emulator, settings=settings, arm64=True)
 
 
-async def test_what_is_denied_for_another_reason_is_told_at_once(emulator):
-    other = PASS_ROLE.replace("iam:PassRole", "ecs:RegisterTaskDefinition")
-    emulator.add_fault(
-        Fault(
-            operation="RegisterTaskDefinition",
-            code="AccessDeniedException",
-            status=400,
-            message=other,
-        )
-    )
+async def test_permission_that_is_missing_after_the_timeout_is_reported(emulator, monkeypatch):
+    monkeypatch.setattr(changes, "SETTLE_TIMEOUT", -1.0)
+    denied = {"code": "AccessDeniedException", "status": 400, "message": PASS_ROLE}
+    emulator.add_fault(Fault(operation="RegisterTaskDefinition", **denied))
+    with pytest.raises(AccessDeniedError, match="iam:PassRole"):
+        await set_up(emulator)
+
+
+async def test_action_that_is_denied_before_any_change_is_reported_at_once(emulator):
+    emulator.add_fault(Fault(operation="CreateRole", code="AccessDenied", status=403))
     since = len(emulator.calls)
-    with pytest.raises(AccessDeniedError, match="RegisterTaskDefinition"):
+    with pytest.raises(AccessDeniedError, match="create_role"):
         await set_up(emulator)
     asked = [call.operation for call in emulator.calls[since:]]
-    assert asked.count("RegisterTaskDefinition") == 1
+    assert asked.count("CreateRole") == 1
 
 
 async def test_init_ends_when_a_new_role_can_be_assumed(emulator, monkeypatch, tmp_path):
@@ -162,6 +165,8 @@ async def test_init_ends_when_a_new_role_can_be_assumed(emulator, monkeypatch, t
     env = tmp_path / ".env"
 
     def on_wait(line):
+        if "earlier changes" in line:
+            return
         lines.append(line)
         assert env.exists()  # an impatient Ctrl-C loses nothing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +59,20 @@ class EcrImage:
 
 
 def is_missing(error: CloudburstError) -> bool:
-    """Return whether ECR does not have what a call names: a repository, a policy or an image."""
+    """Return whether AWS does not have what a call names, also by the error codes of ECR."""
     if isinstance(error, ResourceMissingError):
         return True
     return isinstance(error, AWSError) and "NotFound" in error.code
+
+
+async def or_none(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the response to a call; ``None`` if what it names does not exist."""
+    try:
+        return await call
+    except CloudburstError as exc:
+        if is_missing(exc):
+            return None
+        raise
 
 
 async def read_images(

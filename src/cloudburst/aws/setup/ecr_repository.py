@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cloudburst.aws.client.responses import not_from_aws
-from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
-from cloudburst.aws.setup.ecr_images import (
-    MAX_IMAGES_PER_CALL,
-    is_missing,
-    read_images,
-)
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import get_structure
+from cloudburst.aws.setup.changes import USED_UNCHANGED, Change, Resource
+from cloudburst.aws.setup.ecr_images import MAX_IMAGES_PER_CALL, or_none, read_images
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.resource_definitions import Tags, has_our_tags, tag_list
-from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
 from cloudburst.text import list_some, printable_line
 
@@ -59,106 +54,46 @@ ECR does not remove them while an index names them: "Considerations on image lif
 Amazon ECR user guide (2026-11)."""
 OUR_ANNOTATION = PROTOCOL_VERSION_LABEL
 """Annotation of the index of our image, by which `list_images` recognises it."""
-_RESOURCE = "image repository"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRepository:
-    """An existing ECR repository."""
-
-    name: str
-    arn: str
-    tags: Tags
-    scans_on_push: bool
-
-    @property
-    def created_by_init(self) -> bool:
-        """True if the repository carries the tags with which ``init`` marks its resources."""
-        return has_our_tags(self.tags)
-
-
-async def describe_repository(
-    changes: AccountChanges, name: str = OUR_REPOSITORY
-) -> ImageRepository | None:
-    """Return a repository of the account's registry; ``None`` if it does not exist.
-
-    Raises the errors of `AWSClient.call`.
-    """
-    try:
-        response = await changes.read("ecr", "describe_repositories", repositoryNames=[name])
-    except CloudburstError as exc:
-        if is_missing(exc):
-            return None
-        raise
-    found: Mapping[str, Any] | None = next(
-        (one for one in response["repositories"] if one["repositoryName"] == name), None
-    )
+async def read_image_repository(
+    aws: AWSClient, name: str = OUR_REPOSITORY, *, to_remove: bool = False
+) -> Resource:
+    """Return the ECR repository of our image; its policy is not read if it is to be removed."""
+    named = {"repositoryName": name}
+    answer = await or_none(aws.call("ecr", "describe_repositories", repositoryNames=[name]))
+    scan = {**named, "imageScanningConfiguration": {"scanOnPush": True}}
+    tags: Tags = ()
+    missing: list[Change] = []
+    found: Mapping[str, Any] | None = answer["repositories"][0] if answer else None
     if found is None:
-        raise not_from_aws("describe_repositories", f"it does not describe {name}")
-    arn = str(found["repositoryArn"])
-    tags = await changes.read("ecr", "list_tags_for_resource", resourceArn=arn)
-    scanning: Mapping[str, Any] = found.get("imageScanningConfiguration") or {}
-    return ImageRepository(
+        create = {**scan, "tags": tag_list(key="Key", value="Value")}
+        missing.append(Change("ecr", "create_repository", create, "scans images on push"))
+    else:
+        arn = found["repositoryArn"]
+        tags = (await aws.call("ecr", "list_tags_for_resource", resourceArn=arn))["tags"]
+        if not get_structure(found, "imageScanningConfiguration").get("scanOnPush"):
+            detail = "scans images on push"
+            missing.append(Change("ecr", "put_image_scanning_configuration", scan, detail))
+    exists, ours = found is not None, has_our_tags(tags)
+    is_read = ours and not to_remove
+    if not exists or (is_read and await _lifecycle_policy(aws, name) != LIFECYCLE_POLICY):
+        policy = {**named, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
+        detail = f"keeps {KEPT_IMAGES} images"
+        missing.append(Change("ecr", "put_lifecycle_policy", policy, detail))
+    return Resource(
+        kind="image repository",
         name=name,
-        arn=arn,
-        tags=tags["tags"],
-        scans_on_push=bool(scanning.get("scanOnPush")),
+        exists=exists,
+        tags=tags,
+        missing=missing if ours or not exists else (),
+        note="" if ours else USED_UNCHANGED,
     )
 
 
-async def ensure_repository(
-    changes: AccountChanges, found: ImageRepository | None, name: str = OUR_REPOSITORY
-) -> None:
-    """Create the repository, or correct one that ``init`` created.
-
-    Raises the errors of `AWSClient.call`.
-    """
-    policy = {"repositoryName": name, "lifecyclePolicyText": json.dumps(LIFECYCLE_POLICY)}
-    put_policy = partial(changes.change, "ecr", "put_lifecycle_policy", **policy)
-    if found is None:
-        await changes.change(
-            "ecr",
-            "create_repository",
-            repositoryName=name,
-            imageScanningConfiguration={"scanOnPush": True},
-            tags=tag_list(key="Key", value="Value"),
-        )
-        await put_policy()
-        detail = f"scans images on push, keeps {KEPT_IMAGES} images"
-        changes.record(_RESOURCE, name, StepOutcome.CREATED, detail)
-        return
-    if not found.created_by_init:
-        changes.record(_RESOURCE, name, StepOutcome.FOUND, "not created by init, used unchanged")
-        return
-    corrections: list[str] = []
-    if not found.scans_on_push:
-        await changes.change(
-            "ecr",
-            "put_image_scanning_configuration",
-            repositoryName=name,
-            imageScanningConfiguration={"scanOnPush": True},
-        )
-        corrections.append("scans images on push")
-    if await _lifecycle_policy(changes, name) != LIFECYCLE_POLICY:
-        await put_policy()
-        corrections.append(f"keeps {KEPT_IMAGES} images")
-    outcome = StepOutcome.UPDATED if corrections else StepOutcome.FOUND
-    changes.record(_RESOURCE, name, outcome, ", ".join(corrections))
-
-
-async def _lifecycle_policy(changes: AccountChanges, name: str) -> object:
-    """Return the lifecycle policy of a repository; ``None`` if it has none, or not a valid one."""
-    try:
-        response = await changes.read("ecr", "get_lifecycle_policy", repositoryName=name)
-    except CloudburstError as exc:
-        if is_missing(exc):
-            return None
-        raise
-    try:
-        policy: object = json.loads(response["lifecyclePolicyText"])
-    except (ValueError, RecursionError):
-        return None
-    return policy
+async def _lifecycle_policy(aws: AWSClient, name: str) -> object:
+    answer = await or_none(aws.call("ecr", "get_lifecycle_policy", repositoryName=name))
+    return json.loads(answer["lifecyclePolicyText"]) if answer else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,28 +108,54 @@ class RepositoryImages:
     others: Sequence[str]
     """Names of the images that ``init`` did not push: their tag, or their digest without one."""
 
-    @property
-    def outcome(self) -> tuple[StepOutcome, str]:
-        """Outcome of `remove_repository`, and its details for the user."""
+    def removal(self, name: str) -> list[Change]:
+        """Return the calls that delete our images, and the repository if it has no others."""
+        # ECR deletes no manifest that an index names, so the indexes come first.
+        calls = [
+            {
+                "repositoryName": name,
+                "imageIds": [
+                    {"imageDigest": digest}
+                    for digest in digests[start : start + MAX_IMAGES_PER_CALL]
+                ],
+            }
+            for digests in (self.indexes, self.parts)
+            for start in range(0, len(digests), MAX_IMAGES_PER_CALL)
+        ]
+        changes = [Change("ecr", "batch_delete_image", parameters) for parameters in calls]
         if not self.others:
-            return StepOutcome.REMOVED, f"with {_count(self.indexes)}" if self.indexes else ""
-        removed = f"{_count(self.indexes)} of ours removed; " if self.indexes else ""
-        names = list_some([printable_line(name, 80) for name in self.others], 3)
-        return StepOutcome.KEPT, f"{removed}contains images that init did not push: {names}"
+            changes.append(Change("ecr", "delete_repository", {"repositoryName": name}))
+        return changes
 
 
-async def list_images(changes: AccountChanges, name: str, account: str) -> RepositoryImages:
+async def read_repository_to_remove(aws: AWSClient, account: str) -> Resource:
+    """Return the repository of our image, with the calls that remove it or only our images."""
+    found = await read_image_repository(aws, to_remove=True)
+    if not found.exists:
+        return found
+    images = await list_images(aws, found.name, account)
+    number = len(images.indexes)
+    count, kept = f"{number} image{'' if number == 1 else 's'}", ""
+    if images.others:
+        removed = f"{count} of ours removed; " if number else ""
+        names = list_some([printable_line(name, 80) for name in images.others], 3)
+        kept = f"{removed}contains images that init did not push: {names}"
+    note = f"with {count}" if number else ""
+    return replace(found, removal=images.removal(found.name), note=note, kept=kept)
+
+
+async def list_images(aws: AWSClient, name: str, account: str) -> RepositoryImages:
     """Return the images in our repository. Raises the errors of `AWSClient.call`.
 
     An index is ours if it has our annotation. A manifest without a tag is ours if it has the
     annotation, which it may have before its index is pushed, or if an index of ours names it.
     """
-    repository = Repository(account=account, region=changes.aws.region, name=name)
-    details: list[Mapping[str, Any]] = await changes.aws.collect_pages(
+    repository = Repository(account=account, region=aws.region, name=name)
+    details: list[Mapping[str, Any]] = await aws.collect_pages(
         "ecr", "describe_images", "imageDetails", repositoryName=name
     )
     tags = {str(one["imageDigest"]): list(one.get("imageTags") or ()) for one in details}
-    read = await read_images(changes.aws, repository, [{"imageDigest": one} for one in tags])
+    read = await read_images(aws, repository, [{"imageDigest": one} for one in tags])
     annotated = [image for image in read if OUR_ANNOTATION in image.annotations]
     indexes = {image.digest for image in annotated if image.is_index}
     parts = {image.digest for image in annotated}.union(*(image.parts for image in annotated))
@@ -210,38 +171,3 @@ async def list_images(changes: AccountChanges, name: str, account: str) -> Repos
             if one not in ours and (tags[one] or one not in used)
         ],
     )
-
-
-async def remove_repository(changes: AccountChanges, name: str, images: RepositoryImages) -> None:
-    """Delete our images, and the repository that ``init`` created if no other image is in it.
-
-    Raises:
-        CloudburstError: AWS refuses a deletion, such as that of the repository because an image was
-            pushed to it meanwhile; or any other error of `AWSClient.call`.
-    """
-    # ECR deletes no manifest that an index names, so the indexes come first.
-    await _delete_images(changes, name, images.indexes)
-    await _delete_images(changes, name, images.parts)
-    if not images.others:
-        await changes.change("ecr", "delete_repository", repositoryName=name)
-
-
-async def _delete_images(changes: AccountChanges, name: str, digests: Sequence[str]) -> None:
-    for start in range(0, len(digests), MAX_IMAGES_PER_CALL):
-        part = digests[start : start + MAX_IMAGES_PER_CALL]
-        response = await changes.change(
-            "ecr",
-            "batch_delete_image",
-            repositoryName=name,
-            imageIds=[{"imageDigest": digest} for digest in part],
-        )
-        failures: list[Mapping[str, Any]] = (response or {}).get("failures") or []
-        refused = [one for one in failures if one.get("failureCode") != "ImageNotFound"]
-        if refused:
-            code = str(refused[0].get("failureCode"))
-            reason = printable_line(str(refused[0].get("failureReason")))
-            raise AWSError(f"batch_delete_image: {code}: {reason}", code=code)
-
-
-def _count(digests: Sequence[str]) -> str:
-    return f"{len(digests)} image{'' if len(digests) == 1 else 's'}"

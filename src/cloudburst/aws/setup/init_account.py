@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,8 +15,8 @@ from cloudburst.aws.fargate.task_definition import named_architecture, task_fami
 from cloudburst.aws.s3.destination_check import DestinationCheck, check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.open_store import open_store
-from cloudburst.aws.setup import resources, roles, security_groups
-from cloudburst.aws.setup.changes import AccountChanges, SetupStep, StepOutcome
+from cloudburst.aws.setup import resources
+from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
 from cloudburst.aws.setup.env_steps import write_env_file
 from cloudburst.aws.setup.init_plan import (
     InitOptions,
@@ -34,7 +35,13 @@ from cloudburst.aws.setup.resource_definitions import (
     reference_to_set_up,
     task_definition,
 )
-from cloudburst.aws.setup.security_groups import SecurityGroup
+from cloudburst.aws.setup.security_groups import (
+    SecurityGroup,
+    describe_security_groups,
+    find_security_group,
+    group_resource,
+    open_rules_text,
+)
 from cloudburst.aws.setup.subnets import DefaultRoute, zone_names
 from cloudburst.errors import CloudburstError, ConfigurationError, CredentialsError
 from cloudburst.models.locations import S3Prefix
@@ -200,22 +207,22 @@ async def _apply(
         The settings of the account, and the time, in seconds of `anyio.current_time`, from which
         the execution role can be assumed.
     """
-    new_role = await roles.ensure_service_role(changes)
-    await resources.ensure_cluster(changes, settings.cluster, new_role=new_role)
-    await resources.ensure_log_group(changes)
-    role, new_role = await roles.ensure_execution_role(
-        changes, account=account, image=plan.image.name
-    )
-    usable_at = anyio.current_time() + ROLE_PROPAGATION_SECONDS if new_role else 0.0
+    aws, image = changes.aws, plan.image.name
+    await changes.ensure(partial(resources.read_service_role, aws))
+    settling = changes.has_changed("service role")
+    await changes.ensure(partial(resources.read_cluster, aws, settings.cluster), settling=settling)
+    await changes.ensure(partial(resources.read_log_group, aws))
+    role = await changes.ensure(partial(resources.read_execution_role, aws, account, image))
+    settling = changes.has_changed("execution role")
+    usable_at = anyio.current_time() + ROLE_PROPAGATION_SECONDS if settling else 0.0
     groups = await _ensure_security_groups(changes, options, plan)
     await push_image()
     for architecture in plan.architectures:
         required = task_definition(
-            settings, plan.image, architecture=architecture, region=changes.aws.region, role=role
+            settings, plan.image, architecture=architecture, region=aws.region, role=role.arn
         )
-        found = plan.newest[architecture]
-        untagged = None if found is None else {k: v for k, v in found.items() if k != "tags"}
-        await resources.ensure_task_definition(changes, required, untagged, new_role=new_role)
+        read = partial(resources.read_task_definition, aws, required)
+        await changes.ensure(read, settling=settling)
     families = task_families(settings.task_definition)
     environment = {
         "AWS_REGION": changes.aws.region,
@@ -236,6 +243,7 @@ async def _ensure_security_groups(
 
     The result is empty in a dry run that would create the only group.
     """
+    aws = changes.aws
 
     def lets_sources_in(group: SecurityGroup) -> bool:
         return all(any(rule.covers(source) for rule in group.rules) for source in plan.sources)
@@ -246,17 +254,23 @@ async def _ensure_security_groups(
         plan.groups,
         key=lambda group: (not group.created_by_init, not lets_sources_in(group)),
     )
-    group_id = await security_groups.ensure_security_group(
-        changes,
-        groups[0] if groups else None,
-        vpc=plan.vpc,
-        sources=plan.sources,
-        keep=options.keep_sources,
-    )
+
+    async def read() -> Resource:
+        found = (
+            (await describe_security_groups(aws, [groups[0].id]))[0]
+            if groups
+            else await find_security_group(aws, plan.vpc)
+        )
+        return group_resource(
+            found, aws.region, vpc=plan.vpc, sources=plan.sources, keep=options.keep_sources
+        )
+
+    first = await changes.ensure(read)
     # Tasks get all groups, and a source reaches them if one group lets it in.
     for group in groups[1:]:
-        security_groups.record_open_rules(changes, group, group.rules, plan.sources)
-    return [group.id for group in plan.groups] or ([group_id] if group_id else [])
+        if text := open_rules_text(group, aws.region, group.rules, plan.sources):
+            changes.record(first.kind, group.id, StepOutcome.KEPT, text)
+    return [group.id for group in plan.groups] or ([first.name] if first.exists else [])
 
 
 def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan) -> None:

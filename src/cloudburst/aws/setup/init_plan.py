@@ -18,8 +18,6 @@ from cloudburst.aws.fargate.task_definition import (
     parse_task_definition,
     task_families,
 )
-from cloudburst.aws.setup import resources
-from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import OCI_ARCHITECTURES
@@ -28,6 +26,7 @@ from cloudburst.aws.setup.resource_definitions import (
     WorkerImage,
     is_our_image,
 )
+from cloudburst.aws.setup.resources import newest_definition
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
     describe_security_groups,
@@ -95,8 +94,6 @@ class SetupPlan:
     that ``init`` uses, if there is one."""
     sources: Sequence[str]
     """CIDRs from which workers can be reached."""
-    newest: Mapping[Architecture, dict[str, Any] | None]
-    """Newest revision of the task definition for each architecture; ``None`` if there is none."""
     image: WorkerImage
     architectures: Sequence[Architecture]
 
@@ -142,9 +139,8 @@ async def plan_setup(
     )
     vpc = single_vpc(subnets)
     groups = await _existing_groups(aws, settings, vpc)
-    reader = AccountChanges(aws, dry_run=True)
     newest: dict[Architecture, dict[str, Any] | None] = {
-        architecture: await resources.describe_newest(reader, family)
+        architecture: await newest_definition(aws, family)
         for architecture, family in families.items()
     }
     own_name = our_image_name(await aws.account_id(), aws.region)
@@ -163,7 +159,6 @@ async def plan_setup(
         vpc=vpc,
         groups=groups,
         sources=await _sources(aws, settings, options, vpc, find_address),
-        newest=newest,
         image=image,
         architectures=architectures,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import TypeAlias
 
@@ -18,11 +19,7 @@ from cloudburst.aws.setup.ecr_push import (
     push_to_ecr,
     translated_registry_errors,
 )
-from cloudburst.aws.setup.ecr_repository import (
-    ImageRepository,
-    describe_repository,
-    ensure_repository,
-)
+from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions
 from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
@@ -52,8 +49,6 @@ class OwnImage:
 
     name: str
     """Name of the image in ECR, without tag and digest."""
-    repository: ImageRepository | None
-    """Our repository; ``None`` if it does not exist yet."""
     known: EcrImage | None
     """Image that ECR has for this version; ``None`` if it has none."""
     built: BuiltImage | None
@@ -94,12 +89,9 @@ async def prepare_own_image(
         CloudburstError: Any error of `AWSClient.call`, or ECR's registry does not answer.
     """
     account = await aws.account_id()
-    reader = AccountChanges(aws, dry_run=True)
-    repository = await describe_repository(reader)
-    known = None if repository is None else await _find_image(aws, account)
+    known = await _find_image(aws, account)
     found = OwnImage(
         name=our_image_name(account, aws.region),
-        repository=repository,
         known=known,
         built=None,
         is_in_ecr=known is not None and await to_thread.run_sync(_is_current, known, options),
@@ -172,7 +164,7 @@ async def push_own_image(
         NoAnswerError: The registry does not answer.
         CloudburstError: Any other refusal of the registry, or any error of `AWSClient.call`.
     """
-    await ensure_repository(changes, image.repository)
+    await changes.ensure(partial(read_image_repository, changes.aws))
     name = f"{OUR_REPOSITORY}:{PACKAGE_VERSION}"
     outcome = StepOutcome.CREATED if image.known is None else StepOutcome.UPDATED
     if image.is_in_ecr:

@@ -1,244 +1,275 @@
-"""Resources of a region that tasks need: cluster, log group and task definitions."""
+"""Resources of an account but security groups and images: each function reads one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import anyio
-
+from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
-from cloudburst.aws.setup.changes import CONSISTENCY_BACKOFF, AccountChanges, StepOutcome
-from cloudburst.aws.setup.images import short_image_name
+from cloudburst.aws.setup.changes import USED_UNCHANGED, Change, Resource
+from cloudburst.aws.setup.ecr_images import or_none
+from cloudburst.aws.setup.images import repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
+    EXECUTION_ROLE_POLICY,
     LOG_GROUP,
     LOG_RETENTION_DAYS,
+    PERMISSIONS_BOUNDARY,
+    PULL_SID,
     TAGS,
+    TRUST_POLICY,
     differences,
+    execution_role,
     has_our_tags,
+    partition,
+    role_policy,
     tag_list,
 )
-from cloudburst.concurrency import poll
-from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError
+from cloudburst.errors import ConfigurationError
 from cloudburst.text import list_some
 
-T = TypeVar("T")
-
-ROLE_VISIBLE_TIMEOUT = 60.0
-"""Seconds for which calls are retried because an AWS service may not know a new role yet. IAM is
-eventually consistent: "Troubleshoot IAM" in its user guide (2026-11), which names no figure."""
-IAM_VISIBLE_TIMEOUT = 15.0
-"""Seconds for which calls are retried because IAM may not find a new role yet, or the conditions of
-policies may not see the tags of a new resource
-(https://github.com/hashicorp/terraform-provider-aws/issues/28012)."""
+SERVICE_ROLE = "AWSServiceRoleForECS"
+SERVICE_ROLE_PATH = "/aws-service-role/ecs.amazonaws.com/"
 
 
-async def ensure_cluster(changes: AccountChanges, reference: str, *, new_role: bool) -> None:
-    """Create the cluster, or attach those capacity providers of Fargate that it lacks.
+async def read_service_role(aws: AWSClient) -> Resource:
+    """Return the role with which ECS attaches network interfaces."""
+    found = await aws.collect_pages("iam", "list_roles", "Roles", PathPrefix=SERVICE_ROLE_PATH)
+    detail = "for ECS's own use; destroy keeps it because other clusters need it too"
+    create = Change(
+        "iam", "create_service_linked_role", {"AWSServiceName": "ecs.amazonaws.com"}, detail
+    )
+    return Resource(
+        kind="service role",
+        name=SERVICE_ROLE,
+        exists=bool(found),
+        missing=() if found else (create,),
+        note="for ECS's own use",
+    )
 
-    Args:
-        changes: Account in which changes are made and recorded.
-        reference: Name or ARN of the cluster.
-        new_role: True if ECS's service role was just created, so that AWS may refuse to use it.
-    """
+
+async def read_cluster(aws: AWSClient, reference: str) -> Resource:
+    """Return a cluster, which lacks capacity providers of Fargate if another program created it."""
     name = reference.rpartition("/")[2]
-    found = await describe_cluster(changes, name)
+    answer = await aws.call("ecs", "describe_clusters", clusters=[name], include=["TAGS"])
+    found = next((one for one in answer["clusters"] if one["status"] == "ACTIVE"), None)
+    attached: list[str] = (found or {}).get("capacityProviders") or []
+    lacking = [provider for provider in CAPACITY_PROVIDERS if provider not in attached]
+    missing: list[Change] = []
     if found is None:
-        await _create_cluster(changes, name, new_role=new_role)
-        detail = f"with {' and '.join(CAPACITY_PROVIDERS)}"
-        changes.record("cluster", name, StepOutcome.CREATED, detail)
-        return
-    attached: list[str] = found.get("capacityProviders") or []
-    missing = [provider for provider in CAPACITY_PROVIDERS if provider not in attached]
-    if not missing:
-        changes.record("cluster", name, StepOutcome.FOUND)
-        return
-    await changes.change(
-        "ecs",
-        "put_cluster_capacity_providers",
-        cluster=name,
-        capacityProviders=[*attached, *missing],
-        defaultCapacityProviderStrategy=found.get("defaultCapacityProviderStrategy") or [],
-    )
-    changes.record("cluster", name, StepOutcome.UPDATED, f"{' and '.join(missing)} attached")
-
-
-async def _create_cluster(changes: AccountChanges, name: str, *, new_role: bool) -> None:
-    async def create() -> Any:
-        return await changes.change(
-            "ecs",
-            "create_cluster",
-            clusterName=name,
-            capacityProviders=list(CAPACITY_PROVIDERS),
+        parameters = {
+            "clusterName": name,
+            "capacityProviders": lacking,
             # AWS bills Container Insights by the metric.
-            settings=[{"name": "containerInsights", "value": "disabled"}],
-            tags=tag_list(),
-        )
-
-    def is_role_unknown(error: CloudburstError) -> bool:
-        return _has_code(error, "InvalidParameterException")
-
-    await retry_while_unknown(create, is_role_unknown, new=new_role)
-
-
-async def describe_cluster(changes: AccountChanges, reference: str) -> dict[str, Any] | None:
-    """Return the description of an active cluster, with its tags; ``None`` if there is none."""
-    response = await changes.read(
-        "ecs", "describe_clusters", clusters=[reference], include=["TAGS"]
+            "settings": [{"name": "containerInsights", "value": "disabled"}],
+            "tags": tag_list(),
+        }
+        detail = f"with {' and '.join(lacking)}"
+        missing.append(Change("ecs", "create_cluster", parameters, detail))
+    elif lacking:
+        parameters = {
+            "cluster": name,
+            "capacityProviders": [*attached, *lacking],
+            "defaultCapacityProviderStrategy": found.get("defaultCapacityProviderStrategy") or [],
+        }
+        detail = f"{' and '.join(lacking)} attached"
+        missing.append(Change("ecs", "put_cluster_capacity_providers", parameters, detail))
+    return Resource(
+        kind="cluster",
+        name=name,
+        exists=found is not None,
+        tags=(found or {}).get("tags") or (),
+        missing=missing,
+        removal=[Change("ecs", "delete_cluster", {"cluster": name})],
     )
-    active = [found for found in response["clusters"] if found["status"] == "ACTIVE"]
-    return active[0] if active else None
 
 
-async def ensure_log_group(changes: AccountChanges) -> None:
-    """Create the log group of tasks, or set its retention if ``init`` created it without one."""
-    found = await describe_log_group(changes)
-    retention = {"logGroupName": LOG_GROUP, "retentionInDays": LOG_RETENTION_DAYS}
-    kept = f"keeps lines for {LOG_RETENTION_DAYS} days"
-    if found is None:
-        await changes.change("logs", "create_log_group", logGroupName=LOG_GROUP, tags=dict(TAGS))
-        await changes.change("logs", "put_retention_policy", **retention)
-        changes.record("log group", LOG_GROUP, StepOutcome.CREATED, kept)
-    elif found.get("retentionInDays"):
-        changes.record("log group", LOG_GROUP, StepOutcome.FOUND)
-    elif has_our_tags(await log_group_tags(changes, found)):
-        await changes.change("logs", "put_retention_policy", **retention)
-        changes.record("log group", LOG_GROUP, StepOutcome.UPDATED, kept)
-    else:
-        detail = "not created by init, and keeps lines forever"
-        changes.record("log group", LOG_GROUP, StepOutcome.KEPT, detail)
-
-
-async def describe_log_group(changes: AccountChanges) -> dict[str, Any] | None:
-    """Return the log group of tasks; ``None`` if it does not exist."""
-    groups = await changes.aws.collect_pages(
+async def read_log_group(aws: AWSClient, *, to_remove: bool = False) -> Resource:
+    """Return the log group of tasks; its tags are read only if they are needed."""
+    groups = await aws.collect_pages(
         "logs", "describe_log_groups", "logGroups", logGroupNamePrefix=LOG_GROUP
     )
-    return next((group for group in groups if group["logGroupName"] == LOG_GROUP), None)
+    found = next((one for one in groups if one["logGroupName"] == LOG_GROUP), None)
+    name, tags, missing, kept = {"logGroupName": LOG_GROUP}, dict[str, str](), list[Change](), ""
+    if found is None:
+        missing.append(Change("logs", "create_log_group", {**name, "tags": dict(TAGS)}))
+    elif to_remove or not found.get("retentionInDays"):
+        arn = found.get("logGroupArn") or str(found["arn"]).removesuffix(":*")
+        answer = await aws.call("logs", "list_tags_for_resource", resourceArn=arn)
+        tags = answer["tags"]
+    if not (found or {}).get("retentionInDays"):
+        parameters = {**name, "retentionInDays": LOG_RETENTION_DAYS}
+        detail = f"keeps lines for {LOG_RETENTION_DAYS} days"
+        missing.append(Change("logs", "put_retention_policy", parameters, detail))
+    if found and missing and not has_our_tags(tags):
+        missing, kept = [], "not created by init, and keeps lines forever"
+    return Resource(
+        kind="log group",
+        name=LOG_GROUP,
+        exists=found is not None,
+        tags=tags,
+        missing=missing,
+        removal=[Change("logs", "delete_log_group", name)],
+        kept=kept,
+    )
 
 
-async def log_group_tags(changes: AccountChanges, group: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the tags of a log group."""
-    arn = group.get("logGroupArn") or str(group["arn"]).removesuffix(":*")
-    response = await changes.read("logs", "list_tags_for_resource", resourceArn=arn)
-    tags: Mapping[str, str] = response["tags"]
-    return tags
-
-
-async def ensure_task_definition(
-    changes: AccountChanges,
-    required: Mapping[str, Any],
-    found: Mapping[str, Any] | None,
-    *,
-    new_role: bool,
-) -> None:
-    """Register a revision of a task definition, unless the newest revision is as required.
+async def read_execution_role(aws: AWSClient, account: str, image: str = "") -> Resource:
+    """Return the role with which Fargate pulls an image and writes logs.
 
     Args:
-        changes: Account in which changes are made and recorded.
-        required: Parameters of RegisterTaskDefinition, without tags.
-        found: Newest active revision; ``None`` if the family has none.
-        new_role: True if the execution role was just created or changed, so that AWS may refuse to
-            use it.
+        aws: Client of the account.
+        account: Id of the account.
+        image: Image that tasks pull; empty if the role is only removed.
+
+    Raises:
+        ConfigurationError: The role exists, was not created by ``init``, and lacks permissions or
+            trust that tasks need.
     """
-    paths = None if found is None else differences(required, found)
-    if found is not None and not paths:
-        name = str(found["taskDefinitionArn"]).rpartition("/")[2]
-        changes.record("task definition", name, StepOutcome.FOUND)
-        return
+    name, prefix = execution_role(aws.region), f"arn:{partition(aws.region)}:iam:"
+    boundary = f"{prefix}:aws:policy/{PERMISSIONS_BOUNDARY}"
+    answer = await or_none(aws.call("iam", "get_role", RoleName=name))
+    role: Mapping[str, Any] | None = answer["Role"] if answer else None
+    policy: dict[str, Any] = {"RoleName": name, "PolicyName": EXECUTION_ROLE_POLICY}
+    answer = await or_none(aws.call("iam", "get_role_policy", **policy)) if role else None
+    inline: Mapping[str, Any] | None = answer["PolicyDocument"] if answer else None
+    repository, trust = repository_of(image) if image else None, json.dumps(TRUST_POLICY)
+    pulled = {repository.arn} if repository else set[str]()
+    required = role_policy(aws.region, account, pulled | _pulled_repositories(inline))
+    missing: list[Change] = []
 
-    async def register() -> dict[str, Any] | None:
-        return await changes.change("ecs", "register_task_definition", **required, tags=tag_list())
+    def add(operation: str, detail: str, **parameters: Any) -> None:
+        missing.append(Change("iam", operation, {"RoleName": name, **parameters}, detail))
 
-    is_role_unknown = partial(_is_role_unknown, role=required["executionRoleArn"])
-    response = await retry_while_unknown(register, is_role_unknown, new=new_role)
-    name = required["family"]
-    if response:
-        name = str(response["taskDefinition"]["taskDefinitionArn"]).rpartition("/")[2]
+    if role is None:
+        add(
+            "create_role",
+            "",
+            Description="Lets Fargate pull images and write logs for CloudBurst",
+            AssumeRolePolicyDocument=trust,
+            PermissionsBoundary=boundary,
+            Tags=tag_list(key="Key", value="Value"),
+        )
+    else:
+        # The boundary comes first: the policy of `init` allows the next two for a role with this
+        # boundary only.
+        if get_structure(role, "PermissionsBoundary").get("PermissionsBoundaryArn") != boundary:
+            detail = "permissions boundary set"
+            add("put_role_permissions_boundary", detail, PermissionsBoundary=boundary)
+        if role.get("AssumeRolePolicyDocument") != TRUST_POLICY:
+            add("update_assume_role_policy", "trusts ECS tasks only", PolicyDocument=trust)
+    if inline != required:
+        pulls = f" and pull {repository.name}" if repository else ""
+        parameters = {**policy, "PolicyDocument": json.dumps(required)}
+        detail = f"may write to {LOG_GROUP}{pulls}"
+        missing.append(Change("iam", "put_role_policy", parameters, detail))
+    tags, note = (role or {}).get("Tags") or (), ""
+    if role and image and not has_our_tags(tags):
+        await _check_foreign_role(aws, name, {one.operation for one in missing}, boundary)
+        missing, note = [], USED_UNCHANGED
+    removal = [
+        # Only our own policy: IAM refuses to delete a role with anything else attached.
+        *([Change("iam", "delete_role_policy", policy)] if inline is not None else []),
+        Change("iam", "delete_role", {"RoleName": name}),
+    ]
+    return Resource(
+        kind="execution role",
+        name=name,
+        exists=role is not None,
+        arn=str(role["Arn"]) if role else f"{prefix}:{account}:role/{name}",
+        tags=tags,
+        missing=missing,
+        removal=removal,
+        note=note,
+    )
+
+
+def _pulled_repositories(inline: Mapping[str, Any] | None) -> set[str]:
+    """Return the ARNs of the ECR repositories that an inline policy allows tasks to pull from.
+
+    Other task definitions of the region may need these repositories.
+    """
+    statements: Sequence[Mapping[str, Any]] = (inline or {}).get("Statement") or []
+    for statement in statements:
+        if statement.get("Sid") == PULL_SID:
+            named: str | list[str] = statement.get("Resource") or []
+            return {named} if isinstance(named, str) else set(named)
+    return set()
+
+
+async def _check_foreign_role(
+    aws: AWSClient, name: str, corrections: set[str], boundary: str
+) -> None:
+    """Raise `ConfigurationError` if a role that ``init`` did not create is unusable for tasks.
+
+    Such a role is never changed. AWS's managed policy for execution roles is enough, too.
+    """
+    lacks: list[str] = []
+    if "update_assume_role_policy" in corrections:
+        lacks.append("a trust policy for ecs-tasks.amazonaws.com")
+    if "put_role_policy" in corrections:
+        attached = await aws.collect_pages(
+            "iam", "list_attached_role_policies", "AttachedPolicies", RoleName=name
+        )
+        if boundary not in {one["PolicyArn"] for one in attached}:
+            lacks.append(PERMISSIONS_BOUNDARY.rpartition("/")[2])
+    if lacks:
+        msg = f"the role {name} was not created by init and lacks {' and '.join(lacks)}"
+        fix = "add what it lacks (if a stack owns it, with the stack's parameter Image)"
+        raise ConfigurationError(f"{msg}: {fix}, or delete the role")
+
+
+async def read_task_definition(aws: AWSClient, required: Mapping[str, Any]) -> Resource:
+    """Return a family's newest revision, which is correct if it is as ``required``.
+
+    Args:
+        aws: Client of the account.
+        required: Parameters of RegisterTaskDefinition, without tags.
+    """
+    found = await newest_definition(aws, required["family"])
+    paths = differences(required, found) if found else []
     if paths:
-        detail = f"a new revision: {_shortened(paths)}"
-        changes.record("task definition", name, StepOutcome.UPDATED, detail)
+        # Images and sizes first.
+        paths.sort(key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
+        short = [path.replace("containerDefinitions", "containers") for path in paths]
+        detail = f"a new revision: {list_some(short, 3)}"
     else:
         image = required["containerDefinitions"][0]["image"]
         architecture = required["runtimePlatform"]["cpuArchitecture"]
         detail = f"{short_image_name(image)} on {architecture}"
-        changes.record("task definition", name, StepOutcome.CREATED, detail)
+    parameters = {**required, "tags": tag_list()}
+    register = Change("ecs", "register_task_definition", parameters, detail)
+    return Resource(
+        kind="task definition",
+        name=revision_name(found["taskDefinitionArn"]) if found else required["family"],
+        exists=found is not None,
+        missing=[register] if paths or found is None else (),
+        note=detail,
+    )
 
 
-async def describe_newest(changes: AccountChanges, reference: str) -> dict[str, Any] | None:
-    """Return the task definition with an ARN, or a family's newest active revision, with its tags.
-
-    Returns ``None`` if there is none.
-    """
-    try:
-        response = await changes.read(
-            "ecs", "describe_task_definition", taskDefinition=reference, include=["TAGS"]
-        )
-    except ResourceMissingError:
-        return None
-    found: dict[str, Any] = {**response["taskDefinition"], "tags": response.get("tags") or []}
-    return found
-
-
-async def retry_while_unknown(
-    call: Callable[[], Awaitable[T]],
-    is_unknown: Callable[[CloudburstError], bool],
-    *,
-    new: bool,
-    timeout: float = ROLE_VISIBLE_TIMEOUT,  # noqa: ASYNC109 - the last refusal is raised at its end
-) -> T:
-    """Return the result of a call that AWS may refuse because it does not know a new resource yet.
-
-    Args:
-        call: Function that makes the call.
-        is_unknown: Function that returns whether an error may mean that the resource is unknown.
-        new: True if the resource is new. If not, every error is raised at once.
-        timeout: Seconds for which refusals are retried; after that, the last refusal is raised.
-    """
-    if not new:
-        return await call()
-    refusal: CloudburstError | None = None
-
-    async def once() -> tuple[T] | None:
-        nonlocal refusal
-        try:
-            return (await call(),)
-        except CloudburstError as exc:
-            if not is_unknown(exc):
-                raise
-            refusal = exc
-            return None
-
-    with anyio.move_on_after(timeout):
-        return (await poll(once, delays=CONSISTENCY_BACKOFF.delays()))[0]
-    raise refusal or TimeoutError
+async def read_revision(aws: AWSClient, arn: str) -> Resource:
+    """Return a revision of a task definition."""
+    answer = await or_none(
+        aws.call("ecs", "describe_task_definition", taskDefinition=arn, include=["TAGS"])
+    )
+    return Resource(
+        kind="task definition",
+        name=revision_name(arn),
+        exists=answer is not None,
+        tags=(answer or {}).get("tags") or (),
+        removal=[Change("ecs", "deregister_task_definition", {"taskDefinition": arn})],
+    )
 
 
-def is_unknown_to_iam(error: CloudburstError) -> bool:
-    """Return whether an error may mean that a new resource or its tags are not known yet."""
-    return isinstance(error, (AccessDeniedError, ResourceMissingError))
+async def newest_definition(aws: AWSClient, family: str) -> dict[str, Any] | None:
+    """Return a family's newest active revision; ``None`` if there is none."""
+    answer = await or_none(aws.call("ecs", "describe_task_definition", taskDefinition=family))
+    return answer["taskDefinition"] if answer else None
 
 
-def _has_code(error: CloudburstError, code: str) -> bool:
-    return isinstance(error, AWSError) and error.code == code
-
-
-def _is_role_unknown(error: CloudburstError, *, role: str) -> bool:
-    """Return whether RegisterTaskDefinition may have refused a role because it is new.
-
-    AWS answers ``ClientException`` ("Role is not valid"), or denies ``iam:PassRole`` on the role
-    (https://github.com/terraform-aws-modules/terraform-aws-ecs/issues/414, 2026-07). A denial has
-    no code of its own for this case, so its text must name both the permission and the role.
-    """
-    if isinstance(error, AccessDeniedError):
-        text = str(error)
-        return "iam:PassRole" in text and role in text
-    return _has_code(error, "ClientException")
-
-
-def _shortened(paths: Sequence[str]) -> str:
-    """Return a text with at most three paths in a task definition, images and sizes first."""
-    by_weight = sorted(paths, key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
-    short = [path.replace("containerDefinitions", "containers") for path in by_weight]
-    return list_some(short, 3)
+def revision_name(arn: str) -> str:
+    """Return the family and the revision in the ARN of a task definition."""
+    return arn.rpartition("/")[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
@@ -14,17 +13,12 @@ from cloudburst.aws.fargate.ingress_rules import (
     parse_ingress_rules,
 )
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT
-from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
+from cloudburst.aws.setup.changes import Change, Resource
 from cloudburst.aws.setup.resource_definitions import (
     SECURITY_GROUP_NAME,
     Tags,
     has_our_tags,
     tag_list,
-)
-from cloudburst.aws.setup.resources import (
-    IAM_VISIBLE_TIMEOUT,
-    is_unknown_to_iam,
-    retry_while_unknown,
 )
 
 
@@ -89,146 +83,92 @@ def _parse_group(group: Mapping[str, Any], port: int) -> SecurityGroup:
     )
 
 
-async def ensure_security_group(
-    changes: AccountChanges,
-    found: SecurityGroup | None,
+def group_resource(
+    group: SecurityGroup | None,
+    region: str,
     *,
-    vpc: str,
-    sources: Sequence[str],
-    keep: bool,
-) -> str:
-    """Create or update a security group that lets sources in at the port of workers.
+    vpc: str = "",
+    sources: Sequence[str] = (),
+    keep: bool = False,
+) -> Resource:
+    """Return a security group with the calls that let sources in at the port of workers.
 
     Args:
-        changes: Account in which changes are made and recorded.
-        found: Existing group; ``None`` to create one.
+        group: Existing group; ``None`` to create one.
+        region: Region of the group.
         vpc: VPC of a new group.
         sources: CIDRs to let in. Rules that ``init`` created for other sources are removed from a
             group that ``init`` created.
         keep: True to keep the sources that an earlier ``init`` let in.
-
-    Returns:
-        Id of the group; empty in a dry run that would create one.
     """
-    if found is None:
-        return await _create_group(changes, vpc, sources)
-    required = _required_changes(found, sources, keep=keep)
-    if required.missing and not found.created_by_init:
-        detail = (
-            f"port {SERVICE_PORT} is not open to {', '.join(required.missing)}, "
-            "and init did not create this group"
+    opened = f"port {SERVICE_PORT} open to {', '.join(sources)}"
+    if group is None:
+        parameters = {
+            "GroupName": SECURITY_GROUP_NAME,
+            "Description": "CloudBurst workers",
+            "VpcId": vpc,
+            "TagSpecifications": [
+                {"ResourceType": "security-group", "Tags": tag_list(key="Key", value="Value")}
+            ],
+        }
+        create = Change("ec2", "create_security_group", parameters, opened)
+        return Resource(
+            kind="security group", name=SECURITY_GROUP_NAME, exists=False, missing=[create]
         )
-        changes.record("security group", found.id, StepOutcome.KEPT, detail)
-    elif required.missing or required.stale:
-        await _update_group(changes, found, required)
-    elif not unwanted_open_rules(required.remaining, sources):
-        detail = f"port {SERVICE_PORT} open to {', '.join(sources)}"
-        changes.record("security group", found.id, StepOutcome.FOUND, detail)
-    record_open_rules(changes, found, required.remaining, sources)
-    return found.id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RequiredChanges:
-    """Difference between the rules of a group and the sources to let in."""
-
-    stale: Sequence[str]
-    """Sources that an earlier ``init`` let in and that must not be let in any more."""
-    remaining: Sequence[IngressRule]
-    """Rules that stay."""
-    missing: Sequence[str]
-    """Sources that no remaining rule lets in."""
-
-
-def _required_changes(
-    group: SecurityGroup, sources: Sequence[str], *, keep: bool
-) -> _RequiredChanges:
-    removable = [rule for rule in group.rules if group.created_by_init and rule.created_by_init]
-    stale = [rule.source for rule in removable if rule.source not in sources and not keep]
-    remaining = [
-        rule for rule in group.rules if not (rule.created_by_init and rule.source in stale)
+    removable = group.created_by_init and not keep
+    stale = [
+        rule
+        for rule in group.rules
+        if removable and rule.created_by_init and rule.source not in sources
     ]
-    missing = [source for source in sources if not any(rule.covers(source) for rule in remaining)]
-    return _RequiredChanges(stale=stale, remaining=remaining, missing=missing)
-
-
-async def _create_group(changes: AccountChanges, vpc: str, sources: Sequence[str]) -> str:
-    tags = {"ResourceType": "security-group", "Tags": tag_list(key="Key", value="Value")}
-    created = await changes.change(
-        "ec2",
-        "create_security_group",
-        GroupName=SECURITY_GROUP_NAME,
-        Description="CloudBurst workers",
-        VpcId=vpc,
-        TagSpecifications=[tags],
+    remaining = [rule for rule in group.rules if rule not in stale]
+    lacking = [one for one in sources if not any(rule.covers(one) for rule in remaining)]
+    missing: list[Change] = []
+    kept = open_rules_text(group, region, remaining, sources)
+    if lacking and group.created_by_init:
+        ranges = [{"CidrIp": source, "Description": RULE_DESCRIPTION} for source in lacking]
+        detail = f"opened to {', '.join(lacking)}"
+        missing.append(_rules_change("authorize", group.id, ranges, detail))
+    elif lacking:
+        detail = f"port {SERVICE_PORT} is not open to {', '.join(lacking)}"
+        kept = "; ".join(filter(None, [f"{detail}, and init did not create this group", kept]))
+    if stale:
+        # Without descriptions: AWS compares protocol, ports and source only.
+        ranges = [{"CidrIp": rule.source} for rule in stale]
+        detail = f"closed to {', '.join(rule.source for rule in stale)}"
+        missing.append(_rules_change("revoke", group.id, ranges, detail))
+    return Resource(
+        kind="security group",
+        name=group.id,
+        exists=True,
+        tags=group.tags,
+        missing=missing,
+        removal=[Change("ec2", "delete_security_group", {"GroupId": group.id})],
+        note=opened if sources else "",
+        kept=kept,
     )
-    group = str(created["GroupId"]) if created else ""
-    await retry_while_unknown(
-        partial(_authorize, changes, group, sources),
-        is_unknown_to_iam,
-        new=True,
-        timeout=IAM_VISIBLE_TIMEOUT,
-    )
-    detail = f"port {SERVICE_PORT} open to {', '.join(sources)}"
-    changes.record("security group", group or SECURITY_GROUP_NAME, StepOutcome.CREATED, detail)
-    return group
 
 
-async def _update_group(
-    changes: AccountChanges, group: SecurityGroup, required: _RequiredChanges
-) -> None:
-    details: list[str] = []
-    if required.missing:
-        await _authorize(changes, group.id, required.missing)
-        details.append(f"port {SERVICE_PORT} opened to {', '.join(required.missing)}")
-    if required.stale:
-        await _revoke(changes, group.id, required.stale)
-        details.append(f"closed to {', '.join(required.stale)}")
-    changes.record("security group", group.id, StepOutcome.UPDATED, "; ".join(details))
-
-
-async def _authorize(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
-    ranges = [{"CidrIp": source, "Description": RULE_DESCRIPTION} for source in sources]
-    await _change_rules(changes, "authorize_security_group_ingress", group, ranges)
-
-
-async def _revoke(changes: AccountChanges, group: str, sources: Sequence[str]) -> None:
-    # Without descriptions: AWS compares protocol, ports and source only.
-    ranges = [{"CidrIp": source} for source in sources]
-    await _change_rules(changes, "revoke_security_group_ingress", group, ranges)
-
-
-async def _change_rules(
-    changes: AccountChanges, operation: str, group: str, ranges: Sequence[Mapping[str, str]]
-) -> None:
-    """Add or remove rules for IPv4 ranges at the port of workers."""
+def _rules_change(
+    verb: str, group: str, ranges: Sequence[Mapping[str, str]], detail: str
+) -> Change:
+    """Return the call that adds or removes rules for IPv4 ranges at the port of workers."""
     rule = {"FromPort": SERVICE_PORT, "ToPort": SERVICE_PORT, "IpRanges": list(ranges)}
-    permissions = [{"IpProtocol": "tcp", **rule}]
-    await changes.change("ec2", operation, GroupId=group, IpPermissions=permissions)
+    parameters = {"GroupId": group, "IpPermissions": [{"IpProtocol": "tcp", **rule}]}
+    operation = f"{verb}_security_group_ingress"
+    return Change("ec2", operation, parameters, f"port {SERVICE_PORT} {detail}")
 
 
-def unwanted_open_rules(rules: Iterable[IngressRule], sources: Sequence[str]) -> list[IngressRule]:
-    """Return the rules that let every address in although ``sources`` does not ask for that."""
-    return [rule for rule in rules if rule.open_to_world and rule.source not in sources]
-
-
-def record_open_rules(
-    changes: AccountChanges,
-    group: SecurityGroup,
-    rules: Iterable[IngressRule],
-    sources: Sequence[str],
-) -> None:
-    """Record each unwanted rule that lets every address in and that ``init`` does not remove.
-
-    Args:
-        changes: Record to which a step is added for each rule.
-        group: Security group of the tasks.
-        rules: Rules of the group, without those that were just removed.
-        sources: CIDRs that the user asked to let in.
-    """
-    for rule in unwanted_open_rules(rules, sources):
-        by_init = group.created_by_init and rule.created_by_init
-        reason = "kept by --add" if by_init else "not created by init"
-        command = rule.removal_command(group.id, changes.aws.region)
-        detail = f"still open to the world ({rule.source}, {reason}); remove it with: {command}"
-        changes.record("security group", group.id, StepOutcome.KEPT, detail)
+def open_rules_text(
+    group: SecurityGroup, region: str, rules: Iterable[IngressRule], sources: Sequence[str]
+) -> str:
+    """Return a text about those of a group's rules that let every address in unasked; or none."""
+    texts: list[str] = []
+    for rule in rules:
+        if rule.open_to_world and rule.source not in sources:
+            by_init = group.created_by_init and rule.created_by_init
+            reason = "kept by --add" if by_init else "not created by init"
+            command = rule.removal_command(group.id, region)
+            text = f"still open to the world ({rule.source}, {reason}); remove it with: {command}"
+            texts.append(text)
+    return "; ".join(texts)
