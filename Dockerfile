@@ -25,7 +25,7 @@ COPY src src
 # The base has no C compiler: the pixel kernel is compiled by ziglang, which is in docker/build.lock.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /opt/cloudburst/bin/pip install --no-deps dist/*.whl \
-    && /opt/cloudburst/bin/python -m cloudburst.image.trim /opt/cloudburst \
+    && /opt/cloudburst/bin/python -P src/cloudburst/image/trim.py /opt/cloudburst \
     && /opt/cloudburst/bin/python docker/check_render.py
 
 FROM ${PYTHON}
@@ -34,10 +34,11 @@ COPY --from=build /opt/cloudburst /opt/cloudburst
 COPY LICENSE src/cloudburst/image/licenses /usr/share/licenses/cloudburst/
 # The service starts no program that changes its user, so none may be able to. The base's standard
 # library has no bytecode, and the root of a task is read-only.
-COPY src/cloudburst/image/trim.py /tmp/
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin cloudburst \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
-    && python /tmp/trim.py --stdlib && rm /tmp/trim.py
+    && python -m compileall -q --invalidation-mode unchecked-hash \
+    -x '/(dist-packages|ensurepip|idlelib|pydoc_data|site-packages|test|tkinter|turtledemo|venv)/' \
+    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 ENV PATH=/opt/cloudburst/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # The service writes here only. On Fargate, a volume that is mounted here takes its owner and mode from
 # this declaration; without it, the volume is root's.

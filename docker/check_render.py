@@ -1,7 +1,7 @@
 # ruff: noqa: INP001
 """Check that an environment can render: ``PYTHON docker/check_render.py``, with its Python.
 
-The build of the image runs this after ``cloudburst.image.trim``. It renders the test scene of the
+The build of the image runs this after ``trim.py``. It renders the test scene of the
 service, and fails if a file that rendering needs is missing, or if the pixel kernel was not
 compiled: the wheel is built without it if the compiler fails, and zooms then take much longer.
 """

@@ -13,7 +13,7 @@ from cloudburst.adapters.local import worker_process
 from cloudburst.adapters.local.backend import open_local_backend
 from cloudburst.film import film_client
 from cloudburst.film.plan import FilmPlan
-from cloudburst.image import programs
+from cloudburst.image import wheel_download
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
 from cloudburst.service import subprocesses
 
@@ -23,7 +23,7 @@ WAIT = (sys.executable, "-S", "-c", "input()")
 
 
 async def run_program(folder):
-    await programs.run_program(WAIT, seconds=50)
+    await wheel_download.run_program(WAIT, {})
 
 
 async def run_child(folder):
@@ -53,7 +53,7 @@ async def launch_worker(folder):
 @pytest.mark.parametrize(
     ("module", "start"),
     [
-        (programs, run_program),
+        (wheel_download, run_program),
         (subprocesses, run_child),
         (film_client, make_film),
         (worker_process, launch_worker),

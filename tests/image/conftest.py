@@ -47,7 +47,6 @@ class TinyBuild:
         options = replace(self.options, **changes)
         if cache_folder is not None:
             options = replace(options, cache_folder=cache_folder)
-        self.image.folder.touch()  # only the newest images are kept
         return anyio.run(build_image, options)
 
 
@@ -85,7 +84,6 @@ def offline(tiny, monkeypatch):
     """Let pip find the tiny wheels."""
     for name, value in tiny.environ.items():
         monkeypatch.setenv(name, value)
-    tiny.image.folder.touch()  # only the newest images are kept
     return tiny
 
 

@@ -17,7 +17,6 @@ from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.cli import main
 from cloudburst.errors import ResourceMissingError
 from cloudburst.image import ImageOptions
-from cloudburst.image.export import export_image
 from cloudburst.registry import NotInRegistryError
 from cloudburst.version import PACKAGE_VERSION
 from support.docker_config import save_login
@@ -84,23 +83,6 @@ def test_an_image_is_written_into_the_current_folder(cli, offline, tmp_path, mon
         *("blobs", "cloudburst.json", "index.json", "oci-layout")
     }
     assert list(tmp_path.iterdir()) == [folder], "no temporary folder remains"
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_an_export_that_is_stopped_leaves_nothing(offline, tmp_path, exists):
-    folder = tmp_path / "image"
-    if exists:
-        folder.mkdir()
-    steps = []
-
-    def stop_later():
-        steps.append(1)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_image(offline.image, folder, stop_later)
-    assert list(tmp_path.rglob("*")) == ([folder] if exists else [])
 
 
 def test_the_base_is_also_read_from_the_env_file(cli, offline, tmp_path, monkeypatch):
@@ -192,8 +174,7 @@ def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
     while Path("/proc", pid).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert list(tmp_path.glob("cache/cloudburst/image/*.part")) == []
-    assert list(tmp_path.glob("cache/cloudburst/image/download-*")) == []
+    assert list(tmp_path.glob("cache/cloudburst/image/tmp/*")) == []
 
 
 def test_nothing_was_built_yet(monkeypatch, tmp_path, capsys):

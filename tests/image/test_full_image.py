@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import anyio
 import pytest
 
 from cloudburst.image import ImageOptions, build_image
-from cloudburst.image.locked_packages import read_lock
+from cloudburst.image.options import LOCK_FILE
 from cloudburst.registry import unpack_layers
 from support.project import ROOT
 from support.stand_in_base import CACHE, push_base, stand_in_layers
@@ -64,19 +65,8 @@ def test_each_architecture_has_at_most_110_mb_in_layers_of_similar_size(image):
         assert {"av 1/2", "av 2/2", "noto-cjk-sans-otc", "packages"} <= sizes.keys()
         added = [size for name, size in sizes.items() if name != "base"]
         assert max(added) < 20_000_000
-        locked = {package.name for package in read_lock().packages}
+        locked = set(re.findall(r"^([a-z0-9-]+)==", LOCK_FILE.read_text(), re.MULTILINE))
         assert {name for name, _ in platform.packages} == locked
-
-
-def test_the_bill_has_the_libraries_of_pyav_and_the_packages_of_debian(image):
-    for statement in document(image, image.digest)["manifests"][2:]:
-        layer = document(image, statement["digest"])["layers"][0]
-        predicate = document(image, layer["digest"])["predicate"]
-        found = {package["name"]: package for package in predicate["packages"]}
-        assert found["x264"]["licenseDeclared"] == "GPL-2.0-or-later"
-        assert found["FFmpeg"]["versionInfo"]
-        assert found["noto-sans-cjk"]["licenseDeclared"] == "OFL-1.1"
-        assert {"libc6", "python3.13", "coreutils"} <= found.keys()
 
 
 def can_unshare():

@@ -286,8 +286,7 @@ def test_the_trimming_program_removes_itself_and_compiles_the_others(tmp_path: P
     program.write_text((IMAGE / "trim.py").read_text())
     compiler = find_compiler()  # the Python of the image, which starts processes differently
     python = compiler.python if compiler else sys.executable
-    command = [python, "-m", "cloudburst.image.trim", tmp_path]
-    subprocess.run(command, env={"PYTHONPATH": str(packages)}, check=True)
+    subprocess.run([python, "-P", IMAGE / "trim.py", tmp_path], check=True)
     assert not program.parent.exists()
     for path in kept:
         assert list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")), path

@@ -94,6 +94,5 @@ def built_image(folder, architectures, packages, own, annotations):
         base="base",
         platforms=tuple(platforms),
         version=PACKAGE_VERSION,
-        protocol_version=PROTOCOL_VERSION,
         labels={},
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from anyio import from_thread, to_thread
+from anyio import to_thread
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.image_progress import image_progress
@@ -84,6 +85,8 @@ def build_command(
     as_json
         Print one JSON object.
     """
+    if to is not None and to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigurationError(f"{to}: exists and is not an empty folder")
     image, code = run_until_signal(partial(_build, _options(base, architectures), to))
     if image is None:
         return code
@@ -155,24 +158,25 @@ def _options(base: str | None, architectures: Sequence[Architecture] | None) -> 
 
 
 async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
-    from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
-    from cloudburst.image.export import export_image  # noqa: PLC0415 - only with --to
-
     with image_progress(error_console()) as show:
         image = await build_image(options, show)
-        if to is not None:
-            with translated("the image was not copied"):
-                async with image_in_use(image):
-                    await to_thread.run_sync(export_image, image, to, from_thread.check_cancelled)
+    if to is not None:
+        with translated("the image was not copied"):
+            await to_thread.run_sync(_export, image.folder, to)
     return image
+
+
+def _export(layout: Path, to: Path) -> None:
+    """Copy an image; ``index.json`` comes last, so that no program takes a part for an image."""
+    index = shutil.ignore_patterns("index.json")
+    shutil.copytree(layout, to, ignore=index, dirs_exist_ok=True)
+    shutil.copy(layout / "index.json", to)
 
 
 async def _build_and_push(
     options: ImageOptions, repository: str | None
 ) -> tuple[BuiltImage, str, PushReport]:
     """Return the image, its name without tag and digest, and what was sent."""
-    from cloudburst.image.cache_locks import image_in_use  # noqa: PLC0415 - only for builds
-
     target = _target(repository) if repository else None
     with image_progress(error_console()) as show:
         image = await build_image(options, show)
@@ -180,7 +184,7 @@ async def _build_and_push(
             return image, *await _push_to_ecr(image, show)
         login = await to_thread.run_sync(docker_login, target.registry)
         with translated("the image was not pushed"):
-            async with image_in_use(image), open_registry(target.url, login) as client:
+            async with open_registry(target.url, login) as client:
                 report = await push_image(
                     *(client, image.folder, target.repository, target.tag or PACKAGE_VERSION),
                     on_progress=show,
@@ -213,11 +217,16 @@ async def _push_to_ecr(
 
 
 def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
+    """Print what an image is, and what its layers and packages weigh."""
     if as_json:
-        described: dict[str, Any] = asdict(image) | {"folder": str(folder)}
-        write_line(json.dumps(described))
+        write_line(json.dumps(asdict(image) | {"folder": str(folder)}))
         return
-    print_output(ImageTables(image, folder))
+    for line in _facts(image, folder):
+        print_output(line)
+    print_output(Text())
+    print_output(_sizes("layer", image.platforms, _layers))
+    print_output(Text())
+    print_output(_sizes("package", image.platforms, _packages))
     _print_notes(image)
 
 
@@ -226,66 +235,48 @@ def _print_notes(image: BuiltImage) -> None:
         print_output(safe_text(note, "yellow"))
 
 
-class ImageTables:
-    """Printed tables of an image: what it is, and what its layers and packages weigh."""
-
-    def __init__(self, image: BuiltImage, folder: Path) -> None:
-        self._image = image
-        self._folder = folder
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render digest, labels, layers and packages."""
-        yield from self._facts()
-        yield Text()
-        yield _sizes("layer", self._image.platforms, _layers)
-        yield Text()
-        yield _sizes("package", self._image.platforms, _packages)
-
-    def _facts(self) -> Iterator[Text]:
-        """Yield lines in which every digest fits into 80 columns."""
-        image = self._image
-        base, _, digest = image.base.partition("@")
-        facts = [
-            ("image", image.digest),
-            *((one.architecture, one.digest) for one in image.platforms),
-            ("base", base),
-            *([("", digest)] if digest else []),
-            ("folder", short_path(self._folder)),
-        ]
-        for name, value in facts:
-            yield unwrapped(safe_text(f"{name:6}  ", "dim"), safe_text(value))
-        yield Text()
-        for name, value in sorted(image.labels.items()):
-            if not name.startswith(BASE_LABELS):
-                yield unwrapped(safe_text(f"{name}=", "dim"), safe_text(value))
+def _facts(image: BuiltImage, folder: Path) -> Iterator[Text]:
+    """Yield lines in which every digest fits into 80 columns."""
+    base, _, digest = image.base.partition("@")
+    facts = [
+        ("image", image.digest),
+        *((one.architecture, one.digest) for one in image.platforms),
+        ("base", base),
+        ("", digest),
+        ("folder", short_path(folder)),
+    ]
+    for name, value in facts:
+        yield unwrapped(safe_text(f"{name:6}  ", "dim"), safe_text(value))
+    yield Text()
+    for name, value in sorted(image.labels.items()):
+        if not name.startswith(BASE_LABELS):
+            yield unwrapped(safe_text(f"{name}=", "dim"), safe_text(value))
 
 
-def _layers(platform: BuiltPlatform) -> list[tuple[str, int]]:
-    return [(layer.name, layer.size) for layer in platform.layers]
+def _layers(platform: BuiltPlatform) -> dict[str, int]:
+    return {layer.name: layer.size for layer in platform.layers}
 
 
-def _packages(platform: BuiltPlatform) -> list[tuple[str, int]]:
-    shown = list(platform.packages[:MAX_PACKAGES_SHOWN])
+def _packages(platform: BuiltPlatform) -> dict[str, int]:
+    shown = dict(platform.packages[:MAX_PACKAGES_SHOWN])
     rest = platform.packages[MAX_PACKAGES_SHOWN:]
-    if rest:
-        shown.append((f"{len(rest)} more", sum(size for _, size in rest)))
-    return shown
+    return {**shown, f"{len(rest)} more": sum(size for _, size in rest)} if rest else shown
 
 
-def _sizes(title: str, platforms: Sequence[BuiltPlatform], read: Any) -> RenderableType:
+def _sizes(
+    title: str,
+    platforms: Sequence[BuiltPlatform],
+    read: Callable[[BuiltPlatform], dict[str, int]],
+) -> Table:
     """Return a table of compressed sizes with a column for each platform."""
-    columns = [dict(read(platform)) for platform in platforms]
+    columns = [read(platform) for platform in platforms]
     table = plain_table()
     table.add_column(title, no_wrap=True)
     for platform in platforms:
         table.add_column(platform.architecture, justify="right", no_wrap=True)
     for name in dict.fromkeys(name for column in columns for name in column):
-        table.add_row(safe_text(name), *_cells(column.get(name) for column in columns))
+        sizes = (format_size(column[name]) if name in column else "" for column in columns)
+        table.add_row(safe_text(name), *sizes)
     table.add_section()
-    table.add_row("total", *_cells(sum(column.values()) for column in columns))
+    table.add_row("total", *(format_size(sum(column.values())) for column in columns))
     return table
-
-
-def _cells(sizes: Iterator[int | None]) -> Iterator[str]:
-    for size in sizes:
-        yield "" if size is None else format_size(size)

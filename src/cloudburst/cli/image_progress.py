@@ -7,36 +7,13 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cloudburst.cli.output import safe_text
 from cloudburst.image import BuildProgress
 from cloudburst.registry import PushProgress
 
 ImageProgress: TypeAlias = BuildProgress | PushProgress
-
-
-class _OfUpload(ProgressColumn):
-    """Column of an upload that is empty for other tasks."""
-
-    def __init__(self, column: ProgressColumn) -> None:
-        super().__init__()
-        self._column = column
-
-    def render(self, task: Task) -> Text:
-        """Return the text of the column for a task."""
-        found = self._column.render(task) if task.fields.get("upload") else Text()
-        return found if isinstance(found, Text) else Text(str(found))
 
 
 @contextmanager
@@ -49,32 +26,26 @@ def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        _OfUpload(DownloadColumn()),
-        _OfUpload(TransferSpeedColumn()),
-        _OfUpload(TimeRemainingColumn()),
+        TextColumn("{task.fields[sizes]}"),
+        TimeRemainingColumn(),
     )
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        build = bar.add_task("build", total=None, visible=False)
-        upload = bar.add_task("upload the image", total=None, visible=False, upload=True)
+        shown = bar.add_task("", total=None, visible=False, sizes="")
 
         def show(progress: ImageProgress) -> None:
             match progress:
-                case BuildProgress():
-                    bar.update(
-                        build,
-                        description=safe_text(progress.step).plain,
-                        completed=progress.done,
-                        total=progress.total or None,
-                        visible=True,
-                    )
-                case PushProgress():
-                    bar.update(build, visible=False)
-                    bar.update(
-                        upload,
-                        completed=progress.bytes_done,
-                        total=progress.bytes_total,
-                        visible=True,
-                    )
+                case BuildProgress(step=step, done=done, total=total):
+                    text, sizes = safe_text(step).plain, ""
+                case PushProgress(bytes_done=done, bytes_total=total):
+                    text, sizes = "upload the image", f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"
+            bar.update(
+                shown,
+                description=text,
+                completed=done,
+                total=total or None,
+                sizes=sizes,
+                visible=True,
+            )
 
         yield show

@@ -1,25 +1,25 @@
-"""The base image: its layers, and what the builder needs to know of them."""
+"""The base image: its look-up, its layers, and what the builder needs of its files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import posixpath
+import re
+import tarfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from anyio import from_thread, to_thread
+from typing import Any, cast
 
 from cloudburst.errors import ImageError
-from cloudburst.image.base_layers import BaseFiles, read_base_layers
-from cloudburst.image.builder_hash import BASE_CODE
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.debian import SystemPackage, system_packages
-from cloudburst.image.options import Architecture
+from cloudburst.image.entries import Entry
+from cloudburst.image.options import PYTHON, Architecture
+from cloudburst.image.trim import needs_bytecode
 from cloudburst.registry import (
     Credentials,
-    Descriptor,
-    ImageConfig,
     ImageReference,
+    InvalidImageError,
     Platform,
     PulledImage,
     RegistryClient,
@@ -29,40 +29,22 @@ from cloudburst.registry import (
     open_registry,
     pull_image,
 )
+from cloudburst.registry.unpack import deleted_path, image_path, open_layer
 
 LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, attempts=3, first_delay=0.3, max_time=10.0)
 """Limits of the attempts to look up the base image: without a connection, they fail after 7 seconds
 at most."""
+SETUID = 0o6000
+_LIBRARY = re.compile(rf"(?:[^/]+/)*lib/python{re.escape(PYTHON)}/(.+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseFacts:
-    """What the builder needs to know of the files of a base image."""
-
-    python: str
-    """Path of the interpreter, without a slash at the beginning."""
-    glibc: tuple[int, int]
-    passwd: str
-    group: str
-    os_release: str
-    folders: tuple[str, ...]
-    """Folders that the layers above need not add."""
-    has_tmp: bool
-    packages: tuple[SystemPackage, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class BaseImage:
     """Base image for one architecture, whose layers are in the cache."""
 
     reference: ImageReference
     """Reference by which it was found, with the digest of the index or manifest."""
-    digest: str
-    """Digest of the manifest of this architecture."""
-    config: ImageConfig
-    layers: tuple[Descriptor, ...]
-    paths: tuple[Path, ...]
-    facts: BaseFacts
+    pulled: PulledImage
 
 
 async def find_base(reference: ImageReference, credentials: Credentials | None) -> ImageReference:
@@ -74,24 +56,10 @@ async def find_base(reference: ImageReference, credentials: Credentials | None) 
     Raises:
         ImageError: the registry does not answer, or has no such image.
     """
-    try:
+    with _base_named(reference):
         async with open_registry(reference.url, credentials, policy=LOOKUP_POLICY) as client:
             root, _ = await client.resolve(reference.repository, reference.reference)
-    except RegistryUnavailableError as exc:
-        msg = (
-            f"the base image {reference} cannot be reached: {exc}. Check the network and the "
-            "proxy, or choose a base image in another registry with --base"
-        )
-        raise ImageError(msg) from exc
-    except RegistryError as exc:
-        raise unusable(reference, exc) from exc
     return replace(reference, digest=root.digest)
-
-
-def unusable(reference: ImageReference, error: Exception) -> ImageError:
-    """Return the error for a base image that the registry does not have, or that is not valid."""
-    msg = f"the base image {reference} cannot be used: {error}. Choose another one with --base"
-    return ImageError(msg)
 
 
 async def pull_base(
@@ -100,79 +68,142 @@ async def pull_base(
     architecture: Architecture,
     cache: ImageCache,
 ) -> BaseImage:
-    """Download the layers of the base image that the cache does not have, and read them.
+    """Download the layers of the base image that the cache does not have.
 
     Raises:
-        ImageError: the image cannot be downloaded, or is not one on which the service can run.
+        ImageError: the image cannot be downloaded, or does not have the architecture.
     """
-    platform = Platform(architecture)
-    try:
+    with _base_named(reference):
         pulled = await pull_image(
-            client, reference.repository, reference.reference, platform, cache.blobs
+            *(client, reference.repository, reference.reference),
+            *(Platform(architecture), cache.blobs),
         )
-    except RegistryUnavailableError as exc:
-        msg = (
-            f"the base image {reference} cannot be downloaded: {exc}. Check the network and the "
-            "proxy, and run the command again: complete layers are kept"
-        )
-        raise ImageError(msg) from exc
-    except RegistryError as exc:
-        raise unusable(reference, exc) from exc
-    for digest in (pulled.manifest.config.digest, *(one.digest for one in pulled.manifest.layers)):
-        cache.mark_used(cache.blob_path(digest))
-    facts = await to_thread.run_sync(_facts, pulled, cache)
-    return BaseImage(
-        reference=reference,
-        digest=pulled.manifest_descriptor.digest,
-        config=pulled.config,
-        layers=pulled.manifest.layers,
-        paths=pulled.layer_paths,
-        facts=facts,
-    )
+    return BaseImage(reference, pulled)
 
 
-def _facts(pulled: PulledImage, cache: ImageCache) -> BaseFacts:
-    """Return the facts of a base image, from the cache or from its layers."""
-    key = f"{pulled.manifest_descriptor.digest.removeprefix('sha256:')}-{BASE_CODE[:16]}"
-    if (record := _recorded(cache.read_record("bases", key))) is not None:
-        return record
-    facts = base_facts(read_base_layers(pulled.layer_paths, from_thread.check_cancelled))
-    cache.write_record("bases", key, asdict(facts))
-    return facts
-
-
-def _recorded(record: Any) -> BaseFacts | None:
+@contextmanager
+def _base_named(reference: ImageReference) -> Generator[None]:
     try:
-        packages = tuple(SystemPackage(**one) for one in record.pop("packages"))
-        major, minor = record.pop("glibc")
-        folders = tuple(map(str, record.pop("folders")))
-        return BaseFacts(**record, glibc=(major, minor), folders=folders, packages=packages)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+        yield
+    except RegistryError as exc:
+        advice = "Choose another one with --base"
+        if isinstance(exc, RegistryUnavailableError):
+            advice = (
+                "Check the network and the proxy, and run the command again: complete layers are "
+                "kept. Or choose a base image in another registry with --base"
+            )
+        raise ImageError(f"the base image {reference} cannot be used: {exc}. {advice}") from exc
 
 
-def base_facts(files: BaseFiles) -> BaseFacts:
-    """Return what the builder needs to know of the files.
+@dataclass(frozen=True, slots=True)
+class BaseFiles:
+    """Files of a base image after all its layers, by their path."""
 
-    Raises:
-        ImageError: the image has no users, no glibc or no Python of our version.
-    """
-    passwd = files.text("etc/passwd")
-    if not passwd:
-        raise ImageError("the base image has no /etc/passwd, so it has no users")
-    tmp = files.files.get("tmp")
-    return BaseFacts(
-        python=files.python(),
-        glibc=files.glibc(),
-        passwd=passwd,
-        group=files.text("etc/group"),
-        os_release=files.text("usr/lib/os-release") or files.text("etc/os-release"),
-        folders=tuple(sorted(files.folders)),
-        has_tmp=tmp is not None and tmp.mode == 0o1777,
-        packages=system_packages(files),
+    entries: dict[str, Entry]
+    """All files; those that the builder needs have their contents."""
+
+    def lines(self, path: str) -> list[str]:
+        """Return the lines of a file; none if it does not exist."""
+        entry = self.entries.get(path)
+        return entry.data.decode("utf-8", "replace").splitlines() if entry else []
+
+    def python(self) -> str:
+        """Return the path of the Python interpreter; raise `ImageError` if there is none.
+
+        If there are several, one in ``usr/local/bin`` comes first, and one in ``usr/bin`` second.
+        """
+        order = {"usr/local/bin": 0, "usr/bin": 1}
+        found = [path for path in self.entries if path.endswith(f"bin/python{PYTHON}")]
+        if found:
+            return min(found, key=lambda path: (order.get(posixpath.dirname(path), 2), path))
+        raise ImageError(
+            f"the base image has no python{PYTHON}; the packages are locked for this version. "
+            f"Choose another base, for example python:{PYTHON}-slim"
+        )
+
+    def require_glibc(self) -> None:
+        """Raise `ImageError` if the base has no glibc."""
+        if not any(path.endswith("/libc.so.6") for path in self.entries):
+            raise ImageError(
+                "the base image has no glibc, for which the packages are compiled. "
+                f"Choose another base, for example python:{PYTHON}-slim"
+            )
+
+    def standard_library(self) -> list[Entry]:
+        """Return the modules of the standard library that have no bytecode and need it."""
+        return [
+            entry
+            for path, entry in self.entries.items()
+            if _is_library(path) and bytecode_path(path) not in self.entries
+        ]
+
+    def with_setuid(self) -> list[Entry]:
+        """Return the files with a setuid or setgid bit."""
+        return [
+            entry
+            for entry in self.entries.values()
+            if entry.mode & SETUID and not (entry.link or entry.is_folder)
+        ]
+
+
+def bytecode_path(path: str) -> str:
+    """Return the path of the bytecode of a module."""
+    folder, name = posixpath.split(path)
+    stem = name.removesuffix(".py")
+    return f"{folder}/__pycache__/{stem}.cpython-{PYTHON.replace('.', '')}.pyc"
+
+
+def read_base(base: BaseImage) -> BaseFiles:
+    """Return the files of a base image; raise `ImageError` if a layer is damaged; blocks."""
+    files = dict[str, Entry]()
+    for path in base.pulled.layer_paths:
+        try:
+            files = _with_layer(files, path)
+        except InvalidImageError as exc:
+            raise ImageError(f"the base image cannot be used: {exc}") from exc
+    return BaseFiles(files)
+
+
+def _with_layer(lower: dict[str, Entry], path: Path) -> dict[str, Entry]:
+    """Return files after a layer has replaced and deleted some of them."""
+    upper, deleted = dict[str, Entry](), set[str]()
+    with open_layer(path) as archive:
+        for header in archive:
+            name, whiteout = image_path(header.name), deleted_path(header.name)
+            if whiteout is not None:
+                deleted.add(whiteout)
+            elif header.islnk():  # the same file under another name, with its setuid bit
+                target = image_path(header.linkname)
+                if found := upper.get(target) or lower.get(target):
+                    upper[name] = replace(found, path=name)
+            elif header.isreg() or header.isdir() or header.issym():
+                upper[name] = _entry(archive, header, name)
+    deleted.update(name for name, entry in upper.items() if not entry.is_folder)
+    kept = {name: one for name, one in lower.items() if deleted.isdisjoint(_with_folders(name))}
+    return kept | upper
+
+
+def _with_folders(path: str) -> Iterator[str]:
+    """Yield a path and the folders that it is in."""
+    while path:
+        yield path
+        path = posixpath.dirname(path)
+
+
+def _entry(tar: tarfile.TarFile, header: tarfile.TarInfo, name: str) -> Entry:
+    needed = name in {"etc/passwd", "etc/group"} or header.mode & SETUID or _is_library(name)
+    data = cast("Any", tar.extractfile(header)).read() if header.isreg() and needed else b""
+    return Entry(
+        path=name,
+        data=data,
+        mode=header.mode & 0o7777,
+        link=header.linkname if header.issym() else "",
+        is_folder=header.isdir(),
+        owner=header.uid,
+        group=header.gid,
     )
 
 
-def read_files(base: BaseImage, check_cancelled: Callable[[], None]) -> BaseFiles:
-    """Return the files of the base image; blocks for some seconds."""
-    return read_base_layers(base.paths, check_cancelled)
+def _is_library(path: str) -> bool:
+    match = _LIBRARY.fullmatch(path)
+    return match is not None and needs_bytecode(match[1])

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.image.base_image import find_base
+from cloudburst.image.base_image import find_base, pull_base
 from cloudburst.image.built_image import BuiltImage
-from cloudburst.image.bytecode import find_compiler
+from cloudburst.image.bytecode import Compiler, compile_entries, find_compiler
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.cache_locks import build_lock
-from cloudburst.image.cache_pruning import remove_unused
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
 from cloudburst.image.kernels import find_kernels
-from cloudburst.image.layer_builder import BuiltLayers, LayerBuilder
-from cloudburst.image.layout import write_image
-from cloudburst.image.locked_packages import read_lock
-from cloudburst.image.options import ImageOptions
+from cloudburst.image.layer_contents import Recipe, own_layer, part_layer, runtime_layer
+from cloudburst.image.layers import Layer, cached_layer, layer_key, make_layer
+from cloudburst.image.layout import BuiltLayers, write_image
+from cloudburst.image.options import Architecture, ImageOptions
+from cloudburst.image.own_package import builder_hash
 from cloudburst.image.progress import OnBuildProgress, Steps
-from cloudburst.registry import ImageReference, InvalidImageError, open_registry
+from cloudburst.image.wheel_download import fetch_wheels
+from cloudburst.image.wheels import distribute, read_wheel
+from cloudburst.registry import ImageReference, InvalidImageError, RegistryClient, open_registry
 from cloudburst.registry.errors import first_error
+from cloudburst.registry.unpack import zstd_module
 
 
 async def build_image(
@@ -35,59 +38,101 @@ async def build_image(
     there. The same base, packages, sources and Python for the bytecode give the same digest.
 
     Raises:
-        ConfigurationError: an option is not valid, or a package for building is missing.
-        ImageError: the image cannot be built.
+        ConfigurationError: an option is not valid.
+        ImageError: the image cannot be built, or a package for building it is missing.
     """
-    base = _parse_base(options.base)
-    if not options.architectures:
-        raise ConfigurationError("the image needs at least one architecture")
-    cache, steps = ImageCache(options.cache_folder), Steps(on_progress)
-    with translated("the image was not built"):
-        await to_thread.run_sync(cache.create)
-        async with build_lock(cache, steps):
-            await to_thread.run_sync(cache.remove_leftovers)
-            return await _build(options, base, cache, steps)
-
-
-def _parse_base(text: str) -> ImageReference:
     try:
-        return ImageReference.parse(text)
+        base = ImageReference.parse(options.base)
     except InvalidImageError as exc:
         raise ConfigurationError(f"the base image: {exc}") from exc
+    if not options.architectures:
+        raise ConfigurationError("the image needs at least one architecture")
+    cache = ImageCache(options.cache_folder)
+    with translated("the image was not built"):
+        zstd_module()  # if it is missing, nothing is downloaded
+        await to_thread.run_sync(cache.create)
+        compiler = await to_thread.run_sync(find_compiler)
+        builder = _Builder(
+            options=options,
+            cache=cache,
+            compiler=compiler,
+            code=await to_thread.run_sync(builder_hash),
+            steps=Steps(on_progress),
+            limiter=CapacityLimiter(os.cpu_count() or 1),
+        )
+        built = await builder.build(base)
+        return await to_thread.run_sync(write_image, cache, built, compiler)
 
 
-async def _build(
-    options: ImageOptions, base: ImageReference, cache: ImageCache, steps: Steps
-) -> BuiltImage:
-    lock = await to_thread.run_sync(read_lock, options.lock_file)
-    names = tuple(dict.fromkeys(options.architectures))
-    # First, because it is where an installation from source fails, and nothing is downloaded yet.
-    async with steps.step("compile the pixel kernel"):
-        kernels = {name: await to_thread.run_sync(find_kernels, name, cache) for name in names}
-    compiler = await to_thread.run_sync(find_compiler)
-    limiter = anyio.CapacityLimiter(os.cpu_count() or 1)
-    built = dict[str, BuiltLayers]()
-    async with steps.step("look up the base image"):
-        login = options.base_credentials or await to_thread.run_sync(docker_login, base.registry)
-        base = await find_base(base, login)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Builder:
+    """Builder of layers. What the cache has is not built again."""
 
-    async with open_registry(base.url, login) as client:
+    options: ImageOptions
+    cache: ImageCache
+    compiler: Compiler | None
+    code: str
+    """Hash of the builder."""
+    steps: Steps
+    limiter: CapacityLimiter
+    """Limiter of layers that are packed at once."""
 
-        async def build(builder: LayerBuilder) -> None:
-            built[builder.architecture] = await builder.build(client, base, lock)
+    async def build(self, base: ImageReference) -> list[BuiltLayers]:
+        """Return the layers of each architecture."""
+        names = tuple(dict.fromkeys(self.options.architectures))
+        recipes = dict[Architecture, Recipe]()
+        # First, because it is where an installation from source fails, and nothing is downloaded.
+        async with self.steps.step("compile the pixel kernel"):
+            for name in names:
+                kernels = await to_thread.run_sync(find_kernels, name, self.cache)
+                recipes[name] = await to_thread.run_sync(own_layer, kernels)
+        async with self.steps.step("look up the base image"):
+            login = self.options.base_credentials or await to_thread.run_sync(
+                docker_login, base.registry
+            )
+            base = await find_base(base, login)
+        built = dict[Architecture, BuiltLayers]()
 
-        with first_error(CloudburstError, OSError):
-            async with anyio.create_task_group() as tasks:
-                for name in names:
-                    builder = LayerBuilder(
-                        architecture=name,
-                        cache=cache,
-                        compiler=compiler,
-                        kernels=kernels[name],
-                        steps=steps,
-                        limiter=limiter,
-                    )
-                    tasks.start_soon(build, builder)
-    image = await to_thread.run_sync(write_image, cache, [built[name] for name in names], compiler)
-    await to_thread.run_sync(remove_unused, cache)
-    return image
+        async def build(name: Architecture) -> None:
+            built[name] = await self._layers(client, base, name, recipes[name])
+
+        async with open_registry(base.url, login) as client:
+            with first_error(CloudburstError, OSError):
+                async with anyio.create_task_group() as tasks:
+                    for name in names:
+                        tasks.start_soon(build, name)
+        return [built[name] for name in names]
+
+    async def _layers(
+        self, client: RegistryClient, base: ImageReference, name: Architecture, own: Recipe
+    ) -> BuiltLayers:
+        """Return the base image of one architecture and the layers above it."""
+        async with self.steps.step(f"download the base image ({name})"):
+            image = await pull_base(client, base, name, self.cache)
+        async with self.steps.step(f"download the packages ({name})"):
+            paths = await fetch_wheels(self.options.lock_file, name, self.cache)
+            wheels = [await to_thread.run_sync(read_wheel, path) for path in paths]
+        recipes = [runtime_layer(image), *map(part_layer, distribute(wheels)), own]
+        made = dict[int, Layer]()
+
+        async def make(place: int, recipe: Recipe) -> None:
+            async with self.steps.step(f"pack {recipe.name} ({name})"):
+                made[place] = await to_thread.run_sync(self._make, recipe, limiter=self.limiter)
+
+        async with anyio.create_task_group() as tasks:
+            for place, recipe in enumerate(recipes):
+                tasks.start_soon(make, place, recipe)
+        layers = tuple(made[place] for place in range(len(recipes)))
+        return BuiltLayers(architecture=name, base=image, layers=layers, wheels=tuple(wheels))
+
+    def _make(self, recipe: Recipe) -> Layer:
+        """Return the layer of a recipe, from the cache if that has it; blocks."""
+        version = self.compiler and self.compiler.version
+        key = layer_key(self.code, recipe.name, recipe.inputs, version)
+        if layer := cached_layer(self.cache, key):
+            return layer
+        entries, modules = recipe.contents()
+        if self.compiler is not None:
+            with self.cache.temporary_folder() as folder:
+                entries = (*entries, *compile_entries(self.compiler, modules, folder))
+        return make_layer(self.cache, key, recipe.name, entries)

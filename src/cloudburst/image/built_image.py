@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from cloudburst.errors import ImageError
-from cloudburst.image.cache import MAX_RECORD_BYTES, PART, ImageCache
+from cloudburst.image.cache import ImageCache
 from cloudburst.image.options import Architecture, ImageOptions
-from cloudburst.safe_files import read_regular_file
 
 RECORD = "cloudburst.json"
-"""File in the folder of an image that describes it."""
+"""File in the folder of an image that describes it. It is written last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +24,6 @@ class LayerSize:
     digest: str
     size: int
     """Compressed size in bytes."""
-    unpacked_size: int = 0
-    """Size of the tar file in bytes; 0 if it is not known, as for layers of the base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +35,7 @@ class BuiltPlatform:
     """Digest of the manifest."""
     layers: tuple[LayerSize, ...]
     packages: tuple[tuple[str, int], ...] = ()
-    """Names of the packages and their compressed sizes in bytes, the largest first."""
+    """Names of the packages and their sizes in their wheels in bytes, the largest first."""
 
     @property
     def size(self) -> int:
@@ -60,12 +56,14 @@ class BuiltImage:
     platforms: tuple[BuiltPlatform, ...]
     version: str
     """Version of this package, which is the tag of the image."""
-    protocol_version: int
     labels: dict[str, str]
     notes: tuple[str, ...] = ()
     """Remarks for the user, for example that the image has no bytecode."""
     reused: bool = False
     """True if the same image had been built before."""
+
+
+RECORDS = TypeAdapter(BuiltImage)
 
 
 def last_image(options: ImageOptions) -> BuiltImage | None:
@@ -74,14 +72,9 @@ def last_image(options: ImageOptions) -> BuiltImage | None:
     Raises:
         ImageError: its record is damaged.
     """
-    images = ImageCache(options.cache_folder).images
-    found = dict[Path, float]()
-    for path in images.glob("*"):
-        with suppress(OSError):  # a build removes old images at its end
-            if path.suffix != PART and (path / RECORD).is_file():
-                found[path] = path.stat().st_mtime
-    folder = max(found, key=found.__getitem__, default=None)
-    return read_image(folder) if folder else None
+    records = ImageCache(options.cache_folder).images.glob(f"*/{RECORD}")
+    newest = max(records, key=lambda path: path.stat().st_mtime, default=None)
+    return read_image(newest.parent) if newest else None
 
 
 def read_image(folder: Path) -> BuiltImage:
@@ -90,20 +83,10 @@ def read_image(folder: Path) -> BuiltImage:
     Raises:
         ImageError: the folder has no image of ours, or its record is damaged.
     """
-    path = folder / RECORD
     try:
-        record: Any = json.loads(read_regular_file(path, limit=MAX_RECORD_BYTES))
-        platforms = tuple(_platform(one) for one in record.pop("platforms"))
-        notes = tuple(map(str, record.pop("notes")))
-        record |= {"folder": folder, "reused": True}
-        return BuiltImage(**record, platforms=platforms, notes=notes)
+        image = RECORDS.validate_json((folder / RECORD).read_bytes())
     except FileNotFoundError as exc:
         raise ImageError(f"{folder} has no image that cloudburst has built") from exc
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
-        raise ImageError(f"{path} cannot be read: {exc}") from exc
-
-
-def _platform(record: Any) -> BuiltPlatform:
-    layers = tuple(LayerSize(**one) for one in record.pop("layers"))
-    packages = tuple((str(name), int(size)) for name, size in record.pop("packages"))
-    return BuiltPlatform(**record, layers=layers, packages=packages)
+    except (OSError, ValidationError) as exc:
+        raise ImageError(f"{folder / RECORD} cannot be read, delete the folder: {exc}") from exc
+    return replace(image, folder=folder, reused=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cloudburst.image.base_image import BaseImage
 from cloudburst.image.bytecode import Compiler
+from cloudburst.image.entries import PREFIX
 from cloudburst.image.layers import Layer
 from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import LICENCE
@@ -20,15 +22,12 @@ from cloudburst.models.task import (
 from cloudburst.registry import Descriptor, ImageReference
 from cloudburst.registry.documents import (
     DOCKER_LAYER_GZIP,
-    OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
 )
 from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
-PREFIX = "opt/cloudburst"
-"""Virtual environment of the image, as in the Dockerfile."""
 USER_ID = 10001
 USER_NAME = "cloudburst"
 PORT = 5000
@@ -45,12 +44,6 @@ HEALTH_CHECK = {
 }
 """Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own."""
 ENTRYPOINT = ["python", "-m", "cloudburst.service"]
-REFERENCE_TYPE = "vnd.docker.reference.type"
-REFERENCE_DIGEST = "vnd.docker.reference.digest"
-PREDICATE_TYPE = "in-toto.io/predicate-type"
-"""Annotations by which BuildKit and Docker find a statement about an image and its type."""
-IN_TOTO = "application/vnd.in-toto+json"
-"""Media type of a statement."""
 
 
 def canonical(value: object) -> bytes:
@@ -82,7 +75,7 @@ def image_config(
     image_labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the configuration of the image for one architecture."""
-    inner = base.config
+    inner = base.pulled.config
     diff_ids = [*inner.diff_ids, *(layer.diff_id for layer in layers)]
     names = [*("base image" for _ in inner.diff_ids), *(layer.name for layer in layers)]
     return {
@@ -119,46 +112,25 @@ def _environment(base: Mapping[str, str]) -> list[str]:
 def image_manifest(config: Descriptor, base: BaseImage, layers: Sequence[Layer]) -> dict[str, Any]:
     """Return the manifest of the image for one architecture."""
     descriptors = [
-        *(Descriptor(_oci_type(one.media_type), one.digest, one.size) for one in base.layers),
+        *(
+            replace(one, media_type=_oci_type(one.media_type))
+            for one in base.pulled.manifest.layers
+        ),
         *(layer.descriptor for layer in layers),
     ]
-    return _manifest(config, descriptors)
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": described(config),
+        "layers": [described(layer) for layer in descriptors],
+        # Without its index, the manifest would not show whose it is.
+        "annotations": {PROTOCOL_VERSION_LABEL: str(PROTOCOL_VERSION)},
+    }
 
 
 def _oci_type(media_type: str) -> str:
     """Return the OCI name of Docker's media type of a layer. The bytes are the same."""
     return OCI_LAYER_GZIP if media_type == DOCKER_LAYER_GZIP else media_type
-
-
-def attestation_config(diff_id: str) -> dict[str, Any]:
-    """Return the configuration of the manifest of a statement, as BuildKit writes it."""
-    return {
-        "architecture": "unknown",
-        "os": "unknown",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-    }
-
-
-def attestation_manifest(
-    config: Descriptor, statement: Descriptor, predicate_type: str
-) -> dict[str, Any]:
-    """Return the manifest of a statement about an image, as BuildKit writes it."""
-    layer = Descriptor(
-        IN_TOTO, statement.digest, statement.size, annotations={PREDICATE_TYPE: predicate_type}
-    )
-    return _manifest(config, [layer])
-
-
-def _manifest(config: Descriptor, layers: Sequence[Descriptor]) -> dict[str, Any]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": described(Descriptor(OCI_CONFIG, config.digest, config.size)),
-        "layers": [described(layer) for layer in layers],
-        # Without its index, the manifest would not show whose it is.
-        "annotations": {PROTOCOL_VERSION_LABEL: str(PROTOCOL_VERSION)},
-    }
 
 
 def image_index(manifests: Sequence[Descriptor], annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -181,6 +153,4 @@ def described(descriptor: Descriptor) -> dict[str, Any]:
     if descriptor.platform:
         platform = descriptor.platform
         made["platform"] = {"architecture": platform.architecture, "os": platform.os}
-    if descriptor.annotations:
-        made["annotations"] = dict(descriptor.annotations)
     return made

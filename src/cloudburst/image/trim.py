@@ -1,7 +1,7 @@
 """The files of packages that the image leaves out, for a build with and without Docker.
 
-``python -m cloudburst.image.trim FOLDER`` removes them from a virtual environment and compiles what
-remains. The Dockerfile runs it. It needs only the standard library.
+``python trim.py FOLDER`` removes them from a virtual environment and compiles what remains. The
+Dockerfile runs it. It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import compileall
 import fnmatch
 import py_compile
 import sys
-import sysconfig
 from pathlib import Path, PurePosixPath
 
 OWN_PACKAGES = ("confinement", "film", "models", "renderer", "service", "transfers")
@@ -33,10 +32,10 @@ Every file of ``av.libs`` is linked, directly or through others, to
 all modules of PyAV, which therefore cannot be imported without it."""
 UNUSED_PROGRAMS = ("pip*", "activate*", "Activate.ps1")
 STDLIB_WITHOUT_BYTECODE = (
-    *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo", "venv"),
-    *("site-packages", "dist-packages", "__pycache__"),
+    *("dist-packages", "ensurepip", "idlelib", "pydoc_data", "site-packages", "test", "tkinter"),
+    *("turtledemo", "venv"),
 )
-"""Folders of the standard library that the service never imports."""
+"""Folders of the standard library that the service never imports; the Dockerfile has them, too."""
 
 
 def is_unused(path: str) -> bool:
@@ -61,56 +60,25 @@ def _is_unused_of_ours(path: PurePosixPath) -> bool:
 def needs_bytecode(path: str) -> bool:
     """Return whether a module of the standard library is compiled; the path is relative to it."""
     pure = PurePosixPath(path)
-    top = pure.parts[0]
-    return pure.suffix == ".py" and top not in STDLIB_WITHOUT_BYTECODE and "config-" not in top
+    return pure.suffix == ".py" and pure.parts[0] not in STDLIB_WITHOUT_BYTECODE
 
 
 def trim_environment(prefix: Path) -> None:
     """Remove the unused files of a virtual environment, and compile the others."""
     (packages,) = prefix.glob("lib/python3*/site-packages")
-    for path in sorted(packages.rglob("*")):
-        if not path.is_dir() and is_unused(path.relative_to(packages).as_posix()):
+    for path in sorted(packages.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif is_unused(path.relative_to(packages).as_posix()):
             path.unlink()
-    for folder in sorted(packages.rglob("*"), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
     for pattern in UNUSED_PROGRAMS:
         for path in (prefix / "bin").glob(pattern):
             path.unlink()
-    _compile(packages)
-
-
-def compile_standard_library() -> None:
-    """Compile the standard library of this Python, which official images have without bytecode."""
-    folder = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(folder.rglob("*.py")):
-        if needs_bytecode(path.relative_to(folder).as_posix()):
-            py_compile.compile(
-                str(path),
-                quiet=1,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
-
-
-def _compile(folder: Path) -> None:
-    # Without a check of the source's time, because every render starts a Python of its own. In this
-    # process: others could not start, because this module is no longer installed.
-    compileall.compile_dir(
-        folder,
-        quiet=1,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
-
-
-def main(arguments: list[str]) -> None:
-    """Trim the environment in the first argument, or with ``--stdlib`` compile the library."""
-    if arguments == ["--stdlib"]:
-        compile_standard_library()
-    elif len(arguments) == 1:
-        trim_environment(Path(arguments[0]))
-    else:
-        sys.exit("usage: python -m cloudburst.image.trim FOLDER | --stdlib")
+    # Without a check of the source's time, because every render starts a Python of its own.
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(packages, quiet=1, invalidation_mode=unchecked)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    trim_environment(Path(sys.argv[1]))

@@ -38,7 +38,7 @@ def open_layer(path: Path) -> Generator[tarfile.TarFile]:
         with path.open("rb") as file:
             start = file.read(len(_ZSTD))
             file.seek(0)
-            content: Any = _zstd().open(file) if start == _ZSTD else file
+            content: Any = zstd_module().open(file) if start == _ZSTD else file
             with tarfile.open(fileobj=content) as archive:
                 yield archive
     except (tarfile.TarError, EOFError, zlib.error) as exc:
@@ -127,12 +127,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _zstd() -> Any:
+def zstd_module() -> Any:
     """Return the module of zstd: that of Python 3.14, or the same one for older versions."""
     try:
         return import_module(
             "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
         )
     except ImportError as exc:
-        msg = "a layer is compressed with zstd; install the package cloudburst-sdk[image]"
+        msg = "layers are compressed with zstd: pip install 'cloudburst-sdk[image]'"
         raise InvalidImageError(msg) from exc

@@ -334,7 +334,6 @@ BUILT = BuiltImage(
     base="base",
     platforms=(BuiltPlatform(architecture="amd64", digest="d", layers=LAYERS),),
     version="1",
-    protocol_version=2,
     labels={},
 )
 

@@ -15,7 +15,6 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.image import BuiltImage
-from cloudburst.image.cache_locks import image_in_use
 from cloudburst.registry import (
     LoginError,
     NotInRegistryError,
@@ -53,7 +52,7 @@ async def push_to_ecr(
     """
 
     async def push() -> PushReport:
-        async with image_in_use(image), open_ecr_registry(aws) as client:
+        async with open_ecr_registry(aws) as client:
             return await push_image(
                 client, image.folder, repository, image.version, on_progress=on_progress
             )

@@ -22,7 +22,7 @@ from cloudburst.aws.setup.ecr_push import (
 from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions
-from cloudburst.image.sources_hash import SOURCES_ANNOTATION, sources_hash
+from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.registry import (
     ImageReference,
     InvalidImageError,
