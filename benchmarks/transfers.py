@@ -3,14 +3,13 @@
     python benchmarks/transfers.py [--files 50] [--megabytes 200] [--small 200]
 
 A server on this machine plays S3: it sends zeros, so that neither a disk nor the network is
-measured. First, files pass to a native worker, which gets them by itself, and to temporary files,
-which the client gets for the public image. Then a run makes videos of the same size with a fake
-render process, and its worker writes them to an emulated S3, in parts with their MD5. The growth is
-the difference between the resident memory after one file and the peak during all of them
-(``VmHWM``, which is reset before). Then single files are compared with httpx, which writes and
-hashes the same bytes in the simplest way: the ways take turns, so that all of them meet the same
-machine, and the difference to httpx is the median of the differences within a turn. Exits with 1 if
-the memory grows more than the goals.
+measured. First, files pass to a native worker, which gets them by itself. Then a run makes videos
+of the same size with a fake render process, and its worker writes them to an emulated S3, in parts
+with their MD5. The growth is the difference between the resident memory after one file and the peak
+during all of them (``VmHWM``, which is reset before). Then single files are compared with httpx,
+which writes and hashes the same bytes in the simplest way: the ways take turns, so that all of them
+meet the same machine, and the difference to httpx is the median of the differences within a turn.
+Exits with 1 if the memory grows more than the goals.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ from pydantic import SecretStr
 
 from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
 from cloudburst.adapters.http.native import NativeRenderer, connect
-from cloudburst.adapters.http.staged_files import open_staged_files
 from cloudburst.aws.client.client import open_aws
 from cloudburst.models.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
@@ -217,23 +215,18 @@ def render_service(folder: Path, *, video_bytes: int) -> Generator[tuple[str, st
 
 
 @asynccontextmanager
-async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]:
-    """Yield the ways of a native worker, of temporary files, and of httpx."""
+async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way]]:
+    """Yield the ways of a native worker and of httpx."""
     source, options = Source(store), RenderOptions()
     with render_service(folder, video_bytes=1000) as (address, service):
         async with (
             connect(address, secrets=Secrets(key=KEY), timeouts=Timeouts()) as renderer,
-            open_staged_files() as staged,
             httpx.AsyncClient(trust_env=False) as web,
         ):
 
             async def native(number: int, size: int) -> None:
                 assert isinstance(renderer, NativeRenderer)
                 await renderer.upload(scene_of(number, size), options, remote=source)
-
-            async def temporary(number: int, size: int) -> None:
-                scene = await staged.stage(scene_of(number, size), options, source)
-                await scene.remove()
 
             async def plain(number: int, size: int) -> None:
                 path, digest = folder / f"{number}.plain", hashlib.sha256()
@@ -247,7 +240,6 @@ async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way, Way]]
             here = {"client": str(os.getpid())}
             yield (
                 Way("native worker", native, {"service": service, **here}),
-                Way("temporary files", temporary, here),
                 Way("httpx", plain, here),
             )
 
@@ -310,14 +302,12 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     size, files = arguments.megabytes * 1_000_000, arguments.files
     met: list[bool] = []
     with process(sys.executable, __file__, "--serve") as (store, _):
-        async with ways(folder, store) as (native, temporary, _):
-            for way in (native, temporary):
-                cost = await way.cost(files, size, at_once=SCENES_AT_ONCE)
-                what = f"{files} files of {arguments.megabytes} MB, {way.name}"
-                print_cost(what, cost, files, size)
-                for name, grown in cost.growth.items():
-                    goal = SERVICE_GOAL if name == "service" else CLIENT_GOAL
-                    met.append(print_goal(f"growth of the {name}", grown, goal))
+        async with ways(folder, store) as (native, _):
+            cost = await native.cost(files, size, at_once=SCENES_AT_ONCE)
+            print_cost(f"{files} files of {arguments.megabytes} MB", cost, files, size)
+            for name, grown in cost.growth.items():
+                goal = SERVICE_GOAL if name == "service" else CLIENT_GOAL
+                met.append(print_goal(f"growth of the {name}", grown, goal))
         cost = await upload_cost(folder, files, size)
         print_cost(f"{files} videos of {arguments.megabytes} MB to S3", cost, files, size)
         for name, grown in cost.growth.items():

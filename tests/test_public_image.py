@@ -10,6 +10,7 @@ import pytest
 
 from cloudburst import Client, InvalidScenesError, RenderOptions, endpoints
 from cloudburst.adapters.http.public_image import OPTIONS, find_unsupported
+from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.scene import CheckedScene, Scene
 
 KNOWN: dict[str, Any] = {
@@ -60,6 +61,17 @@ def test_another_option_is_named_with_the_image(option: str) -> None:
 def test_movements_that_are_new_are_named() -> None:
     (fault,) = find_unsupported(checked(effects=["zoom_in", "pan_up", "pan_down"]), "the image")
     assert (fault.field, fault.found) == ("options.effects", "pan_up, pan_down")
+
+
+def test_file_of_s3_or_a_web_server_is_a_fault() -> None:
+    scene = Scene(name="a", image=S3Object("bucket", "a.png"), audio=HttpsUrl("https://host/a.mp3"))
+    look = RenderOptions.model_validate({"watermark": "s3://bucket/mark.png"})
+    entry = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1, options=look)
+    faults = find_unsupported(entry, "the image")
+    assert [fault.field for fault in faults] == ["image", "audio", "watermark"]
+    assert faults[0].found == "s3://bucket/a.png"
+    expected = "a file on this machine, because the image gets none from S3 and web servers"
+    assert {fault.expected for fault in faults} == {expected}
 
 
 @pytest.mark.anyio

@@ -1,6 +1,6 @@
-"""Whole runs with files in S3, on a web server and on this machine, with workers of both kinds.
+"""Whole runs with files in S3 and on this machine.
 
-S3 is emulated; the web server and the workers answer on loopback.
+S3 is emulated; the workers answer on loopback.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import tempfile
 import anyio
 import pytest
 
-from cloudburst import Client, Limits, Status, Timeouts, endpoints
+from cloudburst import Client, InvalidScenesError, Limits, Status, Timeouts, endpoints
 from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import FetchRequest, PutPart
 from support.bad_workers import KEY, SHA256, VIDEO, Reply, Request, Worker, http, serving
-from support.hostile_servers import Authority, Peer
-from support.hostile_servers import serving as serving_files
 from support.s3_account import (
     BUCKET,
     account,
@@ -49,25 +47,19 @@ def emulator():
         yield running
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
-def temporary(authority, tmp_path, monkeypatch):
-    """Return the folder for temporary files. The certificate of the web server is trusted."""
+def temporary(tmp_path, monkeypatch):
+    """Return the folder for temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return folder
 
 
 @pytest.fixture
-def run(emulator, authority, make_scene, temporary, caplog):
-    return emulator, authority, make_scene, temporary, caplog
+def run(emulator, make_scene, temporary, caplog):
+    return emulator, make_scene, temporary, caplog
 
 
 class HonestWorker(Worker):
@@ -91,23 +83,26 @@ def line(**values: object) -> Reply:
     return http(json.dumps(values).encode() + b"\n")
 
 
-async def web_server(peer: Peer, data: bytes) -> None:
-    """Serve one file, with ranges and an ETag."""
-    size = len(data)
-    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\n'
-    if asked := re.search(rb"range: bytes=(\d+)-(\d+)", peer.head.lower()):
-        start, end = int(asked[1]), min(int(asked[2]) + 1, size)
-        data = data[start:end]
-        head = b'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\n'
-        head += b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, size)
-    await peer.send(head + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+async def test_public_image_gets_and_writes_nothing_in_s3(run):
+    emulator, make_scene, _, _ = run
+    files = make_scene("a", seconds=0.1)
+    await anyio.to_thread.run_sync(put, emulator, obj("a.png"), await read(files["image_path"]))
+    files["image_path"] = f"s3://{BUCKET}/a.png"
+    backend, settings = endpoints("http://127.0.0.1:1", protocol="onestep"), settings_of(emulator)
+    async with Client(backend, settings=settings) as client:
+        with pytest.raises(InvalidScenesError) as raised:
+            await client.render_all([files], to=f"s3://{BUCKET}/out/")
+    assert [(fault.scene, fault.field) for fault in raised.value.faults] == [
+        ("a", "image"),
+        ("", "to"),
+    ]
+    assert not [key for key in keys(emulator) if key.startswith("out/")], "no claim is left"
 
 
-@pytest.mark.parametrize("protocol", ["onestep", "native"])
-async def test_a_run(run, protocol):
-    emulator, authority, make_scene, temporary, caplog = run
+async def test_a_run(run):
+    emulator, make_scene, temporary, caplog = run
     caplog.set_level(logging.DEBUG)
-    folder, scenes = f"{protocol}/", []
+    folder, scenes = "native/", []
     for name in SCENES:
         files = make_scene(name, seconds=0.1)
         await anyio.to_thread.run_sync(
@@ -115,20 +110,16 @@ async def test_a_run(run, protocol):
         )
         files["image_path"] = f"s3://{BUCKET}/{folder}{name}.png"
         scenes.append(files)
-    sound = await read(scenes[0]["audio_path"])
     async with (
         serving(HonestWorker()) as worker,
-        serving_files(lambda peer: web_server(peer, sound), authority.server("localhost")) as web,
-    ):
-        if protocol == "onestep":  # the stand-in of a native worker fetches from S3 only
-            scenes[1]["audio_path"] = f"https://localhost:{web.port}/a.wav?sig=do-not-show"
-        async with Client(
-            endpoints(worker.url, key=KEY, protocol=protocol),
-            settings=settings_of(emulator, private_inputs=True),
+        Client(
+            endpoints(worker.url, key=KEY, protocol="native"),
+            settings=settings_of(emulator),
             timeouts=Timeouts(settle=0.0),
             limits=Limits(workers=1),
-        ) as client:
-            report = await client.render_all(scenes, to=f"s3://{BUCKET}/{folder}out/")
+        ) as client,
+    ):
+        report = await client.render_all(scenes, to=f"s3://{BUCKET}/{folder}out/")
     report.raise_for_failures()
     assert report.status is Status.COMPLETE
     for name, video in zip(SCENES, report.videos, strict=True):
@@ -139,12 +130,12 @@ async def test_a_run(run, protocol):
     }, "no claim is left"
     assert list(temporary.iterdir()) == []
     shown = caplog.text + report.model_dump_json()
-    assert not re.search("X-Amz-Signature=[0-9a-f]|do-not-show", shown)
+    assert not re.search("X-Amz-Signature=[0-9a-f]", shown)
 
 
 async def test_an_object_names_the_inputs_of_which_it_is_made(run):
     """A picture on this machine is replaced after the check, before it is sent."""
-    emulator, _, make_scene, _, _ = run
+    emulator, make_scene, _, _ = run
     files = make_scene("one", seconds=0.1)
     picture = anyio.Path(files["image_path"])
     first = await picture.read_bytes()
@@ -160,7 +151,7 @@ async def test_an_object_names_the_inputs_of_which_it_is_made(run):
         async with (
             serving(worker) as served,
             Client(
-                endpoints(served.url, key=KEY),
+                endpoints(served.url, key=KEY, protocol="native"),
                 settings=settings_of(emulator),
                 timeouts=Timeouts(settle=0.0),
             ) as client,

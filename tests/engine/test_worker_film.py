@@ -53,12 +53,12 @@ class Maker:
 
 
 class PublicImage(FakeCloud):
-    """A cloud whose workers make no films."""
+    """A cloud whose workers do not write to S3."""
 
     @asynccontextmanager
     async def backend(self, timeouts, tier):
         async with super().backend(timeouts, tier) as backend:
-            yield replace(backend, makes_films=False)
+            yield replace(backend, uses_s3=False)
 
 
 @asynccontextmanager
@@ -167,8 +167,8 @@ async def test_a_run_that_is_left_while_the_film_is_made_leaves_no_task():
 async def test_a_film_that_no_worker_can_make_is_an_error_before_anything_starts():
     cloud = PublicImage(encode=10)
     async with engine(cloud) as e:
-        with pytest.raises(InvalidScenesError, match="make no films") as caught:
+        with pytest.raises(InvalidScenesError, match="write nothing to S3") as caught:
             async with running(e, Maker(cloud), "ab"):
                 pass
-    assert [fault.field for fault in caught.value.faults] == ["film"]
+    assert [fault.field for fault in caught.value.faults] == ["to"]
     assert not cloud.launched

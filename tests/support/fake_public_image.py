@@ -61,17 +61,9 @@ class PublicImage(httpx.AsyncBaseTransport):
         self.encoded: Counter[bytes] = Counter()
         """How often each picture was made a video of."""
         self.at_work = 0
-        self.tells = False
-        """Whether it takes our key, before it has made a video for us."""
-        self.questions: list[httpx.Request] = []
         self.script: defaultdict[str, list] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.headers.get("Content-Length") == "2":  # it is asked whether it takes our key
-            self.questions.append(request)
-            right = request.headers.get("X-Authentication-Key") == KEY
-            status = 503 if not self.tells else 400 if right else 401
-            return httpx.Response(status, json={"error": "Missing input_image"})
         self.requests.append(request)
         route = f"{request.method} {request.url.path.split('/')[1]}"
         match route:

@@ -76,12 +76,11 @@ async def open_run(
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
-        InvalidScenesError: The workers of a backend cannot render a scene, or no worker can make
-            the film, and nothing was started; or ``input_check`` has found problems. The ``with``
-            block is then cancelled, and the error is raised when the tasks that were started are
-            stopped.
+        InvalidScenesError: The workers of a backend cannot render a scene or write to S3, and
+            nothing was started; or ``input_check`` has found problems. The ``with`` block is then
+            cancelled, and the error is raised when the tasks that were started are stopped.
     """
-    await check_supported(scenes, film, pool.backends)
+    await check_supported(scenes, to, pool.backends)
     checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
     async for scene in Steps(scenes):
         checked[scene.scene.name] = scene

@@ -107,8 +107,8 @@ class Backend:
     use."""
     shares_encodes: bool = False
     """True if idle encoder slots of a worker take part in the encode of a long scene."""
-    makes_films: bool = True
-    """True if a worker can join videos in S3 to a film."""
+    uses_s3: bool = True
+    """True if a worker writes its videos to S3, and can join them to a film there."""
     usd_per_second: Decimal = Decimal()
     """Expected price of one task, in USD per second; 0 if nothing is billed."""
     max_usd_per_second: Decimal = Decimal()

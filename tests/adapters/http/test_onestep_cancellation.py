@@ -10,7 +10,7 @@ import random
 import anyio
 import pytest
 
-from cloudburst.adapters.http.request_body import BLOCK_BYTES
+from cloudburst.adapters.http.onestep import BLOCK_BYTES
 from cloudburst.errors import CloudburstError
 from cloudburst.models.options import RenderOptions
 from support.fake_public_image import PublicImage, ignore, make, to_image
@@ -23,7 +23,7 @@ LONGEST = 0.12
 
 
 class Ride:
-    """Three scenes; each is sent while the one before encodes."""
+    """Three scenes, two of them at the same time."""
 
     def __init__(self, make_scene, folder) -> None:
         self.image = PublicImage()

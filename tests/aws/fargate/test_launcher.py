@@ -672,7 +672,7 @@ async def test_native_and_onestep_backends():
     with account(**NO_PROCESSES) as emulator:
         async with backend_of(emulator, tier=Tier.HIGH_PERFORMANCE) as backend:
             assert (backend.encoder_slots, backend.encode_timeout_factor) == (1, 10.0)
-            assert (backend.queues_jobs, backend.makes_films) == (False, False)
+            assert (backend.queues_jobs, backend.uses_s3) == (False, False)
             assert backend.shares_uplink
             assert backend.new_secrets().certificate == ""
         emulator.register(protocol="native")
@@ -680,7 +680,7 @@ async def test_native_and_onestep_backends():
             emulator, tier=Tier.HIGH_PERFORMANCE, auth_key=SecretStr("fixed")
         ) as backend:
             assert (backend.encoder_slots, backend.encode_timeout_factor) == (4, 0.0)
-            assert (backend.queues_jobs, backend.makes_films) == (True, True)
+            assert (backend.queues_jobs, backend.uses_s3) == (True, True)
             assert backend.shares_uplink
             secrets = backend.new_secrets()
             assert secrets.key == "fixed"

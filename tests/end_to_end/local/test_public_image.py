@@ -102,19 +102,16 @@ async def until(happened, seconds=60.0):
             await anyio.sleep(0.05)
 
 
-async def test_scenes_become_videos_and_the_next_travels_meanwhile(there, make, tmp_path):
+async def test_scenes_become_videos(there, make, tmp_path):
     options = RenderOptions()
     first, second = make("one"), make("two", noise=(640, 360))
     async with to(there) as renderer:
         assert await renderer.is_healthy()
-        upload = await renderer.upload(first, options)
-        output = await renderer.encode(upload, progress=ignore)
-        ahead = await renderer.upload(second, options)
-        assert upload.sent > first.image.stat().st_size
-        assert ahead.sent > second.image.stat().st_size
-        download = await renderer.download(output, tmp_path / "one.mp4")
-        output = await renderer.encode(ahead, progress=ignore)
-        await renderer.download(output, tmp_path / "two.mp4")
+        for scene in (first, second):
+            upload = await renderer.upload(scene, options)
+            assert upload.sent > scene.image.stat().st_size
+            output = await renderer.encode(upload, progress=ignore)
+            download = await renderer.download(output, tmp_path / f"{scene.name}.mp4")
         assert not renderer.has_abandoned_encode
     assert download.seconds == pytest.approx(SECONDS, abs=0.1)
     for name in ("one", "two"):
@@ -130,8 +127,9 @@ async def test_a_wrong_key_is_refused(there, make, noise):
     scene = make("one", noise=noise)
     async with to(there, key="k-wrong") as renderer:
         assert await renderer.is_healthy()
+        upload = await renderer.upload(scene, RenderOptions())
         with pytest.raises(KeyRefusedError, match="refused the key"):
-            await renderer.upload(scene, RenderOptions())
+            await renderer.encode(upload, progress=ignore)
         assert not renderer.has_abandoned_encode
 
 
@@ -166,19 +164,6 @@ async def test_left_after_its_last_byte_the_image_goes_on(image, make):
             tasks.cancel_scope.cancel()
         assert renderer.has_abandoned_encode
         await until(lambda: len(image.made) > before)
-
-
-async def test_held_back_and_left_it_makes_nothing(image, make):
-    async with to(image) as renderer:
-        upload = await renderer.upload(make("one"), RenderOptions())
-        await renderer.encode(upload, progress=ignore)
-        await until(lambda: not image.at_work)
-        before = len(image.made)
-        await renderer.upload(make("two"), RenderOptions())
-        assert not renderer.has_abandoned_encode
-    await anyio.sleep(0.5)
-    assert not image.at_work
-    assert len(image.made) == before
 
 
 async def test_a_download_goes_on_where_it_was_cut(image, make):

@@ -39,8 +39,10 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
             secrets, timeouts = Secrets(key="another"), Timeouts(silence=5)
             address = f"http://{task.address}:5000"
             async with connect(address, secrets=secrets, timeouts=timeouts) as stranger:
+                scene = Scene.model_validate(scenes[0])
+                upload = await stranger.upload(scene, RenderOptions())
                 with pytest.raises(KeyRefusedError):
-                    await stranger.upload(Scene.model_validate(scenes[0]), RenderOptions())
+                    await stranger.encode(upload, progress=lambda _: None)
         assert not aws.live
         with anyio.fail_after(30):
             while any(task.exit_code is None for task in aws.tasks):  # noqa: ASYNC110

@@ -59,7 +59,7 @@ async def open_endpoints_backend(
         cancels_encodes=protocol is Protocol.NATIVE,
         queues_jobs=protocol is Protocol.NATIVE,
         shares_encodes=protocol is Protocol.NATIVE,
-        makes_films=protocol is Protocol.NATIVE,
+        uses_s3=protocol is Protocol.NATIVE,
         shares_uplink=True,
         explain_silence=_explain_silence,
         find_unsupported=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cloudburst.errors import SceneFault
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.scene import CheckedScene
@@ -30,8 +32,14 @@ def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
         scene: The scene, with its options.
         image: Name of the image, or other words for the workers, for the errors.
     """
+    files = scene.scene.files() | scene.options.files()
     changed = scene.options.model_dump(exclude_defaults=True)
-    faults: list[SceneFault] = []
+    reason = f"a file on this machine, because {image} gets none from S3 and web servers"
+    faults = [
+        SceneFault(scene.scene.name, field, str(location), reason)
+        for field, location in files.items()
+        if not isinstance(location, Path)
+    ]
     if (seconds := scene.scene.duration) is not None:
         reason = f"an audio file, because {image} cannot render a scene without one"
         faults.append(SceneFault(scene.scene.name, "duration", f"{seconds:g}", reason))

@@ -199,7 +199,7 @@ def _backend(
         cancels_encodes=is_native,
         queues_jobs=is_native,
         shares_encodes=is_native,
-        makes_films=is_native,
+        uses_s3=is_native,
         shares_uplink=True,
         find_unsupported=(
             None
