@@ -28,7 +28,6 @@ from cloudburst import (
     Status,
     execute_parallel_batches,
 )
-from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.history import load_history
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE
@@ -82,29 +81,6 @@ async def test_bad_scenes_start_nothing(make_scene, out):
             await client.render_all([*bad, make_scene("a")], to=out)
     assert [(f.scene, f.field) for f in caught.value.faults] >= [("a", "image_path")]
     assert {f.scene for f in caught.value.faults} == {"a", "b"}
-    assert not cloud.launched
-
-
-async def test_a_claim_that_is_lost_while_the_run_begins_starts_nothing(
-    make_scene, out, monkeypatch
-):
-    losses = []
-
-    class Loss(ClaimLoss):
-        def __init__(self):
-            super().__init__()
-            losses.append(self)
-
-    class Beginning(Client):
-        async def _first(self, *args, **more):
-            losses[0].report(OutputClaimedError("taken over"))
-            return await super()._first(*args, **more)
-
-    monkeypatch.setattr("cloudburst.client.ClaimLoss", Loss)
-    cloud = FakeCloud()
-    async with Beginning(cloud.backend) as client:
-        report = await client.render_all([make_scene("a")], to=out)
-    assert [type(error) for error in report.errors] == [OutputClaimedError]
     assert not cloud.launched
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -16,7 +15,6 @@ import anyio.lowlevel
 from cloudburst.backends import account_of, default_backend
 from cloudburst.client_resources import ClientResources, open_client_resources
 from cloudburst.concurrency import collapse_single
-from cloudburst.destinations import ClaimLoss
 from cloudburst.engine.late_check import InputCheck
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
@@ -264,7 +262,8 @@ class Client(anyio.AsyncContextManagerMixin):
                 With ``early_launch``, tasks may have been started, and were stopped.
             OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
                 the run itself do not count.
-            OutputClaimedError: Another process writes one of the videos, or works on this run.
+            OutputClaimedError: Another process of this machine works on the run or, for a folder on
+                this machine, writes one of the videos.
             ThrottledError, NoAnswerError: S3 has been busy for two minutes.
             BusyError: The queue would exceed ``Limits.queued_scenes``.
             ClosedError: The client is not open, or belongs to another event loop.
@@ -288,7 +287,6 @@ class Client(anyio.AsyncContextManagerMixin):
                 if name is not None:
                     await load_results(cache, destination.folder, name)
             run_name = uuid4().hex[:12] if name is None else name
-            loss = ClaimLoss()
             with collapse_single(), client.reserved_name(run_name):
                 async with (
                     reading_inputs(inputs, early=self._early_launch and not resume) as reading,
@@ -298,8 +296,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         overwrite=overwrite,
                         resume=resume,
                         covers=inputs.covers,
-                        on_lost=loss.report,
-                    ) as claimed,
+                    ),
                     client.open_run_journal(
                         destination.folder, run_name, resume=resume
                     ) as run_journal,
@@ -310,7 +307,6 @@ class Client(anyio.AsyncContextManagerMixin):
                         run=run_name,
                         overwrite=overwrite,
                         resume=resume,
-                        on_lost=loss.report,
                     ) as maker,
                 ):
                     inputs, earlier = reading.inputs, None
@@ -319,40 +315,34 @@ class Client(anyio.AsyncContextManagerMixin):
                             run_name,
                             run_journal.state,
                             inputs.scenes,
-                            claimed.locations,
                             overwrite=overwrite,
                         )
                     files = await client.remote.files(
                         run_name,
                         inputs.remote_files,
                         destination,
-                        confirm_claim=claimed.confirm,
                         fingerprints=reading.fingerprints,
                         overwrite=overwrite,
                         max_input_bytes=self.limits.file_bytes,
                     )
-                    # No task of the run may be used or stopped after another process has taken
-                    # it over.
-                    abort = partial(client.pool.abort, run_name, cancel_downloads=True)
-                    with client.pool.abortable(run_name), loss.aborting(abort):
-                        async with open_run(
-                            run_name,
-                            inputs.scenes,
-                            client.pool,
-                            to=claimed.locations,
-                            timeouts=self._timeouts,
-                            limits=self.limits,
-                            journal=run_journal.journal,
-                            first=await self._first(
-                                client.pool, run_name, inputs, now=run_journal.journal.now()
-                            ),
-                            earlier=earlier,
-                            film=maker,
-                            remote=files,
-                            bytes_checked=inputs.bytes_checked,
-                            input_check=InputCheck(reading.finish_check, continues=reading.late),
-                        ) as run_journal.run:
-                            yield run_journal.run
+                    async with open_run(
+                        run_name,
+                        inputs.scenes,
+                        client.pool,
+                        to={name: destination.video(name) for name in inputs.names},
+                        timeouts=self._timeouts,
+                        limits=self.limits,
+                        journal=run_journal.journal,
+                        first=await self._first(
+                            client.pool, run_name, inputs, now=run_journal.journal.now()
+                        ),
+                        earlier=earlier,
+                        film=maker,
+                        remote=files,
+                        bytes_checked=inputs.bytes_checked,
+                        input_check=InputCheck(reading.finish_check, continues=reading.late),
+                    ) as run_journal.run:
+                        yield run_journal.run
                 await save_history(client.pool.take_samples())
 
     def keeping_warm(self) -> AbstractContextManager[None]:

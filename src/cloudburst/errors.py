@@ -171,7 +171,7 @@ class OutputExistsError(ConfigurationError, FileExistsError):
 
 
 class OutputClaimedError(ConfigurationError):
-    """Error for videos, or for a run, on which another process is working."""
+    """Error for videos, or for a run, on which another process of this machine is working."""
 
     def __init__(self, message: str, *, paths: Sequence[Path] = (), holder: str = "") -> None:
         super().__init__(message)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from cloudburst.destinations import Destination, FolderDestination, OnLost
+from cloudburst.destinations import Destination, FolderDestination
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.folder_film import ChapterSource, claimed_film
 from cloudburst.models.download import Download
@@ -26,7 +26,7 @@ from cloudburst.models.locations import (
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.ports.film_maker import FilmMaker
-from cloudburst.ports.remote_files import ConfirmClaim, FolderReader, RemoteFiles
+from cloudburst.ports.remote_files import FolderReader, RemoteFiles
 from cloudburst.remote_inputs import RemoteInputs
 from cloudburst.remote_readers import open_https_reader
 
@@ -91,7 +91,6 @@ class RemoteAccess:
         inputs: Mapping[RemoteLocation, RemoteFile],
         destination: Destination,
         *,
-        confirm_claim: ConfirmClaim,
         fingerprints: Mapping[str, str],
         overwrite: bool,
         max_input_bytes: int,
@@ -102,7 +101,6 @@ class RemoteAccess:
             run: Name of the run.
             inputs: Remote input files, as the check before the run has found them.
             destination: Place for the videos.
-            confirm_claim: Function that raises an error if the videos are not claimed any more.
             fingerprints: Fingerprint of each scene, by its name.
             overwrite: True if existing videos may be replaced.
             max_input_bytes: Maximum size of an input whose server did not report its size, in
@@ -118,7 +116,6 @@ class RemoteAccess:
             store,
             run=run,
             inputs=inputs,
-            confirm_claim=confirm_claim,
             fingerprints=fingerprints,
             overwrite=overwrite,
             replaceable=destination.replaceable,
@@ -137,7 +134,6 @@ class RemoteAccess:
         run: str,
         overwrite: bool,
         resume: bool,
-        on_lost: OnLost,
     ) -> AsyncGenerator[FilmMaker | None]:
         """Claim the files of a film, and yield its maker; ``None`` if no film is requested.
 
@@ -148,11 +144,11 @@ class RemoteAccess:
             run: Name of the run that makes the film.
             overwrite: True to replace existing files.
             resume: True to replace a film that was made before, with its other files.
-            on_lost: Function that is called if another process takes the film over.
 
         Raises:
             OutputExistsError: A file of the film exists and must not be replaced.
-            OutputClaimedError: Another process writes this film, or a video of this name.
+            OutputClaimedError: Another process writes this film, or a video of this name, on this
+                machine.
             ConfigurationError: The film cannot be written to its place.
         """
         if film is None or isinstance(film.path, Path):
@@ -172,7 +168,6 @@ class RemoteAccess:
             overwrite=overwrite,
             resume=resume,
             private_inputs=self.settings.private_inputs,
-            on_lost=on_lost,
         )
         async with claim as maker:
             yield maker

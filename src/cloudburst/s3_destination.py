@@ -15,13 +15,12 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.finished_objects import FinishedObject, find_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
+from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
-from cloudburst.destinations import ClaimedOutputs, OnLost
 from cloudburst.earlier_runs import newest_run_with, recovered_state
 from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import (
@@ -34,7 +33,7 @@ from cloudburst.errors import (
 )
 from cloudburst.journal import JournalState, is_run_name, journal_folder
 from cloudburst.models.journal_entries import ResultEntry
-from cloudburst.models.locations import OutputLocation, S3Object, S3Prefix
+from cloudburst.models.locations import MAX_KEY_BYTES, OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
 from cloudburst.outputs import claim_outputs
 from cloudburst.text import list_some
@@ -91,26 +90,39 @@ class S3Destination:
         overwrite: bool,
         resume: bool,
         covers: Collection[str],
-        on_lost: OnLost,
-    ) -> AsyncGenerator[ClaimedOutputs]:
-        """Claim the videos for this run, before all other machines: see `Destination.claim`."""
+    ) -> AsyncGenerator[None]:
+        """Keep other processes on this machine away from the run, and mark the folder.
+
+        Processes on other machines, and other runs, are not kept away: `marked` warns of them.
+
+        Args:
+            names: Names of the scenes.
+            run: Name of the run.
+            overwrite: True if existing videos may be replaced.
+            resume: True if existing videos are left to `recover`.
+            covers: Names of the scenes whose videos have a cover.
+
+        Raises:
+            OutputClaimedError: Another process on this machine works on the run.
+            OutputExistsError: A video exists and may not be replaced.
+            ConfigurationError: The key of a video would be too long, or the journal cannot be kept.
+        """
+        videos = [self.video(name) for name in names]
+        if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
+            msg = (
+                f"keys of more than {MAX_KEY_BYTES} bytes: {list_some(too_long)}; choose a folder "
+                "with a shorter name"
+            )
+            raise ConfigurationError(msg)
         await anyio.to_thread.run_sync(_make_folder, self.folder)
-        # The claim on this machine refuses a second process of the same run, which could take the
-        # claim in S3 over.
-        async with (
-            claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume),
-            claim_objects(
-                self._store,
-                self._prefix,
-                names,
-                run=run,
-                overwrite=overwrite,
-                resume=resume,
-                covers=covers,
-                on_lost=on_lost,
-            ) as held,
-        ):
-            yield ClaimedOutputs(locations=held.videos, confirm=held.confirm)
+        async with claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume):
+            if not resume and not overwrite:
+                outputs = {*videos, *(cover_path(self.video(name)) for name in covers)}
+                if there := sorted(await self._existing() & outputs, key=str):
+                    msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
+                    raise OutputExistsError(msg, objects=[*map(str, there)])
+            async with marked(self._store, self._prefix, names, run=run, overwrite=overwrite):
+                yield
 
     async def newest_run_with(self, names: Collection[str]) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.
@@ -122,8 +134,9 @@ class S3Destination:
         there = await self._existing()
         videos = [video for name in names if (video := self.video(name)) in there]
         for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
-            run = await repeat_while_busy(partial(run_of, self._store, video))
-            if run is not None and is_run_name(run):  # any program may have written the metadata
+            info = await repeat_while_busy(partial(self._store.find, video))
+            # Any program may have written the metadata.
+            if info is not None and is_run_name(run := run_of(info)):
                 return run
         return None
 
@@ -132,11 +145,10 @@ class S3Destination:
         run: str,
         past: JournalState,
         scenes: Sequence[CheckedScene],
-        locations: Mapping[str, OutputLocation],  # noqa: ARG002 - they follow from the names
         *,
         overwrite: bool,
     ) -> RecoveredState | None:
-        """Return the state that earlier processes of the run left: see `Destination.recover`.
+        """Return the state that earlier processes of the run left: see `FolderDestination.recover`.
 
         The processes may have run on other machines.
         """

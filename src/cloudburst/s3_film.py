@@ -10,13 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from anyio import to_thread
 
-from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy
+from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
-from cloudburst.destinations import OnLost
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
 from cloudburst.film.folder_film import ChapterSource, subtitle_digest
 from cloudburst.film.plan import FilmPlan, FilmScene, film_objects
@@ -25,7 +24,6 @@ from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Video
 from cloudburst.ports.film_maker import FilmMaker, OnWorker
-from cloudburst.ports.remote_files import ConfirmClaim
 from cloudburst.ports.renderer import OnProgress
 from cloudburst.text import list_some
 
@@ -46,9 +44,8 @@ async def claimed_s3_film(
     overwrite: bool,
     resume: bool,
     private_inputs: bool,
-    on_lost: OnLost,
 ) -> AsyncGenerator[FilmMaker]:
-    """Claim the objects of a film, and yield its maker.
+    """Mark the folder of a film as in use by the run, and yield the maker of the film.
 
     Args:
         store: Objects in S3.
@@ -59,27 +56,16 @@ async def claimed_s3_film(
         overwrite: True to replace existing objects.
         resume: True to replace a film that the run has made before.
         private_inputs: True if URLs of inputs may lead to addresses that are not public.
-        on_lost: Function that is called if another process takes the film over.
 
     Raises:
         OutputExistsError: An object of the film exists and must not be replaced.
-        OutputClaimedError: Another process writes this film, or a video of this name.
         CloudburstError: S3 refuses a request.
     """
     film = request.path
     assert isinstance(film, S3Object), "films on this machine are claimed on this machine"
     stem = PurePosixPath(film.name).stem
-    async with claim_objects(
-        store,
-        film.folder,
-        [stem],
-        run=run,
-        suffix=".film",  # no name of a run has a dot
-        overwrite=overwrite,
-        resume=resume,
-        covers=[stem],
-        on_lost=on_lost,
-    ) as held:
+    # No name of a run has a dot.
+    async with marked(store, film.folder, [stem], run=run, suffix=".film", overwrite=overwrite):
         ours: dict[S3Object, FinishedObject] = {}
         foreign: list[S3Object] = []
         for location in film_objects(film):
@@ -99,7 +85,6 @@ async def claimed_s3_film(
             sources,
             inputs,
             run=run,
-            confirm_claim=held.confirm,
             overwrite=overwrite,
             earlier=ours,
             private_inputs=private_inputs,
@@ -118,7 +103,6 @@ class S3Film:
         inputs: Mapping[RemoteLocation, RemoteFile],
         *,
         run: str,
-        confirm_claim: ConfirmClaim,
         overwrite: bool,
         earlier: Mapping[S3Object, FinishedObject],
         private_inputs: bool,
@@ -129,7 +113,6 @@ class S3Film:
         self._sources = sources
         self._inputs = inputs
         self._run = run
-        self._confirm_claim = confirm_claim
         self._overwrite = overwrite
         self._earlier = earlier  # objects of an earlier film of the run
         self._private_inputs = private_inputs
@@ -171,7 +154,6 @@ class S3Film:
             self._store,
             run=self._run,
             inputs={**self._inputs, **found},
-            confirm_claim=self._confirm_claim,
             fingerprints={film.name: fingerprint},
             overwrite=self._overwrite,
             replaceable=self._earlier,
@@ -244,7 +226,7 @@ class S3Film:
             info = await self._store.find(subtitles)
             # Another program may have written its own subtitles while the film was made.
             if info and as_finished(info, run=self._run, scene=str(self._film)):
-                await self._store.delete(subtitles, etag=info.etag)
+                await self._store.delete(subtitles)
         except CloudburstError as exc:
             logger.warning("%s: subtitles of an earlier film stay: %s", subtitles, exc)
 

@@ -112,7 +112,7 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     assert read_fingerprint(copy) is not None
     assert probe(copy).seconds == pytest.approx(1.0, abs=0.1)
     assert [line for line in content(emulator, obj("out/film.srt")).split(b"\n") if line.isalpha()]
-    assert not [key for key in keys(emulator) if ".cloudburst" in key], "the claims are gone"
+    assert not [key for key in keys(emulator) if ".cloudburst" in key], "the markers are gone"
 
     first = report
     since = len(emulator.calls)
@@ -187,7 +187,6 @@ async def test_a_busy_store_does_not_cost_the_film(emulator, state, monkeypatch)
             overwrite=False,
             resume=False,
             private_inputs=False,
-            on_lost=pytest.fail,
         ) as maker,
     ):
         emulator.add_fault(s3_fault("slow down", "HeadObject", times=2 * MAX_ATTEMPTS))

@@ -65,6 +65,12 @@ def keys(emulator, bucket=BUCKET):
     return [entry["Key"] for entry in found.get("Contents", ())]
 
 
+def in_folder(emulator, folder):
+    """Return the keys in a folder, without the prefix of the folder."""
+    start = folder.prefix
+    return [key.removeprefix(start) for key in keys(emulator) if key.startswith(start)]
+
+
 def content(emulator, location):
     got = client(emulator, "s3").get_object(Bucket=location.bucket, Key=location.key)
     return got["Body"].read()

@@ -15,12 +15,9 @@ from support.s3_runs import KEY
 _SCRIPT = """
 import json, sys, anyio
 from cloudburst import Client, Limits, Settings, endpoints
-from cloudburst.aws.s3 import claims
 from support.s3_runs import HURRIED, STILL
 
 facts = json.loads(sys.argv[1])
-for name, value in facts["claims"].items():
-    setattr(claims, name, value)
 
 async def main():
     backend = endpoints(facts["address"], key=facts["key"], protocol="native", encoders=2)
@@ -36,13 +33,8 @@ anyio.run(main)
 
 
 @contextmanager
-def rendering(
-    world, scenes, *, name=None, film=None, resume=True, overwrite=False, claims=None, keys=None
-):
-    """Run a client, and kill it at the end of the block.
-
-    ``claims`` are constants of the module `cloudburst.aws.s3.claims` and their values.
-    """
+def rendering(world, scenes, *, name=None, film=None, resume=True, overwrite=False, keys=None):
+    """Run a client, and kill it at the end of the block."""
     facts = {
         "address": world.address,
         "key": KEY,
@@ -55,7 +47,6 @@ def rendering(
             "resume": resume,
             "overwrite": overwrite,
         },
-        "claims": claims or {},
     }
     code = f"import sys; sys.path.insert(0, {str(TESTS)!r})\n{_SCRIPT}"
     process = subprocess.Popen(

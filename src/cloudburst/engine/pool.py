@@ -153,17 +153,12 @@ class WorkerPool:
         """Let workers take the scenes of a held run."""
         self._scheduler.release_run(run)
 
-    def abortable(self, run: str) -> AbstractContextManager[None]:
-        """Return a context manager in which `abort` counts although the run is not admitted yet."""
-        return self._scheduler.abortable(run)
-
-    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
+    def abort(self, run: str, error: CloudburstError) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 
-        All unfinished scenes fail with this error, except for running downloads, unless
-        ``cancel_downloads`` is true.
+        All unfinished scenes fail with this error, except for running downloads.
         """
-        self._scheduler.abort(run, error, cancel_downloads=cancel_downloads)
+        self._scheduler.abort(run, error)
 
     def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""

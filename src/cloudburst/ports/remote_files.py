@@ -7,8 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from anyio.lowlevel import checkpoint
-
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import FetchRequest, PutPart
@@ -52,29 +50,6 @@ class FolderReader(RangeReader, Protocol):
             CloudburstError: No folder can be listed, for example because there are no credentials.
         """
         ...
-
-
-class ConfirmClaim(Protocol):
-    """Function that is called before a video is written, and raises if it is not claimed."""
-
-    async def __call__(self, *, fresh: bool = False) -> None:
-        """Return if the run may write its videos.
-
-        Args:
-            fresh: True to read the claim even if it has not expired. Only a process that has
-                resumed this run may have taken such a claim over, and its videos must not be
-                replaced. So this is for writes that replace an object.
-
-        Raises:
-            OutputClaimedError: Another process has taken over the run or its videos.
-            CloudburstError: S3 refuses a request, or does not answer.
-        """
-        ...
-
-
-async def unclaimed(*, fresh: bool = False) -> None:  # noqa: ARG001 - see `ConfirmClaim`
-    """Return at once, for a run whose videos no other process writes."""
-    await checkpoint()
 
 
 class Delivery(Protocol):

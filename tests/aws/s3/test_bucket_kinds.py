@@ -9,10 +9,10 @@ from botocore.exceptions import ClientError
 
 from cloudburst.aws.client.errors import translate_errors
 from cloudburst.aws.s3 import remote_files
-from cloudburst.aws.s3.claims import claim_objects
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.folder_reader import S3FolderReader
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
+from cloudburst.aws.s3.run_markers import marked
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.transfers import TransferProblem
@@ -47,9 +47,7 @@ async def make_videos(store, folder, monkeypatch):
     await store.put_small(picture, b"picture")
     found = await S3FolderReader(store).read(picture, 0, 100)
     remote = S3RemoteFiles(store, run="r", inputs={picture: found.file}, fingerprints={})
-    async with claim_objects(
-        store, folder, ["a", "b"], run="r", overwrite=False, on_lost=pytest.fail
-    ):
+    async with marked(store, folder, ["a", "b"], run="r", overwrite=False):
         await make_two_videos(remote, picture, folder)
 
 
@@ -245,11 +243,3 @@ async def test_an_input_that_a_policy_denies_is_a_fault_of_its_scene(emulator, s
     fault = await found_fault(store, location)
     assert "explicit deny in a resource-based policy" in fault
     assert "s3:ListBucket" not in fault
-
-
-async def test_an_archived_claim_is_none(emulator, store, folder, caplog):
-    claim = folder.object(".cloudburst/claims/old.json")
-    put(emulator, claim, b"{}", StorageClass="GLACIER")
-    async with claim_objects(store, folder, ["a"], run="new", overwrite=False, on_lost=pytest.fail):
-        pass
-    assert f"not claims are ignored: {claim}" in caplog.text

@@ -68,12 +68,11 @@ async def test_a_store_that_never_says_continue(monkeypatch):
 
     async with odd_store(answer) as store:
         with anyio.fail_after(30):
-            assert await store.put_small(OBJECT, b"data") == '"e"'
+            await store.put_small(OBJECT, b"data")
     assert bodies == [b"data"]
 
 
 COMPLETE = "<IsTruncated>false</IsTruncated>"
-TRUNCATED = "<IsTruncated>true</IsTruncated>"
 
 
 def listing(*keys, rest=COMPLETE):
@@ -88,18 +87,12 @@ NO_LISTS = {
     "entries without keys": listing().replace(
         "</List", "<Contents><Size>1</Size></Contents></List"
     ),
-    "keys of other folders": listing("out/one", "in/two"),
-    "too many keys": listing(*(f"out/{number}" for number in range(1001))),
-    "more pages without a token": listing("out/one", rest=TRUNCATED),
-    "the same page": listing(
-        "out/one", rest=f"{TRUNCATED}<NextContinuationToken>t</NextContinuationToken>"
-    ),
 }
 
 
 @pytest.mark.parametrize("kind", NO_LISTS)
 async def test_what_is_not_the_list_that_was_asked_for(kind):
-    """An incomplete list would hide claims and videos of other runs."""
+    """An incomplete list would hide videos of other runs."""
 
     async def answer(peer):
         body = NO_LISTS[kind].encode()
@@ -107,7 +100,7 @@ async def test_what_is_not_the_list_that_was_asked_for(kind):
 
     async with odd_store(answer) as store:
         with pytest.raises(NoAnswerError):
-            _ = [page async for page in store.list_pages(FOLDER)]
+            await store.list_folder(FOLDER)
 
 
 async def test_a_list_that_is_complete():
@@ -116,5 +109,5 @@ async def test_a_list_that_is_complete():
         await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
     async with odd_store(answer) as store:
-        pages = [page async for page in store.list_pages(FOLDER)]
-    assert [one.key for page in pages for one in page] == ["out/one", "out/two"]
+        found = await store.list_folder(FOLDER)
+    assert [one.key for one in found] == ["out/one", "out/two"]

@@ -21,7 +21,6 @@ from cloudburst.emulator.faults import Fault
 from cloudburst.errors import (
     CredentialsError,
     DownloadError,
-    OutputClaimedError,
     OutputWriteError,
     UploadError,
 )
@@ -80,19 +79,6 @@ async def deliver(remote, to, data=VIDEO):
         sent = [await send(part, data) for part in await running.parts()]
         assert {status for status, _, _ in sent} == {200}, sent
         await running.finish([etag for _, _, etag in sent])
-
-
-def lost_claim(*, after=0):
-    """Return a function that confirms a claim a number of times, before the claim is lost."""
-    confirmed = []
-
-    async def confirm(*, fresh=False):
-        await anyio.lowlevel.checkpoint()
-        confirmed.append(len(confirmed))
-        if len(confirmed) > after:
-            raise OutputClaimedError("another run has taken over the videos")
-
-    return confirm
 
 
 @contextmanager
@@ -249,8 +235,7 @@ class TestDelivery:
         }
         found = await find_finished(store, to, run="r", scene="scene ä")
         assert (found.fingerprint, found.size) == ("f" * 64, len(VIDEO))
-        assert await run_of(store, to) == "r"
-        assert await run_of(store, folder.object("no")) is None
+        assert run_of(info) == "r"
         assert await find_finished(store, to, run="other", scene="scene ä") is None
         assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
 
@@ -307,6 +292,18 @@ class TestDelivery:
         assert content(emulator, to) == b"theirs"
         await deliver(files(store, overwrite=True), to)
         assert content(emulator, to) == VIDEO
+
+    async def test_an_object_of_another_run_is_kept_and_the_run_is_named(
+        self, emulator, store, folder
+    ):
+        to = folder.object("v.mp4")
+        await deliver(files(store, run="first"), to, b"theirs")
+        async with delivery(files(store), to) as running:
+            [part] = await running.parts()
+            assert (await send(part, VIDEO))[:2] == (412, "PreconditionFailed")
+            with pytest.raises(DownloadError, match="run first has written an object of this name"):
+                await running.finish([])
+        assert content(emulator, to) == b"theirs"
 
     async def test_an_outdated_object_of_the_run_is_replaced(self, emulator, store, folder):
         to = folder.object("v.mp4")
@@ -396,40 +393,6 @@ class TestDelivery:
                     with pytest.raises(OutputWriteError, match="503"):
                         await running.finish(['"e"'])
 
-    @pytest.mark.parametrize("size", [len(VIDEO), 6 * 1024**2])
-    async def test_the_claim_is_read_before_an_object_is_replaced(
-        self, store, folder, monkeypatch, size
-    ):
-        """Otherwise it could be that of a process that has resumed the run just now."""
-        asked = []
-
-        async def confirm(*, fresh=False):
-            await anyio.lowlevel.checkpoint()
-            asked.append(fresh)
-
-        whole, data = size == len(VIDEO), b"n" * size
-        with small_parts(monkeypatch):
-            for earlier, changes in (
-                (None, {}),
-                (None, {"overwrite": True}),
-                (b"earlier video", {"replaceable": [folder.object("v.mp4")]}),
-            ):
-                to = folder.object("v.mp4")
-                await store.delete(to)
-                if earlier:
-                    await deliver(files(store), to, earlier)
-                asked.clear()
-                await deliver(files(store, confirm_claim=confirm, **changes), to, data)
-                assert asked[-1] == bool(changes), changes
-                assert asked.count(True) == bool(changes)
-                assert len(asked) == (1 if whole else 3 if earlier else 2)
-
-    async def test_no_url_is_signed_without_the_claim(self, emulator, store, folder):
-        remote, to = files(store, confirm_claim=lost_claim()), folder.object("v.mp4")
-        async with delivery(remote, to) as running:
-            with pytest.raises(OutputClaimedError, match="taken over"):
-                await running.parts()
-
 
 class TestParts:
     BIG = bytes(range(256)) * 4 * 11 * 1024
@@ -481,29 +444,6 @@ class TestParts:
             await fail()
         assert uploads(emulator) == []
         assert to.key not in keys(emulator)
-
-    @pytest.mark.parametrize("confirmed", range(4))
-    async def test_nothing_is_completed_without_the_claim(
-        self, emulator, store, folder, monkeypatch, confirmed
-    ):
-        """The claim is lost before the URLs are signed, signed again, or the object completed."""
-        to = folder.object("v.mp4")
-        remote = files(store, confirm_claim=lost_claim(after=confirmed))
-
-        async def write():
-            async with delivery(remote, to, self.BIG) as running:
-                await running.parts()
-                sent = [await send(part, self.BIG) for part in await running.parts()]
-                await running.finish([etag for _, _, etag in sent])
-
-        with small_parts(monkeypatch):
-            if confirmed == 3:
-                await write()
-            else:
-                with pytest.raises(OutputClaimedError, match="taken over"):
-                    await write()
-        assert uploads(emulator) == []
-        assert (to.key in keys(emulator)) == (confirmed == 3)
 
     async def test_a_cancelled_one_leaves_nothing(self, emulator, store, folder, monkeypatch):
         with small_parts(monkeypatch), anyio.CancelScope() as scope:

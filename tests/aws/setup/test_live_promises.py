@@ -423,8 +423,7 @@ def no_sha256(monkeypatch):
             no_conditions,
             [
                 "a second PUT with If-None-Match is refused",
-                "claims of other runs are not replaced",
-                "a claim that was renewed meanwhile is not deleted",
+                "an object that has changed is not replaced",
                 "a second one of its name is refused",
             ],
         ),
@@ -439,11 +438,10 @@ def no_sha256(monkeypatch):
                 "a presigned PUT writes an object",
                 "a presigned GET with If-Match reads it",
                 "a range of it is read",
-                "a claim is renewed by its ETag",
                 "an object is written in parts",
             ],
         ),
-        (no_deletion, ["a claim is deleted by its ETag"]),
+        (no_deletion, ["an object is deleted"]),
         (no_sha256, [REST]),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sys
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
-from cloudburst.aws.s3 import claims, request_waits
+from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
 from cloudburst.models.events import SceneEncoding
 from cloudburst.remote_file_io import MAX_CHECKED_BYTES
@@ -32,7 +31,6 @@ SCENES = 40 if int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN else 3
 BUCKET = "films"
 SMALL = RenderOptions(effects=(), size="640x360", fps=24)
 SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
-CLAIMS = "out/.cloudburst/claims/"
 ANSWER_BYTES = REQUEST_BYTES = 4000
 """Headers and documents of a call of AWS, on average at most."""
 JOB_BYTES = 40_000
@@ -225,27 +223,3 @@ async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch)
             while aws.live:  # noqa: ASYNC110
                 await anyio.sleep(0.1)
         assert {task.exit_code for task in aws.tasks} == {0}
-
-
-async def test_a_claim_that_is_lost(our_account, tmp_path, monkeypatch):
-    """Another process has taken the run over: the run ends, and every task is stopped."""
-    monkeypatch.setattr(claims, "RENEWAL_INTERVAL", 0.1)
-
-    def take_over(s3):
-        (key,) = (
-            entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=CLAIMS)["Contents"]
-        )
-        claim = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-        body = json.dumps(claim | {"owner": "another process"})
-        s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
-
-    with our_account(moto=False) as aws:
-        report = await rendered(aws, tmp_path, take_over)
-        assert not aws.live
-        assert not [worker for worker in report.workers if worker.possibly_running]
-        assert report.cost.final
-        errors = [entry.error for entry in report.scenes if entry.error]
-        assert errors
-        assert all("OutputClaimedError" in error for error in errors)
-        left = client(aws, "s3").list_objects_v2(Bucket=BUCKET, Prefix=CLAIMS)["Contents"]
-        assert len(left) == 1, "the claim of the other process stays"

@@ -32,15 +32,11 @@ PLACES = {
     "verification": {"operation": "HeadObject", "skip": 1},
     "bucket": {"operation": "HeadBucket"},
     "check of the folder": {"operation": "PutObject", "skip": 0, "presigned": False},
-    "lock": {"operation": "PutObject", "skip": 1, "presigned": False},
-    "check of the lock": {"operation": "PutObject", "skip": 2, "presigned": False},
-    "claim": {"operation": "PutObject", "skip": 3, "presigned": False},
-    "list of claims": {"operation": "ListObjectsV2", "skip": 0},
-    "list of videos": {"operation": "ListObjectsV2", "skip": 1},
-    "second list of claims": {"operation": "ListObjectsV2", "skip": 2},
+    "marker": {"operation": "PutObject", "skip": 1, "presigned": False},
+    "list of videos": {"operation": "ListObjectsV2", "skip": 0},
+    "list of markers": {"operation": "ListObjectsV2", "skip": 1},
     "end of the check": {"operation": "DeleteObject", "skip": 0},
-    "end of the lock": {"operation": "DeleteObject", "skip": 1},
-    "end of the claim": {"operation": "DeleteObject", "skip": 2},
+    "end of the marker": {"operation": "DeleteObject", "skip": 1},
 }
 
 
@@ -51,7 +47,7 @@ CASES += [("wrong region", place) for place in PLACES if place != "input fetch"]
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("name", "place"), few([("internal error", "claim"), *CASES], 2))
+@pytest.mark.parametrize(("name", "place"), few([("internal error", "marker"), *CASES], 2))
 async def test_a_fault_that_passes(world, name, place, told_at_debug):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault(name, **PLACES[place]))
@@ -62,7 +58,7 @@ async def test_a_fault_that_passes(world, name, place, told_at_debug):
 
 BUSY_PLACES = {
     "check of inputs": {"operation": "GetObject", "presigned": False},
-    "check of the folder, lock and claim": {"operation": "PutObject", "presigned": False},
+    "check of the folder, and marker": {"operation": "PutObject", "presigned": False},
     "lists": {"operation": "ListObjectsV2"},
     "bucket": {"operation": "HeadBucket"},
 }
@@ -112,7 +108,7 @@ MESSAGES = {
 }
 """What an error says, so that a person knows what to do."""
 REFUSED_ONCE = [case for case in product(MESSAGES, PLACES) if case not in CASES]
-ENDS = {"end of the check", "end of the lock", "end of the claim"}
+ENDS = {"end of the check", "end of the marker"}
 """Places where an object is deleted that nobody needs any more."""
 
 

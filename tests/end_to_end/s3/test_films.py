@@ -103,7 +103,7 @@ async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, 
 
 @pytest.mark.parametrize("case", few([(6, True), *product(range(1, CALLS), [True, False])]))
 async def test_a_run_that_is_cancelled(world, monkeypatch, case):
-    """No claim and no part of the film is left, and the next run makes only the film."""
+    """No marker and no part of the film is left, and the next run makes only the film."""
     monkeypatch.setattr(recovery, "LISTING_DELAY", 0.0)  # no task of AWS may appear late
     count, native = case
     scenes = world.scenes(0, *NAMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -12,11 +11,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from cloudburst import OutputClaimedError, Status
-from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneEncoding
+from cloudburst import Status
+from cloudburst.aws.s3 import run_markers
+from cloudburst.jobs import JobQueue, JobRequest, JobState
+from cloudburst.models.events import SceneCompleted, SceneEncoding
 from cloudburst.paths import state_folder
-from cloudburst.s3_destination import S3Destination
-from cloudburst.testing import Fault
 from support.s3_client_process import rendering
 from support.s3_runs import few
 
@@ -41,7 +40,7 @@ async def test_killed_at_any_moment(world, seed, elsewhere):
     rng = random.Random(f"killed {seed}")
     name = f"run{seed}" if elsewhere else None
     scenes = world.scenes(0, *NAMES)
-    done, claims = set[str](), []
+    done, markers = set[str](), []
     for _ in range(rng.choice([1, 1, 2])):
         early = rng.random() < 0.15
         with rendering(world, scenes, name=name) as child:
@@ -49,19 +48,19 @@ async def test_killed_at_any_moment(world, seed, elsewhere):
                 await anyio.sleep(0.01)
             await anyio.sleep(rng.uniform(0, STARTING if early else SPAN))
         done |= completed(child)
-        claims = claims_of(world)
+        markers = markers_of(world)
         if elsewhere:
             shutil.rmtree(state_folder() / "s3", ignore_errors=True)
     told = await world.run(scenes, name=name, resume=True)
     assert told.report.status is Status.COMPLETE
     skipped = {event.scene for event in told.of(SceneCompleted) if event.skipped}
     assert done <= skipped
-    assert claims in ([], [f".cloudburst/claims/{told.report.run}.json"]), "it is taken over"
+    assert markers in ([], [f".cloudburst/{told.report.run}.json"])
     hold(world, told, done)
 
 
-def claims_of(world):
-    return [key for key in world.listed() if "/claims/" in key]
+def markers_of(world):
+    return [key for key in world.listed() if key.endswith(".json")]
 
 
 def hold(world, told, done):
@@ -108,64 +107,99 @@ async def test_killed_while_it_renders(world):
     scenes = world.scenes(0, *NAMES)
     with rendering(world, scenes) as child:
         await anyio.to_thread.run_sync(lambda: child.until("scene.completed", count=3))
-    claims = claims_of(world)
-    assert len(claims) == 1
+    markers = markers_of(world)
+    assert len(markers) == 1
     shutil.rmtree(state_folder() / "s3")
     told = await world.run(scenes, resume=True)
     assert told.report.status is Status.COMPLETE
     assert completed(child) <= set(told.report.skipped)
-    assert claims == [f".cloudburst/claims/{told.report.run}.json"]
+    assert markers == [f".cloudburst/{told.report.run}.json"]
     hold(world, told, completed(child))
 
 
-async def test_two_runs_that_want_one_video(world):
-    """The second is refused, with the name of the first; other videos are not refused."""
+@pytest.mark.parametrize("overwrite", few([False, True], 2))
+async def test_two_runs_with_the_same_names(world, overwrite, caplog):
+    """The second is told of the first. Of two videos of a name, the first or the last one stays."""
     scenes = world.scenes(0, "late 0", "late 1", "late 2")
-    refused, started = [], []
+    second, started = [], []
 
-    async def second():
-        with pytest.raises(OutputClaimedError) as caught:
-            await world.run(scenes[1:], name="second", overwrite=True)
-        refused.append(caught.value)
+    async def start_second():
+        second.append(await world.run(scenes[1:], name="second", overwrite=overwrite))
 
     async with anyio.create_task_group() as tasks:
 
         def watch(event):
             if isinstance(event, SceneEncoding) and not started:
                 started.append(event)
-                tasks.start_soon(second)
+                tasks.start_soon(start_second)
 
-        told = await world.run(scenes[:2], name="first", watch=watch)
-    assert "run first" in str(refused[0])
-    world.hold(told, ["late 0", "late 1"])
+        first = await world.run(scenes[:2], name="first", overwrite=overwrite, watch=watch)
+    assert "run first (process " in caplog.text
+    assert ") may still be writing late 1.mp4: the " in caplog.text
+    hold_both(world, first, second[0], overwrite=overwrite)
 
 
-async def test_many_runs_that_want_one_video_at_once(world):
-    scenes, ends, winners = world.scenes(1), Counter(), []
+def hold_both(world, *told, overwrite):
+    """Each name has one whole video, which one of the runs has made, and no run was told wrong.
+
+    Without ``overwrite``, each video was written once, and the other run has an error for it.
+    """
+    made = Counter(video.scene for one in told for video in one.report.videos)
+    names = {scene for one in told for scene in [*one.errors, *made]}
+    world.hold_clean({f"{name}.mp4" for name in names})
+    for name in names:
+        key = f"{world.folder}{name}.mp4"
+        about = world.s3.head_object(Bucket=world.bucket, Key=key)["Metadata"]
+        [maker] = [one for one in told if one.report.run == about["cloudburst-run"]]
+        assert name not in maker.errors
+        for other in told:
+            if error := other.errors.get(name):
+                assert f"run {maker.report.run} has written an object of this name" in error
+    if not overwrite:
+        assert set(made.values()) == {1}
+        assert max(world.written().values()) == 1
+        for one in told:
+            world.hold_objects(one.report)
+
+
+@pytest.mark.parametrize("overwrite", few([False, True], 2))
+async def test_many_runs_that_begin_at_once_with_the_same_names(world, overwrite):
+    scenes, told = world.scenes(2), []
 
     async def one(number):
-        try:
-            winners.append(await world.run(scenes, name=f"run{number}"))
-            ends["done"] += 1
-        except (OutputClaimedError, FileExistsError) as exc:
-            ends[type(exc).__name__] += 1
+        told.append(await world.run(scenes, name=f"run{number}", overwrite=overwrite))
 
     async with anyio.create_task_group() as tasks:
         for number in range(4):
             tasks.start_soon(one, number)
-    assert ends["done"] == 1, ends
-    world.hold(winners[0], ["scene 0"])
+    hold_both(world, *told, overwrite=overwrite)
 
 
-async def test_a_run_that_is_taken_over_elsewhere(world, monkeypatch, tmp_path):
-    """The first client ends with the reason, and the second one finishes the run."""
-    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.3)
-    scenes = world.scenes(0, *[f"late {number}" for number in range(12)])
-    first, second = {}, {}
+async def test_two_jobs_of_one_folder_at_once(world, tmp_path):
+    """Both are rendered; their names differ."""
+    scenes = world.scenes(0, "late 0", "late 1", "late 2", "late 3")
+    async with world.open_client() as client, JobQueue(client, tmp_path / "jobs") as queue:
+        jobs = [
+            await queue.submit(JobRequest(scenes=part, to=world.to))
+            for part in (scenes[:2], scenes[2:])
+        ]
+        ends = [await queue.wait(job.id) for job in jobs]
+    assert [end.state for end in ends] == [JobState.COMPLETE] * 2
+    world.hold_clean({f"late {number}.mp4" for number in range(4)})
+    assert set(world.written().values()) == {1}
 
-    async def take_over():
+
+async def test_a_run_that_is_resumed_elsewhere_while_it_continues(
+    world, monkeypatch, tmp_path, caplog
+):
+    """The second process is told of the first. Both finish, and no video is there twice."""
+    scenes = world.scenes(0, *[f"late {number}" for number in range(6)])
+    second = []
+
+    async def resume():
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
-        second["told"] = await world.run(scenes, name="shared", resume=True)
+        monkeypatch.setattr(run_markers.socket, "gethostname", lambda: "elsewhere")
+        second.append(await world.run(scenes, name="shared", resume=True))
 
     async with anyio.create_task_group() as tasks:
         met = []
@@ -173,62 +207,9 @@ async def test_a_run_that_is_taken_over_elsewhere(world, monkeypatch, tmp_path):
         def watch(event):
             if isinstance(event, SceneCompleted) and not met:
                 met.append(event)
-                tasks.start_soon(take_over)
+                tasks.start_soon(resume)
 
-        first["told"] = await world.run(scenes, name="shared", watch=watch)
-    assert any("OutputClaimedError" in error for error in first["told"].errors.values())
-    assert second["told"].report.status is Status.COMPLETE
-    world.hold_objects(second["told"].report)
+        first = await world.run(scenes, name="shared", watch=watch)
+    assert "run shared (process " in caplog.text
+    assert [one.report.status for one in (first, *second)] == [Status.COMPLETE] * 2
     world.hold_clean({f"{scene['scene_name']}.mp4" for scene in scenes})
-
-
-CLAIM = {"run": "shared", "owner": "other", "host": "far", "pid": 7, "names": [], "ttl": 600}
-
-
-def claim_elsewhere(world):
-    """Take a run over, as a process on another machine does."""
-    key = f"{world.folder}.cloudburst/claims/shared.json"
-    world.s3.put_object(Bucket=world.bucket, Key=key, Body=json.dumps(CLAIM).encode())
-    return key
-
-
-async def test_a_delivery_ends_when_the_run_is_taken_over(world, monkeypatch):
-    """Later it could replace a video of the other process."""
-    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.1)
-    scenes = world.scenes(0, "scene 31MB")
-    world.emulator.add_fault(
-        Fault(kind="delay", operation="s3:PutObject", presigned=True, seconds=8)
-    )
-    began = []
-
-    def watch(event):
-        if isinstance(event, SceneEncoded):
-            began.append(anyio.current_time())
-            claim_elsewhere(world)
-
-    told = await world.run(scenes, name="shared", overwrite=True, watch=watch)
-    assert anyio.current_time() < began[0] + 8, "the delivery was waited for"
-    assert told.errors["scene 31MB"].startswith("OutputClaimedError: run shared (process 7 on far)")
-    await anyio.sleep_until(began[0] + 9)
-    assert world.listed() == [".cloudburst/claims/shared.json"], "nothing was written afterwards"
-
-
-async def test_a_run_that_is_taken_over_before_it_starts(world, monkeypatch):
-    """It starts nothing, and the client may use its name again."""
-    monkeypatch.setattr("cloudburst.aws.s3.claims.RENEWAL_INTERVAL", 0.05)
-    scenes = world.scenes(1)
-    recover = S3Destination.recover
-
-    async def take_long(self, *args, **more):
-        key = await anyio.to_thread.run_sync(claim_elsewhere, world)
-        await anyio.sleep(0.5)
-        await anyio.to_thread.run_sync(lambda: world.s3.delete_object(Bucket=world.bucket, Key=key))
-        return await recover(self, *args, **more)
-
-    monkeypatch.setattr(S3Destination, "recover", take_long)
-    async with world.open_client() as opened:
-        with pytest.raises(OutputClaimedError, match="process 7 on far"):
-            await opened.render_all(scenes, to=world.to, name="shared", resume=True)
-        assert not [call for call in world.calls if call.presigned]
-        report = await opened.render_all(scenes, to=world.to, name="shared")
-    assert report.status is Status.COMPLETE

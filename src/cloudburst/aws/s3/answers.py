@@ -7,8 +7,6 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cloudburst.errors import CloudburstError, NoAnswerError
@@ -32,8 +30,6 @@ class ObjectInfo:
     """Version in a bucket with versions; ``None`` otherwise."""
     modified: str | None
     """``Last-Modified`` as S3 sends it."""
-    answered: datetime
-    """Time of the answer by the clock of S3."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """Metadata by name in lower case, without ``x-amz-meta-``."""
     sha256: str | None = None
@@ -80,7 +76,6 @@ def object_info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
         etag=etag_of(response, operation),
         version_id=None if version in {None, "null"} else version,
         modified=headers.get("last-modified"),
-        answered=_answered(response, operation),
         metadata={name.lower(): value for name, value in metadata.items()},
         sha256=_hexadecimal(checksum) if whole else None,
         plain_etags=managed and "SSECustomerAlgorithm" not in response,
@@ -97,14 +92,6 @@ def etag_of(response: Mapping[str, Any], operation: str) -> str:
     if not _ETAG.fullmatch(etag):
         raise NoAnswerError(f"{operation}: the answer has an invalid ETag")
     return etag
-
-
-def _answered(response: Mapping[str, Any], operation: str) -> datetime:
-    try:
-        date = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-    except (KeyError, ValueError, OverflowError):
-        raise NoAnswerError(f"{operation}: the answer has no valid Date") from None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _hexadecimal(checksum: str) -> str | None:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from cloudburst.aws.s3.answers import ObjectInfo
 from cloudburst.aws.s3.destination_check import check_accepted
-from cloudburst.aws.s3.finished_objects import RUN, SCENE
+from cloudburst.aws.s3.finished_objects import RUN, SCENE, run_of
 from cloudburst.aws.s3.object_store import (
     NO_SUCH_UPLOAD,
     PRECONDITION_FAILED,
@@ -29,13 +29,12 @@ from cloudburst.errors import (
     CloudburstError,
     CredentialsError,
     DownloadError,
-    OutputClaimedError,
     OutputWriteError,
     Remedy,
 )
 from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import PutPart
-from cloudburst.ports.remote_files import ConfirmClaim
+from cloudburst.text import printable_line
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +46,8 @@ seconds."""
 MAX_PARTS_OF_A_VIDEO = 64
 """Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
 
+_MAX_RUN_CHARS = 64
+"""Maximum length of the shown name of another run, in characters."""
 _WRONG_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
 """Codes of S3's errors for parts that were not sent as the worker says."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -84,17 +85,10 @@ class OutputObject:
 class _Delivery:
     """Common part of the deliveries."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        output: OutputObject,
-        waits: RequestWaits,
-        confirm_claim: ConfirmClaim,
-    ) -> None:
+    def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
         self._store = store
         self._output = output
         self._waits = waits
-        self._confirm_claim = confirm_claim
 
     async def check_accepted(self) -> None:
         """Check that S3 accepts objects: see `ports.Delivery.check_accepted`."""
@@ -131,7 +125,6 @@ class WholeDelivery(_Delivery):
                 info = await self._store.find(output.location)
                 if self._replaces and info is not None and output.is_of_same_scene(info):
                     etag = info.etag
-            await self._confirm_claim(fresh=etag is not None or not output.new)
             return await self._store.presign_put(
                 output.location,
                 sha256=output.sha256,
@@ -196,7 +189,6 @@ class PartsDelivery(_Delivery):
                 await finish_write(create, output.location, seconds=CREATE_TIMEOUT)
             else:
                 await store.find(output.location)  # renews credentials that have expired
-            await self._confirm_claim()
             return [
                 await store.presign_part(output.location, self._upload_id, number)
                 for number in range(1, count + 1)
@@ -221,7 +213,6 @@ class PartsDelivery(_Delivery):
 
         async def complete(*, new: bool, etag: str | None = None) -> bool:
             upload = self._upload_id
-            await self._confirm_claim(fresh=not new)
             try:
                 await store.complete_upload(output.location, upload, etags, new=new, etag=etag)
             except AWSError as exc:
@@ -267,8 +258,8 @@ def _write_errors(output: OutputObject) -> Generator[None]:
     """Raise `OutputWriteError` in place of the errors of S3 that concern one video."""
     try:
         yield
-    except (DownloadError, CredentialsError, OutputClaimedError):
-        raise  # without credentials or a claim, no video can be written
+    except (DownloadError, CredentialsError):
+        raise  # without credentials, no video can be written
     except CloudburstError as exc:
         raise OutputWriteError(str(exc), scene=output.scene) from exc
 
@@ -277,7 +268,10 @@ def _check_written(output: OutputObject, info: ObjectInfo | None) -> ObjectInfo:
     if info is None:
         raise output.error("the object is missing after it was written")
     if not output.is_described_by(info):
-        reason = "another program has written an object of this name"
+        who = "another program"
+        if info.metadata.get(RUN) not in {None, output.metadata[RUN]}:
+            who = f"run {printable_line(run_of(info), _MAX_RUN_CHARS)}"
+        reason = f"{who} has written an object of this name"
         if not output.new:
             raise output.error(reason)
         error = output.error(f"{reason}: choose another folder, or pass overwrite=True")

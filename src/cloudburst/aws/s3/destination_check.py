@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from cloudburst.aws.s3.claim_file import METADATA_FOLDER
-from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT, is_precondition_failed
+from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore
+from cloudburst.aws.s3.run_markers import METADATA_FOLDER
+from cloudburst.aws.s3.uncancelled import DELETE_TIMEOUT
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -26,8 +26,6 @@ from cloudburst.transfers.errors import TransferError
 from cloudburst.transfers.put import put_part
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
-_OTHER_ETAG = f'"{"0" * 32}"'
-"""ETag that no object has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +72,9 @@ async def check_destination(
     """Check that a folder in S3 can be written to, and return the result.
 
     An empty object is written in the folder, described by S3 and deleted, unless ``write`` is
-    false. It is written with ``If-None-Match``, as videos are, and written again with ``If-Match``,
-    as claims and outdated videos are: some stores refuse that. If an account is given, it is also
-    checked whether the bucket belongs to it, and whether S3 accepts a presigned URL.
+    false. It is written with ``If-None-Match``, as videos are: some stores refuse that. If an
+    account is given, it is also checked whether the bucket belongs to it, and whether S3 accepts a
+    presigned URL.
 
     Raises:
         ConfigurationError: The store does not report the SHA-256 of objects.
@@ -92,10 +90,9 @@ async def check_destination(
         try:
             await store.put_small(probe.location, b"", new=True)
         except AWSError as exc:  # the answer to the first request was lost: no other has this key
-            if not is_precondition_failed(exc):
+            if exc.code != PRECONDITION_FAILED:
                 raise
         info = await store.head(probe.location)
-        await _check_if_match(store, probe.location)
         owned, refusal = None, ""
         if account is not None:
             owned = await _is_owned(store, probe.location, account)
@@ -115,15 +112,6 @@ async def check_destination(
         owned=owned,
         url_refusal=refusal,
     )
-
-
-async def _check_if_match(store: ObjectStore, location: S3Object) -> None:
-    """Check that the store has ``If-Match``, with an ETag that the object does not have."""
-    try:
-        await store.put_small(location, b"", etag=_OTHER_ETAG)
-    except AWSError as exc:
-        if not is_precondition_failed(exc):
-            raise
 
 
 async def _is_owned(store: ObjectStore, location: S3Object, account: str) -> bool:

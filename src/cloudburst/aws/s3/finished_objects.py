@@ -79,12 +79,6 @@ def as_finished(info: ObjectInfo, *, run: str, scene: str) -> FinishedObject | N
     )
 
 
-async def run_of(store: ObjectStore, location: S3Object) -> str | None:
-    """Return the name of the run that has written an object; ``None`` if it is not known.
-
-    Raises:
-        CloudburstError: S3 refuses the request.
-    """
-    info = await store.find(location)
-    name = "" if info is None else unquote(info.metadata.get(RUN, ""))
-    return name or None
+def run_of(info: ObjectInfo) -> str:
+    """Return the name of the run that has written an object; empty if it is not known."""
+    return unquote(info.metadata.get(RUN, ""))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.errors import error_code_of
-from cloudburst.aws.s3.answers import ObjectInfo, ObjectRange, etag_of, named_errors, object_info
+from cloudburst.aws.s3.answers import ObjectInfo, ObjectRange, named_errors, object_info
 from cloudburst.aws.s3.bucket_regions import BucketRegions
-from cloudburst.aws.s3.object_lists import ObjectLists
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
+    ConfigurationError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -27,13 +27,13 @@ URL_SECONDS = 3600
 end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
 PRECONDITION_FAILED = "PreconditionFailed"
 """Error code of S3 for a write whose condition does not hold."""
-NOT_IMPLEMENTED = "NotImplemented"
-"""Error code for a request with a header that the store does not have."""
 NO_SUCH_UPLOAD = "NoSuchUpload"
 """Error code of S3 for a multipart upload that was completed or aborted, or never existed."""
 INVALID_RANGE = "InvalidRange"
 """Error code of S3 for a range behind the end of an object."""
 
+MAX_LIST_PAGES = 1000
+"""Maximum number of pages of a list of objects, each with 1,000."""
 _HEAD_CODES = {"301", "400", "403"}
 """Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
 
@@ -73,7 +73,6 @@ class ObjectStore:
         self._encryption = encryption or S3Encryption()
         self._payer: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
         self._regions = BucketRegions(aws)
-        self._lists = ObjectLists(aws, self._regions, self._payer)
 
     @property
     def waits_for_credentials(self) -> bool:
@@ -105,7 +104,12 @@ class ObjectStore:
             return None
         except AccessDeniedError:
             # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
-            if await self._lists.contains(location):
+            # Of all keys that begin with this one, it is the first on a page.
+            with named_errors(location):
+                page = await self._list(
+                    location.bucket, Prefix=location.key, Delimiter="/", MaxKeys=1
+                )
+            if any(entry["Key"] == location.key for entry in page.get("Contents", ())):
                 raise
             return None
 
@@ -148,16 +152,40 @@ class ObjectStore:
                 return ObjectRange(data=b"", info=info)
         return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
-    def list_pages(
-        self, prefix: S3Prefix, *, start_after: str = "", flat: bool = False
-    ) -> AsyncGenerator[list[S3Object]]:
-        """Yield the pages of the list of objects with a prefix: see `ObjectLists.pages`."""
-        return self._lists.pages(prefix, start_after=start_after, flat=flat)
+    async def list_folder(self, folder: S3Prefix, *, below: bool = False) -> list[S3Object]:
+        """Return the objects directly in a folder, in the order of their keys.
 
-    async def list_folder(self, prefix: S3Prefix) -> list[S3Object]:
-        """Return the objects directly in a folder."""
-        pages = self.list_pages(prefix, flat=True)
-        return [location async for page in pages for location in page]
+        Args:
+            folder: The folder.
+            below: True to return objects in folders within the folder as well.
+
+        Raises:
+            ConfigurationError: There are more than a million.
+        """
+        parameters = {"Prefix": folder.prefix} | ({} if below else {"Delimiter": "/"})
+        found: list[S3Object] = []
+        for _ in range(MAX_LIST_PAGES):
+            with named_errors(folder):
+                page = await self._list(folder.bucket, **parameters)
+            found += [S3Object(folder.bucket, entry["Key"]) for entry in page.get("Contents", ())]
+            if not page["IsTruncated"]:
+                return found
+            parameters["ContinuationToken"] = page["NextContinuationToken"]
+        msg = (
+            f"{folder}: the list of objects has more than {MAX_LIST_PAGES:,} pages: "
+            "choose a folder with fewer objects"
+        )
+        raise ConfigurationError(msg)
+
+    async def _list(self, bucket: str, **parameters: Any) -> dict[str, Any]:
+        return await self.aws.call(
+            "s3",
+            "list_objects_v2",
+            in_region=await self.bucket_region(bucket),
+            Bucket=bucket,
+            **self._payer,
+            **parameters,
+        )
 
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
@@ -165,10 +193,8 @@ class ObjectStore:
             response = await self._call(location, "get_object", max_body=max_bytes)
         return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
-    async def put_small(
-        self, location: S3Object, data: bytes, *, new: bool = False, etag: str | None = None
-    ) -> str:
-        """Write a small object, whose SHA-256 S3 verifies and keeps, and return its ETag.
+    async def put_small(self, location: S3Object, data: bytes, *, new: bool = False) -> None:
+        """Write a small object, whose SHA-256 S3 verifies and keeps.
 
         A request without an answer is repeated. With a condition, it may then be refused with
         `PRECONDITION_FAILED` although the first request has written the object.
@@ -177,29 +203,24 @@ class ObjectStore:
             location: The object.
             data: Its content.
             new: True if the object must not exist yet.
-            etag: ETag that the object must still have; ``None``: any.
         """
-        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
-        if etag is not None:
-            conditions["IfMatch"] = etag
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with named_errors(location):
-            response = await self._call(
+            await self._call(
                 location,
                 "put_object",
                 Body=data,
                 ContentType="application/json",
                 ChecksumSHA256=checksum,
                 **self._encryption.parameters,
-                **conditions,
+                **condition,
             )
-        return etag_of(response, "put_object")
 
-    async def delete(self, location: S3Object, *, etag: str | None = None) -> None:
-        """Delete an object; if an ETag is given, only the object that still has it."""
-        condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+    async def delete(self, location: S3Object) -> None:
+        """Delete an object, if there is one."""
         with named_errors(location):
-            await self._call(location, "delete_object", **condition)
+            await self._call(location, "delete_object")
 
     async def presign_get(self, file: RemoteFile) -> SignedRequest:
         """Return a request for the version of an object that was checked."""

@@ -19,7 +19,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest
-from cloudburst.ports.remote_files import ConfirmClaim, Delivery, unclaimed
+from cloudburst.ports.remote_files import Delivery
 
 
 class S3RemoteFiles:
@@ -32,7 +32,6 @@ class S3RemoteFiles:
         run: str,
         inputs: Mapping[RemoteLocation, RemoteFile],
         fingerprints: Mapping[str, str],
-        confirm_claim: ConfirmClaim = unclaimed,
         overwrite: bool = False,
         replaceable: Collection[S3Object] = (),
         private_inputs: bool = False,
@@ -46,8 +45,6 @@ class S3RemoteFiles:
             inputs: Input files as they were checked before the run.
             fingerprints: Fingerprint of each scene by its name, for videos about which
                 `note_fingerprint` says nothing else; it is read when a video is delivered.
-            confirm_claim: Function that is called before a video is written, and raises
-                `OutputClaimedError` if the run has no right to do that any more.
             overwrite: True if the run may replace any object.
             replaceable: Objects that the run may replace even if ``overwrite`` is false.
             private_inputs: True if URLs of inputs may lead to addresses that are not public.
@@ -58,7 +55,6 @@ class S3RemoteFiles:
         self._run = run
         self._inputs = inputs
         self._fingerprints = fingerprints
-        self._confirm_claim = confirm_claim
         self._overwrite = overwrite
         self._replaceable = frozenset(replaceable)
         self._private_inputs = private_inputs
@@ -138,9 +134,9 @@ class S3RemoteFiles:
             outdated=to in self._replaceable,
         )
         if size <= MULTIPART_BYTES:
-            yield WholeDelivery(store, output, self._waits, self._confirm_claim)
+            yield WholeDelivery(store, output, self._waits)
             return
-        delivery = PartsDelivery(store, output, self._waits, self._confirm_claim)
+        delivery = PartsDelivery(store, output, self._waits)
         try:
             yield delivery
         finally:

@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import (
-    AWSError,
     CloudburstError,
     NoAnswerError,
     ResourceMissingError,
@@ -46,8 +44,8 @@ async def finish_delete(
 ) -> None:
     """Finish a deletion despite a cancellation, and repeat it while S3 is busy.
 
-    It is finished, too, if there is nothing to delete, or if its condition does not hold. No error
-    of S3 is raised, because it would replace the cancellation.
+    It is finished, too, if there is nothing to delete. No error of S3 is raised, because it would
+    replace the cancellation.
 
     Args:
         delete: Function that makes the request.
@@ -64,7 +62,7 @@ async def finish_delete(
             except ResourceMissingError:
                 return None
             except CloudburstError as exc:
-                return None if is_precondition_failed(exc) else warn(str(exc))
+                return warn(str(exc))
             await anyio.sleep(delay)
         raise AssertionError("unreachable: delays never end")
 
@@ -72,8 +70,3 @@ async def finish_delete(
         await finish_despite_cancel(repeat, seconds=DELETE_TIMEOUT)
     except TimeoutError:
         warn(f"no answer within {DELETE_TIMEOUT:g} s")
-
-
-def is_precondition_failed(error: CloudburstError) -> bool:
-    """Return whether S3 has refused a request because its condition does not hold."""
-    return isinstance(error, AWSError) and error.code == PRECONDITION_FAILED

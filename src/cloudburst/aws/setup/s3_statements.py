@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cloudburst.aws.s3.claim_file import METADATA_FOLDER
+from cloudburst.aws.s3.run_markers import METADATA_FOLDER
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.aws.setup.statements import Statement
 from cloudburst.errors import ConfigurationError
@@ -53,7 +53,7 @@ def s3_run_statements(
             actions=("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
             resources=objects,
         ),
-        _delete_claims_statement(known, region),
+        _delete_markers_statement(known, region),
         *lists,
         *_key_statements(keys),
     )
@@ -76,7 +76,7 @@ def s3_init_statements(
             actions=("s3:GetObject", "s3:PutObject"),
             resources=tuple(_metadata(folder, region) for folder in known),
         ),
-        _delete_claims_statement(known, region),
+        _delete_markers_statement(known, region),
         *_key_statements(keys),
     )
 
@@ -99,8 +99,8 @@ def _key_statements(keys: Sequence[str]) -> tuple[Statement, ...]:
     )
 
 
-def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
-    """Return the statement for claims in the folders, and in folders below them.
+def _delete_markers_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
+    """Return the statement for the markers of runs in the folders, and in folders below them.
 
     A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own.
     """
@@ -112,7 +112,9 @@ def _delete_claims_statement(folders: tuple[S3Prefix, ...], region: str) -> Stat
             f"{_objects(folder, region)}/{METADATA_FOLDER}*",
         )
     )
-    return Statement(sid="DeleteS3Claims", actions=("s3:DeleteObject",), resources=tuple(resources))
+    return Statement(
+        sid="DeleteS3Markers", actions=("s3:DeleteObject",), resources=tuple(resources)
+    )
 
 
 def bucket_arn(folder: S3Prefix, region: str) -> str:

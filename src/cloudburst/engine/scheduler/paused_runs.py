@@ -83,11 +83,10 @@ class PausedRuns:
         self._queue.resume(run)
         self._decide()
 
-    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool) -> None:
+    def abort(self, run: str, error: CloudburstError) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 
-        All unfinished scenes fail with this error, except for running downloads, unless
-        ``cancel_downloads`` is true.
+        All unfinished scenes fail with this error, except for running downloads.
         """
         if run not in self._active:
             return
@@ -101,7 +100,7 @@ class PausedRuns:
                 # Otherwise the next decision could move it to another worker.
                 self._unassign(each)
                 each.ticket.error = error
-            if cancel_downloads or each.state is not AssignmentState.DOWNLOADING:
+            if each.state is not AssignmentState.DOWNLOADING:
                 each.scope.cancel()
         self._queue.resume(run)
         self._decide()

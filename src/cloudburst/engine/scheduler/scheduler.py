@@ -276,17 +276,12 @@ class Scheduler:
         """Start scenes of a paused run again."""
         self._paused_runs.resume(run)
 
-    def abortable(self, run: str) -> AbstractContextManager[None]:
-        """Return a context manager in which `abort` counts although the run is not active yet."""
-        return self._paused_runs.active(run)
-
-    def abort(self, run: str, error: CloudburstError, *, cancel_downloads: bool = False) -> None:
+    def abort(self, run: str, error: CloudburstError) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run.
 
-        All unfinished scenes fail with this error, except for running downloads, unless
-        ``cancel_downloads`` is true.
+        All unfinished scenes fail with this error, except for running downloads.
         """
-        self._paused_runs.abort(run, error, cancel_downloads=cancel_downloads)
+        self._paused_runs.abort(run, error)
 
     def release(self, assignment: Assignment) -> None:
         """End an assignment, whether its scene is done, has failed or was never started."""
