@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,6 @@ from cloudburst.image import (
     ARCHITECTURES,
     Architecture,
     BuiltImage,
-    BuiltPlatform,
     ImageOptions,
     build_image,
     last_image,
@@ -51,9 +50,6 @@ from cloudburst.registry import (
 from cloudburst.signals import run_until_signal
 from cloudburst.version import PACKAGE_VERSION
 
-MAX_PACKAGES_SHOWN = 12
-BASE_LABELS = "org.opencontainers.image.base."
-"""Beginning of the labels that say the same as the line of the base image."""
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Architectures = Annotated[
     list[Architecture] | None, Parameter(name="--architecture", negative=(), consume_multiple=True)
@@ -153,7 +149,7 @@ def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> i
 
 
 def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
-    chosen = tuple(dict.fromkeys(architectures or ARCHITECTURES))
+    chosen = tuple(architectures or ARCHITECTURES)
     return ImageOptions.from_settings(Settings(), base=base, architectures=chosen)
 
 
@@ -221,12 +217,20 @@ def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
     if as_json:
         write_line(json.dumps(asdict(image) | {"folder": str(folder)}))
         return
-    for line in _facts(image, folder):
-        print_output(line)
+    digests = {"image": image.digest} | {one.architecture: one.digest for one in image.platforms}
+    for name, value in {**digests, "folder": short_path(folder)}.items():
+        print_output(unwrapped(safe_text(f"{name:6}  ", "dim"), safe_text(value)))
     print_output(Text())
-    print_output(_sizes("layer", image.platforms, _layers))
-    print_output(Text())
-    print_output(_sizes("package", image.platforms, _packages))
+    for name, value in sorted(image.labels.items()):
+        print_output(unwrapped(safe_text(f"{name}=", "dim"), safe_text(value)))
+    layers = {
+        one.architecture: {layer.name: layer.size for layer in one.layers}
+        for one in image.platforms
+    }
+    packages = {one.architecture: dict(one.packages) for one in image.platforms}
+    for title, sizes in (("layer", layers), ("package", packages)):
+        print_output(Text())
+        print_output(_sizes(title, sizes))
     _print_notes(image)
 
 
@@ -235,48 +239,15 @@ def _print_notes(image: BuiltImage) -> None:
         print_output(safe_text(note, "yellow"))
 
 
-def _facts(image: BuiltImage, folder: Path) -> Iterator[Text]:
-    """Yield lines in which every digest fits into 80 columns."""
-    base, _, digest = image.base.partition("@")
-    facts = [
-        ("image", image.digest),
-        *((one.architecture, one.digest) for one in image.platforms),
-        ("base", base),
-        ("", digest),
-        ("folder", short_path(folder)),
-    ]
-    for name, value in facts:
-        yield unwrapped(safe_text(f"{name:6}  ", "dim"), safe_text(value))
-    yield Text()
-    for name, value in sorted(image.labels.items()):
-        if not name.startswith(BASE_LABELS):
-            yield unwrapped(safe_text(f"{name}=", "dim"), safe_text(value))
-
-
-def _layers(platform: BuiltPlatform) -> dict[str, int]:
-    return {layer.name: layer.size for layer in platform.layers}
-
-
-def _packages(platform: BuiltPlatform) -> dict[str, int]:
-    shown = dict(platform.packages[:MAX_PACKAGES_SHOWN])
-    rest = platform.packages[MAX_PACKAGES_SHOWN:]
-    return {**shown, f"{len(rest)} more": sum(size for _, size in rest)} if rest else shown
-
-
-def _sizes(
-    title: str,
-    platforms: Sequence[BuiltPlatform],
-    read: Callable[[BuiltPlatform], dict[str, int]],
-) -> Table:
-    """Return a table of compressed sizes with a column for each platform."""
-    columns = [read(platform) for platform in platforms]
+def _sizes(title: str, columns: Mapping[Architecture, Mapping[str, int]]) -> Table:
+    """Return a table of compressed sizes with a column for each architecture."""
     table = plain_table()
     table.add_column(title, no_wrap=True)
-    for platform in platforms:
-        table.add_column(platform.architecture, justify="right", no_wrap=True)
-    for name in dict.fromkeys(name for column in columns for name in column):
-        sizes = (format_size(column[name]) if name in column else "" for column in columns)
-        table.add_row(safe_text(name), *sizes)
+    for architecture in columns:
+        table.add_column(architecture, justify="right", no_wrap=True)
+    for name in dict.fromkeys(name for sizes in columns.values() for name in sizes):
+        cells = (format_size(one[name]) if name in one else "" for one in columns.values())
+        table.add_row(safe_text(name), *cells)
     table.add_section()
-    table.add_row("total", *(format_size(sum(column.values())) for column in columns))
+    table.add_row("total", *(format_size(sum(one.values())) for one in columns.values()))
     return table

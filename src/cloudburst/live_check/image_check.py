@@ -15,10 +15,9 @@ from cloudburst.aws.setup.ecr_push import push_to_ecr
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, read_image_repository
 from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.live_statements import LIVE_NAME
-from cloudburst.aws.setup.own_image import image_builder
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.errors import ConfigurationError
-from cloudburst.image import BuiltImage, ImageOptions
+from cloudburst.image import BuiltImage, ImageOptions, build_image
 from cloudburst.live_check.findings import NotTriedError
 from cloudburst.live_check.live import Live, accepted
 from cloudburst.registry import PushProgress, PushReport
@@ -36,7 +35,7 @@ async def check_image(live: Live) -> None:
     The repository is configured as by ``init``, and deleted at the end of the whole check.
     """
     started_at = anyio.current_time()
-    built = await (await image_builder())(ImageOptions.from_settings(live.settings), None)
+    built = await build_image(ImageOptions.from_settings(live.settings))
     seconds = anyio.current_time() - started_at
     sizes = ", ".join(f"{one.architecture} {one.size / 1e6:.1f} MB" for one in built.platforms)
     live.findings.note("the image was built", f"in {seconds:.0f} s; {sizes}")

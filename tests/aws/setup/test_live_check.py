@@ -349,10 +349,7 @@ async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(e
 async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
     registry_server, tmp_path, monkeypatch, young
 ):
-    async def builder():
-        return Builder(tmp_path / "images")
-
-    monkeypatch.setattr(image_check, "image_builder", builder)
+    monkeypatch.setattr(image_check, "build_image", Builder(tmp_path / "images"))
     with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
         if young:
             emulator.add_fault(Fault(operation="PutLifecyclePolicy", code="AccessDeniedException"))
@@ -371,13 +368,10 @@ async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
 async def test_a_lifecycle_policy_keeps_nothing_if_the_image_is_not_in_ecr(
     registry_server, tmp_path, monkeypatch
 ):
-    async def builder():
-        return Builder(tmp_path / "images")
-
     async def no_images(*_):
         return []
 
-    monkeypatch.setattr(image_check, "image_builder", builder)
+    monkeypatch.setattr(image_check, "build_image", Builder(tmp_path / "images"))
     monkeypatch.setattr(image_check, "read_images", no_images)
     with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
         found = await findings_of(emulator, image_check.check_image)

@@ -279,15 +279,6 @@ async def test_the_base_that_was_named_is_that_of_the_next_init(emulator, builde
     assert step_of(report, "image").outcome == "found"
 
 
-async def test_a_dry_run_reports_that_a_package_for_the_build_is_missing(emulator, monkeypatch):
-    async def missing():
-        raise ConfigurationError("pip install 'cloudburst-sdk[image]'")
-
-    monkeypatch.setattr(own_image, "image_builder", missing)
-    with pytest.raises(ConfigurationError, match=r"cloudburst-sdk\[image\]"):
-        await set_up(emulator, None, dry_run=True)
-
-
 async def test_an_image_that_cannot_be_built_leaves_the_account_unchanged(emulator):
     async def broken(options, on_progress=None):
         raise ConfigurationError("no compiler: pip install ziglang")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from typing import TypeAlias
 
 from anyio import to_thread
@@ -21,7 +20,7 @@ from cloudburst.aws.setup.ecr_push import (
 )
 from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
-from cloudburst.image import BuildProgress, BuiltImage, ImageOptions
+from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, build_image
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.registry import (
     ImageReference,
@@ -84,7 +83,6 @@ async def prepare_own_image(
     earlier base.
 
     Raises:
-        ConfigurationError: A package for building the image is missing.
         ImageError: The image cannot be built.
         CloudburstError: Any error of `AWSClient.call`, or ECR's registry does not answer.
     """
@@ -97,12 +95,9 @@ async def prepare_own_image(
         is_in_ecr=known is not None and await to_thread.run_sync(_is_current, known, options),
         architectures=len(options.architectures),
     )
-    if found.is_in_ecr:
+    if found.is_in_ecr or dry_run:
         return found
-    build = build or await image_builder()
-    if dry_run:
-        return found
-    built = await build(options, on_progress)
+    built = await (build or build_image)(options, on_progress)
     if known is not None and known.digest == built.digest:
         return replace(found, built=built, is_in_ecr=True)
     with translated_registry_errors():
@@ -140,13 +135,6 @@ def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
     total = sum(layers.values())
     line = f"image {image.built.version}: at most {_megabytes(total)} to upload"
     changes.announce_wait(f"{line}; {_storage_cost(total)}")
-
-
-async def image_builder() -> BuildImage:
-    """Return `cloudburst.image.build_image`, which needs packages that other images do not."""
-    module = await to_thread.run_sync(import_module, "cloudburst.image.build")
-    build: BuildImage = module.build_image
-    return build
 
 
 async def push_own_image(
