@@ -66,7 +66,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def registry(session: nox.Session) -> None:
-    """Run the tests that need the programs docker-registry, htpasswd and skopeo."""
+    """Run the tests that need the programs docker-registry, htpasswd, skopeo and bwrap."""
     session.notify(f"tests-{HERE}", ("-m", "registry", *session.posargs))
 
 

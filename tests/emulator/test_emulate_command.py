@@ -166,22 +166,16 @@ def test_a_registry_without_its_program_is_told(monkeypatch, tmp_path):
         emulate_command(registry=True, worker="stub")
 
 
-def test_what_is_not_checked_without_namespaces_is_told():
+def test_images_that_are_not_run_are_named():
     registry = SimpleNamespace(url="http://127.0.0.1:5001")
     text = "\n".join(map(str, next_steps(SimpleNamespace(registry=registry, not_confined="why"))))
     assert "Images are not run here: why." in text
-    assert "not their entry point, libraries, user, volumes and health check" in text
+    assert "Tasks run the service of this installation." in text
     assert list(next_steps(SimpleNamespace(registry=None))) == []
 
 
 def test_the_size_of_an_image_is_told():
-    image = ImagePull(
-        digest="sha256:1",
-        compressed_bytes=92_310_000,
-        downloaded_bytes=92_310_000,
-        download_seconds=0.81,
-        unpack_seconds=2.14,
-    )
+    image = ImagePull(digest="sha256:1", compressed_bytes=92_310_000)
     task = Task(
         id="a",
         arn="b",
@@ -196,7 +190,7 @@ def test_the_size_of_an_image_is_told():
         pids={"d": 4},
         images={"d": image},
     )
-    expected = "at 127.1.2.3, process 4; image of 92.3 MB, pulled in 0.8 s, unpacked in 2.1 s"
+    expected = "at 127.1.2.3, process 4; image of 92.3 MB"
     assert str(StateLines.line(task)).endswith(expected)
 
 

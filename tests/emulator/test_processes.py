@@ -193,17 +193,22 @@ def test_the_real_service_is_a_worker(emulate):
     assert reach(emulator, task, "STOPPED").exit_code == 0, "it handles SIGTERM"
 
 
-def test_what_a_container_leaves_behind_ends_with_it(emulate, tmp_path):
-    lost = tmp_path / "pid"
-    script = f"setsid sleep 77 & echo $! > {lost}; sleep 78"
-    emulator = emulate(worker=["sh", "-c", script], watchdog=False)
-    [task] = run(emulator)
-    task = reach(emulator, task, "RUNNING")
-    left = int(until(lambda: lost.exists() and lost.read_text().strip()))
-    assert alive(left)
-    emulator.crash(task)
-    reach(emulator, task, "STOPPED")
-    until(lambda: not alive(left))
+def test_what_a_container_leaves_behind_ends_with_it_or_with_the_emulator(tmp_path):
+    other, group = tmp_path / "other", tmp_path / "group"
+    script = f"setsid sleep 77 & echo $! > {other}; sleep 78 & echo $! > {group}; sleep 79"
+    config = EmulatorConfig.quick(**QUICK, worker=["sh", "-c", script], watchdog=False)
+    with FargateEmulator(config) as emulator:
+        [task] = run(emulator)
+        task = reach(emulator, task, "RUNNING")
+        other, group = (
+            int(until(lambda path=path: path.exists() and path.read_text().strip()))
+            for path in (other, group)
+        )
+        emulator.crash(task)
+        reach(emulator, task, "STOPPED")
+        until(lambda: not alive(group))
+        assert alive(other)
+    assert not alive(other)
 
 
 def test_containers_that_end_while_they_speak_end_alone(emulate):
@@ -248,7 +253,7 @@ def status_kb(pid, name):
 )
 def test_output_is_split_into_lines(written, lines):
     reads, writes = os.pipe()
-    container = Container("name", 0, reads, -1, confined=False, frozen=False)
+    container = Container("name", 0, reads, -1, has_init=False)
     with ThreadPoolExecutor(1) as threads:
         threads.submit(lambda: (os.write(writes, written), os.close(writes)))
         found = []

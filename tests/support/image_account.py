@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from contextlib import suppress
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from cloudburst.emulator import bubblewrap
 from support.emulator_calls import client, now, reach, run, until
 from support.tiny_images import define, lines_of, push
 
@@ -19,15 +18,15 @@ SHORT = {"provisioning": 0.02, "pending": 0.02, "deprovisioning": 0.02}
 
 
 @cache
-def permits_namespaces():
-    """Whether tasks can run their images on this machine."""
-    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "true"]
-    return shutil.which("unshare") and subprocess.run(command, check=False).returncode == 0
+def reason_not_run():
+    """Why images cannot run on this machine; empty if they can."""
+    with tempfile.TemporaryDirectory() as folder:
+        return bubblewrap.reason_not_run(Path(folder))
 
 
-def require_namespaces():
-    if not permits_namespaces():
-        pytest.skip("this machine permits no user namespaces")
+def require_bubblewrap():
+    if reason := reason_not_run():
+        pytest.skip(f"this machine runs no images: {reason}")
 
 
 class ImageAccount:
@@ -77,16 +76,4 @@ def processes_with(word):
                 found.append(int(entry.name))
         except (OSError, UnicodeDecodeError):
             continue
-    return found
-
-
-def folders_of(pid="self"):
-    """Folders of the emulators of a process, which has a file in each open."""
-    found = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):
-            path = entry.readlink()
-            found |= {
-                one for one in (path, *path.parents) if one.name.startswith("cloudburst-emulator-")
-            }
     return found

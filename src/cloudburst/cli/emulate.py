@@ -65,8 +65,8 @@ def emulate_command(
         Time that the image pull takes at least, such as 10s or 1m. Default: 5s.
     registry
         Start a container registry, too, and run the images that are pushed to it, as on AWS. The
-        account is then empty: run cloudburst init. Needs the programs
-        docker-registry and htpasswd, and cloudburst-sdk[testing] for init.
+        account is then empty: run cloudburst init. Needs the programs docker-registry and htpasswd,
+        bwrap to run images, and cloudburst-sdk[testing] for init.
     policies
         JSON file with an IAM policy, as "cloudburst init --policy" prints it; repeat the option for
         several. The key may then do what they allow, and nothing else. Default: everything.
@@ -157,8 +157,7 @@ def next_steps(emulator: FargateEmulator) -> Iterator[Text]:
     if emulator.not_confined:
         yield safe_text(
             f"Images are not run here: {emulator.not_confined}. Tasks run the service of this "
-            "installation. Only the names and platforms of images are checked, not their entry "
-            "point, libraries, user, volumes and health check."
+            "installation."
         )
 
 
@@ -201,9 +200,7 @@ def _pulled(task: Task) -> str:
     image = task.images.get(task.main)
     if image is None:
         return ""
-    size = f"{image.compressed_bytes / MB:.1f} MB"
-    times = f"pulled in {image.download_seconds:.1f} s, unpacked in {image.unpack_seconds:.1f} s"
-    return f"; image of {size}, {times}"
+    return f"; image of {image.compressed_bytes / MB:.1f} MB"
 
 
 def _details(task: Task) -> Text:

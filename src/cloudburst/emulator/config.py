@@ -258,10 +258,10 @@ class EmulatorConfig:
     The public image still runs ``worker``, and images of other registries cannot be pulled.
     ``"start"``: the emulator starts the program ``docker-registry``; `FargateEmulator.registry` is
     its address. ``None``: images are only names, and each task runs ``worker``."""
-    confined: bool | None = None
-    """True if the tasks run the images of ``registry`` in namespaces of Linux. False: the platform
-    of an image is checked, but the task runs ``worker``. ``None``: true if this machine permits
-    namespaces."""
+    confined: bool = True
+    """True if the tasks run the images of ``registry``, which needs the program ``bwrap`` of
+    bubblewrap. Without it, or if false, the platform of an image is checked, but the task runs
+    ``worker``: see `FargateEmulator.not_confined`."""
 
     prepared: bool = True
     """True if the account has, from the start, the resources that ``cloudburst init`` creates."""

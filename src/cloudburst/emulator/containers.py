@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,9 +25,6 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 output."""
 RUNTIME_EXIT_TIMEOUT = 10.0
 RUNTIME_ENDED = "containers: their runtime process was killed; start the emulator again"
-OUTER_USER = 10001
-"""User and group on this machine of the confined containers that root starts. Root's own id would
-let a container change settings in ``/proc/sys``, which belong to root without further checks."""
 
 
 class ContainerListener(Protocol):
@@ -42,48 +38,14 @@ class ContainerListener(Protocol):
         """Handle lines of the container's output."""
         ...
 
-    def ended(self, code: int, problem: str) -> None:
+    def ended(self, code: int) -> None:
         """Handle the end of the container.
 
         Args:
             code: Exit code as in a shell: 128 plus the signal's number if a signal ended the
                 container.
-            problem: Reason why a container with an image could not be started; empty if its program
-                ran.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confinement:
-    """File system and user of a container that runs in its image."""
-
-    root: Path
-    """Folder with the unpacked image."""
-    writable: Path | None
-    """Folder with the folders ``changes``, ``work`` and ``root`` for changes to the image; ``None``
-    for a read-only file system."""
-    volumes: Sequence[tuple[Path, str, bool]]
-    """Volumes: their folder, their path in the container, and true if they are read-only."""
-    uid: int
-    gid: int
-    folder: str
-    """Working folder."""
-    init: bool
-    """True if an init process runs the program and forwards signals to it."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the fields as values of JSON."""
-        return {
-            "root": str(self.root),
-            "writable": self.writable and str(self.writable),
-            "volumes": [(str(source), path, fixed) for source, path, fixed in self.volumes],
-            "uid": self.uid,
-            "gid": self.gid,
-            "outer_user": OUTER_USER,
-            "folder": self.folder,
-            "init": self.init,
-        }
 
 
 class Containers:
@@ -100,24 +62,21 @@ class Containers:
         environment: Mapping[str, str],
         listener: ContainerListener,
         *,
-        ignores_sigterm: bool = False,
+        in_image: bool = False,
+        has_init: bool = False,
         frozen: bool = False,
-        confinement: Confinement | None = None,
-        joins: str = "",
     ) -> None:
         """Start a container under a unique name.
 
         Args:
             name: Name of the container.
-            command: Command of the container. An empty command starts the stub worker; with a
-                confinement, it only tests that the container can be set up.
+            command: Command of the container. An empty command starts the stub worker.
             environment: Environment variables.
             listener: Receiver of the container's events.
-            ignores_sigterm: True if the first process ignores SIGTERM unless it handles it. This
-                has no effect with a confinement, where Linux provides it.
+            in_image: True if the command is from `bubblewrap.command_in`.
+            has_init: True if an init process runs the program. Without one, the program ignores
+                SIGTERM unless it handles it.
             frozen: True if the container is suspended from its start.
-            confinement: File system and user; ``None`` runs a command of this machine.
-            joins: Name of the confined container in which the command runs as a health check.
         """
         self._listeners[name] = listener
         self._send_command(
@@ -125,14 +84,13 @@ class Containers:
             name=name,
             argv=list(command),
             env=dict(environment),
-            ignores=ignores_sigterm,
+            in_image=in_image,
+            has_init=has_init,
             frozen=frozen,
-            image=confinement and confinement.as_json(),
-            joins=joins,
         )
 
     def send(self, name: str, number: signal.Signals, *, group: bool = False) -> None:
-        """Send a signal to the first process of a container, or to its process group.
+        """Send a signal to the program of a container, or to its process group.
 
         The signal has no effect if the container has ended.
         """
@@ -160,7 +118,7 @@ class Containers:
                 del self._listeners[name]
                 if event["lines"]:
                     listener.wrote(event["lines"])
-                listener.ended(event["code"], event["problem"])
+                listener.ended(event["code"])
             case _:
                 pass  # the container has no listener any more
 

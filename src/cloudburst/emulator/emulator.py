@@ -8,24 +8,25 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from anyio import CancelScope, ContextManagerMixin, create_task_group
+from anyio import CancelScope, ContextManagerMixin, create_task_group, to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cloudburst.emulator.addresses import AddressPool, check_port, reserved_network
 from cloudburst.emulator.api_call import Call
+from cloudburst.emulator.bubblewrap import reason_not_run
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import open_containers
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.emulator.errors import EmulatorError
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.image_folder import open_image_folder
 from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.local_registry import choose_registry
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import moto_is_installed
-from cloudburst.emulator.namespaces import reason_not_confined
 from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.server import ApiServer, serve_api
@@ -89,7 +90,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     with (
         reserved_network() as network,
         collect_defects() as defects,
-        open_image_folder(config) as folder,
+        TemporaryDirectory(prefix="cloudburst-emulator-", ignore_cleanup_errors=True) as name,
     ):
         check_port(network, config.port)
         async with (
@@ -97,10 +98,13 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
             create_task_group() as background,
         ):
             images, problem = None, ""
-            if folder:
+            if config.registry:
+                folder = Path(name)
                 images_registry = await choose_registry(config, containers, folder)
-                problem = await reason_not_confined(config, folder, containers)
-                images = ImageStore(config, folder, images_registry, confined=not problem)
+                problem = "confined: False"
+                if config.confined:
+                    problem = await to_thread.run_sync(reason_not_run, folder)
+                images = ImageStore(config, folder, images_registry, runs=not problem)
             logs = CloudWatchLogs(config)
             roles = Roles(config)
             registry = TaskRegistry(

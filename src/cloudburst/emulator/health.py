@@ -12,7 +12,7 @@ from typing import Any
 
 from anyio import move_on_after, sleep
 
-from cloudburst.emulator.containers import Confinement, Containers
+from cloudburst.emulator.containers import Containers
 
 INTERVAL, TIMEOUT, RETRIES, START_PERIOD = 30, 5, 3, 0
 """Defaults of a health check, in seconds except for the number of retries: HealthCheck in the ECS
@@ -24,12 +24,10 @@ class ContainerHealthCheck:
     """Health check of a container: a command that is run repeatedly."""
 
     containers: Containers
-    container: str
-    """Name of the container in `Containers`."""
     command: Sequence[str]
     environment: Mapping[str, str]
-    confinement: Confinement | None
-    """File system and user of the container; ``None`` if the command is one of this machine."""
+    in_image: bool
+    """True if the command runs in an image."""
     check: Mapping[str, Any]
     """Member ``healthCheck`` of the container's definition."""
     on_change: Callable[[bool], None]
@@ -42,7 +40,7 @@ class ContainerHealthCheck:
         failures, reported = 0, None
         for number in count():
             await sleep(float(self.check.get("interval", INTERVAL)))
-            if await self._passes(f"{self.container}/health/{number}"):
+            if await self._passes(f"{id(self)}/health/{number}"):
                 failures, grace_ends = 0, 0.0
                 found: bool | None = True
             else:
@@ -60,8 +58,7 @@ class ContainerHealthCheck:
             self.command,
             self.environment,
             listener,
-            confinement=self.confinement,
-            joins=self.container if self.confinement else "",
+            in_image=self.in_image,
         )
         try:
             with move_on_after(float(self.check.get("timeout", TIMEOUT))):
@@ -85,7 +82,6 @@ class _ExitCode:
     def wrote(self, lines: Sequence[str]) -> None:
         """Discard the output of a health check, as ECS does."""
 
-    def ended(self, code: int, problem: str) -> None:
-        del problem  # a health check that cannot be started has failed
+    def ended(self, code: int) -> None:
         if not self.code.done():
             self.code.set_result(code)

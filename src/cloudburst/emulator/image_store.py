@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform as machine
 import shutil
-import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +15,6 @@ from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTR
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS, AccountRegistry
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import ImagePull
-from cloudburst.emulator.unpacked_files import make_folder
 from cloudburst.registry import (
     Descriptor,
     ImageConfig,
@@ -35,8 +33,6 @@ from cloudburst.registry.documents import INDEX_TYPES
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""
-SYSTEM_FOLDERS = ("proc", "dev")
-"""Folders that each container needs as mount points."""
 PULL_FAILED = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve "
     "ref {image}: {problem}"
@@ -66,14 +62,13 @@ class ImageStore:
     """Images of the account's ECR registry. Use it on one event loop only."""
 
     def __init__(
-        self, config: EmulatorConfig, folder: Path, registry: AccountRegistry, *, confined: bool
+        self, config: EmulatorConfig, folder: Path, registry: AccountRegistry, *, runs: bool
     ) -> None:
-        self._folder = folder
-        self._blobs = folder / "blobs"
-        self._roots = folder / "roots"
+        self.folder = folder
+        """Folder for the files of images and tasks."""
         self.registry = registry
         """Registry that has the images."""
-        self._confined = confined
+        self._runs = runs
         self.repositories = set[str]()
         """Names of the account's repositories."""
         self._host = f"{config.account}.dkr.ecr.{config.region}.amazonaws.com"
@@ -87,14 +82,6 @@ class ImageStore:
         All images are, except the public image: `pull` fails for images of other registries.
         """
         return not fnmatchcase(image, PUBLIC_IMAGE_PATTERN)
-
-    def files_of(self, task: str) -> Path:
-        """Return the folder for the files of a task's containers. It need not exist."""
-        return self._folder / "tasks" / task
-
-    async def release(self, task: str) -> None:
-        """Remove the files of a task that has stopped."""
-        await to_thread.run_sync(_remove, self.files_of(task))
 
     async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
         """Pull and unpack an image; return ``None`` if tasks do not run their image.
@@ -114,7 +101,7 @@ class ImageStore:
                 self.registry.url, self.registry.credentials, policy=LOCAL_TRANSFERS
             ) as client:
                 descriptor = await self._manifest(client, reference, platform)
-                if not self._confined:
+                if not self._runs:
                     return None
                 if ARCHITECTURES.get(machine.machine()) != architecture:
                     own = DOCKER_PLATFORMS.get(ARCHITECTURES.get(machine.machine(), ""), "other")
@@ -162,46 +149,21 @@ class ImageStore:
         descriptor: Descriptor,
         platform: str,
     ) -> UnpackedImage:
-        began = time.monotonic()
-        before = await to_thread.run_sync(_size, self._blobs)
+        blobs, wanted = self.folder / "blobs", _platform(platform)
         try:
-            image = await pull_image(
-                client, reference.repository, descriptor.digest, _platform(platform), self._blobs
-            )
+            image = await pull_image(client, reference.repository, descriptor.digest, wanted, blobs)
         except NotInRegistryError as exc:
             if exc.status:  # removed from the registry in the meantime
                 raise RegistryError(str(exc)) from exc
             # The configuration of the image names another platform.
             raise PullError(NO_PLATFORM.format(platform=platform)) from exc
-        downloaded, root = time.monotonic(), self._roots / descriptor.digest.removeprefix("sha256:")
-        # A pull that failed or was cancelled may have left the folder.
-        await to_thread.run_sync(_remove, root)
+        root = self.folder / "roots" / descriptor.digest.removeprefix("sha256:")
+        # A pull that was cancelled may have left the folder.
+        await to_thread.run_sync(shutil.rmtree, root, True)
         await unpack_layers(image.layer_paths, root)
-        await to_thread.run_sync(_make_mount_points, root)
-        return UnpackedImage(
-            root=root,
-            config=image.config,
-            pulled=ImagePull(
-                digest=descriptor.digest,
-                compressed_bytes=sum(layer.size for layer in image.manifest.layers),
-                downloaded_bytes=await to_thread.run_sync(_size, self._blobs) - before,
-                download_seconds=downloaded - began,
-                unpack_seconds=time.monotonic() - downloaded,
-            ),
-        )
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_mount_points(root: Path) -> None:
-    for name in SYSTEM_FOLDERS:
-        make_folder(root, name)
-
-
-def _size(blobs: Path) -> int:
-    return sum(entry.stat().st_size for entry in blobs.rglob("*") if entry.is_file())
+        size = sum(layer.size for layer in image.manifest.layers)
+        pulled = ImagePull(digest=descriptor.digest, compressed_bytes=size)
+        return UnpackedImage(root=root, config=image.config, pulled=pulled)
 
 
 def _platform(text: str) -> Platform:

@@ -45,8 +45,8 @@ class PortListener:
                 self.port.set_result(int(found[1]))
             self._lines.append(line)
 
-    def ended(self, code: int, problem: str) -> None:
+    def ended(self, code: int) -> None:
         """Report the end of the server if it has printed no port."""
         if not self.port.done():
-            text = "\n".join(filter(None, [self.last_lines, problem]))
-            self.port.set_exception(EmulatorError(f"{self._server}: exit code {code}:\n{text}"))
+            text = f"{self._server}: exit code {code}:\n{self.last_lines}"
+            self.port.set_exception(EmulatorError(text))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from anyio import Lock, to_thread
 
-from cloudburst.emulator.containers import Confinement
+from cloudburst.emulator.bubblewrap import User, command_in, find_problem, find_user
 from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import ImagePull
-from cloudburst.emulator.unpacked_files import UnknownUserError, find_user, make_folder
 
 NOT_STARTED = (
     "CannotStartContainerError: ResourceInitializationError: failed to create new container "
@@ -25,19 +24,33 @@ NOT_STARTED = (
 https://github.com/saebyn/glowing-telegram/issues/398 (2025-03)."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Value of ``PATH`` for images that set none, as in Docker."""
-ROOT_VOLUME_MODE = 0o755
-"""Mode of a volume that the image does not declare; it belongs to root: "Bind mounts" in the ECS
-developer guide (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageProgram:
     """Program of a container in its image."""
 
+    image: UnpackedImage
     command: Sequence[str]
     environment: Mapping[str, str]
     """Environment variables of the image."""
-    confinement: Confinement
+    user: User
+    folder: str
+    volumes: Sequence[tuple[Path, str, bool]]
+    read_only: bool
+    has_init: bool
+
+    def running(self, command: Sequence[str]) -> list[str]:
+        """Return the command of this machine that runs a command in the image."""
+        return command_in(
+            self.image.root,
+            command,
+            user=self.user,
+            folder=self.folder,
+            read_only=self.read_only,
+            volumes=self.volumes,
+            has_init=self.has_init,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,72 +84,54 @@ class TaskImages:
                     self.programs[name], self.pulled[name] = program, unpacked.pulled
             except PullError as exc:
                 return str(exc)
-            except (OSError, ValueError, UnknownUserError) as exc:  # ValueError: a path with NUL
+            except (OSError, ValueError) as exc:
                 return NOT_STARTED.format(problem=exc)
         return None
 
     async def remove_files(self) -> None:
-        """Remove the volumes of the task, which has stopped, and its changes to images."""
+        """Remove the volumes of the task, which has stopped."""
         async with self._lock:  # a pull that was cancelled may still be in a thread
-            await self.store.release(self.task)
+            await to_thread.run_sync(shutil.rmtree, self._folder, True)
 
     @property
     def _folder(self) -> Path:
-        return self.store.files_of(self.task)
+        return self.store.folder / "tasks" / self.task
 
     def _prepared(self, container: Mapping[str, Any], image: UnpackedImage) -> ImageProgram:
-        """Create the folders of a container, and return its program."""
+        """Create the volumes of a container, and return its program.
+
+        Raises:
+            ValueError: the program cannot be started in the image.
+        """
         override = self.spec.override(container["name"])
         user = find_user(image.root, str(container.get("user") or image.config.user))
+        environment = {"PATH": DEFAULT_PATH, "HOME": user.home} | dict(image.config.environment)
         command = _command(container, override, image)
-        if not command:
-            raise OSError("no command specified")
-        writable = None if container.get("readonlyRootFilesystem") else self._layer(container)
+        folder = str(container.get("workingDirectory") or image.config.working_folder or "/")
+        if problem := find_problem(image.root, command, environment["PATH"], folder):
+            raise ValueError(problem)
         return ImageProgram(
+            image=image,
             command=command,
-            environment={"PATH": DEFAULT_PATH, "HOME": user.home} | dict(image.config.environment),
-            confinement=Confinement(
-                root=image.root,
-                writable=writable,
-                volumes=list(self._volumes(container, image)),
-                uid=user.uid,
-                gid=user.gid,
-                folder=str(container.get("workingDirectory") or image.config.working_folder or "/"),
-                init=self.spec.has_init(container),
-            ),
+            environment=environment,
+            user=user,
+            folder=folder,
+            volumes=list(self._volumes(container, image, user)),
+            read_only=bool(container.get("readonlyRootFilesystem")),
+            has_init=self.spec.has_init(container),
         )
 
-    def _layer(self, container: Mapping[str, Any]) -> Path:
-        """Create the folder for a container's changes to its image."""
-        folder = self._folder / "layers" / str(self.spec.containers.index(container))
-        for name in ("changes", "work", "root"):
-            (folder / name).mkdir(parents=True)
-        return folder
-
     def _volumes(
-        self, container: Mapping[str, Any], image: UnpackedImage
-    ) -> Sequence[tuple[Path, str, bool]]:
+        self, container: Mapping[str, Any], image: UnpackedImage, user: User
+    ) -> Iterator[tuple[Path, str, bool]]:
         names = [str(volume.get("name")) for volume in self.spec.definition.get("volumes") or ()]
-        volumes = list[tuple[Path, str, bool]]()
         for mount in container.get("mountPoints") or ():
             path, number = str(mount["containerPath"]), names.index(str(mount["sourceVolume"]))
-            _check_mount_point(path)
-            mode = make_folder(image.root, path)
-            folder = self._folder / "volumes" / str(number)
+            folder = self._folder / str(number)
             if not folder.exists():
                 folder.mkdir(parents=True)
-                folder.chmod(_volume_mode(mode, declared=path in image.config.volumes))
-            volumes.append((folder, path.lstrip("/"), bool(mount.get("readOnly"))))
-        return volumes
-
-
-def _check_mount_point(path: str) -> None:
-    """Reject the root folder and ``/proc`` as mount points, as Docker and its runtime do."""
-    first = next(iter(PurePosixPath(path).parts[1:]), "")
-    if not first:
-        raise OSError("invalid volume specification: destination can't be '/'")
-    if first == "proc":
-        raise OSError(f'"{path}" cannot be mounted because it is inside /proc')
+                folder.chmod(_volume_mode(image, path, user))
+            yield folder, path, bool(mount.get("readOnly"))
 
 
 def _command(
@@ -153,14 +148,14 @@ def _command(
     return [str(word) for word in (*(entry_point or image.config.entrypoint), *command)]
 
 
-def _volume_mode(mode: int, *, declared: bool) -> int:
-    """Return the mode of a volume at a folder of the image with a given mode.
+def _volume_mode(image: UnpackedImage, path: str, user: User) -> int:
+    """Return the mode of a volume: on AWS, it belongs to root, with the mode of the image's folder.
 
-    Volumes and the files of an image belong to root. Without root, they belong to the user of this
-    process, who is also the user in the container: he then gets the rights of other users.
+    If the image does not declare the volume, the mode is 755: "Bind mounts" in the ECS developer
+    guide (2026-11). Here, the volume belongs to the user of the container, who gets the rights that
+    he has on AWS.
     """
-    wanted = mode if declared else ROOT_VOLUME_MODE
-    if os.geteuid() == 0:
-        return wanted
-    others = wanted & 0o7
-    return others << 6 | others << 3 | others | (0o1000 & wanted)
+    folder = image.root / path.lstrip("/")
+    declared = path in image.config.volumes and folder.is_dir()
+    mode = folder.stat().st_mode if declared else 0o755
+    return (0o7 if user.uid == 0 else mode & 0o7) << 6

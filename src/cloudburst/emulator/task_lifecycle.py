@@ -21,7 +21,7 @@ from cloudburst.emulator.start_checks import (
     reason_at_start,
     reason_before_pull,
 )
-from cloudburst.emulator.task_images import NOT_STARTED, TaskImages
+from cloudburst.emulator.task_images import TaskImages
 from cloudburst.emulator.task_programs import TaskPrograms
 from cloudburst.emulator.task_state import Task
 from cloudburst.emulator.timers import Timers
@@ -249,9 +249,7 @@ class TaskLifecycle:
             self._change(last_status="RUNNING", started=time.time())
             self._plan_faults()
             check = self._programs.health_check(
-                self._name(self.spec.main),
-                self._worker.address,
-                lambda healthy: self._change(healthy=healthy),
+                self._worker.address, lambda healthy: self._change(healthy=healthy)
             )
             if check:
                 self._run_behind(check.run)
@@ -260,12 +258,9 @@ class TaskLifecycle:
         """Add a container's output to its log stream."""
         self.shared.logs.write(self.spec.log_of(name, self.snapshot.id), lines)
 
-    def ended(self, name: str, code: int, problem: str) -> None:
+    def ended(self, name: str, code: int) -> None:
         """Record the end of a container; stop the task if the container was essential."""
         self._alive.discard(name)
-        if problem and self.snapshot.live:
-            self._fail(NOT_STARTED.format(problem=problem))
-            return
         pids = {other: pid for other, pid in self.snapshot.pids.items() if other != name}
         self._change(pids=pids, exit_codes={**self.snapshot.exit_codes, name: code})
         if self._interrupted and self.snapshot.live:
@@ -348,5 +343,5 @@ class _Container:
     def wrote(self, lines: Sequence[str]) -> None:
         self.life.wrote(self.name, lines)
 
-    def ended(self, code: int, problem: str) -> None:
-        self.life.ended(self.name, code, problem)
+    def ended(self, code: int) -> None:
+        self.life.ended(self.name, code)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.emulator.config import TaskFault
-from cloudburst.emulator.containers import Confinement, ContainerListener
+from cloudburst.emulator.containers import ContainerListener
 from cloudburst.emulator.health import ContainerHealthCheck
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.shared_state import SharedState
-from cloudburst.emulator.task_images import TaskImages
+from cloudburst.emulator.task_images import ImageProgram, TaskImages
 
 LOOPBACK = re.compile(r"\b(?:127\.0\.0\.1|localhost)\b")
 """What stands for the own container in the command of a health check."""
@@ -38,51 +38,57 @@ class TaskPrograms:
             address: IP address at which the worker listens.
             listener: Receiver of the container's events.
         """
-        command, environment, confinement = self._program(container, address)
+        command, environment = self._program(container, address)
         holds = self.fault.never_healthy and container["name"] == self.spec.main
-        ignores = not self.spec.has_init(container)
         self.shared.containers.start(
             key,
             command,
             environment,
             listener,
-            ignores_sigterm=ignores and not confinement,
+            in_image=container["name"] in self._in_images,
+            has_init=self.spec.has_init(container),
             frozen=holds and bool(command),
-            confinement=confinement,
         )
 
+    @property
+    def _in_images(self) -> Mapping[str, ImageProgram]:
+        return self.images.programs if self.images else {}
+
     def _program(
-        self, container: Mapping[str, Any], address: str
-    ) -> tuple[Sequence[str], Mapping[str, str], Confinement | None]:
-        """Return command, environment variables and, if it runs its image, the confinement."""
+        self, container: Mapping[str, Any], address: str, command: Sequence[str] = ()
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        """Return command and environment variables of a container, or of another command in it."""
         config, name = self.shared.config, str(container["name"])
-        program = self.images.programs.get(name) if self.images else None
-        if program:
+        if program := self._in_images.get(name):
             own = self.spec.variables(name, config, self.fault, address)
-            return program.command, {**program.environment, **own}, program.confinement
-        return *self.spec.program(container, config, self.fault, address), None
+            return program.running(command or program.command), {**program.environment, **own}
+        own_command, environment = self.spec.program(container, config, self.fault, address)
+        return command or own_command, environment
 
     def health_check(
-        self, key: str, address: str, on_change: Callable[[bool], None]
+        self, address: str, on_change: Callable[[bool], None]
     ) -> ContainerHealthCheck | None:
-        """Return the health check of the main container, or ``None`` if it has none."""
+        """Return the health check of the main container, or ``None`` if it has none.
+
+        In an image, the check runs beside the container: it has the same files, but not the changes
+        of the container.
+        """
         check: Mapping[str, Any] = self.spec.main_container.get("healthCheck") or {}
         command = _health_command(check, address)
         if not command:
             return None
-        _, environment, confinement = self._program(self.spec.main_container, address)
+        command, environment = self._program(self.spec.main_container, address, command)
         return ContainerHealthCheck(
             containers=self.shared.containers,
-            container=key,
             command=command,
             environment=environment,
-            confinement=confinement,
+            in_image=self.spec.main in self._in_images,
             check=check,
             on_change=on_change,
         )
 
 
-def _health_command(check: Mapping[str, Any], address: str) -> list[str]:
+def _health_command(check: Mapping[str, Any], address: str) -> Sequence[str]:
     """Return the command of a health check; empty for none."""
     kind, *words = [LOOPBACK.sub(address, str(word)) for word in check.get("command") or ("NONE",)]
     match kind:

@@ -9,18 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePull:
-    """Pull of an image by a task. Tasks share the files of an image that was already pulled."""
+    """Image that a task pulled."""
 
     digest: str
     """Digest of the manifest for the architecture of the task."""
     compressed_bytes: int
     """Size of the compressed layers, which AWS downloads for each task."""
-    downloaded_bytes: int
-    """Number of bytes that were downloaded for the first task with this image."""
-    download_seconds: float
-    """Time of that download."""
-    unpack_seconds: float
-    """Time in which the layers were unpacked for that task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

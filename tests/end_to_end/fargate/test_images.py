@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst import Limits, Status, Timeouts
-from support.image_account import ImageAccount, require_namespaces
+from support.image_account import ImageAccount, require_bubblewrap
 from support.run_invariants import hold, tried
 from support.tiny_images import OTHER_ARCHITECTURE, SHELL, TINY, define, registry_of
 
@@ -21,8 +21,8 @@ pytestmark = [
 
 @pytest.fixture
 def images(account, registry_server):
-    require_namespaces()
-    with account(registry=registry_of(registry_server), confined=True, moto=False) as emulator:
+    require_bubblewrap()
+    with account(registry=registry_of(registry_server), moto=False) as emulator:
         yield ImageAccount(emulator, registry_server)
 
 

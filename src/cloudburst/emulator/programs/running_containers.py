@@ -8,29 +8,25 @@ from contextlib import suppress
 MAX_LOG_EVENT_BYTES = 256 * 1024
 """Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
 READ_BYTES = 65_536
-MAX_PROBLEM_BYTES = 65_536
-"""Maximum number of bytes of a problem that are read from a container."""
 
 
 class Container:
     """Container: a process that leads a process group, and the pipe with the group's output."""
 
-    def __init__(
-        self, name: str, pid: int, output: int, status: int, *, confined: bool, frozen: bool
-    ) -> None:
+    def __init__(self, name: str, pid: int, output: int, status: int, *, has_init: bool) -> None:
         self.name = name
         self.pid = pid
-        self.confined = confined
-        """True if its first process, in its image, is the child of the process ``pid``."""
+        self.first = pid
+        """Process id of the container's first process, which is a child of the process ``pid`` if
+        the container runs in an image."""
+        self.has_init = has_init
+        """True if the first process is an init process, whose child is the program."""
         self.output = output
         self.closed = False
         """True if the group has closed its output."""
         self.status = status
-        """Pipe on which a container reports a problem until its program runs."""
+        """Pipe that is readable when the container has started."""
         self.starting = True
-        self.frozen = frozen
-        self.problem = ""
-        """Reason why the container could not be started; empty if there is none."""
         self._rest = b""
 
     def lines(self, *, last: bool = False) -> list[str]:

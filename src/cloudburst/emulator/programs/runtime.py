@@ -8,7 +8,7 @@ process ends with all containers.
 
 from __future__ import annotations
 
-import fcntl
+import ctypes
 import importlib
 import json
 import os
@@ -16,27 +16,26 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from cloudburst.emulator.programs import confined, confinement
-    from cloudburst.emulator.programs.child_processes import MARK, children_of, mark_of
-    from cloudburst.emulator.programs.running_containers import MAX_PROBLEM_BYTES, Container
+    from cloudburst.emulator.programs.running_containers import Container
 else:  # the runtime process imports no package
-    import confined
-    import confinement
-    from child_processes import MARK, children_of, mark_of
-    from running_containers import MAX_PROBLEM_BYTES, Container
+    from running_containers import Container
 
-PR_SET_CHILD_SUBREAPER = 36
-"""Option of the system call ``prctl``, from ``linux/prctl.h``."""
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""Options of the system call ``prctl``, from ``linux/prctl.h``."""
+LIBC = ctypes.CDLL(None)
+STATUS_FD = 3
+"""File descriptor on which ``bwrap`` reports the first process of a container, as JSON. In other
+containers it is closed when the container has started."""
 EXIT_TIMEOUT = 5.0
 MAX_UNSENT_BYTES = 1024**2
 """Size of unsent events, in bytes, from which the output of containers is not read."""
-FREE_DESCRIPTOR, MAX_DESCRIPTORS = 16, 65_536
+MAX_DESCRIPTORS = 65_536
 
 
 @cache
@@ -119,91 +118,72 @@ class Runtime:
         name: str,
         argv: list[str],
         env: dict[str, str],
-        ignores: bool,
+        in_image: bool,
+        has_init: bool,
         frozen: bool,
-        image: dict[str, Any] | None,
-        joins: str,
     ) -> None:
         """Start a container; an empty command starts the stub worker.
 
-        With an image, the container runs in it, or in the namespaces of the container ``joins``.
+        With ``in_image``, the command is ``bwrap`` with options, which starts the first process.
         """
         if not argv:
             _stub_worker()
-        other = self._by_name.get(joins)
-        joined = _first_process_of(other) if other else None
         reads, writes = os.pipe()
         status, reports = os.pipe()
-        parent, kept = os.getpid(), [reports] if image else []
+        parent = os.getpid()
         # An early signal must not run this process's handlers in the new process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
-            if joins and not joined:
-                raise ProcessLookupError(f"{joins} has ended")
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    _prepare(parent, writes, kept, ignores=ignores, frozen=frozen and not image)
-                    if image:
-                        confined.run(image, argv, env, joined=joined)
-                    _become(argv, {**env, MARK: name})
-                finally:
-                    os._exit(127)  # a fork must not continue the runtime
-            problem = ""
-        except OSError as exc:
-            pid, problem = 0, str(exc)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _prepare(parent, writes, reports, ignores=not (in_image or has_init))
+                if not in_image:
+                    os.close(STATUS_FD)
+                    if frozen:
+                        os.kill(os.getpid(), signal.SIGSTOP)
+                _become(argv, env)
+            finally:
+                os._exit(127)  # a fork must not continue the runtime
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(writes)
         os.close(reports)
-        if pid:
-            started = Container(name, pid, reads, status, confined=bool(image), frozen=frozen)
-            self._follow(started)
-            return
-        os.close(reads)
-        os.close(status)
-        lines = [] if image else [problem]
-        self._send_event(event="ended", name=name, code=128, lines=lines, problem=problem)
-
-    def _follow(self, container: Container) -> None:
-        """Read the output of a new container, and report its start once its program runs."""
-        os.set_blocking(container.output, False)
-        self._by_name[container.name] = self._by_pid[container.pid] = container
+        os.set_blocking(reads, False)
+        container = Container(name, pid, reads, status, has_init=in_image and has_init)
+        self._by_name[name] = self._by_pid[pid] = container
         self._follow_output(container)
         self._selector.register(
-            container.status, selectors.EVENT_READ, lambda: self._program_runs(container)
+            status, selectors.EVENT_READ, lambda: self._started(container, frozen=frozen)
         )
 
     def _follow_output(self, container: Container) -> None:
         reads = container.output
         self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
 
-    def _program_runs(self, container: Container) -> None:
-        """Report the start of a container, unless it failed."""
+    def _started(self, container: Container, *, frozen: bool = False) -> None:
+        """Report the start of a container, unless this was done."""
         if not container.starting:
-            return  # the container has just ended
+            return
         container.starting = False
         self._selector.unregister(container.status)
-        container.problem = os.read(container.status, MAX_PROBLEM_BYTES).decode(errors="replace")
-        os.close(container.status)
-        if not container.problem:
-            if container.frozen and container.confined:
-                self.do_signal(name=container.name, number=signal.SIGSTOP, group=False)
-            pid = _first_process_of(container)
-            self._send_event(event="started", name=container.name, pid=pid)
+        with os.fdopen(container.status, "rb") as pipe:
+            report = pipe.read()
+        if report:
+            container.first = json.loads(report)["child-pid"]
+            if frozen:
+                os.kill(container.first, signal.SIGSTOP)
+        self._send_event(event="started", name=container.name, pid=container.first)
 
     def do_signal(self, *, name: str, number: int, group: bool) -> None:
-        """Send a signal to a container's first process, or to the container's process group."""
+        """Send a signal to a container's program, or to the container's process group."""
         container = self._by_name.get(name)
         if container is None:
             return
-        first = _first_process_of(container)
         with suppress(ProcessLookupError):
-            if not group:
-                os.kill(first, number)
-            elif os.getpgid(first) == first:
-                os.killpg(first, number)
-            else:  # a new process has no group of its own yet
-                os.kill(first, number)
+            if group:
+                os.killpg(container.pid, number)
+            else:
+                children = _children_of(container.first) if container.has_init else ()
+                os.kill(next(iter(children), container.first), number)
 
     def _read(self, container: Container) -> None:
         if self._by_name.get(container.name) is not container:
@@ -227,61 +207,50 @@ class Runtime:
                 if pid == 0:
                     break
                 if container := self._by_pid.pop(pid, None):
-                    self._ended(container, confinement.exit_code_of(status))
+                    self._ended(container, os.waitstatus_to_exitcode(status))
 
     def _ended(self, container: Container, code: int) -> None:
         del self._by_name[container.name]
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(container.pid, signal.SIGKILL)
-        # The end of the first process ends a container, including processes in other groups.
-        for pid in children_of(os.getpid()):
-            if pid not in self._by_pid and mark_of(pid) not in self._by_name:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
         if container in self._held:
             self._held.remove(container)
         elif not container.closed:
             self._selector.unregister(container.output)
         lines = container.lines(last=True)
         os.close(container.output)
-        self._program_runs(container)  # its program may have ended at once
+        self._started(container)  # its program may have ended at once
         self._send_event(
             event="ended",
             name=container.name,
-            code=code,
+            code=code if code >= 0 else 128 - code,
             lines=lines,
-            problem=container.problem,
         )
 
     def _end_everything(self) -> None:
-        for pid in self._by_pid:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
         signal.setitimer(signal.ITIMER_REAL, EXIT_TIMEOUT)  # SIGALRM ends this process
         with suppress(ChildProcessError):
             while True:
-                for pid in children_of(os.getpid()):
+                for pid in {*self._by_pid, *_children_of(os.getpid())}:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                os.waitpid(-1, 0)
+                self._by_pid.pop(os.waitpid(-1, 0)[0], None)
 
 
-def _first_process_of(container: Container) -> int:
-    """Return the process id of a container's first process."""
-    found = children_of(container.pid) if container.confined else []
-    return found[0] if found else container.pid
+def _children_of(pid: int) -> list[int]:
+    """Return the child processes of a process, including adopted orphans."""
+    with suppress(OSError):  # it has ended
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _ignore_signal(*_: object) -> None:
     pass
 
 
-def _prepare(parent: int, output: int, kept: Sequence[int], *, ignores: bool, frozen: bool) -> None:
-    """Set up a fork of this process as the first process of a container.
-
-    The descriptors in ``kept`` get the numbers from 3, and all others are closed.
-    """
-    confinement.LIBC.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGKILL)
+def _prepare(parent: int, output: int, status: int, *, ignores: bool) -> None:
+    """Set up a fork of this process as the first process of a container."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     os.setsid()
@@ -293,12 +262,8 @@ def _prepare(parent: int, output: int, kept: Sequence[int], *, ignores: bool, fr
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, FREE_DESCRIPTOR) for descriptor in kept]
-    for descriptor, copy in enumerate(copies, start=confinement.STATUS_FD):
-        os.dup2(copy, descriptor)
-    os.closerange(confinement.STATUS_FD + len(kept), MAX_DESCRIPTORS)
-    if frozen:
-        os.kill(os.getpid(), signal.SIGSTOP)
+    os.dup2(status, STATUS_FD)
+    os.closerange(STATUS_FD + 1, MAX_DESCRIPTORS)
 
 
 def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
@@ -306,6 +271,8 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
     code = 127
     try:
         if argv:
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these signals
+                signal.signal(number, signal.SIG_DFL)
             os.execvpe(argv[0], argv, env)  # noqa: S606 - in place of a container
         os.environ.clear()
         os.environ.update(env)
@@ -321,8 +288,8 @@ def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
 def main() -> None:
     """Execute commands from the socket with the file descriptor FD: ``python runtime.py FD``."""
     parent = os.getppid()
-    confinement.LIBC.prctl(confinement.PR_SET_PDEATHSIG, signal.SIGTERM)
-    confinement.LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the emulator handles Ctrl-C
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
