@@ -90,7 +90,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     with (
         reserved_network() as network,
         collect_defects() as defects,
-        TemporaryDirectory(prefix="cloudburst-emulator-", ignore_cleanup_errors=True) as name,
+        TemporaryDirectory(prefix="cloudburst-images-", ignore_cleanup_errors=True) as name,
     ):
         check_port(network, config.port)
         async with (
