@@ -43,7 +43,7 @@ def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
 
 def test_what_was_saved_comes_back_in_its_order():
     state = Path(os.environ["XDG_STATE_HOME"])
-    assert HISTORY.path == state / "cloudburst" / "history.sqlite"
+    assert HISTORY.path == state / "cloudburst" / "history-3.sqlite"
     first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
     then = [sample(0.5), sample(7.25, "transfer")]
     write_history(first)
@@ -82,30 +82,22 @@ def half(path):
     os.truncate(path, 4096)
 
 
-def without_a_table(path):
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE samples")
-
-
-def of_an_older_format(path):
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA user_version = 1")
-
-
-@pytest.mark.parametrize("damage", [garbage, half, without_a_table, of_an_older_format])
-@pytest.mark.parametrize("first", [read_history, lambda: write_history([sample(0.0)])])
-def test_a_damaged_file_is_set_aside_and_begun_anew(caplog, damage, first):
+@pytest.mark.parametrize("damage", [garbage, half])
+def test_a_damaged_file_is_not_used_and_the_warning_says_to_delete_it(caplog, damage):
     write_history(some(50))
     damage(HISTORY.path)
     damaged = HISTORY.path.read_bytes()
     with caplog.at_level(logging.WARNING, "cloudburst"):
-        first()
+        assert read_history() == ()
         write_history(some(2))
-    assert read_history()[-2:] == tuple(some(2))
-    assert len(read_history()) <= 3
-    (told,) = caplog.messages
-    assert str(HISTORY.path) in told
-    assert HISTORY.path.with_suffix(".damaged").read_bytes() == damaged
+    assert len(caplog.messages) == 2
+    for told in caplog.messages:
+        assert told.startswith(f"{HISTORY.path} is damaged and is not used")
+        assert told.endswith("delete it")
+    assert HISTORY.path.read_bytes() == damaged
+    HISTORY.path.unlink()
+    write_history(some(2))
+    assert read_history() == tuple(some(2))
 
 
 def test_an_empty_file_is_no_damage(caplog):
@@ -115,17 +107,6 @@ def test_an_empty_file_is_no_damage(caplog):
     write_history(some(2))
     assert read_history() == tuple(some(2))
     assert not caplog.records
-
-
-def test_a_newer_file_is_left_alone():
-    write_history(some(2))
-    with closing(sqlite3.connect(HISTORY.path)) as connection:
-        connection.execute("PRAGMA user_version = 4")
-    assert read_history() == ()
-    write_history(some(3))
-    with closing(sqlite3.connect(HISTORY.path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
-    assert read_history() == tuple(some(2))
 
 
 def test_what_another_version_measures_is_left_out():
@@ -157,21 +138,6 @@ def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog)
         other.execute("ROLLBACK")
     assert read_history() == tuple(some(2))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_another_process_that_makes_the_file_first_is_no_damage(monkeypatch, caplog):
-    real = state_database.schema_of
-
-    def and_then_another_comes(connection):
-        found = real(connection)
-        monkeypatch.setattr(state_database, "schema_of", real)
-        write_history([sample(1.0)])
-        return found
-
-    monkeypatch.setattr(state_database, "schema_of", and_then_another_comes)
-    write_history([sample(2.0)])
-    assert read_history() == (sample(1.0), sample(2.0))
-    assert not caplog.records
 
 
 WRITER = """

@@ -15,7 +15,6 @@ import anyio.lowlevel
 from cloudburst.backends import account_of, default_backend
 from cloudburst.client_resources import ClientResources, open_client_resources
 from cloudburst.concurrency import collapse_single
-from cloudburst.engine.late_check import InputCheck
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
@@ -34,7 +33,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs, load_results, reading_inputs
+from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs, reading_inputs
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -270,9 +269,6 @@ class Client(anyio.AsyncContextManagerMixin):
         """
         with self._opened() as client:
             destination = await client.remote.destination(to)
-            cache = InputCache()
-            if resume and name is not None:
-                await load_results(cache, destination.folder, name)
             inputs = await check_inputs(
                 scenes,
                 destination=destination,
@@ -280,12 +276,10 @@ class Client(anyio.AsyncContextManagerMixin):
                 limits=self.limits,
                 film=film_request(film, transition, transition_seconds),
                 remote=client.remote.inputs(),
-                cache=cache,
+                cache=InputCache(),
             )
             if resume and name is None:
                 name = await destination.newest_run_with(inputs.names)
-                if name is not None:
-                    await load_results(cache, destination.folder, name)
             run_name = uuid4().hex[:12] if name is None else name
             with collapse_single(), client.reserved_name(run_name):
                 async with (
@@ -340,7 +334,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         film=maker,
                         remote=files,
                         bytes_checked=inputs.bytes_checked,
-                        input_check=InputCheck(reading.finish_check, continues=reading.late),
+                        finish_check=reading.finish_check if reading.late else None,
                     ) as run_journal.run:
                         yield run_journal.run
                 await save_history(client.pool.take_samples())

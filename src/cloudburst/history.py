@@ -1,4 +1,4 @@
-"""Performance samples of earlier runs on this machine, in ``<state>/cloudburst/history.sqlite``.
+"""Performance samples of earlier runs on this machine, in ``<state>/cloudburst/history-3.sqlite``.
 
 No run depends on the file: if it cannot be read, a run starts with assumed values instead.
 """
@@ -16,14 +16,14 @@ from cloudburst.models.performance import Sample
 from cloudburst.state_database import StateDatabase
 
 _CREATE = """\
-CREATE TABLE samples (
+CREATE TABLE IF NOT EXISTS samples (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
     measure TEXT NOT NULL,
     seconds REAL NOT NULL,
     work REAL NOT NULL
 )"""
-HISTORY = StateDatabase(name="history.sqlite", create=_CREATE, schema=3)
+HISTORY = StateDatabase(name="history-3.sqlite", create=_CREATE)
 """Database of this user with measured speeds of workers."""
 _INSERT = "INSERT INTO samples (kind, measure, seconds, work) VALUES (?, ?, ?, ?)"
 _NUMBERED = """

@@ -8,7 +8,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from anyio import CancelScope, Event, create_task_group, move_on_after, sleep_forever, to_thread
@@ -28,9 +27,8 @@ from cloudburst.errors import (
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.input_cache import InputCache
-from cloudburst.journal import is_run_name, journal_path, read_inputs
 from cloudburst.models.film import FilmRequest
-from cloudburst.models.journal_entries import Entry, SceneEntry
+from cloudburst.models.journal_entries import SceneEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
@@ -163,15 +161,6 @@ async def check_inputs(
     return inputs
 
 
-async def load_results(cache: InputCache, folder: Path, run: str) -> None:
-    """Load the results of the checks of an earlier process from the journal of its run.
-
-    Nothing is loaded if there is no such journal, or if it cannot be read.
-    """
-    if is_run_name(run):
-        cache.add_entries(await to_thread.run_sync(read_inputs, journal_path(folder, run)))
-
-
 def scene_list(scenes: object) -> list[AnyScene]:
     """Return the scenes as a list.
 
@@ -284,16 +273,13 @@ class InputReading:
             raise self._error
 
     async def finish_check(self) -> CompletedCheck:
-        """Wait until all files are read, and return the scenes with the remaining journal entries.
+        """Wait until all files are read, and return the scenes with their journal entries.
 
         Raises:
             InvalidScenesError: Files have problems; the error lists all of them.
         """
         await self.wait()
-        entries = list[Entry](await to_thread.run_sync(self.inputs.cache.entries))
-        if self.late:  # otherwise they are written before anything starts
-            entries += await self.inputs.scene_entries()
-        return CompletedCheck(self.inputs.scenes, entries)
+        return CompletedCheck(self.inputs.scenes, await self.inputs.scene_entries())
 
 
 @asynccontextmanager

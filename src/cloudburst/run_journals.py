@@ -14,7 +14,7 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.engine.run import Run
 from cloudburst.errors import ConfigurationError
 from cloudburst.journal import JournalState, SqliteJournal, open_journal
-from cloudburst.journal.reader import journal_files
+from cloudburst.journal.file import journal_files
 
 _REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of an empty journal."""

@@ -17,7 +17,7 @@ from trio._core import _run as trio_run
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.late_check import COMPLETE_CHECK, CompletedCheck, InputCheck
+from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models import limits
 from cloudburst.models.events import SceneCompleted, SceneFailed
@@ -161,10 +161,10 @@ class Life:
             waiting = [r for r in e.pool.records(fate.name) if r.stopped is None]
             assert not waiting or self.fate.limits.idle or len(self.fate.runs) > 1
 
-    def input_check(self, fate, check):
+    def finish_check(self, fate, check):
         """The check of files that are read while the first tasks start."""
         if check is None:
-            return COMPLETE_CHECK
+            return None
         seconds, has_fault = check
         for account in self.world.accounts:
             account.unchecked |= set(fate.names)
@@ -177,7 +177,7 @@ class Life:
                 account.unchecked -= set(fate.names)
             return CompletedCheck(fate.scenes, scene_entries(fate.scenes))
 
-        return InputCheck(finish, continues=True)
+        return finish
 
     async def opened(self, e, fate, runs, check):
         journal = fate.journal
@@ -188,7 +188,7 @@ class Life:
                 self.process.journals[fate.name],
                 first=scene_entries(fate.scenes),
                 earlier=journal.earlier() if journal.entries else None,
-                input_check=self.input_check(fate, check),
+                finish_check=self.finish_check(fate, check),
             ) as run:
                 async for event in run:
                     self.events[fate.name].append(event)

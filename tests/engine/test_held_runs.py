@@ -8,7 +8,7 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from cloudburst.engine.late_check import CompletedCheck, InputCheck
+from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
@@ -27,7 +27,7 @@ async def held(e, count, *, seconds, work=10):
         await anyio.sleep(seconds)
         return CompletedCheck(scenes, [])
 
-    async with e.open(scenes, "held", input_check=InputCheck(finish, continues=True)) as run:
+    async with e.open(scenes, "held", finish_check=finish) as run:
         yield run
 
 

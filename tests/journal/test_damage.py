@@ -8,27 +8,23 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import closing
-from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cloudburst.errors import JournalError
 from cloudburst.journal import journal_path, open_journal, read_journal
 from cloudburst.journal import writer as journal_writing
-from cloudburst.journal.file import JournalFile
-from cloudburst.journal.reader import completed_at, journal_files
+from cloudburst.journal.file import JournalFile, journal_files
+from cloudburst.journal.reader import is_completed
+from cloudburst.journal.tables import SCHEMA_VERSION
 from cloudburst.journal.writer import SqliteJournal, call_in_own_thread
 from support.journal_entries import Model, inline, launch, one_of_each, same, scene
 from support.project import TESTS
 
 pytestmark = pytest.mark.anyio
-FLIPS = 20 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +49,12 @@ def alien(path):
 
 def newer(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 5")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
 def a_row_more(path):
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO launches VALUES (99, 'k99', '{\"token\": 1}', 7)")
+        connection.execute("INSERT INTO launches VALUES (99, 'k99', '{\"token\": 1}')")
         connection.commit()
 
 
@@ -66,12 +62,6 @@ def no_text(path):
     """Found by flipping bytes: Python's error has no code of SQLite's then."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE tasks SET entry = CAST(x'ff' AS TEXT)")
-        connection.commit()
-
-
-def another_s_row(path):
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE scenes SET scene = 'other' WHERE scene = 's7'")
         connection.commit()
 
 
@@ -103,10 +93,12 @@ DAMAGES = {
     "a page less": (lambda path: path.write_bytes(path.read_bytes()[:-4096]), "is damaged"),
     "all but 100 bytes": (lambda path: path.write_bytes(path.read_bytes()[:100]), "is damaged"),
     "alien": (alien, "not a journal of cloudburst"),
-    "newer": (newer, r"another version of cloudburst \(format 5; this version reads 4\)"),
-    "a row": (a_row_more, "a row of launches differs from what was written"),
+    "newer": (
+        newer,
+        f"another version .* .format {SCHEMA_VERSION + 1}; this",
+    ),
+    "a row": (a_row_more, "a row of launches cannot be read"),
     "no text": (no_text, "is damaged"),
-    "another's row": (another_s_row, "a row of scenes has the key of another row"),
     "an index": (an_index, "is damaged"),
     "a table": (without_a_table, "is damaged"),
 }
@@ -144,32 +136,13 @@ async def test_a_folder_in_its_place_is_told_of(tmp_path):
 def test_a_journal_that_is_not_there_is_none(tmp_path):
     with pytest.raises(JournalError, match="cannot be read"):
         read_journal(tmp_path / "r1.sqlite")
-    assert completed_at(tmp_path / "r1.sqlite") is None
+    assert not is_completed(tmp_path / "r1.sqlite")
     assert not list(tmp_path.iterdir())
 
 
-@given(data=st.data(), mask=st.integers(1, 255))
-@settings(max_examples=FLIPS, deadline=None)
-def test_no_flipped_byte_goes_unnoticed(written, data, mask):
-    """Either all is there as it was, or the error says that it is not."""
-    contents = bytearray(written.read_bytes())
-    contents[data.draw(st.integers(0, len(contents) - 1), "place")] ^= mask
-    entries = [*one_of_each(), *(scene(f"s{n}") for n in range(60))]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "r1.sqlite")
-        path.write_bytes(contents)
-        try:
-            past = read_journal(path)
-        except JournalError:
-            return
-        assert same(past, Model().write(*entries))
-
-
-async def test_a_wal_that_was_left_alone_is_no_part_of_a_new_journal(tmp_path):
-    async with open_journal(tmp_path / "old", "r1", call=inline) as journal:
-        await journal.write(*one_of_each())
-        shutil.copytree(journal.path.parent, tmp_path / ".cloudburst")
-    journal_path(tmp_path, "r1").unlink()
+async def test_a_rollback_journal_that_was_left_is_no_part_of_a_new_journal(written, tmp_path):
+    path = leave_half_a_commit(written, tmp_path)
+    path.unlink()
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         await journal.write(launch("new"))
         assert same(await journal.read(), Model().write(launch("new")))
@@ -333,25 +306,40 @@ def test_a_disk_that_is_full_for_a_while(tmp_path):
     assert len(read_journal(path).scenes) == written + 2
 
 
-async def test_half_a_commit_without_wal_is_taken_back_by_whoever_comes_next(written, tmp_path):
-    """Killed where there is no WAL: a reader that may not write has to do that elsewhere."""
-    path, model = (
-        journal_path(tmp_path, "r1"),
-        Model().write(*one_of_each(), *(scene(f"s{n}") for n in range(60))),
-    )
+def leave_half_a_commit(written, folder):
+    """Leave in a folder what a process leaves that is killed in a commit."""
+    path = journal_path(folder, "r1")
     path.parent.mkdir()
     with closing(sqlite3.connect(written, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA cache_size = 1")  # so that half of it is in the file
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("UPDATE scenes SET entry = entry || entry || entry, checksum = 0")
+        connection.execute("UPDATE scenes SET entry = entry || entry || entry")
         for part in journal_files(written):
             shutil.copy(part, path.parent)
         connection.execute("ROLLBACK")
-    left = {part.name: part.read_bytes() for part in path.parent.iterdir()}
-    assert left.keys() == {"r1.sqlite", "r1.sqlite-journal"}
-    assert left["r1.sqlite"] != written.read_bytes(), "nothing to take back"
-    assert same(read_journal(path), model)
-    assert {part.name: part.read_bytes() for part in path.parent.iterdir()} == left
+    assert {part.name for part in path.parent.iterdir()} == {"r1.sqlite", "r1.sqlite-journal"}
+    assert path.read_bytes() != written.read_bytes(), "nothing to take back"
+    return path
+
+
+@pytest.mark.parametrize("first", ["reader", "writer"])
+async def test_half_a_commit_is_taken_back_by_whoever_comes_next(written, tmp_path, first):
+    path = leave_half_a_commit(written, tmp_path)
+    model = Model().write(*one_of_each(), *(scene(f"s{n}") for n in range(60)))
+    if first == "reader":
+        assert same(read_journal(path), model)
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         assert same(await journal.read(), model)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
+async def test_a_journal_in_a_folder_without_write_permission_is_read(written, tmp_path):
+    path = journal_path(tmp_path, "r1")
+    path.parent.mkdir()
+    shutil.copy(written, path)
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    try:
+        assert len(read_journal(path).scenes) == 61
+    finally:
+        path.parent.chmod(0o700)

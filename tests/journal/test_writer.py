@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import sqlite3
+import stat
 import time
 
 import anyio
@@ -14,9 +15,9 @@ import pytest
 from blockbuster import BlockingError, blockbuster_ctx
 
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
-from cloudburst.journal import journal_path, journal_paths, open_journal, read_inputs, read_journal
+from cloudburst.journal import journal_path, journal_paths, open_journal, read_journal
 from cloudburst.journal.file import JournalFile, connect
-from cloudburst.journal.reader import completed_at
+from cloudburst.journal.reader import is_completed
 from cloudburst.journal.tables import APPLICATION_ID, SCHEMA_VERSION
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.report import Status
@@ -24,7 +25,6 @@ from support.journal_entries import (
     Model,
     failure,
     inline,
-    input_file,
     launch,
     one_of_each,
     process,
@@ -77,8 +77,7 @@ async def test_who_reads_it_leaves_nothing_behind(tmp_path):
         await journal.write(*one_of_each())
     found = journal.path.read_bytes()
     read_journal(journal.path)
-    assert read_inputs(journal.path) == (input_file(),)
-    assert completed_at(journal.path) == 1200.0
+    assert is_completed(journal.path)
     assert [path.name for path in journal.path.parent.iterdir()] == ["r1.sqlite"]
     assert journal.path.read_bytes() == found
 
@@ -86,7 +85,7 @@ async def test_who_reads_it_leaves_nothing_behind(tmp_path):
 async def test_who_reads_it_at_its_end_holds_up_nobody(tmp_path):
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         await journal.write(*one_of_each())
-        reader = connect(journal.path, "ro")
+        reader = connect(journal.path)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM processes").fetchone()
     assert len(reader.execute("SELECT * FROM tasks").fetchall()) == 1
@@ -336,22 +335,31 @@ async def test_journals_of_a_folder(tmp_path):
 
 def test_a_file_of_this_format_can_be_read(tmp_path):
     """A change of the format needs another version number."""
-    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 4)
+    assert (APPLICATION_ID, SCHEMA_VERSION) == (0x436C6442, 5)
     path = tmp_path / "r1.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.executescript((TESTS / "support" / "journal_4.sql").read_text())
+        connection.executescript((TESTS / "support" / "journal_5.sql").read_text())
     connection.close()
     assert same(read_journal(path), Model().write(*one_of_each()))
-    assert read_inputs(path) == (input_file(),)
 
 
-@pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 5000)])
-async def test_results_of_checks_in_an_unreadable_journal_are_ignored(tmp_path, damage):
+async def test_nobody_else_may_read_a_journal(tmp_path):
+    before = os.umask(0)
+    try:
+        async with open_journal(tmp_path, "r1", call=inline) as journal:
+            await journal.write(*one_of_each())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
+
+
+async def test_a_commit_survives_a_power_failure(tmp_path):
+    """Each commit syncs the file, and the folder from which its rollback journal is removed."""
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         await journal.write(*one_of_each())
-    assert read_inputs(journal.path) == (input_file(),)
-    damage(journal.path)
-    assert read_inputs(journal.path) == ()
+        connection = journal._file._connection
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (3,)
 
 
 @REAL

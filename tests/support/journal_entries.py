@@ -9,7 +9,6 @@ from pathlib import Path
 from cloudburst.errors import UploadError
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.error_entry import ErrorEntry
-from cloudburst.models.input_file import InputFacts, InputFileEntry
 from cloudburst.models.journal_entries import (
     LaunchEntry,
     PhaseEntry,
@@ -96,19 +95,7 @@ def end(status=Status.COMPLETE, ended=1200.0):
 
 
 def one_of_each():
-    return [process(), input_file(), scene(), launch(), task(), result(), failure(), end()]
-
-
-def input_file():
-    return InputFileEntry(
-        path=Path("/in/\udcff.png"),
-        size=7,
-        mtime_ns=10**18 + 1,
-        ctime_ns=10**18 + 2,
-        inode=3,
-        sha256="a" * 64,
-        facts=InputFacts(kind="picture", pixels=5, upright=True),
-    )
+    return [process(), scene(), launch(), task(), result(), failure(), end()]
 
 
 @dataclass

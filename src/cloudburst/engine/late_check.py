@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,18 +25,9 @@ class CompletedCheck(NamedTuple):
     """Entries for the journal."""
 
 
-class InputCheck(NamedTuple):
-    """Check of the input files of a run."""
-
-    finish: Callable[[], Awaitable[CompletedCheck]] | None
-    """Function that waits until all input files are checked. It raises `InvalidScenesError` with
-    all problems. ``None`` if nothing is left to do."""
-    continues: bool
-    """True if files are still checked; false if only journal entries are left to be made."""
-
-
-COMPLETE_CHECK = InputCheck(None, continues=False)
-"""Check that is complete, and has no entries for the journal."""
+FinishCheck: TypeAlias = Callable[[], Awaitable[CompletedCheck]]
+"""Function that waits until all input files are checked. It raises `InvalidScenesError` with all
+problems."""
 
 
 class LateCheck:
@@ -45,7 +36,7 @@ class LateCheck:
     No worker gets a scene before the check is complete.
 
     Args:
-        check: Check of the input files.
+        finish: Function that waits for the check; ``None`` if the check is complete.
         run: Name of the run.
         pool: Pool of the run.
         scenes: Scenes by name, which get their fingerprints.
@@ -53,12 +44,12 @@ class LateCheck:
 
     def __init__(
         self,
-        check: InputCheck,
+        finish: FinishCheck | None,
         run: str,
         pool: WorkerPool,
         scenes: MutableMapping[str, CheckedScene],
     ) -> None:
-        self._check = check
+        self._finish = finish
         self._run = run
         self._pool = pool
         self._scenes = scenes
@@ -71,15 +62,13 @@ class LateCheck:
             tasks: Task group of the run.
             writer: Writer of the run's journal; ``None`` if the run has none.
         """
-        if self._check.continues:
+        if self._finish is not None:
             self._pool.hold(self._run)
-        if self._check.finish is not None:
-            finish = self._check.finish
-            tasks.start_soon(self._finish_and_release, finish, tasks.cancel_scope, writer)
+            tasks.start_soon(self._finish_and_release, self._finish, tasks.cancel_scope, writer)
 
     async def _finish_and_release(
         self,
-        finish: Callable[[], Awaitable[CompletedCheck]],
+        finish: FinishCheck,
         work: anyio.CancelScope,
         writer: JournalWriter | None,
     ) -> None:

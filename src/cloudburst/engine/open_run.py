@@ -13,7 +13,7 @@ from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.late_check import COMPLETE_CHECK, InputCheck, LateCheck
+from cloudburst.engine.late_check import FinishCheck, LateCheck
 from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
@@ -49,7 +49,7 @@ async def open_run(
     film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
     bytes_checked: int = 0,
-    input_check: InputCheck = COMPLETE_CHECK,
+    finish_check: FinishCheck | None = None,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -70,14 +70,14 @@ async def open_run(
         film: Maker of the film of the run; ``None`` if no film was requested.
         remote: Access to the remote files of the run; ``None`` if all files are on this machine.
         bytes_checked: Number of bytes of remote files that were read for the checks.
-        input_check: Check of the input files. If it continues, workers start meanwhile, and get no
-            scene before its end.
+        finish_check: Function that waits for the check of the input files. Workers start meanwhile,
+            and get no scene before its end.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
         InvalidScenesError: The workers of a backend cannot render a scene or write to S3, and
-            nothing was started; or ``input_check`` has found problems. The ``with`` block is then
+            nothing was started; or the check has found problems. The ``with`` block is then
             cancelled, and the error is raised when the tasks that were started are stopped.
     """
     await check_supported(scenes, to, pool.backends)
@@ -133,7 +133,7 @@ async def open_run(
         records,
         context,
         recovery,
-        late_check=LateCheck(input_check, name, pool, checked),
+        late_check=LateCheck(finish_check, name, pool, checked),
     )
     deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
     tickets, senders = list[Ticket](), dict[Path, Ticket]()

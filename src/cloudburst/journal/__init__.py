@@ -11,7 +11,6 @@ from cloudburst.journal.reader import (
     is_run_name,
     journal_path,
     journal_paths,
-    read_inputs,
     read_journal,
 )
 from cloudburst.journal.writer import SqliteJournal, open_journal
@@ -26,6 +25,5 @@ __all__ = [
     "journal_path",
     "journal_paths",
     "open_journal",
-    "read_inputs",
     "read_journal",
 ]

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from cloudburst.errors import JournalError
-from cloudburst.journal.disk_reserve import reserve_disk_space
-from cloudburst.journal.mounts import network_file_system
 from cloudburst.journal.tables import (
     APPLICATION_ID,
     SCHEMA_VERSION,
     DamagedRowError,
     create_tables,
-    has_our_tables,
     insert,
     select,
 )
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.journal_state import JournalState
-from cloudburst.safe_sqlite import DATABASE_FILE_SUFFIXES, distrust_schema, require_safe_files
-
-logger = logging.getLogger(__name__)
+from cloudburst.safe_files import open_regular_file
 
 MAX_JOURNAL_BYTES = 512 * 1024**2
 """Largest size of a journal in bytes; ten thousand scenes take 8 MB."""
 BUSY_TIMEOUT = 5.0
 """Maximum seconds to wait while another process uses the file, usually for milliseconds."""
-_NO_WAL = (
-    "%s is %s: it is written without a WAL, more slowly, and depends on the locks of that file "
-    "system. Do not run two machines on the same run"
-)
-_CHECKPOINT_PAGES = 16
-"""Number of pages in SQLite's write-ahead log (WAL) at which the pages are copied into the journal
-file. About four commits fill this number of pages, so damage to the WAL, such as a flipped bit, can
-lose no more than these commits."""
-_CODES_WITHOUT_DAMAGE = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_NOLFS,
-}
-"""Primary result codes of SQLite that do not mean that the contents of the file are damaged."""
+_SUFFIXES = ("-wal", "-shm", "-journal")
+"""Endings of the files that SQLite keeps beside a database."""
+_NAMES_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""Last bytes of a rollback journal that ends with the name of a super-journal
+(``readSuperJournal`` in SQLite's pager.c)."""
 
 
 class JournalFile:
@@ -63,17 +40,10 @@ class JournalFile:
     A closed file is never opened again, even if another thread still tries to use it.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        network: Callable[[Path], str | None] = network_file_system,
-    ) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._network = network
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._wal: Path | None = None  # WAL in which space is not reserved yet
         self._closed = False
 
     def open(self) -> None:
@@ -107,9 +77,6 @@ class JournalFile:
             try:
                 insert(connection, entries)
                 connection.execute("COMMIT")
-                if entries and self._wal is not None:
-                    reserve_disk_space(self._wal)  # it exists since the first commit
-                    self._wal = None
             except BaseException:
                 if connection.in_transaction:  # some errors roll back by themselves
                     connection.execute("ROLLBACK")
@@ -121,7 +88,6 @@ class JournalFile:
             self._closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
-                _leave_wal_mode(connection)
                 connection.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -131,64 +97,45 @@ class JournalFile:
                 raise JournalError(msg)
             if not self.path.exists():
                 _create(self.path)
-            self._connection = self._connect()
+            connection = connect(self.path)
+            try:
+                check_format(connection, self.path)
+                # A commit is the removal of the rollback journal, and only EXTRA syncs that:
+                # https://sqlite.org/pragma.html#pragma_synchronous
+                connection.execute("PRAGMA synchronous = EXTRA")
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, "rw")
-        try:
-            kind = self._network(self.path.parent)
-            if kind:  # before the first read, so that SQLite does not map a WAL into memory
-                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            check_format(connection, self.path)
-            if kind:
-                logger.warning(_NO_WAL, self.path, f"on a network file system ({kind})")
-                connection.execute("PRAGMA journal_mode = DELETE")
-                connection.execute("PRAGMA locking_mode = NORMAL")
-            else:
-                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-                if mode != "wal":
-                    logger.warning(_NO_WAL, self.path, "on a file system without support for WAL")
-                    kind = mode
-                else:
-                    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-                    self._wal = self.path.with_name(f"{self.path.name}-wal")
-            # In WAL mode FULL syncs at each commit. Otherwise a commit is the removal of a file,
-            # and only EXTRA syncs that: https://sqlite.org/pragma.html#pragma_synchronous
-            connection.execute(f"PRAGMA synchronous = {'EXTRA' if kind else 'FULL'}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
+def connect(path: Path) -> sqlite3.Connection:
+    """Open an existing journal file with SQLite, which takes back an incomplete commit first.
 
-def _leave_wal_mode(connection: sqlite3.Connection) -> None:
-    """Turn off SQLite's write-ahead log, so that later readers leave no files beside a journal."""
-    with suppress(sqlite3.Error):  # another process is reading, or the disk is full
-        connection.execute("PRAGMA busy_timeout = 100")
-        connection.execute("PRAGMA journal_mode = DELETE")
-
-
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open an existing journal file with SQLite, in mode ``ro`` or ``rw``.
-
-    Raises ``OSError`` for a file that is too large, and the same errors as `require_safe_files`.
+    The file may be in a folder from another person. So this raises ``OSError`` for a file that is
+    too large, and for a link through which SQLite would write elsewhere, and `JournalError` for a
+    rollback journal that names a super-journal: SQLite deletes the file of that name, wherever it
+    is. Only transactions over several attached databases have super-journals.
     """
-    if require_safe_files(path) > MAX_JOURNAL_BYTES:
-        raise OSError(errno.EFBIG, f"larger than {MAX_JOURNAL_BYTES // 1024**2} MB", str(path))
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+    for suffix in ("", *_SUFFIXES):
+        with suppress(*((FileNotFoundError,) if suffix else ())):
+            file = path.with_name(path.name + suffix)
+            with open_regular_file(file, follow_links=False) as opened:
+                size = opened.seek(0, os.SEEK_END)
+                if size > MAX_JOURNAL_BYTES:
+                    reason = f"larger than {MAX_JOURNAL_BYTES // 1024**2} MB"
+                    raise OSError(errno.EFBIG, reason, str(file))
+                opened.seek(max(size - len(_NAMES_SUPER_JOURNAL), 0))
+                if suffix == "-journal" and opened.read() == _NAMES_SUPER_JOURNAL:
+                    raise damaged_error(path, "its rollback journal names another file")
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=BUSY_TIMEOUT,
         isolation_level=None,  # transactions are begun by hand
         check_same_thread=False,
     )
-    try:
-        distrust_schema(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def check_format(
@@ -206,8 +153,6 @@ def check_format(
             f"reads {SCHEMA_VERSION}): use that version, or choose another run name"
         )
         raise JournalError(msg, path=path)
-    if not has_our_tables(connection):
-        raise damaged_error(path, "its tables are not those of a journal")
     if check_integrity:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
@@ -228,8 +173,8 @@ def damaged_error(path: Path, found: str) -> JournalError:
     """Return the error for a damaged journal."""
     msg = (
         f"{path} is damaged ({found}): the run cannot be resumed. Finished videos are intact. "
-        "Restore a backup of the file and of its -wal if there is one, or move both away and "
-        "render the missing scenes as a new run (cloudburst tasks lists the tasks of this one)"
+        "Restore a backup of the file if there is one, or delete it and render the missing scenes "
+        "as a new run (cloudburst tasks lists the tasks of this one)"
     )
     return JournalError(msg, path=path)
 
@@ -244,20 +189,13 @@ def translated_errors(path: Path) -> Generator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise  # a defect of this package
-    except sqlite3.Error as exc:
-        if primary_code(exc) not in _CODES_WITHOUT_DAMAGE:
+    except sqlite3.OperationalError as exc:
+        # A table or a column is missing, or a text is not UTF-8, for which there is no code.
+        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
             raise damaged_error(path, str(exc)) from exc
         raise OSError(f"{exc} ({exc.sqlite_errorname})") from exc
-    except (DamagedRowError, UnicodeError) as exc:
+    except (sqlite3.Error, DamagedRowError, UnicodeError) as exc:
         raise damaged_error(path, str(exc)) from exc
-
-
-def primary_code(exc: sqlite3.Error) -> int:
-    """Return the primary result code of an SQLite error.
-
-    An error without a code, such as the one for invalid UTF-8, counts as damage.
-    """
-    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
 def _create(path: Path) -> None:
@@ -272,11 +210,17 @@ def _create(path: Path) -> None:
         connection.execute("BEGIN")
         create_tables(connection)
         connection.execute("COMMIT")
-    for suffix in DATABASE_FILE_SUFFIXES[1:]:
+    for suffix in _SUFFIXES:
         # SQLite would apply the remaining files of a removed journal to this one.
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     draft.replace(path)
     sync_folder(path.parent)
+
+
+def journal_files(path: Path) -> list[Path]:
+    """Return the existing files of a journal: the database, then SQLite's files beside it."""
+    files = (path.with_name(path.name + suffix) for suffix in ("", *_SUFFIXES))
+    return [file for file in files if os.path.lexists(file)]
 
 
 def sync_folder(folder: Path) -> None:

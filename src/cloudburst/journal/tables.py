@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from cloudburst.models.input_file import InputFileEntry
 from cloudburst.models.journal_entries import (
     Entry,
     LaunchEntry,
@@ -26,7 +24,7 @@ from cloudburst.models.journal_state import JournalState
 
 APPLICATION_ID = 0x436C6442
 """Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the format; only journals of the same version can be read."""
 
 _E = TypeVar("_E")
@@ -34,7 +32,7 @@ _LAST_PROCESS = "(SELECT coalesce(max(id), 0) FROM processes)"
 
 
 class DamagedRowError(Exception):
-    """Error for a row that differs from what was written; callers get a `JournalError` instead."""
+    """Error for a row that cannot be read; callers get a `JournalError` instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +54,15 @@ class _Table:
     def created(self) -> str:
         return (
             f"CREATE TABLE {self.name} (id INTEGER PRIMARY KEY, {self.key} NOT NULL UNIQUE, "
-            "entry TEXT NOT NULL, checksum INTEGER NOT NULL)"
+            "entry TEXT NOT NULL)"
         )
 
     @property
     def written(self) -> str:
         return (
-            f"INSERT INTO {self.name} ({self.key}, entry, checksum) "  # noqa: S608 - our own names
-            f"VALUES ({self.key_sql}, ?, ?) ON CONFLICT ({self.key}) "
-            "DO UPDATE SET entry = excluded.entry, checksum = excluded.checksum"
+            f"INSERT INTO {self.name} ({self.key}, entry) "  # noqa: S608 - our own names
+            f"VALUES ({self.key_sql}, ?) ON CONFLICT ({self.key}) "
+            "DO UPDATE SET entry = excluded.entry"
         )
 
 
@@ -82,10 +80,6 @@ _TABLES = (
         key="process",
         key_of=lambda _: None,
         key_sql=_LAST_PROCESS,
-    ),
-    # Escaped, because SQLite stores UTF-8 only.
-    _Table(
-        name="inputs", kind=InputFileEntry, key="path", key_of=lambda e: json.dumps(str(e.path))
     ),
 )
 _BY_KIND = {table.kind: table for table in _TABLES}
@@ -106,18 +100,7 @@ def insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
         # Not dump_json: file names need not be UTF-8, and json.dumps escapes such names.
         text = json.dumps(table.adapter.dump_python(entry, mode="json"), separators=(",", ":"))
         key = table.key_of(entry)
-        row = (text, _checksum(text)) if key is None else (key, text, _checksum(text))
-        connection.execute(table.written, row)
-
-
-def has_our_tables(connection: sqlite3.Connection) -> bool:
-    """Return whether the schema is exactly the one that `create_tables` makes.
-
-    Another schema may contain a planted view or trigger that never finishes.
-    """
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT ?"
-    found = connection.execute(query, (len(_TABLES) + 1,)).fetchall()
-    return sorted(found) == sorted((table.name, table.created) for table in _TABLES)
+        connection.execute(table.written, (text,) if key is None else (key, text))
 
 
 def select(connection: sqlite3.Connection) -> JournalState:
@@ -145,31 +128,12 @@ def select_end(connection: sqlite3.Connection) -> ProcessEndEntry | None:
     return next(_rows(connection, ProcessEndEntry, f"WHERE process = {_LAST_PROCESS}"), None)
 
 
-def select_inputs(connection: sqlite3.Connection) -> tuple[InputFileEntry, ...]:
-    """Return the results of the checks of the run's input files, of which `select` returns none.
-
-    Raises the same errors as `select`.
-    """
-    return tuple(_rows(connection, InputFileEntry))
-
-
 def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> Iterator[_E]:
     table = _BY_KIND[kind]
-    columns = f"{table.key}, entry, checksum FROM {table.name} {where} ORDER BY id"
-    for key, text, checksum in connection.execute(f"SELECT {columns}"):
+    query = f"SELECT entry FROM {table.name} {where} ORDER BY id"  # noqa: S608 - our own names
+    for (text,) in connection.execute(query):
         try:
-            if _checksum(text) != checksum:
-                msg = f"a row of {table.name} differs from what was written"
-                raise DamagedRowError(msg)
-            entry = table.adapter.validate_python(json.loads(text))
-        except (ValueError, TypeError, ValidationError, AttributeError, RecursionError) as exc:
+            yield table.adapter.validate_python(json.loads(text))
+        except (ValueError, TypeError, RecursionError) as exc:
             msg = f"a row of {table.name} cannot be read"
             raise DamagedRowError(msg) from exc
-        if table.key_of(entry) not in {key, None}:
-            msg = f"a row of {table.name} has the key of another row"
-            raise DamagedRowError(msg)
-        yield entry
-
-
-def _checksum(text: str) -> int:
-    return zlib.crc32(text.encode())

@@ -7,14 +7,12 @@ the earlier entry of the same class with the same key, for example the same scen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.film import FilmRequest
-from cloudburst.models.input_file import InputFileEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
@@ -24,32 +22,6 @@ from cloudburst.models.tier import NamedTier
 
 EpochSeconds: TypeAlias = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 """Time in seconds since the Unix epoch, limited to the years 1653 to 5138."""
-_MAX_TASK_AMOUNT = 1e6
-"""Maximum for each amount of a task: number of vCPUs, GB of memory, GB of disk, and each price in
-USD per second."""
-
-
-def _plausible(usage: Usage) -> Usage:
-    """Return the usage; raise ``ValueError`` if its amounts, prices or times are out of range."""
-    rates = usage.rates
-    amounts = (
-        *(rates.vcpu, rates.memory_gb, rates.disk_gb, rates.ipv4),
-        *(usage.vcpu, usage.memory_gb, usage.extra_disk_gb),
-    )
-    times = (usage.created_at, usage.pull_started_at, usage.last_seen_at, usage.stopped_at)
-    # A comparison with a float NaN is false, with a Decimal NaN it raises.
-    finite = all(Decimal(amount).is_finite() for amount in amounts)
-    if (
-        finite
-        and all(0 <= amount <= _MAX_TASK_AMOUNT for amount in amounts)
-        and all(time is None or -1e10 <= time <= 1e11 for time in times)
-    ):
-        return usage
-    msg = "a usage of which no bill can be made"
-    raise ValueError(msg)
-
-
-PlausibleUsage: TypeAlias = Annotated[Usage, AfterValidator(_plausible)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +90,7 @@ class TaskEntry:
     stopped_at: EpochSeconds | None = None
     """Time at which the stop of the task was accepted or the task was seen to have stopped;
     ``None`` before."""
-    usage: PlausibleUsage | None = None
+    usage: Usage | None = None
     """Billed resources and times; ``None`` if nothing is billed."""
     settled: bool = False
     """True if the task was seen to have stopped, so that its bill is final."""
@@ -187,5 +159,4 @@ Entry: TypeAlias = (
     | ResultEntry
     | SceneFailureEntry
     | ProcessEndEntry
-    | InputFileEntry
 )

@@ -1,0 +1,18 @@
+PRAGMA application_id = 1131177026;
+PRAGMA user_version = 5;
+BEGIN TRANSACTION;
+CREATE TABLE launches (id INTEGER PRIMARY KEY, token NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "launches" VALUES(1,'k1','{"token":"k1","backend":"fargate","requested_at":1001.0}');
+CREATE TABLE process_ends (id INTEGER PRIMARY KEY, process NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "process_ends" VALUES(1,1,'{"ended_at":1200.0,"status":"complete"}');
+CREATE TABLE processes (id INTEGER PRIMARY KEY, started_at NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "processes" VALUES(1,1000.25,'{"run":"r1","started_at":1000.25,"options":{"language":"chinese","effects":["pan_left"],"watermark":"/pictures/\udcff \ud83c\udfb5/mark.png","is_portrait":true,"background_box":true,"background_opacity":0.2,"font_size":null,"outline_color":"&H00000000"},"tier":"MAXIMUM_PERFORMANCE","limits":{"workers":7,"attempts":3,"idle":0.0,"queued_scenes":null,"image_pixels":100000000,"file_bytes":536870912,"audio_seconds":3600.0,"max_usd":"0.10","deadline":null,"speculative_copies":true},"backends":["local","fargate"]}');
+CREATE TABLE results (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "results" VALUES(1,'第 1 幕','{"video":{"scene":"\u7b2c 1 \u5e55","path":"/out/\u7b2c 1 \u5e55.mp4","task":"t1","size":7,"sha256":"ab","seconds":12.52},"fingerprint":"f1","attempts":2,"phases":[["upload",1003.0,1004.5],["encode",1004.5,1020.0]]}');
+CREATE TABLE scene_failures (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "scene_failures" VALUES(1,'第 1 幕','{"scene":"\u7b2c 1 \u5e55","failures":1,"worker_failures":0,"worker_losses":1,"error":{"kind":"UploadError","message":"\ud834\udd1e","remedy":"fix the scene","facts":{"scene":"\u7b2c 1 \u5e55","field":""}},"given_up":true}');
+CREATE TABLE scenes (id INTEGER PRIMARY KEY, scene NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "scenes" VALUES(1,'第 1 幕','{"scene":{"name":"\u7b2c 1 \u5e55","image":"/in/\u7b2c 1 \u5e55.png","audio":"/in/\u7b2c 1 \u5e55.mp3","subtitle":null},"audio_seconds":12.5,"fingerprint":"f1"}');
+CREATE TABLE tasks (id INTEGER PRIMARY KEY, task NOT NULL UNIQUE, entry TEXT NOT NULL);
+INSERT INTO "tasks" VALUES(1,'t1','{"task":"t1","backend":"fargate","token":"k1","launched_at":1001.5,"ready_at":null,"stopped_at":null,"usage":{"rates":{"vcpu":"0.000011244","memory_gb":"0.000001235","disk_gb":"3.08E-8","ipv4":"0.000001388888888888888888888888889"},"vcpu":2.0,"memory_gb":4.0,"extra_disk_gb":0,"public_ipv4":true,"created_at":1001.0,"pull_started_at":1002.125,"last_seen_at":1100.0,"stopped_at":null},"settled":false,"error":null}');
+COMMIT;
