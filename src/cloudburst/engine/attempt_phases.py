@@ -10,10 +10,12 @@ from dataclasses import replace
 import anyio
 
 from cloudburst.engine.attempt_context import AttemptContext
+from cloudburst.engine.defects import scene_defect, worker_errors
 from cloudburst.engine.encoder_slots import slot_expected_at
 from cloudburst.engine.pool_state import Assignment, AssignmentState
 from cloudburst.engine.progress_timeout import ProgressTimeout
 from cloudburst.engine.uplink import Uplink
+from cloudburst.errors import CloudburstError
 from cloudburst.models.events import (
     SceneEncoded,
     SceneEncoding,
@@ -24,6 +26,7 @@ from cloudburst.models.events import (
 from cloudburst.models.scene import Video
 from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, UploadedScene
 from cloudburst.ports.sending import Sending, at_once
+from cloudburst.redaction import redact
 
 
 class AttemptPhases:
@@ -54,7 +57,8 @@ class AttemptPhases:
         context.emit(SceneStarted, task=self._task, attempt=record.attempts)
         with record.measure("upload", self.attempt):
             turn = self._turn if self._assignment.worker.backend.shares_uplink else at_once
-            uploaded = await context.upload(self._renderer, self._timeout.renew, turn)
+            with worker_errors():
+                uploaded = await context.upload(self._renderer, self._timeout.renew, turn)
         record.bytes_sent += uploaded.sent
         record.bytes_fetched += uploaded.fetched
         context.emit(SceneUploaded, task=self._task, bytes_sent=uploaded.sent)
@@ -101,7 +105,8 @@ class AttemptPhases:
                         self._note_start()
                     else:
                         self._note_slot()
-                    video = await self._renderer.encode(uploaded, progress=self._note_progress)
+                    with worker_errors():
+                        video = await self._renderer.encode(uploaded, progress=self._note_progress)
         finally:
             if not requested:
                 self._renderer.discard(uploaded)
@@ -143,14 +148,19 @@ class AttemptPhases:
         async def write_result(file: DownloadedVideo) -> None:
             # A video under its final name without a journal entry would count as another program's.
             video = self._video(file, encoded)
-            await context.write_result(video, self.attempt, inputs, download_began=began)
+            try:
+                await context.write_result(video, self.attempt, inputs, download_began=began)
+            except CloudburstError:
+                raise
+            except Exception as exc:  # no fault of the worker
+                raise scene_defect(exc, self._record.name) from exc
 
         async def download() -> DownloadedVideo:
             nonlocal began
             began = anyio.current_time()
             self._timeout.renew()
             try:
-                with self._record.measure("download", self.attempt):
+                with self._record.measure("download", self.attempt), worker_errors():
                     return await self._renderer.download(
                         encoded, context.to, on_verified=write_result, remote=context.remote
                     )
@@ -170,7 +180,7 @@ class AttemptPhases:
             size=file.size,
             sha256=file.sha256,
             seconds=encoded.seconds or file.seconds,
-            warnings=encoded.warnings,
+            warnings=tuple(map(redact, encoded.warnings)),
             cover=file.cover,
             cover_sha256=file.cover_sha256,
         )

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 
-from cloudburst.errors import Remedy, SceneError, WorkerError
+from cloudburst.errors import (
+    CloudburstError,
+    Remedy,
+    SceneError,
+    WorkerError,
+    WorkerProtocolError,
+)
+from cloudburst.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -41,3 +50,22 @@ def worker_defect(error: Exception, task: str) -> WorkerError:
     failure.remedy = Remedy.OTHER_WORKER
     failure.__cause__ = error
     return failure
+
+
+@contextmanager
+def worker_errors() -> Generator[None]:
+    """Turn an unexpected exception of a call to a worker into `WorkerProtocolError`.
+
+    Secrets are hidden in every error: a worker knows the URLs of the files that it fetches, and may
+    repeat them in any text.
+    """
+    try:
+        yield
+    except CloudburstError as exc:
+        exc.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in exc.args)
+        if isinstance(exc, SceneError):
+            exc.field = redact(exc.field)
+        raise
+    except Exception as exc:
+        reason = redact(log_defect(exc, "a worker"))
+        raise WorkerProtocolError(f"talking to the worker failed: {reason:.250}") from exc

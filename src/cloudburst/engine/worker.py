@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import anyio
 
 from cloudburst.concurrency import poll
-from cloudburst.engine.defects import log_defect
-from cloudburst.engine.guarded_renderer import guarded
+from cloudburst.engine.defects import log_defect, worker_errors
 from cloudburst.errors import (
     CloudburstError,
     NoAnswerError,
@@ -27,6 +26,7 @@ from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
 from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
 from cloudburst.ports.backend import Backend, Silence
 from cloudburst.ports.renderer import Renderer
+from cloudburst.redaction import redact
 from cloudburst.text import short_task
 
 logger = logging.getLogger(__name__)
@@ -116,11 +116,20 @@ class WorkerConnection:
             WorkerStoppedError: The task has stopped.
             WorkerUnreachableError: It has run for ``Timeouts.reach`` seconds without an answer.
         """
-        if await self.renderer.is_healthy():
+        if await self.answers():
             return True
         if (await self._probe.status()).state is TaskState.RUNNING:
             await self._note_silence()
         return None
+
+    async def answers(self) -> bool:
+        """Return whether the worker answers that it can render.
+
+        Raises:
+            WorkerError: It cannot render, or is another program.
+        """
+        with worker_errors():
+            return await self.renderer.is_healthy()
 
     async def _note_silence(self) -> None:
         """Log that the worker of a running task gives no answer; raise the error after too long."""
@@ -130,7 +139,7 @@ class WorkerConnection:
         if silent < min(SILENCE_NOTICE_SECONDS, self._reach):
             return
         failure = f"no render service answered at {self._address} for {silent:.0f} s"
-        failure = f"{failure} ({self.renderer.health_failure})"
+        failure = f"{failure} ({redact(self.renderer.health_failure)})"
         if self._silence is None:
             self._silence = await self._explain_silence()
             logger.warning("%s; %s", failure, self._silence.text)
@@ -186,7 +195,7 @@ class WorkerConnection:
         for delay in READINESS_BACKOFF.delays():
             status = await self._probe.status(refresh=True)
             over = anyio.current_time() >= deadline
-            if over or status.stop_announced or await self.renderer.is_healthy():
+            if over or status.stop_announced or await self.answers():
                 return status
             await anyio.sleep(delay)
         raise AssertionError("unreachable: delays() never ends")
@@ -226,14 +235,15 @@ async def connected(
     deadline = anyio.current_time() + (math.inf if patience is None else patience)
     with probe.ready_by(deadline):
         address = await poll(probe.address, delays=backoff.delays())
-    async with guarded(backend.connect(address, secrets=secrets)) as renderer:
+    async with backend.connect(address, secrets=secrets) as renderer:
         reach = math.inf if timeouts.reach is None else timeouts.reach
         connection = WorkerConnection(probe, renderer, backend, address, reach)
         # The delays start again: from now on the worker may answer at any moment.
         with probe.ready_by(deadline):
             await poll(connection.is_healthy, delays=backoff.delays())
             if found is not None:
-                await renderer.discard_jobs()
+                with worker_errors():
+                    await renderer.discard_jobs()
         yield connection
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from cloudburst.engine.guarded_renderer import guarded
+from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.errors import CloudburstError, EncodeError, WorkerProtocolError
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import max_video_bytes
 from cloudburst.models.task import TaskId
-from cloudburst.ports.renderer import EncodedVideo
 from cloudburst.redaction import SecretOwner, hide_secrets
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
@@ -105,23 +103,20 @@ async def test_an_exception_while_a_line_is_closed_ends_no_run(defects):
     defects.records.clear()
 
 
-async def test_an_exception_of_a_callers_function_is_not_the_workers():
-    async def arrived(_):
+async def test_defect_while_a_result_is_journaled_is_not_the_workers(monkeypatch, defects):
+    async def defect(*_, **__):
         raise KeyError("the journal's defect")
 
-    @asynccontextmanager
-    async def line():
-        cloud = FakeCloud()
-        cloud.running[TaskId("t")] = 0.0
-        yield FakeRenderer(cloud, TaskId("t"))
-
-    async def download():
-        async with guarded(line()) as renderer:
-            output = EncodedVideo(scene="s", reference="s", size=1, sha256=None, seconds=1.0)
-            await renderer.download(output, Path("s.mp4"), on_verified=arrived)
-
-    with pytest.raises(KeyError, match="the journal's defect"):
-        await download()
+    monkeypatch.setattr(SceneContext, "write_result", defect)
+    cloud = FakeCloud()
+    async with engine(cloud) as e:
+        report = await e.render(["a"])
+    (failed,) = report.errors
+    assert "the journal's defect" in str(failed)
+    assert not [worker for worker in report.workers if worker.error]
+    assert len(cloud.launched) == 1
+    assert defects.records
+    defects.records.clear()
 
 
 async def test_a_worker_cannot_show_the_query_of_an_input():
