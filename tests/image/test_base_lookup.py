@@ -47,13 +47,13 @@ def test_a_base_that_cannot_be_reached_is_an_error_within_seconds(server, tmp_pa
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(silent(), "none"), (whole("429 Slow", Retry_After=60), "HTTP 429")],
+    [(silent(), "ReadTimeout"), (whole("429 Slow", Retry_After=60), "HTTP 429")],
     ids=["no answer", "wait"],
 )
 def test_a_registry_that_lets_the_build_wait_is_an_error_within_seconds(
     monkeypatch, answer, reason
 ):
-    hurried = replace(base_image.LOOKUP_POLICY, max_time=0.5)
+    hurried = replace(base_image.LOOKUP_POLICY, idle_timeout=0.3)
     monkeypatch.setattr(base_image, "LOOKUP_POLICY", hurried)
 
     async def find():
@@ -61,7 +61,7 @@ def test_a_registry_that_lets_the_build_wait_is_an_error_within_seconds(
             reference = f"127.0.0.1:{registry.port}/library/python:3.13"
             await base_image.find_base(ImageReference.parse(reference), None)
 
-    with pytest.raises(ImageError, match=f"cannot be used: .* last failure: {reason}. Check"):
+    with pytest.raises(ImageError, match=f"cannot be used: .*: {reason}. Check"):
         anyio.run(find)
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cloudburst.registry import (
     Descriptor,
@@ -22,7 +19,6 @@ from cloudburst.registry import (
 from cloudburst.registry.documents import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
-    MAX_BLOB_BYTES,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER_ZSTD,
@@ -82,7 +78,7 @@ def test_values_are_read():
     with pytest.raises(NotInRegistryError, match="no manifest for linux/amd64; it has linux/arm64"):
         index.select(Platform("amd64"))
     assert manifest.layers == (Descriptor(OCI_LAYER_ZSTD, OTHER, 2000, None, {"name": "base"}),)
-    assert manifest.subject == manifest.config == Descriptor(OCI_CONFIG, SHA, 100)
+    assert manifest.config == Descriptor(OCI_CONFIG, SHA, 100)
     assert config.platform == Platform("arm64")
     assert config.entrypoint == ("python", "-m", "x")
     assert config.command == ()
@@ -94,22 +90,21 @@ def test_values_are_read():
 
 def test_documents_of_docker_are_read():
     index = {"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": []}
-    assert parse_index(json.dumps(index).encode()).media_type == DOCKER_INDEX
+    assert parse_index(json.dumps(index).encode()).manifests == ()
     manifest = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
         "config": CONFIG,
         "layers": [LAYER],
     }
-    assert parse_manifest(json.dumps(manifest).encode()).media_type == DOCKER_MANIFEST
+    assert parse_manifest(json.dumps(manifest).encode()).config.digest == SHA
 
 
 @pytest.mark.parametrize("parse", DOCUMENTS)
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"", b"null", b"[]", b"7", b'"x"', b"{}", b"\xff", b"[" * 200_000, b"{", b"1" * 10_000),
-        b" " * (4 * 1024**2 + 1),
+        *(b"", b"null", b"[]", b"7", b'"x"', b"{}", b"\xff", b"{", b"<html>"),
     ],
     ids=lambda data: repr(data[:10]),
 )
@@ -118,51 +113,18 @@ def test_anything_else_is_an_error(parse, data):
         parse(data)
 
 
-@pytest.mark.parametrize(
-    "size", [-1, MAX_BLOB_BYTES + 1, True, "1", 1.0, None, [], float("inf"), 10**400]
-)
-def test_sizes_are_bounded(size):
+@pytest.mark.parametrize("digest", ["", "sha256:12", "../../../etc/passwd", SHA.upper(), None])
+def test_a_digest_that_is_no_name_of_a_file_is_an_error(digest):
     document = copy.deepcopy(DOCUMENTS[parse_manifest])
-    document["layers"][0]["size"] = size
+    document["layers"][0]["digest"] = digest
     with pytest.raises(InvalidImageError):
         parse_manifest(json.dumps(document).encode())
 
 
-def test_the_number_of_layers_is_bounded():
-    document = DOCUMENTS[parse_manifest] | {"layers": [LAYER] * 1001}
-    with pytest.raises(InvalidImageError, match="more than 1000"):
-        parse_manifest(json.dumps(document).encode())
-
-
-def places(value, path=()):
-    """Yield the paths of all values in a document."""
-    yield path
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, part in items:
-        yield from places(part, (*path, key))
-
-
-WRONG = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.floats(),
-    st.lists(st.integers(), max_size=2),
-    st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
-)  # fmt: skip
-
-
-@given(data=st.data())
-def test_a_wrong_value_anywhere_is_our_error_or_harmless(data):
-    parse = data.draw(st.sampled_from(list(DOCUMENTS)))
-    document = copy.deepcopy(DOCUMENTS[parse])
-    *way, last = data.draw(st.sampled_from([path for path in places(document) if path]))
-    owner = document
-    for key in way:
-        owner = owner[key]
-    owner[last] = data.draw(WRONG)
-    with suppress(InvalidImageError):
-        parse(json.dumps(document).encode())
+@pytest.mark.parametrize("parse", DOCUMENTS)
+def test_a_document_without_a_part_is_an_error(parse):
+    for key in DOCUMENTS[parse].keys() & {"manifests", "config", "layers", "rootfs", "os"}:
+        document = {name: value for name, value in DOCUMENTS[parse].items() if name != key}
+        if (parse, key) != (parse_config, "config"):  # it is optional
+            with pytest.raises(InvalidImageError, match=key):
+                parse(json.dumps(document).encode())

@@ -6,8 +6,7 @@ import asyncio
 import pickle
 import random
 import ssl
-import time
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
@@ -28,16 +27,15 @@ from cloudburst.registry import (
     open_registry,
 )
 from cloudburst.registry.documents import OCI_MANIFEST
-from cloudburst.registry.http import RegistryHttp
-from cloudburst.registry.login import parse_challenge
-from cloudburst.registry.retries import NoAnswerError, retry_delay
 from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
 from support.oci_layouts import digest_of
 
 pytestmark = [
     pytest.mark.anyio,
     # httpx does not close its own stream if a body is left early, which trio reports.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator object ByteStream"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <async_generator object (ByteStream|Pieces)"
+    ),
 ]
 
 NAME = "team/image"
@@ -77,33 +75,14 @@ def with_manifest(**peculiarities):
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://registry.example", "ftp://127.0.0.1", "registry.example", "", "https://"),
-        *("https://a.example/path", "https://user:p@a.example", "http://127.0.0.1.example"),
-        *("https://a.example?x=y", "http://10.0.0.1", "https://a.example:99999999", "http://[::2]"),
+        *("http://registry.example", "ftp://127.0.0.1", "registry.example", ""),
+        *("http://127.0.0.1.example", "http://10.0.0.1", "http://[::2]"),
     ],
 )
 async def test_only_https_and_loopback_addresses_are_opened(url):
     with pytest.raises(RegistryError):
         async with open_registry(url):
             pass
-
-
-@pytest.mark.parametrize("name", ["", "A", "a/../b", "a?b", "a b", "/a", "a/", "x" * 300])
-async def test_names_cannot_change_the_path_of_a_request(name):
-    fake = FakeRegistry()
-    async with opened(fake) as client:
-        for call in (
-            client.resolve(name, "1"),
-            client.has_blob(name, OF_BLOB.digest),
-            client.push_manifest(name, "1", b"{}", OCI_MANIFEST),
-        ):
-            with pytest.raises(InvalidImageError):
-                await call
-        with pytest.raises(InvalidImageError):
-            await client.resolve(NAME, "../../x")
-        with pytest.raises(InvalidImageError):
-            await client.has_blob(NAME, "sha256:12")
-    assert fake.requests == []
 
 
 # Logins
@@ -166,8 +145,7 @@ async def test_an_expired_token_is_replaced():
 @pytest.mark.parametrize(
     "challenge",
     [
-        *("", "Negotiate abc", 'Bearer realm="http://login.example/token"', "Bearer realm="),
-        *('Bearer realm="file:///etc/passwd"', 'Bearer service="x"', "Bearer " + "x" * 10_000),
+        *("", "Negotiate abc", 'Bearer realm="http://login.example/token"', 'Bearer service="x"'),
     ],
 )
 async def test_passwords_are_not_sent_to_token_servers_without_https(challenge):
@@ -178,22 +156,12 @@ async def test_passwords_are_not_sent_to_token_servers_without_https(challenge):
     assert all(request.url.host == "registry.example" for request in fake.requests)
 
 
-def test_a_challenge_of_one_long_word_takes_no_time():
-    began_at = time.process_time()
-    for _ in range(50):
-        assert parse_challenge("Bearer " + "a" * 5000).parameters == {}
-    assert time.process_time() - began_at < 0.2
-
-
 @pytest.mark.parametrize(
     "answer",
     [
         httpx.Response(200, content=b"<html>"),
         httpx.Response(200, content=b"[]"),
-        httpx.Response(200, content=b"[" * 100_000),
-        httpx.Response(200, json={"token": "a\r\nX-Header: b"}),
-        httpx.Response(200, json={"token": 7}),
-        httpx.Response(200, json={"token": "x" * 100_000}),
+        httpx.Response(200, json={}),
         httpx.Response(403, json={}),
         error(401, "UNAUTHORIZED"),
     ],
@@ -217,14 +185,24 @@ async def test_manifests_are_checked_against_their_digest():
         fake.manifests[digest] = (MANIFEST + b" ", OCI_MANIFEST)
         with pytest.raises(DigestError):
             await client.resolve(NAME, digest)
-        fake.manifests["1"] = (MANIFEST, "text/html")
-        with pytest.raises(InvalidImageError, match="text/html"):
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        httpx.Response(200, html="<html>"),
+        httpx.Response(302, headers={"Location": f"{STORAGE}/login"}),
+    ],
+)
+async def test_a_login_page_is_no_registry(page, blob_file):
+    fake = with_manifest(faults=[page])
+    fake.blobs["login"] = b"<html>"
+    async with opened(fake) as client:
+        with pytest.raises(InvalidImageError, match="is this the address of a registry"):
             await client.resolve(NAME, "1")
-        fake.manifests["1"] = (b"x" * (4 * 2**20 + 1), OCI_MANIFEST)
-        with pytest.raises(InvalidImageError, match="more than 4194304 bytes"):
-            await client.resolve(NAME, "1")
-        with pytest.raises(DigestError):
-            await client.push_manifest(NAME, digest, b"{}", OCI_MANIFEST)
+        fake.faults = [None, httpx.Response(200, html="<html>")]
+        with pytest.raises(RegistryError, match="is this the address of a registry"):
+            await client.push_blob(NAME, OF_BLOB, blob_file)
 
 
 # Failures
@@ -244,9 +222,8 @@ async def test_temporary_failures_are_repeated():
         (error(404, "NAME_UNKNOWN"), NotInRegistryError),
         (error(403, "DENIED"), LoginError),
         (error(400, "TAG_INVALID"), RegistryError),
-        (httpx.Response(302, headers={"Location": "/login"}), RegistryError),
-        (httpx.Response(404, content=b"[" * 70_000), NotInRegistryError),
-        (httpx.Response(404, json={"errors": [{"code": "a b", "message": 1}]}), NotInRegistryError),
+        (httpx.Response(404, content=b"<html>"), NotInRegistryError),
+        (httpx.Response(404, json={"errors": []}), NotInRegistryError),
     ],
 )
 async def test_refusals_are_not_repeated(answer, kind):
@@ -278,19 +255,17 @@ async def test_an_invalid_certificate_is_not_repeated():
     assert len(fake.requests) == 1
 
 
-async def test_a_compressed_answer_is_not_unpacked():
-    headers = {"Content-Encoding": "gzip", "Content-Type": OCI_MANIFEST}
-    answer = httpx.Response(200, stream=httpx.ByteStream(b"x"), headers=headers)
-    fake = with_manifest(faults=[answer] * 10)
-    async with opened(fake) as client:
-        with pytest.raises(RegistryUnavailableError, match="compressed"):
+@pytest.mark.parametrize(
+    "anyio_backend", [("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})]
+)
+async def test_delays_grow_up_to_a_limit():
+    fake = with_manifest(faults=[error(500, "X")] * 10)
+    policy = TransferPolicy(first_delay=1.0, max_delay=3.0, attempts=5)
+    async with open_registry(URL, transport=fake.transport, policy=policy) as client:
+        began_at = anyio.current_time()
+        with pytest.raises(RegistryUnavailableError):
             await client.resolve(NAME, "1")
-
-
-def test_delays_grow_up_to_a_limit():
-    policy = TransferPolicy(first_delay=1.0, max_delay=5.0)
-    assert [retry_delay(policy, count, 1.0) for count in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
-    assert retry_delay(policy, 3, 0.0) == 2
+        assert (1 + 2 + 3 + 3) / 2 <= anyio.current_time() - began_at <= 1 + 2 + 3 + 3
 
 
 # Downloads
@@ -318,76 +293,25 @@ async def test_blobs_are_redirected_to_storage_without_our_password(tmp_path):
     assert "Authorization" not in stored.headers
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["http://storage.example", "file:///etc", "http://169.254.169.254", URL + "/v2/x/blobs"],
-)
-async def test_other_redirects_are_refused(target, tmp_path):
-    fake = FakeRegistry(redirect=target)
-    fake.add_blob(BLOB)
-    async with opened(fake) as client:
-        with pytest.raises(RegistryError):
-            await client.download(NAME, OF_BLOB, tmp_path / "file")
-    assert list(tmp_path.iterdir()) == []
-    assert len(fake.requests) <= 6
-
-
-async def test_a_broken_download_continues(tmp_path):
-    broken = [
-        httpx.Response(200, stream=Breaking(BLOB[:2000])),
-        httpx.Response(
-            206, stream=Breaking(BLOB[2000:3000]), headers={"Content-Range": "bytes 2000-4499/4500"}
-        ),
-    ]
-    fake = FakeRegistry(faults=broken)
+async def test_a_broken_download_begins_again(tmp_path):
+    fake = FakeRegistry(faults=[httpx.Response(200, stream=Breaking(BLOB[:2000]))])
     fake.add_blob(BLOB)
     seen = []
     async with opened(fake) as client:
         await client.download(NAME, OF_BLOB, tmp_path / "file", seen.append)
     assert (tmp_path / "file").read_bytes() == BLOB
-    asked = [request.headers.get("Range") for request in fake.requests]
-    assert asked == [None, "bytes=2000-", "bytes=3000-"]
-    assert seen[-1] == len(BLOB)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert seen == [2000, len(BLOB)]
 
 
-async def test_a_download_begins_again_where_ranges_are_ignored(tmp_path):
-    broken = [
-        httpx.Response(200, stream=Breaking(BLOB[:2000])),
-        httpx.Response(200, content=BLOB),
-    ]
-    async with opened(FakeRegistry(faults=broken)) as client:
-        await client.download(NAME, OF_BLOB, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == BLOB
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (BLOB[:-1] + b"x", DigestError),
-        (BLOB + b"x", InvalidImageError),
-        (BLOB[:-1], RegistryUnavailableError),
-        (b"", RegistryUnavailableError),
-    ],
-)
-async def test_other_content_leaves_no_file(content, kind, tmp_path):
+@pytest.mark.parametrize("content", [BLOB[:-1] + b"x", BLOB + b"x", BLOB[:-1], b""])
+async def test_other_content_leaves_no_file(content, tmp_path):
     fake = FakeRegistry()
     fake.blobs[OF_BLOB.digest] = content
-    fake.faults = [httpx.Response(200, content=content)] * 4
     async with opened(fake) as client:
-        with pytest.raises(kind):
+        with pytest.raises(DigestError):
             await client.download(NAME, OF_BLOB, tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_range_of_other_bytes_is_not_used(tmp_path):
-    wrong = httpx.Response(
-        206, content=BLOB[1000:], headers={"Content-Range": "bytes 1000-4499/4500"}
-    )
-    fake = FakeRegistry(faults=[httpx.Response(200, stream=Breaking(BLOB[:2000])), wrong])
-    fake.add_blob(BLOB)
-    async with opened(fake) as client:
-        await client.download(NAME, OF_BLOB, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == BLOB
 
 
 async def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
@@ -410,10 +334,10 @@ async def test_a_cancelled_download_leaves_no_file(native, tmp_path, anyio_backe
     if native and anyio_backend_name != "asyncio":
         pytest.skip("Task.cancel() is a cancellation of asyncio, which trio does not have")
     fake = FakeRegistry()
-    content = BLOB * 600  # several writes
+    content = BLOB * 600
     blob = Descriptor(KIND, fake.add_blob(content), len(content))
     whole = 0
-    for turns in range(0, 150, 6):
+    for turns in range(0, 120, 6):
         path = tmp_path / f"{turns}"
         async with opened(fake) as client:
             if native:
@@ -442,14 +366,14 @@ async def test_a_cancelled_download_leaves_no_file(native, tmp_path, anyio_backe
 async def push(fake, path):
     async with opened(fake) as client:
         sent = await client.push_blob(NAME, OF_BLOB, path)
-        assert await client.push_blob(NAME, OF_BLOB, path) == 0
+        assert not await client.push_blob(NAME, OF_BLOB, path)
     assert fake.blobs == {OF_BLOB.digest: BLOB}
     return sent
 
 
 async def test_a_blob_is_sent_whole_in_one_request(blob_file):
     fake = FakeRegistry()
-    assert await push(fake, blob_file) == len(BLOB)
+    assert await push(fake, blob_file)
     assert [request.method for request in fake.requests] == ["HEAD", "POST", "PUT", "HEAD"]
     (request,) = fake.sent("PUT")
     assert request.headers["Content-Length"] == str(len(BLOB))
@@ -469,8 +393,8 @@ async def test_progress_begins_again_with_the_blob(blob_file):
     fake = FakeRegistry(faults=[None, None, error(500, "UNKNOWN")])
     seen = []
     async with opened(fake) as client:
-        assert await client.push_blob(NAME, OF_BLOB, blob_file, seen.append) == 2 * len(BLOB)
-    assert seen == [0, len(BLOB)] * 2
+        assert await client.push_blob(NAME, OF_BLOB, blob_file, seen.append)
+    assert seen == [len(BLOB)] * 2
 
 
 @pytest.mark.parametrize(
@@ -487,7 +411,7 @@ async def test_progress_begins_again_with_the_blob(blob_file):
 )
 async def test_an_upload_that_fails_once_begins_again(before, fault, blob_file):
     fake = FakeRegistry(faults=[*(None for _ in before), fault])
-    assert await push(fake, blob_file) == len(BLOB) * len(before)
+    assert await push(fake, blob_file)
     assert len(fake.sent("POST")) == 2
 
 
@@ -498,7 +422,7 @@ async def test_the_answer_to_an_upload_may_be_lost(blob_file):
             raise httpx.ReadError("lost")
 
     fake = Losing()
-    assert await push(fake, blob_file) == len(BLOB)
+    assert await push(fake, blob_file)
     assert len(fake.sent("POST")) == 1
 
 
@@ -522,80 +446,22 @@ async def test_an_upload_that_always_fails_is_an_error(fault, said, blob_file):
     assert len(fake.sent("PUT")) == POLICY.attempts
 
 
-@pytest.mark.parametrize(
-    "location",
-    [
-        *(
-            "https://other.example/upload",
-            "http://registry.example/x",
-            "https://registry.example:1/",
-        ),
-        *(
-            "https://user:password@registry.example/x",
-            "//other.example/x",
-            "",
-            "x" * 9000,
-            "https://[",
-            "http://169.254.169.254/",
-        ),
-    ],
-)
-async def test_uploads_do_not_go_to_other_hosts(location, blob_file):
-    fake = FakeRegistry(location=location)
-    async with opened(fake) as client:
-        with pytest.raises(RegistryError, match="location"):
+async def test_an_upload_on_another_host_gets_no_password(blob_file):
+    fake = FakeRegistry(login="basic", location=f"{STORAGE}/upload?signature=secret")
+    async with opened(fake, LOGIN) as client:
+        with pytest.raises(RegistryError) as caught:
             await client.push_blob(NAME, OF_BLOB, blob_file)
-    assert {request.url.host for request in fake.requests} == {"registry.example"}
-    assert fake.sent("PUT") == []
+    (request,) = fake.sent("PUT")
+    assert request.url.host == "storage.example"
+    assert "Authorization" not in request.headers
+    assert "secret" not in str(caught.value)
 
 
-async def test_a_changed_file_is_an_error(tmp_path):
+async def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "file"
-    for content, kind in ((BLOB[:-1], InvalidImageError), (BLOB[:-1] + b"x", DigestError)):
-        path.write_bytes(content)
-        fake = FakeRegistry()
-        async with opened(fake) as client:
-            with pytest.raises(kind):
-                await client.push_blob(NAME, OF_BLOB, path)
-        assert fake.blobs == {}
-
-
-# Rates
-
-
-class Paced(httpx.AsyncByteStream):
-    """A body whose pieces come at intervals, in seconds."""
-
-    def __init__(self, piece, interval):
-        self.piece, self.interval = piece, interval
-
-    async def __aiter__(self):
-        for _ in range(10):
-            await anyio.sleep(self.interval)
-            yield self.piece
-
-
-@pytest.mark.parametrize(
-    "anyio_backend", [("trio", {"clock": trio.testing.MockClock(autojump_threshold=0)})]
-)
-@pytest.mark.parametrize(
-    ("piece", "interval", "use", "received"),
-    [
-        (299_000, 30, 0, 2),
-        (301_000, 30, 0, 10),
-        (1, 0, 1000, 10),
-        (1, 59, 0, 2),
-        (10**6, 59, 0, 10),
-    ],
-)
-async def test_a_slow_registry_counts_and_a_slow_disk_does_not(piece, interval, use, received):
-    policy, found = TransferPolicy(), 0
-    async with httpx.AsyncClient() as http_client:
-        http = RegistryHttp(http_client, httpx.URL(URL), None, policy)
-        with suppress(NoAnswerError):
-            body = http.iter_body(httpx.Response(200, stream=Paced(bytes(piece), interval)), 10**9)
-            async with aclosing(body):
-                async for _ in body:
-                    found += 1
-                    await anyio.sleep(use)
-    assert found == received
+    path.write_bytes(BLOB[:-1] + b"x")
+    fake = FakeRegistry()
+    async with opened(fake) as client:
+        with pytest.raises(DigestError, match=rf"{path} is damaged: delete it"):
+            await client.push_blob(NAME, OF_BLOB, path)
+    assert fake.blobs == {}

@@ -55,7 +55,7 @@ class FakeRegistry:
         if request.url.host == "login.example":
             return self._token(request)
         if request.url.host == "storage.example":
-            return self._content(self.blobs[request.url.path.removeprefix("/")], request)
+            return self._stored(request)
         if self.login and (refused := self._refuse(request)):
             return refused
         for pattern, answer in self._routes():
@@ -107,15 +107,11 @@ class FakeRegistry:
             return error(404, "BLOB_UNKNOWN")
         if self.redirect:
             return httpx.Response(307, headers={"Location": f"{self.redirect}/{digest}"})
-        return self._content(self.blobs[digest], request)
+        return streamed(self.blobs[digest])
 
-    def _content(self, data, request):
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
-        if not asked:
-            return httpx.Response(200, content=data)
-        start = int(asked[1])
-        found = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
-        return httpx.Response(206, content=data[start:], headers=found)
+    def _stored(self, request):
+        found = self.blobs.get(request.url.path.removeprefix("/"))
+        return error(403, "DENIED") if found is None else streamed(found)
 
     def _begin(self, request, name):
         number = str(len(self.requests))
@@ -139,3 +135,18 @@ class FakeRegistry:
 
 def error(status, code, message="refused"):
     return httpx.Response(status, json={"errors": [{"code": code, "message": message}]})
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that arrives piece by piece."""
+
+    def __init__(self, data):
+        self.data = data
+
+    async def __aiter__(self):
+        for start in range(0, len(self.data), 100_000):
+            yield self.data[start : start + 100_000]
+
+
+def streamed(data):
+    return httpx.Response(200, stream=Pieces(data))

@@ -31,9 +31,9 @@ from cloudburst.registry import (
 )
 from cloudburst.registry.unpack import deleted_path, image_path, open_layer
 
-LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, attempts=3, first_delay=0.3, max_time=10.0)
-"""Limits of the attempts to look up the base image: without a connection, they fail after 7 seconds
-at most."""
+LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, idle_timeout=4.5, attempts=2)
+"""Limits of the attempts to look up the base image: without an answer, they fail after ten
+seconds."""
 SETUID = 0o6000
 _LIBRARY = re.compile(rf"(?:[^/]+/)*lib/python{re.escape(PYTHON)}/(.+)")
 

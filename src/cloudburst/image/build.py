@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import anyio
 from anyio import CapacityLimiter, to_thread
 
-from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.concurrency import for_each
+from cloudburst.errors import ConfigurationError
 from cloudburst.image.base_image import find_base, pull_base
 from cloudburst.image.built_image import BuiltImage
 from cloudburst.image.bytecode import Compiler, compile_entries, find_compiler
@@ -25,7 +25,6 @@ from cloudburst.image.progress import OnBuildProgress, Steps
 from cloudburst.image.wheel_download import fetch_wheels
 from cloudburst.image.wheels import distribute, read_wheel
 from cloudburst.registry import ImageReference, InvalidImageError, RegistryClient, open_registry
-from cloudburst.registry.errors import first_error
 from cloudburst.registry.unpack import zstd_module
 
 
@@ -97,10 +96,7 @@ class _Builder:
             built[name] = await self._layers(client, base, name, recipes[name])
 
         async with open_registry(base.url, login) as client:
-            with first_error(CloudburstError, OSError):
-                async with anyio.create_task_group() as tasks:
-                    for name in names:
-                        tasks.start_soon(build, name)
+            await for_each(names, build, at_once=len(names))
         return [built[name] for name in names]
 
     async def _layers(
@@ -115,13 +111,12 @@ class _Builder:
         recipes = [runtime_layer(image), *map(part_layer, distribute(wheels)), own]
         made = dict[int, Layer]()
 
-        async def make(place: int, recipe: Recipe) -> None:
+        async def make(numbered: tuple[int, Recipe]) -> None:
+            place, recipe = numbered
             async with self.steps.step(f"pack {recipe.name} ({name})"):
                 made[place] = await to_thread.run_sync(self._make, recipe, limiter=self.limiter)
 
-        async with anyio.create_task_group() as tasks:
-            for place, recipe in enumerate(recipes):
-                tasks.start_soon(make, place, recipe)
+        await for_each(enumerate(recipes), make, at_once=len(recipes))
         layers = tuple(made[place] for place in range(len(recipes)))
         return BuiltLayers(architecture=name, base=image, layers=layers, wheels=tuple(wheels))
 

@@ -1,8 +1,8 @@
 """Client of container registries (OCI distribution specification), and unpacking of images.
 
-It pushes and pulls images without Docker. The package imports nothing else of cloudburst, so that
-the emulator uses it, too; callers translate `RegistryError` into their own errors. Names are
-imported on first use, because importing httpx takes a tenth of a second.
+It pushes and pulls images without Docker. The emulator uses it, too, so that callers translate
+`RegistryError` into their own errors. Names are imported on first use, because importing httpx
+takes a tenth of a second.
 """
 
 from importlib import import_module

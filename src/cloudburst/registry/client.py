@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+import hashlib
+import secrets
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import httpx
 from anyio import to_thread
 
 from cloudburst.http_connections import closing_connections
-from cloudburst.registry.blob_files import digest_of
-from cloudburst.registry.documents import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    MAX_DOCUMENT_BYTES,
-    Descriptor,
-)
-from cloudburst.registry.download import download_blob
+from cloudburst.redaction import install_filters
+from cloudburst.registry.blob_files import digest_of, file_digest, read_part
+from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
-from cloudburst.registry.http import RegistryHttp
+from cloudburst.registry.http import NoAnswerError, RegistryHttp, parse_error
 from cloudburst.registry.login import Credentials, Scope
-from cloudburst.registry.names import (
-    DIGEST,
-    is_loopback_host,
-    require_digest,
-    require_reference,
-    require_repository,
-)
+from cloudburst.registry.names import DIGEST, is_loopback_host
 from cloudburst.registry.policy import TransferPolicy
-from cloudburst.registry.private_urls import without_secrets
-from cloudburst.registry.retries import REPEATED
-from cloudburst.registry.upload import BlobUpload
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)
+PIECE_BYTES = 256 * 1024
+"""Number of bytes of an upload that are read at once, in a thread."""
+LOST_CODES = {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
+"""Error codes of an upload that did not arrive as it was sent: it begins again."""
 Progress = Callable[[int], object]
 """Function that is called with the number of bytes of the blob that are transferred so far. The
 number decreases if a transfer begins again."""
@@ -60,21 +52,22 @@ async def open_registry(
     Raises:
         RegistryError: The URL is neither https, nor http with a loopback address.
     """
-    address = _parse_url(url)
-    # A proxy of the environment cannot reach a registry of this machine.
-    trust_env = not is_loopback_host(address.host)
-    # Reads a file of certificates.
-    context = await to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=trust_env))
+    address, policy = httpx.URL(url), policy or TransferPolicy()
+    local = is_loopback_host(address.host)
+    if address.scheme != "https" and not (address.scheme == "http" and local):
+        raise RegistryError(f"{url}: expected https, or http with a loopback address")
+    # Reads a file of certificates. A proxy cannot reach a registry of this machine.
+    context = await to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=not local))
     http_client = httpx.AsyncClient(
         verify=context,
         transport=transport,
-        trust_env=trust_env,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": "cloudburst"},
+        trust_env=not local,
+        headers={"User-Agent": "cloudburst", "Accept-Encoding": "identity"},
+        timeout=httpx.Timeout(policy.idle_timeout, connect=policy.connect_timeout, pool=None),
     )
+    install_filters()  # httpx logs URLs, which may be presigned
     async with closing_connections(http_client):
-        http = RegistryHttp(http_client, address, credentials, policy or TransferPolicy())
-        yield RegistryClient(http)
+        yield RegistryClient(RegistryHttp(http_client, address, credentials, policy))
 
 
 class RegistryClient:
@@ -100,26 +93,21 @@ class RegistryClient:
         Raises:
             NotInRegistryError: The registry has no such repository, tag or digest.
             DigestError: The content does not have the digest.
-            InvalidImageError: The registry sent something else than what is accepted.
+            InvalidImageError: The answer is something else than what is accepted.
         """
-        url = self._manifest_url(repository, reference)
-        headers = {"Accept": ", ".join(accept)}
-        scope = Scope(repository)
-        answer = await self._http.request_with_retries("GET", url, scope, headers=headers)
         what = f"{repository} {reference}"
+        answer = await self._request(
+            *("GET", f"/v2/{repository}/manifests/{reference}", Scope(repository), what),
+            headers={"Accept": ", ".join(accept)},
+        )
         self._http.raise_for_status(answer, what)
-        if answer.status != 200:
-            raise RegistryError(f"{url.host}: {what}: HTTP {answer.status}", status=answer.status)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         if media_type not in accept:
-            msg = f"{url.host}: {what}: unexpected media type {media_type[:100]!r}"
-            raise InvalidImageError(msg)
+            msg = f"{self._http.name}: {what}: the answer is {media_type!r}, not an image"
+            raise InvalidImageError(f"{msg}; is this the address of a registry?")
         digest = digest_of(answer.content)
-        announced = reference if DIGEST.fullmatch(reference) else None
-        announced = announced or answer.headers.get("Docker-Content-Digest", digest)
-        if announced != digest:
-            msg = f"{url.host}: {what}: the content has the digest {digest}, not {announced[:100]}"
-            raise DigestError(msg)
+        if DIGEST.fullmatch(reference) and reference != digest:
+            raise DigestError(f"{self._http.name}: {what}: the content has the digest {digest}")
         return Descriptor(media_type, digest, len(answer.content)), answer.content
 
     async def download(
@@ -129,24 +117,43 @@ class RegistryClient:
         path: Path,
         on_progress: Progress | None = None,
     ) -> None:
-        """Write a blob to a file, whole or not at all; continue after broken connections.
+        """Write a blob to a file, whole or not at all.
 
         Raises:
             NotInRegistryError: The registry has no such blob.
-            DigestError: The content has another size or digest.
+            DigestError: The content has another digest.
         """
-        await download_blob(self._http, repository, descriptor, path, on_progress or _ignore)
+        url, scope = f"/v2/{repository}/blobs/{descriptor.digest}", Scope(repository)
+
+        async def receive() -> None:
+            found, received = hashlib.sha256(), 0
+            with _whole_file(path) as file:
+                async with self._http.stream("GET", url, scope) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                        self._http.raise_for_status(answer, f"blob {descriptor.digest}")
+                    source = cast("httpx.AsyncByteStream", answer.stream)
+                    async with aclosing(cast("AsyncGenerator[bytes]", aiter(source))) as body:
+                        async for piece in body:
+                            await to_thread.run_sync(file.write, piece)
+                            found.update(piece)
+                            received += len(piece)
+                            if on_progress:
+                                on_progress(received)
+                digest = f"sha256:{found.hexdigest()}"
+                if digest != descriptor.digest:
+                    msg = f"{received} bytes with the digest {digest}"
+                    raise DigestError(f"{self._http.name}: blob {descriptor.digest}: {msg}")
+
+        await self._http.repeat(f"download of {descriptor.digest} from {repository}", receive)
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Return whether the registry has a blob in this repository."""
-        require_digest(digest)
-        url = self._http.path(require_repository(repository), "blobs", digest)
-        return await self._http.exists(url, Scope(repository), f"blob {digest}")
+        return await self._exists(repository, f"blobs/{digest}")
 
     async def has_manifest(self, repository: str, digest: str) -> bool:
         """Return whether the registry has a manifest or index with a digest."""
-        url = self._manifest_url(repository, require_digest(digest))
-        return await self._http.exists(url, Scope(repository), f"manifest {digest}")
+        return await self._exists(repository, f"manifests/{digest}")
 
     async def push_blob(
         self,
@@ -154,8 +161,8 @@ class RegistryClient:
         descriptor: Descriptor,
         path: Path,
         on_progress: Progress | None = None,
-    ) -> int:
-        """Upload a file as a blob unless the registry has it; return the number of bytes sent.
+    ) -> bool:
+        """Upload a file as a blob unless the registry has it; return whether it was sent.
 
         After a broken connection or a server error, the whole file is sent again.
 
@@ -163,63 +170,111 @@ class RegistryClient:
             DigestError: The file does not have the digest.
             NotInRegistryError: The registry has no such repository.
         """
-        upload = BlobUpload(self._http, repository, descriptor, path, on_progress or _ignore)
-        retries = self._http.new_retries(f"upload of {descriptor.digest} to {repository}")
-        with retries.limited(descriptor.size):
+        sent = False
+
+        async def send() -> None:
+            nonlocal sent
             # If only the answer to an upload was lost, the registry has the blob.
-            while not await self.has_blob(repository, descriptor.digest):
-                try:
-                    await upload.send()
-                    break
-                except REPEATED as exc:
-                    await retries.wait(exc)
-        return upload.bytes_sent
+            if not await self.has_blob(repository, descriptor.digest):
+                sent = True
+                await self._upload(repository, descriptor, path, on_progress)
+
+        await self._http.repeat(f"upload of {descriptor.digest} to {repository}", send)
+        return sent
 
     async def push_manifest(
         self, repository: str, reference: str, data: bytes, media_type: str
-    ) -> Descriptor:
-        """Upload a manifest or index under a tag or its digest, and return its descriptor."""
-        if len(data) > MAX_DOCUMENT_BYTES:
-            raise InvalidImageError(f"a manifest of {len(data)} bytes is too large for registries")
-        digest = digest_of(data)
-        if DIGEST.fullmatch(reference) and reference != digest:
-            raise DigestError(f"the manifest has the digest {digest}, not {reference}")
-        url = self._manifest_url(repository, reference)
-        answer = await self._http.request_with_retries(
+    ) -> None:
+        """Upload a manifest or index under a tag or its digest."""
+        answer = await self._request(
             "PUT",
-            url,
+            f"/v2/{repository}/manifests/{reference}",
             Scope(repository, "pull,push"),
+            f"{repository} {reference}",
             headers={"Content-Type": media_type},
             body=data,
         )
         self._http.raise_for_status(answer, f"{repository} {reference}")
-        if answer.headers.get("Docker-Content-Digest", digest) != digest:
-            raise DigestError(f"{url.host}: {repository} {reference}: not the digest {digest}")
-        return Descriptor(media_type, digest, len(data))
 
-    def _manifest_url(self, repository: str, reference: str) -> httpx.URL:
-        return self._http.path(
-            require_repository(repository), "manifests", require_reference(reference)
+    async def _exists(self, repository: str, name: str) -> bool:
+        url, headers = f"/v2/{repository}/{name}", {"Accept": ", ".join((*ANY_MANIFEST, "*/*"))}
+        answer = await self._request("HEAD", url, Scope(repository), name, headers=headers)
+        # Registries redirect to the storage of content that they have.
+        if answer.is_success or answer.is_redirect:
+            return True
+        if answer.status_code != 404:
+            self._http.raise_for_status(answer, f"{repository} {name}")
+        return False
+
+    async def _upload(
+        self, repository: str, descriptor: Descriptor, path: Path, on_progress: Progress | None
+    ) -> None:
+        """Send a file once: POST, and then PUT with all bytes.
+
+        This is what containerd, buildx, ORAS and Helm do. Amazon ECR takes layers of 15 GB in this
+        way (https://github.com/kitops-ml/kitops/issues/821, 2025-04); its limit is 52,000 MiB. With
+        PATCH, it answers 201 in place of 202, with a header Range that does not move
+        (https://github.com/aws/containers-roadmap/issues/2831, 2026-06), and it has answered 500 to
+        the empty PUT after it (https://github.com/openai/tart/pull/159, 2022-07).
+        """
+        what, scope = f"upload to {repository}", Scope(repository, "pull,push")
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            for start in range(0, descriptor.size, PIECE_BYTES):
+                piece = await to_thread.run_sync(read_part, path, start, PIECE_BYTES)
+                yield piece
+                if on_progress:
+                    on_progress(start + len(piece))
+
+        answer = await self._http.request("POST", f"/v2/{repository}/blobs/uploads/", scope)
+        self._http.raise_for_status(answer, what)
+        if "Location" not in answer.headers:
+            msg = f"{self._http.name}: {what}: the answer has no location"
+            raise RegistryError(f"{msg}; is this the address of a registry?")
+        location = answer.url.join(answer.headers["Location"])
+        answer = await self._http.request(
+            "PUT",
+            location.copy_merge_params({"digest": descriptor.digest}),
+            scope,
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(descriptor.size),
+            },
+            body=pieces,
         )
+        code, reason = parse_error(answer)
+        if code in LOST_CODES:
+            if await to_thread.run_sync(file_digest, path) != descriptor.digest:
+                raise DigestError(f"{path} is damaged: delete it, and build the image again")
+            raise NoAnswerError(f"HTTP {answer.status_code} {code} {reason}".rstrip())
+        self._http.raise_for_status(answer, what)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        scope: Scope,
+        what: str,
+        *,
+        headers: dict[str, str],
+        body: bytes = b"",
+    ) -> httpx.Response:
+        """Repeat an idempotent request until the registry answers it."""
+        call = partial(self._http.request, method, url, scope, headers=headers, body=body)
+        return await self._http.repeat(f"{method} {what}", call)
 
 
-def _parse_url(url: str) -> httpx.URL:
+@contextmanager
+def _whole_file(path: Path) -> Generator[BinaryIO]:
+    """Yield a new file, which gets its path at the end of the block; remove it after an error."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as exc:
-        raise RegistryError("the address of the registry is not a URL") from exc
-    local = address.scheme == "http" and is_loopback_host(address.host)
-    known_port = address.port is None or address.port < 2**16
-    if not address.host or not known_port or not (address.scheme == "https" or local):
-        raise RegistryError(
-            f"{without_secrets(address)}: a registry is reached by https, or by http with a "
-            "loopback address"
-        )
-    if address.path not in {"", "/"} or address.query or address.userinfo:
-        msg = f"{without_secrets(address)}: the URL of a registry has no path, query or login"
-        raise RegistryError(msg)
-    return address.copy_with(path="/", fragment=None)
-
-
-def _ignore(_: int) -> None:
-    pass
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as exc:
+        raise RegistryError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

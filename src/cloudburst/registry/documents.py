@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cloudburst.registry.errors import NotInRegistryError
+from cloudburst.registry.errors import InvalidImageError, NotInRegistryError
+from cloudburst.registry.names import DIGEST
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -23,17 +23,6 @@ INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 """Media types of an index: OCI image specification 1.1 and Docker registry specification."""
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 """Media types of the manifest of an image for one platform, from the same specifications."""
-
-MAX_DOCUMENT_BYTES = 4 * 1024**2
-"""Maximum size of an index, a manifest or a configuration, in bytes: the size that registries must
-accept according to the OCI distribution specification 1.1."""
-MAX_BLOB_BYTES = 10 * 1024**3
-"""Maximum size of a layer in bytes: the limit of ECR for layers of public repositories."""
-MAX_IMAGE_BYTES = 20 * 1024**3
-"""Maximum size of all layers of an image in bytes: the disk of a task on Fargate, which must hold
-them unpacked, too ("Fargate task ephemeral storage", ECS developer guide, 2026-11)."""
-MAX_ENTRIES = 1000
-"""Maximum number of entries of a list or object, such as the layers of a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +48,16 @@ class Descriptor:
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        # Blobs are files with this name.
+        if not DIGEST.fullmatch(self.digest):
+            raise InvalidImageError(f"expected sha256: and 64 hex digits, got {self.digest!r:.100}")
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
     """List of the manifests of an image, one for each platform."""
 
-    media_type: str
     manifests: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -75,7 +68,7 @@ class Index:
                 return descriptor
         found = sorted({str(one.platform) for one in self.manifests if one.platform})
         raise NotInRegistryError(
-            f"the image has no manifest for {platform}; it has {', '.join(found[:10]) or 'none'}"
+            f"the image has no manifest for {platform}; it has {', '.join(found) or 'none'}"
         )
 
 
@@ -83,12 +76,9 @@ class Index:
 class Manifest:
     """Configuration and layers of an image for one platform, or an artifact such as an SBOM."""
 
-    media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
-    subject: Descriptor | None = None
-    """Manifest that this artifact belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

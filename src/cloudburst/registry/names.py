@@ -13,18 +13,11 @@ DOCKER_HUB_API = "registry-1.docker.io"
 """Host that answers the requests for images of `DOCKER_HUB`."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Pattern of a digest. Registries may use other algorithms, but none does."""
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-"""Pattern of a tag (OCI distribution specification 1.1)."""
-MAX_NAME_LENGTH = 512
-"""Maximum number of characters of a name without tag and digest: 255 are allowed for host and
-repository each."""
-
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
-"""Pattern of a repository (OCI distribution specification 1.1)."""
-_HOST = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
-)
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_NAME = re.compile(rf"{_HOST}/{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{DIGEST.pattern})?")
+"""Pattern of a name with its host (OCI distribution specification 1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +42,9 @@ class ImageReference:
         here: `reference` is ``latest`` then. Raises `InvalidImageError` for text that is no name.
         """
         name = cls.split(text)
-        head, at, _ = text.partition("@")
-        if at and not DIGEST.fullmatch(name.digest or ""):
-            raise InvalidImageError(_message(text, "the digest is not sha256: and 64 hex digits"))
-        if (name.tag is not None or head.endswith(":")) and not TAG.fullmatch(name.tag or ""):
-            raise InvalidImageError(_message(text, "the tag has characters that are not allowed"))
-        if len(name.registry) + len(name.repository) >= MAX_NAME_LENGTH:
-            raise InvalidImageError(_message(text, "it is too long"))
-        if not _HOST.fullmatch(name.registry):
-            raise InvalidImageError(_message(text, "the host is not valid"))
-        if not REPOSITORY.fullmatch(name.repository):
-            raise InvalidImageError(_message(text, "the repository is not valid"))
+        if not _NAME.fullmatch(str(name)) or text.endswith((":", "@")):
+            msg = f"{text!r:.300} is not the name of an image"
+            raise InvalidImageError(f"{msg}: expected HOST/NAME:TAG or HOST/NAME@sha256:…")
         return name
 
     @classmethod
@@ -103,29 +88,6 @@ def is_loopback_host(host: str) -> bool:
     return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
-def require_digest(text: str) -> str:
-    """Return the text if it is a digest, else raise `InvalidImageError`."""
-    if not DIGEST.fullmatch(text):
-        raise InvalidImageError(
-            f"{text!r:.100} is not a digest: expected sha256: and 64 hex digits"
-        )
-    return text
-
-
-def require_repository(text: str) -> str:
-    """Return the text if it is the name of a repository, else raise `InvalidImageError`."""
-    if len(text) > 255 or not REPOSITORY.fullmatch(text):
-        raise InvalidImageError(f"{text!r:.300} is not the name of a repository")
-    return text
-
-
-def require_reference(text: str) -> str:
-    """Return the text if it is a tag or a digest, else raise `InvalidImageError`."""
-    if not (TAG.fullmatch(text) or DIGEST.fullmatch(text)):
-        raise InvalidImageError(f"{text!r:.150} is neither a tag nor a digest")
-    return text
-
-
 def _split_host(name: str) -> tuple[str, str]:
     """Return registry and repository of a name without tag and digest."""
     host, slash, repository = name.partition("/")
@@ -140,7 +102,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
-
-
-def _message(text: str, problem: str) -> str:
-    return f"{text!r:.300} is not the name of an image: {problem}"

@@ -39,7 +39,6 @@ from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.registry import ImageReference, InvalidImageError, Manifest, parse_config
-from cloudburst.registry.private_urls import unlogged
 from cloudburst.text import list_some, printable_line
 from cloudburst.version import PACKAGE_VERSION
 
@@ -225,7 +224,7 @@ async def _image_platform(
 async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
     """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a presigned URL."""
     data = b""
-    with anyio.fail_after(CONFIGURATION_TIMEOUT), unlogged():
+    with anyio.fail_after(CONFIGURATION_TIMEOUT):
         new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)
         async with (
             closing_connections(new) as client,
