@@ -27,7 +27,15 @@ from cloudburst.errors import (
     SceneFault,
     UnknownJobError,
 )
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher, room
+from cloudburst.jobs import (
+    JobLimits,
+    JobProgress,
+    JobQueue,
+    JobRequest,
+    JobState,
+    admission,
+    dispatcher,
+)
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.processes import registered_process
@@ -230,8 +238,8 @@ async def test_a_disk_that_is_almost_full_takes_no_files_and_begins_no_job(
     async def body():
         yield b"1"
 
-    monkeypatch.setattr(room, "FREE_SHARE", 2.0)
-    monkeypatch.setattr(room, "FREE_BYTES", shutil.disk_usage(tmp_path).free * 10)
+    monkeypatch.setattr(admission, "FREE_SHARE", 2.0)
+    monkeypatch.setattr(admission, "FREE_BYTES", shutil.disk_usage(tmp_path).free * 10)
     async with JobQueue(client, tmp_path / "jobs") as queue:
         with pytest.raises(JobLimitError, match="disk of the server is almost full") as caught:
             await queue.uploads.store(body())
@@ -239,7 +247,7 @@ async def test_a_disk_that_is_almost_full_takes_no_files_and_begins_no_job(
         job = await queue.submit(request(make_scene, "a"))
         await anyio.sleep(0.6)
         assert (await queue.job(job.id)).state is JobState.QUEUED
-        monkeypatch.setattr(room, "FREE_BYTES", 0)
+        monkeypatch.setattr(admission, "FREE_BYTES", 0)
         assert (await queue.wait(job.id)).state is JobState.COMPLETE
 
 

@@ -253,7 +253,7 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         job = await queue.submit(request(make_scene, "a"), owner="x")
         with pytest.raises(JobLimitError, match="1 jobs are queued or running"):
             await queue.submit(request(make_scene, "b"), owner="x")
-        upload = await queue.uploads.store(body(9_000), owner="x", suffix=".png")
+        upload = await queue.uploads.store(body(9_000), owner="x")
         with pytest.raises(JobLimitError, match="expected at most 20,000") as of_owner:
             await queue.uploads.store(body(9_000), owner="x")
         with pytest.raises(JobLimitError, match="no room") as of_all:
@@ -264,7 +264,7 @@ async def test_the_limits_of_an_owner(client, cloud, make_scene, tmp_path):
         assert await queue.uploads.link(names, tmp_path / "links", owner="y") == {}
         links = await queue.uploads.link(names, tmp_path / "links", owner="x")
         assert list(links) == [upload.id]
-        assert (links[upload.id].suffix, links[upload.id].stat().st_size) == (".png", 9_000)
+        assert links[upload.id].stat().st_size == 9_000
         with pytest.raises(JobStorageError, match="links"):  # the file exists already
             await queue.uploads.link(names, tmp_path / "links", owner="x")
         assert not await queue.uploads.remove(upload.id, owner="y")

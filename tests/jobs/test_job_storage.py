@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 from contextlib import closing
-from itertools import repeat
 from pathlib import Path
 
 import anyio
 import pytest
 from PIL import Image
 
-from cloudburst.concurrency import poll
-from cloudburst.errors import JobLimitError, JobStorageError, UnknownJobError
+from cloudburst.errors import JobLimitError, JobStorageError
 from cloudburst.jobs import (
     JobLimits,
     JobQueue,
     JobRequest,
     JobState,
+    admission,
     database,
     dispatcher,
-    removal,
-    room,
 )
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
-from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
 from cloudburst.state_database import schema_of
 
@@ -56,62 +50,6 @@ async def begun(queue, job):
             return
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "state = 'none'",
-        "scenes = 0",
-        "metadata = '{'",
-        "usd = 'x', cost_final = 'y'",
-        "error = '[]'",
-        "created_at = 1e300",
-        "finished_at = 'never'",
-    ],
-)
-async def test_a_row_with_impossible_values_is_an_error_of_ours_and_can_be_removed(
-    damage, client, make_scene, tmp_path
-):
-    folder = tmp_path / "jobs"
-    async with JobQueue(client, folder) as queue:
-        job = await queue.submit(request(make_scene, "a"))
-        await queue.wait(job.id)
-        change(folder, f"UPDATE jobs SET {damage}")
-        for call in (queue.job, queue.wait, queue.cancel):
-            with pytest.raises(JobStorageError, match="cloudburst does not write"):
-                await call(job.id)
-        with pytest.raises(JobStorageError):
-            await queue.page()
-        other = await queue.submit(request(make_scene, "b"))
-        assert (await queue.wait(other.id)).state is JobState.COMPLETE
-        await queue.remove(job.id)
-        assert [left.id for left in (await queue.page()).jobs] == [other.id]
-
-
-async def test_names_in_the_database_lead_to_no_other_folder(client, make_scene, tmp_path):
-    """Neither by a removal, nor by a job that is claimed."""
-    folder, outside = tmp_path / "jobs", tmp_path / "outside"
-    outside.mkdir()
-    (outside / "file").touch()
-    async with JobQueue(client, folder) as queue:
-        old, new = [await queue.submit(request(make_scene, "a")) for _ in range(2)]
-        for job in (old, new):
-            await queue.wait(job.id)
-        for path in ("../../outside", str(outside)):
-            with pytest.raises(UnknownJobError):
-                queue.files(path)
-    change(folder, "UPDATE jobs SET id = '../../outside', finished_at = 1 WHERE id = ?", old.id)
-    queued = "UPDATE jobs SET id = '../outside', state = 'queued', finished_at = NULL WHERE id = ?"
-    change(folder, queued, new.id)
-    change(folder, "INSERT INTO uploads VALUES (?, '', '../../outside/file', 1, 1)", "f" * 32)
-    async with JobQueue(client, folder) as queue:
-        with pytest.raises(JobStorageError, match=r"'\.\./\.\./outside/file'"):
-            await queue.uploads.link(["f" * 32], tmp_path)
-        good = await queue.submit(request(make_scene, "b"))
-        assert (await queue.wait(good.id)).state is JobState.COMPLETE
-    assert sorted(path.name for path in outside.iterdir()) == ["file"]
-    assert not (folder / "outside").exists()
-
-
 async def _or_none(value):
     return value or None
 
@@ -134,39 +72,6 @@ async def test_a_queue_ends_although_its_database_cannot_be_written(
     cloud.encode = 0.0
     async with JobQueue(client, folder) as queue:
         assert (await queue.wait(job.id)).state is JobState.COMPLETE
-
-
-async def test_folders_that_are_removed_while_the_queue_is_open_are_made_again(
-    client, make_scene, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(dispatcher, "PRUNE_SECONDS", 0.0)
-    folder = tmp_path / "jobs"
-    async with JobQueue(client, folder) as queue:
-        (folder / "jobs").rmdir()
-        (folder / "uploads").rmdir()
-        job = await queue.submit(request(make_scene, "a"))
-        assert (await queue.wait(job.id)).state is JobState.COMPLETE
-        with anyio.fail_after(30):
-            await poll(lambda: _or_none((folder / "uploads").exists()), delays=repeat(0.05))
-
-
-async def test_lock_files_of_processes_that_were_killed_are_removed(client, tmp_path):
-    """Also of those that worked on no job. Those of others, and young ones, stay."""
-    folder = tmp_path / "jobs"
-    old = time.time() - 2 * removal.START_SECONDS
-    async with JobQueue(client, folder):
-        pass
-    with registered_process(folder) as living:
-        held, left, young = (folder / "processes" / f"{n}.lock" for n in (living, "0", "1"))
-        left.touch()
-        young.touch()
-        os.utime(left, (old, old))
-        os.utime(held, (old, old))
-        async with JobQueue(client, folder):
-            with anyio.fail_after(30):
-                await poll(lambda: _or_none(not left.exists()), delays=repeat(0.02))
-        assert held.exists()
-        assert young.exists()
 
 
 async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were_begun(
@@ -197,7 +102,7 @@ async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were
 
 
 async def test_files_that_arrive_at_once_keep_the_limit_together(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "BYTES_PER_CHECK", 10_000)
+    monkeypatch.setattr(admission, "BYTES_PER_CHECK", 10_000)
     largest = 0
 
     async def body():
@@ -345,8 +250,6 @@ async def test_a_database_of_an_older_format_is_brought_to_the_newest_one(tmp_pa
             f"{FORMAT_1.read_text()}; PRAGMA user_version = 99",
             r"newer version.*format 99.*formats up to .*: install the newer version again, or",
         ),
-        ("CREATE TABLE cats (name)", "another program; choose another folder"),
-        ("CREATE TABLE cats (name); PRAGMA user_version = 1", "another program; choose another"),
     ],
 )
 async def test_a_database_that_cannot_be_used_says_what_to_do(client, tmp_path, script, message):

@@ -11,8 +11,12 @@ import anyio
 import httpx
 
 from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.delivery import MessageSender, OutboxStorage
-from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
+from cloudburst.webhooks.delivery import (
+    DEFAULT_POLICY,
+    DeliveryPolicy,
+    MessageSender,
+    OutboxStorage,
+)
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 

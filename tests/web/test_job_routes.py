@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import anyio
 import pytest
@@ -109,8 +109,8 @@ async def test_a_form_brings_its_files(cloud, picture, tmp_path):
         assert answer.status_code == 400
         faults = [(one["scene"], one["field"], one["found"]) for one in answer.json()["faults"]]
         assert faults == [
-            ("a", "image", "a text file: p.png"),
-            ("", "options.font", "not a font: my font"),
+            ("a", "image", "a text file"),
+            ("", "options.font", "not a font"),
         ]
         answer = await http.post("/api/jobs", **job_form(scenes, mark, font))
         assert answer.status_code == 400
@@ -128,7 +128,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("bad_file", BAD, ids=[field for field, *_ in BAD])
-async def test_a_file_that_is_not_valid_is_refused_by_its_name(
+async def test_a_file_that_is_not_valid_is_refused_by_its_field(
     bad_file, cloud, picture, tmp_path, monkeypatch
 ):
     """At once, or at the start of the job if there is no time for a check."""
@@ -153,22 +153,21 @@ async def test_a_file_that_is_not_valid_is_refused_by_its_name(
         job = (await http.post("/api/jobs", **form)).json()
         state = await finished(http, job)
     assert (state["state"], state["error"]["kind"]) == ("failed", "InvalidScenesError")
-    shown = PurePath(name).name.replace("\u202e", "\N{REPLACEMENT CHARACTER}")
     for answer, expected in ((refused, field), (state["error"], field.removeprefix("options."))):
         (fault,) = answer["faults"]
         assert (fault["scene"], fault["field"]) == ("a", expected)
-        assert fault["found"].endswith(f": {shown}")
-        assert shown in answer["message"]
+        assert str(tmp_path) not in str(answer)
+        assert "/" not in fault["found"]
     assert not cloud.launched
 
 
-async def test_an_upload_that_is_not_valid_is_refused_by_its_identifier(cloud, tmp_path):
+async def test_an_upload_that_is_not_valid_is_refused_by_its_field(cloud, tmp_path):
     async with open_jobs(cloud, tmp_path / "jobs") as (_jobs, http):
         image = (await http.post("/api/uploads", content=b"no picture")).json()["id"]
         answer = await submit(http, scene(image), scene(image, "b"))
         assert answer.status_code == 400
-        found = [(one["scene"], one["found"]) for one in answer.json()["faults"]]
-        assert found == [("a", f"a text file: {image}"), ("b", f"a text file: {image}")]
+        found = [(one["scene"], one["field"], one["found"]) for one in answer.json()["faults"]]
+        assert found == [("a", "image", "a text file"), ("b", "image", "a text file")]
 
 
 async def test_a_job_keeps_an_upload_that_is_deleted(cloud, picture, tmp_path):

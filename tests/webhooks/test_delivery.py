@@ -27,8 +27,7 @@ from cloudburst.concurrency import poll
 from cloudburst.transfers.client import open_transfer_client
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.delivery import LOCK_NAME, deliver_webhooks
-from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
+from cloudburst.webhooks.delivery import DEFAULT_POLICY, LOCK_NAME, DeliveryPolicy, deliver_webhooks
 from support import hostile_servers as servers
 from support.hostile_servers import Authority, Handler, Peer, resolve_to_loopback, serving
 from support.outbox import Outbox

@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst.web import Jobs
 from cloudburst.webhooks.definitions import EVENT_TYPES
-from cloudburst.webhooks.policy import DEFAULT_POLICY
+from cloudburst.webhooks.delivery import DEFAULT_POLICY
 from cloudburst.webhooks.signature import decode_secrets, signed_headers
 from support.doc_pages import blocks, prose_of, quoted, table_of
 from support.webhook_receiver import SECRET

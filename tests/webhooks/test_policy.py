@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.webhooks import outbox
+from cloudburst.webhooks.delivery import DEFAULT_POLICY
 from cloudburst.webhooks.outbox import Message
-from cloudburst.webhooks.policy import DEFAULT_POLICY
 from support.outbox import Outbox
 
 RANDOM = st.floats(0, 1)

@@ -21,7 +21,7 @@ from cloudburst.errors import JobStorageError
 from cloudburst.testing import VirtualClockLoop
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.definitions import Webhooks
-from cloudburst.webhooks.policy import DEFAULT_POLICY
+from cloudburst.webhooks.delivery import DEFAULT_POLICY
 from support.outbox import Outbox
 from support.webhook_receiver import (
     SECRET,
@@ -172,26 +172,6 @@ async def test_attempts_at_once_are_limited() -> None:
         await anyio.sleep(6)
     assert len(receiver.accepted) == 10
     assert receiver.most_at_once == 3
-
-
-async def test_failed_messages_leave_room_for_new_ones() -> None:
-    policy = replace(DEFAULT_POLICY, at_once=4, at_once_for_each=1, delays=(1.0,) * 50, jitter=0.0)
-
-    async def hang(post: Post) -> int:
-        if post.host.startswith("slow"):
-            await anyio.sleep_forever()
-        return 200
-
-    hooks = [webhook(f"slow{number}") for number in range(4)] + [webhook("fast")]
-    box, receiver = Outbox(), Receiver(hang)
-    for number in range(4):
-        box.add(f"s{number}", webhook=f"slow{number}")
-    async with sending(box, receiver, hooks, policy=policy):
-        await anyio.sleep(20)  # all four have failed once
-        box.add("f", webhook="fast", now=20.0)
-        await anyio.sleep(1)
-        assert [post.host for post in receiver.accepted] == ["fast.example"]
-        assert receiver.at_once == 2
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,15 @@ import datetime as dt
 import json
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
 from cyclopts import App, Parameter
-from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
-from rich.text import Text
 
 from cloudburst.cli.output import (
     pluralize,
@@ -33,10 +30,8 @@ from cloudburst.text import short_repr
 from cloudburst.webhooks import outbox
 from cloudburst.webhooks.outbox import Message, MessageState
 
-MAX_SHOWN = 100
-"""Maximum number of dead letters, and of other messages, in the tables."""
 MAX_LISTED = 10_000
-"""Maximum number of dead letters, and of other messages, in the JSON."""
+"""Maximum number of dead letters, and of other messages, in the list."""
 _T = TypeVar("_T")
 
 webhooks_command = App(name="webhooks")
@@ -58,12 +53,29 @@ def list_command(
     as_json
         Print one JSON object.
     """
-    read = partial(_read, limit=MAX_LISTED if as_json else MAX_SHOWN)
-    found = _in_database(folder, lambda database: database.read(read))
+    letters, undelivered, numbers = _in_database(folder, lambda database: database.read(_read))
     if as_json:
-        write_line(json.dumps(found.to_json()))
-    else:
-        print_output(MessageList(found, folder))
+        found = {
+            "numbers": numbers,
+            "dead_letters": [_to_json(letter) for letter in letters],
+            "undelivered": [_to_json(message) | {"behind": n} for message, n in undelivered],
+        }
+        write_line(json.dumps(found))
+        return 0
+    place = safe_text(short_path(folder))
+    if not (letters or undelivered):
+        print_output(unwrapped("No undelivered webhook messages in ", place, "."))
+    if undelivered:
+        number = numbers[MessageState.READY]
+        print_output(f"not delivered yet, by the time of the next attempt ({number}):")
+        for message, behind in undelivered:
+            _print(message, message.due_at, f" +{behind}" if behind else "")
+    if letters:
+        number = numbers[MessageState.GIVEN_UP]
+        print_output(f"dead letters, by the time at which they were given up ({number}):")
+        for letter in letters:
+            _print(letter, letter.ended_at or 0.0)
+        print_output(unwrapped("replay with: cloudburst webhooks replay ", place, " --all"))
     return 0
 
 
@@ -97,86 +109,25 @@ def replay_command(
     return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundMessages:
-    """Messages in an outbox."""
-
-    dead_letters: Sequence[Message]
-    """Newest dead letters."""
-    undelivered: Sequence[tuple[Message, int]]
-    """First undelivered message of each job and webhook, the oldest first, and the number of
-    messages that wait behind it."""
-    numbers: Mapping[MessageState, int]
-    """Number of all messages in each state."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the messages as JSON, with times in UTC."""
-        undelivered = [_to_json(message) | {"behind": n} for message, n in self.undelivered]
-        letters = [_to_json(message) for message in self.dead_letters]
-        return {"numbers": self.numbers, "dead_letters": letters, "undelivered": undelivered}
+def _print(message: Message, seconds: float, behind: str = "") -> None:
+    """Print a message with a time, and the reason of its last failure below it."""
+    when = dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().strftime("%m-%d %H:%M")
+    print_output(safe_text(f"  {when}  {message.job}  {message.webhook}  {message.type}{behind}"))
+    if message.error:
+        print_output(Padding(safe_text(message.error, "red"), (0, 0, 0, 4)))
 
 
-class MessageList:
-    """Printed tables of dead letters and of other undelivered messages."""
+def _read(
+    connection: sqlite3.Connection,
+) -> tuple[list[Message], list[tuple[Message, int]], dict[MessageState, int]]:
+    """Return dead letters, other messages with the numbers of those behind each, and all numbers.
 
-    def __init__(self, found: FoundMessages, folder: Path) -> None:
-        self._found = found
-        self._folder = folder
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the tables for the width of the terminal."""
-        found, folder = self._found, safe_text(short_path(self._folder))
-        if not (found.dead_letters or found.undelivered):
-            yield unwrapped("No undelivered webhook messages in ", folder, ".")
-        waiting = [
-            _Row(message, f"{message.type} +{behind}" if behind else message.type, message.due_at)
-            for message, behind in found.undelivered
-        ]
-        yield from _tables(
-            "not delivered yet", "next attempt", waiting, found.numbers[MessageState.READY]
-        )
-        given_up = [_Row(letter, letter.type, letter.ended_at) for letter in found.dead_letters]
-        number = found.numbers[MessageState.GIVEN_UP]
-        yield from _tables("dead letters", "given up", given_up, number)
-        if given_up:
-            command = Text.assemble("cloudburst webhooks replay ", folder, " --all", style="bold")
-            yield unwrapped("replay with: ", command)
-
-
-class _Row(NamedTuple):
-    """Row of a table."""
-
-    message: Message
-    event: str
-    time: float | None
-
-
-def _tables(title: str, time_header: str, rows: Sequence[_Row], number: int) -> RenderResult:
-    """Yield a table for each webhook, and a note if there are more messages than rows."""
-    by_webhook = sorted(rows, key=lambda row: row.message.webhook)
-    for webhook, group in groupby(by_webhook, key=lambda row: row.message.webhook):
-        yield unwrapped(safe_text(f"{title}: webhook {webhook}", "bold"))
-        shown = [(safe_text(row.message.job), safe_text(row.event), row) for row in group]
-        jobs = max(job.cell_len for job, _, _ in shown)
-        events = max(event.cell_len for _, event, _ in shown)
-        yield unwrapped(Text(f"{'job':{jobs}}  {'event':{events}}  {time_header}", "dim"))
-        for job, event, row in shown:
-            job.pad_right(jobs - job.cell_len)
-            event.pad_right(events - event.cell_len)
-            yield unwrapped(job, "  ", event, "  ", Text(_local(row.time), "dim"))
-            if row.message.error:  # a line of its own: it may be long
-                yield Padding(safe_text(row.message.error, "red"), (0, 0, 0, 2))
-        yield Text()
-    if number > len(rows):
-        yield Text(f"… and {number - len(rows)} more: see --json", "dim")
-        yield Text()
-
-
-def _read(connection: sqlite3.Connection, limit: int) -> FoundMessages:
-    return FoundMessages(
-        dead_letters=outbox.dead_letters(connection, limit=limit),
-        undelivered=outbox.undelivered(connection, limit=limit),
-        numbers=outbox.count(connection),
+    The newest dead letters are returned, and the messages that are tried first.
+    """
+    return (
+        outbox.dead_letters(connection, limit=MAX_LISTED),
+        outbox.undelivered(connection, limit=MAX_LISTED),
+        outbox.count(connection),
     )
 
 
@@ -218,12 +169,6 @@ def _to_json(message: Message) -> dict[str, Any]:
 
 def _utc(seconds: float | None) -> str | None:
     return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
-
-
-def _local(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().strftime("%m-%d %H:%M")
 
 
 def _them(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.to_thread
 
+from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.errors import CloudburstError, JobStorageError
 from cloudburst.final_bills import MAX_ASKED_AGE, JournaledRun, complete_bills
 from cloudburst.jobs.database import JobDatabase
@@ -21,7 +22,6 @@ from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
 from cloudburst.jobs.job_run import cost_of, json_of
-from cloudburst.jobs.leftover_tasks import stop_leftover_tasks
 from cloudburst.jobs.models import JobCost
 from cloudburst.journal.folders import journal_folder
 from cloudburst.journal.reader import journal_path, read_journal
@@ -84,7 +84,7 @@ class FinalBills:
         if not jobs:
             return
         try:
-            await stop_leftover_tasks([job for job, _ in jobs], self._settings)
+            await _stop_leftover_tasks([job for job, _ in jobs], self._settings)
         except CloudburstError as exc:
             logger.warning("tasks of finished jobs may still run: %s", exc)
         costs = await anyio.to_thread.run_sync(self._final_costs, jobs, abandon_on_cancel=True)
@@ -125,3 +125,26 @@ class FinalBills:
             await self._database.write(write)
         except JobStorageError as exc:
             logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
+
+
+async def _stop_leftover_tasks(jobs: Collection[str], settings: Settings) -> None:
+    """Stop the tasks of finished jobs whose processes on this machine have ended.
+
+    Jobs share tasks: one that was started for a finished job may render another one. An unfinished
+    job finds its tasks when it is continued, but a finished one is not continued. Tasks of other
+    processes are not touched. Nothing is asked of AWS if there are none to stop.
+
+    Args:
+        jobs: Finished jobs without a final bill.
+        settings: Credentials, region and cluster.
+
+    Raises:
+        CloudburstError: The tasks could not be listed.
+    """
+    runs = await registered_runs()
+    in_use = {run.run for run in runs if run.active}
+    for job in sorted({run.run for run in runs}.intersection(jobs) - in_use):
+        # Imported here: boto takes a while to import, and other processes need not do this.
+        from cloudburst.aws.setup.running_tasks import cleanup  # noqa: PLC0415
+
+        await cleanup(settings, run=job, reason="cloudburst: its process has ended")

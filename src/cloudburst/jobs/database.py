@@ -14,14 +14,12 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.errors import ClosedError, CloudburstError, JobStorageError
+from cloudburst.errors import ClosedError, JobStorageError
 from cloudburst.journal.mounts import network_file_system
 from cloudburst.state_database import schema_of
 from cloudburst.webhooks import outbox
 
 DATABASE_NAME = "jobs.sqlite"
-APPLICATION_ID = 0x436C4A62
-"""Application id of the databases, ``ClJb``, which distinguishes them from other SQLite files."""
 BUSY_TIMEOUT = 10.0
 """Maximum number of seconds to wait while another process writes, which takes milliseconds."""
 BUSY_INTERVAL = 0.02
@@ -210,14 +208,9 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def upgrade(connection: sqlite3.Connection) -> None:
     """Bring an empty database, or one of an older format, to the newest format.
 
-    Raises ``sqlite3.DatabaseError`` for one of a newer format or of another program.
+    Raises ``sqlite3.DatabaseError`` for one of a newer format.
     """
     found = schema_of(connection)
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
-        msg = "it belongs to another program; choose another folder for the jobs"
-        raise sqlite3.DatabaseError(msg)
     if found > len(STEPS):
         msg = (
             f"a newer version of cloudburst has written it (format {found}), and this version "
@@ -227,7 +220,6 @@ def upgrade(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(msg)
     for statement in chain.from_iterable(STEPS[found:]):
         connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
 
 
@@ -237,9 +229,3 @@ def _translated(path: Path) -> Generator[None]:
         yield
     except (sqlite3.Error, OSError) as exc:
         raise JobStorageError(f"{path} cannot be used: {exc}") from exc
-    except (ValueError, ArithmeticError, TypeError, LookupError) as exc:
-        if isinstance(exc, CloudburstError):
-            raise
-        # Rows that another program has written may have any values.
-        msg = f"{path} has values that cloudburst does not write: {type(exc).__name__}: {exc}"
-        raise JobStorageError(msg) from exc

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -17,10 +15,9 @@ from anyio.abc import TaskGroup
 from cloudburst.client import Client
 from cloudburst.errors import JobError, JobStorageError
 from cloudburst.jobs import job_claims
-from cloudburst.jobs.admission import within_budget
+from cloudburst.jobs.admission import has_free_disk, within_budget
 from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent, delete_progress, is_begun, write_progress
 from cloudburst.jobs.feed import JobFeed
@@ -31,7 +28,6 @@ from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop
 from cloudburst.jobs.models import JobCost, JobFailure, JobLimits, JobState
 from cloudburst.jobs.processes import ended_process
 from cloudburst.jobs.removal import remove_old
-from cloudburst.jobs.room import has_free_disk
 from cloudburst.jobs.upload_rows import bytes_stored
 
 logger = logging.getLogger(__name__)
@@ -70,7 +66,7 @@ class Dispatcher:
         self._process = process
         self._runs: dict[str, JobRun] = {}
         self._bills = FinalBills(database, log, folder, client.settings)
-        self._bill_scopes = set[anyio.CancelScope]()
+        self._bill_tasks: TaskGroup | None = None
         self._wanted = anyio.Event()
         self._stopped = anyio.Event()
         self._data_version = -1
@@ -85,14 +81,14 @@ class Dispatcher:
         self.wake()
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
-        for scope in self._bill_scopes:
-            scope.cancel()
+        if self._bill_tasks is not None:
+            self._bill_tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
         """Work on jobs until `stop`."""
         takeover_at = prune_at = 0.0
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._complete_bills)
+            tasks.start_soon(self._write_bills)
             while not self._stopped.is_set():
                 now = anyio.current_time()
                 works = True
@@ -107,19 +103,38 @@ class Dispatcher:
                     await self._wanted.wait()
                 self._wanted = anyio.Event()
 
+    async def _write_bills(self) -> None:
+        async with anyio.create_task_group() as self._bill_tasks:
+            if not self._stopped.is_set():
+                await self._bills.complete_regularly()
+
     async def _look(self, tasks: TaskGroup) -> None:
         """Read what other processes have written, and begin as many jobs as there is room for."""
-        look = await self._database.read(self._read_look)
-        if look.data_version != self._data_version:
-            self._data_version = look.data_version
+
+        def read(connection: sqlite3.Connection) -> tuple[int, list[str], bool, bool]:
+            # This number changes when another process has written something.
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            return (
+                version,
+                job_claims.cancel_requests(connection, self._process),
+                job_claims.has_queued(connection),
+                bytes_stored(connection) < self._limits.bytes
+                and has_free_disk(self._database.path.parent),
+            )
+
+        version, cancel_requests, has_queued, has_room = await self._database.read(read)
+        if version != self._data_version:
+            self._data_version = version
             self._feed.notify_all()
-        for cancelled in look.cancel_requests:
+        for cancelled in cancel_requests:
             if cancelled in self._runs:
                 self._runs[cancelled].stop(Stop.CANCEL)
-        if not look.has_queued:
+        if not has_queued:
             return
         # Jobs that were begun go on, because only their runs find and stop tasks that they left.
-        claim = partial(self._claim, begin=look.has_room)
+        claim = partial(
+            job_claims.claim_next, process=self._process, now=time.time(), begin=has_room
+        )
         while len(self._runs) < self._limits.running and not self._stopped.is_set():
             if (job := await self._database.write(claim)) is None:
                 return
@@ -129,35 +144,6 @@ class Dispatcher:
             elif job.cancel_requested:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
-
-    def _read_look(self, connection: sqlite3.Connection) -> _Look:
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        within_limit = bytes_stored(connection) < self._limits.bytes
-        return _Look(
-            data_version=version,
-            cancel_requests=job_claims.cancel_requests(connection, self._process),
-            has_queued=job_claims.has_queued(connection),
-            has_room=within_limit and has_free_disk(self._database.path.parent),
-        )
-
-    @contextmanager
-    def _bill_scope(self) -> Generator[None]:
-        """Cancel the block when this process ends."""
-        with anyio.CancelScope() as scope:
-            self._bill_scopes.add(scope)
-            if self._stopped.is_set():
-                scope.cancel()
-            try:
-                yield
-            finally:
-                self._bill_scopes.discard(scope)
-
-    async def _complete_bills(self) -> None:
-        with self._bill_scope():
-            await self._bills.complete_regularly()
-
-    def _claim(self, connection: sqlite3.Connection, *, begin: bool) -> ClaimedJob | None:
-        return job_claims.claim_next(connection, self._process, time.time(), begin=begin)
 
     async def _take_over(self) -> None:
         """Queue the jobs of processes that have ended."""
@@ -244,9 +230,8 @@ class Dispatcher:
             del self._runs[run.job.id]
             await self._write_end(run, end, not_before)
             self.wake()
-        if end is not None and run.report is not None and not self._stopped.is_set():
-            with self._bill_scope():
-                await self._bills.settle(run.job.id, run.report)
+        if end and run.report and self._bill_tasks and not self._stopped.is_set():
+            self._bill_tasks.start_soon(self._bills.settle, run.job.id, run.report)
 
     async def _write_end(self, run: JobRun, end: JobEnd | None, not_before: float) -> None:
         """Write the end of a job, or queue it again; repeat that until the database is writable.
@@ -260,7 +245,7 @@ class Dispatcher:
                 return False
             self._log.append(connection, job, run.unwritten)
             if end is not None:
-                end_job(connection, self._log, job, end)
+                self._log.end_job(connection, job, end)
                 return True
             self._release(connection, job, self._process, not_before=not_before)
             return False
@@ -290,14 +275,3 @@ async def _tried(work: Awaitable[None]) -> bool:
         logger.error("%s; it is tried again", exc)  # noqa: TRY400 - the reason is enough
         return False
     return True
-
-
-class _Look(NamedTuple):
-    data_version: int
-    """Number that changes when another process has written something."""
-    cancel_requests: Sequence[str]
-    """Jobs of this process that are to be cancelled."""
-    has_queued: bool
-    """True if a job is queued."""
-    has_room: bool
-    """True if the folder and its disk have room for further jobs."""

@@ -13,21 +13,18 @@ from pathlib import Path
 import anyio.to_thread
 
 from cloudburst.client import Client
-from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import job_rows
-from cloudburst.jobs.admission import check_job
+from cloudburst.jobs.admission import Room, check_job
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.dispatcher import Dispatcher
 from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.feed import JobFeed
-from cloudburst.jobs.folder import JobFolder, translated_os_errors
+from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.input_check import check_files, video_seconds
 from cloudburst.jobs.job_rows import NewJob
 from cloudburst.jobs.models import Job, JobLimits, JobRequest, check_idempotency_key
-from cloudburst.jobs.room import Room
 from cloudburst.models.locations import AnyLocation
-from cloudburst.public_faults import with_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +47,6 @@ class JobDraft:
         """Identifier that the job will have."""
         self.inputs: Path = folder.inputs
         """Folder for input files of the job, which are removed when it is finished."""
-        self.names: Mapping[str, str] = {}
-        """Names that the sender gave to input files, by their names in `inputs`: faults show them.
-        None of the files may have the name ``names.json``."""
         self.submitted = False
         """True if the job was submitted, so that its files are kept."""
         self._lengths: Mapping[AnyLocation, float] = {}
@@ -77,11 +71,8 @@ class JobDraft:
         Raises `InvalidScenesError` with every fault that was found.
         """
         limits = self._queue.client.limits
-        try:
-            self._lengths = await anyio.to_thread.run_sync(check_files, request, limits)
-            self._unknown_length = limits.audio_seconds
-        except InvalidScenesError as exc:
-            raise with_names(exc, self.inputs, self.names) from exc
+        self._lengths = await anyio.to_thread.run_sync(check_files, request, limits)
+        self._unknown_length = limits.audio_seconds
 
     async def submit(
         self,
@@ -107,9 +98,6 @@ class JobDraft:
                 request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         if request.webhook is not None:
             self._queue.log.webhooks.check_job_url(request.webhook)
-        if self.names:
-            with translated_os_errors(self.inputs):
-                await anyio.to_thread.run_sync(self._folder.write_names, self.names)
         new = NewJob(
             id=self.id,
             owner=owner,

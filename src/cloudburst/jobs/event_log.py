@@ -6,20 +6,23 @@ that was not written.
 
 from __future__ import annotations
 
-import logging
+import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from cloudburst.jobs.event_rows import NewEvent, append_events
-from cloudburst.jobs.job_rows import read_job, webhook_of
-from cloudburst.jobs.models import JobEvent
+from cloudburst.jobs.event_rows import NewEvent, append_events, delete_progress
+from cloudburst.jobs.job_rows import JobEnd, read_job, webhook_of, write_end
+from cloudburst.jobs.models import Job, JobEvent
 from cloudburst.webhooks.definitions import Webhooks
 from cloudburst.webhooks.outbox import enqueue
-from cloudburst.webhooks.payload import message_payload
 
-logger = logging.getLogger(__name__)
-
+MAX_PAYLOAD_BYTES = 256 * 1024
+"""Maximum size of a message for webhooks, in bytes."""
+_FINAL_FIELDS = {"state", "scenes", "completed", "failed", "cost", "error"}
+"""Fields of the job that its last event has."""
 Links = Callable[[str], Mapping[str, str]]
 """Function that returns the URLs of a job, by their name."""
 
@@ -50,18 +53,7 @@ class EventLog:
         receivers: Sequence[tuple[str, str | None]],
     ) -> None:
         found = read_job(connection, job)
-        time = event.time.timestamp()
-        payload = message_payload(
-            event_type=event.type,
-            time=time,
-            job=job,
-            event_number=event.number,
-            metadata=found.metadata,
-            state=found.state,
-            cost=None if found.cost is None else found.cost.model_dump(mode="json"),
-            links=self.links(job),
-            event=event.data,
-        )
+        payload = message_payload(event, found, self.links(job))
         for webhook, url in receivers:
             enqueue(
                 connection,
@@ -72,5 +64,39 @@ class EventLog:
                 event_number=event.number,
                 event_type=event.type,
                 payload=payload,
-                now=time,
+                now=event.time.timestamp(),
             )
+
+    def end_job(self, connection: sqlite3.Connection, job: str, end: JobEnd) -> None:
+        """Write that a job is finished, with the event ``job.finished``."""
+        now = time.time()
+        delete_progress(connection, job)
+        write_end(connection, job, end, now)
+        data = read_job(connection, job).model_dump(mode="json", include=_FINAL_FIELDS)
+        self.append(connection, job, [NewEvent(type="job.finished", time=now, data=data)])
+
+
+def message_payload(event: JobEvent, job: Job, links: Mapping[str, str]) -> str:
+    """Return the JSON that is sent to webhooks for an event of a job.
+
+    If it would be too large, ``event`` is null; the receiver can read the event from the job.
+    """
+    data: dict[str, Any] = {
+        "job": job.id,
+        "number": event.number,
+        **job.model_dump(mode="json", include={"state", "metadata", "cost"}),
+        "links": dict(links),
+        "event": event.data,
+    }
+    when = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    payload = {"type": event.type, "timestamp": when, "data": data}
+    text = _dump(payload)
+    if len(text) > MAX_PAYLOAD_BYTES:
+        data["event"] = None
+        text = _dump(payload)
+    return text
+
+
+def _dump(payload: Mapping[str, Any]) -> str:
+    # ASCII: a text of a caller may contain half of a surrogate pair, which UTF-8 cannot encode.
+    return json.dumps(payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from cloudburst.jobs.job_rows import unknown_job
+from cloudburst.errors import ResourceMissingError
+from cloudburst.jobs.folder import film_name
+from cloudburst.jobs.job_rows import read_job, unknown_job
 from cloudburst.jobs.models import JobEvent, JobNews, JobProgress, JobState
+from cloudburst.models.download import Download
+from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.models.scene import Video
+from cloudburst.text import short_repr
 
 EVENTS_PER_READ = 500
 """Maximum number of events that are read at once, so that a long job needs little memory."""
@@ -181,6 +186,26 @@ def find_file(connection: sqlite3.Connection, job: str, name: str) -> JobFile | 
     if video is not None and video.cover is not None and name == video.cover.name:
         return JobFile(video.scene, video.cover_sha256)
     return None
+
+
+def find_download(connection: sqlite3.Connection, job: str, file: str) -> Download:
+    """Return the download of a video, a cover or the film of a job in S3, by the file's name.
+
+    Raises `UnknownJobError` if the job does not exist, and `ResourceMissingError` if it has no such
+    file in S3.
+    """
+    found = read_job(connection, job)
+    if found.destination is None:
+        raise ResourceMissingError(f"the files of job {job} are not in S3")
+    folder = parse_s3_prefix(found.destination)
+    if found.film and file == film_name(job):
+        film = folder.object(file)
+        return Download(location=film, run=job, scene=str(film), sha256=None)
+    if (written := find_file(connection, job, file)) is None:
+        msg = f"job {job} has no file {short_repr(file)}, or it is not finished yet"
+        raise ResourceMissingError(msg)
+    location = folder.object(file)
+    return Download(location=location, run=job, scene=written.scene, sha256=written.sha256)
 
 
 class _Outcome(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import stat
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,6 @@ from cloudburst.errors import JobStorageError, UnknownJobError
 from cloudburst.text import describe_error, short_repr
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_NAMES = "names.json"
-"""File with the names of input files, beside them. No input file has this name."""
-_UPLOAD = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +40,6 @@ class JobFolder:
     def create(self) -> None:
         """Create the folder for the input files."""
         self.inputs.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def write_names(self, names: Mapping[str, str]) -> None:
-        """Write the names that a sender gave to input files, by the names of the files."""
-        with (self.inputs / _NAMES).open("x", encoding="utf-8") as file:
-            json.dump(names, file)
-
-    def read_names(self) -> dict[str, str]:
-        """Return the names that a sender gave to input files; none if they cannot be read."""
-        with suppress(OSError, ValueError):
-            names: dict[str, str] = json.loads((self.inputs / _NAMES).read_text("utf-8"))
-            return names
-        return {}
 
     def input_bytes(self) -> int:
         """Return the size of the input files, in bytes."""
@@ -103,14 +87,9 @@ class JobsFolder:
         for path in (self.uploads, self.path / "jobs"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def upload(self, name: str) -> Path:
-        """Return the file of an upload.
-
-        Raises `JobStorageError` for a name that no upload has: it may lead to another folder.
-        """
-        if not _UPLOAD.fullmatch(name):
-            raise JobStorageError(f"{self.uploads}: an upload has the name {short_repr(name)}")
-        return self.uploads / name
+    def upload(self, upload: str) -> Path:
+        """Return the file of an upload."""
+        return self.uploads / upload
 
     def remove_strays(self, known: Collection[str], before: float) -> None:
         """Remove files that belong to no job and no upload, and were not changed after a time.
@@ -118,12 +97,10 @@ class JobsFolder:
         They remain when a process is killed while it receives or removes them.
 
         Args:
-            known: Identifiers of all jobs and names of all uploaded files.
+            known: Identifiers of all jobs and uploads.
             before: Time in seconds since the epoch.
         """
-        self.create()
-        jobs = (path for path in (self.path / "jobs").iterdir() if _ID.fullmatch(path.name))
-        for path in (*jobs, *self.uploads.iterdir()):
+        for path in (*(self.path / "jobs").iterdir(), *self.uploads.iterdir()):
             with suppress(OSError):  # another process removes it at the same time
                 if path.name in known or path.stat().st_mtime >= before:
                     continue
@@ -131,6 +108,11 @@ class JobsFolder:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def film_name(job: str) -> str:
+    """Return the name of the film of a job in S3, in the folder of its videos."""
+    return f"{job}.mp4"
 
 
 @contextmanager

@@ -18,13 +18,12 @@ from cloudburst.client import Client
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_claims, job_rows
+from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
-from cloudburst.jobs.downloads import find_download
 from cloudburst.jobs.draft import JobDraft, OpenQueue
-from cloudburst.jobs.ends import end_job
 from cloudburst.jobs.event_log import EventLog, Links
-from cloudburst.jobs.event_rows import JobFile, find_file, read_videos
+from cloudburst.jobs.event_rows import JobFile, find_download, find_file, read_videos
 from cloudburst.jobs.feed import JobFeed
 from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import JobEnd
@@ -40,7 +39,6 @@ from cloudburst.jobs.models import (
 )
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.removal import remove_job
-from cloudburst.jobs.room import Room
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.models.download import DownloadMethod
 from cloudburst.models.scene import Video
@@ -346,5 +344,5 @@ def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:
     """Note that a job is to be cancelled; end it if no process works on it."""
     state = job_claims.request_cancel(connection, job)
     if state is JobState.QUEUED and not job_claims.was_started(connection, job):
-        end_job(connection, log, job, JobEnd(state=JobState.CANCELLED))
+        log.end_job(connection, job, JobEnd(state=JobState.CANCELLED))
     return job_rows.read_job(connection, job)

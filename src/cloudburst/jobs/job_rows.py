@@ -6,11 +6,8 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-
-from pydantic import JsonValue
 
 from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
@@ -19,10 +16,12 @@ from cloudburst.text import short_repr
 
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
-    "sequence, id, owner, state, metadata, created_at, started_at, finished_at, scenes, completed, "
-    "failed, usd, cost_final, error, last_event, film, destination, cancel_requested, "
-    "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id)"
+    *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
+    *("scenes", "completed", "failed", "usd", "cost_final", "error", "last_event", "film"),
+    *("destination", "cancel_requested"),
+    "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id) AS encoding",
 )
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +110,7 @@ def find_repeated(
 
 def read_job(connection: sqlite3.Connection, job: str) -> Job:
     """Return a job. Raises `UnknownJobError` if it does not exist."""
-    query = f"SELECT {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608 - our own columns
-    row = connection.execute(query, [job]).fetchone()
+    row = connection.execute(f"{_SELECT} WHERE id = ?", [job]).fetchone()
     if row is None:
         raise unknown_job(job)
     return _job(row)
@@ -143,10 +141,7 @@ def read_page(
             "EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND CAST(atom AS TEXT) = ?)"
         )
         values += [key, value]
-    query = (
-        f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(wanted)} "  # noqa: S608 - our own names
-        "ORDER BY sequence DESC LIMIT ?"
-    )
+    query = f"{_SELECT} WHERE {' AND '.join(wanted)} ORDER BY sequence DESC LIMIT ?"
     rows = connection.execute(query, [*values, limit + 1]).fetchall()
     jobs = tuple(_job(row) for row in rows[:limit])
     return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)
@@ -283,49 +278,15 @@ def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Deci
 
 
 def _job(row: Sequence[Any]) -> Job:
-    (
-        _,
-        job,
-        owner,
-        state,
-        metadata,
-        created_at,
-        started_at,
-        finished_at,
-        scenes,
-        completed,
-        failed,
-        usd,
-        cost_final,
-        error,
-        last_event,
-        film,
-        destination,
-        cancel_requested,
-        encoding,
-    ) = row
-    parsed_metadata: dict[str, JsonValue] = json.loads(metadata)
-    done = scenes if JobState(state).finished else min(completed + failed + encoding, scenes)
-    return Job(
-        id=job,
-        owner=owner,
-        state=JobState(state),
-        cancel_requested=bool(cancel_requested),
-        metadata=parsed_metadata,
-        created_at=_time(created_at),
-        started_at=None if started_at is None else _time(started_at),
-        finished_at=None if finished_at is None else _time(finished_at),
-        scenes=scenes,
-        completed=completed,
-        failed=failed,
-        progress=done / scenes,
-        cost=None if usd is None else JobCost(usd=Decimal(usd), final=bool(cost_final)),
-        error=None if error is None else JobFailure.model_validate_json(error),
-        last_event=last_event,
-        film=bool(film),
-        destination=destination,
-    )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    """Return the job in a row; its other columns have the names of fields."""
+    *values, encoding = row
+    fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False))
+    usd, error, scenes = fields["usd"], fields["error"], fields["scenes"]
+    done = min(fields["completed"] + fields["failed"] + encoding, scenes)
+    fields |= {
+        "metadata": json.loads(fields["metadata"]),
+        "progress": 1 if JobState(fields["state"]).finished else done / scenes,
+        "cost": None if usd is None else JobCost(usd=usd, final=fields["cost_final"]),
+        "error": None if error is None else JobFailure.model_validate_json(error),
+    }
+    return Job(**fields)

@@ -31,15 +31,14 @@ from cloudburst.errors import (
     SceneError,
     ThrottledError,
 )
-from cloudburst.jobs.downloads import film_name
 from cloudburst.jobs.event_rows import NewEvent
-from cloudburst.jobs.folder import JobFolder
+from cloudburst.jobs.folder import JobFolder, film_name
 from cloudburst.jobs.job_claims import ClaimedJob
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report
-from cloudburst.public_faults import public_faults, with_names
+from cloudburst.public_faults import public_faults
 from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
@@ -143,11 +142,7 @@ class JobRun:
             if self.report is None and may_begin_later and wanted:
                 raise Postponed(str(exc)) from exc
             logger.warning("job %s: %s", self.job.id, exc)
-            error = exc
-            if isinstance(exc, InvalidScenesError):
-                names = await anyio.to_thread.run_sync(self._folder.read_names)
-                error = with_names(exc, self._folder.inputs, names)
-            failure = failure_of(error)
+            failure = failure_of(exc)
         if self.stopped in {Stop.SHUTDOWN, Stop.LOST}:
             return None
         return await self._end(failure)

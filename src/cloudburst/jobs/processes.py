@@ -6,7 +6,7 @@ The operating system releases a lock when its process ends, however it ends. Eve
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +14,6 @@ from filelock import Timeout
 
 from cloudburst.lock_files import acquire_at_once, file_lock, release_and_remove
 
-START_SECONDS = 60.0
-"""Maximum number of seconds from the creation of a lock file to its lock, for a slow disk."""
 _FOLDER = "processes"
 
 
@@ -54,21 +52,6 @@ def ended_process(folder: Path, process: str) -> Generator[bool]:
         yield True
     finally:
         release_and_remove(lock)
-
-
-def remove_ended(folder: Path, before: float) -> None:
-    """Remove the lock files of processes that were killed, and which work on no job.
-
-    Args:
-        folder: Folder of the jobs.
-        before: Time in seconds since the epoch. Younger lock files stay: their processes may not
-            hold them yet.
-    """
-    for path in (folder / _FOLDER).glob("*.lock"):
-        with suppress(OSError):  # another process removes it at the same time
-            if path.lstat().st_mtime < before:
-                with ended_process(folder, path.stem):
-                    pass
 
 
 def _lock_path(folder: Path, process: str) -> Path:

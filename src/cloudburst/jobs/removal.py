@@ -10,13 +10,12 @@ from functools import partial
 
 import anyio.to_thread
 
-from cloudburst.errors import JobStorageError, UnknownJobError
+from cloudburst.errors import UnknownJobError
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
 from cloudburst.jobs.models import JobLimits
-from cloudburst.jobs.processes import START_SECONDS, remove_ended
-from cloudburst.jobs.upload_rows import delete_upload, upload_names, uploads_before
+from cloudburst.jobs.upload_rows import delete_upload, upload_ids, uploads_before
 from cloudburst.journal.folders import journal_folder
 from cloudburst.journal.pruning import remove_journal
 from cloudburst.models.locations import parse_s3_prefix
@@ -41,14 +40,13 @@ async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimit
         with suppress(UnknownJobError):  # another process was faster
             await remove_job(database, folder, job)
     for upload in uploads:
-        await database.write(partial(delete_upload, upload=upload.id))
-        with suppress(JobStorageError, OSError):  # a file that is left is a stray file
-            await anyio.to_thread.run_sync(partial(folder.upload(upload.name).unlink))
+        await database.write(partial(delete_upload, upload=upload))
+        with suppress(OSError):  # a file that is left is a stray file
+            await anyio.to_thread.run_sync(folder.upload(upload).unlink)
     await database.write(partial(outbox.purge, before=before))
     known = await database.read(_known)
     with translated_os_errors(folder.path):
         await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
-        await anyio.to_thread.run_sync(remove_ended, folder.path, now - START_SECONDS)
 
 
 async def remove_job(database: JobDatabase, folder: JobsFolder, job: str) -> None:
@@ -67,4 +65,4 @@ async def remove_job(database: JobDatabase, folder: JobsFolder, job: str) -> Non
 
 
 def _known(connection: sqlite3.Connection) -> set[str]:
-    return {*job_ids(connection), *upload_names(connection)}
+    return {*job_ids(connection), *upload_ids(connection)}

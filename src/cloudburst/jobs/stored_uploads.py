@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
@@ -15,16 +14,14 @@ import anyio
 import anyio.to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.jobs.admission import check_bytes
+from cloudburst.jobs.admission import Room, check_bytes
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.models import JobLimits
-from cloudburst.jobs.room import Room
 from cloudburst.jobs.upload_rows import Upload, delete_upload, find_upload, insert_upload
 
 UNLINK_TIMEOUT = 60.0
 """Maximum number of seconds for removing a file."""
-_SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 
 
 class StoredUploads:
@@ -38,29 +35,23 @@ class StoredUploads:
         self._room = room
         self._limits = limits
 
-    async def store(
-        self, body: AsyncIterator[bytes], *, owner: str = "", suffix: str = ""
-    ) -> Upload:
+    async def store(self, body: AsyncIterator[bytes], *, owner: str = "") -> Upload:
         """Store a file, and return its upload.
 
         Args:
             body: Content of the file.
             owner: Owner of the upload; empty if there is only one.
-            suffix: File name extension, such as ``.png``; ignored if it is an unusual one.
 
         Raises:
             JobLimitError: The file would exceed a limit; nothing is kept.
             JobStorageError: The file cannot be written; nothing is kept.
         """
         identifier = uuid4().hex
-        name = identifier + (suffix.lower() if _SUFFIX.fullmatch(suffix.lower()) else "")
-        path = self._folder.upload(name)
+        path = self._folder.upload(identifier)
         stored = list[Upload]()
         try:
             size = await self._receive(body, path, owner)
-            upload = Upload(
-                id=identifier, owner=owner, name=name, bytes=size, created_at=time.time()
-            )
+            upload = Upload(id=identifier, owner=owner, bytes=size, created_at=time.time())
             await self._database.write(lambda c: self._insert(c, upload, stored))
         finally:
             try:
@@ -103,9 +94,9 @@ class StoredUploads:
     def _link(self, found: Sequence[Upload], folder: Path) -> dict[str, Path]:
         links = dict[str, Path]()
         for upload in found:
-            link = folder / f"upload-{upload.name}"
+            link = folder / f"upload-{upload.id}"
             with translated_os_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
-                os.link(self._folder.upload(upload.name), link)
+                os.link(self._folder.upload(upload.id), link)
                 links[upload.id] = link
         return links
 
@@ -123,7 +114,7 @@ class StoredUploads:
 
         found = await self._database.write(delete)
         if found is not None:
-            await _unlink(self._folder.upload(found.name))
+            await _unlink(self._folder.upload(upload))
         return found is not None
 
 

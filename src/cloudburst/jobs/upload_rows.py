@@ -15,10 +15,8 @@ class Upload:
     """File that an owner has uploaded for a later job."""
 
     id: str
-    """Identifier, 32 hexadecimal digits."""
+    """Identifier, 32 hexadecimal digits; also the name of its file."""
     owner: str
-    name: str
-    """Name of the file in the folder of the uploads."""
     bytes: int
     created_at: float
     """Time in seconds since the epoch."""
@@ -27,18 +25,21 @@ class Upload:
 def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     """Write an upload."""
     connection.execute(
-        "INSERT INTO uploads VALUES (?, ?, ?, ?, ?)",
-        (upload.id, upload.owner, upload.name, upload.bytes, upload.created_at),
+        "INSERT INTO uploads (id, owner, name, bytes, created_at) VALUES (?, ?, ?, ?, ?)",
+        (upload.id, upload.owner, upload.id, upload.bytes, upload.created_at),
     )
 
 
 def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
     """Return an upload of an owner; ``None`` if the owner has no such upload."""
     row = connection.execute(
-        "SELECT id, owner, name, bytes, created_at FROM uploads WHERE id = ? AND owner = ?",
+        "SELECT id, bytes, created_at FROM uploads WHERE id = ? AND owner = ?",
         (upload, owner),
     ).fetchone()
-    return None if row is None else _upload(*row)
+    if row is None:
+        return None
+    identifier, size, created_at = row
+    return Upload(id=identifier, owner=owner, bytes=size, created_at=created_at)
 
 
 def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
@@ -46,17 +47,15 @@ def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
     connection.execute("DELETE FROM uploads WHERE id = ?", [upload])
 
 
-def uploads_before(connection: sqlite3.Connection, time: float) -> list[Upload]:
+def uploads_before(connection: sqlite3.Connection, time: float) -> list[str]:
     """Return the uploads that were made before a time in seconds since the epoch."""
-    rows = connection.execute(
-        "SELECT id, owner, name, bytes, created_at FROM uploads WHERE created_at < ?", [time]
-    )
-    return [_upload(*row) for row in rows]
+    rows = connection.execute("SELECT id FROM uploads WHERE created_at < ?", [time])
+    return [upload for (upload,) in rows]
 
 
-def upload_names(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of the files of all uploads."""
-    return [name for (name,) in connection.execute("SELECT name FROM uploads")]
+def upload_ids(connection: sqlite3.Connection) -> list[str]:
+    """Return the identifiers of all uploads."""
+    return [upload for (upload,) in connection.execute("SELECT id FROM uploads")]
 
 
 def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> int:
@@ -72,7 +71,3 @@ def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> in
         (size,) = connection.execute(query, values).fetchone()
         total += size
     return total
-
-
-def _upload(upload: str, owner: str, name: str, size: int, created_at: float) -> Upload:
-    return Upload(id=upload, owner=owner, name=name, bytes=size, created_at=created_at)

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from cloudburst.errors import CloudburstError, JobError, ResourceMissingError
 from cloudburst.jobs import Job
-from cloudburst.jobs.downloads import film_name
+from cloudburst.jobs.folder import film_name
 from cloudburst.text import describe_error
 from cloudburst.web.access import Action
 from cloudburst.web.error_responses import RETRY_AFTER

@@ -72,7 +72,6 @@ async def read_submission(
     links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
     named = {**files} | links
     built = await to_thread.run_sync(check_submission, job, named, rules)
-    draft.names = {path.name: name for name, path in named.items()}
     await draft.check_files(built)
     return Submission(request=built, sha256=sha256)
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 MAX_READ_BYTES = 64 * 1024
 """Maximum number of bytes that are read of the body of an answer. The body is not used: after its
 end, the connection can be used again."""
-MAX_READ_PIECES = 64
-"""Maximum number of pieces of a body that are read: each costs as much time as a large one."""
 READ_TIMEOUT = 1.0
 """Maximum number of seconds for reading the body of an answer."""
 CLOSE_TIMEOUT = 2.0
@@ -106,13 +104,12 @@ def _outcome(response: httpx.Response) -> Outcome:
 
 async def _read_rest(response: httpx.Response) -> None:
     """Read the body of an answer, up to a limit."""
-    received = number = 0
+    received = 0
     pieces = cast("AsyncGenerator[bytes]", response.aiter_raw())
     # The status has arrived, so a body that is not complete does not matter.
     with move_on_after(READ_TIMEOUT), suppress(TransferError):
         async with aclosing(pieces):
             async for piece in pieces:
                 received += len(piece)
-                number += 1
-                if received > MAX_READ_BYTES or number == MAX_READ_PIECES:
+                if received > MAX_READ_BYTES:
                     return

@@ -11,16 +11,17 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     suppress,
 )
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import anyio
 import httpx
@@ -36,7 +37,6 @@ from cloudburst.webhooks import outbox
 from cloudburst.webhooks.attempt import Outcome, post_message
 from cloudburst.webhooks.definitions import Webhook, Webhooks
 from cloudburst.webhooks.outbox import Message
-from cloudburst.webhooks.policy import DEFAULT_POLICY, DeliveryPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,55 @@ RECORD_TIMEOUT = 10.0
 """Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
 message would be sent once more."""
 _T = TypeVar("_T")
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryPolicy:
+    """Limits and times of the delivery. Times are in seconds."""
+
+    delays: tuple[float, ...] = (
+        *(5.0, 30.0, MINUTE, 5 * MINUTE, 30 * MINUTE),
+        *(2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+    )
+    """Delays after failed attempts, as Standard Webhooks 1.0 proposes them, with two short ones
+    more: the messages of a job wait for the first of them. A message is given up when one attempt
+    more than there are delays has failed."""
+    jitter: float = 0.2
+    """Largest part of a delay that is added to it or subtracted from it, at random: messages that
+    failed at the same time are not repeated at the same time."""
+    max_age: float = 96 * HOUR
+    """Time from the start of which a message is not tried again after a failure: the delays take
+    at most 91 hours. Messages that waited behind others are thus tried at least once."""
+    attempt_timeout: float = 15.0
+    """Time from the start of an attempt to the head of the answer."""
+    at_once: int = 32
+    """Maximum number of attempts at the same time."""
+    at_once_for_each: int = 4
+    """Maximum number of attempts at the same time for one webhook of the application, and for all
+    webhooks of the jobs of one owner."""
+    poll_interval: float = 0.5
+    """Time between two looks at the outbox, into which other processes write as well."""
+
+    def next_attempt(
+        self, message: Message, *, now: float, retry_after: float, random: float
+    ) -> float | None:
+        """Return the time of the next attempt after a failure; ``None`` to give up the message.
+
+        Args:
+            message: The message, as it was before the failed attempt.
+            now: Time in seconds since the epoch.
+            retry_after: Seconds for which the receiver asks to wait.
+            random: Random number from 0 to 1.
+        """
+        if message.attempts >= len(self.delays):
+            return None
+        spread = 1 + self.jitter * (2 * random - 1)
+        due_at = now + max(self.delays[message.attempts] * spread, retry_after)
+        return due_at if due_at <= message.queued_at + self.max_age else None
+
+
+DEFAULT_POLICY = DeliveryPolicy()
 
 
 class OutboxStorage(Protocol):
@@ -71,12 +120,8 @@ class OpenClient(Protocol):
         ...
 
 
-class _Clients(NamedTuple):
-    """HTTP clients of a sender."""
-
-    public: httpx.AsyncClient
-    """Client that connects to public addresses only."""
-    private: httpx.AsyncClient
+_Clients: TypeAlias = Mapping[bool, httpx.AsyncClient]
+"""HTTP clients of a sender: with the key ``True``, one that connects to private addresses too."""
 
 
 async def deliver_webhooks(
@@ -133,9 +178,9 @@ async def _only_process(path: Path) -> AsyncGenerator[None]:
 class MessageSender:
     """Sender of the messages in an outbox, several at once.
 
-    A slow webhook does not delay others: attempts for one webhook are limited. Messages that have
-    failed before use at most half of all attempts at once, and so do those to URLs of jobs: callers
-    of the application choose these, and can let many of them hang.
+    A slow webhook does not delay others: attempts for one webhook are limited. Messages to URLs of
+    jobs use at most half of all attempts at once: callers of the application choose these, and can
+    let many of them hang.
     """
 
     def __init__(
@@ -178,10 +223,10 @@ class MessageSender:
     async def _open_clients(self, stack: AsyncExitStack) -> _Clients | None:
         """Return the HTTP clients; ``None`` if certificate authorities cannot be read."""
         try:
-            return _Clients(
-                await stack.enter_async_context(self._open_client(public_only=True)),
-                await stack.enter_async_context(self._open_client(public_only=False)),
-            )
+            return {
+                private: await stack.enter_async_context(self._open_client(public_only=not private))
+                for private in (False, True)
+            }
         except OSError as exc:  # of SSL_CERT_FILE, for example
             logger.warning("no webhooks are sent: %s", describe_error(exc))
             await anyio.sleep(STORAGE_INTERVAL)
@@ -208,7 +253,6 @@ class MessageSender:
         """Return the messages that are sent now."""
         policy, chosen = self._policy, list[Message]()
         of_each = Counter(map(_receiver, self._running.values()))
-        retries = sum(message.attempts > 0 for message in self._running.values())
         to_jobs = sum(message.url is not None for message in self._running.values())
         free = policy.at_once - len(self._running)
         for message in due:
@@ -216,12 +260,10 @@ class MessageSender:
                 len(chosen) < free
                 and (message.job, message.webhook) not in self._running
                 and of_each[_receiver(message)] < policy.at_once_for_each
-                and not (message.attempts and retries >= policy.at_once // 2)
                 and not (message.url is not None and to_jobs >= policy.at_once // 2)
             ):
                 chosen.append(message)
                 of_each[_receiver(message)] += 1
-                retries += message.attempts > 0
                 to_jobs += message.url is not None
         return chosen
 
@@ -252,7 +294,7 @@ class MessageSender:
             return Outcome(error="the process that delivers has no webhook of this name")
         try:
             return await post_message(
-                clients.private if webhook.private else clients.public,
+                clients[webhook.private],
                 webhook,
                 message=message.id,
                 body=body,

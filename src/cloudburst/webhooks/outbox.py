@@ -116,7 +116,7 @@ def enqueue(
         owner: Owner of the job.
         event_number: Number of the event within its job.
         event_type: Type of the event.
-        payload: JSON of `cloudburst.webhooks.payload.message_payload`.
+        payload: Body of the message, as JSON.
         now: Time in seconds since the epoch.
     """
     message = message_id(job=job, webhook=webhook, number=event_number)
@@ -138,7 +138,7 @@ def enqueue(
 
 
 def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> list[Message]:
-    """Return ready messages that are due: those without a failed attempt first, then the oldest.
+    """Return ready messages that are due, the oldest first.
 
     Args:
         connection: Connection in a transaction.
@@ -149,9 +149,9 @@ def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> 
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM (SELECT {_COLUMNS}, "  # noqa: S608 - our own names
         "row_number() OVER (PARTITION BY webhook, CASE WHEN url IS NULL THEN NULL ELSE owner END "
-        "ORDER BY attempts > 0, due_at) AS place "
+        "ORDER BY due_at) AS place "
         "FROM webhook_messages WHERE state = 'ready' AND due_at <= ?) "
-        "WHERE place <= ? ORDER BY attempts > 0, due_at LIMIT ?",
+        "WHERE place <= ? ORDER BY due_at LIMIT ?",
         (now, of_each_webhook, MAX_DUE_MESSAGES),
     )
     return [_message(row) for row in rows]
