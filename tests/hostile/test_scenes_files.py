@@ -36,19 +36,6 @@ def in_list(items):
     return f"[{', '.join(items)}]"
 
 
-def in_mapping(items):
-    return f"{{{', '.join(f'k{n}: {item}' for n, item in enumerate(items))}}}"
-
-
-def merged(levels=12, width=9):
-    """Merge keys are written out when the mapping is built."""
-    lines = ["a0: &a0 {x: 1}"]
-    lines += [
-        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * width)}]}}" for n in range(1, levels)
-    ]
-    return "\n".join(lines)
-
-
 def many(count):
     return [SCENE | {"name": f"s{n}"} for n in range(count)]
 
@@ -81,17 +68,6 @@ def dumped(value, **options):
 # What each file is: its ending, and its content or what makes it. All are refused but `TAKEN`.
 CASES = {
     "yaml: aliases of lists": (".yaml", bomb(in_list)),
-    "yaml: aliases of mappings": (".yaml", bomb(in_mapping)),
-    "yaml: aliases in a scene": (
-        ".yaml",
-        bomb(in_list) + "\nscenes:\n- {name: *a8, image: *a8}",
-    ),
-    "yaml: aliases for scenes": (".yaml", bomb(in_list).replace("x", LINE) + "\nscenes: *a8"),
-    "yaml: aliases of long texts": (
-        ".yaml",
-        bomb(in_list, levels=5).replace("x", "x" * 9_000) + "\nscenes: *a4",
-    ),
-    "yaml: merge keys": (".yaml", merged()),
     "yaml: an alias of what is around it": (".yaml", "scenes: &a [{name: a, image: *a}]"),
     "yaml: an unknown alias": (".yaml", f"- *{'a' * 5_000}"),
     "yaml: flow nested": (".yaml", "[" * NESTED),
@@ -145,16 +121,11 @@ CASES = {
     "a loop of links": (".json", lambda path: path.symlink_to(path)),
     "a folder without scenes": (".json", os.mkdir),
     "a large file": (".yaml", sparse),
-    "a few aliases": (".yaml", "x: &x a.png\nscenes: [{name: a, image: *x, audio: a.wav}]"),
-    "a merge key": (
-        ".yaml",
-        "x: &x {image: a.png, audio: a.wav}\nscenes: [{<<: *x, name: a}]",
-    ),
     "yaml 1.1 words": (".yaml", "- {name: 001, image: a.png, audio: a.wav, subtitle: ~}"),
     "gb18030": (".csv", csv_of(["场景,a.png,a.wav"]).encode("gb18030")),
     "odd names": (".json", dumped([SCENE | {"name": name} for name in ("-rf", "~", "=1+1", "@x")])),
 }
-TAKEN = {"a few aliases", "a merge key", "yaml 1.1 words", "gb18030", "odd names"}
+TAKEN = {"yaml 1.1 words", "gb18030", "odd names"}
 
 
 @pytest.fixture
