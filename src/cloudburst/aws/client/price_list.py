@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
-from pydantic import ValidationError
 
 from cloudburst.errors import AWSError
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, RegionPrices
@@ -52,6 +51,7 @@ _SOURCE = "AWS Price List API, AmazonECS"
 _PriceKey = tuple[str, str]
 """Key of a price: architecture (``x86`` or ``arm``; empty for disk), and ``vcpu``, ``memory`` or
 ``disk``."""
+_NEEDED_PRICES = {("x86", "vcpu"), ("x86", "memory"), ("", "disk")}
 
 
 async def load_prices() -> PriceTable:
@@ -95,39 +95,33 @@ def update_prices(
 ) -> PriceTable:
     """Return a price table updated with the products that GetProducts returned.
 
-    A region whose products are unexpected keeps its old prices, and a warning is logged.
+    A region of which not all prices are among the products keeps its old ones.
 
     Args:
         table: Price table to update.
         products: JSON texts in the ``PriceList`` of the responses, one for each product.
         today: Date of the new prices.
-        needed: Region that must have valid products, in addition to us-east-1.
+        needed: Region that must have products, in addition to us-east-1.
 
     Raises:
-        AWSError: The products of us-east-1 or of the needed region are missing, unreadable,
-            contradictory or implausible.
+        AWSError: The products of us-east-1 or of the needed region are missing, or products are
+            unreadable or implausible.
     """
-    rows, defects = _rows_by_region(products)
-    regions = dict(table.regions)
-    for region in rows.keys() | defects.keys():
-        try:
-            if region in defects:
-                raise _unexpected(defects[region])
-            fresh = _region_prices(region, rows[region], today)
-            spot = table.regions[region].spot_factor if region in table.regions else None
-            regions[region] = fresh.model_copy(update={"spot_factor": spot})
-        except AWSError as exc:
-            if region in {DEFAULT_REGION, needed}:
-                raise
-            logger.warning("the prices of %s stay as they were: %s", region or "a region", exc)
-    if missing := {DEFAULT_REGION, needed} - rows.keys():
-        raise _unexpected(f"nothing about {', '.join(sorted(missing))}")
     try:
-        return PriceTable.model_validate(
-            table.model_dump() | {"date": today, "regions": regions}, by_name=True
+        fresh = {
+            region: _region_prices(rows, today, table.regions.get(region))
+            for region, rows in _rows_by_region(products).items()
+            if rows.keys() >= _NEEDED_PRICES
+        }
+        updated = PriceTable.model_validate(
+            table.model_dump() | {"date": today, "regions": {**table.regions, **fresh}},
+            by_name=True,
         )
-    except ValidationError as exc:
-        raise _unexpected(_first_error(exc)) from exc
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise _unexpected(f"{exc!r:.300}") from exc
+    if missing := {DEFAULT_REGION, needed} - fresh.keys():
+        raise _unexpected(f"not all prices of {', '.join(sorted(missing))}")
+    return updated
 
 
 def update_spot(table: PriceTable, feed: str, *, source: str, today: dt.date) -> PriceTable:
@@ -160,32 +154,16 @@ def update_spot(table: PriceTable, feed: str, *, source: str, today: dt.date) ->
         raise _unexpected(f"Spot prices: {exc!r}") from exc
 
 
-def _rows_by_region(
-    products: Iterable[str],
-) -> tuple[dict[str, dict[_PriceKey, Decimal]], dict[str, str]]:
-    """Return the prices of each region, and the first defect of each region with invalid products.
-
-    The defect of a product whose region is unknown has ``""`` as its region.
-    """
-    rows: dict[str, dict[_PriceKey, Decimal]] = {}
-    defects: dict[str, str] = {}
-    for text in products:
-        region = ""
-        try:
-            offer = json.loads(text)
-            attributes: Mapping[str, Any] = offer["product"]["attributes"]
-            usage = _USAGE.fullmatch(attributes.get("usagetype", ""))
-            # Local and Wavelength Zones have separate rows under their region.
-            if usage is None or attributes.get("locationType", "AWS Region") != "AWS Region":
-                continue
-            region = str(attributes["regionCode"])
-            key, price = _price_key(usage), _on_demand_usd(offer)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
-            defects.setdefault(region, f"{exc!r} in {text[:200]}")
-            continue
-        if rows.setdefault(region, {}).setdefault(key, price) != price:
-            defects.setdefault(region, f"{region} has two prices for {' '.join(key)}")
-    return rows, defects
+def _rows_by_region(products: Iterable[str]) -> dict[str, dict[_PriceKey, Decimal]]:
+    """Return the prices of each region."""
+    rows = dict[str, dict[_PriceKey, Decimal]]()
+    for offer in map(json.loads, products):
+        attributes: Mapping[str, Any] = offer["product"]["attributes"]
+        usage = _USAGE.fullmatch(attributes.get("usagetype", ""))
+        # Local and Wavelength Zones have separate rows under their region.
+        if usage is not None and attributes.get("locationType", "AWS Region") == "AWS Region":
+            rows.setdefault(attributes["regionCode"], {})[_price_key(usage)] = _on_demand_usd(offer)
+    return rows
 
 
 def _price_key(usage: re.Match[str]) -> _PriceKey:
@@ -200,34 +178,23 @@ def _on_demand_usd(offer: Mapping[str, Any]) -> Decimal:
     return Decimal(dimension["pricePerUnit"]["USD"]).normalize()
 
 
-def _region_prices(name: str, rows: Mapping[_PriceKey, Decimal], today: dt.date) -> RegionPrices:
-    """Return the prices of a region, without those of ARM if the price list has none.
-
-    Raises:
-        AWSError: The prices are incomplete or implausible.
-    """
-    if not {("x86", "vcpu"), ("x86", "memory"), ("", "disk")} <= rows.keys():
-        raise _unexpected(f"{name} has only {', '.join(' '.join(key) for key in rows)}")
+def _region_prices(
+    rows: Mapping[_PriceKey, Decimal], today: dt.date, earlier: RegionPrices | None
+) -> RegionPrices:
+    """Return the prices of a region, without those of ARM if the price list has none."""
     hours = {
         name: {"vcpu": rows[name, "vcpu"], "memory_gb": rows[name, "memory"]}
         for name in ("x86", "arm")
         if (name, "vcpu") in rows and (name, "memory") in rows
     }
-    try:
-        return RegionPrices.model_validate(
-            {"date": today.isoformat(), "source": _SOURCE, "disk_gb": rows["", "disk"], **hours}
-        )
-    except ValidationError as exc:
-        raise _unexpected(_first_error(exc)) from exc
+    return RegionPrices.model_validate(
+        {"date": today.isoformat(), "source": _SOURCE, "disk_gb": rows["", "disk"], **hours}
+        | {"spot_factor": None if earlier is None else earlier.spot_factor}
+    )
 
 
 def _unexpected(what: str) -> AWSError:
     return AWSError(f"AWS's price list is not as expected: {what}", code="PriceList")
-
-
-def _first_error(exc: ValidationError) -> str:
-    error = exc.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, error['loc']))} is {error['input']}: {error['msg']}"
 
 
 def _save(table: PriceTable) -> Path:
