@@ -75,6 +75,7 @@ def compile_entries(compiler: Compiler, modules: Iterable[Entry], folder: Path) 
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=True,  # Ctrl-C cancels the build and is no failure of the interpreter
     )
     if done.returncode not in {0, _NOT_ALL_VALID}:
         raise ImageError(

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloudburst.errors import ImageError
@@ -46,8 +46,9 @@ class ImageCache:
             msg = f"the cache {self.folder} cannot be created: {exc.strerror or exc}"
             raise ImageError(msg) from exc
         for path in self._temporary.iterdir():
-            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another build may remove its own meanwhile
+                if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def temporary_folder(self) -> Generator[Path]:
