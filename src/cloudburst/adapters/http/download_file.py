@@ -19,7 +19,6 @@ from anyio import to_thread
 from cloudburst.adapters.http.mp4 import video_seconds
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import OutputWriteError
-from cloudburst.ports.renderer import DownloadedVideo, OnVerified
 
 logger = logging.getLogger(__name__)
 
@@ -78,23 +77,22 @@ class DownloadFile:
         """
         return await self._run(self._find_problem, size, sha256, check)
 
-    async def commit(
-        self, on_verified: OnVerified | None = None, *, companion: DownloadFile | None = None
-    ) -> DownloadedVideo:
-        """Flush the video to disk, call ``on_verified``, then rename it to its final path.
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    async def video_seconds(self) -> float:
+        """Return the length of the video in seconds, 0 if it is unknown."""
+        return await self._run(self._video_seconds)
+
+    async def rename(self, *, companion: DownloadFile | None = None) -> None:
+        """Rename the file to its final path.
 
         ``companion`` is renamed immediately before, so that a cancellation cannot leave only one of
         both.
         """
-        seconds = await self._run(self._video_seconds)
-        await self.sync()
-        video = DownloadedVideo(
-            path=self._to, size=self.size, sha256=self._digest.hexdigest(), seconds=seconds
-        )
-        if on_verified is not None:
-            await on_verified(video)
         await self._run(self._rename, companion)
-        return video
 
     async def sync(self) -> None:
         """Flush the file to disk."""
@@ -148,12 +146,11 @@ class DownloadFile:
             return "was removed"
         if self.size != size:
             return f"has {self.size} bytes instead of {size}"
-        if sha256 not in {None, self._digest.hexdigest()}:
-            return f"has the hash {self._digest.hexdigest()} instead of {sha256}"
+        if sha256 not in {None, self.sha256}:
+            return f"has the hash {self.sha256} instead of {sha256}"
         return check(self._file, size)
 
     def _video_seconds(self) -> float:
-        """Return the length of the video in seconds, 0 if it is unknown."""
         return 0.0 if self._file is None else video_seconds(self._file, self.size) or 0.0
 
     def _sync(self) -> None:

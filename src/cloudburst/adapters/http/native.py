@@ -10,7 +10,6 @@ import httpx
 from anyio import create_task_group, move_on_after, sleep
 
 from cloudburst.adapters.http.connection import HttpConnection, open_connection
-from cloudburst.adapters.http.cover_download import CoverSource, check_cover, download_with_cover
 from cloudburst.adapters.http.film_files import give_film
 from cloudburst.adapters.http.given_files import GivenFiles
 from cloudburst.adapters.http.job import (
@@ -24,7 +23,13 @@ from cloudburst.adapters.http.job import (
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.adapters.http.s3_delivery import deliver_video
 from cloudburst.adapters.http.upload_files import FileHasher
-from cloudburst.adapters.http.video_download import VideoSource, check_video_size, download_video
+from cloudburst.adapters.http.video_download import (
+    WorkerFile,
+    check_result,
+    cover_file,
+    download_video,
+    video_file,
+)
 from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStoppedError
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
@@ -235,8 +240,7 @@ class NativeRenderer:
                 await self._files.give_again(exc.hashes, upload.scene)
                 await job.start()
             video = await job.wait_until_done(progress)
-            check_video_size(video.size, upload)
-            check_cover(video, upload)
+            check_result(video, upload)
         except BaseException as exc:
             if job.id is not None or not isinstance(exc, WorkerStoppedError):
                 # A worker that is lost before it answers is asked for nothing more.
@@ -276,12 +280,12 @@ class NativeRenderer:
                     self._connection, output, to, remote=remote, on_verified=on_verified
                 )
             path = f"/jobs/{output.reference}"
-            source = VideoSource(video=output, path=f"{path}/video")
-            if output.cover is None:
-                return await download_video(self._connection, source, to, on_verified=on_verified)
-            cover = CoverSource(scene=output.scene, cover=output.cover, path=f"{path}/cover")
-            return await download_with_cover(
-                self._connection, source, cover, to, on_verified=on_verified
+            video = video_file(output, f"{path}/video")
+            cover: WorkerFile | None = None
+            if output.cover is not None:
+                cover = cover_file(output.scene, output.cover, f"{path}/cover")
+            return await download_video(
+                self._connection, video, to, cover=cover, on_verified=on_verified
             )
         except OutputWriteError:
             keep = True

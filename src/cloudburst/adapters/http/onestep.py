@@ -29,7 +29,7 @@ from cloudburst.adapters.http.response import (
     translate_library_errors,
 )
 from cloudburst.adapters.http.upload_files import FileHasher, SceneFile
-from cloudburst.adapters.http.video_download import VideoSource, check_video_size, download_video
+from cloudburst.adapters.http.video_download import check_result, download_video, video_file
 from cloudburst.errors import (
     CloudburstError,
     EncodeError,
@@ -303,16 +303,17 @@ class OnestepRenderer:
         failure = failures.classify_http_status(response.status, context="onestep")
         if failure is not None and failure.encode_continues:
             self._abandoned_encode = True
-        video = parse_video(response, upload.scene)
-        check_video_size(video.size, upload)
-        progress(1.0)
-        return EncodedVideo(
+        created = parse_video(response, upload.scene)
+        video = EncodedVideo(
             scene=upload.scene,
-            reference=video.download_endpoint,
-            size=video.size,
+            reference=created.download_endpoint,
+            size=created.size,
             sha256=None,
             seconds=0.0,
         )
+        check_result(video, upload)
+        progress(1.0)
+        return video
 
     async def _post(self, request: _Request) -> WorkerResponse:
         """Send a request and return the response; retry if it breaks before its end."""
@@ -374,7 +375,7 @@ class OnestepRenderer:
         """
         assert isinstance(to, Path), "a run that writes to S3 has no such worker"
         # The image writes the index last after it has drawn subtitles or moved the camera.
-        source = VideoSource(video=output, path=output.reference, fast_start=False)
+        source = video_file(output, output.reference, fast_start=False)
         return await download_video(self._connection, source, to, on_verified=on_verified)
 
 

@@ -48,7 +48,7 @@ millisecond."""
 PrintableText = Annotated[str, AfterValidator(printable_line)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 VideoSize = Annotated[int, Field(ge=1, le=2**44)]
-"""Size of a video, in bytes. `check_video_size` checks that it is plausible for the length of
+"""Size of a video, in bytes. `check_result` checks that it is plausible for the length of
 the scene's audio."""
 
 Model = TypeVar("Model", bound=BaseModel)

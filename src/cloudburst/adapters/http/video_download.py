@@ -1,14 +1,13 @@
-"""Download of a video from a worker to its final path, resumed when the connection breaks."""
+"""Download of a video and its cover to their final paths, resumed when the connection breaks."""
 
 from __future__ import annotations
 
-import re
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn, Protocol
+from typing import BinaryIO, NoReturn
 
-import anyio
 import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection
@@ -23,151 +22,167 @@ from cloudburst.adapters.http.response import (
 )
 from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models import failures
-from cloudburst.models.scene import max_video_bytes
-from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, OnVerified, UploadedScene
+from cloudburst.models.scene import cover_path, max_video_bytes
+from cloudburst.ports.renderer import (
+    DownloadedVideo,
+    EncodedFile,
+    EncodedVideo,
+    OnVerified,
+    UploadedScene,
+)
 from cloudburst.text import describe_error, printable_line
 
 WRITE_BLOCK_BYTES = 256 * 1024
 """Bytes that one call in a thread writes. The overhead of such a call is about the time in which
 100 kB are written."""
-_STRONG_ETAG = re.compile(r'"[!#-~]{0,200}"')
-MIN_BYTES_PER_SECOND = 1000
-"""Minimum rate of a download, averaged over ``Timeouts.silence``, in bytes per second. A slower
-download fails; any usable connection is much faster."""
 MAX_ANSWERS_WITHOUT_PROGRESS = 5
 """Number of responses in a row without new bytes after which a download fails."""
-
-
-class FileSource(Protocol):
-    """File on a worker, and the URL path from which it is downloaded."""
-
-    @property
-    def scene(self) -> str:
-        """Name of the scene."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """Path of the URL."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Size of the file, in bytes."""
-        ...
-
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the file, in hexadecimal; ``None`` if the worker does not report it."""
-        ...
-
-    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a `DownloadError` that names the scene and the problem."""
-        ...
-
-    def find_problem(self, file: BinaryIO, size: int) -> str | None:
-        """Return why the content of the file is not valid; ``None`` if it is."""
-        ...
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoSource:
-    """Video on a worker; a `FileSource`."""
+class WorkerFile:
+    """File on a worker, and the URL path from which it is downloaded."""
 
-    video: EncodedVideo
+    name: str
+    """Name of the file in errors, such as "the video of scene_1"."""
+    scene: str
     path: str
-    fast_start: bool = True
-    """True if the video must be playable before it has arrived completely."""
-
-    @property
-    def scene(self) -> str:
-        """Name of the scene."""
-        return self.video.scene
-
-    @property
-    def size(self) -> int:
-        """Size of the video, in bytes."""
-        return self.video.size
-
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the video, in hexadecimal; ``None`` if the worker does not report it."""
-        return self.video.sha256
+    """Path of the URL."""
+    size: int
+    """Size of the file, in bytes."""
+    sha256: str | None
+    """SHA-256 of the file, in hexadecimal; ``None`` if the worker does not report it."""
+    check: Callable[[BinaryIO, int], str | None]
+    """Function that returns why a file of a size in bytes is not valid; ``None`` if it is."""
 
     def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raise a `DownloadError` that names the scene and the problem."""
-        raise DownloadError(f"the video of {self.scene} {problem}", scene=self.scene) from cause
+        """Raise a `DownloadError` that names the file and the problem."""
+        raise DownloadError(f"{self.name} {problem}", scene=self.scene) from cause
 
-    def find_problem(self, file: BinaryIO, size: int) -> str | None:
-        """Return why the video cannot be played; ``None`` if it can."""
-        problem = find_playback_problem(file, size, fast_start=self.fast_start)
+
+def video_file(video: EncodedVideo, path: str, *, fast_start: bool = True) -> WorkerFile:
+    """Return a video on a worker.
+
+    With ``fast_start``, it must be playable before it has arrived completely.
+    """
+
+    def check(file: BinaryIO, size: int) -> str | None:
+        problem = find_playback_problem(file, size, fast_start=fast_start)
         return f"cannot be played: {problem}" if problem else None
 
+    return WorkerFile(
+        name=f"the video of {video.scene}",
+        scene=video.scene,
+        path=path,
+        size=video.size,
+        sha256=video.sha256,
+        check=check,
+    )
 
-def check_video_size(size: int, upload: UploadedScene) -> None:
-    """Check the size that a worker reports for a video against the length of the scene's audio.
+
+def cover_file(scene: str, cover: EncodedFile, path: str) -> WorkerFile:
+    """Return the cover of a scene on a worker."""
+    return WorkerFile(
+        name=f"the cover of {scene}",
+        scene=scene,
+        path=path,
+        size=cover.size,
+        sha256=cover.sha256,
+        check=_find_jpeg_problem,
+    )
+
+
+def _find_jpeg_problem(file: BinaryIO, size: int) -> str | None:
+    """Return why the file is not a JPEG; ``None`` if it begins and ends like one."""
+    file.seek(0)
+    start = file.read(len(_JPEG_START))
+    file.seek(max(0, size - len(_JPEG_END)))
+    end = file.read(len(_JPEG_END))
+    return None if (start, end) == (_JPEG_START, _JPEG_END) else "is not a JPEG"
+
+
+def check_result(video: EncodedVideo, upload: UploadedScene) -> None:
+    """Check what a worker reports of a video against its scene.
 
     Raises:
-        RenderFailedError: The video is larger than any video with audio of this length.
+        RenderFailedError: The video is larger than any video with audio of this length, or lacks
+            the cover that was requested.
     """
-    if size > (max_bytes := max_video_bytes(upload.audio_seconds)):
+    if upload.needs_cover and video.cover is None:
+        msg = "the worker reports a video without the cover that was requested"
+        raise RenderFailedError(msg, scene=upload.scene)
+    if video.size > (max_bytes := max_video_bytes(upload.audio_seconds)):
         msg = (
-            f"the worker reports a video of {size} bytes; at most {max_bytes:.0f} are possible "
-            f"for {upload.audio_seconds:g} s of audio"
+            f"the worker reports a video of {video.size} bytes; at most {max_bytes:.0f} are "
+            f"possible for {upload.audio_seconds:g} s of audio"
         )
         raise RenderFailedError(msg, scene=upload.scene)
 
 
 async def download_video(
     connection: HttpConnection,
-    source: VideoSource,
+    video: WorkerFile,
     to: Path,
     *,
+    cover: WorkerFile | None = None,
     on_verified: OnVerified | None = None,
-    companion: DownloadFile | None = None,
 ) -> DownloadedVideo:
-    """Download a video to a temporary file, verify it, and rename it to its final path.
+    """Download a video and its cover, verify both, and rename both to their final paths.
 
-    ``on_verified`` is awaited after the verification and before the rename. ``companion`` is a
-    verified file that is renamed together with the video.
+    ``on_verified`` is awaited after both are verified and before either is renamed.
 
     Raises:
-        DownloadError: The video is incomplete, or is not the one that the worker announced.
-        OutputWriteError: This machine cannot write the video.
+        DownloadError: A file is incomplete, or is not the one that the worker announced.
+        OutputWriteError: This machine cannot write a file.
         WorkerError: The worker has stopped or refuses the key.
+    """
+    async with AsyncExitStack() as stack:
+        picture: DownloadFile | None = None
+        if cover is not None:
+            received = _received(connection, cover, cover_path(to))
+            picture = await stack.enter_async_context(received)
+        file = await stack.enter_async_context(_received(connection, video, to))
+        downloaded = DownloadedVideo(
+            path=to,
+            size=file.size,
+            sha256=file.sha256,
+            seconds=await file.video_seconds(),
+            cover=None if cover is None else cover_path(to),
+            cover_sha256=None if cover is None else cover.sha256,
+        )
+        if on_verified is not None:
+            await on_verified(downloaded)
+        await file.rename(companion=picture)
+        return downloaded
+    raise AssertionError("unreachable: the block does not suppress exceptions")
+
+
+@asynccontextmanager
+async def _received(
+    connection: HttpConnection, source: WorkerFile, to: Path
+) -> AsyncGenerator[DownloadFile]:
+    """Yield the temporary file of a verified download; remove it if the block does not rename it.
+
+    A damaged download is repeated once, which is cheaper than another render.
     """
     file = DownloadFile(source.scene, to)
     try:
-        await receive_verified(connection, source, file)
-        return await file.commit(on_verified, companion=companion)
-    except BaseException:
+        if await _receive(connection, source, file) and (
+            problem := await _receive(connection, source, file)
+        ):
+            source.fail(problem)
+        await file.sync()
+        yield file
+    finally:
         await file.discard()
-        raise
-
-
-async def receive_verified(
-    connection: HttpConnection, source: FileSource, file: DownloadFile
-) -> None:
-    """Download a file of a worker to a temporary file, and verify it.
-
-    Raises:
-        DownloadError: The file is incomplete, or is not the one that the worker announced.
-        OutputWriteError: This machine cannot write the file.
-        WorkerError: The worker has stopped or refuses the key.
-    """
-    # A damaged download is repeated once, which is cheaper than another render.
-    if await _receive(connection, source, file) and (
-        problem := await _receive(connection, source, file)
-    ):
-        source.fail(problem)
 
 
 async def _receive(
-    connection: HttpConnection, source: FileSource, file: DownloadFile
+    connection: HttpConnection, source: WorkerFile, file: DownloadFile
 ) -> str | None:
     """Download the file, over several connections if needed; return its problem, or ``None``."""
     retries, attempts_left = connection.new_retries(), MAX_ANSWERS_WITHOUT_PROGRESS
-    etag = f'"{source.sha256}"' if source.sha256 else None
     await file.open(source.size)
     while file.size < source.size:
         previous_size, answered = file.size, False
@@ -175,13 +190,11 @@ async def _receive(
             async with connection.stream(
                 source.path,
                 read_timeout=connection.timeouts.silence,
-                headers=_range_headers(etag, previous_size),
+                headers=_range_headers(source, previous_size),
             ) as (response, failed):
                 answered = True
-                if source.sha256 is None and response.status_code == 200:
-                    etag = _strong_etag(response.headers.get("ETag"))
                 if failed is None:
-                    await _write_body(response, source, file, _TransferRate(connection, source))
+                    await _write_body(response, source, file)
                 else:
                     await _handle_failure(failed, source, file)
             error: Exception = UnavailableError("the answer ended early")
@@ -197,25 +210,16 @@ async def _receive(
             reason = describe_error(error)
             source.fail(f"cannot be downloaded beyond byte {file.size}: {reason}", error)
         await retries.wait(error)
-    return await file.find_problem(
-        size=source.size, sha256=source.sha256, check=source.find_problem
-    )
+    return await file.find_problem(size=source.size, sha256=source.sha256, check=source.check)
 
 
-def _range_headers(etag: str | None, offset: int) -> dict[str, str]:
-    return {"Range": f"bytes={offset}-", "If-Range": etag} if etag and offset else {}
+def _range_headers(source: WorkerFile, offset: int) -> dict[str, str]:
+    if offset and source.sha256:
+        return {"Range": f"bytes={offset}-", "If-Range": f'"{source.sha256}"'}
+    return {}
 
 
-def _strong_etag(etag: str | None) -> str | None:
-    """Return the ETag if it is strong, which means that it identifies exact bytes; else ``None``.
-
-    The header ``If-Range`` requires a strong ETag. The ETag must also be short and printable ASCII,
-    because it is sent back to the worker in this header.
-    """
-    return etag if etag and _STRONG_ETAG.fullmatch(etag) else None
-
-
-async def _handle_failure(response: WorkerResponse, source: FileSource, file: DownloadFile) -> None:
+async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: DownloadFile) -> None:
     """Empty the file if status 416 shows that it has changed; else raise `DownloadError`."""
     failure = failures.classify_http_status(response.status, context="video")
     if failure is None or not failure.video_changed:
@@ -223,32 +227,7 @@ async def _handle_failure(response: WorkerResponse, source: FileSource, file: Do
     await file.open()
 
 
-class _TransferRate:
-    """Check of a download's rate. Without it, a few bytes now and then would prevent a timeout."""
-
-    def __init__(self, connection: HttpConnection, source: FileSource) -> None:
-        self._connection = connection
-        self._source = source
-        self._restart()
-
-    def _restart(self) -> None:
-        self._since, self._bytes = anyio.current_time(), 0
-
-    def add(self, size: int) -> None:
-        """Count bytes that arrived; raise `DownloadError` if the download is too slow."""
-        if self._connection.pause_detector.running_since > self._since:
-            self._restart()  # this process was paused, not the worker
-        self._bytes += size
-        elapsed = anyio.current_time() - self._since
-        if elapsed >= self._connection.timeouts.silence:
-            if self._bytes < MIN_BYTES_PER_SECOND * elapsed:
-                self._source.fail(f"arrives at less than {MIN_BYTES_PER_SECOND} bytes a second")
-            self._restart()
-
-
-async def _write_body(
-    response: httpx.Response, source: FileSource, file: DownloadFile, rate: _TransferRate
-) -> None:
+async def _write_body(response: httpx.Response, source: WorkerFile, file: DownloadFile) -> None:
     """Write the body of a response to the file, including the part that arrived before an error."""
     _check_etag(response, source)
     if file.size and not _continues(response, file.size):
@@ -258,7 +237,6 @@ async def _write_body(
         async with aclosing(iter_chunks(response)) as body:
             async for chunk in body:
                 block += chunk
-                rate.add(len(chunk))
                 if file.size + len(block) > source.size:
                     source.fail(f"has more than the {source.size} bytes announced")
                 if len(block) >= WRITE_BLOCK_BYTES:
@@ -270,7 +248,7 @@ async def _write_body(
     await file.write(block)
 
 
-def _check_etag(response: httpx.Response, source: FileSource) -> None:
+def _check_etag(response: httpx.Response, source: WorkerFile) -> None:
     sha256, etag = source.sha256, response.headers.get("ETag")
     if sha256 and etag and etag != f'"{sha256}"':
         source.fail(f"was replaced on its worker: {printable_line(etag)}")
