@@ -19,7 +19,7 @@ from PIL import Image
 
 from cloudburst import Settings
 from cloudburst.aws.setup import changes, init_account, logs, running_tasks
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.cli.app import run
 from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.testing import EmulatorConfig, FargateEmulator
@@ -55,7 +55,7 @@ FEW = [("render", "ecs:RunTask"), ("render", "iam:PassRole"), ("render s3", "s3:
 
 def document_for(command):
     purposes, folders = COMMANDS[command]
-    return policy_document(PUBLIC, purposes, region="us-east-1", account="123456789012", s3=folders)
+    return policy_document(PolicyScope(PUBLIC, "us-east-1", "123456789012", s3=folders), purposes)
 
 
 def all_cases():

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from cloudburst.aws import setup
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from support.setup_accounts import client
 
 TEMPLATE = Path(setup.__file__).with_name("template.yaml")
@@ -97,8 +97,7 @@ def resolve(*, region="us-east-1", partition="aws", **parameters):
 
 def policy_after_stack(settings):
     """The policy that init needs after a stack: without the statements for what the stack has."""
-    known = {"region": "us-east-1", "account": ACCOUNT}
-    document = policy_document(settings, [Purpose.INIT], **known)
+    document = policy_document(PolicyScope(settings, "us-east-1", ACCOUNT), [Purpose.INIT])
     left_out = ("Create", "TagNewSecurityGroup")
     kept = [one for one in document["Statement"] if not one["Sid"].startswith(left_out)]
     return {**document, "Statement": kept}

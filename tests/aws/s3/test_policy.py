@@ -8,7 +8,7 @@ from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.s3.run_markers import marked
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.emulator.s3.requests import ACTIONS
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
@@ -24,7 +24,7 @@ SETTINGS = Settings(_env_file=None)
 
 def statements(purpose, *folders, region="us-east-1", keys=()):
     document = policy_document(
-        SETTINGS, [purpose], region=region, account="1", s3=folders, s3_keys=keys
+        PolicyScope(SETTINGS, region, "1", s3=folders, s3_keys=keys), [purpose]
     )
     return {
         one["Sid"]: one

@@ -15,7 +15,7 @@ import pytest
 from cloudburst.aws.setup import running_tasks
 from cloudburst.aws.setup.env_file import write_settings
 from cloudburst.aws.setup.live_statements import LIVE_NAME, LIVE_OBJECTS
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.cli.app import run
 from cloudburst.emulator.s3 import api
@@ -114,7 +114,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
     settings = prepared(emulator, arm64=True)
     registered(emulator, interval=1)
     allowed = policy_document(
-        settings, [Purpose.LIVE], region="us-east-1", account=emulator.config.account, s3=[folder]
+        PolicyScope(settings, "us-east-1", emulator.config.account, s3=[folder]), [Purpose.LIVE]
     )
     for name, value in emulator.new_key(policies=[allowed]).items():
         monkeypatch.setenv(name, value)

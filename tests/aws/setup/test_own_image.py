@@ -14,7 +14,7 @@ from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
 from cloudburst.aws.setup.init_account import InitOptions, init
-from cloudburst.aws.setup.permissions import Purpose, statements
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, statements
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -518,8 +518,8 @@ async def test_the_options_of_the_image_are_passed_on(emulator, builder):
 
 async def test_the_policies_are_enough_for_the_image(emulator, builder):
     def allowed(purpose, settings):
-        known = {"region": "us-east-1", "account": "123456789012"}
-        return {action for one in statements(settings, purpose, **known) for action in one.actions}
+        scope = PolicyScope(settings, "us-east-1", "123456789012")
+        return {action for one in statements(scope, purpose) for action in one.actions}
 
     def done(since):
         by_hand = key_by_hand(emulator)["AWS_ACCESS_KEY_ID"]

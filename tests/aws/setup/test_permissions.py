@@ -17,6 +17,7 @@ from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import (
+    PolicyScope,
     Purpose,
     policy,
     policy_document,
@@ -72,7 +73,7 @@ def allowed(settings, *purposes):
     return {
         action
         for purpose in purposes
-        for one in statements(settings, purpose, region="us-east-1", account="123456789012")
+        for one in statements(PolicyScope(settings, "us-east-1", "123456789012"), purpose)
         for action in one.actions
     }
 
@@ -204,7 +205,7 @@ async def test_who_has_no_credentials_yet_gets_a_policy_too():
 @pytest.mark.parametrize("purpose", Purpose)
 def test_each_fits_into_a_managed_policy(purpose):
     document = policy_document(
-        Settings(_env_file=None), [purpose], region="ap-southeast-1", account="123456789012"
+        PolicyScope(Settings(_env_file=None), "ap-southeast-1", "123456789012"), [purpose]
     )
     assert len(json.dumps(document, separators=(",", ":"))) < LONGEST
     sids = [one["Sid"] for one in document["Statement"]]
@@ -215,8 +216,8 @@ def test_each_fits_into_a_managed_policy(purpose):
 def test_several_purposes_are_one_policy_that_allows_what_each_does():
     settings = Settings(_env_file=None)
     roles = ["arn:aws:iam::1:role/other"]
-    known = {"region": "us-east-1", "account": "1", "roles": roles}
-    both = policy_document(settings, [Purpose.RUN, Purpose.INIT], **known)
+    scope = PolicyScope(settings, "us-east-1", "1", roles)
+    both = policy_document(scope, [Purpose.RUN, Purpose.INIT])
     (passing,) = [one for one in both["Statement"] if "iam:PassRole" in one["Action"]]
     assert passing["Resource"] == [*roles, "arn:aws:iam::1:role/cloudburst-execution-us-east-1"]
     actions = {action for one in both["Statement"] for action in one["Action"]}
@@ -228,7 +229,7 @@ def test_what_changes_something_is_never_allowed_for_everything():
     nowhere = {"ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition"}
     for purpose in Purpose:
         for one in statements(
-            Settings(_env_file=None), purpose, region="us-east-1", account="123456789012"
+            PolicyScope(Settings(_env_file=None), "us-east-1", "123456789012"), purpose
         ):
             for action in one.actions:
                 harmless = any(
@@ -249,7 +250,7 @@ def test_definitions_are_registered_and_deregistered_with_any_resource(action):
         one
         for purpose in Purpose
         for one in statements(
-            Settings(_env_file=None), purpose, region="us-east-1", account="123456789012"
+            PolicyScope(Settings(_env_file=None), "us-east-1", "123456789012"), purpose
         )
         if action in one.actions
     ]
@@ -263,13 +264,15 @@ def test_definitions_are_registered_and_deregistered_with_any_resource(action):
 def test_every_printed_policy_is_one_that_iam_understands(purpose, s3, region):
     """A resource or condition that an action does not know would deny it."""
     document = policy_document(
-        Settings(_env_file=None, image=IN_ECR, role_arn="arn:aws:iam::1:role/teams/us"),
+        PolicyScope(
+            Settings(_env_file=None, image=IN_ECR, role_arn="arn:aws:iam::1:role/teams/us"),
+            region,
+            "123456789012",
+            caller=CALLER,
+            s3=s3,
+            s3_keys=["arn:aws:kms:eu-west-1:123456789012:key/1234"] if s3 else (),
+        ),
         [purpose],
-        region=region,
-        account="123456789012",
-        caller=CALLER,
-        s3=s3,
-        s3_keys=["arn:aws:kms:eu-west-1:123456789012:key/1234"] if s3 else (),
     )
     assert defects(document) == []
 
@@ -346,7 +349,7 @@ def test_every_task_of_a_run_has_the_tag_that_its_policy_asks_for():
 
 def run_statements():
     return statements(
-        Settings(_env_file=None), Purpose.RUN, region="us-east-1", account="123456789012"
+        PolicyScope(Settings(_env_file=None), "us-east-1", "123456789012"), Purpose.RUN
     )
 
 
@@ -361,7 +364,7 @@ def test_who_may_write_the_roles_policy_can_give_it_no_more_than_awss_own():
     }
     boundary = f"arn:aws:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
     for one in statements(
-        Settings(_env_file=None), Purpose.INIT, region="us-east-1", account="123456789012"
+        PolicyScope(Settings(_env_file=None), "us-east-1", "123456789012"), Purpose.INIT
     ):
         if set(one.actions) & writes_role:
             assert one.conditions == {"ArnEquals": {"iam:PermissionsBoundary": boundary}}
@@ -373,7 +376,7 @@ def test_destroy_is_allowed_for_what_carries_our_tags_only():
     conditions = {
         action: one.conditions
         for one in statements(
-            Settings(_env_file=None), Purpose.DESTROY, region="us-east-1", account="123456789012"
+            PolicyScope(Settings(_env_file=None), "us-east-1", "123456789012"), Purpose.DESTROY
         )
         for action in one.actions
     }
@@ -383,11 +386,10 @@ def test_destroy_is_allowed_for_what_carries_our_tags_only():
 
 def test_doctor_may_ask_the_simulator_about_oneself_only():
     document = policy_document(
-        Settings(_env_file=None, image=IN_ECR),
+        PolicyScope(
+            Settings(_env_file=None, image=IN_ECR), "us-east-1", "123456789012", caller=CALLER
+        ),
         [Purpose.DOCTOR],
-        region="us-east-1",
-        account="123456789012",
-        caller=CALLER,
     )
     by_sid = {one["Sid"]: one for one in document["Statement"]}
     iam = "arn:aws:iam::123456789012"

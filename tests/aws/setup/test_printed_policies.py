@@ -19,7 +19,7 @@ from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.aws.setup.logs import read_logs
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
 from support.own_images import Builder, account_with_registry
 from support.setup_accounts import HERE, bare, here, session, settings_of
@@ -27,11 +27,9 @@ from support.setup_accounts import HERE, bare, here, session, settings_of
 pytestmark = pytest.mark.anyio
 
 
-def with_policy(emulator, settings, *purposes, without=(), **known):
+def with_policy(emulator, settings, *purposes, without=()):
     """Settings with a key that has only the policy for these purposes."""
-    document = policy_document(
-        settings, purposes, region="us-east-1", account="123456789012", **known
-    )
+    document = policy_document(PolicyScope(settings, "us-east-1", "123456789012"), purposes)
     for statement in document["Statement"]:
         statement["Action"] = [one for one in statement["Action"] if one not in without]
     key = emulator.new_key(policies=[json.loads(json.dumps(document))])

@@ -10,7 +10,13 @@ from typing import Any
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.setup.checks import Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.permissions import Purpose, Statement, roles_of, statements
+from cloudburst.aws.setup.permissions import (
+    PolicyScope,
+    Purpose,
+    Statement,
+    roles_of,
+    statements,
+)
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -125,13 +131,8 @@ async def check_permissions(context: CheckContext) -> Sequence[Check]:
         roles = roles_of(await context.task_definition())
     except CloudburstError:
         roles = ()
-    needed = statements(
-        context.settings,
-        Purpose.RUN,
-        region=context.aws.region,
-        account=identity["Account"],
-        roles=roles,
-    )
+    scope = PolicyScope(context.settings, context.aws.region, identity["Account"], roles)
+    needed = statements(scope, Purpose.RUN)
     denied: dict[str, list[str]] = {}
     unsure = set[str]()
     for statement in needed:

@@ -13,8 +13,10 @@ from cloudburst.aws.setup.live_statements import live_statements
 from cloudburst.aws.setup.s3_statements import s3_init_statements, s3_run_statements
 from cloudburst.aws.setup.setup_statements import destroy_statements, init_statements
 from cloudburst.aws.setup.statements import (
+    PolicyScope,
     ResourceArns,
     Statement,
+    allow,
     doctor_statements,
     run_statements,
 )
@@ -22,7 +24,7 @@ from cloudburst.errors import CloudburstError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 
-__all__ = ["Purpose", "Statement", "policy", "policy_document", "statements"]
+__all__ = ["PolicyScope", "Purpose", "Statement", "policy", "policy_document", "statements"]
 
 ANY_ACCOUNT = "*"
 
@@ -62,67 +64,25 @@ async def policy(
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
     """
     async with open_aws(settings, session=session) as aws:
-        account, caller = ANY_ACCOUNT, ""
-        roles: tuple[str, ...] = ()
+        scope = PolicyScope(settings, aws.region, ANY_ACCOUNT, s3=s3, s3_keys=s3_keys)
         # A caller without these permissions gets a policy too, for the role that init creates.
         with suppress(CloudburstError):
             identity = await aws.call("sts", "get_caller_identity")
-            account, caller = str(identity["Account"]), str(identity["Arn"])
+            scope = replace(scope, account=identity["Account"], caller=identity["Arn"])
             response = await aws.call(
                 "ecs", "describe_task_definition", taskDefinition=settings.task_definition
             )
-            roles = roles_of(response["taskDefinition"])
-        return policy_document(
-            settings,
-            purposes,
-            region=aws.region,
-            account=account,
-            roles=roles,
-            caller=caller,
-            s3=s3,
-            s3_keys=s3_keys,
-        )
+            scope = replace(scope, roles=roles_of(response["taskDefinition"]))
+        return policy_document(scope, purposes)
 
 
-def policy_document(
-    settings: Settings,
-    purposes: Iterable[Purpose],
-    *,
-    region: str,
-    account: str,
-    roles: Sequence[str] = (),
-    caller: str = "",
-    s3: Sequence[S3Prefix] = (),
-    s3_keys: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return the IAM policy document for an account and region, without a call to AWS.
-
-    Args:
-        settings: Names of the resources.
-        purposes: Purposes of the policy.
-        region: Region in the ARNs.
-        account: Id of the account in the ARNs.
-        roles: ARNs of the roles of the task definition; if empty, the role that ``init`` creates.
-        caller: ARN of the caller; if it is a role, the policy for ``doctor`` allows reading that
-            role.
-        s3: Folders in S3 that runs use.
-        s3_keys: ARNs of the keys of KMS with which objects in these folders are encrypted.
-    """
+def policy_document(scope: PolicyScope, purposes: Iterable[Purpose]) -> dict[str, Any]:
+    """Return the IAM policy document for some purposes, without a call to AWS."""
     found: dict[str, Statement] = {}
-    for purpose in purposes:
-        for statement in statements(
-            settings,
-            purpose,
-            region=region,
-            account=account,
-            roles=roles,
-            caller=caller,
-            s3=s3,
-            s3_keys=s3_keys,
-        ):
-            known = found.get(statement.sid, statement)
-            resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
-            found[statement.sid] = replace(statement, resources=resources)
+    for statement in (one for purpose in purposes for one in statements(scope, purpose)):
+        known = found.get(statement.sid, statement)
+        resources = tuple(dict.fromkeys((*known.resources, *statement.resources)))
+        found[statement.sid] = replace(statement, resources=resources)
     return {"Version": "2012-10-17", "Statement": [one.document() for one in found.values()]}
 
 
@@ -132,35 +92,28 @@ def roles_of(definition: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(role for role in roles if role)
 
 
-def statements(
-    settings: Settings,
-    purpose: Purpose,
-    *,
-    region: str,
-    account: str,
-    roles: Sequence[str] = (),
-    caller: str = "",
-    s3: Sequence[S3Prefix] = (),
-    s3_keys: Sequence[str] = (),
-) -> tuple[Statement, ...]:
-    """Return the IAM statements for one purpose; the arguments are those of `policy_document`.
+def statements(scope: PolicyScope, purpose: Purpose) -> tuple[Statement, ...]:
+    """Return the IAM statements for one purpose.
 
     The resources and conditions that each action supports are from "Actions, resources, and
     condition keys" of each service, Service Authorization Reference (2026-11).
     """
-    arns = ResourceArns(settings, region, account, roles, caller)
-    run = (*run_statements(settings, arns), *s3_run_statements(s3, region, keys=s3_keys))
+    arns, settings = ResourceArns(scope), scope.settings
+    run = (
+        *run_statements(settings, arns),
+        *s3_run_statements(scope.s3, scope.region, keys=scope.s3_keys),
+    )
     match purpose:
         case Purpose.RUN:
             return run
         case Purpose.LIVE:
-            return (*run, *doctor_statements(arns), *live_statements(region, account, s3))
+            return (*run, *doctor_statements(arns), *live_statements(scope))
         case Purpose.INIT:
-            s3_statements = s3_init_statements(s3, region, keys=s3_keys)
-            return (*init_statements(settings, arns), *s3_statements)
+            s3 = s3_init_statements(scope.s3, scope.region, keys=scope.s3_keys)
+            return (*init_statements(settings, arns), *s3)
         case Purpose.DESTROY:
             return destroy_statements(arns)
         case Purpose.DOCTOR:
             return doctor_statements(arns)
         case Purpose.PRICES:
-            return (Statement(sid="ReadPrices", actions=("pricing:GetProducts",)),)
+            return (allow("ReadPrices", "*", "pricing:GetProducts"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.images import Repository, repository_of
@@ -16,7 +16,10 @@ from cloudburst.aws.setup.resource_definitions import (
     execution_role,
     partition,
 )
+from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import OWN_IMAGE, Settings
+
+Conditions: TypeAlias = Mapping[str, Mapping[str, str | Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Statement:
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
     """ARNs of the resources; ``*`` if IAM cannot limit these actions to certain resources."""
-    conditions: Mapping[str, Mapping[str, str | Sequence[str]]] | None = None
+    conditions: Conditions | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the statement in the syntax of IAM."""
@@ -40,12 +43,39 @@ class Statement:
         }
 
 
+def allow(
+    sid: str, resources: str | Sequence[str], *actions: str, when: Conditions | None = None
+) -> Statement:
+    """Return the statement that allows actions on resources, under conditions if there are any."""
+    named = (resources,) if isinstance(resources, str) else tuple(resources)
+    return Statement(sid=sid, actions=actions, resources=named, conditions=when)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyScope:
+    """Account, region and resources to which a policy is limited."""
+
+    settings: Settings
+    """Names of the resources."""
+    region: str
+    """Region in the ARNs."""
+    account: str
+    """Id of the account in the ARNs."""
+    roles: Sequence[str] = ()
+    """ARNs of the roles of the task definition; if empty, the role that ``init`` creates."""
+    caller: str = ""
+    """ARN of the caller; if it is a role, the policy for ``doctor`` allows reading that role."""
+    s3: Sequence[S3Prefix] = ()
+    """Folders in S3 that runs use."""
+    s3_keys: Sequence[str] = ()
+    """ARNs of the keys of KMS with which objects in these folders are encrypted."""
+
+
 class ResourceArns:
     """ARNs, and patterns of ARNs, of the resources that IAM statements name."""
 
-    def __init__(
-        self, settings: Settings, region: str, account: str, roles: Sequence[str], caller: str
-    ) -> None:
+    def __init__(self, scope: PolicyScope) -> None:
+        settings, region, account = scope.settings, scope.region, scope.account
         aws = f"arn:{partition(region)}"
         cluster = settings.cluster.rpartition("/")[2]
         ecs, ec2 = f"{aws}:ecs:{region}:{account}", f"{aws}:ec2:{region}:{account}"
@@ -67,11 +97,11 @@ class ResourceArns:
         self.security_groups = f"{ec2}:security-group/*"
         self.vpcs = f"{ec2}:vpc/*"
         self.execution_role = f"{iam}:role/{execution_role(region)}"
-        self.task_roles = tuple(roles) or (self.execution_role,)
+        self.task_roles = tuple(scope.roles) or (self.execution_role,)
         """ARNs of the roles that the task definition passes to tasks."""
         self.service_role = f"{iam}:role/aws-service-role/ecs.amazonaws.com/*"
         self.boundary = f"{aws}:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
-        self.callers = _caller_arns(iam, settings.role_arn, caller)
+        self.callers = _caller_arns(iam, settings.role_arn, scope.caller)
         """ARNs and patterns of ARNs of the users and roles that may use the policy."""
         self.has_boundary = {"ArnEquals": {"iam:PermissionsBoundary": self.boundary}}
         """Condition that a role has the permissions boundary that ``init`` gives to the execution
@@ -94,6 +124,8 @@ def _caller_arns(iam: str, role_arn: str | None, caller: str) -> tuple[str, ...]
 OUR_TAG = "CreatedBy"
 """Key of the tag by which tasks of cloudburst are recognised; `cloudburst.aws.fargate.run_task`
 sets the tag."""
+OUR_TAGS = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}}
+"""Condition that a resource carries the tags of ``init``."""
 _TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
     "StringEquals": {f"aws:RequestTag/{OUR_TAG}": TAGS[OUR_TAG]},
     "StringEqualsIfExists": {
@@ -112,126 +144,65 @@ if a request omits the parameter in question. Where a key is missing, ``IfExists
 
 def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements for rendering, ``cloudburst tasks``, ``cleanup`` and ``logs``."""
-    addresses = Statement(
-        sid="DescribeNetworkInterfaces", actions=("ec2:DescribeNetworkInterfaces",)
-    )
+    our_tag = {"StringEquals": {f"aws:ResourceTag/{OUR_TAG}": TAGS[OUR_TAG]}}
+    new = {"StringEquals": {"ecs:CreateAction": "RunTask"}}
+    streams = f"{arns.log_group}:log-stream:*"
+    start = {**arns.in_cluster, **_TASK_LIMITS}
+    addresses = allow("DescribeNetworkInterfaces", "*", "ec2:DescribeNetworkInterfaces")
     return (
-        Statement(
-            sid="StartTasks",
-            actions=("ecs:RunTask",),
-            resources=arns.task_definitions,
-            conditions={**arns.in_cluster, **_TASK_LIMITS},
-        ),
-        Statement(
-            sid="TagNewTasks",
-            actions=("ecs:TagResource",),
-            resources=(arns.tasks,),
-            conditions={"StringEquals": {"ecs:CreateAction": "RunTask"}},
-        ),
-        Statement(
-            sid="DescribeTasks",
-            actions=("ecs:DescribeTasks",),
-            resources=(arns.tasks,),
-            conditions=arns.in_cluster,
-        ),
-        Statement(
-            sid="StopOurTasks",
-            actions=("ecs:StopTask",),
-            resources=(arns.tasks,),
-            conditions={
-                **arns.in_cluster,
-                "StringEquals": {f"aws:ResourceTag/{OUR_TAG}": TAGS[OUR_TAG]},
-            },
-        ),
-        Statement(sid="ListTasks", actions=("ecs:ListTasks",), conditions=arns.in_cluster),
-        Statement(sid="DescribeTaskDefinitions", actions=("ecs:DescribeTaskDefinition",)),
-        pass_role_statement(*arns.task_roles),
+        allow("StartTasks", arns.task_definitions, "ecs:RunTask", when=start),
+        allow("TagNewTasks", arns.tasks, "ecs:TagResource", when=new),
+        allow("DescribeTasks", arns.tasks, "ecs:DescribeTasks", when=arns.in_cluster),
+        allow("StopOurTasks", arns.tasks, "ecs:StopTask", when={**arns.in_cluster, **our_tag}),
+        allow("ListTasks", "*", "ecs:ListTasks", when=arns.in_cluster),
+        allow("DescribeTaskDefinitions", "*", "ecs:DescribeTaskDefinition"),
+        pass_role_statement(arns.task_roles),
         *([addresses] if settings.public_address else []),
-        Statement(
-            sid="ListLogStreams",
-            actions=("logs:DescribeLogStreams",),
-            resources=(f"{arns.log_group}:*",),
-        ),
+        allow("ListLogStreams", f"{arns.log_group}:*", "logs:DescribeLogStreams"),
         # A run does not need these: they explain workers that do not answer, and show subnets in
         # which no worker can be used.
-        Statement(
-            sid="DescribeWorkerNetwork",
-            actions=("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
-        ),
-        Statement(
-            sid="ReadLogs",
-            actions=("logs:GetLogEvents",),
-            resources=(f"{arns.log_group}:log-stream:*",),
-        ),
+        allow("DescribeWorkerNetwork", "*", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
+        allow("ReadLogs", streams, "logs:GetLogEvents"),
     )
 
 
 def doctor_statements(arns: ResourceArns) -> tuple[Statement, ...]:
     """Return the statements that ``cloudburst doctor`` needs."""
-    image = Statement(
-        sid="ReadImage",
-        actions=("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
-        resources=(arns.image_repository,) if arns.image_repository else (),
-    )
-    caller_roles = tuple(arn for arn in arns.callers if ":role/" in arn)
+    image = arns.image_repository
+    read_image = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+    roles = (*arns.task_roles, *(arn for arn in arns.callers if ":role/" in arn))
     return (
         describe_cluster_statement(arns),
-        Statement(sid="DescribeTaskDefinitions", actions=("ecs:DescribeTaskDefinition",)),
-        Statement(
-            sid="ReadRoles",
-            actions=("iam:GetRole",),
-            resources=(*arns.task_roles, *caller_roles),
-        ),
+        allow("DescribeTaskDefinitions", "*", "ecs:DescribeTaskDefinition"),
+        allow("ReadRoles", roles, "iam:GetRole"),
         # Limited to the caller: the simulator shows the permissions of any user or role.
-        Statement(
-            sid="SimulateOwnPermissions",
-            actions=("iam:SimulatePrincipalPolicy",),
-            resources=arns.callers,
-        ),
-        *([image] if arns.image_repository else []),
+        allow("SimulateOwnPermissions", arns.callers, "iam:SimulatePrincipalPolicy"),
+        *([allow("ReadImage", image, *read_image)] if image else []),
         list_log_groups_statement(),
         describe_network_statement(),
-        Statement(sid="DescribeVpcEndpoints", actions=("ec2:DescribeVpcEndpoints",)),
-        Statement(sid="ReadQuotas", actions=("servicequotas:GetServiceQuota",)),
-        Statement(sid="ReadDefaultQuotas", actions=("servicequotas:GetAWSDefaultServiceQuota",)),
+        allow("DescribeVpcEndpoints", "*", "ec2:DescribeVpcEndpoints"),
+        allow("ReadQuotas", "*", "servicequotas:GetServiceQuota"),
+        allow("ReadDefaultQuotas", "*", "servicequotas:GetAWSDefaultServiceQuota"),
     )
 
 
-def pass_role_statement(*roles: str) -> Statement:
+def pass_role_statement(roles: str | Sequence[str]) -> Statement:
     """Return the statement that RunTask and RegisterTaskDefinition need to pass roles to tasks."""
-    return Statement(
-        sid="PassRolesToTasks",
-        actions=("iam:PassRole",),
-        resources=roles,
-        conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-    )
+    to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    return allow("PassRolesToTasks", roles, "iam:PassRole", when=to_tasks)
 
 
 def describe_cluster_statement(arns: ResourceArns) -> Statement:
     """Return the statement for reading the cluster."""
-    return Statement(
-        sid="DescribeCluster", actions=("ecs:DescribeClusters",), resources=(arns.cluster,)
-    )
+    return allow("DescribeCluster", arns.cluster, "ecs:DescribeClusters")
 
 
 def list_log_groups_statement() -> Statement:
     """Return the statement for listing log groups, which IAM can only allow for all of them."""
-    return Statement(sid="ListLogGroups", actions=("logs:DescribeLogGroups",))
+    return allow("ListLogGroups", "*", "logs:DescribeLogGroups")
 
 
 def describe_network_statement() -> Statement:
     """Return the statement for reading subnets, routes and security groups."""
-    return Statement(
-        sid="DescribeNetwork",
-        actions=(
-            "ec2:DescribeRouteTables",
-            "ec2:DescribeSecurityGroups",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcs",
-        ),
-    )
-
-
-def our_tags_condition() -> dict[str, dict[str, str]]:
-    """Return the condition that a resource carries the tags of ``init``."""
-    return {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}}
+    names = ("RouteTables", "SecurityGroups", "Subnets", "Vpcs")
+    return allow("DescribeNetwork", "*", *(f"ec2:Describe{name}" for name in names))
