@@ -15,7 +15,7 @@ from cloudburst.aws.client.public_ip import parse_source, private_address, publi
 from cloudburst.aws.fargate.task_definition import task_families
 from cloudburst.aws.setup import changes as account_changes
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.env_file import merge_settings, remove_from_list, write_settings
+from cloudburst.aws.setup.env_file import remove_from_list, write_settings
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init
 from cloudburst.aws.setup.resource_definitions import (
     LOG_GROUP,
@@ -601,13 +601,15 @@ def test_two_families_whatever_the_setting_says(name):
     assert task_families(name) == {"X86_64": "work", "ARM64": "work-arm64"}
 
 
-def test_the_env_file_keeps_all_that_is_not_ours():
-    text = "# note\nA=1\nexport B = old\nC='x y'\nB=older\n"
-    assert (
-        merge_settings(text, {"B": "new", "D": "d e"}) == "# note\nA=1\nB=new\nC='x y'\nD='d e'\n"
-    )
-    assert merge_settings("", {}) == ""
-    assert merge_settings("A=1", {"B": "2"}) == "A=1\nB=2\n"
+def test_the_env_file_keeps_all_that_is_not_ours(tmp_path):
+    env = tmp_path / ".env"
+    env.write_text("# note\nA=1\nexport B = old\nC='x y'\n${broken\nB=older\n")
+    assert write_settings(env, {"B": "new", "D": "a,b"}) is True
+    assert env.read_text() == "# note\nA=1\nB=new\nC='x y'\n${broken\nB=new\nD=a,b\n"
+    assert write_settings(env, {"B": "new", "C": "x y"}) is False
+    env.write_text("A=1")
+    assert write_settings(env, {"B": "2"}) is True
+    assert env.read_text() == "A=1\nB=2\n"
 
 
 def test_the_env_file_keeps_its_mode_and_its_link(tmp_path):
@@ -645,7 +647,7 @@ def test_an_env_file_without_a_last_line_feed_is_unchanged_if_no_setting_changes
     assert remove_from_list(env, "G", ["a"]) is False
     assert env.read_text() == "H=a\nG=b"
     assert write_settings(env, {"H": "c"}) is True
-    assert env.read_text() == "H=c\nG=b\n"
+    assert env.read_text() == "H=c\nG=b"
 
 
 async def test_an_env_file_that_cannot_be_written_is_told(emulator, tmp_path):
