@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from cloudburst.aws.setup.ecr_login import log_in_to_ecr
-from cloudburst.errors import ConfigurationError, NoAnswerError
+from cloudburst.errors import ConfigurationError
 from cloudburst.redaction import redact
 from cloudburst.registry import Credentials
 from support.aws_answers import Answer, answering
@@ -28,10 +28,10 @@ class Answering:
 
     region = "us-east-1"
 
-    def __init__(self, *, login="AWS:secret-of-twelve-hours", url=OURS, emulated=False, data=None):
+    def __init__(self, *, login="AWS:secret-of-twelve-hours", url=OURS, emulated=False):
         self.endpoint_url = "http://127.0.0.1:1" if emulated else None
         entry = {"authorizationToken": token(login), "proxyEndpoint": url}
-        self._data = [entry] if data is None else data
+        self._data = [entry]
 
     async def account_id(self):
         return "123456789012"
@@ -55,46 +55,11 @@ async def test_an_emulator_names_its_own_registry(named):
     assert url == named
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://210987654321.dkr.ecr.us-east-1.amazonaws.com",
-        "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
-        "https://123456789012.dkr.ecr.us-east-1.amazonaws.com.example",
-        "https://user@123456789012.dkr.ecr.us-east-1.amazonaws.com",
-        "http://123456789012.dkr.ecr.us-east-1.amazonaws.com",
-        "http://127.0.0.1:5001",  # only an emulator may name it
-        "https://[x",
-        "",
-    ],
-)
-async def test_the_login_is_for_no_other_registry(url):
-    with pytest.raises(NoAnswerError, match="not from AWS"):
-        await log_in_to_ecr(Answering(url=url))
-
-
-@pytest.mark.parametrize(
-    "url", ["http://registry.example:5000", "http://127.0.0.1", "ftp://127.0.0.1:1", OURS]
-)
+@pytest.mark.parametrize("url", ["http://registry.example:5000", OURS])
 async def test_an_emulator_names_no_registry_elsewhere(url):
     """Not AWS's either: images for an emulator are not pushed to an account."""
     with pytest.raises(ConfigurationError, match="emulate --registry"):
         await log_in_to_ecr(Answering(url=url, emulated=True))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        [],
-        [{"authorizationToken": "not base64", "proxyEndpoint": OURS}],
-        [{"authorizationToken": token("no colon"), "proxyEndpoint": OURS}],
-        [{"authorizationToken": token("AWS:line\nbreak"), "proxyEndpoint": OURS}],
-        [{"authorizationToken": token("AWS:é"), "proxyEndpoint": OURS}],
-    ],
-)
-async def test_a_login_that_is_none_is_told(data):
-    with pytest.raises(NoAnswerError):
-        await log_in_to_ecr(Answering(data=data))
 
 
 def test_no_log_has_the_token():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,17 +11,6 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.ingress_rules import ANY_IPV4
 from cloudburst.aws.fargate.subnets import has_fargate
 from cloudburst.errors import ConfigurationError, ResourceMissingError
-
-_OTHER_TARGETS = (
-    "CarrierGatewayId",
-    "CoreNetworkArn",
-    "InstanceId",
-    "LocalGatewayId",
-    "NetworkInterfaceId",
-    "TransitGatewayId",
-    "VpcPeeringConnectionId",
-)
-"""Members of a route that name a target other than an internet or NAT gateway."""
 
 
 class DefaultRoute(StrEnum):
@@ -166,26 +155,13 @@ def _route_table(
 
 def _default_route(table: Mapping[str, Any]) -> DefaultRoute:
     """Return the target of the first usable default route of a route table."""
-    targets = map(_target, _default_routes(table))
-    return next((target for target in targets if target is not None), DefaultRoute.NONE)
-
-
-def _default_routes(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for route in table.get("Routes") or ():
         if route.get("DestinationCidrBlock") == ANY_IPV4 and route.get("State") != "blackhole":
-            yield route
-
-
-def _target(route: Mapping[str, Any]) -> DefaultRoute | None:
-    """Return the kind of target that a route names; ``None`` for an unknown kind."""
-    gateway = str(route.get("GatewayId") or "")
-    if gateway.startswith("igw-"):
-        return DefaultRoute.INTERNET_GATEWAY
-    if route.get("NatGatewayId"):
-        return DefaultRoute.NAT_GATEWAY
-    if gateway or any(route.get(name) for name in _OTHER_TARGETS):
-        return DefaultRoute.OTHER_NETWORK
-    return None
+            if str(route.get("GatewayId")).startswith("igw-"):
+                return DefaultRoute.INTERNET_GATEWAY
+            by_nat = bool(route.get("NatGatewayId"))
+            return DefaultRoute.NAT_GATEWAY if by_nat else DefaultRoute.OTHER_NETWORK
+    return DefaultRoute.NONE
 
 
 def _filters(**values: str) -> list[dict[str, Any]]:
