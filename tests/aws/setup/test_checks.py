@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from rich.console import Console
 
 from cloudburst.aws.setup.check_account import CHECKS, doctor
-from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT, _check_clock
+from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT
 from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
 from cloudburst.cli.doctor import DoctorSummary, doctor_command
 from cloudburst.emulator.identity import Identity
@@ -66,7 +64,7 @@ async def test_a_set_up_of_ours_is_healthy(emulator):
     assert told["platforms"] == "the image is for amd64, arm64"
     assert told["transport"].startswith("TLS")
     assert told["security group"].endswith(f"open to {HERE}, this machine")
-    assert told["stop timeout"] == "stopTimeout 120 s, of which scenes may use 110"
+    assert told["contents"] == "as init registers it"
 
 
 async def test_an_empty_account_is_told_what_it_lacks(emulator):
@@ -160,26 +158,17 @@ async def test_what_is_amiss_in_a_task_definition_is_named(emulator):
         stopTimeout=60,
     )
     found = await checks(settings)
-    assert found["size"].status is CheckStatus.FAILED  # no STANDARD task could ever start
-    assert "6 GB" in found["size"].found
+    assert found["contents"].status is CheckStatus.FAILED  # no STANDARD task could ever start
+    assert "6 GB" in found["contents"].found
     assert found["image"].found == (
         "tasks run other/image, DOCKER_IMAGE is betashow/video-generation-api:latest"
     )
-    assert found["init process"].found.startswith("cloudburst-processor without")
-    assert found["stop timeout"].status is CheckStatus.WARNING
-    large = await checks(settings, tier=Tier.HIGH_PERFORMANCE)
-    assert large["size"].status is CheckStatus.WARNING
-
-
-async def test_our_service_needs_its_time_to_stop(emulator):
-    _, settings = await set_up(emulator, changes={"DOCKER_IMAGE": ECR})
-    redefined(emulator, stopTimeout=None)
-    found = await checks(settings)
-    assert found["stop timeout"].found == "the service takes 110 s to stop and is killed after 30 s"
-    redefined(emulator, environment=[])
-    found = await checks(settings)
-    assert "stopTimeout 30 s" in found["stop timeout"].found
-    assert found["stop timeout"].status is CheckStatus.WARNING
+    large = (await checks(settings, tier=Tier.HIGH_PERFORMANCE))["contents"]
+    assert (large.status, large.fix) == (CheckStatus.WARNING, "cloudburst init")
+    assert large.found == (
+        "differs from what init registers: containers[0].memory, containers[1].image, "
+        "containers[0].linuxParameters and 3 more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -369,7 +358,9 @@ async def test_subnets_must_lead_where_tasks_need_to_go(emulator):
     redefined(emulator, image=ECR, more=["public.ecr.aws/docker/library/busybox:stable"])
     found = await checks(private)
     assert "do not reach public.ecr.aws" in found["subnets"].found
-    assert found["second registry"].status is CheckStatus.WARNING
+    assert (
+        found["contents"].found == "differs from what init registers: containers, runtimePlatform"
+    )
     redefined(emulator, image=ECR, more=[])
     assert (await checks(private))["subnets"].status is CheckStatus.PASSED
 
@@ -512,22 +503,6 @@ async def test_an_assumed_role_is_looked_up_by_its_whole_name(emulator):
     assert found["permissions"].status is CheckStatus.PASSED
     asked = [call.action for call in emulator.calls[since:]]
     assert asked.index("iam:GetRole") < asked.index("iam:SimulatePrincipalPolicy")
-
-
-@pytest.mark.parametrize(
-    ("minutes", "expected"),
-    [
-        (0, ("passed", "agrees with")),
-        (3, ("warning", "180 s behind AWS's")),
-        (-3, ("warning", "ahead")),
-    ],
-)
-def test_a_wrong_clock_is_told(minutes, expected):
-    date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
-    (check,) = _check_clock({"ResponseMetadata": {"HTTPHeaders": {"date": date}}})
-    assert check.status == expected[0]
-    assert expected[1] in check.found.replace("181 s", "180 s").replace("179 s", "180 s")
-    assert _check_clock({}) == []
 
 
 async def test_an_image_in_ecr_of_another_region_is_warned_of(emulator):

@@ -1,10 +1,8 @@
-"""Checks of the caller: credentials, clock, region, permissions and quotas."""
+"""Checks of the caller: credentials, region, permissions and quotas."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cloudburst.aws.client.price_list import load_prices
@@ -28,10 +26,6 @@ from cloudburst.errors import (
 from cloudburst.models.failures.connections import ADD_CREDENTIALS
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 
-MAX_CLOCK_SKEW = 60.0
-"""Maximum difference in seconds between this machine's clock and AWS's without a warning. AWS
-rejects requests whose time is off by five minutes: "Troubleshooting Signature Version 4", IAM user
-guide (2026-11)."""
 QUOTA_CODES = {"FARGATE": "L-3032A538", "FARGATE_SPOT": "L-36FBB829"}
 """Codes of Fargate's vCPU quotas by capacity provider: "Fargate service quotas", AWS General
 Reference (2026-11)."""
@@ -45,7 +39,7 @@ ALLOW_RUN = "allow the actions of: cloudburst init --policy"
 
 
 async def check_credentials(context: CheckContext) -> Sequence[Check]:
-    """Check that AWS accepts the credentials and that this machine's clock agrees with AWS's."""
+    """Check that AWS accepts the credentials."""
     try:
         identity = await context.identity()
     except CredentialsError as exc:
@@ -64,21 +58,7 @@ async def check_credentials(context: CheckContext) -> Sequence[Check]:
         fix = "create a user or role with the policy of: cloudburst init --policy"
         found = f"{found}: the root user, which has every permission"
         return [warning("credentials", found, fix)]
-    return [passed("credentials", found), *_check_clock(identity)]
-
-
-def _check_clock(identity: dict[str, Any]) -> list[Check]:
-    """Compare this machine's clock with the date of AWS's response."""
-    headers = identity.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    try:
-        aws_time = parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError):
-        return []
-    skew = time.time() - aws_time
-    found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's clock"
-    if abs(skew) > MAX_CLOCK_SKEW:
-        return [warning("clock", found, "set the clock: timedatectl set-ntp true")]
-    return [passed("clock", "agrees with AWS's clock" if abs(skew) < 2 else found)]
+    return [passed("credentials", found)]
 
 
 async def check_region(context: CheckContext) -> Sequence[Check]:

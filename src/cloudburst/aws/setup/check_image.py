@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import anyio
 import httpx
@@ -13,13 +12,11 @@ from cloudburst.aws.client.public_ip import is_emulated
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     parse_task_definition,
-    task_families,
 )
 from cloudburst.aws.setup.checks import (
     INIT,
     Check,
     CheckContext,
-    CheckStatus,
     failed,
     passed,
     warning,
@@ -42,7 +39,6 @@ from cloudburst.registry import ImageReference, InvalidImageError, Manifest, par
 from cloudburst.text import list_some, printable_line
 from cloudburst.version import PACKAGE_VERSION
 
-MAX_CONFIGURATION_BYTES = 1 << 20
 CONFIGURATION_TIMEOUT = 10.0
 """Maximum seconds for reading the configuration of an image."""
 _NAME = "platforms"
@@ -51,11 +47,9 @@ _NAME = "platforms"
 async def check_platforms(
     context: CheckContext, transport: httpx.AsyncBaseTransport | None = None
 ) -> list[Check]:
-    """Check that images in ECR exist and run on the processors of their task definitions.
+    """Check that an image in ECR exists and runs on the processor of its task definition.
 
-    The task definition of the settings is checked, and the one of the same family for the other
-    processor, if it exists: a problem of the latter is a warning, because the next run does not use
-    it. Images in other registries are not checked: each registry has its own way to sign in.
+    Images in other registries are not checked: each registry has its own way to sign in.
 
     Args:
         context: Account and settings.
@@ -66,41 +60,8 @@ async def check_platforms(
     """
     try:
         described = await context.task_definition()
-    except (ConfigurationError, ResourceMissingError):
-        return []  # reported by the check of the task definition
-    found = await _check_definition(context, described, transport)
-    if found and (other := await _other_architecture(context, described)) is not None:
-        found += [
-            replace(check, name="other platform", status=CheckStatus.WARNING)
-            for check in await _check_definition(context, other, transport)
-            if check.status is CheckStatus.FAILED
-        ]
-    return found
-
-
-async def _other_architecture(
-    context: CheckContext, described: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
-    """Return the task definition of the same family for the other architecture, if it exists."""
-    family = str(described["taskDefinitionArn"]).rpartition("/")[2].partition(":")[0]
-    (other,) = set(task_families(family).values()) - {family}
-    try:
-        response = await context.aws.call("ecs", "describe_task_definition", taskDefinition=other)
-    except (AccessDeniedError, ResourceMissingError):
-        return None
-    found: Mapping[str, Any] = response["taskDefinition"]
-    return None if found["taskDefinitionArn"] == described["taskDefinitionArn"] else found
-
-
-async def _check_definition(
-    context: CheckContext,
-    described: Mapping[str, Any],
-    transport: httpx.AsyncBaseTransport | None,
-) -> list[Check]:
-    """Check the image of one task definition."""
-    try:
         definition = parse_task_definition(described, protocol=context.settings.protocol)
-    except ConfigurationError:
+    except (ConfigurationError, ResourceMissingError):
         return []  # reported by the check of the task definition
     repository = repository_of(definition.image)
     if repository is None:
@@ -222,17 +183,8 @@ async def _image_platform(
 
 
 async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
-    """Return the first `MAX_CONFIGURATION_BYTES` bytes of the document at a presigned URL."""
-    data = b""
+    """Return the document at a presigned URL."""
     with anyio.fail_after(CONFIGURATION_TIMEOUT):
         new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)
-        async with (
-            closing_connections(new) as client,
-            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
-        ):
-            response.raise_for_status()
-            async for chunk in response.aiter_raw():
-                data += chunk
-                if len(data) > MAX_CONFIGURATION_BYTES:
-                    break
-    return data[:MAX_CONFIGURATION_BYTES]
+        async with closing_connections(new) as client:
+            return (await client.get(url)).raise_for_status().content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudburst.aws.client.responses import get_list, get_structure
+from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     check_protocol_version,
@@ -15,8 +15,11 @@ from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passe
 from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
-    SERVICE_CONTAINER_STOP_TIMEOUT,
+    WorkerImage,
+    differences,
+    differences_text,
     reference_to_set_up,
+    task_definition,
 )
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
@@ -24,12 +27,6 @@ from cloudburst.models.task import Protocol
 from cloudburst.registry import ImageReference
 from cloudburst.version import PACKAGE_VERSION
 
-DEFAULT_CONTAINER_STOP_TIMEOUT = 30
-"""Seconds from SIGTERM to SIGKILL for a container without ``stopTimeout``: "Container timeouts",
-ECS developer guide (2026-11)."""
-DEFAULT_SERVICE_STOP_SECONDS = 25
-"""Seconds in which our render service finishes its scenes after SIGTERM if CLOUDBURST_STOP_SECONDS
-is not set."""
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 """Service principal of ECS that assumes the execution roles of tasks."""
 
@@ -64,23 +61,18 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         return [failed(name, f"{revision} is deregistered")]
     if "FARGATE" not in (described.get("compatibilities") or ()):
         return [failed(name, f"{revision} is not for Fargate")]
-    containers: Sequence[Mapping[str, Any]] = described["containerDefinitions"]
-    main = next(one for one in containers if one["name"] == definition.container)
     found = (
         f"{revision}: {definition.container} on {definition.architecture}, "
         f"port {definition.port}, {definition.protocol}"
     )
     return [
         passed(name, found),
-        _check_size(context, containers),
-        _check_stop_timeout(definition, main),
-        _check_init_process(definition, containers),
+        _check_contents(context, described, definition),
         _check_lifetime(definition),
         _check_transport(context, definition),
         *_check_version(definition),
         _check_image(context, definition),
         _check_registry(context, definition.image),
-        *_check_other_registries(definition, containers),
     ]
 
 
@@ -104,61 +96,34 @@ async def _missing_task_definition(context: CheckContext) -> Check:
     return failed(name, f"ECS_TASK_DEFINITION is not set, and {found}", fix)
 
 
-def _check_size(context: CheckContext, containers: Sequence[Mapping[str, Any]]) -> Check:
-    """Check that the sizes of the containers fit into a task of the planned run's tier."""
-    tier = context.tier
-    cpu = sum(container.get("cpu") or 0 for container in containers)
-    memory = sum(
-        container.get("memory") or container.get("memoryReservation") or 0
-        for container in containers
-    )
-    task = f"a {tier.name} task ({tier.vcpu} vCPU, {tier.memory_gb} GB)"
+def _check_contents(
+    context: CheckContext, described: Mapping[str, Any], definition: TaskDefinition
+) -> Check:
+    """Compare the task definition with the one that `init` would register for the same image.
+
+    Versions are compared by the check of the version. A container with a size of its own may need
+    more than a task of the planned run's tier has.
+    """
+    tier, containers = context.tier, described["containerDefinitions"]
+    cpu = sum(one.get("cpu") or 0 for one in containers)
+    memory = sum(one.get("memory") or one.get("memoryReservation") or 0 for one in containers)
     if cpu > tier.vcpu * 1024 or memory > tier.memory_gb * 1024:
         found = f"the containers need {cpu / 1024:g} vCPU and {memory / 1024:g} GB"
-        return failed("size", f"{found}: more than {task} has")
-    if cpu or memory:
-        found = f"the containers have sizes of their own, so that the rest of {task} is unused"
-        return warning("size", found, INIT)
-    return passed("size", f"{task}; every other tier fits too")
-
-
-def _check_stop_timeout(definition: TaskDefinition, main: Mapping[str, Any]) -> Check:
-    timeout = (
-        DEFAULT_CONTAINER_STOP_TIMEOUT
-        if definition.stop_timeout is None
-        else definition.stop_timeout
+        task = f"a task of {tier.vcpu} vCPU and {tier.memory_gb} GB"
+        return failed("contents", f"{found}: more than {task} has")
+    required = task_definition(
+        context.settings,
+        WorkerImage(name=definition.image, protocol=definition.protocol),
+        architecture="ARM64" if definition.architecture == "ARM64" else "X86_64",
+        region=context.aws.region,
+        role=described.get("executionRoleArn", ""),
     )
-    if definition.protocol is not Protocol.NATIVE:
-        if timeout > DEFAULT_CONTAINER_STOP_TIMEOUT // 2:
-            found = f"stopTimeout {timeout} s: billed if the container ignores SIGTERM"
-            return warning("stop timeout", found, INIT)
-        return passed("stop timeout", f"stopTimeout {timeout} s")
-    variables = {one["name"]: one["value"] for one in get_list(main, "environment")}
-    needed = float(variables.get("CLOUDBURST_STOP_SECONDS", DEFAULT_SERVICE_STOP_SECONDS))
-    if needed >= timeout:
-        found = f"the service takes {needed:g} s to stop and is killed after {timeout} s"
-        return warning("stop timeout", found, INIT)
-    if timeout < SERVICE_CONTAINER_STOP_TIMEOUT:
-        found = f"stopTimeout {timeout} s: scenes cannot use all of the two minutes that Spot gives"
-        return warning("stop timeout", found, INIT)
-    return passed("stop timeout", f"stopTimeout {timeout} s, of which scenes may use {needed:g}")
-
-
-def _check_init_process(
-    definition: TaskDefinition, containers: Sequence[Mapping[str, Any]]
-) -> Check:
-    """Check that each container has an init process. Our render service needs none."""
-    service = definition.container if definition.protocol is Protocol.NATIVE else None
-    without = [
-        container["name"]
-        for container in containers
-        if container["name"] != service
-        and not get_structure(container, "linuxParameters").get("initProcessEnabled")
-    ]
-    if without:
-        found = f"{' and '.join(without)} without initProcessEnabled may ignore SIGTERM"
-        return warning("init process", found, INIT)
-    return passed("init process", "in every container that needs one")
+    required["family"] = described["family"]
+    differing = [path for path in differences(required, described) if "dockerLabels" not in path]
+    if differing:
+        found = f"differs from what init registers: {differences_text(differing)}"
+        return warning("contents", found, INIT)
+    return passed("contents", "as init registers it")
 
 
 def _check_lifetime(definition: TaskDefinition) -> Check:
@@ -233,19 +198,6 @@ def _check_registry(context: CheckContext, image: str) -> Check:
         )
         return warning("registry", found, fix)
     return passed("registry", host)
-
-
-def _check_other_registries(
-    definition: TaskDefinition, containers: Sequence[Mapping[str, Any]]
-) -> list[Check]:
-    """Report the registries of further containers' images if they differ from the main image's."""
-    images = (str(one.get("image", "")) for one in containers)
-    hosts = {ImageReference.split(image).registry for image in images}
-    hosts.discard(ImageReference.split(definition.image).registry)
-    if not hosts:
-        return []
-    found = f"a second image from {', '.join(sorted(hosts))}: one more pull for each task"
-    return [warning("second registry", found, INIT)]
 
 
 async def check_execution_role(context: CheckContext) -> Sequence[Check]:

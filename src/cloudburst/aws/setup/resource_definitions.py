@@ -27,6 +27,7 @@ from cloudburst.models.task import (
 )
 from cloudburst.models.tier import Tier
 from cloudburst.registry import ImageReference
+from cloudburst.text import list_some
 from cloudburst.version import PACKAGE_VERSION
 
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
@@ -270,6 +271,12 @@ def differences(required: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
     """
     described = {key: value for key, value in found.items() if key not in _DERIVED}
     return _differing_paths(required, described, "")
+
+
+def differences_text(paths: Iterable[str]) -> str:
+    """Return a text with at most three paths in a task definition, images and sizes first."""
+    by_weight = sorted(paths, key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
+    return list_some([path.replace("containerDefinitions", "containers") for path in by_weight], 3)
 
 
 def _differing_paths(required: Any, found: Any, path: str) -> list[str]:

@@ -21,6 +21,7 @@ from cloudburst.aws.setup.resource_definitions import (
     TAGS,
     TRUST_POLICY,
     differences,
+    differences_text,
     execution_role,
     has_our_tags,
     partition,
@@ -28,7 +29,6 @@ from cloudburst.aws.setup.resource_definitions import (
     tag_list,
 )
 from cloudburst.errors import ConfigurationError
-from cloudburst.text import list_some
 
 SERVICE_ROLE = "AWSServiceRoleForECS"
 SERVICE_ROLE_PATH = "/aws-service-role/ecs.amazonaws.com/"
@@ -231,10 +231,7 @@ async def read_task_definition(aws: AWSClient, required: Mapping[str, Any]) -> R
     found = await newest_definition(aws, required["family"])
     paths = differences(required, found) if found else []
     if paths:
-        # Images and sizes first.
-        paths.sort(key=lambda path: not path.endswith((".image", ".cpu", ".memory")))
-        short = [path.replace("containerDefinitions", "containers") for path in paths]
-        detail = f"a new revision: {list_some(short, 3)}"
+        detail = f"a new revision: {differences_text(paths)}"
     else:
         image = required["containerDefinitions"][0]["image"]
         architecture = required["runtimePlatform"]["cpuArchitecture"]

@@ -128,7 +128,7 @@ def group_resource(
     if lacking and group.created_by_init:
         ranges = [{"CidrIp": source, "Description": RULE_DESCRIPTION} for source in lacking]
         detail = f"opened to {', '.join(lacking)}"
-        missing.append(_rules_change("authorize", group.id, ranges, detail))
+        missing.append(_rules_change("authorize_security_group_ingress", group.id, ranges, detail))
     elif lacking:
         detail = f"port {SERVICE_PORT} is not open to {', '.join(lacking)}"
         kept = "; ".join(filter(None, [f"{detail}, and init did not create this group", kept]))
@@ -136,7 +136,7 @@ def group_resource(
         # Without descriptions: AWS compares protocol, ports and source only.
         ranges = [{"CidrIp": rule.source} for rule in stale]
         detail = f"closed to {', '.join(rule.source for rule in stale)}"
-        missing.append(_rules_change("revoke", group.id, ranges, detail))
+        missing.append(_rules_change("revoke_security_group_ingress", group.id, ranges, detail))
     return Resource(
         kind="security group",
         name=group.id,
@@ -150,12 +150,11 @@ def group_resource(
 
 
 def _rules_change(
-    verb: str, group: str, ranges: Sequence[Mapping[str, str]], detail: str
+    operation: str, group: str, ranges: Sequence[Mapping[str, str]], detail: str
 ) -> Change:
     """Return the call that adds or removes rules for IPv4 ranges at the port of workers."""
     rule = {"FromPort": SERVICE_PORT, "ToPort": SERVICE_PORT, "IpRanges": list(ranges)}
     parameters = {"GroupId": group, "IpPermissions": [{"IpProtocol": "tcp", **rule}]}
-    operation = f"{verb}_security_group_ingress"
     return Change("ec2", operation, parameters, f"port {SERVICE_PORT} {detail}")
 
 
