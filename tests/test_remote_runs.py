@@ -74,6 +74,8 @@ class HonestWorker(Worker):
         if request.route == "POST uploads":
             (part,) = json.loads(request.body)["parts"]
             status, code, etag = await send(PutPart.model_validate(part), VIDEO)
+            if status == 412:
+                return line(failure={"problem": "exists", "reason": code, "status": status})
             assert status == 200, code
             return line(sent=len(VIDEO), etags=[etag])
         return await super().behave(request)
@@ -96,7 +98,7 @@ async def test_public_image_gets_and_writes_nothing_in_s3(run):
         ("a", "image"),
         ("", "to"),
     ]
-    assert not [key for key in keys(emulator) if key.startswith("out/")], "no claim is left"
+    assert not [key for key in keys(emulator) if key.startswith("out/")], "no marker is left"
 
 
 async def test_a_run(run):
@@ -127,7 +129,7 @@ async def test_a_run(run):
         assert (video.sha256, content(emulator, video.path)) == (SHA256, VIDEO)
     assert {key for key in keys(emulator) if key.startswith(f"{folder}out/")} == {
         f"{folder}out/{name}.mp4" for name in SCENES
-    }, "no claim is left"
+    }, "no marker is left"
     assert list(temporary.iterdir()) == []
     shown = caplog.text + report.model_dump_json()
     assert not re.search("X-Amz-Signature=[0-9a-f]", shown)

@@ -14,7 +14,7 @@ from cloudburst.earlier_runs import newest_run_with, recover_outputs
 from cloudburst.engine.recovered_state import RecoveredState
 from cloudburst.errors import SceneFault
 from cloudburst.journal import JournalState
-from cloudburst.models.locations import OutputLocation, S3Object
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs import claim_outputs
 
@@ -31,8 +31,6 @@ class FolderDestination:
 
     folder: Path
     """Absolute path of the folder."""
-    replaceable: Collection[S3Object] = ()
-    """None: files are replaced by a rename."""
 
     def video(self, scene: str) -> Path:
         """Return the path of the video of a scene."""

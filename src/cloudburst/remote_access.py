@@ -118,7 +118,6 @@ class RemoteAccess:
             inputs=inputs,
             fingerprints=fingerprints,
             overwrite=overwrite,
-            replaceable=destination.replaceable,
             private_inputs=self.settings.private_inputs,
             max_input_bytes=max_input_bytes,
         )

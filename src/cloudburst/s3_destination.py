@@ -53,8 +53,6 @@ class S3Destination:
     def __init__(self, prefix: S3Prefix, store: ObjectStore) -> None:
         self.folder = journal_folder(prefix)
         """Absolute path of the folder on this machine with the journals of its runs."""
-        self.replaceable: set[S3Object] = set()
-        """Outdated objects of the run itself, which `recover` has found and the run replaces."""
         self._prefix = prefix
         self._store = store
 
@@ -172,11 +170,6 @@ class S3Destination:
             scene.scene.name: entry
             for scene in scenes
             if (entry := self._result(scene, past.results.get(scene.scene.name), found)) is not None
-        }
-        self.replaceable = {
-            location
-            for location, scene in outputs.items()
-            if found[location] is not None and scene not in finished
         }
         return recovered_state(past, scenes, finished) if past.processes or finished else None
 

@@ -156,7 +156,6 @@ class S3Film:
             inputs={**self._inputs, **found},
             fingerprints={film.name: fingerprint},
             overwrite=self._overwrite,
-            replaceable=self._earlier,
             private_inputs=self._private_inputs,
         )
         await on_worker(film, remote, on_progress)

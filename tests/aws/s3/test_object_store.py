@@ -89,16 +89,6 @@ async def test_a_bucket_in_another_region_is_asked_for_its_region_once(emulator,
     assert await store.bucket_region(BUCKET) == "us-east-1"
 
 
-async def test_a_region_that_cannot_be_one_is_ignored(store, monkeypatch):
-    """It would become a part of the address of the next requests."""
-
-    async def call(*_, **__):
-        return {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "x.evil/"}}}
-
-    monkeypatch.setattr(store.aws, "call", call)
-    assert await store.bucket_region(BUCKET) == "us-east-1"
-
-
 async def test_missing_things_are_named(store):
     with pytest.raises(ResourceMissingError, match=r"^s3://videos/no: .*object does not exist"):
         await store.head(obj("no"))

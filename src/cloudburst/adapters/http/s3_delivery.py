@@ -146,7 +146,7 @@ async def write_object(
         DownloadError: The object cannot be written, or is not what was sent.
         OutputWriteError: The bucket does not accept objects at present.
     """
-    for last in (False, True):
+    for last in (False, False, True):
         try:
             etags = await write()
         except TransferFailedError as exc:

@@ -60,38 +60,27 @@ def object_info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
     """Return the description of an object in the answer to an operation.
 
     Raises:
-        NoAnswerError: A value of the answer is not valid.
+        NoAnswerError: The answer has no valid size or ETag.
     """
     headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
     metadata: dict[str, str] = response.get("Metadata") or {}
     size = str(response.get("ContentRange") or response["ContentLength"]).rpartition("/")[2]
-    if not _SIZE.fullmatch(size):
-        raise NoAnswerError(f"{operation}: the answer has no valid size")
+    etag = str(response["ETag"])
+    if not _SIZE.fullmatch(size) or not _ETAG.fullmatch(etag):
+        raise NoAnswerError(f"{operation}: the answer has no valid size or ETag")
     checksum = response.get("ChecksumSHA256", "")
     whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
     version = response.get("VersionId")
     managed = response.get("ServerSideEncryption", "AES256") == "AES256"
     return ObjectInfo(
         size=int(size),
-        etag=etag_of(response, operation),
+        etag=etag,
         version_id=None if version in {None, "null"} else version,
         modified=headers.get("last-modified"),
         metadata={name.lower(): value for name, value in metadata.items()},
         sha256=_hexadecimal(checksum) if whole else None,
         plain_etags=managed and "SSECustomerAlgorithm" not in response,
     )
-
-
-def etag_of(response: Mapping[str, Any], operation: str) -> str:
-    """Return the ETag in the answer to an operation.
-
-    Raises:
-        NoAnswerError: The ETag is not valid.
-    """
-    etag = str(response["ETag"])
-    if not _ETAG.fullmatch(etag):
-        raise NoAnswerError(f"{operation}: the answer has an invalid ETag")
-    return etag
 
 
 def _hexadecimal(checksum: str) -> str | None:

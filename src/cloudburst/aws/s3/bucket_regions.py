@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -13,8 +12,6 @@ from cloudburst.aws.client.errors import headers_of
 from cloudburst.aws.s3.answers import named_errors
 from cloudburst.errors import AccessDeniedError, AWSError
 from cloudburst.models.locations import S3Prefix
-
-_REGION = re.compile(r"[a-z0-9-]{1,32}")
 
 
 class BucketRegions:
@@ -43,8 +40,7 @@ class BucketRegions:
                 headers = headers_of(exc)
                 if "x-amz-bucket-region" not in headers:
                     await self._explain_bucket(bucket)
-        region = headers.get("x-amz-bucket-region", "")
-        return region if _REGION.fullmatch(region) else self._aws.region
+        return headers.get("x-amz-bucket-region") or self._aws.region
 
     async def _explain_bucket(self, bucket: str) -> None:
         """Raise the error that the answer to a HEAD request cannot express, unless it is denied."""

@@ -65,8 +65,6 @@ class OutputObject:
     scene: str
     new: bool
     """True if objects that are not of the same scene and run must not be replaced."""
-    outdated: bool
-    """True if an object of the same scene was there before the run, which is replaced."""
 
     def is_described_by(self, info: ObjectInfo) -> bool:
         """Return whether an object in S3 was written as this output."""
@@ -106,13 +104,8 @@ class WholeDelivery(_Delivery):
 
     _signed = False
     """True if a URL was signed."""
-    _found_outdated = False
-    """True if an outdated object of the same scene was found."""
-
-    @property
-    def _replaces(self) -> bool:
-        """True if an object of the same scene is replaced, as long as it is the one found."""
-        return self._found_outdated or (self._output.new and self._output.outdated)
+    _replaces = False
+    """True if another object of the same scene was found. It is replaced if it is unchanged."""
 
     async def parts(self) -> Sequence[PutPart]:
         """Return the request that writes the object: see `ports.Delivery.parts`."""
@@ -147,7 +140,7 @@ class WholeDelivery(_Delivery):
         if info is None:
             return False  # it was deleted in the meantime
         if output.is_of_same_scene(info) and not output.is_described_by(info):
-            self._found_outdated = True
+            self._replaces = True
             return False
         await self.finish(())
         return True

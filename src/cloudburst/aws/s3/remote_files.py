@@ -5,7 +5,7 @@ Signed URLs go to workers only: they are not logged, and no error contains them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
@@ -33,7 +33,6 @@ class S3RemoteFiles:
         inputs: Mapping[RemoteLocation, RemoteFile],
         fingerprints: Mapping[str, str],
         overwrite: bool = False,
-        replaceable: Collection[S3Object] = (),
         private_inputs: bool = False,
         max_input_bytes: int = Limits().file_bytes,
     ) -> None:
@@ -46,7 +45,6 @@ class S3RemoteFiles:
             fingerprints: Fingerprint of each scene by its name, for videos about which
                 `note_fingerprint` says nothing else; it is read when a video is delivered.
             overwrite: True if the run may replace any object.
-            replaceable: Objects that the run may replace even if ``overwrite`` is false.
             private_inputs: True if URLs of inputs may lead to addresses that are not public.
             max_input_bytes: Maximum size of an input whose server did not report its size before
                 the run, in bytes.
@@ -56,7 +54,6 @@ class S3RemoteFiles:
         self._inputs = inputs
         self._fingerprints = fingerprints
         self._overwrite = overwrite
-        self._replaceable = frozenset(replaceable)
         self._private_inputs = private_inputs
         self._max_input_bytes = max_input_bytes
         self._made_of: dict[str, str] = {}
@@ -131,7 +128,6 @@ class S3RemoteFiles:
             ),
             scene=scene,
             new=not self._overwrite,
-            outdated=to in self._replaceable,
         )
         if size <= MULTIPART_BYTES:
             yield WholeDelivery(store, output, self._waits)
