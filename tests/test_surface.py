@@ -29,7 +29,7 @@ def test_all_is_sorted_and_complete():
 
 
 def test_what_type_checkers_see_is_what_is_imported():
-    """Three lists of the same names: a checker reads the first two and Python the third."""
+    """Two lists of the same names: a checker reads the first one and Python the second."""
     imported = {
         alias.name: node.module
         for node in ast.walk(ast.parse(inspect.getsource(cloudburst)))

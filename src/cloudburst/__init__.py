@@ -9,231 +9,100 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
-    from cloudburst.backends import (
-        burst,
-        endpoints,
-        fargate,
-        local,
-    )
-    from cloudburst.client import (
-        Client,
-        render,
-        render_all,
-    )
+    from cloudburst.backends import burst as burst
+    from cloudburst.backends import endpoints as endpoints
+    from cloudburst.backends import fargate as fargate
+    from cloudburst.backends import local as local
+    from cloudburst.client import Client as Client
+    from cloudburst.client import render as render
+    from cloudburst.client import render_all as render_all
+    from cloudburst.compat import FargateOperationV1 as FargateOperationV1
+    from cloudburst.compat import calculate_fargate_cost as calculate_fargate_cost
     from cloudburst.compat import (
-        FargateOperationV1,
-        calculate_fargate_cost,
-        calculate_optimal_batch_distribution,
-        execute_parallel_batches,
-        scan_and_test_folder,
-        scan_scenes_from_folder,
+        calculate_optimal_batch_distribution as calculate_optimal_batch_distribution,
     )
-    from cloudburst.engine.run import (
-        Run,
-    )
-    from cloudburst.errors import (
-        AccessDeniedError,
-        AWSError,
-        BudgetError,
-        BusyError,
-        CapacityError,
-        ClosedError,
-        CloudburstError,
-        ConfigurationError,
-        CredentialsError,
-        DownloadError,
-        EncodeError,
-        FilmError,
-        ImageError,
-        InvalidScenesError,
-        JournalError,
-        KeyRefusedError,
-        LaunchError,
-        NoAnswerError,
-        OutputClaimedError,
-        OutputExistsError,
-        OutputWriteError,
-        PoisonedSceneError,
-        RenderFailedError,
-        ResourceMissingError,
-        SceneError,
-        SceneFault,
-        SceneTimeoutError,
-        ThrottledError,
-        UploadError,
-        WorkerDiskFullError,
-        WorkerError,
-        WorkerNotReadyError,
-        WorkerProtocolError,
-        WorkerStoppedError,
-        WorkerUnfitError,
-        WorkerUnreachableError,
-    )
-    from cloudburst.models.camera_effects import (
-        Effect,
-    )
-    from cloudburst.models.events import (
-        Event,
-        FilmCompleted,
-        FilmFailed,
-        FilmProgress,
-        SceneCompleted,
-        SceneCopied,
-        SceneEncoded,
-        SceneEncoding,
-        SceneEvent,
-        SceneFailed,
-        SceneProgress,
-        SceneQueued,
-        SceneRetried,
-        SceneStarted,
-        SceneUploaded,
-        WorkerFailed,
-        WorkerLaunched,
-        WorkerReady,
-        WorkerStopped,
-        event_adapter,
-    )
-    from cloudburst.models.film import (
-        Transition,
-    )
-    from cloudburst.models.limits import (
-        Backoff,
-        Limits,
-        Timeouts,
-    )
-    from cloudburst.models.options import (
-        RenderOptions,
-    )
-    from cloudburst.models.report import (
-        Cost,
-        Prediction,
-        Report,
-        SceneReport,
-        Status,
-        WorkerReport,
-    )
-    from cloudburst.models.scene import (
-        Scene,
-        Video,
-    )
-    from cloudburst.models.settings import (
-        Settings,
-    )
-    from cloudburst.models.task import (
-        Protocol,
-    )
-    from cloudburst.models.tier import (
-        Tier,
-    )
-    from cloudburst.ports.backend import (
-        Backend,
-        OpenBackend,
-    )
-    from cloudburst.preview import (
-        render_frame,
-    )
-    from cloudburst.run_inputs import (
-        AnyScene,
-    )
-    from cloudburst.scenes import (
-        read_scenes,
-    )
-
-__all__ = [
-    "AWSError",
-    "AccessDeniedError",
-    "AnyScene",
-    "Backend",
-    "Backoff",
-    "BudgetError",
-    "BusyError",
-    "CapacityError",
-    "Client",
-    "ClosedError",
-    "CloudburstError",
-    "ConfigurationError",
-    "Cost",
-    "CredentialsError",
-    "DownloadError",
-    "Effect",
-    "EncodeError",
-    "Event",
-    "FargateOperationV1",
-    "FilmCompleted",
-    "FilmError",
-    "FilmFailed",
-    "FilmProgress",
-    "ImageError",
-    "InvalidScenesError",
-    "JournalError",
-    "KeyRefusedError",
-    "LaunchError",
-    "Limits",
-    "NoAnswerError",
-    "OpenBackend",
-    "OutputClaimedError",
-    "OutputExistsError",
-    "OutputWriteError",
-    "PoisonedSceneError",
-    "Prediction",
-    "Protocol",
-    "RenderFailedError",
-    "RenderOptions",
-    "Report",
-    "ResourceMissingError",
-    "Run",
-    "Scene",
-    "SceneCompleted",
-    "SceneCopied",
-    "SceneEncoded",
-    "SceneEncoding",
-    "SceneError",
-    "SceneEvent",
-    "SceneFailed",
-    "SceneFault",
-    "SceneProgress",
-    "SceneQueued",
-    "SceneReport",
-    "SceneRetried",
-    "SceneStarted",
-    "SceneTimeoutError",
-    "SceneUploaded",
-    "Settings",
-    "Status",
-    "ThrottledError",
-    "Tier",
-    "Timeouts",
-    "Transition",
-    "UploadError",
-    "Video",
-    "WorkerDiskFullError",
-    "WorkerError",
-    "WorkerFailed",
-    "WorkerLaunched",
-    "WorkerNotReadyError",
-    "WorkerProtocolError",
-    "WorkerReady",
-    "WorkerReport",
-    "WorkerStopped",
-    "WorkerStoppedError",
-    "WorkerUnfitError",
-    "WorkerUnreachableError",
-    "burst",
-    "calculate_fargate_cost",
-    "calculate_optimal_batch_distribution",
-    "endpoints",
-    "event_adapter",
-    "execute_parallel_batches",
-    "fargate",
-    "local",
-    "read_scenes",
-    "render",
-    "render_all",
-    "render_frame",
-    "scan_and_test_folder",
-    "scan_scenes_from_folder",
-]
+    from cloudburst.compat import execute_parallel_batches as execute_parallel_batches
+    from cloudburst.compat import scan_and_test_folder as scan_and_test_folder
+    from cloudburst.compat import scan_scenes_from_folder as scan_scenes_from_folder
+    from cloudburst.engine.run import Run as Run
+    from cloudburst.errors import AccessDeniedError as AccessDeniedError
+    from cloudburst.errors import AWSError as AWSError
+    from cloudburst.errors import BudgetError as BudgetError
+    from cloudburst.errors import BusyError as BusyError
+    from cloudburst.errors import CapacityError as CapacityError
+    from cloudburst.errors import ClosedError as ClosedError
+    from cloudburst.errors import CloudburstError as CloudburstError
+    from cloudburst.errors import ConfigurationError as ConfigurationError
+    from cloudburst.errors import CredentialsError as CredentialsError
+    from cloudburst.errors import DownloadError as DownloadError
+    from cloudburst.errors import EncodeError as EncodeError
+    from cloudburst.errors import FilmError as FilmError
+    from cloudburst.errors import ImageError as ImageError
+    from cloudburst.errors import InvalidScenesError as InvalidScenesError
+    from cloudburst.errors import JournalError as JournalError
+    from cloudburst.errors import KeyRefusedError as KeyRefusedError
+    from cloudburst.errors import LaunchError as LaunchError
+    from cloudburst.errors import NoAnswerError as NoAnswerError
+    from cloudburst.errors import OutputClaimedError as OutputClaimedError
+    from cloudburst.errors import OutputExistsError as OutputExistsError
+    from cloudburst.errors import OutputWriteError as OutputWriteError
+    from cloudburst.errors import PoisonedSceneError as PoisonedSceneError
+    from cloudburst.errors import RenderFailedError as RenderFailedError
+    from cloudburst.errors import ResourceMissingError as ResourceMissingError
+    from cloudburst.errors import SceneError as SceneError
+    from cloudburst.errors import SceneFault as SceneFault
+    from cloudburst.errors import SceneTimeoutError as SceneTimeoutError
+    from cloudburst.errors import ThrottledError as ThrottledError
+    from cloudburst.errors import UploadError as UploadError
+    from cloudburst.errors import WorkerDiskFullError as WorkerDiskFullError
+    from cloudburst.errors import WorkerError as WorkerError
+    from cloudburst.errors import WorkerNotReadyError as WorkerNotReadyError
+    from cloudburst.errors import WorkerProtocolError as WorkerProtocolError
+    from cloudburst.errors import WorkerStoppedError as WorkerStoppedError
+    from cloudburst.errors import WorkerUnfitError as WorkerUnfitError
+    from cloudburst.errors import WorkerUnreachableError as WorkerUnreachableError
+    from cloudburst.models.camera_effects import Effect as Effect
+    from cloudburst.models.events import Event as Event
+    from cloudburst.models.events import FilmCompleted as FilmCompleted
+    from cloudburst.models.events import FilmFailed as FilmFailed
+    from cloudburst.models.events import FilmProgress as FilmProgress
+    from cloudburst.models.events import SceneCompleted as SceneCompleted
+    from cloudburst.models.events import SceneCopied as SceneCopied
+    from cloudburst.models.events import SceneEncoded as SceneEncoded
+    from cloudburst.models.events import SceneEncoding as SceneEncoding
+    from cloudburst.models.events import SceneEvent as SceneEvent
+    from cloudburst.models.events import SceneFailed as SceneFailed
+    from cloudburst.models.events import SceneProgress as SceneProgress
+    from cloudburst.models.events import SceneQueued as SceneQueued
+    from cloudburst.models.events import SceneRetried as SceneRetried
+    from cloudburst.models.events import SceneStarted as SceneStarted
+    from cloudburst.models.events import SceneUploaded as SceneUploaded
+    from cloudburst.models.events import WorkerFailed as WorkerFailed
+    from cloudburst.models.events import WorkerLaunched as WorkerLaunched
+    from cloudburst.models.events import WorkerReady as WorkerReady
+    from cloudburst.models.events import WorkerStopped as WorkerStopped
+    from cloudburst.models.events import event_adapter as event_adapter
+    from cloudburst.models.film import Transition as Transition
+    from cloudburst.models.limits import Backoff as Backoff
+    from cloudburst.models.limits import Limits as Limits
+    from cloudburst.models.limits import Timeouts as Timeouts
+    from cloudburst.models.options import RenderOptions as RenderOptions
+    from cloudburst.models.report import Cost as Cost
+    from cloudburst.models.report import Prediction as Prediction
+    from cloudburst.models.report import Report as Report
+    from cloudburst.models.report import SceneReport as SceneReport
+    from cloudburst.models.report import Status as Status
+    from cloudburst.models.report import WorkerReport as WorkerReport
+    from cloudburst.models.scene import Scene as Scene
+    from cloudburst.models.scene import Video as Video
+    from cloudburst.models.settings import Settings as Settings
+    from cloudburst.models.task import Protocol as Protocol
+    from cloudburst.models.tier import Tier as Tier
+    from cloudburst.ports.backend import Backend as Backend
+    from cloudburst.ports.backend import OpenBackend as OpenBackend
+    from cloudburst.preview import render_frame as render_frame
+    from cloudburst.run_inputs import AnyScene as AnyScene
+    from cloudburst.scenes import read_scenes as read_scenes
 
 _NAMES = {
     "cloudburst.backends": (
@@ -350,7 +219,8 @@ _NAMES = {
 """Public names of the package, grouped by the module that defines them. A test checks that they
 match the imports above."""
 
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = dict(sorted((name, module) for module, names in _NAMES.items() for name in names))
+__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

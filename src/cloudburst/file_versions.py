@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,8 @@ from cloudburst.safe_files import open_regular_file
 HASH_BLOCK_BYTES = 256 * 1024
 """Number of bytes that are read and hashed at once; they fit into the cache of a core."""
 MAX_KNOWN_HASHES = 50_000
-"""Maximum number of hashes that a process remembers, which take about 25 MB. The least recently
-used hash is dropped first."""
+"""Maximum number of hashes that a process remembers, which take about 25 MB. The oldest
+hash is dropped first."""
 
 
 class FileChangedError(OSError):
@@ -117,27 +116,21 @@ class FileHashes:
     """SHA-256 of files by their version, for use by several threads. It is bounded."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._hashes: OrderedDict[FileVersion, str] = OrderedDict()
-        """Hashes by version, the least recently used one first."""
+        """Hashes by version, in the order in which they were added."""
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def get(self, version: FileVersion) -> str | None:
         """Return the hash of a version; ``None`` if it is not known."""
-        with self._lock:
-            if (sha256 := self._hashes.get(version)) is not None:
-                self._hashes.move_to_end(version)
-            return sha256
+        return self._hashes.get(version)
 
     def add(self, version: FileVersion, sha256: str) -> None:
         """Remember the hash of a version."""
-        with self._lock:
-            self._hashes[version] = sha256
-            self._hashes.move_to_end(version)
-            if len(self._hashes) > MAX_KNOWN_HASHES:
-                self._hashes.popitem(last=False)
+        self._hashes[version] = sha256
+        if len(self._hashes) > MAX_KNOWN_HASHES:
+            self._hashes.popitem(last=False)
 
 
 KNOWN_HASHES = FileHashes()
