@@ -180,7 +180,7 @@ _TEXTS: Mapping[type[Exception], str] = defaultdict(
     {
         httpcore.ConnectTimeout: "no connection in time",
         httpcore.ReadTimeout: "the server sends nothing",
-        httpcore.WriteTimeout: "the server receives nothing",
+        httpcore.WriteTimeout: "the server receives too slowly",
         httpcore.PoolTimeout: "too many transfers at the same time",
     },
 )

@@ -18,7 +18,8 @@ class TransferPolicy:
     """Time from the end of the request to the end of the answer's head, and again for the body of
     an answer that reports an error."""
     pace_window: float = 30.0
-    """Time in which at least `pace_bytes` must be transferred, or the rest of the file."""
+    """Time in which at least `pace_bytes` must be received, or the rest of the file; and in which a
+    block of `put.BLOCK_BYTES` must be sent."""
     pace_bytes: int = 960 * KiB
     """Smallest number of bytes in a `pace_window`: with the defaults, 32 KiB per second."""
     total_timeout: float = 3600.0

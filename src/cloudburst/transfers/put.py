@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import httpx
-from anyio import CancelScope, current_time
+from anyio import fail_after
 
 from cloudburst.models.transfers import PutPart, TransferProblem
 from cloudburst.transfers.client import LocalReadError
@@ -17,7 +17,8 @@ from cloudburst.transfers.policy import DEFAULT_POLICY, TransferPolicy
 from cloudburst.transfers.requests import entity_tag, open_answer
 
 BLOCK_BYTES = 256 * 1024
-"""Number of bytes that are read and sent at a time."""
+"""Number of bytes that are read and sent at a time. Each block must be sent within the
+``pace_window`` of the policy, which is 9 kB per second by default."""
 
 
 async def put_part(
@@ -44,12 +45,11 @@ async def put_part(
     Raises:
         TransferError: The part was not written, or it is not certain that it was.
     """
-    pace = _Pace(policy)
-    blocks = _blocks(part, read_block, progress, pace)
+    blocks = _blocks(part, read_block, progress)
     etag: str | None = None
     try:
         headers = {"Content-Length": str(part.size), **await _content_md5(part, read_block)}
-        with pace.scope:
+        with fail_after(policy.total_timeout):
             async with (
                 aclosing(blocks),
                 open_answer(
@@ -66,35 +66,12 @@ async def put_part(
                 etag = entity_tag(response)
     except LocalReadError as exc:
         raise exc.reason from None
-    if pace.scope.cancelled_caught:
-        raise transfer_error(TransferProblem.UNREACHABLE, "the server is too slow")
+    except TimeoutError:
+        reason = f"not sent within {policy.total_timeout:g} s"
+        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
     if etag is None:
         raise transfer_error(TransferProblem.INVALID, "the server sends no ETag", status=200)
     return etag
-
-
-class _Pace:
-    """Deadline of a ``PUT``, which moves while its body is sent fast enough."""
-
-    def __init__(self, policy: TransferPolicy) -> None:
-        self._policy = policy
-        self._end = current_time() + policy.total_timeout
-        self._counted = 0
-        self.scope = CancelScope()
-        self._allow(2 * policy.connect_timeout + policy.pace_window)
-
-    def _allow(self, seconds: float) -> None:
-        self.scope.deadline = min(self._end, current_time() + seconds)
-
-    def sent(self, size: int) -> None:
-        """Note the number of bytes sent so far."""
-        if size - self._counted >= self._policy.pace_bytes:
-            self._counted = size
-            self._allow(self._policy.pace_window)
-
-    def complete(self) -> None:
-        """Wait for the answer from now on."""
-        self._allow(self._policy.answer_timeout)
 
 
 async def _content_md5(
@@ -117,7 +94,6 @@ async def _blocks(
     part: PutPart,
     read_block: Callable[[int, int], Awaitable[bytes]],
     progress: Callable[[int], None],
-    pace: _Pace,
 ) -> AsyncGenerator[bytes]:
     sent = 0
     while sent < part.size:
@@ -128,6 +104,4 @@ async def _blocks(
             raise LocalReadError(exc) from exc
         yield block
         sent += count
-        pace.sent(sent)
         progress(sent)
-    pace.complete()

@@ -61,8 +61,8 @@ async def open_answer(
     """Make a request and yield the successful answer, whose body is not read yet.
 
     The query of the URL is passed to httpcore beside the request, so that no log line and no error
-    of httpx and httpcore can contain it. A request with ``content`` has no time limit of its own:
-    its caller sets one.
+    of httpx and httpcore can contain it. Each block of ``content`` must be sent, and the answer
+    begin, within the ``pace_window``; the caller limits the whole request.
 
     Raises:
         TransferError: The URL or a header is not accepted, there is no answer, or its status is
