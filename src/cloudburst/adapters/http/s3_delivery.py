@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.transfer_requests import request_transfer
@@ -18,11 +18,12 @@ from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import cover_path
 from cloudburst.models.transfers import TransferFailure, TransferProblem, UploadEvent, UploadRequest
 from cloudburst.ports.remote_files import Delivery, RemoteFiles
-from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, OnVerified
+from cloudburst.ports.renderer import DownloadedVideo, EncodedFile, EncodedVideo, OnVerified
 from cloudburst.text import printable_line
 
 VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
 """Media types of objects in S3."""
+_FileName: TypeAlias = Literal["video", "cover", "subtitles"]
 MAX_FALSE_REFUSALS = 2
 """Number of times that a worker may report that S3 refuses a file although S3 accepts an object
 from this machine. The first time, S3 may have accepted files again in the meantime."""
@@ -71,87 +72,30 @@ async def deliver_video(
     )
     if on_verified is not None:
         await on_verified(delivered)
+    files: list[tuple[_FileName, S3Object, EncodedFile, str]] = []
     if video.subtitles is not None:
-        async with remote.delivery(
-            video.scene,
-            to.with_suffix(".srt"),
-            size=video.subtitles.size,
-            sha256=video.subtitles.sha256,
-            content_type=SUBTITLES_TYPE,
-        ) as delivery:
-            await _write(connection, video, "subtitles", delivery)
+        files.append(("subtitles", to.with_suffix(".srt"), video.subtitles, SUBTITLES_TYPE))
     if video.cover is not None:
+        files.append(("cover", cover, video.cover, COVER_TYPE))
+    files.append(("video", to, EncodedFile(size=video.size, sha256=video.sha256), VIDEO_TYPE))
+    for name, target, file, content_type in files:
         async with remote.delivery(
-            video.scene,
-            cover,
-            size=video.cover.size,
-            sha256=video.cover.sha256,
-            content_type=COVER_TYPE,
+            video.scene, target, size=file.size, sha256=file.sha256, content_type=content_type
         ) as delivery:
-            await _write(connection, video, "cover", delivery)
-    async with remote.delivery(
-        video.scene, to, size=video.size, sha256=video.sha256, content_type=VIDEO_TYPE
-    ) as delivery:
-        await _write(connection, video, "video", delivery)
+            await _deliver(connection, video, name, delivery)
     return delivered
 
 
-async def _write(
-    connection: HttpConnection,
-    video: EncodedVideo,
-    file: Literal["video", "cover", "subtitles"],
-    delivery: Delivery,
+async def _deliver(
+    connection: HttpConnection, video: EncodedVideo, file: _FileName, delivery: Delivery
 ) -> None:
-    async def sign() -> UploadRequest:
-        return UploadRequest(file=file, parts=tuple(await delivery.parts()))
-
-    async def write() -> Sequence[str]:
-        path = f"/jobs/{video.reference}/uploads"
-        reason = ""
-        for _ in range(MAX_FALSE_REFUSALS):
-            try:
-                event = await request_transfer(connection, path, sign, UploadEvent)
-            except TransferFailedError as exc:
-                if exc.failure.problem not in _OF_THE_BUCKET:
-                    raise
-                reason = exc.failure.reason
-                try:
-                    await delivery.check_accepted()
-                except OutputWriteError as confirmed:
-                    raise delivery_error(video.scene, file, exc.failure) from confirmed
-            else:
-                return event.etags or ()
-        msg = (
-            f"the worker reports that S3 refuses the {file} of {video.scene} ({reason}), but S3 "
-            "accepts objects from this machine: if all workers report it, check conditions on "
-            "networks in the policy of the bucket"
-        )
-        raise WorkerProtocolError(msg)
-
-    await write_object(delivery, write, scene=video.scene, file=file)
-
-
-async def write_object(
-    delivery: Delivery, write: Callable[[], Awaitable[Sequence[str]]], *, scene: str, file: str
-) -> None:
-    """Write an object and verify it, also if an earlier attempt at the scene has written it.
-
-    Args:
-        delivery: Delivery of the object.
-        write: Function that makes the requests of the delivery and returns the ETag of each part.
-        scene: Name of the scene, for errors.
-        file: Name of the file, for errors.
-
-    Raises:
-        DownloadError: The object cannot be written, or is not what was sent.
-        OutputWriteError: The bucket does not accept objects at present.
-    """
+    """Let the worker write an object, and verify it, also if an earlier attempt has written it."""
     for last in (False, False, True):
         try:
-            etags = await write()
+            etags = await _write(connection, video, file, delivery)
         except TransferFailedError as exc:
             if exc.failure.problem is not TransferProblem.EXISTS or last:
-                raise delivery_error(scene, file, exc.failure) from exc
+                raise _delivery_error(video.scene, file, exc.failure) from exc
             if await delivery.is_written():
                 return
         else:
@@ -159,7 +103,37 @@ async def write_object(
             return
 
 
-def delivery_error(scene: str, file: str, failure: TransferFailure) -> DownloadError:
+async def _write(
+    connection: HttpConnection, video: EncodedVideo, file: _FileName, delivery: Delivery
+) -> Sequence[str]:
+    """Let the worker make the requests of a delivery, and return the ETag of each part."""
+
+    async def sign() -> UploadRequest:
+        return UploadRequest(file=file, parts=tuple(await delivery.parts()))
+
+    path, reason = f"/jobs/{video.reference}/uploads", ""
+    for _ in range(MAX_FALSE_REFUSALS):
+        try:
+            event = await request_transfer(connection, path, sign, UploadEvent)
+        except TransferFailedError as exc:
+            if exc.failure.problem not in _OF_THE_BUCKET:
+                raise
+            reason = exc.failure.reason
+            try:
+                await delivery.check_accepted()
+            except OutputWriteError as confirmed:
+                raise _delivery_error(video.scene, file, exc.failure) from confirmed
+        else:
+            return event.etags or ()
+    msg = (
+        f"the worker reports that S3 refuses the {file} of {video.scene} ({reason}), but S3 "
+        "accepts objects from this machine: if all workers report it, check conditions on "
+        "networks in the policy of the bucket"
+    )
+    raise WorkerProtocolError(msg)
+
+
+def _delivery_error(scene: str, file: str, failure: TransferFailure) -> DownloadError:
     """Return the error of a scene for a file that could not be written to S3.
 
     It is an `OutputWriteError` if every video would have the same problem.
