@@ -12,8 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 from support.http_server import http_server
 
 LOGIN = b"<!DOCTYPE html><html><body><form>Please sign in to the guest network</form></body></html>"
-HUGE = 17 * 2**20
-"""More bytes than are read of one answer."""
 JSON, PAGE, XML = "application/x-amz-json-1.1", "text/html; charset=utf-8", "text/xml"
 
 
@@ -41,7 +39,6 @@ KINDS = {
     "bytes": lambda _: Told(b"\xff\xfe\x00" * 100),
     "half": lambda body: Told(body[: len(body) // 2]),
     "deep": lambda _: Told(b"[" * 200_000),
-    "huge": lambda _: Told(b" " * HUGE),
 }
 
 

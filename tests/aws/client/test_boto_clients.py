@@ -7,7 +7,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from cloudburst.aws.client.boto_clients import LimitedHTTPSession
+from cloudburst.aws.client.boto_clients import HTTPSession
 from cloudburst.aws.client.client import open_aws
 from cloudburst.models.settings import Settings
 
@@ -44,7 +44,7 @@ async def test_a_body_that_stalls_keeps_no_connection(cut):
     config = AioConfig(
         read_timeout=0.1 if quick else 30,
         max_pool_connections=CONNECTIONS,
-        http_session_cls=LimitedHTTPSession,
+        http_session_cls=HTTPSession,
         retries={"mode": "standard", "total_max_attempts": 1},
         proxies={},
     )

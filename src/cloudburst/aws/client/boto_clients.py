@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
@@ -35,10 +33,6 @@ READ_TIMEOUT = 10.0
 """Maximum seconds to wait for the next bytes of a response."""
 MAX_CONNECTIONS = 50
 """Maximum number of connections to one service. Further calls wait for a free connection."""
-MAX_AWS_RESPONSE_BYTES = 16 * 2**20
-"""Maximum size of one response, in bytes. The largest responses of AWS are pages of log events (1
-MiB of text) and of 100 described tasks (about 1 MB)."""
-_CHUNK_BYTES = 2**16
 _S3_CONFIG: Mapping[str, Any] = {
     # boto would sign URLs of some regions with an older version.
     "signature_version": "s3v4",
@@ -148,7 +142,7 @@ class BotoClients:
             connect_timeout=AWS_CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             max_pool_connections=MAX_CONNECTIONS,
-            http_session_cls=LimitedHTTPSession,
+            http_session_cls=HTTPSession,
             # The caller retries: only it knows whether and when a call may be repeated.
             retries={"mode": "standard", "total_max_attempts": 1},
             # No proxy leads to this machine itself. None: the proxies of the environment.
@@ -183,39 +177,13 @@ def _keep_regional_endpoint(context: dict[str, Any], **_: object) -> None:
     context["use_global_endpoint"] = False
 
 
-class LimitedHTTPSession(AIOHTTPSession):
-    """HTTP session of aiobotocore that limits the size of a response.
+class HTTPSession(AIOHTTPSession):
+    """HTTP session of aiobotocore that does not wait for "100 Continue".
 
-    Each response is read completely, except for those that contain an object of S3: the caller
-    reads them.
+    Some servers never send it, and aiohttp would wait without end.
     """
 
     async def send(self, request: Any) -> Any:
-        """Send a request and read the response.
-
-        Raises:
-            aiohttp.ClientPayloadError: The response is larger than `MAX_AWS_RESPONSE_BYTES`.
-        """
-        # aiohttp would wait without end for "100 Continue", which some servers never send.
+        """Send a request and return the response."""
         request.headers.pop("Expect", None)
-        streamed = request.stream_output
-        request.stream_output = True  # otherwise the base class reads the whole response
-        response: Any = await super().send(request)
-        if streamed and response.status_code < HTTPStatus.MULTIPLE_CHOICES:
-            return response
-        body = bytearray()
-        try:
-            async for chunk in response.raw.content.iter_chunked(_CHUNK_BYTES):
-                body += chunk
-                _check_size(body)
-        except BaseException:
-            response.raw.close()  # otherwise its connection would never return to the pool
-            raise
-        response._content = bytes(body)  # noqa: SLF001 - where `content` keeps what it has read
-        return response
-
-
-def _check_size(body: bytearray) -> None:
-    if len(body) > MAX_AWS_RESPONSE_BYTES:
-        msg = f"the response has more than {MAX_AWS_RESPONSE_BYTES} bytes"
-        raise aiohttp.ClientPayloadError(msg)
+        return await super().send(request)
