@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.engine.run import Run
 from cloudburst.errors import ConfigurationError
 from cloudburst.journal import JournalState, SqliteJournal, open_journal
-from cloudburst.journal.file import journal_files
+from cloudburst.journal.pruning import remove_journal
 
 _REMOVE_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of an empty journal."""
@@ -70,8 +71,9 @@ class RunJournals:
             await stack.aclose()
             if run_journal.run is None and not run_journal.state.processes:
                 path = run_journal.journal.path
+                remove = partial(remove_journal, path.parent.parent, path.stem)
                 await finish_despite_cancel(
-                    lambda: anyio.to_thread.run_sync(_remove, path), seconds=_REMOVE_TIMEOUT
+                    lambda: anyio.to_thread.run_sync(remove), seconds=_REMOVE_TIMEOUT
                 )
             self._open.pop(run_journal, None)
             run_journal.closed.set()
@@ -90,11 +92,3 @@ async def open_run_journals() -> AsyncGenerator[RunJournals]:
         yield run_journals
     finally:
         await run_journals.close_all()
-
-
-def _remove(path: Path) -> None:
-    for part in journal_files(path):
-        with suppress(OSError):
-            part.unlink()
-    with suppress(OSError):
-        path.parent.rmdir()  # fails if the folder is not empty

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client
 from cloudburst.aws.fargate import backend, post_mortem, watcher
-from cloudburst.aws.s3 import request_waits, uncancelled
+from cloudburst.aws.s3 import request_waits
 from cloudburst.aws.setup import running_tasks
 from cloudburst.engine import launch
 from cloudburst.models.limits import Backoff
@@ -30,4 +30,3 @@ def repeat_quickly(patch, backoff=QUICK):
     patch.setattr(client, "CALL_BACKOFF", backoff)
     patch.setattr(transfer_retries, "TRANSFER_BACKOFF", backoff)
     patch.setattr(request_waits, "TRANSFER_BACKOFF", backoff)
-    patch.setattr(uncancelled, "DELETE_BACKOFF", backoff)

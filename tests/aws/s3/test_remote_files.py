@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.s3 import deliveries, remote_files, request_waits, uncancelled
+from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.aws.s3.deliveries import joined_etag, part_size
 from cloudburst.aws.s3.finished_objects import find_finished, object_metadata, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
@@ -60,7 +60,6 @@ ROLE = "arn:aws:iam::123456789012:role/renderer"
 def quick_repeats(monkeypatch):
     monkeypatch.setattr("cloudburst.aws.client.client.CALL_BACKOFF", QUICK)
     monkeypatch.setattr(request_waits, "TRANSFER_BACKOFF", QUICK)
-    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", QUICK)
 
 
 def files(store, **more):

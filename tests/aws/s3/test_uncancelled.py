@@ -9,9 +9,7 @@ from cloudburst.errors import (
     AccessDeniedError,
     NoAnswerError,
     ResourceMissingError,
-    ThrottledError,
 )
-from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Object
 
 pytestmark = pytest.mark.anyio
@@ -21,38 +19,31 @@ OBJECT = S3Object("bucket", "folder/one.mp4")
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch):
-    monkeypatch.setattr(uncancelled, "DELETE_BACKOFF", Backoff(first=0.001, factor=1.0, cap=0.001))
     monkeypatch.setattr(uncancelled, "DELETE_TIMEOUT", 0.1)
 
 
-async def warnings_of(*errors):
-    """Return the warnings of a deletion whose requests fail in this way, and then succeed."""
-    left, warnings = list(errors), []
+async def warnings_of(error):
+    """Return the warnings of a deletion that fails in this way."""
+    warnings = []
 
     async def delete():
-        if left:
-            raise left.pop(0)
+        raise error
 
-    await finish_delete(delete, OBJECT, warn=warnings.append)
-    assert not left
+    await finish_delete(delete, warn=warnings.append)
     return warnings
-
-
-async def test_a_deletion_is_repeated_while_s3_is_busy():
-    assert not await warnings_of(ThrottledError("busy"), NoAnswerError("none"))
 
 
 async def test_nothing_to_delete_is_no_failure():
     assert not await warnings_of(ResourceMissingError("gone"))
 
 
-async def test_a_refused_deletion_is_reported_and_not_repeated():
+async def test_a_refused_deletion_is_reported():
     assert await warnings_of(AccessDeniedError("denied")) == ["denied"]
 
 
 async def test_a_deletion_without_an_answer_is_given_up():
     warnings = []
-    await finish_delete(anyio.sleep_forever, OBJECT, warn=warnings.append)
+    await finish_delete(anyio.sleep_forever, warn=warnings.append)
     assert warnings == ["no answer within 0.1 s"]
 
 
@@ -65,7 +56,7 @@ async def test_a_deletion_is_finished_in_a_cancelled_scope():
 
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await finish_delete(delete, OBJECT, warn=pytest.fail)
+        await finish_delete(delete, warn=pytest.fail)
     assert finished
 
 

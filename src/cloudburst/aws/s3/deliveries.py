@@ -235,7 +235,7 @@ class PartsDelivery(_Delivery):
         if not self._upload_id or self._completed:
             return
         abort = partial(self._store.abort_upload, self._output.location, self._upload_id)
-        await finish_delete(abort, self._output.location, warn=self._warn)
+        await finish_delete(abort, warn=self._warn)
 
     def _warn(self, reason: str) -> None:
         logger.warning(

@@ -105,7 +105,7 @@ async def marked(
         yield
     finally:
         warn = partial(logger.warning, "the marker of the run, %s, stays: %s", location)
-        await finish_delete(partial(store.delete, location), location, warn=warn)
+        await finish_delete(partial(store.delete, location), warn=warn)
 
 
 async def _look(
