@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
+PACKAGE_NAMES = {"dotenv": "python-dotenv"}
+"""Packages whose name is not that of the module that they contain."""
 
 
 def requirements(pyproject: dict[str, Any]) -> list[str]:
@@ -25,7 +27,7 @@ def requirements(pyproject: dict[str, Any]) -> list[str]:
     extras = project["optional-dependencies"]
     declared = {*project["dependencies"], *extras["service"], *extras["local"]}
     forbidden = {
-        module.replace("_", "-")
+        PACKAGE_NAMES.get(module, module.replace("_", "-"))
         for contract in pyproject["tool"]["importlinter"]["contracts"]
         if contract["type"] == "forbidden" and contract["source_modules"] == ["cloudburst.service"]
         for module in contract["forbidden_modules"]
