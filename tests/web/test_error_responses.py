@@ -2,6 +2,7 @@
 
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 from fastapi import FastAPI
 
@@ -85,7 +86,7 @@ async def test_an_error_before_a_stream_begins_is_logged_where_its_answer_hides_
 
     @app.get("/videos")
     async def videos():
-        return EventStreamResponse(refused())
+        return EventStreamResponse(refused(), stop=anyio.Event())
 
     async with browser(app, {}) as http:
         answer = await http.get("/videos")

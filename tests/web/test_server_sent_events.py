@@ -23,7 +23,7 @@ def stream(*moments):
     async def opened():
         yield written()
 
-    return EventStreamResponse(opened())
+    return EventStreamResponse(opened(), stop=anyio.Event())
 
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualClockLoop})])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -35,11 +35,6 @@ logger = logging.getLogger(__name__)
 INTERVAL = 60.0
 """Seconds between two questions to AWS about tasks of finished jobs. AWS forgets a task an hour
 after its stop, and a task of a killed process is billed until it is stopped."""
-
-
-class _Unsettled(NamedTuple):
-    job: str
-    destination: str | None
 
 
 class FinalBills:
@@ -79,8 +74,7 @@ class FinalBills:
 
     async def _complete(self) -> None:
         since = time.time() - MAX_ASKED_AGE
-        rows = await self._database.read(partial(unsettled_jobs, since=since))
-        jobs = [_Unsettled(*row) for row in rows]
+        jobs = await self._database.read(partial(unsettled_jobs, since=since))
         if not jobs:
             return
         try:
@@ -91,7 +85,7 @@ class FinalBills:
         for job, cost in costs.items():
             await self._write(job, cost, None)
 
-    def _final_costs(self, jobs: Sequence[_Unsettled]) -> dict[str, JobCost]:
+    def _final_costs(self, jobs: Sequence[tuple[str, str | None]]) -> dict[str, JobCost]:
         """Return the final bills that are known, by job. Blocks."""
         runs = list[JournaledRun]()
         for job, destination in jobs:

@@ -169,49 +169,44 @@ class Dispatcher:
         job_claims.release(connection, job, process, not_before=not_before)
 
     def _new_run(self, job: ClaimedJob) -> JobRun:
-        async def write_events(events: Sequence[NewEvent], progress: dict[str, float]) -> bool:
-            held = await self._database.write(lambda c: self._append(c, job.id, events, progress))
-            self._feed.notify(job.id)
-            return held
-
-        async def write_usage(cost: JobCost | None, size: int) -> Stop | None:
-            return await self._database.write(lambda c: self._write_usage(c, job, cost, size))
-
         return JobRun(
             job,
             self._client,
             self._folder.job(job.id),
-            write_events=write_events,
-            write_usage=write_usage,
+            write_events=partial(self._write_events, job.id),
+            write_usage=partial(self._write_usage, job),
         )
 
-    def _append(
-        self,
-        connection: sqlite3.Connection,
-        job: str,
-        events: Sequence[NewEvent],
-        progress: dict[str, float],
+    async def _write_events(
+        self, job: str, events: Sequence[NewEvent], progress: dict[str, float]
     ) -> bool:
-        if not job_claims.is_held(connection, job, self._process):
-            return False
-        if events:
-            self._log.append(connection, job, events)
-        if progress:
-            write_progress(connection, job, progress)
-        return True
+        def write(connection: sqlite3.Connection) -> bool:
+            if not job_claims.is_held(connection, job, self._process):
+                return False
+            if events:
+                self._log.append(connection, job, events)
+            if progress:
+                write_progress(connection, job, progress)
+            return True
 
-    def _write_usage(
-        self, connection: sqlite3.Connection, job: ClaimedJob, cost: JobCost | None, size: int
-    ) -> Stop | None:
+        held = await self._database.write(write)
+        self._feed.notify(job)
+        return held
+
+    async def _write_usage(self, job: ClaimedJob, cost: JobCost | None, size: int) -> Stop | None:
         """Write what a job has used, and return the limit of its owner that is exceeded."""
-        if job_claims.is_held(connection, job.id, self._process):
-            write_bytes(connection, job.id, size)
-            if cost is not None:
-                write_cost(connection, job.id, cost)
-        if not within_budget(connection, job.owner, self._limits, time.time()):
-            return Stop.BUDGET
-        too_much = bytes_stored(connection, job.owner) > self._limits.owner_bytes
-        return Stop.ROOM if too_much else None
+
+        def write(connection: sqlite3.Connection) -> Stop | None:
+            if job_claims.is_held(connection, job.id, self._process):
+                write_bytes(connection, job.id, size)
+                if cost is not None:
+                    write_cost(connection, job.id, cost)
+            if not within_budget(connection, job.owner, self._limits, time.time()):
+                return Stop.BUDGET
+            too_much = bytes_stored(connection, job.owner) > self._limits.owner_bytes
+            return Stop.ROOM if too_much else None
+
+        return await self._database.write(write)
 
     async def _work(self, run: JobRun) -> None:
         """Work on a job until it is finished, or this process ends."""

@@ -148,7 +148,11 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
 
 
 def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
-    """Return the newest video of each scene that has one, in the order of their events."""
+    """Return the newest video of each scene that has one, in the order of their events.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    read_job(connection, job)
     rows = connection.execute(
         "SELECT scene, data FROM events WHERE job = ? AND type = 'scene.completed' ORDER BY number",
         [job],

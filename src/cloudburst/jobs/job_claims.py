@@ -100,25 +100,20 @@ def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
     return connection.execute(query, (job, process)).fetchone() is not None
 
 
-def was_started(connection: sqlite3.Connection, job: str) -> bool:
-    """Return whether a process has worked on the job, so that it may have tasks."""
-    query = "SELECT starts > 0 FROM jobs WHERE id = ?"
-    return bool(connection.execute(query, [job]).fetchone()[0])
+def request_cancel(connection: sqlite3.Connection, job: str) -> bool:
+    """Note that a job is to be cancelled, unless it is finished.
 
-
-def request_cancel(connection: sqlite3.Connection, job: str) -> JobState:
-    """Note that a job is to be cancelled, unless it is finished, and return its state.
-
+    Return true if the job is queued and no process has worked on it, so that it can have no tasks.
     Raises `UnknownJobError` if the job does not exist.
     """
     row = connection.execute(
         "UPDATE jobs SET cancel_requested = cancel_requested OR state IN (?, ?) WHERE id = ? "
-        "RETURNING state",
+        "RETURNING state, starts",
         (JobState.QUEUED, JobState.RUNNING, job),
     ).fetchone()
     if row is None:
         raise unknown_job(job)
-    return JobState(row[0])
+    return bool(row == (JobState.QUEUED, 0))
 
 
 def cancel_requests(connection: sqlite3.Connection, process: str) -> list[str]:

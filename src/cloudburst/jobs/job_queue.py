@@ -256,12 +256,8 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         bill in the report stays an estimate, and that in `Job.cost` becomes final. Raises
         `UnknownJobError` if the job does not exist.
         """
-
-        def read(connection: sqlite3.Connection) -> dict[str, Any] | None:
-            job_rows.read_job(connection, job)
-            return job_rows.read_report(connection, job)
-
-        return await self._open_for(job).database.read(read)
+        database = self._open_for(job).database
+        return await database.read(lambda c: job_rows.read_report(c, job))
 
     async def videos(self, job: str) -> list[Video]:
         """Return the videos of a job that are finished by now.
@@ -269,12 +265,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         The paths are only names of files: those in `JobFolder.videos`, or in the folder in S3.
         Raises `UnknownJobError` if the job does not exist.
         """
-
-        def read(connection: sqlite3.Connection) -> list[Video]:
-            job_rows.read_job(connection, job)
-            return read_videos(connection, job)
-
-        return await self._open_for(job).database.read(read)
+        return await self._open_for(job).database.read(lambda c: read_videos(c, job))
 
     async def file(self, job: str, name: str) -> JobFile | None:
         """Return the video or the cover that has a name; ``None`` if it is not finished.
@@ -341,8 +332,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
 
 def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:
-    """Note that a job is to be cancelled; end it if no process works on it."""
-    state = job_claims.request_cancel(connection, job)
-    if state is JobState.QUEUED and not job_claims.was_started(connection, job):
+    """Note that a job is to be cancelled; end it if no process has worked on it."""
+    if job_claims.request_cancel(connection, job):
         log.end_job(connection, job, JobEnd(state=JobState.CANCELLED))
     return job_rows.read_job(connection, job)

@@ -201,7 +201,11 @@ def write_cost(connection: sqlite3.Connection, job: str, cost: JobCost) -> None:
 
 
 def read_report(connection: sqlite3.Connection, job: str) -> dict[str, Any] | None:
-    """Return the report of a job as JSON; ``None`` if it has none yet."""
+    """Return the report of a job as JSON; ``None`` if it has none yet.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    read_job(connection, job)
     row = connection.execute("SELECT report FROM reports WHERE job = ?", [job]).fetchone()
     return None if row is None else json.loads(row[0])
 

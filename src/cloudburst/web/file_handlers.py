@@ -42,12 +42,10 @@ _FILE_HEADERS = {
 
 
 _FILE_STATUSES = {
-    206: "The requested part of the file (`Range`).",
     307: (
         "The file is in S3, at the URL in `Location`. It is valid for at most an hour and for the "
         "method of this request, and anyone who has it gets the file."
     ),
-    304: "The caller has the file already (`If-None-Match`).",
     416: "The requested part does not exist.",
     503: "The server cannot look at the file in S3 now. `Retry-After` has the seconds to wait.",
 }

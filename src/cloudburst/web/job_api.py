@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -12,15 +11,15 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cloudburst.errors import ClosedError, UnknownJobError
+from cloudburst.errors import ClosedError
 from cloudburst.jobs import Job, JobQueue
+from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.text import short_repr
 from cloudburst.web.access import Access, Folders
 from cloudburst.web.job_documents import JobDocument
 from cloudburst.web.request_limits import ConcurrencyLimit
 from cloudburst.web.submission_checks import SubmissionRules
 
-_JOB = re.compile(r"[0-9a-f]{32}")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -74,11 +73,9 @@ class Call:
         Raises `UnknownJobError` if it does not exist or has another owner.
         """
         identifier = str(self.request.path_params["id"])
-        if not _JOB.fullmatch(identifier):
-            raise UnknownJobError("there is no such job")
         job = await self.queue.job(identifier)
         if job.owner != self.owner:
-            raise UnknownJobError(f"there is no job {identifier!r}")
+            raise unknown_job(identifier)
         return job
 
     def document(self, job: Job) -> JobDocument:

@@ -47,7 +47,7 @@ _EventNumber = Annotated[int, Field(ge=0)]
 
 
 class _EventHeaders(Document):
-    last_event: Annotated[_EventNumber | None, Field(alias="Last-Event-ID")] = None
+    last_event: Annotated[_EventNumber, Field(alias="Last-Event-ID")] = 0
     """Number of the last event that was received; browsers send it."""
 
 
@@ -196,8 +196,9 @@ async def read_events(call: Call) -> Response:
     call.api.streams.check(call.owner)
     job = await call.job()
     # A browser that connects again repeats the query, and adds the header.
-    after = parse_parameters(_EventHeaders, request.headers).last_event
-    if after is None:
+    if request.headers.get("last-event-id"):
+        after = parse_parameters(_EventHeaders, request.headers).last_event
+    else:
         after = parse_parameters(_EventQuery, request.query_params).after
     if after > job.last_event:
         raise HTTPException(400, f"no event {after}; expected at most {job.last_event}")

@@ -43,7 +43,7 @@ class EventStreamResponse(Response):
 
     Args:
         events: Context manager of the iterator. The response starts when it is entered.
-        stop: Event after which the response ends early; ``None``: it does not.
+        stop: Event after which the response ends early.
     """
 
     media_type = "text/event-stream"
@@ -52,7 +52,7 @@ class EventStreamResponse(Response):
         self,
         events: AbstractAsyncContextManager[AsyncIterator[bytes]],
         *,
-        stop: anyio.Event | None = None,
+        stop: anyio.Event,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
@@ -83,9 +83,8 @@ class EventStreamResponse(Response):
                 tasks.cancel_scope.cancel()
 
     async def _cancel_on_stop(self, scope: anyio.CancelScope) -> None:
-        if self._stop is not None:
-            await self._stop.wait()
-            scope.cancel()
+        await self._stop.wait()
+        scope.cancel()
 
 
 class _Sender:

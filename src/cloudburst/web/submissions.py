@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -125,33 +125,25 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
 
 def _require_small_parts(job: dict[str, Any]) -> None:
     """Raise `HTTPException` 400 if a scene or an option has too many parts, or a long name."""
-    for place, part in _parts(job):
-        if len(part) > MAX_ITEMS:
-            found = f"{len(part):,} {'fields' if isinstance(part, dict) else 'items'}"
-            raise HTTPException(400, f"{place}: {found}; expected at most {MAX_ITEMS}")
-        if isinstance(part, dict) and any(len(name) > MAX_NAME_CHARS for name in part):
-            found = "a name of a field that is too long"
-            raise HTTPException(
-                400, f"{place}: {found}; expected at most {MAX_NAME_CHARS} characters"
-            )
-
-
-def _parts(job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any] | list[Any]]]:
-    """Yield the place and the value of each object and list whose parts are checked one by one."""
     scenes: object = job.get("scenes")
     owners: list[tuple[str, object]] = [("job", job)]
     if isinstance(scenes, list):
-        listed = cast("list[object]", scenes)
-        owners += [(f"scenes[{place}]", scene) for place, scene in enumerate(listed)]
+        listed = enumerate(cast("list[object]", scenes))
+        owners += [(f"scenes[{place}]", scene) for place, scene in listed]
     for place, owner in owners:
-        if not isinstance(owner, dict):
-            continue
-        fields = cast("dict[str, Any]", owner)
-        yield place, fields
-        options: object = fields.get("options")
-        if isinstance(options, dict):
-            named = cast("dict[str, Any]", options)
-            yield f"{place}.options", named
-            for name, value in named.items():
-                if isinstance(value, dict | list):
-                    yield f"{place}.options.{name}", cast("dict[str, Any] | list[Any]", value)
+        options = _require_small(place, owner).get("options")
+        for name, value in _require_small(f"{place}.options", options).items():
+            _require_small(f"{place}.options.{name}", value)
+
+
+def _require_small(place: str, part: object) -> dict[str, object]:
+    """Return the fields of a part, which has none if it is no object."""
+    items = cast("Sequence[object]", part) if isinstance(part, dict | list) else ()
+    if len(items) > MAX_ITEMS:
+        found = f"{len(items):,} {'fields' if isinstance(part, dict) else 'items'}"
+        raise HTTPException(400, f"{place}: {found}; expected at most {MAX_ITEMS}")
+    fields = cast("dict[str, object]", part) if isinstance(part, dict) else {}
+    if any(len(name) > MAX_NAME_CHARS for name in fields):
+        found = "a name of a field that is too long"
+        raise HTTPException(400, f"{place}: {found}; expected at most {MAX_NAME_CHARS} characters")
+    return fields

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
-from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -53,9 +52,6 @@ JobSecrets: TypeAlias = Callable[[str], Sequence[str] | Awaitable[Sequence[str]]
 it is a coroutine function, it is called in a thread."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_AUTHORITY = re.compile(r"[A-Za-z0-9._\[\]:-]+")
-"""Pattern of host and port. Names in other scripts are written in Punycode (``xn--…``)."""
-_PATH = re.compile(r"/[!$-\[\]_a-z~]*")
 _EXPECTED_URL = "expected https://HOST/PATH, without user name, password and fragment"
 _PATTERNS = frozenset(("*", *EVENT_TYPES, *(f"{kind.partition('.')[0]}.*" for kind in EVENT_TYPES)))
 
@@ -190,33 +186,26 @@ def parse_webhook_url(url: str, *, private: bool) -> Target:
     if len(url) > MAX_URL_CHARS:
         raise _invalid_url(f"it has {len(url)} characters; expected at most {MAX_URL_CHARS}")
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        origin = f"{parts.scheme}://{parts.netloc}"
-        valid = bool(host) and port != 0 and str(httpx.URL(origin)) != ""
-    except (ValueError, httpx.InvalidURL):
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
         raise _invalid_url(_EXPECTED_URL) from None
-    path = url[len(origin) :]
-    path = path if path.startswith("/") else f"/{path}"
     if parts.scheme == "http" and not private:
         raise _invalid_url("it has the scheme http; expected https, or private=True")
-    if (
-        not valid
-        or parts.scheme not in {"http", "https"}
-        or not _AUTHORITY.fullmatch(parts.netloc)
-        or not url.lower().startswith(origin.lower())
-        or not _PATH.fullmatch(path)
-    ):
+    host_is_valid = parts.raw_host and b"%" not in parts.raw_host
+    port_is_valid = parts.port is None or 0 < parts.port < 65536
+    scheme_is_valid = parts.scheme in {"http", "https"}
+    valid = scheme_is_valid and host_is_valid and port_is_valid
+    if not valid or parts.userinfo or parts.fragment:
         raise _invalid_url(_EXPECTED_URL)
-    if _is_forbidden_address(parts, private=private):
+    if _is_forbidden_address(parts.host, private=private):
         kind = "permitted" if private else "public"
-        raise _invalid_url(f"it leads to {host}, which is not a {kind} address")
-    return Target(origin, path.encode("ascii"))
+        raise _invalid_url(f"it leads to {parts.host}, which is not a {kind} address")
+    return Target(f"{parts.scheme}://{parts.netloc.decode('ascii')}", parts.raw_path)
 
 
-def _is_forbidden_address(parts: SplitResult, *, private: bool) -> bool:
+def _is_forbidden_address(host: str, *, private: bool) -> bool:
     try:
-        address = str(ip_address(parts.hostname or ""))
+        address = str(ip_address(host))
     except ValueError:
         return False  # a name, which is resolved when a message is sent
     return not is_permitted(address, private=private)
@@ -235,7 +224,7 @@ def _check_events(events: Sequence[str]) -> None:
 
 
 def _default_name(url: str) -> str:
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", urlsplit(url).hostname or "")
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", httpx.URL(url).host)
     return f"{host[:50]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
