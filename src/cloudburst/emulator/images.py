@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,9 +12,6 @@ from cloudburst.registry import ImageReference
 
 ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 DOCKER_PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
-ECR_ENDPOINTS = frozenset({"ecr.dkr", "s3"})
-"""Services whose VPC endpoints an image pull from ECR needs, in addition to ``ecr.api`` for the
-login: "Amazon ECR interface VPC endpoints" in the ECR user guide (2026-11)."""
 
 NO_PLATFORM = (
     "CannotPullContainerError: pull image manifest has been retried 7 time(s): image Manifest does "
@@ -46,58 +42,39 @@ NO_LOGS = (
 messages" in the ECS developer guide."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkReach:
-    """Networks that a task can reach from its network interface."""
-
-    internet: bool = True
-    endpoints: Collection[str] = field(default_factory=frozenset[str])
-    """AWS services that the task can reach through VPC endpoints: ``ecr.api``, ``ecr.dkr``, ``s3``,
-    ``logs``."""
-
-    def reaches(self, services: Collection[str]) -> bool:
-        """Return whether a task can reach all of these AWS services in the task's region."""
-        return self.internet or set(services) <= set(self.endpoints)
-
-
 def image_failure(
-    definition: Mapping[str, Any], reach: NetworkReach, config: EmulatorConfig
+    definition: Mapping[str, Any], *, internet: bool, config: EmulatorConfig
 ) -> str | None:
     """Return the reason why a task cannot pull its images, or ``None``."""
     platform: Mapping[str, Any] = definition.get("runtimePlatform") or {}
     architecture = str(platform.get("cpuArchitecture") or "X86_64")
     for container in definition["containerDefinitions"]:
         image = str(container.get("image", ""))
-        if fault := _unreached(image, reach, config):
-            return fault
+        if not internet:
+            return _unreached(image, config)
         if architecture not in _architectures(image, config):
             return NO_PLATFORM.format(platform=DOCKER_PLATFORMS.get(architecture, architecture))
     return None
 
 
 def log_failure(
-    definition: Mapping[str, Any], reach: NetworkReach, config: EmulatorConfig
+    definition: Mapping[str, Any], *, internet: bool, config: EmulatorConfig
 ) -> str | None:
     """Return the reason why a task cannot send its logs to CloudWatch Logs, or ``None``."""
     drivers = set[str]()
     for container in definition["containerDefinitions"]:
         log: Mapping[str, Any] = container.get("logConfiguration") or {}
         drivers.add(str(log.get("logDriver")))
-    if "awslogs" in drivers and not reach.reaches({"logs"}):
+    if "awslogs" in drivers and not internet:
         return NO_LOGS.format(region=config.region)
     return None
 
 
-def _unreached(image: str, reach: NetworkReach, config: EmulatorConfig) -> str | None:
-    if reach.internet:
-        return None
+def _unreached(image: str, config: EmulatorConfig) -> str:
     registry = ImageReference.split(image).registry
     ecr = ECR_PATTERN.fullmatch(registry)
     if ecr and ecr[1] == config.region:
-        if not reach.reaches({"ecr.api"}):
-            return NO_LOGIN.format(region=config.region)
-        if reach.reaches(ECR_ENDPOINTS):
-            return None
+        return NO_LOGIN.format(region=config.region)
     return NO_REGISTRY.format(image=image, registry=registry)
 
 

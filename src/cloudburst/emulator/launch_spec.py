@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
-from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.logs import LogDestination
 
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -40,8 +39,8 @@ class LaunchSpec:
     subnet: str
     zone: str
     zone_id: str
-    reach: NetworkReach
-    """Networks that the task can reach from its network interface."""
+    internet: bool
+    """True if the routes of the subnet lead to registries and to AWS."""
     port_open: bool
     """True if the security groups allow connections to the worker's port."""
     group: str

@@ -9,7 +9,6 @@ from xml.etree import ElementTree as ET
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ec2 import DEFAULT_GROUP_ID, EC2, is_port_open
 from cloudburst.emulator.errors import ApiError, invalid_parameter
-from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.moto import MotoServer, rules_of, text_of
 from cloudburst.emulator.run_task import TaskNetwork
 
@@ -37,7 +36,7 @@ async def resolve_network(
             raise _no_group(groups[0])
         [item] = [one for one in found if text_of(one, "subnetId") == moto.moto_id(chosen)]
         subnet: Mapping[str, str] = {child.tag: child.text or "" for child in item}
-        rules, reach = rules_of(known), await _reach(moto, item, public=public)
+        rules, internet = rules_of(known), await _reaches_internet(moto, item, public=public)
     else:
         by_subnet = {item["subnetId"]: item for item in ec2.subnets()}
         by_group = {item["groupId"]: item for item in ec2.groups()}
@@ -49,20 +48,20 @@ async def resolve_network(
                 raise _no_group(ident)
         subnet, rules = by_subnet[chosen], [by_group[ident] for ident in groups]
         way_out = config.way_out
-        reach = NetworkReach(internet=way_out == "nat" or (way_out != "none" and public))
+        internet = way_out == "nat" or (way_out != "none" and public)
     zone = subnet["availabilityZone"]
     blocked = public and zone[-1] in config.block_public_access
     return TaskNetwork(
         subnet=chosen,
         zone=zone,
         zone_id=subnet["availabilityZoneId"],
-        reach=reach,
+        internet=internet,
         port_open=is_port_open(rules, config) and not blocked,
     )
 
 
-async def _reach(moto: MotoServer, subnet: ET.Element, *, public: bool) -> NetworkReach:
-    """Return which networks a task in a subnet can reach, given the VPC's routes and endpoints."""
+async def _reaches_internet(moto: MotoServer, subnet: ET.Element, *, public: bool) -> bool:
+    """Return whether the routes of a subnet lead a task to the internet."""
     vpc, ident = text_of(subnet, "vpcId"), text_of(subnet, "subnetId")
     tables = await moto.in_vpc("DescribeRouteTables", vpc)
     own = [table for table in tables if _is_associated(table, "subnetId", ident)]
@@ -71,20 +70,12 @@ async def _reach(moto: MotoServer, subnet: ET.Element, *, public: bool) -> Netwo
     default_routes = [
         route for route in routes if text_of(route, "destinationCidrBlock") == "0.0.0.0/0"
     ]
-    internet = any(
+    return any(
         public
         if text_of(route, "gatewayId").startswith("igw-")
         else not text_of(route, "gatewayId")
         for route in default_routes
     )
-    table_ids = {text_of(table, "routeTableId") for table in own}
-    endpoints = {
-        text_of(found, "serviceName").split(".", 3)[3]
-        for found in await moto.in_vpc("DescribeVpcEndpoints", vpc)
-        if text_of(found, "vpcEndpointType") != "Gateway"
-        or table_ids & {item.text for item in found.findall("routeTableIdSet/item")}
-    }
-    return NetworkReach(internet=internet, endpoints=endpoints)
 
 
 def _is_associated(table: ET.Element, name: str, value: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
 from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
-from cloudburst.emulator.images import NetworkReach
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_registry import TaskRegistry
@@ -32,10 +30,6 @@ MAX_TOKEN_CHARS = 64
 """Maximum length of a client token, in characters: RunTask in the ECS API reference (2026-11)."""
 STARTED_BY_PATTERN = re.compile(r"[A-Za-z0-9/_-]{0,128}")
 """Pattern of valid ``startedBy`` values: RunTask in the ECS API reference (2026-11)."""
-TOKEN_LIFETIMES = (86_400.0, 3600.0)
-"""Seconds after which ECS forgets a client token, counted from the token's first use, and from the
-end of the last task launched with it. The earlier time applies. See "Ensuring idempotency" in the
-ECS API reference (2026-11)."""
 MIN_DISK_GIB = 20
 """Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
 (ECS API reference, 2026-11)."""
@@ -49,7 +43,7 @@ class TaskNetwork:
     """Id of the subnet, one of those in the request."""
     zone: str
     zone_id: str
-    reach: NetworkReach
+    internet: bool
     port_open: bool
 
 
@@ -57,7 +51,6 @@ class TaskNetwork:
 class _Remembered:
     body: str
     tasks: Sequence[str]
-    at: float
 
 
 class TaskLauncher:
@@ -103,7 +96,7 @@ class TaskLauncher:
         body = json.dumps(
             {k: v for k, v in parameters.items() if k != "clientToken"}, sort_keys=True
         )
-        if token and (known := self._known(token)):
+        if token and (known := self._tokens.get(token)):
             return self._repeated_response(known, body)
         definition, definition_tags = self._definitions.find_to_run(parameters["taskDefinition"])
         count = _checked_count(parameters)
@@ -140,19 +133,8 @@ class TaskLauncher:
                 )
             )
         if token and tasks:
-            self._tokens[token] = _Remembered(body, [task.id for task in tasks], time.time())
+            self._tokens[token] = _Remembered(body, [task.id for task in tasks])
         return self._answer(tasks, failures)
-
-    def _known(self, token: str) -> _Remembered | None:
-        known = self._tokens.get(token)
-        if known is None:
-            return None
-        longest, after_end = TOKEN_LIFETIMES
-        ends = [self._registry.snapshots[ident].stopped for ident in known.tasks]
-        limit = known.at + longest
-        if all(end is not None for end in ends):
-            limit = min(limit, max(end for end in ends if end is not None) + after_end)
-        return known if time.time() < limit else None
 
     def _repeated_response(self, known: _Remembered, body: str) -> dict[str, Any]:
         tasks = [self._registry.snapshots[ident] for ident in known.tasks]
@@ -230,7 +212,7 @@ class TaskLauncher:
             subnet=network.subnet,
             zone=network.zone,
             zone_id=network.zone_id,
-            reach=network.reach,
+            internet=network.internet,
             port_open=network.port_open,
             group=parameters.get("group") or f"family:{definition['family']}",
             port=self._config.port,

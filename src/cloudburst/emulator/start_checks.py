@@ -72,7 +72,7 @@ def reason_after_pull(
     if fault.registry_unreachable:
         registry = ImageReference.split(image).registry
         return NO_REGISTRY.format(image=image, registry=registry)
-    reason = image_failure(spec.definition, spec.reach, shared.config)
+    reason = image_failure(spec.definition, internet=spec.internet, config=shared.config)
     return reason or _role_refusal(spec, task, shared)
 
 
@@ -82,7 +82,7 @@ def reason_at_start(
     """Return the reason why the containers of a task cannot be started, or ``None``."""
     if fault.stopped_reason is not None:
         return fault.stopped_reason
-    if reason := log_failure(spec.definition, spec.reach, config):
+    if reason := log_failure(spec.definition, internet=spec.internet, config=config):
         return reason
     return None if all(logs.open_stream(log) for log in spec.logs(task)) else NO_LOG_GROUP
 
