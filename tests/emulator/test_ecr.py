@@ -222,16 +222,6 @@ def test_other_operations_and_accounts_are_rejected(ecr, name):
         ecr.describe_images(repositoryName=name, registryId="210987654321")
 
 
-def test_pages(ecr, name):
-    del name
-    first = ecr.describe_repositories(maxResults=1)
-    assert len(first["repositories"]) == 1
-    second = ecr.describe_repositories(maxResults=1, nextToken=first["nextToken"])
-    assert second["repositories"] != first["repositories"]
-    with refused("InvalidParameterException"):
-        ecr.describe_repositories(nextToken="x")
-
-
 def test_without_a_registry_moto_answers(emulate):
     with refused("UnknownOperationException"):
         client(emulate(moto=False), "ecr").describe_repositories()

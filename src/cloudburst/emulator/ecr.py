@@ -12,13 +12,6 @@ from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, open_repository_images
-from cloudburst.emulator.ecr_requests import (
-    image_ids_of,
-    not_found,
-    page_of,
-    reference_of,
-    tags_of,
-)
 from cloudburst.emulator.errors import ApiError, invalid_parameter
 from cloudburst.emulator.image_store import ImageStore
 
@@ -30,6 +23,8 @@ LOGIN_SECONDS = 12 * 3600
 (2026-11)."""
 NAME_PATTERN = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 """Pattern of names of repositories: CreateRepository in the ECR API reference (2026-11)."""
+
+NOT_FOUND = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
 
 Operation = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -127,15 +122,16 @@ class ECR:
             "imageScanningConfiguration": {"scanOnPush": bool(scanning.get("scanOnPush"))},
             "encryptionConfiguration": {"encryptionType": "AES256"},
         }
-        self._repositories[name] = _Repository(shown, tags_of(parameters.get("tags") or ()))
+        self._repositories[name] = _Repository(
+            shown, {tag["Key"]: tag.get("Value", "") for tag in parameters.get("tags") or ()}
+        )
         self.images.repositories.add(name)
         return {"repository": shown}
 
     def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         names = parameters.get("repositoryNames") or sorted(self._repositories)
         found = [self._find(str(name)).shown for name in names]
-        page, more = page_of(found, parameters)
-        return {"repositories": page, **more}
+        return {"repositories": found}
 
     async def _delete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
@@ -231,10 +227,10 @@ class ECR:
         images, failures = list[dict[str, Any]](), list[dict[str, Any]]()
         accepted = [str(kind) for kind in parameters.get("acceptedMediaTypes") or ()]
         async with self._images_of(name) as found:
-            for ident in image_ids_of(parameters):
-                image = await found.find(reference_of(ident), accepted)
+            for ident in parameters.get("imageIds") or ():
+                image = await found.find(_reference(ident), accepted)
                 if image is None:
-                    failures.append(not_found(ident))
+                    failures.append({"imageId": ident, **NOT_FOUND})
                     continue
                 images.append(
                     {
@@ -249,12 +245,12 @@ class ECR:
 
     async def _describe_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
-        repository, idents = self._find(name), image_ids_of(parameters)
+        repository, idents = self._find(name), parameters.get("imageIds") or ()
         async with self._images_of(name) as images:
             found = await images.all()
             wanted = [] if idents else list(found)
             for ident in idents:
-                image = await images.find(reference_of(ident), ())
+                image = await images.find(_reference(ident), ())
                 if image is None:
                     raise self._no_image(name, ident)
                 wanted.append(image.digest)
@@ -271,18 +267,17 @@ class ECR:
             }
             for digest in wanted
         ]
-        page, more = page_of(shown, {} if idents else parameters)
-        return {"imageDetails": page, **more}
+        return {"imageDetails": shown}
 
     async def _delete_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
         self._find(name)
         deleted, failures = list[dict[str, Any]](), list[dict[str, Any]]()
         async with self._images_of(name) as images:
-            for ident in image_ids_of(parameters):
-                image = await images.find(reference_of(ident), ())
+            for ident in parameters.get("imageIds") or ():
+                image = await images.find(_reference(ident), ())
                 if image is None:
-                    failures.append(not_found(ident))
+                    failures.append({"imageId": ident, **NOT_FOUND})
                 elif parent := await images.index_with(image.digest):
                     failures.append(
                         {
@@ -317,6 +312,10 @@ class ECR:
             f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist "
             f"within the repository with name '{name}' in the registry with id '{self._account}'",
         )
+
+
+def _reference(ident: Mapping[str, str]) -> str:
+    return ident.get("imageDigest") or ident.get("imageTag") or ""
 
 
 def _as_coroutine(function: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Operation:
