@@ -187,14 +187,6 @@ class TestMoto:
         with refused("InvalidSignatureException"):
             new_client(with_moto, "sqs", secret="x").list_queues()
 
-    def test_its_own_port_and_its_settings_are_closed(self, with_moto):
-        direct = with_moto._inside.account.moto._url
-        for path in ("/", "/moto-api/data.json"):
-            with pytest.raises(urllib.error.HTTPError, match="403"):
-                urllib.request.urlopen(direct + path)
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(f"{with_moto.url}/moto-api/data.json")
-
 
 def test_only_this_address_is_listened_at(emulator):
     import socket

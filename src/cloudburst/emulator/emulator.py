@@ -90,7 +90,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
     with (
         reserved_network() as network,
         collect_defects() as defects,
-        TemporaryDirectory(prefix="cloudburst-images-", ignore_cleanup_errors=True) as name,
+        TemporaryDirectory(prefix="cloudburst-emulated-", ignore_cleanup_errors=True) as name,
     ):
         check_port(network, config.port)
         async with (
@@ -98,8 +98,8 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
             create_task_group() as background,
         ):
             images, problem = None, ""
+            folder = Path(name)
             if config.registry:
-                folder = Path(name)
                 images_registry = await choose_registry(config, containers, folder)
                 problem = "confined: False"
                 if config.confined:
@@ -123,6 +123,7 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 roles=roles,
                 images=images,
                 containers=containers,
+                folder=folder,
                 with_moto=with_moto,
             )
             api = ApiServer(config, account, defects)

@@ -8,12 +8,8 @@ from aiohttp import ClientSession, web
 from multidict import CIMultiDict
 from yarl import URL
 
-TOKEN_HEADER = "X-Emulator-Token"  # noqa: S105 - the name of a header
-"""Header with a token that only the emulator may send to the server."""
 LENGTH = frozenset({"content-length"})
-DROPPED_HEADERS = frozenset(
-    {"connection", "date", "expect", "server", "transfer-encoding", TOKEN_HEADER.lower()}
-)
+DROPPED_HEADERS = frozenset({"connection", "date", "expect", "server", "transfer-encoding"})
 """Headers that apply to one connection only, or that the emulator sets itself."""
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from anyio import fail_after, to_thread
 
+from cloudburst.emulator.address_listener import AddressListener
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.emulator.port_listener import PortListener
-from cloudburst.registry import Credentials, RegistryError, TransferPolicy, open_registry
+from cloudburst.registry import Credentials, TransferPolicy
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"
 PACKAGES = {PROGRAM: "docker-registry", PASSWORD_PROGRAM: "apache2-utils"}
@@ -29,8 +29,6 @@ LOCAL_TRANSFERS = TransferPolicy(attempts=2)
 """Limits of the requests to the registry, which is on this machine."""
 START_TIMEOUT = 20.0
 PASSWORD_TIMEOUT = 10.0
-ABSENT = f"sha256:{'0' * 64}"
-"""Digest of no image."""
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 """Line in the log of the registry that names its port."""
 SIGNATURE = "X-Amz-Signature"
@@ -70,26 +68,11 @@ async def choose_registry(
     """Return the registry of the configuration, which is started if the configuration says so.
 
     Raises:
-        EmulatorError: the registry cannot be started, does not answer or refuses the login.
+        EmulatorError: the registry cannot be started.
     """
     if isinstance(config.registry, EmulatedRegistry):
-        registry = AccountRegistry(config.registry)
-        await _check(registry)
-        return registry
+        return AccountRegistry(config.registry)
     return await start_registry(containers, folder / "registry")
-
-
-async def _check(registry: AccountRegistry) -> None:
-    """Ask a registry for an image that it does not have."""
-    url = registry.address.url
-    try:
-        with fail_after(START_TIMEOUT):
-            async with open_registry(url, registry.credentials, policy=LOCAL_TRANSFERS) as client:
-                await client.has_manifest("cloudburst", ABSENT)
-    except RegistryError as exc:
-        raise EmulatorError(f"registry: {url}; {exc}") from exc
-    except TimeoutError:
-        raise EmulatorError(f"registry: {url}; no answer for {START_TIMEOUT:g} s") from None
 
 
 async def start_registry(containers: Containers, folder: Path) -> AccountRegistry:
@@ -107,12 +90,12 @@ async def start_registry(containers: Containers, folder: Path) -> AccountRegistr
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
     config = await to_thread.run_sync(_write_files, folder, password)
-    process = PortListener("registry", LISTENING)
+    process = AddressListener("registry", LISTENING)
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     containers.start("registry", [PROGRAM, "serve", str(config)], environment, process)
     try:
         with fail_after(START_TIMEOUT):
-            port = await process.port
+            port = await process.address
     except TimeoutError:
         raise EmulatorError(
             f"registry: {PROGRAM} did not name its port within {START_TIMEOUT:g} s; its last "

@@ -10,18 +10,19 @@ import importlib.util
 import json
 import os
 import re
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlencode
 from xml.etree import ElementTree as ET
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, UnixConnector, web
 from anyio import Lock, fail_after
 
+from cloudburst.emulator.address_listener import AddressListener
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.containers import PROGRAMS, Containers
+from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.ec2 import (
     DEFAULT_GROUP_ID,
     INTERNET_GATEWAY_ID,
@@ -33,15 +34,14 @@ from cloudburst.emulator.ec2 import (
     ZONE_LETTERS,
     subnet_id,
 )
-from cloudburst.emulator.forward import TOKEN_HEADER, forward
+from cloudburst.emulator.forward import forward
 from cloudburst.emulator.policies import Document
-from cloudburst.emulator.port_listener import PortListener
-from cloudburst.emulator.programs.moto_server import TOKEN_VARIABLE
 from cloudburst.emulator.roles import RoleDetails, execution_role_name
 
 MOTO_START_TIMEOUT = 60.0
-LISTENING = re.compile(r"^port (\d+)$")
-"""Line in which `cloudburst.emulator.programs.moto_server` names its port."""
+LISTENING = re.compile(r"Running on unix://(.*)")
+"""Line in which moto's server names its socket. It has no port, because it checks no signatures."""
+URL = "http://moto"
 MOTO_VARIABLES = ("PATH", "HOME")
 """Environment variables that moto's server inherits; none of them contains credentials."""
 MOTO_SETTINGS = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
@@ -71,21 +71,16 @@ EXECUTION_ROLE_TRUST = {
 class MotoServer:
     """Server of moto, which is started in its own process when first needed."""
 
-    def __init__(self, config: EmulatorConfig, containers: Containers) -> None:
+    def __init__(self, config: EmulatorConfig, containers: Containers, folder: Path) -> None:
         self._config = config
         self._containers = containers
         self._lock = Lock()
-        self._url = ""
-        self._token = secrets.token_urlsafe(32)
-        """Token that moto's server requires from callers."""
+        self._socket = folder / "moto"
+        self.running = False
+        """True once the server has started."""
         self._session: ClientSession | None = None
         self._aliases: dict[str, str] = {}
         """Ids of resources in moto, by the id that callers use for the same resource."""
-
-    @property
-    def running(self) -> bool:
-        """True once the server has started."""
-        return bool(self._url)
 
     async def start(self) -> None:
         """Start the server and set up a default VPC like the emulator's own.
@@ -93,23 +88,21 @@ class MotoServer:
         If the server is already running, this has no effect.
         """
         async with self._lock:
-            if self._url:
+            if self.running:
                 return
-            listener = PortListener("moto", LISTENING)
+            listener = AddressListener("moto", LISTENING)
             with fail_after(MOTO_START_TIMEOUT):
                 self._containers.start(
                     "moto",
-                    [sys.executable, str(PROGRAMS / "moto_server.py")],
-                    _environment() | {TOKEN_VARIABLE: self._token},
+                    [sys.executable, "-m", "moto.server", "-H", f"unix://{self._socket}"],
+                    _environment(),
                     listener,
                 )
-                port = await listener.port
-                self._session = ClientSession(
-                    auto_decompress=False, headers={TOKEN_HEADER: self._token}
-                )
-                url = f"http://127.0.0.1:{port}"
-                await self._set_up_account(url)
-                self._url = url
+                await listener.address
+                connector = UnixConnector(str(self._socket))
+                self._session = ClientSession(connector=connector, auto_decompress=False)
+                await self._set_up_account()
+                self.running = True
 
     async def close(self) -> None:
         """Close the connections to the server."""
@@ -122,7 +115,7 @@ class MotoServer:
         assert self._session is not None
         for ours, its in self._aliases.items():
             body = body.replace(ours.encode(), its.encode())
-        response = await forward(self._session, request, self._url, body)
+        response = await forward(self._session, request, URL, body)
         content = response.body
         if isinstance(content, bytes):
             for ours, its in self._aliases.items():
@@ -139,13 +132,13 @@ class MotoServer:
     ) -> list[ET.Element] | None:
         """Return the EC2 resources with these ids as XML elements; ``None`` if one is missing."""
         query = {f"{parameter}.{n + 1}": self._aliases.get(i, i) for n, i in enumerate(idents)}
-        status, found = await self._ec2(self._url, operation, query)
+        status, found = await self._ec2(operation, query)
         return None if status != 200 else [item for one in found for item in one.findall("item")]
 
     async def in_vpc(self, operation: str, vpc: str) -> list[ET.Element]:
         """Call a Describe operation of EC2, and return the resources in a VPC as XML elements."""
         query = {"Filter.1.Name": "vpc-id", "Filter.1.Value.1": self._aliases.get(vpc, vpc)}
-        _, found = await self._ec2(self._url, operation, query)
+        _, found = await self._ec2(operation, query)
         return [item for one in found for item in one.findall("item")]
 
     async def security_group_tags(self, ident: str) -> dict[str, str]:
@@ -157,7 +150,7 @@ class MotoServer:
     async def role_details(self, name: str) -> RoleDetails | None:
         """Return tags and policies of a role; ``None`` if it does not exist."""
         query = {"Filter.member.1": "Role"}
-        found = await self._iam(self._url, "GetAccountAuthorizationDetails", query)
+        found = await self._iam("GetAccountAuthorizationDetails", query)
         for role in found[0].iterfind(f"RoleDetailList/member[RoleName='{name}']"):
             inline = role.iterfind("RolePolicyList/member/PolicyDocument")
             policies = [json.loads(unquote(document.text or "")) for document in inline]
@@ -172,7 +165,7 @@ class MotoServer:
     async def _managed_policy(self, arn: str) -> Document:
         """Return the first version of a managed policy; no statements if it does not exist."""
         query = {"PolicyArn": arn, "VersionId": "v1"}
-        found = await self._iam(self._url, "GetPolicyVersion", query)
+        found = await self._iam("GetPolicyVersion", query)
         document = found[0].findtext("PolicyVersion/Document") or '{"Statement": []}'
         return cast("Document", json.loads(document))
 
@@ -180,11 +173,11 @@ class MotoServer:
         """Translate the id that callers use for a resource to moto's id of the resource."""
         return self._aliases.get(ident, ident)
 
-    async def _set_up_account(self, url: str) -> None:
+    async def _set_up_account(self) -> None:
         """Create the VPC's default route and, if configured, the tasks' security group and role."""
 
         async def first(operation: str, wanted: str, **query: str) -> list[str]:
-            _, found = await self._ec2(url, operation, query)
+            _, found = await self._ec2(operation, query)
             return [text.text or "" for one in found for text in one.iter(wanted)]
 
         aliases = {VPC_ID: (await first("DescribeVpcs", "vpcId"))[0]}
@@ -234,25 +227,20 @@ class MotoServer:
                 await first("AuthorizeSecurityGroupIngress", "return", **rule)
             role = {"RoleName": execution_role_name(self._config.region)}
             await self._iam(
-                url,
                 "CreateRole",
                 {**role, "AssumeRolePolicyDocument": json.dumps(EXECUTION_ROLE_TRUST)},
             )
-            await self._iam(url, "AttachRolePolicy", {**role, "PolicyArn": EXECUTION_POLICY})
+            await self._iam("AttachRolePolicy", {**role, "PolicyArn": EXECUTION_POLICY})
         self._aliases = aliases
 
-    async def _ec2(
-        self, url: str, operation: str, query: Mapping[str, str]
-    ) -> tuple[int, list[ET.Element]]:
-        return await self._ask(url, "ec2", {"Action": operation, "Version": "2016-11-15", **query})
+    async def _ec2(self, operation: str, query: Mapping[str, str]) -> tuple[int, list[ET.Element]]:
+        return await self._ask("ec2", {"Action": operation, "Version": "2016-11-15", **query})
 
-    async def _iam(self, url: str, operation: str, query: Mapping[str, str]) -> list[ET.Element]:
+    async def _iam(self, operation: str, query: Mapping[str, str]) -> list[ET.Element]:
         query = {"Action": operation, "Version": "2010-05-08", **query}
-        return (await self._ask(url, "iam", query))[1]
+        return (await self._ask("iam", query))[1]
 
-    async def _ask(
-        self, url: str, service: str, query: Mapping[str, str]
-    ) -> tuple[int, list[ET.Element]]:
+    async def _ask(self, service: str, query: Mapping[str, str]) -> tuple[int, list[ET.Element]]:
         """Send a query to moto; return status and XML elements of the response.
 
         XML namespaces are removed from the names of the elements.
@@ -264,7 +252,7 @@ class MotoServer:
             "Content-Type": "application/x-www-form-urlencoded",
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
         }
-        async with self._session.post(url, data=body.encode(), headers=headers) as got:
+        async with self._session.post(URL, data=body.encode(), headers=headers) as got:
             root = ET.fromstring(await got.text())  # noqa: S314 - the XML is from our own process
             for element in root.iter():
                 element.tag = element.tag.rpartition("}")[2]

@@ -39,8 +39,6 @@ HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
 """Names of this machine that are allowed in a ``Host`` header. Requests from a web page whose
 domain resolves to a loopback address (DNS rebinding) have another name and are rejected."""
 SHUTDOWN_TIMEOUT = 5.0
-MOTO_INTERNAL_PATH = "/moto-api"
-"""Path of moto's own settings, which callers must not reach."""
 UNANSWERED_FAULTS = {"lost", "dropped"}
 """Kinds of faults after which the emulator sends no response."""
 
@@ -186,8 +184,6 @@ class ApiServer:
                 f"{call.service}:{call.operation} is not emulated without moto: where the "
                 "emulator runs, install cloudburst-sdk[testing]",
             )
-        if request.path.startswith(MOTO_INTERNAL_PATH):
-            raise ApiError("UnknownOperationException", f"{MOTO_INTERNAL_PATH} is not part of AWS")
         account.ec2.check_unused(call.operation, call.parameters)
         response = await account.moto.forward(request, body)
         changes = not call.operation.startswith(("Get", "List"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.clusters import Clusters
@@ -56,6 +57,7 @@ class EmulatedAccount:
         roles: Roles,
         images: ImageStore | None,
         containers: Containers,
+        folder: Path,
         with_moto: bool,
     ) -> None:
         self._config = config
@@ -77,7 +79,7 @@ class EmulatedAccount:
         """ECR API; ``None`` if the account has no registry on this machine."""
         self.ec2 = EC2(config, registry)
         self.s3 = S3()
-        self.moto = MotoServer(config, containers) if with_moto else None
+        self.moto = MotoServer(config, containers, folder) if with_moto else None
         self.tasks = TaskOperations(config, self.clusters, self.definitions, registry)
         self._operations: dict[str, Mapping[str, Operation]] = {
             "ecs": self.clusters.operations | self.definitions.operations | self.tasks.operations,
