@@ -327,4 +327,4 @@ def test_an_ordinary_user_runs_images(account, shell):
 def test_volumes_of_tasks_are_removed(account, shell):
     task, lines = account.run(shell, "touch /tmp/a; echo done")
     assert lines == ["done"]
-    until(lambda: not list(TEMPORARY.glob(f"cloudburst-images-*/tasks/{task.id}")))
+    until(lambda: not list(TEMPORARY.glob(f"cloudburst-emulated-*/tasks/{task.id}")))

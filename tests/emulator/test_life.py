@@ -43,7 +43,7 @@ def details(shown):
 
 
 def test_passes_through_the_states_of_ecs_in_order(emulate):
-    emulator = emulate(activating=0.05, deactivating=0.05)
+    emulator = emulate(task_faults={0: TaskFault(start_delay=0.05)})
     seen = []
     emulator.on_change(lambda task: seen.append((task.last_status, task.desired_status)))
     [task] = run(emulator)
@@ -56,7 +56,6 @@ def test_passes_through_the_states_of_ecs_in_order(emulate):
         "PENDING",
         "ACTIVATING",
         "RUNNING",
-        "DEACTIVATING",
         "STOPPING",
         "DEPROVISIONING",
         "STOPPED",

@@ -18,11 +18,9 @@ import pytest
 
 from cloudburst.emulator import programs
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.emulator.logs import STREAM_IS_FULL
 from cloudburst.emulator.programs.running_containers import MAX_LOG_EVENT_BYTES, Container
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
 from support.emulator_calls import (
-    MAIN,
     QUICK,
     ask,
     client,
@@ -218,28 +216,6 @@ def test_containers_that_end_while_they_speak_end_alone(emulate):
     until(lambda: all(task.stopped for task in emulator.tasks), seconds=15)
     assert {task.exit_code for task in emulator.tasks} == {3}
     assert logged(emulator) == ["last words"] * 100
-
-
-def test_endless_output_fills_no_memory(emulate):
-    """The log stream is bounded, and the container waits for the emulator as on AWS."""
-    emulator = emulate(worker=["cat", "/dev/zero"], watchdog=False)
-    [task] = run(emulator)
-    task = reach(emulator, task, "RUNNING")
-    where = {"logGroupName": "/ecs/cloudburst", "logStreamName": f"ecs/{MAIN}/{task.id}"}
-    logs = client(emulator, "logs")
-
-    def last():
-        return [event["message"] for event in logs.get_log_events(**where, limit=1)["events"]]
-
-    until(lambda: last() == [STREAM_IS_FULL], seconds=20, interval=0.1)
-    assert status_kb(parent(task.pid), "VmHWM") < 50_000
-    emulator.crash(task)
-    reach(emulator, task, "STOPPED")
-
-
-def status_kb(pid, name):
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition(f"{name}:")[2].split()[0])
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,6 @@ def test_every_answer_fits(emulate):
         provisioning=0.5,
         new_task_invisible=0,
         disagreement=0,
-        activating=0.05,
-        deactivating=0.05,
         deprovisioning=1.0,
         max_running=4,
     )

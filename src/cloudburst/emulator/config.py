@@ -140,13 +140,9 @@ class EmulatorConfig:
     then."""
     pending: float = 5.0
     """Seconds of the image pull, during which the task is PENDING."""
-    activating: float = 0.0
-    """Seconds between ACTIVATING and RUNNING."""
     jitter: float = 0.0
-    """Fraction by which ``provisioning``, ``pending`` and ``activating`` vary between tasks, up or
+    """Fraction by which ``provisioning`` and ``pending`` vary between tasks, up or
     down."""
-    deactivating: float = 0.0
-    """Seconds from the stop of a task until its containers get SIGTERM."""
     stop_timeout: float = 30.0
     """Seconds from SIGTERM to SIGKILL for containers without ``stopTimeout``."""
     deprovisioning: float = 14.0

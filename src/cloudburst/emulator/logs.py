@@ -16,11 +16,6 @@ reference (2026-11)."""
 MAX_GROUPS_PER_PAGE = 50
 """Maximum number of log groups or log streams in a response: DescribeLogGroups and
 DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
-MAX_STREAM_BYTES = 16 * 1024**2
-"""Maximum size of a log stream in memory, in bytes. AWS keeps more."""
-EVENT_BYTES = 200
-"""Memory that a log event needs besides its text, in bytes."""
-STREAM_IS_FULL = "The emulator discards all further output: this log stream is full."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +43,6 @@ class LogStream:
 
     created: int
     events: list[LogEvent] = field(default_factory=list[LogEvent])
-    free: int = MAX_STREAM_BYTES
-    """Size of the events that can still be added, in bytes; 0 for a full stream."""
 
 
 @dataclass(slots=True)
@@ -97,12 +90,7 @@ class CloudWatchLogs:
         if log is None or group is None:
             return
         stream = group.streams.setdefault(log.stream, LogStream(_now()))
-        for line in lines:
-            if not stream.free:
-                return
-            stream.free = max(0, stream.free - len(line) - EVENT_BYTES)
-            text = line if stream.free else STREAM_IS_FULL
-            stream.events.append(LogEvent(_now(), text))
+        stream.events += [LogEvent(_now(), line) for line in lines]
 
     def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Create a log group and return the response of CreateLogGroup.

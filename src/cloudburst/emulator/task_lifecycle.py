@@ -83,7 +83,7 @@ class TaskLifecycle:
             code: Stop code of ECS.
             reason: Stopped reason of ECS.
             grace: Seconds from SIGTERM to SIGKILL; ``None``: the stop timeouts of the containers.
-            wait: Seconds until SIGTERM, in addition to ``EmulatorConfig.deactivating``.
+            wait: Seconds until SIGTERM.
         """
         if self._interrupted:
             self._report_interruption()  # it is already stopping; report that now
@@ -92,7 +92,6 @@ class TaskLifecycle:
         self._timers.cancel()
         if self.fault.slow > 1 and self._thawed:
             self._signal_all(SIGCONT)
-        wait += self.shared.config.deactivating
         self._want_stopped(code, reason)
         if not self._alive:
             self._executed()
@@ -195,10 +194,9 @@ class TaskLifecycle:
         if reason:
             self._fail(reason)
             return
-        wait = self.shared.config.activating * self.pace + self.fault.start_delay
-        if wait:
+        if self.fault.start_delay:
             self._change(last_status="ACTIVATING")
-            self._timers.later(wait, self._start)
+            self._timers.later(self.fault.start_delay, self._start)
         else:
             self._start()
 

@@ -33,8 +33,6 @@ STATUS_FD = 3
 """File descriptor on which ``bwrap`` reports the first process of a container, as JSON. In other
 containers it is closed when the container has started."""
 EXIT_TIMEOUT = 5.0
-MAX_UNSENT_BYTES = 1024**2
-"""Size of unsent events, in bytes, from which the output of containers is not read."""
 MAX_DESCRIPTORS = 65_536
 
 
@@ -57,8 +55,6 @@ class Runtime:
         self._received = b""
         self._by_name: dict[str, Container] = {}
         self._by_pid: dict[int, Container] = {}
-        self._held: list[Container] = []
-        """Containers whose output is read after events have been sent."""
         self._selector = selectors.DefaultSelector()
         line.setblocking(False)
         self._selector.register(line, selectors.EVENT_READ, self._read_commands)
@@ -105,9 +101,6 @@ class Runtime:
         except OSError:
             self.over = True
             self._unsent = b""
-        if len(self._unsent) <= MAX_UNSENT_BYTES:
-            while self._held:
-                self._follow_output(self._held.pop())
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
         if self._selector.get_key(self._line).events != wanted:
             self._selector.modify(self._line, wanted, self._read_commands)
@@ -150,14 +143,10 @@ class Runtime:
         os.set_blocking(reads, False)
         container = Container(name, pid, reads, status, has_init=in_image and has_init)
         self._by_name[name] = self._by_pid[pid] = container
-        self._follow_output(container)
+        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
         self._selector.register(
             status, selectors.EVENT_READ, lambda: self._started(container, frozen=frozen)
         )
-
-    def _follow_output(self, container: Container) -> None:
-        reads = container.output
-        self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
 
     def _started(self, container: Container, *, frozen: bool = False) -> None:
         """Report the start of a container, unless this was done."""
@@ -191,9 +180,6 @@ class Runtime:
         lines = container.lines()
         if container.closed:
             self._selector.unregister(container.output)
-        elif len(self._unsent) > MAX_UNSENT_BYTES:  # the emulator is slower: the container waits
-            self._selector.unregister(container.output)
-            self._held.append(container)
         if lines:
             self._send_event(event="output", name=container.name, lines=lines)
 
@@ -213,9 +199,7 @@ class Runtime:
         del self._by_name[container.name]
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(container.pid, signal.SIGKILL)
-        if container in self._held:
-            self._held.remove(container)
-        elif not container.closed:
+        if not container.closed:
             self._selector.unregister(container.output)
         lines = container.lines(last=True)
         os.close(container.output)
