@@ -10,7 +10,6 @@ import pytest
 from cloudburst.aws.setup.changes import AccountChanges
 from cloudburst.aws.setup.ecr_repository import (
     LIFECYCLE_POLICY,
-    list_images,
     read_repository_to_remove,
 )
 from cloudburst.aws.setup.resource_definitions import tag_list
@@ -95,37 +94,40 @@ def images():
     return images
 
 
-async def found_in(images):
+async def removed(images):
+    """The step of the removal, the names of the images that it deletes, and its calls."""
     async with answering(images.answers) as answers:
-        found = await list_images(answers.aws, "cloudburst", "123456789012")
-        answers.calls.clear()
-        read = partial(read_repository_to_remove, answers.aws, "123456789012")
         changes = AccountChanges(answers.aws)
+        read = partial(read_repository_to_remove, answers.aws, "123456789012")
+        resource = await read()
+        answers.calls.clear()
         await changes.remove("image repository", "cloudburst", read)
         (step,) = changes.steps
-        assert step.outcome == ("kept" if found.others else "removed")
-        return images.names(found.indexes), images.names(found.parts), found, answers.calls
+        ids = [one.parameters.get("imageIds", ()) for one in resource.removal]
+        digests = [one["imageDigest"] for each in ids for one in each]
+        return step, images.names(digests), answers.calls[4:]
 
 
 async def test_all_that_init_has_pushed_is_removed_with_the_repository(images):
-    indexes, parts, found, calls = await found_in(images)
-    assert indexes == ["ours", "earlier"]
-    assert parts == ["x86", "arm", "earlier part", "cut"]
-    assert found.others == []
-    assert calls[4:] == ["batch_delete_image", "batch_delete_image", "delete_repository"]
+    step, names, calls = await removed(images)
+    assert (step.outcome, step.detail) == ("removed", "with 2 images")
+    assert set(names) == {"ours", "earlier", "x86", "arm", "earlier part", "cut"}
+    assert calls == ["batch_delete_image", "delete_repository"]
 
 
-async def test_nothing_of_others_is_removed(images):
-    images.single("theirs", tags=["mine", "latest"])
-    images.single("theirs without a tag")
-    images.single("our content with their tag", tags=["copy"], annotations=OURS)
-    images.index("their index", "x86", tags=["both"])
-    indexes, parts, found, calls = await found_in(images)
-    assert indexes == ["ours", "earlier"]
-    assert parts == ["arm", "earlier part", "cut"]
-    others = {"mine", images["theirs without a tag"], "copy", "both"}
-    assert set(found.others) == others
-    assert "delete_repository" not in calls
+@pytest.mark.parametrize("other", ["tagged", "untagged", "our content", "index"])
+async def test_repository_with_an_image_of_others_is_kept_with_all_images(images, other):
+    if other == "tagged":
+        images.single("theirs", tags=["mine", "latest"])
+    elif other == "untagged":
+        images.single("theirs")
+    elif other == "our content":
+        images.single("theirs", tags=["copy"], annotations=OURS)
+    else:
+        images.index("theirs", "x86", tags=["both"])
+    step, names, calls = await removed(images)
+    assert (step.outcome, names, calls) == ("kept", [], [])
+    assert step.detail.startswith("contains images that init did not push: ")
 
 
 @pytest.mark.parametrize("manifest", ["", json.dumps({"manifests": [{"digest": 1}]}), "[]"])
@@ -136,5 +138,6 @@ async def test_an_image_that_is_none_is_not_ours(images, manifest):
     image = {"imageId": {"imageDigest": digest}, "imageManifest": manifest}
     answers["batch_get_image"]["images"] = [image]
     async with answering(answers) as found:
-        listed = await list_images(found.aws, "cloudburst", "123456789012")
-    assert (listed.indexes, listed.parts, listed.others) == ([], [], [digest])
+        resource = await read_repository_to_remove(found.aws, "123456789012")
+    assert resource.kept == f"contains images that init did not push: {digest}"
+    assert resource.removal == ()

@@ -22,22 +22,19 @@ from cloudburst.aws.setup.checks import (
     warning,
 )
 from cloudburst.aws.setup.ecr_images import EcrImage, read_images
-from cloudburst.aws.setup.ecr_login import our_image_name
 from cloudburst.aws.setup.images import (
     OCI_ARCHITECTURES,
-    SHORT_DIGEST_LENGTH,
     Repository,
     image_id,
     repository_of,
 )
 from cloudburst.aws.setup.resource_definitions import is_our_image
-from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError, ResourceMissingError
+from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
 from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
-from cloudburst.registry import ImageReference, InvalidImageError, Manifest, parse_config
+from cloudburst.registry import InvalidImageError, Manifest, parse_config
 from cloudburst.text import list_some, printable_line
-from cloudburst.version import PACKAGE_VERSION
 
 CONFIGURATION_TIMEOUT = 10.0
 """Maximum seconds for reading the configuration of an image."""
@@ -79,33 +76,7 @@ async def check_platforms(
     )
     if not platforms:
         return [warning(_NAME, f"not checked: ECR does not show the processor of {image}")]
-    return [
-        await _check_platform(context, definition, repository, platforms),
-        *await _check_tag(context, definition, repository, images[0].digest),
-    ]
-
-
-async def _check_tag(
-    context: CheckContext, definition: TaskDefinition, repository: Repository, digest: str
-) -> list[Check]:
-    """Check that the tag of this version in ECR names the image of the tasks, if that is our own.
-
-    The tag moves when the image of this version is built again from other sources and pushed.
-    """
-    if context.settings.image != OWN_IMAGE or definition.version != PACKAGE_VERSION:
-        return []  # reported by the check of the task definition
-    own = our_image_name(await context.aws.account_id(), context.aws.region)
-    if ImageReference.split(definition.image).name != own:
-        return []
-    tagged = await read_images(context.aws, repository, [{"imageTag": PACKAGE_VERSION}])
-    if tagged and tagged[0].digest == digest:
-        return []
-    now = f"names {tagged[0].digest[:SHORT_DIGEST_LENGTH]}" if tagged else "names no image"
-    revision = definition.arn.rpartition("/")[2]
-    found = (
-        f"{revision} has {digest[:SHORT_DIGEST_LENGTH]}, but the tag {PACKAGE_VERSION} in ECR {now}"
-    )
-    return [warning("pushed image", found, INIT)]
+    return [await _check_platform(context, definition, repository, platforms)]
 
 
 async def _check_platform(
@@ -171,14 +142,7 @@ async def _image_platform(
         )
         data = await _read(str(response["downloadUrl"]), transport)
         return {parse_config(data).platform.architecture}
-    except (
-        AccessDeniedError,
-        AWSError,
-        InvalidImageError,
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        TimeoutError,
-    ):
+    except (CloudburstError, InvalidImageError, httpx.HTTPError, httpx.InvalidURL, TimeoutError):
         return set()
 
 

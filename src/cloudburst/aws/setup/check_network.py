@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.fargate.ingress_rules import IngressRule
 from cloudburst.aws.fargate.subnets import ELSEWHERE, find_obstacles
-from cloudburst.aws.fargate.task_definition import SERVICE_PORT, parse_task_definition
+from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
 from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.security_groups import (
@@ -51,7 +51,8 @@ async def check_subnets(context: CheckContext) -> Sequence[Check]:
 async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
     """Report subnets in which tasks do not start or cannot be reached."""
     described, region = [subnet.described for subnet in found], context.aws.region
-    architecture = await _architecture(context)
+    definition = await context.definition()
+    architecture = definition.architecture if definition else "X86_64"
     obstacles = find_obstacles(
         described, context.settings, region=region, architecture=architecture
     )
@@ -63,14 +64,6 @@ async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> li
         report("placement", f"{', '.join(idents)}: {reason}", fix)
         for (reason, fix), idents in obstacles.items()
     ]
-
-
-async def _architecture(context: CheckContext) -> str:
-    try:
-        described = await context.task_definition()
-        return parse_task_definition(described, protocol=context.settings.protocol).architecture
-    except CloudburstError:
-        return "X86_64"
 
 
 def _check_public_routes(found: Sequence[Subnet]) -> Check:
@@ -169,7 +162,8 @@ async def check_security_groups(context: CheckContext) -> Sequence[Check]:
         vpc = single_vpc(await describe_subnets(context.aws, settings.subnets))
     except (ConfigurationError, ResourceMissingError):
         return []
-    port = await _port(context)
+    definition = await context.definition()
+    port = definition.port if definition else SERVICE_PORT
     try:
         groups = await _groups(context, vpc, port)
     except ResourceMissingError as exc:
@@ -187,14 +181,6 @@ async def _groups(context: CheckContext, vpc: str, port: int) -> Sequence[Securi
         return await describe_security_groups(context.aws, groups, port=port)
     default = await find_security_group(context.aws, vpc, "default", port=port)
     return [] if default is None else [default]
-
-
-async def _port(context: CheckContext) -> int:
-    try:
-        described = await context.task_definition()
-        return parse_task_definition(described, protocol=context.settings.protocol).port
-    except CloudburstError:
-        return SERVICE_PORT
 
 
 async def _check_access(

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
 from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
@@ -127,6 +128,14 @@ class CheckContext:
         """Cached call that returns the response of GetCallerIdentity."""
         self.task_definition = CachedCall(self._task_definition)
         """Cached call that returns the task definition as DescribeTaskDefinition describes it."""
+
+    async def definition(self) -> TaskDefinition | None:
+        """Return the task definition; ``None`` if it cannot be read or has no worker."""
+        try:
+            described = await self.task_definition()
+            return parse_task_definition(described, protocol=self.settings.protocol)
+        except CloudburstError:
+            return None
 
     async def client_address(self, vpc: str) -> str:
         """Return the address of this machine, as workers see it.

@@ -16,7 +16,7 @@ from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.ecr_repository import read_repository_to_remove
-from cloudburst.aws.setup.env_steps import remove_from_env_file
+from cloudburst.aws.setup.env_file import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import LOG_GROUP, all_families, execution_role
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
@@ -53,7 +53,7 @@ LIFECYCLE_POLICY: Mapping[str, Any] = {
 ECR does not remove them while an index names them: "Considerations on image lifecycle policies",
 Amazon ECR user guide (2026-11)."""
 OUR_ANNOTATION = PROTOCOL_VERSION_LABEL
-"""Annotation of the index of our image, by which `list_images` recognises it."""
+"""Annotation of the index of our image, by which `destroy` recognises it."""
 
 
 async def read_image_repository(
@@ -96,78 +96,37 @@ async def _lifecycle_policy(aws: AWSClient, name: str) -> object:
     return json.loads(answer["lifecyclePolicyText"]) if answer else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepositoryImages:
-    """Images in our repository."""
-
-    indexes: Sequence[str]
-    """Digests of our images."""
-    parts: Sequence[str]
-    """Digests of the manifests of our images, one for each architecture and each statement, that
-    belong to no image of others."""
-    others: Sequence[str]
-    """Names of the images that ``init`` did not push: their tag, or their digest without one."""
-
-    def removal(self, name: str) -> list[Change]:
-        """Return the calls that delete our images, and the repository if it has no others."""
-        # ECR deletes no manifest that an index names, so the indexes come first.
-        calls = [
-            {
-                "repositoryName": name,
-                "imageIds": [
-                    {"imageDigest": digest}
-                    for digest in digests[start : start + MAX_IMAGES_PER_CALL]
-                ],
-            }
-            for digests in (self.indexes, self.parts)
-            for start in range(0, len(digests), MAX_IMAGES_PER_CALL)
-        ]
-        changes = [Change("ecr", "batch_delete_image", parameters) for parameters in calls]
-        if not self.others:
-            changes.append(Change("ecr", "delete_repository", {"repositoryName": name}))
-        return changes
-
-
 async def read_repository_to_remove(aws: AWSClient, account: str) -> Resource:
-    """Return the repository of our image, with the calls that remove it or only our images."""
+    """Return the repository of our image, with the calls that remove it and its images.
+
+    If it contains an image that ``init`` did not push, it is kept with all images. An index is ours
+    if it has our annotation. A manifest without a tag is ours if it has the annotation, which it
+    may have before its index is pushed, or if an index of ours names it.
+    """
     found = await read_image_repository(aws, to_remove=True)
     if not found.exists:
         return found
-    images = await list_images(aws, found.name, account)
-    number = len(images.indexes)
-    count, kept = f"{number} image{'' if number == 1 else 's'}", ""
-    if images.others:
-        removed = f"{count} of ours removed; " if number else ""
-        names = list_some([printable_line(name, 80) for name in images.others], 3)
-        kept = f"{removed}contains images that init did not push: {names}"
-    note = f"with {count}" if number else ""
-    return replace(found, removal=images.removal(found.name), note=note, kept=kept)
-
-
-async def list_images(aws: AWSClient, name: str, account: str) -> RepositoryImages:
-    """Return the images in our repository. Raises the errors of `AWSClient.call`.
-
-    An index is ours if it has our annotation. A manifest without a tag is ours if it has the
-    annotation, which it may have before its index is pushed, or if an index of ours names it.
-    """
-    repository = Repository(account=account, region=aws.region, name=name)
-    details: list[Mapping[str, Any]] = await aws.collect_pages(
-        "ecr", "describe_images", "imageDetails", repositoryName=name
-    )
+    name = found.name
+    details = await aws.collect_pages("ecr", "describe_images", "imageDetails", repositoryName=name)
     tags = {str(one["imageDigest"]): list(one.get("imageTags") or ()) for one in details}
+    repository = Repository(account=account, region=aws.region, name=name)
     read = await read_images(aws, repository, [{"imageDigest": one} for one in tags])
     annotated = [image for image in read if OUR_ANNOTATION in image.annotations]
     indexes = {image.digest for image in annotated if image.is_index}
     parts = {image.digest for image in annotated}.union(*(image.parts for image in annotated))
-    # A manifest with a tag, or in an index that is not ours, may be used by others.
-    ours = indexes | {one for one in tags if one in parts and not tags[one]}
-    used = {part for image in read if image.digest not in ours for part in image.parts}
-    return RepositoryImages(
-        indexes=sorted(indexes),
-        parts=sorted(ours - indexes - used),
-        others=[
-            tags[one][0] if tags[one] else one
-            for one in tags
-            if one not in ours and (tags[one] or one not in used)
-        ],
-    )
+    untagged = {one for one in tags if one in parts and not tags[one]} - indexes
+    if others := [tags[one][0] if tags[one] else one for one in tags.keys() - untagged - indexes]:
+        names = list_some([printable_line(one, 80) for one in sorted(others)], 3)
+        return replace(found, kept=f"contains images that init did not push: {names}")
+    # ECR deletes no manifest that an index names, so the indexes come first.
+    ordered = [{"imageDigest": one} for one in (*sorted(indexes), *sorted(untagged))]
+    calls: list[dict[str, Any]] = [
+        {"repositoryName": name, "imageIds": ordered[start : start + MAX_IMAGES_PER_CALL]}
+        for start in range(0, len(ordered), MAX_IMAGES_PER_CALL)
+    ]
+    removal = [
+        *(Change("ecr", "batch_delete_image", parameters) for parameters in calls),
+        Change("ecr", "delete_repository", {"repositoryName": name}),
+    ]
+    count = f"with {len(indexes)} image{'' if len(indexes) == 1 else 's'}" if indexes else ""
+    return replace(found, removal=removal, note=count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,12 +12,11 @@ import anyio
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.subnets import find_obstacles
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
-from cloudburst.aws.s3.destination_check import DestinationCheck, check_destination
-from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
-from cloudburst.aws.setup.env_steps import write_env_file
+from cloudburst.aws.setup.env_file import write_env_file
 from cloudburst.aws.setup.init_plan import (
     InitOptions,
     SetupPlan,
@@ -43,8 +42,6 @@ from cloudburst.aws.setup.security_groups import (
     open_rules_text,
 )
 from cloudburst.aws.setup.subnets import DefaultRoute, zone_names
-from cloudburst.errors import CloudburstError, ConfigurationError, CredentialsError
-from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import OWN_IMAGE, Settings
 
 ROLE_PROPAGATION_SECONDS = 15.0
@@ -118,9 +115,10 @@ async def init(
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
         store = open_store(aws, settings)
-        checked = await _check_folders(
-            store, options.s3, write=not options.dry_run, account=account
-        )
+        checked = [
+            await check_destination(store, folder, write=not options.dry_run, account=account)
+            for folder in options.s3
+        ]
         plan = await plan_setup(aws, settings, options, find_address)
         own: OwnImage | None = None
         if settings.image == OWN_IMAGE:
@@ -165,31 +163,6 @@ async def init(
         environment=environment,
         dry_run=options.dry_run,
     )
-
-
-async def _check_folders(
-    store: ObjectStore, folders: Sequence[S3Prefix], *, write: bool, account: str
-) -> list[DestinationCheck]:
-    """Check that every folder in S3 can be written to.
-
-    Raises:
-        CredentialsError: The credentials are not valid; no further folder is checked.
-        ConfigurationError: Several folders cannot be used; the message has a line for each.
-        CloudburstError: One folder cannot be used, as raised by `check_destination`.
-    """
-    checked, errors = list[DestinationCheck](), list[CloudburstError]()
-    for folder in folders:
-        try:
-            checked.append(await check_destination(store, folder, write=write, account=account))
-        except CredentialsError:
-            raise
-        except CloudburstError as exc:
-            errors.append(exc)
-    if len(errors) > 1:
-        raise ConfigurationError("\n".join(map(str, errors))) from errors[0]
-    if errors:
-        raise errors[0]
-    return checked
 
 
 async def _apply(

@@ -19,6 +19,7 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.account_tasks import LogLine
 from cloudburst.models.settings import Settings
+from cloudburst.text import list_some
 
 __all__ = ["read_logs"]
 
@@ -139,10 +140,7 @@ async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
         raise ResourceMissingError(msg)
     definition, ids = found
     if len(ids) > 1:
-        names = ", ".join(sorted(ids)[:_MAX_IDS_SHOWN]) + (
-            ", …" if len(ids) > _MAX_IDS_SHOWN else ""
-        )
-        msg = f"{len(ids)} tasks begin with {name}: {names}"
+        msg = f"{len(ids)} tasks begin with {name}: {list_some(sorted(ids), _MAX_IDS_SHOWN)}"
         raise ConfigurationError(msg)
     return _LoggedTask(aws=aws, cluster=cluster, task_id=ids.pop(), definition=definition)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cloudburst.aws.s3.run_markers import METADATA_FOLDER
 from cloudburst.aws.setup.resource_definitions import partition
-from cloudburst.aws.setup.statements import Statement
+from cloudburst.aws.setup.statements import Statement, allow
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import S3Prefix
 
@@ -38,21 +38,18 @@ def s3_run_statements(
     if not known:
         return ()
     objects = tuple(_objects(folder, region) for folder in known)
+    actions = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject")
     lists = [
-        Statement(
-            sid=f"ListS3Folder{number}",
-            actions=("s3:ListBucket",),
-            resources=(bucket_arn(folder, region),),
-            conditions={"StringLike": {"s3:prefix": f"{_escaped(folder.prefix)}*"}},
+        allow(
+            f"ListS3Folder{number}",
+            bucket_arn(folder, region),
+            "s3:ListBucket",
+            when={"StringLike": {"s3:prefix": f"{_escaped(folder.prefix)}*"}},
         )
         for number, folder in enumerate(known, 1)
     ]
     return (
-        Statement(
-            sid="UseS3Objects",
-            actions=("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"),
-            resources=objects,
-        ),
+        allow("UseS3Objects", objects, *actions),
         _delete_markers_statement(known, region),
         *lists,
         *_key_statements(keys),
@@ -70,12 +67,9 @@ def s3_init_statements(
     known = tuple(folders)
     if not known:
         return ()
+    tried = [_metadata(folder, region) for folder in known]
     return (
-        Statement(
-            sid="TryS3Folders",
-            actions=("s3:GetObject", "s3:PutObject"),
-            resources=tuple(_metadata(folder, region) for folder in known),
-        ),
+        allow("TryS3Folders", tried, "s3:GetObject", "s3:PutObject"),
         _delete_markers_statement(known, region),
         *_key_statements(keys),
     )
@@ -87,16 +81,9 @@ def _key_statements(keys: Sequence[str]) -> tuple[Statement, ...]:
     Reads need ``Decrypt``, writes ``GenerateDataKey``, and multipart uploads both: "PutObject",
     "HeadObject" and "CreateMultipartUpload", Amazon S3 API reference (2026-11).
     """
-    if not keys:
-        return ()
-    return (
-        Statement(
-            sid="UseS3Keys",
-            actions=("kms:Decrypt", "kms:GenerateDataKey"),
-            resources=tuple(dict.fromkeys(keys)),
-            conditions={"StringLike": {"kms:ViaService": "s3.*"}},
-        ),
-    )
+    actions, through_s3 = ("kms:Decrypt", "kms:GenerateDataKey"), {"kms:ViaService": "s3.*"}
+    named = tuple(dict.fromkeys(keys))
+    return (allow("UseS3Keys", named, *actions, when={"StringLike": through_s3}),) if named else ()
 
 
 def _delete_markers_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
@@ -104,17 +91,11 @@ def _delete_markers_statement(folders: tuple[S3Prefix, ...], region: str) -> Sta
 
     A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own.
     """
-    resources = (
-        resource
-        for folder in folders
-        for resource in (
-            _metadata(folder, region),
-            f"{_objects(folder, region)}/{METADATA_FOLDER}*",
-        )
-    )
-    return Statement(
-        sid="DeleteS3Markers", actions=("s3:DeleteObject",), resources=tuple(resources)
-    )
+    resources: list[str] = []
+    for folder in folders:
+        below = f"{_objects(folder, region)}/{METADATA_FOLDER}*"
+        resources += [_metadata(folder, region), below]
+    return allow("DeleteS3Markers", resources, "s3:DeleteObject")
 
 
 def bucket_arn(folder: S3Prefix, region: str) -> str:
