@@ -109,13 +109,6 @@ def test_an_empty_file_is_no_damage(caplog):
     assert not caplog.records
 
 
-def test_what_another_version_measures_is_left_out():
-    write_history(some(2))
-    with closing(sqlite3.connect(HISTORY.path)) as connection, connection:
-        connection.execute("INSERT INTO samples VALUES (NULL, 'k', 'mood', 1.0, 0.0)")
-    assert read_history() == tuple(some(2))
-
-
 @pytest.mark.parametrize("blocked", ["cloudburst", "."])
 def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, caplog, blocked):
     state = tmp_path / "home"

@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Iterable
 
 from anyio import to_thread
-from pydantic import TypeAdapter, ValidationError
 
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.models.performance import Sample
@@ -37,7 +36,6 @@ _DELETE_OLD = "DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?
 MAX_SAMPLES = 20_000
 """Maximum number of samples in the file, over all kinds of workers: about 2 MB. Each emulator that
 a test starts has workers of another kind."""
-_SAMPLE = TypeAdapter(Sample)
 
 
 async def load_history() -> tuple[Sample, ...]:
@@ -74,13 +72,7 @@ def write_history(samples: Iterable[Sample]) -> None:
 
 def _read(connection: sqlite3.Connection) -> tuple[Sample, ...]:
     rows = connection.execute(_SELECT, (MAX_SAMPLES_PER_MEASURE,)).fetchall()
-    return tuple(sample for row in rows if (sample := _sample(row)) is not None)
-
-
-def _sample(row: tuple[object, ...]) -> Sample | None:
-    kind, measure, seconds, work = row
-    values = {"kind": kind, "measure": measure, "seconds": seconds, "work": work}
-    try:
-        return _SAMPLE.validate_python(values)
-    except ValidationError:
-        return None  # written by another version
+    return tuple(
+        Sample(kind=kind, measure=measure, seconds=seconds, work=work)
+        for kind, measure, seconds, work in rows
+    )
