@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
@@ -52,17 +51,12 @@ class SecretOwner(Enum):
     """URL of a webhook, whose query may give access to its receiver."""
 
 
-MAX_WRITTEN_FORMS: Mapping[SecretOwner, float] = {
-    SecretOwner.SETTINGS: math.inf,
-    SecretOwner.ROLE: 1024,
-    SecretOwner.WORKER: 4096,
-    SecretOwner.INPUT: 4096,
-    SecretOwner.WEBHOOK: 4096,
-}
-"""Maximum number of forms of secrets (plain or escaped) that are remembered for each kind of owner.
-When there are more, the oldest are forgotten: those secrets are no longer valid. The credentials of
-a role have about 4 forms and are valid for at most 12 hours; key and private key of a worker have 4
-forms. A presigned URL has about 12 forms; each form adds 0.1 microseconds to each log record."""
+MAX_WRITTEN_FORMS = 4096
+"""Maximum number of forms of secrets (plain or escaped) that are remembered for each kind of owner
+but the settings. When there are more, the oldest are forgotten: those secrets are no longer valid.
+The credentials of a role have about 4 forms and are valid for at most 12 hours; key and private key
+of a worker have 4 forms, a presigned URL about 12. Each form adds 0.1 microseconds to each log
+record."""
 
 # A backslash before anything but a quote is part of a value: JSON may escape a slash.
 _QUOTE = r"\\*[\"']"
@@ -107,14 +101,14 @@ def hide_secrets(*values: str, owner: SecretOwner = SecretOwner.WORKER) -> None:
 
     Args:
         values: Keys, tokens and PEM texts. Values shorter than `MIN_SECRET_LENGTH` are ignored.
-        owner: Owner of the values. Of each kind of owner, only the latest `MAX_WRITTEN_FORMS` forms
-            are remembered.
+        owner: Owner of the values. Of each kind of owner but the settings, only the latest
+            `MAX_WRITTEN_FORMS` forms are remembered.
     """
     forms = _written_forms[owner]
     for form in (form for value in values for form in _forms_of(value)):
         forms.pop(form, None)  # moves a value that is added again to the end
         forms[form] = None
-    while len(forms) > MAX_WRITTEN_FORMS[owner]:
+    while owner is not SecretOwner.SETTINGS and len(forms) > MAX_WRITTEN_FORMS:
         del forms[next(iter(forms))]
     install_filters()
 

@@ -126,7 +126,7 @@ async def test_tracebacks_and_arguments_are_cleaned_too(log):
 def test_what_is_hidden_anew_is_forgotten_last(monkeypatch):
     """A page about an old task hides its key first, and then a certificate of many lines."""
     monkeypatch.setitem(redaction._written_forms, SecretOwner.WORKER, {})
-    monkeypatch.setitem(redaction.MAX_WRITTEN_FORMS, SecretOwner.WORKER, 8)
+    monkeypatch.setattr(redaction, "MAX_WRITTEN_FORMS", 8)
     hide_secrets("old-key", *(f"other-key-{number}" for number in range(7)))
     hide_secrets("old-key", "certificate")
     assert redact("old-key and certificate") == "*** and ***"
