@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from cloudburst import InvalidScenesError, OutputExistsError, RenderOptions
-from cloudburst.adapters.http.upload_files import FileHasher, HashedFile
+from cloudburst.adapters.http.upload_files import HashedFile, hash_file
 from cloudburst.adapters.local import worker_process
 from cloudburst.earlier_runs import missing_videos, recover_outputs
 from cloudburst.file_versions import FileVersion
@@ -70,7 +70,7 @@ def fingerprint_of_a_watermark(path):
 
 
 def hash_of_an_upload(path):
-    return anyio.run(FileHasher().hash_file, path)
+    return anyio.run(hash_file, path)
 
 
 def block_of_an_upload(path):

@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.adapters.http import upload
 from cloudburst.adapters.http.native import connect
-from cloudburst.adapters.http.upload_files import READ_BLOCK_BYTES, FileHasher
+from cloudburst.adapters.http.upload_files import READ_BLOCK_BYTES, hash_file
 from cloudburst.errors import UploadError, WorkerProtocolError, WorkerStoppedError
 from cloudburst.file_versions import FileHashes, FileVersion
 from cloudburst.models.limits import Timeouts
@@ -139,7 +139,7 @@ async def test_a_file_that_cannot_be_sent_ends_the_uploads_of_its_scene(studio, 
             await renderer.upload(make_scene(), OPTIONS)
 
 
-async def test_a_file_is_hashed_once_for_all_workers(tmp_path, monkeypatch):
+async def test_file_is_hashed_once_for_each_of_its_versions(tmp_path, monkeypatch):
     computed = []
 
     def compute(version):
@@ -147,21 +147,12 @@ async def test_a_file_is_hashed_once_for_all_workers(tmp_path, monkeypatch):
         return f"hash {len(computed)}"
 
     monkeypatch.setattr(FileVersion, "compute_sha256", compute)
-    path, hasher = tmp_path / "a", FileHasher(FileHashes())
+    path, hashes = tmp_path / "a", FileHashes()
     path.write_bytes(b"first")
-    found = []
-
-    async def hash_file():
-        found.append(await hasher.hash_file(path))
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(5):
-            tasks.start_soon(hash_file)
-    assert {each.sha256 for each in found} == {"hash 1"}
+    for _ in range(2):
+        assert (await hash_file(path, hashes)).sha256 == "hash 1"
     os.utime(path, ns=(1, 2))
-    assert (await hasher.hash_file(path)).sha256 == "hash 2"
-    assert not hasher._locks
-    assert not hasher._lock_users
+    assert (await hash_file(path, hashes)).sha256 == "hash 2"
 
 
 async def test_a_large_file_that_the_worker_has_is_not_sent(studio, make_scene):

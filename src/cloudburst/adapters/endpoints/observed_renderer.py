@@ -12,7 +12,6 @@ from cloudburst.adapters.endpoints.launcher import EndpointLauncher
 from cloudburst.adapters.http import native, onestep
 from cloudburst.adapters.http.native import NativeRenderer
 from cloudburst.adapters.http.onestep import OnestepRenderer
-from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.errors import (
     KeyRefusedError,
     OutputWriteError,
@@ -50,14 +49,13 @@ health check and ends after that timeout minus this tolerance, the worker never 
 
 def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: Timeouts) -> Connect:
     """Return a function that connects to a worker and afterwards records success or failure."""
-    hasher = FileHasher()
 
     @asynccontextmanager
     async def connect(address: str, *, secrets: Secrets) -> AsyncGenerator[Renderer]:
         connection = (
-            onestep.connect(address, secrets=secrets, timeouts=timeouts, hasher=hasher)
+            onestep.connect(address, secrets=secrets, timeouts=timeouts)
             if protocol is Protocol.ONESTEP
-            else native.connect(address, secrets=secrets, timeouts=timeouts, hasher=hasher)
+            else native.connect(address, secrets=secrets, timeouts=timeouts)
         )
         async with connection as renderer:
             observed = _ObservedRenderer(

@@ -22,7 +22,7 @@ from cloudburst.adapters.http.job import (
 )
 from cloudburst.adapters.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.adapters.http.s3_delivery import deliver_video
-from cloudburst.adapters.http.upload_files import FileHasher
+from cloudburst.adapters.http.upload_files import SceneFile
 from cloudburst.adapters.http.video_download import (
     WorkerFile,
     check_result,
@@ -73,7 +73,6 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
-    hasher: FileHasher | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[NativeRenderer]:
     """Open a connection to the worker at a base URL.
@@ -83,7 +82,6 @@ async def connect(
             worker may still be starting.
         secrets: Secrets with which the worker was started.
         timeouts: Only ``silence`` and ``call`` are used.
-        hasher: Hasher of input files that the workers of a backend share.
         transport: Replacement for the network in tests.
 
     Raises:
@@ -92,7 +90,7 @@ async def connect(
     async with open_connection(
         address, secrets=secrets, timeouts=timeouts, transport=transport
     ) as connection:
-        yield NativeRenderer(connection, hasher or FileHasher())
+        yield NativeRenderer(connection)
 
 
 class NativeRenderer:
@@ -102,9 +100,9 @@ class NativeRenderer:
     resumed.
     """
 
-    def __init__(self, connection: HttpConnection, hasher: FileHasher) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         self._connection = connection
-        self._files = GivenFiles(connection, hasher)
+        self._files = GivenFiles(connection)
         self._jobs: set[WorkerJob] = set()
         """Jobs that were started and are not deleted yet."""
 
@@ -213,8 +211,9 @@ class NativeRenderer:
         """
 
         async def give_file(field: str, location: AnyLocation) -> tuple[str, int]:
-            file = await self._files.give(film.name, field, location, remote)
-            return file.sha256, file.sent
+            file = SceneFile(scene=film.name, field=field, location=location)
+            given = await self._files.give(file, remote)
+            return given.sha256, given.sent
 
         return await give_film(film, give_file, on_file)
 

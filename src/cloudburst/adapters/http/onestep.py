@@ -28,7 +28,7 @@ from cloudburst.adapters.http.response import (
     read_response,
     translate_library_errors,
 )
-from cloudburst.adapters.http.upload_files import FileHasher, SceneFile
+from cloudburst.adapters.http.upload_files import SceneFile, hash_file
 from cloudburst.adapters.http.video_download import check_result, download_video, video_file
 from cloudburst.errors import (
     CloudburstError,
@@ -87,7 +87,6 @@ async def connect(
     *,
     secrets: Secrets,
     timeouts: Timeouts,
-    hasher: FileHasher | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[OnestepRenderer]:
     """Open a connection to the worker at a base URL.
@@ -96,7 +95,6 @@ async def connect(
         address: ``http://host:port`` or ``https://``; the worker may still be starting.
         secrets: Secrets with which the worker was started; the key is empty if it requires none.
         timeouts: Only ``silence`` and ``call`` are used; the caller limits the time of an encode.
-        hasher: Hasher of input files that the workers of a backend share.
         transport: Replacement for the network in tests.
 
     Raises:
@@ -105,7 +103,7 @@ async def connect(
     async with open_connection(
         address, secrets=secrets, timeouts=timeouts, transport=transport, reuse=False
     ) as connection:
-        yield OnestepRenderer(connection, hasher or FileHasher(), has_key=bool(secrets.key))
+        yield OnestepRenderer(connection, has_key=bool(secrets.key))
 
 
 class _Request(NamedTuple):
@@ -165,9 +163,8 @@ def _pieces(request: _Request) -> Iterator[bytes]:
 class OnestepRenderer:
     """Client of a worker that runs the public image, which gets a scene when it encodes it."""
 
-    def __init__(self, connection: HttpConnection, hasher: FileHasher, *, has_key: bool) -> None:
+    def __init__(self, connection: HttpConnection, *, has_key: bool) -> None:
         self._connection = connection
-        self._hasher = hasher
         self._has_key = has_key
         self._requests: dict[str, _Request] = {}
         self._abandoned_encode = False
@@ -247,9 +244,9 @@ class OnestepRenderer:
         for name, field in FIELDS.items():
             if (location := files_of_scene.get(field)) is None:
                 continue
-            file = SceneFile(scene=scene.name, field=field, path=require_path(location, field))
+            file = SceneFile(scene=scene.name, field=field, location=location)
             try:
-                content = await self._hasher.hash_file(file.path)
+                content = await hash_file(require_path(location, field))
                 text = None
                 if field == "subtitle":
                     text = await to_thread.run_sync(_convert_subtitles, content.version)

@@ -1,8 +1,7 @@
-"""Upload of files to one native worker. A file that several scenes use is sent only once."""
+"""Upload of files to one native worker."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -12,11 +11,11 @@ import httpx
 
 from cloudburst.adapters.http.connection import HttpConnection
 from cloudburst.adapters.http.response import ErrorBody
-from cloudburst.adapters.http.upload_files import FileHasher, HashedFile, SceneFile
+from cloudburst.adapters.http.upload_files import HashedFile, SceneFile
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
-from cloudburst.ports.sending import Sending, Turn, at_once
+from cloudburst.ports.sending import Sending, Turn
 from cloudburst.text import describe_error
 
 MIN_BYTES_TO_ASK = 256 * 1024
@@ -29,53 +28,25 @@ itself after some minutes without a request."""
 
 
 class FileUploader:
-    """Uploader of files to one worker, which remembers the files that the worker has."""
+    """Uploader of files to one worker."""
 
-    def __init__(self, connection: HttpConnection, hasher: FileHasher) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         self._connection = connection
-        self._hasher = hasher
-        self._files: dict[str, SceneFile] = {}
-        self._uploaded: set[str] = set()
-        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
-    async def upload(self, file: SceneFile, turn: Turn = at_once) -> tuple[str, int]:
+    async def upload(self, file: SceneFile, content: HashedFile, turn: Turn) -> tuple[str, int]:
         """Send a file in turn unless the worker has it; return its SHA-256 and the bytes sent.
 
         Raises:
             UploadError: The file cannot be read, was changed, or was refused.
             WorkerError: The worker has stopped or refuses the key.
         """
-        try:
-            content = await self._hasher.hash_file(file.path)
-        except OSError as exc:
-            raise file.error(describe_error(exc)) from exc
-        self._files[content.sha256] = file
-        async with self._locks[content.sha256]:
-            if content.sha256 in self._uploaded:
-                return content.sha256, 0
-            bytes_sent = 0
-            if not await self._has(content):
-                async with self._in_turn(content, turn) as sending:
-                    bytes_sent = await self._send(file, content, sending)
-                    sending.arrived()
-            self._uploaded.add(content.sha256)
-            return content.sha256, bytes_sent
-
-    async def upload_again(self, sha256: str) -> bool:
-        """Send a file that the worker has lost; return false if `upload` was never called for it.
-
-        Raises:
-            UploadError: The file has changed since it was sent, cannot be read, or was refused.
-            WorkerError: The worker has stopped or refuses the key.
-        """
-        file = self._files.get(sha256)
-        if file is None:
-            return False
-        self._uploaded.discard(sha256)
-        current, _ = await self.upload(file)
-        if current != sha256:
-            raise file.error(f"{file.path} changed after it was sent")
-        return True
+        # A small file is sent in less time than the question takes.
+        if content.size >= MIN_BYTES_TO_ASK and await self._ask_for(content):
+            return content.sha256, 0
+        async with self._in_turn(content, turn) as sending:
+            bytes_sent = await self._send(file, content, sending)
+            sending.arrived()
+        return content.sha256, bytes_sent
 
     @asynccontextmanager
     async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[Sending]:
@@ -101,13 +72,8 @@ class FileUploader:
         if lost:
             raise lost[0]
 
-    async def _has(self, content: HashedFile) -> bool:
-        """Ask the worker whether it has a file; return false for small files without asking."""
-        if content.size < MIN_BYTES_TO_ASK:
-            return False
-        return await self._ask_for(content)
-
     async def _ask_for(self, content: HashedFile) -> bool:
+        """Ask the worker whether it has a file."""
         response = await self._connection.request_with_retries(
             "HEAD", _url(content), answer_timeout=self._connection.timeouts.call
         )
@@ -127,7 +93,7 @@ class FileUploader:
             case None:
                 pass
             case failure if failure.error is UploadError and (reason := ErrorBody.parse(response)):
-                raise file.error(f"the worker refused {file.path}: {reason}")
+                raise file.error(f"the worker refused {file.location}: {reason}")
             case failure:
                 reason = ErrorBody.from_response(response)
                 msg = f"{failure.summary} (HTTP {response.status}: {reason})"

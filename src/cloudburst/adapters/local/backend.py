@@ -18,7 +18,6 @@ from anyio import create_task_group, to_thread
 from anyio.abc import TaskGroup
 
 from cloudburst.adapters.http.native import connect, service_limits
-from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.adapters.local.shared_folder import open_shared_folder
 from cloudburst.adapters.local.worker_process import WorkerProcess
@@ -89,7 +88,7 @@ async def open_local_backend(
                 yield Backend(
                     name="local",
                     launcher=launcher,
-                    connect=partial(connect, timeouts=timeouts, hasher=FileHasher()),
+                    connect=partial(connect, timeouts=timeouts),
                     capacity=workers,
                     encoder_slots=encoders,
                     cancels_encodes=True,

@@ -18,7 +18,6 @@ from anyio import create_task_group, to_thread
 from botocore.exceptions import EndpointConnectionError
 
 from cloudburst.adapters.http import native, onestep, public_image
-from cloudburst.adapters.http.upload_files import FileHasher
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.launcher import FargateLauncher
@@ -187,9 +186,9 @@ def _backend(
 ) -> Backend:
     is_native = definition.protocol is Protocol.NATIVE
     connect: Connect = (
-        partial(native.connect, timeouts=timeouts, hasher=FileHasher())
+        partial(native.connect, timeouts=timeouts)
         if is_native
-        else partial(onestep.connect, timeouts=timeouts, hasher=FileHasher())
+        else partial(onestep.connect, timeouts=timeouts)
     )
     return Backend(
         name="fargate",
