@@ -131,31 +131,6 @@ async def test_skopeo_reads_the_image(registry_server, layout):
         assert len(found["Layers"]) == 3
 
 
-async def test_extra_entries_of_a_layout_are_pushed(registry_server, tmp_path):
-    """Such as an SBOM that refers to the image."""
-    folder = tmp_path / "image"
-    digest = small_image(folder)
-    writer = LayoutWriter.__new__(LayoutWriter)
-    writer.folder = folder
-    index = json.loads((folder / "index.json").read_text())
-    empty = writer.blob(b"{}", "application/vnd.oci.empty.v1+json")
-    sbom = writer.document(
-        {
-            "artifactType": "application/vnd.cyclonedx+json",
-            "config": empty,
-            "layers": [writer.blob(b'{"bom": 1}', "application/vnd.cyclonedx+json")],
-            "subject": index["manifests"][0],
-        },
-        "application/vnd.oci.image.manifest.v1+json",
-    )
-    index["manifests"].append(sbom)
-    (folder / "index.json").write_text(json.dumps(index))
-    name = registry_server.new_repository()
-    async with client_of(registry_server) as client:
-        assert (await push_image(client, folder, name, "1")).digest == digest
-        assert (await client.resolve(name, sbom["digest"]))[0].size == sbom["size"]
-
-
 def damage(folder, what):
     blobs = sorted((folder / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
     match what:

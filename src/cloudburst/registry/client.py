@@ -19,7 +19,7 @@ from cloudburst.registry.blob_files import digest_of, file_digest, read_part
 from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from cloudburst.registry.errors import DigestError, InvalidImageError, RegistryError
 from cloudburst.registry.http import NoAnswerError, RegistryHttp, parse_error
-from cloudburst.registry.login import Credentials, Scope
+from cloudburst.registry.login import Credentials
 from cloudburst.registry.names import DIGEST, is_loopback_host
 from cloudburst.registry.policy import TransferPolicy
 
@@ -97,7 +97,7 @@ class RegistryClient:
         """
         what = f"{repository} {reference}"
         answer = await self._request(
-            *("GET", f"/v2/{repository}/manifests/{reference}", Scope(repository), what),
+            *("GET", f"/v2/{repository}/manifests/{reference}", _pull(repository), what),
             headers={"Accept": ", ".join(accept)},
         )
         self._http.raise_for_status(answer, what)
@@ -123,7 +123,7 @@ class RegistryClient:
             NotInRegistryError: The registry has no such blob.
             DigestError: The content has another digest.
         """
-        url, scope = f"/v2/{repository}/blobs/{descriptor.digest}", Scope(repository)
+        url, scope = f"/v2/{repository}/blobs/{descriptor.digest}", _pull(repository)
 
         async def receive() -> None:
             found, received = hashlib.sha256(), 0
@@ -149,11 +149,16 @@ class RegistryClient:
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Return whether the registry has a blob in this repository."""
-        return await self._exists(repository, f"blobs/{digest}")
-
-    async def has_manifest(self, repository: str, digest: str) -> bool:
-        """Return whether the registry has a manifest or index with a digest."""
-        return await self._exists(repository, f"manifests/{digest}")
+        what = f"blob {digest}"
+        answer = await self._request(
+            "HEAD", f"/v2/{repository}/blobs/{digest}", _pull(repository), what
+        )
+        # Registries redirect to the storage of content that they have.
+        if answer.is_success or answer.is_redirect:
+            return True
+        if answer.status_code != 404:
+            self._http.raise_for_status(answer, what)
+        return False
 
     async def push_blob(
         self,
@@ -189,22 +194,12 @@ class RegistryClient:
         answer = await self._request(
             "PUT",
             f"/v2/{repository}/manifests/{reference}",
-            Scope(repository, "pull,push"),
+            _push(repository),
             f"{repository} {reference}",
             headers={"Content-Type": media_type},
             body=data,
         )
         self._http.raise_for_status(answer, f"{repository} {reference}")
-
-    async def _exists(self, repository: str, name: str) -> bool:
-        url, headers = f"/v2/{repository}/{name}", {"Accept": ", ".join((*ANY_MANIFEST, "*/*"))}
-        answer = await self._request("HEAD", url, Scope(repository), name, headers=headers)
-        # Registries redirect to the storage of content that they have.
-        if answer.is_success or answer.is_redirect:
-            return True
-        if answer.status_code != 404:
-            self._http.raise_for_status(answer, f"{repository} {name}")
-        return False
 
     async def _upload(
         self, repository: str, descriptor: Descriptor, path: Path, on_progress: Progress | None
@@ -217,7 +212,7 @@ class RegistryClient:
         (https://github.com/aws/containers-roadmap/issues/2831, 2026-06), and it has answered 500 to
         the empty PUT after it (https://github.com/openai/tart/pull/159, 2022-07).
         """
-        what, scope = f"upload to {repository}", Scope(repository, "pull,push")
+        what, scope = f"upload to {repository}", _push(repository)
 
         async def pieces() -> AsyncGenerator[bytes]:
             for start in range(0, descriptor.size, PIECE_BYTES):
@@ -253,15 +248,23 @@ class RegistryClient:
         self,
         method: str,
         url: str,
-        scope: Scope,
+        scope: str,
         what: str,
         *,
-        headers: dict[str, str],
+        headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> httpx.Response:
         """Repeat an idempotent request until the registry answers it."""
         call = partial(self._http.request, method, url, scope, headers=headers, body=body)
         return await self._http.repeat(f"{method} {what}", call)
+
+
+def _pull(repository: str) -> str:
+    return f"repository:{repository}:pull"
+
+
+def _push(repository: str) -> str:
+    return f"repository:{repository}:pull,push"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from cloudburst.registry.errors import (
     RegistryError,
     RegistryUnavailableError,
 )
-from cloudburst.registry.login import Credentials, Login, Scope, origin
+from cloudburst.registry.login import Credentials, Login, origin
 from cloudburst.registry.policy import TransferPolicy
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class RegistryHttp:
         self,
         method: str,
         url: str | httpx.URL,
-        scope: Scope,
+        scope: str,
         *,
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
@@ -87,7 +87,7 @@ class RegistryHttp:
         self,
         method: str,
         url: str | httpx.URL,
-        scope: Scope,
+        scope: str,
         *,
         headers: Mapping[str, str] | None = None,
         body: Body = b"",

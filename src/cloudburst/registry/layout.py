@@ -42,8 +42,7 @@ def read_layout(folder: Path) -> LayoutImage:
         if not entries:
             raise InvalidImageError(f"{folder / 'index.json'} names no image")
         image = LayoutImage(folder, entries[0])
-        for entry in entries:
-            _add_manifest(image, entry)
+        _add_manifest(image, image.root)
         for blob in image.blobs.values():
             if image.path(blob).stat().st_size != blob.size:
                 raise InvalidImageError(f"{image.path(blob)} does not have {blob.size} bytes")

@@ -28,18 +28,6 @@ class Credentials:
         return f"Basic {base64.b64encode(text).decode()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Repository and actions that a token must allow."""
-
-    repository: str
-    actions: str = "pull"
-    """``pull``, or ``pull,push``."""
-
-    def __str__(self) -> str:
-        return f"repository:{self.repository}:{self.actions}"
-
-
 Fetch = Callable[[httpx.URL, str | None], Awaitable[httpx.Response]]
 """Function that gets a token from a URL, with an optional header ``Authorization``."""
 
@@ -51,17 +39,17 @@ class Login:
         self._url = url
         self._credentials = credentials
         self._fetch = fetch
-        self._headers: dict[Scope, str] = {}
+        self._headers: dict[str, str] = {}
 
-    def header(self, scope: Scope) -> str | None:
+    def header(self, scope: str) -> str | None:
         """Return the value of ``Authorization`` for a request; ``None`` before a challenge."""
         return self._headers.get(scope)
 
-    async def answer(self, scope: Scope, challenge: str, sent: str | None) -> str:
+    async def answer(self, scope: str, challenge: str, sent: str | None) -> str:
         """Return a new value of ``Authorization`` after an answer with the status 401.
 
         Args:
-            scope: What the request needs.
+            scope: Repository and actions that a token must allow: ``repository:NAME:pull,push``.
             challenge: ``WWW-Authenticate`` of the answer.
             sent: Authorization of the request that was refused.
 
@@ -86,14 +74,14 @@ class Login:
             raise LoginError(msg, status=401)
         return self._credentials.header
 
-    async def _token(self, scope: Scope, parameters: dict[str, str]) -> str:
+    async def _token(self, scope: str, parameters: dict[str, str]) -> str:
         realm = httpx.URL(parameters.get("realm", ""))
         # The password is sent there. It may be another host, as that of Docker Hub is.
         if realm.scheme != "https" and origin(realm) != origin(self._url):
             msg = f"{self._url.host} names a token server without https: {realm.host}"
             raise LoginError(msg, status=401)
         # public.ecr.aws names a scope of its own, "aws".
-        wanted = parameters.get("scope") or str(scope)
+        wanted = parameters.get("scope") or scope
         query = {"service": parameters.get("service", ""), "scope": wanted}
         header = self._credentials.header if self._credentials else None
         answer = await self._fetch(realm.copy_merge_params(query), header)

@@ -51,9 +51,8 @@ async def push_image(
 ) -> PushReport:
     """Upload the image in an OCI image layout folder, and give it a tag.
 
-    The first entry of ``index.json`` is the image; further entries, such as SBOMs that refer to
-    it, are uploaded by digest. Blobs that the registry has are not sent. Manifests are sent last,
-    so that the tag never names an incomplete image.
+    Blobs that the registry has are not sent. Manifests are sent last, so that the tag never names
+    an incomplete image.
 
     Raises:
         InvalidImageError: The folder is not a complete image layout.
@@ -89,12 +88,11 @@ async def push_image(
 
     largest_first = sorted(image.blobs.values(), key=lambda blob: -blob.size)
     await for_each(largest_first, send_blob, at_once=client.policy.concurrent_blobs)
-    for descriptor, data in image.manifests.values():
-        if await client.has_manifest(repository, descriptor.digest):
-            present.append(descriptor.size)
-        else:
+    if await _digest_of(client, repository, tag) == image.root.digest:  # it was given last
+        present += [descriptor.size for descriptor, _ in image.manifests.values()]
+    else:
+        for descriptor, data in image.manifests.values():
             await send_manifest(descriptor.digest, descriptor, data)
-    if await _digest_of(client, repository, tag) != image.root.digest:  # a tag may be immutable
         await send_manifest(tag, *image.manifests[image.root.digest])
     return PushReport(
         digest=image.root.digest,

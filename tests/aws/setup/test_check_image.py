@@ -132,6 +132,7 @@ async def test_the_configuration_of_a_single_image_names_its_processor(caplog):
     [
         streamed("", 403),
         streamed("<xml>"),
+        streamed('{"os": "linux"}'),
     ],
 )
 async def test_a_configuration_that_cannot_be_read_is_a_warning(answer):

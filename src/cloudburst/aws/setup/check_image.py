@@ -33,6 +33,7 @@ from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissi
 from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
+from cloudburst.redaction import install_filters
 from cloudburst.registry import InvalidImageError, Manifest, parse_config
 from cloudburst.text import list_some, printable_line
 
@@ -148,6 +149,7 @@ async def _image_platform(
 
 async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
     """Return the document at a presigned URL."""
+    install_filters()  # httpx logs the URL
     with anyio.fail_after(CONFIGURATION_TIMEOUT):
         new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)
         async with closing_connections(new) as client:
