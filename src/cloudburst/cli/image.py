@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,6 @@ from cloudburst.cli.output import (
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
-    ARCHITECTURES,
     Architecture,
     BuiltImage,
     ImageOptions,
@@ -83,7 +82,8 @@ def build_command(
     """
     if to is not None and to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigurationError(f"{to}: exists and is not an empty folder")
-    image, code = run_until_signal(partial(_build, _options(base, architectures), to))
+    options = ImageOptions.from_settings(Settings(), base=base, architectures=architectures)
+    image, code = run_until_signal(partial(_build, options, to))
     if image is None:
         return code
     _print_image(image, to or image.folder, as_json=as_json)
@@ -115,7 +115,7 @@ def push_command(
     as_json
         Print one JSON object.
     """
-    options = _options(base, architectures)
+    options = ImageOptions.from_settings(Settings(), base=base, architectures=architectures)
     done, code = run_until_signal(partial(_build_and_push, options, repository))
     if done is None:
         return code
@@ -146,11 +146,6 @@ def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> i
         raise ConfigurationError("no image was built yet: run cloudburst image build")
     _print_image(image, image.folder, as_json=as_json)
     return 0
-
-
-def _options(base: str | None, architectures: Sequence[Architecture] | None) -> ImageOptions:
-    chosen = tuple(architectures or ARCHITECTURES)
-    return ImageOptions.from_settings(Settings(), base=base, architectures=chosen)
 
 
 async def _build(options: ImageOptions, to: Path | None) -> BuiltImage:
@@ -190,14 +185,9 @@ async def _build_and_push(
 
 def _target(repository: str) -> ImageReference:
     try:
-        name = ImageReference.parse(repository)
+        return ImageReference.parse(repository)
     except InvalidImageError as exc:
         raise ConfigurationError(str(exc)) from exc
-    if name.digest:
-        raise ConfigurationError(
-            "the repository to push to has no digest: expected NAME or NAME:TAG"
-        )
-    return name
 
 
 async def _push_to_ecr(

@@ -29,9 +29,10 @@ def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None
         TextColumn("{task.fields[sizes]}"),
         TimeRemainingColumn(),
     )
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        shown = bar.add_task("", total=None, visible=False, sizes="")
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        shown = bar.add_task("", total=None, sizes="")
 
         def show(progress: ImageProgress) -> None:
             match progress:
@@ -39,13 +40,6 @@ def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None
                     text, sizes = safe_text(step).plain, ""
                 case PushProgress(bytes_done=done, bytes_total=total):
                     text, sizes = "upload the image", f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"
-            bar.update(
-                shown,
-                description=text,
-                completed=done,
-                total=total or None,
-                sizes=sizes,
-                visible=True,
-            )
+            bar.update(shown, description=text, completed=done, total=total or None, sizes=sizes)
 
         yield show

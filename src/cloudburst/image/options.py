@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -48,7 +49,7 @@ class ImageOptions:
         settings: Settings,
         *,
         base: str | None = None,
-        architectures: tuple[Architecture, ...] = ARCHITECTURES,
+        architectures: Sequence[Architecture] | None = None,
     ) -> Self:
         """Return the options for the base image in the settings, or for ``base`` in its place.
 
@@ -57,4 +58,4 @@ class ImageOptions:
         if base is None and settings.base_image and settings.is_from_file("base_image"):
             logger.warning("%s is %s", settings.origin("base_image"), settings.base_image)
         base = base or settings.base_image or DEFAULT_BASE
-        return cls(base=base, architectures=architectures)
+        return cls(base=base, architectures=tuple(architectures or ARCHITECTURES))
