@@ -239,7 +239,7 @@ def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:
     client = ip_address(config.client_address)
     return any(
         rule["ipProtocol"] in {"-1", "tcp", "6"}
-        and int(rule.get("fromPort", 0)) <= config.port <= int(rule.get("toPort", 65535))
+        and int(rule.get("fromPort") or 0) <= config.port <= int(rule.get("toPort") or 65535)
         and any(client in ip_network(source["cidrIp"], strict=False) for source in rule["ipRanges"])
         for group in groups
         for rule in group["ipPermissions"]

@@ -27,35 +27,24 @@ reference (2026-11)."""
 GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "route53"}
 """Services whose requests may be signed for us-east-1 in any region."""
 
-CODES: Mapping[str, Mapping[str, str]] = {
-    "expired": {"": "ExpiredTokenException", "xml": "ExpiredToken", "ec2": "RequestExpired"},
-    "denied": {
-        "": "AccessDeniedException",
-        "xml": "AccessDenied",
-        "ec2": "UnauthorizedOperation",
-    },
-    "unknown key": {
-        "": "UnrecognizedClientException",
-        "xml": "InvalidClientTokenId",
-        "ec2": "AuthFailure",
-        "s3": "InvalidAccessKeyId",
-    },
-    "wrong signature": {
-        "": "InvalidSignatureException",
-        "xml": "SignatureDoesNotMatch",
-        "ec2": "AuthFailure",
-    },
-    "untimely": {
-        "": "InvalidSignatureException",
-        "xml": "SignatureDoesNotMatch",
-        "ec2": "RequestExpired",
-        "s3": "RequestTimeTooSkewed",
-    },
+FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
+XML_SERVICES = ("sts", "iam", "s3")
+OTHERS = ""
+"""Key of the error code that all other services use."""
+EXPIRED_CODES = {"ec2": "RequestExpired"} | dict.fromkeys(XML_SERVICES, "ExpiredToken")
+DENIED_CODES = {"ec2": "UnauthorizedOperation"} | dict.fromkeys(XML_SERVICES, "AccessDenied")
+UNKNOWN_KEY_CODES = dict.fromkeys(("sts", "iam"), "InvalidClientTokenId") | {
+    "ec2": "AuthFailure",
+    "s3": "InvalidAccessKeyId",
+    OTHERS: "UnrecognizedClientException",
 }
-"""Error codes by problem and service; services with XML have one code, all others another.
-Source: "Common errors" in the API references of the services (2026-11)."""
-XML_STATUS = {"ec2": 401, "sts": 403, "iam": 403, "s3": 403}
-"""HTTP status of an error of authentication by service with XML; it is 400 for all others."""
+WRONG_SIGNATURE_CODES = dict.fromkeys(XML_SERVICES, "SignatureDoesNotMatch") | {
+    "ec2": "AuthFailure",
+    OTHERS: "InvalidSignatureException",
+}
+"""Error codes for a wrong signature, by service. Source: "Common errors" in the API references of
+the services (2026-11), also for ``UNKNOWN_KEY_CODES`` and ``UNTIMELY_CODES``."""
+UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
 
 
 def _statement(effect: str, *actions: str) -> Document:
@@ -147,7 +136,7 @@ class Identity:
         service, key = signature.service, self._keys.get(signature.key)
         if key is None or not hmac.compare_digest(key.token.encode(), signature.token.encode()):
             raise _refused(
-                "unknown key",
+                UNKNOWN_KEY_CODES,
                 service,
                 "The security token included in the request is invalid.",
             )
@@ -156,7 +145,7 @@ class Identity:
             regions.add("us-east-1")
         if signature.region not in regions and service != "s3":  # each bucket has its region
             raise _refused(
-                "wrong signature",
+                WRONG_SIGNATURE_CODES,
                 service,
                 f"Credential should be scoped to a valid region, not '{signature.region}'.",
             )
@@ -166,7 +155,7 @@ class Identity:
                 message = "Request has expired" if expired else "Request is not valid yet"
                 raise ApiError("AccessDenied", message, status=403)
             raise _refused(
-                "untimely",
+                UNTIMELY_CODES,
                 service,
                 f"Signature expired or not yet current: {signature.at:%Y%m%dT%H%M%SZ} is too far "
                 "from the time here.",
@@ -180,13 +169,13 @@ class Identity:
         """
         if signature.service != service:
             raise _refused(
-                "wrong signature",
+                WRONG_SIGNATURE_CODES,
                 service,
                 f"Credential should be scoped to correct service: '{service}'.",
             )
         if not signature.fits(request, self._keys[signature.key].secret):
             raise _refused(
-                "wrong signature",
+                WRONG_SIGNATURE_CODES,
                 service,
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method.",
@@ -205,9 +194,9 @@ class Identity:
         expired = key in self._expired or (ends is not None and time.time() > ends)
         if expired and (service, operation) != ("sts", "AssumeRole"):
             raise ApiError(
-                _code("expired", service),
+                EXPIRED_CODES.get(service, "ExpiredTokenException"),
                 "The security token included in the request is expired",
-                status=403 if service in {"sts", "iam"} else 400,
+                status=403 if service in FORBIDDEN_STATUS_SERVICES else 400,
             )
 
     def is_unlimited(self, key: str) -> bool:
@@ -229,9 +218,9 @@ class Identity:
         if decision != "allowed":
             start = "You are not authorized to perform this operation. " * (service == "ec2")
             raise ApiError(
-                _code("denied", service),
+                DENIED_CODES.get(service, "AccessDeniedException"),
                 start + refusal(decision, access, caller.arn),
-                status=403 if service in XML_STATUS else 400,
+                status=403 if service in DENIED_CODES else 400,
             )
 
     def is_foreign(self, key: str) -> bool:
@@ -305,11 +294,8 @@ def _random_id() -> str:
     return secrets.token_hex(8).upper()
 
 
-def _code(problem: str, service: str) -> str:
-    codes = CODES[problem]
-    return codes.get(service) or codes["xml" if service in XML_STATUS else ""]
-
-
-def _refused(problem: str, service: str, message: str) -> ApiError:
+def _refused(codes: Mapping[str, str], service: str, message: str) -> ApiError:
     """Return an authentication error with the code and the HTTP status that a service uses."""
-    return ApiError(_code(problem, service), message, status=XML_STATUS.get(service, 400))
+    by_service = {"ec2": 401, "sts": 403, "iam": 403, "s3": 403}
+    code = codes.get(service, codes[OTHERS])
+    return ApiError(code, message, status=by_service.get(service, 400))

@@ -11,7 +11,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlencode
@@ -34,6 +35,7 @@ from cloudburst.emulator.ec2 import (
     ZONE_LETTERS,
     subnet_id,
 )
+from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.forward import forward
 from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import RoleDetails, execution_role_name
@@ -113,13 +115,10 @@ class MotoServer:
         """Forward a call to moto, which is started if necessary, and return moto's response."""
         await self.start()
         assert self._session is not None
-        for ours, its in self._aliases.items():
-            body = body.replace(ours.encode(), its.encode())
-        response = await forward(self._session, request, URL, body)
+        response = await forward(self._session, request, URL, self._with_its_ids(body))
         content = response.body
         if isinstance(content, bytes):
-            for ours, its in self._aliases.items():
-                content = content.replace(its.encode(), ours.encode())
+            content = self._with_our_ids(content)
             if b"<subnetSet>" in content:
                 for zone, mode in self._config.block_public_access.items():
                     ident = f"<subnetId>{subnet_id(zone)}</subnetId>"
@@ -127,25 +126,25 @@ class MotoServer:
             response.body = content
         return response
 
-    async def describe(
-        self, operation: str, parameter: str, idents: Sequence[str]
-    ) -> list[ET.Element] | None:
-        """Return the EC2 resources with these ids as XML elements; ``None`` if one is missing."""
-        query = {f"{parameter}.{n + 1}": self._aliases.get(i, i) for n, i in enumerate(idents)}
-        status, found = await self._ec2(operation, query)
-        return None if status != 200 else [item for one in found for item in one.findall("item")]
+    async def describe(self, operation: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return EC2 resources in the form in which `EC2.operations` describe them.
 
-    async def in_vpc(self, operation: str, vpc: str) -> list[ET.Element]:
-        """Call a Describe operation of EC2, and return the resources in a VPC as XML elements."""
-        query = {"Filter.1.Name": "vpc-id", "Filter.1.Value.1": self._aliases.get(vpc, vpc)}
-        _, found = await self._ec2(operation, query)
-        return [item for one in found for item in one.findall("item")]
+        Raises:
+            ApiError: a resource does not exist.
+        """
+        status, found = await self._ec2(operation, query)
+        if status != HTTPStatus.OK:
+            raise ApiError("NotFound", f"{operation}: status {status}")
+        return [_plain(item) for one in found for item in one.findall("item")]
 
     async def security_group_tags(self, ident: str) -> dict[str, str]:
-        """Return the tags of a security group; none if it does not exist."""
-        groups = await self.describe("DescribeSecurityGroups", "GroupId", [ident]) or []
-        tags = (tag for group in groups for tag in group.iterfind("tagSet/item"))
-        return {text_of(tag, "key"): text_of(tag, "value") for tag in tags}
+        """Return the tags of a security group.
+
+        Raises:
+            ApiError: it does not exist.
+        """
+        [group] = await self.describe("DescribeSecurityGroups", {"GroupId.1": ident})
+        return {tag["key"]: tag["value"] for tag in group["tagSet"]}
 
     async def role_details(self, name: str) -> RoleDetails | None:
         """Return tags and policies of a role; ``None`` if it does not exist."""
@@ -169,9 +168,15 @@ class MotoServer:
         document = found[0].findtext("PolicyVersion/Document") or '{"Statement": []}'
         return cast("Document", json.loads(document))
 
-    def moto_id(self, ident: str) -> str:
-        """Translate the id that callers use for a resource to moto's id of the resource."""
-        return self._aliases.get(ident, ident)
+    def _with_its_ids(self, content: bytes) -> bytes:
+        for ours, its in self._aliases.items():
+            content = content.replace(ours.encode(), its.encode())
+        return content
+
+    def _with_our_ids(self, content: bytes) -> bytes:
+        for ours, its in self._aliases.items():
+            content = content.replace(its.encode(), ours.encode())
+        return content
 
     async def _set_up_account(self) -> None:
         """Create the VPC's default route and, if configured, the tasks' security group and role."""
@@ -246,14 +251,14 @@ class MotoServer:
         XML namespaces are removed from the names of the elements.
         """
         assert self._session is not None
-        body = urlencode(query)
+        body = self._with_its_ids(urlencode(query).encode())
         scope = f"EMULATOR/20260101/{self._config.region}/{service}/aws4_request"
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
         }
-        async with self._session.post(URL, data=body.encode(), headers=headers) as got:
-            root = ET.fromstring(await got.text())  # noqa: S314 - the XML is from our own process
+        async with self._session.post(URL, data=body, headers=headers) as got:
+            root = ET.fromstring(self._with_our_ids(await got.read()))  # noqa: S314 - the XML is from our own process
             for element in root.iter():
                 element.tag = element.tag.rpartition("}")[2]
             return got.status, list(root)
@@ -273,14 +278,9 @@ def text_of(item: ET.Element, name: str) -> str:
     return item.findtext(name) or ""
 
 
-def rules_of(groups: Sequence[ET.Element]) -> list[dict[str, Any]]:
-    """Convert security groups from XML to the form that `ec2.is_port_open` reads."""
-    found = list[dict[str, Any]]()
-    for group in groups:
-        rules = [
-            {member.tag: member.text for member in rule if member.text}
-            | {"ipRanges": [{"cidrIp": cidr.text} for cidr in rule.findall("ipRanges/item/cidrIp")]}
-            for rule in group.findall("ipPermissions/item")
-        ]
-        found.append({"ipPermissions": rules})
-    return found
+def _plain(item: ET.Element) -> Any:
+    """Convert an XML element to a dictionary, a list or a text; an empty list is an empty text."""
+    children = list(item)
+    if any(child.tag == "item" for child in children):
+        return [_plain(child) for child in children]
+    return {child.tag: _plain(child) for child in children} or item.text or ""
