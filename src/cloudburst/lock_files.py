@@ -18,7 +18,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.scene import validate_scene_name
 from cloudburst.safe_files import parse_json, read_regular_file
-from cloudburst.text import short_repr
+from cloudburst.text import printable_line
 
 MAX_CLAIM_BYTES = 32 * 1024**2
 """Largest size of a claim file in bytes, enough for the names of a hundred thousand scenes."""
@@ -37,7 +37,7 @@ def metadata_folder(folder: Path) -> Path:
         return home  # does not exist, or the caller reports the error
     if stat.S_ISDIR(mode):
         return home
-    found = f"a symbolic link to {_target(home)}" if stat.S_ISLNK(mode) else "not a folder"
+    found = "a symbolic link" if stat.S_ISLNK(mode) else "not a folder"
     msg = (
         f"videos cannot be written to {folder}: {home} is {found}; expected a folder, in which "
         "cloudburst keeps its files. Move it away, or choose another folder for the videos"
@@ -109,20 +109,6 @@ def read_claim(claim_file: Path) -> tuple[list[str], str]:
         text = read_regular_file(claim_file, limit=MAX_CLAIM_BYTES).decode()
         data: Any = parse_json(claim_file, text)
         names = [validate_scene_name(name) for name in data["names"]]
-        return names, f"process {data['pid']:d} on {_host(data['host'])}"
+        return names, f"process {data['pid']:d} on {printable_line(str(data['host']))}"
     except (OSError, ValueError, LookupError, TypeError):
         return [], "an unknown process"
-
-
-def _host(name: object) -> str:
-    """Return the host name from a claim file; raise ``ValueError`` if it is not a valid one."""
-    if not isinstance(name, str) or len(name) > 255 or not name.isprintable():
-        raise ValueError(short_repr(name))
-    return name
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return "somewhere else"

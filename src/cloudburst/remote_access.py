@@ -189,11 +189,11 @@ class RemoteAccess:
                 return self._store
             # Importing boto takes a quarter of a second.
             aws = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
-            s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.open_store")
+            s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.object_store")
             client = await self._stack.enter_async_context(
                 aws.open_aws(self.settings, session=self.session)
             )
-            store: ObjectStore = s3.open_store(client, self.settings)
+            store: ObjectStore = s3.ObjectStore(client, self.settings)
             self._store = store
             return store
         raise AssertionError("unreachable: the lock suppresses no exception")

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from cloudburst.aws.s3.destination_check import check_destination
-from cloudburst.aws.s3.finished_objects import FinishedObject, find_finished, run_of
+from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.aws.s3.run_markers import marked
@@ -184,8 +184,8 @@ class S3Destination:
 
         async def find(output: tuple[S3Object, str]) -> None:
             location, scene = output
-            call = partial(find_finished, self._store, location, run=run, scene=scene)
-            found[location] = await repeat_while_busy(call)
+            info = await repeat_while_busy(partial(self._store.find, location))
+            found[location] = None if info is None else as_finished(info, run=run, scene=scene)
 
         await for_each(outputs.items(), find, at_once=_MAX_REQUESTS)
         return found

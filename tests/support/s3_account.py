@@ -9,7 +9,7 @@ import aioboto3
 import httpx
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.s3 import open_store as stores
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.testing import EmulatorConfig, FargateEmulator
@@ -51,7 +51,7 @@ async def open_store(emulator, **changes):
         )
     settings = settings_of(emulator, **changes)
     async with open_aws(settings, session=_SESSIONS[key]) as aws:
-        yield stores.open_store(aws, settings)
+        yield ObjectStore(aws, settings)
 
 
 def put(emulator, location, body=b"content", **more):

@@ -15,7 +15,7 @@ from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_definition import describe_task_definition
-from cloudburst.aws.s3.open_store import open_store
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup.live_statements import LIVE_NAME
 from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
 from cloudburst.aws.setup.running_tasks import cleanup
@@ -207,7 +207,7 @@ async def _remove_leftovers(live: Live, s3: S3Prefix | None) -> str:
         return f"repository {LIVE_NAME}" if await remove_repository(live.aws) else ""
 
     async def objects() -> str:
-        number = await remove_objects(open_store(live.aws, live.settings), s3) if s3 else 0
+        number = await remove_objects(ObjectStore(live.aws, live.settings), s3) if s3 else 0
         return f"objects and uploads ({number}) in {s3}" if number else ""
 
     removed, errors = list[str](), list[CloudburstError]()

@@ -15,7 +15,6 @@ from pydantic import SecretStr
 from cloudburst.aws.s3.deliveries import joined_etag
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SignedRequest
-from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.setup.live_statements import LIVE_OBJECTS
 from cloudburst.errors import AWSError
 from cloudburst.live_check.findings import Findings
@@ -47,7 +46,7 @@ async def check_s3(live: Live, prefix: S3Prefix) -> None:
 
     The objects are deleted at the end of the whole check.
     """
-    store, findings = open_store(live.aws, live.settings), live.findings
+    store, findings = ObjectStore(live.aws, live.settings), live.findings
     name = f"{prefix.prefix}{LIVE_OBJECTS}{secrets.token_hex(8)}/"
     folder = S3Prefix(prefix.bucket, name)
     found = await check_destination(store, folder, account=await live.aws.account_id())

@@ -54,7 +54,7 @@ async def odd_store(answer):
             AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server.port}",
         )
         async with open_aws(settings) as aws:
-            yield ObjectStore(aws)
+            yield ObjectStore(aws, settings)
 
 
 async def test_a_store_that_never_says_continue(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.aws.s3.deliveries import joined_etag, part_size
-from cloudburst.aws.s3.finished_objects import find_finished, object_metadata, run_of
+from cloudburst.aws.s3.finished_objects import as_finished, object_metadata, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.emulator.faults import Fault
@@ -133,7 +133,7 @@ class TestInputs:
         put(emulator, where)
         settings = Settings(**emulator.environment, role_arn=ROLE)
         async with open_aws(settings) as aws:
-            store = ObjectStore(aws)
+            store = ObjectStore(aws, settings)
             remote = files(store, inputs={where: (await store.head(where)).remote_file(where)})
             request = await remote.fetch_request(where)
         query = parse_qs(urlsplit(request.url.get_secret_value()).query)
@@ -178,7 +178,7 @@ class TestCredentials:
         put(emulator, other)
         settings = Settings(profile="p", endpoint_url=emulator.url, region="us-east-1")
         async with open_aws(settings) as aws:
-            store = ObjectStore(aws)
+            store = ObjectStore(aws, settings)
             inputs = {one: (await store.head(one)).remote_file(one) for one in (where, other)}
             remote = files(store, inputs=inputs)
             async with delivery(remote, to) as running:
@@ -232,11 +232,10 @@ class TestDelivery:
             "cloudburst-fingerprint": "f" * 64,
             "cloudburst-sha256": sha256(VIDEO),
         }
-        found = await find_finished(store, to, run="r", scene="scene ä")
+        found = as_finished(info, run="r", scene="scene ä")
         assert (found.fingerprint, found.size) == ("f" * 64, len(VIDEO))
         assert run_of(info) == "r"
-        assert await find_finished(store, to, run="other", scene="scene ä") is None
-        assert await find_finished(store, folder.object("no"), run="r", scene="s") is None
+        assert as_finished(info, run="other", scene="scene ä") is None
 
     async def test_metadata_of_any_program_names_a_run(
         self, emulator, store, folder, monkeypatch, tmp_path
@@ -259,8 +258,9 @@ class TestDelivery:
             assert sum(map(len, [*part.headers, *part.headers.values()])) < 2048
             await send(part, VIDEO)
             await running.finish([])
-        assert await find_finished(store, film, run="r", scene=str(film))
-        assert await find_finished(store, film, run="r", scene=f"{film}x") is None
+        info = await store.head(film)
+        assert as_finished(info, run="r", scene=str(film))
+        assert as_finished(info, run="r", scene=f"{film}x") is None
 
     async def test_another_content_is_refused_by_s3(self, emulator, store, folder):
         to = folder.object("v.mp4")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from cloudburst.aws.s3.answers import ObjectInfo
-from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.models.locations import S3Object
 
 MAX_SCENE_CHARS = 1000
 """Maximum length of a name in the metadata of an object, in characters. All metadata together may
@@ -53,18 +51,6 @@ def _in_metadata(scene: str) -> str:
     if len(name) <= MAX_SCENE_CHARS:
         return name
     return f"sha256-{hashlib.sha256(scene.encode()).hexdigest()}"
-
-
-async def find_finished(
-    store: ObjectStore, location: S3Object, *, run: str, scene: str
-) -> FinishedObject | None:
-    """Return the object that a run has written for a scene; ``None`` if there is none.
-
-    Raises:
-        CloudburstError: S3 refuses the request.
-    """
-    info = await store.find(location)
-    return None if info is None else as_finished(info, run=run, scene=scene)
 
 
 def as_finished(info: ObjectInfo, *, run: str, scene: str) -> FinishedObject | None:

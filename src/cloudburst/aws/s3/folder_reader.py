@@ -9,7 +9,6 @@ from functools import partial
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.errors import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.open_store import open_store
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.models import failures
@@ -60,7 +59,7 @@ class S3FolderReader:
 async def open_folder_reader(settings: Settings) -> AsyncGenerator[S3FolderReader]:
     """Yield access to objects in S3 with the credentials of the settings."""
     async with open_aws(settings) as aws:
-        yield S3FolderReader(open_store(aws, settings))
+        yield S3FolderReader(ObjectStore(aws, settings))
 
 
 @contextmanager

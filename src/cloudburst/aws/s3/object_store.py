@@ -20,7 +20,8 @@ from cloudburst.errors import (
 )
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.s3_encryption import S3Encryption
+from cloudburst.models.s3_encryption import S3Encryption, parse_s3_encryption
+from cloudburst.models.settings import Settings
 
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
@@ -53,25 +54,17 @@ class ObjectStore:
     Every method raises the errors of `AWSClient.call`, with the location in the message:
     `ResourceMissingError` for a missing bucket or object, `AccessDeniedError` without permission,
     and `AWSError` with the code `PRECONDITION_FAILED` if a condition does not hold.
+
+    Args:
+        aws: Client for the calls.
+        settings: Settings that say how new objects are encrypted, and who pays.
     """
 
-    def __init__(
-        self,
-        aws: AWSClient,
-        *,
-        encryption: S3Encryption | None = None,
-        requester_pays: bool = False,
-    ) -> None:
-        """Initialize the store. `open_store` returns the one that settings describe.
-
-        Args:
-            aws: Client for the calls.
-            encryption: Encryption that requests for new objects name; ``None``: they name none.
-            requester_pays: True to agree to pay for requests to buckets with Requester Pays.
-        """
+    def __init__(self, aws: AWSClient, settings: Settings) -> None:
         self.aws = aws
-        self._encryption = encryption or S3Encryption()
-        self._payer: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
+        text, pays = settings.s3_encryption, settings.s3_requester_pays
+        self._encryption = S3Encryption() if text is None else parse_s3_encryption(text)
+        self._payer: dict[str, Any] = {"RequestPayer": "requester"} if pays else {}
         self._regions = BucketRegions(aws)
 
     @property

@@ -13,7 +13,7 @@ from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.subnets import find_obstacles
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
 from cloudburst.aws.s3.destination_check import check_destination
-from cloudburst.aws.s3.open_store import open_store
+from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
 from cloudburst.aws.setup.env_file import write_env_file
@@ -114,7 +114,7 @@ async def init(
     settings = settings.model_copy(update={"task_definition": reference, "base_image": base})
     async with open_aws(settings, session=session) as aws:
         account = await aws.account_id()
-        store = open_store(aws, settings)
+        store = ObjectStore(aws, settings)
         checked = [
             await check_destination(store, folder, write=not options.dry_run, account=account)
             for folder in options.s3
