@@ -46,7 +46,7 @@ header only."""
 
 _WAV_HEAD_BYTES = 44
 """Size in bytes of the shortest head of a WAV file."""
-_MAX_WEBP_BYTES = 32 * 2**20
+_MAX_WEBP_BYTES = 8 * 2**20
 """Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
 the size of the picture is checked."""
 _TAIL_BYTES = 2**16

@@ -21,7 +21,7 @@ from cloudburst.journal.tables import (
 )
 from cloudburst.models.journal_entries import Entry
 from cloudburst.models.journal_state import JournalState
-from cloudburst.safe_files import open_regular_file
+from cloudburst.safe_files import open_regular_file, require_regular_file
 
 MAX_JOURNAL_BYTES = 512 * 1024**2
 """Largest size of a journal in bytes; ten thousand scenes take 8 MB."""
@@ -119,16 +119,21 @@ def connect(path: Path) -> sqlite3.Connection:
     is. Only transactions over several attached databases have super-journals.
     """
     for suffix in ("", *_SUFFIXES):
+        file = path.with_name(path.name + suffix)
         with suppress(*((FileNotFoundError,) if suffix else ())):
-            file = path.with_name(path.name + suffix)
-            with open_regular_file(file, follow_links=False) as opened:
-                size = opened.seek(0, os.SEEK_END)
-                if size > MAX_JOURNAL_BYTES:
-                    reason = f"larger than {MAX_JOURNAL_BYTES // 1024**2} MB"
-                    raise OSError(errno.EFBIG, reason, str(file))
-                opened.seek(max(size - len(_NAMES_SUPER_JOURNAL), 0))
-                if suffix == "-journal" and opened.read() == _NAMES_SUPER_JOURNAL:
-                    raise damaged_error(path, "its rollback journal names another file")
+            # The database is not opened here: closing it would drop the locks that SQLite holds in
+            # this process ("How To Corrupt An SQLite Database File", 2.2).
+            status = file.lstat()
+            require_regular_file(status, file)
+            if status.st_size > MAX_JOURNAL_BYTES:
+                reason = f"larger than {MAX_JOURNAL_BYTES // 1024**2} MB"
+                raise OSError(errno.EFBIG, reason, str(file))
+    rollback = path.with_name(f"{path.name}-journal")
+    with suppress(FileNotFoundError), open_regular_file(rollback, follow_links=False) as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(size - len(_NAMES_SUPER_JOURNAL), 0))
+        if opened.read() == _NAMES_SUPER_JOURNAL:
+            raise damaged_error(path, "its rollback journal names another file")
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
