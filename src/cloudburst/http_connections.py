@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from http.cookiejar import CookieJar
 from typing import Any
 from weakref import WeakSet
 
@@ -23,6 +24,13 @@ CLOSE_TIMEOUT = 2.0
 """Seconds to close the connections of a client; the servers need not answer."""
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Function that httpcore calls for each step of a request, with its name and its result."""
+
+
+class NoCookies(CookieJar):
+    """Cookie jar that stores nothing; cookies are not even parsed."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Ignore the cookies of an answer."""
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from http.cookiejar import CookieJar
 from typing import Any, cast
 
 import httpcore
@@ -14,7 +13,7 @@ import httpx
 from anyio import to_thread
 from pydantic import SecretStr
 
-from cloudburst.http_connections import closing_connections
+from cloudburst.http_connections import NoCookies, closing_connections
 from cloudburst.models.transfers import TransferProblem
 from cloudburst.redaction import without_secrets
 from cloudburst.text import describe_error
@@ -57,18 +56,11 @@ async def open_transfer_client(
         transport=_Transport(verify, backend),
         trust_env=False,
         follow_redirects=False,
-        cookies=_NoCookies(),
+        cookies=NoCookies(),
         headers={"User-Agent": "cloudburst", "Accept-Encoding": "identity"},
     )
     async with closing_connections(http):
         yield http
-
-
-class _NoCookies(CookieJar):
-    """Cookie jar that stores nothing; cookies are not even parsed."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Ignore the cookies of an answer."""
 
 
 class _Transport(httpx.AsyncBaseTransport):

@@ -6,7 +6,6 @@ import importlib
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
-from http.cookiejar import CookieJar
 
 import anyio
 import httpx
@@ -28,7 +27,7 @@ from cloudburst.adapters.http.tls import create_ssl_context, warn_about_plain_ht
 from cloudburst.adapters.http.transport import create_transport
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError, Remedy, WorkerStoppedError, WorkerUnfitError
-from cloudburst.http_connections import closing_connections
+from cloudburst.http_connections import NoCookies, closing_connections
 from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
@@ -271,7 +270,7 @@ async def open_connection(
         headers={"Accept-Encoding": "identity"},
         timeout=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
         trust_env=False,
-        cookies=_NoCookies(),
+        cookies=NoCookies(),
         transport=transport or create_transport(context, reuse=reuse),
     )
     detector = ProcessPauseDetector()
@@ -281,13 +280,6 @@ async def open_connection(
                 tasks.start_soon(detector.watch, name=f"cloudburst pause detector of {url.host}")
                 yield HttpConnection(http_client, timeouts, detector)
                 tasks.cancel_scope.cancel()
-
-
-class _NoCookies(CookieJar):
-    """Cookie jar that stores nothing: no worker needs cookies, so they are not even parsed."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Ignore the cookies of a response."""
 
 
 class _KeyAuth(httpx.Auth):

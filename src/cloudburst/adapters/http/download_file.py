@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar, cast
+from typing import BinaryIO, ParamSpec, TypeAlias, TypeVar
 
 from anyio import to_thread
 
@@ -29,13 +29,6 @@ T = TypeVar("T")
 
 DISCARD_TIMEOUT = 10.0
 """Maximum number of seconds for the removal of a temporary file; a disk may be slow."""
-
-
-_CREATE_NEW = (
-    os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-)
-"""Flags of `os.open` that create a new file and fail if the name exists, even as a link. Otherwise
-another user could place a link to one of our files, and the video would overwrite that file."""
 
 
 class DownloadFile:
@@ -124,8 +117,9 @@ class DownloadFile:
     def _open(self, size: int) -> None:
         if self._file is None:
             self._path.unlink(missing_ok=True)
-            descriptor = os.open(self._path, _CREATE_NEW, 0o666)
-            self._file = cast("BinaryIO", os.fdopen(descriptor, "w+b", buffering=0))
+            # "x" fails if the name exists, even as a link: a link to a file elsewhere may have been
+            # planted, and the video would overwrite that file.
+            self._file = self._path.open("x+b", buffering=0)
             self._check_free_space(size)
         self._file.seek(0)
         self._file.truncate()

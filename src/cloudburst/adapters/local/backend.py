@@ -33,7 +33,7 @@ from cloudburst.service.cpu import usable_cores
 from cloudburst.service.process_privacy import child_environment
 
 SERVICE_COMMAND = (sys.executable, "-m", "cloudburst.service")
-"""Modules of the extra ``cloudburst-sdk[local]``, without which the render service cannot start."""
+"""Command that starts a worker."""
 DEFAULT_MAX_WORKERS = 4
 """Maximum number of worker processes if the caller does not set it."""
 MAX_ENCODERS = 256

@@ -23,7 +23,6 @@ from cloudburst.text import describe_error
 
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
 """Command that draws a frame. ``-P``: never import modules from the current folder."""
-"""Module of the extra ``cloudburst-sdk[local]``, without which nothing can be drawn."""
 FRAME_TIMEOUT = 300.0
 """Maximum number of seconds for one frame. An hour of audio is decoded in 10 s."""
 MAX_FRAME_BYTES = 128 * 1024 * 1024
