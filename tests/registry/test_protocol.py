@@ -446,14 +446,20 @@ async def test_an_upload_that_always_fails_is_an_error(fault, said, blob_file):
     assert len(fake.sent("PUT")) == POLICY.attempts
 
 
-async def test_an_upload_on_another_host_gets_no_password(blob_file):
+async def test_another_host_gets_no_password(blob_file):
+    """Also if it asks for one."""
     fake = FakeRegistry(login="basic", location=f"{STORAGE}/upload?signature=secret")
     async with opened(fake, LOGIN) as client:
         with pytest.raises(RegistryError) as caught:
             await client.push_blob(NAME, OF_BLOB, blob_file)
+        fake.faults = [httpx.Response(307, headers={"Location": f"{STORAGE}/gone"})]
+        with pytest.raises(LoginError):
+            await client.download(NAME, OF_BLOB, blob_file.with_name("file"))
     (request,) = fake.sent("PUT")
     assert request.url.host == "storage.example"
-    assert "Authorization" not in request.headers
+    foreign = [one for one in fake.requests if one.url.host == "storage.example"]
+    assert len(foreign) == 2
+    assert not any("Authorization" in one.headers for one in foreign)
     assert "secret" not in str(caught.value)
 
 

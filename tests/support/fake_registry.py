@@ -111,7 +111,10 @@ class FakeRegistry:
 
     def _stored(self, request):
         found = self.blobs.get(request.url.path.removeprefix("/"))
-        return error(403, "DENIED") if found is None else streamed(found)
+        if found is None:
+            headers = {"WWW-Authenticate": 'Basic realm="x"'}
+            return httpx.Response(401, headers=headers)
+        return streamed(found)
 
     def _begin(self, request, name):
         number = str(len(self.requests))

@@ -99,9 +99,9 @@ class RegistryHttp:
         send the login.
         """
         url = self._url.join(url)
-        sent = self._login.header(scope) if origin(url) == origin(self._url) else None
+        sent = self._login.header(scope) if self._is_own(url) else None
         answer = await self._send(method, url, headers, body, sent)
-        if answer.status_code == 401:
+        if answer.status_code == 401 and self._is_own(answer.url):
             await answer.aclose()
             challenge = answer.headers.get("WWW-Authenticate", "")
             sent = await self._login.answer(scope, challenge, sent)
@@ -111,6 +111,9 @@ class RegistryHttp:
             yield answer
         finally:
             await answer.aclose()
+
+    def _is_own(self, url: httpx.URL) -> bool:
+        return origin(url) == origin(self._url)
 
     def raise_for_status(self, answer: httpx.Response, what: str) -> None:
         """Raise the error that an answer states, which was read, unless it is successful."""
