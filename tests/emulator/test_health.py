@@ -77,3 +77,10 @@ def test_a_check_that_takes_too_long_has_failed(emulate):
     emulator, task = checked(emulate, FETCH, timeout=0.5)
     emulator.freeze(task, 60)
     until(lambda: told(emulator) == [False], seconds=30)
+
+
+def test_a_check_can_end_its_own_processes(emulate):
+    """SIGTERM has its default effect in a check, although the worker beside it ignores it."""
+    script = "sleep 60 & kill $!; wait $!; test $? = 143"
+    emulator, _ = checked(emulate, ["CMD-SHELL", script])
+    until(lambda: told(emulator) == [True])

@@ -63,7 +63,7 @@ class Containers:
         listener: ContainerListener,
         *,
         in_image: bool = False,
-        has_init: bool = False,
+        has_init: bool = True,
         frozen: bool = False,
     ) -> None:
         """Start a container under a unique name.

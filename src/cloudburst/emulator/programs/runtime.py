@@ -159,7 +159,7 @@ class Runtime:
         if report:
             container.first = json.loads(report)["child-pid"]
             if frozen:
-                os.kill(container.first, signal.SIGSTOP)
+                self.do_signal(name=container.name, number=signal.SIGSTOP, group=True)
         self._send_event(event="started", name=container.name, pid=container.first)
 
     def do_signal(self, *, name: str, number: int, group: bool) -> None:
