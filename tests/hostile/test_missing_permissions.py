@@ -200,4 +200,6 @@ def test_a_missing_permission_is_named(request, monkeypatch, capfd, command, act
     for task in emulator.live:
         client(emulator, "ecs").stop_task(cluster=task.cluster, task=task.arn)
     named = action in " ".join(printed.split())
-    assert code == 0 or (action and refused and named), (code, refused, printed)
+    # doctor asks IAM's simulator about the actions of a run, so that nothing is refused.
+    found = named and (refused or command == "doctor")
+    assert code == 0 or (action and found), (code, refused, printed)

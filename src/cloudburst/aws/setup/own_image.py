@@ -35,8 +35,6 @@ BuildImage: TypeAlias = Callable[
 """Function that builds our image, such as `cloudburst.image.build_image`."""
 ImageProgress: TypeAlias = BuildProgress | PushProgress
 """Progress of the build of the image, or of its upload."""
-USD_PER_GB_MONTH = 0.10
-"""Price of storage in ECR: https://aws.amazon.com/ecr/pricing/ (us-east-1, 2026-11)."""
 EXPECTED_MB = 110
 """Maximum compressed size of the image for one architecture, in MB."""
 _RESOURCE = "image"
@@ -55,8 +53,6 @@ class OwnImage:
     nothing."""
     is_in_ecr: bool
     """True if ECR has the image of this installation under the tag of its version."""
-    architectures: int
-    """Number of architectures of the image."""
 
     @property
     def reference(self) -> str:
@@ -93,7 +89,6 @@ async def prepare_own_image(
         known=known,
         built=None,
         is_in_ecr=known is not None and await to_thread.run_sync(_is_current, known, options),
-        architectures=len(options.architectures),
     )
     if found.is_in_ecr or dry_run:
         return found
@@ -126,15 +121,14 @@ def _is_current(known: EcrImage, options: ImageOptions) -> bool:
 
 
 def announce_upload(changes: AccountChanges, image: OwnImage) -> None:
-    """Announce what is uploaded at most, and what its storage costs."""
+    """Announce what is uploaded at most."""
     if image.built is None or image.is_in_ecr:
         return
     for note in image.built.notes:
         changes.announce_wait(note)
     layers = {one.digest: one.size for each in image.built.platforms for one in each.layers}
     total = sum(layers.values())
-    line = f"image {image.built.version}: at most {_megabytes(total)} to upload"
-    changes.announce_wait(f"{line}; {_storage_cost(total)}")
+    changes.announce_wait(f"image {image.built.version}: at most {_megabytes(total)} to upload")
 
 
 async def push_own_image(
@@ -161,9 +155,8 @@ async def push_own_image(
         changes.record(_RESOURCE, name, StepOutcome.FOUND, found)
         return
     if image.built is None:
-        size = f"at most {EXPECTED_MB} MB to upload for each architecture"
-        cost = _storage_cost(image.architectures * EXPECTED_MB * 10**6)
-        changes.record(_RESOURCE, name, outcome, f"built here, {size}; {cost}")
+        detail = f"built here, at most {EXPECTED_MB} MB to upload for each architecture"
+        changes.record(_RESOURCE, name, outcome, detail)
         return
     report = await push_to_ecr(changes.aws, image.built, on_progress=on_progress)
     sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
@@ -175,11 +168,6 @@ async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
     repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
     found = await read_images(aws, repository, [{"imageTag": PACKAGE_VERSION}])
     return found[0] if found else None
-
-
-def _storage_cost(size: int) -> str:
-    usd = size / 1e9 * USD_PER_GB_MONTH
-    return f"storage in ECR ${usd:.3f} a month at ${USD_PER_GB_MONTH:.2f} a GB"
 
 
 def _megabytes(size: int) -> str:

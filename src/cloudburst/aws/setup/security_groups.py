@@ -27,7 +27,6 @@ class SecurityGroup:
     """A security group and its rules for the port of workers."""
 
     id: str
-    name: str
     vpc: str
     """Id of the VPC."""
     tags: Tags
@@ -76,7 +75,6 @@ async def find_security_group(
 def _parse_group(group: Mapping[str, Any], port: int) -> SecurityGroup:
     return SecurityGroup(
         id=group["GroupId"],
-        name=group.get("GroupName", ""),
         vpc=group.get("VpcId", ""),
         tags=group.get("Tags") or (),
         rules=parse_ingress_rules(group, port),
