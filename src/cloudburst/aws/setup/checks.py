@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import anyio
 
@@ -15,8 +15,6 @@ from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-
-T = TypeVar("T")
 
 INIT = "cloudburst init"
 """Command that fixes most failed checks."""
@@ -83,29 +81,6 @@ def failed(name: str, found: str, fix: str = INIT) -> Check:
     return Check(name=name, status=CheckStatus.FAILED, found=found, fix=fix)
 
 
-class CachedCall(Generic[T]):
-    """A call that is made once and whose result, or error, all callers share."""
-
-    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
-        self._call = call
-        self._lock = anyio.Lock()
-        self._result: tuple[T] | None = None
-        self._error: CloudburstError | None = None
-
-    async def __call__(self) -> T:
-        """Make the call if it was not made before, and return its result or raise its error."""
-        async with self._lock:
-            if self._error is not None:
-                raise self._error
-            if self._result is None:
-                try:
-                    self._result = (await self._call(),)
-                except CloudburstError as exc:
-                    self._error = exc
-                    raise
-            return self._result[0]
-
-
 class CheckContext:
     """The account, the settings and the planned run that all checks share."""
 
@@ -124,10 +99,32 @@ class CheckContext:
         """Number of tasks that the planned run starts at once."""
         self.tier = tier
         self._find_address = find_address
-        self.identity = CachedCall(self._identity)
-        """Cached call that returns the response of GetCallerIdentity."""
-        self.task_definition = CachedCall(self._task_definition)
-        """Cached call that returns the task definition as DescribeTaskDefinition describes it."""
+        self._lock = anyio.Lock()
+        self._results: dict[str, dict[str, Any] | CloudburstError] = {}
+
+    async def identity(self) -> dict[str, Any]:
+        """Return the response of GetCallerIdentity."""
+        return await self._once("sts", "get_caller_identity")
+
+    async def task_definition(self) -> dict[str, Any]:
+        """Return the task definition as DescribeTaskDefinition describes it."""
+        name = self.settings.task_definition
+        response = await self._once("ecs", "describe_task_definition", taskDefinition=name)
+        definition: dict[str, Any] = response["taskDefinition"]
+        return definition
+
+    async def _once(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Make a call whose result, or error, all checks share."""
+        async with self._lock:
+            if operation not in self._results:
+                try:
+                    response = await self.aws.call(service, operation, **parameters)
+                    self._results[operation] = response
+                except CloudburstError as exc:
+                    self._results[operation] = exc
+        if isinstance(result := self._results[operation], CloudburstError):
+            raise result
+        return result
 
     async def definition(self) -> TaskDefinition | None:
         """Return the task definition; ``None`` if it cannot be read or has no worker."""
@@ -146,13 +143,3 @@ class CheckContext:
         if self._find_address is not None:
             return await self._find_address()
         return await find_client_address(self.aws, self.settings, vpc)
-
-    async def _identity(self) -> dict[str, Any]:
-        return await self.aws.call("sts", "get_caller_identity")
-
-    async def _task_definition(self) -> dict[str, Any]:
-        response = await self.aws.call(
-            "ecs", "describe_task_definition", taskDefinition=self.settings.task_definition
-        )
-        definition: dict[str, Any] = response["taskDefinition"]
-        return definition
