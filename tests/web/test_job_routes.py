@@ -417,7 +417,7 @@ async def test_the_app_decides_who_may_do_what(authorize, cloud, picture, tmp_pa
 async def test_limits_of_jobs_are_statuses(cloud, picture, tmp_path):
     cloud.encode = 60.0
     limits = JobLimits(owner_jobs=1, owner_bytes=15_000, bytes=17_000)
-    async with open_jobs(cloud, tmp_path / "jobs", limits=limits) as (jobs, http):
+    async with open_jobs(cloud, tmp_path / "jobs", limits=limits) as (_, http):
         image = await upload(http, picture)
         job = (await submit(http, scene(image))).json()
         answer = await submit(http, scene(image))
@@ -429,7 +429,8 @@ async def test_limits_of_jobs_are_statuses(cloud, picture, tmp_path):
         assert answer.status_code == 429
         await http.post(job["links"]["cancel"])
         await finished(http, job)
-        jobs.queue.limits = JobLimits(owner_bytes=30_000, bytes=17_000)
+    limits = JobLimits(owner_bytes=30_000, bytes=17_000)
+    async with open_jobs(cloud, tmp_path / "jobs", limits=limits) as (_, http):
         answer = await http.post("/api/uploads", content=b"1" * 7_000)
         assert (answer.status_code, answer.json()["error"]) == (507, "JobLimitError")
     assert len(list((tmp_path / "jobs" / "uploads").iterdir())) == 1

@@ -16,13 +16,11 @@ import anyio.to_thread
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.errors import CloudburstError, JobStorageError
 from cloudburst.final_bills import MAX_ASKED_AGE, JournaledRun, complete_bills
-from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent
-from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
 from cloudburst.jobs.job_run import cost_of, json_of
 from cloudburst.jobs.models import JobCost
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.journal.folders import journal_folder
 from cloudburst.journal.reader import journal_path, read_journal
 from cloudburst.models.billing import usd_billed
@@ -40,13 +38,8 @@ after its stop, and a task of a killed process is billed until it is stopped."""
 class FinalBills:
     """Final bills of finished jobs, each with the event ``job.settled``."""
 
-    def __init__(
-        self, database: JobDatabase, log: EventLog, folder: JobsFolder, settings: Settings
-    ) -> None:
-        self._database = database
-        self._log = log
-        self._folder = folder
-        self._settings = settings
+    def __init__(self, queue: OpenQueue) -> None:
+        self._queue = queue
 
     async def settle(self, job: str, report: Report) -> None:
         """Wait until the tasks of a job have stopped, and write its final bill.
@@ -74,11 +67,11 @@ class FinalBills:
 
     async def _complete(self) -> None:
         since = time.time() - MAX_ASKED_AGE
-        jobs = await self._database.read(partial(unsettled_jobs, since=since))
+        jobs = await self._queue.database.read(partial(unsettled_jobs, since=since))
         if not jobs:
             return
         try:
-            await _stop_leftover_tasks([job for job, _ in jobs], self._settings)
+            await _stop_leftover_tasks([job for job, _ in jobs], self._queue.client.settings)
         except CloudburstError as exc:
             logger.warning("tasks of finished jobs may still run: %s", exc)
         costs = await anyio.to_thread.run_sync(self._final_costs, jobs, abandon_on_cancel=True)
@@ -89,7 +82,7 @@ class FinalBills:
         """Return the final bills that are known, by job. Blocks."""
         runs = list[JournaledRun]()
         for job, destination in jobs:
-            to = parse_s3_prefix(destination) if destination else self._folder.job(job).videos
+            to = parse_s3_prefix(destination) if destination else self._queue.folder.job(job).videos
             folder = journal_folder(to)
             try:
                 state = read_journal(journal_path(folder, job))
@@ -98,7 +91,7 @@ class FinalBills:
                 continue
             runs.append(JournaledRun(folder, job, state))
         costs = dict[str, JobCost]()
-        for run, state in zip(runs, complete_bills(runs, self._settings), strict=True):
+        for run, state in zip(runs, complete_bills(runs, self._queue.client.settings), strict=True):
             if all(task.settled for task in state.tasks.values()):
                 usages = [task.usage for task in state.tasks.values() if task.usage is not None]
                 costs[run.name] = JobCost(usd=sum(map(usd_billed, usages), Decimal()), final=True)
@@ -113,10 +106,10 @@ class FinalBills:
             if is_final(connection, job):  # another process was faster, or the job was removed
                 return
             write_report(connection, job, report, cost)
-            self._log.append(connection, job, [event])
+            self._queue.log.append(connection, job, [event])
 
         try:
-            await self._database.write(write)
+            await self._queue.database.write(write)
         except JobStorageError as exc:
             logger.error("job %s: its final bill is not written: %s", job, exc)  # noqa: TRY400 - the reason is enough
 

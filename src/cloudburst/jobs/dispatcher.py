@@ -12,20 +12,16 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from cloudburst.client import Client
 from cloudburst.errors import JobError, JobStorageError
 from cloudburst.jobs import job_claims
 from cloudburst.jobs.admission import has_free_disk, within_budget
 from cloudburst.jobs.bills import FinalBills
-from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.event_log import EventLog
 from cloudburst.jobs.event_rows import NewEvent, delete_progress, is_begun, write_progress
-from cloudburst.jobs.feed import JobFeed
-from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.job_claims import ClaimedJob
 from cloudburst.jobs.job_rows import JobEnd, write_bytes, write_cost
 from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop
-from cloudburst.jobs.models import JobCost, JobFailure, JobLimits, JobState
+from cloudburst.jobs.models import JobCost, JobFailure, JobState
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.processes import ended_process
 from cloudburst.jobs.removal import remove_old
 from cloudburst.jobs.upload_rows import bytes_stored
@@ -46,26 +42,10 @@ PRUNE_SECONDS = 600.0
 class Dispatcher:
     """Work of one process on the jobs of a folder."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        database: JobDatabase,
-        feed: JobFeed,
-        log: EventLog,
-        folder: JobsFolder,
-        limits: JobLimits,
-        process: str,
-    ) -> None:
-        self._client = client
-        self._database = database
-        self._feed = feed
-        self._log = log
-        self._folder = folder
-        self._limits = limits
-        self._process = process
+    def __init__(self, queue: OpenQueue) -> None:
+        self._queue = queue
         self._runs: dict[str, JobRun] = {}
-        self._bills = FinalBills(database, log, folder, client.settings)
+        self._bills = FinalBills(queue)
         self._bill_tasks: TaskGroup | None = None
         self._wanted = anyio.Event()
         self._stopped = anyio.Event()
@@ -96,7 +76,7 @@ class Dispatcher:
                     works &= await _tried(self._take_over())
                     takeover_at = now + TAKEOVER_SECONDS
                 if now >= prune_at:
-                    works &= await _tried(remove_old(self._database, self._folder, self._limits))
+                    works &= await _tried(remove_old(self._queue))
                     prune_at = now + PRUNE_SECONDS
                 works &= await _tried(self._look(tasks))
                 with anyio.move_on_after(POLL_SECONDS if works else RETRY_SECONDS):
@@ -116,16 +96,16 @@ class Dispatcher:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             return (
                 version,
-                job_claims.cancel_requests(connection, self._process),
+                job_claims.cancel_requests(connection, self._queue.process),
                 job_claims.has_queued(connection),
-                bytes_stored(connection) < self._limits.bytes
-                and has_free_disk(self._database.path.parent),
+                bytes_stored(connection) < self._queue.limits.bytes
+                and has_free_disk(self._queue.database.path.parent),
             )
 
-        version, cancel_requests, has_queued, has_room = await self._database.read(read)
+        version, cancel_requests, has_queued, has_room = await self._queue.database.read(read)
         if version != self._data_version:
             self._data_version = version
-            self._feed.notify_all()
+            self._queue.feed.notify_all()
         for cancelled in cancel_requests:
             if cancelled in self._runs:
                 self._runs[cancelled].stop(Stop.CANCEL)
@@ -133,10 +113,10 @@ class Dispatcher:
             return
         # Jobs that were begun go on, because only their runs find and stop tasks that they left.
         claim = partial(
-            job_claims.claim_next, process=self._process, now=time.time(), begin=has_room
+            job_claims.claim_next, process=self._queue.process, now=time.time(), begin=has_room
         )
-        while len(self._runs) < self._limits.running and not self._stopped.is_set():
-            if (job := await self._database.write(claim)) is None:
+        while len(self._runs) < self._queue.limits.running and not self._stopped.is_set():
+            if (job := await self._queue.database.write(claim)) is None:
                 return
             run = self._runs[job.id] = self._new_run(job)
             if self._stopped.is_set():  # since the claim
@@ -147,13 +127,13 @@ class Dispatcher:
 
     async def _take_over(self) -> None:
         """Queue the jobs of processes that have ended."""
-        processes = await self._database.read(job_claims.working_processes)
+        processes = await self._queue.database.read(job_claims.working_processes)
         for process in processes:
-            if process != self._process:
-                await self._database.write(partial(self._release_ended, process))
+            if process != self._queue.process:
+                await self._queue.database.write(partial(self._release_ended, process))
 
     def _release_ended(self, process: str, connection: sqlite3.Connection) -> None:
-        with ended_process(self._folder.path, process) as ended:
+        with ended_process(self._queue.folder.path, process) as ended:
             for job in job_claims.jobs_of(connection, process) if ended else ():
                 logger.warning("job %s: its process has ended, and it goes on in this one", job)
                 self._release(connection, job, process)
@@ -165,14 +145,14 @@ class Dispatcher:
         delete_progress(connection, job)
         if is_begun(connection, job):
             event = NewEvent(type="job.interrupted", time=time.time())
-            self._log.append(connection, job, [event])
+            self._queue.log.append(connection, job, [event])
         job_claims.release(connection, job, process, not_before=not_before)
 
     def _new_run(self, job: ClaimedJob) -> JobRun:
         return JobRun(
             job,
-            self._client,
-            self._folder.job(job.id),
+            self._queue.client,
+            self._queue.folder.job(job.id),
             write_events=partial(self._write_events, job.id),
             write_usage=partial(self._write_usage, job),
         )
@@ -181,32 +161,32 @@ class Dispatcher:
         self, job: str, events: Sequence[NewEvent], progress: dict[str, float]
     ) -> bool:
         def write(connection: sqlite3.Connection) -> bool:
-            if not job_claims.is_held(connection, job, self._process):
+            if not job_claims.is_held(connection, job, self._queue.process):
                 return False
             if events:
-                self._log.append(connection, job, events)
+                self._queue.log.append(connection, job, events)
             if progress:
                 write_progress(connection, job, progress)
             return True
 
-        held = await self._database.write(write)
-        self._feed.notify(job)
+        held = await self._queue.database.write(write)
+        self._queue.feed.notify(job)
         return held
 
     async def _write_usage(self, job: ClaimedJob, cost: JobCost | None, size: int) -> Stop | None:
         """Write what a job has used, and return the limit of its owner that is exceeded."""
 
         def write(connection: sqlite3.Connection) -> Stop | None:
-            if job_claims.is_held(connection, job.id, self._process):
+            if job_claims.is_held(connection, job.id, self._queue.process):
                 write_bytes(connection, job.id, size)
                 if cost is not None:
                     write_cost(connection, job.id, cost)
-            if not within_budget(connection, job.owner, self._limits, time.time()):
+            if not within_budget(connection, job.owner, self._queue.limits, time.time()):
                 return Stop.BUDGET
-            too_much = bytes_stored(connection, job.owner) > self._limits.owner_bytes
+            too_much = bytes_stored(connection, job.owner) > self._queue.limits.owner_bytes
             return Stop.ROOM if too_much else None
 
-        return await self._database.write(write)
+        return await self._queue.database.write(write)
 
     async def _work(self, run: JobRun) -> None:
         """Work on a job until it is finished, or this process ends."""
@@ -236,18 +216,18 @@ class Dispatcher:
 
         def write(connection: sqlite3.Connection) -> bool:
             job = run.job.id
-            if not job_claims.is_held(connection, job, self._process):
+            if not job_claims.is_held(connection, job, self._queue.process):
                 return False
-            self._log.append(connection, job, run.unwritten)
+            self._queue.log.append(connection, job, run.unwritten)
             if end is not None:
-                self._log.end_job(connection, job, end)
+                self._queue.log.end_job(connection, job, end)
                 return True
-            self._release(connection, job, self._process, not_before=not_before)
+            self._release(connection, job, self._queue.process, not_before=not_before)
             return False
 
         while True:
             try:
-                ended = await self._database.write(write)
+                ended = await self._queue.database.write(write)
                 break
             except JobStorageError as exc:
                 if self._stopped.is_set():
@@ -256,9 +236,9 @@ class Dispatcher:
                 logger.error("job %s: %s; it is tried again", run.job.id, exc)  # noqa: TRY400 - the reason is enough
                 with anyio.move_on_after(RETRY_SECONDS):
                     await self._stopped.wait()
-        self._feed.notify(run.job.id)
+        self._queue.feed.notify(run.job.id)
         if ended:
-            folder = self._folder.job(run.job.id)
+            folder = self._queue.folder.job(run.job.id)
             await anyio.to_thread.run_sync(folder.remove_inputs)
 
 

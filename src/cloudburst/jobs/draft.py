@@ -6,54 +6,36 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio.to_thread
 
-from cloudburst.client import Client
 from cloudburst.jobs import job_rows
-from cloudburst.jobs.admission import Room, check_job
-from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.dispatcher import Dispatcher
-from cloudburst.jobs.event_log import EventLog
+from cloudburst.jobs.admission import check_job
 from cloudburst.jobs.event_rows import NewEvent
-from cloudburst.jobs.feed import JobFeed
-from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.input_check import check_files, video_seconds
 from cloudburst.jobs.job_rows import NewJob
-from cloudburst.jobs.models import Job, JobLimits, JobRequest, check_idempotency_key
+from cloudburst.jobs.models import Job, JobRequest, check_idempotency_key
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.models.locations import AnyLocation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenQueue:
-    """Resources of an open `JobQueue`."""
-
-    database: JobDatabase
-    feed: JobFeed
-    log: EventLog
-    dispatcher: Dispatcher
-    room: Room
-    client: Client
 
 
 class JobDraft:
     """Job that is not submitted yet. Its input files may be written into `inputs`."""
 
-    def __init__(self, job: str, folder: JobFolder, queue: OpenQueue, limits: JobLimits) -> None:
+    def __init__(self, job: str, queue: OpenQueue, wake: Callable[[], None]) -> None:
         self.id = job
         """Identifier that the job will have."""
-        self.inputs: Path = folder.inputs
+        self._folder = queue.folder.job(job)
+        self.inputs: Path = self._folder.inputs
         """Folder for input files of the job, which are removed when it is finished."""
         self.submitted = False
         """True if the job was submitted, so that its files are kept."""
         self._lengths: Mapping[AnyLocation, float] = {}
         self._unknown_length = 0.0
-        self._folder = folder
         self._queue = queue
-        self._limits = limits
+        self._wake = wake
 
     async def check_room(self, owner: str, size: int) -> None:
         """Note the size of the input files by now, in bytes, or that which was announced.
@@ -109,7 +91,7 @@ class JobDraft:
             now=time.time(),
         )
         job = await self._queue.database.write(lambda c: self._insert(c, new))
-        self._queue.dispatcher.wake()
+        self._wake()
         return job
 
     def _video_seconds(self, request: JobRequest) -> float:
@@ -123,7 +105,7 @@ class JobDraft:
             )
             if earlier is not None:
                 return job_rows.read_job(connection, earlier)
-        check_job(connection, new, self._limits)
+        check_job(connection, new, self._queue.limits)
         job_rows.insert_job(connection, new)
         self._queue.log.append(connection, new.id, [NewEvent(type="job.queued", time=new.now)])
         # Here, because a cancellation may hide that the transaction is complete. If it fails, only

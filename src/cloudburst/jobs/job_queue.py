@@ -21,7 +21,7 @@ from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher
-from cloudburst.jobs.draft import JobDraft, OpenQueue
+from cloudburst.jobs.draft import JobDraft
 from cloudburst.jobs.event_log import EventLog, Links
 from cloudburst.jobs.event_rows import JobFile, find_download, find_file, read_videos
 from cloudburst.jobs.feed import JobFeed
@@ -37,6 +37,7 @@ from cloudburst.jobs.models import (
     JobRequest,
     JobState,
 )
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.removal import remove_job
 from cloudburst.jobs.stored_uploads import StoredUploads
@@ -89,6 +90,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         """Limits of the queue and of each owner."""
         self._log = EventLog(webhooks or Webhooks(), links)
         self._opened: OpenQueue | None = None
+        self._dispatcher: Dispatcher
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -99,27 +101,21 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     await anyio.to_thread.run_sync(self._folder.create)
                     process = stack.enter_context(registered_process(self._folder.path))
                 stack.enter_context(self._client.keeping_warm())
-                feed = JobFeed(database)
-                dispatcher = Dispatcher(
-                    self._client,
-                    database=database,
-                    feed=feed,
-                    log=self._log,
+                opened = OpenQueue(
+                    client=self._client,
                     folder=self._folder,
                     limits=self.limits,
+                    database=database,
+                    feed=JobFeed(database),
+                    log=self._log,
+                    room=Room(database, self.limits),
                     process=process,
                 )
+                self._dispatcher = dispatcher = Dispatcher(opened)
                 delivery = await stack.enter_async_context(anyio.create_task_group())
                 stack.callback(delivery.cancel_scope.cancel)  # after the last event is written
                 tasks = await stack.enter_async_context(anyio.create_task_group())
-                self._opened = OpenQueue(
-                    database=database,
-                    feed=feed,
-                    log=self._log,
-                    dispatcher=dispatcher,
-                    room=Room(database, self.limits),
-                    client=self._client,
-                )
+                self._opened = opened
                 tasks.start_soon(dispatcher.run)
                 delivery.start_soon(self._deliver, database)
                 try:
@@ -160,7 +156,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         opened = self._open()
         job = uuid4().hex
         folder = self._folder.job(job)
-        draft = JobDraft(job, folder, opened, self.limits)
+        draft = JobDraft(job, opened, self._dispatcher.wake)
         try:
             with translated_os_errors(folder.path):
                 await anyio.to_thread.run_sync(folder.create)
@@ -246,7 +242,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         opened = self._open_for(job)
         found = await opened.database.write(lambda c: _cancel(c, self._log, job))
         opened.feed.notify(job)
-        opened.dispatcher.wake()
+        self._dispatcher.wake()
         return found
 
     async def report(self, job: str) -> dict[str, Any] | None:
@@ -316,8 +312,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     @property
     def uploads(self) -> StoredUploads:
         """Files that were uploaded for later jobs."""
-        opened = self._open()
-        return StoredUploads(opened.database, self._folder, opened.room, self.limits)
+        return StoredUploads(self._open())
 
     def _open_for(self, job: str) -> OpenQueue:
         """Return the resources for a call about a job; raise an error if it cannot exist."""

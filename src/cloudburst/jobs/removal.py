@@ -14,7 +14,7 @@ from cloudburst.errors import UnknownJobError
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
-from cloudburst.jobs.models import JobLimits
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.upload_rows import delete_upload, upload_ids, uploads_before
 from cloudburst.journal.folders import journal_folder
 from cloudburst.journal.pruning import remove_journal
@@ -27,13 +27,13 @@ STRAY_SECONDS = 86_400.0
 """Age in seconds above which files are removed that belong to no job and no upload."""
 
 
-async def remove_old(database: JobDatabase, folder: JobsFolder, limits: JobLimits) -> None:
+async def remove_old(queue: OpenQueue) -> None:
     """Remove finished jobs and uploads after ``JobLimits.keep_seconds``, and stray files.
 
     Messages for webhooks that were given up are removed after the same time.
     """
-    now = time.time()
-    before = now - limits.keep_seconds
+    database, folder, now = queue.database, queue.folder, time.time()
+    before = now - queue.limits.keep_seconds
     old = await database.read(lambda c: (finished_before(c, before), uploads_before(c, before)))
     jobs, uploads = old
     for job in jobs:

@@ -14,10 +14,9 @@ import anyio
 import anyio.to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.jobs.admission import Room, check_bytes
-from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.folder import JobsFolder, translated_os_errors
-from cloudburst.jobs.models import JobLimits
+from cloudburst.jobs.admission import check_bytes
+from cloudburst.jobs.folder import translated_os_errors
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.upload_rows import Upload, delete_upload, find_upload, insert_upload
 
 UNLINK_TIMEOUT = 60.0
@@ -27,13 +26,8 @@ UNLINK_TIMEOUT = 60.0
 class StoredUploads:
     """Files that owners have uploaded for later jobs."""
 
-    def __init__(
-        self, database: JobDatabase, folder: JobsFolder, room: Room, limits: JobLimits
-    ) -> None:
-        self._database = database
-        self._folder = folder
-        self._room = room
-        self._limits = limits
+    def __init__(self, queue: OpenQueue) -> None:
+        self._queue = queue
 
     async def store(self, body: AsyncIterator[bytes], *, owner: str = "") -> Upload:
         """Store a file, and return its upload.
@@ -47,34 +41,34 @@ class StoredUploads:
             JobStorageError: The file cannot be written; nothing is kept.
         """
         identifier = uuid4().hex
-        path = self._folder.upload(identifier)
+        path = self._queue.folder.upload(identifier)
         stored = list[Upload]()
         try:
             size = await self._receive(body, path, owner)
             upload = Upload(id=identifier, owner=owner, bytes=size, created_at=time.time())
-            await self._database.write(lambda c: self._insert(c, upload, stored))
+            await self._queue.database.write(lambda c: self._insert(c, upload, stored))
         finally:
             try:
                 if not stored:
                     await _unlink(path)
             finally:
-                self._room.release(path)
+                self._queue.room.release(path)
         return upload
 
     async def _receive(self, body: AsyncIterator[bytes], path: Path, owner: str) -> int:
         """Write a file, and return its size in bytes."""
         size = 0
-        await self._room.check(path, owner, 0)
+        await self._queue.room.check(path, owner, 0)
         with translated_os_errors(path):
             async with await anyio.open_file(path, "xb") as file:
                 async for chunk in body:
                     size += len(chunk)
-                    await self._room.check(path, owner, size)
+                    await self._queue.room.check(path, owner, size)
                     await file.write(chunk)
         return size
 
     def _insert(self, connection: Connection, upload: Upload, stored: list[Upload]) -> None:
-        check_bytes(connection, upload.owner, upload.bytes, self._limits)
+        check_bytes(connection, upload.owner, upload.bytes, self._queue.limits)
         insert_upload(connection, upload)
         # Here, because a cancellation may hide that the transaction is complete. If it fails, only
         # the file is left, which is removed later.
@@ -88,7 +82,7 @@ class StoredUploads:
         The links stay if the uploads are removed. Identifiers that the owner does not have are left
         out. Raises `JobStorageError` if a link cannot be made.
         """
-        found = await self._database.read(lambda c: _find_all(c, owner, uploads))
+        found = await self._queue.database.read(lambda c: _find_all(c, owner, uploads))
         return await anyio.to_thread.run_sync(self._link, found, folder)
 
     def _link(self, found: Sequence[Upload], folder: Path) -> dict[str, Path]:
@@ -96,7 +90,7 @@ class StoredUploads:
         for upload in found:
             link = folder / f"upload-{upload.id}"
             with translated_os_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
-                os.link(self._folder.upload(upload.id), link)
+                os.link(self._queue.folder.upload(upload.id), link)
                 links[upload.id] = link
         return links
 
@@ -112,9 +106,9 @@ class StoredUploads:
                 delete_upload(connection, upload)
             return found
 
-        found = await self._database.write(delete)
+        found = await self._queue.database.write(delete)
         if found is not None:
-            await _unlink(self._folder.upload(upload))
+            await _unlink(self._queue.folder.upload(upload))
         return found is not None
 
 

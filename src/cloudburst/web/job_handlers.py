@@ -79,13 +79,8 @@ async def submit_job(call: Call) -> Response:
     key = parse_parameters(_SubmitHeaders, request.headers).idempotency_key
     async with call.queue.receive() as draft:
         with call.api.transfers.entered(call.owner) if is_large(request) else nullcontext():
-            submission = await read_submission(request, draft, call.queue.uploads, call.rules())
-        job = await draft.submit(
-            submission.request,
-            owner=call.owner,
-            idempotency_key=key,
-            request_sha256=submission.sha256,
-        )
+            made, sha256 = await read_submission(request, draft, call.queue.uploads, call.rules())
+        job = await draft.submit(made, owner=call.owner, idempotency_key=key, request_sha256=sha256)
     document = call.document(job)
     return json_response(document, 202, location=document.links.job)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,19 +31,12 @@ SMALL_BYTES = 100_000
 """Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """Job of a request, which is checked."""
-
-    request: JobRequest
-    sha256: str
-    """SHA-256 of the request, with its files if it has a key by which a repetition is known."""
-
-
 async def read_submission(
     request: Request, draft: JobDraft, uploads: StoredUploads, rules: SubmissionRules
-) -> Submission:
-    """Return the job of a request. Its files are written, or linked, into the folder of the draft.
+) -> tuple[JobRequest, str]:
+    """Return the job of a request and the SHA-256 by which a repetition of the request is known.
+
+    The files are written, or linked, into the folder of the draft, and the job is checked.
 
     Raises:
         HTTPException: Status 400, 413, 415 or 507, with the reason in its detail.
@@ -73,7 +65,7 @@ async def read_submission(
     named = {**files} | links
     built = await to_thread.run_sync(check_submission, job, named, rules)
     await draft.check_files(built)
-    return Submission(request=built, sha256=sha256)
+    return built, sha256
 
 
 def is_large(request: Request) -> bool:
