@@ -138,7 +138,7 @@ def test_replay_of_all_while_a_backend_runs(capsys: pytest.CaptureFixture[str]) 
             return await anyio.to_thread.run_sync(main, ["webhooks", "replay", "jobs", "--all"])
 
     assert anyio.run(run_beside_a_backend) == 0
-    assert printed(capsys).startswith("3 messages ready: the running backend sends them at once")
+    assert printed(capsys).startswith("3 messages ready: sent at once by the running backend")
     assert states() == {"ready": 4, "waiting": 1}
 
 
@@ -146,7 +146,7 @@ def test_replay_of_jobs_and_messages(capsys: pytest.CaptureFixture[str]) -> None
     in_database(fill)
     message = outbox.message_id(job=JOBS[0], webhook="main", number=1)
     assert main(["webhooks", "replay", "jobs", message, message]) == 0
-    assert printed(capsys).startswith("1 message ready: the running backend sends it at once")
+    assert printed(capsys).startswith("1 message ready: sent at once by the running backend")
     assert main(["webhooks", "replay", "jobs", JOBS[1]]) == 0
     assert printed(capsys).startswith("2 messages ready")
     assert states() == {"ready": 4, "waiting": 1}

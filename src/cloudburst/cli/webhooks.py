@@ -103,8 +103,8 @@ def replay_command(
     replay = partial(_replay, chosen=chosen or (None,))
     number = _in_database(folder, lambda database: database.write(replay))
     print_output(
-        f"{pluralize(number, 'message')} ready: the running backend sends {_them(number)} at once, "
-        "or the next one when it starts."
+        f"{pluralize(number, 'message')} ready: sent at once by the running backend, "
+        "or by the next one when it starts."
     )
     return 0
 
@@ -169,7 +169,3 @@ def _to_json(message: Message) -> dict[str, Any]:
 
 def _utc(seconds: float | None) -> str | None:
     return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
-
-
-def _them(number: int) -> str:
-    return "it" if number == 1 else "them"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 try:
     from cloudburst.web.access import Access, Action
-    from cloudburst.web.client_lifespan import AppState, get_client, lifespan
     from cloudburst.web.error_responses import exception_handlers
-    from cloudburst.web.jobs import Jobs
+    from cloudburst.web.jobs import AppState, Jobs, get_client, lifespan
     from cloudburst.web.request_limits import RequestLimits
     from cloudburst.webhooks.definitions import Webhook, Webhooks
     from cloudburst.webhooks.signature import verify_webhook

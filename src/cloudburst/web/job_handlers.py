@@ -188,7 +188,7 @@ async def read_events(call: Call) -> Response:
     request = call.request
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
-    call.api.streams.check(call.owner)
+    call.api.streams.check(call.owner)  # a refusal at once needs little memory
     job = await call.job()
     # A browser that connects again repeats the query, and adds the header.
     if request.headers.get("last-event-id"):

@@ -1,17 +1,17 @@
-"""Jobs over HTTP: routes for Starlette, FastAPI and other ASGI frameworks."""
+"""Jobs over HTTP: routes and lifespans for Starlette, FastAPI and other ASGI frameworks."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,7 +24,6 @@ from cloudburst.web import (  # they define the operations
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
-from cloudburst.web.client_lifespan import AppState
 from cloudburst.web.error_responses import logged_response
 from cloudburst.web.job_api import Call, JobApi, base_url
 from cloudburst.web.job_documents import JobLinks
@@ -36,6 +35,34 @@ from cloudburst.webhooks.definitions import Webhooks
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+
+class AppState(TypedDict):
+    """Content of ``request.state`` in an app with `lifespan`: the app's client."""
+
+    cloudburst: Client
+
+
+def lifespan(client: Client) -> Callable[[Any], AbstractAsyncContextManager[AppState]]:
+    """Return a lifespan with an open client: ``FastAPI(lifespan=lifespan(Client()))``.
+
+    One worker is kept warm between runs, unless `Limits.idle` has another value than 0. When the
+    app stops, all runs are cancelled and all workers are stopped.
+    """
+
+    @asynccontextmanager
+    async def run(_app: Any) -> AsyncGenerator[AppState]:
+        async with client:
+            with client.keeping_warm():
+                yield {"cloudburst": client}
+
+    return run
+
+
+async def get_client(connection: HTTPConnection) -> Client:
+    """Return the app's client, for FastAPI: ``Annotated[Client, Depends(get_client)]``."""
+    client: Client = connection.state.cloudburst
+    return client
 
 
 class Jobs:
