@@ -36,8 +36,9 @@ def parse_config(data: bytes) -> ImageConfig:
     """Return the configuration of an image; raise `InvalidImageError` for anything else."""
     with _reading("configuration"):
         document = json.loads(data)
-        process = document.get("config") or {}
-        variables = (text.partition("=") for text in process.get("Env") or ())
+        process: dict[str, Any] = document.get("config") or {}
+        environment: list[str] = process.get("Env") or []
+        variables = (text.partition("=") for text in environment)
         return ImageConfig(
             platform=_platform(document),
             diff_ids=tuple(document["rootfs"]["diff_ids"]),
