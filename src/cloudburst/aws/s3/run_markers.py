@@ -114,7 +114,7 @@ async def _look(
     """Log a warning if a marker is of another run, or process, that writes some of our videos."""
     found = await _read(store, at)
     if found is None or (at == own and found.host == ours.host):
-        return  # an earlier process of our run, which has ended: the journal is locked on each host
+        return  # an earlier process on this machine has ended, because the run is locked here
     if ours.started - found.started > MARKER_LIFETIME:
         await store.delete(at)
     elif shared := sorted(ours.names & found.names):
