@@ -34,48 +34,27 @@ SPOT = "FARGATE_SPOT"
 class BackendOptions:
     """Command-line options for the backend, size of tasks, deadline and budget of a run."""
 
-    backend: Annotated[
-        str | None,
-        Parameter(
-            help="local, fargate, burst (both, with tasks where they are worth their price), or "
-            "addresses of running containers (http://a:5000,http://b:5000). Default: burst if "
-            "AWS_SUBNET_ID is set and this machine can render, else fargate; local without it."
-        ),
-    ] = None
-    protocol: Annotated[
-        Protocol,
-        Parameter(help="Protocol of these containers: ours speaks both, the public image onestep."),
-    ] = Protocol.ONESTEP
-    tier: Annotated[
-        str | None, Parameter(help="Size of a Fargate task: a name or its priority, 1 to 5.")
-    ] = None
-    spot: Annotated[
-        bool, Parameter(negative=(), help="Use Fargate Spot: cheaper, and AWS may interrupt tasks.")
-    ] = False
-    deadline: Annotated[
-        Duration | None,
-        Parameter(
-            help="Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of "
-            "tasks that can."
-        ),
-    ] = None
+    backend: str | None = None
+    """local, fargate, burst (both, with tasks where they are worth their price), or addresses
+    of running containers (http://a:5000,http://b:5000). Default: burst if AWS_SUBNET_ID is set
+    and this machine can render, else fargate; local without it."""
+    protocol: Protocol = Protocol.ONESTEP
+    """Protocol of these containers: ours speaks both, the public image onestep."""
+    tier: str | None = None
+    """Size of a Fargate task: a name or its priority, 1 to 5."""
+    spot: Annotated[bool, Parameter(negative=())] = False
+    """Use Fargate Spot: cheaper, and AWS may interrupt tasks."""
+    deadline: Duration | None = None
+    """Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of tasks that
+    can."""
     budget: Annotated[
-        Decimal | None,
-        Parameter(
-            name=["--budget", "--max-usd"],
-            validator=Number(gt=0),
-            help="Largest bill in USD: nothing is started that would take it over this. Without a "
-            "deadline, use the fastest tasks within it.",
-        ),
+        Decimal | None, Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0))
     ] = None
-    hour_usd: Annotated[
-        Decimal,
-        Parameter(
-            validator=Number(gte=0),
-            help="Value of an hour of waiting in USD: a task is started if the time that it saves "
-            "is worth more than it adds to the bill.",
-        ),
-    ] = Limits().hour_usd
+    """Largest bill in USD: nothing is started that would take it over this. Without a deadline,
+    use the fastest tasks within it."""
+    hour_usd: Annotated[Decimal, Parameter(validator=Number(gte=0))] = Limits().hour_usd
+    """Value of an hour of waiting in USD: a task is started if the time that it saves is worth
+    more than it adds to the bill."""
 
     def open_backend(
         self, settings: Settings, *, workers: int | None

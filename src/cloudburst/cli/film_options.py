@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from cyclopts import Group, Parameter
 
@@ -19,12 +18,10 @@ FILM = Group("Film", sort_key=15)
 class TransitionFlags:
     """Command-line options for the change from one scene of a film to the next."""
 
-    transition: Annotated[
-        Transition, Parameter(help="cut, fade (through black) or crossfade. Default: cut.")
-    ] = "cut"
-    transition_seconds: Annotated[
-        Duration, Parameter(help="Length of a transition, 0.1 to 10. Default: 0.5.")
-    ] = 0.5
+    transition: Transition = "cut"
+    """cut, fade (through black) or crossfade. Default: cut."""
+    transition_seconds: Duration = 0.5
+    """Length of a transition, 0.1 to 10. Default: 0.5."""
 
 
 @Parameter(name="*", group=FILM)
@@ -32,13 +29,9 @@ class TransitionFlags:
 class FilmFlags(TransitionFlags):
     """Command-line options for the film of a run."""
 
-    film: Annotated[
-        str | None,
-        Parameter(
-            help="Join all videos to this file (.mp4), with chapters and subtitles: a path, or "
-            "s3://bucket/film.mp4 for videos in S3."
-        ),
-    ] = None
+    film: str | None = None
+    """Join all videos to this file (.mp4), with chapters and subtitles: a path, or
+    s3://bucket/film.mp4 for videos in S3."""
 
     def request(self) -> FilmRequest | None:
         """Return the request for the film; ``None`` if there is none.

@@ -38,26 +38,15 @@ class PictureFlags:
         WholeNumber | None,
         Parameter(help=f"Frames per second: {', '.join(map(str, FRAME_RATES))}."),
     ] = None
-    is_portrait: Annotated[
-        bool | None,
-        Parameter(
-            name="--portrait",
-            negative="--landscape",
-            help="Orientation of the videos. Default: that of each picture.",
-        ),
-    ] = None
+    is_portrait: Annotated[bool | None, Parameter(name="--portrait", negative="--landscape")] = None
+    """Orientation of the videos. Default: that of each picture."""
 
-    fit: Annotated[
-        Fit | None, Parameter(help="Fill the video (cover), or show the whole picture (contain).")
-    ] = None
-    backdrop: Annotated[
-        str | None,
-        Parameter(help="Behind a picture that is contained: blur, or a colour as #rrggbb."),
-    ] = None
-    focus: Annotated[
-        str | None,
-        Parameter(help="Point to keep in view, across and down, from 0 to 1: 0.5,0.25."),
-    ] = None
+    fit: Fit | None = None
+    """Fill the video (cover), or show the whole picture (contain)."""
+    backdrop: str | None = None
+    """Behind a picture that is contained: blur, or a colour as #rrggbb."""
+    focus: str | None = None
+    """Point to keep in view, across and down, from 0 to 1: 0.5,0.25."""
 
 
 @Parameter(name="*", group=MOTION)
@@ -65,31 +54,20 @@ class PictureFlags:
 class MotionFlags:
     """Command-line options for the movement of the camera, and for fades."""
 
-    enable_zoom: Annotated[
-        bool | None,
-        Parameter(
-            name="--zoom", help="Zoom in or out, chosen at random for each scene; or keep still."
-        ),
-    ] = None
-    effects: Annotated[
-        tuple[Effect, ...] | None,
-        Parameter(
-            negative=(), help="A movement to choose from in place of zooms; repeat for several."
-        ),
-    ] = None
-    motion_amount: Annotated[
-        float | None, Parameter(help="Extent of the movement, 0.01 to 0.5. Default: 0.1.")
-    ] = None
-    motion_easing: Annotated[
-        Easing | None, Parameter(help="Slow the start or the end of the movement, or both.")
-    ] = None
-    panorama: Annotated[
-        bool | None, Parameter(negative=(), help="Let pans cross the whole of a long picture.")
-    ] = None
-    fade_in: Annotated[float | None, Parameter(help="Seconds of a fade from black, 0 to 10.")] = (
-        None
-    )
-    fade_out: Annotated[float | None, Parameter(help="Seconds of a fade to black, 0 to 10.")] = None
+    enable_zoom: Annotated[bool | None, Parameter(name="--zoom")] = None
+    """Zoom in or out, chosen at random for each scene; or keep still."""
+    effects: Annotated[tuple[Effect, ...] | None, Parameter(negative=())] = None
+    """A movement to choose from in place of zooms; repeat for several."""
+    motion_amount: float | None = None
+    """Extent of the movement, 0.01 to 0.5. Default: 0.1."""
+    motion_easing: Easing | None = None
+    """Slow the start or the end of the movement, or both."""
+    panorama: Annotated[bool | None, Parameter(negative=())] = None
+    """Let pans cross the whole of a long picture."""
+    fade_in: float | None = None
+    """Seconds of a fade from black, 0 to 10."""
+    fade_out: float | None = None
+    """Seconds of a fade to black, 0 to 10."""
 
 
 @Parameter(name="*", group=SUBTITLES)
@@ -97,64 +75,40 @@ class MotionFlags:
 class SubtitleFlags:
     """Command-line options for subtitles."""
 
-    language: Annotated[Language | None, Parameter(help="Chinese subtitles are bold.")] = None
-    background_box: Annotated[bool | None, Parameter(help="Draw a box behind the subtitles.")] = (
-        None
-    )
-    background_opacity: Annotated[
-        float | None,
-        Parameter(help="Transparency of the box, from 0 (black) to 1 (no box)."),
-    ] = None
-    font: Annotated[
-        str | None,
-        Parameter(help="Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."),
-    ] = None
-    font_size: Annotated[
-        WholeNumber | None,
-        Parameter(help="Height of subtitles, 8 to 120. Default: 20, in portrait 60."),
-    ] = None
-    text_color: Annotated[
-        str | None, Parameter(help="Colour of the letters: #rrggbb or #rrggbbaa.")
-    ] = None
-    outline_color: Annotated[
-        str | None,
-        Parameter(help="Outline colour: #rrggbb, #rrggbbaa, or &HAABBGGRR; there, 00 is opaque."),
-    ] = None
-    outline_width: Annotated[
-        float | None,
-        Parameter(help="Width of the outline, 0 to 0.2 of a line's height; also with a box."),
-    ] = None
-    shadow: Annotated[
-        float | None, Parameter(help="Distance of a shadow, 0 (none) to 0.2 of a line's height.")
-    ] = None
-    shadow_color: Annotated[
-        str | None, Parameter(help="Colour of the shadow. Default: half transparent black.")
-    ] = None
-    box_color: Annotated[
-        str | None, Parameter(help="Box colour: #rrggbb; #rrggbbaa also sets its opacity.")
-    ] = None
-    box_padding: Annotated[
-        str | None,
-        Parameter(help="Padding of the box, across and down, of a line's height: 0.32,0.1."),
-    ] = None
-    subtitle_position: Annotated[
-        Position | None, Parameter(help="Place of the subtitles. Default: bottom.")
-    ] = None
-    subtitle_margin: Annotated[
-        str | None,
-        Parameter(help="Margins, across and down, of the video's width and height: 0.08,0.09."),
-    ] = None
-    subtitle_width: Annotated[
-        float | None,
-        Parameter(help="Maximum width of subtitles, 0.2 to 1 of the video's width."),
-    ] = None
-    highlight: Annotated[
-        HighlightMode | None,
-        Parameter(help="Look of the spoken word, if the subtitles have times of words."),
-    ] = None
-    highlight_color: Annotated[
-        str | None, Parameter(help="Colour of the spoken word, or of its box, as #rrggbb.")
-    ] = None
+    language: Language | None = None
+    """Chinese subtitles are bold."""
+    background_box: bool | None = None
+    """Draw a box behind the subtitles."""
+    background_opacity: float | None = None
+    """Transparency of the box, from 0 (black) to 1 (no box)."""
+    font: str | None = None
+    """Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."""
+    font_size: WholeNumber | None = None
+    """Height of subtitles, 8 to 120. Default: 20, in portrait 60."""
+    text_color: str | None = None
+    """Colour of the letters: #rrggbb or #rrggbbaa."""
+    outline_color: str | None = None
+    """Outline colour: #rrggbb, #rrggbbaa, or &HAABBGGRR; there, 00 is opaque."""
+    outline_width: float | None = None
+    """Width of the outline, 0 to 0.2 of a line's height; also with a box."""
+    shadow: float | None = None
+    """Distance of a shadow, 0 (none) to 0.2 of a line's height."""
+    shadow_color: str | None = None
+    """Colour of the shadow. Default: half transparent black."""
+    box_color: str | None = None
+    """Box colour: #rrggbb; #rrggbbaa also sets its opacity."""
+    box_padding: str | None = None
+    """Padding of the box, across and down, of a line's height: 0.32,0.1."""
+    subtitle_position: Position | None = None
+    """Place of the subtitles. Default: bottom."""
+    subtitle_margin: str | None = None
+    """Margins, across and down, of the video's width and height: 0.08,0.09."""
+    subtitle_width: float | None = None
+    """Maximum width of subtitles, 0.2 to 1 of the video's width."""
+    highlight: HighlightMode | None = None
+    """Look of the spoken word, if the subtitles have times of words."""
+    highlight_color: str | None = None
+    """Colour of the spoken word, or of its box, as #rrggbb."""
 
 
 @Parameter(name="*", group=SOUND)
@@ -162,25 +116,18 @@ class SubtitleFlags:
 class SoundFlags:
     """Command-line options for music and loudness."""
 
-    music: Annotated[Path | None, Parameter(help="Audio file to mix with the scenes' audio.")] = (
-        None
-    )
-    music_volume: Annotated[
-        float | None, Parameter(help="Factor for the music, 0 to 1. Default: 0.2.")
-    ] = None
-    music_loop: Annotated[
-        bool | None,
-        Parameter(negative="--no-music-loop", help="Repeat the music until the end. Default: yes."),
-    ] = None
-    music_fade: Annotated[
-        float | None, Parameter(help="Seconds of fading in and out, 0 to 60. Default: 2.")
-    ] = None
-    music_ducking: Annotated[
-        float | None, Parameter(help="Lower the music during speech by dB, 0 to 40. Default: 0.")
-    ] = None
-    loudness: Annotated[
-        float | None, Parameter(help="Loudness of the whole in LUFS, -40 to -5.")
-    ] = None
+    music: Path | None = None
+    """Audio file to mix with the scenes' audio."""
+    music_volume: float | None = None
+    """Factor for the music, 0 to 1. Default: 0.2."""
+    music_loop: Annotated[bool | None, Parameter(negative="--no-music-loop")] = None
+    """Repeat the music until the end. Default: yes."""
+    music_fade: float | None = None
+    """Seconds of fading in and out, 0 to 60. Default: 2."""
+    music_ducking: float | None = None
+    """Lower the music during speech by dB, 0 to 40. Default: 0."""
+    loudness: float | None = None
+    """Loudness of the whole in LUFS, -40 to -5."""
 
 
 @Parameter(name="*", group=MARKS)
@@ -188,31 +135,22 @@ class SoundFlags:
 class MarkFlags:
     """Command-line options for the watermark, texts in the files and covers."""
 
-    watermark: Annotated[Path | None, Parameter(help="Picture that is drawn over the video.")] = (
-        None
-    )
-    watermark_position: Annotated[
-        Position | None, Parameter(help="Place of the watermark. Default: top-left.")
-    ] = None
-    watermark_width: Annotated[
-        float | None,
-        Parameter(help="Width of the watermark, 0.02 to 1 of the video's. Default: 0.125."),
-    ] = None
-    watermark_margin: Annotated[
-        float | None,
-        Parameter(help="Distance from the edges, in pixels of a 1080p video. Default: 10."),
-    ] = None
-    watermark_opacity: Annotated[
-        float | None, Parameter(help="Opacity of the watermark, 0 to 1. Default: 1.")
-    ] = None
-    title: Annotated[str | None, Parameter(help="Title that the video files store.")] = None
-    metadata: Annotated[
-        tuple[str, ...] | None,
-        Parameter(negative=(), help="Another text, such as artist=Me; repeat for several."),
-    ] = None
-    cover: Annotated[
-        bool | None, Parameter(help="Write a picture of each video beside it, NAME.jpg.")
-    ] = None
+    watermark: Path | None = None
+    """Picture that is drawn over the video."""
+    watermark_position: Position | None = None
+    """Place of the watermark. Default: top-left."""
+    watermark_width: float | None = None
+    """Width of the watermark, 0.02 to 1 of the video's. Default: 0.125."""
+    watermark_margin: float | None = None
+    """Distance from the edges, in pixels of a 1080p video. Default: 10."""
+    watermark_opacity: float | None = None
+    """Opacity of the watermark, 0 to 1. Default: 1."""
+    title: str | None = None
+    """Title that the video files store."""
+    metadata: Annotated[tuple[str, ...] | None, Parameter(negative=())] = None
+    """Another text, such as artist=Me; repeat for several."""
+    cover: bool | None = None
+    """Write a picture of each video beside it, NAME.jpg."""
 
 
 @Parameter(name="*")

@@ -160,17 +160,12 @@ WholeNumber: TypeAlias = Annotated[int, Parameter(converter=_convert_whole_numbe
 class RunOptions:
     """Command-line options for the number of workers and the form of the output."""
 
-    workers: Annotated[
-        int | None,
-        Parameter(
-            validator=Number(gte=1),
-            help="Workers at once. Default: one per core, at most 4.",
-        ),
-    ] = None
-    json: Annotated[
-        bool, Parameter(negative=(), help="Print events as lines of JSON, the report last.")
-    ] = False
-    quiet: Annotated[bool, Parameter(negative=(), help="Print errors only.")] = False
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    """Workers at once. Default: one per core, at most 4."""
+    json: Annotated[bool, Parameter(negative=())] = False
+    """Print events as lines of JSON, the report last."""
+    quiet: Annotated[bool, Parameter(negative=())] = False
+    """Print errors only."""
 
     def limits(self) -> Limits:
         """Return the client's limits, with the number of workers if ``--workers`` was given."""
