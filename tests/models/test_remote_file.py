@@ -25,6 +25,14 @@ def test_etags_of_web_servers_count_for_one_url_with_any_signature() -> None:
     assert one != version(HttpsUrl(f"https://host/a.wav?{SECRET}"), '"f"')
 
 
+def test_versions_of_an_object_count() -> None:
+    one, two = (
+        RemoteFile(location=S3Object("films", "a.wav"), size=7, etag='"e"', version_id=version_id)
+        for version_id in ("1", "2")
+    )
+    assert one.version != two.version
+
+
 def test_without_an_etag_the_query_counts() -> None:
     url = "https://host/sound?id="
     assert version(HttpsUrl(f"{url}1"), None) != version(HttpsUrl(f"{url}2"), None)

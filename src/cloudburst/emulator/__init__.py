@@ -11,7 +11,7 @@ from cloudburst.emulator.config import (
 )
 from cloudburst.emulator.emulator import FargateEmulator
 from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.s3.faults import AWS_S3_FAULTS, s3_fault, s3_fault_mix
+from cloudburst.emulator.s3.faults import AWS_S3_FAULTS, s3_fault
 from cloudburst.emulator.task_state import ImagePull, Task
 
 __all__ = [
@@ -28,5 +28,4 @@ __all__ = [
     "Task",
     "TaskFault",
     "s3_fault",
-    "s3_fault_mix",
 ]

@@ -144,7 +144,6 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                         inside.ended.set()
                         registry.stop_timers()
             finally:
-                account.s3.close()
                 if account.moto:
                     with CancelScope(shield=True):
                         await account.moto.close()

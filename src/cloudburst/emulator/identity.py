@@ -53,7 +53,7 @@ def _statement(effect: str, *actions: str) -> Document:
 
 FULL_ACCESS = (_statement("Allow", "*"),)
 S3_ONLY = (_statement("Allow", "s3:*"),)
-"""Policy of the keys of other accounts: S3 itself refuses them, except for their own buckets."""
+"""Policy of the keys of other accounts."""
 ALWAYS_ALLOWED = _statement("Allow", "sts:GetCallerIdentity")
 """Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11)."""
 
@@ -90,7 +90,7 @@ class Identity:
     ) -> tuple[str, str]:
         """Create a long-term access key; return its id and its secret.
 
-        A key of another account may only ask for its own identity, and use buckets that it creates.
+        A key of another account may only ask for its own identity, and use S3.
         A key with policies belongs to a user of its own, who may do what the policies allow.
         """
         key, secret = f"AKIA{_random_id()}", secrets.token_urlsafe(30)
@@ -222,10 +222,6 @@ class Identity:
                 start + refusal(decision, access, caller.arn),
                 status=403 if service in DENIED_CODES else 400,
             )
-
-    def is_foreign(self, key: str) -> bool:
-        """Return whether an access key belongs to an account other than the emulated one."""
-        return self._keys[key].account != self._config.account
 
     def caller(self, key: str) -> dict[str, Any]:
         """Return the identity of an access key's owner, as in the response of GetCallerIdentity."""

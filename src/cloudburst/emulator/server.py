@@ -62,14 +62,7 @@ class ApiServer:
         self._defects = defects
         images = account.ecr and account.ecr.images
         self._gateway = EcrGateway(images, self.faults) if images else None
-        self._s3 = S3Handler(
-            account.identity,
-            account.s3,
-            self.faults,
-            self.calls,
-            defects,
-            latency=config.latency,
-        )
+        self._s3 = S3Handler(account, self.faults, self.calls, defects, latency=config.latency)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Check the signature of a request and answer the request."""

@@ -78,7 +78,7 @@ class EmulatedAccount:
         self.ecr = ECR(config, images) if images else None
         """ECR API; ``None`` if the account has no registry on this machine."""
         self.ec2 = EC2(config, registry)
-        self.s3 = S3()
+        self.s3 = S3(folder / "s3")
         self.moto = MotoServer(config, containers, folder) if with_moto else None
         self.tasks = TaskOperations(config, self.clusters, self.definitions, registry)
         self._operations: dict[str, Mapping[str, Operation]] = {

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Task,
         TaskFault,
         s3_fault,
-        s3_fault_mix,
     )
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "TaskFault",
     "VirtualClockLoop",
     "s3_fault",
-    "s3_fault_mix",
 ]
 
 

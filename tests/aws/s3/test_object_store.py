@@ -22,7 +22,6 @@ from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
 from cloudburst.s3_destination import S3Destination
 from cloudburst.testing import AWS_S3_FAULTS, s3_fault
-from support.emulator_calls import client
 from support.s3_account import (
     ABROAD,
     BUCKET,
@@ -65,20 +64,6 @@ async def test_a_range_is_read_with_the_size_of_the_object(emulator, store, fold
     with pytest.raises(AWSError) as changed:
         await store.read_range(where, 0, 5, etag='"0"')
     assert changed.value.code == PRECONDITION_FAILED
-
-
-async def test_a_version_is_part_of_the_description(emulator, store):
-
-    s3 = client(emulator, "s3")
-    s3.create_bucket(Bucket="versions")
-    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
-    where = obj("a", "versions")
-    put(emulator, where, b"1")
-    first = await store.head(where)
-    put(emulator, where, b"1")
-    second = await store.head(where)
-    assert first.etag == second.etag
-    assert first.remote_file(where).version != second.remote_file(where).version
 
 
 async def test_a_bucket_in_another_region_is_asked_for_its_region_once(emulator, store):

@@ -264,7 +264,7 @@ async def test_what_aws_does_not_delete_is_told(emulator, bucket, monkeypatch):
     s3, key = client(emulator, "s3"), f"kept/{LIVE_OBJECTS}abc/video.mp4"
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
     with monkeypatch.context() as kept:
-        kept.setattr(api.S3, "_delete_object", lambda *_: api.S3Response(status=204))
+        kept.setattr(api.S3, "delete_object", lambda *_: api.S3Response(status=204))
         found = await checked(settings, s3=S3Prefix(BUCKET, "kept/"))
     assert found[LEFT] == ("broken", "removed: objects and uploads (1) in s3://checked/kept/")
     s3.delete_object(Bucket=BUCKET, Key=key)

@@ -11,7 +11,7 @@ import pytest
 
 from cloudburst.emulator import run_task, services, tasks, trail
 from cloudburst.emulator.faults import NO_CAPACITY
-from cloudburst.emulator.s3 import api, checksums, multipart, requests
+from cloudburst.emulator.s3 import api, checksums, multipart
 from cloudburst.emulator.signature import Signature
 from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.live_check import image_check, live, s3_check, task_checks
@@ -369,13 +369,13 @@ def no_conditions(monkeypatch):
 
 
 def no_conditions_for_reads(monkeypatch):
-    read = api.S3._read
+    read = api.S3.head_object
 
     def unconditional(self, request, caller):
         headers = {name: one for name, one in request.headers.items() if name != "if-match"}
         return read(self, replace(request, headers=headers), caller)
 
-    monkeypatch.setattr(api.S3, "_read", unconditional)
+    monkeypatch.setattr(api.S3, "head_object", unconditional)
 
 
 def no_expiry(monkeypatch):
@@ -387,7 +387,13 @@ def no_checksums(monkeypatch):
 
 
 def no_metadata(monkeypatch):
-    monkeypatch.setattr(requests.S3Request, "metadata", {})
+    described = api.object_headers
+
+    def without(stored, **options):
+        headers = described(stored, **options)
+        return {name: one for name, one in headers.items() if not name.startswith("x-amz-meta-")}
+
+    monkeypatch.setattr(api, "object_headers", without)
 
 
 def random_etags(monkeypatch):
@@ -395,20 +401,19 @@ def random_etags(monkeypatch):
 
 
 def other_content(monkeypatch):
-    read = api.S3._read
+    read = api.S3.head_object
 
     def zeros(self, request, caller):
         response = read(self, request, caller)
-        if response.file:
-            response.file.close()
-            response.file = io.BytesIO(bytes(response.size))
+        response.content.close()
+        response.content = io.BytesIO(bytes(response.size))
         return response
 
-    monkeypatch.setattr(api.S3, "_read", zeros)
+    monkeypatch.setattr(api.S3, "head_object", zeros)
 
 
 def no_deletion(monkeypatch):
-    monkeypatch.setattr(api.S3, "_delete_object", lambda *_: api.S3Response(status=204))
+    monkeypatch.setattr(api.S3, "delete_object", lambda *_: api.S3Response(status=204))
 
 
 def no_sha256(monkeypatch):

@@ -21,16 +21,9 @@ def bucket(world):
     return world.bucket
 
 
-async def test_locked_objects_with_a_key_of_kms_that_a_policy_demands(world, bucket):
+async def test_a_key_of_kms_that_a_policy_demands(world, bucket):
     s3 = client(world.emulator, "s3")
-    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
-    s3.put_object_lock_configuration(
-        Bucket=bucket,
-        ObjectLockConfiguration={
-            "ObjectLockEnabled": "Enabled",
-            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
-        },
-    )
+    s3.create_bucket(Bucket=bucket)
     encrypt(s3, bucket)
     header = "s3:x-amz-server-side-encryption-aws-kms-key-id"
     deny(s3, bucket, "s3:PutObject", world.folder, StringNotEquals={header: KMS_KEY})

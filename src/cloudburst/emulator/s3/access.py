@@ -1,4 +1,4 @@
-"""Access to buckets and objects: owners, bucket policies, and keys for encryption."""
+"""Checks of requests: owners and policies of buckets, keys for encryption, and conditions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.policies import Access, decide, refusal
-from cloudburst.emulator.s3.objects import Bucket, Encryption
-from cloudburst.emulator.s3.requests import S3Request
+from cloudburst.emulator.s3.objects import Bucket, Encryption, StoredObject
+from cloudburst.emulator.s3.requests import S3Request, not_implemented
+
+MANAGED_KEY = "aws-s3"
+"""Id of the key ``aws/s3`` of each account in the emulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,6 @@ class Caller:
 
     arn: str
     account: str
-    foreign: bool
-    """True if the account is not the emulated one."""
     presigned: bool
     """True if the signature is in the URL."""
     permits: Callable[[Access], bool]
@@ -29,17 +30,16 @@ class Caller:
 def check_bucket(request: S3Request, bucket: Bucket, caller: Caller) -> None:
     """Check that a caller may send a request to a bucket.
 
-    The emulated account may use the buckets of other accounts, as if their policies allowed it.
+    All accounts may use the buckets of each other, as if their policies allowed it.
 
     Raises:
-        ApiError: The bucket belongs to another account than expected, bills its requesters, has a
-            policy that denies the request, or is not open to the caller.
+        ApiError: The bucket belongs to another account than expected, bills its requesters, or has
+            a policy that denies the request.
     """
     expected = request.headers.get("x-amz-expected-bucket-owner", bucket.owner)
     pays = request.headers.get("x-amz-request-payer") or request.query.get("x-amz-request-payer")
     unpaid = bucket.requester_pays and caller.account != bucket.owner and pays != "requester"
-    stranger = caller.foreign and caller.account != bucket.owner
-    if expected != bucket.owner or unpaid or stranger:
+    if expected != bucket.owner or unpaid:
         raise _denied("Access Denied", bucket)
     access = replace(request.access, context=_context(request, bucket, caller))
     if decide([{"Statement": bucket.policy}], access) == "explicitDeny":
@@ -59,7 +59,7 @@ def check_key(encryption: Encryption, caller: Caller, action: str) -> None:
         ApiError: The caller lacks the permission.
     """
     key = encryption.key
-    if not key or encryption.managed:
+    if not key or key.endswith(f"/{MANAGED_KEY}"):
         return
     via = {"kms:ViaService": f"s3.{key.split(':')[3]}.amazonaws.com"}
     access = Access(action=f"kms:{action}", resource=key, context=via)
@@ -67,28 +67,54 @@ def check_key(encryption: Encryption, caller: Caller, action: str) -> None:
         raise _denied(refusal("implicitDeny", access, caller.arn))
 
 
-def check_customer_key(request: S3Request, encryption: Encryption) -> None:
-    """Check that a request to read an object has the key with which its owner encrypted it.
+def check_conditions(request: S3Request, current: StoredObject | None) -> None:
+    """Check ``If-None-Match`` and ``If-Match`` of a request.
+
+    Args:
+        request: The request.
+        current: The current object of the key; ``None`` if there is none.
 
     Raises:
-        ApiError: It has another key or none.
+        ApiError: A condition does not hold.
     """
-    if encryption.customer_md5 != request.headers.get(CUSTOMER_MD5, ""):
+    wanted, unwanted = (request.headers.get(n) for n in ("if-match", "if-none-match"))
+    if unwanted not in {None, "*"}:
+        raise not_implemented("If-None-Match with an ETag")
+    if wanted and current is None:
+        raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
+    changed = current and wanted and wanted.strip('"') not in {"*", current.etag.strip('"')}
+    if (unwanted and current) or changed:
         raise ApiError(
-            "InvalidRequest",
-            "The object was stored using a form of Server Side Encryption. The correct parameters "
-            "must be provided to retrieve the object.",
+            "PreconditionFailed",
+            "At least one of the pre-conditions you specified did not hold",
+            status=412,
+            more={"Condition": "If-Match" if changed else "If-None-Match"},
         )
 
 
-CUSTOMER_MD5 = "x-amz-server-side-encryption-customer-key-md5"
-"""Header with the MD5 of a key of the customer (SSE-C)."""
+def requested_encryption(request: S3Request, bucket: Bucket, caller: Caller) -> Encryption:
+    """Return the encryption of an object that a request writes."""
+    start, headers = "x-amz-server-side-encryption", request.headers
+    if f"{start}-customer-algorithm" in headers:
+        raise not_implemented("keys of the customer")
+    if algorithm := headers.get(start):
+        return encryption_of(bucket, caller, algorithm, headers.get(f"{start}-aws-kms-key-id", ""))
+    return bucket.encryption
+
+
+def encryption_of(bucket: Bucket, caller: Caller, algorithm: str, key: str) -> Encryption:
+    """Return the encryption with an algorithm and a key of KMS, named by its ARN or its id."""
+    if not algorithm.startswith("aws:kms"):
+        return Encryption(algorithm=algorithm)
+    if not key.startswith("arn:"):
+        key = f"arn:aws:kms:{bucket.region}:{caller.account}:key/{key or MANAGED_KEY}"
+    return Encryption(algorithm=algorithm, key=key)
 
 
 def _context(request: S3Request, bucket: Bucket, caller: Caller) -> dict[str, Any]:
     """Return the values of condition keys. A request counts as sent with TLS."""
     upload = bucket.uploads.get(request.query.get("uploadId", ""))
-    headers = {**(upload.encryption_headers if upload else {}), **request.headers}
+    headers = {**(upload.request.headers if upload else {}), **request.headers}
     return {
         **request.access.context,
         **{f"s3:{name}": value for name, value in headers.items() if name.startswith("x-amz-")},

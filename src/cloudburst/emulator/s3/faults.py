@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from cloudburst.emulator.faults import Fault
 
+
+def _error(code: str, message: str, status: int) -> Fault:
+    return Fault(code=code, message=message, status=status)
+
+
 AWS_S3_FAULTS: Mapping[str, Fault] = {
-    "access denied": Fault(code="AccessDenied", message="Access Denied", status=403),
-    "no such key": Fault(code="NoSuchKey", message="The specified key does not exist.", status=404),
-    "slow down": Fault(code="SlowDown", message="Please reduce your request rate.", status=503),
-    "internal error": Fault(
-        code="InternalError", message="We encountered an internal error.", status=500
+    "access denied": _error("AccessDenied", "Access Denied", 403),
+    "no such key": _error("NoSuchKey", "The specified key does not exist.", 404),
+    "slow down": _error("SlowDown", "Please reduce your request rate.", 503),
+    "internal error": _error("InternalError", "We encountered an internal error.", 500),
+    "url expired": _error("AccessDenied", "Request has expired", 403),
+    "url not valid yet": _error("AccessDenied", "Request is not valid yet", 403),
+    "token expired": _error("ExpiredToken", "The provided token has expired.", 400),
+    "clock skew": _error(
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the current time is too large.",
+        403,
     ),
-    "url expired": Fault(code="AccessDenied", message="Request has expired", status=403),
-    "url not valid yet": Fault(code="AccessDenied", message="Request is not valid yet", status=403),
-    "token expired": Fault(
-        code="ExpiredToken", message="The provided token has expired.", status=400
+    "key disabled": _error(
+        "KMS.DisabledException",
+        "arn:aws:kms:us-east-1:123456789012:key/of-the-bucket is disabled.",
+        400,
     ),
-    "clock skew": Fault(
-        code="RequestTimeTooSkewed",
-        message="The difference between the request time and the current time is too large.",
-        status=403,
+    "archived": _error(
+        "InvalidObjectState", "The operation is not valid for the object's storage class", 403
     ),
-    "key disabled": Fault(
-        code="KMS.DisabledException",
-        message="arn:aws:kms:us-east-1:123456789012:key/of-the-bucket is disabled.",
+    "conflict": _error(
+        "ConditionalRequestConflict",
+        "A conflicting operation occurred during the processing of this request.",
+        409,
     ),
-    "conflict": Fault(
-        code="ConditionalRequestConflict",
-        message="A conflicting operation occurred during the processing of this request.",
-        status=409,
-    ),
-    "wrong region": Fault(
-        code="PermanentRedirect",
-        message="The bucket you are attempting to access must be addressed using the specified "
+    "wrong region": _error(
+        "PermanentRedirect",
+        "The bucket you are attempting to access must be addressed using the specified "
         "endpoint. Please send all future requests to this endpoint.",
-        status=301,
+        301,
     ),
     "truncated": Fault(kind="truncated"),
     "slow": Fault(kind="slow", seconds=0.2),
@@ -49,8 +53,6 @@ AWS_S3_FAULTS: Mapping[str, Fault] = {
 """Typical faults by name, for any operation of S3: "Error responses", Amazon S3 API reference
 (2026-11). With "wrong region", the bucket is no longer where it was; a bucket that is in another
 region from the start is no fault: create it with its location."""
-TEMPORARY_FAULTS = ("slow down", "internal error", "truncated", "slow", "lost", "dropped")
-"""Names of the faults after which the same request may be repeated."""
 
 
 def s3_fault(
@@ -69,15 +71,3 @@ def s3_fault(
         times=times,
         presigned=presigned,
     )
-
-
-def s3_fault_mix(
-    seed: int, operations: Iterable[str], *, names: Iterable[str] = TEMPORARY_FAULTS, count: int = 3
-) -> list[Fault]:
-    """Return random faults for random calls of these operations, the same for each seed."""
-    chance = random.Random(seed)  # noqa: S311 - not for cryptography
-    kinds, targets = sorted(names), sorted(operations)
-    return [
-        s3_fault(chance.choice(kinds), chance.choice(targets), skip=chance.randrange(4))
-        for _ in range(count)
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,42 +25,27 @@ class S3Response:
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
-    body: bytes = b""
-    file: BinaryIO | None = None
-    """Open file at the position of the first byte to send; ``None`` if `body` is sent."""
-    size: int | None = None
-    """Value of ``Content-Length``; ``None``: the size of `body`."""
-
-    @property
-    def length(self) -> int:
-        """Number of bytes of the content, which a response to HEAD does not contain."""
-        return len(self.body) if self.size is None else self.size
-
-    def close(self) -> None:
-        """Close the file."""
-        if self.file is not None:
-            self.file.close()
+    content: BinaryIO = field(default_factory=io.BytesIO)
+    """Content, at the position of the first byte to send."""
+    size: int = 0
+    """Number of bytes to send. A response to HEAD only has it as its ``Content-Length``."""
 
 
-def xml_response(name: str, content: Mapping[str, Any], *, status: int = 200) -> S3Response:
+def xml_response(name: str, content: Mapping[str, Any]) -> S3Response:
     """Return a response with an XML document. Lists become repeated elements."""
-    text = f'{XML}<{name} xmlns="{NAMESPACE}">{_members(content)}</{name}>'
-    headers = {"Content-Type": "application/xml"}
-    return S3Response(status=status, headers=headers, body=text.encode())
+    return _document(f'<{name} xmlns="{NAMESPACE}">{_members(content)}</{name}>')
 
 
-def error_response(error: ApiError, *, head: bool) -> S3Response:
-    """Return the response for an error; the response to a HEAD request has no document."""
+def error_response(error: ApiError) -> S3Response:
+    """Return the response for an error."""
     more = dict(error.more)
     headers = dict[str, str](more.pop("headers", {}))
     content = {"Code": error.code, "Message": error.message, **more}
     content["RequestId"] = secrets.token_hex(8).upper()
-    text = f"{XML}<Error>{_members(content)}</Error>"
-    return S3Response(
-        status=error.status,
-        headers={"Content-Type": "application/xml", **headers},
-        body=b"" if head else text.encode(),
-    )
+    response = _document(f"<Error>{_members(content)}</Error>")
+    response.status = error.status
+    response.headers |= headers
+    return response
 
 
 def object_headers(stored: StoredObject, *, checksums: bool) -> dict[str, str]:
@@ -68,23 +54,25 @@ def object_headers(stored: StoredObject, *, checksums: bool) -> dict[str, str]:
         "ETag": stored.etag,
         "Last-Modified": format_datetime(stored.modified, usegmt=True),
         "Accept-Ranges": "bytes",
-        "Content-Type": stored.content_type,
+        "Content-Type": stored.request.headers.get("content-type", "binary/octet-stream"),
         **stored.encryption.headers,
-        **{f"x-amz-meta-{name}": value for name, value in stored.metadata.items()},
+        **{n: value for n, value in stored.request.headers.items() if n.startswith("x-amz-meta-")},
     }
-    if stored.version_id:
-        headers["x-amz-version-id"] = stored.version_id
-    if stored.storage_class != "STANDARD":
-        headers["x-amz-storage-class"] = stored.storage_class
     if checksums and stored.checksums:
         headers |= {f"{HEADER}{name}": value for name, value in stored.checksums.items()}
-        headers[f"{HEADER}type"] = stored.checksum_type
+        headers[f"{HEADER}type"] = "FULL_OBJECT"
     return headers
 
 
 def encoded_key(key: str, query: Mapping[str, str]) -> str:
     """Return a key as a list contains it."""
     return quote(key, safe="/") if query.get("encoding-type") == "url" else key
+
+
+def _document(text: str) -> S3Response:
+    body = f"{XML}{text}".encode()
+    headers = {"Content-Type": "application/xml"}
+    return S3Response(headers=headers, content=io.BytesIO(body), size=len(body))
 
 
 def _members(content: Mapping[str, Any]) -> str:
