@@ -16,9 +16,9 @@ import pytest
 
 from cloudburst import Client, Limits, RenderOptions
 from cloudburst.cli.app import run
-from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.backend_options import WorkerOptions
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.resume import _find_run, _limits
+from cloudburst.cli.resume import _find_run
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import OutputExistsError
 from cloudburst.journal import journal_folder, journal_path, open_journal, read_journal
@@ -223,7 +223,7 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
 
         return opened
 
-    monkeypatch.setattr(BackendOptions, "open_backend", opener)
+    monkeypatch.setattr(WorkerOptions, "open_backend", opener)
     mark = Path(make_scene("mark")["image_path"])
     options = RenderOptions(watermark=mark.relative_to(tmp_path), font_size=33)
     limits = Limits(workers=7, attempts=2)
@@ -246,9 +246,12 @@ def test_what_the_run_began_with_comes_back(make_scene, tmp_path, monkeypatch):
 
 
 def test_limits_that_are_given_count():
-    none = {"budget": None, "hour_usd": None}
-    assert _limits(Limits(workers=3), RunOptions(workers=5), **none) == Limits(workers=5)
-    assert _limits(Limits(workers=3), RunOptions(), **none) == Limits(workers=3)
+    assert RunOptions(workers=5).limits(Limits(workers=3)) == Limits(workers=5)
+    assert RunOptions().limits(Limits(workers=3)) == Limits(workers=3)
+    spent = Limits(workers=3, max_usd=Decimal(2), hour_usd=Decimal(4))
+    assert WorkerOptions().limits(spent) == spent
+    given = WorkerOptions(budget=Decimal(1), hour_usd=Decimal(0)).limits(spent)
+    assert given == Limits(workers=3, max_usd=Decimal(1), hour_usd=Decimal(0))
 
 
 @pytest.mark.parametrize(

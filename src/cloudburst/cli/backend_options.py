@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated
 
@@ -31,28 +31,23 @@ SPOT = "FARGATE_SPOT"
 
 @Parameter(name="*", group=RUN)
 @dataclass(frozen=True, kw_only=True)
-class BackendOptions:
-    """Command-line options for the backend, size of tasks, deadline and budget of a run."""
+class WorkerOptions:
+    """Command-line options for the backend and the bill of a new or resumed run."""
 
     backend: str | None = None
     """local, fargate, burst (both, with tasks where they are worth their price), or addresses
-    of running containers (http://a:5000,http://b:5000). Default: burst if AWS_SUBNET_ID is set
-    and this machine can render, else fargate; local without it."""
+    of running containers (http://a:5000,http://b:5000). Default: that of a resumed run; else burst
+    if AWS_SUBNET_ID is set and this machine can render, fargate if it cannot, local without it."""
     protocol: Protocol = Protocol.ONESTEP
     """Protocol of these containers: ours speaks both, the public image onestep."""
-    tier: str | None = None
-    """Size of a Fargate task: a name or its priority, 1 to 5."""
     spot: Annotated[bool, Parameter(negative=())] = False
     """Use Fargate Spot: cheaper, and AWS may interrupt tasks."""
-    deadline: Duration | None = None
-    """Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of tasks that
-    can."""
     budget: Annotated[
         Decimal | None, Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0))
     ] = None
-    """Largest bill in USD: nothing is started that would take it over this. Without a deadline,
-    use the fastest tasks within it."""
-    hour_usd: Annotated[Decimal, Parameter(validator=Number(gte=0))] = Limits().hour_usd
+    """Largest bill in USD: nothing is started that would take it over this. Tasks of earlier
+    processes of a resumed run count too."""
+    hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0))] = None
     """Value of an hour of waiting in USD: a task is started if the time that it saves is worth
     more than it adds to the bill."""
 
@@ -91,6 +86,26 @@ class BackendOptions:
     def apply_to(self, settings: Settings) -> Settings:
         """Return the settings, with Fargate Spot as capacity provider if ``--spot`` was given."""
         return settings.model_copy(update={"capacity": SPOT}) if self.spot else settings
+
+    def limits(self, limits: Limits) -> Limits:
+        """Return limits with the budget and the value of an hour that were given."""
+        return replace(
+            limits,
+            max_usd=limits.max_usd if self.budget is None else self.budget,
+            hour_usd=limits.hour_usd if self.hour_usd is None else self.hour_usd,
+        )
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class BackendOptions(WorkerOptions):
+    """Command-line options for the backend, size of tasks, deadline and budget of a new run."""
+
+    tier: str | None = None
+    """Size of a Fargate task: a name or its priority, 1 to 5."""
+    deadline: Duration | None = None
+    """Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of tasks that
+    can. With a budget and no deadline, the fastest tasks within the budget are used."""
 
     def selected_tier(self) -> Tier:
         """Return the tier that ``--tier`` names, or STANDARD without this option.

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
@@ -167,9 +167,10 @@ class RunOptions:
     quiet: Annotated[bool, Parameter(negative=())] = False
     """Print errors only."""
 
-    def limits(self) -> Limits:
-        """Return the client's limits, with the number of workers if ``--workers`` was given."""
-        return Limits() if self.workers is None else Limits(workers=self.workers)
+    def limits(self, limits: Limits | None = None) -> Limits:
+        """Return limits, or the client's, with the number of workers if ``--workers`` was given."""
+        limits = limits or Limits()
+        return limits if self.workers is None else replace(limits, workers=self.workers)
 
     def display(self, console: Console) -> OpenDisplay:
         """Return the display of a run in progress, chosen by the options and the console."""

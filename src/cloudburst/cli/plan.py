@@ -38,9 +38,7 @@ from cloudburst.cli.plan_choice import (
 )
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
@@ -50,9 +48,6 @@ from cloudburst.remote_inputs import open_remote_inputs
 MAX_ROWS = 8
 EXAMPLE_SECONDS = 10.0
 """Length of the example scene whose encode time is printed, in seconds of audio."""
-_RANGE_WIDTH, _VCPU_WIDTH = 80, 92
-"""Minimum widths of a terminal, in cells, for the columns with what nine of ten runs keep and
-for the column with vCPUs."""
 
 
 def plan_command(
@@ -91,16 +86,13 @@ def plan_command(
         for each in (True, False)
     )
     choice = choose(
-        [scene_work(scene) for scene in checked],
+        checked,
         everywhere,
-        deadline=backend.deadline,
-        budget=backend.budget,
+        backend,
         default_candidates=configured,
-        max_tasks=workers or Limits().workers,
-        hour_usd=backend.hour_usd,
-        bytes_to_send=total_upload_size(checked),
+        limits=backend.limits(Limits() if workers is None else Limits(workers=workers)),
     )
-    view = PlanView(choice, checked, options, backend, price_note(data.prices, settings))
+    view = PlanView(choice, checked, price_note(data.prices, settings))
     if json:
         write_line(view.json())
     else:
@@ -114,16 +106,14 @@ class PlanView:
 
     choice: Choice
     scenes: Sequence[CheckedScene]
-    options: RenderOptions
-    backend: BackendOptions
     note: str
     """Note about prices; may be empty."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the plans for the width of the terminal."""
+        """Render the chosen plan, the table of plans, and the figures behind them."""
         yield from self._chosen()
         yield Text()
-        yield self._table(options.max_width)
+        yield self._table()
         yield Text()
         yield from self._figures()
         if self.note:
@@ -152,39 +142,32 @@ class PlanView:
         audio = format_duration(sum(scene.audio_seconds for scene in self.scenes))
         yield Text(f"{pluralize(len(self.scenes), 'scene')}, {audio} of audio", "dim")
         if choice.fits:
-            text = plan_text(plan, spot=self.backend.spot)
-            yield Text.assemble((text, "bold"), f" ({choice.reason})")
+            yield Text.assemble((plan_text(choice), "bold"), f" ({choice.reason})")
         else:
-            backend = self.backend
-            message = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
+            message = no_plan_text(choice)
             yield Text(message[0].upper() + message[1:], "red")
         yield Text(_range_text(plan))
-        if (step := next_step_text(choice, spot=self.backend.spot)) is not None:
+        if (step := next_step_text(choice)) is not None:
             yield Text(f"Next step: {step}.")
         if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
             note = f"The plan needs {vcpu} vCPU at once; a new account has {NEW_ACCOUNT_VCPU}."
             yield Text(note, "yellow")
 
-    def _table(self, width: int) -> Table:
+    def _table(self) -> Table:
         table = plain_table()
         table.add_column("", width=1)
-        wide, widest = width >= _RANGE_WIDTH, width >= _VCPU_WIDTH
-        names = ["time", "up to", "cost", "up to", "vCPU"] if wide else ["time", "cost"]
-        for name in names[: None if widest else 4]:
+        for name in ("time", "up to", "cost", "up to"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
         for plan in self._rows():
             chosen = plan == self.choice.plan
-            row = [format_duration(plan.seconds), format_usd(plan.usd) if plan.tasks else "free"]
-            if wide:
-                row.insert(1, format_duration(plan.seconds_high))
-                row.append(format_usd(plan.usd_high) if plan.tasks else "")
-            if widest:
-                row.append(str(total_vcpu(plan) or ""))
             table.add_row(
                 "▸" if chosen else "",
-                *row,
-                workers_text(plan, spot=self.backend.spot),
+                format_duration(plan.seconds),
+                format_duration(plan.seconds_high),
+                format_usd(plan.usd) if plan.tasks else "free",
+                format_usd(plan.usd_high) if plan.tasks else "",
+                workers_text(plan, self.choice.options),
                 style="bold" if chosen else "",
             )
         return table

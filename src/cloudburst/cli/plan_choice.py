@@ -9,13 +9,12 @@ from decimal import Decimal
 from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.backends import burst, fargate, local
 from cloudburst.cli.backend_options import BackendOptions, unknown_backend
-from cloudburst.cli.output import format_duration, format_usd, pluralize
+from cloudburst.cli.output import format_duration, format_usd
 from cloudburst.cli.plan_candidates import Candidate, PlanData
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.engine.forecast.plan import (
     Plan,
     PlanSet,
-    WorkerGroup,
     WorkerKind,
     default_plan,
     enumerate_plans,
@@ -24,6 +23,7 @@ from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Limits
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
@@ -41,6 +41,8 @@ class Choice:
     """True if the plan meets deadline and budget."""
     plans: PlanSet
     candidates: Sequence[Candidate]
+    options: BackendOptions
+    """Options by which the plan was chosen."""
 
     @property
     def tier(self) -> Tier:
@@ -50,15 +52,12 @@ class Choice:
 
 
 def choose(
-    works: Sequence[float],
+    scenes: Sequence[CheckedScene],
     candidates: Sequence[Candidate],
+    options: BackendOptions,
     *,
-    deadline: float | None,
-    budget: Decimal | None,
     default_candidates: Sequence[Candidate],
-    max_tasks: int,
-    hour_usd: Decimal,
-    bytes_to_send: float = 0.0,
+    limits: Limits,
 ) -> Choice:
     """Choose a plan by deadline and budget.
 
@@ -68,17 +67,16 @@ def choose(
     run follows by default. If no plan meets the conditions, it is the plan that comes closest.
 
     Args:
-        works: Work of each scene, in seconds of audio.
+        scenes: Scenes of the run.
         candidates: Kinds of workers for plans with a deadline or budget.
-        deadline: Seconds from now; ``None`` for no deadline.
-        budget: Largest bill in USD; ``None`` for no budget.
+        options: Options with the deadline and the budget.
         default_candidates: Kinds of workers for a run without deadline and budget.
-        max_tasks: Largest number of tasks of a run without deadline and budget.
-        hour_usd: Value of an hour of waiting, in USD, for a run without deadline and budget.
-        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
+        limits: Limits of a run without deadline and budget.
     """
+    works, size = [scene_work(scene) for scene in scenes], total_upload_size(scenes)
     kinds = [each.worker_kind for each in candidates]
-    plans = enumerate_plans(works, kinds, bytes_to_send=bytes_to_send)
+    plans = enumerate_plans(works, kinds, bytes_to_send=size)
+    deadline, budget = options.deadline, options.budget
     if deadline is not None:
         found = plans.cheapest(deadline=deadline, budget=budget)
         runs = found.runs_within(deadline) if found else 0
@@ -91,20 +89,24 @@ def choose(
         found = plans.fastest(budget=budget)
         reason = f"the fastest within {format_usd(budget)}, even if everything is slow"
     else:
-        kinds = list(_default_kinds(default_candidates))
         found = default_plan(
             works,
-            kinds,
-            max_tasks=max_tasks,
-            hour_usd=hour_usd,
-            bytes_to_send=bytes_to_send,
+            list(_default_kinds(default_candidates)),
+            max_tasks=limits.workers,
+            hour_usd=limits.hour_usd,
+            bytes_to_send=size,
         )
         reason = "what cloudburst render does by default"
-        if hour_usd != Limits().hour_usd:
-            reason = f"what cloudburst render does with --hour-usd {hour_usd}"
+        if limits.hour_usd != Limits().hour_usd:
+            reason = f"what cloudburst render does with --hour-usd {limits.hour_usd}"
     plan = found or plans.closest(deadline=deadline, budget=budget)
     return Choice(
-        plan=plan, reason=reason, fits=found is not None, plans=plans, candidates=candidates
+        plan=plan,
+        reason=reason,
+        fits=found is not None,
+        plans=plans,
+        candidates=candidates,
+        options=options,
     )
 
 
@@ -120,12 +122,13 @@ def _default_kinds(candidates: Sequence[Candidate]) -> Iterator[WorkerKind]:
             yield kind
 
 
-def no_plan_text(choice: Choice, *, deadline: float | None, budget: Decimal | None) -> str:
+def no_plan_text(choice: Choice) -> str:
     """Return a message that no plan meets deadline and budget, and which plan comes closest."""
+    deadline, budget = choice.options.deadline, choice.options.budget
     limits = [f"finishes within {format_duration(deadline)}"] if deadline is not None else []
     if budget is not None:
         limits.append(f"is certain to cost at most {format_usd(budget)}")
-    return f"no plan {' and '.join(limits)}; the closest: {plan_text(choice.plan)}"
+    return f"no plan {' and '.join(limits)}; the closest: {plan_text(choice)}"
 
 
 def apply_plan(
@@ -141,18 +144,10 @@ def apply_plan(
         checked = check_scenes(request.scenes, request.options, request.limits, remote=remote)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
-        [scene_work(scene) for scene in checked],
-        candidates,
-        deadline=backend.deadline,
-        budget=backend.budget,
-        default_candidates=candidates,
-        max_tasks=request.limits.workers,
-        hour_usd=request.limits.hour_usd,
-        bytes_to_send=total_upload_size(checked),
+        checked, candidates, backend, default_candidates=candidates, limits=request.limits
     )
     if not choice.fits:
-        msg = no_plan_text(choice, deadline=backend.deadline, budget=backend.budget)
-        raise ConfigurationError(msg)
+        raise ConfigurationError(no_plan_text(choice))
     plan = choice.plan
     limits = replace(
         request.limits,
@@ -219,14 +214,14 @@ def find_candidates(
     return found
 
 
-def plan_text(plan: Plan, *, spot: bool = False) -> str:
-    """Return a plan in words: ``$0.0031, 4 min 10 s: 2 tasks of STANDARD and this machine``."""
+def plan_text(choice: Choice) -> str:
+    """Return the chosen plan in words: ``$0.0031, 4 min 10 s: 2 × STANDARD + here``."""
+    plan = choice.plan
     price = format_usd(plan.usd) if plan.paid_group else "free"
-    workers = " and ".join(_group_text(group, spot=spot) for group in _paid_first(plan))
-    return f"{price}, {format_duration(plan.seconds)}: {workers}"
+    return f"{price}, {format_duration(plan.seconds)}: {workers_text(plan, choice.options)}"
 
 
-def next_step_text(choice: Choice, *, spot: bool = False) -> str | None:
+def next_step_text(choice: Choice) -> str | None:
     """Return what the next faster plan costs and saves, and its price for an hour, in words.
 
     Return ``None`` if no plan is faster than the chosen one.
@@ -235,36 +230,21 @@ def next_step_text(choice: Choice, *, spot: bool = False) -> str | None:
     if step is None:
         return None
     saved, extra = plan.seconds - step.seconds, step.usd - plan.usd
-    sooner = f"{workers_text(step, spot=spot)} is done {format_duration(saved)} sooner"
+    sooner = f"{workers_text(step, choice.options)} is done {format_duration(saved)} sooner"
     if extra <= 0:
         return f"{sooner} and is not more expensive"
     hour = extra * 3600 / Decimal(saved)
     return f"{sooner} for {format_usd(extra)} more, which is {format_usd(hour)} for an hour"
 
 
-def _group_text(group: WorkerGroup, *, spot: bool) -> str:
-    if group.kind.backend == "local":
-        return "this machine"
-    if group.kind.tier is None:
-        return pluralize(group.count, "container")
-    return f"{pluralize(group.count, 'task')} of {group.kind.tier.name}{' on Spot' if spot else ''}"
-
-
-def _paid_first(plan: Plan) -> list[WorkerGroup]:
-    return sorted(plan.groups, key=lambda group: not group.kind.usd_per_second)
-
-
-def workers_text(plan: Plan, *, spot: bool = False) -> str:
-    """Return the workers of a plan for a table: ``2 × STANDARD + here``."""
-    return " + ".join(
-        "here" if group.kind.backend == "local" else f"{group.count} × {_kind_text(group, spot)}"
-        for group in _paid_first(plan)
-    )
-
-
-def _kind_text(group: WorkerGroup, spot: bool) -> str:
-    tier = group.kind.tier
-    return "container" if tier is None else f"{tier.name}{' Spot' if spot else ''}"
+def workers_text(plan: Plan, options: BackendOptions) -> str:
+    """Return the workers of a plan: ``2 × STANDARD + here``. Those with a price come first."""
+    texts: list[str] = []
+    for group in sorted(plan.groups, key=lambda group: not group.kind.usd_per_second):
+        tier = group.kind.tier
+        name = f"{tier.name}{' Spot' if options.spot else ''}" if tier else "container"
+        texts.append("here" if group.kind.backend == "local" else f"{group.count} × {name}")
+    return " + ".join(texts)
 
 
 def total_vcpu(plan: Plan) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -61,7 +60,7 @@ def render_command(
         options=options,
         backend=backend.open_backend(backend.apply_to(settings), workers=run_options.workers),
         tier=backend.selected_tier(),
-        limits=replace(run_options.limits(), max_usd=backend.budget, hour_usd=backend.hour_usd),
+        limits=backend.limits(run_options.limits()),
         overwrite=overwrite,
         film=(film or FilmFlags()).request(),
         custom_folder=to is not None,

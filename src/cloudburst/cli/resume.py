@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
-from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.cli.backend_options import WorkerOptions
 from cloudburst.cli.cleanup import cleanup_command
 from cloudburst.cli.film_options import FilmFlags
 from cloudburst.cli.options import RUN, FolderOption, RunOptions
@@ -34,7 +32,6 @@ from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.settings import Settings
-from cloudburst.models.task import Protocol
 from cloudburst.outputs import active_runs
 from cloudburst.remote_inputs import open_remote_inputs
 from cloudburst.scene_folders import S3Folder
@@ -53,14 +50,7 @@ def resume_command(
     *,
     to: Annotated[FolderOption | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    backend: Annotated[str | None, Parameter(group=RUN)] = None,
-    protocol: Annotated[Protocol, Parameter(group=RUN)] = Protocol.ONESTEP,
-    spot: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    budget: Annotated[
-        Decimal | None,
-        Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0), group=RUN),
-    ] = None,
-    hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0), group=RUN)] = None,
+    backend: WorkerOptions | None = None,
     film: FilmFlags | None = None,
     run_options: RunOptions | None = None,
 ) -> int:
@@ -79,17 +69,6 @@ def resume_command(
         Folder of the videos, also in S3. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
         Replace files that have the names of the videos but are not from this run.
-    backend
-        Backend, as for `render`. Default: the backend with which the run was started.
-    protocol
-        Protocol of the containers, if --backend names addresses.
-    spot
-        Use Fargate Spot for new tasks.
-    budget
-        Largest bill in USD, including the tasks of earlier processes of the run: nothing is
-        started that would take the bill over it.
-    hour_usd
-        Value of an hour of waiting in USD, as for `render`. Default: that of the run.
     """
     settings, run_options = Settings(), run_options or RunOptions()
     named_film = None if film is None else film.request()
@@ -110,19 +89,18 @@ def resume_command(
             return cleanup_command(run=run) if open_bill else 0
     if named_film is None:
         _check_film(process.film, folder)
-    limits = _limits(process.limits, run_options, budget=budget, hour_usd=hour_usd)
+    backend = backend or WorkerOptions()
+    backend = replace(backend, backend=backend.backend or _backend_name(process.backends))
+    limits = backend.limits(run_options.limits(process.limits))
     # The default limit is not passed on, so that this machine uses its own default.
     workers = run_options.workers
     if workers is None and limits.workers != Limits().workers:
         workers = limits.workers
-    backend_options = BackendOptions(
-        backend=backend or _backend_name(process.backends), protocol=protocol, spot=spot
-    )
     request = RunRequest(
         scenes=[entry.scene.model_dump() for entry in state.scenes.values()],
         to=folder,
         options=process.options,
-        backend=backend_options.open_backend(backend_options.apply_to(settings), workers=workers),
+        backend=backend.open_backend(backend.apply_to(settings), workers=workers),
         tier=process.tier,
         limits=limits,
         overwrite=overwrite,
@@ -130,7 +108,7 @@ def resume_command(
         run=run,
         custom_folder=custom_folder,
         timeouts=timeouts_of(settings),
-        spot=spot,
+        spot=backend.spot,
         settings=settings,
     )
     return run_and_report(request, run_options)
@@ -188,17 +166,6 @@ def _print_complete(
 
 def _default_folder(settings: Settings) -> OutputFolder:
     return absolute_location(settings.results or RESULTS_FOLDER)
-
-
-def _limits(
-    limits: Limits, options: RunOptions, *, budget: Decimal | None, hour_usd: Decimal | None
-) -> Limits:
-    return replace(
-        limits,
-        workers=limits.workers if options.workers is None else options.workers,
-        max_usd=limits.max_usd if budget is None else budget,
-        hour_usd=limits.hour_usd if hour_usd is None else hour_usd,
-    )
 
 
 def _backend_name(names: tuple[str, ...]) -> str:
