@@ -6,33 +6,43 @@ python docs/make_failures.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cloudburst.models.failures import TABLE, Evidence, Failure
+from cloudburst.models.failures import Failure
+from cloudburst.models.failures.api_errors import API_ERRORS
+from cloudburst.models.failures.connections import EXCEPTIONS, HTTP_STATUSES
+from cloudburst.models.failures.placement import PLACEMENT_REASONS
+from cloudburst.models.failures.s3_errors import DENIALS
+from cloudburst.models.failures.stops import (
+    EXIT_CODES,
+    GENERIC_STOP_CODES,
+    STOP_CODES,
+    STOPPED_REASONS,
+)
 
 PAGE = Path(__file__).with_name("failures.md")
 BEGIN = "<!-- The tables are made by docs/make_failures.py. -->"
 HEAD = "| match | remedy | what it means | what to do |\n|---|---|---|---|"
-HEADINGS = {
-    Evidence.ERROR_CODE: "Error codes of AWS",
-    Evidence.DENIAL: "Messages of `AccessDenied`",
-    Evidence.PLACEMENT_REASON: "Reasons in the `failures` of RunTask",
-    Evidence.STOP_CODE: "The `stopCode` of a task",
-    Evidence.STOPPED_REASON: "The `stoppedReason` of a task, or the `reason` of a container",
-    Evidence.EXIT_CODE: "Exit codes of a container",
-    Evidence.HTTP_STATUS: "HTTP statuses",
-    Evidence.EXCEPTION: "No answer",
+TABLES = {
+    "Error codes of AWS": API_ERRORS,
+    "Messages of `AccessDenied`": DENIALS,
+    "Reasons in the `failures` of RunTask": PLACEMENT_REASONS,
+    "The `stopCode` of a task": (*STOP_CODES, *GENERIC_STOP_CODES),
+    "The `stoppedReason` of a task, or the `reason` of a container": STOPPED_REASONS,
+    "Exit codes of a container": EXIT_CODES,
+    "HTTP statuses": HTTP_STATUSES,
+    "No answer": EXCEPTIONS,
 }
 NONE = "no text"
 
 
 def tables() -> str:
     """Return all tables, with rows in the order in which they are matched."""
-    return "\n\n".join(f"## {heading}\n\n{_table(where)}" for where, heading in HEADINGS.items())
+    return "\n\n".join(f"## {heading}\n\n{_table(rows)}" for heading, rows in TABLES.items())
 
 
-def _table(where: Evidence) -> str:
-    rows = [row for row in TABLE if row.evidence is where]
+def _table(rows: Sequence[Failure]) -> str:
     sources = dict.fromkeys(source for row in rows for source in row.source.split("; "))
     return "\n".join([HEAD, *map(_row, rows), "", f"Sources: {'; '.join(sources)}."])
 

@@ -32,13 +32,17 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.failures import (
-    TABLE,
-    Evidence,
     classify_api_error,
     classify_http_status,
     classify_placement_failure,
     classify_stop,
 )
+from cloudburst.models.failures.connections import (
+    CONNECTION_REFUSED,
+    EXCEPTIONS,
+    FILES_MISSING,
+)
+from cloudburst.models.failures.stops import EXITED_WITH_ERROR, SPOT_INTERRUPTION
 from support.project import DOCS
 
 SERVICE = Path(botocore.__file__).parent / "data" / "ecs" / "2014-11-13" / "service-2.json.gz"
@@ -50,48 +54,64 @@ CLASSES = [
 ]
 
 
+def page_maker():
+    spec = importlib.util.spec_from_file_location("make_failures", DOCS / "make_failures.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    return maker
+
+
+TABLES = page_maker().TABLES
+TABLE = [row for rows in TABLES.values() for row in rows]
+
+
 def sample(pattern):
     return pattern.replace("*", " it ").replace("?", "5").strip() or pattern
 
 
-def found(row, text):
+def found(heading, row, text):
     """What is found when that is told where the row says."""
     on, number = row.contexts[0] if row.contexts else "", int(text) if text.isdecimal() else 418
     ended = "Essential container in task exited"
     by_place = {
-        Evidence.ERROR_CODE: lambda: classify_api_error(
+        "Error codes of AWS": lambda: classify_api_error(
             text, "", 400, operation=on or "describe_tasks"
         ),
-        Evidence.DENIAL: lambda: classify_api_error(
+        "Messages of `AccessDenied`": lambda: classify_api_error(
             "AccessDenied", text, 403, operation="put_object"
         ),
-        Evidence.PLACEMENT_REASON: lambda: classify_placement_failure([text], capacity=on),
-        Evidence.STOP_CODE: lambda: classify_stop(text, [], []),
-        Evidence.STOPPED_REASON: lambda: classify_stop("TaskFailedToStart", [text], []),
-        Evidence.EXIT_CODE: lambda: classify_stop("EssentialContainerExited", [ended], [number]),
-        Evidence.HTTP_STATUS: lambda: classify_http_status(number, context=on),
+        "Reasons in the `failures` of RunTask": lambda: classify_placement_failure(
+            [text], capacity=on
+        ),
+        "The `stopCode` of a task": lambda: classify_stop(text, [], []),
+        "The `stoppedReason` of a task, or the `reason` of a container": lambda: classify_stop(
+            "TaskFailedToStart", [text], []
+        ),
+        "Exit codes of a container": lambda: classify_stop(
+            "EssentialContainerExited", [ended], [number]
+        ),
+        "HTTP statuses": lambda: classify_http_status(number, context=on),
     }
-    return by_place[row.evidence]()
+    return by_place[heading]()
 
 
 ROWS = [
-    (row, match)
-    for row in TABLE
+    (heading, row, match)
+    for heading, rows in TABLES.items()
+    for row in rows
     for match in row.patterns
-    if row.evidence is not Evidence.EXCEPTION
+    if rows is not EXCEPTIONS
 ]
 
 
 @pytest.mark.parametrize(
-    ("row", "match"), ROWS, ids=[f"{row.evidence.name}-{match or 'none'}" for row, match in ROWS]
+    ("heading", "row", "match"), ROWS, ids=[f"{at}-{match or 'none'}" for at, _, match in ROWS]
 )
-def test_each_row_is_reached(row, match):
-    assert found(row, sample(match)) is row
+def test_each_row_is_reached(heading, row, match):
+    assert found(heading, row, sample(match)) is row
 
 
-@pytest.mark.parametrize(
-    "row", TABLE, ids=lambda row: f"{row.evidence.name}-{row.patterns[0] or 'none'}"
-)
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.patterns[0] or "none")
 def test_each_row_says_what_it_means(row):
     assert row.meaning
     assert row.meaning[-1] not in ".:"
@@ -101,7 +121,7 @@ def test_each_row_says_what_it_means(row):
         assert row.action
     # What a class of errors promises is what its rows say; only the end of a task may be final.
     final_end = row.error is WorkerStoppedError and row.remedy is Remedy.FIX_SETUP
-    if not (final_end or row is failures.NO_SUCH_TASK or row.files_missing):
+    if not (final_end or row is failures.NO_SUCH_TASK or row is FILES_MISSING):
         assert row.error.remedy.retryable == row.remedy.retryable
 
 
@@ -278,7 +298,7 @@ def test_the_containers_own_reason_counts_too_and_a_code_before_all():
     ended = "Essential container in task exited"
     row = classify_stop("EssentialContainerExited", [ended, memory], [137, 143])
     assert row.patterns == ("OutOfMemoryError*",)
-    assert classify_stop("SpotInterruption", [ended, memory], [137]).spot_interruption
+    assert classify_stop("SpotInterruption", [ended, memory], [137]) is SPOT_INTERRUPTION
 
 
 def test_who_is_stopped_by_others_was_well():
@@ -297,9 +317,9 @@ def test_who_is_stopped_by_others_was_well():
 def test_the_exit_code_that_says_most_counts():
     ended = ("EssentialContainerExited", ["Essential container in task exited"])
     for code in (1, 2, 99):
-        assert classify_stop(*ended, [143, code]).error_exit
+        assert classify_stop(*ended, [143, code]) is EXITED_WITH_ERROR
     for code in (0, 100, 127, 132, 139, 255):
-        assert not classify_stop(*ended, [143, code]).error_exit
+        assert classify_stop(*ended, [143, code]) is not EXITED_WITH_ERROR
     assert classify_stop(*ended, [137, 0]).patterns == ("0",), (
         "its lifetime was over, so all were stopped"
     )
@@ -323,7 +343,7 @@ def test_whatever_httpx_raises_for_a_request_is_a_broken_line():
         assert failures.classify_exception(kind("x"), context="worker") is row
     assert failures.classify_exception(TimeoutError(), context="worker") is row
     refused = failures.classify_exception(ConnectionRefusedError(), context="worker")
-    assert refused.connection_refused
+    assert refused is CONNECTION_REFUSED
     assert failures.classify_exception(KeyError(), context="worker") is None
 
 
@@ -375,9 +395,7 @@ def test_what_one_error_is_told_travels_with_it(kind):
 
 
 def test_the_page_shows_the_table():
-    spec = importlib.util.spec_from_file_location("make_failures", DOCS / "make_failures.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
+    maker = page_maker()
     page = maker.PAGE.read_text("utf-8")
     assert page == maker.whole(page), "run python docs/make_failures.py"
     for remedy in Remedy:

@@ -22,6 +22,7 @@ from cloudburst.errors import (
     WorkerUnreachableError,
 )
 from cloudburst.models.failures import is_external_stop
+from cloudburst.models.failures.stops import EXITED_NORMALLY, EXITED_WITH_ERROR
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Timeouts
 from cloudburst.models.task import Secrets, TaskId, TaskState, TaskStatus
 from cloudburst.ports.backend import Backend, Silence
@@ -293,10 +294,8 @@ def stopped_error(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedEr
         f"task {short_task(task)} {how}: {reason}",
         task=task,
         stop_code=code,
-        crashed=over
-        and not is_external_stop(code)
-        and not (failure is not None and failure.normal_exit),
-        error_exit=failure is not None and failure.error_exit,
+        crashed=over and not is_external_stop(code) and failure is not EXITED_NORMALLY,
+        error_exit=failure is EXITED_WITH_ERROR,
     )
     if failure is not None:
         error.remedy = failure.remedy

@@ -36,6 +36,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models import failures
+from cloudburst.models.failures import connections
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import MAX_COVER_BYTES
 from cloudburst.ports.renderer import EncodedFile, EncodedVideo, OnProgress
@@ -191,9 +192,9 @@ class WorkerJob:
         match failures.classify_http_status(response.status, context="job"):
             case None:
                 self.id = parse_json_as(JobAccepted, response.content).id
-            case failures.Failure(files_missing=True):
+            case connections.FILES_MISSING:
                 raise MissingFilesError(ErrorBody.from_response(response).missing)
-            case failures.Failure(job_limit_reached=True):
+            case connections.JOB_LIMIT_REACHED:
                 raise _JobLimitError(str(ErrorBody.from_response(response)))
             case failure if failure.error is WorkerProtocolError:
                 raise WorkerProtocolError(f"{failure.summary} (HTTP {response.status})")

@@ -42,6 +42,7 @@ from cloudburst.errors import (
 )
 from cloudburst.file_versions import FileVersion
 from cloudburst.models import failures
+from cloudburst.models.failures.connections import PROXY_LOST_WORKER
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.limits import Timeouts
@@ -298,7 +299,7 @@ class OnestepRenderer:
         progress(0.0)
         response = await self._post(request)
         failure = failures.classify_http_status(response.status, context="onestep")
-        if failure is not None and failure.encode_continues:
+        if failure is PROXY_LOST_WORKER:
             self._abandoned_encode = True
         created = parse_video(response, upload.scene)
         video = EncodedVideo(

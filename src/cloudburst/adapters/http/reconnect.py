@@ -8,6 +8,7 @@ import httpx
 from cloudburst.adapters.http.response import InvalidAnswerError
 from cloudburst.errors import WorkerProtocolError, WorkerStoppedError
 from cloudburst.models import failures
+from cloudburst.models.failures.connections import CONNECTION_REFUSED
 from cloudburst.models.limits import Backoff
 from cloudburst.text import describe_error
 
@@ -116,6 +117,6 @@ def _is_refused_connection(exc: BaseException | None) -> bool:
             return _is_refused_connection(first)
         case _:
             failure = failures.classify_exception(exc, context="worker")
-            if failure is not None and failure.connection_refused:
+            if failure is CONNECTION_REFUSED:
                 return True
             return _is_refused_connection(exc.__cause__ or exc.__context__)

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 
 from cloudburst.errors import CloudburstError, KeyRefusedError, WorkerDiskFullError
 from cloudburst.models import failures
+from cloudburst.models.failures.connections import WORKER_BUSY
 from cloudburst.text import describe_error, printable_line
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ def raise_for_worker_status(response: WorkerResponse) -> WorkerResponse:
     if failure.error is WorkerDiskFullError:
         reason = ErrorBody.from_response(response)
         raise WorkerDiskFullError(f"the worker's disk is full: {reason}")
-    if failure.temporary:
+    if failure is WORKER_BUSY:
         reason = ErrorBody.from_response(response)
         raise UnavailableError(f"HTTP {response.status}: {reason}")
     return response

@@ -22,6 +22,7 @@ from cloudburst.adapters.http.response import (
 )
 from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models import failures
+from cloudburst.models.failures.connections import VIDEO_CHANGED
 from cloudburst.models.scene import cover_path, max_video_bytes
 from cloudburst.ports.renderer import (
     DownloadedVideo,
@@ -222,7 +223,7 @@ def _range_headers(source: WorkerFile, offset: int) -> dict[str, str]:
 async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: DownloadFile) -> None:
     """Empty the file if status 416 shows that it has changed; else raise `DownloadError`."""
     failure = failures.classify_http_status(response.status, context="video")
-    if failure is None or not failure.video_changed:
+    if failure is not VIDEO_CHANGED:
         source.fail(f"is not available: {ErrorBody.from_response(response)}")
     await file.open()
 

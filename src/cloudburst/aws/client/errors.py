@@ -24,6 +24,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models import failures
 from cloudburst.models.failures import Failure
+from cloudburst.models.failures.api_errors import EXPIRED_CREDENTIALS
 from cloudburst.redaction import without_secrets
 
 MAX_ERROR_CHARACTERS = 2000
@@ -93,8 +94,7 @@ def headers_of(error: BaseException) -> Mapping[str, str]:
 def has_expired_credentials(error: CloudburstError) -> bool:
     """Return whether AWS refused a call because the credentials have expired."""
     code = error_code_of(error)
-    row = failures.classify_api_error(code, "", 400, operation="") if code else None
-    return row is not None and row.expired_credentials
+    return EXPIRED_CREDENTIALS.matches(code)
 
 
 def error_from_failure(failure: Failure, message: str, *, code: str = "") -> CloudburstError:

@@ -15,7 +15,16 @@ import anyio
 from cloudburst.aws.fargate.placement import Placement, PlacementPolicy
 from cloudburst.aws.fargate.task_description import TaskDescription
 from cloudburst.errors import CapacityError, CloudburstError, LaunchError, Remedy
-from cloudburst.models.failures import ROLE_NOT_READY_AT_LAUNCH, Failure
+from cloudburst.models.failures import (
+    ROLE_NOT_READY_AT_LAUNCH,
+    ROLE_NOT_READY_AT_START,
+    Failure,
+)
+from cloudburst.models.failures.stops import (
+    PULL_NOT_PERMITTED,
+    SPOT_INTERRUPTION,
+    START_NOT_PERMITTED,
+)
 from cloudburst.models.task import TaskId, TaskState
 from cloudburst.text import short_task
 
@@ -60,7 +69,7 @@ class RolePropagation:
 
         Failures that are not about the role are returned unchanged.
         """
-        if not failure.role_not_ready or not self.record_refusal():
+        if failure is not ROLE_NOT_READY_AT_START or not self.record_refusal():
             return failure
         return replace(failure, remedy=Remedy.FIX_SETUP, meaning=_ROLE_REFUSED)
 
@@ -107,19 +116,18 @@ class LaunchFailures:
         failure = description.failure
         if failure is not None:
             self._change_placement(task, failure, description.state)
-            if failure.lacks_permission:
+            if failure in (PULL_NOT_PERMITTED, START_NOT_PERMITTED):
                 final = self._any_started or self._permissions.record_refusal()
                 return failure if final else replace(failure, remedy=Remedy.REPEAT_REQUEST)
         elif description.state is TaskState.RUNNING:
             self._any_started = True
-        role_refused = failure is not None and failure.role_not_ready
-        if description.pull_started_at is not None and not role_refused:
+        if description.pull_started_at is not None and failure is not ROLE_NOT_READY_AT_START:
             self._role.succeed()
         return None if failure is None else self._role.failure_of(failure)
 
     def _change_placement(self, task: TaskId, failure: Failure, state: TaskState) -> None:
         reason = f"task {short_task(task)}: {failure.meaning}"
-        if failure.spot_interruption:
+        if failure is SPOT_INTERRUPTION:
             self._policy.report_spot_interruption(task)
         elif task not in self._options or state is not TaskState.STOPPED:
             return

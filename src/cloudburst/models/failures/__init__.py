@@ -17,7 +17,7 @@ from cloudburst.models.failures.connections import (
     UNKNOWN_PROTOCOL,
     WORKER_DISK_FULL,
 )
-from cloudburst.models.failures.failure import Evidence, Failure
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.failures.placement import (
     PLACEMENT_MESSAGES,
     PLACEMENT_REASONS,
@@ -33,6 +33,7 @@ from cloudburst.models.failures.stops import (
     EXIT_CODES,
     GENERIC_STOP_CODES,
     ROLE_NOT_READY_AT_START,
+    SPOT_INTERRUPTION,
     STOP_CODES,
     STOPPED_REASONS,
 )
@@ -45,10 +46,8 @@ __all__ = [
     "POLICY_DENIED",
     "ROLE_NOT_READY_AT_LAUNCH",
     "ROLE_NOT_READY_AT_START",
-    "TABLE",
     "UNKNOWN_PROTOCOL",
     "WORKER_DISK_FULL",
-    "Evidence",
     "Failure",
     "Remedy",
     "classify_api_error",
@@ -60,19 +59,6 @@ __all__ = [
     "is_external_stop",
     "is_spot_interruption",
 ]
-
-TABLE: tuple[Failure, ...] = (
-    *API_ERRORS,
-    *DENIALS,
-    *PLACEMENT_REASONS,
-    *STOP_CODES,
-    *STOPPED_REASONS,
-    *EXIT_CODES,
-    *GENERIC_STOP_CODES,
-    *HTTP_STATUSES,
-    *EXCEPTIONS,
-)
-"""Rows of the failure table, in the order in which they are tried; the first match counts."""
 
 _ACCESS_DENIED = "AccessDenied"
 """Error code of S3, STS and IAM for a lack of permission."""
@@ -155,8 +141,7 @@ def is_external_stop(stop_code: str) -> bool:
 
 def is_spot_interruption(stop_code: str) -> bool:
     """Return whether this ``stopCode`` means that AWS took a task's Spot capacity back."""
-    row = _first(STOP_CODES, stop_code)
-    return row is not None and row.spot_interruption
+    return SPOT_INTERRUPTION.matches(stop_code)
 
 
 def classify_http_status(status: int, *, context: str) -> Failure | None:

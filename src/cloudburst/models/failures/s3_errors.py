@@ -9,11 +9,10 @@ from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
     NoAnswerError,
-    Remedy,
     ResourceMissingError,
     ThrottledError,
 )
-from cloudburst.models.failures.failure import Evidence, Failure
+from cloudburst.models.failures.failure import Failure, row
 
 _SOURCE = "Error responses, Amazon S3 API reference (2026-11)"
 _HEAD = ("head_bucket", "head_object")
@@ -32,11 +31,9 @@ _CALLS = (
 OBJECT_ARCHIVED = "InvalidObjectState"
 """Error code of S3 for an object in an archive, which must be restored before it can be read."""
 
-KEY_DENIED = Failure(
-    evidence=Evidence.DENIAL,
-    patterns=("*is not authorized to perform: kms:*",),
-    error=AccessDeniedError,
-    remedy=Remedy.FIX_SETUP,
+KEY_DENIED = row(
+    AccessDeniedError,
+    "*is not authorized to perform: kms:*",
     meaning="the credentials may not use the key of KMS with which the bucket or object is "
     "encrypted",
     action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX --s3-key KEY "
@@ -44,11 +41,9 @@ KEY_DENIED = Failure(
     source="https://github.com/buildkite/docs/pull/2344 (2023-08)",
 )
 """Row for a lack of permission to use the key of KMS of a bucket or object."""
-POLICY_DENIED = Failure(
-    evidence=Evidence.DENIAL,
-    patterns=("*to perform: s3:*with an explicit deny in a resource-based policy*",),
-    error=AccessDeniedError,
-    remedy=Remedy.FIX_SETUP,
+POLICY_DENIED = row(
+    AccessDeniedError,
+    "*to perform: s3:*with an explicit deny in a resource-based policy*",
     meaning="the policy of the bucket denies the request, even if the credentials allow it",
     action="find out what it demands, such as a header for the encryption "
     "(CLOUDBURST_S3_ENCRYPTION) or a network",
@@ -59,11 +54,9 @@ POLICY_DENIED = Failure(
 DENIALS = (
     KEY_DENIED,
     POLICY_DENIED,
-    Failure(
-        evidence=Evidence.DENIAL,
-        patterns=("*with an explicit deny in *",),
-        error=AccessDeniedError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        AccessDeniedError,
+        "*with an explicit deny in *",
         meaning="a policy denies the request, and no further permission changes that",
         action="ask the administrator of the policy that the message names",
         source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User "
@@ -73,137 +66,115 @@ DENIALS = (
 """Rows for messages of ``AccessDenied``; without such a message, the row for the code applies."""
 
 S3_ERRORS: tuple[Failure, ...] = (
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("404",),
+    row(
+        ResourceMissingError,
+        "404",
         contexts=("head_bucket",),
-        error=ResourceMissingError,
-        remedy=Remedy.FIX_SETUP,
         meaning="the bucket does not exist",
         action="check its name, or create it",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("InvalidBucketName", "NoSuchBucket"),
-        error=ResourceMissingError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        ResourceMissingError,
+        "InvalidBucketName",
+        "NoSuchBucket",
         meaning="the bucket does not exist",
         action="check its name, or create it",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("404",),
+    row(
+        ResourceMissingError,
+        "404",
         contexts=("head_object",),
-        error=ResourceMissingError,
-        remedy=Remedy.FIX_SETUP,
         meaning="the object does not exist",
         action="check its key",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("NoSuchKey", "NoSuchVersion"),
-        error=ResourceMissingError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        ResourceMissingError,
+        "NoSuchKey",
+        "NoSuchVersion",
         meaning="the object does not exist",
         action="check its key",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("403", "AccessDenied"),
+    row(
+        AccessDeniedError,
+        "403",
+        "AccessDenied",
         contexts=_CALLS,
-        error=AccessDeniedError,
-        remedy=Remedy.FIX_SETUP,
         meaning="the credentials do not have permission for this bucket or object",
         action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints, "
         "with --s3-key for a bucket with a key of KMS; a bucket with Requester Pays of another "
         "account needs CLOUDBURST_S3_REQUESTER_PAYS=1",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("301", "307", "400"),
+    row(
+        AWSError,
+        "301",
+        "307",
+        "400",
         contexts=_HEAD,
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
         meaning="S3 rejects the request without a reason",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=(
-            "AuthorizationHeaderMalformed",
-            "IllegalLocationConstraintException",
-            "PermanentRedirect",
-            "TemporaryRedirect",
-        ),
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        AWSError,
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "TemporaryRedirect",
         meaning="the bucket is in another region",
         action="check AWS_REGION and AWS_ENDPOINT_URL_S3",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("PreconditionFailed",),
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        AWSError,
+        "PreconditionFailed",
         meaning="the object exists already, or was changed meanwhile",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("NotImplemented",),
+    row(
+        AWSError,
+        "NotImplemented",
         contexts=_CALLS,
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
         meaning="the store does not have a function of S3 that runs need",
         action="use S3, or a store with conditional writes (If-None-Match and If-Match) and "
         "SHA-256 checksums",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("412",),
+    row(
+        AWSError,
+        "412",
         contexts=("head_object",),
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
         meaning="the object was changed meanwhile",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("ConditionalRequestConflict", "OperationAborted"),
-        error=ThrottledError,
-        remedy=Remedy.REPEAT_REQUEST,
+    row(
+        ThrottledError,
+        "ConditionalRequestConflict",
+        "OperationAborted",
         meaning="another request changes the same object",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"),
-        error=NoAnswerError,
-        remedy=Remedy.REPEAT_REQUEST,
+    row(
+        NoAnswerError,
+        "BadDigest",
+        "IncompleteBody",
+        "XAmzContentSHA256Mismatch",
         meaning="the content of the request was changed or cut off on its way",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=(OBJECT_ARCHIVED,),
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        AWSError,
+        OBJECT_ARCHIVED,
         meaning="the object is archived",
         action="restore it, or use another storage class",
         source=_SOURCE,
     ),
-    Failure(
-        evidence=Evidence.ERROR_CODE,
-        patterns=("KMS.*",),
-        error=AWSError,
-        remedy=Remedy.FIX_SETUP,
+    row(
+        AWSError,
+        "KMS.*",
         meaning="the key of KMS with which the bucket or object is encrypted cannot be used: it is "
         "disabled, is being deleted, or does not exist",
         action="enable the key, or set another one as the default encryption of the bucket",

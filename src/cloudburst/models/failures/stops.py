@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from cloudburst.errors import Remedy, WorkerStoppedError
-from cloudburst.models.failures.failure import Evidence, Failure
+from cloudburst.models.failures.failure import Failure, row
 from cloudburst.models.failures.placement import CHECK_EXECUTION_ROLE, ROLE_NOT_READY_AT_LAUNCH
 
 _STOP_CODE = "TaskStopCode, ECS API reference (2026-11)"
@@ -25,73 +26,29 @@ _NEW_POLICY = (
     "execution role may be new"
 )
 
+_stop = partial(row, WorkerStoppedError)
+_code = partial(row, WorkerStoppedError, source=_STOP_CODE)
+_exit = partial(row, WorkerStoppedError, source=_EXIT)
 
-def _stop(
-    *match: str,
-    remedy: Remedy,
-    means: str,
-    do: str = "",
-    source: str,
-    lacks_permission: bool = False,
-) -> Failure:
-    return Failure(
-        evidence=Evidence.STOPPED_REASON,
-        patterns=match,
-        error=WorkerStoppedError,
-        remedy=remedy,
-        meaning=means,
-        action=do,
-        source=source,
-        lacks_permission=lacks_permission,
-    )
-
-
-def _code(code: str, *, means: str, do: str = "") -> Failure:
-    return Failure(
-        evidence=Evidence.STOP_CODE,
-        patterns=(code,),
-        error=WorkerStoppedError,
-        remedy=Remedy.OTHER_WORKER,
-        meaning=means,
-        action=do,
-        source=_STOP_CODE,
-    )
-
-
-def _exit(*codes: str, remedy: Remedy = Remedy.OTHER_WORKER, means: str, do: str = "") -> Failure:
-    return Failure(
-        evidence=Evidence.EXIT_CODE,
-        patterns=codes,
-        error=WorkerStoppedError,
-        remedy=remedy,
-        meaning=means,
-        action=do,
-        source=_EXIT,
-    )
-
-
-SPOT_INTERRUPTION = replace(
-    _code(
-        "SpotInterruption",
-        means="AWS took the Spot capacity back, or had none: after two of these in 20 minutes the "
-        "next tasks are on demand, if CLOUDBURST_FALLBACKS allows it",
-    ),
-    spot_interruption=True,
+SPOT_INTERRUPTION = _code(
+    "SpotInterruption",
+    meaning="AWS took the Spot capacity back, or had none: after two of these in 20 minutes the "
+    "next tasks are on demand, if CLOUDBURST_FALLBACKS allows it",
 )
 
 STOP_CODES: tuple[Failure, ...] = (
     SPOT_INTERRUPTION,
-    _code("TerminationNotice", means="AWS retires the host of the task"),
-    _code("InfrastructureHealth", means="the host of the task had a hardware failure"),
+    _code("TerminationNotice", meaning="AWS retires the host of the task"),
+    _code("InfrastructureHealth", meaning="the host of the task had a hardware failure"),
     _code(
         "ServiceSchedulerInitiated",
-        means="the scheduler of an ECS service stopped it",
-        do="run cloudburst's tasks outside of services",
+        meaning="the scheduler of an ECS service stopped it",
+        action="run cloudburst's tasks outside of services",
     ),
     _code(
         "UserInitiated",
-        means="a user or program stopped the task",
-        do="look for StopTask in CloudTrail",
+        meaning="a user or program stopped the task",
+        action="look for StopTask in CloudTrail",
     ),
 )
 """Rows for stop codes that explain the stop of a task without its reason and exit codes."""
@@ -99,23 +56,43 @@ STOP_CODES: tuple[Failure, ...] = (
 GENERIC_STOP_CODES: tuple[Failure, ...] = (
     _code(
         "TaskFailedToStart",
-        means="the task did not start",
-        do="if it persists, run cloudburst doctor",
+        meaning="the task did not start",
+        action="if it persists, run cloudburst doctor",
     ),
     _code(
         "EssentialContainerExited",
-        means="a container exited, and the task stopped with it",
-        do="cloudburst logs shows its output",
+        meaning="a container exited, and the task stopped with it",
+        action="cloudburst logs shows its output",
     ),
-    _code("*", means="the task stopped, and AWS gives no reason"),
+    _code("*", meaning="the task stopped, and AWS gives no reason"),
 )
 """Rows for stop codes that do not explain the stop of a task. They are tried after the rows for
 reasons and exit codes."""
 
-ROLE_NOT_READY_AT_START = replace(
-    ROLE_NOT_READY_AT_LAUNCH, evidence=Evidence.STOPPED_REASON, error=WorkerStoppedError
-)
+ROLE_NOT_READY_AT_START = replace(ROLE_NOT_READY_AT_LAUNCH, error=WorkerStoppedError)
 """Row for a task that stopped because ECS could not assume the execution role."""
+
+PULL_NOT_PERMITTED = _stop(
+    "CannotPullContainer*has the permissions to pull*",
+    "CannotPullContainer*not authorized to perform*",
+    "CannotPullContainer*AccessDenied*",
+    "CannotPullContainer*403 Forbidden*",
+    "CannotPullContainer*authorization failed*",
+    "CannotPullContainer*authorization token has expired*",
+    remedy=Remedy.FIX_SETUP,
+    meaning=f"the task has no permission to pull the image; {_NEW_POLICY}",
+    action=CHECK_EXECUTION_ROLE,
+    source=_PULL,
+)
+START_NOT_PERMITTED = _stop(
+    "ResourceInitializationError*AccessDenied*",
+    "ResourceInitializationError*not authorized to perform*",
+    remedy=Remedy.FIX_SETUP,
+    meaning=f"the task has no permission for a step before its start; {_NEW_POLICY}",
+    action=CHECK_EXECUTION_ROLE,
+    source=f"{_INIT}; https://github.com/aws/copilot-cli/issues/5984",
+)
+"""Rows for tasks whose execution role lacks a permission, perhaps because its policy is new."""
 
 STOPPED_REASONS: tuple[Failure, ...] = (
     ROLE_NOT_READY_AT_START,
@@ -126,8 +103,8 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*a descriptor for platform*",
         "*exec format error*",
         remedy=Remedy.FIX_SETUP,
-        means="the image was built for another processor architecture",
-        do="build it for linux/amd64, or use the ARM64 task definition for an ARM64 image",
+        meaning="the image was built for another processor architecture",
+        action="build it for linux/amd64, or use the ARM64 task definition for an ARM64 image",
         source="https://github.com/aws/containers-roadmap/issues/1120 (2020-10); "
         "https://github.com/aws-samples/bottlerocket-images-cache/issues/7 (2024-07)",
     ),
@@ -139,37 +116,24 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*pull access denied*",
         "CannotPullContainer*invalid reference format*",
         remedy=Remedy.FIX_SETUP,
-        means="the image does not exist, or pulling it is not permitted",
-        do="check registry, name and tag in DOCKER_IMAGE, then run cloudburst init --image",
+        meaning="the image does not exist, or pulling it is not permitted",
+        action="check registry, name and tag in DOCKER_IMAGE, then run cloudburst init --image",
         source=_PULL,
     ),
-    _stop(
-        "CannotPullContainer*has the permissions to pull*",
-        "CannotPullContainer*not authorized to perform*",
-        "CannotPullContainer*AccessDenied*",
-        "CannotPullContainer*403 Forbidden*",
-        "CannotPullContainer*authorization failed*",
-        "CannotPullContainer*authorization token has expired*",
-        remedy=Remedy.FIX_SETUP,
-        means=f"the task has no permission to pull the image; {_NEW_POLICY}",
-        do=CHECK_EXECUTION_ROLE,
-        source=_PULL,
-        lacks_permission=True,
-    ),
+    PULL_NOT_PERMITTED,
     _stop(
         "CannotPullContainer*no space left on device*",
         remedy=Remedy.FIX_SETUP,
-        means="the image does not fit on the task's disk",
-        do="set CLOUDBURST_EPHEMERAL_STORAGE to more than the unpacked size of the image",
+        meaning="the image does not fit on the task's disk",
+        action="set CLOUDBURST_EPHEMERAL_STORAGE to more than the unpacked size of the image",
         source=_PULL,
     ),
     _stop(
         "CannotPullContainer*toomanyrequests*",
         "CannotPullContainer*Too Many Requests*",
         "CannotPullContainer*pull rate limit*",
-        remedy=Remedy.OTHER_WORKER,
-        means="the registry limits the number of pulls",
-        do="copy the image to ECR, which has no such limit: docs/aws.md, Which image",
+        meaning="the registry limits the number of pulls",
+        action="copy the image to ECR, which has no such limit: docs/aws.md, Which image",
         source=_PULL,
     ),
     _stop(
@@ -182,42 +146,33 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "CannotPullContainer*failed open*",
         "CannotPullContainer*nil pointer dereference*",
         remedy=Remedy.OTHER_SUBNET,
-        means="the registry did not answer from that subnet",
-        do=_WAY_OUT,
+        meaning="the registry did not answer from that subnet",
+        action=_WAY_OUT,
         source=_PULL,
     ),
     _stop(
         "CannotPullContainer*",
-        remedy=Remedy.OTHER_WORKER,
-        means="the image could not be pulled",
-        do="if it persists, check DOCKER_IMAGE and the subnets' route to its registry",
+        meaning="the image could not be pulled",
+        action="if it persists, check DOCKER_IMAGE and the subnets' route to its registry",
         source=_PULL,
     ),
     # Resources that are created before a container runs.
     _stop(
         "ResourceInitializationError*log group does not exist*",
         remedy=Remedy.FIX_SETUP,
-        means="the log group of the task definition does not exist",
-        do="cloudburst init creates it",
+        meaning="the log group of the task definition does not exist",
+        action="cloudburst init creates it",
         source=_INIT,
     ),
     _stop(
         "ResourceInitializationError*ResourceNotFound*",
         "ResourceNotFoundException*",
         remedy=Remedy.FIX_SETUP,
-        means="a secret or parameter of the task definition does not exist",
-        do="check the task definition; the one that cloudburst init creates has none",
+        meaning="a secret or parameter of the task definition does not exist",
+        action="check the task definition; the one that cloudburst init creates has none",
         source=f"Troubleshooting Amazon ECS ResourceNotFoundException errors, {_GUIDE}",
     ),
-    _stop(
-        "ResourceInitializationError*AccessDenied*",
-        "ResourceInitializationError*not authorized to perform*",
-        remedy=Remedy.FIX_SETUP,
-        means=f"the task has no permission for a step before its start; {_NEW_POLICY}",
-        do=CHECK_EXECUTION_ROLE,
-        source=f"{_INIT}; https://github.com/aws/copilot-cli/issues/5984",
-        lacks_permission=True,
-    ),
+    START_NOT_PERMITTED,
     _stop(
         "ResourceInitializationError*connection issue*",
         "ResourceInitializationError*network *",
@@ -225,38 +180,37 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ResourceInitializationError*deadline exceeded*",
         "ResourceInitializationError*signal: killed*",
         remedy=Remedy.OTHER_SUBNET,
-        means="services of AWS did not answer from that subnet",
-        do=_WAY_OUT,
+        meaning="services of AWS did not answer from that subnet",
+        action=_WAY_OUT,
         source=_INIT,
     ),
     _stop(
         "ResourceInitializationError*",
-        remedy=Remedy.OTHER_WORKER,
-        means="Fargate could not prepare the task",
-        do="if it persists, run cloudburst doctor",
+        meaning="Fargate could not prepare the task",
+        action="if it persists, run cloudburst doctor",
         source=_INIT,
     ),
     # Capacity and network.
     _stop(
         "Capacity is unavailable at this time*",
         remedy=Remedy.OTHER_SUBNET,
-        means="Fargate has no capacity there now",
+        meaning="Fargate has no capacity there now",
         source="https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity (2026-11)",
     ),
     _stop(
         "Unexpected EC2 error*TagPolicyViolation*",
         "Unexpected EC2 error*UnauthorizedOperation*",
         remedy=Remedy.FIX_SETUP,
-        means="a policy of the organization forbids the task's network interface",
-        do="ask the administrator of the organization's policies",
+        meaning="a policy of the organization forbids the task's network interface",
+        action="ask the administrator of the organization's policies",
         source=f"{_START}; Tag policies, AWS Organizations user guide (2026-11)",
     ),
     _stop(
         "Unexpected EC2 error*InsufficientFreeAddresses*",
         "Unexpected EC2 error*Create Network Interface with public IP assignment enabled*",
         remedy=Remedy.OTHER_SUBNET,
-        means="the subnet has no free addresses",
-        do="set AWS_SUBNET_ID to more or larger subnets",
+        meaning="the subnet has no free addresses",
+        action="set AWS_SUBNET_ID to more or larger subnets",
         source=_START,
     ),
     _stop(
@@ -267,32 +221,31 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "Unable to attach network interface*",
         "Unexpected EC2 error*",
         "InternalError*",
-        remedy=Remedy.OTHER_WORKER,
-        means="the task got no network interface or no disk, which happens occasionally",
+        meaning="the task got no network interface or no disk, which happens occasionally",
         source=f"{_START}; https://github.com/apache/airflow/issues/15000 (2021-04); ECS "
         "launcher of https://github.com/dagster-io/dagster (2026-11)",
     ),
     _stop(
         "The selected task definition is not compatible*",
         remedy=Remedy.FIX_SETUP,
-        means="the task definition does not support Fargate",
-        do="cloudburst init creates one that does",
+        meaning="the task definition does not support Fargate",
+        action="cloudburst init creates one that does",
         source=_START,
     ),
     # The container.
     _stop(
         "OutOfMemoryError*",
         remedy=Remedy.OTHER_SIZE,
-        means="the task had too little memory",
-        do="choose a larger tier, or add size to CLOUDBURST_FALLBACKS",
+        meaning="the task had too little memory",
+        action="choose a larger tier, or add size to CLOUDBURST_FALLBACKS",
         source=f"Troubleshooting Amazon ECS OutOfMemoryError errors, {_GUIDE}",
     ),
     _stop(
         "CannotStartContainerError*executable file not found*",
         "CannotStartContainerError*no such file or directory*",
         remedy=Remedy.FIX_SETUP,
-        means="the image does not have the command",
-        do="check DOCKER_IMAGE, and the command of the task definition",
+        meaning="the image does not have the command",
+        action="check DOCKER_IMAGE, and the command of the task definition",
         source=f"Troubleshooting Amazon ECS CannotStartContainerError errors, {_GUIDE}",
     ),
     _stop(
@@ -303,39 +256,38 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         "ContainerRuntimeError*",
         "ContainerRuntimeTimeoutError*",
         "DockerTimeoutError*",
-        remedy=Remedy.OTHER_WORKER,
-        means="the host of the task could not run the container",
+        meaning="the host of the task could not run the container",
         source=_RUNTIME,
     ),
     _stop(
         "*ECS is performing maintenance on the underlying infrastructure*",
-        remedy=Remedy.OTHER_WORKER,
-        means="AWS retires the host of the task",
+        meaning="AWS retires the host of the task",
         source=f"Task retirement and maintenance for AWS Fargate on Amazon ECS, {_GUIDE}",
     ),
     _stop(
         "Task failed container health checks*",
-        remedy=Remedy.OTHER_WORKER,
-        means="the container did not pass the health check of its task definition",
-        do="cloudburst logs shows its output",
+        meaning="the container did not pass the health check of its task definition",
+        action="cloudburst logs shows its output",
         source=f"Troubleshooting Amazon ECS task definition health checks, {_GUIDE}",
     ),
     _stop(
         "Your Spot Task was interrupted*",
-        remedy=Remedy.OTHER_WORKER,
-        means="AWS took the Spot capacity back",
+        meaning="AWS took the Spot capacity back",
         source=f"Troubleshooting Amazon ECS SpotInterruption errors, {_GUIDE}",
     ),
 )
 
-EXITED_NORMALLY = replace(
-    _exit(
-        "0",
-        means="the container exited normally",
-        do="if it was too early, check its limits CLOUDBURST_LIFETIME and CLOUDBURST_IDLE",
-    ),
-    normal_exit=True,
+EXITED_NORMALLY = _exit(
+    "0",
+    meaning="the container exited normally",
+    action="if it was too early, check its limits CLOUDBURST_LIFETIME and CLOUDBURST_IDLE",
 )
+EXITED_WITH_ERROR = _exit(
+    *("?", "??"),
+    meaning="the program in the container exited with an error",
+    action="cloudburst logs shows its output",
+)
+"""Row for a program that exited by itself with an error code; a signal did not end it."""
 
 EXIT_CODES: tuple[Failure, ...] = (
     EXITED_NORMALLY,
@@ -343,26 +295,23 @@ EXIT_CODES: tuple[Failure, ...] = (
         "126",
         "127",
         remedy=Remedy.FIX_SETUP,
-        means="the command of the image does not exist, is not executable, or lacks a library",
-        do="cloudburst logs shows its output; check DOCKER_IMAGE, and the command of the task "
+        meaning="the command of the image does not exist, is not executable, or lacks a library",
+        action="cloudburst logs shows its output; check DOCKER_IMAGE, and the command of the task "
         "definition",
     ),
-    replace(
-        _exit(
-            *("?", "??"),
-            means="the program in the container exited with an error",
-            do="cloudburst logs shows its output",
-        ),
-        error_exit=True,
-    ),
-    _exit("134", means="the program in the container aborted (SIGABRT)"),
+    EXITED_WITH_ERROR,
+    _exit("134", meaning="the program in the container aborted (SIGABRT)"),
     _exit(
         "137",
         remedy=Remedy.OTHER_SIZE,
-        means="the container was killed (SIGKILL), mostly because it had too little memory",
-        do="if it happens again, choose a larger tier",
+        meaning="the container was killed (SIGKILL), mostly because it had too little memory",
+        action="if it happens again, choose a larger tier",
     ),
-    _exit("139", means="the program in the container crashed (SIGSEGV)"),
-    _exit("143", means="the container was stopped (SIGTERM)"),
-    _exit("*", means="the program in the container failed", do="cloudburst logs shows its output"),
+    _exit("139", meaning="the program in the container crashed (SIGSEGV)"),
+    _exit("143", meaning="the container was stopped (SIGTERM)"),
+    _exit(
+        "*",
+        meaning="the program in the container failed",
+        action="cloudburst logs shows its output",
+    ),
 )
