@@ -432,7 +432,7 @@ async def test_many_small_runs_leave_nothing_open(scenes, out):
         assert not client._open.run_journals._open, (
             "each is closed when its tasks are seen to have stopped"
         )
-        assert not client._open.pool._supervisors.writers._writers
+        assert not client._open.pool.supervisors.writers._writers
 
 
 async def test_the_entry_is_there_before_the_name(scenes, out):

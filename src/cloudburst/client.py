@@ -337,12 +337,13 @@ class Client(anyio.AsyncContextManagerMixin):
                         finish_check=reading.finish_check if reading.late else None,
                     ) as run_journal.run:
                         yield run_journal.run
-                await save_history(client.pool.take_samples())
+                await save_history(client.pool.scheduler.performances.take_samples())
 
     def keeping_warm(self) -> AbstractContextManager[None]:
         """Use ``Limits(idle=None)`` in place of ``idle=0`` until the ``with`` block ends."""
         with self._opened() as client:
-            return nullcontext() if self.limits.idle else client.pool.keeping_warm()
+            kept = client.pool.scheduler.kept_workers
+            return nullcontext() if self.limits.idle else kept.keeping_warm()
 
     async def download_url(self, download: Download) -> str:
         """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""

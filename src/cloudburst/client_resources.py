@@ -87,7 +87,7 @@ class ClientResources:
 
     async def _closed(self, run_journal: RunJournal, run: str) -> None:
         """Wait for the journal to close, so that the caller may remove the folder of the run."""
-        if self.pool.still_billed(run):
+        if self.pool.supervisors.still_billed(run):
             return
         with suppress(TimeoutError):
             await finish_despite_cancel(run_journal.closed.wait, seconds=JOURNAL_CLOSE_TIMEOUT)
@@ -158,7 +158,7 @@ async def open_client_resources(
         try:
             yield resources
             await pool.stop_all()
-            await save_history(pool.take_samples())
+            await save_history(pool.scheduler.performances.take_samples())
         finally:
             pool.close()
             with suppress(TimeoutError):

@@ -21,7 +21,7 @@ FULL = OutputWriteError("no video can be written")
 
 async def abort(eng, after):
     await anyio.sleep(after)
-    eng.pool.abort("run", FULL)
+    eng.pool.scheduler.paused_runs.abort("run", FULL)
 
 
 async def test_downloads_are_not_cancelled():
@@ -65,7 +65,7 @@ async def test_an_abort_of_a_run_that_has_not_begun_or_has_ended_is_ignored():
     cloud = FakeCloud(encode=5)
     async with engine(cloud, limits=Limits(workers=1)) as eng:
         for _ in range(2):
-            eng.pool.abort("run", FULL)
+            eng.pool.scheduler.paused_runs.abort("run", FULL)
             assert (await eng.render("ab")).status is Status.COMPLETE
 
 

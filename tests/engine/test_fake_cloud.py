@@ -63,4 +63,5 @@ async def test_the_time_of_all_slots_counts_as_the_time_of_a_shared_encode():
 async def test_the_performance_of_tasks_is_assumed_before_they_are_measured():
     slow = Performance(startup_seconds=50, seconds_per_work=2, transfer_seconds=4)
     async with engine(FakeCloud(performance=slow)) as eng:
-        assert eng.pool.predict([1.0]).wall_seconds == pytest.approx(50 + 2 + 4)
+        plan = eng.pool.scheduler.plan_for([1.0], 0)
+        assert plan.seconds == pytest.approx(50 + 2 + 4)

@@ -84,7 +84,7 @@ async def test_a_lane_that_is_taken_away_before_it_is_used():
         await anyio.sleep(3)
         tasks.start_soon(use, e, second, 0)
         await anyio.sleep(1)
-        slot, dispatcher = first.assignment.worker, e.pool._scheduler
+        slot, dispatcher = first.assignment.worker, e.pool.scheduler
         dispatcher.release(first.assignment)
         assert second.assignment is not None
         dispatcher.drain(slot)

@@ -250,7 +250,7 @@ async def test_how_long_a_start_took_is_not_learned_from_a_gap():
     limits = Limits(workers=1)
     async with life(plug, scenes(), earlier=journal.earlier(), limits=limits) as (e, run):
         await run.until_done()
-        samples = e.pool.take_samples()
+        samples = e.pool.scheduler.performances.take_samples()
     assert len(cloud.launched) == 1
     assert not [sample for sample in samples if sample.measure == "startup"]
 

@@ -302,7 +302,7 @@ async def test_scenes_count_until_they_are_sent():
     cloud = FarCloud(Line(SLOW), boot=1, encode=30, encoders=4)
     scenes = [with_files(checked(f"s{number}"), 500_000) for number in range(4)]
     async with engine(cloud, limits=Limits(workers=1)) as e, e.open(scenes) as run:
-        estimator = e.pool._scheduler._estimator
+        estimator = e.pool.scheduler._estimator
 
         def bytes_to_send():
             estimator.invalidate()

@@ -129,7 +129,7 @@ async def test_a_film_waits_in_a_full_queue():
 
         async def make(videos, on_progress, on_worker):
             others = iter("cdefg")
-            while e.pool._scheduler.queue_length < 2:
+            while len(e.pool.scheduler.queue) < 2:
                 scene = next(others)
                 tasks.start_soon(e.render, scene, f"run of {scene}")
                 await anyio.sleep(1)

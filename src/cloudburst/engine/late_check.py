@@ -63,7 +63,7 @@ class LateCheck:
             writer: Writer of the run's journal; ``None`` if the run has none.
         """
         if self._finish is not None:
-            self._pool.hold(self._run)
+            self._pool.scheduler.queue.hold(self._run)
             tasks.start_soon(self._finish_and_release, self._finish, tasks.cancel_scope, writer)
 
     async def _finish_and_release(
@@ -81,7 +81,7 @@ class LateCheck:
         if writer is not None:
             await writer.write(*completed.entries)
         self._scenes.update({scene.scene.name: scene for scene in completed.scenes})
-        self._pool.release(self._run)
+        self._pool.scheduler.release_run(self._run)
 
     async def raise_error(self, report: Callable[[], Awaitable[Report]]) -> None:
         """Raise the error of the check with the cost of the tasks; return if there is no error.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,7 +90,7 @@ async def open_run(
             recover_scene(record, earlier)
     run = Run(name, tuple(records.values()), pool)
     run.bytes_checked = bytes_checked
-    output = OutputFolder(name, pool)
+    output = OutputFolder(name, pool.scheduler.paused_runs)
     if film is not None:
         on_worker = FilmOnWorker(
             run=name,
@@ -103,7 +104,12 @@ async def open_run(
     recovery: TaskRecovery | None = None
     if earlier is not None:
         ahead = journal.now() - anyio.current_time() if journal else 0.0
-        spec = pool.task_spec(name, scenes[0].scene.name, scenes[0].options.language)
+        spec = replace(
+            pool.spec,
+            run=name,
+            scene=scenes[0].scene.name,
+            language=scenes[0].options.language,
+        )
         recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
         # An earlier use of the run in this client may not be done with its workers.
         run.add_workers(worker for worker in pool.records(name) if worker.task)
@@ -142,15 +148,14 @@ async def open_run(
             ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
             add_upload_size(ticket, checked[record.name], senders)
             tickets.append(ticket)
-    pool.check_lifetimes(tickets)
-    run.predicted = pool.predict(
-        [ticket.work for ticket in tickets],
-        bytes_to_send=sum(ticket.bytes_to_send for ticket in tickets),
-    )
+    pool.scheduler.check_lifetimes(tickets)
+    run.predicted = pool.scheduler.plan_for(
+        [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
+    ).prediction
     with (
         collapse_single(),
         pool.journaled(name, journal) as run.writer,
-        pool.observed(run.on_worker_event),
+        pool.supervisors.observed(run.on_worker_event),
     ):
         started = False
         try:

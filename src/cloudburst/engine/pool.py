@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 
 import anyio
@@ -12,22 +12,18 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.scheduler import Scheduler
-from cloudburst.engine.supervisor import Supervisors, WorkerObserver
+from cloudburst.engine.supervisor import Supervisors
 from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import (
     BusyError,
     ClosedError,
-    CloudburstError,
     Remedy,
     WorkerDiskFullError,
     WorkerError,
     WorkerStoppedError,
 )
 from cloudburst.models.limits import Backoff, Limits, Timeouts
-from cloudburst.models.options import Language
-from cloudburst.models.performance import Sample
-from cloudburst.models.report import Prediction
 from cloudburst.models.task import FoundTask, TaskSpec
 from cloudburst.ports.backend import Backend
 from cloudburst.ports.journal import Journal
@@ -52,20 +48,23 @@ class WorkerPool:
         backoff: Backoff,
         measurements: Measurements | None = None,
     ) -> None:
-        self._backends = backends
+        self.backends = backends
+        """Backends of the pool, in the order of preference."""
+        self.spec = spec
+        """Specification of a task, in which run, scene and language are replaced."""
         self._timeouts = timeouts
         self._limits = limits
         # Each of the two needs the other one: the scheduler has workers started, the supervisors
         # report what becomes of them. The scheduler starts none before scenes are queued.
-        self._scheduler = Scheduler(
-            self._backends,
+        self.scheduler = Scheduler(
+            backends,
             spec=spec,
             limits=limits,
             measurements=measurements or Measurements(),
             start=self._start,
         )
-        self._supervisors = Supervisors(
-            tasks, self._scheduler, timeouts=timeouts, limits=limits, backoff=backoff
+        self.supervisors = Supervisors(
+            tasks, self.scheduler, timeouts=timeouts, limits=limits, backoff=backoff
         )
 
         self.uplink = Uplink()
@@ -73,16 +72,7 @@ class WorkerPool:
         tasks.start_soon(self.uplink.watch, name="cloudburst uplink")
 
     def _start(self, worker: PoolWorker) -> None:
-        self._supervisors.start(worker)
-
-    @property
-    def backends(self) -> Sequence[Backend]:
-        """Backends of the pool, in the order of preference."""
-        return self._backends
-
-    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
-        """Return the specification of a task that is started for a scene of a run."""
-        return self._scheduler.task_spec(run, scene, language)
+        self.supervisors.start(worker)
 
     # Runs.
 
@@ -102,7 +92,7 @@ class WorkerPool:
             BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows. The
                 error is not retryable if the run alone has more.
         """
-        waiting, limit = self._scheduler.queue_length, self._limits.queued_scenes
+        waiting, limit = len(self.scheduler.queue), self._limits.queued_scenes
         scenes = sum(not ticket.is_film for ticket in tickets)
         if limit is not None and scenes > limit:
             error = BusyError(f"{scenes} scenes; expected at most Limits.queued_scenes={limit}")
@@ -114,68 +104,20 @@ class WorkerPool:
 
         @contextmanager
         def queued() -> Generator[None]:
-            self._scheduler.enqueue(*tickets)
+            self.scheduler.enqueue(*tickets)
             try:
                 yield
             finally:
-                self._scheduler.withdraw(tickets)
+                self.scheduler.withdraw(tickets)
 
         try:
-            with self._scheduler.active_run(run):
+            with self.scheduler.active_run(run):
                 yield queued
         finally:
-            self._scheduler.withdraw(tickets)
+            self.scheduler.withdraw(tickets)
             for ticket in tickets:
                 if ticket.assignment is not None:  # assigned, and never used
-                    self._scheduler.release(ticket.assignment)
-
-    def expecting_film(self) -> AbstractContextManager[None]:
-        """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
-        return self._scheduler.expecting_film()
-
-    def keeping_warm(self) -> AbstractContextManager[None]:
-        """Keep one worker warm until the ``with`` block ends, as ``Limits(idle=None)`` does."""
-        return self._scheduler.keeping_warm()
-
-    def pause(self, run: str) -> None:
-        """Start no scene of a run until it is resumed; running encodes and downloads continue."""
-        self._scheduler.pause(run)
-
-    def resume(self, run: str) -> None:
-        """Start scenes of a paused run again."""
-        self._scheduler.resume(run)
-
-    def hold(self, run: str) -> None:
-        """Start workers for the scenes of a run, but give them none until the run is released."""
-        self._scheduler.hold_run(run)
-
-    def release(self, run: str) -> None:
-        """Let workers take the scenes of a held run."""
-        self._scheduler.release_run(run)
-
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of an active run, and cancel the encodes of the run.
-
-        All unfinished scenes fail with this error, except for running downloads.
-        """
-        self._scheduler.abort(run, error)
-
-    def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
-        """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
-        self._scheduler.check_lifetimes(tickets)
-
-    def predict(self, works: Iterable[float], *, bytes_to_send: float = 0.0) -> Prediction:
-        """Return the predicted time and cost of a run.
-
-        Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-        """
-        return self._scheduler.plan_for(works, bytes_to_send).prediction
-
-    def take_samples(self) -> tuple[Sample, ...]:
-        """Return the times of workers that were measured since the last call."""
-        return self._scheduler.take_samples()
+                    self.scheduler.release(ticket.assignment)
 
     def journaled(
         self, run: str, journal: Journal | None
@@ -185,28 +127,13 @@ class WorkerPool:
         After the ``with`` block has ended, workers are recorded until they are settled. Without a
         journal, nothing is recorded, and ``None`` is yielded.
         """
-        return nullcontext() if journal is None else self._supervisors.writers.writing(run, journal)
-
-    def observed(self, observer: WorkerObserver) -> AbstractContextManager[None]:
-        """Call the observer for every event of a worker until the ``with`` block ends.
-
-        Workers that are ready already are reported to the observer at once.
-        """
-        return self._supervisors.observed(observer)
+        return nullcontext() if journal is None else self.supervisors.writers.writing(run, journal)
 
     # Tasks of a run.
 
-    def room(self, backend: Backend) -> int:
-        """Return the number of further tasks that may be started on a backend."""
-        return self._scheduler.room(backend)
-
-    def has_unanswered_launch(self, run: str) -> bool:
-        """Return whether a launch for a run is unanswered, so that an unknown task may exist."""
-        return self._scheduler.has_unanswered_launch(run)
-
     def records(self, run: str) -> tuple[WorkerRecord, ...]:
         """Return the records of a run's workers that may not have stopped yet."""
-        return tuple(record for record in self._supervisors.records() if record.run == run)
+        return tuple(record for record in self.supervisors.records() if record.run == run)
 
     def tasks(self, run: str) -> set[str]:
         """Return the ids of a run's tasks that may not have stopped yet."""
@@ -214,7 +141,7 @@ class WorkerPool:
 
     def spot_tasks(self) -> set[str]:
         """Return the ids of the current tasks that run on Fargate Spot."""
-        return {worker.record.task for worker in self._scheduler.workers if worker.record.spot}
+        return {worker.record.task for worker in self.scheduler.workers if worker.record.spot}
 
     def adopt(
         self,
@@ -243,24 +170,13 @@ class WorkerPool:
             state=WorkerState.STARTING if wanted else WorkerState.STOPPING,
             found=found,
         )
-        self._scheduler.adopt(worker)
+        self.scheduler.autoscaler.adopt(worker)
         return worker
 
     def record_stopped_task(self, record: WorkerRecord) -> None:
         """Count the cost of a stopped task of an earlier process, and write it to the journal."""
-        self.add_to_bill(record)
-        self._supervisors.writers.note(record)
-
-    def add_to_bill(self, record: WorkerRecord) -> None:
-        """Count the cost of a task against the budget, also if the backend has forgotten the task.
-
-        Repeated calls change nothing.
-        """
-        self._scheduler.add_to_bill(record)
-
-    def still_billed(self, run: str) -> bool:
-        """Return whether any task of a run is being stopped, so that its bill is not final yet."""
-        return self._supervisors.still_billed(run)
+        self.scheduler.budget.add_stopped(record)
+        self.supervisors.writers.note(record)
 
     async def wait_drained(self, run: str) -> None:
         """Wait until the run's unneeded workers are stopped and its post-mortems are written.
@@ -269,7 +185,7 @@ class WorkerPool:
         started for other runs are waited for only if their stop has begun before this call: if
         runs overlap, a worker may be stopping at any time, and the wait might never end.
         """
-        stopping = {worker for worker in self._scheduler.workers if worker.stopping}
+        stopping = {worker for worker in self.scheduler.workers if worker.stopping}
 
         def ending(worker: PoolWorker) -> bool:
             if worker.record.run != run:
@@ -278,11 +194,13 @@ class WorkerPool:
                 return False
             if worker.stopping:
                 return True
-            return not (worker.assignments or self._limits.idle or self._scheduler.keeps(worker))
+            if worker.assignments or self._limits.idle:
+                return False
+            return not self.scheduler.kept_workers.keeps(worker)
 
-        while any(map(ending, self._scheduler.workers)):
-            await self._scheduler.decision_made.wait()
-        await self._supervisors.post_mortems.done(run)
+        while any(map(ending, self.scheduler.workers)):
+            await self.scheduler.decision_made.wait()
+        await self.supervisors.post_mortems.done(run)
 
     async def wait_settled(self, run: str) -> None:
         """Wait until the tasks of a run that are being stopped are settled.
@@ -290,8 +208,8 @@ class WorkerPool:
         The wait is limited by `Timeouts.settle`, and ends at once when the client is left.
         """
         with anyio.move_on_after(self._timeouts.settle):
-            while self._supervisors.is_unsettled(run):
-                await self._scheduler.decision_made.wait()
+            while self.supervisors.is_unsettled(run):
+                await self.scheduler.decision_made.wait()
 
     # Scenes.
 
@@ -324,10 +242,10 @@ class WorkerPool:
             if assignment is None or assignment.worker.record.error is exc:
                 raise
             if isinstance(exc, WorkerDiskFullError):
-                self._scheduler.on_disk_full(assignment, exc)
+                self.scheduler.on_disk_full(assignment, exc)
                 raise
             if isinstance(exc, WorkerStoppedError) and exc.draining:
-                self._scheduler.drain(assignment.worker)
+                self.scheduler.drain(assignment.worker)
                 raise
             raise await self._explained(assignment, exc) from exc
         finally:
@@ -337,13 +255,13 @@ class WorkerPool:
                     msg = "it still encodes a scene that was cancelled"
                     error = WorkerStoppedError(msg, task=task)
                     assignment.worker.give_up(error, deliberate=True)
-                self._scheduler.release(assignment)
+                self.scheduler.release(assignment)
 
     async def _explained(self, assignment: Assignment, error: WorkerError) -> WorkerError:
         """Give up a failed worker, and return its error with the backend's reason, if any."""
         worker = assignment.worker
         worker.move_to(WorkerState.FAILING)
-        self._scheduler.refresh(worker)
+        self.scheduler.workers.refresh(worker)
         try:
             error = await assignment.connection.explain(error, within=self._timeouts.call)
         finally:  # also when the scene is cancelled meanwhile: others may be on that worker
@@ -351,10 +269,10 @@ class WorkerPool:
         return error
 
     async def _assignment_for(self, ticket: Ticket) -> Assignment:
-        if self._scheduler.closed:
+        if self.scheduler.closed:
             raise ClosedError("the client was left")
         if not (ticket.queued or ticket.assignment or ticket.error):  # a further attempt
-            self._scheduler.enqueue(ticket)
+            self.scheduler.enqueue(ticket)
         while ticket.queued:  # again, if the assignment was taken away before this task ran
             ticket.notified = anyio.Event()
             await ticket.notified.wait()
@@ -365,9 +283,7 @@ class WorkerPool:
 
     def finished(self, attempt: Attempt, assignment: Assignment) -> None:
         """Record that an attempt has made the video of its scene."""
-        self._scheduler.on_scene_finished(
-            attempt, assignment.ticket, assignment.worker, self.uplink
-        )
+        self.scheduler.on_scene_finished(attempt, assignment.ticket, assignment.worker, self.uplink)
 
     # The end of the pool.
 
@@ -376,8 +292,8 @@ class WorkerPool:
 
         This does not wait for the stops.
         """
-        self._scheduler.close(ClosedError("the client was left"))
-        for worker in self._scheduler.workers:
+        self.scheduler.close(ClosedError("the client was left"))
+        for worker in self.scheduler.workers:
             if worker.assignments:
                 worker.give_up(ClosedError("the client was left"))
             elif worker.connection is None:
@@ -394,7 +310,7 @@ class WorkerPool:
         journals have what the next process needs to complete the bills.
         """
         self.close()
-        while self._scheduler.workers:
-            await self._scheduler.decision_made.wait()
-        self._supervisors.stop_waiting()
-        await self._supervisors.writers.done()
+        while self.scheduler.workers:
+            await self.scheduler.decision_made.wait()
+        self.supervisors.stop_waiting()
+        await self.supervisors.writers.done()

@@ -88,13 +88,13 @@ class TaskRecovery:
         for backend in self._pool.backends:
             found = await self._find(backend)
             found = [*found, *await self._find_young(backend, {one.task for one in found})]
-            if self._pool.has_unanswered_launch(self._run):
+            if self._pool.scheduler.workers.has_unanswered_launch(self._run):
                 return  # an unknown task may be one that this process is asking for
             self._note(backend, found)
         self._looked_at = began
         for task, record in self._records.items():
             if task not in self._found:
-                self._pool.add_to_bill(record)
+                self._pool.scheduler.budget.add_stopped(record)
         self._warn_of_others()
 
     def _warn_of_others(self) -> None:
@@ -189,7 +189,7 @@ class TaskRecovery:
         running.sort(key=lambda pair: pair[1].status.state is not TaskState.RUNNING)
         for backend, found in running:
             usable = found.secrets is not None and not found.status.stop_announced
-            wanted = usable and scenes > 0 and self._pool.room(backend) > 0
+            wanted = usable and scenes > 0 and self._pool.scheduler.health.room(backend) > 0
             scenes -= backend.encoder_slots if wanted else 0
             record = self._records[found.task]
             record.error = None

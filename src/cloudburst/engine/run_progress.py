@@ -63,7 +63,7 @@ class RunProgress:
         self._tasks = tasks
         self._late_check.start(tasks, self._run.writer)
         needs_worker = self._run.film is not None and self._run.film.needs_worker
-        with self._pool.expecting_film() if needs_worker else nullcontext():
+        with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
             await self._make_videos(tasks, queued)
             await self._run.make_film()
         await self.wait_drained()

@@ -83,7 +83,7 @@ class Supervisors:
             observer(record, event, _fields(record) | fields)
 
     async def _none_left(self, run: str) -> None:
-        while self.still_billed(run) or self.scheduler.has_unanswered_launch(run):
+        while self.still_billed(run) or self.scheduler.workers.has_unanswered_launch(run):
             await self.scheduler.decision_made.wait()
         await self.post_mortems.done(run)
 
@@ -193,7 +193,7 @@ class Supervisor:
         finally:
             worker.move_to(WorkerState.STOPPING)
             worker.last_used = anyio.current_time()
-            self._scheduler.refresh(worker)
+            self._scheduler.workers.refresh(worker)
             if worker.assignments:
                 error = WorkerStoppedError("the worker is being stopped", task=connection.task)
                 worker.give_up(error, deliberate=True)
@@ -203,7 +203,7 @@ class Supervisor:
         while not worker.stopping:
             closing = worker.state in {WorkerState.CLOSING, WorkerState.DRAINING}
             left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle or 0.0)
-            if left <= 0 and not closing and self._scheduler.keeps(worker):
+            if left <= 0 and not closing and self._scheduler.kept_workers.keeps(worker):
                 left = WATCH_SECONDS
             if left <= 0:
                 return
@@ -243,7 +243,7 @@ class Supervisor:
 
     def has_other_tasks(self) -> bool:
         """Return whether the backend has started tasks besides this one."""
-        return self._scheduler.has_tasks(self._worker.backend)
+        return self._scheduler.health.accepted_tasks(self._worker.backend) > 0
 
     # The end of the worker.
 
@@ -285,7 +285,7 @@ class Supervisor:
             await wait_until_stopped(
                 self._worker.backend, TaskId(record.task), self._shared.backoff, record.update
             )
-        self._scheduler.on_settled(self._worker)
+        self._scheduler.performances.learn_stop(self._worker)
 
 
 async def _is_leaving(connection: WorkerConnection) -> bool:

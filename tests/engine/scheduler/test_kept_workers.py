@@ -71,7 +71,7 @@ async def test_a_worker_that_costs_nothing_is_not_kept():
 async def test_a_warm_worker_is_kept_until_the_end_of_what_asks_for_it():
     one = cloud()
     async with engine(one, measurements=known(one), limits=replace(warm(), idle=0.0)) as e:
-        with e.pool.keeping_warm():
+        with e.pool.scheduler.kept_workers.keeping_warm():
             await e.render(["a"])
             assert one.running
         await anyio.sleep(1)

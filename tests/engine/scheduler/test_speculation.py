@@ -347,5 +347,5 @@ async def test_cut_before_the_copy_has_begun(monkeypatch):
         assert run_scope.cancelled_caught
         with anyio.fail_after(100):
             assert (await e.render(["more"], "other")).status is Status.COMPLETE
-        assert all(not slot.assignments for slot in e.pool._scheduler.workers)
+        assert all(not slot.assignments for slot in e.pool.scheduler.workers)
     assert not cloud.running

@@ -31,7 +31,6 @@ from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import Language
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 
@@ -104,10 +103,6 @@ class Autoscaler:
         self._next_stop = 0.0  # time on anyio's clock before which no worker is stopped as starved
         self._needless_starts = NeedlessStarts(workers, estimator)
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
-
-    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
-        """Return the specification of a task that is started for a scene of a run."""
-        return replace(self._spec, run=run, scene=scene, language=language)
 
     def reconsider(self) -> None:
         """Decide again how many workers are needed.
@@ -321,7 +316,7 @@ class Autoscaler:
         return PoolWorker(
             backend=backend,
             number=next(self._numbers),
-            spec=self.task_spec(first.run, first.scene, first.language),
+            spec=replace(self._spec, run=first.run, scene=first.scene, language=first.language),
             record=WorkerRecord(backend=backend.name, run=first.run),
             expected_audio_seconds=first.audio_seconds,
             exempt_from_scaling_rule=exempt,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import anyio
 
@@ -25,11 +25,9 @@ from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_expiring
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.uplink import Uplink
-from cloudburst.engine.worker_record import Attempt, WorkerRecord
+from cloudburst.engine.worker_record import Attempt
 from cloudburst.errors import BudgetError, CloudburstError
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import Language
-from cloudburst.models.performance import Sample
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 
@@ -65,19 +63,19 @@ class Scheduler:
         self._backends = backends
         self._spec = spec
         self._limits = limits
-        self._queue = queue = FairQueue()
-        self._workers = workers = WorkerIndex()
-        self._health = BackendHealth(backends, workers, limits)
-        self._performances = performances = Performances(measurements)
+        self.queue = queue = FairQueue()
+        self.workers = workers = WorkerIndex()
+        self.health = BackendHealth(backends, workers, limits)
+        self.performances = performances = Performances(measurements)
         self._estimator = Estimator(backends, workers, queue, performances)
-        self._budget = Budget(limits.max_usd, performances.slowest, workers)
-        self._autoscaler = Autoscaler(
+        self.budget = Budget(limits.max_usd, performances.slowest, workers)
+        self.autoscaler = Autoscaler(
             spec=spec,
             limits=limits,
             workers=workers,
             queue=queue,
-            health=self._health,
-            budget=self._budget,
+            health=self.health,
+            budget=self.budget,
             performances=performances,
             estimator=self._estimator,
             start=start,
@@ -85,8 +83,8 @@ class Scheduler:
         self._assigner = Assigner(
             workers=workers,
             queue=queue,
-            health=self._health,
-            budget=self._budget,
+            health=self.health,
+            budget=self.budget,
             estimator=self._estimator,
             on_phase_end=self.decide,
         )
@@ -95,13 +93,13 @@ class Scheduler:
             queue=queue,
             performances=performances,
             estimator=self._estimator,
-            badness=self._autoscaler.badness,
+            badness=self.autoscaler.badness,
             start_copy=self._assigner.start_copy,
         )
         unassign, decide = self._assigner.unassign, self._decide_on_scenes
-        self._paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
-        self._kept_workers = KeptWorkers(
-            limits, workers=workers, queue=queue, budget=self._budget, performances=performances
+        self.paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
+        self.kept_workers = KeptWorkers(
+            limits, workers=workers, queue=queue, budget=self.budget, performances=performances
         )
         self._active_runs = 0
         self._last_tick = 0.0
@@ -122,46 +120,46 @@ class Scheduler:
         if changed_worker is not None:
             grant_slots(changed_worker)
             self._update_times(changed_worker)
-            self._workers.refresh(changed_worker)
+            self.workers.refresh(changed_worker)
         if not self.closed:
-            self._budget.begin_round()
+            self.budget.begin_round()
             self._estimator.invalidate()
             if self._limits.speculative_copies:
                 self._speculation.review()
                 self._speculation.copy_longest()
             self._assigner.assign_queue()
-            self._autoscaler.start_workers()
+            self.autoscaler.start_workers()
             self._fail_hopeless()
             self._assigner.move_waiting()
-            self._autoscaler.cancel_needless()
-            if (starved := self._autoscaler.stop_starved()) is not None:
-                self._paused_runs.requeue(each for each in starved.assignments if not each.sending)
+            self.autoscaler.cancel_needless()
+            if (starved := self.autoscaler.stop_starved()) is not None:
+                self.paused_runs.requeue(each for each in starved.assignments if not each.sending)
             self._speculation.copy_others()
         self.decision_made.set()
         self.decision_made = anyio.Event()
 
     def _update_times(self, worker: PoolWorker) -> None:
         """Update the speed of a worker and the expected times of its encodes."""
-        self._performances.update_worker(worker)
+        self.performances.update_worker(worker)
         self._speculation.note(worker)
 
     def _decide_on_scenes(self) -> None:
         """Make all decisions again because scenes have arrived in the queue."""
-        self._autoscaler.on_new_scenes()
+        self.autoscaler.on_new_scenes()
         self.decide()
 
     def _fail_hopeless(self) -> None:
         """Fail all waiting scenes if no worker is busy or starting and none can be started."""
-        if not len(self._queue) or any(each.assignments or each.starting for each in self._workers):
+        if not len(self.queue) or any(each.assignments or each.starting for each in self.workers):
             return
-        if error := self._budget.refusal():
+        if error := self.budget.refusal():
             self._fail_waiting(error)
-        if not len(self._workers):
-            for refused in self._health.errors:
+        if not len(self.workers):
+            for refused in self.health.errors:
                 self._fail_waiting(refused)
 
     def _fail_waiting(self, error: CloudburstError) -> None:
-        while ticket := self._queue.take(lambda _: True):
+        while ticket := self.queue.take(lambda _: True):
             ticket.error = error
             ticket.notify()
 
@@ -177,16 +175,16 @@ class Scheduler:
         if now < self._last_tick + TICK_SECONDS:
             return
         self._last_tick = now
-        late = self._autoscaler.review_starts()
-        if (unaffordable := self._budget.unaffordable()) is not None:
+        late = self.autoscaler.review_starts()
+        if (unaffordable := self.budget.unaffordable()) is not None:
             self._close(unaffordable)
         slow = self._speculation.has_slow_encodes
-        if not (len(self._queue) or self._workers.has_free_slot or slow):
+        if not (len(self.queue) or self.workers.has_free_slot or slow):
             return
-        if not (late or self._workers.ready_slots or self._queue.earliest_deadline < math.inf):
+        if not (late or self.workers.ready_slots or self.queue.earliest_deadline < math.inf):
             return
-        close_expiring(self._workers, self._queue, self._estimator)
-        self._autoscaler.reconsider()
+        close_expiring(self.workers, self.queue, self._estimator)
+        self.autoscaler.reconsider()
         self.decide()
 
     def _close(self, worker: PoolWorker) -> None:
@@ -198,15 +196,15 @@ class Scheduler:
         )
         for each in worker.assignments:
             if each.encoding_since is not None:  # so no other worker is started for the same result
-                takes = self._performances.encode_end(each) - each.encoding_since
-                self._performances.slowest.add_scene(takes, each.ticket.audio_seconds)
-        self._paused_runs.requeue(worker.assignments, encoding=True)
+                takes = self.performances.encode_end(each) - each.encoding_since
+                self.performances.slowest.add_scene(takes, each.ticket.audio_seconds)
+        self.paused_runs.requeue(worker.assignments, encoding=True)
         self._requeue(worker)
 
     def close(self, error: CloudburstError) -> None:
         """Make no more decisions, and fail all waiting scenes with this error."""
         self.closed = True
-        self._queue.resume_all()
+        self.queue.resume_all()
         self._fail_waiting(error)
 
     # Runs and scenes.
@@ -220,68 +218,36 @@ class Scheduler:
         error, too.
         """
         if not self._active_runs:
-            self._health.reset()
+            self.health.reset()
         self._active_runs += 1
         try:
-            with self._paused_runs.active(run):
+            with self.paused_runs.active(run):
                 yield
         finally:
             self._active_runs -= 1
             self.release_run(run)
 
-    def expecting_film(self) -> AbstractContextManager[None]:
-        """Keep the last worker until the ``with`` block ends, because a worker will make a film."""
-        return self._kept_workers.expecting_film()
-
-    def keeping_warm(self) -> AbstractContextManager[None]:
-        """Keep one worker warm until the ``with`` block ends, as ``Limits(idle=None)`` does."""
-        return self._kept_workers.keeping_warm()
-
-    def keeps(self, worker: PoolWorker) -> bool:
-        """Return whether an idle worker is kept: for a held run, a film, or a later run."""
-        return self._kept_workers.keeps(worker)
-
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
-        if self._paused_runs.fail_aborted(tickets):
+        if self.paused_runs.fail_aborted(tickets):
             return
-        self._queue.put(*tickets)
+        self.queue.put(*tickets)
         self._decide_on_scenes()
 
     def hold_run(self, run: str) -> None:
         """Start workers for the scenes of a run, but assign none of them until `release_run`."""
-        self._queue.hold(run)
+        self.queue.hold(run)
 
     def release_run(self, run: str) -> None:
         """Let workers take the scenes of a held run; do nothing if the run is not held."""
-        if self._queue.release(run):
-            self._kept_workers.wake()
+        if self.queue.release(run):
+            self.kept_workers.wake()
             self.decide()
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
         """Remove scenes from the queue. Scenes that are not in the queue are ignored."""
-        self._queue.remove_all(tickets)
+        self.queue.remove_all(tickets)
         self.decide()
-
-    @property
-    def queue_length(self) -> int:
-        """Number of scenes that wait in the queue, without those of paused runs."""
-        return len(self._queue)
-
-    def pause(self, run: str) -> None:
-        """Start no scene of a run until it is resumed; running encodes and downloads continue."""
-        self._paused_runs.pause(run)
-
-    def resume(self, run: str) -> None:
-        """Start scenes of a paused run again."""
-        self._paused_runs.resume(run)
-
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of an active run, and cancel the encodes of the run.
-
-        All unfinished scenes fail with this error, except for running downloads.
-        """
-        self._paused_runs.abort(run, error)
 
     def release(self, assignment: Assignment) -> None:
         """End an assignment, whether its scene is done, has failed or was never started."""
@@ -298,12 +264,12 @@ class Scheduler:
     ) -> None:
         """Record that an attempt has made the video of a scene, and learn from its times."""
         attempt.finished = True
-        self._health.on_scene_finished(worker.backend)
+        self.health.on_scene_finished(worker.backend)
         if not ticket.is_film:
-            self._performances.learn_scene(worker, attempt, ticket)
+            self.performances.learn_scene(worker, attempt, ticket)
             if worker.backend.shares_uplink:
-                self._performances.learn_uplink(worker.backend, uplink)
-        self._autoscaler.reconsider()
+                self.performances.learn_uplink(worker.backend, uplink)
+        self.autoscaler.reconsider()
 
     def on_disk_full(self, assignment: Assignment, error: CloudburstError) -> None:
         """Close a worker that has no disk space for a scene; its running encodes may finish."""
@@ -315,35 +281,6 @@ class Scheduler:
 
     # Workers.
 
-    @property
-    def workers(self) -> tuple[PoolWorker, ...]:
-        """Workers of the client, from the decision to launch them until their stop is accepted."""
-        return tuple(self._workers)
-
-    def task_spec(self, run: str, scene: str, language: Language) -> TaskSpec:
-        """Return the specification of a task that is started for a scene of a run."""
-        return self._autoscaler.task_spec(run, scene, language)
-
-    def has_unanswered_launch(self, run: str) -> bool:
-        """Return whether a launch for the run may have started a task that is not known yet."""
-        return self._workers.has_unanswered_launch(run)
-
-    def has_tasks(self, backend: Backend) -> bool:
-        """Return whether the launch of any current worker of the backend was accepted."""
-        return self._health.accepted_tasks(backend) > 0
-
-    def room(self, backend: Backend) -> int:
-        """Return how many more workers the backend may have."""
-        return self._health.room(backend)
-
-    def adopt(self, worker: PoolWorker) -> None:
-        """Add a worker whose task was started by an earlier process."""
-        self._autoscaler.adopt(worker)
-
-    def refresh(self, worker: PoolWorker) -> None:
-        """Update the index of workers after the state of a worker has changed."""
-        self._workers.refresh(worker)
-
     def drain(self, worker: PoolWorker) -> None:
         """Assign no more scenes to a worker whose stop was announced by its backend.
 
@@ -354,24 +291,24 @@ class Scheduler:
         self._requeue(worker)
 
     def _requeue(self, worker: PoolWorker) -> None:
-        self._paused_runs.requeue(worker.assignments)
-        self._autoscaler.on_new_scenes()
+        self.paused_runs.requeue(worker.assignments)
+        self.autoscaler.on_new_scenes()
         self.decide(worker)
 
     def on_launch_answered(self, worker: PoolWorker) -> None:
         """Record that the launch of a worker was accepted or given up."""
-        if self._autoscaler.on_launch_answered(worker):
+        if self.autoscaler.on_launch_answered(worker):
             self.decide(worker)
 
     def on_ready(self, worker: PoolWorker) -> None:
         """Make a worker that has become ready available for scenes, and learn from its start-up."""
         launched, ready = worker.record.launched, worker.record.ready
-        self._health.on_ready(worker.backend)
+        self.health.on_ready(worker.backend)
         observed = worker.found is None  # not the start-up of an adopted worker
         if observed and launched is not None and ready is not None:
-            self._performances.learn_startup(worker, ready - launched)
-            self._autoscaler.reconsider()
-        self._autoscaler.on_ready(worker)
+            self.performances.learn_startup(worker, ready - launched)
+            self.autoscaler.reconsider()
+        self.autoscaler.on_ready(worker)
         self.decide(worker)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:
@@ -380,40 +317,28 @@ class Scheduler:
         If no worker can start on its backend, all other starts there are cancelled. Workers that
         are ready are kept.
         """
-        if self._health.on_start_failed(worker, error):
-            self._autoscaler.cancel_starting(worker.backend)
+        if self.health.on_start_failed(worker, error):
+            self.autoscaler.cancel_starting(worker.backend)
 
     def on_ended(self, worker: PoolWorker) -> None:
         """Remove a worker that has ended, and count its cost against the budget.
 
         The record of the worker has the error that ended it, if there was one.
         """
-        self._health.on_ended(worker)
-        self._workers.remove(worker)
-        self._performances.forget(worker)
+        self.health.on_ended(worker)
+        self.workers.remove(worker)
+        self.performances.forget(worker)
         self._speculation.forget(worker)
-        self._budget.add_stopped(worker.record)
-        self._autoscaler.reconsider()
+        self.budget.add_stopped(worker.record)
+        self.autoscaler.reconsider()
         self.on_launch_answered(worker)
 
-    def on_settled(self, worker: PoolWorker) -> None:
-        """Learn from the final bill of a settled worker how long its stop took."""
-        self._performances.learn_stop(worker)
-
-    def add_to_bill(self, record: WorkerRecord) -> None:
-        """Count the cost of a stopped task against the budget. Repeated calls change nothing."""
-        self._budget.add_stopped(record)
-
-    # Forecasts and measurements.
+    # Forecasts.
 
     def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
         """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
-        check_lifetimes(tickets, self._backends, self._performances)
+        check_lifetimes(tickets, self._backends, self.performances)
 
     def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
         """Return the plan of a run: see `Estimator.plan_for`."""
         return self._estimator.plan_for(works, bytes_to_send, self._spec.tier, self._limits)
-
-    def take_samples(self) -> tuple[Sample, ...]:
-        """Return the samples that were measured since the last call."""
-        return self._performances.take_samples()
