@@ -201,8 +201,6 @@ async def run_engine(
                 scenes,
                 pool,
                 to=paths,
-                timeouts=Timeouts(),
-                limits=limits,
             ) as run,
         ):
             async for _ in run:

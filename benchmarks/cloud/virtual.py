@@ -99,8 +99,6 @@ async def render_runs(
             [scene(name, seconds) for name, seconds in audio_seconds.items()],
             pool,
             to={name: Path(f"{name}.mp4") for name in audio_seconds},
-            timeouts=TIMEOUTS,
-            limits=limits,
         ) as run:
             await run.until_done()
             reports[number] = await run.settled()

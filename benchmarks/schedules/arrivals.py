@@ -11,7 +11,7 @@ from statistics import mean
 from typing import NamedTuple
 
 import anyio
-from cloud.virtual import TIMEOUTS, log_normal, open_pool, run_in_virtual_time, scene
+from cloud.virtual import log_normal, open_pool, run_in_virtual_time, scene
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
@@ -104,8 +104,6 @@ async def _serve(model: TaskModel, seed: int, gap: float, limits: Limits) -> _Re
                 [scene(name, seconds) for name, seconds in lengths.items()],
                 pool,
                 to={name: Path(f"{name}.mp4") for name in lengths},
-                timeouts=TIMEOUTS,
-                limits=limits,
             ) as run:
                 report = await run.until_done()
                 assert report.status is Status.COMPLETE

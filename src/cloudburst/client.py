@@ -16,7 +16,6 @@ from cloudburst.backends import account_of, default_backend
 from cloudburst.client_resources import ClientResources, open_client_resources
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.open_run import open_run
-from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
@@ -24,7 +23,7 @@ from cloudburst.history import save_history
 from cloudburst.input_cache import InputCache
 from cloudburst.models.download import Download
 from cloudburst.models.film import Transition
-from cloudburst.models.journal_entries import Entry, ProcessEntry
+from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
@@ -33,7 +32,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.run_inputs import AnyScene, RunInputs, check_inputs, reading_inputs
+from cloudburst.run_inputs import AnyScene, check_inputs, reading_inputs
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -324,17 +323,21 @@ class Client(anyio.AsyncContextManagerMixin):
                         inputs.scenes,
                         client.pool,
                         to={name: destination.video(name) for name in inputs.names},
-                        timeouts=self._timeouts,
-                        limits=self.limits,
                         journal=run_journal.journal,
-                        first=await self._first(
-                            client.pool, run_name, inputs, now=run_journal.journal.now()
+                        process=ProcessEntry(
+                            run=run_name,
+                            started_at=run_journal.journal.now(),
+                            options=inputs.options,
+                            tier=self._spec.tier,
+                            limits=self.limits,
+                            backends=tuple(backend.name for backend in client.pool.backends),
+                            film=inputs.film,
                         ),
                         earlier=earlier,
                         film=maker,
                         remote=files,
                         bytes_checked=inputs.bytes_checked,
-                        finish_check=reading.finish_check if reading.late else None,
+                        finish_check=reading.wait if reading.late else None,
                     ) as run_journal.run:
                         yield run_journal.run
                 await save_history(client.pool.scheduler.performances.take_samples())
@@ -349,21 +352,6 @@ class Client(anyio.AsyncContextManagerMixin):
         """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""
         with self._opened() as client:
             return await client.remote.download_url(download)
-
-    async def _first(
-        self, pool: WorkerPool, run: str, inputs: RunInputs, *, now: float
-    ) -> Sequence[Entry]:
-        """Return the journal entries that must be written before the run starts."""
-        process = ProcessEntry(
-            run=run,
-            started_at=now,
-            options=inputs.options,
-            tier=self._spec.tier,
-            limits=self.limits,
-            backends=tuple(backend.name for backend in pool.backends),
-            film=inputs.film,
-        )
-        return [process, *await inputs.scene_entries()]
 
     @contextmanager
     def _opened(self) -> Generator[ClientResources]:

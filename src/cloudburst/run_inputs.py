@@ -14,9 +14,8 @@ from anyio import CancelScope, Event, create_task_group, move_on_after, sleep_fo
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
-from cloudburst.concurrency import Steps, collapse_single
+from cloudburst.concurrency import collapse_single
 from cloudburst.destinations import Destination, FolderDestination
-from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.errors import (
     CloudburstError,
     InvalidScenesError,
@@ -28,7 +27,6 @@ from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.input_cache import InputCache
 from cloudburst.models.film import FilmRequest
-from cloudburst.models.journal_entries import SceneEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
 from cloudburst.models.options import RenderOptions
@@ -73,15 +71,6 @@ class RunInputs(NamedTuple):
     def names(self) -> list[str]:
         """Names of the scenes."""
         return [scene.scene.name for scene in self.scenes]
-
-    async def scene_entries(self) -> list[SceneEntry]:
-        """Return the journal entries of the scenes."""
-        return [
-            SceneEntry(
-                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
-            )
-            async for one in Steps(self.scenes)
-        ]
 
     @property
     def covers(self) -> list[str]:
@@ -262,8 +251,8 @@ class InputReading:
         """True once all files are read, or have problems."""
         return self._ended.is_set()
 
-    async def wait(self) -> None:
-        """Wait until all files are read.
+    async def wait(self) -> Sequence[CheckedScene]:
+        """Wait until all files are read, and return the scenes with their fingerprints.
 
         Raises:
             InvalidScenesError: Files have problems; the error lists all of them.
@@ -271,15 +260,7 @@ class InputReading:
         await self._ended.wait()
         if self._error is not None:
             raise self._error
-
-    async def finish_check(self) -> CompletedCheck:
-        """Wait until all files are read, and return the scenes with their journal entries.
-
-        Raises:
-            InvalidScenesError: Files have problems; the error lists all of them.
-        """
-        await self.wait()
-        return CompletedCheck(self.inputs.scenes, await self.inputs.scene_entries())
+        return self.inputs.scenes
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from trio._core import _run as trio_run
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models import limits
 from cloudburst.models.events import SceneCompleted, SceneFailed
@@ -26,7 +25,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import VirtualClockLoop
 from support.harness import engine, known
-from support.interrupted_runs import Plug, scene_entries
+from support.interrupted_runs import Plug
 from support.random_worlds import World, befall, deny, drawn
 
 pytestmark = pytest.mark.chaos
@@ -175,7 +174,7 @@ class Life:
                 raise InvalidScenesError(faults=[SceneFault(fate.names[0], "image", "a", "b")])
             for account in self.world.accounts:
                 account.unchecked -= set(fate.names)
-            return CompletedCheck(fate.scenes, scene_entries(fate.scenes))
+            return fate.scenes
 
         return finish
 
@@ -186,7 +185,6 @@ class Life:
                 fate.scenes,
                 fate.name,
                 self.process.journals[fate.name],
-                first=scene_entries(fate.scenes),
                 earlier=journal.earlier() if journal.entries else None,
                 finish_check=self.finish_check(fate, check),
             ) as run:

@@ -8,7 +8,6 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from cloudburst.engine.late_check import CompletedCheck
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
@@ -25,7 +24,7 @@ async def held(e, count, *, seconds, work=10):
 
     async def finish():
         await anyio.sleep(seconds)
-        return CompletedCheck(scenes, [])
+        return scenes
 
     async with e.open(scenes, "held", finish_check=finish) as run:
         yield run

@@ -57,8 +57,6 @@ class Engine:
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
         usual = {
             "to": {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-            "timeouts": self.timeouts,
-            "limits": self.limits,
         }
         return open_run(name, scenes, self.pool, journal=journal, **usual | more)
 

@@ -15,11 +15,9 @@ from cloudburst.models.journal_entries import (
     LaunchEntry,
     ProcessEndEntry,
     ResultEntry,
-    SceneEntry,
     SceneFailureEntry,
     TaskEntry,
 )
-from cloudburst.models.scene import CheckedScene
 from cloudburst.testing.fake import FakeRenderer
 from support.harness import engine
 
@@ -138,13 +136,6 @@ class Plug:
             yield replace(real, launcher=self, kind="fake")
 
 
-def scene_entries(scenes: list[CheckedScene]) -> list[SceneEntry]:
-    return [
-        SceneEntry(scene=s.scene, audio_seconds=s.audio_seconds, fingerprint=s.fingerprint)
-        for s in scenes
-    ]
-
-
 @asynccontextmanager
 async def life(plug, scenes, *, earlier=None, **settings):
     """One life of the run ``run``: yields the client's engine and the open run."""
@@ -154,7 +145,7 @@ async def life(plug, scenes, *, earlier=None, **settings):
 
 def goes_on(e, journal, scenes, earlier=None):
     """The run ``run`` in an engine."""
-    return e.open(scenes, journal=journal, first=scene_entries(scenes), earlier=earlier)
+    return e.open(scenes, journal=journal, earlier=earlier)
 
 
 async def killed(cloud, journal, scenes, *, ticks=None, seconds=None, linger=0.0, **settings):
@@ -180,4 +171,4 @@ async def killed(cloud, journal, scenes, *, ticks=None, seconds=None, linger=0.0
     plug.restore()
 
 
-__all__ = ["FakeRenderer", "MemoryJournal", "Plug", "goes_on", "killed", "life", "scene_entries"]
+__all__ = ["FakeRenderer", "MemoryJournal", "Plug", "goes_on", "killed", "life"]

@@ -42,7 +42,7 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
                 raise poisoned from exc
             if not exc.retryable or record.task is None:
                 raise
-            if not record.may_retry(exc, context.max_attempts):
+            if not record.may_retry(exc, pool.limits.attempts):
                 raise
             context.write_failure(exc)
             ticket.suspect = record.worker_losses > 0
@@ -56,6 +56,7 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
             if video is not None:
                 return video
             record.attempts -= 1  # the scheduler took the scene off its worker: not a failure
+        context.emit(SceneQueued, attempt=record.attempts + 1)
 
 
 async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
@@ -67,9 +68,6 @@ async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
     """
     record = context.record
     record.start_attempt()
-    if not record.queued_event_emitted:
-        context.emit(SceneQueued, attempt=record.attempts)
-    record.queued_event_emitted = False
     render_copy = partial(_attempt_copy, context=context, pool=pool)
     async with _speculative_copy(context.ticket, render_copy) as copy:
         try:
@@ -206,7 +204,7 @@ async def _attempt_on(
     """
     with progress_timeout(
         assignment.worker.backend,
-        context.timeout,
+        pool.timeouts.scene,
         audio_seconds=context.max_audio_seconds,
         scene=context.record.name,
     ) as timeout:

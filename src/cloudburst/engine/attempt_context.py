@@ -20,8 +20,7 @@ from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.fingerprint import fingerprint
 from cloudburst.models.journal_entries import SceneFailureEntry
 from cloudburst.models.locations import OutputLocation
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene, Video
+from cloudburst.models.scene import CheckedScene, Video
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.ports.renderer import Renderer, UploadedScene
 from cloudburst.ports.sending import Turn
@@ -41,10 +40,6 @@ class AttemptContext(ABC):
     """Final location of the video."""
     record: SceneRecord
     emit: Emit
-    timeout: float | None
-    """Seconds that an attempt may take without progress; ``None``: no limit. See
-    `Timeouts.scene`."""
-    max_attempts: int
     max_audio_seconds: float
     """Length of the audio in seconds, or the limit for it if the length is not known."""
     output: OutputFolder
@@ -89,11 +84,7 @@ class AttemptContext(ABC):
 class SceneContext(AttemptContext):
     """Inputs, settings and shared objects that all attempts at one scene use."""
 
-    scene: Scene
-    options: RenderOptions
-    fingerprint: str = ""
-    """Fingerprint of the scene's files and options when the run began; empty if it was not
-    computed."""
+    scene: CheckedScene
     writer: JournalWriter | None = None
 
     async def upload(
@@ -103,7 +94,9 @@ class SceneContext(AttemptContext):
         turn: Turn,
     ) -> UploadedScene:
         """Give a worker the files of the scene, those of this machine in turn."""
-        return await renderer.upload(self.scene, self.options, remote=self.remote, turn=turn)
+        return await renderer.upload(
+            self.scene.scene, self.scene.options, remote=self.remote, turn=turn
+        )
 
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
         """Add a failed attempt to the journal, without waiting until it is written.
@@ -138,19 +131,19 @@ class SceneContext(AttemptContext):
                 get the fingerprint of the changed files, and a warning is logged.
             download_began: Time at which the download began, on anyio's clock.
         """
-        made_of = self.fingerprint
-        if inputs and self.fingerprint:
+        name, made_of = self.record.name, self.scene.fingerprint
+        if inputs and made_of:
             made_of = fingerprint(
-                self.scene.name, self.options, inputs, duration=self.scene.duration
+                name, self.scene.options, inputs, duration=self.scene.scene.duration
             )
-        if made_of != self.fingerprint:
+        if made_of != self.scene.fingerprint:
             logger.warning(
                 "scene %s: its files have changed since the run began; its video is made of what "
                 "they were when they were sent",
-                self.scene.name,
+                name,
             )
         if self.remote is not None:
-            self.remote.note_fingerprint(self.scene.name, made_of)
+            self.remote.note_fingerprint(name, made_of)
         if self.writer is not None:
             download = PhaseSpan("download", download_began, anyio.current_time())
             spans = [*attempt.spans, download]

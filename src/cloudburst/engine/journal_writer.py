@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import Steps, finish_despite_cancel
 from cloudburst.engine.worker_record import PhaseSpan, WorkerRecord
 from cloudburst.errors import ClosedError
 from cloudburst.models.error_entry import ErrorEntry
@@ -19,10 +19,11 @@ from cloudburst.models.journal_entries import (
     PhaseEntry,
     ProcessEndEntry,
     ResultEntry,
+    SceneEntry,
     TaskEntry,
 )
 from cloudburst.models.report import Status
-from cloudburst.models.scene import Video
+from cloudburst.models.scene import CheckedScene, Video
 from cloudburst.ports.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,16 @@ class JournalWriter:
             video=video, fingerprint=fingerprint, attempts=attempts, phases=tuple(phases)
         )
         await self.write(entry)
+
+    async def write_scenes(self, scenes: Iterable[CheckedScene], *first: Entry) -> None:
+        """Write the entries of scenes after other entries, and wait: see `write`."""
+        entries = [
+            SceneEntry(
+                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
+            )
+            async for one in Steps(scenes)
+        ]
+        await self.write(*first, *entries)
 
     async def end(self, status: Status, *, within: float) -> None:
         """Write that this process has ended its part of the run, and flush the journal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,20 +15,18 @@ from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.late_check import FinishCheck, LateCheck
 from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.recovered_state import RecoveredState, recover_scene
 from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
-from cloudburst.engine.run_progress import RunProgress
+from cloudburst.engine.run_progress import FinishCheck, RunProgress
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.supported_options import check_supported
 from cloudburst.engine.upload_sizes import add_upload_size
-from cloudburst.engine.worker_film import FilmOnWorker
-from cloudburst.models.journal_entries import Entry
-from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.engine.worker_film import make_film
+from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports.film_maker import FilmMaker
@@ -42,10 +41,8 @@ async def open_run(
     pool: WorkerPool,
     *,
     to: Mapping[str, OutputLocation],
-    timeouts: Timeouts,
-    limits: Limits,
     journal: Journal | None = None,
-    first: Sequence[Entry] = (),
+    process: ProcessEntry | None = None,
     earlier: RecoveredState | None = None,
     film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
@@ -61,11 +58,8 @@ async def open_run(
         scenes: Scenes that have passed all checks.
         pool: Pool whose workers render the scenes.
         to: Location of each scene's video, by the name of the scene.
-        timeouts: ``scene`` bounds an attempt without progress.
-        limits: ``attempts`` bounds the attempts at a scene; ``deadline`` is the wanted end of the
-            run.
         journal: Journal of the run; ``None``: the run cannot be resumed.
-        first: Journal entries to write before anything starts.
+        process: Entry of this process for the journal; ``None`` without a journal.
         earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
             they finished are kept, and their tasks are used or stopped.
         film: Maker of the film of the run; ``None`` if no film was requested.
@@ -88,29 +82,18 @@ async def open_run(
         records[scene.scene.name] = record = SceneRecord(name=scene.scene.name)
         if earlier is not None:
             recover_scene(record, earlier)
+    limits, language = pool.limits, scenes[0].options.language
     run = Run(name, tuple(records.values()), pool)
     run.bytes_checked = bytes_checked
     output = OutputFolder(name, pool.scheduler.paused_runs)
     if film is not None:
-        on_worker = FilmOnWorker(
-            run=name,
-            pool=pool,
-            language=scenes[0].options.language,
-            timeout=timeouts.scene,
-            max_attempts=limits.attempts,
-            output=output,
-        )
+        on_worker = partial(make_film, run=name, pool=pool, language=language, output=output)
         run.film = FilmStep(film, on_worker, run.emit)
     recovery: TaskRecovery | None = None
     if earlier is not None:
         ahead = journal.now() - anyio.current_time() if journal else 0.0
-        spec = replace(
-            pool.spec,
-            run=name,
-            scene=scenes[0].scene.name,
-            language=scenes[0].options.language,
-        )
-        recovery = TaskRecovery(spec, earlier, pool, timeouts, own_tasks=run.task_ids, ahead=ahead)
+        spec = replace(pool.spec, run=name, scene=scenes[0].scene.name, language=language)
+        recovery = TaskRecovery(spec, earlier, pool, own_tasks=run.task_ids, ahead=ahead)
         # An earlier use of the run in this client may not be done with its workers.
         run.add_workers(worker for worker in pool.records(name) if worker.task)
         run.add_workers(recovery.records)
@@ -118,30 +101,27 @@ async def open_run(
     def context(ticket: Ticket) -> SceneContext:
         scene = checked[ticket.scene]
         return SceneContext(
-            scene=scene.scene,
+            scene=scene,
             ticket=ticket,
             to=to[ticket.scene],
-            options=scene.options,
             record=records[ticket.scene],
             emit=partial(run.emit, scene=ticket.scene),
-            timeout=timeouts.scene,
-            max_attempts=limits.attempts,
             max_audio_seconds=scene.audio_seconds if scene.audio_known else limits.audio_seconds,
             output=output,
             remote=remote,
-            fingerprint=scene.fingerprint,
             writer=run.writer,
         )
 
     progress = RunProgress(
         run,
         pool,
-        records,
-        context,
-        recovery,
-        late_check=LateCheck(finish_check, name, pool, checked),
+        scenes=checked,
+        records=records,
+        context=context,
+        recovery=recovery,
+        finish_check=finish_check,
     )
-    deadline = None if limits.deadline is None else anyio.current_time() + limits.deadline
+    deadline = anyio.current_time() + (math.inf if limits.deadline is None else limits.deadline)
     tickets, senders = list[Ticket](), dict[Path, Ticket]()
     async for record in Steps(records.values()):
         if record.name in progress.unfinished:
@@ -161,10 +141,10 @@ async def open_run(
         try:
             with pool.admit(name, tickets) as queued:
                 if run.writer is not None:
-                    await run.writer.write(*first)
+                    await run.writer.write_scenes(scenes, *filter(None, [process]))
                 started = True
                 async with (
-                    stopping_leftovers(recovery, timeouts),
+                    stopping_leftovers(recovery),
                     anyio.create_task_group() as tasks,
                 ):
                     tasks.start_soon(progress.run, tasks, queued)
@@ -175,7 +155,7 @@ async def open_run(
             run.end()
             run.add_launching(pool.records(name))
             if started and run.writer is not None:
-                await run.writer.end(run.status, within=timeouts.call)
+                await run.writer.end(run.status, within=pool.timeouts.call)
 
 
 def _new_ticket(
@@ -183,7 +163,7 @@ def _new_ticket(
     scene: CheckedScene,
     record: SceneRecord,
     start: Callable[[Ticket], None],
-    deadline: float | None,
+    deadline: float,
 ) -> Ticket:
     """Return the ticket of a scene that is still to be rendered."""
     return Ticket(

@@ -52,8 +52,8 @@ class WorkerPool:
         """Backends of the pool, in the order of preference."""
         self.spec = spec
         """Specification of a task, in which run, scene and language are replaced."""
-        self._timeouts = timeouts
-        self._limits = limits
+        self.timeouts = timeouts
+        self.limits = limits
         # Each of the two needs the other one: the scheduler has workers started, the supervisors
         # report what becomes of them. The scheduler starts none before scenes are queued.
         self.scheduler = Scheduler(
@@ -92,7 +92,7 @@ class WorkerPool:
             BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows. The
                 error is not retryable if the run alone has more.
         """
-        waiting, limit = len(self.scheduler.queue), self._limits.queued_scenes
+        waiting, limit = len(self.scheduler.queue), self.limits.queued_scenes
         scenes = sum(not ticket.is_film for ticket in tickets)
         if limit is not None and scenes > limit:
             error = BusyError(f"{scenes} scenes; expected at most Limits.queued_scenes={limit}")
@@ -194,7 +194,7 @@ class WorkerPool:
                 return False
             if worker.stopping:
                 return True
-            if worker.assignments or self._limits.idle:
+            if worker.assignments or self.limits.idle:
                 return False
             return not self.scheduler.kept_workers.keeps(worker)
 
@@ -207,7 +207,7 @@ class WorkerPool:
 
         The wait is limited by `Timeouts.settle`, and ends at once when the client is left.
         """
-        with anyio.move_on_after(self._timeouts.settle):
+        with anyio.move_on_after(self.timeouts.settle):
             while self.supervisors.is_unsettled(run):
                 await self.scheduler.decision_made.wait()
 
@@ -263,7 +263,7 @@ class WorkerPool:
         worker.move_to(WorkerState.FAILING)
         self.scheduler.workers.refresh(worker)
         try:
-            error = await assignment.connection.explain(error, within=self._timeouts.call)
+            error = await assignment.connection.explain(error, within=self.timeouts.call)
         finally:  # also when the scene is cancelled meanwhile: others may be on that worker
             worker.give_up(error)
         return error

@@ -39,8 +39,8 @@ class Ticket:
     bytes_to_send: int = 0
     """Size of the scene's files on this machine, in bytes. A file of several scenes of the run
     counts for the one with the most work, which is sent first."""
-    deadline: float | None = None
-    """Time at which the run should be done; ``None``: no deadline. To meet it, workers are started
+    deadline: float = math.inf
+    """Time at which the run should be done; infinite: no deadline. To meet it, workers are started
     even if they are not worth their price."""
     avoided_tasks: set[str] = field(default_factory=set[str])
     """Ids of tasks on which an attempt at the scene failed."""

@@ -17,7 +17,7 @@ from cloudburst.engine.pool_state import PoolWorker
 from cloudburst.engine.recovered_state import RecoveredState, recover_workers
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import CloudburstError, NoAnswerError, ThrottledError
-from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
+from cloudburst.models.limits import RETRY_BACKOFF
 from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus
 from cloudburst.ports.backend import Backend
 
@@ -40,7 +40,6 @@ class TaskRecovery:
         spec: Specification of a task of the run.
         state: State of the run from its journal.
         pool: Pool that may use the tasks.
-        timeouts: ``launch`` bounds the search for tasks, ``stop`` the stop of a task.
         own_tasks: Function that returns the ids of the tasks of this process.
         ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
     """
@@ -50,7 +49,6 @@ class TaskRecovery:
         spec: TaskSpec,
         state: RecoveredState,
         pool: WorkerPool,
-        timeouts: Timeouts,
         *,
         own_tasks: Callable[[], Collection[str]],
         ahead: float,
@@ -59,7 +57,7 @@ class TaskRecovery:
         self._spec = spec
         self._state = state
         self._pool = pool
-        self._timeouts = timeouts
+        self._timeouts = pool.timeouts
         self._ahead = ahead
         self._own_tasks = own_tasks
         # An earlier use of the run in this client may not be done with its workers.
@@ -230,6 +228,13 @@ class TaskRecovery:
             and self._looked_at < record.launched + LISTING_DELAY
         ]
 
+    async def stop_leftovers(self) -> None:
+        """Call `stop_others`, even if the calling task is being cancelled."""
+        try:
+            await finish_despite_cancel(self.stop_others, seconds=self._timeouts.stop)
+        except TimeoutError:
+            logger.exception("tasks of earlier processes may still run")
+
     async def stop_others(self) -> None:
         """Stop the earlier processes' tasks that have no supervisor, and wait for the stops.
 
@@ -258,22 +263,14 @@ async def _stop(stop: TaskStop, record: WorkerRecord) -> None:
 
 
 @asynccontextmanager
-async def stopping_leftovers(
-    recovery: TaskRecovery | None, timeouts: Timeouts
-) -> AsyncGenerator[None]:
+async def stopping_leftovers(recovery: TaskRecovery | None) -> AsyncGenerator[None]:
     """Stop the unused tasks of earlier processes when the ``with`` block ends.
 
-    They are stopped also if the block raises or is cancelled.
-
-    Args:
-        recovery: Recovery of the run; ``None`` if there were no earlier processes.
-        timeouts: ``stop`` limits the time in which the tasks are stopped.
+    They are stopped also if the block raises or is cancelled. Nothing is done without a recovery,
+    because there were no earlier processes.
     """
     try:
         yield
     finally:
         if recovery is not None:
-            try:
-                await finish_despite_cancel(recovery.stop_others, seconds=timeouts.stop)
-            except TimeoutError:
-                logger.exception("tasks of earlier processes may still run")
+            await recovery.stop_leftovers()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,14 +13,18 @@ from cloudburst.concurrency import Steps
 from cloudburst.engine.attempt import render_scene
 from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.defects import scene_defect
-from cloudburst.engine.late_check import LateCheck
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import Run
 from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.errors import ClosedError, CloudburstError
+from cloudburst.errors import ClosedError, CloudburstError, InvalidScenesError
 from cloudburst.models.events import SceneCompleted, SceneFailed, SceneQueued
+from cloudburst.models.scene import CheckedScene
+
+FinishCheck: TypeAlias = Callable[[], Awaitable[Sequence[CheckedScene]]]
+"""Function that waits until all input files are checked, and returns the scenes with their
+fingerprints. It raises `InvalidScenesError` with all problems."""
 
 
 class RunProgress:
@@ -29,18 +34,21 @@ class RunProgress:
         self,
         run: Run,
         pool: WorkerPool,
+        *,
+        scenes: dict[str, CheckedScene],
         records: Mapping[str, SceneRecord],
         context: Callable[[Ticket], SceneContext],
         recovery: TaskRecovery | None,
-        *,
-        late_check: LateCheck,
+        finish_check: FinishCheck | None,
     ) -> None:
         self._run = run
         self._pool = pool
+        self._scenes = scenes
         self._records = records
         self._context = context
         self._recovery = recovery
-        self._late_check = late_check
+        self._finish_check = finish_check
+        self._invalid: InvalidScenesError | None = None  # problems that the check has found late
         self._tasks: TaskGroup | None = None
         self.unfinished = {
             name
@@ -61,7 +69,9 @@ class RunProgress:
             queued: Function that queues the scenes: see `WorkerPool.admit`.
         """
         self._tasks = tasks
-        self._late_check.start(tasks, self._run.writer)
+        if self._finish_check is not None:
+            self._pool.scheduler.queue.hold(self._run.name)
+            tasks.start_soon(self._release_checked, self._finish_check, tasks.cancel_scope)
         needs_worker = self._run.film is not None and self._run.film.needs_worker
         with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
             await self._make_videos(tasks, queued)
@@ -76,7 +86,27 @@ class RunProgress:
             InvalidScenesError: The check of the input files has found problems since the start.
         """
         await self._pool.wait_drained(self._run.name)
-        await self._late_check.raise_error(self._run.report)
+        if self._invalid is not None:
+            made = await self._run.report()
+            raise InvalidScenesError(
+                faults=self._invalid.faults,
+                tasks=sum(worker.launched_at is not None for worker in made.workers),
+                seconds=made.wall_seconds,
+                usd=made.cost.usd,
+            ) from self._invalid
+
+    async def _release_checked(self, finish: FinishCheck, work: anyio.CancelScope) -> None:
+        """Let workers take the scenes when their files are checked; cancel all on problems."""
+        try:
+            scenes = await finish()
+        except InvalidScenesError as exc:
+            self._invalid = exc
+            work.cancel()
+            return
+        if self._run.writer is not None:
+            await self._run.writer.write_scenes(scenes)
+        self._scenes.update({scene.scene.name: scene for scene in scenes})
+        self._pool.scheduler.release_run(self._run.name)
 
     async def _make_videos(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]

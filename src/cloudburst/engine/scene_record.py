@@ -59,9 +59,6 @@ class SceneRecord:
     losses: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
     """Errors of the workers that ended while they encoded the scene, as far as this process saw
     them."""
-    queued_event_emitted: bool = True
-    """True if `SceneQueued` was already emitted for the next attempt. It is True at first, because
-    the run emits the event of the first attempt."""
     encode_unfinished: bool = False
     """True while the current attempt encodes, and after the attempt if it ended during the
     encode."""

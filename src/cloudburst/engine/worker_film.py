@@ -56,61 +56,61 @@ class FilmContext(AttemptContext):
         """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilmOnWorker:
-    """Function that makes the film of a run on a worker: `cloudburst.ports.film_maker.OnWorker`."""
+async def make_film(
+    film: WorkerFilm,
+    remote: RemoteFiles,
+    on_progress: OnProgress,
+    *,
+    run: str,
+    pool: WorkerPool,
+    language: Language,
+    output: OutputFolder,
+) -> None:
+    """Make the film of a run on a worker that is still there, or on a new one.
 
-    run: str
-    """Name of the run."""
-    pool: WorkerPool
-    language: Language
-    """Subtitle language of the run."""
-    timeout: float | None
-    """Seconds that an attempt may take without progress; ``None``: no limit."""
-    max_attempts: int
-    output: OutputFolder
+    Args:
+        film: Film to make.
+        remote: Access to the files of the film.
+        on_progress: Function that is called with the finished share of the film.
+        run: Name of the run.
+        pool: Pool whose workers may make the film.
+        language: Subtitle language of the run.
+        output: Output folder of the run.
 
-    async def __call__(
-        self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress, /
-    ) -> None:
-        """Make a film on a worker that is still there, or on a new one.
-
-        Raises:
-            FilmError: The film cannot be made.
-        """
-        transitions = 0 if film.transition == "cut" else len(film.parts) - 1
-        work = film_work(film.seconds, transitions)
-        ticket = Ticket(
-            run=self.run,
-            scene=film.name,
-            language=self.language,
-            audio_seconds=work,  # by which the budget foresees the cost: a film takes less
-            work=work,
-            is_film=True,
-            start=_do_nothing,
-            started=True,
-        )
-        context = FilmContext(
-            ticket=ticket,
-            to=film.path,
-            record=SceneRecord(name=film.name),
-            emit=_progress_for(on_progress),
-            timeout=self.timeout,
-            max_attempts=self.max_attempts,
-            max_audio_seconds=MAX_FILM_SECONDS,
-            output=self.output,
-            remote=remote,
-            film=film,
-        )
-        try:
-            with self.pool.admit(self.run, [ticket]):
-                await render_scene(context, self.pool)
-        except CloudburstError as exc:
-            raise FilmError(f"no film was made: {exc}") from exc
+    Raises:
+        FilmError: The film cannot be made.
+    """
+    transitions = 0 if film.transition == "cut" else len(film.parts) - 1
+    work = film_work(film.seconds, transitions)
+    ticket = Ticket(
+        run=run,
+        scene=film.name,
+        language=language,
+        audio_seconds=work,  # by which the budget foresees the cost: a film takes less
+        work=work,
+        is_film=True,
+        start=_do_nothing,
+        started=True,
+    )
+    context = FilmContext(
+        ticket=ticket,
+        to=film.path,
+        record=SceneRecord(name=film.name),
+        emit=_progress_for(on_progress),
+        max_audio_seconds=MAX_FILM_SECONDS,
+        output=output,
+        remote=remote,
+        film=film,
+    )
+    try:
+        with pool.admit(run, [ticket]):
+            await render_scene(context, pool)
+    except CloudburstError as exc:
+        raise FilmError(f"no film was made: {exc}") from exc
 
 
 def _do_nothing(_: Ticket) -> None:
-    """Do nothing: `FilmOnWorker` itself waits for the worker."""
+    """Do nothing: `make_film` itself waits for the worker."""
 
 
 def _progress_for(on_progress: OnProgress) -> Callable[..., None]:

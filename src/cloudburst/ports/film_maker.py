@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.locations import OutputLocation
@@ -11,19 +11,9 @@ from cloudburst.models.scene import Video
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.ports.renderer import OnProgress
 
-
-class OnWorker(Protocol):
-    """Function that makes a film on a worker of the run."""
-
-    async def __call__(
-        self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress, /
-    ) -> None:
-        """Make a film on a worker, which gets its videos and writes it to S3.
-
-        ``remote`` is the access to the files of the film. Raises `FilmError` if the film cannot be
-        made.
-        """
-        ...
+OnWorker: TypeAlias = Callable[[WorkerFilm, RemoteFiles, OnProgress], Awaitable[None]]
+"""Function that makes a film on a worker of the run, which gets its videos and writes it to S3. It
+raises `FilmError` if the film cannot be made."""
 
 
 class FilmMaker(Protocol):

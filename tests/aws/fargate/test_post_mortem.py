@@ -218,8 +218,6 @@ async def test_a_run_keeps_them_and_ends_for_an_image_that_is_not_there(make_sce
                 scenes,
                 pool,
                 to={s.scene.name: tmp_path / f"{s.scene.name}.mp4" for s in scenes},
-                timeouts=timeouts,
-                limits=limits,
                 journal=Kept(tmp_path),
             ) as run:
                 report = await run.until_done()

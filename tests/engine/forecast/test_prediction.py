@@ -68,8 +68,6 @@ async def rendered(places, scenes, *, limits, measurements=None):
                 scenes,
                 pool,
                 to={scene.scene.name: scene.scene.image for scene in scenes},
-                timeouts=timeouts,
-                limits=limits,
             ) as run:
                 first = (await run.report()).predicted
                 assert first is not None

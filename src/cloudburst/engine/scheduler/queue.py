@@ -59,8 +59,7 @@ class FairQueue:
     @property
     def earliest_deadline(self) -> float:
         """Earliest deadline of the waiting runs, on anyio's clock; infinite if there is none."""
-        deadlines = (tickets[0].deadline for tickets in self._runs.values())
-        return min((time for time in deadlines if time is not None), default=math.inf)
+        return min((tickets[0].deadline for tickets in self._runs.values()), default=math.inf)
 
     def longest_works(self, count: int) -> list[float]:
         """Return the largest work values of the waiting scenes, in descending order.
