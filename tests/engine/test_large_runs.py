@@ -10,9 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from cloudburst.concurrency import ITEMS_PER_STEP
-from cloudburst.engine.report import ENTRIES_PER_STEP, ReportBuilder
+from cloudburst.engine.report import make_report
 from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.models.limits import Limits
+from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Video
 from cloudburst.testing import FakeCloud
@@ -52,32 +52,35 @@ async def test_others_have_their_turn_while_a_run_opens_and_reports():
             assert len(counted) - before >= 2 * MANY / ITEMS_PER_STEP - 2
             before = len(counted)
             report = await run.report()
-            assert len(counted) - before >= MANY / ENTRIES_PER_STEP - 1
+            assert len(counted) - before >= MANY / ITEMS_PER_STEP - 1
     assert len(report.scenes) == MANY
     assert run.scenes == [entry.scene for entry in report.scenes]
 
 
-async def test_one_task_with_many_scenes_is_a_step_of_its_own():
-    async with engine(FakeCloud(), limits=Limits(workers=1)) as e:
-        async with e.open(scenes()[:300]) as run:
-            report = await run.until_done()
-        steps = sum(1 for _ in run._report_builder().steps())
-    assert [worker.scenes for worker in report.workers] == [300]
-    assert steps == 2, "after the worker with its attempts, and within the scenes"
+async def test_others_have_their_turn_before_the_entry_of_each_worker():
+    workers = [WorkerRecord(backend="fake", run="run", task=str(number)) for number in range(50)]
+    async with turns() as counted:
+        before = len(counted)
+        report = await make_report("run", [], workers, started_at=0.0, seconds=1.0, predicted=None)
+        assert len(counted) - before >= len(workers) - 1
+    assert len(report.workers) == len(workers)
 
 
-def test_a_report_is_as_it_was_when_each_scene_was_looked_at():
+async def test_a_report_is_as_it_was_when_each_scene_was_looked_at():
     """Scenes are finished while the report is made."""
-    records = [SceneRecord(name=str(number)) for number in range(ENTRIES_PER_STEP + 5)]
-    builder = ReportBuilder("run", records, (), started_at=0.0, seconds=1.0, predicted=None)
-    steps = builder.steps()
-    next(steps)
-    for record in records:
-        path = Path(f"{record.name}.mp4")
-        record.video = Video(scene=record.name, path=path, task="t", size=1, sha256="0", seconds=1)
-    assert list(steps) == []
-    report = builder.finish()
-    assert len(report.videos) == 5
+    records = [SceneRecord(name=str(number)) for number in range(ITEMS_PER_STEP + 5)]
+
+    async def finish():
+        for record in records:
+            path = Path(f"{record.name}.mp4")
+            record.video = Video(
+                scene=record.name, path=path, task="t", size=1, sha256="0", seconds=1
+            )
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(finish)
+        report = await make_report("run", records, (), started_at=0.0, seconds=1.0, predicted=None)
+    assert 0 < len(report.videos) < len(records)
     assert report.status is Status.INTERRUPTED
 
 

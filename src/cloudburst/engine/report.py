@@ -1,22 +1,22 @@
-"""Builder of a run's report from the records of its scenes and workers."""
+"""Report of a run, made from the records of its scenes and workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+import anyio
+import anyio.lowlevel
+
+from cloudburst.concurrency import Steps
 from cloudburst.engine.cost_breakdown import cost_of, covered_seconds, scene_costs, total_cost
 from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
-
-ENTRIES_PER_STEP = 200
-"""Number of entries that are made in one step, which takes a few milliseconds. The entry of a
-worker counts as one more for each of its attempts, because they share its cost."""
 
 
 class Outcome(NamedTuple):
@@ -26,10 +26,21 @@ class Outcome(NamedTuple):
     error: CloudburstError | None
 
 
-class ReportBuilder:
-    """Builder of a run's report, in steps so that a large report does not block the event loop.
+async def make_report(
+    run: str,
+    scenes: Sequence[SceneRecord],
+    workers: Iterable[WorkerRecord],
+    *,
+    started_at: float,
+    seconds: float,
+    predicted: Prediction | None,
+    bytes_checked: int = 0,
+    film: FilmStep | None = None,
+) -> Report:
+    """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled.
 
-    The cost of a task is on the bill of the run for which it was started.
+    Scenes and workers may change meanwhile: each entry is as it was found. The cost of a task is on
+    the bill of the run for which it was started.
 
     Args:
         run: Name of the run.
@@ -41,123 +52,88 @@ class ReportBuilder:
         bytes_checked: Number of bytes of remote files that were read before the run started.
         film: Step that makes the film of the run; ``None`` if no film was requested.
     """
+    scene_reports, outcomes = list[SceneReport](), list[Outcome]()
+    worker_reports, costs = list[WorkerReport](), list[Cost | None]()
+    usd_by_scene, names = dict[str, Decimal](), {scene.name for scene in scenes}
+    with anyio.CancelScope(shield=True):
+        for worker in workers:
+            await anyio.lowlevel.checkpoint()  # its entry may have the work of many scenes
+            attempts = [attempt for attempt in worker.attempts if attempt.run == run]
+            if worker.run != run and not attempts:
+                continue
+            cost = cost_of(worker) if worker.run == run else None
+            for (of_run, scene), usd in scene_costs(worker, cost).items():
+                if of_run == run:
+                    usd_by_scene[scene] = usd_by_scene.get(scene, Decimal()) + usd
+            costs.append(cost)
+            finished = sum(one.finished for one in attempts if one.scene in names)
+            worker_reports.append(_worker_report(worker, attempts, finished, cost, started_at))
+        async for record in Steps(scenes):
+            scene_reports.append(_scene_report(record, usd_by_scene.get(record.name)))
+            outcomes.append(Outcome(record.video, record.error))
+    return Report(
+        run=run,
+        status=status(outcomes),
+        wall_seconds=seconds,
+        scenes=tuple(scene_reports),
+        workers=tuple(worker_reports),
+        cost=total_cost(costs),
+        problem=_problem(outcomes),
+        predicted=predicted,
+        bytes_checked=bytes_checked,
+        film=None if film is None else film.path,
+        film_error=None if film is None else film.error,
+        errors=tuple(one.error for one in outcomes if one.error is not None),
+    )
 
-    def __init__(
-        self,
-        run: str,
-        scenes: Sequence[SceneRecord],
-        workers: Sequence[WorkerRecord],
-        *,
-        started_at: float,
-        seconds: float,
-        predicted: Prediction | None,
-        bytes_checked: int = 0,
-        film: FilmStep | None = None,
-    ) -> None:
-        self._run = run
-        self._scenes = scenes
-        self._names = {scene.name for scene in scenes}
-        self._workers = workers
-        self._started_at = started_at
-        self._seconds = seconds
-        self._predicted = predicted
-        self._bytes_checked = bytes_checked
-        self._film = film
-        self._scene_reports: list[SceneReport] = []
-        self._outcomes: list[Outcome] = []
-        self._worker_reports: list[WorkerReport] = []
-        self._costs: list[Cost | None] = []
-        self._scene_usd: dict[str, Decimal] = {}
 
-    def steps(self) -> Iterator[None]:
-        """Make the entries of the report, and yield after every `ENTRIES_PER_STEP` entries.
+def _worker_report(
+    worker: WorkerRecord,
+    attempts: Sequence[Attempt],
+    finished: int,
+    cost: Cost | None,
+    started_at: float,
+) -> WorkerReport:
+    def on_run_clock(time: float | None) -> float | None:
+        return None if time is None else time - started_at
 
-        Scenes and workers may change between two steps: each entry is as its step has found it.
-        """
-        made = 0
-        for worker in self._workers:
-            self._add_worker(worker)
-            made += 1 + len(worker.attempts)
-            if made >= ENTRIES_PER_STEP:
-                made = 0
-                yield
-        for scene in self._scenes:
-            self._scene_reports.append(self._scene_report(scene))
-            self._outcomes.append(Outcome(scene.video, scene.error))
-            made += 1
-            if made >= ENTRIES_PER_STEP:
-                made = 0
-                yield
+    spans = [span for attempt in attempts for span in attempt.spans if span.phase == "encode"]
+    return WorkerReport(
+        task=worker.task,
+        backend=worker.backend,
+        size=worker.size,
+        launched_at=on_run_clock(worker.launched),
+        ready_at=on_run_clock(worker.ready),
+        stopped_at=on_run_clock(worker.stopped),
+        encode_seconds=covered_seconds((span.started_at, span.ended_at) for span in spans),
+        scenes=finished,
+        cost=cost,
+        possibly_running=worker.possibly_running,
+        error=_text(worker.failure),
+        post_mortem=worker.post_mortem,
+    )
 
-    def finish(self) -> Report:
-        """Return the report. All `steps` must have been made."""
-        return Report(
-            run=self._run,
-            status=status(self._outcomes),
-            wall_seconds=self._seconds,
-            scenes=tuple(self._scene_reports),
-            workers=tuple(self._worker_reports),
-            cost=total_cost(self._costs),
-            problem=_problem(self._outcomes),
-            predicted=self._predicted,
-            bytes_checked=self._bytes_checked,
-            film=None if self._film is None else self._film.path,
-            film_error=None if self._film is None else self._film.error,
-            errors=tuple(one.error for one in self._outcomes if one.error is not None),
-        )
 
-    def _add_worker(self, worker: WorkerRecord) -> None:
-        run = self._run
-        if worker.run != run and not any(attempt.run == run for attempt in worker.attempts):
-            return
-        cost = cost_of(worker) if worker.run == run else None
-        for (of_run, scene), usd in scene_costs(worker, cost).items():
-            if of_run == run:
-                self._scene_usd[scene] = self._scene_usd.get(scene, Decimal()) + usd
-        self._costs.append(cost)
-        self._worker_reports.append(self._worker_report(worker, cost))
-
-    def _worker_report(self, worker: WorkerRecord, cost: Cost | None) -> WorkerReport:
-        def on_run_clock(time: float | None) -> float | None:
-            return None if time is None else time - self._started_at
-
-        attempts = [attempt for attempt in worker.attempts if attempt.run == self._run]
-        spans = [span for attempt in attempts for span in attempt.spans if span.phase == "encode"]
-        return WorkerReport(
-            task=worker.task,
-            backend=worker.backend,
-            size=worker.size,
-            launched_at=on_run_clock(worker.launched),
-            ready_at=on_run_clock(worker.ready),
-            stopped_at=on_run_clock(worker.stopped),
-            encode_seconds=covered_seconds((span.started_at, span.ended_at) for span in spans),
-            scenes=sum(attempt.finished for attempt in attempts if attempt.scene in self._names),
-            cost=cost,
-            possibly_running=worker.possibly_running,
-            error=_text(worker.failure),
-            post_mortem=worker.post_mortem,
-        )
-
-    def _scene_report(self, scene: SceneRecord) -> SceneReport:
-        size = scene.video.size if scene.video else 0
-        return SceneReport(
-            scene=scene.name,
-            video=scene.video,
-            error=_text(scene.error),
-            task=scene.task,
-            attempts=scene.attempts,
-            queued_seconds=scene.queued_seconds,
-            upload_seconds=scene.phase_seconds.get("upload", 0.0),
-            slot_wait_seconds=scene.slot_wait_seconds,
-            encode_seconds=scene.phase_seconds.get("encode", 0.0),
-            download_seconds=scene.phase_seconds.get("download", 0.0),
-            bytes_sent=scene.bytes_sent,
-            bytes_received=0 if scene.written_by_worker else size,
-            bytes_fetched=scene.bytes_fetched,
-            bytes_delivered=size if scene.written_by_worker else 0,
-            usd=self._scene_usd.get(scene.name),
-            skipped=scene.skipped,
-        )
+def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
+    size = scene.video.size if scene.video else 0
+    return SceneReport(
+        scene=scene.name,
+        video=scene.video,
+        error=_text(scene.error),
+        task=scene.task,
+        attempts=scene.attempts,
+        queued_seconds=scene.queued_seconds,
+        upload_seconds=scene.phase_seconds.get("upload", 0.0),
+        slot_wait_seconds=scene.slot_wait_seconds,
+        encode_seconds=scene.phase_seconds.get("encode", 0.0),
+        download_seconds=scene.phase_seconds.get("download", 0.0),
+        bytes_sent=scene.bytes_sent,
+        bytes_received=0 if scene.written_by_worker else size,
+        bytes_fetched=scene.bytes_fetched,
+        bytes_delivered=size if scene.written_by_worker else 0,
+        usd=usd,
+        skipped=scene.skipped,
+    )
 
 
 def status(scenes: Sequence[Outcome]) -> Status:

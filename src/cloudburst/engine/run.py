@@ -12,7 +12,7 @@ from cloudburst.engine.event_stream import EventStream
 from cloudburst.engine.film_step import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.report import Outcome, ReportBuilder, status
+from cloudburst.engine.report import Outcome, make_report, status
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.events import Event
@@ -59,11 +59,18 @@ class Run:
         The call lets other tasks run while it makes a large report, and a cancellation does not
         interrupt it.
         """
-        builder = self._report_builder()
-        await anyio.lowlevel.cancel_shielded_checkpoint()
-        for _ in builder.steps():
-            await anyio.lowlevel.cancel_shielded_checkpoint()
-        return builder.finish().with_settlement(self.settled)
+        launched = (worker for worker in self._launching if worker.task)
+        report = await make_report(
+            self.name,
+            self._scenes,
+            (*self._workers, *launched),
+            started_at=self._started_at,
+            seconds=self._now() if self._seconds is None else self._seconds,
+            predicted=self.predicted,
+            bytes_checked=self.bytes_checked,
+            film=self.film,
+        )
+        return report.with_settlement(self.settled)
 
     @property
     def scenes(self) -> Sequence[str]:
@@ -79,19 +86,6 @@ class Run:
         """Return the report once every task of the run has stopped: see `Report.settled`."""
         await self._pool.wait_settled(self.name)
         return await self.report()
-
-    def _report_builder(self) -> ReportBuilder:
-        launched = (worker for worker in self._launching if worker.task)
-        return ReportBuilder(
-            self.name,
-            self._scenes,
-            (*self._workers, *launched),
-            started_at=self._started_at,
-            seconds=self._now() if self._seconds is None else self._seconds,
-            predicted=self.predicted,
-            bytes_checked=self.bytes_checked,
-            film=self.film,
-        )
 
     def _now(self) -> float:
         return anyio.current_time() - self._started_at
