@@ -141,10 +141,8 @@ def _run(call: Callable[[], Awaitable[T]]) -> T:
 def _run_here(call: Callable[[], Awaitable[T]]) -> T:
     # Not `anyio.run`: in a thread with the context of a loop (`asyncio.to_thread`) it may assume
     # that this loop runs here.
-    if not (ours := _signals()):
-        return asyncio.run(_alone(call))
     answers: list[T] = []
-    taken = InterruptHandler(ours)
+    taken = InterruptHandler(_signals())
     try:
         with taken:  # until the loop is closed
             asyncio.run(_guarded(call, taken, answers))
@@ -153,10 +151,6 @@ def _run_here(call: Callable[[], Awaitable[T]]) -> T:
             signal.raise_signal(taken.first_signal)
             raise SystemExit(128 + taken.first_signal)  # as process 1, the signal has no effect
     return answers[0]
-
-
-async def _alone(call: Callable[[], Awaitable[T]]) -> T:
-    return await call()
 
 
 async def _guarded(

@@ -13,15 +13,7 @@ from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 
 pytestmark = pytest.mark.anyio
-LAUNCHING, STARTING, READY, FAILING, CLOSING, DRAINING, STOPPING = WorkerState
-LEGAL = {
-    *((LAUNCHING, STARTING), (LAUNCHING, STOPPING)),
-    *((STARTING, READY), (STARTING, STOPPING)),
-    *((READY, FAILING), (READY, CLOSING), (READY, DRAINING), (READY, STOPPING)),
-    *((FAILING, CLOSING), (FAILING, DRAINING), (FAILING, STOPPING)),
-    *((CLOSING, DRAINING), (CLOSING, STOPPING)),
-    (DRAINING, STOPPING),
-}
+LAUNCHING, STARTING, READY, *_, STOPPING = WorkerState
 
 
 def worker(state):
@@ -38,16 +30,8 @@ def worker(state):
 @pytest.mark.parametrize(("before", "after"), list(product(WorkerState, repeat=2)))
 async def test_a_worker_moves_on_or_not_at_all(before, after):
     it = worker(before)
-    if (before, after) in LEGAL:
-        assert it.move_to(after)
-        assert it.state is after
-    elif after <= before:
-        assert not it.move_to(after)
-        assert it.state is before
-    else:
-        with pytest.raises(ValueError, match=f"from {before.name} to {after.name}"):
-            it.move_to(after)
-        assert it.state is before
+    it.move_to(after)
+    assert it.state is max(before, after)
 
 
 @pytest.mark.parametrize("state", WorkerState)

@@ -53,11 +53,6 @@ class JournalWriter:
         self._added: list[Entry] = []
         self._urgent = anyio.Event()
 
-    async def launching(self, token: str, backend: str) -> None:
-        """Write that a launch request with this token is about to be sent."""
-        entry = LaunchEntry(token=token, backend=backend, requested_at=self.journal.now())
-        await self.write(entry)
-
     def note(self, record: WorkerRecord, *, lazily: bool = False) -> None:
         """Schedule an entry with the state of a worker.
 
@@ -107,7 +102,7 @@ class JournalWriter:
             spans: Phases of the successful attempt.
         """
         ahead = self.journal.now() - anyio.current_time()
-        phases = [PhaseEntry(span.phase, *_shifted(span, ahead)) for span in spans]
+        phases = [PhaseEntry(name, start + ahead, end + ahead) for name, start, end in spans]
         entry = ResultEntry(
             video=video, fingerprint=fingerprint, attempts=attempts, phases=tuple(phases)
         )
@@ -214,7 +209,10 @@ class JournalWriters:
         """
         writer = self._writers.get(record.run)
         if writer is not None and record.token is not None:
-            await writer.launching(record.token, record.backend)
+            now = writer.journal.now()
+            await writer.write(
+                LaunchEntry(token=record.token, backend=record.backend, requested_at=now)
+            )
 
     def note(self, record: WorkerRecord, *, lazily: bool = False) -> JournalWriter | None:
         """Schedule an entry with the state of a worker: see `JournalWriter.note`.
@@ -226,9 +224,6 @@ class JournalWriters:
         if writer is not None:
             writer.note(record, lazily=lazily)
         return writer
-
-    def __len__(self) -> int:
-        return len(self._writers)
 
 
 def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
@@ -254,7 +249,3 @@ def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
         settled=record.settled,
         error=None if record.failure is None else ErrorEntry.of(record.failure),
     )
-
-
-def _shifted(span: PhaseSpan, ahead: float) -> tuple[float, float]:
-    return span.started_at + ahead, span.ended_at + ahead

@@ -258,18 +258,6 @@ class WorkerState(IntEnum):
     """The worker was given up, and its task is being stopped."""
 
 
-_NEXT_STATES = {
-    WorkerState.LAUNCHING: {WorkerState.STARTING, WorkerState.STOPPING},
-    WorkerState.STARTING: {WorkerState.READY, WorkerState.STOPPING},
-    WorkerState.READY: {
-        *(WorkerState.FAILING, WorkerState.CLOSING, WorkerState.DRAINING, WorkerState.STOPPING)
-    },
-    WorkerState.FAILING: {WorkerState.CLOSING, WorkerState.DRAINING, WorkerState.STOPPING},
-    WorkerState.CLOSING: {WorkerState.DRAINING, WorkerState.STOPPING},
-    WorkerState.DRAINING: {WorkerState.STOPPING},
-}
-
-
 @dataclass(eq=False, slots=True, kw_only=True)
 class PoolWorker:
     """Worker of a pool, from the decision to launch it to its stop."""
@@ -323,22 +311,9 @@ class PoolWorker:
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Event that wakes the worker's supervisor when the worker has changed."""
 
-    def move_to(self, state: WorkerState) -> bool:
-        """Change the state of the worker to a later one.
-
-        Returns:
-            False, without a change, if the worker is in this state or a later one.
-
-        Raises:
-            ValueError: The state cannot follow the current one.
-        """
-        if state <= self.state:
-            return False
-        if state not in _NEXT_STATES[self.state]:
-            msg = f"a worker cannot move from {self.state.name} to {state.name}"
-            raise ValueError(msg)
-        self.state = state
-        return True
+    def move_to(self, state: WorkerState) -> None:
+        """Change the state of the worker to a later one; do nothing if it is in a later one."""
+        self.state = max(self.state, state)
 
     @property
     def starting(self) -> bool:

@@ -259,7 +259,7 @@ class TaskRecovery:
 
 async def _stop(stop: TaskStop, record: WorkerRecord) -> None:
     await stop.finish()
-    record.note_stop(stop.accepted)
+    record.possibly_running = not stop.accepted
 
 
 @asynccontextmanager

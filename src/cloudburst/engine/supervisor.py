@@ -239,7 +239,7 @@ class Supervisor:
 
     def on_stop(self, accepted: bool) -> None:
         """Record whether the backend has accepted the stop of the task."""
-        self._record.note_stop(accepted)
+        self._record.possibly_running = not accepted
 
     def has_other_tasks(self) -> bool:
         """Return whether the backend has started tasks besides this one."""

@@ -91,10 +91,6 @@ class WorkerRecord:
         """Error because of which the worker failed; ``None`` if it was given up deliberately."""
         return None if self.deliberate else self.error
 
-    def note_stop(self, accepted: bool) -> None:
-        """Record whether the backend has accepted the stop; if not, the task may still run."""
-        self.possibly_running = not accepted
-
     def update(self, status: TaskStatus) -> None:
         """Record a status of the task that the backend has reported."""
         self.usage, self.spot = status.usage or self.usage, status.spot or self.spot

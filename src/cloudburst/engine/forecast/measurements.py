@@ -69,7 +69,6 @@ class Measurements:
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self._samples: dict[tuple[str, Measure], deque[Sample]] = {}
-        self._performances: dict[tuple[str, Performance], Performance] = {}
         for sample in samples:
             self.add(sample)
 
@@ -77,7 +76,6 @@ class Measurements:
         """Add one measurement."""
         key = sample.kind, sample.measure
         self._samples.setdefault(key, deque(maxlen=MAX_SAMPLES_PER_MEASURE)).append(sample)
-        self._performances.clear()
 
     def count(self, kind: str, measure: Measure) -> int:
         """Return the number of samples of one measure of a kind of worker."""
@@ -90,12 +88,6 @@ class Measurements:
             kind: Kind of worker: see ``Backend.kind``.
             assumed: Performance whose values are used for measures without a sample.
         """
-        key = kind, assumed
-        if key not in self._performances:
-            self._performances[key] = self._fit(kind, assumed)
-        return self._performances[key]
-
-    def _fit(self, kind: str, assumed: Performance) -> Performance:
         starts, encodes, moves, stops, uplink = (
             tuple(self._samples.get((kind, measure), ()))
             for measure in ("startup", "encode", "transfer", "stop", "uplink")

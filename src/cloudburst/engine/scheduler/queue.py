@@ -70,10 +70,6 @@ class FairQueue:
         runs = [[ticket.work for ticket in tickets[:count]] for tickets in self._runs.values()]
         return sorted(chain.from_iterable(runs), reverse=True)[:count]
 
-    def shortest_work(self) -> float | None:
-        """Return the work of the shortest waiting scene; ``None`` if the queue is empty."""
-        return min((tickets[-1].work for tickets in self._runs.values()), default=None)
-
     def shortest(self) -> Ticket:
         """Return the ticket with the least work. The queue must not be empty."""
         last = (tickets[-1] for tickets in self._runs.values())

@@ -54,8 +54,9 @@ def close_expiring(workers: WorkerIndex, queue: FairQueue, estimator: Estimator)
 
     They finish their encodes and take no new scenes. Other workers are started in their place.
     """
-    if (shortest := queue.shortest_work()) is None:
+    if not len(queue):
         return
+    shortest = queue.shortest().work
     for worker in workers.ready():
         limited = worker.backend.lifetime is not None
         if limited and not estimator.can_finish(worker, shortest):
