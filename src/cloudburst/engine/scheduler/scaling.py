@@ -24,10 +24,9 @@ from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.engine.scheduler.late_starts import REPLACED, LateStarts
-from cloudburst.engine.scheduler.needless_starts import NeedlessStarts, cancel_start
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.starts import REPLACED, Starts
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.limits import Limits
@@ -95,13 +94,12 @@ class Autoscaler:
         self._situation = 0  # changes when the scaling rule may have another result
         # By backend: the situation of the last decision, and how many workers are still to start.
         self._to_start: dict[str, tuple[int, int]] = {}
-        self._late_starts = LateStarts(workers, performances)
+        self._starts = Starts(workers, performances, estimator)
         # By backend: late worker that was stopped to make room for another one.
         self._made_room: dict[str, PoolWorker] = {}
         # By backend: time on anyio's clock before which the scaling rule is not applied again.
         self._next_start: dict[str, float] = {}
         self._next_stop = 0.0  # time on anyio's clock before which no worker is stopped as starved
-        self._needless_starts = NeedlessStarts(workers, estimator)
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def reconsider(self) -> None:
@@ -113,7 +111,7 @@ class Autoscaler:
 
     def on_new_scenes(self) -> None:
         """Decide again how many workers are needed, also after a needless start."""
-        self._needless_starts.resume()
+        self._starts.end_pauses()
         self.reconsider()
 
     def start_workers(self) -> None:
@@ -148,7 +146,7 @@ class Autoscaler:
 
     def review_starts(self) -> bool:
         """Find late starts, and return whether there are new ones or one was stopped."""
-        changed = self._late_starts.review()
+        changed = self._starts.review()
         return self._stop_useless_start() or changed
 
     def _stop_useless_start(self) -> bool:
@@ -165,21 +163,21 @@ class Autoscaler:
         audio_seconds = self._queue.shortest().audio_seconds
         for worker in self._workers.starting():
             if not worker.launch_pending and not self._budget.allows(worker, audio_seconds):
-                self._late_starts.give_up(worker, "no scene could be rendered within max_usd")
+                self._starts.give_up(worker, "no scene could be rendered within max_usd")
                 return True
         return False
 
     def on_ready(self, worker: PoolWorker) -> None:
         """Stop the late worker that a worker replaces that has become ready."""
-        self._late_starts.on_ready(worker)
+        self._starts.on_ready(worker)
         if worker.replaces is not None and worker.replaces.starting:
-            self._late_starts.give_up(worker.replaces, REPLACED)
+            self._starts.give_up(worker.replaces, REPLACED)
 
     def _make_room(self) -> None:
         """Stop overdue workers in whose place another one is needed that would exceed a limit."""
         if self._estimator.waiting_scenes <= self._claimed_scenes():
             return
-        for late in self._late_starts.overdue():
+        for late in self._starts.overdue():
             new = self._new_worker(late.backend, exempt=False)
             audio_seconds = new.expected_audio_seconds
             has_room = self._health.room(late.backend) > 0
@@ -189,7 +187,7 @@ class Autoscaler:
                 continue
             if self._number_to_start(late.backend, room=1):
                 self._made_room[late.backend.name] = late
-                self._late_starts.give_up(late, REPLACED)
+                self._starts.give_up(late, REPLACED)
                 self._budget.begin_round()  # what was refused may be allowed without the late one
             return  # one at a time: the next one when its stop was accepted
 
@@ -218,7 +216,7 @@ class Autoscaler:
                 if copy is None:
                     continue
             exempt = backend.eager or refused or self._all_workers_avoided()
-            if not exempt and copy is None and self._needless_starts.is_paused(backend):
+            if not exempt and copy is None and self._starts.is_paused(backend):
                 continue
             if exempt or self._workers_to_start(backend):
                 worker = self._new_worker(backend, exempt=exempt)
@@ -248,7 +246,7 @@ class Autoscaler:
         """Let a new worker replace a late one of its backend, if there is any."""
         late = self._made_room.pop(worker.backend.name, None)
         if late is None:
-            late = worker.replaces = self._late_starts.to_replace(worker.backend)
+            late = worker.replaces = self._starts.to_replace(worker.backend)
         if late is not None:
             worker.late_starts_before = late.late_starts_before + 1
 
@@ -346,7 +344,7 @@ class Autoscaler:
     def cancel_needless(self) -> None:
         """Cancel the start-up of workers that are not expected to get a scene."""
         if not self._limits.idle:
-            self._needless_starts.cancel()
+            self._starts.cancel_needless()
 
     def stop_starved(self) -> PoolWorker | None:
         """Stop a worker that the uplink does not feed and whose start is cheaper than its wait.
@@ -374,7 +372,7 @@ class Autoscaler:
             others = [other for other in workers.values() if other is not known]
             soon = others and load.uplink_bound(others) <= sent * MAX_DELAY_BY_FREE_WORKERS
             if soon and encodes.schedule_on(others).makespan <= MAX_BUSY * sent:
-                self._needless_starts.stop(worker)
+                self._starts.stop_needless(worker)
                 return worker
         return None
 
@@ -382,4 +380,4 @@ class Autoscaler:
         """Cancel the start-up of all workers of a backend."""
         for worker in self._workers.starting():
             if worker.backend is backend:
-                cancel_start(worker, self._workers)
+                self._starts.cancel(worker)

@@ -1,4 +1,4 @@
-"""Late starts: workers whose start-up takes longer than that of most others."""
+"""Starts of workers: which are late, which are needless, and their cancellation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import anyio
 
-from cloudburst.engine.pool_state import PoolWorker
+from cloudburst.engine.pool_state import PoolWorker, WorkerState
+from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import WorkerNotReadyError
@@ -21,12 +22,16 @@ OVERDUE_FACTOR = 1.3
 """Multiple of the time after which a start is late, after which the worker is stopped to make room
 for another one. The value is a choice: most late starts succeed soon, and the other worker needs a
 whole start-up; without a limit on workers, both start at the same time."""
+PAUSE_AFTER_NEEDLESS_START = 60.0
+"""Seconds for which no worker is started on a backend after the start of a needless one was
+cancelled, unless scenes arrive. A task is billed for at least a minute, so what is needed a moment
+after it was needless must not cost more than one task a minute."""
 REPLACED = "another task replaces it"
 """Reason for which most late workers are stopped."""
 
 
-class LateStarts:
-    """Register of late starts.
+class Starts:
+    """Starts of a client's workers that are late, or needless.
 
     A worker that starts late is no longer counted on: the scaling rule may start another one in its
     place. If that one is ready first, the late one is stopped.
@@ -38,12 +43,25 @@ class LateStarts:
 
     Starts on backends that cost nothing are never late, because their workers share a machine, nor
     are those of callers that have planned the number of their tasks.
+
+    A start is needless if its worker is not expected to get a scene. After it was cancelled, starts
+    on its backend are paused.
+
+    Args:
+        workers: Workers of the client.
+        performances: Expected performance of the workers.
+        estimator: Estimator of the makespan.
     """
 
-    def __init__(self, workers: WorkerIndex, performances: Performances) -> None:
+    def __init__(
+        self, workers: WorkerIndex, performances: Performances, estimator: Estimator
+    ) -> None:
         self._workers = workers
         self._performances = performances
+        self._estimator = estimator
         self._ready: Counter[str] = Counter()  # workers that were ready, by backend
+        self._next_cancel = -math.inf  # on anyio's clock
+        self._paused_until: dict[str, float] = {}  # by backend
 
     def on_ready(self, worker: PoolWorker) -> None:
         """Count a worker that has become ready, and let no other worker replace it any more."""
@@ -132,6 +150,46 @@ class LateStarts:
             task=worker.record.task,
         )
         worker.give_up(error)
+        self.cancel(worker)
+
+    def end_pauses(self) -> None:
+        """End all pauses, because scenes have arrived."""
+        self._paused_until.clear()
+
+    def is_paused(self, backend: Backend) -> bool:
+        """Return whether a needless start was cancelled a short time ago, and workers are left."""
+        paused = anyio.current_time() < self._paused_until.get(backend.name, -math.inf)
+        return paused and bool(self._workers.expected())
+
+    def cancel_needless(self) -> None:
+        """Cancel the start-up of workers that are not expected to get a scene.
+
+        While scenes wait, this is decided by a simulation: see `Estimator.next_simulation_at`.
+        """
+        starting = self._workers.starting()
+        if not starting:
+            return
+        if self._estimator.waiting_scenes or self._workers.has_waiting_assignments:
+            if anyio.current_time() < self._next_cancel:
+                return
+            self._next_cancel = self._estimator.next_simulation_at()
+            starting = tuple(self._estimator.needless_workers())
+        for worker in starting:
+            self.stop_needless(worker)
+
+    def stop_needless(self, worker: PoolWorker) -> None:
+        """Stop a worker that is not needed, and start none on its backend for a while."""
+        self._paused_until[worker.backend.name] = anyio.current_time() + PAUSE_AFTER_NEEDLESS_START
+        if worker.starting:
+            self.cancel(worker)
+        else:
+            worker.move_to(WorkerState.CLOSING)
+            worker.changed.set()
+            self._workers.refresh(worker)
+
+    def cancel(self, worker: PoolWorker) -> None:
+        """Cancel the start-up of a worker."""
+        worker.move_to(WorkerState.STOPPING)
         worker.scope.cancel()
         self._workers.refresh(worker)
 
