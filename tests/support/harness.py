@@ -49,16 +49,12 @@ def known(*clouds, ratio=1.0, starts=True):
 @dataclass
 class Engine:
     pool: WorkerPool
-    timeouts: Timeouts
-    limits: Limits
 
     def open(self, scenes, name="run", journal=None, **more):
         """Open a run; ``more`` are other arguments of `open_run`."""
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
-        usual = {
-            "to": {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes},
-        }
-        return open_run(name, scenes, self.pool, journal=journal, **usual | more)
+        to = {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes}
+        return open_run(name, scenes, self.pool, **{"to": to, "journal": journal} | more)
 
     async def render(self, scenes, name="run", journal=None):
         async with self.open(scenes, name, journal) as run:
@@ -85,7 +81,7 @@ async def engine(*clouds, timeouts=None, limits=None, backoff=READINESS_BACKOFF,
                 measurements=measurements,
             )
             try:
-                yield Engine(pool, timeouts, limits)
+                yield Engine(pool)
             finally:
                 pool.close()
                 tasks.cancel_scope.cancel()

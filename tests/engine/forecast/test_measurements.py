@@ -133,13 +133,6 @@ def test_how_far_figures_may_be_off() -> None:
     assert 1.1 < high < 1.2
 
 
-def test_a_figure_is_not_worked_out_twice() -> None:
-    measurements = Measurements([encoded(3.0, 10.0)])
-    assert measurements.performance("here", ASSUMED) is measurements.performance("here", ASSUMED)
-    measurements.add(encoded(5.0, 10.0))
-    assert measurements.performance("here", ASSUMED).encode_seconds(10.0) > 3.5
-
-
 def test_the_best_and_the_worst_leave_alone_what_is_not_billed() -> None:
     pace = Performance(
         startup_seconds=60.0,

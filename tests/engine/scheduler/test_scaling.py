@@ -14,7 +14,7 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.simulation import Load
 from cloudburst.engine.scheduler import scaling
 from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.models.limits import Limits
+from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
@@ -297,8 +297,9 @@ async def test_a_scene_that_failed_on_the_only_warm_worker_gets_another_one():
         progress_every=math.inf,
     )
     limits = Limits(workers=2, idle=10_000)
-    async with engine(one, measurements=known(one), limits=limits) as e:
-        e.timeouts = type(e.timeouts)(scene=100)
+    async with engine(
+        one, measurements=known(one), limits=limits, timeouts=Timeouts(scene=100)
+    ) as e:
         report = await e.render(scenes(5))
     assert report.status is Status.COMPLETE
     assert len(one.launched) == 2
@@ -356,8 +357,9 @@ async def test_a_start_for_a_scene_that_failed_on_all_others_is_not_given_up():
         progress_every=math.inf,
     )
     limits = Limits(workers=2, hour_usd=TASK_HOUR)
-    async with engine(one, measurements=known(one), limits=limits) as e:
-        e.timeouts = type(e.timeouts)(scene=100)
+    async with engine(
+        one, measurements=known(one), limits=limits, timeouts=Timeouts(scene=100)
+    ) as e:
         report = await e.render(scenes(60, 59, 20))
     assert report.status is Status.COMPLETE
     assert len(one.launched) == 2
