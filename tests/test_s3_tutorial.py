@@ -66,7 +66,7 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     first, listed, resumed = commands()
     assert run([*first, "--backend", "local"]) == 0
     said = capsys.readouterr().out
-    assert "s3://films/out/one.mp4" in said
+    assert "Videos in s3://films/out/" in said
     assert "2 videos of 2 scenes" in said
     assert videos(films, "out/") == ["one.mp4", "two.mp4"]
     assert content(films, S3Object(FILMS, "out/one.mp4"))[4:8] == b"ftyp"

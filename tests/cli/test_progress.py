@@ -219,15 +219,15 @@ def done(name: str, folder: Path = Path("/films")) -> SceneReport:
     return SceneReport(scene=name, video=video(name, folder), encode_seconds=3.4, upload_seconds=3)
 
 
-def test_the_summary_names_every_video_with_its_path_and_the_price() -> None:
+def test_the_summary_names_every_video_and_their_folder() -> None:
     worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
     lines = text(Summary(report(done("one"), done("第一章"), workers=(worker,))), 80)
-    assert lines[0].split() == ["scene", "length", "render", "size", "video"]
-    assert lines[2].split() == ["one", "6.2", "s", "3.4", "s", "1.2", "MB", "/films/one.mp4"]
-    assert lines[3].rstrip().endswith("/films/第一章.mp4")
+    assert lines[0].split() == ["scene", "length", "render", "size"]
+    assert lines[2].split() == ["one", "6.2", "s", "3.4", "s", "1.2", "MB"]
+    assert lines[3].startswith("第一章")
+    assert "Videos in /films" in lines
     assert "✓ 2 videos of 2 scenes, 12 s of video in 12 s, speed-up 1.0×" in lines
     assert all(cell_len(line) <= 80 for line in lines)
-    assert lines[-2].startswith("On Fargate ≈ $0.0017 (estimate: this package's image, 1 task of")
 
 
 def test_a_prediction_is_compared_with_a_run_of_one_process_only() -> None:
@@ -240,7 +240,7 @@ def test_a_prediction_is_compared_with_a_run_of_one_process_only() -> None:
     assert "predicted" not in "\n".join(text(Summary(resumed)))
 
 
-def test_a_run_that_made_no_video_has_no_speed_and_no_estimate() -> None:
+def test_a_run_that_made_no_video_has_no_speed() -> None:
     worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
     cut = report(SceneReport(scene="a"), status=Status.INTERRUPTED, workers=(worker,))
     assert text(Summary(cut))[-1] == "Interrupted: 0 videos of 1 scene after 12 s"
@@ -256,7 +256,6 @@ def test_the_summary_counts_no_work_of_earlier_lives() -> None:
     lines = text(Summary(told), 80)
     expected = "✓ 2 videos of 2 scenes (1 already there), 6 s of video in 12 s, speed-up 0.5×"
     assert expected in lines
-    assert lines[-2].startswith("On Fargate ≈ $0.0017 (estimate: this package's image, 1 task of")
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -275,7 +274,6 @@ def test_the_summary_keeps_within_any_screen(width: int, count: int) -> None:
     assert f"1 scene not done:\n  {CHINESE}\n" in whole
     assert f"✗ {count + 1} videos of {count + 3} scenes" in whole
     assert "Videos in " in whole
-    assert "Fargate" not in whole  # there were no workers
 
 
 def test_names_and_messages_cannot_play_with_the_terminal() -> None:
@@ -419,7 +417,7 @@ def test_an_error_is_wrapped_between_words_only() -> None:
 def test_a_long_path_is_never_broken() -> None:
     folder = Path("/srv/films") / "/".join(["a-long-folder-name"] * 5)
     lines = text(Summary(report(done("one", folder), SceneReport(scene="two"))), 80)
-    assert f"Videos in {folder}" in lines
+    assert f"Video: {folder}/one.mp4" in lines
 
 
 def test_faults_are_told_by_scene() -> None:

@@ -5,8 +5,7 @@ Displays write in threads, because a slow terminal would otherwise delay the run
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from typing import TypeAlias, assert_never
 
 import anyio
 from anyio import to_thread
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -82,11 +81,6 @@ _REFRESH_INTERVAL = 0.1
 _MAX_WORKERS_SHOWN = 100
 """Maximum number of workers with a line in the live view. More do not fit into a terminal, and
 would take time that the run needs."""
-_BAR_WIDTH = 12
-"""Width of the progress bar of a scene, in cells."""
-_MIN_WIDTH_FOR_BARS = 64
-"""Minimum width of a terminal, in cells, for progress bars of workers. A narrower terminal needs
-the room for names."""
 
 
 @asynccontextmanager
@@ -94,7 +88,7 @@ async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[D
     """Show a live view with failures above it, and remove the live view at the end of the run."""
     live = Live(console=console, auto_refresh=False, transient=True)
     printing, visible = anyio.Lock(), True
-    started_at, reasons = anyio.current_time(), not summary_follows()
+    started_at = anyio.current_time()
 
     async def refresh() -> None:
         while True:
@@ -107,7 +101,7 @@ async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[D
             await anyio.sleep(_REFRESH_INTERVAL)
 
     async def show(event: Event) -> None:
-        if (text := failure_line(event, view, reasons=reasons)) is not None:
+        if (text := failure_line(event, view)) is not None:
             await to_thread.run_sync(console.print, text)
 
     async def hide() -> None:
@@ -131,10 +125,9 @@ async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[D
 @asynccontextmanager
 async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
     """Print a line for each important event, for logs and pipes."""
-    reasons = not summary_follows()
 
     async def show(event: Event) -> None:
-        if (text := log_line(event, view, reasons=reasons)) is not None:
+        if (text := log_line(event, view)) is not None:
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
     yield Display(show=show)
@@ -160,22 +153,8 @@ async def no_display(_view: RunView) -> AsyncGenerator[Display]:
     yield Display(show=show)
 
 
-def summary_follows() -> bool:
-    """Return whether standard output, which gets the summary, and standard error are the same file.
-
-    In this case, failures are displayed without the reasons that the summary will contain.
-    """
-    try:
-        return os.path.samestat(os.fstat(1), os.fstat(2))
-    except OSError:  # one of them is closed
-        return False
-
-
-def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | None:
-    """Return the log line for an event; ``None`` for an event that is not logged.
-
-    Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
-    """
+def log_line(event: Event, view: RunView) -> Text | None:
+    """Return the log line for an event; ``None`` for an event that is not logged."""
     match event:
         case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded() | FilmProgress():
             return None
@@ -195,7 +174,7 @@ def log_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | Non
         case SceneCopied(scene=scene, task=task):
             text = safe_text(f"{scene}: slow, encoding on {view.worker_name(task)} too")
         case WorkerFailed() | SceneRetried() | SceneFailed() | FilmFailed():
-            text = _failure_text(event, view, reasons=reasons)
+            text = _failure_text(event, view)
         case _:
             assert_never(event)
     return Text.assemble((f"{format_duration(event.at):>6}  ", "dim"), text)
@@ -209,21 +188,16 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     return safe_text(f"{event.scene}: {done}, {size}, {path}")
 
 
-def failure_line(event: Event, view: RunView, *, reasons: bool = True) -> Text | None:
-    """Return the line for a failure; ``None`` for any other event.
-
-    Without ``reasons``, the line of a failed scene has no message, because the summary contains it.
-    """
+def failure_line(event: Event, view: RunView) -> Text | None:
+    """Return the line for a failure; ``None`` for any other event."""
     if isinstance(event, WorkerFailed | SceneRetried | SceneFailed | FilmFailed):
-        return _failure_text(event, view, reasons=reasons)
+        return _failure_text(event, view)
     return None
 
 
-def _failure_text(event: FailureEvent, view: RunView, *, reasons: bool) -> Text:
+def _failure_text(event: FailureEvent, view: RunView) -> Text:
     """Return the text of a failure, with its message only if no earlier one had the same cause."""
     match event:
-        case SceneFailed(scene=scene, kind=kind) if not reasons:
-            return safe_text(f"{scene}: failed: {kind}; the reason is in the summary", "red")
         case WorkerFailed(task=task):
             head, style = f"{view.worker_name(task)} failed", "yellow"
         case SceneRetried(scene=scene):
@@ -246,11 +220,15 @@ def live_view(view: RunView, *, now: float) -> RenderableType:
     """
     if not view.scenes:
         return Text("checking the scenes", "dim")
-    shown = list(islice(view.workers.items(), _MAX_WORKERS_SHOWN))
-    lines = [
-        (worker.number, _worker_cells(worker, view.scenes_on(task), now)) for task, worker in shown
-    ]
-    return Group(_overall_line(view, now), _WorkerLines(lines))
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right", width=4)
+    for task, worker in islice(view.workers.items(), _MAX_WORKERS_SHOWN):
+        name = Text(f"worker {worker.number}", "cyan")
+        grid.add_row(name, *_worker_cells(worker, view.scenes_on(task), now))
+    return Group(_overall_line(view, now), grid)
 
 
 def _overall_line(view: RunView, now: float) -> Table:
@@ -261,63 +239,32 @@ def _overall_line(view: RunView, now: float) -> Table:
         state.append(" · stopping", "yellow")
     elif view.film is not None:
         state.append(f" · film {view.film:.0%}", "cyan")
-    grid = Table.grid(padding=(0, 2), expand=True)
-    grid.add_column(ratio=1)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right", min_width=5)
-    grid.add_row(_bar(view.share), state, Text(format_duration(now), "dim"))
-    return grid
-
-
-class _WorkerLines:
-    """Lines of the live view, one for each worker, without progress bars on a narrow terminal."""
-
-    def __init__(self, lines: Sequence[tuple[int, tuple[RenderableType, ...]]]) -> None:
-        self._lines = lines
-        """Number of each worker, and the cells of its line."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the lines of the workers for the width of the terminal."""
-        wide = options.max_width >= _MIN_WIDTH_FOR_BARS
-        grid = Table.grid(padding=(0, 2 if wide else 1), expand=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-        grid.add_column(no_wrap=True)
-        if wide:
-            grid.add_column(no_wrap=True, width=_BAR_WIDTH)
-        grid.add_column(no_wrap=True, justify="right", width=5 if wide else 4)
-        for number, (scene, stage, bar, percent) in self._lines:
-            name = Text(f"worker {number}", "cyan")
-            grid.add_row(name, scene, stage, *([bar] if wide else []), percent)
-        yield grid
-
-
-def _worker_cells(
-    worker: WorkerView, scenes: list[SceneView], now: float
-) -> tuple[RenderableType, ...]:
-    """Return the cells of a worker's line: scene, stage, progress bar and percentage."""
-    blank = Text()
-    if not worker.ready:
-        waited = format_duration(max(now - worker.since, 0))
-        return Text(f"starting, {waited}", "dim"), blank, blank, blank
-    if not scenes:
-        return Text("waiting for a scene", "dim"), blank, blank, blank
-    scene = scenes[0]
-    stage = Text(scene.stage.value)
-    if len(scenes) > 1:
-        stage.append(f" +{len(scenes) - 1}", "dim")
-    if scene.stage is not SceneStage.ENCODING:
-        return safe_text(scene.name, "bold"), stage, blank, blank
-    percent = Text(f"{scene.progress:.0%}")
-    return safe_text(scene.name, "bold"), stage, _bar(scene.progress, _BAR_WIDTH), percent
-
-
-def _bar(share: float, width: int | None = None) -> ProgressBar:
-    return ProgressBar(
+    bar = ProgressBar(
         total=1,
-        completed=share,
-        width=width,
+        completed=view.share,
         complete_style="cyan",
         finished_style="green",
         style="bright_black",
     )
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right", min_width=5)
+    grid.add_row(bar, state, Text(format_duration(now), "dim"))
+    return grid
+
+
+def _worker_cells(worker: WorkerView, scenes: list[SceneView], now: float) -> tuple[Text, ...]:
+    """Return the cells of a worker's line: scene, stage and percentage."""
+    blank = Text()
+    if not worker.ready:
+        waited = format_duration(max(now - worker.since, 0))
+        return Text(f"starting, {waited}", "dim"), blank, blank
+    if not scenes:
+        return Text("waiting for a scene", "dim"), blank, blank
+    scene = scenes[0]
+    stage = Text(scene.stage.value)
+    if len(scenes) > 1:
+        stage.append(f" +{len(scenes) - 1}", "dim")
+    encodes = scene.stage is SceneStage.ENCODING
+    return safe_text(scene.name, "bold"), stage, Text(f"{scene.progress:.0%}" if encodes else "")

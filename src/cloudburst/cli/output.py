@@ -116,15 +116,10 @@ def error_console() -> Console:
     return _error_console.get(None) or OutputConsole(stderr=True)
 
 
-def print_output(renderable: RenderableType, *, width: int | None = None) -> None:
-    """Print a renderable to standard output.
-
-    Args:
-        renderable: Text, table or other renderable.
-        width: Width in cells; ``None`` for the width of the terminal.
-    """
+def print_output(renderable: RenderableType) -> None:
+    """Print a renderable to standard output."""
     # Not cropped: a line that is never wrapped may be longer than the width.
-    OutputConsole(width=width, highlight=False).print(Trimmed(renderable), crop=False)
+    OutputConsole(highlight=False).print(Trimmed(renderable), crop=False)
 
 
 def print_error(renderable: RenderableType, console: Console) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -25,8 +23,6 @@ from cloudburst.errors import Remedy
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, parse_location
 from cloudburst.models.report import Report, Status
 
-_WIDTH_WITHOUT_TERMINAL = 160
-"""Width of the summary in cells if the output is not a terminal."""
 _MAX_FILES_SHOWN = 20
 """Maximum number of input files that are listed for replacement after scenes have failed."""
 _WAIT = "The bill will be final in about 20 s; Ctrl-C is safe."
@@ -79,7 +75,7 @@ class ResultPrinter:
         elif self._options.quiet:
             self._print_failures(report)
         else:
-            print_output(Summary(report), width=_width())
+            print_output(Summary(report))
             if report.status is not Status.COMPLETE or report.film_error is not None:
                 self._print_commands(report)
 
@@ -104,7 +100,7 @@ class ResultPrinter:
             if self._options.json:
                 self.print_report(report)
             else:
-                print_output(cost_text(cost), width=_width())
+                print_output(cost_text(cost))
         if not cost.final and not self._options.json:
             command = safe_text(self._request.list_command(), "bold")
             head = "The bill is not final yet. Show it later with: "
@@ -117,12 +113,10 @@ class ResultPrinter:
         head = "Resume with: "
         if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
             for path in _files_to_replace(report, self._request):
-                print_output(
-                    unwrapped("Correct or replace: ", safe_text(path, "red")), width=_width()
-                )
+                print_output(unwrapped("Correct or replace: ", safe_text(path, "red")))
             head = "Then resume with: "
         command = safe_text(self._request.resume_command(report.run), "bold")
-        print_output(unwrapped(head, command), width=_width())
+        print_output(unwrapped(head, command))
 
     def _print_failures(self, report: Report) -> None:
         """Print each cause of failure once, after the names of the scenes that failed from it."""
@@ -133,12 +127,6 @@ class ResultPrinter:
         if report.film_error is not None:
             text = f"film: {first_line(report.film_error)}"
             self._errors.print(safe_text(text, "red"), soft_wrap=True)
-
-
-def _width() -> int | None:
-    """Return the width of the output in cells; ``None`` for the width of the terminal."""
-    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return None if terminal else _WIDTH_WITHOUT_TERMINAL
 
 
 def _files_to_replace(report: Report, request: RunRequest) -> list[str]:

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.fargate_estimate import estimate
 from cloudburst.cli.output import (
     WordWrapped,
     failure_key,
@@ -27,25 +25,15 @@ from cloudburst.cli.output import (
     unwrapped,
 )
 from cloudburst.engine.cost_breakdown import COST_PARTS
-from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
-from cloudburst.models.tier import Tier
+from cloudburst.models.report import Cost, Prediction, Report, Status, WorkerReport
 from cloudburst.text import list_some, short_task
 
-_TIER = Tier.STANDARD
-"""Tier of the Fargate tasks in the cost estimate for a run on this machine."""
-_NUMBERS_WIDTH = 36
-"""Width of the columns with numbers, including the space between columns, in cells."""
-_COST_WIDTH = 10
-"""Width of the column with costs, in cells."""
 _MAX_NAMES_SHOWN = 100
 """Maximum number of scenes that are listed for each failure."""
 
 
 class Summary:
-    """Printed summary of a run: a table of videos, failures by cause, totals, and the bill.
-
-    If paths of videos make the table too wide, only their folder is shown, below the table.
-    """
+    """Printed summary of a run: a table of videos, failures by cause, totals, and the bill."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -54,7 +42,7 @@ class Summary:
         """Render the summary for the width of the terminal."""
         report = self._report
         if report.videos:
-            yield from _videos(report, width=options.max_width)
+            yield from _videos(report)
         yield from _failures(report)
         yield from _warnings(report)
         yield from _film(report)
@@ -62,38 +50,24 @@ class Summary:
         yield from _bill(report)
 
 
-def _videos(report: Report, *, width: int) -> Iterator[RenderableType]:
-    entries = [entry for entry in report.scenes if entry.video is not None]
-    names = max(cell_len(entry.scene) for entry in entries)
-    paths = max(cell_len(short_path(video.path)) for video in report.videos)
-    numbers = _NUMBERS_WIDTH + (_COST_WIDTH if report.is_billed else 0)
-    with_paths = names + numbers + paths <= width
+def _videos(report: Report) -> Iterator[RenderableType]:
     table = plain_table()
     table.add_column("scene", overflow="fold")
     for name in ("length", "render", "size", *(["cost"] if report.is_billed else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    if with_paths:
-        table.add_column("video", no_wrap=True)
-    for entry in entries:
-        table.add_row(*_video_row(entry, with_path=with_paths))
+    for entry in report.scenes:
+        if (video := entry.video) is not None:
+            cost = [] if entry.usd is None else [format_usd(entry.usd)]
+            numbers = f"{video.seconds:.1f} s", f"{entry.encode_seconds:.1f} s"
+            table.add_row(safe_text(entry.scene), *numbers, format_size(video.size), *cost)
     yield table
     yield Text()
-    if not with_paths:
-        path = report.videos[0].path
-        folder = short_path(path.parent if isinstance(path, Path) else path.folder)
-        yield unwrapped("Videos in ", safe_text(folder, "green"))
-
-
-def _video_row(entry: SceneReport, *, with_path: bool) -> Iterator[str | Text]:
-    yield safe_text(entry.scene)
-    if (video := entry.video) is not None:
-        yield f"{video.seconds:.1f} s"
-        yield f"{entry.encode_seconds:.1f} s"
-        yield format_size(video.size)
-        if entry.usd is not None:
-            yield format_usd(entry.usd)
-        if with_path:
-            yield safe_text(short_path(video.path), "green")
+    path = report.videos[0].path
+    if len(report.videos) == 1:
+        yield unwrapped("Video: ", safe_text(short_path(path), "green"))
+    else:
+        folder = path.parent if isinstance(path, Path) else path.folder
+        yield unwrapped("Videos in ", safe_text(short_path(folder), "green"))
 
 
 @dataclass(slots=True)
@@ -189,17 +163,6 @@ def _totals(report: Report) -> Iterator[RenderableType]:
     predictable = report.status is Status.COMPLETE and not _is_resumed(report)
     if report.predicted is not None and predictable:
         yield Text(_prediction_text(report.predicted, report), "dim")
-    if not rendered:
-        return
-    # Like the time, the estimate is for this process only.
-    workers = [
-        worker for worker in report.workers if worker.stopped_at is None or worker.stopped_at > 0
-    ]
-    price = estimate(workers, seconds=report.wall_seconds, tier=_TIER)
-    if price.tasks and all(worker.backend == "local" for worker in report.workers):
-        tasks = pluralize(price.tasks, "task")
-        basis = f"this package's image, {tasks} of {price.assumptions}"
-        yield Text(f"On Fargate ≈ {format_usd(price.usd)} (estimate: {basis})", "dim")
 
 
 def _is_resumed(report: Report) -> bool:
