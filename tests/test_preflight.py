@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+import tracemalloc
 import unicodedata
 import wave
 import zlib
@@ -212,15 +213,33 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
         ("a.jpg", b"\xff\xe5\x00\x02" + bytes(2_000_000)),
         ("a.jpg", b"\xff\xe5\x00\x02" * 500_000),
         ("a.jpg", (b"\xff\xe5\xff\xff" + bytes(65_533)) * 300),
+        ("a.jpg", (b"\xff\xe1\x01\x00Exif\0\0" + bytes(248)) * 2_000),
         ("a.png", chunk(b"prVt") * 200_000),
+        ("a.png", chunk(b"prVt", bytes(2**24))),
     ],
-    ids=["padding", "junk", "tiny segments", "large segments", "small chunks"],
+    ids=[
+        *("padding", "junk", "tiny segments", "large segments", "segments of EXIF data"),
+        *("small chunks", "a large chunk"),
+    ],
 )
 def test_pictures_in_endless_parts_cost_little(files: Path, of: str, filler: bytes) -> None:
     data, at = (files / of).read_bytes(), 33 if of == "a.png" else 2
     (files / f"padded {of}").write_bytes(data[:at] + filler + data[at:])
     (fault,) = faults(scene(files, image=f"padded {of}"))
     assert "picture in too many or too large parts" in fault.found
+
+
+def test_large_parts_of_audio_are_not_read_into_memory(files: Path) -> None:
+    atom = (2**25).to_bytes(4, "big") + b"moov" + (2**25 - 8).to_bytes(4, "big") + b"mvhd"
+    for name, start in {"a.m4a": b"\0\0\0\x08ftyp" + atom, "a.ogg": b"OggS" + bytes(28)}.items():
+        (files / name).write_bytes(start)
+        os.truncate(files / name, 100_000_000)
+        tracemalloc.start()
+        try:
+            check_scenes([scene(files, audio=name)], RenderOptions(), Limits(audio_seconds=9_000))
+            assert tracemalloc.get_traced_memory()[1] < 2**24
+        finally:
+            tracemalloc.stop()
 
 
 def test_pictures_with_large_metadata_and_small_chunks_are_good(files: Path) -> None:

@@ -49,6 +49,9 @@ _WAV_HEAD_BYTES = 44
 _MAX_WEBP_BYTES = 8 * 2**20
 """Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
 the size of the picture is checked."""
+_MAX_OGG_BYTES = 2**26
+"""Maximum size in bytes of an Ogg file that tinytag reads: it may keep all of it in memory. An hour
+has about 58 MB at 128 kbit/s."""
 _TAIL_BYTES = 2**16
 """Number of bytes at the end of a picture in which its end mark is searched first. Only a picture
 that was cut short, or to which a program has appended more, is read further."""
@@ -141,7 +144,7 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
             raise _cut_short(kind)
     try:
-        picture = _read_header(media.file, kind, media.size)
+        picture = _read_header(media.file, kind)
     except PartNotReadError:
         if kind.picture:
             return PictureSize(0, upright=False)
@@ -173,11 +176,9 @@ def _cut_short(kind: _FileKind) -> InvalidInputError:
     return InvalidInputError(f"{kind.name} that ends too early", "the whole file")
 
 
-def _read_header(file: BinaryIO, kind: _FileKind, size: int | None) -> Image.Image:
+def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
     with _translated_parser_errors(kind, EXPECTED_PICTURE):
-        picture = _open_picture(
-            PictureReader(file, size, name=kind.name, is_jpeg=kind.name == _JPEG)
-        )
+        picture = _open_picture(PictureReader(file, name=kind.name, is_jpeg=kind.name == _JPEG))
     if picture is None:
         raise InvalidInputError(kind.name, EXPECTED_PICTURE)
     return picture
@@ -288,10 +289,12 @@ def _open_picture(file: PictureReader) -> Image.Image | None:
 
 
 def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
-    # tinytag reads some as mp3, or not at all, and every page of an Ogg file.
-    if kind.name in _UNREAD or (kind.name == _OGG and not media.is_whole):
-        return _guessed_length(media.size)
     size = media.size
+    # tinytag reads some as mp3, or not at all, and every page of an Ogg file.
+    if kind.name in _UNREAD or (
+        kind.name == _OGG and not (media.is_whole and size and size <= _MAX_OGG_BYTES)
+    ):
+        return _guessed_length(size)
     with _translated_parser_errors(kind, EXPECTED_AUDIO):
         seconds = _tag_seconds(media.file, size, is_wav=kind.name == _WAV)
     if math.isfinite(seconds) and seconds > 0:
