@@ -7,7 +7,7 @@ concerns one packet only, and every other error of the libraries is a fault of t
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -46,9 +46,6 @@ DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
 """Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
 upload could name other files and addresses in a playlist."""
 
-_SCAN_AFTER_SECONDS = 60.0
-"""Seconds of audio after which the whole length of the file is examined. The packets of an hour are
-read in 0.3 CPU seconds and decoded in 3; their audio is encoded in 40."""
 _LIMIT_TOLERANCE = 1e-5
 """Seconds by which the sum of many lengths may be wrong; less than half a sample."""
 
@@ -59,8 +56,7 @@ _OPTIONS = {
 }
 _WAV_HEAD_BYTES = 12
 _NO_SOUND = (
-    "no sound, or none that can be decoded in"
-    f" {process_limits.DECODE_MEMORY_BYTES // 10**6} MB of memory"
+    f"no sound, or none that can be decoded in {process_limits.MEMORY_BYTES // 10**6} MB of memory"
 )
 """Description of a file without any decoded audio. The cause may be an index that is too large for
 the memory limit, which FFmpeg does not always report."""
@@ -84,14 +80,11 @@ class AudioSource:
 
     def __init__(
         self,
-        path: Path,
         container: InputContainer,
         limit: float,
         budget: process_limits.DecodeBudget,
         field: str,
     ) -> None:
-        self._path = path
-        self._is_length_checked = False
         self._container = container
         self._limit = limit
         self._budget = budget
@@ -209,38 +202,9 @@ class AudioSource:
 
     def _count(self, seconds: Fraction) -> None:
         self._read += float(seconds)
-        if self._read > _SCAN_AFTER_SECONDS and not self._is_length_checked:
-            self._check_length()
         if self._read > self._limit + _LIMIT_TOLERANCE:
             raise InputFaultError(self.field, f"more than {self._limit:g} seconds", self.expected)
         self._budget.add(float(seconds))
-
-    def _check_length(self) -> None:
-        """Decode the whole file now if its packets claim to be longer than the limit.
-
-        Otherwise audio that is too long would be encoded up to the limit before it is rejected. A
-        claim alone rejects nothing: what counts is the decoded audio.
-        """
-        self._is_length_checked = True
-        if not self._claims_too_much():
-            return
-        with open_source(self._path, self._limit, self._budget, self.field) as source:
-            source._is_length_checked = True  # noqa: SLF001 - of the same class
-            for _ in source.decoded():
-                pass
-
-    def _claims_too_much(self) -> bool:
-        claimed = 0.0
-        # An index may fit into the memory only once. Packets end at an error, see `_demuxed`.
-        with suppress(MemoryError, FFmpegError), _open(self._path) as container:
-            stream = container.streams.audio[0]
-            _discard_others(container, stream)
-            time_base = float(stream.time_base or 0)
-            for packet in container.demux(stream):
-                claimed += max(packet.duration or 0, 0) * time_base
-                if claimed > self._limit:
-                    return True
-        return False
 
 
 def _discard_others(container: InputContainer, stream: AudioStream) -> None:
@@ -263,7 +227,7 @@ def open_source(
     with reporting_faults(expected_audio(limit), field):
         container = _open(path)
     with container:
-        yield AudioSource(path, container, limit, budget, field)
+        yield AudioSource(container, limit, budget, field)
 
 
 def _open(path: Path) -> InputContainer:
@@ -282,7 +246,7 @@ def _open(path: Path) -> InputContainer:
 def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
     """Raise the errors of FFmpeg and PyAV in the block as faults of an audio file.
 
-    A `MemoryError` is not changed: `process_limits.decoding_audio` reports it.
+    A `MemoryError` is not changed: `process_limits.reading_input` reports it.
 
     Raises:
         InputFaultError: the block raised an error.

@@ -36,14 +36,12 @@ if sys.platform == "linux":
 
 MEMORY_BYTES = 700_000_000
 """Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture, 60
-MB for Python and PyAV, and 20 MB for the picture in smaller sizes."""
+MB for Python and PyAV, and 20 MB for the picture in smaller sizes. Audio takes 5 to 30 MB, but a
+media file of 2 KB can make a demuxer build an index of gigabytes."""
 FRAME_MEMORY_BYTES = 60
 """Further memory allowed for each pixel that a frame has more than 1920x1080, in bytes. The encoder
 and the frames take 32; the rest is for pictures that are read, fades and subtitles. The limit is
 1.1 GB for 4k and 1.6 GB for 4096x4096, less than the 2 GB for each encoder slot on Fargate."""
-DECODE_MEMORY_BYTES = 200_000_000
-"""Memory limit in bytes for decoding audio, in addition to what the process has already. It takes
-5 to 30 MB. A media file of 2 KB can make a demuxer build an index of gigabytes."""
 FILE_BYTES = 256_000_000
 """Size in bytes that any file of a job may have in addition to its video: a frame, or its sound."""
 READ_CPU_SECONDS = 20
@@ -173,48 +171,11 @@ class DecodeBudget:
 
 @contextmanager
 def decoding_audio(field: str = AUDIO) -> Generator[DecodeBudget]:
-    """Limit the memory and the CPU time of this process while the block decodes audio.
-
-    The block may use `DECODE_MEMORY_BYTES` in addition to the memory that the process already has.
-    Afterwards the earlier memory limit applies again, and there is no limit of CPU time. ``field``
-    is the input that errors name.
-
-    Raises:
-        InputFaultError: the block raised a `MemoryError`, or `DecodeBudget.add` an error.
-    """
-    earlier = _memory_limit()
-    grown = _private_memory() + DECODE_MEMORY_BYTES
-    limit_memory(grown if earlier is None else min(grown, earlier))
+    """Limit the CPU time of this process while the block decodes audio."""
     try:
         yield DecodeBudget(field)
-    except MemoryError as exc:
-        raise InputFaultError(field, _TOO_MUCH_MEMORY, _SMALLER[field]) from exc
     finally:
-        _restore_memory_limit(earlier)
         lift_cpu_limit()
-
-
-def _private_memory() -> int:
-    """Return the memory of this process that counts for `limit_memory`, in bytes."""
-    if sys.platform != "linux":
-        return 0
-    lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
-    (size,) = (line.split()[1] for line in lines if line.startswith("VmData:"))
-    return int(size) * 1024
-
-
-def _memory_limit() -> int | None:
-    """Return the limit that `limit_memory` has set; ``None`` if there is none."""
-    if sys.platform != "linux":
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
-def _restore_memory_limit(earlier: int | None) -> None:
-    if sys.platform == "linux":
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (hard if earlier is None else earlier, hard))
 
 
 @contextmanager
