@@ -310,6 +310,10 @@ def test_flags_of_the_command_for_a_frame(kept: Path, scene: dict[str, str]) -> 
     check_job(kept)
 
 
+def test_a_job_has_the_defaults_of_the_options() -> None:
+    assert JobOptions() == JobOptions.from_options(RenderOptions())
+
+
 def test_every_option_is_a_value_or_a_file_of_the_job() -> None:
     values = {field.name for field in fields(JobOptions)}
     assert values | set(FILES) == RenderOptions.model_fields.keys()

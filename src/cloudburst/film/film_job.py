@@ -7,7 +7,6 @@ process writes the lines of a render process, and exits with the same codes: see
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from dataclasses import asdict
@@ -22,8 +21,7 @@ from cloudburst.renderer.job import (
     SUBTITLES_FILE,
     VIDEO_FILE,
     InputFault,
-    RenderedCover,
-    RenderedSubtitles,
+    RenderedFile,
     RenderedVideo,
 )
 from cloudburst.renderer.parent_watch import start_child
@@ -42,7 +40,7 @@ def main(folder: Path) -> int:
         write_line(fault=asdict(fault))
         return INPUT_FAULT_EXIT_CODE
     _rename(Path(plan.path))
-    film, cover = _measured(VIDEO_FILE), _measured(COVER_FILE)
+    film, subtitles = RenderedFile.measure(Path(VIDEO_FILE)), Path(SUBTITLES_FILE)
     done = RenderedVideo(
         seconds=made.seconds,
         frames=made.frames,
@@ -51,8 +49,8 @@ def main(folder: Path) -> int:
         size=film.size,
         sha256=film.sha256,
         scenario="film",
-        cover=RenderedCover(size=cover.size, sha256=cover.sha256),
-        subtitles=_measured(SUBTITLES_FILE) if Path(SUBTITLES_FILE).exists() else None,
+        cover=RenderedFile.measure(Path(COVER_FILE)),
+        subtitles=RenderedFile.measure(subtitles) if subtitles.exists() else None,
     )
     write_line(done=asdict(done))
     return 0
@@ -64,13 +62,6 @@ def _rename(film: Path) -> None:
     for partial, path in partial_files(film).items():
         if partial.exists():
             partial.replace(names[path])
-
-
-def _measured(name: str) -> RenderedSubtitles:
-    """Return the size and the SHA-256 of a file."""
-    with Path(name).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return RenderedSubtitles(size=file.tell(), sha256=sha256)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from cloudburst.renderer.gops import GopSource
-from cloudburst.renderer.job import COVER_FILE, RenderedCover
+from cloudburst.renderer.job import COVER_FILE, RenderedFile
 from cloudburst.renderer.planes import to_picture
 
 JPEG_QUALITY = 90
 """Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it."""
 
 
-def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedCover:
+def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedFile:
     """Write the cover of a video into a job's folder.
 
     It is the middle frame: the first one may be black because of a fade, and with a zoom it shows
@@ -29,5 +28,4 @@ def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedCover:
     to_picture(source.draw(frames // 2, subtitles=False).read()).save(
         path, "JPEG", quality=JPEG_QUALITY
     )
-    data = path.read_bytes()
-    return RenderedCover(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return RenderedFile.measure(path)

@@ -11,9 +11,11 @@ writes a job, and validates the output of the render process when it reads it
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from cloudburst.models.camera_effects import Easing, Effect, draw_effect
@@ -54,62 +56,62 @@ Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "ful
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Values of `RenderOptions` that a job needs, without paths of files.
+    """Values of `RenderOptions` that a job needs, with the same defaults, without paths of files.
 
     The files are in the job's folder.
     """
 
-    size: str
-    fps: int
-    is_portrait: bool | None
-    fit: Fit
-    backdrop: str
-    focus: tuple[float, float]
+    size: str = "1080p"
+    fps: int = 30
+    is_portrait: bool | None = None
+    fit: Fit = "cover"
+    backdrop: str = "blur"
+    focus: tuple[float, float] = (0.5, 0.5)
 
-    effects: tuple[Effect, ...]
-    motion_amount: float
-    motion_easing: Easing
-    panorama: bool
-    fade_in: float
-    fade_out: float
+    effects: tuple[Effect, ...] = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
+    motion_amount: float = 0.1
+    motion_easing: Easing = "linear"
+    panorama: bool = False
+    fade_in: float = 0.0
+    fade_out: float = 0.0
 
-    language: Language
-    background_box: bool
-    background_opacity: float
-    font: str | None
+    language: Language = "chinese"
+    background_box: bool = True
+    background_opacity: float = 0.2
+    font: str | None = None
     """Family of the font; ``None`` for the default, and for a font file."""
-    font_size: int | None
-    text_color: str
-    outline_color: str
-    outline_width: float | None
-    shadow: float
-    shadow_color: str
-    box_color: str
-    box_padding: tuple[float, float]
-    subtitle_position: Position
-    subtitle_margin: tuple[float, float] | None
-    subtitle_width: float | None
-    highlight: HighlightMode
-    highlight_color: str | None
+    font_size: int | None = None
+    text_color: str = "#ffffff"
+    outline_color: str = "&H00000000"
+    outline_width: float | None = None
+    shadow: float = 0.0
+    shadow_color: str = "#00000080"
+    box_color: str = "#000000"
+    box_padding: tuple[float, float] = (0.32, 0.1)
+    subtitle_position: Position = "bottom"
+    subtitle_margin: tuple[float, float] | None = None
+    subtitle_width: float | None = None
+    highlight: HighlightMode = "none"
+    highlight_color: str | None = None
 
-    music_volume: float
-    music_loop: bool
-    music_fade: float
-    music_ducking: float
-    loudness: float | None
+    music_volume: float = 0.2
+    music_loop: bool = True
+    music_fade: float = 2.0
+    music_ducking: float = 0.0
+    loudness: float | None = None
 
-    watermark_position: Position
-    watermark_width: float
-    watermark_margin: float
-    watermark_opacity: float
-    title: str | None
-    metadata: Mapping[str, str]
-    cover: bool
+    watermark_position: Position = "top-left"
+    watermark_width: float = 0.125
+    watermark_margin: float = 10
+    watermark_opacity: float = 1
+    title: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    cover: bool = False
 
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
         """Return the options of a job from validated `RenderOptions`, without files."""
-        values: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(cls)}
+        values: dict[str, Any] = {each.name: getattr(options, each.name) for each in fields(cls)}
         values.update(dict.fromkeys(values.keys() & options.files()))
         return cls(**values)
 
@@ -157,21 +159,20 @@ class RenderJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedCover:
-    """Properties of the cover of a finished video."""
+class RenderedFile:
+    """Size and hash of a file that a job has written: a video, a cover, or subtitles."""
 
     size: int
-    """Size of the file, in bytes."""
+    """Size of the file in bytes."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedSubtitles:
-    """Properties of the subtitles of a finished film."""
-
-    size: int
-    """Size of the file, in bytes."""
-    sha256: str
+    @classmethod
+    def measure(cls, path: Path) -> Self:
+        """Return the size and the hash of a file."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(size=file.tell(), sha256=sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +190,9 @@ class RenderedVideo:
     scenario: Scenario
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, such as characters that the font lacks."""
-    cover: RenderedCover | None = None
+    cover: RenderedFile | None = None
     """Cover of the video; ``None`` for a job without the option ``cover``."""
-    subtitles: RenderedSubtitles | None = None
+    subtitles: RenderedFile | None = None
     """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
 
 

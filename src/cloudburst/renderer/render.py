@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from cloudburst.renderer.job import (
     MUSIC,
     SUBTITLE,
     VIDEO_FILE,
-    RenderedCover,
+    RenderedFile,
     RenderedVideo,
     RenderJob,
 )
@@ -123,22 +122,20 @@ def _finished(
     folder: Path,
     scene: Scene,
     audio: AudioTrack,
-    cover: RenderedCover | None,
+    cover: RenderedFile | None,
     *,
     less_detail: bool,
 ) -> RenderedVideo:
     partial = folder / PARTIAL_VIDEO_FILE
-    with partial.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    size = partial.stat().st_size
+    video = RenderedFile.measure(partial)
     partial.replace(folder / VIDEO_FILE)
     return RenderedVideo(
         seconds=audio.frames / scene.format.fps,
         frames=audio.frames,
         width=scene.format.size.width,
         height=scene.format.size.height,
-        size=size,
-        sha256=digest,
+        size=video.size,
+        sha256=video.sha256,
         scenario=scene.scenario,
         warnings=tuple(_warnings(scene, audio, less_detail=less_detail)),
         cover=cover,

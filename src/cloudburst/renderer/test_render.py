@@ -11,53 +11,9 @@ import json
 import sys
 import wave
 from pathlib import Path
-from typing import Any
 
 from cloudburst.renderer.parent_watch import start_child
 
-TEST_OPTIONS: dict[str, Any] = {
-    "size": "480x270",  # a video of 1080p would take twice the CPU time, and show nothing more
-    "fps": 30,
-    "is_portrait": None,
-    "fit": "cover",
-    "backdrop": "blur",
-    "focus": [0.5, 0.5],
-    "effects": ["zoom_in"],
-    "motion_amount": 0.1,
-    "motion_easing": "linear",
-    "panorama": False,
-    "fade_in": 0,
-    "fade_out": 0,
-    "language": "chinese",
-    "background_box": True,
-    "background_opacity": 0.2,
-    "font": None,
-    "font_size": None,
-    "text_color": "#ffffff",
-    "outline_color": "&H00000000",
-    "outline_width": None,
-    "shadow": 0.0,
-    "shadow_color": "#00000080",
-    "box_color": "#000000",
-    "box_padding": [0.32, 0.1],
-    "subtitle_position": "bottom",
-    "subtitle_margin": None,
-    "subtitle_width": None,
-    "highlight": "none",
-    "highlight_color": None,
-    "music_volume": 0.2,
-    "music_loop": True,
-    "music_fade": 2.0,
-    "music_ducking": 0.0,
-    "loudness": None,
-    "watermark_position": "top-left",
-    "watermark_width": 0.125,
-    "watermark_margin": 10,
-    "watermark_opacity": 1,
-    "title": None,
-    "metadata": {},
-    "cover": False,
-}
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000
 TEST_SAMPLES = 200
@@ -73,6 +29,7 @@ def run_test_render(folder: Path) -> dict[str, str]:
     import av  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
 
+    from cloudburst.models.camera_effects import Effect  # noqa: PLC0415
     from cloudburst.renderer.job import (  # noqa: PLC0415
         AUDIO,
         IMAGE,
@@ -88,7 +45,8 @@ def run_test_render(folder: Path) -> dict[str, str]:
         sound.setparams((1, 2, TEST_SAMPLE_RATE, 0, "NONE", ""))
         sound.writeframes(bytes(2 * TEST_SAMPLES))
     (folder / SUBTITLE).write_text(SUBTITLE_TEXT, "utf-8")
-    options = JobOptions.from_values(TEST_OPTIONS)
+    # A video of 1080p would take twice the CPU time, and show nothing more.
+    options = JobOptions(size="480x270", effects=(Effect.ZOOM_IN,))
     job = RenderJob(name="probe", options=options)
     render(folder, job, lambda _: None, lambda _: None, lambda _: None)
     version = f"ffmpeg version {av.ffmpeg_version_info}, PyAV {av.__version__}"
