@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -13,13 +20,15 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.backends import account_of, default_backend
-from cloudburst.client_resources import ClientResources, open_client_resources
-from cloudburst.concurrency import collapse_single
+from cloudburst.client_resources import ClientResources
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import open_run
+from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
-from cloudburst.history import save_history
+from cloudburst.history import load_history, save_history
 from cloudburst.input_cache import InputCache
 from cloudburst.models.download import Download
 from cloudburst.models.film import Transition
@@ -32,7 +41,13 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
+from cloudburst.remote_access import open_remote_access
 from cloudburst.run_inputs import AnyScene, check_inputs, reading_inputs
+from cloudburst.run_journals import open_run_journals
+
+CALLS_TIMEOUT = 10.0
+"""Maximum number of seconds that the end of a client waits for its open calls. They end within this
+time, unless the caller does something else in the block of a stream."""
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -93,21 +108,53 @@ class Client(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        resources = open_client_resources(
-            self._openers(),
-            settings=self._settings,
-            spec=self._spec,
-            timeouts=self._timeouts,
-            limits=self.limits,
-            backoff=self._backoff,
-        )
         with collapse_single():
-            async with resources as opened:
+            async with self._opened_resources() as opened:
                 self._open = opened
                 try:
                     yield self
                 finally:
                     self._open = None
+
+    @asynccontextmanager
+    async def _opened_resources(self) -> AsyncGenerator[ClientResources]:
+        """Open what the client owns; on exit, stop every task and keep the measured times."""
+        openers = self._openers()
+        async with AsyncExitStack() as stack:
+            backends = [
+                await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
+                for opener in openers
+            ]
+            account = account_of(self._settings, openers)
+            remote = await stack.enter_async_context(open_remote_access(*account))
+            # Entered before the task group, so that journals are closed after all tasks.
+            run_journals = await stack.enter_async_context(open_run_journals())
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            pool = WorkerPool(
+                tasks,
+                backends,
+                spec=self._spec,
+                timeouts=self._timeouts,
+                limits=self.limits,
+                backoff=self._backoff,
+                measurements=Measurements(await load_history()),
+            )
+            resources = ClientResources(
+                pool=pool,
+                loop=anyio.lowlevel.current_token(),
+                tasks=tasks,
+                run_journals=run_journals,
+                remote=remote,
+            )
+            try:
+                yield resources
+                await pool.stop_all()
+                await save_history(pool.scheduler.performances.take_samples())
+            finally:
+                pool.close()
+                with suppress(TimeoutError):
+                    await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
+                tasks.cancel_scope.cancel()
 
     async def open(self) -> Self:
         """Open the client without an ``async with`` block, and return it (asyncio only).

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,28 +11,16 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from cloudburst.backends import account_of
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.errors import ConfigurationError
-from cloudburst.history import load_history, save_history
 from cloudburst.journal import is_run_name
-from cloudburst.models.limits import Backoff, Limits, Timeouts
-from cloudburst.models.settings import Settings
-from cloudburst.models.task import TaskSpec
-from cloudburst.ports.backend import OpenBackend
-from cloudburst.remote_access import RemoteAccess, open_remote_access
-from cloudburst.run_journals import RunJournal, RunJournals, open_run_journals
+from cloudburst.remote_access import RemoteAccess
+from cloudburst.run_journals import RunJournal, RunJournals
 
 JOURNAL_CLOSE_TIMEOUT = 2.0
 """Maximum number of seconds that the end of a run waits for its journal to close. Closing takes
 milliseconds, unless a launch for other runs is unanswered or a task of the run is still billed."""
-
-
-CALLS_TIMEOUT = 10.0
-"""Maximum number of seconds that the end of a client waits for its open calls. They end within this
-time, unless the caller does something else in the block of a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,59 +96,3 @@ class ClientResources:
             yield
         finally:
             self.run_names.remove(name)
-
-
-@asynccontextmanager
-async def open_client_resources(
-    openers: Sequence[OpenBackend],
-    *,
-    settings: Settings | None,
-    spec: TaskSpec,
-    timeouts: Timeouts,
-    limits: Limits,
-    backoff: Backoff,
-) -> AsyncGenerator[ClientResources]:
-    """Open what a client owns; on exit, stop every task and keep the measured times.
-
-    Args:
-        openers: Functions that open the backends, in the order of preference.
-        settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
-            backend, or else those in the environment and ``.env``.
-        spec: Specification of a task, in which run, scene and language are replaced.
-        timeouts: Timeouts of the client.
-        limits: Limits of the client.
-        backoff: Delays between two health checks of a starting worker.
-    """
-    async with AsyncExitStack() as stack:
-        backends = [
-            await stack.enter_async_context(opener(timeouts, spec.tier)) for opener in openers
-        ]
-        remote = await stack.enter_async_context(open_remote_access(*account_of(settings, openers)))
-        # Entered before the task group, so that journals are closed after all tasks.
-        run_journals = await stack.enter_async_context(open_run_journals())
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        pool = WorkerPool(
-            tasks,
-            backends,
-            spec=spec,
-            timeouts=timeouts,
-            limits=limits,
-            backoff=backoff,
-            measurements=Measurements(await load_history()),
-        )
-        resources = ClientResources(
-            pool=pool,
-            loop=anyio.lowlevel.current_token(),
-            tasks=tasks,
-            run_journals=run_journals,
-            remote=remote,
-        )
-        try:
-            yield resources
-            await pool.stop_all()
-            await save_history(pool.scheduler.performances.take_samples())
-        finally:
-            pool.close()
-            with suppress(TimeoutError):
-                await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
-            tasks.cancel_scope.cancel()

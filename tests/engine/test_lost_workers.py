@@ -65,8 +65,6 @@ async def test_a_lane_that_is_taken_away_before_it_is_used():
             language="chinese",
             audio_seconds=1,
             work=1,
-            start=print,
-            started=True,
         )
         for name in "ab"
     )

@@ -320,9 +320,7 @@ async def test_scenes_count_until_they_are_sent():
 async def test_a_file_of_several_scenes_counts_for_the_one_that_is_sent_first():
     tickets, senders = [], {}
     for name, work, own in (("a", 5.0, 1), ("b", 9.0, 20), ("c", 7.0, 300)):
-        ticket = Ticket(
-            run="r", scene=name, language="english", audio_seconds=1.0, work=work, start=print
-        )
+        ticket = Ticket(run="r", scene=name, language="english", audio_seconds=1.0, work=work)
         files = {Path("shared.png"): 4000, Path(name): own}
         scene = checked(name).model_copy(update={"bytes_by_file": files})
         add_upload_size(ticket, scene, senders)

@@ -23,6 +23,7 @@ from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_progress import FinishCheck, RunProgress
 from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.scheduler.task_lifetime import check_lifetimes
 from cloudburst.engine.supported_options import check_supported
 from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.engine.worker_film import make_film
@@ -128,7 +129,7 @@ async def open_run(
             ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
             add_upload_size(ticket, checked[record.name], senders)
             tickets.append(ticket)
-    pool.scheduler.check_lifetimes(tickets)
+    check_lifetimes(tickets, pool.backends, pool.scheduler.performances)
     run.predicted = pool.scheduler.plan_for(
         [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
     ).prediction

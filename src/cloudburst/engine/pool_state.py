@@ -62,11 +62,9 @@ class Ticket:
     allowed."""
     error: CloudburstError | None = None
     """Error because of which the scene will get no assignment; ``None`` if there is none."""
-    start: Callable[[Ticket], None]
-    """Function that starts the anyio task of the scene; called once, when the scene has its first
-    assignment or an error. A scene that waits in the queue has no task of its own."""
-    started: bool = False
-    """True once ``start`` was called."""
+    start: Callable[[Ticket], None] | None = None
+    """Function that starts the anyio task of the scene, when the scene has its first assignment or
+    an error; ``None`` if it has a task. A scene that waits in the queue has none of its own."""
     notified: anyio.Event | None = None
     """Event that is set when a scene that was started before gets another assignment or an
     error."""
@@ -88,9 +86,9 @@ class Ticket:
 
     def notify(self) -> None:
         """Start or wake the task of the scene, because the scene has an assignment or an error."""
-        if not self.started:
-            self.started = True
-            self.start(self)
+        if self.start is not None:
+            start, self.start = self.start, None
+            start(self)
         elif self.notified is not None:
             self.notified.set()
 

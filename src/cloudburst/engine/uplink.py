@@ -47,11 +47,15 @@ HALF_LIFE_SECONDS = 20.0
 
 @dataclass(eq=False, slots=True)
 class _File:
+    """File that waits for a place on the line, or has one: the `Sending` of its sender."""
+
+    uplink: Uplink
+    waiting: Callable[[], AbstractContextManager[None]]
     size: int
+    left: int
+    """Bytes that have not arrived, as far as is known."""
     rank: tuple[float, int]
     """Time at which the file is needed, and a number that no other file has."""
-    left: int = field(init=False)
-    """Bytes that have not arrived, as far as is known."""
     measured_since: float = -math.inf
     """Time at which its last bytes arrived, or at which it was started."""
     stalls_at: float = math.inf
@@ -59,27 +63,15 @@ class _File:
     queued: bool = False
     over: bool = False
 
-    def __post_init__(self) -> None:
-        self.left = self.size
-
-
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """File with a place on the line, as its sender sees it."""
-
-    uplink: Uplink
-    file: _File
-    waiting: Callable[[], AbstractContextManager[None]]
-
     async def wait(self, sent: int) -> None:
         """Note the progress of the file, and wait as long as it is paused."""
-        if not self.uplink.may_send(self.file, sent):
+        if not self.uplink.may_send(self, sent):
             with self.waiting(), anyio.move_on_after(MAX_PAUSE):
-                await self.file.admitted.wait()
+                await self.admitted.wait()
 
     def arrived(self) -> None:
         """Note that the worker has received the whole file."""
-        self.uplink.note_arrival(self.file)
+        self.uplink.note_arrival(self)
 
 
 class Uplink:
@@ -134,12 +126,12 @@ class Uplink:
                 the one that is needed first is sent first.
             waiting: Function that returns a context manager, in which the file waits.
         """
-        file = _File(size, (needed_at, next(self._order)))
+        file = _File(self, waiting, size, size, (needed_at, next(self._order)))
         try:
             with waiting():
                 self._queue(file)
                 await file.admitted.wait()
-            yield _Sending(self, file, waiting)
+            yield file
         finally:
             file.over = True
             self._release(file)

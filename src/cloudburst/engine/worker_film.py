@@ -89,8 +89,6 @@ async def make_film(
         audio_seconds=work,  # by which the budget foresees the cost: a film takes less
         work=work,
         is_film=True,
-        start=_do_nothing,
-        started=True,
     )
     context = FilmContext(
         ticket=ticket,
@@ -107,10 +105,6 @@ async def make_film(
             await render_scene(context, pool)
     except CloudburstError as exc:
         raise FilmError(f"no film was made: {exc}") from exc
-
-
-def _do_nothing(_: Ticket) -> None:
-    """Do nothing: `make_film` itself waits for the worker."""
 
 
 def _progress_for(on_progress: OnProgress) -> Callable[..., None]:

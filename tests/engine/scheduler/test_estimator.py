@@ -24,9 +24,7 @@ async def test_an_encode_takes_the_time_of_all_slots_that_shared_it():
 
 def check_shared_encode(backend):
     performances = Performances(Measurements())
-    ticket = Ticket(
-        run="r", scene="s", language="english", audio_seconds=30.0, work=32.0, start=print
-    )
+    ticket = Ticket(run="r", scene="s", language="english", audio_seconds=30.0, work=32.0)
     spans = [PhaseSpan("upload", 0.0, 1.0), PhaseSpan("encode", 1.0, 6.0)]
     attempt = Attempt(run="r", scene="s", spans=spans, shared_seconds=3.0)
     worker = PoolWorker(

@@ -11,9 +11,7 @@ from cloudburst.engine.scheduler.queue import FairQueue
 
 
 def ticket(name, run, work, **facts):
-    return Ticket(
-        run=run, scene=name, language="chinese", audio_seconds=work, work=work, start=print, **facts
-    )
+    return Ticket(run=run, scene=name, language="chinese", audio_seconds=work, work=work, **facts)
 
 
 @pytest.mark.anyio

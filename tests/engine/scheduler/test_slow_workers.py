@@ -174,9 +174,7 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
         expected_audio_seconds=1.0,
     )
     for work, share, seconds in encodes:
-        ticket = Ticket(
-            run="r", scene="s", language="english", audio_seconds=1.0, work=work, start=print
-        )
+        ticket = Ticket(run="r", scene="s", language="english", audio_seconds=1.0, work=work)
         assignment = Assignment(
             ticket=ticket, worker=worker, connection=object(), on_phase_end=print
         )

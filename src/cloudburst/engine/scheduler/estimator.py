@@ -10,7 +10,6 @@ from functools import cached_property
 import anyio
 
 from cloudburst.engine.encoder_slots import next_slot_free_at, slot_count, spare_slots
-from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
 from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
@@ -22,9 +21,7 @@ from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance
-from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend
 
 SEND_AHEAD_SECONDS = 10.0
@@ -157,37 +154,6 @@ class Estimator:
         workers = len(self._workers)
         wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
         return anyio.current_time() + wait
-
-    def plan_for(
-        self, works: Iterable[float], bytes_to_send: float, tier: Tier, limits: Limits
-    ) -> Plan:
-        """Return the plan of a run, assuming that no other run is active and no worker is warm.
-
-        Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-            tier: Size of each task.
-            limits: Limits of the client.
-        """
-        kinds = [
-            WorkerKind(
-                backend=backend.name,
-                tier=tier,
-                performance=self._performances.of_backend(backend),
-                encoder_slots=backend.encoder_slots,
-                max_workers=min(limits.workers, backend.capacity or limits.workers),
-                usd_per_second=backend.usd_per_second,
-            )
-            for backend in self._backends
-        ]
-        return default_plan(
-            works,
-            kinds,
-            max_tasks=limits.workers,
-            hour_usd=limits.hour_usd,
-            deadline=limits.deadline,
-            bytes_to_send=bytes_to_send,
-        )
 
     def new_worker(self, backend: Backend) -> NewWorker:
         """Return the kind of worker that a backend starts."""

@@ -10,7 +10,7 @@ import anyio
 
 from cloudburst.engine.encoder_slots import grant_slots
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.forecast.plan import Plan
+from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
 from cloudburst.engine.scheduler.assigner import Assigner
 from cloudburst.engine.scheduler.backend_health import BackendHealth
@@ -22,7 +22,7 @@ from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.scaling import Autoscaler
 from cloudburst.engine.scheduler.speculation import Speculation
-from cloudburst.engine.scheduler.task_lifetime import check_lifetimes, close_expiring
+from cloudburst.engine.scheduler.task_lifetime import close_expiring
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.uplink import Uplink
 from cloudburst.engine.worker_record import Attempt
@@ -333,12 +333,30 @@ class Scheduler:
         self.autoscaler.reconsider()
         self.on_launch_answered(worker)
 
-    # Forecasts.
-
-    def check_lifetimes(self, tickets: Sequence[Ticket]) -> None:
-        """Raise `ConfigurationError` if a scene is too long for the lifetime of every task."""
-        check_lifetimes(tickets, self._backends, self.performances)
-
     def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
-        """Return the plan of a run: see `Estimator.plan_for`."""
-        return self._estimator.plan_for(works, bytes_to_send, self._spec.tier, self._limits)
+        """Return the plan of a run, assuming that no other run is active and no worker is warm.
+
+        Args:
+            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
+            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
+        """
+        limits = self._limits
+        kinds = [
+            WorkerKind(
+                backend=backend.name,
+                tier=self._spec.tier,
+                performance=self.performances.of_backend(backend),
+                encoder_slots=backend.encoder_slots,
+                max_workers=min(limits.workers, backend.capacity or limits.workers),
+                usd_per_second=backend.usd_per_second,
+            )
+            for backend in self._backends
+        ]
+        return default_plan(
+            works,
+            kinds,
+            max_tasks=limits.workers,
+            hour_usd=limits.hour_usd,
+            deadline=limits.deadline,
+            bytes_to_send=bytes_to_send,
+        )
