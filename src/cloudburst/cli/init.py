@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from inspect import signature
@@ -156,7 +156,9 @@ def init_command(
         remove = partial(
             destroy_account, settings, dry_run=dry_run, keep_logs=keep_logs, keep_image=keep_image
         )
-        return _destroy(remove, env=env, as_json=as_json)
+        removed = anyio.run(remove)
+        _print_report(removed, as_json=as_json)
+        return 0 if removed.success else 1
     if keep_logs or keep_image:
         name = "--keep-logs" if keep_logs else "--keep-image"
         raise ConfigurationError(f"{name} without --destroy; expected both")
@@ -209,12 +211,6 @@ def _s3_key(text: str) -> str:
 
 def _print_wait(console: Console, line: str) -> None:
     print_error(WordWrapped(safe_text(line)), console)
-
-
-def _destroy(remove: Callable[..., Awaitable[DestroyReport]], *, env: bool, as_json: bool) -> int:
-    report = anyio.run(partial(remove, env_file=ENV_FILE if env else None))
-    _print_report(report, as_json=as_json)
-    return 0 if report.success else 1
 
 
 def _with_image(settings: Settings, image: str | None) -> Settings:

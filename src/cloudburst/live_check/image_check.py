@@ -15,7 +15,7 @@ from cloudburst.aws.setup.ecr_push import push_to_ecr
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, read_image_repository
 from cloudburst.aws.setup.images import Repository
 from cloudburst.aws.setup.live_statements import LIVE_NAME
-from cloudburst.aws.setup.resource_definitions import tag_list
+from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import BuiltImage, ImageOptions, build_image
 from cloudburst.live_check.findings import NotTriedError
@@ -60,7 +60,7 @@ async def remove_repository(aws: AWSClient) -> bool:
         CloudburstError: Any error of `AWSClient.call`.
     """
     found = await read_image_repository(aws, LIVE_NAME, to_remove=True)
-    if found.exists and not found.is_ours:
+    if found.exists and not has_our_tags(found.tags):
         raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: delete it first")
     if found.exists:
         await accepted(partial(aws.call, "ecr", "delete_repository", **_NAME, force=True))

@@ -15,7 +15,7 @@ from cloudburst.aws.client.public_ip import parse_source, private_address, publi
 from cloudburst.aws.fargate.task_definition import task_families
 from cloudburst.aws.setup import changes as account_changes
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.env_file import remove_from_list, write_settings
+from cloudburst.aws.setup.env_file import write_settings
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init
 from cloudburst.aws.setup.resource_definitions import (
     LOG_GROUP,
@@ -126,12 +126,12 @@ async def test_what_is_made_is_found_from_then_on_and_goes_again_without_a_trace
     assert [(g["logGroupName"], g["retentionInDays"]) for g in groups] == [(LOG_GROUP, 30)]
 
     seen = len(emulator.calls)
-    plan = await destroy(settings, session=session(), dry_run=True, env_file=env)
+    plan = await destroy(settings, session=session(), dry_run=True)
     assert writes(emulator, seen) == []
-    report = await destroy(settings, session=session(), env_file=env)
+    report = await destroy(settings, session=session())
     assert report.success
     assert report.steps == plan.steps
-    assert {step.outcome for step in report.steps} == {StepOutcome.REMOVED, StepOutcome.UPDATED}
+    assert {step.outcome for step in report.steps} == {StepOutcome.REMOVED}
     assert client(emulator, "logs").describe_log_groups()["logGroups"] == []
     assert client(emulator, "ecs").list_clusters()["clusterArns"] == []
     assert client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"] == []
@@ -140,7 +140,6 @@ async def test_what_is_made_is_found_from_then_on_and_goes_again_without_a_trace
     with pytest.raises(client(emulator, "ec2").exceptions.ClientError):
         group_rules(emulator, group)
     # The next init is not stopped by a group that is gone.
-    assert "AWS_SECURITY_GROUP_ID" not in env.read_text()
     again, _ = await set_up(emulator, settings=Settings(_env_file=env, **emulator.environment))
     assert outcomes(again)["cluster", "cloudburst-cluster"] == "created"
 
@@ -197,7 +196,7 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     assert steps["film:4"].detail == "a new revision: containers[0].memory"
     assert steps["film-arm64:1"].outcome is StepOutcome.FOUND
 
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     gone = {step.name: step.outcome for step in report.steps if step.resource == "task definition"}
     assert gone["film:3"] is StepOutcome.KEPT  # it has not our tags
     assert gone["film:4"] is StepOutcome.REMOVED
@@ -250,7 +249,7 @@ async def test_without_a_name_only_the_public_image_gets_the_family_of_the_old_c
     # Without a name, destroy removes what either of them has made.
     unnamed = settings_of(emulator, DOCKER_IMAGE=OURS, AWS_SUBNET_ID=settings.subnets[0])
     assert not unnamed.names_task_definition
-    assert (await destroy(unnamed, session=session(), env_file=None)).success
+    assert (await destroy(unnamed, session=session())).success
     assert client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"] == []
 
 
@@ -320,7 +319,7 @@ async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
     providers = ecs.describe_clusters(clusters=["cloudburst-cluster"])["clusters"][0]
     assert providers["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
 
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     left = {step.resource for step in report.steps if step.outcome is StepOutcome.KEPT}
     assert left == {"cluster", "log group", "execution role", "security group"}
     assert iam.get_role(RoleName=EXECUTION_ROLE)
@@ -353,14 +352,14 @@ async def test_nothing_is_removed_while_tasks_run(emulator, monkeypatch):
     await _ecs_agrees(ecs, [task])
     seen = len(emulator.calls)
     with pytest.raises(AWSError, match="1 task in cluster") as caught:
-        await destroy(settings, session=session(), env_file=None)
+        await destroy(settings, session=session())
     assert caught.value.code == "ClusterContainsTasksException"
     assert writes(emulator, seen) == []
     ecs.stop_task(cluster="cloudburst-cluster", task=task)
     await _ecs_agrees(ecs, [])
     # Its stop takes a while, in which AWS does not let go of the cluster.
     emulator.add_fault(Fault(operation="DeleteSecurityGroup", code="DependencyViolation"))
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     assert report.success, report.steps
 
 
@@ -370,13 +369,13 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
         Fault(operation="DeleteRole", code="DeleteConflict", status=409, message="in use")
     )
     emulator.add_fault(Fault(operation="DeleteSecurityGroup", code="UnauthorizedOperation"))
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     assert not report.success
     failed = {step.resource: step.detail for step in report.steps if step.outcome == "failed"}
     assert failed.keys() == {"execution role", "security group"}
     assert "DeleteConflict" in failed["execution role"]
     assert client(emulator, "ecs").list_clusters()["clusterArns"] == []
-    assert (await destroy(settings, session=session(), env_file=None)).success
+    assert (await destroy(settings, session=session())).success
 
 
 @pytest.mark.parametrize(
@@ -387,33 +386,42 @@ async def test_a_refusal_holds_up_no_other_removal(emulator):
         (Fault(operation="DeleteLogGroup", kind="dropped"), "log group"),
     ],
 )
-async def test_a_removal_that_fails_is_a_step_of_the_report(emulator, tmp_path, fault, what):
-    env = tmp_path / ".env"
-    _, settings = await set_up(emulator, env_file=env)
+async def test_a_removal_that_fails_is_a_step_of_the_report(emulator, fault, what):
+    _, settings = await set_up(emulator)
     emulator.add_fault(fault)
-    report = await destroy(settings, session=session(), env_file=env)
+    report = await destroy(settings, session=session())
     (step,) = [step for step in report.steps if step.outcome == "failed"]
     assert step.resource == what
     assert step.detail not in {"", "None"}
-    assert "AWS_SECURITY_GROUP_ID" not in env.read_text()
 
 
-async def test_a_group_that_is_gone_leaves_the_env_file_when_the_rest_fails(emulator, tmp_path):
-    env = tmp_path / ".env"
-    _, settings = await set_up(emulator, env_file=env)
+async def test_a_resource_that_cannot_be_read_does_not_keep_the_others(emulator):
+    _, settings = await set_up(emulator)
     emulator.add_fault(Fault(operation="DescribeLogGroups", code="AccessDeniedException"))
-    report = await destroy(settings, session=session(), env_file=env)
+    report = await destroy(settings, session=session())
     failed = {step.resource: step.detail for step in report.steps if step.outcome == "failed"}
     assert failed.keys() == {"log group"}
     assert failed["log group"].startswith("not looked for: ")
-    assert "AWS_SECURITY_GROUP_ID" not in env.read_text()
+
+
+async def test_init_after_destroy_creates_the_group_that_the_settings_still_name(
+    emulator, tmp_path
+):
+    env = tmp_path / ".env"
+    _, settings = await set_up(emulator, env_file=env)
+    await destroy(settings, session=session())
+    report, again = await set_up(emulator, settings=settings, env_file=env)
+    (step,) = [step for step in report.steps if step.resource == "security group"]
+    assert step.outcome is StepOutcome.CREATED
+    assert again.security_groups == (step.name,) != settings.security_groups
+    assert Settings(_env_file=env).security_groups == (step.name,)
 
 
 async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     _, settings = await set_up(emulator)
     monkeypatch.setattr(account_changes, "REMOVAL_TIMEOUT", 0.3)
     emulator.add_fault(Fault(operation="DeleteCluster", kind="delay", seconds=2))
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     step = next(step for step in report.steps if step.resource == "cluster")
     assert (step.outcome, step.detail) == (StepOutcome.FAILED, "no answer in 0.3 s")
 
@@ -443,7 +451,6 @@ async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, m
     ("changes", "plan", "match"),
     [
         ({"AWS_SUBNET_ID": "subnet-00000000000000000"}, {}, "does not exist|do not exist"),
-        ({"AWS_SECURITY_GROUP_ID": "sg-00000000000000000"}, {}, "sg-00000000000000000"),
         ({}, {"sources": ("somewhere",)}, "expected an IPv4 address or CIDR"),
         ({}, {"sources": ("10.0.0.1/8",)}, "host bits"),
         ({}, {"sources": ("10.0.0.1",), "open_to_world": True}, "one of the two"),
@@ -593,49 +600,37 @@ def test_two_families_whatever_the_setting_says(name):
 def test_the_env_file_keeps_all_that_is_not_ours(tmp_path):
     env = tmp_path / ".env"
     env.write_text("# note\nA=1\nexport B = old\nC='x y'\n${broken\nB=older\n")
-    assert write_settings(env, {"B": "new", "D": "a,b"}) is True
+    assert write_settings(env, {"B": "new", "D": "a,b"}) is StepOutcome.UPDATED
     assert env.read_text() == "# note\nA=1\nB=new\nC='x y'\n${broken\nB=new\nD=a,b\n"
-    assert write_settings(env, {"B": "new", "C": "x y"}) is False
+    assert write_settings(env, {"B": "new", "C": "x y"}) is StepOutcome.FOUND
     env.write_text("A=1")
-    assert write_settings(env, {"B": "2"}) is True
+    assert write_settings(env, {"B": "2"}) is StepOutcome.UPDATED
     assert env.read_text() == "A=1\nB=2\n"
 
 
 def test_the_env_file_keeps_its_mode_and_its_link(tmp_path):
     real, link = tmp_path / "shared.env", tmp_path / ".env"
-    assert write_settings(link, {"A": "1"}) is None
+    assert write_settings(link, {"A": "1"}) is StepOutcome.CREATED
     assert stat.S_IMODE(link.stat().st_mode) == 0o600
     link.rename(real)
     real.chmod(0o640)
     link.symlink_to(real)
-    assert write_settings(link, {"A": "2"}, dry_run=True) is True
+    assert write_settings(link, {"A": "2"}, dry_run=True) is StepOutcome.UPDATED
     assert real.read_text() == "A=1\n"
-    assert write_settings(link, {"A": "2"}) is True
-    assert write_settings(link, {"A": "2"}) is False
+    assert write_settings(link, {"A": "2"}) is StepOutcome.UPDATED
+    assert write_settings(link, {"A": "2"}) is StepOutcome.FOUND
     assert link.is_symlink()
     assert real.read_text() == "A=2\n"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert {path.name for path in tmp_path.iterdir()} == {".env", "shared.env"}
 
 
-def test_what_is_gone_goes_out_of_the_env_file(tmp_path):
-    env = tmp_path / ".env"
-    assert remove_from_list(env, "G", ["a"]) is False
-    env.write_text("G='a, b'\nH=a\n")
-    assert remove_from_list(env, "G", ["a"]) is True
-    assert env.read_text() == "G=b\nH=a\n"
-    assert remove_from_list(env, "G", ["b"]) is True
-    assert env.read_text() == "H=a\n"
-    assert remove_from_list(env, "G", ["b"]) is False
-
-
 def test_an_env_file_without_a_last_line_feed_is_unchanged_if_no_setting_changes(tmp_path):
     env = tmp_path / ".env"
     env.write_text("H=a\nG=b")
-    assert write_settings(env, {"G": "b"}) is False
-    assert remove_from_list(env, "G", ["a"]) is False
+    assert write_settings(env, {"G": "b"}) is StepOutcome.FOUND
     assert env.read_text() == "H=a\nG=b"
-    assert write_settings(env, {"H": "c"}) is True
+    assert write_settings(env, {"H": "c"}) is StepOutcome.UPDATED
     assert env.read_text() == "H=c\nG=b"
 
 

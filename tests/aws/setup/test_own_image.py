@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -171,7 +170,7 @@ async def test_init_pushes_our_image_to_the_repository_of_a_stack_which_destroy_
     built = await builder(builder.options)
     (container,) = definition_of(emulator)["containerDefinitions"]
     assert container["image"] == f"{HOST}/cloudburst@{built.digest}"
-    report = await destroy(settings_of(emulator), session=session(), env_file=None)
+    report = await destroy(settings_of(emulator), session=session())
     step = step_of(report, "image repository")
     assert step.outcome == "kept"
     assert "the CloudFormation stack films" in step.detail
@@ -325,22 +324,6 @@ async def test_a_push_that_is_cancelled_registers_nothing_and_its_layers_stay(em
     assert len(definitions(emulator)) == 2
 
 
-async def test_a_login_that_expires_during_the_push_is_renewed(emulator, builder, monkeypatch):
-    logins = []
-    real = ecr_push.open_registry
-
-    @asynccontextmanager
-    async def expired_once(url, login):
-        logins.append(login)
-        old = type(login)(login.username, "expired")
-        async with real(url, old if len(logins) == 2 else login) as opened:
-            yield opened
-
-    monkeypatch.setattr(ecr_push, "open_registry", expired_once)
-    await set_up(emulator, builder)
-    assert len(logins) == 3  # before any change, for the push, and again
-
-
 async def test_a_push_that_is_not_allowed_names_the_policy(emulator, builder, monkeypatch):
     real = ecr_push.open_registry
 
@@ -360,7 +343,7 @@ async def test_a_repository_of_others_is_used_and_kept_as_it_is(emulator, builde
     assert step_of(report, "image repository").detail == "not created by init, used unchanged"
     (repository,) = ecr.describe_repositories()["repositories"]
     assert repository["imageScanningConfiguration"] == {"scanOnPush": False}
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     step = step_of(report, "image repository")
     assert (step.outcome, step.detail) == ("kept", "not created by init")
     assert ecr.describe_repositories()["repositories"]
@@ -383,7 +366,7 @@ async def test_destroy_removes_a_repository_with_our_images_only(
     emulator, builder, registry_server
 ):
     _, settings = await set_up(emulator, builder)
-    report = await destroy(settings, session=session(), env_file=None, keep_image=True)
+    report = await destroy(settings, session=session(), keep_image=True)
     step = step_of(report, "image repository")
     assert (step.outcome, step.detail) == ("kept", "with its images, as requested")
 
@@ -397,8 +380,8 @@ async def test_destroy_removes_a_repository_with_our_images_only(
         theirs = json.loads(data)
         theirs["manifests"] = theirs["manifests"][:1]
         await push_json(registry, {**theirs, "annotations": {}}, found.media_type, "mine")
-    plan = await destroy(settings, session=session(), env_file=None, dry_run=True)
-    report = await destroy(settings, session=session(), env_file=None)
+    plan = await destroy(settings, session=session(), dry_run=True)
+    report = await destroy(settings, session=session())
     assert report.steps == plan.steps
     step = step_of(report, "image repository")
     assert step.outcome == "kept"
@@ -409,7 +392,7 @@ async def test_destroy_removes_a_repository_with_our_images_only(
     ecr.batch_delete_image(repositoryName=REPOSITORY, imageIds=[{"imageTag": "mine"}])
 
     _, settings = await set_up(emulator, builder)
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     step = step_of(report, "image repository")
     assert (step.outcome, step.detail) == ("removed", "with 1 image")
     left = ecr.describe_repositories()["repositories"]
@@ -438,7 +421,7 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
             return listed
 
         monkeypatch.setattr(destroy_account, "read_repository_to_remove", read_and_push)
-        report = await destroy(settings, session=session(), env_file=None)
+        report = await destroy(settings, session=session())
     step = step_of(report, "image repository")
     assert step.outcome == "failed"
     assert "RepositoryNotEmptyException" in step.detail
@@ -451,12 +434,12 @@ async def test_an_image_that_is_pushed_during_destroy_is_not_removed(
 async def test_destroy_tells_what_ecr_does_not_remove(emulator, builder, operation):
     _, settings = await set_up(emulator, builder)
     emulator.add_fault(Fault(operation=operation, code="AccessDeniedException", message="no"))
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     step = step_of(report, "image repository")
     assert step.outcome == "failed"
     assert "AccessDeniedException: no" in step.detail
     assert {one.outcome for one in report.steps if one is not step} == {"removed"}
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     assert [(one.resource, one.outcome) for one in report.steps] == [
         ("image repository", "removed")
     ]
@@ -467,7 +450,7 @@ async def test_destroy_tells_what_ecr_does_not_remove(emulator, builder, operati
 async def test_destroy_without_permissions_for_ecr_removes_the_rest(emulator, builder, operation):
     _, settings = await set_up(emulator, builder)
     emulator.add_fault(Fault(operation=operation, code="AccessDeniedException"))
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     step = step_of(report, "image repository")
     assert step.outcome == "failed"
     assert step.detail.startswith("not looked for: ")
@@ -512,6 +495,6 @@ async def test_the_policies_are_enough_for_the_image(emulator, builder):
     await doctor(settings, tasks=1, find_address=here, session=session())
     assert done(since) <= allowed(Purpose.DOCTOR, settings)
     since = len(emulator.calls)
-    await destroy(settings, session=session(), env_file=None)
+    await destroy(settings, session=session())
     assert "ecr:DeleteRepository" in done(since)
     assert done(since) <= allowed(Purpose.DESTROY, settings)

@@ -126,7 +126,7 @@ async def test_every_action_of_ours_is_in_the_policy_for_it(emulator, make_scene
     assert looked <= allowed(settings, Purpose.DOCTOR)
 
     since = len(emulator.calls)
-    assert (await destroy(settings, session=session(), env_file=None)).success
+    assert (await destroy(settings, session=session())).success
     assert done(emulator, since) <= allowed(settings, Purpose.DESTROY)
 
 

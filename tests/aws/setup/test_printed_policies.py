@@ -20,6 +20,7 @@ from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
+from cloudburst.aws.setup.resource_definitions import has_our_tags
 from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
 from support.own_images import Builder, account_with_registry
 from support.setup_accounts import HERE, bare, here, session, settings_of
@@ -73,7 +74,7 @@ async def test_from_the_first_init_to_destroy_the_printed_policies_are_enough(ma
 
         await anyio.sleep(emulator.config.tag_lag)
         mine = with_policy(emulator, settings, Purpose.DESTROY)
-        report = await destroy(mine, env_file=None, session=session())
+        report = await destroy(mine, session=session())
         assert report.success, report.steps
         assert {str(step.outcome) for step in report.steps} <= {"removed", "kept"}
 
@@ -83,7 +84,7 @@ async def test_a_new_repository_is_configured_although_conditions_do_not_see_its
     async with open_aws(settings, session=session()) as aws:
         changes = AccountChanges(aws, dry_run=False)
         found = await changes.ensure(partial(read_image_repository, aws))
-        assert found.is_ours
+        assert has_our_tags(found.tags)
         assert [step.outcome for step in changes.steps] == ["created"]
 
 
@@ -110,5 +111,5 @@ async def test_with_our_own_image_the_printed_policies_are_enough(
         assert not [check for check in found.checks if "not checked" in check.found]
         await anyio.sleep(emulator.config.tag_lag)
         mine = with_policy(emulator, settings, Purpose.DESTROY)
-        report = await destroy(mine, env_file=None, session=session())
+        report = await destroy(mine, session=session())
         assert report.success, report.steps

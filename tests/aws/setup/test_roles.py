@@ -102,7 +102,7 @@ async def test_each_region_has_a_role_and_destroy_removes_only_that_of_its_own(e
     iam, other = client(emulator, "iam"), execution_role("eu-west-1")
     tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
     iam.create_role(RoleName=other, AssumeRolePolicyDocument=json.dumps(TRUST_POLICY), Tags=tags)
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     assert role_step(report).outcome is StepOutcome.REMOVED
     names = {one["RoleName"] for one in iam.list_roles()["Roles"]}
     assert EXECUTION_ROLE not in names
@@ -116,7 +116,7 @@ async def test_a_policy_that_somebody_has_added_keeps_the_role(emulator):
         RoleName=EXECUTION_ROLE, PolicyName="cloudburst-extra", PolicyDocument=other
     )
     since = len(emulator.calls)
-    await destroy(settings, session=session(), env_file=None)
+    await destroy(settings, session=session())
     # IAM refuses to delete a role with a policy: only our own is taken off, and it stays.
     asked = [call.operation for call in emulator.calls[since:]]
     assert asked.count("DeleteRolePolicy") == 1

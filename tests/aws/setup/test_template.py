@@ -118,7 +118,7 @@ async def test_init_only_registers_task_definitions_after_a_stack_and_destroy_ke
 
     await anyio.sleep(emulator.config.disagreement)  # until ListTasks has no task left
     since = len(emulator.calls)
-    report = await destroy(settings, session=session(), env_file=None)
+    report = await destroy(settings, session=session())
     assert report.success
     assert set(writes(emulator, since)) == {"ecs:DeregisterTaskDefinition"}
     kept = {step.resource: step.detail for step in report.steps if step.outcome == "kept"}

@@ -96,6 +96,10 @@ class Change:
     detail: str = ""
     """Effect of the call, for the user."""
 
+    async def make(self, aws: AWSClient) -> dict[str, Any]:
+        """Make the call."""
+        return await aws.call(self.service, self.operation, **self.parameters)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
@@ -118,11 +122,6 @@ class Resource:
     kept: str = ""
     """Reason for the user why the resource stays as it is, although it differs from what ``init``
     requires or ``destroy`` cannot remove it; empty if there is none."""
-
-    @property
-    def is_ours(self) -> bool:
-        """True if the resource carries the tags with which ``init`` marks its resources."""
-        return has_our_tags(self.tags)
 
 
 Reader = Callable[[], Awaitable[Resource]]
@@ -193,7 +192,7 @@ class AccountChanges:
                 return resource
             try:
                 for change in todo:
-                    await _call(self.aws, change)
+                    await change.make(self.aws)
                     applied.add(change.operation)
                 if not todo:
                     name = f"{resource.kind} {resource.name}"
@@ -209,8 +208,8 @@ class AccountChanges:
                 await anyio.sleep(next(delays))
             resource = await read()
 
-    async def remove(self, kind: str, name: str, read: Reader, *, keep: str = "") -> bool:
-        """Remove a resource that ``init`` created, record the step, and return whether it is gone.
+    async def remove(self, kind: str, name: str, read: Reader, *, keep: str = "") -> None:
+        """Remove a resource that ``init`` created, and record the step.
 
         Args:
             kind: Type of the resource.
@@ -222,16 +221,16 @@ class AccountChanges:
             found = await read()
         except CloudburstError as exc:
             self.record(kind, name, StepOutcome.FAILED, f"not looked for: {exc}")
-            return False
+            return
         if not found.exists:
-            return False
+            return
         if stack := tag_values(found.tags).get(STACK_TAG):
             keep = f"belongs to the CloudFormation stack {stack}: to remove it, delete the stack"
-        elif not found.is_ours:
+        elif not has_our_tags(found.tags):
             keep = "not created by init"
         if keep:
             self.record(kind, found.name, StepOutcome.KEPT, keep)
-            return False
+            return
         refusal: CloudburstError | None = None
 
         async def once() -> bool | None:
@@ -248,14 +247,9 @@ class AccountChanges:
             if await poll(once, delays=CONSISTENCY_BACKOFF.delays()):
                 outcome = StepOutcome.KEPT if found.kept else StepOutcome.REMOVED
                 self.record(kind, found.name, outcome, found.kept or found.note)
-                return not found.kept
+                return
         reason = str(refusal or f"no answer in {REMOVAL_TIMEOUT:g} s")
         self.record(kind, found.name, StepOutcome.FAILED, reason)
-        return False
-
-
-async def _call(aws: AWSClient, change: Change) -> dict[str, Any]:
-    return await aws.call(change.service, change.operation, **change.parameters)
 
 
 async def _remove(aws: AWSClient, change: Change) -> None:
@@ -264,7 +258,7 @@ async def _remove(aws: AWSClient, change: Change) -> None:
     ECR reports images that it does not delete in its response.
     """
     try:
-        response = await _call(aws, change)
+        response = await change.make(aws)
     except CloudburstError as exc:
         if not is_missing(exc):
             raise

@@ -9,10 +9,7 @@ import anyio
 import httpx
 
 from cloudburst.aws.client.public_ip import is_emulated
-from cloudburst.aws.fargate.task_definition import (
-    TaskDefinition,
-    parse_task_definition,
-)
+from cloudburst.aws.fargate.task_definition import TaskDefinition
 from cloudburst.aws.setup.checks import (
     INIT,
     Check,
@@ -29,7 +26,7 @@ from cloudburst.aws.setup.images import (
     repository_of,
 )
 from cloudburst.aws.setup.resource_definitions import is_our_image
-from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
+from cloudburst.errors import CloudburstError
 from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
@@ -56,13 +53,8 @@ async def check_platforms(
     Raises:
         CloudburstError: Any error of `AWSClient.call`.
     """
-    try:
-        described = await context.task_definition()
-        definition = parse_task_definition(described, protocol=context.settings.protocol)
-    except (ConfigurationError, ResourceMissingError):
-        return []  # reported by the check of the task definition
-    repository = repository_of(definition.image)
-    if repository is None:
+    definition = await context.definition()
+    if definition is None or (repository := repository_of(definition.image)) is None:
         return []
     image = definition.image
     images = await read_images(context.aws, repository, [image_id(image)])

@@ -8,6 +8,7 @@ from cloudburst.aws.fargate.ingress_rules import IngressRule
 from cloudburst.aws.fargate.subnets import ELSEWHERE, find_obstacles
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
+from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.aws.setup.images import repository_of
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
@@ -21,7 +22,7 @@ from cloudburst.aws.setup.subnets import (
     single_vpc,
     zone_names,
 )
-from cloudburst.errors import CloudburstError, ConfigurationError, ResourceMissingError
+from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.registry import ImageReference
 
@@ -90,19 +91,16 @@ async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) 
     if missing:
         fix = "create a NAT gateway, or the VPC endpoints of " + ", ".join(missing)
         return failed("subnets", text, fix)
-    unreachable = sorted(
-        {
-            ImageReference.split(image).registry
-            for image in await _images(context)
-            if not _has_endpoint(context, image)
-        }
-    )
-    if unreachable:
+    definition = await context.definition()
+    image = definition.image if definition else context.settings.image
+    repository = repository_of(image)
+    if image != OWN_IMAGE and (repository is None or repository.region != context.aws.region):
+        registry = ImageReference.split(image).registry
         fix = (
             "create a NAT gateway, or use our own image, which is in ECR of this region: "
             f"DOCKER_IMAGE={OWN_IMAGE}, then {INIT}"
         )
-        return failed("subnets", f"{text}; endpoints do not reach {' and '.join(unreachable)}", fix)
+        return failed("subnets", f"{text}; endpoints do not reach {registry}", fix)
     endpoints = ", ".join(ENDPOINTS)
     return passed("subnets", f"{_subnet_count(found)}, private, with endpoints of {endpoints}")
 
@@ -120,29 +118,6 @@ async def _missing_endpoints(context: CheckContext, vpc: str) -> list[str]:
         for name in ENDPOINTS
         if not any(service.endswith(prefix + name) for service in services)
     ]
-
-
-async def _images(context: CheckContext) -> list[str]:
-    """Return the images of all containers of a task.
-
-    If the task definition cannot be read, the image in the settings is the only one.
-    """
-    try:
-        described = await context.task_definition()
-    except CloudburstError:
-        return [context.settings.image]
-    return [str(one.get("image", "")) for one in described["containerDefinitions"]]
-
-
-def _has_endpoint(context: CheckContext, image: str) -> bool:
-    """Return whether tasks can pull an image through the VPC endpoints of ECR.
-
-    This is possible if the image is in a private ECR repository of the same region, as our own is.
-    """
-    if image == OWN_IMAGE:
-        return True
-    repository = repository_of(image)
-    return repository is not None and repository.region == context.aws.region
 
 
 def _check_free_addresses(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
@@ -188,14 +163,16 @@ async def _check_access(
 ) -> Check:
     name, ids = "security group", ", ".join(group.id for group in groups)
     rules = [rule for group in groups for rule in group.rules]
-    if any(group.open_to_world for group in groups):
+    if any(rule.open_to_world for rule in rules):
         text = f"{ids}: port {port} is open to the world; only keys protect workers"
         return warning(name, text, _closing_commands(groups, context.aws.region))
     if not rules:
         return failed(name, f"{ids or 'no group'}: port {port} is closed")
     text = f"{ids}: port {port} is open to {_sources(rules)}"
     try:
-        address = await context.client_address(vpc)
+        address = await find_client_address(
+            context.aws, context.settings, vpc, context.find_address
+        )
     except ConfigurationError as exc:
         return warning(name, f"{text}; access from this machine is not checked: {exc}")
     if any(rule.allows(address) for rule in rules):

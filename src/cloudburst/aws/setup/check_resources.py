@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,6 @@ from cloudburst.aws.setup.resource_definitions import (
     WorkerImage,
     differences,
     differences_text,
-    reference_to_set_up,
     task_definition,
 )
 from cloudburst.errors import ConfigurationError, ResourceMissingError
@@ -53,7 +53,9 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         described = await context.task_definition()
         definition = parse_task_definition(described, protocol=settings.protocol)
     except ResourceMissingError:
-        return [await _missing_task_definition(context)]
+        unset = "" if settings.names_task_definition else "ECS_TASK_DEFINITION is not set, and "
+        found = f"there is no task definition {settings.task_definition} in {context.aws.region}"
+        return [failed(name, f"{unset}{found}")]
     except ConfigurationError as exc:
         return [failed(name, str(exc))]
     revision = definition.arn.rpartition("/")[2]
@@ -74,26 +76,6 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
         _check_image(context, definition),
         _check_registry(context, definition.image),
     ]
-
-
-async def _missing_task_definition(context: CheckContext) -> Check:
-    """Return the failed check for a task definition that does not exist.
-
-    If the settings name none, `init` registers one of another family than runs use by default, and
-    writes its name to the settings.
-    """
-    settings, region = context.settings, context.aws.region
-    reference, name = reference_to_set_up(settings), "task definition"
-    if reference == settings.task_definition:
-        return failed(name, f"there is no task definition {reference} in {region}")
-    try:
-        await context.aws.call("ecs", "describe_task_definition", taskDefinition=reference)
-    except ResourceMissingError:
-        found = f"there is no task definition {reference} in {region}"
-        return failed(name, f"ECS_TASK_DEFINITION is not set, and {found}")
-    found = f"there is no {settings.task_definition} in {region}, the default without it"
-    fix = f"set ECS_TASK_DEFINITION={reference}, which exists, or let {INIT} write it to .env"
-    return failed(name, f"ECS_TASK_DEFINITION is not set, and {found}", fix)
 
 
 def _check_contents(
@@ -215,24 +197,9 @@ async def check_execution_role(context: CheckContext) -> Sequence[Check]:
         role = (await context.aws.call("iam", "get_role", RoleName=name))["Role"]
     except ResourceMissingError:
         return [failed("execution role", f"{name} does not exist")]
-    if not _trusts_ecs_tasks(role.get("AssumeRolePolicyDocument") or {}):
+    if ECS_TASKS not in json.dumps(role.get("AssumeRolePolicyDocument")):
         return [failed("execution role", f"{name} does not trust {ECS_TASKS}")]
     return [passed("execution role", name)]
-
-
-def _trusts_ecs_tasks(document: Mapping[str, Any]) -> bool:
-    """Return whether a trust policy allows ECS tasks to assume the role.
-
-    IAM accepts a single value in place of a list of one.
-    """
-    statements: Sequence[dict[str, Any]] | dict[str, Any] = document.get("Statement") or []
-    for statement in [statements] if isinstance(statements, dict) else statements:
-        principal: Any = statement.get("Principal") or {}
-        services: Any = principal if principal == "*" else principal.get("Service") or []
-        named: list[str] = [services] if isinstance(services, str) else services
-        if statement.get("Effect") == "Allow" and {"*", ECS_TASKS} & set(named):
-            return True
-    return False
 
 
 async def check_logs(context: CheckContext) -> Sequence[Check]:

@@ -11,7 +11,6 @@ import anyio
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.task_definition import TaskDefinition, parse_task_definition
-from cloudburst.aws.setup.client_address import find_client_address
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -60,11 +59,6 @@ class DoctorReport:
         """Checks that failed."""
         return tuple(check for check in self.checks if check.status is CheckStatus.FAILED)
 
-    @property
-    def warnings(self) -> tuple[Check, ...]:
-        """Checks with a warning."""
-        return tuple(check for check in self.checks if check.status is CheckStatus.WARNING)
-
 
 def passed(name: str, found: str) -> Check:
     """Return a check that passed."""
@@ -98,7 +92,8 @@ class CheckContext:
         self.tasks = tasks
         """Number of tasks that the planned run starts at once."""
         self.tier = tier
-        self._find_address = find_address
+        self.find_address = find_address
+        """Function of the caller that returns the address of this machine."""
         self._lock = anyio.Lock()
         self._results: dict[str, dict[str, Any] | CloudburstError] = {}
 
@@ -133,13 +128,3 @@ class CheckContext:
             return parse_task_definition(described, protocol=self.settings.protocol)
         except CloudburstError:
             return None
-
-    async def client_address(self, vpc: str) -> str:
-        """Return the address of this machine, as workers see it.
-
-        Raises:
-            ConfigurationError: The address cannot be found.
-        """
-        if self._find_address is not None:
-            return await self._find_address()
-        return await find_client_address(self.aws, self.settings, vpc)

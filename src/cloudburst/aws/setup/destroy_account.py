@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import anyio
 
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
 from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
 from cloudburst.aws.setup.ecr_repository import read_repository_to_remove
-from cloudburst.aws.setup.env_file import remove_from_env_file
 from cloudburst.aws.setup.resource_definitions import LOG_GROUP, all_families, execution_role
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
-    describe_security_groups,
+    existing_security_groups,
     find_security_group,
     group_resource,
 )
@@ -52,7 +48,6 @@ async def destroy(
     dry_run: bool = False,
     keep_logs: bool = False,
     keep_image: bool = False,
-    env_file: Path | None = Path(".env"),
     session: Any = None,
 ) -> DestroyReport:
     """Remove the task definitions, security group, cluster, images, log group and role of ``init``.
@@ -66,8 +61,6 @@ async def destroy(
         dry_run: True to remove nothing and to report what would be removed.
         keep_logs: True to keep the log group with its lines.
         keep_image: True to keep the ECR repository with our images.
-        env_file: File of settings from which the ids of deleted security groups are removed;
-            ``None`` to change no file.
         session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
 
     Raises:
@@ -81,29 +74,24 @@ async def destroy(
         for arn in await _revisions(aws, settings):
             read = partial(resources.read_revision, aws, arn)
             await changes.remove("task definition", resources.revision_name(arn), read)
-        removed_groups = await _remove_security_groups(changes, settings)
+        await _remove_security_groups(changes, settings)
         cluster = settings.cluster.rpartition("/")[2]
-        try:
-            await changes.remove("cluster", cluster, partial(resources.read_cluster, aws, cluster))
-            await changes.remove(
-                "image repository",
-                OUR_REPOSITORY,
-                partial(read_repository_to_remove, aws, account),
-                keep="with its images, as requested" if keep_image else "",
-            )
-            await changes.remove(
-                "log group",
-                LOG_GROUP,
-                partial(resources.read_log_group, aws, to_remove=True),
-                keep="with its lines, as requested" if keep_logs else "",
-            )
-            role = execution_role(aws.region)
-            read = partial(resources.read_execution_role, aws, account)
-            await changes.remove("execution role", role, read)
-        finally:
-            if env_file is not None and removed_groups:
-                with anyio.CancelScope(shield=True):  # writing a small file takes milliseconds
-                    await remove_from_env_file(changes, env_file, removed_groups)
+        await changes.remove("cluster", cluster, partial(resources.read_cluster, aws, cluster))
+        await changes.remove(
+            "image repository",
+            OUR_REPOSITORY,
+            partial(read_repository_to_remove, aws, account),
+            keep="with its images, as requested" if keep_image else "",
+        )
+        await changes.remove(
+            "log group",
+            LOG_GROUP,
+            partial(resources.read_log_group, aws, to_remove=True),
+            keep="with its lines, as requested" if keep_logs else "",
+        )
+        role = execution_role(aws.region)
+        read = partial(resources.read_execution_role, aws, account)
+        await changes.remove("execution role", role, read)
     return DestroyReport(
         account=account, region=aws.region, steps=tuple(changes.steps), dry_run=dry_run
     )
@@ -121,17 +109,15 @@ async def _revisions(aws: AWSClient, settings: Settings) -> list[str]:
     return found
 
 
-async def _remove_security_groups(changes: AccountChanges, settings: Settings) -> list[str]:
-    """Delete the security groups of ``init``; return the ids of those that were deleted.
+async def _remove_security_groups(changes: AccountChanges, settings: Settings) -> None:
+    """Delete the security groups of ``init``.
 
     These are the groups in the settings, and the groups named `SECURITY_GROUP_NAME` in the VPCs of
     the subnets.
     """
     aws = changes.aws
-    found: dict[str, SecurityGroup] = {}
-    for ident in settings.security_groups:
-        with suppress(ResourceMissingError):
-            found |= {group.id: group for group in await describe_security_groups(aws, [ident])}
+    named = await existing_security_groups(aws, settings.security_groups)
+    found = {group.id: group for group in named}
     subnets: Sequence[Subnet] = ()
     with suppress(ResourceMissingError, ConfigurationError):
         subnets = (
@@ -142,15 +128,12 @@ async def _remove_security_groups(changes: AccountChanges, settings: Settings) -
     for vpc in {subnet.vpc for subnet in subnets}:
         if (group := await find_security_group(aws, vpc)) is not None:
             found[group.id] = group
-    removed: list[str] = []
     for group in found.values():
 
         async def read(group: SecurityGroup = group) -> Resource:
             return replace(group_resource(group, aws.region), kept="")
 
-        if await changes.remove("security group", group.id, read):
-            removed.append(group.id)
-    return removed
+        await changes.remove("security group", group.id, read)
 
 
 async def _check_no_tasks(changes: AccountChanges, cluster: str) -> None:

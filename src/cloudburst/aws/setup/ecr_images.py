@@ -104,14 +104,11 @@ async def read_images(
             if is_missing(exc):
                 return []
             raise
-        found += map(_image, response["images"])
+        found += [
+            EcrImage(digest=one["imageId"]["imageDigest"], document=_document(one["imageManifest"]))
+            for one in response["images"]
+        ]
     return found
-
-
-def _image(entry: Mapping[str, Any]) -> EcrImage:
-    return EcrImage(
-        digest=entry["imageId"]["imageDigest"], document=_document(entry["imageManifest"])
-    )
 
 
 def _document(text: str) -> Index | Manifest | None:

@@ -1,4 +1,4 @@
-"""Push of an image to the account's ECR registry, with logins that AWS issues."""
+"""Push of an image to the account's ECR registry, with a login that AWS issues."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def push_to_ecr(
     repository: str = OUR_REPOSITORY,
     on_progress: Callable[[PushProgress], object] | None = None,
 ) -> PushReport:
-    """Push an image under the tag of its version; if the login expires meanwhile, log in again.
+    """Push an image under the tag of its version.
 
     Args:
         aws: Client of the account.
@@ -50,18 +50,11 @@ async def push_to_ecr(
         ImageError: Any other refusal of the registry, or the image is damaged.
         CloudburstError: Any error of `AWSClient.call`.
     """
-
-    async def push() -> PushReport:
+    with translated_registry_errors():
         async with open_ecr_registry(aws) as client:
             return await push_image(
                 client, image.folder, repository, image.version, on_progress=on_progress
             )
-
-    with translated_registry_errors():
-        try:
-            return await push()
-        except LoginError:
-            return await push()
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from cloudburst.aws.setup.resource_definitions import (
 from cloudburst.aws.setup.resources import newest_definition
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
-    describe_security_groups,
+    existing_security_groups,
     find_security_group,
 )
 from cloudburst.aws.setup.subnets import (
@@ -165,10 +165,11 @@ async def plan_setup(
 
 
 async def _existing_groups(aws: AWSClient, settings: Settings, vpc: str) -> Sequence[SecurityGroup]:
-    if not settings.security_groups:
+    # `.env` may name a group that `destroy` has deleted.
+    groups = await existing_security_groups(aws, settings.security_groups)
+    if not groups:
         group = await find_security_group(aws, vpc)
         return [] if group is None else [group]
-    groups = await describe_security_groups(aws, settings.security_groups)
     if other_vpc := [group.id for group in groups if group.vpc != vpc]:
         names = ", ".join(other_vpc)
         msg = f"security groups {names} are not in {vpc}, the VPC of the subnets"
@@ -188,10 +189,7 @@ async def _sources(
     if options.sources:
         return sorted({parse_source(each) for each in options.sources})
     try:
-        if find_address is not None:
-            address = await find_address()
-        else:
-            address = await find_client_address(aws, settings, vpc)
+        address = await find_client_address(aws, settings, vpc, find_address)
     except ConfigurationError as exc:
         msg = f"{exc}: pass --from CIDR, for example 203.0.113.7/32"
         raise ConfigurationError(msg) from exc

@@ -105,10 +105,11 @@ _DERIVED = frozenset(
     }
 )
 """Members that AWS adds to a task definition."""
-_HEALTH_URL = "http://127.0.0.1:{port}/health"
+_HEALTH_URL = f"http://127.0.0.1:{SERVICE_PORT}/health"
 _ONESTEP_HEALTH_COMMAND = (
-    "python3 -c 'import urllib.request as r; r.urlopen(\"{url}\", timeout=4)' "
-    "|| curl -fsS -m 4 -o /dev/null {url} || wget -q -T 4 -O /dev/null {url} || exit 1"
+    f"python3 -c 'import urllib.request as r; r.urlopen(\"{_HEALTH_URL}\", timeout=4)' "
+    f"|| curl -fsS -m 4 -o /dev/null {_HEALTH_URL} || wget -q -T 4 -O /dev/null {_HEALTH_URL} "
+    "|| exit 1"
 )
 """Shell command that checks the health of images other than ours. It tries three programs, because
 images differ in which of them they have. ECS does not stop an unhealthy task that belongs to no ECS
@@ -194,7 +195,7 @@ def tag_values(tags: Tags) -> Mapping[str, str]:
     """Return the values of tags by their keys; the tags may have any form that AWS returns."""
     if isinstance(tags, Mapping):
         return tags
-    return {_member(tag, "key"): _member(tag, "value") for tag in tags}
+    return {tag.get("key") or tag["Key"]: tag.get("value") or tag.get("Value", "") for tag in tags}
 
 
 def tag_list(*, key: str = "key", value: str = "value") -> list[dict[str, str]]:
@@ -297,15 +298,19 @@ def _differing_paths(required: Any, found: Any, path: str) -> list[str]:
 
 def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
     ours = image.runs_our_service
-    environment = {"CLOUDBURST_STOP_SECONDS": str(SERVICE_STOP_SECONDS)} if ours else {}
+    stop_seconds = {"name": "CLOUDBURST_STOP_SECONDS", "value": str(SERVICE_STOP_SECONDS)}
+    unprivileged = {
+        "user": SERVICE_USER,
+        "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH}],
+    }
     return {
         **_container(RENDER_CONTAINER, image.name, region, hardened=ours, init_process=not ours),
         # Other images may need root, or write to other folders.
-        **(_unprivileged() if ours else {}),
+        **(unprivileged if ours else {}),
         "portMappings": [
             {"containerPort": SERVICE_PORT, "hostPort": SERVICE_PORT, "protocol": "tcp"}
         ],
-        "environment": [{"name": name, "value": value} for name, value in environment.items()],
+        "environment": [stop_seconds] if ours else [],
         "dockerLabels": _labels(image),
         "stopTimeout": SERVICE_CONTAINER_STOP_TIMEOUT if ours else OTHER_CONTAINER_STOP_TIMEOUT,
         "healthCheck": {
@@ -333,14 +338,6 @@ def _watchdog_container(image: WorkerImage, region: str) -> dict[str, Any]:
         "entryPoint": list(WATCHDOG_ENTRY_POINT),
         "command": list(WATCHDOG_COMMAND),
         "stopTimeout": OTHER_CONTAINER_STOP_TIMEOUT,
-    }
-
-
-def _unprivileged() -> dict[str, Any]:
-    """Return the container settings for an unprivileged user with a volume for its files."""
-    return {
-        "user": SERVICE_USER,
-        "mountPoints": [{"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH}],
     }
 
 
@@ -372,9 +369,4 @@ def _container(
 def _health_command(image: WorkerImage) -> list[str]:
     if image.runs_our_service:
         return list(HEALTH_COMMAND)
-    url = _HEALTH_URL.format(port=SERVICE_PORT)
-    return ["CMD-SHELL", _ONESTEP_HEALTH_COMMAND.format(url=url)]
-
-
-def _member(tag: Mapping[str, str], name: str) -> str:
-    return tag.get(name) or tag.get(name.title()) or ""
+    return ["CMD-SHELL", _ONESTEP_HEALTH_COMMAND]

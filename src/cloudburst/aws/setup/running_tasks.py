@@ -34,8 +34,6 @@ __all__ = ["cleanup", "list_tasks"]
 
 logger = logging.getLogger(__name__)
 
-CONCURRENT_STOPS = 20
-"""Maximum number of StopTask calls at once. `AWSClient` keeps them within AWS's rate limits."""
 STOP_REQUEST_TIMEOUT = 60.0
 """Seconds for which the request to stop one task is repeated until AWS accepts it."""
 LIST_INTERVAL = 2.0
@@ -184,7 +182,10 @@ class _Cleanup:
         for number in range(MAX_LISTS):
             tasks = await self._cluster.tasks()
             new = [task for task in tasks if self._is_new(task)]
-            await self._stop_all(new)
+            with collapse_single():
+                async with anyio.create_task_group() as group:
+                    for task in new:
+                        group.start_soon(self._stop, task)
             if not new and (number or not self._may_appear()):
                 break
             await anyio.sleep(LIST_INTERVAL)
@@ -207,18 +208,6 @@ class _Cleanup:
         selection = self._selection
         ended_runs = any(not run.active for run in self._cluster.runs)
         return selection.all_tasks or selection.run is not None or ended_runs
-
-    async def _stop_all(self, tasks: Sequence[RunningTask]) -> None:
-        limiter = anyio.CapacityLimiter(CONCURRENT_STOPS)
-
-        async def stop(task: RunningTask) -> None:
-            async with limiter:
-                await self._stop(task)
-
-        with collapse_single():
-            async with anyio.create_task_group() as group:
-                for task in tasks:
-                    group.start_soon(stop, task)
 
     async def _stop(self, task: RunningTask) -> None:
         error = f"not answered within {STOP_REQUEST_TIMEOUT:.0f} s"

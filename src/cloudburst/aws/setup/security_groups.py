@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from cloudburst.aws.setup.resource_definitions import (
     has_our_tags,
     tag_list,
 )
+from cloudburst.errors import ResourceMissingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,6 @@ class SecurityGroup:
         """True if the group carries the tags with which ``cloudburst init`` marks its resources."""
         return has_our_tags(self.tags)
 
-    @property
-    def open_to_world(self) -> bool:
-        """True if a rule lets every address in."""
-        return any(rule.open_to_world for rule in self.rules)
-
 
 async def describe_security_groups(
     aws: AWSClient, ids: Sequence[str], *, port: int = SERVICE_PORT
@@ -56,6 +53,15 @@ async def describe_security_groups(
         "ec2", "describe_security_groups", "SecurityGroups", GroupIds=list(ids)
     )
     return tuple(_parse_group(group, port) for group in found)
+
+
+async def existing_security_groups(aws: AWSClient, ids: Sequence[str]) -> list[SecurityGroup]:
+    """Return those of some security groups that exist."""
+    found: list[SecurityGroup] = []
+    for ident in ids:
+        with suppress(ResourceMissingError):
+            found += await describe_security_groups(aws, [ident])
+    return found
 
 
 async def find_security_group(
