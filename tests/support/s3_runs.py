@@ -19,7 +19,7 @@ from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
 from cloudburst.adapters.http import transfer_retries
-from cloudburst.aws.client import renewal
+from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
@@ -85,7 +85,7 @@ def impatient(monkeypatch: Any) -> None:
         (output_folder, "WRITE_TIMEOUT"),
     ):
         monkeypatch.setattr(module, name, 3.0)
-    monkeypatch.setattr(renewal, "RENEWAL_INTERVAL", 0.05)
+    monkeypatch.setattr(aws_client, "RENEWAL_INTERVAL", 0.05)
 
 
 def few(cases: Iterable[Any], count: int = 1) -> list[Any]:

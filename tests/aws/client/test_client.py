@@ -113,7 +113,7 @@ async def test_questions_are_not_repeated_for_ever():
 
 async def test_an_answer_that_takes_too_long_is_none(monkeypatch):
     """Each byte of it may come in time, so that no timeout of the connection ends it."""
-    monkeypatch.setattr("cloudburst.aws.client.request.CALL_TIMEOUT", 0.5)
+    monkeypatch.setattr("cloudburst.aws.client.client.CALL_TIMEOUT", 0.5)
     with account() as emulator:
         async with open_aws(settings_of(emulator)) as aws:
             await aws.collect_pages(*LIST)

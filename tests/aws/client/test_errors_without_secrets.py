@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.aws.client import client, request
+from cloudburst.aws.client import client
 from cloudburst.aws.client.client import open_aws
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
@@ -46,7 +46,7 @@ def anyio_backend():
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_errors_of_calls(kind, monkeypatch):
     monkeypatch.setattr(client, "max_attempts", lambda _: 1)
-    monkeypatch.setattr(request, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(client, "CALL_TIMEOUT", 1.0)
     async with serving(ANSWERS[kind], None) as server:
         settings = Settings(
             **KEY, AWS_REGION="us-east-1", AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server.port}"

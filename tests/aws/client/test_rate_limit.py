@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.aws.client.rate_limit import (
-    RESERVED_FOR_STOPS,
     THROTTLE_PAUSE,
-    RateLimit,
     RateLimiter,
     TokenBucket,
 )
@@ -20,21 +18,18 @@ from cloudburst.testing import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
 
-FARGATE = {"launchType": "FARGATE"}
-SPOT = {"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]}
-
 
 @pytest.fixture
 def anyio_backend():
     return ("asyncio", {"loop_factory": VirtualClockLoop})
 
 
-async def passes(limiter, operation, parameters=FARGATE, *, number, service="ecs"):
+async def passes(limiter, operation, *, number):
     """When each of so many calls that come at once may go."""
     began, times = anyio.current_time(), []
 
     async def call():
-        await limiter.acquire(service, operation, parameters)
+        await limiter.acquire(operation)
         times.append(anyio.current_time() - began)
 
     async with anyio.create_task_group() as tasks:
@@ -49,9 +44,6 @@ async def passes(limiter, operation, parameters=FARGATE, *, number, service="ecs
         ("describe_tasks", 90, 0),
         ("describe_tasks", 150, 3),
         ("stop_task", 170, 2),
-        ("register_task_definition", 23, 5),
-        ("tag_resource", 28, 1),
-        ("list_tags_for_resource", 65, 1),
         ("describe_clusters", 1000, 0),
         ("run_task", 18, 0),
         ("run_task", 78, 3),  # 18 at once, and 20 each second
@@ -70,24 +62,13 @@ async def test_reads_share_one_allowance():
     assert times[-1] == pytest.approx(1, abs=0.001)
 
 
-async def test_spot_and_on_demand_share_the_rate_of_calls():
-    """AWS refuses the 21st RunTask of a second, whatever its provider."""
-    limiter = RateLimiter()
-    await passes(limiter, "run_task", number=18)
-    times = await passes(limiter, "run_task", SPOT, number=20)
-    assert times[-1] == pytest.approx(1, abs=0.001)
-    # Where the tasks run on machines of the account, that limit of Fargate does not count.
-    assert (await passes(limiter, "run_task", {"launchType": "EC2"}, number=20))[-1] == 0
-
-
 async def test_stops_never_wait_behind_launches():
     limiter = RateLimiter()
     async with anyio.create_task_group() as tasks:
-        for number in range(500):
-            parameters = SPOT if number % 2 else FARGATE
-            tasks.start_soon(limiter.acquire, "ecs", "run_task", parameters)
+        for _ in range(500):
+            tasks.start_soon(limiter.acquire, "run_task")
         await anyio.sleep(1)
-        stops = await passes(limiter, "stop_task", number=int(RESERVED_FOR_STOPS))
+        stops = await passes(limiter, "stop_task", number=70)
         assert stops[-1] == 0
         tasks.cancel_scope.cancel()
 
@@ -98,18 +79,18 @@ async def test_who_is_not_patient_is_refused_before_anything_is_taken():
     before = anyio.current_time()
     async with anyio.create_task_group() as tasks:
         for _ in range(50):
-            tasks.start_soon(limiter.acquire, "ecs", "run_task", FARGATE)
+            tasks.start_soon(limiter.acquire, "run_task")
         await anyio.lowlevel.checkpoint()
         with pytest.raises(ThrottledError, match="not sent"):
-            await limiter.acquire("ecs", "run_task", FARGATE, max_wait=2.0)
+            await limiter.acquire("run_task", max_wait=2.0)
         assert anyio.current_time() == before
-        await limiter.acquire("ecs", "run_task", FARGATE, max_wait=4.0)
+        await limiter.acquire("run_task", max_wait=4.0)
     assert anyio.current_time() - before == pytest.approx(51 / 20, abs=0.01)
 
 
 async def test_a_throttle_is_a_pause_for_all_who_share():
     limiter = RateLimiter()
-    limiter.record_throttling("ecs", "describe_tasks", {})
+    limiter.record_throttling("describe_tasks")
     times = await passes(limiter, "list_tasks", number=21)
     assert times[0] == pytest.approx(THROTTLE_PAUSE + 1 / 20, abs=0.001)
     assert times[-1] == pytest.approx(THROTTLE_PAUSE + 21 / 20, abs=0.001)
@@ -118,11 +99,11 @@ async def test_a_throttle_is_a_pause_for_all_who_share():
 
 async def test_who_is_cancelled_takes_nothing_and_holds_up_nobody():
     limiter = RateLimiter()
-    await passes(limiter, "register_task_definition", number=18)
+    limiter.record_throttling("run_task")
     with anyio.move_on_after(0.5):
-        await limiter.acquire("ecs", "register_task_definition", {})
-    times = await passes(limiter, "register_task_definition", number=1)
-    assert times[0] == pytest.approx(0.5, abs=0.001)
+        await limiter.acquire("run_task")
+    times = await passes(limiter, "run_task", number=1)
+    assert times[0] == pytest.approx(THROTTLE_PAUSE - 0.5 + 1 / 20, abs=0.001)
 
 
 @given(
@@ -132,7 +113,7 @@ async def test_who_is_cancelled_takes_nothing_and_holds_up_nobody():
 )
 def test_never_more_than_the_rate_and_never_idle(burst, per_second, arrivals):
     async def check():
-        bucket = TokenBucket(RateLimit(name="", burst=burst, per_second=per_second))
+        bucket = TokenBucket(burst=burst, per_second=per_second)
         times = []
 
         async def take(at):

@@ -154,7 +154,7 @@ class TestCredentials:
     def profile(self, emulator, tmp_path, monkeypatch):
         path = tmp_path / "credentials"
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
-        monkeypatch.setattr("cloudburst.aws.client.renewal.RENEWAL_INTERVAL", 0.02)
+        monkeypatch.setattr("cloudburst.aws.client.client.RENEWAL_INTERVAL", 0.02)
 
         def write(key, secret):
             path.write_text(f"[p]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")

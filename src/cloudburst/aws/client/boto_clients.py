@@ -7,8 +7,8 @@ The next client of the same session finds the model in boto's cache and takes a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,12 +69,9 @@ class BotoClients:
         # A call is signed without a pause, which takes a millisecond. One call is signed in each
         # round of the event loop, so that a hundred concurrent calls do not block it.
         self._signing = anyio.Lock()
-        self._calls = 0
-        self._retired = False
 
-    @asynccontextmanager
-    async def client(self, service: str, region: str | None) -> AsyncGenerator[Any]:
-        """Yield the client of a service for one call.
+    async def client(self, service: str, region: str | None) -> Any:
+        """Return the client of a service for one call.
 
         Args:
             service: Name of the service in boto.
@@ -85,26 +82,14 @@ class BotoClients:
             NoCredentialsError: boto finds no credentials. Other errors of boto are raised too.
             CredentialsError: The profile has only credentials of ``aws login``.
         """
-        self._calls += 1
-        try:
-            client = await self._client(service, region or self._region)
-            async with self._signing:
-                await anyio.lowlevel.checkpoint()
-            yield client
-        finally:
-            self._calls -= 1
-            if self._retired and not self._calls:
-                await self._close()
+        client = await self._client(service, region or self._region)
+        async with self._signing:
+            await anyio.lowlevel.checkpoint()
+        return client
 
-    async def retire(self) -> None:
-        """Close the clients as soon as the last of the current calls has ended."""
-        self._retired = True
-        if not self._calls:
-            await self._close()
-
-    async def _close(self) -> None:
-        with anyio.CancelScope(shield=True):  # closing sockets waits for nothing
-            await self._stack.aclose()
+    async def close(self) -> None:
+        """Close the connections of all clients."""
+        await self._stack.aclose()
 
     async def _client(self, service: str, region: str) -> Any:
         if (known := self._open.get((service, region))) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -26,9 +26,7 @@ from cloudburst.aws.client.credentials import (
 from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
 from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
-from cloudburst.aws.client.renewal import Renewal
-from cloudburst.aws.client.request import CALL_TIMEOUT, send_request
-from cloudburst.aws.client.responses import translate_parse_errors
+from cloudburst.aws.client.responses import check_response, read_body, translate_parse_errors
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -43,6 +41,11 @@ logger = logging.getLogger(__name__)
 
 CALL_BACKOFF = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Delays between the attempts of one call, in seconds."""
+CALL_TIMEOUT = 60.0
+"""Maximum seconds from the start of a call to the end of its response, however slowly it
+arrives."""
+RENEWAL_INTERVAL = 60.0
+"""Minimum seconds between two attempts to replace expired credentials."""
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
 """Response members that hold the token of the next page, mapped to the request parameters that take
 this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
@@ -67,10 +70,12 @@ class AWSClient:
         self.region = region
         self.endpoint_url = endpoint_url
         self._s3_endpoint_url = s3_endpoint_url
-        self.rate_limiter = RateLimiter()
-        self._renewal = Renewal(renew)
+        self._rate_limiter = RateLimiter()
+        self._renew = renew
         self._renewing = anyio.Lock()
+        self._renewed_at = -math.inf
         self._account: str | None = None
+        self._opened: list[BotoClients] = []
         self._clients: BotoClients | None = self._new_clients(session)
 
     async def call(
@@ -119,14 +124,14 @@ class AWSClient:
         while True:
             if not renewed:
                 attempt += 1
-                await self.rate_limiter.acquire(service, operation, parameters, max_wait=max_wait)
+                await self._rate_limiter.acquire(operation, max_wait=max_wait)
             clients = self._open_clients()
             try:
                 with translate_errors(operation, capacity=capacity_of(parameters)):
-                    async with clients.client(service, in_region) as client:
-                        return await send_request(
-                            client, operation, parameters, max_body=max_body, required=required
-                        )
+                    client = await clients.client(service, in_region)
+                    return await _send_request(
+                        client, operation, parameters, max_body=max_body, required=required
+                    )
             except CredentialsError as exc:
                 expired = not renewed and has_expired_credentials(exc)
                 if not expired or not await self._renew_credentials(clients):
@@ -134,7 +139,7 @@ class AWSClient:
                 renewed = True  # AWS checks the credentials first, so the call was not carried out
                 continue
             except ThrottledError:
-                self.rate_limiter.record_throttling(service, operation, parameters)
+                self._rate_limiter.record_throttling(operation)
                 if attempt >= attempts:
                     raise
             except NoAnswerError:
@@ -184,7 +189,7 @@ class AWSClient:
     @property
     def renews_credentials(self) -> bool:
         """True if newer credentials may be found when the present ones have expired."""
-        return self._renewal.possible
+        return self._renew is not None
 
     async def presign(
         self,
@@ -206,14 +211,14 @@ class AWSClient:
         """
         clients = self._open_clients()
         with translate_errors(operation):
-            async with clients.client(service, in_region) as client:
-                with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
-                    seconds = min(max_seconds, await seconds_left(clients.session))
-                    if seconds < 1:
-                        raise CredentialsError("the credentials have expired")
-                    url: str = await client.generate_presigned_url(
-                        operation, Params=parameters, ExpiresIn=int(seconds)
-                    )
+            client = await clients.client(service, in_region)
+            with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+                seconds = min(max_seconds, await seconds_left(clients.session))
+                if seconds < 1:
+                    raise CredentialsError("the credentials have expired")
+                url: str = await client.generate_presigned_url(
+                    operation, Params=parameters, ExpiresIn=int(seconds)
+                )
         return url
 
     async def account_id(self) -> str:
@@ -224,10 +229,11 @@ class AWSClient:
         return self._account
 
     async def close(self) -> None:
-        """Close the connections after the current calls; further calls raise `ClosedError`."""
-        clients, self._clients = self._clients, None
-        if clients is not None:
-            await clients.retire()
+        """Close the connections; further calls raise `ClosedError`."""
+        self._clients = None
+        with anyio.CancelScope(shield=True):  # closing sockets waits for nothing
+            for clients in self._opened:
+                await clients.close()
 
     async def _renew_credentials(self, expired: BotoClients) -> bool:
         """Replace expired credentials, and return whether a call can be repeated with new ones.
@@ -238,26 +244,51 @@ class AWSClient:
         async with self._renewing:
             if self._clients is not expired:
                 return True  # another task has renewed them meanwhile
-            session = await self._renewal.find_newer()
-            if session is None:
+            now = anyio.current_time()
+            if self._renew is None or now < self._renewed_at + RENEWAL_INTERVAL:
                 return False
+            self._renewed_at = now
+            logger.info("the credentials have expired: looking for newer ones")
+            with translate_errors("credentials"):
+                session = await anyio.to_thread.run_sync(self._renew)
             if self._clients is expired:
+                # The calls that are in progress keep the earlier clients.
                 self._clients = self._new_clients(session)
-                await expired.retire()
             return True
 
     def _new_clients(self, session: aioboto3.Session) -> BotoClients:
-        return BotoClients(
+        clients = BotoClients(
             session,
             region=self.region,
             endpoint_url=self.endpoint_url,
             s3_endpoint_url=self._s3_endpoint_url,
         )
+        self._opened.append(clients)
+        return clients
 
     def _open_clients(self) -> BotoClients:
         if self._clients is None:
             raise ClosedError("AWS is called after its client was closed")
         return self._clients
+
+
+async def _send_request(
+    client: Any,
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    max_body: int,
+    required: Iterable[str],
+) -> dict[str, Any]:
+    """Send one request and return its checked response; for the arguments, see `AWSClient.call`."""
+    with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+        response: dict[str, Any] = await getattr(client, operation)(**parameters)
+        await read_body(operation, response, max_body)
+        name = client.meta.method_to_api_mapping[operation]
+        shape = client.meta.service_model.operation_model(name).output_shape
+        members = () if shape is None else shape.members
+        check_response(operation, response, members=members, required=required)
+    return response
 
 
 @asynccontextmanager
@@ -285,24 +316,18 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
             session = await anyio.to_thread.run_sync(create_session, settings)
         region = settings.region or session.region_name or FALLBACK_REGION
     fixed = own_session or settings.access_key_id is not None
-    base = AWSClient(
-        session,
+    new_client = partial(
+        AWSClient,
         region=region,
         endpoint_url=settings.endpoint_url,
         s3_endpoint_url=settings.s3_endpoint_url,
-        renew=None if fixed else partial(create_session, settings),
     )
+    base = new_client(session, renew=None if fixed else partial(create_session, settings))
     aws = base
     try:
         if needs_role(settings) and not own_session:
             renew = partial(create_role_session, settings, base.call)
-            aws = AWSClient(
-                await anyio.to_thread.run_sync(renew),
-                region=region,
-                endpoint_url=settings.endpoint_url,
-                s3_endpoint_url=settings.s3_endpoint_url,
-                renew=renew,
-            )
+            aws = new_client(await anyio.to_thread.run_sync(renew), renew=renew)
         yield aws
     finally:
         await aws.close()

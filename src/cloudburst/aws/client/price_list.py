@@ -5,11 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -200,14 +197,6 @@ def _unexpected(what: str) -> AWSError:
 def _save(table: PriceTable) -> Path:
     path = prices_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".prices-", dir=path.parent)
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(table.model_dump_json(indent=2, exclude_none=True) + "\n")
-        draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink()
-        raise
-    return path
+    draft = path.with_suffix(".new")
+    draft.write_text(table.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
+    return draft.replace(path)

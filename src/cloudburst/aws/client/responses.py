@@ -7,7 +7,6 @@ because the call may or may not have been carried out.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,17 +52,6 @@ def get_list(response: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """Return a member of a response that is a list of structures; empty if it is missing."""
     found: list[Mapping[str, Any]] | None = response.get(name)
     return found or []
-
-
-def parse_ip_address(text: object) -> str | None:
-    """Return a value as the text of an IP address; ``None`` if it is not an IP address.
-
-    The result becomes the host of a URL, so host names and other texts must be rejected.
-    """
-    try:
-        return str(ipaddress.ip_address(str(text)))
-    except ValueError:
-        return None
 
 
 async def read_body(operation: str, response: dict[str, Any], max_bytes: int) -> None:
