@@ -24,13 +24,8 @@ def parsed(labels):
 @pytest.mark.parametrize(
     ("labels", "protocol_version", "version"),
     [
-        (NATIVE, 1, ""),
-        ({**NATIVE, "cloudburst.protocol-version": "7", "cloudburst.version": "2.1"}, 7, "2.1"),
-        (
-            {**NATIVE, "cloudburst.version": "\x1b" * 1000},
-            1,
-            "\N{REPLACEMENT CHARACTER}" * 64 + "…",
-        ),
+        (NATIVE, "unknown", ""),
+        ({**NATIVE, "cloudburst.protocol-version": "7", "cloudburst.version": "2.1"}, "7", "2.1"),
         ({"cloudburst.protocol-version": "7"}, None, ""),
         ({}, None, ""),
     ],
@@ -38,12 +33,6 @@ def parsed(labels):
 def test_a_definition_says_which_version_its_tasks_speak(labels, protocol_version, version):
     found = parsed(labels)
     assert (found.protocol_version, found.version) == (protocol_version, version)
-
-
-@pytest.mark.parametrize("label", ["", "one", "1.0", "-1", "٣", "9" * 5000])
-def test_a_version_that_is_no_number_is_told(label):
-    with pytest.raises(ConfigurationError, match=r"protocol-version is .*cloudburst init"):
-        parsed({**NATIVE, "cloudburst.protocol-version": label})
 
 
 async def test_a_run_with_tasks_of_another_version_is_told_before_anything_starts():
@@ -57,7 +46,7 @@ async def test_a_run_with_tasks_of_another_version_is_told_before_anything_start
                 pass
         assert count(emulator, "DescribeTasks") == 0
         emulator.register(family="older", container={"dockerLabels": NATIVE})
-        with pytest.raises(ConfigurationError, match=r"older:1 speak version 1 .* version 2"):
+        with pytest.raises(ConfigurationError, match=r"older:1 speak version unknown .* version 2"):
             async with backend_of(emulator, task_definition="older"):
                 pass
         emulator.register(family="equal")

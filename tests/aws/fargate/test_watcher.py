@@ -61,7 +61,6 @@ class FakeAWS:
         self.tasks = {}
         self.public = {}
         self.errors = []
-        self.left_out = set()
         self.asked = []
         self.addresses = []
 
@@ -73,11 +72,7 @@ class FakeAWS:
         if self.errors:
             raise self.errors.pop(0)
         known = [self.tasks[arn] for arn in tasks if arn in self.tasks]
-        missing = [
-            {"arn": arn, "reason": "MISSING"}
-            for arn in tasks
-            if arn not in self.tasks and arn not in self.left_out
-        ]
+        missing = [{"arn": arn, "reason": "MISSING"} for arn in tasks if arn not in self.tasks]
         return {"tasks": known, "failures": missing}
 
     async def collect_pages(self, service, operation, key, *, Filters):  # noqa: N803
@@ -125,31 +120,6 @@ async def test_tasks_of_long_ago_are_forgotten(watching):
     assert not watcher.get("a0").stopped  # asked for anew
     await anyio.sleep(UNKNOWN_TASK_GRACE + 2)
     assert watcher.get("a0").lost
-
-
-async def test_a_task_that_an_answer_leaves_out_is_not_lost(watching):
-    """Only ``MISSING`` is AWS's word for a task that it does not know: the task may well run."""
-    aws, watcher = watching
-    aws.tasks["a"] = described("a", "RUNNING")
-    watcher.watch("a")
-    await anyio.sleep(5)
-    aws.left_out.add("a")
-    seen = aws.tasks.pop("a")
-    await anyio.sleep(10 * UNKNOWN_TASK_GRACE)
-    assert not watcher.get("a").stopped
-    aws.tasks["a"] = seen | {"lastStatus": "STOPPED"}
-    await anyio.sleep(30)
-    assert watcher.get("a").stopped
-
-
-@pytest.mark.parametrize("error", [KeyError("tasks"), TypeError("NoneType"), RecursionError()])
-async def test_an_error_that_nobody_foresaw_does_not_end_the_watch(watching, error):
-    aws, watcher = watching
-    aws.errors = [error]
-    aws.tasks["a"] = described("a", "STOPPED")
-    watcher.watch("a")
-    await anyio.sleep(30)
-    assert watcher.get("a").stopped
 
 
 async def test_how_often_depends_on_what_is_expected(watching):

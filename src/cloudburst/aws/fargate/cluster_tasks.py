@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anyio import create_task_group
-
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.run_task import (
     CREATED_BY,
@@ -18,7 +16,6 @@ from cloudburst.aws.fargate.run_task import (
     STARTED_BY_PREFIX,
 )
 from cloudburst.aws.fargate.task_description import parse_task_description
-from cloudburst.concurrency import collapse_single
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
 from cloudburst.models.billing import seconds_billed, usd_amount
 from cloudburst.models.prices import PriceTable
@@ -68,28 +65,18 @@ async def describe_tasks(
     Raises:
         CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
     """
-    batches = [
-        tasks[start : start + MAX_DESCRIBED_TASKS]
-        for start in range(0, len(tasks), MAX_DESCRIBED_TASKS)
-    ]
-    descriptions: list[list[dict[str, Any]]] = [[] for _ in batches]
-
-    async def describe(index: int, batch: Sequence[str]) -> None:
+    described: list[dict[str, Any]] = []
+    for start in range(0, len(tasks), MAX_DESCRIBED_TASKS):
         response = await aws.call(
             "ecs",
             "describe_tasks",
             in_region=in_region,
             cluster=cluster,
-            tasks=list(batch),
+            tasks=list(tasks[start : start + MAX_DESCRIBED_TASKS]),
             include=["TAGS"],
         )
-        descriptions[index] = response["tasks"]
-
-    with collapse_single():
-        async with create_task_group() as group:
-            for index, batch in enumerate(batches):
-                group.start_soon(describe, index, batch)
-    return [task for batch in descriptions for task in batch]
+        described += response["tasks"]
+    return described
 
 
 def parse_running_task(

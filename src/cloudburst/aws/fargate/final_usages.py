@@ -13,7 +13,7 @@ from cloudburst.aws.fargate.cluster_tasks import describe_tasks
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.errors import CloudburstError
 from cloudburst.models.settings import Settings
-from cloudburst.models.task import TaskState, Usage
+from cloudburst.models.task import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +52,12 @@ async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> 
                 logger.warning("%s: stopped tasks cannot be described: %s", cluster, exc)
                 continue
             for each in described:
-                arn, description = str(each["taskArn"]), parse_task_description(each)
-                stopped_at = description.stopped_at
-                known = usages.get(arn)
-                if (
-                    known is None
-                    or stopped_at is None
-                    or description.state is not TaskState.STOPPED
-                ):
-                    continue
-                final[arn] = replace(
-                    known,
-                    pull_started_at=description.pull_started_at,
-                    last_seen_at=max(known.last_seen_at, stopped_at),
-                    stopped_at=stopped_at,
-                )
+                arn, description = each["taskArn"], parse_task_description(each)
+                if (stopped_at := description.stopped_at) is not None:
+                    final[arn] = replace(
+                        usages[arn],
+                        pull_started_at=description.pull_started_at,
+                        last_seen_at=max(usages[arn].last_seen_at, stopped_at),
+                        stopped_at=stopped_at,
+                    )
     return final

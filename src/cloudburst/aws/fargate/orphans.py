@@ -47,13 +47,11 @@ async def find_orphans(aws: AWSClient, cluster: str, run: str) -> tuple[Orphan, 
     arns = list(dict.fromkeys(arns))  # a task may stop between the two calls
     described = {str(task["taskArn"]): task for task in await describe_tasks(aws, cluster, arns)}
     found = [Orphan(task=TaskId(arn), description=described.get(arn)) for arn in arns]
-    return tuple(orphan for orphan in found if _belongs_to_run(orphan, tag))
+    return tuple(orphan for orphan in found if _is_ours(orphan))
 
 
-def _belongs_to_run(orphan: Orphan, started_by: str) -> bool:
+def _is_ours(orphan: Orphan) -> bool:
     task = orphan.description
-    if task is not None and task.get("startedBy") != started_by:
-        return False
     if task is None or task.get("desiredStatus") == "STOPPED":
         return True  # a task gets its tags after its creation and loses them with its stop
     tags = {tag["key"]: tag.get("value") for tag in task.get("tags", ())}

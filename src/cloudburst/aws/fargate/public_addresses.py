@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.responses import get_structure, parse_ip_address
+from cloudburst.aws.client.responses import get_structure
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.errors import AccessDeniedError
 
@@ -40,8 +40,7 @@ async def describe_public_addresses(aws: AWSClient, interfaces: Sequence[str]) -
             Filters=[{"Name": "network-interface-id", "Values": batch}],
         )
         for interface in existing:
-            public_ip = get_structure(interface, "Association").get("PublicIp")
-            if address := parse_ip_address(public_ip):
+            if address := get_structure(interface, "Association").get("PublicIp"):
                 addresses[str(interface["NetworkInterfaceId"])] = address
     return addresses
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from cloudburst.models.task import (
     PROTOCOL_VERSION_LABEL,
     Protocol,
 )
-from cloudburst.text import printable_line, short_repr
+from cloudburst.text import short_repr
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +29,10 @@ WATCHDOG_CONTAINER = "cloudburst-watchdog"
 essential, ECS stops the task when it exits."""
 VERSION_LABEL = "cloudburst.version"
 """Docker label with the version of the package that registered the task definition."""
-UNLABELLED_PROTOCOL_VERSION = 1
-"""Version of the native protocol in task definitions from before the label was introduced."""
 ARM_SUFFIX = "-arm64"
 """End of the name of the task definition for ARM64."""
 SERVICE_PORT = 5000
 """TCP port of the render service."""
-MAX_VERSION_LENGTH = 64
-"""Maximum number of characters of a version in a label that messages show."""
-_NUMBER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +53,6 @@ class TaskDefinition:
     """``X86_64`` or ``ARM64``."""
     watchdog: bool
     """True if a container limits the lifetime of the task."""
-    stop_timeout: int | None
-    """Seconds between SIGTERM and SIGKILL when a task is stopped; ``None`` for AWS's default,
-    30."""
     log_group: str | None
     """Log group in CloudWatch Logs; ``None`` if the container does not log to CloudWatch."""
     log_prefix: str | None
@@ -70,8 +61,9 @@ class TaskDefinition:
     """Number of the AWS account; ``None`` if it is unknown."""
     version: str = ""
     """Version of the package that registered the task definition; empty if it is not recorded."""
-    protocol_version: int | None = None
-    """Version of the native protocol; ``None`` for the protocol onestep, which has no versions."""
+    protocol_version: str | None = None
+    """Version of the native protocol in the container's label; ``None`` for the protocol onestep,
+    which has no versions."""
     assumed: bool = False
     """True if the credentials may not read the task definition, so that the other fields have the
     values that ``cloudburst-fargate`` assumes."""
@@ -131,7 +123,6 @@ async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None)
         protocol=protocol or Protocol.ONESTEP,
         architecture="X86_64",
         watchdog=False,
-        stop_timeout=None,
         log_group=None,
         log_prefix=None,
         account=account,
@@ -199,19 +190,18 @@ def parse_task_definition(
         protocol=protocol,
         architecture=str(platform.get("cpuArchitecture") or "X86_64"),
         watchdog=any(other["name"] == WATCHDOG_CONTAINER for other in containers),
-        stop_timeout=container.get("stopTimeout"),
         log_group=options.get("awslogs-group"),
         log_prefix=options.get("awslogs-stream-prefix"),
         account=account_of_arn(arn),
-        version=printable_line(labels.get(VERSION_LABEL, ""), MAX_VERSION_LENGTH),
-        protocol_version=_protocol_version(arn, labels) if is_native else None,
+        version=labels.get(VERSION_LABEL, ""),
+        protocol_version=labels.get(PROTOCOL_VERSION_LABEL, "unknown") if is_native else None,
     )
 
 
 def check_protocol_version(definition: TaskDefinition) -> None:
     """Raise `ConfigurationError` if this client does not speak a task definition's protocol."""
     needed = definition.protocol_version
-    if needed in {None, PROTOCOL_VERSION}:
+    if needed in {None, str(PROTOCOL_VERSION)}:
         return
     name = definition.arn.rpartition("/")[2]
     registered = f" (cloudburst {definition.version})" if definition.version else ""
@@ -253,13 +243,3 @@ def _protocol(arn: str, labels: Mapping[str, str]) -> Protocol:
         known = " or ".join(Protocol)
         msg = f"{arn}: the label {PROTOCOL_LABEL} is {short_repr(label)}; expected {known}"
         raise ConfigurationError(msg) from None
-
-
-def _protocol_version(arn: str, labels: Mapping[str, str]) -> int:
-    label = labels.get(PROTOCOL_VERSION_LABEL)
-    if label is None:
-        return UNLABELLED_PROTOCOL_VERSION
-    if not _NUMBER.fullmatch(label):
-        msg = f"{arn}: the label {PROTOCOL_VERSION_LABEL} is {short_repr(label)}; expected a number"
-        raise ConfigurationError(f"{msg}: run cloudburst init")
-    return int(label)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from cloudburst.aws.client.responses import get_list, get_structure, parse_ip_address
+from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.models.failures import Failure, classify_stop
 from cloudburst.models.prices import extra_disk_gb
 from cloudburst.models.task import TaskState
@@ -68,7 +67,7 @@ def parse_task_description(
             AWS adds others, such as the agent of GuardDuty. ``None``: all of them.
     """
     stopped = task["lastStatus"] == "STOPPED"
-    times = {name: at.timestamp() for name, at in _times(task)}
+    times = {name: task[name].timestamp() for name in _TIME_MEMBERS if task.get(name)}
     created_at = times.get("createdAt")
     # A time of 0 would be billed as decades.
     times = {name: at for name, at in times.items() if at >= (created_at or 0.0)}
@@ -80,10 +79,10 @@ def parse_task_description(
         stop_code=str(task.get("stopCode", "")),
         failure=failure_of(task, containers),
         network_interface=interface.get("networkInterfaceId"),
-        private_ip=parse_ip_address(interface.get("privateIPv4Address")),
+        private_ip=interface.get("privateIPv4Address"),
         capacity_provider=str(task.get("capacityProviderName") or "FARGATE"),
-        vcpu=_parse_units(task.get("cpu")) / 1024,
-        memory_gb=_parse_units(task.get("memory")) / 1024,
+        vcpu=int(task.get("cpu") or 0) / 1024,
+        memory_gb=int(task.get("memory") or 0) / 1024,
         extra_disk_gb=extra_disk_gb(get_structure(task, "ephemeralStorage").get("sizeInGiB")),
         created_at=created_at,
         pull_started_at=times.get("pullStartedAt"),
@@ -106,18 +105,6 @@ def failure_of(task: Mapping[str, Any], containers: Container[str] | None = None
         [str(reason) for reason in reasons if reason],
         [container["exitCode"] for container in described if container.get("exitCode") is not None],
     )
-
-
-def _times(task: Mapping[str, Any]) -> Iterator[tuple[str, datetime]]:
-    for name in _TIME_MEMBERS:
-        if isinstance(at := task.get(name), datetime):
-            yield name, at
-
-
-def _parse_units(text: object) -> int:
-    """Return CPU units or MiB, which AWS writes as text; 0 for anything that is not a number."""
-    digits = str(text or "")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 8 else 0
 
 
 def _task_state(last_status: str) -> TaskState:

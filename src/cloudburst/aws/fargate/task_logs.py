@@ -6,6 +6,7 @@ import datetime as dt
 import heapq
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
@@ -91,7 +92,7 @@ class LogReader:
         Afterwards, `read_more` continues with later lines.
         """
         lines = [line for stream in self._streams for line in await stream.read_last(count)]
-        return sorted(lines, key=_time_of)[-count:] if count else []
+        return sorted(lines, key=attrgetter("time"))[-count:] if count else []
 
     async def read_more(self) -> AsyncGenerator[LogLine]:
         """Yield the lines that have been written and not read yet, ordered by time.
@@ -174,21 +175,9 @@ class _StreamReader:
     def _parse_lines(self, response: Mapping[str, Any]) -> list[LogLine]:
         return [
             LogLine(
-                time=_parse_time(event["timestamp"]),
+                time=dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC),
                 container=self._log.container,
                 text=event["message"].rstrip("\n"),
             )
             for event in response["events"]
         ]
-
-
-def _parse_time(milliseconds: int) -> dt.datetime:
-    """Return the time of a log event, or the epoch if its timestamp is out of range."""
-    try:
-        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
-    except (OverflowError, ValueError, OSError):
-        return dt.datetime.fromtimestamp(0, dt.UTC)
-
-
-def _time_of(line: LogLine) -> dt.datetime:
-    return line.time

@@ -6,9 +6,8 @@ import itertools
 import logging
 import math
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 
@@ -16,7 +15,7 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.cluster_tasks import MAX_DESCRIBED_TASKS
 from cloudburst.aws.fargate.public_addresses import describe_public_addresses
 from cloudburst.aws.fargate.task_description import TaskDescription, parse_task_description
-from cloudburst.errors import CloudburstError, LaunchError, NoAnswerError, Remedy
+from cloudburst.errors import CloudburstError, LaunchError, Remedy
 from cloudburst.models.limits import RETRY_BACKOFF
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskId, TaskState
@@ -138,7 +137,7 @@ class Watcher:
         if description is not None and watched.description is None:
             watched.description = description
             self.clock.observe(description.latest_time, received_at=now)
-        self._wake()
+        self._changed.set()
         return watched
 
     def record_stop(self, task: TaskId) -> None:
@@ -148,7 +147,7 @@ class Watcher:
             watched.stop_accepted = True
             watched.backoff_polls = 0
             watched.next_poll_at = min(watched.next_poll_at, anyio.current_time() + FAST_INTERVAL)
-            self._wake()
+            self._changed.set()
 
     def is_gone(self, task: TaskId) -> bool:
         """Return whether a task unknown to AWS has ended, rather than being too new to be known."""
@@ -182,7 +181,7 @@ class Watcher:
         now = anyio.current_time()
         while not (watched := self.get(task)).stopped and watched.last_known_at < now:
             watched.next_poll_at = min(watched.next_poll_at, now)
-            self._wake()
+            self._changed.set()
             await self._polled.wait()
         return watched
 
@@ -224,9 +223,6 @@ class Watcher:
         with anyio.move_on_after(next_poll_at - anyio.current_time()):
             await self._changed.wait()
 
-    def _wake(self) -> None:
-        self._changed.set()
-
     async def _describe(self, batch: Sequence[WatchedTask], errors: list[CloudburstError]) -> None:
         began = anyio.current_time()
         arns = [watched.task for watched in batch]
@@ -234,36 +230,19 @@ class Watcher:
             response = await self._aws.call(
                 "ecs", "describe_tasks", cluster=self._cluster, tasks=arns
             )
-            self._update_batch(batch, response, began, errors)
         except CloudburstError as exc:
             errors.append(exc)
-        except Exception as exc:  # noqa: BLE001 - no response may end the watcher
-            errors.append(_unexpected("describe_tasks", exc))
-
-    def _update_batch(
-        self,
-        batch: Sequence[WatchedTask],
-        response: Mapping[str, Any],
-        began: float,
-        errors: list[CloudburstError],
-    ) -> None:
+            return
         received_at = anyio.current_time()
         described = {_task_id(task["taskArn"]): task for task in response["tasks"]}
-        missing = {_task_id(failure.get("arn", "")) for failure in response.get("failures", ())}
-        left_out = list[TaskId]()
         for watched in batch:
             if task := described.get(_task_id(watched.task)):
                 description = parse_task_description(task, containers=self._containers)
                 self._update(watched, description, began, received_at)
-            elif _task_id(watched.task) not in missing:
-                left_out.append(watched.task)
             elif self._exceeds_grace(watched):
                 logger.warning("%s: %s", watched.task, LOST_REASON)
                 watched.lost = True
             self._schedule(watched, received_at)
-        if left_out:
-            msg = f"describe_tasks: the response leaves out {', '.join(left_out[:3])}"
-            errors.append(NoAnswerError(msg))
 
     def _update(
         self,
@@ -313,17 +292,12 @@ class Watcher:
         }
         if not missing:
             return
-        found, error = dict[str, str](), None
         try:
             found = await describe_public_addresses(self._aws, tuple(missing))
         except CloudburstError as exc:
-            error = exc
-        except Exception as exc:  # noqa: BLE001 - no response may end the watcher
-            error = _unexpected("describe_network_interfaces", exc)
-        if error is not None:
             for watched in missing.values():
-                watched.address_error = error if _is_final(error) else None
-            errors.append(error)
+                watched.address_error = exc if _is_final(exc) else None
+            errors.append(exc)
             return
         now = anyio.current_time()
         for interface, watched in missing.items():
@@ -340,12 +314,6 @@ class Watcher:
             watched.backoff_polls = 1
         watched.public_ip, watched.has_no_address = address, has_no_address
         watched.next_poll_at = now + self._interval(watched)
-
-
-def _unexpected(operation: str, error: Exception) -> NoAnswerError:
-    """Log an unexpected error and return it as a `NoAnswerError`, which does not end the polls."""
-    logger.error("%s: the response could not be used", operation, exc_info=error)
-    return NoAnswerError(f"{operation}: {type(error).__name__}: {error}")
 
 
 def _task_id(arn: str) -> str:
