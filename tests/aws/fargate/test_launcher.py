@@ -19,7 +19,7 @@ from cloudburst.aws.fargate.backend import open_fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.fargate.run_task import secrets_of, started_by, tag_value
 from cloudburst.aws.fargate.task_description import parse_task_description
-from cloudburst.aws.setup.permissions import Purpose, policy_document
+from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.emulator.run_task import check_tags
 from cloudburst.engine.launch import launched
 from cloudburst.errors import (
@@ -314,8 +314,8 @@ async def test_a_task_that_stops_for_its_role_means_something_else_after_a_minut
 
 async def test_a_task_is_stopped_although_conditions_do_not_see_its_tag_yet():
     with account(tag_lag=1.0, **NO_PROCESSES) as emulator:
-        known = {"region": "us-east-1", "account": "123456789012"}
-        printed = partial(policy_document, settings_of(emulator), [Purpose.RUN], **known)
+        scope = PolicyScope(settings_of(emulator), "us-east-1", "123456789012")
+        printed = partial(policy_document, scope, [Purpose.RUN])
         run = await anyio.to_thread.run_sync(printed)
         key = emulator.new_key(policies=[json.loads(json.dumps(run))])
         changes = {
