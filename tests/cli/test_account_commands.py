@@ -112,15 +112,6 @@ def test_tasks_by_run(account, capsys):
         assert "\nnot started by cloudburst\n" in out
 
 
-def test_scenes_where_there_is_room(account, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    with account() as emulator:
-        launch(emulator)
-        time.sleep(0.3)  # by then ECS knows the task
-        assert cloudburst("tasks") == 0
-        assert "第 1 幕" in capsys.readouterr().out
-
-
 def test_tasks_as_json(account, capsys):
     with account(provisioning=0.05, pending=600) as emulator:
         ids = launch(emulator, 2)

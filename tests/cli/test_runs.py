@@ -84,8 +84,8 @@ def test_what_has_become_of_each(tmp_path, capsys):
     journal(out, "d" * 12, *scenes(3), end(Status.BUDGET), began=NOON + 30)
     assert cloudburst("runs") == 0
     assert shown(capsys) == (
-        "run           state          scenes    workers      cost  started\n"
         "in cloudburst_results\n"
+        "run           state          scenes    workers      cost  started\n"
         "bbbbbbbbbbbb  interrupted  873/1000   2×2 vCPU  ≥$0.0056  2026-09-21 14:14\n"
         "dddddddddddd  budget            0/3                       2026-09-21 14:13\n"
         "aaaaaaaaaaaa  complete        60/60   1×2 vCPU   $0.0028  2026-09-21 14:13\n"
@@ -116,7 +116,7 @@ def test_runs_whose_videos_are_in_s3(tmp_path, capsys, monkeypatch):
     journal(journal_folder(batch), "old", *scenes(1), *results(1), end(Status.COMPLETE))
     assert cloudburst("runs", "--to", "s3://films/out") == 0
     told = shown(capsys)
-    assert "in s3://films/out/\nnight" in told
+    assert "in s3://films/out/\nrun  " in told
     assert "in s3://films/out/batch_1/\nold" in told
     assert told.endswith("resume with: cloudburst resume night --to s3://films/out/")
     monkeypatch.setenv("RESULTS_DIR", "s3://films/out/")
@@ -129,7 +129,7 @@ def test_runs_whose_videos_are_in_s3(tmp_path, capsys, monkeypatch):
     assert shown(capsys) == "No runs of this machine in s3://films/other/."
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [80, 120])
 def test_it_fits_the_terminal(tmp_path, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     name = "a-name-of-sixty-four-letters-which-is-the-most-that-a-run-may-be"
@@ -137,20 +137,19 @@ def test_it_fits_the_terminal(tmp_path, capsys, monkeypatch, width):
     journal(tmp_path / "out", "b" * 12, *scenes(3))
     assert cloudburst("runs", "--to", "out") == 0
     out = shown(capsys, width)
-    assert "999/1000  ≥$0.0028" in out or "999/1000   1×2 vCPU  ≥$0.0028" in out
+    assert "999/1000   1×2 vCPU  ≥$0.0028" in out
     assert "interrupted" in out
     assert out.endswith(f"resume with: cloudburst resume {name} --to out")
     table = out.partition("\n\n")[0]
     joined = "".join(line.split("  ")[0] for line in table.splitlines()[2:])
     assert name in joined
-    assert ("workers" in table) is (width >= 80)
 
 
 def test_a_scene_counts_if_its_video_is_of_what_it_is_now(tmp_path, capsys):
     out = tmp_path / "cloudburst_results"
     journal(out, "a" * 12, *scenes(4), *results(2), *results(1, "an older picture"))
     assert cloudburst("runs") == 0
-    assert "interrupted      1/4" in shown(capsys)
+    assert "interrupted       1/4" in shown(capsys)
 
 
 def test_a_run_that_goes_on_names_its_process(tmp_path, capsys):
@@ -187,7 +186,8 @@ def test_folders_of_the_folder_are_listed_too(tmp_path, capsys):
     journal(tmp_path / "my results" / "batch_78", "78", *scenes(2), *results(2), end())
     assert cloudburst("runs", "--to", "my results") == 0
     told = shown(capsys)
-    assert "in my results/batch_77\n77            interrupted" in told
+    assert "in my results/batch_77\nrun  " in told
+    assert "\n77            interrupted" in told
     assert "in my results/batch_78\n78            complete" in told
     assert "resume with: cloudburst resume 77 --to 'my results/batch_77'" in told
 
@@ -236,7 +236,7 @@ def test_the_folder_of_the_settings(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
     journal(tmp_path / "results", "a" * 12, *scenes(2))
     assert cloudburst("runs") == 0
-    assert "in results\naaaaaaaaaaaa" in shown(capsys)
+    assert "in results\nrun  " in shown(capsys)
 
 
 def test_nothing_is_written_by_looking(tmp_path, capsys):

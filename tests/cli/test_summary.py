@@ -13,7 +13,7 @@ from rich.console import Console
 from cloudburst import backends
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.result import RunOutcome
-from cloudburst.cli.summary import Summary
+from cloudburst.cli.summary import summary
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
@@ -81,7 +81,7 @@ def report(*, final: bool = True, status: Status = Status.BUDGET) -> Report:
 
 def told(of: Report, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(Summary(of))
+    console.print(summary(of))
     return console.file.getvalue()
 
 
@@ -234,4 +234,4 @@ def test_a_worker_at_an_address_is_named_with_its_whole_port():
     failed = report().model_copy(
         update={"status": Status.FAILED, "scenes": (scene,), "workers": (worker,)}
     )
-    assert "tasks: 127.0.0.1:5999 " in told(failed)
+    assert "tasks: 127.0.0.1:5999\n" in told(failed)

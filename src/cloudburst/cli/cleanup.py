@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import RenderableType
 from rich.text import Text
 
 from cloudburst.cli.options import Duration
@@ -53,42 +53,35 @@ def cleanup_command(
         dry_run=dry_run,
     )
     report = anyio.run(work)
-    print_output(CleanupSummary(report))
+    print_output(*_report_lines(report))
     return 0 if report.success else 1
 
 
-class CleanupSummary:
-    """Printed result of a cleanup: tasks that were stopped, could not be stopped, or were kept."""
-
-    def __init__(self, report: CleanupReport) -> None:
-        self._report = report
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the stopped, failed and kept tasks; failures with the same error share a line."""
-        report = self._report
-        if report.stopped:
-            yield from tables_by_run(report.stopped)
-            head = "Would stop" if report.dry_run else "Stopped"
-            yield Text.assemble(f"{head} ", total_line(report.stopped))
-        elif not report.failed:
-            yield Text("Nothing to stop.")
-        by_error: dict[str, list[str]] = {}
-        for entry in report.failed:
-            task_id = entry.task.task_id
-            error = first_line(entry.error).replace(task_id, "…")
-            by_error.setdefault(error, []).append(task_id[:TASK_ID_LENGTH])
-        for error, tasks in by_error.items():
-            names = safe_text(", ".join(tasks), "cyan")
-            verb = "runs" if len(tasks) == 1 else "run"
-            yield Text.assemble(("✗ ", "red"), names, f" still {verb}: ", safe_text(error, "red"))
-        if report.failed:
-            number = pluralize(len(report.failed), "task")
-            yield Text(f"{number} could not be stopped and will still be billed.", "red")
-        if report.kept:
-            yield Text()
-            yield Text("Kept:", "dim")
-            for name, group in group_by_run(report.kept):
-                yield _kept_line(name, group)
+def _report_lines(report: CleanupReport) -> Iterator[RenderableType]:
+    """Yield the stopped, failed and kept tasks; failures with the same error share a line."""
+    if report.stopped:
+        yield from tables_by_run(report.stopped)
+        head = "Would stop" if report.dry_run else "Stopped"
+        yield Text.assemble(f"{head} ", total_line(report.stopped))
+    elif not report.failed:
+        yield Text("Nothing to stop.")
+    by_error: dict[str, list[str]] = {}
+    for entry in report.failed:
+        task_id = entry.task.task_id
+        error = first_line(entry.error).replace(task_id, "…")
+        by_error.setdefault(error, []).append(task_id[:TASK_ID_LENGTH])
+    for error, tasks in by_error.items():
+        names = safe_text(", ".join(tasks), "cyan")
+        verb = "runs" if len(tasks) == 1 else "run"
+        yield Text.assemble(("✗ ", "red"), names, f" still {verb}: ", safe_text(error, "red"))
+    if report.failed:
+        number = pluralize(len(report.failed), "task")
+        yield Text(f"{number} could not be stopped and will still be billed.", "red")
+    if report.kept:
+        yield Text()
+        yield Text("Kept:", "dim")
+        for name, group in group_by_run(report.kept):
+            yield _kept_line(name, group)
 
 
 def _kept_line(run: str, tasks: Sequence[RunningTask]) -> Text:

@@ -13,7 +13,7 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -86,7 +86,7 @@ def doctor_command(
     if as_json:
         write_line(json.dumps({"success": report.success, **asdict(report)}))
     else:
-        print_output(DoctorSummary(report))
+        print_output(*doctor_lines(report))
     if live and report.success:
         from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
 
@@ -111,37 +111,30 @@ def _fixed_address(text: str) -> Callable[[], Awaitable[str]]:
     return find_address
 
 
-class DoctorSummary:
-    """Printed result of ``cloudburst doctor``: checks with their fixes, and a conclusion."""
-
-    def __init__(self, report: DoctorReport) -> None:
-        self._report = report
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render a line for each check, with its fix below."""
-        checks = self._report.checks
-        groups = list(_grouped(checks))
-        width = max((len(names[0]) for names, _ in groups), default=0)
-        for names, check in groups:
-            yield from _check_lines(names, check, name_width=width, max_width=options.max_width)
-        yield Text()
-        statuses = [check.status for _, check in groups]
-        failures = statuses.count(CheckStatus.FAILED)
-        warnings = statuses.count(CheckStatus.WARNING)
-        counts = [
-            *([pluralize(failures, "failure")] if failures else []),
-            *([pluralize(warnings, "warning")] if warnings else []),
-        ]
-        if failures:
-            yield Text(f"{', '.join(counts)}: a run on Fargate would not work.", "red")
-        elif warnings:
-            yield Text(f"{', '.join(counts)}; a run on Fargate would work.", "yellow")
-        else:
-            yield Text("A run on Fargate would work.", "green")
+def doctor_lines(report: DoctorReport) -> Iterator[RenderableType]:
+    """Yield a line for each check, with its fix below, and a conclusion."""
+    groups = list(_grouped(report.checks))
+    width = max((len(names[0]) for names, _ in groups), default=0)
+    for names, check in groups:
+        yield from _check_lines(names, check, name_width=width)
+    yield Text()
+    statuses = [check.status for _, check in groups]
+    failures = statuses.count(CheckStatus.FAILED)
+    warnings = statuses.count(CheckStatus.WARNING)
+    counts = [
+        *([pluralize(failures, "failure")] if failures else []),
+        *([pluralize(warnings, "warning")] if warnings else []),
+    ]
+    if failures:
+        yield Text(f"{', '.join(counts)}: a run on Fargate would not work.", "red")
+    elif warnings:
+        yield Text(f"{', '.join(counts)}; a run on Fargate would work.", "yellow")
+    else:
+        yield Text("A run on Fargate would work.", "green")
 
 
 def _check_lines(
-    names: Sequence[str], check: Check, *, name_width: int, max_width: int
+    names: Sequence[str], check: Check, *, name_width: int
 ) -> Iterator[RenderableType]:
     sign, style = _SIGNS[check.status]
     found = safe_text(check.found, "" if check.status is CheckStatus.PASSED else style)
@@ -154,10 +147,9 @@ def _check_lines(
     grid.add_row(Text(sign, style), names[0], found)
     yield grid
     if check.fix:
-        advice, indent = advice_text(f"→ {check.fix}", "cyan"), name_width + 3
-        # A long line that must not be wrapped begins at the left, so that the command can be read.
-        too_long = advice.no_wrap and indent + advice.cell_len > max_width
-        yield advice if too_long else Padding(advice, (0, 0, 0, indent))
+        advice = advice_text(f"→ {check.fix}", "cyan")
+        # A command that must not be wrapped begins at the left, so that it can be read.
+        yield advice if advice.no_wrap else Padding.indent(advice, name_width + 3)
 
 
 def _grouped(checks: Sequence[Check]) -> Iterator[tuple[list[str], Check]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -223,43 +224,37 @@ def _print_report(report: InitReport | DestroyReport, *, as_json: bool) -> None:
     if as_json:
         write_line(json.dumps(asdict(report), default=str))
     else:
-        print_output(SetupSummary(report))
+        print_output(*_report_lines(report))
 
 
-class SetupSummary:
-    """Printed result of ``init`` or ``destroy``: a line for each step, and totals."""
+def _report_lines(report: InitReport | DestroyReport) -> Iterator[RenderableType]:
+    """Yield account and region, steps, totals and the next command."""
+    account = Text.assemble(
+        "AWS account ", safe_text(report.account, "bold"), ", ", safe_text(report.region)
+    )
+    if report.dry_run:
+        account.append("  (dry run: nothing is changed)", "yellow")
+    yield account
+    yield from _step_lines(report.steps, dry_run=report.dry_run)
+    yield Text(_totals(report.steps, dry_run=report.dry_run), "bold")
+    if isinstance(report, DestroyReport):
+        yield from _notes_after_destroy(report)
+    else:
+        yield Text(_COST, "dim")
+        if not report.dry_run:
+            yield Text.assemble("Next: ", ("cloudburst doctor", "cyan"))
 
-    def __init__(self, report: InitReport | DestroyReport) -> None:
-        self._report = report
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render account and region, steps, totals and the next command."""
-        report = self._report
-        account = Text.assemble(
-            "AWS account ", safe_text(report.account, "bold"), ", ", safe_text(report.region)
-        )
-        if report.dry_run:
-            account.append("  (dry run: nothing is changed)", "yellow")
-        yield account
-        yield from _step_lines(report.steps, dry_run=report.dry_run)
-        yield Text(_totals(report.steps, dry_run=report.dry_run), "bold")
-        if isinstance(report, DestroyReport):
-            yield from self._notes_after_destroy()
-        else:
-            yield Text(_COST, "dim")
-            if not report.dry_run:
-                yield Text.assemble("Next: ", ("cloudburst doctor", "cyan"))
-
-    def _notes_after_destroy(self) -> Iterator[Text]:
-        if any(step.outcome is StepOutcome.FAILED for step in self._report.steps):
-            note = "Not everything was removed: correct what failed, and run the command again."
-            yield Text(note, "red")
-        elif self._report.steps:
-            if not self._report.dry_run:
-                kept = any(step.outcome is StepOutcome.KEPT for step in self._report.steps)
-                yield Text(_COST if kept else _NO_COST, "dim")
-            note = "AWS_SUBNET_ID is still set in .env: remove its line to render on this machine."
-            yield Text(note, "dim")
+def _notes_after_destroy(report: DestroyReport) -> Iterator[Text]:
+    outcomes = {step.outcome for step in report.steps}
+    if StepOutcome.FAILED in outcomes:
+        note = "Not everything was removed: correct what failed, and run the command again."
+        yield Text(note, "red")
+    elif report.steps:
+        if not report.dry_run:
+            yield Text(_COST if StepOutcome.KEPT in outcomes else _NO_COST, "dim")
+        note = "AWS_SUBNET_ID is still set in .env: remove its line to render on this machine."
+        yield Text(note, "dim")
 
 
 def _step_lines(steps: Sequence[SetupStep], *, dry_run: bool) -> Iterator[RenderableType]:
@@ -297,10 +292,10 @@ def _totals(steps: Sequence[SetupStep], *, dry_run: bool) -> str:
         StepOutcome.FOUND,
         StepOutcome.KEPT,
     ]
-    numbers = {kind: sum(step.outcome is kind for step in steps) for kind in order}
+    numbers = Counter(step.outcome for step in steps)
     totals = [
-        f"{number} {_WOULD.get(kind, kind) if dry_run else kind}"
-        for kind, number in numbers.items()
-        if number
+        f"{numbers[kind]} {_WOULD.get(kind, kind) if dry_run else kind}"
+        for kind in order
+        if kind in numbers
     ]
     return f"{', '.join(totals)}." if totals else "There are no resources of cloudburst."

@@ -17,7 +17,6 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -43,19 +42,6 @@ _IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a
 """Pattern that matches ARNs, task ids and request ids."""
 
 
-class Trimmed:
-    """Renderable that removes trailing blanks, with which rich fills the lines of tables."""
-
-    def __init__(self, renderable: RenderableType) -> None:
-        self._renderable = renderable
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the lines without blanks at their end."""
-        for line in Segment.split_lines(console.render(self._renderable, options)):
-            yield from _without_trailing_blanks(line)
-            yield Segment.line()
-
-
 class WordWrapped:
     """Text that is wrapped between words only, so that paths and addresses stay whole."""
 
@@ -73,15 +59,6 @@ class WordWrapped:
                 column += cell_len(word[0])
             for line in paragraph.divide(starts):
                 yield unwrapped(line)
-
-
-def _without_trailing_blanks(line: list[Segment]) -> list[Segment]:
-    kept = list(line)
-    while kept and not kept[-1].text.strip():
-        kept.pop()
-    if kept:
-        kept[-1] = Segment(kept[-1].text.rstrip(), kept[-1].style)
-    return kept
 
 
 class OutputConsole(Console):
@@ -116,15 +93,20 @@ def error_console() -> Console:
     return _error_console.get(None) or OutputConsole(stderr=True)
 
 
-def print_output(renderable: RenderableType) -> None:
-    """Print a renderable to standard output."""
-    # Not cropped: a line that is never wrapped may be longer than the width.
-    OutputConsole(highlight=False).print(Trimmed(renderable), crop=False)
+def print_output(*renderables: RenderableType) -> None:
+    """Print renderables to standard output, each in lines of its own."""
+    _print(renderables, OutputConsole(highlight=False))
 
 
 def print_error(renderable: RenderableType, console: Console) -> None:
     """Print an error to a console for standard error."""
-    console.print(Trimmed(renderable), crop=False)
+    _print((renderable,), console)
+
+
+def _print(renderables: Iterable[RenderableType], console: Console) -> None:
+    # A group, because rich joins texts and forgets which of them are never wrapped. Not cropped,
+    # because these may be longer than the width.
+    console.print(Group(*renderables), crop=False)
 
 
 def write_line(text: str) -> None:
@@ -239,7 +221,7 @@ def _describe_faults(error: InvalidScenesError, faults: tuple[SceneFault, ...]) 
     lines: list[RenderableType] = []
     for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
         if scene:
-            lines += [safe_text(scene, "bold"), Padding(_fault_table(group), (0, 0, 0, 2))]
+            lines += [safe_text(scene, "bold"), Padding.indent(_fault_table(group), 2)]
         else:  # a fault of the whole run
             lines.append(_fault_table(group))
     outcome = "nothing was started."

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -45,62 +44,45 @@ def prices_command(
     settings = Settings()
     table = anyio.run(refresh_prices, settings) if refresh else anyio.run(load_prices)
     name = region or settings.region or DEFAULT_REGION
-    print_output(PriceList(table, name, public=settings.public_address))
+    public = settings.public_address
+    print_output(_tiers(table, name, public=public), "", *_notes(table, name, public=public))
     return 0
 
 
-class PriceList:
-    """Printed table of the hourly prices of all tiers in one region."""
-
-    def __init__(self, table: PriceTable, region: str, *, public: bool) -> None:
-        self._table = table
-        self._region = region
-        self._public = public
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render a row for each tier, then notes on what the prices include and on their source."""
-        yield self._tiers()
-        yield Text()
-        yield from self._notes()
-
-    def _tiers(self) -> Table:
-        grid = plain_table()
-        grid.add_column("tier", no_wrap=True)
-        for name in ("vCPU", "GB", *(name for name, *_ in _COLUMNS)):
-            grid.add_column(name, justify="right", no_wrap=True)
-        for tier in sorted(Tier, key=lambda tier: tier.vcpu):
-            hours = [
-                self._hour(tier, architecture, capacity) for _, architecture, capacity in _COLUMNS
-            ]
-            grid.add_row(tier.name, str(tier.vcpu), str(tier.memory_gb), *hours)
-        return grid
-
-    def _hour(self, tier: Tier, architecture: str, capacity: str) -> Text:
-        rates = self._table.rates(self._region, architecture=architecture, capacity=capacity)
-        known = self._table.has_region(self._region, architecture=architecture) and (
-            capacity == "FARGATE" or self._table.has_spot(self._region)
-        )
-        hour = rates.task_usd_per_second(tier, public_ipv4=self._public) * _HOUR
-        return Text(f"{'' if known else '≈'}${hour:.4f}", "" if known else "yellow")
-
-    def _notes(self) -> Iterator[Text]:
-        table, region = self._table, self._region
-        ipv4 = table.rates(region).ipv4 * _HOUR
-        with_address = f", with a public address (${ipv4.quantize(Decimal('0.001'))})"
-        yield Text.assemble(
-            "USD for an hour in ",
-            safe_text(region, "bold"),
-            with_address if self._public else ", without a public address",
-            "; billed by the second, for at least a minute.",
-        )
-        if not table.has_region(region, architecture="ARM64"):
-            what = "ARM's prices" if table.has_region(region) else "Its prices"
-            yield Text(f"≈ {what} are not known: those of {DEFAULT_REGION} are shown.", "yellow")
-        if not table.has_spot(region):
-            yield Text(
-                "≈ Spot is estimated: cloudburst prices --refresh reads its prices.", "yellow"
+def _tiers(table: PriceTable, region: str, *, public: bool) -> Table:
+    grid = plain_table()
+    grid.add_column("tier", no_wrap=True)
+    for name in ("vCPU", "GB", *(name for name, *_ in _COLUMNS)):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for tier in sorted(Tier, key=lambda tier: tier.vcpu):
+        hours: list[Text] = []
+        for _, architecture, capacity in _COLUMNS:
+            rates = table.rates(region, architecture=architecture, capacity=capacity)
+            known = table.has_region(region, architecture=architecture) and (
+                capacity == "FARGATE" or table.has_spot(region)
             )
-        known = table.regions[region if table.has_region(region) else DEFAULT_REGION]
-        yield safe_text(f"Prices of {known.date}: {known.source}", "dim")
-        share = known.spot_factor or table.spot_factor
-        yield safe_text(f"Spot at {share} of that, as of {table.spot_date}; it changes.", "dim")
+            hour = rates.task_usd_per_second(tier, public_ipv4=public) * _HOUR
+            hours.append(Text(f"{'' if known else '≈'}${hour:.4f}", "" if known else "yellow"))
+        grid.add_row(tier.name, str(tier.vcpu), str(tier.memory_gb), *hours)
+    return grid
+
+
+def _notes(table: PriceTable, region: str, *, public: bool) -> Iterator[Text]:
+    """Yield notes on what the prices include and on their source."""
+    ipv4 = table.rates(region).ipv4 * _HOUR
+    with_address = f", with a public address (${ipv4.quantize(Decimal('0.001'))})"
+    yield Text.assemble(
+        "USD for an hour in ",
+        safe_text(region, "bold"),
+        with_address if public else ", without a public address",
+        "; billed by the second, for at least a minute.",
+    )
+    if not table.has_region(region, architecture="ARM64"):
+        what = "ARM's prices" if table.has_region(region) else "Its prices"
+        yield Text(f"≈ {what} are not known: those of {DEFAULT_REGION} are shown.", "yellow")
+    if not table.has_spot(region):
+        yield Text("≈ Spot is estimated: cloudburst prices --refresh reads its prices.", "yellow")
+    known = table.regions[region if table.has_region(region) else DEFAULT_REGION]
+    yield safe_text(f"Prices of {known.date}: {known.source}", "dim")
+    share = known.spot_factor or table.spot_factor
+    yield safe_text(f"Spot at {share} of that, as of {table.spot_date}; it changes.", "dim")

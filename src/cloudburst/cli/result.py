@@ -18,7 +18,7 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.cli.run_request import RunRequest
-from cloudburst.cli.summary import Summary, cost_text, group_failures
+from cloudburst.cli.summary import cost_text, group_failures, summary
 from cloudburst.errors import Remedy
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, parse_location
 from cloudburst.models.report import Report, Status
@@ -75,7 +75,7 @@ class ResultPrinter:
         elif self._options.quiet:
             self._print_failures(report)
         else:
-            print_output(Summary(report))
+            print_output(summary(report))
             if report.status is not Status.COMPLETE or report.film_error is not None:
                 self._print_commands(report)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from itertools import groupby
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -43,10 +43,6 @@ from cloudburst.models.report import Status
 from cloudburst.models.settings import Settings
 from cloudburst.outputs import active_runs
 
-MIN_WIDTH_FOR_ALL_COLUMNS = 78
-"""Minimum width of a terminal, in cells, at which all columns are shown."""
-_WORKERS = 9
-"""Width of the column with the number and the vCPUs of the workers, in cells."""
 RUNNING, UNREADABLE = "running", "unreadable"
 
 _STYLES = {
@@ -117,7 +113,7 @@ def runs_command(
         listed = [asdict(run) | {"folder": str(run.folder)} for run in runs]
         write_line(json.dumps(listed, default=_to_json))
         return 0
-    print_output(RunList(runs, folder, default=to is None))
+    print_output(*_run_lines(runs, folder, default=to is None))
     return 0
 
 
@@ -204,94 +200,64 @@ def _count_videos(journal: JournalState) -> int:
     )
 
 
-class RunList:
-    """Printed list of runs by folder, with the command that resumes the newest incomplete run."""
-
-    def __init__(self, runs: Sequence[ListedRun], folder: OutputFolder, *, default: bool) -> None:
-        self._runs = runs
-        self._folder = folder
-        self._default = default
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the tables of runs for the width of the terminal."""
-        if not self._runs:
-            where = "in" if isinstance(self._folder, Path) else "of this machine in"
-            yield unwrapped(f"No runs {where} ", safe_text(short_path(self._folder)), ".")
-            return
-        columns = _Columns(self._runs, width=options.max_width)
-        yield columns.table((), header=True)
-        for folder, group in groupby(self._runs, key=lambda run: run.folder):
-            yield unwrapped(safe_text(f"in {short_path(folder)}", "bold"))
-            yield columns.table(list(group))
-        yield from self._notes()
-
-    def _notes(self) -> Iterator[RenderableType]:
-        """Yield notes below the tables: active processes, errors, and the command to resume."""
-        yield Text()
-        for run in self._runs:
-            if run.process:
-                yield safe_text(f"{run.run}: {run.process} continues it")
-            if run.successor:
-                by = f"its videos are from run {run.successor}, which is complete"
-                yield safe_text(f"{run.run}: {by}")
-            if run.error:
-                yield safe_text(run.error, "red")
-        not_resumable = {RUNNING, UNREADABLE, Status.COMPLETE}
-        resumable = [
-            run
-            for run in self._runs
-            if run.started_at and run.state not in not_resumable and not run.successor
-        ]
-        if resumable:
-            run = max(resumable, key=_start_time)
-            default = self._default and run.folder == absolute_location(self._folder)
-            to = [] if default else ["--to", short_path(run.folder)]
-            command = shlex.join(["cloudburst", "resume", run.run, *to])
-            yield unwrapped("resume with: ", safe_text(command, "bold"))
+def _run_lines(
+    runs: Sequence[ListedRun], folder: OutputFolder, *, default: bool
+) -> Iterator[RenderableType]:
+    """Yield runs by folder, and the command that resumes the newest incomplete run."""
+    if not runs:
+        where = "in" if isinstance(folder, Path) else "of this machine in"
+        yield unwrapped(f"No runs {where} ", safe_text(short_path(folder)), ".")
+        return
+    for each, group in groupby(runs, key=lambda run: run.folder):
+        yield unwrapped(safe_text(f"in {short_path(each)}", "bold"))
+        yield _table(group, header=each == runs[0].folder)
+    yield Text()
+    yield from _notes(runs)
+    not_resumable = {RUNNING, UNREADABLE, Status.COMPLETE}
+    resumable = [
+        run
+        for run in runs
+        if run.started_at and run.state not in not_resumable and not run.successor
+    ]
+    if resumable:
+        run = max(resumable, key=_start_time)
+        to = ["--to", short_path(run.folder)]
+        if default and run.folder == absolute_location(folder):
+            to = []
+        command = shlex.join(["cloudburst", "resume", run.run, *to])
+        yield unwrapped("resume with: ", safe_text(command, "bold"))
 
 
-class _Columns:
-    """Widths of the columns, which are the same for the tables of all folders."""
-
-    def __init__(self, runs: Sequence[ListedRun], *, width: int) -> None:
-        self._wide = width >= MIN_WIDTH_FOR_ALL_COLUMNS
-        self._scenes = max(*(len(_scenes_cell(run)) for run in runs), 7)
-        self._cost = max(*(len(_cost_cell(run)) for run in runs), 7)
-        self._started = 16 if self._wide else 11
-        others = [11, self._scenes, self._cost, self._started, *([_WORKERS] if self._wide else [])]
-        available = width - sum(column + 2 for column in others) - 2
-        self._name = max(12, min(available, max(len(run.run) for run in runs)))
-
-    def table(self, runs: Sequence[ListedRun], *, header: bool = False) -> Table:
-        """Return a table with a row for each run."""
-        table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("run", overflow="fold", width=self._name)
-        table.add_column("state", no_wrap=True, width=11)
-        table.add_column("scenes", no_wrap=True, width=self._scenes, justify="right")
-        if self._wide:
-            table.add_column("workers", no_wrap=True, width=_WORKERS, justify="right")
-        table.add_column("cost", no_wrap=True, width=self._cost, justify="right")
-        table.add_column("started", no_wrap=True, width=self._started)
-        for run in runs:
-            table.add_row(
-                safe_text(run.run),
-                safe_text(run.state, _STYLES[run.state]),
-                _scenes_cell(run),
-                *([_workers_cell(run)] if self._wide else []),
-                _cost_cell(run),
-                Text(self._start_cell(run), "dim"),
-            )
-        return table
-
-    def _start_cell(self, run: ListedRun) -> str:
-        if run.started_at is None:
-            return ""
-        text = run.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        return text if self._wide else text[5:]
+def _notes(runs: Sequence[ListedRun]) -> Iterator[Text]:
+    """Yield active processes, runs whose videos another run made, and errors."""
+    for run in runs:
+        if run.process:
+            yield safe_text(f"{run.run}: {run.process} continues it")
+        if run.successor:
+            by = f"its videos are from run {run.successor}, which is complete"
+            yield safe_text(f"{run.run}: {by}")
+        if run.error:
+            yield safe_text(run.error, "red")
 
 
-def _scenes_cell(run: ListedRun) -> str:
-    return f"{run.videos}/{run.scenes}" if run.started_at else ""
+def _table(runs: Iterable[ListedRun], *, header: bool) -> Table:
+    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("run", overflow="fold", min_width=12)
+    table.add_column("state", no_wrap=True, min_width=11)
+    for name, width in (("scenes", 8), ("workers", 9), ("cost", 8)):
+        table.add_column(name, no_wrap=True, min_width=width, justify="right")
+    table.add_column("started", no_wrap=True)
+    for run in runs:
+        started = run.started_at and run.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(
+            safe_text(run.run),
+            safe_text(run.state, _STYLES[run.state]),
+            f"{run.videos}/{run.scenes}" if run.started_at else "",
+            _workers_cell(run),
+            "" if run.usd is None else f"{'' if run.final else '≥'}{format_usd(run.usd)}",
+            Text(started or "", "dim"),
+        )
+    return table
 
 
 def _workers_cell(run: ListedRun) -> str:
@@ -299,10 +265,6 @@ def _workers_cell(run: ListedRun) -> str:
     if len(run.sizes) != 1:
         return str(run.workers or "")
     return f"{run.workers}×{run.sizes[0].partition(',')[0]}"
-
-
-def _cost_cell(run: ListedRun) -> str:
-    return "" if run.usd is None else f"{'' if run.final else '≥'}{format_usd(run.usd)}"
 
 
 def _start_time(run: ListedRun) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -32,22 +32,11 @@ _MAX_NAMES_SHOWN = 100
 """Maximum number of scenes that are listed for each failure."""
 
 
-class Summary:
-    """Printed summary of a run: a table of videos, failures by cause, totals, and the bill."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the summary for the width of the terminal."""
-        report = self._report
-        if report.videos:
-            yield from _videos(report)
-        yield from _failures(report)
-        yield from _warnings(report)
-        yield from _film(report)
-        yield from _totals(report)
-        yield from _bill(report)
+def summary(report: Report) -> Group:
+    """Return the summary of a run: a table of videos, failures by cause, totals, and the bill."""
+    videos = _videos(report) if report.videos else ()
+    failures, warnings = _failures(report), _warnings(report)
+    return Group(*videos, *failures, *warnings, *_film(report), *_totals(report), *_bill(report))
 
 
 def _videos(report: Report) -> Iterator[RenderableType]:
@@ -145,7 +134,7 @@ def _film(report: Report) -> Iterator[RenderableType]:
 def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
     if names:
         shown = list_some(names, _MAX_NAMES_SHOWN)
-        yield Padding(safe_text(f"{head}{shown}"), (0, 0, 0, 2))
+        yield Padding.indent(safe_text(f"{head}{shown}"), 2)
 
 
 def _totals(report: Report) -> Iterator[RenderableType]:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import anyio
 from cyclopts import Parameter
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -28,9 +28,6 @@ from cloudburst.cli.output import (
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
 from cloudburst.text import TASK_ID_LENGTH
-
-MIN_WIDTH_FOR_SCENES = 100
-"""Minimum width of a terminal, in cells, at which scenes are shown."""
 
 _OWNERS = {
     TaskOwner.ACTIVE: ("in progress on this machine", "green"),
@@ -60,33 +57,20 @@ def tasks_command(
     if as_json:
         write_line(json.dumps([asdict(task) for task in tasks], default=_to_json))
         return 0
-    print_output(TaskList(tasks))
+    if not tasks:
+        print_output("No tasks run.")
+        return 0
+    print_output(*tables_by_run(tasks), total_line(tasks))
+    if any(task.owner is TaskOwner.ORPHAN for task in tasks):
+        print_output(Text("Stop the orphans with: cloudburst cleanup", "red"))
     return 0
 
 
-class TaskList:
-    """Printed list of tasks by run, with their total cost."""
-
-    def __init__(self, tasks: Sequence[RunningTask]) -> None:
-        self._tasks = tasks
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the tables of tasks for the width of the terminal."""
-        if not self._tasks:
-            yield Text("No tasks run.")
-            return
-        yield from tables_by_run(self._tasks, wide=options.max_width >= MIN_WIDTH_FOR_SCENES)
-        yield total_line(self._tasks)
-        if any(task.owner is TaskOwner.ORPHAN for task in self._tasks):
-            yield Text("Stop the orphans with: cloudburst cleanup", "red")
-
-
-def tables_by_run(tasks: Sequence[RunningTask], *, wide: bool = False) -> Iterator[RenderableType]:
-    """Yield a table header; then, for each run, a line about the run and a table of its tasks."""
-    yield task_table((), wide=wide, header=True)
+def tables_by_run(tasks: Sequence[RunningTask]) -> Iterator[RenderableType]:
+    """Yield, for each run, a line about the run and a table of its tasks."""
     for run, group in group_by_run(tasks):
         yield run_line(run, group[0].owner)
-        yield task_table(group, wide=wide)
+        yield _task_table(group)
     yield Text()
 
 
@@ -114,39 +98,30 @@ def owner_text(owner: TaskOwner) -> str:
     return _OWNERS[owner][0]
 
 
-def task_table(tasks: Sequence[RunningTask], *, wide: bool = False, header: bool = False) -> Table:
-    """Return a table with a row for each task; all such tables have the same columns."""
-    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="dim")
+def _task_table(tasks: Sequence[RunningTask]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name, width in (("task", TASK_ID_LENGTH), ("status", 12), ("vCPU/GB", 10)):
         table.add_column(name, no_wrap=True, min_width=width)
     for name, width in (("age", 10), ("cost", 8)):
         table.add_column(name, no_wrap=True, min_width=width, justify="right")
     table.add_column("address", no_wrap=True, min_width=15)
-    if wide:
-        table.add_column("scene", overflow="fold")
     for task in tasks:
-        row = [
+        table.add_row(
             safe_text(task.task_id[:TASK_ID_LENGTH], "cyan"),
             safe_text(task.status.lower()),
-            Text(size_text(task)),
-            Text(format_duration(task.age_seconds)),
-            Text(format_usd(task.usd)),
+            size_text(task),
+            format_duration(task.age_seconds),
+            format_usd(task.usd),
             safe_text(task.public_ip or task.private_ip or "", "dim"),
-        ]
-        table.add_row(*row, *([safe_text(task.scene)] if wide else []))
+        )
     return table
 
 
 def size_text(task: RunningTask) -> str:
     """Return vCPU and GB of a task, followed by ARM and Spot if they apply: ``2/4 ARM Spot``."""
     size = f"{int(task.cpu or 0) / 1024:g}/{int(task.memory or 0) / 1024:g}"
-    return " ".join(
-        [
-            size,
-            *(["ARM"] if task.architecture == "ARM64" else []),
-            *(["Spot"] if task.capacity == "FARGATE_SPOT" else []),
-        ]
-    )
+    size += " ARM" if task.architecture == "ARM64" else ""
+    return size + (" Spot" if task.capacity == "FARGATE_SPOT" else "")
 
 
 def total_line(tasks: Sequence[RunningTask]) -> Text:

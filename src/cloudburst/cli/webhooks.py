@@ -114,7 +114,7 @@ def _print(message: Message, seconds: float, behind: str = "") -> None:
     when = dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().strftime("%m-%d %H:%M")
     print_output(safe_text(f"  {when}  {message.job}  {message.webhook}  {message.type}{behind}"))
     if message.error:
-        print_output(Padding(safe_text(message.error, "red"), (0, 0, 0, 4)))
+        print_output(Padding.indent(safe_text(message.error, "red"), 4))
 
 
 def _read(

@@ -6,12 +6,12 @@ import json
 import socket
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from cloudburst.aws.setup.check_account import CHECKS, doctor
 from cloudburst.aws.setup.check_caller import UNVERIFIED_ACCOUNT
 from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
-from cloudburst.cli.doctor import DoctorSummary, doctor_command
+from cloudburst.cli.doctor import doctor_command, doctor_lines
 from cloudburst.emulator.identity import Identity
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
@@ -536,7 +536,7 @@ def test_it_is_told_in_80_columns_and_markup_stays_text():
     )
     console = Console(width=80, record=True, color_system=None, highlight=False)
     with console.capture() as captured:
-        console.print(DoctorSummary(diagnosis))
+        console.print(Group(*doctor_lines(diagnosis)))
     text = captured.get()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "[bold]of[/bold]" in text
