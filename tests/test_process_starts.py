@@ -11,8 +11,6 @@ import pytest
 from cloudburst import Timeouts
 from cloudburst.adapters.local import worker_process
 from cloudburst.adapters.local.backend import open_local_backend
-from cloudburst.film import film_client
-from cloudburst.film.plan import FilmPlan
 from cloudburst.image import wheel_download
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
 from cloudburst.service import subprocesses
@@ -28,10 +26,6 @@ async def run_program(folder):
 
 async def run_child(folder):
     await subprocesses.Subprocesses().run(WAIT, lambda line: None)
-
-
-async def make_film(folder):
-    await film_client._run(FilmPlan(path=str(folder / "film.mp4"), scenes=()), lambda at: None)
 
 
 async def launch_worker(folder):
@@ -55,13 +49,11 @@ async def launch_worker(folder):
     [
         (wheel_download, run_program),
         (subprocesses, run_child),
-        (film_client, make_film),
         (worker_process, launch_worker),
     ],
 )
 def test_the_start_ends(module, start, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "START_TIMEOUT", 0.2)
-    monkeypatch.setattr(film_client, "COMMAND", WAIT)
 
     async def main():
         task = asyncio.create_task(start(tmp_path))

@@ -18,7 +18,7 @@ from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
 from cloudburst.film.folder_film import ChapterSource, subtitle_digest
-from cloudburst.film.plan import FilmPlan, FilmScene, film_objects
+from cloudburst.film.plan import FilmPlan, FilmScene, film_files
 from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
@@ -68,7 +68,7 @@ async def claimed_s3_film(
     async with marked(store, film.folder, [stem], run=run, suffix=".film", overwrite=overwrite):
         ours: dict[S3Object, FinishedObject] = {}
         foreign: list[S3Object] = []
-        for location in film_objects(film):
+        for location in film_files(film):
             info = await repeat_while_busy(partial(store.find, location))
             if info is not None:
                 if (found := as_finished(info, run=run, scene=str(film))) is not None:
@@ -193,7 +193,7 @@ class S3Film:
 
     def _is_up_to_date(self, fingerprint: str) -> bool:
         """Return whether the film is there with its other objects, made of the same videos."""
-        subtitles, cover, film = film_objects(self._film)
+        subtitles, cover, film = film_files(self._film)
         needed = {film, cover}
         if any(source.subtitle is not None for source in self._sources):
             needed.add(subtitles)
@@ -218,7 +218,7 @@ class S3Film:
 
     async def _remove_old_subtitles(self) -> None:
         """Delete the subtitles of an earlier film if no scene has subtitles any more."""
-        subtitles = film_objects(self._film)[0]
+        subtitles = film_files(self._film)[0]
         if subtitles not in self._earlier or any(one.subtitle for one in self._sources):
             return
         try:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.subtitles import MAX_CHARACTERS, Cue
+from cloudburst.models.subtitles.cues import MAX_CHARACTERS, Cue
 from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.cue_stack import Rectangle, free_place
 from cloudburst.renderer.fonts import find_font

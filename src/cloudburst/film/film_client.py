@@ -6,35 +6,28 @@ import filecmp
 import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import anyio
 from anyio import to_thread
-from anyio.abc import ByteReceiveStream, Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
-from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
+from cloudburst.adapters.temporary_folders import temporary_folder
+from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ConfigurationError, FilmError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, film_files, partial_files
-from cloudburst.service.process_privacy import child_environment
+from cloudburst.service.subprocesses import Subprocesses
 
 COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
-"""Command that makes a film. ``-P``: never import modules from the current folder."""
+"""Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
+import modules from the current folder."""
 REQUIRED_MODULES = ("av", "PIL")
 """Modules of the extra ``cloudburst-sdk[film]``."""
-KILL_TIMEOUT = 10.0
-"""Seconds for the end of a killed process and the removal of its files."""
-_MAX_LINE_BYTES = 1024 * 1024
-"""Maximum size of a line that the film process writes, in bytes."""
-_MAX_ERROR_BYTES = 8192
-"""Number of bytes that are kept from the end of the process's error output."""
+REMOVE_TIMEOUT = 10.0
+"""Seconds for the removal of the partial files of a film."""
 
 
 def check_modules() -> None:
@@ -81,81 +74,31 @@ async def make_film(
     finally:
         with suppress(TimeoutError):
             await finish_despite_cancel(
-                lambda: to_thread.run_sync(_remove_partial, film), seconds=KILL_TIMEOUT
+                lambda: to_thread.run_sync(_remove_partial, film), seconds=REMOVE_TIMEOUT
             )
     return float(done["seconds"])
 
 
 async def _run(plan: FilmPlan, on_progress: Callable[[float], None]) -> dict[str, Any]:
     """Run the film process, and return the values of its last line."""
-    # A session of its own: Ctrl-C in the terminal reaches only this process. The process ends when
-    # its standard input is closed, so it does not outlast this one.
-    with anyio.fail_after(START_TIMEOUT, shield=True):
-        process = await anyio.open_process(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=child_environment(),
-            start_new_session=True,
-        )
-    lines, errors = _Lines(on_progress), bytearray()
-    try:
-        async with anyio.create_task_group() as tasks:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
-            tasks.start_soon(_keep_end, process.stderr, errors)
-            with suppress(anyio.BrokenResourceError):  # it has ended
-                await process.stdin.send(plan.to_json().encode() + b"\n")
-            await lines.read(process.stdout)
-            await process.wait()
-    finally:
-        _kill(process)
-        with suppress(TimeoutError):
-            await finish_despite_cancel(process.aclose, seconds=KILL_TIMEOUT)
-    if lines.fault is not None:
-        raise FilmError(lines.fault)
-    if lines.done is None or process.returncode != 0:
-        text = errors.decode("utf-8", "replace").strip()
-        raise FilmError(f"the film process ended with {process.returncode}: {text}")
-    return lines.done
+    last = dict[str, Any]()
 
+    def on_line(text: bytes) -> None:
+        line = json.loads(text)
+        if "progress" in line:
+            on_progress(line["progress"])
+        last.update(line)
 
-class _Lines:
-    """Reader of the lines that the film process writes."""
-
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
-        self._on_progress = on_progress
-        self.fault: str | None = None
-        self.done: dict[str, Any] | None = None
-
-    async def read(self, stream: ByteReceiveStream) -> None:
-        """Read all lines, up to the end of the stream."""
-        buffered = BufferedByteReceiveStream(stream)
-        with suppress(anyio.EndOfStream, anyio.IncompleteRead):
-            while True:
-                line = json.loads(await buffered.receive_until(b"\n", _MAX_LINE_BYTES))
-                if "progress" in line:
-                    self._on_progress(line["progress"])
-                self.fault = line.get("fault", self.fault)
-                self.done = line.get("done", self.done)
-
-
-async def _keep_end(stream: ByteReceiveStream, kept: bytearray) -> None:
-    async for block in stream:
-        kept += block
-        del kept[:-_MAX_ERROR_BYTES]
-
-
-def _kill(process: Process) -> None:
-    """Kill the process group of a process that has not ended."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            if sys.platform == "win32":
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
+    async with temporary_folder() as folder:
+        file = folder / "plan.json"
+        await to_thread.run_sync(file.write_text, plan.to_json(), "utf-8")
+        ended = await Subprocesses().run([*COMMAND, str(file)], on_line)
+    if "fault" in last:
+        raise FilmError(last["fault"])
+    if "done" not in last or ended.code != 0:
+        raise FilmError(f"the film process ended with {ended.code}: {ended.errors}")
+    done: dict[str, Any] = last["done"]
+    return done
 
 
 def _rename(film: Path, overwrite: bool) -> None:

@@ -1,14 +1,13 @@
-"""Film process: ``python -m cloudburst.film.film_process``.
+"""Film process: ``python -m cloudburst.film.film_process PLAN``.
 
-It reads a `FilmPlan` as the first line of its standard input, which stays open: when it is closed,
-the client has ended, and this process ends, too. It writes lines that `cloudburst.film.plan`
+It makes the film of a `FilmPlan` in a file. Its standard input stays open: when it is closed, the
+client has ended, and this process ends, too. It writes lines that `cloudburst.film.plan`
 describes, and exits with 0, with `FAULT_EXIT_CODE` if no film can be made of the videos, or with
 Python's exit code after an error.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -32,10 +31,10 @@ CPU_SHARE = 2.0
 a film of which every picture is encoded again 0.4."""
 
 
-def main() -> int:
-    """Make the film of the plan on standard input, and return the exit code."""
+def main(plan_file: Path) -> int:
+    """Make the film of a plan, and return the exit code."""
     own_group()
-    plan = FilmPlan.from_json(_first_line())
+    plan = FilmPlan.from_json(plan_file.read_bytes())
     try:
         _confine(plan)
         watch_parent()
@@ -85,16 +84,5 @@ def make_limited(plan: FilmPlan) -> MadeFilm:
         raise FilmFaultError("videos that take too much memory to read") from None
 
 
-def _first_line() -> bytes:
-    """Return the first line of standard input; nothing after it is read."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        block = os.read(0, 65536)
-        if not block:
-            break
-        line += block
-    return bytes(line)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1])))

@@ -10,10 +10,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from cloudburst.models.film import Transition
 from cloudburst.models.locations import S3Object
+
+_P = TypeVar("_P", Path, S3Object)
 
 FAULT_EXIT_CODE = 2
 """Exit code of the film process for videos of which no film can be made; other codes except 0 mean
@@ -80,11 +82,6 @@ def partial_files(film: Path) -> dict[Path, Path]:
     return {path.with_name(f"{path.name}.part"): path for path in film_files(film)}
 
 
-def film_objects(film: S3Object) -> tuple[S3Object, S3Object, S3Object]:
-    """Return the objects of a film in S3: its subtitles, its cover picture, and the film itself."""
-    return film.with_suffix(".srt"), film.with_suffix(".jpg"), film
-
-
-def film_files(film: Path) -> tuple[Path, Path, Path]:
-    """Return the paths of a film's subtitles, of its cover picture, and of the film itself."""
+def film_files(film: _P) -> tuple[_P, _P, _P]:
+    """Return the subtitles of a film, its cover picture, and the film itself."""
     return film.with_suffix(".srt"), film.with_suffix(".jpg"), film

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.film.film_client import check_modules
-from cloudburst.film.plan import film_files, film_objects
+from cloudburst.film.plan import film_files
 from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.locations import (
     OutputLocation,
@@ -122,7 +122,7 @@ def _check_objects(
         for scene in scenes
         for location in (scene.scene.files() | scene.options.files()).values()
     }
-    for location in film_objects(film):
+    for location in film_files(film):
         if location in outputs:
             raise _used(location, "the video or the cover of a scene")
         if location in inputs:

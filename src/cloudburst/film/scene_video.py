@@ -25,7 +25,7 @@ from av.video.frame import VideoFrame
 from cloudburst.film.parameter_sets import is_idr, our_sets, stored_sets
 from cloudburst.film.plan import FilmFaultError, FilmScene
 from cloudburst.models.video_format import VideoSize
-from cloudburst.renderer.audio_frames import IS_PYAV_18, SAMPLE_RATE
+from cloudburst.renderer.audio_frames import SAMPLE_RATE, open_input
 from cloudburst.renderer.encoder import MAX_GOP_BYTES
 from cloudburst.safe_files import require_regular_file
 
@@ -116,7 +116,7 @@ class SceneVideo:
         """Yield the groups of pictures in their order; each is checked."""
         pictures: list[StoredPicture] = []
         size = first = 0
-        with self._reporting_faults():
+        with self.reporting_faults():
             for packet in self.container.demux(self.stream):
                 if not packet.size or packet.pts is None:
                     continue  # the last packet is empty
@@ -145,7 +145,7 @@ class SceneVideo:
         context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         context.thread_count = 1
         count = 0
-        with self._reporting_faults():
+        with self.reporting_faults():
             for picture in (*gop.pictures, None):
                 packet = None if picture is None else av.Packet(picture.data)
                 if packet is not None and picture is not None:
@@ -168,14 +168,15 @@ class SceneVideo:
         return int(found[1]) if found else _DEFAULT_QUANTIZER
 
     @contextmanager
-    def _reporting_faults(self) -> Generator[None]:
+    def reporting_faults(self, found: str = "damaged") -> Generator[None]:
+        """Raise `FilmFaultError` for errors of the block that the content of the video causes."""
         try:
             yield
         except MemoryError:
             raise
         except (FFmpegError, ValueError, ArithmeticError, LookupError) as exc:
             text = getattr(exc, "strerror", None) or str(exc)
-            raise self.fault(f"damaged ({text})") from exc
+            raise self.fault(f"{found} ({text})") from exc
 
 
 OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
@@ -192,7 +193,7 @@ def open_video(scene: FilmScene) -> Generator[SceneVideo]:
     try:
         path = Path(scene.video)
         require_regular_file(path.stat(), path)
-        container = _open(f"file:{scene.video}")
+        container = open_input(path, "mov", _OPTIONS)
     except MemoryError:
         raise
     except (OSError, FFmpegError, ValueError) as exc:
@@ -200,10 +201,3 @@ def open_video(scene: FilmScene) -> Generator[SceneVideo]:
         raise FilmFaultError(f"{scene.name}: {scene.video}: {text}; {_OURS}") from exc
     with container:
         yield SceneVideo(scene, container)
-
-
-def _open(name: str) -> InputContainer:
-    if IS_PYAV_18:
-        # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
-        return av.open(name, "r", format="mov", options=_OPTIONS, metadata_errors="replace")
-    return av.open(name, "r", format="mov", options=_OPTIONS)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
-from av.error import FFmpegError
 from av.filter import Graph
 
 from cloudburst.film.plan import FilmFaultError
@@ -115,18 +114,13 @@ class _SceneSound:
     def _decoded(self) -> Iterator[AudioFrame]:
         stream = self._video.container.streams.audio[0]
         stream.codec_context.thread_count = 1
-        try:
+        with self._video.reporting_faults("a sound that cannot be decoded"):
             for packet in self._video.container.demux(stream):
                 for frame in packet.decode():
                     kind = (frame.format.name, frame.layout.name, frame.sample_rate)
                     if kind != (SAMPLE_FORMAT, "stereo", SAMPLE_RATE):
                         raise self._video.fault("not stereo sound")
                     yield frame
-        except MemoryError:
-            raise
-        except (FFmpegError, ValueError) as exc:
-            text = getattr(exc, "strerror", None) or str(exc)
-            raise self._video.fault(f"a sound that cannot be decoded ({text})") from exc
 
 
 def _crossfaded(old: AudioFrame, new: AudioFrame) -> Iterator[AudioFrame]:

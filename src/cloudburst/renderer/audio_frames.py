@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
+from av.container import InputContainer
 
 SAMPLE_RATE = 48_000
 """Samples per second of a video's audio."""
@@ -29,6 +31,15 @@ _UNNAMED_LAYOUT = " channels ("
 _DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 """Layouts that the ffmpeg program assumes for 1 to 8 channels if a file does not name them
 (``av_channel_layout_default``)."""
+
+
+def open_input(path: Path, file_format: str | None, options: dict[str, str]) -> InputContainer:
+    """Open a media file; without a format, FFmpeg guesses it."""
+    name = f"file:{path}"
+    if IS_PYAV_18:
+        # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
+        return av.open(name, "r", format=file_format, options=options, metadata_errors="replace")
+    return av.open(name, "r", format=file_format, options=options)
 
 
 def keep_custom_layout(frame: AudioFrame) -> None:

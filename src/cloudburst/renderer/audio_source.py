@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -23,7 +22,12 @@ from av.stream import Discard
 from cloudburst.models import audio_rules
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.audio_frames import IS_PYAV_18, keep_custom_layout, shortened
+from cloudburst.renderer.audio_frames import (
+    IS_PYAV_18,
+    keep_custom_layout,
+    open_input,
+    shortened,
+)
 from cloudburst.renderer.job import AUDIO, InputFaultError
 
 MAX_CORRUPT_SHARE = 2 / 3
@@ -231,15 +235,11 @@ def open_source(
 
 
 def _open(path: Path) -> InputContainer:
-    name = f"file:{path}"
     with path.open("rb") as file:
         head = file.read(_WAV_HEAD_BYTES)
     # FFmpeg 9 takes a wav file with a steady tone for MPEG-TS if it guesses the format.
     file_format = "wav" if head[:4] in {b"RIFF", b"RF64"} and head[8:] == b"WAVE" else None
-    if IS_PYAV_18:
-        # PyAV 18 raises an error for metadata that is not UTF-8; PyAV 19 has no such option.
-        return av.open(name, "r", format=file_format, options=_OPTIONS, metadata_errors="replace")
-    return av.open(name, "r", format=file_format, options=_OPTIONS)
+    return open_input(path, file_format, _OPTIONS)
 
 
 @contextmanager

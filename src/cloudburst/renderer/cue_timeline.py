@@ -43,7 +43,7 @@ def subtitle_states(
     ``with_words``, they change with the current words, too.
 
     The work is proportional to the cues plus the sum of the lengths of all states;
-    `cloudburst.models.subtitles.MAX_AT_ONCE` limits the length of a state.
+    `cloudburst.models.subtitles.cues.MAX_AT_ONCE` limits the length of a state.
     """
     spans = _spans(cues, frames, fps, with_words=with_words)
     changes = sorted(

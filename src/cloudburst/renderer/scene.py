@@ -90,18 +90,20 @@ def load_scene(
     if subtitled:
         track, missing, ignored = _load_subtitles(folder, job, video_format, frames, announce)
     effect, fades = job.effect, _plan_fades(job, frames)
-    source = (
-        _still_video(picture, mark, frames, track, fades, fps=video_format.fps, encodes=encodes)
-        if effect is None
-        else _motion_video(
-            picture,
-            mark,
-            _camera(effect, fitted, job),
+    source: GopSource
+    if effect is None:
+        source = _still_video(
+            picture, mark, frames, track, fades, fps=video_format.fps, encodes=encodes
+        )
+    else:
+        source = MotionVideo(
+            to_planes(picture),
             frames,
+            _camera(effect, fitted, job),
+            None if mark is None else to_picture_layer(*mark),
             _with_fades(track, fades, video_format.size),
             fps=video_format.fps,
         )
-    )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
     return Scene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
@@ -217,25 +219,6 @@ def _camera(effect: Effect, fitted: FittedPicture, job: RenderJob) -> Camera:
         job.options.motion_easing,
         fitted.focus,
         None if fitted.image.size == fitted.size else fitted.image.size,
-    )
-
-
-def _motion_video(
-    picture: Image.Image,
-    mark: Watermark | None,
-    camera: Camera,
-    frames: int,
-    subtitles: SubtitleTrack,
-    *,
-    fps: int,
-) -> GopSource:
-    return MotionVideo(
-        to_planes(picture),
-        frames,
-        camera,
-        None if mark is None else to_picture_layer(*mark),
-        subtitles,
-        fps=fps,
     )
 
 

@@ -16,13 +16,7 @@ import re
 from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.subtitles.cues import (
     FORMATS,
-    MAX_AT_ONCE,
-    MAX_CHARACTERS,
-    MAX_CHARACTERS_AT_ONCE,
-    MAX_CUES,
-    MAX_GLYPH_AREA,
     MAX_SUBTITLE_BYTES,
-    MAX_WORDS,
     Cue,
     Subtitles,
     Word,
@@ -32,13 +26,7 @@ from cloudburst.models.subtitles.cues import (
 
 __all__ = [
     "FORMATS",
-    "MAX_AT_ONCE",
-    "MAX_CHARACTERS",
-    "MAX_CHARACTERS_AT_ONCE",
-    "MAX_CUES",
-    "MAX_GLYPH_AREA",
     "MAX_SUBTITLE_BYTES",
-    "MAX_WORDS",
     "Cue",
     "Subtitles",
     "Word",
