@@ -89,13 +89,7 @@ class S3:
         if bucket := self._folder.buckets.get(request.bucket):
             check_bucket(request, bucket, caller)
         if request.operation in READ_BODY:
-            self._folder.bucket(request.bucket)
-            path = self._folder.new_path()
-            try:
-                return await self._write(request, body, path, caller)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+            return await self._write(request, body, caller)
         request = replace(request, document=b"".join([block async for block in body]))
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", request.operation).lower()
         owner = next(o for o in (self, self._buckets, self._uploads) if hasattr(o, name))
@@ -109,9 +103,9 @@ class S3:
         return response
 
     async def _write(
-        self, request: S3Request, body: AsyncIterable[bytes], path: Path, caller: Caller
+        self, request: S3Request, body: AsyncIterable[bytes], caller: Caller
     ) -> S3Response:
-        bucket = self._folder.bucket(request.bucket)
+        bucket, path = self._folder.bucket(request.bucket), self._folder.new_path()
         if request.operation == "PutObject":
             encryption = requested_encryption(request, bucket, caller)
             check_key(encryption, caller, "GenerateDataKey")
