@@ -279,7 +279,6 @@ def test_a_port_in_use_and_bad_settings_are_said(start: Start) -> None:
     for env, named in [
         ({"CLOUDBURST_PORT": port}, "in use"),
         ({"CLOUDBURST_PORT": "many"}, "port"),
-        ({"CLOUDBURST_PARENT_FD": "777"}, "parent_fd"),
         ({"CLOUDBURST_ENCODERS": "0"}, "encoders"),
         ({"CLOUDBURST_FOLDER": "/nowhere"}, "folder"),
     ]:

@@ -162,67 +162,21 @@ def test_a_head_that_is_too_long_is_refused(start: Start) -> None:
 UPLOAD = f"PUT /files/{'0' * 64} HTTP/1.1\r\nHost: x\r\n".encode()
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 WITH_KEY = f"X-Authentication-Key: {KEY}\r\n".encode()
-CRUMBS = b"1\r\nA\r\n" * 43_000
-"""A quarter of a megabyte, which is what asyncio reads at once."""
 
 
-def cpu_seconds(service: Service) -> float:
-    stat = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_bodies_of_tiny_chunks_cost_the_service_little_time(start: Start) -> None:
-    service = start()
-
-    def send(head: bytes) -> bytes:
-        with service.connect() as line:
-            try:
-                line.sendall(head + CRUMBS)
-                return line.recv(100)[:13]
-            except ConnectionError:  # closed with unread data: the answer can be lost
-                return b""
-
-    number = 20
-    for head, answer, limit in (
-        (UPLOAD + CHUNKED, b"HTTP/1.1 401 ", 0.03),  # parsing all of it takes 0.3 s
-        (HEALTH + CHUNKED, b"HTTP/1.1 200 ", 0.03),
-        (UPLOAD + WITH_KEY + CHUNKED, b"HTTP/1.1 400 ", 0.06),
-    ):
-        assert health(service) == 200
-        before = cpu_seconds(service)
-        with ThreadPoolExecutor(number) as pool:
-            answers = set(pool.map(send, [head] * number))
-        assert health(service) == 200
-        assert cpu_seconds(service) - before < number * limit, head
-        assert answers <= {b"", answer}
-    assert "Traceback" not in service.log
-
-
-def test_who_sends_a_chunked_body_without_the_key_gets_an_answer_and_no_second_request(
-    start: Start,
-) -> None:
+def test_a_broken_body_after_its_refusal_ends_the_connection_quietly(start: Start) -> None:
     service = start()
     with service.connect() as line:
         line.sendall(UPLOAD + CHUNKED)
-        for _ in range(8):
-            line.sendall(CRUMBS)
+        time.sleep(0.1)
         line.sendall(b"zz\r\n" + HEALTH + b"\r\n")
         received = b""
-        while piece := line.recv(65536):
-            received += piece
-    assert received.startswith(b"HTTP/1.1 401 ")
-    assert b"\r\nconnection: close\r\n" in received
-    assert received.count(b"HTTP/1.1") == 1
+        with suppress(ConnectionError):
+            while piece := line.recv(65536):
+                received += piece
+    assert received.count(b"HTTP/1.1") <= 1
+    assert health(service) == 200
     assert "Traceback" not in service.log
-
-
-def test_a_refused_chunked_body_is_not_read_for_long(start: Start) -> None:
-    service = start()
-    block = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    with service.connect() as line:
-        line.sendall(UPLOAD + CHUNKED)
-        with pytest.raises(ConnectionError):  # after 4 MB, and what the system buffers
-            line.sendall(block * 600)
 
 
 def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) -> None:
@@ -239,19 +193,6 @@ def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) ->
                 received += line.recv(1000)
             assert received.startswith(b"HTTP/1.1 400 ")  # it was read: its hash is another
             assert b"connection: close" not in received
-
-
-def test_a_request_with_two_body_lengths_ends_its_connection(start: Start) -> None:
-    service = start()
-    with service.connect() as line:
-        both = b"Content-Length: 5\r\n" + CHUNKED + b"0\r\n\r\n"
-        line.sendall(UPLOAD + WITH_KEY + both + HEALTH + b"\r\n")
-        received = b""
-        with suppress(ConnectionError):
-            while piece := line.recv(65536):
-                received += piece
-    assert received.startswith(b"HTTP/1.1 400 ")
-    assert received.count(b"HTTP/1.1") == 1
 
 
 def test_malformed_requests_do_not_fill_the_log(tmp_path: Path) -> None:
@@ -317,22 +258,28 @@ def test_strangers_do_not_push_out_who_has_shown_the_key(start: Start) -> None:
         assert upload.recv(100).startswith(b"HTTP/1.1 400 ")  # it was read: its hash is another
 
 
+class Open:
+    """Plays a connection."""
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
 def test_when_everybody_has_shown_the_key_a_newcomer_has_to_wait() -> None:
     connections = Connections(2)
-    pairs = [socket.socketpair() for _ in range(4)]
-    first, second = (connections.admit(ours) for ours, _ in pairs[:2])
-    assert first is not None
-    assert second is not None
-    first.authorised()
-    second.authorised()
-    assert connections.admit(pairs[2][0]) is None
-    second.request_over()
-    assert connections.admit(pairs[2][0]) is not None
-    assert pairs[1][1].recv(1) == b""  # cut for the newcomer
-    assert len(connections) == 2
-    for pair in pairs:
-        for end in pair:
-            end.close()
+    first, second = Open(), Open()
+    for one in (first, second):
+        connections.add(one)  # type: ignore[arg-type]
+    with connections.protected(first):  # type: ignore[arg-type]
+        with connections.protected(second):  # type: ignore[arg-type]
+            assert not connections.has_room()
+        assert connections.has_room()
+        assert second.aborted, "cut for the newcomer"
+    assert not first.aborted
+    assert connections.has_room()
+    assert not first.aborted, "there was room"
 
 
 def test_the_limit_leaves_descriptors_for_files_and_children() -> None:
@@ -340,8 +287,8 @@ def test_the_limit_leaves_descriptors_for_files_and_children() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-        assert 2 * connection_limit(16) < 1024
+        assert 2 * connection_limit() < 1024
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, soft), hard))
-        assert connection_limit(1) == MAX_OPEN_CONNECTIONS
+        assert connection_limit() == MAX_OPEN_CONNECTIONS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

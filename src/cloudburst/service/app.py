@@ -15,9 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudburst.models.http_headers import KEY_HEADER
-from cloudburst.service.connections import Connection
+from cloudburst.service.connections import CONNECTION_KEY, Connection
 from cloudburst.service.http_errors import EXCEPTION_HANDLERS, RejectionResponse
-from cloudburst.service.http_protocol import CONNECTION_KEY
 from cloudburst.service.native_api import NativeApi
 from cloudburst.service.onestep_api import UNPACK_COMMAND, OnestepApi
 from cloudburst.service.service import RenderService
@@ -25,24 +24,6 @@ from cloudburst.service.service import RenderService
 SELF_TEST_WAIT = 1.5
 """Seconds that a health check waits for the end of the test render: less than the 2 s after which a
 client asks again."""
-KEY_REQUIRED = {
-    "mode": "secure",
-    "description": f"Every call except this one and downloads needs {KEY_HEADER}",
-    "required_header": KEY_HEADER,
-}
-KEY_NOT_REQUIRED = {
-    "mode": "default",
-    "description": "The onestep protocol needs no key; the native protocol is disabled",
-}
-AVAILABLE_ENDPOINTS = (
-    "/create_video_onestep",
-    "/download/<file_id>",
-    "/cleanup",
-    "/files/<sha256>",
-    "/fetches",
-    "/jobs",
-    "/films",
-)
 
 
 def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND) -> Starlette:
@@ -139,9 +120,7 @@ def count_request(service: RenderService, scope: Scope) -> Generator[None]:
     counted: otherwise any peer that finds the address could keep a rented machine running.
     """
     connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
-    if connection is not None:
-        connection.authorised()
-    with service.request_in_progress():
+    with service.request_in_progress(), connection.authorised() if connection else nullcontext():
         yield
 
 
@@ -174,11 +153,7 @@ class HealthEndpoint:
             {
                 "status": "healthy",
                 "ffmpeg_version": self._self_test.found.version,
-                "gpu_available": False,
-                "output_dir": "jobs",
-                "temp_dir": "jobs",
-                "authentication": KEY_REQUIRED if self._secure else KEY_NOT_REQUIRED,
-                "available_endpoints": AVAILABLE_ENDPOINTS,
+                "authentication": {"mode": "secure" if self._secure else "default"},
                 "missing_confinement": self._self_test.found.missing_layers,
             }
         )

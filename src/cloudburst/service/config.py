@@ -80,8 +80,7 @@ class ServiceSettings(BaseModel):
     scene_seconds: float = Field(default=900.0, gt=0)
     """Seconds without progress after which a render fails and its processes are killed."""
     head_seconds: float = Field(default=10.0, gt=0)
-    """Seconds that a TLS handshake, and then the head of a request, may take. Slower connections
-    are closed."""
+    """Seconds after which a connection is closed if no authorised request has begun on it."""
     stall_seconds: float = Field(default=60.0, gt=0)
     """Seconds without data after which a transfer fails: an upload whose caller sends nothing, or
     a download whose caller reads nothing."""
@@ -130,17 +129,6 @@ class ServiceSettings(BaseModel):
             msg = "CLOUDBURST_CERTIFICATE and CLOUDBURST_PRIVATE_KEY: one is set; expected both"
             raise ValueError(msg)
         return self
-
-    @field_validator("parent_fd")
-    @classmethod
-    def _parent_is_open(cls, fd: int | None) -> int | None:
-        if fd is not None:
-            try:
-                os.fstat(fd)
-            except OSError as error:
-                msg = f"descriptor {fd} is not open"
-                raise ValueError(msg) from error
-        return fd
 
 
 def _variable(field: str, alias: object) -> str:

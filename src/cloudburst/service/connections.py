@@ -1,8 +1,9 @@
-"""Limits for connections from peers that have not sent the key.
+"""HTTP server with limits for connections whose peers have not sent the key.
 
-uvicorn accepts as many connections as there are file descriptors. Therefore the service accepts
-connections itself. It counts them from the first packet on, including TLS handshakes, and at the
-limit closes the oldest connection without an authorised request.
+uvicorn accepts as many connections as there are file descriptors, and waits for a request head
+without a limit. Therefore the server accepts connections itself and counts them from the first
+packet on, including TLS handshakes. At the limit, it closes the oldest connection without an
+authorised request.
 """
 
 from __future__ import annotations
@@ -13,80 +14,45 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import h11
+import uvicorn
+from anyio import create_task_group
+from anyio.abc import TaskGroup
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger("cloudburst.service")
 
 MAX_OPEN_CONNECTIONS = 500
 """Maximum number of open connections. A client uses a few for each scene on the worker; 16 encoder
 slots need fewer than 100."""
-MIN_OPEN_CONNECTIONS = 8
-RESERVED_DESCRIPTORS = 96
-"""Number of file descriptors kept for the listener, event loop, pipes, libraries, files that
-threads open for a short time, and a socket and a file for each of 16 transfers."""
-DESCRIPTORS_PER_ENCODER = 8
-"""Number of file descriptors for the pipes and files of one child process."""
 ACCEPT_RETRY_DELAY = 0.1
 """Seconds until the next attempt to accept a connection if the system is out of resources."""
-WARNING_INTERVAL = 60.0
-"""Seconds between two warnings about rejected connections."""
+KEEP_ALIVE_TIMEOUT = 60
+"""Seconds after an authorised request after which the connection is closed unless another one has
+begun; a client must close or use it earlier."""
+MAX_HEAD_BYTES = 16 * 1024
+"""Largest size of an incomplete request head in bytes; those of our clients have 300 bytes."""
+CONNECTION_KEY = "connection"
+"""Key of the `Connection` in the ``state`` of a request's ASGI scope."""
 
 _RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def connection_limit(encoders: int) -> int:
-    """Return the maximum number of open connections for a service with these encoder slots.
+def connection_limit() -> int:
+    """Return the maximum number of open connections.
 
-    Each connection may need a second file descriptor, for a file.
+    Two thirds of the file descriptors are left for files, pipes of child processes and transfers.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_OPEN_CONNECTIONS
-    spare = descriptors - RESERVED_DESCRIPTORS - DESCRIPTORS_PER_ENCODER * encoders
-    return max(MIN_OPEN_CONNECTIONS, min(MAX_OPEN_CONNECTIONS, spare // 2))
-
-
-class Connection:
-    """Accepted connection of the service.
-
-    It may be closed in favour of a newer one, except while an authorised request is in progress.
-    """
-
-    def __init__(self, sock: socket.socket, connections: Connections) -> None:
-        self.transport: asyncio.Transport | None = None
-        """Transport of the connection; ``None`` until the connection is established, including
-        TLS."""
-        self._socket = sock
-        self._connections = connections
-
-    @property
-    def is_authorised(self) -> bool:
-        """True during an authorised request."""
-        return self._connections.protects(self)
-
-    def authorised(self) -> None:
-        """Protect the connection during its present request, which is authorised.
-
-        It is then not closed in favour of a newer connection.
-        """
-        self._connections.protect(self)
-
-    def request_over(self) -> None:
-        """End the protection of the connection: its next request must be authorised again."""
-        self._connections.unprotect(self)
-
-    def lost(self) -> None:
-        """Remove the closed connection from the registry."""
-        self._connections.remove(self)
-
-    def abort(self) -> None:
-        """Close the connection at once and discard unsent data."""
-        if self.transport is not None:
-            self.transport.abort()
-        else:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+    return min(MAX_OPEN_CONNECTIONS, descriptors // 3)
 
 
 class Connections:
@@ -94,139 +60,188 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._authorised: set[Connection] = set()
+        self._open: set[Connection] = set()
         self._unauthorised: dict[Connection, None] = {}  # in the order of their last request
 
-    def __len__(self) -> int:
-        return len(self._authorised) + len(self._unauthorised)
+    def has_room(self) -> bool:
+        """Return whether another connection may be added.
 
-    def admit(self, sock: socket.socket) -> Connection | None:
-        """Register an accepted socket and return its connection.
-
-        At the limit, the oldest connection without an authorised request is closed first. Return
-        ``None`` if every connection is in an authorised request.
+        At the limit, the oldest connection without an authorised request is closed first.
         """
-        if len(self) >= self._limit and not self.abort_oldest_unauthorised():
-            return None
-        connection = Connection(sock, self)
-        self._unauthorised[connection] = None
-        return connection
+        return len(self._open) < self._limit or self.abort_oldest()
 
-    def abort_oldest_unauthorised(self) -> bool:
+    def abort_oldest(self) -> bool:
         """Close the connection that has waited longest without an authorised request.
 
         Return false if every connection is in an authorised request.
         """
-        oldest = next(iter(self._unauthorised), None)
-        if oldest is None:
+        if (oldest := next(iter(self._unauthorised), None)) is None:
             return False
-        del self._unauthorised[oldest]
+        self.remove(oldest)
         oldest.abort()
         return True
 
-    def protect(self, connection: Connection) -> None:
-        """Keep a connection from being closed in favour of a newer one."""
-        if connection in self._unauthorised:
-            del self._unauthorised[connection]
-            self._authorised.add(connection)
-
-    def protects(self, connection: Connection) -> bool:
-        """Return whether a connection is kept from being closed in favour of a newer one."""
-        return connection in self._authorised
-
-    def unprotect(self, connection: Connection) -> None:
-        """End the protection of a connection: it can be closed in favour of a newer one.
-
-        Connections that have waited longer without an authorised request are closed first.
-        """
-        if connection in self._authorised or connection in self._unauthorised:
-            self.remove(connection)
-            self._unauthorised[connection] = None
+    def add(self, connection: Connection) -> None:
+        """Add a connection without an authorised request."""
+        self._open.add(connection)
+        self._unauthorised[connection] = None
 
     def remove(self, connection: Connection) -> None:
-        """Remove a connection that has been closed."""
-        self._authorised.discard(connection)
+        """Remove a connection that is closed."""
+        self._open.discard(connection)
         self._unauthorised.pop(connection, None)
 
+    @contextmanager
+    def protected(self, connection: Connection) -> Generator[None]:
+        """Keep a connection from being closed in favour of a newer one during the block."""
+        self._unauthorised.pop(connection, None)
+        try:
+            yield
+        finally:
+            if connection in self._open:
+                self._unauthorised[connection] = None
 
-class Acceptor:
-    """Accept loop of a listening socket, which enforces the limit of connections."""
+
+class Connection(H11Protocol):
+    """Connection that is closed unless an authorised request begins in time."""
 
     def __init__(
-        self,
-        listener: socket.socket,
-        make_protocol: Callable[[Connection], asyncio.Protocol],
-        *,
-        context: ssl.SSLContext | None,
-        handshake: float,
-        connections: Connections,
+        self, sock: socket.socket, connections: Connections, seconds: float, **more: Any
     ) -> None:
-        self._listener = listener
-        self._make_protocol = make_protocol
-        self._context = context
-        self._handshake = handshake if context else None
+        super().__init__(app_state={CONNECTION_KEY: self}, **more)
+        self._socket = sock
+        self._established = False
         self._connections = connections
-        self._loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[None]] = set()
-        self._pause: asyncio.TimerHandle | None = None
-        self._logged = -WARNING_INTERVAL
-        listener.setblocking(False)
-        self._resume()
+        self._timer = self.loop.call_later(seconds, self.abort)
+        connections.add(self)
 
-    def close(self) -> None:
-        """Stop accepting connections and cancel the TLS handshakes in progress."""
-        self._loop.remove_reader(self._listener)
-        if self._pause is not None:
-            self._pause.cancel()
-        for task in self._opening:
-            task.cancel()
-
-    def _resume(self) -> None:
-        self._loop.add_reader(self._listener, self._accept)
-
-    def _accept(self) -> None:
+    @contextmanager
+    def authorised(self) -> Generator[None]:
+        """Keep the connection open during an authorised request, and some time longer."""
+        self._timer.cancel()
         try:
-            sock, _ = self._listener.accept()
+            with self._connections.protected(self):
+                yield
+        finally:
+            self._timer = self.loop.call_later(KEEP_ALIVE_TIMEOUT, self.abort)
+
+    def abort(self) -> None:
+        """Close the connection at once and discard unsent data."""
+        if self._established:
+            self.transport.abort()
+        else:  # in the TLS handshake
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note that the connection is established, including TLS."""
+        self._established = True
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the connection is closed."""
+        self.forget()
+        super().connection_lost(exc)
+
+    def forget(self) -> None:
+        """Remove the closed connection from the registry."""
+        self._timer.cancel()
+        self._connections.remove(self)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a malformed request; close the connection if a response has already begun."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.abort()
+
+
+class Server(uvicorn.Server):
+    """uvicorn server without signal handling; it prints its address and limits connections.
+
+    Args:
+        app: Application.
+        context: Context of TLS; ``None``: plain HTTP.
+        seconds: Seconds until a connection without an authorised request is closed.
+    """
+
+    def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, seconds: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                http="h11",
+                lifespan="off",
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+                timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+                ws="none",
+            )
+        )
+        self._context = context
+        self._seconds = seconds
+        self._connections = Connections(connection_limit())
+        self._accepting: list[asyncio.Task[None]] = []
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the handling of signals to the service."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections of listening sockets."""
+        await super().startup([])  # uvicorn would accept connections without a limit
+        for listener in sockets or ():
+            listener.setblocking(False)
+            self._accepting.append(asyncio.create_task(self._accept_all(listener)))
+            host, port = listener.getsockname()[:2]
+            scheme = "https" if self._context else "http"
+            sys.stdout.write(
+                f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}\n"
+            )
+            sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more connections, and close those that are open."""
+        for task in self._accepting:
+            task.cancel()
+        await super().shutdown(sockets)
+
+    async def _accept_all(self, listener: socket.socket) -> None:
+        async with create_task_group() as opening:
+            while True:
+                await self._accept(listener, opening)
+
+    async def _accept(self, listener: socket.socket, opening: TaskGroup) -> None:
+        try:
+            sock, _ = await asyncio.get_running_loop().sock_accept(listener)
         except OSError as error:  # also for a peer that has already disconnected
             if error.errno in _RESOURCE_ERRNOS:
-                self._wait_for_room(error)
+                log.warning("a connection cannot be accepted: %s", error.strerror)
+                self._connections.abort_oldest()
+                await asyncio.sleep(ACCEPT_RETRY_DELAY)
             return
-        connection = self._connections.admit(sock)
-        if connection is None:
-            self._warn(f"all {len(self._connections)} connections are in use")
+        if self._connections.has_room():
+            connection = Connection(
+                sock,
+                self._connections,
+                self._seconds,
+                config=self.config,
+                server_state=self.server_state,
+            )
+            opening.start_soon(self._open, sock, connection)
+        else:
+            log.warning("a connection was not accepted: all others are in use")
             sock.close()
-            return
-        task = self._loop.create_task(self._open(sock, connection))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        await asyncio.sleep(0)  # sock_accept does not yield while connections are waiting
 
     async def _open(self, sock: socket.socket, connection: Connection) -> None:
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: self._make_protocol(connection),
-                sock,
-                ssl=self._context,
-                ssl_handshake_timeout=self._handshake,
+            await connection.loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self._context
             )
         except OSError as error:  # no TLS, too slow, or disconnected; SSLError is an OSError too
             log.debug("a connection was not established: %s", error)
-            connection.lost()
-        except asyncio.CancelledError:
-            connection.lost()
-            raise
-
-    def _wait_for_room(self, error: OSError) -> None:
-        """Close an unauthorised connection, and accept no connection for `ACCEPT_RETRY_DELAY`.
-
-        The listener is not watched in this time, because it stays readable and would wake the event
-        loop constantly.
-        """
-        self._warn(f"a connection cannot be accepted: {error.strerror}")
-        self._connections.abort_oldest_unauthorised()
-        self._loop.remove_reader(self._listener)
-        self._pause = self._loop.call_later(ACCEPT_RETRY_DELAY, self._resume)
-
-    def _warn(self, message: str) -> None:
-        if self._loop.time() - self._logged >= WARNING_INTERVAL:
-            self._logged = self._loop.time()
-            log.warning("%s", message)
+            connection.forget()

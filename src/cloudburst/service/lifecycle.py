@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import math
 import os
 import shutil
 import socket
-import ssl
-import sys
 import threading
 from collections.abc import Generator, Sequence
-from typing import Any
 
 import anyio
-import uvicorn
 from anyio import create_task_group, move_on_after
 from anyio.abc import TaskGroup
-from starlette.types import ASGIApp
 
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.connections import Acceptor, Connection, Connections, connection_limit
-from cloudburst.service.http_protocol import BoundedProtocol
+from cloudburst.service.connections import Server
 from cloudburst.service.jobs import RENDER_COMMAND
 from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
@@ -59,7 +52,7 @@ async def serve(
     become_subreaper()
     async with open_service(settings, render=render, probe=probe) as service:
         service.self_test.start()
-        server = _Server(build_app(service, unpack=unpack), context, settings)
+        server = Server(build_app(service, unpack=unpack), context, settings.head_seconds)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
         tasks = create_task_group()
@@ -95,7 +88,7 @@ class _Lifecycle:
     at once.
     """
 
-    def __init__(self, service: RenderService, server: _Server, tasks: TaskGroup) -> None:
+    def __init__(self, service: RenderService, server: Server, tasks: TaskGroup) -> None:
         self.code = 0
         self._service = service
         self._settings = service.settings
@@ -159,80 +152,6 @@ class _Lifecycle:
         self._service.subprocesses.kill()
         self._server.force_exit = True
         self._tasks.cancel_scope.cancel()
-
-
-class _Config(uvicorn.Config):
-    """Configuration of uvicorn with an existing TLS context instead of certificate files."""
-
-    def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, **more: Any) -> None:
-        super().__init__(app, **more)
-        self._context = context
-
-    def load(self) -> None:
-        super().load()
-        self.ssl = self._context
-
-
-class _Server(uvicorn.Server):
-    """uvicorn server without signal handling; it prints its address and limits connections."""
-
-    def __init__(
-        self, app: ASGIApp, context: ssl.SSLContext | None, settings: ServiceSettings
-    ) -> None:
-        super().__init__(
-            _Config(
-                app,
-                context,
-                access_log=False,
-                http="h11",  # another installed parser would have other limits
-                lifespan="off",
-                log_config=None,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-                ws="none",
-            )
-        )
-        self._head = settings.head_seconds
-        self._stall = settings.stall_seconds
-        self._connections = Connections(connection_limit(settings.encoders))
-        self._acceptors: list[Acceptor] = []
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup([])  # uvicorn would accept connections without a limit
-        for listener in sockets or ():
-            self._acceptors.append(
-                Acceptor(
-                    listener,
-                    self._protocol,
-                    context=self.config.ssl,
-                    handshake=self._head,
-                    connections=self._connections,
-                )
-            )
-            host, port = listener.getsockname()[:2]
-            scheme = "https" if self.config.ssl else "http"
-            sys.stdout.write(
-                f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}\n"
-            )
-            sys.stdout.flush()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
-        await super().shutdown(sockets)
-
-    def _protocol(self, connection: Connection) -> asyncio.Protocol:
-        return BoundedProtocol(
-            connection=connection,
-            head=self._head,
-            stall=self._stall,
-            config=self.config,
-            server_state=self.server_state,
-        )
 
 
 def _end_with_parent(fd: int, service: RenderService) -> None:
