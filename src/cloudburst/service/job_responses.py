@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
-from anyio import create_task_group, current_time, move_on_after
+from anyio import current_time, move_on_after
+from anyio.abc import TaskGroup
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from cloudburst.renderer.job import RenderedVideo
-from cloudburst.service.file_response import JobFileResponse, cancel_on_disconnect
+from cloudburst.service.file_response import JobFileResponse, LineStream
 from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import Job
 
@@ -18,39 +19,23 @@ EVENT_INTERVAL = 0.1
 delayed."""
 
 
-class JobEventStream(Response):
-    """Response that streams the state of a job and then each change, as one JSON object per line.
+class JobEventStream(LineStream):
+    """Response that streams the state of a job and then each change.
 
     States are not queued: a slow reader gets the present state as soon as it reads again.
     """
 
-    media_type = "application/x-ndjson"
-
     def __init__(self, job: Job, *, heartbeat: float, stall: float) -> None:
-        super().__init__(headers={"Cache-Control": "no-store"})
-        del self.headers["content-length"]
+        super().__init__(heartbeat=heartbeat, stall=stall)
         self._job = job
-        self._heartbeat = heartbeat
-        self._stall = stall
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send lines until the job has ended or the reader has disconnected."""
-        async with create_task_group() as tasks:
-            tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._lines(send)
-            tasks.cancel_scope.cancel()
-
-    async def _lines(self, send: Send) -> None:
-        ended = False
-        while not ended:
+    async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:  # noqa: ARG002
+        while True:
             changed, ended = self._job.changed, self._job.ended.is_set()
-            line = json.dumps(self._job.snapshot()).encode() + b"\n"
+            line = json.dumps(self._job.snapshot()).encode()
             next_state = self._job.ended if self._job.begun.is_set() else self._job.begun
             sent_at = current_time()
-            with move_on_after(self._stall) as stalled:
-                await send({"type": "http.response.body", "body": line, "more_body": not ended})
-            if ended or stalled.cancelled_caught:
+            if not await self._send_line(send, line, more=not ended):
                 return
             with move_on_after(self._heartbeat):
                 await changed.wait()

@@ -26,6 +26,7 @@ from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.encoder_slots import EncoderSlots
 from cloudburst.service.gop_processes import GOP_COMMAND, GopProcesses
+from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.job_folder import RESULT_FILES, clear, has_results
 from cloudburst.service.render_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
@@ -43,14 +44,6 @@ MAX_REASON_CHARS = 300
 After a Python exception, that line is the message of the exception."""
 
 JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-
-
-class QueueFullError(Exception):
-    """Error for a job that is rejected because the queue is full."""
-
-
-class StoppingError(Exception):
-    """Error for a job that is rejected because the service is stopping."""
 
 
 class JobOutcome(NamedTuple):
@@ -216,20 +209,19 @@ class Jobs:
         """Raise an error unless another job would be accepted.
 
         Raises:
-            QueueFullError: too many jobs are waiting.
-            StoppingError: the service is stopping.
+            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
         if self._stopping:
-            raise StoppingError
+            raise RejectedRequestError(503, "the service is stopping")
         if len(self.active()) >= self._settings.encoders + self._settings.waiting:
-            raise QueueFullError
+            raise RejectedRequestError(429, "too many jobs are waiting; try again later")
 
     def submit(self, job: Job) -> None:
         """Add a job with a complete folder to the queue, which owns the folder from then on.
 
         Raises:
-            QueueFullError: too many jobs are waiting; the caller still owns the folder.
-            StoppingError: the service is stopping; the caller still owns the folder.
+            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
+                The caller still owns the folder.
         """
         self.check_accepts()
         self._jobs[job.id] = job

@@ -101,10 +101,9 @@ class NativeApi:
         if store.contains(sha):
             await request_body.discard(request, limit=limit, stall=stall)
             return JSONResponse({"sha256": sha}, 200)
-        size = request_body.content_length(request, limit)
-        async with self._service.reserve_disk(size or 0) as room, store.partial() as path:
+        async with store.partial() as path:
             received = await request_body.read_to_file(
-                request, path, room, limit=limit, stall=stall
+                request, path, store, limit=limit, stall=stall
             )
             if received.sha256 != sha:
                 raise RejectedRequestError(
@@ -120,7 +119,7 @@ class NativeApi:
         )
 
         async def submitted(ident: str) -> Job:
-            self._service.check_queue()
+            self._service.jobs.check_accepts()
             self._check_duration(asked)
             async with self._drafted(ident, asked.contents()) as job:
                 await self._service.submit(
@@ -140,7 +139,7 @@ class NativeApi:
         )
 
         async def submitted(ident: str) -> Job:
-            self._service.check_queue()
+            self._service.jobs.check_accepts()
             async with self._drafted(ident, film_contents(asked), is_film=True) as job:
                 await self._service.submit_text(job, film_description(asked))
             return job
@@ -162,10 +161,8 @@ class NativeApi:
         self, ident: str, contents: Mapping[str, str], *, is_film: bool = False
     ) -> AsyncGenerator[Job]:
         """Yield a job with its input files, which the block submits."""
-        async with (
-            self._service.reserve_disk(0),
-            self._service.draft_job(ident, is_film=is_film) as job,
-        ):
+        await self._service.store.ensure_room(0)
+        async with self._service.draft_job(ident, is_film=is_film) as job:
             try:
                 await self._service.store.link(contents, job.folder)
             except MissingContentError as error:

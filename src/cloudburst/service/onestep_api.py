@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -45,23 +44,20 @@ class OnestepApi:
         if kind != "application/json":
             raise RejectedRequestError(415, "send JSON, with Content-Type: application/json")
         settings, limit = self._settings, self._settings.body_bytes
-        self._service.check_queue()
+        self._service.jobs.check_accepts()
         size = request_body.content_length(request, limit) or 0
-        async with (
-            self._service.draft_job(str(uuid4()), attachment="output.mp4") as job,
-            AsyncExitStack() as until_unpacked,
-        ):
-            # Space for the body, and the same again for the unpacked files.
-            room = await until_unpacked.enter_async_context(self._service.reserve_disk(2 * size))
+        store = self._service.store
+        await store.ensure_room(2 * size)  # for the body, and the same again for its files
+        async with self._service.draft_job(str(uuid4()), attachment="output.mp4") as job:
             received = await request_body.read_to_file(
-                request, job.folder / BODY_FILE, room, limit=limit, stall=settings.stall_seconds
+                request, job.folder / BODY_FILE, store, limit=limit, stall=settings.stall_seconds
             )
-            await room.ensure(received.size)
+            await store.ensure_room(received.size)
             answer: Response | None = None
             async with create_task_group() as tasks:
                 tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
                 try:
-                    answer = await self._made(job, until_unpacked)
+                    answer = await self._made(job)
                 except RejectedRequestError as error:
                     answer = await respond_to_rejection(request, error)
                 tasks.cancel_scope.cancel()
@@ -71,11 +67,9 @@ class OnestepApi:
 
     async def download(self, request: Request) -> Response:
         """Return the video of an earlier create request."""
-        job = self._service.jobs.find(request.path_params["id"])
-        if job is None or job.attachment is None or job.done is None:
+        job, keep = self._service.jobs.find(request.path_params["id"]), self._settings.keep_seconds
+        if not (job and job.attachment and job.done and current_time() - job.touched <= keep):
             raise RejectedRequestError(404, "File not found")
-        if current_time() - job.touched > self._settings.keep_seconds:
-            raise RejectedRequestError(404, "File expired")
         name = quote(job.attachment, safe="")
         return video_response(
             job,
@@ -89,9 +83,8 @@ class OnestepApi:
         left = [job for job in self._service.jobs.all() if job.done and job.attachment]
         return JSONResponse({"cleaned": cleaned, "active_files": len(left)})
 
-    async def _made(self, job: Job, until_unpacked: AsyncExitStack) -> Response:
+    async def _made(self, job: Job) -> Response:
         unpacked = await self._unpacked(job)
-        await until_unpacked.aclose()
         job.attachment = unpacked.filename
         # The id instead of a name: onestep chooses another random effect for each call.
         await self._service.submit(job, name=job.id, options=unpacked.options)

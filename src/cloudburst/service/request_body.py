@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 
 from cloudburst.concurrency import opened_in_thread
-from cloudburst.service.content_store import DiskReservation
+from cloudburst.service.content_store import ContentStore
 from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError, display_value
 
 BODY_BLOCK_BYTES = 1024 * 1024
@@ -60,19 +60,19 @@ def content_length(request: Request, limit: int) -> int | None:
 
 
 async def read_to_file(
-    request: Request, path: Path, room: DiskReservation, *, limit: int, stall: float
+    request: Request, path: Path, store: ContentStore, *, limit: int, stall: float
 ) -> ReceivedBody:
-    """Write a request body to a new file; if its size is unknown, extend the disk reservation.
+    """Write a request body to a new file, as long as the disk of the store has room for it.
 
     ``limit`` is the largest accepted size in bytes; ``stall`` is the number of seconds without data
     after which the request is rejected. The caller deletes the file after a failure.
 
     Raises:
         RejectedRequestError: Status 400, 408, 411, 413 or 507.
-        OutOfDiskError: A body of unknown size needs more space than there is.
         ClientDisconnect: The caller disconnected.
     """
     expected = content_length(request, limit)
+    await store.ensure_room(expected or 0)
     async with new_file(path) as file:
         sink = _Sink(file)
         async with _translated():
@@ -81,8 +81,8 @@ async def read_to_file(
                 if sink.size > limit:
                     raise _too_large(limit)
                 if len(sink.waiting) >= BODY_BLOCK_BYTES:
-                    await _flush(sink, room)
-            await _flush(sink, room)
+                    await _flush(sink, store)
+            await _flush(sink, store)
         if expected not in {None, sink.size}:
             raise RejectedRequestError(
                 400, f"received {sink.size} bytes; the Content-Length is {expected}"
@@ -161,11 +161,9 @@ async def discard(request: Request, *, limit: int, stall: float) -> None:
             raise _too_large(limit)
 
 
-async def _flush(sink: _Sink, room: DiskReservation) -> None:
-    before = sink.written
-    await room.ensure(len(sink.waiting))
+async def _flush(sink: _Sink, store: ContentStore) -> None:
+    await store.ensure_room(len(sink.waiting))
     await to_thread.run_sync(sink.flush)
-    room.written += sink.written - before
 
 
 class _Sink:

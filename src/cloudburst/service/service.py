@@ -15,10 +15,9 @@ from anyio import CancelScope, create_task_group, current_time, to_thread
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.content_store import ContentStore, DiskReservation, OutOfDiskError
+from cloudburst.service.content_store import ContentStore
 from cloudburst.service.gop_processes import GOP_COMMAND
-from cloudburst.service.http_errors import RejectedRequestError
-from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs, QueueFullError, StoppingError
+from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses
 from cloudburst.service.transfers import Transfers, open_transfers
@@ -67,29 +66,6 @@ class RenderService:
             return 0.0
         return current_time() - max(self._last_request, self.jobs.last_end)
 
-    def check_queue(self) -> None:
-        """Raise an error unless the queue accepts another job.
-
-        Raises:
-            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
-        """
-        with _refusing():
-            self.jobs.check_accepts()
-
-    @asynccontextmanager
-    async def reserve_disk(self, size: int) -> AsyncGenerator[DiskReservation]:
-        """Reserve ``size`` bytes of disk space while the block runs.
-
-        Raises:
-            RejectedRequestError: Status 507 if there is too little space, also for a later
-                extension of the reservation within the block.
-        """
-        try:
-            async with self.store.reserve_disk(size) as reservation:
-                yield reservation
-        except OutOfDiskError:
-            raise RejectedRequestError(507, "not enough free disk space at the moment") from None
-
     @asynccontextmanager
     async def draft_job(
         self, ident: str, *, attachment: str | None = None, is_film: bool = False
@@ -137,8 +113,7 @@ class RenderService:
             RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
         """
         await to_thread.run_sync(lambda: (job.folder / JOB_FILE).write_text(text, encoding="utf-8"))
-        with _refusing():
-            self.jobs.submit(job)
+        self.jobs.submit(job)
 
     async def expire(self) -> None:
         """Delete expired files and jobs at intervals, until cancelled.
@@ -184,16 +159,6 @@ async def open_service(
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(_remove, folder)
-
-
-@contextmanager
-def _refusing() -> Generator[None]:
-    try:
-        yield
-    except QueueFullError:
-        raise RejectedRequestError(429, "too many jobs are waiting; try again later") from None
-    except StoppingError:
-        raise RejectedRequestError(503, "the service is stopping") from None
 
 
 def _make_folder(parent: Path | None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cloudburst.models.transfers import (
     UploadRequest,
 )
 from cloudburst.renderer.job import RenderedVideo
-from cloudburst.service.http_errors import RejectedRequestError, display_value
+from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import Job
 from cloudburst.service.transfers import Transfers
 from cloudburst.transfers.errors import TransferError
@@ -33,19 +33,14 @@ class Upload:
     def __init__(
         self, transfers: Transfers, job: Job, done: RenderedVideo, request: UploadRequest
     ) -> None:
-        path, size = job.video, done.size
-        if request.file == "cover":
-            if done.cover is None:
-                raise RejectedRequestError(404, "there is no cover: the job has no option cover")
-            path, size = job.cover, done.cover.size
-        elif request.file == "subtitles":
-            if done.subtitles is None:
-                raise RejectedRequestError(404, "there are no subtitles: only films have them")
-            path, size = job.subtitles, done.subtitles.size
-        check_parts(request.parts, size)
+        if request.file == "cover" and done.cover is None:
+            raise RejectedRequestError(404, "there is no cover: the job has no option cover")
+        if request.file == "subtitles" and done.subtitles is None:
+            raise RejectedRequestError(404, "there are no subtitles: only films have them")
         self._transfers = transfers
         self._job = job
-        self._path = path
+        paths = {"video": job.video, "cover": job.cover, "subtitles": job.subtitles}
+        self._path = paths[request.file]
         self._request = request
         self._sent = 0
 
@@ -84,31 +79,6 @@ class Upload:
             self._sent = part.offset + size
 
         return on_progress
-
-
-def check_parts(parts: Sequence[PutPart], size: int) -> None:
-    """Check that parts are the whole file of ``size`` bytes, in order.
-
-    Raises:
-        RejectedRequestError: Status 400 if they are not.
-    """
-    end = 0
-    for number, part in enumerate(parts):
-        if part.offset != end:
-            raise _wrong_part(f"parts.{number}.offset", part.offset, end)
-        end += part.size
-    if end != size:
-        raise _wrong_part("parts", end, size)
-
-
-def _wrong_part(field: str, found: int, expected: int) -> RejectedRequestError:
-    return RejectedRequestError(
-        400,
-        f"{field}: the parts are not the whole file",
-        field=field,
-        found=display_value(found),
-        expected=f"{expected} bytes",
-    )
 
 
 def _open(path: Path) -> AbstractAsyncContextManager[int]:
