@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from cloudburst.adapters.http.transport import KEEPALIVE_EXPIRY
+from cloudburst.service import connections
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.connections import (
     CONNECTION_KEY,
@@ -79,6 +80,34 @@ async def test_only_connections_of_requests_with_the_key_stay_open(tmp_path) -> 
             server.should_exit = True
     assert stranger is not None
     assert stranger < 0.5
+
+
+async def test_a_request_that_begins_before_the_last_one_has_ended_is_protected(
+    tmp_path, monkeypatch
+) -> None:
+    """An application may still close files when its caller has the response and sends again."""
+    monkeypatch.setattr(connections, "KEEP_ALIVE_TIMEOUT", 0.1)
+    requests = []
+
+    async def slow(scope, receive, send):
+        with scope["state"][CONNECTION_KEY].authorised():
+            requests.append(scope)
+            if len(requests) == 2:
+                await anyio.sleep(0.5)
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            await anyio.sleep(0.1)
+
+    settings = ServiceSettings(key=KEY, folder=tmp_path, host="127.0.0.1", port=0)
+    server = Server(slow, None, 10.0)
+    with listening_socket(settings) as listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            async with await anyio.connect_tcp(*listener.getsockname()) as connection:
+                for _ in range(2):
+                    await connection.send(GET + b"\r\n")
+                    assert (await connection.receive()).startswith(b"HTTP/1.1 204")
+            server.should_exit = True
 
 
 def test_the_client_closes_idle_connections_before_the_service_does() -> None:

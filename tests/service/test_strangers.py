@@ -272,11 +272,11 @@ def test_when_everybody_has_shown_the_key_a_newcomer_has_to_wait() -> None:
     first, second = Open(), Open()
     for one in (first, second):
         connections.add(one)  # type: ignore[arg-type]
-    with connections.protected(first):  # type: ignore[arg-type]
-        with connections.protected(second):  # type: ignore[arg-type]
-            assert not connections.has_room()
-        assert connections.has_room()
-        assert second.aborted, "cut for the newcomer"
+        connections.protect(one)  # type: ignore[arg-type]
+    assert not connections.has_room()
+    connections.unprotect(second)  # type: ignore[arg-type]
+    assert connections.has_room()
+    assert second.aborted, "cut for the newcomer"
     assert not first.aborted
     assert connections.has_room()
     assert not first.aborted, "there was room"

@@ -91,15 +91,14 @@ class Connections:
         self._open.discard(connection)
         self._unauthorised.pop(connection, None)
 
-    @contextmanager
-    def protected(self, connection: Connection) -> Generator[None]:
-        """Keep a connection from being closed in favour of a newer one during the block."""
+    def protect(self, connection: Connection) -> None:
+        """Keep a connection from being closed in favour of a newer one."""
         self._unauthorised.pop(connection, None)
-        try:
-            yield
-        finally:
-            if connection in self._open:
-                self._unauthorised[connection] = None
+
+    def unprotect(self, connection: Connection) -> None:
+        """Let an open connection be closed in favour of a newer one."""
+        if connection in self._open:
+            self._unauthorised[connection] = None
 
 
 class Connection(H11Protocol):
@@ -111,6 +110,7 @@ class Connection(H11Protocol):
         super().__init__(app_state={CONNECTION_KEY: self}, **more)
         self._socket = sock
         self._established = False
+        self._requests = 0
         self._connections = connections
         self._timer = self.loop.call_later(seconds, self.abort)
         connections.add(self)
@@ -118,12 +118,16 @@ class Connection(H11Protocol):
     @contextmanager
     def authorised(self) -> Generator[None]:
         """Keep the connection open during an authorised request, and some time longer."""
+        self._requests += 1  # the next one may begin before the application has ended the last
         self._timer.cancel()
+        self._connections.protect(self)
         try:
-            with self._connections.protected(self):
-                yield
+            yield
         finally:
-            self._timer = self.loop.call_later(KEEP_ALIVE_TIMEOUT, self.abort)
+            self._requests -= 1
+            if not self._requests:
+                self._timer = self.loop.call_later(KEEP_ALIVE_TIMEOUT, self.abort)
+                self._connections.unprotect(self)
 
     def abort(self) -> None:
         """Close the connection at once and discard unsent data."""
