@@ -30,7 +30,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "ports": (7, 235, 2303),
     "registry": (22, 2006, 4119),
     "renderer": (59, 4486, 15061),
-    "service": (32, 2471, 5158),
+    "service": (32, 2473, 5167),
     "testing": (3, 371, 888),
     "transfers": (9, 876, 1933),
     "web": (19, 1494, 3318),
