@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import finish_despite_cancel

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import anyio
@@ -24,15 +25,23 @@ from cloudburst.engine.run import Run
 from cloudburst.engine.run_progress import FinishCheck, RunProgress
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.scheduler.task_lifetime import check_lifetimes
-from cloudburst.engine.supported_options import check_supported
 from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.engine.worker_film import make_film
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.journal_entries import ProcessEntry
-from cloudburst.models.locations import OutputLocation
+from cloudburst.models.locations import OutputLocation, S3Object
 from cloudburst.models.scene import CheckedScene
+from cloudburst.ports.backend import Backend
 from cloudburst.ports.film_maker import FilmMaker
 from cloudburst.ports.journal import Journal
 from cloudburst.ports.remote_files import RemoteFiles
+
+_NO_S3 = SceneFault(
+    scene="",
+    field="to",
+    found="a folder in S3, and workers of the protocol onestep, which write nothing to S3",
+    expected="a folder on this machine, or workers of the protocol native, with our image",
+)
 
 
 @asynccontextmanager
@@ -76,7 +85,7 @@ async def open_run(
             nothing was started; or the check has found problems. The ``with`` block is then
             cancelled, and the error is raised when the tasks that were started are stopped.
     """
-    await check_supported(scenes, to, pool.backends)
+    await _check_supported(scenes, to, pool.backends)
     checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
     async for scene in Steps(scenes):
         checked[scene.scene.name] = scene
@@ -177,3 +186,28 @@ def _new_ticket(
         suspect=record.worker_losses > 0,
         start=start,
     )
+
+
+async def _check_supported(
+    scenes: Sequence[CheckedScene], to: Mapping[str, OutputLocation], backends: Sequence[Backend]
+) -> None:
+    """Raise `InvalidScenesError` with everything that a backend's workers cannot render.
+
+    A run may use each of its backends for each scene, so every backend must support every scene,
+    and the folder of the videos.
+
+    Args:
+        scenes: Scenes of the run.
+        to: Location of each scene's video, by the name of the scene; all are in one folder.
+        backends: Backends of the run.
+    """
+    checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
+    faults = dict[SceneFault, None]()
+    async for scene in Steps(scenes):
+        for find_unsupported in checks:
+            faults |= dict.fromkeys(find_unsupported(scene))
+    in_s3 = any(isinstance(location, S3Object) for location in to.values())
+    if in_s3 and not all(each.uses_s3 for each in backends):
+        faults[_NO_S3] = None
+    if faults:
+        raise InvalidScenesError(faults=[*faults])
