@@ -68,7 +68,7 @@ async def test_others_have_their_turn_before_the_entry_of_each_worker():
 
 async def test_a_report_is_as_it_was_when_each_scene_was_looked_at():
     """Scenes are finished while the report is made."""
-    records = [SceneRecord(name=str(number)) for number in range(ITEMS_PER_STEP + 5)]
+    records = [SceneRecord(name=str(number)) for number in range(3 * ITEMS_PER_STEP)]
 
     async def finish():
         for record in records:
