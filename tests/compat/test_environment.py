@@ -42,8 +42,8 @@ def nobody_home(monkeypatch, tmp_path):
 
 
 async def endpoint_of(aws, service):
-    async with aws._open_clients().client(service, None) as client:
-        return client.meta.endpoint_url
+    client = await aws._open_clients().client(service, None)
+    return client.meta.endpoint_url
 
 
 def env_without(word):

@@ -93,7 +93,12 @@ async def test_one_task_keeps_every_promise(monkeypatch):
 
 
 def two_tasks(monkeypatch):
-    monkeypatch.setattr(run_task.TaskLauncher, "_known", lambda *_: None)
+    run = run_task.TaskLauncher.run
+
+    def without_token(launcher, parameters, network, **more):
+        return run(launcher, {**parameters, "clientToken": None}, network, **more)
+
+    monkeypatch.setattr(run_task.TaskLauncher, "run", without_token)
 
 
 def no_tags_at_all(monkeypatch):

@@ -56,7 +56,8 @@ class BotoClients:
         endpoint_url: str | None,
         s3_endpoint_url: str | None = None,
     ) -> None:
-        self._session = session
+        self.session = session
+        """Session of boto, which has the credentials."""
         loader = session._session.get_component("data_loader")  # noqa: SLF001 - no public way
         others = [path for path in loader.search_paths if path != MODELS_FOLDER]
         loader.search_paths[:] = [*others, MODELS_FOLDER]
@@ -109,16 +110,11 @@ class BotoClients:
 
     async def _fill_cache(self, service: str, region: str) -> None:
         """Read the model of a service and the credentials into boto's caches."""
-        if await self._session.get_credentials() is None:
+        if await self.session.get_credentials() is None:
             # Here, not after a search on the event loop of the caller.
-            raise no_credentials_error(self._session)
+            raise no_credentials_error(self.session)
         async with self._new_client(service, region):
             pass
-
-    @property
-    def session(self) -> Any:
-        """The session of boto, which has the credentials."""
-        return self._session
 
     def _new_client(self, service: str, region: str) -> Any:
         endpoint_url = self._s3_endpoint_url if service == "s3" else self._endpoint_url
@@ -134,7 +130,7 @@ class BotoClients:
             proxies={} if loopback else None,
             **(_S3_CONFIG if service == "s3" else {}),
         )
-        return self._session.client(
+        return self.session.client(
             service, region_name=region, endpoint_url=endpoint_url, config=config
         )
 

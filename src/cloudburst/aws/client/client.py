@@ -69,14 +69,17 @@ class AWSClient:
     ) -> None:
         self.region = region
         self.endpoint_url = endpoint_url
-        self._s3_endpoint_url = s3_endpoint_url
+        self._new_clients = partial(
+            BotoClients, region=region, endpoint_url=endpoint_url, s3_endpoint_url=s3_endpoint_url
+        )
         self._rate_limiter = RateLimiter()
         self._renew = renew
         self._renewing = anyio.Lock()
         self._renewed_at = -math.inf
         self._account: str | None = None
-        self._opened: list[BotoClients] = []
-        self._clients: BotoClients | None = self._new_clients(session)
+        clients = self._new_clients(session)
+        self._clients: BotoClients | None = clients
+        self._opened = [clients]
 
     async def call(
         self,
@@ -253,18 +256,9 @@ class AWSClient:
                 session = await anyio.to_thread.run_sync(self._renew)
             if self._clients is expired:
                 # The calls that are in progress keep the earlier clients.
-                self._clients = self._new_clients(session)
+                self._clients = newer = self._new_clients(session)
+                self._opened.append(newer)
             return True
-
-    def _new_clients(self, session: aioboto3.Session) -> BotoClients:
-        clients = BotoClients(
-            session,
-            region=self.region,
-            endpoint_url=self.endpoint_url,
-            s3_endpoint_url=self._s3_endpoint_url,
-        )
-        self._opened.append(clients)
-        return clients
 
     def _open_clients(self) -> BotoClients:
         if self._clients is None:

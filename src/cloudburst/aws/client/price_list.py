@@ -36,19 +36,19 @@ GET_PRODUCTS_PARAMETERS = {
 """Parameters with which GetProducts returns the prices of Fargate in all regions, without the
 thousands of other products of Amazon ECS."""
 
-_USAGE = re.compile(
-    r"(?:[A-Z0-9]+-)?Fargate-"
-    r"(?:(?P<arm>ARM-)?(?:(?P<vcpu>vCPU-Hours:perCPU)|(?P<memory>GB-Hours))"
-    r"|(?P<disk>EphemeralStorage-GB-Hours))"
-)
-"""Pattern of the usage types of on-demand Fargate tasks with Linux; it matches neither
-``SpotUsage`` nor ``Fargate-Windows``. A usage type begins with a code of its region, such as ``EU``
-for Ireland; those of us-east-1 once had no code."""
+_REGION_CODE = re.compile(r"^[A-Z0-9]+-(?=Fargate-)")
+"""Beginning of a usage type: a code of its region, such as ``EU`` for Ireland. Those of us-east-1
+once had no code. The usage types of Spot differ: ``USE1-SpotUsage-Fargate-…``."""
+_PRICES: Mapping[str, tuple[str, str]] = {
+    "Fargate-vCPU-Hours:perCPU": ("x86", "vcpu"),
+    "Fargate-GB-Hours": ("x86", "memory_gb"),
+    "Fargate-ARM-vCPU-Hours:perCPU": ("arm", "vcpu"),
+    "Fargate-ARM-GB-Hours": ("arm", "memory_gb"),
+    "Fargate-EphemeralStorage-GB-Hours": ("", "disk"),
+}
+"""Architecture and price of the usage types of on-demand tasks with Linux, without a region."""
 _SOURCE = "AWS Price List API, AmazonECS"
-_PriceKey = tuple[str, str]
-"""Key of a price: architecture (``x86`` or ``arm``; empty for disk), and ``vcpu``, ``memory`` or
-``disk``."""
-_NEEDED_PRICES = {("x86", "vcpu"), ("x86", "memory"), ("", "disk")}
+_NEEDED_PRICES = {("x86", "vcpu"), ("x86", "memory_gb"), ("", "disk")}
 
 
 async def load_prices() -> PriceTable:
@@ -151,38 +151,29 @@ def update_spot(table: PriceTable, feed: str, *, source: str, today: dt.date) ->
         raise _unexpected(f"Spot prices: {exc!r}") from exc
 
 
-def _rows_by_region(products: Iterable[str]) -> dict[str, dict[_PriceKey, Decimal]]:
-    """Return the prices of each region."""
-    rows = dict[str, dict[_PriceKey, Decimal]]()
+def _rows_by_region(products: Iterable[str]) -> dict[str, dict[tuple[str, str], Decimal]]:
+    """Return the prices of each region, by architecture and kind."""
+    rows = dict[str, dict[tuple[str, str], Decimal]]()
     for offer in map(json.loads, products):
         attributes: Mapping[str, Any] = offer["product"]["attributes"]
-        usage = _USAGE.fullmatch(attributes.get("usagetype", ""))
+        key = _PRICES.get(_REGION_CODE.sub("", attributes.get("usagetype", "")))
         # Local and Wavelength Zones have separate rows under their region.
-        if usage is not None and attributes.get("locationType", "AWS Region") == "AWS Region":
-            rows.setdefault(attributes["regionCode"], {})[_price_key(usage)] = _on_demand_usd(offer)
+        if key is not None and attributes.get("locationType", "AWS Region") == "AWS Region":
+            (term,) = offer["terms"]["OnDemand"].values()
+            (dimension,) = term["priceDimensions"].values()
+            usd = Decimal(dimension["pricePerUnit"]["USD"]).normalize()
+            rows.setdefault(attributes["regionCode"], {})[key] = usd
     return rows
 
 
-def _price_key(usage: re.Match[str]) -> _PriceKey:
-    if usage["disk"]:
-        return "", "disk"
-    return "arm" if usage["arm"] else "x86", "vcpu" if usage["vcpu"] else "memory"
-
-
-def _on_demand_usd(offer: Mapping[str, Any]) -> Decimal:
-    (term,) = offer["terms"]["OnDemand"].values()
-    (dimension,) = term["priceDimensions"].values()
-    return Decimal(dimension["pricePerUnit"]["USD"]).normalize()
-
-
 def _region_prices(
-    rows: Mapping[_PriceKey, Decimal], today: dt.date, earlier: RegionPrices | None
+    rows: Mapping[tuple[str, str], Decimal], today: dt.date, earlier: RegionPrices | None
 ) -> RegionPrices:
     """Return the prices of a region, without those of ARM if the price list has none."""
     hours = {
-        name: {"vcpu": rows[name, "vcpu"], "memory_gb": rows[name, "memory"]}
+        name: {kind: rows[name, kind] for kind in ("vcpu", "memory_gb")}
         for name in ("x86", "arm")
-        if (name, "vcpu") in rows and (name, "memory") in rows
+        if {(name, "vcpu"), (name, "memory_gb")} <= rows.keys()
     }
     return RegionPrices.model_validate(
         {"date": today.isoformat(), "source": _SOURCE, "disk_gb": rows["", "disk"], **hours}

@@ -234,9 +234,9 @@ class Watcher:
             errors.append(exc)
             return
         received_at = anyio.current_time()
-        described = {_task_id(task["taskArn"]): task for task in response["tasks"]}
+        described = {task["taskArn"]: task for task in response["tasks"]}
         for watched in batch:
-            if task := described.get(_task_id(watched.task)):
+            if task := described.get(watched.task):
                 description = parse_task_description(task, containers=self._containers)
                 self._update(watched, description, began, received_at)
             elif self._exceeds_grace(watched):
@@ -314,10 +314,6 @@ class Watcher:
             watched.backoff_polls = 1
         watched.public_ip, watched.has_no_address = address, has_no_address
         watched.next_poll_at = now + self._interval(watched)
-
-
-def _task_id(arn: str) -> str:
-    return arn.rpartition("/")[2]
 
 
 def _is_final(error: CloudburstError) -> bool:

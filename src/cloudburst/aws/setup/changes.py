@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.ecr_images import is_missing
+from cloudburst.aws.setup.ecr_images import or_none
 from cloudburst.aws.setup.resource_definitions import STACK_TAG, Tags, has_our_tags, tag_values
 from cloudburst.concurrency import poll
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError
@@ -257,12 +257,7 @@ async def _remove(aws: AWSClient, change: Change) -> None:
 
     ECR reports images that it does not delete in its response.
     """
-    try:
-        response = await change.make(aws)
-    except CloudburstError as exc:
-        if not is_missing(exc):
-            raise
-        return
+    response = await or_none(change.make(aws)) or {}
     for failure in response.get("failures") or ():
         if (code := str(failure.get("failureCode"))) != "ImageNotFound":
             reason = printable_line(str(failure.get("failureReason")))

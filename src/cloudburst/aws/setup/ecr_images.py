@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import Repository
-from cloudburst.errors import AWSError, CloudburstError, ResourceMissingError
+from cloudburst.errors import AWSError, ResourceMissingError
 from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Index, Manifest
 from cloudburst.registry.errors import InvalidImageError
 from cloudburst.registry.parsing import parse_index, parse_manifest
@@ -58,19 +58,14 @@ class EcrImage:
         return found
 
 
-def is_missing(error: CloudburstError) -> bool:
-    """Return whether AWS does not have what a call names, also by the error codes of ECR."""
-    if isinstance(error, ResourceMissingError):
-        return True
-    return isinstance(error, AWSError) and "NotFound" in error.code
-
-
 async def or_none(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the response to a call; ``None`` if what it names does not exist."""
     try:
         return await call
-    except CloudburstError as exc:
-        if is_missing(exc):
+    except ResourceMissingError:
+        return None
+    except AWSError as exc:
+        if "NotFound" in exc.code:  # of ECR
             return None
         raise
 
@@ -90,20 +85,17 @@ async def read_images(
     """
     found: list[EcrImage] = []
     for start in range(0, len(image_ids), MAX_IMAGES_PER_CALL):
-        try:
-            response = await aws.call(
-                "ecr",
-                "batch_get_image",
-                in_region=repository.region,
-                registryId=repository.account,
-                repositoryName=repository.name,
-                imageIds=[dict(each) for each in image_ids[start : start + MAX_IMAGES_PER_CALL]],
-                acceptedMediaTypes=[*INDEX_TYPES, *MANIFEST_TYPES],
-            )
-        except CloudburstError as exc:
-            if is_missing(exc):
-                return []
-            raise
+        call = aws.call(
+            "ecr",
+            "batch_get_image",
+            in_region=repository.region,
+            registryId=repository.account,
+            repositoryName=repository.name,
+            imageIds=[dict(each) for each in image_ids[start : start + MAX_IMAGES_PER_CALL]],
+            acceptedMediaTypes=[*INDEX_TYPES, *MANIFEST_TYPES],
+        )
+        if (response := await or_none(call)) is None:
+            return []
         found += [
             EcrImage(digest=one["imageId"]["imageDigest"], document=_document(one["imageManifest"]))
             for one in response["images"]

@@ -45,14 +45,6 @@ def ecr_host(account: str, region: str) -> str:
     return f"{account}.dkr.ecr.{region}.{dns_suffix(region)}"
 
 
-def ecr_account_of(host: str) -> tuple[str, str] | None:
-    """Return the account and region of a private ECR registry; ``None`` for any other host."""
-    ecr = _ECR_HOST.fullmatch(host)
-    if ecr is None or ecr["domain"] not in {dns_suffix(ecr["region"]), "on.aws"}:
-        return None
-    return ecr["account"], ecr["region"]
-
-
 def short_image_name(image: str) -> str:
     """Return an image's name without its registry, with a digest cut to twelve digits."""
     name = ImageReference.split(image)
@@ -64,11 +56,10 @@ def short_image_name(image: str) -> str:
 def repository_of(image: str) -> Repository | None:
     """Return the private ECR repository of an image; ``None`` for images in other registries."""
     name = ImageReference.split(image)
-    ecr = ecr_account_of(name.registry)
-    if ecr is None:
+    ecr = _ECR_HOST.fullmatch(name.registry)
+    if ecr is None or ecr["domain"] not in {dns_suffix(ecr["region"]), "on.aws"}:
         return None
-    account, region = ecr
-    return Repository(account=account, region=region, name=name.repository)
+    return Repository(account=ecr["account"], region=ecr["region"], name=name.repository)
 
 
 def image_id(image: str) -> dict[str, str]:
