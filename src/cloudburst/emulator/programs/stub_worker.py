@@ -147,10 +147,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a request for a video, after a simulated rendering."""
         worker = self.worker
-        if not self._admitted():  # before the body is read: without a key it may have any size
-            self.close_connection = True
+        body = self._body()  # also of a refused request: the caller reads no answer before its end
+        if not self._admitted():
             return self._answer(401, {"error": "Invalid authentication key"})
-        body = self._body()
         if self.path != "/create_video_onestep":
             return self._answer(404, {"error": "not found"})
         if worker.next_call_fails("CRASH_CREATE"):
@@ -209,15 +208,7 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         pace, parts, got = Pace(self.worker.behaviour.read_rate), list[bytes](), 0
         left = int(self.headers.get("Content-Length") or 0)
-        chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "").lower()
-        while True:
-            if chunked and not left:
-                left = int(self.rfile.readline().partition(b";")[0] or b"0", 16)
-                if not left:
-                    self.rfile.readline()
-                    break
-            elif not left:
-                break
+        while left:
             part = self.rfile.read(min(pace.step, left))
             if not part:
                 raise ConnectionError("the body ended early")
@@ -225,8 +216,6 @@ class Handler(BaseHTTPRequestHandler):
             got += len(part)
             left -= len(part)
             pace.wait(got)
-            if chunked and not left:
-                self.rfile.readline()
         return b"".join(parts)
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
