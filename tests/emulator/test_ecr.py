@@ -66,8 +66,6 @@ def test_repositories_are_created_described_and_deleted(ecr, name):
     assert found["imageScanningConfiguration"] == {"scanOnPush": False}
     with refused("RepositoryAlreadyExistsException"):
         ecr.create_repository(repositoryName=name)
-    with refused("InvalidParameterException"):
-        ecr.create_repository(repositoryName="Not/Lower")
     ecr.delete_repository(repositoryName=name)
     with refused("RepositoryNotFoundException"):
         ecr.describe_repositories(repositoryNames=[name])
@@ -78,10 +76,6 @@ def test_repositories_are_created_described_and_deleted(ecr, name):
 def test_policies_and_tags(ecr, name):
     with refused("LifecyclePolicyNotFoundException"):
         ecr.get_lifecycle_policy(repositoryName=name)
-    with refused("InvalidParameterException"):
-        ecr.put_lifecycle_policy(
-            repositoryName=name, lifecyclePolicyText="no JSON, but long enough" * 5
-        )
     ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=POLICY)
     assert ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"] == POLICY
     arn = f"arn:aws:ecr:us-east-1:123456789012:repository/{name}"
@@ -126,7 +120,6 @@ def test_a_lifecycle_policy_removes_old_images(images, expired):
             digest=digest,
             media_type=OCI_INDEX if digest == "index" else OCI_MANIFEST,
             data=index,
-            size=1,
             tags=tuple(tags),
         )
         for digest, (_, *tags) in images.items()
@@ -149,13 +142,7 @@ def test_images_are_those_of_the_registry(ecr, name, registry_server):
     [index, *parts] = ecr.describe_images(repositoryName=name)["imageDetails"]
     assert (index["imageDigest"], sorted(index["imageTags"])) == (digest, ["one", "two"])
     assert len(parts) == 2
-    assert all("imageTags" not in part and part["imageSizeInBytes"] > 0 for part in parts)
-    [found] = ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": "two"}])[
-        "imageDetails"
-    ]
-    assert found["imageDigest"] == digest
-    with refused("ImageNotFoundException"):
-        ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": "three"}])
+    assert all("imageTags" not in part for part in parts)
     got = ecr.batch_get_image(
         repositoryName=name,
         imageIds=[{"imageTag": "one"}, {"imageDigest": MISSING}],
@@ -215,11 +202,9 @@ def test_denied_actions_are_denied(ecr, name):
         ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": "x"}])
 
 
-def test_other_operations_and_accounts_are_rejected(ecr, name):
+def test_other_operations_are_rejected(ecr):
     with refused("UnknownOperationException"):
         ecr.describe_registry()
-    with refused("RepositoryNotFoundException"):
-        ecr.describe_images(repositoryName=name, registryId="210987654321")
 
 
 def test_without_a_registry_moto_answers(emulate):

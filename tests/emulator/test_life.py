@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -339,6 +340,13 @@ class TestFaults:
         emulator, task, other = self.start(emulate, TaskFault(never_healthy=True))
         assert ask(reach(emulator, task, "RUNNING"))[0] == 503
         assert ask(reach(emulator, other, "RUNNING"))[0] == 200
+
+    def test_another_worker_than_the_stub_is_frozen(self, emulate):
+        emulator, task, _ = self.start(
+            emulate, TaskFault(never_healthy=True), worker=["sleep", "60"]
+        )
+        frozen = Path(f"/proc/{reach(emulator, task, 'RUNNING').pid}/stat")
+        until(lambda: frozen.read_text().split()[2] == "T")
 
     def test_start_delay(self, emulate):
         emulator, task, other = self.start(emulate, TaskFault(start_delay=0.6))

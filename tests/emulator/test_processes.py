@@ -72,7 +72,6 @@ class TestStubWorker:
         assert status == 200
         assert answer["success"]
         assert (answer["filename"], answer["size"]) == ("one.mp4", 123456)
-        assert answer["scenario"] == "baseline"
         status, video = ask(task, answer["download_endpoint"])
         assert (status, len(video)) == (200, 123456)
         assert find_playback_problem(io.BytesIO(video), len(video)) is None
@@ -193,7 +192,9 @@ def test_the_real_service_is_a_worker(emulate):
 
 def test_what_a_container_leaves_behind_ends_with_it_or_with_the_emulator(tmp_path):
     other, group = tmp_path / "other", tmp_path / "group"
-    script = f"setsid sleep 77 & echo $! > {other}; sleep 78 & echo $! > {group}; sleep 79"
+    script = (
+        f"setsid sh -c 'echo $$ > {other}; exec sleep 77' & sleep 78 & echo $! > {group}; sleep 79"
+    )
     config = EmulatorConfig.quick(**QUICK, worker=["sh", "-c", script], watchdog=False)
     with FargateEmulator(config) as emulator:
         [task] = run(emulator)

@@ -12,12 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from support.emulator_calls import (
-    CLUSTER,
     client,
-    network,
     new_client,
     refused,
-    run,
 )
 
 ECS_TARGET = "AmazonEC2ContainerServiceV20141113.ListClusters"
@@ -126,9 +123,9 @@ class TestSignature:
         asked = signed(emulator, at=datetime.now(UTC) + timedelta(minutes=minutes))
         assert send(emulator, asked) == (400, "InvalidSignatureException")
 
-    @pytest.mark.parametrize("scope", [{"region": "eu-west-1"}, {"service": "sqs"}])
-    def test_a_signature_for_another_scope_is_refused(self, emulator, scope):
-        assert send(emulator, signed(emulator, **scope)) == (400, "InvalidSignatureException")
+    def test_a_signature_for_another_region_is_refused(self, emulator):
+        asked = signed(emulator, region="eu-west-1")
+        assert send(emulator, asked) == (400, "InvalidSignatureException")
 
     @pytest.mark.parametrize(
         "authorization",
@@ -194,12 +191,6 @@ def test_only_this_address_is_listened_at(emulator):
     port = int(emulator.url.rpartition(":")[2])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), timeout=1)
-
-
-def test_a_body_that_is_no_request_is_refused(emulator):
-    for body in (b"[]", b"{", b"[" * 100_000):
-        assert send(emulator, signed(emulator, body=body))[0] == 400
-    run(emulator, networkConfiguration=network(emulator), cluster=CLUSTER)
 
 
 @pytest.mark.parametrize("year", [1, 9999])

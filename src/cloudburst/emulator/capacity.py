@@ -29,7 +29,7 @@ messages" in the ECS developer guide (2026-11)."""
 
 def launch_failure(spec: LaunchSpec, config: EmulatorConfig, running: Sequence[Task]) -> str | None:
     """Return the reason why RunTask cannot launch a task; ``None`` if it can."""
-    zone = spec.zone_id
+    zone = spec.network.zone_id
     here = has_fargate(config.region, zone, spec.architecture)
     if config.account_blocked:
         return NO_TASKS
@@ -65,10 +65,8 @@ def _shortages(spec: LaunchSpec, config: EmulatorConfig) -> list[CapacityShortag
     return [
         shortage
         for shortage in config.capacity_shortages
-        if shortage.hits(
-            zone=spec.zone,
-            provider=spec.provider or "FARGATE",
-            vcpu=spec.cpu / 1024,
-            memory_gb=spec.memory_mb / 1024,
-        )
+        if (shortage.zone is None or spec.network.zone.endswith(shortage.zone))
+        and shortage.provider in {None, spec.provider or "FARGATE"}
+        and shortage.vcpu in {None, spec.cpu / 1024}
+        and shortage.memory_gb in {None, spec.memory_mb / 1024}
     ]

@@ -10,8 +10,6 @@ from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
 from cloudburst.emulator.task_registry import TaskRegistry
 
 PROVIDERS = ("FARGATE", "FARGATE_SPOT")
-MAX_DESCRIBED_CLUSTERS = 100
-"""Maximum number of clusters in a DescribeClusters request (ECS API reference, 2026-11)."""
 
 
 class Clusters:
@@ -51,18 +49,13 @@ class Clusters:
                 "clusterArn": self._prefix + name,
                 "clusterName": name,
                 "status": "ACTIVE",
-                "registeredContainerInstancesCount": 0,
-                "activeServicesCount": 0,
-                "statistics": [],
                 "tags": list(parameters.get("tags") or ()),
-                "settings": list(parameters.get("settings") or ())
-                or [{"name": "containerInsights", "value": "disabled"}],
                 "capacityProviders": providers,
                 "defaultCapacityProviderStrategy": list(
                     parameters.get("defaultCapacityProviderStrategy") or ()
                 ),
             }
-        return {"cluster": self._shown(self._clusters[name], ("SETTINGS", "TAGS"))}
+        return {"cluster": self._shown(self._clusters[name], ("TAGS",))}
 
     def tags(self, arn: str) -> list[dict[str, str]] | None:
         """Return the tags of a cluster; ``None`` if there is no such cluster."""
@@ -71,10 +64,6 @@ class Clusters:
 
     def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         names = [_short(ref) for ref in parameters.get("clusters") or ("default",)]
-        if len(names) > MAX_DESCRIBED_CLUSTERS:
-            raise invalid_parameter(
-                f"Clusters cannot have more than {MAX_DESCRIBED_CLUSTERS} entries."
-            )
         include = tuple(parameters.get("include") or ())
         return {
             "clusters": [
@@ -109,7 +98,7 @@ class Clusters:
                 )
         for name in ("capacityProviders", "defaultCapacityProviderStrategy"):
             cluster[name] = list(parameters[name])
-        return {"cluster": self._shown(cluster, ("SETTINGS", "TAGS"))}
+        return {"cluster": self._shown(cluster, ("TAGS",))}
 
     def _delete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self.find(parameters)
@@ -119,7 +108,7 @@ class Clusters:
                 "The Cluster cannot be deleted while Tasks are active.",
             )
         cluster["status"] = "INACTIVE"
-        return {"cluster": self._shown(cluster, ("SETTINGS", "TAGS"))}
+        return {"cluster": self._shown(cluster, ("TAGS",))}
 
     def _shown(self, cluster: Mapping[str, Any], include: tuple[str, ...]) -> dict[str, Any]:
         tasks = [t for t in self._registry.running() if t.cluster == cluster["clusterName"]]
@@ -130,7 +119,6 @@ class Clusters:
             "runningTasksCount": running,
             "pendingTasksCount": sum(task.last_status in starting for task in tasks),
             "tags": cluster["tags"] if "TAGS" in include else [],
-            "settings": cluster["settings"] if "SETTINGS" in include else [],
         }
 
 

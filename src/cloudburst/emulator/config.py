@@ -84,7 +84,7 @@ class TaskFault:
     """True if connection attempts to the task's address are neither accepted nor refused."""
     never_healthy: bool = False
     """True if the task's worker never becomes healthy: the stub worker answers health checks with
-    503; any other worker is frozen from its start."""
+    503; any other worker is frozen when its task is RUNNING."""
     start_delay: float = 0.0
     """Additional seconds between ACTIVATING and RUNNING."""
     crash_after: float | None = None
@@ -116,15 +116,6 @@ class CapacityShortage:
     as_stopped_task: bool = False
     """True if RunTask launches the task, which then stops for lack of capacity; false if RunTask
     returns a failure."""
-
-    def hits(self, *, zone: str, provider: str, vcpu: float, memory_gb: float) -> bool:
-        """Return whether this shortage affects a task with the given properties."""
-        return (
-            (self.zone is None or zone.endswith(self.zone))
-            and self.provider in {None, provider}
-            and self.vcpu in {None, vcpu}
-            and self.memory_gb in {None, memory_gb}
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,6 @@ class Containers:
         *,
         in_image: bool = False,
         has_init: bool = True,
-        frozen: bool = False,
     ) -> None:
         """Start a container under a unique name.
 
@@ -76,7 +75,6 @@ class Containers:
             in_image: True if the command is from `bubblewrap.command_in`.
             has_init: True if an init process runs the program. Without one, the program ignores
                 SIGTERM unless it handles it.
-            frozen: True if the container is suspended from its start.
         """
         self._listeners[name] = listener
         self._send_command(
@@ -86,7 +84,6 @@ class Containers:
             env=dict(environment),
             in_image=in_image,
             has_init=has_init,
-            frozen=frozen,
         )
 
     def send(self, name: str, number: signal.Signals, *, group: bool = False) -> None:

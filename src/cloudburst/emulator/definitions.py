@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.errors import client_error, invalid_parameter
+from cloudburst.emulator.errors import ApiError, client_error
 from cloudburst.emulator.roles import Roles
 
 GB = 1024
@@ -69,13 +69,13 @@ class TaskDefinitions:
         Raises:
             ApiError: the task definition does not exist or is inactive.
         """
-        family, _, number = reference.rpartition("/")[2].partition(":")
-        for definition, tags in reversed(self._families.get(family, [])):
-            if definition["status"] == "ACTIVE" and number in {"", str(definition["revision"])}:
-                return definition, tags
-            if number == str(definition["revision"]):
-                raise client_error("TaskDefinition is inactive")
-        raise client_error("TaskDefinition not found.")
+        try:
+            definition, tags = self.find(reference)
+        except ApiError:
+            raise client_error("TaskDefinition not found.") from None
+        if definition["status"] != "ACTIVE":
+            raise client_error("TaskDefinition is inactive")
+        return definition, tags
 
     def register(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Register a task definition and return the response of RegisterTaskDefinition.
@@ -90,7 +90,6 @@ class TaskDefinitions:
             raise client_error("Container list cannot be empty.")
         if "FARGATE" in (parameters.get("requiresCompatibilities") or ()):
             _check_fargate(parameters)
-        _check_volumes(parameters)
         self._roles.check_passing(parameters, f"arn:aws:iam::{self._config.account}:user/emulator")
         revisions = self._families.setdefault(family, [])
         revision = len(revisions) + 1
@@ -134,8 +133,6 @@ class TaskDefinitions:
     def _list(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         status, family = parameters.get("status") or "ACTIVE", parameters.get("familyPrefix")
         limit, at = parameters.get("maxResults") or 100, int(parameters.get("nextToken") or 0)
-        if not 1 <= limit <= 100:
-            raise invalid_parameter("maxResults must be between 1 and 100.")
         arns = [
             definition["taskDefinitionArn"]
             for name, revisions in sorted(self._families.items())
@@ -143,8 +140,6 @@ class TaskDefinitions:
             for definition, _ in revisions
             if definition["status"] == status
         ]
-        if parameters.get("sort") == "DESC":
-            arns.reverse()
         more = {"nextToken": str(at + limit)} if at + limit < len(arns) else {}
         return {"taskDefinitionArns": arns[at : at + limit], **more}
 
@@ -195,16 +190,6 @@ def _check_fargate(parameters: Mapping[str, Any]) -> None:
                 "Fargate requires task definition to have execution role ARN to support log "
                 "driver awslogs."
             )
-
-
-def _check_volumes(parameters: Mapping[str, Any]) -> None:
-    names = {volume.get("name") for volume in parameters.get("volumes") or ()}
-    for container in parameters["containerDefinitions"]:
-        for mount in container.get("mountPoints") or ():
-            if mount["sourceVolume"] not in names:
-                raise client_error(f"Unknown volume '{mount['sourceVolume']}'.")
-            if not str(mount["containerPath"]).startswith("/"):
-                raise client_error("The containerPath of a mount point must be absolute.")
 
 
 def _complete(container: Mapping[str, Any]) -> dict[str, Any]:

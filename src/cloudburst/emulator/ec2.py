@@ -54,32 +54,16 @@ class EC2:
         self.interfaces = {"DescribeNetworkInterfaces": self._describe_interfaces}
         """Operations on network interfaces; the emulator executes them even if moto is running."""
         self.operations = {
-            "DescribeVpcs": self._lister("VpcId", "vpcSet", self.vpcs, "vpcId", "InvalidVpcID"),
-            "DescribeSubnets": self._lister(
-                "SubnetId", "subnetSet", self.subnets, "subnetId", "InvalidSubnetID"
-            ),
-            "DescribeSecurityGroups": self._lister(
-                "GroupId", "securityGroupInfo", self.groups, "groupId", "InvalidGroup"
-            ),
-            "DescribeRouteTables": self._lister(
-                "RouteTableId", "routeTableSet", self.routes, "routeTableId", "InvalidRouteTableID"
-            ),
-            "DescribeVpcEndpoints": _no_endpoints,
+            "DescribeVpcs": self._lister("VpcId", "vpcSet", self.vpcs),
+            "DescribeSubnets": self._lister("SubnetId", "subnetSet", self.subnets),
+            "DescribeSecurityGroups": self._lister("GroupId", "securityGroupInfo", self.groups),
+            "DescribeRouteTables": self._lister("RouteTableId", "routeTableSet", self.routes),
+            "DescribeVpcEndpoints": self._lister("VpcEndpointId", "vpcEndpointSet", list),
         }
 
     def vpcs(self) -> list[Item]:
         """Return the default VPC."""
-        return [
-            {
-                "vpcId": VPC_ID,
-                "ownerId": self._config.account,
-                "state": "available",
-                "cidrBlock": "172.31.0.0/16",
-                "instanceTenancy": "default",
-                "isDefault": True,
-                "tagSet": [],
-            }
-        ]
+        return [{"vpcId": VPC_ID, "cidrBlock": "172.31.0.0/16", "isDefault": True}]
 
     def subnets(self) -> list[Item]:
         """Return the subnets of the VPC, one per zone."""
@@ -87,25 +71,21 @@ class EC2:
             {
                 "subnetId": subnet_id(zone),
                 "vpcId": VPC_ID,
-                "ownerId": self._config.account,
-                "state": "available",
                 "cidrBlock": f"172.31.{16 * number}.0/20",
                 "availableIpAddressCount": 4091,
                 "availabilityZone": self._config.region + zone,
                 "availabilityZoneId": zone_id,
                 "defaultForAz": True,
-                "mapPublicIpOnLaunch": True,
                 "blockPublicAccessStates": {
                     "internetGatewayBlockMode": self._config.block_public_access.get(zone, "off")
                 },
-                "tagSet": [],
             }
             for number, (zone, zone_id) in enumerate(zone_ids(self._config.region).items())
         ]
 
     def groups(self) -> list[Item]:
         """Return the default security group and, if it exists, the security group for workers."""
-        groups = [self._group(DEFAULT_GROUP_ID, "default", "default VPC security group", [])]
+        groups = [_group(DEFAULT_GROUP_ID, "default", "default VPC security group", [])]
         if self._config.prepared:
             port = self._config.port
             opened = {
@@ -115,36 +95,21 @@ class EC2:
                 "ipRanges": [{"cidrIp": source} for source in self._config.worker_sources],
             }
             rules = [opened] if self._config.worker_sources else []
-            groups.append(
-                self._group(WORKER_GROUP_ID, WORKER_GROUP_NAME, "CloudBurst workers", rules)
-            )
+            groups.append(_group(WORKER_GROUP_ID, WORKER_GROUP_NAME, "CloudBurst workers", rules))
         return groups
 
     def routes(self) -> list[Item]:
         """Return the main route table, with the default route that ``way_out`` configures."""
-        local = {"destinationCidrBlock": "172.31.0.0/16", "gatewayId": "local", "state": "active"}
-        out = {"destinationCidrBlock": "0.0.0.0/0", "state": "active"}
         route_targets = {
             "internet gateway": {"gatewayId": INTERNET_GATEWAY_ID},
             "nat": {"natGatewayId": NAT_GATEWAY_ID},
         }
         target = route_targets.get(self._config.way_out)
-        main = {
-            "main": True,
-            "routeTableId": ROUTE_TABLE_ID,
-            "routeTableAssociationId": ROUTE_TABLE_ID.replace("rtb", "rtbassoc"),
-            "associationState": {"state": "associated"},
-        }
-        return [
-            {
-                "routeTableId": ROUTE_TABLE_ID,
-                "vpcId": VPC_ID,
-                "ownerId": self._config.account,
-                "associationSet": [main],
-                "routeSet": [local, out | target] if target else [local],
-                "tagSet": [],
-            }
-        ]
+        routes = [{"destinationCidrBlock": "172.31.0.0/16", "gatewayId": "local"}]
+        if target:
+            routes.append({"destinationCidrBlock": "0.0.0.0/0", **target})
+        main = {"routeTableId": ROUTE_TABLE_ID, "vpcId": VPC_ID, "routeSet": routes}
+        return [main | {"associationSet": [{"main": True}]}]
 
     def check_unused(self, operation: str, parameters: Mapping[str, str]) -> None:
         """Raise an error if a call would delete a resource that a task's network interface uses.
@@ -158,27 +123,18 @@ class EC2:
             if ident in {shown["subnetId"], *(group["groupId"] for group in shown["groupSet"])}:
                 raise ApiError("DependencyViolation", f"resource {ident} has a dependent object")
 
-    def _group(self, ident: str, name: str, text: str, rules: list[Item]) -> Item:
-        return {
-            "groupId": ident,
-            "groupName": name,
-            "groupDescription": text,
-            "vpcId": VPC_ID,
-            "ownerId": self._config.account,
-            "ipPermissions": rules,
-            "ipPermissionsEgress": [{"ipProtocol": "-1", "ipRanges": [{"cidrIp": "0.0.0.0/0"}]}],
-            "tagSet": [],
-        }
-
     @staticmethod
     def _lister(
-        parameter: str, answer: str, items: Callable[[], list[Item]], key: str, code: str
+        parameter: str, answer: str, items: Callable[[], list[Item]]
     ) -> Callable[[Mapping[str, str]], Item]:
         def describe(parameters: Mapping[str, str]) -> Item:
-            found = {item[key]: item for item in items()}
+            found = {item[parameter[0].lower() + parameter[1:]]: item for item in items()}
             wanted = numbered_values(parameters, parameter)
             for ident in wanted:
                 if ident not in found:
+                    code = (
+                        "InvalidGroup" if parameter == "GroupId" else f"Invalid{parameter[:-2]}ID"
+                    )
                     raise ApiError(f"{code}.NotFound", f"The ID '{ident}' does not exist")
             chosen = [found[ident] for ident in wanted] if wanted else list(found.values())
             return {answer: [item for item in chosen if _passes(item, parameters)]}
@@ -204,34 +160,29 @@ class EC2:
     def _interface(self, task: Task) -> Item:
         spec = self._registry.lifecycle(task.id).spec
         assert task.address is not None
-        association = {
-            "publicIp": task.address,
-            "publicDnsName": f"ec2-{task.address.replace('.', '-')}.compute-1.amazonaws.com",
-            "ipOwnerId": "amazon",
-        }
-        groups = spec.network.get("securityGroups") or [DEFAULT_GROUP_ID]
         shown: Item = {
             "networkInterfaceId": task.interface,
-            "subnetId": spec.subnet,
+            "subnetId": spec.network.subnet,
             "vpcId": VPC_ID,
-            "availabilityZone": spec.zone,
+            "availabilityZone": spec.network.zone,
             "description": f"arn:aws:ecs:{self._config.region}:{self._config.account}:attachment/"
             + attachment_id(task),
-            "ownerId": self._config.account,
-            "requesterManaged": True,
             "status": "available" if task.stopped else "in-use",
-            "interfaceType": "interface",
             "privateIpAddress": task.private_address,
-            "groupSet": [{"groupId": group} for group in groups],
-            "privateIpAddressesSet": [{"privateIpAddress": task.private_address, "primary": True}],
-            "tagSet": [],
+            "groupSet": [{"groupId": group} for group in spec.network.groups],
         }
         public = task.public and not task.stopped
-        return shown | ({"association": association} if public else {})
+        return shown | ({"association": {"publicIp": task.address}} if public else {})
 
 
-def _no_endpoints(_: Mapping[str, str]) -> Item:
-    return {"vpcEndpointSet": []}
+def _group(ident: str, name: str, text: str, rules: list[Item]) -> Item:
+    return {
+        "groupId": ident,
+        "groupName": name,
+        "groupDescription": text,
+        "vpcId": VPC_ID,
+        "ipPermissions": rules,
+    }
 
 
 def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +11,7 @@ from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, open_repository_images
-from cloudburst.emulator.errors import ApiError, invalid_parameter
+from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.image_store import ImageStore
 
 REPOSITORY_NAME = "cloudburst"
@@ -21,12 +20,9 @@ DAY_SECONDS = 24 * 3600
 LOGIN_SECONDS = 12 * 3600
 """Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference
 (2026-11)."""
-NAME_PATTERN = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
-"""Pattern of names of repositories: CreateRepository in the ECR API reference (2026-11)."""
-
 NOT_FOUND = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
 
-Operation = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Operation = Callable[[Mapping[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
 
 
 @dataclass(slots=True)
@@ -54,24 +50,20 @@ class ECR:
         if config.prepared:
             self._create({"repositoryName": REPOSITORY_NAME})
         self.operations: dict[str, Operation] = {
-            name: _as_coroutine(function)
-            for name, function in (
-                ("GetAuthorizationToken", self._log_in),
-                ("CreateRepository", self._create),
-                ("DescribeRepositories", self._describe),
-                ("PutLifecyclePolicy", self._put_policy),
-                ("GetLifecyclePolicy", self._get_policy),
-                ("GetLifecyclePolicyPreview", self._get_preview),
-                ("PutImageScanningConfiguration", self._set_scanning),
-                ("ListTagsForResource", self._list_tags),
-                ("GetDownloadUrlForLayer", self._layer_url),
-            )
-        } | {
+            "GetAuthorizationToken": self._log_in,
+            "CreateRepository": self._create,
+            "DescribeRepositories": self._describe,
             "DeleteRepository": self._delete,
+            "PutLifecyclePolicy": self._put_policy,
+            "GetLifecyclePolicy": self._get_policy,
+            "StartLifecyclePolicyPreview": self._start_preview,
+            "GetLifecyclePolicyPreview": self._get_preview,
+            "PutImageScanningConfiguration": self._set_scanning,
+            "ListTagsForResource": self._list_tags,
+            "GetDownloadUrlForLayer": self._layer_url,
             "BatchGetImage": self._get_images,
             "DescribeImages": self._describe_images,
             "BatchDeleteImage": self._delete_images,
-            "StartLifecyclePolicyPreview": self._start_preview,
         }
 
     async def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,11 +75,8 @@ class ECR:
         function = self.operations.get(operation)
         if function is None:
             raise ApiError("UnknownOperationException", f"ecr:{operation} is not emulated")
-        if parameters.get("registryId") not in {None, self._account}:
-            raise ApiError(
-                "RepositoryNotFoundException", "The registry of another account is not emulated."
-            )
-        return await function(parameters)
+        answer = function(parameters)
+        return answer if isinstance(answer, dict) else await answer
 
     def _log_in(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         del parameters
@@ -100,11 +89,6 @@ class ECR:
 
     def _create(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
-        if not 2 <= len(name) <= 256 or not NAME_PATTERN.fullmatch(name):
-            raise invalid_parameter(
-                "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy "
-                f"regular expression '{NAME_PATTERN.pattern}''"
-            )
         if name in self._repositories:
             raise ApiError(
                 "RepositoryAlreadyExistsException",
@@ -152,15 +136,6 @@ class ECR:
 
     def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         text = str(parameters["lifecyclePolicyText"])
-        try:
-            rules = json.loads(text)["rules"]
-        except (ValueError, RecursionError, KeyError, TypeError):
-            rules = None
-        if not isinstance(rules, list):
-            raise invalid_parameter(
-                "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: "
-                "'Lifecycle policy validation failure: the text has no rules'"
-            )
         self._find(str(parameters["repositoryName"])).policy = text
         return self._shown_policy(parameters, text)
 
@@ -245,27 +220,18 @@ class ECR:
 
     async def _describe_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
-        repository, idents = self._find(name), parameters.get("imageIds") or ()
+        pushed = self._find(name).pushed
         async with self._images_of(name) as images:
             found = await images.all()
-            wanted = [] if idents else list(found)
-            for ident in idents:
-                image = await images.find(_reference(ident), ())
-                if image is None:
-                    raise self._no_image(name, ident)
-                wanted.append(image.digest)
-                found.setdefault(image.digest, image)
         shown = [
             {
                 "registryId": self._account,
                 "repositoryName": name,
                 "imageDigest": digest,
-                **({"imageTags": list(found[digest].tags)} if found[digest].tags else {}),
-                "imageSizeInBytes": found[digest].size,
-                "imagePushedAt": repository.pushed.setdefault(digest, time.time()),
-                "imageManifestMediaType": found[digest].media_type,
+                **({"imageTags": list(image.tags)} if image.tags else {}),
+                "imagePushedAt": pushed.setdefault(digest, time.time()),
             }
-            for digest in wanted
+            for digest, image in found.items()
         ]
         return {"imageDetails": shown}
 
@@ -305,21 +271,6 @@ class ECR:
             )
         return found
 
-    def _no_image(self, name: str, ident: Mapping[str, str]) -> ApiError:
-        digest, tag = ident.get("imageDigest", "null"), ident.get("imageTag", "null")
-        return ApiError(
-            "ImageNotFoundException",
-            f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not exist "
-            f"within the repository with name '{name}' in the registry with id '{self._account}'",
-        )
-
 
 def _reference(ident: Mapping[str, str]) -> str:
     return ident.get("imageDigest") or ident.get("imageTag") or ""
-
-
-def _as_coroutine(function: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Operation:
-    async def run(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        return function(parameters)
-
-    return run

@@ -23,7 +23,6 @@ from cloudburst.registry import (
     RegistryError,
     open_registry,
     parse_index,
-    parse_manifest,
 )
 from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
 
@@ -42,8 +41,6 @@ class FoundImage:
     digest: str
     media_type: str
     data: bytes = field(repr=False)
-    size: int
-    """Size of the layers in bytes, 0 for an index."""
     tags: tuple[str, ...] = ()
 
 
@@ -62,12 +59,7 @@ class RepositoryImages:
             descriptor, data = await self._client.resolve(self._name, reference, kinds)
         except (NotInRegistryError, InvalidImageError):
             return None
-        return FoundImage(
-            digest=descriptor.digest,
-            media_type=descriptor.media_type,
-            data=data,
-            size=_layers_size(descriptor.media_type, data),
-        )
+        return FoundImage(digest=descriptor.digest, media_type=descriptor.media_type, data=data)
 
     async def all(self) -> dict[str, FoundImage]:
         """Return the images with a tag, and the images in their indexes, by digest.
@@ -181,12 +173,3 @@ def _is_selected(selection: Mapping[str, Any], tags: Collection[str]) -> bool:
     if selection["tagStatus"] == "untagged":
         return not tags
     return all(any(fnmatchcase(tag, one) for tag in tags) for one in selection["tagPatternList"])
-
-
-def _layers_size(media_type: str, data: bytes) -> int:
-    if media_type in INDEX_TYPES:
-        return 0
-    try:
-        return sum(layer.size for layer in parse_manifest(data).layers)
-    except InvalidImageError:
-        return 0

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.server import ApiServer, serve_api
 from cloudburst.emulator.services import CLUSTER_NAME, TASK_DEFINITION_FAMILY, EmulatedAccount
+from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_lifecycle import TaskLifecycle
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.task_state import Task
@@ -39,19 +40,18 @@ T = TypeVar("T")
 NOT_RUNNING = "the emulator is not running: use it in a with statement"
 
 
+@dataclass(slots=True, kw_only=True)
 class EmulatorState:
     """State of a running emulator; it is used in the emulator's own thread."""
 
-    def __init__(
-        self, url: str, account: EmulatedAccount, registry: TaskRegistry, api: ApiServer
-    ) -> None:
-        self.url = url
-        self.account = account
-        self.registry = registry
-        self.api = api
-        self.ended = threading.Event()
-        self.not_confined = ""
-        self.images: EmulatedRegistry | None = None
+    url: str
+    account: EmulatedAccount
+    registry: TaskRegistry
+    api: ApiServer
+    not_confined: str
+    """Reason why tasks do not run images; empty if they do."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    images: EmulatedRegistry | None = None
 
 
 @contextmanager
@@ -105,27 +105,17 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 if config.confined:
                     problem = await to_thread.run_sync(reason_not_run, folder)
                 images = ImageStore(config, folder, images_registry, runs=not problem)
-            logs = CloudWatchLogs(config)
-            roles = Roles(config)
-            registry = TaskRegistry(
-                config,
-                containers,
-                AddressPool(network),
-                logs,
-                roles=roles,
+            shared = SharedState(
+                config=config,
+                containers=containers,
+                addresses=AddressPool(network),
+                logs=CloudWatchLogs(config),
                 images=images,
+                roles=Roles(config),
                 background=background,
             )
-            account = EmulatedAccount(
-                config,
-                registry=registry,
-                logs=logs,
-                roles=roles,
-                images=images,
-                containers=containers,
-                folder=folder,
-                with_moto=with_moto,
-            )
+            registry = TaskRegistry(shared)
+            account = EmulatedAccount(shared, registry, folder, with_moto=with_moto)
             api = ApiServer(config, account, defects)
             if config.prepared:
                 account.register()
@@ -133,8 +123,9 @@ async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
                 if config.moto and account.moto:
                     await account.moto.start()
                 async with serve_api(api, config.api_port) as url:
-                    inside = EmulatorState(url, account, registry, api)
-                    inside.not_confined = problem
+                    inside = EmulatorState(
+                        url=url, account=account, registry=registry, api=api, not_confined=problem
+                    )
                     if images:
                         images.registry.url = url
                         inside.images = replace(images.registry.address, url=url)
@@ -184,12 +175,8 @@ class FargateEmulator(ContextManagerMixin):
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables with which a run uses the emulator and the account's resources."""
-        return self._connection | (self._prepared if self.config.prepared else {})
-
-    @property
-    def _connection(self) -> dict[str, str]:
         identity = self._inside.account.identity
-        return {
+        connection = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": identity.key,
             "AWS_SECRET_ACCESS_KEY": identity.secret,
@@ -198,15 +185,13 @@ class FargateEmulator(ContextManagerMixin):
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,localhost,127.0.0.0/8",
         }
-
-    @property
-    def _prepared(self) -> dict[str, str]:
-        return {
+        prepared = {
             "AWS_SUBNET_ID": ",".join(subnet_id(zone) for zone in "abc"),
             "AWS_SECURITY_GROUP_ID": WORKER_GROUP_ID,
             "ECS_CLUSTER_NAME": CLUSTER_NAME,
             "ECS_TASK_DEFINITION": TASK_DEFINITION_FAMILY,
         }
+        return connection | (prepared if self.config.prepared else {})
 
     @property
     def registry(self) -> EmulatedRegistry | None:

@@ -14,16 +14,10 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.policies import Access, Document, decide, refusal
 from cloudburst.emulator.protocols import numbered_values
-from cloudburst.emulator.signature import (
-    MalformedError,
-    Signature,
-    SignedRequest,
-    read_signature,
-)
+from cloudburst.emulator.signature import Signature, SignedRequest
 
-DEFAULT_SESSION_SECONDS, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS = 3600, 900, 43_200
-"""Default, minimum and maximum lifetime of credentials from AssumeRole, in seconds: the STS API
-reference (2026-11)."""
+DEFAULT_SESSION_SECONDS = 3600
+"""Lifetime of credentials from AssumeRole, in seconds: the STS API reference (2026-11)."""
 GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "route53"}
 """Services whose requests may be signed for us-east-1 in any region."""
 
@@ -105,22 +99,6 @@ class Identity:
         """Expire every access key created so far."""
         self._expired |= set(self._keys)
 
-    @staticmethod
-    def signature(request: SignedRequest) -> Signature:
-        """Return the signature of a request, whose body need not have been read yet.
-
-        Raises:
-            ApiError: there is no signature, or it cannot be parsed.
-        """
-        try:
-            signature = read_signature(request)
-        except MalformedError as error:
-            raise ApiError("IncompleteSignatureException", str(error)) from None
-        if signature is None:
-            code = "MissingAuthenticationTokenException"
-            raise ApiError(code, "Missing Authentication Token", status=403)
-        return signature
-
     def knows(self, key: str) -> bool:
         """Return whether the emulated account has an access key with this id."""
         return key in self._keys
@@ -161,22 +139,16 @@ class Identity:
                 "from the time here.",
             )
 
-    def authenticate(self, signature: Signature, request: SignedRequest, service: str) -> None:
-        """Check that a signature is valid for a complete request and for its service.
+    def authenticate(self, signature: Signature, request: SignedRequest) -> None:
+        """Check that a signature is valid for a complete request.
 
         Raises:
             ApiError: the signature is wrong.
         """
-        if signature.service != service:
-            raise _refused(
-                WRONG_SIGNATURE_CODES,
-                service,
-                f"Credential should be scoped to correct service: '{service}'.",
-            )
         if not signature.fits(request, self._keys[signature.key].secret):
             raise _refused(
                 WRONG_SIGNATURE_CODES,
-                service,
+                signature.service,
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method.",
             )
@@ -238,13 +210,9 @@ class Identity:
         return decide(documents, replace(access, context=context))
 
     def _assume_role(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        seconds: float = int(parameters.get("DurationSeconds", DEFAULT_SESSION_SECONDS))
-        if not MIN_SESSION_SECONDS <= seconds <= MAX_SESSION_SECONDS:
-            raise ApiError(
-                "ValidationError",
-                f"DurationSeconds must be {MIN_SESSION_SECONDS} to {MAX_SESSION_SECONDS}.",
-            )
-        seconds = seconds if self._config.role_seconds is None else self._config.role_seconds
+        seconds = self._config.role_seconds
+        if seconds is None:
+            seconds = float(parameters.get("DurationSeconds", DEFAULT_SESSION_SECONDS))
         role, name = parameters["RoleArn"].rpartition("/")[2], parameters["RoleSessionName"]
         arn = f"arn:aws:sts::{self._config.account}:assumed-role/{role}/{name}"
         key, ends = f"ASIA{_random_id()}", time.time() + seconds

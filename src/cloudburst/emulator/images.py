@@ -1,13 +1,13 @@
-"""Checks whether a task can pull its images and write its logs."""
+"""Checks whether a task can pull its images."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from fnmatch import fnmatchcase
-from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
+from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.registry import ImageReference
 
 ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
@@ -42,31 +42,14 @@ NO_LOGS = (
 messages" in the ECS developer guide."""
 
 
-def image_failure(
-    definition: Mapping[str, Any], *, internet: bool, config: EmulatorConfig
-) -> str | None:
+def image_failure(spec: LaunchSpec, config: EmulatorConfig) -> str | None:
     """Return the reason why a task cannot pull its images, or ``None``."""
-    platform: Mapping[str, Any] = definition.get("runtimePlatform") or {}
-    architecture = str(platform.get("cpuArchitecture") or "X86_64")
-    for container in definition["containerDefinitions"]:
+    for container in spec.containers:
         image = str(container.get("image", ""))
-        if not internet:
+        if not spec.network.internet:
             return _unreached(image, config)
-        if architecture not in _architectures(image, config):
-            return NO_PLATFORM.format(platform=DOCKER_PLATFORMS.get(architecture, architecture))
-    return None
-
-
-def log_failure(
-    definition: Mapping[str, Any], *, internet: bool, config: EmulatorConfig
-) -> str | None:
-    """Return the reason why a task cannot send its logs to CloudWatch Logs, or ``None``."""
-    drivers = set[str]()
-    for container in definition["containerDefinitions"]:
-        log: Mapping[str, Any] = container.get("logConfiguration") or {}
-        drivers.add(str(log.get("logDriver")))
-    if "awslogs" in drivers and not internet:
-        return NO_LOGS.format(region=config.region)
+        if spec.architecture not in _architectures(image, config):
+            return NO_PLATFORM.format(platform=DOCKER_PLATFORMS[spec.architecture])
     return None
 
 

@@ -21,6 +21,24 @@ image would run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskNetwork:
+    """Network of a task, resolved from the ``awsvpcConfiguration`` of its RunTask request."""
+
+    subnet: str
+    """Id of the subnet, one of those in the request."""
+    zone: str
+    zone_id: str
+    groups: Sequence[str]
+    """Ids of the security groups."""
+    public: bool
+    """True if the request asks for a public address."""
+    internet: bool
+    """True if the routes of the subnet lead to registries and to AWS."""
+    port_open: bool
+    """True if the security groups allow connections to the worker's port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
     """Specification of a task, from its task definition and its RunTask request."""
 
@@ -33,20 +51,10 @@ class LaunchSpec:
     disk_gib: int
     provider: str | None
     """Capacity provider; ``None`` if the request has a launch type."""
-    launch_type: str
-    network: Mapping[str, Any]
-    """Member ``awsvpcConfiguration`` of the RunTask request."""
-    subnet: str
-    zone: str
-    zone_id: str
-    internet: bool
-    """True if the routes of the subnet lead to registries and to AWS."""
-    port_open: bool
-    """True if the security groups allow connections to the worker's port."""
+    network: TaskNetwork
     group: str
     port: int
     """TCP port on which the task's worker listens."""
-    exec_enabled: bool = False
 
     @property
     def spot(self) -> bool:
@@ -82,23 +90,24 @@ class LaunchSpec:
         """Name of the main container."""
         return str(self.main_container["name"])
 
+    def container(self, name: str) -> Mapping[str, Any]:
+        """Return the definition of the container with this name."""
+        return next(one for one in self.containers if one["name"] == name)
+
     def override(self, name: str) -> Mapping[str, Any]:
         """Return the RunTask request's overrides for a container; empty if there are none."""
-        for override in self.overrides.get("containerOverrides", ()):
-            if override.get("name") == name:
-                found: Mapping[str, Any] = override
-                return found
-        return {}
+        overrides: Sequence[Mapping[str, Any]] = self.overrides.get("containerOverrides", ())
+        return next((one for one in overrides if one["name"] == name), {})
 
     def environment(self, name: str) -> dict[str, str]:
         """Return a container's environment variables from its definition and overrides."""
-        container = next(one for one in self.containers if one["name"] == name)
-        entries = [*container.get("environment", ()), *self.override(name).get("environment", ())]
+        members = (self.container(name), self.override(name))
+        entries = [entry for one in members for entry in one.get("environment", ())]
         return {entry["name"]: entry["value"] for entry in entries}
 
     def is_essential(self, name: str) -> bool:
         """Return whether the task stops when this container ends."""
-        return any(one["name"] == name and one.get("essential", True) for one in self.containers)
+        return bool(self.container(name).get("essential", True))
 
     @staticmethod
     def has_init(container: Mapping[str, Any]) -> bool:
@@ -107,13 +116,11 @@ class LaunchSpec:
 
     def stop_timeout(self, name: str, config: EmulatorConfig) -> float:
         """Return the seconds from SIGTERM to SIGKILL for a container."""
-        container = next(one for one in self.containers if one["name"] == name)
-        return float(container.get("stopTimeout") or config.stop_timeout)
+        return float(self.container(name).get("stopTimeout") or config.stop_timeout)
 
     def log_of(self, name: str, task: str) -> LogDestination | None:
         """Return the destination of a container's output; ``None`` without the awslogs driver."""
-        container = next(one for one in self.containers if one["name"] == name)
-        log: Mapping[str, Any] = container.get("logConfiguration") or {}
+        log: Mapping[str, Any] = self.container(name).get("logConfiguration") or {}
         options: Mapping[str, str] = log.get("options") or {}
         if log.get("logDriver") != "awslogs" or "awslogs-group" not in options:
             return None

@@ -67,32 +67,27 @@ async def choose_registry(
 ) -> AccountRegistry:
     """Return the registry of the configuration, which is started if the configuration says so.
 
-    Raises:
-        EmulatorError: the registry cannot be started.
-    """
-    if isinstance(config.registry, EmulatedRegistry):
-        return AccountRegistry(config.registry)
-    return await start_registry(containers, folder / "registry")
-
-
-async def start_registry(containers: Containers, folder: Path) -> AccountRegistry:
-    """Start a registry with a random password on an unused port; it ends with the containers.
+    A started registry has a random password and an unused port, and ends with the containers.
 
     Args:
+        config: Configuration.
         containers: Processes of the emulator.
-        folder: New folder for the images.
+        folder: Folder for the files of a started registry.
 
     Raises:
         EmulatorError: a program is missing, or the registry does not start.
     """
+    if isinstance(config.registry, EmulatedRegistry):
+        return AccountRegistry(config.registry)
+    folder = folder / "registry"
     missing = [PACKAGES[name] for name in PACKAGES if shutil.which(name) is None]
     if missing:
         raise EmulatorError(f"registry: programs are missing; install {' and '.join(missing)}")
     password = secrets.token_urlsafe(24)
-    config = await to_thread.run_sync(_write_files, folder, password)
+    path = await to_thread.run_sync(_write_files, folder, password)
     process = AddressListener("registry", LISTENING)
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
-    containers.start("registry", [PROGRAM, "serve", str(config)], environment, process)
+    containers.start("registry", [PROGRAM, "serve", str(path)], environment, process)
     try:
         with fail_after(START_TIMEOUT):
             port = await process.address

@@ -13,9 +13,6 @@ from cloudburst.emulator.errors import ApiError, invalid_parameter
 MAX_EVENTS_PER_PAGE = 10_000
 """Maximum number of log events in a response: GetLogEvents in the CloudWatch Logs API
 reference (2026-11)."""
-MAX_GROUPS_PER_PAGE = 50
-"""Maximum number of log groups or log streams in a response: DescribeLogGroups and
-DescribeLogStreams in the CloudWatch Logs API reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,57 +120,36 @@ class CloudWatchLogs:
     def _describe_groups(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         prefix = parameters.get("logGroupNamePrefix") or ""
         names = sorted(name for name in self._groups if name.startswith(prefix))
-        at, limit = (
-            int(parameters.get("nextToken") or 0),
-            parameters.get("limit") or MAX_GROUPS_PER_PAGE,
-        )
-        page = [self._shown(name, self._groups[name]) for name in names[at : at + limit]]
-        return {"logGroups": page, **_more(at + limit, len(names))}
+        return {"logGroups": [self._shown(name, self._groups[name]) for name in names]}
 
     def _shown(self, name: str, group: LogGroup) -> dict[str, Any]:
-        size = sum(len(e.message) + 26 for s in group.streams.values() for e in s.events)
         shown = {
             "logGroupName": name,
             "creationTime": group.created,
-            "metricFilterCount": 0,
             "arn": f"{self._prefix}{name}:*",
             "logGroupArn": f"{self._prefix}{name}",
-            "storedBytes": size,
-            "logGroupClass": "STANDARD",
         }
         return shown | ({"retentionInDays": group.retention} if group.retention else {})
 
     def _describe_streams(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         group, prefix = self._group(parameters), parameters.get("logStreamNamePrefix") or ""
-        names = sorted(name for name in group.streams if name.startswith(prefix))
-        at, limit = (
-            int(parameters.get("nextToken") or 0),
-            parameters.get("limit") or MAX_GROUPS_PER_PAGE,
-        )
-        streams = list[dict[str, Any]]()
-        for name in names[at : at + limit]:
-            stream = group.streams[name]
-            shown: dict[str, Any] = {
-                "logStreamName": name,
-                "creationTime": stream.created,
-                "arn": f"{self._prefix}{parameters['logGroupName']}:log-stream:{name}",
-                "storedBytes": 0,
-            }
-            if stream.events:
-                last = stream.events[-1].at
-                shown |= {
-                    "firstEventTimestamp": stream.events[0].at,
-                    "lastEventTimestamp": last,
-                    "lastIngestionTime": last,
+        return {
+            "logStreams": [
+                {
+                    "logStreamName": name,
+                    "creationTime": group.streams[name].created,
+                    "arn": f"{self._prefix}{parameters['logGroupName']}:log-stream:{name}",
                 }
-            streams.append(shown)
-        return {"logStreams": streams, **_more(at + limit, len(names))}
+                for name in sorted(group.streams)
+                if name.startswith(prefix)
+            ]
+        }
 
     def _get_events(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         stream = self._group(parameters).streams.get(parameters["logStreamName"])
         if stream is None:
             raise _missing("The specified log stream does not exist.")
-        events = [event for event in stream.events if _in_time(event, parameters)]
+        events = stream.events
         limit = min(parameters.get("limit") or MAX_EVENTS_PER_PAGE, MAX_EVENTS_PER_PAGE)
         token = parameters.get("nextToken")
         if token:
@@ -210,15 +186,6 @@ class CloudWatchLogs:
 
 def _missing(message: str) -> ApiError:
     return ApiError("ResourceNotFoundException", message)
-
-
-def _in_time(event: LogEvent, parameters: Mapping[str, Any]) -> bool:
-    start, end = parameters.get("startTime"), parameters.get("endTime")
-    return (start is None or event.at >= start) and (end is None or event.at < end)
-
-
-def _more(at: int, total: int) -> dict[str, str]:
-    return {"nextToken": str(at)} if at < total else {}
 
 
 def _now() -> int:

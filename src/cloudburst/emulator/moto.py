@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -181,62 +181,51 @@ class MotoServer:
     async def _set_up_account(self) -> None:
         """Create the VPC's default route and, if configured, the tasks' security group and role."""
 
-        async def first(operation: str, wanted: str, **query: str) -> list[str]:
+        async def alias(ours: Iterable[str], operation: str, member: str, **query: str) -> None:
+            """Add the ids of the resources that an operation returns to the translated ids."""
             _, found = await self._ec2(operation, query)
-            return [text.text or "" for one in found for text in one.iter(wanted)]
+            theirs = (text.text or "" for one in found for text in one.iter(member))
+            self._aliases |= dict(zip(ours, theirs, strict=False))
 
-        aliases = {VPC_ID: (await first("DescribeVpcs", "vpcId"))[0]}
-        vpc = aliases[VPC_ID]
-        subnets = await first("DescribeSubnets", "subnetId")
-        aliases |= {subnet_id(z): its for z, its in zip(ZONE_LETTERS, subnets, strict=False)}
-        aliases[DEFAULT_GROUP_ID] = (await first("DescribeSecurityGroups", "groupId"))[0]
-        aliases[ROUTE_TABLE_ID] = (await first("DescribeRouteTables", "routeTableId"))[0]
-        aliases[INTERNET_GATEWAY_ID] = (await first("CreateInternetGateway", "internetGatewayId"))[
-            0
-        ]
-        await first(
-            "AttachInternetGateway",
-            "return",
-            InternetGatewayId=aliases[INTERNET_GATEWAY_ID],
-            VpcId=vpc,
-        )
-        target: dict[str, str] = {}
+        await alias([VPC_ID], "DescribeVpcs", "vpcId")
+        await alias(map(subnet_id, ZONE_LETTERS), "DescribeSubnets", "subnetId")
+        await alias([DEFAULT_GROUP_ID], "DescribeSecurityGroups", "groupId")
+        await alias([ROUTE_TABLE_ID], "DescribeRouteTables", "routeTableId")
+        await alias([INTERNET_GATEWAY_ID], "CreateInternetGateway", "internetGatewayId")
+        attached = {"InternetGatewayId": INTERNET_GATEWAY_ID, "VpcId": VPC_ID}
+        await self._ec2("AttachInternetGateway", attached)
+        route = {"RouteTableId": ROUTE_TABLE_ID, "DestinationCidrBlock": "0.0.0.0/0"}
         match self._config.way_out:
             case "internet gateway":
-                target = {"GatewayId": aliases[INTERNET_GATEWAY_ID]}
+                await self._ec2("CreateRoute", {**route, "GatewayId": INTERNET_GATEWAY_ID})
             case "nat":
-                nats = await first("CreateNatGateway", "natGatewayId", SubnetId=subnets[0])
-                aliases[NAT_GATEWAY_ID] = nats[0]
-                target = {"NatGatewayId": aliases[NAT_GATEWAY_ID]}
+                subnet = subnet_id("a")
+                await alias([NAT_GATEWAY_ID], "CreateNatGateway", "natGatewayId", SubnetId=subnet)
+                await self._ec2("CreateRoute", {**route, "NatGatewayId": NAT_GATEWAY_ID})
             case "none":
                 pass
-        if target:
-            route = {"RouteTableId": aliases[ROUTE_TABLE_ID], "DestinationCidrBlock": "0.0.0.0/0"}
-            await first("CreateRoute", "return", **route, **target)
         if self._config.prepared:
-            made = {"GroupName": WORKER_GROUP_NAME, "GroupDescription": "CloudBurst workers"}
-            aliases[WORKER_GROUP_ID] = (
-                await first("CreateSecurityGroup", "groupId", VpcId=vpc, **made)
-            )[0]
+            group = {"GroupName": WORKER_GROUP_NAME, "GroupDescription": "CloudBurst workers"}
+            await alias([WORKER_GROUP_ID], "CreateSecurityGroup", "groupId", VpcId=VPC_ID, **group)
             if self._config.worker_sources:
+                permission = "IpPermissions.1"
                 rule = {
-                    "GroupId": aliases[WORKER_GROUP_ID],
-                    "IpPermissions.1.IpProtocol": "tcp",
-                    "IpPermissions.1.FromPort": str(self._config.port),
-                    "IpPermissions.1.ToPort": str(self._config.port),
+                    "GroupId": WORKER_GROUP_ID,
+                    f"{permission}.IpProtocol": "tcp",
+                    f"{permission}.FromPort": str(self._config.port),
+                    f"{permission}.ToPort": str(self._config.port),
                     **{
-                        f"IpPermissions.1.IpRanges.{number}.CidrIp": source
+                        f"{permission}.IpRanges.{number}.CidrIp": source
                         for number, source in enumerate(self._config.worker_sources, 1)
                     },
                 }
-                await first("AuthorizeSecurityGroupIngress", "return", **rule)
+                await self._ec2("AuthorizeSecurityGroupIngress", rule)
             role = {"RoleName": execution_role_name(self._config.region)}
             await self._iam(
                 "CreateRole",
                 {**role, "AssumeRolePolicyDocument": json.dumps(EXECUTION_ROLE_TRUST)},
             )
             await self._iam("AttachRolePolicy", {**role, "PolicyArn": EXECUTION_POLICY})
-        self._aliases = aliases
 
     async def _ec2(self, operation: str, query: Mapping[str, str]) -> tuple[int, list[ET.Element]]:
         return await self._ask("ec2", {"Action": operation, "Version": "2016-11-15", **query})

@@ -8,17 +8,17 @@ from typing import Any
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ec2 import DEFAULT_GROUP_ID, EC2, Item, is_port_open
 from cloudburst.emulator.errors import ApiError, invalid_parameter
+from cloudburst.emulator.launch_spec import TaskNetwork
 from cloudburst.emulator.moto import MotoServer
-from cloudburst.emulator.run_task import TaskNetwork
 
 
 async def resolve_network(
-    config: EmulatorConfig, network: Mapping[str, Any], ec2: EC2, moto: MotoServer | None
+    config: EmulatorConfig, parameters: Mapping[str, Any], ec2: EC2, moto: MotoServer | None
 ) -> TaskNetwork:
-    """Return the network of a task with the given ``awsvpcConfiguration``, in one of its subnets.
+    """Return the network of the tasks of a RunTask request, in one of its subnets.
 
     Raises:
-        ApiError: a subnet or a security group does not exist.
+        ApiError: the network is missing, or a subnet or a security group does not exist.
     """
 
     async def describe(operation: str, parameter: str, idents: Sequence[str]) -> list[Item]:
@@ -28,6 +28,13 @@ async def resolve_network(
         [found] = ec2.operations[operation](query).values()
         return list(found)
 
+    network = (parameters.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    if not network:
+        raise invalid_parameter(
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
+        )
+    if not network.get("subnets"):
+        raise invalid_parameter("subnets can not be empty.")
     subnets = list(network["subnets"])
     groups = list(network.get("securityGroups") or ()) or [DEFAULT_GROUP_ID]
     public = network.get("assignPublicIp") == "ENABLED"
@@ -35,11 +42,11 @@ async def resolve_network(
     try:
         found = await describe("DescribeSubnets", "SubnetId", subnets)
     except ApiError as error:
-        raise _no_subnet(subnets[0]) from error
+        raise _missing("subnet", "subnet ID", subnets[0], "InvalidSubnetID") from error
     try:
         rules = await describe("DescribeSecurityGroups", "GroupId", groups)
     except ApiError as error:
-        raise _no_group(groups[0]) from error
+        raise _missing("security group", "security group", groups[0], "InvalidGroup") from error
     [subnet] = [one for one in found if one["subnetId"] == chosen]
     tables = await describe("DescribeRouteTables", "RouteTableId", ())
     zone = subnet["availabilityZone"]
@@ -48,6 +55,8 @@ async def resolve_network(
         subnet=chosen,
         zone=zone,
         zone_id=subnet["availabilityZoneId"],
+        groups=groups,
+        public=public,
         internet=_reaches_internet(tables, subnet, public=public),
         port_open=is_port_open(rules, config) and not blocked,
     )
@@ -73,15 +82,8 @@ def _has(table: Item, name: str, value: str) -> bool:
     return any(str(one.get(name, "")).lower() == value for one in table["associationSet"])
 
 
-def _no_subnet(ident: str) -> ApiError:
+def _missing(kind: str, name: str, ident: str, code: str) -> ApiError:
     return invalid_parameter(
-        f"Error retrieving subnet information for [{ident}]: The subnet ID '{ident}' does not "
-        "exist (ErrorCode: InvalidSubnetID.NotFound)"
-    )
-
-
-def _no_group(ident: str) -> ApiError:
-    return invalid_parameter(
-        f"Error retrieving security group information for [{ident}]: The security group '{ident}' "
-        "does not exist (ErrorCode: InvalidGroup.NotFound)"
+        f"Error retrieving {kind} information for [{ident}]: The {name} '{ident}' does not exist "
+        f"(ErrorCode: {code}.NotFound)"
     )

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
@@ -14,19 +14,6 @@ from aiohttp import web
 
 from cloudburst.emulator.errors import ApiError
 
-TARGETS = {
-    "AmazonEC2ContainerServiceV20141113": "ecs",
-    "Logs_20140328": "logs",
-    "ServiceQuotasV20190624": "servicequotas",
-    "AWSPriceListService": "pricing",
-    "AmazonSQS": "sqs",
-    "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
-    "AmazonEC2ContainerRegistry_V20150921": "ecr",
-}
-"""Services by the first part of the header ``X-Amz-Target``, from botocore's service
-descriptions."""
-VERSIONS = {"2016-11-15": "ec2", "2011-06-15": "sts", "2010-05-08": "iam"}
-"""Services by the parameter ``Version`` of a query, from botocore's service descriptions."""
 NAMESPACES = {
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
@@ -59,30 +46,28 @@ def parse_call(request: web.Request, body: bytes, *, key: str, service: str) -> 
         request: HTTP request.
         body: Body of the request.
         key: Id of the access key with which the request was signed.
-        service: Service in the signature, for requests that do not name their service elsewhere.
+        service: Service for which the request was signed.
 
     Raises:
-        ApiError: the request cannot be parsed.
+        ApiError: the body cannot be parsed.
     """
-    target, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
-    if target:
-        try:
+    operation, parameters = operation_of(request), dict[str, Any]()
+    try:
+        if operation:
             parameters = json.loads(body or b"{}")
-        except (ValueError, RecursionError):
-            raise ApiError("SerializationException", "The body is not JSON.") from None
-        if not isinstance(parameters, dict):
-            raise ApiError("SerializationException", "The body is not a JSON object.")
-        named, members = TARGETS.get(target, service), cast("dict[str, Any]", parameters)
-        return ApiCall(service=named, operation=operation, parameters=members, key=key)
-    if request.content_type == "application/x-www-form-urlencoded":
-        try:
-            query = dict(parse_qsl(body.decode(), keep_blank_values=True))
-        except ValueError:
-            raise ApiError("MalformedQueryString", "The body is not a query string.") from None
-        named = VERSIONS.get(query.get("Version", ""), service)
-        return ApiCall(service=named, operation=query.get("Action", ""), parameters=query, key=key)
-    path = f"{request.method} {request.path}"
-    return ApiCall(service=service, operation=path, parameters={}, key=key)
+        elif request.content_type == "application/x-www-form-urlencoded":
+            parameters = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            operation = parameters.get("Action", "")
+        else:
+            operation = f"{request.method} {request.path}"
+    except ValueError:
+        raise ApiError("SerializationException", "The body cannot be parsed.") from None
+    return ApiCall(service=service, operation=operation, parameters=parameters, key=key)
+
+
+def operation_of(request: web.Request) -> str:
+    """Return the operation that the headers of a request name; empty for a query."""
+    return request.headers.get("X-Amz-Target", "").rpartition(".")[2]
 
 
 def success_response(call: ApiCall, content: Mapping[str, Any]) -> web.Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 from anyio import create_task_group, sleep
@@ -48,7 +49,7 @@ class WorkerProxy:
         return len(self._open) // 2
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        left = self._cuts.get(self._connections)
+        left = self._cuts.get(self._connections, sys.maxsize)
         self._connections += 1
         try:
             inner_reader, inner_writer = await asyncio.open_connection(self._worker, self._port)
@@ -56,55 +57,30 @@ class WorkerProxy:
             _reset(writer)
             return
         pair = {writer, inner_writer}
+
+        async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            nonlocal left
+            with suppress(ConnectionError):
+                while chunk := await source.read(COPY_BLOCK_BYTES):
+                    chunk = chunk[:left]
+                    left -= len(chunk)
+                    target.write(chunk)
+                    await target.drain()
+                    if not left:
+                        for each in pair:
+                            _reset(each)
+                        return
+                target.write_eof()
+
         self._open |= pair
-        allowance = _ByteBudget(left)
-
-        def end() -> None:
-            for each in pair:
-                _reset(each)
-
         try:
             async with create_task_group() as tasks:
-                tasks.start_soon(_pass_on, reader, inner_writer, allowance, end)
-                tasks.start_soon(_pass_on, inner_reader, writer, allowance, end)
+                tasks.start_soon(pass_on, reader, inner_writer)
+                tasks.start_soon(pass_on, inner_reader, writer)
         finally:
             self._open -= pair
             for each in pair:
                 each.close()
-
-
-class _ByteBudget:
-    """Number of bytes that a connection may still transfer, in both directions together."""
-
-    def __init__(self, left: int | None) -> None:
-        self._left = left
-
-    @property
-    def spent(self) -> bool:
-        return self._left == 0
-
-    def take(self, wanted: int) -> int:
-        if self._left is None:
-            return wanted
-        taken = min(wanted, self._left)
-        self._left -= taken
-        return taken
-
-
-async def _pass_on(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    allowance: _ByteBudget,
-    end: Callable[[], None],
-) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(COPY_BLOCK_BYTES):
-            writer.write(chunk[: allowance.take(len(chunk))])
-            await writer.drain()
-            if allowance.spent:
-                end()
-                return
-        writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

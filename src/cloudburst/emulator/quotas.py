@@ -36,16 +36,8 @@ class ServiceQuotas:
         service, code = parameters["ServiceCode"], parameters["QuotaCode"]
         if service != "fargate" or code not in {ON_DEMAND_QUOTA_CODE, SPOT_QUOTA_CODE}:
             raise ApiError("NoSuchResourceException", "The specified service quota does not exist.")
-        kind = "On-Demand" if code == ON_DEMAND_QUOTA_CODE else "Spot"
-        config = self._config
         return {
-            "ServiceCode": "fargate",
-            "ServiceName": "AWS Fargate",
-            "QuotaArn": f"arn:aws:servicequotas:{config.region}:{config.account}:fargate/{code}",
+            "ServiceCode": service,
             "QuotaCode": code,
-            "QuotaName": f"Fargate {kind} vCPU resource count",
             "Value": value,
-            "Unit": "None",
-            "Adjustable": True,
-            "GlobalQuota": False,
         }

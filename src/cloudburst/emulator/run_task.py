@@ -14,7 +14,7 @@ from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
 from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
-from cloudburst.emulator.launch_spec import LaunchSpec
+from cloudburst.emulator.launch_spec import LaunchSpec, TaskNetwork
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.task_shape import ecs_task
@@ -26,25 +26,11 @@ MAX_TASKS_PER_CALL = 10
 MAX_OVERRIDES_CHARS = 8192
 """Maximum length of a request's overrides as JSON, in characters: RunTask in the ECS API reference
 (2026-11)."""
-MAX_TOKEN_CHARS = 64
-"""Maximum length of a client token, in characters: RunTask in the ECS API reference (2026-11)."""
 STARTED_BY_PATTERN = re.compile(r"[A-Za-z0-9/_-]{0,128}")
 """Pattern of valid ``startedBy`` values: RunTask in the ECS API reference (2026-11)."""
 MIN_DISK_GIB = 20
 """Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
 (ECS API reference, 2026-11)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskNetwork:
-    """Network of a task, resolved from the subnets and security groups in its request."""
-
-    subnet: str
-    """Id of the subnet, one of those in the request."""
-    zone: str
-    zone_id: str
-    internet: bool
-    port_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +77,6 @@ class TaskLauncher:
         """
         cluster = self._clusters.find(parameters)
         token = parameters.get("clientToken")
-        if token and len(token) > MAX_TOKEN_CHARS:
-            raise invalid_parameter(f"clientToken can be up to {MAX_TOKEN_CHARS} characters long.")
         body = json.dumps(
             {k: v for k, v in parameters.items() if k != "clientToken"}, sort_keys=True
         )
@@ -207,16 +191,9 @@ class TaskLauncher:
             memory_mb=memory,
             disk_gib=disk,
             provider=provider,
-            launch_type="FARGATE",
-            network=parameters["networkConfiguration"]["awsvpcConfiguration"],
-            subnet=network.subnet,
-            zone=network.zone,
-            zone_id=network.zone_id,
-            internet=network.internet,
-            port_open=network.port_open,
+            network=network,
             group=parameters.get("group") or f"family:{definition['family']}",
             port=self._config.port,
-            exec_enabled=bool(parameters.get("enableExecuteCommand")),
         )
 
     def _take_launches(self, specs: Sequence[LaunchSpec]) -> None:
@@ -224,27 +201,6 @@ class TaskLauncher:
         for name, tasks in (("FARGATE_SPOT", spot), ("FARGATE", len(specs) - spot)):
             if tasks and not self._throttle.try_take(name, tasks):
                 raise ApiError("ThrottlingException", "Rate exceeded")
-
-
-def check_network(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Check and return the ``awsvpcConfiguration`` of a RunTask request.
-
-    Raises:
-        ApiError: the ``awsvpcConfiguration`` is missing or invalid.
-    """
-    configuration: Mapping[str, Any] = parameters.get("networkConfiguration") or {}
-    network: Mapping[str, Any] = configuration.get("awsvpcConfiguration") or {}
-    if not network:
-        raise invalid_parameter(
-            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
-        )
-    if not network.get("subnets"):
-        raise invalid_parameter("subnets can not be empty.")
-    if len(network["subnets"]) > 16:
-        raise invalid_parameter("There is a limit of 16 subnets that can be specified.")
-    if len(network.get("securityGroups") or ()) > 5:
-        raise invalid_parameter("There is a limit of 5 security groups that can be specified.")
-    return network
 
 
 def _checked_count(parameters: Mapping[str, Any]) -> int:

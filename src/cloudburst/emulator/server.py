@@ -18,18 +18,18 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr_gateway import EcrGateway
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
 from cloudburst.emulator.faults import Fault, PendingFaults
+from cloudburst.emulator.launch_spec import TaskNetwork
 from cloudburst.emulator.network import resolve_network
 from cloudburst.emulator.protocols import (
-    TARGETS,
     ApiCall,
     error_response,
+    operation_of,
     parse_call,
     success_response,
 )
-from cloudburst.emulator.run_task import check_network
 from cloudburst.emulator.s3.handler import S3Handler
 from cloudburst.emulator.services import EmulatedAccount
-from cloudburst.emulator.signature import SignedRequest
+from cloudburst.emulator.signature import SignedRequest, read_signature
 
 MAX_CALL_BYTES = 16 << 20
 """Maximum size of the body of a request to a service other than S3, in bytes. The body is kept in
@@ -81,17 +81,17 @@ class ApiServer:
             },
             body=b"",
         )
-        call = _unread(request)
+        call = ApiCall(service="", operation=operation_of(request), parameters={}, key="")
         try:
-            signature = identity.signature(head)
-            call = replace(call, service=call.service or signature.service, key=signature.key)
+            signature = read_signature(head)
+            call = replace(call, service=signature.service, key=signature.key)
             identity.check_key(signature)
             if call.service == "s3":
                 call = replace(call, operation=f"{request.method} {request.path}")
                 return await self._s3.handle(request, head, signature, at)
             body = await request.read()
             call = parse_call(request, body, key=signature.key, service=signature.service)
-            identity.authenticate(signature, replace(head, body=body), call.service)
+            identity.authenticate(signature, replace(head, body=body))
         except ApiError as error:
             if identity.knows(call.key):  # unauthenticated callers must not fill the memory
                 self._note(at, call, error.status, error.code)
@@ -158,9 +158,10 @@ class ApiServer:
     ) -> web.Response:
         account = self._account
         if (call.service, call.operation) == ("ecs", "RunTask"):
-            network = check_network(call.parameters)
-            subnets = await resolve_network(self._config, network, account.ec2, account.moto)
-            return success_response(call, self._run(call, subnets, failure))
+            network = await resolve_network(
+                self._config, call.parameters, account.ec2, account.moto
+            )
+            return success_response(call, self._run(call, network, failure))
         if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
             return success_response(call, account.identity.caller(call.key))
         with _missing_members_reported():
@@ -185,10 +186,10 @@ class ApiServer:
             account.roles.record_change(call.operation, call.parameters, details)
         return response
 
-    def _run(self, call: ApiCall, subnets: Any, failure: str | None) -> dict[str, Any]:
+    def _run(self, call: ApiCall, network: TaskNetwork, failure: str | None) -> dict[str, Any]:
         try:
             with _missing_members_reported():
-                return self._account.launching.run(call.parameters, subnets, failure=failure)
+                return self._account.launching.run(call.parameters, network, failure=failure)
         except ApiError as error:
             if error.code == "ThrottlingException":
                 raise self._throttled(call) from None
@@ -203,12 +204,6 @@ class ApiServer:
             )
         code = "RequestLimitExceeded" if call.service == "ec2" else "ThrottlingException"
         return ApiError(code, "Rate exceeded")
-
-
-def _unread(request: web.Request) -> ApiCall:
-    """Return what the headers of a request say about its API call, without reading the body."""
-    target, _, operation = request.headers.get("X-Amz-Target", "").rpartition(".")
-    return ApiCall(service=TARGETS.get(target, ""), operation=operation, parameters={}, key="")
 
 
 @contextmanager

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.clusters import Clusters
-from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.definitions import TaskDefinitions
 from cloudburst.emulator.ec2 import EC2
 from cloudburst.emulator.ecr import ECR
+from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.identity import Identity
-from cloudburst.emulator.image_store import ImageStore
-from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.moto import MotoServer
 from cloudburst.emulator.quotas import ServiceQuotas
-from cloudburst.emulator.roles import Roles, execution_role_name
+from cloudburst.emulator.roles import execution_role_name
 from cloudburst.emulator.run_task import TaskLauncher
 from cloudburst.emulator.s3.api import S3
+from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.tasks import TaskOperations
 from cloudburst.emulator.token_buckets import TokenBuckets
@@ -49,44 +48,36 @@ class EmulatedAccount:
     """Emulated AWS account: its credentials, its services and their resources."""
 
     def __init__(
-        self,
-        config: EmulatorConfig,
-        *,
-        registry: TaskRegistry,
-        logs: CloudWatchLogs,
-        roles: Roles,
-        images: ImageStore | None,
-        containers: Containers,
-        folder: Path,
-        with_moto: bool,
+        self, shared: SharedState, registry: TaskRegistry, folder: Path, *, with_moto: bool
     ) -> None:
+        config, images = shared.config, shared.images
         self._config = config
         self.identity = Identity(config)
         self.throttle = TokenBuckets(config.buckets)
-        self.logs = logs
+        self.logs = shared.logs
         self.clusters = Clusters(config, registry)
-        self.roles = roles
-        self.definitions = TaskDefinitions(config, roles)
+        self.roles = shared.roles
+        self.definitions = TaskDefinitions(config, self.roles)
         self.launching = TaskLauncher(
             config,
             self.clusters,
             self.definitions,
             registry,
             throttle=self.throttle,
-            roles=roles,
+            roles=self.roles,
         )
         self.ecr = ECR(config, images) if images else None
         """ECR API; ``None`` if the account has no registry on this machine."""
         self.ec2 = EC2(config, registry)
         self.s3 = S3(folder / "s3")
-        self.moto = MotoServer(config, containers, folder) if with_moto else None
+        self.moto = MotoServer(config, shared.containers, folder) if with_moto else None
         self.tasks = TaskOperations(config, self.clusters, self.definitions, registry)
         self._operations: dict[str, Mapping[str, Operation]] = {
             "ecs": self.clusters.operations | self.definitions.operations | self.tasks.operations,
             "ec2": self.ec2.interfaces,
             "sts": self.identity.sts,
             "iam": self.identity.iam,
-            "logs": logs.operations,
+            "logs": self.logs.operations,
             "cloudtrail": {"LookupEvents": partial(lookup_events, registry)},
             "servicequotas": ServiceQuotas(config).operations,
         }
@@ -131,9 +122,7 @@ class EmulatedAccount:
         self.clusters.create(
             {"clusterName": cluster, "capacityProviders": ["FARGATE", "FARGATE_SPOT"]}
         )
-        if not self.logs.operations["DescribeLogGroups"]({"logGroupNamePrefix": LOG_GROUP})[
-            "logGroups"
-        ]:
+        with suppress(ApiError):  # the log group exists already
             self.logs.create_group({"logGroupName": LOG_GROUP, "tags": PREPARED_TAGS})
             self.logs.put_retention({"logGroupName": LOG_GROUP, "retentionInDays": RETENTION_DAYS})
         containers = [

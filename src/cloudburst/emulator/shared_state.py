@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from anyio.abc import TaskGroup
@@ -13,7 +12,6 @@ from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.roles import Roles
-from cloudburst.emulator.task_state import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,4 +25,3 @@ class SharedState:
     images: ImageStore | None
     roles: Roles
     background: TaskGroup
-    publish: Callable[[Task], None]

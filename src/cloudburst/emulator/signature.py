@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
+from cloudburst.emulator.errors import ApiError
+
 ALGORITHM = "AWS4-HMAC-SHA256"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 MAX_PRESIGNED_LIFETIME = timedelta(days=7)
 SKEW, S3_SKEW = timedelta(minutes=5), timedelta(minutes=15)
 """Maximum difference between a caller's clock and AWS's: for most services, and for S3."""
-
-
-class MalformedError(Exception):
-    """Error that is raised if a signature lacks a part, or has a part that cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +103,11 @@ class Signature:
         return actual if declared in {"", actual} else None
 
 
-def read_signature(request: SignedRequest) -> Signature | None:
-    """Return the signature of a request; ``None`` if it has none.
+def read_signature(request: SignedRequest) -> Signature:
+    """Return the signature of a request, whose body need not have been read yet.
 
     Raises:
-        MalformedError: the signature cannot be parsed.
+        ApiError: there is no signature, or it cannot be parsed.
     """
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     header = request.headers.get("authorization", "")
@@ -124,25 +122,26 @@ def read_signature(request: SignedRequest) -> Signature | None:
         parts = {name.removeprefix("X-Amz-"): value for name, value in query.items()}
         parts["Token"] = query.get("X-Amz-Security-Token", "")
     else:
-        return None
+        code = "MissingAuthenticationTokenException"
+        raise ApiError(code, "Missing Authentication Token", status=403)
     return _read(parts, presigned=not header)
 
 
 def _read(parts: Mapping[str, str], *, presigned: bool) -> Signature:
     try:
         if parts["Algorithm"] != ALGORITHM:
-            raise MalformedError(f"Unsupported AWS 'algorithm': '{parts['Algorithm']}'.")
+            raise _malformed(f"Unsupported AWS 'algorithm': '{parts['Algorithm']}'.")
         key, day, region, service, end = parts["Credential"].split("/")
         lasts = timedelta(seconds=int(parts["Expires"])) if presigned else None
         at = datetime.strptime(parts["Date"], DATE_FORMAT).replace(tzinfo=UTC)
         signed = tuple(parts["SignedHeaders"].lower().split(";"))
         value = parts["Signature"]
     except KeyError as missing:
-        raise MalformedError(f"Authorization requires {missing} parameter.") from None
+        raise _malformed(f"Authorization requires {missing} parameter.") from None
     except (ValueError, OverflowError):
-        raise MalformedError("The credential, date or expiry cannot be read.") from None
+        raise _malformed("The credential, date or expiry cannot be read.") from None
     if end != "aws4_request" or (lasts and not timedelta() < lasts <= MAX_PRESIGNED_LIFETIME):
-        raise MalformedError("The credential's scope or its expiry is not valid.")
+        raise _malformed("The credential's scope or its expiry is not valid.")
     return Signature(
         key=key,
         day=day,
@@ -154,6 +153,10 @@ def _read(parts: Mapping[str, str], *, presigned: bool) -> Signature:
         token=parts["Token"],
         lasts=lasts,
     )
+
+
+def _malformed(message: str) -> ApiError:
+    return ApiError("IncompleteSignatureException", message)
 
 
 def _canonical(signature: Signature, request: SignedRequest, payload: str) -> str:

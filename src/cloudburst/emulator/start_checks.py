@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.emulator.capacity import capacity_stop_reason
-from cloudburst.emulator.config import EmulatorConfig, TaskFault
-from cloudburst.emulator.images import ECR_PATTERN, NO_REGISTRY, image_failure, log_failure
+from cloudburst.emulator.config import TaskFault
+from cloudburst.emulator.images import ECR_PATTERN, NO_LOGS, NO_REGISTRY, image_failure
 from cloudburst.emulator.launch_spec import LaunchSpec
-from cloudburst.emulator.logs import CloudWatchLogs
 from cloudburst.emulator.policies import Access
-from cloudburst.emulator.roles import Roles, named_roles
+from cloudburst.emulator.roles import named_roles
 from cloudburst.registry import ImageReference
 
 if TYPE_CHECKING:
@@ -48,13 +47,11 @@ https://github.com/artilleryio/artillery/issues/2194, https://github.com/aws/aws
 and "Amazon ECS stopped task error messages" in the ECS developer guide (2026-11)."""
 
 
-def reason_before_pull(
-    spec: LaunchSpec, fault: TaskFault, *, config: EmulatorConfig, roles: Roles
-) -> str | None:
+def reason_before_pull(spec: LaunchSpec, fault: TaskFault, shared: SharedState) -> str | None:
     """Return the reason why a task stops while PROVISIONING, or ``None``."""
     if fault.no_network_interface:
         return NO_INTERFACE
-    return capacity_stop_reason(spec, config) or roles.start_failure(
+    return capacity_stop_reason(spec, shared.config) or shared.roles.start_failure(
         spec.definition, spec.overrides
     )
 
@@ -72,19 +69,19 @@ def reason_after_pull(
     if fault.registry_unreachable:
         registry = ImageReference.split(image).registry
         return NO_REGISTRY.format(image=image, registry=registry)
-    reason = image_failure(spec.definition, internet=spec.internet, config=shared.config)
-    return reason or _role_refusal(spec, task, shared)
+    return image_failure(spec, shared.config) or _role_refusal(spec, task, shared)
 
 
 def reason_at_start(
-    spec: LaunchSpec, fault: TaskFault, task: str, *, config: EmulatorConfig, logs: CloudWatchLogs
+    spec: LaunchSpec, fault: TaskFault, task: str, shared: SharedState
 ) -> str | None:
     """Return the reason why the containers of a task cannot be started, or ``None``."""
     if fault.stopped_reason is not None:
         return fault.stopped_reason
-    if reason := log_failure(spec.definition, internet=spec.internet, config=config):
-        return reason
-    return None if all(logs.open_stream(log) for log in spec.logs(task)) else NO_LOG_GROUP
+    logs = list(spec.logs(task))
+    if logs and not spec.network.internet:
+        return NO_LOGS.format(region=shared.config.region)
+    return None if all(shared.logs.open_stream(log) for log in logs) else NO_LOG_GROUP
 
 
 def _role_refusal(spec: LaunchSpec, task: str, shared: SharedState) -> str | None:

@@ -47,6 +47,8 @@ class TaskLifecycle:
     spec: LaunchSpec
     fault: TaskFault
     shared: SharedState
+    publish: Callable[[Task], None]
+    """Function that is called with each new state of the task."""
     pace: float = 1.0
     """Factor by which the configured times of the task's start are multiplied."""
     _timers: Timers = field(default_factory=Timers)
@@ -167,7 +169,7 @@ class TaskLifecycle:
 
     def _pull(self) -> None:
         shared = self.shared
-        reason = reason_before_pull(self.spec, self.fault, config=shared.config, roles=shared.roles)
+        reason = reason_before_pull(self.spec, self.fault, shared)
         if reason:
             self._fail(reason)
             return
@@ -205,16 +207,13 @@ class TaskLifecycle:
         self.stop("TaskFailedToStart", reason)
 
     def _start(self) -> None:
-        shared = self.shared
-        reason = reason_at_start(
-            self.spec, self.fault, self.snapshot.id, config=shared.config, logs=shared.logs
-        )
+        reason = reason_at_start(self.spec, self.fault, self.snapshot.id, self.shared)
         if reason:
             self._fail(reason)
             return
         outer = self.snapshot.address
         assert outer is not None
-        self._worker.open(outer, port_open=self.spec.port_open, run=self._run_behind)
+        self._worker.open(outer, port_open=self.spec.network.port_open, run=self._run_behind)
         self._awaited = {container["name"] for container in self.spec.containers}
         self._alive = set(self._awaited)
         for container in self.spec.containers:
@@ -270,6 +269,8 @@ class TaskLifecycle:
 
     def _plan_faults(self) -> None:
         fault = self.fault
+        if fault.never_healthy and (self.shared.config.worker or self._images):
+            self._signal_all(SIGSTOP)  # the stub worker answers 503 instead
         if fault.crash_after is not None:
             self._timers.later(fault.crash_after, self.crash)
         if fault.interrupt_after is not None:
@@ -325,7 +326,7 @@ class TaskLifecycle:
 
     def _change(self, **changes: Any) -> None:
         self.snapshot = replace(self.snapshot, version=self.snapshot.version + 1, **changes)
-        self.shared.publish(self.snapshot)
+        self.publish(self.snapshot)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -39,7 +39,6 @@ class TaskPrograms:
             listener: Receiver of the container's events.
         """
         command, environment = self._program(container, address)
-        holds = self.fault.never_healthy and container["name"] == self.spec.main
         self.shared.containers.start(
             key,
             command,
@@ -47,7 +46,6 @@ class TaskPrograms:
             listener,
             in_image=container["name"] in self._in_images,
             has_init=self.spec.has_init(container),
-            frozen=holds and bool(command),
         )
 
     @property

@@ -7,15 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from anyio.abc import TaskGroup
-
-from cloudburst.emulator.addresses import AddressPool
-from cloudburst.emulator.config import EmulatorConfig, TaskFault
-from cloudburst.emulator.containers import Containers
-from cloudburst.emulator.image_store import ImageStore
+from cloudburst.emulator.config import TaskFault
 from cloudburst.emulator.launch_spec import LaunchSpec
-from cloudburst.emulator.logs import CloudWatchLogs
-from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_lifecycle import TaskLifecycle
 from cloudburst.emulator.task_state import Task
@@ -27,18 +20,8 @@ class TaskRegistry:
     Use it on one event loop only; `snapshots` may be read from any thread.
     """
 
-    def __init__(
-        self,
-        config: EmulatorConfig,
-        containers: Containers,
-        addresses: AddressPool,
-        logs: CloudWatchLogs,
-        *,
-        roles: Roles,
-        images: ImageStore | None,
-        background: TaskGroup,
-    ) -> None:
-        self.config = config
+    def __init__(self, shared: SharedState) -> None:
+        self.config = shared.config
         self.snapshots: dict[str, Task] = {}
         """Current states of the tasks by id, in the order of their launches."""
         self.max_live = 0
@@ -47,17 +30,8 @@ class TaskRegistry:
         self._lives: dict[str, TaskLifecycle] = {}
         self._by_interface: dict[str, str] = {}
         self._launched = 0
-        self._chance = random.Random(config.seed)  # noqa: S311 - decides faults, not secrets
-        self._shared = SharedState(
-            config=config,
-            containers=containers,
-            addresses=addresses,
-            logs=logs,
-            roles=roles,
-            images=images,
-            background=background,
-            publish=self._publish,
-        )
+        self._chance = random.Random(self.config.seed)  # noqa: S311 - decides faults, not secrets
+        self._shared = shared
 
     def launch(
         self,
@@ -75,7 +49,7 @@ class TaskRegistry:
             arn=arn,
             number=self._launched,
             cluster=spec.cluster,
-            public=spec.network.get("assignPublicIp") == "ENABLED" and not fault.no_public_address,
+            public=spec.network.public and not fault.no_public_address,
             spot=spec.spot,
             vcpu=spec.cpu / 1024,
             memory_mb=spec.memory_mb,
@@ -89,7 +63,12 @@ class TaskRegistry:
         self._launched += 1
         pace = 1 + self._chance.uniform(-1, 1) * self.config.jitter
         life = TaskLifecycle(
-            snapshot=snapshot, spec=spec, fault=fault, shared=self._shared, pace=pace
+            snapshot=snapshot,
+            spec=spec,
+            fault=fault,
+            shared=self._shared,
+            publish=self._publish,
+            pace=pace,
         )
         self._lives[ident] = life
         self._publish(snapshot)

@@ -39,23 +39,16 @@ def ecs_task(
 ) -> dict[str, Any]:
     """Return a task in the format of the ECS API, which omits members without a value."""
     prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
-    overrides: dict[str, Any] = {
-        "containerOverrides": [],
-        "inferenceAcceleratorOverrides": [],
-        **spec.overrides,
-    }
     bare = time.time() < task.created + min(BARE_SHARE * config.provisioning, MAX_BARE_SECONDS)
-    disk = {"sizeInGiB": spec.disk_gib}
     shown: dict[str, Any] = {
         "taskArn": task.arn,
         "clusterArn": f"{prefix}cluster/{task.cluster}",
         "taskDefinitionArn": spec.definition["taskDefinitionArn"],
         "lastStatus": task.last_status,
         "desiredStatus": task.desired_status,
-        "launchType": spec.launch_type,
+        "launchType": "FARGATE",
         "platformVersion": "1.4.0",
-        "platformFamily": "Linux",
-        "availabilityZone": spec.zone,
+        "availabilityZone": spec.network.zone,
         "attachments": [] if bare else [_attachment(task, spec)],
         "attributes": [{"name": "ecs.cpu-architecture", "value": spec.architecture.lower()}],
         "containers": []
@@ -66,13 +59,10 @@ def ecs_task(
         ],
         "cpu": str(spec.cpu),
         "memory": str(spec.memory_mb),
-        "ephemeralStorage": disk,
-        "fargateEphemeralStorage": disk,
+        "ephemeralStorage": {"sizeInGiB": spec.disk_gib},
         "group": spec.group,
-        "overrides": overrides,
+        "overrides": {"containerOverrides": [], **spec.overrides},
         "healthStatus": _health(task),
-        "enableExecuteCommand": spec.exec_enabled,
-        "inferenceAccelerators": [],
         "createdAt": task.created,
         "version": task.version,
         "startedBy": task.started_by,
@@ -97,11 +87,9 @@ def _attachment(task: Task, spec: LaunchSpec) -> dict[str, Any]:
 
 
 def _details(task: Task, spec: LaunchSpec) -> Iterator[tuple[str, str]]:
-    yield "subnetId", spec.subnet
+    yield "subnetId", spec.network.subnet
     if task.interface and (address := task.private_address):
         yield "networkInterfaceId", task.interface
-        yield "macAddress", "02:00:" + ":".join(f"{int(n):02x}" for n in address.split("."))
-        yield "privateDnsName", f"ip-{address.replace('.', '-')}.ec2.internal"
         yield "privateIPv4Address", address
 
 
@@ -131,13 +119,9 @@ def _container(
         ]
         if task.private_address
         else [],
-        "runtimeId": f"{task.id}-{sum(name.encode()):010d}" if task.started else None,
         "exitCode": task.exit_codes.get(name),
         "reason": task.container_reason if is_main else None,
     }
-    for member in ("memory", "memoryReservation"):
-        if container.get(member) is not None:
-            shown[member] = str(container[member])
     return {member: value for member, value in shown.items() if value is not None}
 
 

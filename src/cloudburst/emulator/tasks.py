@@ -64,8 +64,6 @@ class TaskOperations:
             parameters.get("maxResults") or MAX_ARNS,
             int(parameters.get("nextToken") or -1),
         )
-        if not 1 <= limit <= MAX_ARNS:
-            raise invalid_parameter(f"maxResults must be between 1 and {MAX_ARNS}.")
         if started_by and any(
             parameters.get(name)
             for name in ("family", "serviceName", "containerInstance", "launchType")

@@ -113,7 +113,6 @@ class Runtime:
         env: dict[str, str],
         in_image: bool,
         has_init: bool,
-        frozen: bool,
     ) -> None:
         """Start a container; an empty command starts the stub worker.
 
@@ -132,8 +131,6 @@ class Runtime:
                 _prepare(parent, writes, reports, ignores=not (in_image or has_init))
                 if not in_image:
                     os.close(STATUS_FD)
-                    if frozen:
-                        os.kill(os.getpid(), signal.SIGSTOP)
                 _become(argv, env)
             finally:
                 os._exit(127)  # a fork must not continue the runtime
@@ -144,11 +141,9 @@ class Runtime:
         container = Container(name, pid, reads, status, has_init=in_image and has_init)
         self._by_name[name] = self._by_pid[pid] = container
         self._selector.register(reads, selectors.EVENT_READ, lambda: self._read(container))
-        self._selector.register(
-            status, selectors.EVENT_READ, lambda: self._started(container, frozen=frozen)
-        )
+        self._selector.register(status, selectors.EVENT_READ, lambda: self._started(container))
 
-    def _started(self, container: Container, *, frozen: bool = False) -> None:
+    def _started(self, container: Container) -> None:
         """Report the start of a container, unless this was done."""
         if not container.starting:
             return
@@ -158,8 +153,6 @@ class Runtime:
             report = pipe.read()
         if report:
             container.first = json.loads(report)["child-pid"]
-            if frozen:
-                self.do_signal(name=container.name, number=signal.SIGSTOP, group=True)
         self._send_event(event="started", name=container.name, pid=container.first)
 
     def do_signal(self, *, name: str, number: int, group: bool) -> None:

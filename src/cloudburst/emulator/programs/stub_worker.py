@@ -118,7 +118,6 @@ class Worker:
             "download_endpoint": f"/download/{ident}",
             "filename": name,
             "size": self.behaviour.video_bytes,
-            "scenario": scenario(request),
         }
 
 
@@ -265,13 +264,6 @@ def video_head(size: int) -> bytes:
 def box(kind: bytes, content: bytes) -> bytes:
     """Return an MP4 box, the unit of an MP4 file: ISO/IEC 14496-12, 4.2."""
     return (len(content) + 8).to_bytes(4) + kind + content
-
-
-def scenario(request: dict[str, Any]) -> str:
-    """Return the name that the public image gives a combination of subtitles and effects."""
-    names = {(True, True): "full_featured", (True, False): "subtitles_only"}
-    names |= {(False, True): "effects_only", (False, False): "baseline"}
-    return names[bool(request.get("subtitle")), bool(request.get("effects"))]
 
 
 def say(text: str) -> None:

@@ -89,7 +89,7 @@ class S3Handler:
         exchange = _Exchange(http, self._calls, replace(call, presigned=presigned))
         try:
             try:
-                self._identity.authenticate(signature, head, "s3")
+                self._identity.authenticate(signature, head)
                 request = parse_request(head)
                 fault = self._faults.take("s3", request.operation, presigned=presigned)
                 exchange.fault = fault or NO_FAULT
