@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.emulator.bubblewrap import User, command_in
+from cloudburst.emulator.bubblewrap import Sandbox, User
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import ask, client, now, reach, run, stop, until
 from support.image_account import (
@@ -301,15 +301,15 @@ def test_an_ordinary_user_runs_images(account, shell):
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     try:
         Path(root).chmod(0o755)
-        command = command_in(
-            Path(root),
-            ["/bin/sh", "-c", "id -u; touch /a && ls /a"],
+        sandbox = Sandbox(
+            root=Path(root),
             user=User(10001, 0),
             folder="/",
             read_only=False,
             volumes=(),
             has_init=False,
         )
+        command = sandbox.running(["/bin/sh", "-c", "id -u; touch /a && ls /a"])
         found = subprocess.run(
             [*(drop if os.geteuid() == 0 else ()), *command],
             stdout=subprocess.PIPE,

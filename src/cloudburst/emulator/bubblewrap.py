@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,36 +48,31 @@ def reason_not_run(folder: Path) -> str:
     return ""
 
 
-def command_in(
-    root: Path,
-    command: Sequence[str],
-    *,
-    user: User,
-    folder: str,
-    read_only: bool,
-    volumes: Iterable[tuple[Path, str, bool]],
-    has_init: bool,
-) -> list[str]:
-    """Return the command that runs a command in an image.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """Image and options with which ``bwrap`` runs the programs of a container."""
 
-    Args:
-        root: Folder with the unpacked image. Changes to it are kept in memory for the container.
-        command: Command in the image.
-        user: User of the image.
-        folder: Working folder.
-        read_only: True if the image cannot be changed.
-        volumes: Folder, path in the container, and true for a read-only volume.
-        has_init: True if an init process runs the command.
-    """
-    words = [*START, "--uid", str(user.uid), "--gid", str(user.gid), "--chdir", folder]
-    words += [*_overlay(root, "/"), *SYSTEM]
-    for name in HOST_FILES:
-        if (root / name[1:]).is_file():
-            words += ["--ro-bind", name, name]
-    for source, path, fixed in volumes:
-        words += ["--ro-bind" if fixed else "--bind", str(source), path]
-    words += ["--remount-ro", "/"] * read_only + ["--as-pid-1"] * (not has_init)
-    return [*words, "--", *command]
+    root: Path
+    """Folder with the unpacked image. Changes to it are kept in memory for each program."""
+    user: User
+    folder: str
+    """Working folder."""
+    read_only: bool
+    volumes: Sequence[tuple[Path, str, bool]]
+    """Folder, path in the container, and true for a read-only volume."""
+    has_init: bool
+
+    def running(self, command: Sequence[str]) -> list[str]:
+        """Return the command of this machine that runs a command in the image."""
+        user = ("--uid", str(self.user.uid), "--gid", str(self.user.gid))
+        words = [*START, *user, "--chdir", self.folder, *_overlay(self.root, "/"), *SYSTEM]
+        for name in HOST_FILES:
+            if (self.root / name[1:]).is_file():
+                words += ["--ro-bind", name, name]
+        for source, path, fixed in self.volumes:
+            words += ["--ro-bind" if fixed else "--bind", str(source), path]
+        words += ["--remount-ro", "/"] * self.read_only + ["--as-pid-1"] * (not self.has_init)
+        return [*words, "--", *command]
 
 
 def _overlay(folder: Path, place: str) -> tuple[str, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
+from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.task_registry import TaskRegistry
-
-PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 
 
 class Clusters:
@@ -42,7 +40,6 @@ class Clusters:
         """Create a cluster unless it exists, and return the response of CreateCluster."""
         name = parameters.get("clusterName") or "default"
         providers = list(parameters.get("capacityProviders") or ())
-        _check_providers(providers)
         known = self._clusters.get(name)
         if known is None or known["status"] != "ACTIVE":
             self._clusters[name] = {
@@ -89,13 +86,6 @@ class Clusters:
 
     def _put_providers(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         cluster = self.find(parameters)
-        _check_providers(parameters["capacityProviders"])
-        for item in parameters["defaultCapacityProviderStrategy"]:
-            if item["capacityProvider"] not in parameters["capacityProviders"]:
-                raise invalid_parameter(
-                    "The specified default capacity provider strategy cannot contain a capacity "
-                    "provider that is not associated with the cluster."
-                )
         for name in ("capacityProviders", "defaultCapacityProviderStrategy"):
             cluster[name] = list(parameters[name])
         return {"cluster": self._shown(cluster, ("TAGS",))}
@@ -120,12 +110,6 @@ class Clusters:
             "pendingTasksCount": sum(task.last_status in starting for task in tasks),
             "tags": cluster["tags"] if "TAGS" in include else [],
         }
-
-
-def _check_providers(names: Iterable[str]) -> None:
-    for name in names:
-        if name not in PROVIDERS:
-            raise client_error(f"The specified capacity provider '{name}' was not found.")
 
 
 def _short(reference: str) -> str:

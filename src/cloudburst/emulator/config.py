@@ -39,7 +39,6 @@ AWS_BUCKETS: tuple[Bucket, ...] = (
     Bucket(name="run", operations=("RunTask",), burst=20, per_second=20),
     Bucket(name="reads", operations=SHARED_READS, burst=100, per_second=20),
     Bucket(name="definitions", operations=("RegisterTaskDefinition",), burst=20, per_second=1),
-    Bucket(name="tag writes", operations=("TagResource", "UntagResource"), burst=20, per_second=10),
     Bucket(name="tag reads", operations=("ListTagsForResource",), burst=50, per_second=20),
     Bucket(name="FARGATE", operations=(), burst=100, per_second=20),
     Bucket(name="FARGATE_SPOT", operations=(), burst=100, per_second=20),

@@ -72,7 +72,7 @@ class Containers:
             command: Command of the container. An empty command starts the stub worker.
             environment: Environment variables.
             listener: Receiver of the container's events.
-            in_image: True if the command is from `bubblewrap.command_in`.
+            in_image: True if the command is from `bubblewrap.Sandbox`.
             has_init: True if an init process runs the program. Without one, the program ignores
                 SIGTERM unless it handles it.
         """

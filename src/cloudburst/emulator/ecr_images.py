@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -29,9 +28,6 @@ from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
 MAX_TAGS = 1000
 """Maximum number of tags that are read from a repository."""
 REQUEST_TIMEOUT = 30.0
-REFERRER_TAG = re.compile(r"sha256-[0-9a-f]{64}(\..*)?")
-"""Tags that clients create for artifacts of an image where the registry has no API for them; ECR
-has this API (OCI distribution specification 1.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +68,7 @@ class RepositoryImages:
             if image is None:
                 continue
             known = found.get(image.digest, image)
-            own = () if REFERRER_TAG.fullmatch(tag) else (tag,)
-            found[image.digest] = replace(image, tags=(*known.tags, *own))
+            found[image.digest] = replace(image, tags=(*known.tags, tag))
             for digest in members_of(image):
                 member = None if digest in found else await self.find(digest, ())
                 if member:

@@ -246,8 +246,6 @@ class Identity:
                 "EvalActionName": access.action,
                 "EvalResourceName": access.resource,
                 "EvalDecision": self._decide(principal, policies, access),
-                "MatchedStatements": [],
-                "MissingContextValues": [],
             }
             for access in accesses
         ]

@@ -49,12 +49,12 @@ class LaunchSpec:
     """CPU in units of 1/1024 vCPU."""
     memory_mb: int
     disk_gib: int
-    provider: str | None
-    """Capacity provider; ``None`` if the request has a launch type."""
     network: TaskNetwork
     group: str
     port: int
     """TCP port on which the task's worker listens."""
+    provider: str | None = None
+    """Capacity provider; ``None`` if the request has a launch type."""
 
     @property
     def spot(self) -> bool:

@@ -103,16 +103,13 @@ async def choose_registry(
 def _write_files(folder: Path, password: str) -> Path:
     """Write the password file and the configuration; return the path of the configuration."""
     folder.mkdir(mode=0o700)
-    try:
-        made = subprocess.run(
-            [PASSWORD_PROGRAM, "-niB", USERNAME],
-            input=password.encode(),
-            capture_output=True,
-            timeout=PASSWORD_TIMEOUT,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as exc:
-        raise EmulatorError(f"registry: {PASSWORD_PROGRAM} failed: {exc}") from exc
+    made = subprocess.run(
+        [PASSWORD_PROGRAM, "-niB", USERNAME],
+        input=password.encode(),
+        capture_output=True,
+        timeout=PASSWORD_TIMEOUT,
+        check=True,
+    )
     (folder / "passwords").write_bytes(made.stdout)
     config = {
         "version": "0.1",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloudburst.emulator.capacity import launch_failure
@@ -17,8 +16,6 @@ from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
 from cloudburst.emulator.launch_spec import LaunchSpec, TaskNetwork
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_registry import TaskRegistry
-from cloudburst.emulator.task_shape import ecs_task
-from cloudburst.emulator.task_state import Task
 from cloudburst.emulator.token_buckets import TokenBuckets
 
 MAX_TASKS_PER_CALL = 10
@@ -58,7 +55,6 @@ class TaskLauncher:
         self._registry = registry
         self._throttle = throttle
         self._roles = roles
-        self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:"
         self._tokens: dict[str, _Remembered] = {}
 
     def run(
@@ -87,54 +83,38 @@ class TaskLauncher:
         _check_overrides(parameters, definition)
         providers = self._providers(parameters, cluster, count)
         tags = _checked_tags(parameters, definition_tags)
-        specs = [
-            self._launch_spec(
-                parameters,
-                cluster=cluster["clusterName"],
-                definition=definition,
-                provider=provider,
-                network=network,
-            )
-            for provider in providers
-        ]
+        spec = self._launch_spec(parameters, cluster["clusterName"], definition, network)
+        specs = [replace(spec, provider=provider) for provider in providers]
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
         self._roles.check_run(definition, overrides)
         self._take_launches(specs)
-        tasks, failures = list[Task](), list[dict[str, str]]()
+        tasks, failures = list[str](), list[dict[str, str]]()
         for spec in specs:
             reason = failure or launch_failure(spec, self._config, self._registry.running())
             if reason:
                 failures.append({"reason": reason})
                 continue
-            ident = secrets.token_hex(16)
-            tasks.append(
-                self._registry.launch(
-                    spec,
-                    ident=ident,
-                    arn=f"{self._prefix}task/{cluster['clusterName']}/{ident}",
-                    tags=dict(tags),
-                    started_by=parameters.get("startedBy"),
-                )
+            launched = self._registry.launch(
+                spec, tags=dict(tags), started_by=parameters.get("startedBy")
             )
+            tasks.append(launched.id)
         if token and tasks:
-            self._tokens[token] = _Remembered(body, [task.id for task in tasks])
+            self._tokens[token] = _Remembered(body, tasks)
         return self._answer(tasks, failures)
 
     def _repeated_response(self, known: _Remembered, body: str) -> dict[str, Any]:
-        tasks = [self._registry.snapshots[ident] for ident in known.tasks]
         if known.body != body:
             raise ApiError(
                 "ConflictException",
                 "The request has the same client token as another one, and other parameters.",
-                more={"resourceIds": [task.arn for task in tasks]},
+                more={"resourceIds": [self._registry.snapshots[one].arn for one in known.tasks]},
             )
-        return self._answer(tasks, [])
+        return self._answer(known.tasks, [])
 
-    def _answer(self, tasks: list[Task], failures: list[dict[str, str]]) -> dict[str, Any]:
-        shown = [
-            ecs_task(task, self._registry.lifecycle(task.id).spec, self._config, tags=True)
-            for task in tasks
-        ]
+    def _answer(
+        self, tasks: Sequence[str], failures: Sequence[Mapping[str, str]]
+    ) -> dict[str, Any]:
+        shown = [self._registry.described(ident, tags=True) for ident in tasks]
         return {"tasks": shown, "failures": failures}
 
     def _providers(
@@ -148,12 +128,10 @@ class TaskLauncher:
                 "Specify either launch type or capacity provider strategy in your request, "
                 "but not both."
             )
-        if launch_type not in {None, "FARGATE"}:
-            raise invalid_parameter("No Container Instances were found in your cluster.")
-        if launch_type:
+        if launch_type == "FARGATE":
             return [None] * count
         strategy = strategy or cluster["defaultCapacityProviderStrategy"]
-        if not strategy:
+        if launch_type or not strategy:
             raise invalid_parameter("No Container Instances were found in your cluster.")
         for item in strategy:
             if item["capacityProvider"] not in cluster["capacityProviders"]:
@@ -167,10 +145,8 @@ class TaskLauncher:
     def _launch_spec(
         self,
         parameters: Mapping[str, Any],
-        *,
         cluster: str,
         definition: Mapping[str, Any],
-        provider: str | None,
         network: TaskNetwork,
     ) -> LaunchSpec:
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
@@ -190,7 +166,6 @@ class TaskLauncher:
             cpu=cpu,
             memory_mb=memory,
             disk_gib=disk,
-            provider=provider,
             network=network,
             group=parameters.get("group") or f"family:{definition['family']}",
             port=self._config.port,

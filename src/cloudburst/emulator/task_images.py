@@ -10,7 +10,7 @@ from typing import Any
 
 from anyio import Lock, to_thread
 
-from cloudburst.emulator.bubblewrap import User, command_in, find_problem, find_user
+from cloudburst.emulator.bubblewrap import Sandbox, User, find_problem, find_user
 from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import ImagePull
@@ -30,27 +30,10 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class ImageProgram:
     """Program of a container in its image."""
 
-    image: UnpackedImage
+    sandbox: Sandbox
     command: Sequence[str]
     environment: Mapping[str, str]
     """Environment variables of the image."""
-    user: User
-    folder: str
-    volumes: Sequence[tuple[Path, str, bool]]
-    read_only: bool
-    has_init: bool
-
-    def running(self, command: Sequence[str]) -> list[str]:
-        """Return the command of this machine that runs a command in the image."""
-        return command_in(
-            self.image.root,
-            command,
-            user=self.user,
-            folder=self.folder,
-            read_only=self.read_only,
-            volumes=self.volumes,
-            has_init=self.has_init,
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,16 +93,15 @@ class TaskImages:
         folder = str(container.get("workingDirectory") or image.config.working_folder or "/")
         if problem := find_problem(image.root, command, environment["PATH"], folder):
             raise ValueError(problem)
-        return ImageProgram(
-            image=image,
-            command=command,
-            environment=environment,
+        sandbox = Sandbox(
+            root=image.root,
             user=user,
             folder=folder,
-            volumes=list(self._volumes(container, image, user)),
             read_only=bool(container.get("readonlyRootFilesystem")),
+            volumes=list(self._volumes(container, image, user)),
             has_init=self.spec.has_init(container),
         )
+        return ImageProgram(sandbox=sandbox, command=command, environment=environment)
 
     def _volumes(
         self, container: Mapping[str, Any], image: UnpackedImage, user: User

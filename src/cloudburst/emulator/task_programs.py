@@ -59,7 +59,10 @@ class TaskPrograms:
         config, name = self.shared.config, str(container["name"])
         if program := self._in_images.get(name):
             own = self.spec.variables(name, config, self.fault, address)
-            return program.running(command or program.command), {**program.environment, **own}
+            return program.sandbox.running(command or program.command), {
+                **program.environment,
+                **own,
+            }
         own_command, environment = self.spec.program(container, config, self.fault, address)
         return command or own_command, environment
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from cloudburst.emulator.config import TaskFault
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_lifecycle import TaskLifecycle
+from cloudburst.emulator.task_shape import ecs_task
 from cloudburst.emulator.task_state import Task
 
 
@@ -21,7 +24,8 @@ class TaskRegistry:
     """
 
     def __init__(self, shared: SharedState) -> None:
-        self.config = shared.config
+        self.config = config = shared.config
+        self._prefix = f"arn:aws:ecs:{config.region}:{config.account}:task/"
         self.snapshots: dict[str, Task] = {}
         """Current states of the tasks by id, in the order of their launches."""
         self.max_live = 0
@@ -33,20 +37,13 @@ class TaskRegistry:
         self._chance = random.Random(self.config.seed)  # noqa: S311 - decides faults, not secrets
         self._shared = shared
 
-    def launch(
-        self,
-        spec: LaunchSpec,
-        *,
-        ident: str,
-        arn: str,
-        tags: dict[str, str],
-        started_by: str | None,
-    ) -> Task:
+    def launch(self, spec: LaunchSpec, *, tags: dict[str, str], started_by: str | None) -> Task:
         """Start a task and return its first state, PROVISIONING."""
+        ident = secrets.token_hex(16)
         fault = self._drawn(self.config.task_faults.get(self._launched, TaskFault()))
         snapshot = Task(
             id=ident,
-            arn=arn,
+            arn=f"{self._prefix}{spec.cluster}/{ident}",
             number=self._launched,
             cluster=spec.cluster,
             public=spec.network.public and not fault.no_public_address,
@@ -74,6 +71,10 @@ class TaskRegistry:
         self._publish(snapshot)
         life.begin()
         return snapshot
+
+    def described(self, ident: str, *, tags: bool = False) -> dict[str, Any]:
+        """Return the task with this id in the format of the ECS API."""
+        return ecs_task(self.snapshots[ident], self._lives[ident].spec, self.config, tags=tags)
 
     def lifecycle(self, ident: str) -> TaskLifecycle:
         """Return the lifecycle of the task with this id."""

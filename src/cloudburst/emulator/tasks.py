@@ -10,7 +10,6 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions
 from cloudburst.emulator.errors import invalid_parameter
 from cloudburst.emulator.task_registry import TaskRegistry
-from cloudburst.emulator.task_shape import ecs_task
 from cloudburst.emulator.task_state import Task
 
 MAX_ARNS = 100
@@ -28,7 +27,6 @@ class TaskOperations:
         definitions: TaskDefinitions,
         registry: TaskRegistry,
     ) -> None:
-        self._config = config
         self._clusters = clusters
         self._definitions = definitions
         self._registry = registry
@@ -51,7 +49,7 @@ class TaskOperations:
         tags = "TAGS" in (parameters.get("include") or ())
         for reference in references:
             if task := self._registry.find(cluster, reference):
-                tasks.append(self._shown(task, tags=tags))
+                tasks.append(self._registry.described(task.id, tags=tags))
             else:
                 failures.append({"arn": self._arn(cluster, reference), "reason": "MISSING"})
         return {"tasks": tasks, "failures": failures}
@@ -89,7 +87,7 @@ class TaskOperations:
             raise invalid_parameter("The referenced task was not found.")
         reason = parameters.get("reason") or "Task stopped by user"
         self._registry.lifecycle(task.id).stop("UserInitiated", reason)
-        return {"task": self._shown(self._registry.snapshots[task.id])}
+        return {"task": self._registry.described(task.id)}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         arn = parameters["resourceArn"]
@@ -100,9 +98,6 @@ class TaskOperations:
             if tags is not None:
                 return {"tags": tags}
         raise invalid_parameter("The specified resource was not found.")
-
-    def _shown(self, task: Task, *, tags: bool = False) -> dict[str, Any]:
-        return ecs_task(task, self._registry.lifecycle(task.id).spec, self._config, tags=tags)
 
     def _family(self, task: Task) -> str:
         return str(self._registry.lifecycle(task.id).spec.definition["family"])
