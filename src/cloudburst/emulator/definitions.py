@@ -90,6 +90,11 @@ class TaskDefinitions:
             raise client_error("Container list cannot be empty.")
         if "FARGATE" in (parameters.get("requiresCompatibilities") or ()):
             _check_fargate(parameters)
+        volumes = {volume.get("name") for volume in parameters.get("volumes") or ()}
+        for container in parameters["containerDefinitions"]:
+            for mount in container.get("mountPoints") or ():
+                if mount["sourceVolume"] not in volumes:
+                    raise client_error(f"Unknown volume '{mount['sourceVolume']}'.")
         self._roles.check_passing(parameters, f"arn:aws:iam::{self._config.account}:user/emulator")
         revisions = self._families.setdefault(family, [])
         revision = len(revisions) + 1
