@@ -15,7 +15,6 @@ from pydantic_core import PydanticCustomError
 from cloudburst.errors import ConfigurationError
 from cloudburst.text import short_repr
 
-_L = TypeVar("_L")
 _A = TypeVar("_A")
 
 MAX_KEY_BYTES = 1024
@@ -265,29 +264,18 @@ def location_text(location: AnyLocation | S3Prefix) -> str:
     return location.url if isinstance(location, HttpsUrl) else str(location)
 
 
-def _validate(value: Any) -> AnyLocation:
-    if isinstance(value, S3Object | HttpsUrl | Path):
-        return value
-    return _parse_text(value, parse_location)
+def _parsed_by(parse: Callable[[str], object], *types: type) -> PlainValidator:
+    """Return a validator that accepts values of some types, and parses texts and paths."""
 
+    def validate(value: Any) -> object:
+        if isinstance(value, types):
+            return value
+        text: object = value.__fspath__() if hasattr(value, "__fspath__") else value
+        if not isinstance(text, str):
+            raise PydanticCustomError("location_type", "not a path or a URL")
+        return parse(text)
 
-def _validate_output(value: Any) -> OutputLocation:
-    if isinstance(value, S3Object | Path):
-        return value
-    return _parse_text(value, lambda text: parse_s3_object(text) if is_s3(text) else Path(text))
-
-
-def _validate_folder(value: Any) -> OutputFolder:
-    if isinstance(value, S3Prefix | Path):
-        return value
-    return _parse_text(value, parse_output_folder)
-
-
-def _parse_text(value: Any, parse: Callable[[str], _L]) -> _L:
-    text: object = value.__fspath__() if hasattr(value, "__fspath__") else value
-    if not isinstance(text, str):
-        raise PydanticCustomError("location_type", "not a path or a URL")
-    return parse(text)
+    return PlainValidator(validate)
 
 
 def _serialize(location: AnyLocation, info: FieldSerializationInfo) -> Path | str:
@@ -301,12 +289,20 @@ _AS_TEXT = (
     PlainSerializer(_serialize),
     WithJsonSchema({"type": "string"}),
 )
-Location: TypeAlias = Annotated[Path | S3Object | HttpsUrl, PlainValidator(_validate), *_AS_TEXT]
+Location: TypeAlias = Annotated[
+    Path | S3Object | HttpsUrl, _parsed_by(parse_location, *LOCATION_TYPES), *_AS_TEXT
+]
 """Type of a field with the location of an input file; as text: a path, ``s3://…`` or
 ``https://…``."""
-WrittenFolder: TypeAlias = Annotated[Path | S3Prefix, PlainValidator(_validate_folder), *_AS_TEXT]
+WrittenFolder: TypeAlias = Annotated[
+    Path | S3Prefix, _parsed_by(parse_output_folder, Path, S3Prefix), *_AS_TEXT
+]
 """Type of a field with a folder for output files; as text: a path or ``s3://bucket/folder/``."""
-WrittenLocation: TypeAlias = Annotated[Path | S3Object, PlainValidator(_validate_output), *_AS_TEXT]
+WrittenLocation: TypeAlias = Annotated[
+    Path | S3Object,
+    _parsed_by(lambda text: parse_s3_object(text) if is_s3(text) else Path(text), Path, S3Object),
+    *_AS_TEXT,
+]
 """Type of a field with the location of an output file; as text: a path or ``s3://…``."""
 
 

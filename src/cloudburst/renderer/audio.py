@@ -73,7 +73,7 @@ def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None])
         process_limits.decoding_audio() as budget,
         open_source(folder / AUDIO, job.audio_seconds, budget) as source,
     ):
-        audio = StereoAudio(source)
+        audio = StereoAudio(source.decoded(), source.expected, source.field)
         for _ in audio.frames():
             pass
     return Voice(whole_frames(audio.samples, fps), float(audio.replaced))
@@ -111,7 +111,7 @@ def encoded_track(path: Path, frames: int, priming: int, fps: int) -> AudioTrack
 
 def _encode(source: AudioSource, path: Path, fps: int) -> AudioTrack:
     """Encode the audio of a source, padded with silence to whole frames of the video."""
-    audio = StereoAudio(source)
+    audio = StereoAudio(source.decoded(), source.expected, source.field)
     with open_writer(path) as writer:
         for frame in audio.frames():
             writer.encode(frame)

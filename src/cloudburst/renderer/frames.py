@@ -89,9 +89,6 @@ class Frame:
     def zoom_from(self, source: Frame, window: Window) -> None:
         """Draw a window of another frame over the whole frame."""
         left, top, zoom = window
-        if not zoom >= 1:  # not-a-number included
-            msg = f"{window}; expected a zoom of at least 1"
-            raise ValueError(msg)
         half_left = left / 2 + _CHROMA_SITING * (1 - 1 / zoom)  # keeps the siting
         starts = ((left, top), (half_left, top / 2), (half_left, top / 2))
         for plane, other, start in zip(self.planes, source.planes, starts, strict=True):

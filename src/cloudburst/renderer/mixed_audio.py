@@ -73,7 +73,7 @@ def _read_music(
         decoding_audio(MUSIC) as budget,
         open_source(folder / MUSIC, job.audio_seconds, budget, MUSIC) as source,
     ):
-        audio = StereoAudio(source)
+        audio = StereoAudio(source.decoded(), source.expected, source.field)
         with closing(audio.frames()) as frames:
             for frame in frames:
                 length += frame.samples
@@ -90,19 +90,11 @@ def _read_music(
     return music, float(audio.replaced)
 
 
-class _RepeatedMusic:
-    """Music file that begins again at its end."""
-
-    def __init__(self, path: Path, limit: float, budget: DecodeBudget) -> None:
-        self._path, self._limit, self._budget = path, limit, budget
-        self.field = MUSIC
-        self.expected = expected_audio(limit)
-
-    def decoded(self) -> Iterator[DecodedPacket]:
-        """Yield the packets of the file again and again."""
-        while True:
-            with open_source(self._path, self._limit, self._budget, MUSIC) as source:
-                yield from source.decoded()
+def _repeated(path: Path, limit: float, budget: DecodeBudget) -> Iterator[DecodedPacket]:
+    """Yield the packets of the music again and again."""
+    while True:
+        with open_source(path, limit, budget, MUSIC) as source:
+            yield from source.decoded()
 
 
 class _Sound:
@@ -155,7 +147,7 @@ class _Sound:
         if self._job.duration is None:
             limit = self._job.audio_seconds
             with open_source(self._folder / AUDIO, limit, self._budget) as source:
-                audio = StereoAudio(source)
+                audio = StereoAudio(source.decoded(), source.expected, source.field)
                 yield from audio.frames()
             length = audio.samples
         yield from silent_frames(self._samples - length)
@@ -163,7 +155,8 @@ class _Sound:
     def _music_frames(self) -> Generator[AudioFrame]:
         path, limit = self._folder / MUSIC, self._job.audio_seconds
         if self._job.options.music_loop:
-            yield from StereoAudio(_RepeatedMusic(path, limit, self._budget)).frames()
+            packets = _repeated(path, limit, self._budget)
+            yield from StereoAudio(packets, expected_audio(limit), MUSIC).frames()
             return
         with open_source(path, limit, self._budget, MUSIC) as source:
-            yield from StereoAudio(source).frames()
+            yield from StereoAudio(source.decoded(), source.expected, source.field).frames()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
-from typing import Protocol
 
 from av.audio.frame import AudioFrame
 
@@ -16,24 +15,6 @@ from cloudburst.renderer.audio_source import DecodedPacket, reporting_faults
 _MAX_DENOMINATOR = 10**12
 """Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
 file with hundreds of different rates would make exact calculations slow."""
-
-
-class PacketSource(Protocol):
-    """Source of decoded packets: an audio file, or one that is repeated."""
-
-    @property
-    def field(self) -> str:
-        """Name of the input, for the errors."""
-        ...
-
-    @property
-    def expected(self) -> str:
-        """Description of a valid file, for the errors."""
-        ...
-
-    def decoded(self) -> Iterator[DecodedPacket]:
-        """Yield the packets in their order, each decoded."""
-        ...
 
 
 class _Length:
@@ -65,14 +46,17 @@ class _Length:
 
 
 class StereoAudio:
-    """Audio of a source, converted while it is decoded; its parameters may change.
+    """Audio of decoded packets, converted while they are read; its parameters may change.
 
     Corrupt packets are replaced by silence of the same length, so that the audio after them stays
     in its place.
     """
 
-    def __init__(self, source: PacketSource) -> None:
-        self._source = source
+    def __init__(self, packets: Iterator[DecodedPacket], expected: str, field: str) -> None:
+        """Convert packets; ``expected`` describes a valid file, and ``field`` names the input."""
+        self._packets = packets
+        self._expected = expected
+        self._field = field
         self._converter: StereoConverter | None = None
         self._length = _Length()
         self._yielded = 0
@@ -91,7 +75,7 @@ class StereoAudio:
             InputFaultError: See `AudioSource.decoded`, or the audio cannot be converted.
         """
         missing = Fraction(0)
-        for packet in self._source.decoded():
+        for packet in self._packets:
             if packet.corrupt:
                 missing += packet.seconds
             elif packet.frames and missing:
@@ -106,7 +90,7 @@ class StereoAudio:
     def _converted(self, frame: AudioFrame) -> Iterator[AudioFrame]:
         if self._converter is not None and not self._converter.accepts(frame):
             yield from self._rest()
-        with reporting_faults(self._source.expected, self._source.field):
+        with reporting_faults(self._expected, self._field):
             if self._converter is None:
                 self._converter = StereoConverter(frame)
             converted = self._converter.convert(frame)
@@ -122,7 +106,7 @@ class StereoAudio:
         """Yield the audio that the converter still holds."""
         if self._converter is None:
             return
-        with reporting_faults(self._source.expected, self._source.field):
+        with reporting_faults(self._expected, self._field):
             rest = self._converter.convert(None)
         self._converter = None
         yield from self._counted(rest)
