@@ -36,6 +36,7 @@ def test_names_have_parts_and_are_written_again(text, parts):
         *("", ":", "@", "/", "a//b", "A", "a/B", "a:", "a: b", "a:-x", "-h.example/a", "a b"),
         *("a@sha256:12", "a@sha512:" + "0" * 128, f"a@{SHA.upper()}", "h.example/", "http://h/a"),
         *("h:port/a", "../a", "a/../b", "h.example/a?b", "a\n", "a:" + "t" * 129),
+        *("localhost:65536/a", "h.example:99999/a:1", "[::1]:70000/a"),
     ],
 )
 def test_text_that_is_no_name_is_rejected(text):

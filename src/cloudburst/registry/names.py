@@ -14,6 +14,7 @@ DOCKER_HUB_API = "registry-1.docker.io"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """Pattern of a digest. Registries may use other algorithms, but none does."""
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
+_MAX_PORT = 65_535
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _NAME = re.compile(rf"{_HOST}/{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{DIGEST.pattern})?")
@@ -42,7 +43,9 @@ class ImageReference:
         here: `reference` is ``latest`` then. Raises `InvalidImageError` for text that is no name.
         """
         name = cls.split(text)
-        if not _NAME.fullmatch(str(name)) or text.endswith((":", "@")):
+        port = name.registry.rpartition(":")[2]
+        wrong_port = port.isdecimal() and int(port) > _MAX_PORT
+        if not _NAME.fullmatch(str(name)) or text.endswith((":", "@")) or wrong_port:
             msg = f"{text!r:.300} is not the name of an image"
             raise InvalidImageError(f"{msg}: expected HOST/NAME:TAG or HOST/NAME@sha256:…")
         return name
