@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.aws.client.responses import check_response
+from cloudburst.aws.client.responses import check_response, named_members
 from cloudburst.errors import NoAnswerError
 
 TASK = {"taskArn": "arn", "lastStatus": "RUNNING"}
@@ -31,6 +31,17 @@ def test_a_response_without_a_member_in_use_is_no_answer(operation, answer, defe
     assert str(caught.value) == (
         f"{operation}: the response is not from AWS: {defect} (request 42)"
     )
+
+
+def test_reading_a_missing_member_is_one_error_with_the_request():
+    answer = {"Subnets": [{"VpcId": "v"}], "ResponseMetadata": {"RequestId": "42"}}
+    response = named_members("describe_subnets", answer)
+    assert response == answer
+    for read in (lambda: response["NextToken"], lambda: response["Subnets"][0]["SubnetId"]):
+        with pytest.raises(NoAnswerError, match=r"not from AWS: \w+ is missing \(request 42\)"):
+            read()
+    assert "NextToken" not in response
+    assert response["Subnets"][0].get("SubnetId") is None
 
 
 @pytest.mark.parametrize("operation", ["abort_multipart_upload", "delete_object", "tag_resource"])

@@ -26,7 +26,12 @@ from cloudburst.aws.client.credentials import (
 from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
 from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
-from cloudburst.aws.client.responses import check_response, read_body, translate_parse_errors
+from cloudburst.aws.client.responses import (
+    check_response,
+    named_members,
+    read_body,
+    translate_parse_errors,
+)
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -282,7 +287,7 @@ async def _send_request(
         shape = client.meta.service_model.operation_model(name).output_shape
         members = () if shape is None else shape.members
         check_response(operation, response, members=members, required=required)
-    return response
+    return named_members(operation, response)
 
 
 @asynccontextmanager

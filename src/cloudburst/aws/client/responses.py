@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from cloudburst.errors import AWSError, CloudburstError, NoAnswerError
 from cloudburst.redaction import without_secrets
@@ -78,6 +79,32 @@ async def read_body(operation: str, response: dict[str, Any], max_bytes: int) ->
     response["Body"] = bytes(data)
 
 
+class _Structure(dict[str, Any]):
+    """Structure of a response. A member that is read and missing is this package's error."""
+
+    def __init__(self, members: Mapping[str, Any], what: tuple[str, str]) -> None:
+        super().__init__(members)
+        self._what = what
+
+    def __missing__(self, name: str) -> NoReturn:
+        operation, request = self._what
+        raise not_from_aws(operation, f"{name} is missing{request}")
+
+
+def named_members(operation: str, response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response, of which reading a member that is missing raises `NoAnswerError`."""
+    what = operation, _request_of(response)
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            members = cast("Mapping[str, Any]", value)
+            return _Structure({name: named(member) for name, member in members.items()}, what)
+        return [*map(named, cast("Sequence[Any]", value))] if isinstance(value, list) else value
+
+    structure: dict[str, Any] = named(response)
+    return structure
+
+
 @contextmanager
 def translate_parse_errors(operation: str) -> Generator[None]:
     """Raise `NoAnswerError` in place of the errors of botocore's parsers for a bad response."""
@@ -92,10 +119,11 @@ def translate_parse_errors(operation: str) -> Generator[None]:
         RecursionError,
         TypeError,
         ValueError,
+        ResponseParserError,
     ) as exc:
         reason = f"{type(exc).__name__}: {exc}"[:MAX_DEFECT_CHARACTERS]
-        msg = f"{operation}: the response cannot be read: {reason}"
-        raise NoAnswerError(msg) from without_secrets(exc)
+        defect = f"it cannot be read ({reason}); it may be the login page of a proxy"
+        raise not_from_aws(operation, defect) from without_secrets(exc)
 
 
 def check_response(
@@ -125,8 +153,13 @@ def check_response(
         if not missing:
             return
         defect = f"{missing} is missing"
-    request = metadata.get("RequestId")
-    raise not_from_aws(operation, f"{defect} (request {request})" if request else defect)
+    raise not_from_aws(operation, defect + _request_of(response))
+
+
+def _request_of(response: Mapping[str, Any]) -> str:
+    """Return the number of a request, as it stands at the end of an error."""
+    request = response.get("ResponseMetadata", {}).get("RequestId")
+    return f" (request {request})" if request else ""
 
 
 def not_from_aws(operation: str, defect: str) -> NoAnswerError:
