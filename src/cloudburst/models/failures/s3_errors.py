@@ -5,6 +5,8 @@ A response to a HEAD request has no body, so botocore takes its HTTP status as t
 
 from __future__ import annotations
 
+from functools import partial
+
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
@@ -30,6 +32,8 @@ _CALLS = (
 
 OBJECT_ARCHIVED = "InvalidObjectState"
 """Error code of S3 for an object in an archive, which must be restored before it can be read."""
+
+_s3 = partial(row, source=_SOURCE)
 
 KEY_DENIED = row(
     AccessDeniedError,
@@ -66,39 +70,35 @@ DENIALS = (
 """Rows for messages of ``AccessDenied``; without such a message, the row for the code applies."""
 
 S3_ERRORS: tuple[Failure, ...] = (
-    row(
+    _s3(
         ResourceMissingError,
         "404",
         contexts=("head_bucket",),
         meaning="the bucket does not exist",
         action="check its name, or create it",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         ResourceMissingError,
         "InvalidBucketName",
         "NoSuchBucket",
         meaning="the bucket does not exist",
         action="check its name, or create it",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         ResourceMissingError,
         "404",
         contexts=("head_object",),
         meaning="the object does not exist",
         action="check its key",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         ResourceMissingError,
         "NoSuchKey",
         "NoSuchVersion",
         meaning="the object does not exist",
         action="check its key",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AccessDeniedError,
         "403",
         "AccessDenied",
@@ -107,18 +107,16 @@ S3_ERRORS: tuple[Failure, ...] = (
         action="grant the permissions that cloudburst init --policy --s3 BUCKET/PREFIX prints, "
         "with --s3-key for a bucket with a key of KMS; a bucket with Requester Pays of another "
         "account needs CLOUDBURST_S3_REQUESTER_PAYS=1",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         "301",
         "307",
         "400",
         contexts=_HEAD,
         meaning="S3 rejects the request without a reason",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
@@ -126,51 +124,44 @@ S3_ERRORS: tuple[Failure, ...] = (
         "TemporaryRedirect",
         meaning="the bucket is in another region",
         action="check AWS_REGION and AWS_ENDPOINT_URL_S3",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         "PreconditionFailed",
         meaning="the object exists already, or was changed meanwhile",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         "NotImplemented",
         contexts=_CALLS,
         meaning="the store does not have a function of S3 that runs need",
         action="use S3, or a store with conditional writes (If-None-Match and If-Match) and "
         "SHA-256 checksums",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         "412",
         contexts=("head_object",),
         meaning="the object was changed meanwhile",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         ThrottledError,
         "ConditionalRequestConflict",
         "OperationAborted",
         meaning="another request changes the same object",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         NoAnswerError,
         "BadDigest",
         "IncompleteBody",
         "XAmzContentSHA256Mismatch",
         meaning="the content of the request was changed or cut off on its way",
-        source=_SOURCE,
     ),
-    row(
+    _s3(
         AWSError,
         OBJECT_ARCHIVED,
         meaning="the object is archived",
         action="restore it, or use another storage class",
-        source=_SOURCE,
     ),
     row(
         AWSError,

@@ -27,6 +27,7 @@ _NEW_POLICY = (
 )
 
 _stop = partial(row, WorkerStoppedError)
+_pull = partial(row, WorkerStoppedError, source=_PULL)
 _code = partial(row, WorkerStoppedError, source=_STOP_CODE)
 _exit = partial(row, WorkerStoppedError, source=_EXIT)
 
@@ -72,7 +73,7 @@ reasons and exit codes."""
 ROLE_NOT_READY_AT_START = replace(ROLE_NOT_READY_AT_LAUNCH, error=WorkerStoppedError)
 """Row for a task that stopped because ECS could not assume the execution role."""
 
-PULL_NOT_PERMITTED = _stop(
+PULL_NOT_PERMITTED = _pull(
     "CannotPullContainer*has the permissions to pull*",
     "CannotPullContainer*not authorized to perform*",
     "CannotPullContainer*AccessDenied*",
@@ -82,7 +83,6 @@ PULL_NOT_PERMITTED = _stop(
     remedy=Remedy.FIX_SETUP,
     meaning=f"the task has no permission to pull the image; {_NEW_POLICY}",
     action=CHECK_EXECUTION_ROLE,
-    source=_PULL,
 )
 START_NOT_PERMITTED = _stop(
     "ResourceInitializationError*AccessDenied*",
@@ -108,7 +108,7 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         source="https://github.com/aws/containers-roadmap/issues/1120 (2020-10); "
         "https://github.com/aws-samples/bottlerocket-images-cache/issues/7 (2024-07)",
     ),
-    _stop(
+    _pull(
         "CannotPullContainer*: not found*",
         "CannotPullContainer*manifest unknown*",
         "CannotPullContainer*name unknown*",
@@ -118,25 +118,22 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         remedy=Remedy.FIX_SETUP,
         meaning="the image does not exist, or pulling it is not permitted",
         action="check registry, name and tag in DOCKER_IMAGE, then run cloudburst init --image",
-        source=_PULL,
     ),
     PULL_NOT_PERMITTED,
-    _stop(
+    _pull(
         "CannotPullContainer*no space left on device*",
         remedy=Remedy.FIX_SETUP,
         meaning="the image does not fit on the task's disk",
         action="set CLOUDBURST_EPHEMERAL_STORAGE to more than the unpacked size of the image",
-        source=_PULL,
     ),
-    _stop(
+    _pull(
         "CannotPullContainer*toomanyrequests*",
         "CannotPullContainer*Too Many Requests*",
         "CannotPullContainer*pull rate limit*",
         meaning="the registry limits the number of pulls",
         action="copy the image to ECR, which has no such limit: docs/aws.md, Which image",
-        source=_PULL,
     ),
-    _stop(
+    _pull(
         "CannotPullContainer*i/o timeout*",
         "CannotPullContainer*request canceled*",
         "CannotPullContainer*connection issue*",
@@ -148,13 +145,11 @@ STOPPED_REASONS: tuple[Failure, ...] = (
         remedy=Remedy.OTHER_SUBNET,
         meaning="the registry did not answer from that subnet",
         action=_WAY_OUT,
-        source=_PULL,
     ),
-    _stop(
+    _pull(
         "CannotPullContainer*",
         meaning="the image could not be pulled",
         action="if it persists, check DOCKER_IMAGE and the subnets' route to its registry",
-        source=_PULL,
     ),
     # Resources that are created before a container runs.
     _stop(
