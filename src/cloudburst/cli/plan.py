@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -173,24 +172,16 @@ class PlanView:
         return table
 
     def _rows(self) -> list[Plan]:
-        """Return the plans for the table: the chosen plan and the Pareto-optimal plans.
-
-        If there are more than `MAX_ROWS`, plans with clearly different times are selected.
-        """
-        plans = list(self.choice.plans.frontier)
-        if self.choice.plan not in plans:
-            plans.append(self.choice.plan)
-        plans.sort(key=lambda plan: (-plan.seconds, plan.usd))
-        kept = {plans[0], plans[-1], self.choice.plan} if len(plans) > MAX_ROWS else set(plans)
-        while len(kept) < min(MAX_ROWS, len(plans)):
-            shown = sorted(plan.seconds for plan in kept)
-            kept.add(
-                max(
-                    (plan for plan in plans if plan not in kept),
-                    key=lambda plan: min(abs(_ratio(plan.seconds, s)) for s in shown),
-                )
-            )
-        return [plan for plan in plans if plan in kept]
+        """Return the chosen plan and the Pareto-optimal plans, at most `MAX_ROWS`, by time."""
+        chosen = self.choice.plan
+        plans = sorted(
+            {*self.choice.plans.frontier, chosen}, key=lambda plan: (-plan.seconds, plan.usd)
+        )
+        if len(plans) > MAX_ROWS:
+            step = (len(plans) - 1) / (MAX_ROWS - 2)
+            kept = {plans[round(number * step)] for number in range(MAX_ROWS - 1)} | {chosen}
+            plans = [plan for plan in plans if plan in kept]
+        return plans
 
     def _figures(self) -> Iterator[Text]:
         listed = {group.kind for plan in self._rows() for group in plan.groups}
@@ -221,10 +212,6 @@ def _range_text(plan: Plan) -> str:
     return f"{text}."
 
 
-def _ratio(one: float, other: float) -> float:
-    return one / max(other, 1e-9) - 1
-
-
 def _example_scene(scene: CheckedScene) -> CheckedScene:
     return scene.model_copy(update={"audio_seconds": EXAMPLE_SECONDS, "image_bytes": 0})
 
@@ -248,7 +235,7 @@ def _plan_to_json(plan: Plan) -> dict[str, Any]:
             name: round(getattr(plan, name), 3)
             for name in ("seconds", "seconds_low", "seconds_high")
         },
-        **{name: _plain(getattr(plan, name)) for name in ("usd", "usd_low", "usd_high")},
+        **{name: f"{getattr(plan, name):f}" for name in ("usd", "usd_low", "usd_high")},
         "tasks": plan.tasks,
         "vcpu": total_vcpu(plan),
         "workers": [
@@ -262,10 +249,6 @@ def _plan_to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plain(amount: Decimal) -> str:
-    return f"{amount:f}"
-
-
 def _figures_to_json(candidate: Candidate) -> dict[str, Any]:
     performance = candidate.worker_kind.performance
     return {
@@ -276,7 +259,7 @@ def _figures_to_json(candidate: Candidate) -> dict[str, Any]:
         "transfer_seconds": round(performance.transfer_seconds, 3),
         "stop_seconds": round(performance.stop_seconds, 3),
         "encoder_slots": candidate.worker_kind.encoder_slots,
-        "usd_per_second": _plain(candidate.worker_kind.usd_per_second),
+        "usd_per_second": f"{candidate.worker_kind.usd_per_second:f}",
         "measured": sorted(performance.measured),
         "starts": candidate.starts,
         "encodes": candidate.encodes,
