@@ -58,6 +58,7 @@ class WordWrapped:
                     column = 0
                 column += cell_len(word[0])
             for line in paragraph.divide(starts):
+                line.rstrip()
                 yield unwrapped(line)
 
 
