@@ -12,7 +12,9 @@ from cloudburst.safe_files import read_regular_file
 ENV_FILE = Path(".env")
 """File in the current folder that is read in addition to the environment variables, and written by
 ``cloudburst init``."""
-MAX_ENV_FILE_BYTES = 1_000_000
+MAX_ENV_FILE_BYTES = 2**15
+"""Maximum size of a ``.env`` file in bytes, which has some hundred. For a value with spaces,
+python-dotenv needs time that grows with the square of their number: a second for 32 kB."""
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -21,7 +23,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     ``${NAME}`` in a value is not replaced by the variable of that name: otherwise a malicious file
     could send any variable of this process to an endpoint that the file configures.
 
-    Raises ``OSError`` for anything but a regular file of at most 1 MB, and ``ValueError`` for a
+    Raises ``OSError`` for anything but a regular file of at most 32 kB, and ``ValueError`` for a
     file that is not UTF-8.
     """
     if not path.exists() and not path.is_symlink():

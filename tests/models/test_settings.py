@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.aws.setup.resource_definitions import is_our_image, reference_to_set_up
+from cloudburst.env_file import read_env_file
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
 
@@ -123,3 +124,9 @@ def test_an_endpoint_that_is_no_url_is_a_configuration_error(name, tmp_path, mon
     monkeypatch.setenv(name, "")
     assert Settings().endpoint_url is None
     assert Settings().s3_endpoint_url is None
+
+
+def test_a_large_env_file_is_rejected_before_it_is_parsed(tmp_path):
+    (tmp_path / ".env").write_text(f"A=x{' ' * 2**15}y")
+    with pytest.raises(OSError, match="32768 bytes"):
+        read_env_file(tmp_path / ".env")
