@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.process_limits import limit_memory
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from support.substation import ass, dialogue, style
@@ -166,16 +169,18 @@ class MemoryGuard:
 
     def __enter__(self) -> None:
         if sys.platform == "linux":
-            from cloudburst.renderer import process_limits
+            import resource
 
-            self._earlier = process_limits._memory_limit()
-            process_limits.limit_memory(process_limits._private_memory() + READ_BYTES)
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            (private_kb,) = re.findall(r"^VmData:\s+(\d+) kB", status, re.MULTILINE)
+            self._earlier = resource.getrlimit(resource.RLIMIT_DATA)
+            limit_memory(1024 * int(private_kb) + READ_BYTES)
 
     def __exit__(self, *_: object) -> None:
         if sys.platform == "linux":
-            from cloudburst.renderer import process_limits
+            import resource
 
-            process_limits._restore_memory_limit(self._earlier)
+            resource.setrlimit(resource.RLIMIT_DATA, self._earlier)
 
 
 @pytest.mark.parametrize("name", CASES)
