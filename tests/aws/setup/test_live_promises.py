@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.emulator import run_task, services, tasks, trail
+from cloudburst.emulator import logs, run_task, task_registry, tasks, trail
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart
 from cloudburst.emulator.signature import Signature
@@ -57,14 +57,14 @@ def emulated(**config):
 
 def shown(monkeypatch, **change):
     """Describe tasks with other members, or with the results of functions of the description."""
-    describe = tasks.ecs_task
+    describe = task_registry.ecs_task
 
     def changed(task, *args, **options):
         found = describe(task, *args, **options)
         values = {k: v(task, found) if callable(v) else v for k, v in change.items()}
         return {k: v for k, v in {**found, **values}.items() if v is not None}
 
-    monkeypatch.setattr(tasks, "ecs_task", changed)
+    monkeypatch.setattr(task_registry, "ecs_task", changed)
 
 
 def when_stopped(value):
@@ -118,7 +118,7 @@ def unlisted(monkeypatch):
 
 
 def no_lines(monkeypatch):
-    monkeypatch.setattr(services.CloudWatchLogs, "_get_events", lambda *_: NO_LINES)
+    monkeypatch.setattr(logs.CloudWatchLogs, "_get_events", lambda *_: NO_LINES)
 
 
 @pytest.mark.parametrize(
