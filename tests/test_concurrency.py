@@ -186,8 +186,10 @@ async def test_calls_that_a_scope_around_gather_cancels_are_made_once():
         finally:
             cancelled.append(asyncio.current_task().cancelling())
 
+    uses = [asyncio.ensure_future(use()) for _ in range(8)]
     with anyio.move_on_after(0.02):
-        await asyncio.gather(*(use() for _ in range(8)))
+        await asyncio.gather(*uses)  # ends with the first of them
+    await asyncio.wait(uses, timeout=5)
     assert len(began) == len(ended) == 8
     assert min(cancelled) > 20
 

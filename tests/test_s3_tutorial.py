@@ -71,7 +71,7 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     assert videos(films, "out/") == ["one.mp4", "two.mp4"]
     assert content(films, S3Object(FILMS, "out/one.mp4"))[4:8] == b"ftyp"
     assert run(listed) == 0
-    assert re.search(r"in s3://films/out/\n\w+ +complete +2/2", capsys.readouterr().out)
+    assert re.search(r"in s3://films/out/\nrun .*\n\w+ +complete +2/2", capsys.readouterr().out)
     assert run(resumed) == 0
     assert "is complete: 2 videos in s3://films/out/" in capsys.readouterr().out
     assert run([*first, "--backend", "local"]) == 2

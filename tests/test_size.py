@@ -13,13 +13,13 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (47, 4811, 13653),
+    ".": (47, 4826, 13702),
     "adapters": (33, 3059, 7529),
-    "aws": (74, 7521, 18133),
-    "cli": (34, 3675, 7053),
+    "aws": (74, 7525, 18136),
+    "cli": (34, 3677, 7053),
     "compat": (6, 521, 1126),
     "confinement": (4, 171, 735),
-    "emulator": (66, 6151, 11881),
+    "emulator": (66, 6153, 11881),
     "engine": (52, 5954, 20482),
     "film": (18, 1304, 3192),
     "image": (20, 1273, 2772),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _HASH_THREADS = 2
 """Number of videos that are hashed at once."""
+_BLOCK = 1024**2
+"""Bytes that are hashed between two checks for cancellation."""
 
 
 def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
@@ -99,8 +103,13 @@ def missing_videos(past: JournalState, folder: Path) -> list[str]:
     """
     entries = list(past.results.values())
     paths = [folder / entry.video.path.name for entry in entries]
+    stop = threading.Event()
     with ThreadPoolExecutor(_HASH_THREADS, "cloudburst-hash") as threads:
-        there = list(threads.map(_is_same_video, paths, [entry.video for entry in entries]))
+        try:
+            matches = partial(_is_same_video, stop=stop)
+            there = list(threads.map(matches, paths, [entry.video for entry in entries]))
+        finally:
+            stop.set()  # otherwise Ctrl-C would wait until a large file is hashed
     return [
         entry.video.scene for entry, is_there in zip(entries, there, strict=True) if not is_there
     ]
@@ -248,20 +257,27 @@ def _recover_output(output: tuple[Path, _Expected | None]) -> tuple[Path, bool]:
     return path, mine
 
 
-def _is_same_video(path: Path, video: Video) -> bool:
+def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = None) -> bool:
     """Return whether the files at a path and beside it are this video and its cover."""
     files = [path] if video.cover is None else [path, cover_path(path)]
-    return all(_is_same_file(file, _expected(file, video)) for file in files)
+    return all(_is_same_file(file, _expected(file, video), stop=stop) for file in files)
 
 
-def _is_same_file(path: Path, expected: _Expected | None) -> bool:
-    """Return whether the file is as expected."""
+def _is_same_file(
+    path: Path, expected: _Expected | None, *, stop: threading.Event | None = None
+) -> bool:
+    """Return whether the file is as expected; return false early if ``stop`` is set."""
     if expected is None:
         return False
+    digest = hashlib.sha256()
     try:
         with open_regular_file(path, follow_links=False) as file:
             if expected.size not in {None, os.fstat(file.fileno()).st_size}:
                 return False
-            return hashlib.file_digest(file, "sha256").hexdigest() == expected.sha256
+            while block := file.read(_BLOCK):
+                if stop is not None and stop.is_set():
+                    return False
+                digest.update(block)
     except OSError:
         return False
+    return digest.hexdigest() == expected.sha256

@@ -213,11 +213,13 @@ def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
     print_output(Text())
     for name, value in sorted(image.labels.items()):
         print_output(unwrapped(safe_text(f"{name}=", "dim"), safe_text(value)))
-    layers = {
+    layers: dict[Architecture, Mapping[str, int]] = {
         one.architecture: {layer.name: layer.size for layer in one.layers}
         for one in image.platforms
     }
-    packages = {one.architecture: dict(one.packages) for one in image.platforms}
+    packages: dict[Architecture, Mapping[str, int]] = {
+        one.architecture: dict(one.packages) for one in image.platforms
+    }
     for title, sizes in (("layer", layers), ("package", packages)):
         print_output(Text())
         print_output(_sizes(title, sizes))

@@ -97,7 +97,8 @@ class LaunchSpec:
     def override(self, name: str) -> Mapping[str, Any]:
         """Return the RunTask request's overrides for a container; empty if there are none."""
         overrides: Sequence[Mapping[str, Any]] = self.overrides.get("containerOverrides", ())
-        return next((one for one in overrides if one["name"] == name), {})
+        none: Mapping[str, Any] = {}
+        return next((one for one in overrides if one["name"] == name), none)
 
     def environment(self, name: str) -> dict[str, str]:
         """Return a container's environment variables from its definition and overrides."""

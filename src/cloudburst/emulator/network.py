@@ -28,15 +28,16 @@ async def resolve_network(
         [found] = ec2.operations[operation](query).values()
         return list(found)
 
-    network = (parameters.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    configuration: Item = parameters.get("networkConfiguration") or {}
+    network: Item = configuration.get("awsvpcConfiguration") or {}
     if not network:
         raise invalid_parameter(
             "Network Configuration must be provided when networkMode 'awsvpc' is specified."
         )
     if not network.get("subnets"):
         raise invalid_parameter("subnets can not be empty.")
-    subnets = list(network["subnets"])
-    groups = list(network.get("securityGroups") or ()) or [DEFAULT_GROUP_ID]
+    subnets: list[str] = network["subnets"]
+    groups: list[str] = network.get("securityGroups") or [DEFAULT_GROUP_ID]
     public = network.get("assignPublicIp") == "ENABLED"
     chosen = ec2.chance.choice(subnets)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cloudburst.errors import ConfigurationError
@@ -24,8 +26,9 @@ async def requested(emulator, **changes):
     changes = {"subnets": SUBNETS, **changes}
     async with backend_of(emulator, **changes) as backend:
         await backend.launcher.launch(request("one"))
-        (life,) = emulator._inside.registry._lives.values()
-        return tuple(life.spec.network["subnets"])
+        (known,) = emulator._inside.account.launching._tokens.values()
+        network = json.loads(known.body)["networkConfiguration"]["awsvpcConfiguration"]
+        return tuple(network["subnets"])
 
 
 async def test_arm64_tasks_are_not_requested_in_the_zone_without_arm64():

@@ -125,6 +125,7 @@ async def test_each_fault_is_survived_or_explained(emulator, store, folder, name
     emulator.add_fault(s3_fault(name, "GetObject"))
     fatal = {
         "access denied": AccessDeniedError,
+        "archived": AWSError,
         "clock skew": CredentialsError,
         "key disabled": AWSError,
         "no such key": ResourceMissingError,

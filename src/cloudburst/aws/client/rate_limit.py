@@ -74,8 +74,8 @@ class RateLimiter:
     """Rate limiter for the calls of this process in one account and region.
 
     Calls of other processes count against the same limits of AWS, but are unknown here. Only calls
-    that are made for each task are limited. The limits of AWS are from "Request throttling for the
-    Amazon ECS API", Amazon ECS API reference (2026-11).
+    for each task, and those with the lowest limit, are limited. The limits of AWS are from "Request
+    throttling for the Amazon ECS API", Amazon ECS API reference (2026-11).
     """
 
     def __init__(self) -> None:
@@ -90,6 +90,7 @@ class RateLimiter:
         self._buckets: Mapping[str, tuple[TokenBucket, ...]] = {
             "describe_tasks": (reads,),
             "list_tasks": (reads,),
+            "register_task_definition": (TokenBucket(burst=20, per_second=1),),
             "run_task": (launches, run_and_stop),
             "stop_task": (run_and_stop,),
         }

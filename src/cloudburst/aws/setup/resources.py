@@ -55,7 +55,8 @@ async def read_cluster(aws: AWSClient, reference: str) -> Resource:
     name = reference.rpartition("/")[2]
     answer = await aws.call("ecs", "describe_clusters", clusters=[name], include=["TAGS"])
     found = next((one for one in answer["clusters"] if one["status"] == "ACTIVE"), None)
-    attached: list[str] = (found or {}).get("capacityProviders") or []
+    known: Mapping[str, Any] = found or {}
+    attached: list[str] = known.get("capacityProviders") or []
     lacking = [provider for provider in CAPACITY_PROVIDERS if provider not in attached]
     missing: list[Change] = []
     if found is None:
@@ -80,7 +81,7 @@ async def read_cluster(aws: AWSClient, reference: str) -> Resource:
         kind="cluster",
         name=name,
         exists=found is not None,
-        tags=(found or {}).get("tags") or (),
+        tags=known.get("tags") or (),
         missing=missing,
         removal=[Change("ecs", "delete_cluster", {"cluster": name})],
     )
@@ -91,7 +92,9 @@ async def read_log_group(aws: AWSClient, *, to_remove: bool = False) -> Resource
     groups = await aws.collect_pages(
         "logs", "describe_log_groups", "logGroups", logGroupNamePrefix=LOG_GROUP
     )
-    found = next((one for one in groups if one["logGroupName"] == LOG_GROUP), None)
+    found: Mapping[str, Any] | None = next(
+        (one for one in groups if one["logGroupName"] == LOG_GROUP), None
+    )
     name, tags, missing, kept = {"logGroupName": LOG_GROUP}, dict[str, str](), list[Change](), ""
     if found is None:
         missing.append(Change("logs", "create_log_group", {**name, "tags": dict(TAGS)}))
@@ -99,7 +102,7 @@ async def read_log_group(aws: AWSClient, *, to_remove: bool = False) -> Resource
         arn = found.get("logGroupArn") or str(found["arn"]).removesuffix(":*")
         answer = await aws.call("logs", "list_tags_for_resource", resourceArn=arn)
         tags = answer["tags"]
-    if not (found or {}).get("retentionInDays"):
+    if found is None or not found.get("retentionInDays"):
         parameters = {**name, "retentionInDays": LOG_RETENTION_DAYS}
         detail = f"keeps lines for {LOG_RETENTION_DAYS} days"
         missing.append(Change("logs", "put_retention_policy", parameters, detail))
