@@ -145,10 +145,9 @@ def test_a_pipe_in_place_of_a_video_that_has_arrived_is_not_the_video(make_scene
     assert not (tmp_path / "a.mp4").exists()
 
 
-def test_ctrl_c_ends_the_hashing_of_videos_after_those_that_are_being_read(make_scene, tmp_path):
-    size = 2**28
+def test_ctrl_c_ends_the_hashing_of_a_video_of_many_gigabytes(make_scene, tmp_path):
+    size = 2**35
     past = past_with_a_video_of(size, make_scene)
-    past = replace(past, results={f"a{number}": past.results["a"] for number in range(500)})
     with (tmp_path / "a.mp4").open("wb") as file:
         file.truncate(size)
     main_thread = threading.get_ident()
