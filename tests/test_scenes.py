@@ -122,6 +122,7 @@ def test_csv(tmp_path: Path, encoding: str, delimiter: str) -> None:
         ("a.yaml", "- name: !!int x", "a.yaml, line 1, column 9: the tag tag:yaml.org,2002:int"),
         ("a.yaml", "a: &a [*a]", r"a.yaml, line 1, column 8: an alias, \*a; write its value"),
         ("a.yaml", "[" * 30, "a.yaml, line 1, column 21: nested more than 20 deep"),
+        ("a.yaml", "".join(f"%TAG !{n}! b\n" for n in range(200)), "a.yaml: more than 100 "),
         ("a.csv", "name,picture\n", "a.csv, line 1: an unknown column 'picture'"),
         ("a.csv", "name,image,name\n", "a.csv, line 1: the column 'name' twice"),
         ("a.csv", "name,image\nx,y\n\nx,y,z\n", "a.csv, line 4: 3 cells under 2 columns"),

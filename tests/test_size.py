@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (47, 4826, 13702),
+    ".": (47, 4829, 13716),
     "adapters": (33, 3059, 7529),
     "aws": (74, 7525, 18136),
     "cli": (34, 3677, 7053),
@@ -30,7 +30,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "ports": (7, 224, 2172),
     "registry": (14, 930, 1874),
     "renderer": (59, 4371, 14888),
-    "service": (32, 2473, 5167),
+    "service": (32, 2490, 5220),
     "testing": (3, 369, 888),
     "transfers": (9, 855, 1923),
     "web": (18, 1486, 3309),

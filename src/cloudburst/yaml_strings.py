@@ -22,6 +22,8 @@ else:
 
 MAX_DEPTH = 20
 """Maximum nesting depth of lists and mappings."""
+MAX_TAG_DIRECTIVES = 100
+"""Maximum number of ``%TAG`` in a file. libyaml compares each with all earlier ones."""
 _TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map", "null"))}
 
 
@@ -44,6 +46,8 @@ def parse_yaml(path: Path | str, text: str, *, max_nodes: int) -> object:
     Raises `ConfigurationError` with the path, the position in the file if it is known, and the
     reason. Aliases are rejected: a few lines of them can stand for millions of values.
     """
+    if text.count("%TAG") > MAX_TAG_DIRECTIVES:
+        raise _error(path, None, f"more than {MAX_TAG_DIRECTIVES} directives %TAG; expected none")
     nodes = depth = 0
     try:
         for event in _events(text):

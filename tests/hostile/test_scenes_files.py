@@ -82,6 +82,7 @@ CASES = {
     "yaml: a number in base 60": (".yaml", f"- name: {':'.join(['59'] * 100_000)}"),
     "yaml: a date that does not exist": (".yaml", "- {name: 2026-13-45, image: 2026-02-30}"),
     "yaml: a list as a key": (".yaml", "- ? [a]\n  : b"),
+    "yaml: directives": (".yaml", "".join(f"%TAG !{n}! x\n" for n in range(200_000)) + "--- a"),
     "yaml: NUL": (".yaml", "- name: a\0b"),
     "yaml: two documents": (".yaml", f"---\n- {LINE}\n---\n- {LINE}"),
     "yaml: many scenes": (".yaml", "\n".join([f"- {LINE}"] * (2 * MAX_SCENES))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -179,6 +180,13 @@ def test_a_broken_body_after_its_refusal_ends_the_connection_quietly(start: Star
     assert "Traceback" not in service.log
 
 
+def test_a_body_in_tiny_chunks_ends_its_connection(start: Start) -> None:
+    service = start(head_seconds="20")
+    with service.connect() as line:
+        line.sendall(UPLOAD + CHUNKED + b"1\r\nx\r\n" * 5_000)
+        assert seconds_until_closed(line) < 10
+
+
 def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) -> None:
     service = start()
     body = b"4\r\nsome\r\n" * 500 + b"0\r\n\r\n"
@@ -195,7 +203,7 @@ def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) ->
             assert b"connection: close" not in received
 
 
-def test_malformed_requests_do_not_fill_the_log(tmp_path: Path) -> None:
+def test_requests_of_strangers_do_not_fill_the_log(tmp_path: Path) -> None:
     env = {"CLOUDBURST_HOST": "127.0.0.1", "CLOUDBURST_PORT": "0", "AUTHENTICATION_KEY": KEY}
     with (
         (tmp_path / "log").open("wb") as log,
@@ -209,11 +217,16 @@ def test_malformed_requests_do_not_fill_the_log(tmp_path: Path) -> None:
     ):
         try:
             service = Service(process, tmp_path / "log")
-            for raw in (b"nonsense\r\n\r\n", HEALTH + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"):
+            for raw in (
+                b"nonsense\r\n\r\n",
+                HEALTH + b"Upgrade: x\r\nConnection: upgrade\r\n\r\n",
+                UPLOAD + CHUNKED + b"zz\r\n",
+                b"GET /download/x%0aERROR HTTP/1.1\r\nHost: x\r\n\r\n",
+            ):
                 with service.connect() as line:
                     line.sendall(raw)
                     assert line.recv(100).startswith(b"HTTP/1.1 ")
-            assert "WARNING" not in service.log
+            assert not re.search("WARNING|ERROR", service.log)
         finally:
             process.kill()
 

@@ -38,6 +38,11 @@ KEEP_ALIVE_TIMEOUT = 60
 begun; a client must close or use it earlier."""
 MAX_HEAD_BYTES = 16 * 1024
 """Largest size of an incomplete request head in bytes; those of our clients have 300 bytes."""
+UNCHECKED_CHUNKS = 1000
+"""Number of chunks in a body above which the mean size of its chunks is checked."""
+MIN_MEAN_CHUNK_BYTES = 64
+"""Smallest mean size of chunks, in bytes. A single read can carry 40,000 chunks of one byte, and no
+other connection is served while they are parsed."""
 CONNECTION_KEY = "connection"
 """Key of the `Connection` in the ``state`` of a request's ASGI scope."""
 
@@ -101,6 +106,23 @@ class Connections:
             self._unauthorised[connection] = None
 
 
+class _Parser(h11.Connection):
+    """Parser of requests that refuses bodies in very small chunks."""
+
+    _chunks = _chunk_bytes = 0
+
+    def next_event(self) -> Any:
+        event: Any = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._chunk_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._chunk_bytes += len(event.data)
+            if self._chunks > UNCHECKED_CHUNKS + self._chunk_bytes // MIN_MEAN_CHUNK_BYTES:
+                raise h11.RemoteProtocolError("the chunks of the body are too small")
+        return event
+
+
 class Connection(H11Protocol):
     """Connection that is closed unless an authorised request begins in time."""
 
@@ -108,6 +130,7 @@ class Connection(H11Protocol):
         self, sock: socket.socket, connections: Connections, seconds: float, **more: Any
     ) -> None:
         super().__init__(app_state={CONNECTION_KEY: self}, **more)
+        self.conn = _Parser(h11.SERVER, MAX_HEAD_BYTES)
         self._socket = sock
         self._established = False
         self._requests = 0
@@ -154,6 +177,8 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a malformed request; close the connection if a response has already begun."""
+        if self.conn.our_state is h11.SEND_RESPONSE:
+            self.cycle.disconnected = True  # so that the application does not answer as well
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             super().send_400_response(msg)
         else:
@@ -174,7 +199,6 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 access_log=False,
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 http="h11",
                 lifespan="off",
                 log_config=None,

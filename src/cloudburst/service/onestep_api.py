@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from anyio import CancelScope, CapacityLimiter, create_task_group, current_time, move_on_after
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -69,7 +70,7 @@ class OnestepApi:
         """Return the video of an earlier create request."""
         job, keep = self._service.jobs.find(request.path_params["id"]), self._settings.keep_seconds
         if not (job and job.attachment and job.done and current_time() - job.touched <= keep):
-            raise RejectedRequestError(404, "File not found")
+            raise HTTPException(404, "File not found")  # not logged, because no key is needed
         name = quote(job.attachment, safe="")
         return video_response(
             job,
