@@ -30,7 +30,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "ports": (7, 224, 2172),
     "registry": (14, 930, 1874),
     "renderer": (59, 4371, 14888),
-    "service": (32, 2490, 5220),
+    "service": (32, 2492, 5256),
     "testing": (3, 369, 888),
     "transfers": (9, 855, 1923),
     "web": (18, 1486, 3309),

@@ -135,6 +135,20 @@ def test_a_tls_handshake_that_does_not_come_closes_the_connection(start: Start) 
     assert "Traceback" not in service.log
 
 
+def test_a_tls_handshake_that_does_not_come_costs_little_memory(start: Start) -> None:
+    ours = new_secrets()
+    service = start(certificate=ours.certificate, private_key=ours.private_key, head_seconds="60")
+
+    def resident_kb() -> int:
+        status = Path(f"/proc/{service.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    before = resident_kb()
+    with silent(service, 200):
+        time.sleep(1)
+        assert (resident_kb() - before) / 200 < 220
+
+
 def test_a_body_that_was_refused_has_to_end(start: Start) -> None:
     service = start(stall_seconds="1")
     with service.connect() as line:

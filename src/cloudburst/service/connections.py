@@ -9,6 +9,7 @@ authorised request.
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import errno
 import logging
 import resource
@@ -43,6 +44,9 @@ UNCHECKED_CHUNKS = 1000
 MIN_MEAN_CHUNK_BYTES = 64
 """Smallest mean size of chunks, in bytes. A single read can carry 40,000 chunks of one byte, and no
 other connection is served while they are parsed."""
+asyncio.sslproto.SSLProtocol.max_size = 64 * 1024
+"""Size in bytes of the buffer of each TLS connection, also before its handshake. With the 256 KB of
+asyncio, strangers could make the service use 760 MB, of the 2 GB of the smallest task."""
 CONNECTION_KEY = "connection"
 """Key of the `Connection` in the ``state`` of a request's ASGI scope."""
 
