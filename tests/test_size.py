@@ -15,7 +15,7 @@ from support.doc_pages import ROOT
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (47, 4829, 13716),
     "adapters": (33, 3059, 7529),
-    "aws": (74, 7525, 18136),
+    "aws": (74, 7529, 18143),
     "cli": (34, 3677, 7053),
     "compat": (6, 521, 1126),
     "confinement": (4, 171, 735),

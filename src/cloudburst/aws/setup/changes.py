@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -56,6 +57,10 @@ _IN_USE_CODES = frozenset(
         "UpdateInProgressException",
     }
 )
+
+
+_ACTION = re.compile(r"\b[a-z0-9-]+:[A-Z]\w+")
+"""Pattern that matches an action of IAM."""
 
 
 class StepOutcome(StrEnum):
@@ -203,7 +208,9 @@ class AccountChanges:
                 if anyio.current_time() > deadline:
                     raise
                 if not is_announced and isinstance(exc, AccessDeniedError):
-                    self.announce_wait(f"waiting until AWS knows the earlier changes: {exc}")
+                    refused = _ACTION.search(str(exc))
+                    text = f" (it refuses {refused[0]} so far)" if refused else ""
+                    self.announce_wait(f"waiting until AWS knows the earlier changes{text}")
                     is_announced = True
                 await anyio.sleep(next(delays))
             resource = await read()
