@@ -24,7 +24,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (18, 1304, 3192),
     "image": (20, 1273, 2772),
     "jobs": (21, 2149, 5446),
-    "journal": (8, 561, 1418),
+    "journal": (8, 564, 1418),
     "live_check": (7, 798, 1370),
     "models": (59, 4456, 17084),
     "ports": (7, 224, 2172),

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from cloudburst.cli import main
-from cloudburst.journal import open_journal
+from cloudburst.errors import JournalError
+from cloudburst.journal import open_journal, read_journal
 from cloudburst.journal.file import MAX_JOURNAL_BYTES
 from support.case_selection import chosen
 from support.journal_entries import inline, one_of_each
@@ -126,6 +127,17 @@ def test_no_command_hangs_or_breaks(case, written, tmp_path, monkeypatch, capsys
         if command == ["runs"]:
             assert "unreadable" in told.out
             assert str(path) in told.out
+
+
+def test_a_view_in_place_of_a_table_is_refused(written, tmp_path):
+    path = tmp_path / "r1.sqlite"
+    path.write_bytes(written)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE processes RENAME TO real")
+        connection.execute("CREATE VIEW processes AS SELECT * FROM real")
+        connection.commit()
+    with pytest.raises(JournalError, match="it has views or triggers"):
+        read_journal(path)
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])

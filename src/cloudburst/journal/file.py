@@ -158,6 +158,9 @@ def check_format(
             f"reads {SCHEMA_VERSION}): use that version, or choose another run name"
         )
         raise JournalError(msg, path=path)
+    query = "SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    if connection.execute(query).fetchone():  # one without an end could not be interrupted
+        raise damaged_error(path, "it has views or triggers")
     if check_integrity:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
