@@ -235,6 +235,8 @@ LEFT = "nothing of this check is left in the account"
 async def test_what_a_killed_check_has_left_is_removed_by_the_next_one(emulator, bucket):
     report, settings = await set_up(emulator, sources=("127.0.0.0/8", HERE))
     s3, folder = client(emulator, "s3"), S3Prefix(bucket, "left/")
+    # Until then, a role that init has just corrected lets no task start.
+    await anyio.sleep(emulator.config.role_policy_lag)
     async with opened(emulator, **report.environment) as killed:
         for _ in range(2):
             await killed.launch(tiny=True)
