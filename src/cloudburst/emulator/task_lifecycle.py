@@ -92,7 +92,7 @@ class TaskLifecycle:
         if not self.snapshot.live:
             return
         self._timers.cancel()
-        if self.fault.slow > 1 and self._thawed:
+        if self.fault.never_healthy or (self.fault.slow > 1 and self._thawed):
             self._signal_all(SIGCONT)
         self._want_stopped(code, reason)
         if not self._alive:

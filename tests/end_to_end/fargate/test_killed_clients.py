@@ -108,8 +108,7 @@ def test_whatever_goes_wrong(seed, account, our_account, scenes, tmp_path):
     deaths, told = list(lives_of(rng)), set()
     child = None
     try:
-        # A task that is frozen is only killed after its stop timeout.
-        with opened(**{"stop_timeout": 5.0} | mix.config) as aws:
+        with opened(**mix.config) as aws:
             for fault in mix.calls:
                 aws.add_fault(fault)
             inputs = scenes(mix.scenes)
