@@ -234,10 +234,6 @@ class Scheduler:
         self.queue.put(*tickets)
         self._decide_on_scenes()
 
-    def hold_run(self, run: str) -> None:
-        """Start workers for the scenes of a run, but assign none of them until `release_run`."""
-        self.queue.hold(run)
-
     def release_run(self, run: str) -> None:
         """Let workers take the scenes of a held run; do nothing if the run is not held."""
         if self.queue.release(run):
