@@ -32,7 +32,7 @@ import anyio
 from containers.service_root import Start, measure_start
 
 from cloudburst.image import DEFAULT_BASE, Architecture, BuiltImage, ImageOptions, build_image
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     Platform,
     PulledImage,
     open_registry,

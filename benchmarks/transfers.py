@@ -39,7 +39,6 @@ from memory import CLIENT_GOAL, SERVICE_GOAL, cpu_seconds, print_goal, reset_pea
 from pydantic import SecretStr
 
 from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
-from cloudburst.adapters.http.native import NativeRenderer, connect
 from cloudburst.aws.client.client import open_aws
 from cloudburst.models.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
@@ -47,6 +46,7 @@ from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import FetchRequest
 from cloudburst.ports.remote_files import Delivery
 from cloudburst.testing import EmulatorConfig, FargateEmulator
+from cloudburst.workers.http.native import NativeRenderer, connect
 
 KEY = "key-of-this-benchmark"
 SCENES_AT_ONCE = 3

@@ -22,12 +22,12 @@ from cloudburst import (
     read_scenes,
     render_frame,
 )
-from cloudburst.adapters.local.frame import draw_frame
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.jobs import JobQueue, JobRequest
 from cloudburst.models.camera_effects import Effect
 from cloudburst.renderer.job import JobOptions, RenderJob
+from cloudburst.workers.local.frame import draw_frame
 from support.font_files import latin_font
 from support.old_calls import Account, account
 
@@ -276,7 +276,9 @@ Path(folder, file).write_bytes(b"picture")
 def kept(tmp_path: Path, scene: object, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder that will have the job of a frame."""
     command = sys.executable, "-c", KEEP_JOB.format(kept=str(tmp_path / "kept"))
-    monkeypatch.setattr("cloudburst.preview.draw_frame", partial(draw_frame, command=command))
+    monkeypatch.setattr(
+        "cloudburst.client.preview.draw_frame", partial(draw_frame, command=command)
+    )
     return tmp_path / "kept"
 
 

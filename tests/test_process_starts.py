@@ -9,11 +9,11 @@ import anyio
 import pytest
 
 from cloudburst import Timeouts
-from cloudburst.adapters.local import worker_process
-from cloudburst.adapters.local.backend import open_local_backend
 from cloudburst.image import wheel_download
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
 from cloudburst.service import subprocesses
+from cloudburst.workers.local import worker_process
+from cloudburst.workers.local.backend import open_local_backend
 
 pytestmark = pytest.mark.real
 

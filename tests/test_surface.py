@@ -87,7 +87,7 @@ def test_public_dataclasses_are_keyword_only():
 
 
 @pytest.mark.parametrize(
-    "name", ["cloudburst.aws.setup", "cloudburst.registry", "cloudburst.testing"]
+    "name", ["cloudburst.aws.setup", "cloudburst.net.registry", "cloudburst.testing"]
 )
 def test_what_is_imported_when_it_is_wanted_is_there(name):
     module = importlib.import_module(name)
@@ -106,7 +106,7 @@ def test_what_is_imported_when_it_is_wanted_is_there(name):
         "cloudburst.blocking",
         "cloudburst.compat",
         "cloudburst.jobs",
-        "cloudburst.live_check",
+        "cloudburst.cli.live_check",
         "cloudburst.web",
     ],
 )
@@ -126,7 +126,7 @@ LIGHT = [
     "cloudburst.blocking",
     "cloudburst.cli",
     "cloudburst.compat",
-    "cloudburst.registry",
+    "cloudburst.net.registry",
     "cloudburst.testing",
 ]
 

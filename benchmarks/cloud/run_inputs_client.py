@@ -41,11 +41,11 @@ class Opened:
 
 def check(scenes: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the seconds of the check of all inputs."""
-    from cloudburst.input_cache import InputCache  # noqa: PLC0415
+    from cloudburst.inputs.input_cache import InputCache  # noqa: PLC0415
+    from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
+    from cloudburst.inputs.scene_fingerprints import add_fingerprints  # noqa: PLC0415
     from cloudburst.models.limits import Limits  # noqa: PLC0415
     from cloudburst.models.options import RenderOptions  # noqa: PLC0415
-    from cloudburst.preflight import check_scenes  # noqa: PLC0415
-    from cloudburst.scene_fingerprints import add_fingerprints  # noqa: PLC0415
 
     began, cpu, cache = time.time(), cpu_seconds(), InputCache()
     checked = check_scenes(scenes, RenderOptions(), Limits(), cache=cache)
@@ -82,7 +82,7 @@ def command(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 async def program(job: dict[str, Any], *, resume: bool) -> dict[str, Any]:
     """Return when a client was called; end its run once a task was launched."""
     import cloudburst.aws.fargate.backend  # noqa: PLC0415
-    import cloudburst.preflight  # noqa: F401, PLC0415
+    import cloudburst.inputs.preflight  # noqa: F401, PLC0415
     from cloudburst import Client, Limits, fargate  # noqa: PLC0415
     from cloudburst.models.events import WorkerLaunched  # noqa: PLC0415
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from cloudburst import Scene
-from cloudburst.adapters.local.backend import open_local_backend
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, OpenBackend
+from cloudburst.workers.local.backend import open_local_backend
 
 SERVICE = (sys.executable, str(Path(__file__).with_name("service.py")))
 

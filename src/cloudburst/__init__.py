@@ -13,9 +13,11 @@ if _typing.TYPE_CHECKING:
     from cloudburst.backends import endpoints as endpoints
     from cloudburst.backends import fargate as fargate
     from cloudburst.backends import local as local
-    from cloudburst.client import Client as Client
-    from cloudburst.client import render as render
-    from cloudburst.client import render_all as render_all
+    from cloudburst.client.client import Client as Client
+    from cloudburst.client.client import render as render
+    from cloudburst.client.client import render_all as render_all
+    from cloudburst.client.preview import render_frame as render_frame
+    from cloudburst.client.run_inputs import AnyScene as AnyScene
     from cloudburst.compat import FargateOperationV1 as FargateOperationV1
     from cloudburst.compat import calculate_fargate_cost as calculate_fargate_cost
     from cloudburst.compat import (
@@ -61,6 +63,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.errors import WorkerStoppedError as WorkerStoppedError
     from cloudburst.errors import WorkerUnfitError as WorkerUnfitError
     from cloudburst.errors import WorkerUnreachableError as WorkerUnreachableError
+    from cloudburst.inputs.scenes import read_scenes as read_scenes
     from cloudburst.models.camera_effects import Effect as Effect
     from cloudburst.models.events import Event as Event
     from cloudburst.models.events import FilmCompleted as FilmCompleted
@@ -100,9 +103,6 @@ if _typing.TYPE_CHECKING:
     from cloudburst.models.tier import Tier as Tier
     from cloudburst.ports.backend import Backend as Backend
     from cloudburst.ports.backend import OpenBackend as OpenBackend
-    from cloudburst.preview import render_frame as render_frame
-    from cloudburst.run_inputs import AnyScene as AnyScene
-    from cloudburst.scenes import read_scenes as read_scenes
 
 _NAMES = {
     "cloudburst.backends": (
@@ -111,7 +111,7 @@ _NAMES = {
         "fargate",
         "local",
     ),
-    "cloudburst.client": (
+    "cloudburst.client.client": (
         "Client",
         "render",
         "render_all",
@@ -212,9 +212,9 @@ _NAMES = {
         "Backend",
         "OpenBackend",
     ),
-    "cloudburst.preview": ("render_frame",),
-    "cloudburst.run_inputs": ("AnyScene",),
-    "cloudburst.scenes": ("read_scenes",),
+    "cloudburst.client.preview": ("render_frame",),
+    "cloudburst.client.run_inputs": ("AnyScene",),
+    "cloudburst.inputs.scenes": ("read_scenes",),
 }
 """Public names of the package, grouped by the module that defines them. A test checks that they
 match the imports above."""

@@ -16,13 +16,13 @@ from typing import Any
 
 import anyio.to_thread
 
-from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, OpenBackend
+from cloudburst.workers.local.requirements import MODULES, missing_requirements
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def local(
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
-        processes = await _imported("cloudburst.adapters.local.backend")
+        processes = await _imported("cloudburst.workers.local.backend")
         async with processes.open_local_backend(
             workers=workers, encoders=encoders, folder=folder, timeouts=timeouts
         ) as backend:
@@ -169,7 +169,7 @@ def endpoints(
 
     @asynccontextmanager
     async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
-        static = await _imported("cloudburst.adapters.endpoints.backend")
+        static = await _imported("cloudburst.workers.endpoints.backend")
         async with static.open_endpoints_backend(
             addresses,
             key=key,

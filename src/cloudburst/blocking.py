@@ -24,7 +24,9 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 import anyio.lowlevel
 
-from cloudburst import client, compat
+from cloudburst import compat
+from cloudburst.client import client
+from cloudburst.client.run_inputs import AnyScene
 from cloudburst.compat import (
     AccountValidity,
     BatchResult,
@@ -37,7 +39,6 @@ from cloudburst.compat import (
 )
 from cloudburst.compat.progress import log_to_terminal
 from cloudburst.errors import ConfigurationError
-from cloudburst.run_inputs import AnyScene
 from cloudburst.signals import InterruptHandler, stop_signals
 
 __all__ = [

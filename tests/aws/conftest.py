@@ -30,7 +30,7 @@ def own_home(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop():
-    with blockbuster_ctx(scanned_modules=["cloudburst.adapters", "cloudburst.aws"]) as blockbuster:
+    with blockbuster_ctx(scanned_modules=["cloudburst.workers", "cloudburst.aws"]) as blockbuster:
         for function in blockbuster.functions.values():
             # It runs in a thread, on an event loop of its own.
             function.can_block_in("aws/client/boto_clients.py", "_fill_cache")

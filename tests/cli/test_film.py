@@ -15,7 +15,7 @@ from PIL import Image
 
 from cloudburst.cli import main
 from cloudburst.film.request import check_scenes_of_film
-from cloudburst.preflight import check_scenes
+from cloudburst.inputs.preflight import check_scenes
 from support.film_scenes import scene_video, sine, write_sound
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]

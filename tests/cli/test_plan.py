@@ -24,7 +24,7 @@ from cloudburst.cli.plan_choice import apply_plan, choose, find_candidates, plan
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
-from cloudburst.history import write_history
+from cloudburst.inputs.preflight import check_scenes
 from cloudburst.models.default_performance import Cloud, fargate_kind, local_kind
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
@@ -34,7 +34,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
-from cloudburst.preflight import check_scenes
+from cloudburst.outputs.history import write_history
 from cloudburst.service.cpu import usable_cores
 from support.remote_store import RemoteStore
 

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from cloudburst import run_inputs
 from cloudburst.cli.displays import (
     OpenDisplay,
     json_display,
@@ -32,6 +31,7 @@ from cloudburst.cli.output import describe_error
 from cloudburst.cli.render import render
 from cloudburst.cli.result import ResultPrinter, RunOutcome
 from cloudburst.cli.run_request import RunRequest
+from cloudburst.client import run_inputs
 from cloudburst.errors import InvalidScenesError, LaunchError, SceneFault
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions

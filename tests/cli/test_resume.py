@@ -21,13 +21,13 @@ from cloudburst.cli.options import RunOptions
 from cloudburst.cli.resume import _find_run
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import OutputExistsError
-from cloudburst.journal import journal_folder, journal_path, open_journal, read_journal
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Object, S3Prefix, subfolder
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.tier import Tier
-from cloudburst.outputs import claim_outputs
+from cloudburst.outputs.folder import claim_outputs
+from cloudburst.outputs.journal import journal_folder, journal_path, open_journal, read_journal
 from cloudburst.testing import FakeCloud
 from support.journal_entries import end, inline, process, result, scene
 from support.remote_store import BUCKET, RemoteStore
@@ -72,8 +72,11 @@ async def test_no_run(capsys):
     assert "--to" in said
 
 
+SAME_VIDEO = "cloudburst.outputs.earlier_runs._is_same_video"
+
+
 async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
-    monkeypatch.setattr("cloudburst.earlier_runs._is_same_video", lambda path, video, **_: True)
+    monkeypatch.setattr(SAME_VIDEO, lambda path, video, **_: True)
     await render(make_scene, "cloudburst_results", "night")
     for words in ((), ("night",), ("night", "--to", "cloudburst_results")):
         assert await command(*words) == 0
@@ -81,7 +84,7 @@ async def test_complete_is_said_and_good(make_scene, capsys, monkeypatch):
 
 
 async def test_resume_of_a_complete_run_stops_tasks_that_are_left(make_scene, capsys, monkeypatch):
-    monkeypatch.setattr("cloudburst.earlier_runs._is_same_video", lambda path, video, **_: True)
+    monkeypatch.setattr(SAME_VIDEO, lambda path, video, **_: True)
     stopped = []
     monkeypatch.setattr(
         "cloudburst.cli.resume.cleanup_command", lambda run: stopped.append(run) or 0
@@ -102,7 +105,8 @@ async def test_a_video_that_is_gone_is_made_again_when_the_run_is_named(
         "cloudburst.cli.resume.run_and_report", lambda job, running: jobs.append(job) or 0
     )
     monkeypatch.setattr(
-        "cloudburst.earlier_runs._is_same_video", lambda path, video, **_: video.scene != "a"
+        SAME_VIDEO,
+        lambda path, video, **_: video.scene != "a",
     )
     await render(make_scene, "out", "night", backend="local")
     assert await command("--to", "out") == 0
@@ -127,9 +131,7 @@ async def test_a_run_whose_videos_a_later_run_made_is_not_chosen(make_scene, tmp
     await render(make_scene, out, "old", broken="ab")
     await render(make_scene, out, "new")
     assert _find_run(None, out, custom_folder=True)[0] == "new"
-    monkeypatch.setattr(
-        "cloudburst.earlier_runs._is_same_video", lambda path, video, **_: video.task != ""
-    )
+    monkeypatch.setattr(SAME_VIDEO, lambda path, video, **_: video.task != "")
     (out / "a.mp4").touch()
     (out / "b.mp4").touch()
     scenes = [make_scene("a"), make_scene("b")]

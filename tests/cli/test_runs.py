@@ -16,11 +16,11 @@ from cyclopts import App
 
 from cloudburst.cli import main
 from cloudburst.cli.runs import runs_command
-from cloudburst.journal import journal_folder, open_journal
 from cloudburst.models.billing import usd_billed
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.report import Status
-from cloudburst.outputs import claim_outputs
+from cloudburst.outputs.folder import claim_outputs
+from cloudburst.outputs.journal import journal_folder, open_journal
 from support.journal_entries import end, failure, inline, process, result, scene, task
 
 NOON = 1_790_000_000.0
@@ -273,7 +273,7 @@ def silent_aws(monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setattr("cloudburst.final_bills.ANSWER_TIMEOUT", 0.5)
+        monkeypatch.setattr("cloudburst.outputs.final_bills.ANSWER_TIMEOUT", 0.5)
         yield server
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.jobs.database import open_database
-from cloudburst.webhooks import outbox
+from cloudburst.jobs.webhooks import outbox
 
 NOON = 1_790_000_000.0
 JOBS = [digit * 32 for digit in "abc"]

@@ -36,12 +36,12 @@ from cloudburst import (
 from cloudburst.compat import calls, scan_and_test_folder
 from cloudburst.compat.parameters import backend_of
 from cloudburst.compat.results import batch_result
-from cloudburst.history import write_history
 from cloudburst.models import billing
 from cloudburst.models import settings as settings_module
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport
+from cloudburst.outputs.history import write_history
 from cloudburst.testing import FakeCloud
 from support.doc_pages import quoted, tables
 from support.old_calls import KEYS, Account, account, write_env

@@ -27,7 +27,8 @@ from support.doc_pages import ROOT, quoted, table_of
 from support.old_calls import KEYS, NAMES
 
 SETTINGS, BATCHES, AWS = "docs/settings.md", "docs/batches.md", "docs/aws.md"
-PRICES = PriceTable.model_validate_json((ROOT / "src/cloudburst/prices.json").read_text("utf-8"))
+_PRICES = ROOT / "src/cloudburst/aws/client/prices.json"
+PRICES = PriceTable.model_validate_json(_PRICES.read_text("utf-8"))
 
 
 def rows(page, first, *, named=2):

@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.aws.setup.ecr_repository import KEPT_IMAGES, LIFECYCLE_POLICY, UNTAGGED_DAYS
 from cloudburst.emulator.ecr_images import FoundImage, expired_images
-from cloudburst.registry.documents import OCI_INDEX, OCI_MANIFEST
+from cloudburst.net.registry.documents import OCI_INDEX, OCI_MANIFEST
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import client, refused
 from support.tiny_images import SHELL, push, registry_of

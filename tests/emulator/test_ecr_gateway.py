@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.errors import NoAnswerError
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     Credentials,
     NotInRegistryError,
     Platform,

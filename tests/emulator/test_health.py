@@ -40,7 +40,7 @@ def test_our_check_finds_our_service_healthy(emulate):
 
 
 def test_our_check_speaks_tls_with_the_certificate_of_the_task(emulate):
-    from cloudburst.adapters.http.certificates import new_secrets
+    from cloudburst.workers.http.certificates import new_secrets
 
     made = new_secrets()
     secrets = {

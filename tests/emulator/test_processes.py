@@ -65,7 +65,7 @@ class TestStubWorker:
     def test_makes_videos_that_clients_find_playable(self, emulate):
         import io
 
-        from cloudburst.adapters.http.mp4 import find_playback_problem
+        from cloudburst.workers.http.mp4 import find_playback_problem
 
         task, _ = self.start(emulate, STUB_VIDEO_BYTES="123456")
         status, answer = self.make(task)

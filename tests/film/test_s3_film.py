@@ -20,10 +20,10 @@ from cloudburst.aws.client.operations import MAX_ATTEMPTS
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, film_request
+from cloudburst.film.s3_film import claimed_s3_film
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
-from cloudburst.s3_film import claimed_s3_film
 from cloudburst.testing import s3_fault
 from support.emulator_calls import client as aws
 from support.film_scenes import sine, write_sound

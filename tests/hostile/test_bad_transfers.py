@@ -17,8 +17,6 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from cloudburst.adapters.http import transfer_retries
-from cloudburst.adapters.http.native import connect
 from cloudburst.aws.s3 import deliveries, remote_files
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.concurrency import collapse_single
@@ -39,6 +37,8 @@ from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import PutPart
 from cloudburst.ports.renderer import EncodedVideo
 from cloudburst.testing import s3_fault
+from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http.native import connect
 from support.bad_workers import (
     CONTROL,
     DEEP,

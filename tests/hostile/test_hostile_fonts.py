@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from cloudburst import Client, InvalidScenesError, RenderOptions, Report, local
-from cloudburst.media_file import open_media_file
-from cloudburst.media_probe import EXPECTED_FONT, check_font
-from cloudburst.models import font_tables
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.inputs.media_file import open_media_file
+from cloudburst.inputs.media_probe import EXPECTED_FONT, check_font
+from cloudburst.media import font_tables
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.renderer.process_limits import fault_from_exit
 from support.case_selection import chosen

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, local
-from cloudburst.preflight import check_scenes
+from cloudburst.inputs.preflight import check_scenes
 from support.case_selection import chosen
 from support.hostile_media import HEAVY, LIGHT, Case, mka_of_channels, silence
 from support.resource_gauge import Gauge

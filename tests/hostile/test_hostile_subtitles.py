@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import check_glyph_area, read_subtitles
+from cloudburst.media.subtitles.subrip_writer import to_subrip
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.subtitles import check_glyph_area, read_subtitles
-from cloudburst.models.subtitles.subrip_writer import to_subrip
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError

@@ -14,8 +14,8 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.errors import JournalError
-from cloudburst.journal import open_journal, read_journal
-from cloudburst.journal.file import MAX_JOURNAL_BYTES
+from cloudburst.outputs.journal import open_journal, read_journal
+from cloudburst.outputs.journal.file import MAX_JOURNAL_BYTES
 from support.case_selection import chosen
 from support.journal_entries import inline, one_of_each
 

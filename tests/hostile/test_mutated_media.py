@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cloudburst.confinement.decoders import missing_layers
+from cloudburst.renderer.confinement.decoders import missing_layers
 from support.case_selection import chosen
 from support.project import TESTS
 

@@ -16,18 +16,18 @@ import anyio
 import pytest
 
 from cloudburst import InvalidScenesError, OutputExistsError, RenderOptions
-from cloudburst.adapters.http.upload_files import HashedFile, hash_file
-from cloudburst.adapters.local import worker_process
-from cloudburst.earlier_runs import missing_videos, recover_outputs
-from cloudburst.file_versions import FileVersion
-from cloudburst.media_file import open_media_file
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.files import open_regular_file
+from cloudburst.inputs.media_file import open_media_file
+from cloudburst.inputs.scene_fingerprints import add_fingerprints
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Scene
-from cloudburst.safe_files import open_regular_file
-from cloudburst.scene_fingerprints import add_fingerprints
+from cloudburst.outputs.earlier_runs import missing_videos, recover_outputs
+from cloudburst.workers.http.upload_files import HashedFile, hash_file
+from cloudburst.workers.local import worker_process
 from support.journal_entries import end, process, result, scene
 
 SECONDS = 5.0

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
-from cloudburst.scene_files import MAX_SCENE_FILE_BYTES, MAX_SCENES
+from cloudburst.inputs.scene_files import MAX_SCENE_FILE_BYTES, MAX_SCENES
 from support.case_selection import chosen
 
 SECONDS = 15.0

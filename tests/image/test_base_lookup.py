@@ -12,7 +12,7 @@ import pytest
 from cloudburst.errors import ImageError
 from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
 from cloudburst.image.cache import ImageCache
-from cloudburst.registry import ImageReference, TransferPolicy, open_registry
+from cloudburst.net.registry import ImageReference, TransferPolicy, open_registry
 from support.hostile_registry import hostile_registry, silent, whole
 
 pytestmark = pytest.mark.real

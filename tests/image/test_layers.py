@@ -12,7 +12,7 @@ from cloudburst.errors import ImageError
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry, text_entry, write_tar
 from cloudburst.image.layers import cached_layer, layer_key, make_layer
-from cloudburst.registry.unpack import zstd_module
+from cloudburst.net.registry.unpack import zstd_module
 
 ENTRIES = (
     text_entry("opt/cloudburst/two.py", "2"),

@@ -23,10 +23,10 @@ from cloudburst.errors import (
     UnknownJobError,
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
+from cloudburst.jobs.webhooks.signature import verify_webhook
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.testing import FakeCloud
-from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.signature import verify_webhook
 
 SECRET = f"whsec_{b64encode(bytes(range(32))).decode()}"
 

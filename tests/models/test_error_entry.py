@@ -11,8 +11,8 @@ import pytest
 
 from cloudburst import errors
 from cloudburst.errors import CloudburstError, Remedy, SceneFault, WorkerStoppedError
-from cloudburst.journal import open_journal
 from cloudburst.models.error_entry import ErrorEntry
+from cloudburst.outputs.journal import open_journal
 from support.journal_entries import inline, task
 
 pytestmark = pytest.mark.anyio

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import Cue, parse_subtitles, read_subtitles
-from cloudburst.models.subtitles.lyrics import LAST_END
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue, parse_subtitles, read_subtitles
+from cloudburst.media.subtitles.lyrics import LAST_END
 
 
 def times(file):

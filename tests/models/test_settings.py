@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.aws.setup.resource_definitions import is_our_image, reference_to_set_up
-from cloudburst.env_file import read_env_file
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.env_file import read_env_file
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
 
 

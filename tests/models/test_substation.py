@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import Cue, Word, parse_subtitles, read_subtitles
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue, Word, parse_subtitles, read_subtitles
 from support.substation import EVENTS, V4_PLUS, ass, dialogue, style
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import (
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import (
     Cue,
     Word,
     check_glyph_area,

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloudburst.confinement.decoders import missing_layers
+from cloudburst.renderer.confinement.decoders import missing_layers
 from support.old_kernel import drop_capabilities, hide_all_layers, hide_landlock
 from support.project import TESTS
 from support.render_job import lay_job

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudburst.models.subtitles import Cue, Word
+from cloudburst.media.subtitles import Cue, Word
 from cloudburst.renderer.cue_timeline import subtitle_states
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import ImageFont
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.font_tables import _ranges_of_segments
-from cloudburst.models.font_tables import face_index as index_in
+from cloudburst.media.font_tables import _ranges_of_segments
+from cloudburst.media.font_tables import face_index as index_in
 from cloudburst.renderer.fonts import find_font, font_tables
 
 FILE = Path(str(noto_cjk_sans_otc.FONT_PATH))

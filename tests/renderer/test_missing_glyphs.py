@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import models
-from cloudburst.models.font_tables import noto_has_glyph
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import Cue
+from cloudburst import media
+from cloudburst.media.font_tables import noto_has_glyph
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.fonts import find_font, font_tables
 from cloudburst.renderer.missing_glyphs import (
     MAX_REPORTED_CHARACTERS,
@@ -125,6 +125,6 @@ def test_the_client_knows_the_characters_of_the_font():
     has = [tables.has_glyph(chr(code)) for code in range(0x40000)]
     ends = [code for code in range(1, 0x40000) if has[code] != has[code - 1]]
     lengths = [end - start for start, end in pairwise([0, *ends])]
-    stored = Path(models.__file__).with_name("noto_sans_cjk.json").read_text("utf-8")
+    stored = Path(media.__file__).with_name("noto_sans_cjk.json").read_text("utf-8")
     assert json.loads(stored) == lengths
     assert [noto_has_glyph(chr(code)) for code in range(0x40000)] == has

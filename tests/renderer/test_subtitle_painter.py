@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles.cues import MAX_CHARACTERS, Cue
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.subtitles.cues import MAX_CHARACTERS, Cue
 from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.cue_stack import Rectangle, free_place
 from cloudburst.renderer.fonts import find_font

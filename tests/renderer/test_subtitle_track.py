@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloudburst.media.subtitles import Cue
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.subtitles import Cue
 from cloudburst.renderer.cue_timeline import SubtitleState, subtitle_states
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.subtitle_painter import SubtitlePainter

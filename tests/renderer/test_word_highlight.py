@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageChops
 from pydantic import ValidationError
 
+from cloudburst.media.subtitles import Cue, parse_subtitles
 from cloudburst.models.options import RenderOptions, describe_option_errors
-from cloudburst.models.subtitles import Cue, parse_subtitles
 from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.subtitle_painter import SubtitlePainter

@@ -10,7 +10,6 @@ import anyio
 import pytest
 from starlette.applications import Starlette
 
-from cloudburst.adapters.http.transport import KEEPALIVE_EXPIRY
 from cloudburst.service import connections
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.connections import (
@@ -20,6 +19,7 @@ from cloudburst.service.connections import (
     Server,
 )
 from cloudburst.service.lifecycle import listening_socket
+from cloudburst.workers.http.transport import KEEPALIVE_EXPIRY
 from support.service_caller import KEY
 
 pytestmark = pytest.mark.anyio

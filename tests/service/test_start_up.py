@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from cloudburst.adapters.http.certificates import new_secrets
+from cloudburst.workers.http.certificates import new_secrets
 from support.render_job import lay_job
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
@@ -29,7 +29,7 @@ UNNEEDED = {
 MODULES = 225
 """Upper limit for the modules beyond those of a bare interpreter: 221 with Python 3.11."""
 
-SUBRIP_READER = {"cloudburst.models.subtitles.blocks", "cloudburst.models.subtitles.subrip"}
+SUBRIP_READER = {"cloudburst.media.subtitles.blocks", "cloudburst.media.subtitles.subrip"}
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""
 
 WATCHED = """
@@ -87,21 +87,21 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         if module.startswith("cloudburst.") and not module.startswith("cloudburst.renderer")
     }
     assert shared == {
-        "cloudburst.confinement",
-        "cloudburst.confinement.decoders",
-        "cloudburst.confinement.landlock",
-        "cloudburst.confinement.system_calls",
+        "cloudburst.renderer.confinement",
+        "cloudburst.renderer.confinement.decoders",
+        "cloudburst.renderer.confinement.landlock",
+        "cloudburst.renderer.confinement.system_calls",
         "cloudburst.errors",
         "cloudburst.models",
         "cloudburst.models.camera_effects",
-        "cloudburst.models.font_tables",
+        "cloudburst.media.font_tables",
         "cloudburst.models.video_format",
-        "cloudburst.models.picture_rules",
-        "cloudburst.models.audio_rules",
-        "cloudburst.models.subtitles",
-        "cloudburst.models.subtitles.cues",
+        "cloudburst.media.picture_rules",
+        "cloudburst.media.audio_rules",
+        "cloudburst.media.subtitles",
+        "cloudburst.media.subtitles.cues",
         *(SUBRIP_READER if subtitle else ()),
-        "cloudburst.models.input_error",
+        "cloudburst.media.input_error",
     }
 
 

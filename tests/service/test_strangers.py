@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.service.connections import MAX_OPEN_CONNECTIONS, Connections, connection_limit
+from cloudburst.workers.http.certificates import new_secrets
 from support.project import TESTS
 from support.service_caller import KEY, service_settings
 

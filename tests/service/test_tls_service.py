@@ -24,14 +24,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization as pem
 from PIL import Image
 
-from cloudburst.adapters.http import native, onestep
-from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.lifecycle import listening_socket
+from cloudburst.workers.http import native, onestep
+from cloudburst.workers.http.certificates import new_secrets
 from support.project import TESTS
 from support.service_caller import KEY, read_pids
 

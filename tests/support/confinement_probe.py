@@ -21,7 +21,7 @@ PTRACE_SEIZE, NEW_USER, SESSION_KEYRING, IPC_INFO = 0x4206, 0x10000000, -3, 3
 
 def call(name, *arguments):
     """Make a system call; raise the error that it returns."""
-    from cloudburst.confinement.system_calls import numbers
+    from cloudburst.renderer.confinement.system_calls import numbers
 
     if LIBC.syscall(numbers()[name], *arguments) < 0:
         raise OSError(ctypes.get_errno(), "rejected")

@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 import httpx
 
-from cloudburst.adapters.http.onestep import connect
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
+from cloudburst.workers.http.onestep import connect
 from support.fake_native_service import KEY, Pieces, mp4
 
 

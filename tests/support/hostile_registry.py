@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from cloudburst.registry.documents import OCI_MANIFEST
+from cloudburst.net.registry.documents import OCI_MANIFEST
 
 
 @dataclass

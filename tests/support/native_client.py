@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import anyio
 import httpx
 
-from cloudburst.adapters.http.native import connect
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
+from cloudburst.workers.http.native import connect
 from support.fake_native_service import KEY
 
 OPTIONS = RenderOptions()

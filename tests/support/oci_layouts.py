@@ -9,7 +9,7 @@ import json
 import random
 import tarfile
 
-from cloudburst.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
+from cloudburst.net.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 
 
 def digest_of(data):

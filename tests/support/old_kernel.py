@@ -6,8 +6,8 @@ import ctypes
 import errno
 import os
 
-from cloudburst.confinement import system_calls
-from cloudburst.confinement.system_calls import EQUAL, FAIL, LOAD, RETURN, step
+from cloudburst.renderer.confinement import system_calls
+from cloudburst.renderer.confinement.system_calls import EQUAL, FAIL, LOAD, RETURN, step
 
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cloudburst.webhooks.outbox import CREATE_TABLES, enqueue
+from cloudburst.jobs.webhooks.outbox import CREATE_TABLES, enqueue
 
 T = TypeVar("T")
 

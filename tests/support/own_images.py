@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from cloudburst.image import BuildProgress, BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.models.task import PROTOCOL_VERSION
-from cloudburst.registry.documents import OCI_INDEX
+from cloudburst.net.registry.documents import OCI_INDEX
 from cloudburst.testing import EmulatedRegistry
 from cloudburst.version import PACKAGE_VERSION
 from support.oci_layouts import LayoutWriter, tar_of

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.inputs.remote_inputs import RemoteInputs
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.ports.remote_files import RangeAnswer
-from cloudburst.remote_inputs import RemoteInputs
 
 BUCKET = "bucket"
 

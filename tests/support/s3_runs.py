@@ -18,14 +18,14 @@ from typing import Any
 from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
-from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
+from cloudburst.files import state_folder
 from cloudburst.models.events import Event
 from cloudburst.models.limits import Backoff
-from cloudburst.paths import state_folder
+from cloudburst.workers.http import transfer_retries
 from support.emulator_calls import client, new_client
 from support.fargate_backend import session_keys
 from support.s3_account import BUCKET, settings_of

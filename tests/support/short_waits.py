@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cloudburst.adapters.http import transfer_retries
 from cloudburst.aws.client import client
 from cloudburst.aws.fargate import backend, post_mortem, watcher
 from cloudburst.aws.s3 import request_waits
 from cloudburst.aws.setup import running_tasks
 from cloudburst.engine import launch
 from cloudburst.models.limits import Backoff
+from cloudburst.workers.http import transfer_retries
 
 RETRIES = Backoff(first=0.2, factor=2.0, cap=4.0)
 """A fifth of `RETRY_BACKOFF`."""

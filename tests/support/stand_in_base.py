@@ -173,7 +173,7 @@ def push_base(server, folder, layers, name=NAME, **options):
     """Push layers as a base image to a registry of the tests, and return its reference."""
     import anyio
 
-    from cloudburst.registry import open_registry, push_image
+    from cloudburst.net.registry import open_registry, push_image
 
     repository, _, tag = name.partition(":")
     write_layout(folder, layers, **options)

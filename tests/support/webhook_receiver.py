@@ -10,8 +10,8 @@ from typing import Any
 import anyio
 import httpx
 
-from cloudburst.webhooks.definitions import Webhook, Webhooks
-from cloudburst.webhooks.delivery import (
+from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
+from cloudburst.jobs.webhooks.delivery import (
     DEFAULT_POLICY,
     DeliveryPolicy,
     MessageSender,

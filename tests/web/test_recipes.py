@@ -39,7 +39,7 @@ def own_logging():
 def recipe(cloud, monkeypatch, tmp_path):
     """Run the code of the page that contains a text, and return its names."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cloudburst.client.default_backend", lambda: cloud.backend)
+    monkeypatch.setattr("cloudburst.client.client.default_backend", lambda: cloud.backend)
 
     def run(text):
         (code,) = [block for block in blocks(PAGE, "python") if text in block]

@@ -13,10 +13,10 @@ from cloudburst.cli.options import RUN, FolderOption, RunOptions
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import ConfigurationError
+from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
-from cloudburst.scenes import read_scenes
 
 
 def demo_command(

@@ -13,11 +13,11 @@ from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, Delay
 from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
 from cloudburst.errors import ConfigurationError
+from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.locations import is_url
 from cloudburst.models.scene import SceneDict
 from cloudburst.models.settings import Settings
-from cloudburst.remote_inputs import open_remote_inputs
-from cloudburst.scenes import read_scenes
 from cloudburst.text import shorten
 
 
@@ -49,7 +49,7 @@ def frame_command(
     overwrite
         Replace an existing file.
     """
-    from cloudburst.preview import render_frame  # noqa: PLC0415 - takes a while to import
+    from cloudburst.client.preview import render_frame  # noqa: PLC0415 - takes a while to import
 
     with open_remote_inputs(Settings()) as remote:
         chosen = _choose(read_scenes(scenes, remote=remote), scene, scenes)

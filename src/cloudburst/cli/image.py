@@ -38,7 +38,7 @@ from cloudburst.image import (
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
 from cloudburst.models.settings import Settings
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     ImageReference,
     InvalidImageError,
     PushProgress,

@@ -33,8 +33,8 @@ from cloudburst.cli.output import (
     safe_text,
     write_line,
 )
-from cloudburst.env_file import ENV_FILE
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.env_file import ENV_FILE
 from cloudburst.models.s3_encryption import check_key_arn
 from cloudburst.models.settings import Settings, full_image_name
 from cloudburst.models.task import Protocol

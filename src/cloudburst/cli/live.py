@@ -11,9 +11,9 @@ import anyio
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.live_check import Finding, LivePlan, Outcome, check_live, plan_live
 from cloudburst.cli.output import plain_table, print_output, safe_text
 from cloudburst.errors import ConfigurationError
-from cloudburst.live_check import Finding, LivePlan, Outcome, check_live, plan_live
 from cloudburst.models.settings import Settings
 from cloudburst.signals import run_until_signal
 

@@ -24,6 +24,8 @@ from cloudburst.cli.displays import (
 )
 from cloudburst.cli.output import short_path
 from cloudburst.errors import ConfigurationError
+from cloudburst.inputs.remote_inputs import RemoteInputs
+from cloudburst.inputs.scenes import pictures_without_audio, read_scenes
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
     OutputFolder,
@@ -36,8 +38,6 @@ from cloudburst.models.locations import (
 )
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import SceneDict
-from cloudburst.remote_inputs import RemoteInputs
-from cloudburst.scenes import pictures_without_audio, read_scenes
 from cloudburst.text import shorten
 
 logger = logging.getLogger(__name__)

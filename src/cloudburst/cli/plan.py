@@ -37,12 +37,12 @@ from cloudburst.cli.plan_choice import (
 )
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.inputs.preflight import check_scenes
+from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
-from cloudburst.preflight import check_scenes
-from cloudburst.remote_inputs import open_remote_inputs
 
 MAX_ROWS = 8
 EXAMPLE_SECONDS = 10.0

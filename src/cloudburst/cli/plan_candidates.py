@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from cloudburst.adapters.local.backend import choose_worker_counts
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture
 from cloudburst.backends import can_render_locally
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind
-from cloudburst.history import read_history
 from cloudburst.models import default_performance
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
+from cloudburst.outputs.history import read_history
 from cloudburst.service.cpu import usable_cores
+from cloudburst.workers.local.backend import choose_worker_counts
 
 DEFAULT_MAX_TASKS = 16
 """Largest number of tasks at once in a plan, without ``--workers``."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from cloudburst.adapters.local.requirements import MODULES, missing_requirements
 from cloudburst.backends import burst, fargate, local
 from cloudburst.cli.backend_options import BackendOptions, unknown_backend
 from cloudburst.cli.output import format_duration, format_usd
@@ -22,13 +21,14 @@ from cloudburst.engine.forecast.plan import (
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.upload_sizes import total_upload_size
 from cloudburst.errors import ConfigurationError
+from cloudburst.inputs.preflight import check_scenes
+from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.preflight import check_scenes
-from cloudburst.remote_inputs import open_remote_inputs
+from cloudburst.workers.local.requirements import MODULES, missing_requirements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

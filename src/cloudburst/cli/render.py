@@ -23,11 +23,11 @@ from cloudburst.cli.output import WordWrapped, error_console, print_error
 from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import ResultPrinter, RunOutcome
 from cloudburst.cli.run_request import RunRequest
-from cloudburst.client import Client
+from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
-from cloudburst.earlier_runs import unfinished_run_with
 from cloudburst.errors import OutputExistsError
 from cloudburst.models.film import FilmRequest
+from cloudburst.outputs.earlier_runs import unfinished_run_with
 from cloudburst.signals import InterruptHandler, stop_signals
 
 RESULTS_FOLDER = Path("cloudburst_results")

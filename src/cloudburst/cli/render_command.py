@@ -13,8 +13,8 @@ from cloudburst.cli.options import RUN, FolderOption, RunOptions, scenes_of
 from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import timeouts_of
+from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.settings import Settings
-from cloudburst.remote_inputs import open_remote_inputs
 
 
 def render_command(

@@ -17,10 +17,17 @@ from cloudburst.cli.output import pluralize, print_output, safe_text, short_path
 from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import timeouts_of
-from cloudburst.earlier_runs import is_complete, missing_videos, runs_in, successor
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.fingerprint import read_fingerprint
-from cloudburst.journal import (
+from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.inputs.scene_folders import S3Folder
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import OutputFolder, absolute_location
+from cloudburst.models.settings import Settings
+from cloudburst.outputs.earlier_runs import is_complete, missing_videos, runs_in, successor
+from cloudburst.outputs.folder import active_runs
+from cloudburst.outputs.journal import (
     JournalState,
     folders_with_journals,
     is_run_name,
@@ -28,13 +35,6 @@ from cloudburst.journal import (
     journal_path,
     read_journal,
 )
-from cloudburst.models.film import FilmRequest
-from cloudburst.models.limits import Limits
-from cloudburst.models.locations import OutputFolder, absolute_location
-from cloudburst.models.settings import Settings
-from cloudburst.outputs import active_runs
-from cloudburst.remote_inputs import open_remote_inputs
-from cloudburst.scene_folders import S3Folder
 
 _BACKENDS: dict[tuple[str, ...], str] = {
     ("local",): "local",

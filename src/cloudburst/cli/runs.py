@@ -27,21 +27,21 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.cli.render import RESULTS_FOLDER
-from cloudburst.earlier_runs import successor
 from cloudburst.errors import JournalError
-from cloudburst.final_bills import JournaledRun, complete_bills
-from cloudburst.journal import (
-    folders_with_journals,
-    journal_folder,
-    journal_paths,
-    read_journal,
-)
 from cloudburst.models.billing import usd_billed
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.report import Status
 from cloudburst.models.settings import Settings
-from cloudburst.outputs import active_runs
+from cloudburst.outputs.earlier_runs import successor
+from cloudburst.outputs.final_bills import JournaledRun, complete_bills
+from cloudburst.outputs.folder import active_runs
+from cloudburst.outputs.journal import (
+    folders_with_journals,
+    journal_folder,
+    journal_paths,
+    read_journal,
+)
 
 RUNNING, UNREADABLE = "running", "unreadable"
 

@@ -26,9 +26,9 @@ from cloudburst.cli.output import (
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs.database import DATABASE_NAME, JobDatabase, open_database
+from cloudburst.jobs.webhooks import outbox
+from cloudburst.jobs.webhooks.outbox import Message, MessageState
 from cloudburst.text import short_repr
-from cloudburst.webhooks import outbox
-from cloudburst.webhooks.outbox import Message, MessageState
 
 MAX_LISTED = 10_000
 """Maximum number of dead letters, and of other messages, in the list."""

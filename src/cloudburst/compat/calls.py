@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import anyio.to_thread
 
-from cloudburst.client import Client
+from cloudburst.client.client import Client
+from cloudburst.client.run_inputs import AnyScene, scene_list
 from cloudburst.compat.parameters import (
     backend_of,
     calculate_optimal_batch_distribution,
@@ -40,7 +41,6 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
 from cloudburst.ports.backend import Backend, OpenBackend
-from cloudburst.run_inputs import AnyScene, scene_list
 
 logger = logging.getLogger(__name__)
 

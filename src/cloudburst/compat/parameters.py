@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cloudburst import scenes
 from cloudburst.backends import default_backend, local, only_for_fargate
 from cloudburst.compat.batch_distribution import distribute_scenes
 from cloudburst.errors import ConfigurationError
+from cloudburst.inputs import scenes
+from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.batches import Distribution
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import is_s3
@@ -22,7 +23,6 @@ from cloudburst.models.scene import SceneDict
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.remote_inputs import open_remote_inputs
 
 
 def checked_settings() -> Settings:

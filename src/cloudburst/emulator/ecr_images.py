@@ -14,7 +14,7 @@ import httpx
 from cloudburst.emulator.config import EmulatedRegistry
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     Credentials,
     InvalidImageError,
     NotInRegistryError,
@@ -23,7 +23,7 @@ from cloudburst.registry import (
     open_registry,
     parse_index,
 )
-from cloudburst.registry.documents import INDEX_TYPES, MANIFEST_TYPES
+from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES
 
 MAX_TAGS = 1000
 """Maximum number of tags that are read from a repository."""

@@ -15,7 +15,7 @@ from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTR
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS, AccountRegistry
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import ImagePull
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     Descriptor,
     ImageConfig,
     ImageReference,
@@ -29,7 +29,7 @@ from cloudburst.registry import (
     pull_image,
     unpack_layers,
 )
-from cloudburst.registry.documents import INDEX_TYPES
+from cloudburst.net.registry.documents import INDEX_TYPES
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""

@@ -14,12 +14,12 @@ from typing import Any
 
 from anyio import to_thread
 
-from cloudburst.adapters.temporary_folders import temporary_folder
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ConfigurationError, FilmError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, film_files, partial_files
 from cloudburst.service.subprocesses import Subprocesses
+from cloudburst.workers.temporary_folders import temporary_folder
 
 COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
 """Command that makes the film of a plan file, which is appended as its argument. ``-P``: never

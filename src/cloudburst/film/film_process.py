@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst.confinement.decoders import confine
 from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan, partial_files
 from cloudburst.renderer import process_limits
+from cloudburst.renderer.confinement.decoders import confine
 from cloudburst.renderer.parent_watch import own_group, watch_parent
 from cloudburst.renderer.render_process import ProgressReporter, write_line
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from cloudburst.safe_files import open_regular_file
+from cloudburst.files import open_regular_file
 
 _TAG = "cloudburst film "
 """Start of the comment in the metadata of a film; the fingerprint follows."""

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudburst.earlier_runs import runs_in
 from cloudburst.errors import ConfigurationError
+from cloudburst.files import open_regular_file
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource
+from cloudburst.inputs.scene_layouts import SUBTITLE_SUFFIXES, natural_key
 from cloudburst.models.journal_state import JournalState
 from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video
-from cloudburst.safe_files import open_regular_file
-from cloudburst.scene_layouts import SUBTITLE_SUFFIXES, natural_key
+from cloudburst.outputs.earlier_runs import runs_in
 
 MAX_VIDEOS = 10_000
 """Maximum number of videos of a film."""

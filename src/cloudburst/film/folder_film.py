@@ -13,17 +13,17 @@ from typing import NamedTuple, Self
 from anyio import to_thread
 
 from cloudburst.errors import FilmError, OutputExistsError
+from cloudburst.files import read_regular_file
 from cloudburst.film.film_client import is_up_to_date, make_film
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.plan import FilmPlan, FilmScene, film_files
+from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.scene import Scene, Video
-from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES
-from cloudburst.outputs import claim_outputs
+from cloudburst.outputs.folder import claim_outputs
 from cloudburst.ports.film_maker import OnWorker
 from cloudburst.ports.renderer import OnProgress
-from cloudburst.safe_files import read_regular_file
 
 
 class ChapterSource(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.film.film_client import check_modules
 from cloudburst.film.plan import film_files
+from cloudburst.inputs.replaced_inputs import file_identity
 from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.locations import (
     OutputLocation,
@@ -20,7 +21,6 @@ from cloudburst.models.locations import (
 )
 from cloudburst.models.scene import COVER_SUFFIX, CheckedScene, fold_name, validate_scene_name
 from cloudburst.models.video_format import VideoSize, video_size
-from cloudburst.replaced_inputs import file_identity
 
 _LENGTH_TOLERANCE = 0.05
 """Seconds by which a scene may be too short according to the header of its audio, which need not be

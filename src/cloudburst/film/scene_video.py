@@ -22,12 +22,12 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from cloudburst.files import require_regular_file
 from cloudburst.film.parameter_sets import is_idr, our_sets, stored_sets
 from cloudburst.film.plan import FilmFaultError, FilmScene
 from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, open_input
 from cloudburst.renderer.encoder import MAX_GOP_BYTES
-from cloudburst.safe_files import require_regular_file
 
 _DEFAULT_QUANTIZER = 21
 """Quantizer for parts of a video that are encoded again, if the video does not name its own."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from cloudburst.files import open_regular_file
 from cloudburst.film.plan import FilmFaultError, FilmScene
 from cloudburst.film.timeline import Timeline
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
-from cloudburst.models.subtitles.subrip_writer import to_subrip
-from cloudburst.safe_files import open_regular_file
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
+from cloudburst.media.subtitles.subrip_writer import to_subrip
 
 
 def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:

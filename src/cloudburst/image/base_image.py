@@ -16,7 +16,7 @@ from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry
 from cloudburst.image.options import PYTHON, Architecture
 from cloudburst.image.trim import needs_bytecode
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     Credentials,
     ImageReference,
     InvalidImageError,
@@ -29,7 +29,7 @@ from cloudburst.registry import (
     open_registry,
     pull_image,
 )
-from cloudburst.registry.unpack import deleted_path, image_path, open_layer
+from cloudburst.net.registry.unpack import deleted_path, image_path, open_layer
 
 LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, idle_timeout=4.5, attempts=2)
 """Limits of the attempts to look up the base image: without an answer, they fail after ten

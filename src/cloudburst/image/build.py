@@ -24,8 +24,8 @@ from cloudburst.image.own_package import builder_hash
 from cloudburst.image.progress import OnBuildProgress, Steps
 from cloudburst.image.wheel_download import fetch_wheels
 from cloudburst.image.wheels import distribute, read_wheel
-from cloudburst.registry import ImageReference, InvalidImageError, RegistryClient, open_registry
-from cloudburst.registry.unpack import zstd_module
+from cloudburst.net.registry import ImageReference, InvalidImageError, RegistryClient, open_registry
+from cloudburst.net.registry.unpack import zstd_module
 
 
 async def build_image(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.registry import Credentials
-from cloudburst.registry.names import DOCKER_HUB
+from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.names import DOCKER_HUB
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from cloudburst.errors import CloudburstError, ImageError
-from cloudburst.registry import RegistryError
+from cloudburst.net.registry import RegistryError
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import IO, Any, cast
 
 from cloudburst.image.cache import ImageCache, move
 from cloudburst.image.entries import Entry, write_tar
-from cloudburst.registry import Descriptor
-from cloudburst.registry.documents import OCI_LAYER_ZSTD
-from cloudburst.registry.unpack import zstd_module
+from cloudburst.net.registry import Descriptor
+from cloudburst.net.registry.documents import OCI_LAYER_ZSTD
+from cloudburst.net.registry.unpack import zstd_module
 
 LEVEL = 9
 """Compression level of zstd. Measured on the packages for x86-64 on 2026-11-26: level 3 makes

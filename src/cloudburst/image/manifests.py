@@ -19,8 +19,8 @@ from cloudburst.models.task import (
     PROTOCOL_VERSION_LABEL,
     Protocol,
 )
-from cloudburst.registry import Descriptor, ImageReference
-from cloudburst.registry.documents import (
+from cloudburst.net.registry import Descriptor, ImageReference
+from cloudburst.net.registry.documents import (
     DOCKER_LAYER_GZIP,
     OCI_INDEX,
     OCI_LAYER_GZIP,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
+from cloudburst.files import cache_folder
 from cloudburst.models.settings import Settings
-from cloudburst.paths import cache_folder
-from cloudburst.registry import Credentials
+from cloudburst.net.registry import Credentials
 
 logger = logging.getLogger(__name__)
 

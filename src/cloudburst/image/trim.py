@@ -12,10 +12,10 @@ import py_compile
 import sys
 from pathlib import Path, PurePosixPath
 
-OWN_PACKAGES = ("confinement", "film", "models", "renderer", "service", "transfers")
+OWN_PACKAGES = ("film", "media", "models", "net", "renderer", "service")
 OWN_MODULES = (
-    *("__init__.py", "concurrency.py", "errors.py", "http_connections.py", "redaction.py"),
-    *("safe_files.py", "signals.py", "text.py"),
+    *("__init__.py", "concurrency.py", "errors.py", "files.py", "redaction.py", "signals.py"),
+    "text.py",
 )
 """Parts of this package that the render service and its processes import. A test compares them with
 the imports."""

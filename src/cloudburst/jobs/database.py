@@ -15,9 +15,9 @@ from anyio import CapacityLimiter, to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ClosedError, JobStorageError
-from cloudburst.journal.mounts import network_file_system
-from cloudburst.state_database import schema_of
-from cloudburst.webhooks import outbox
+from cloudburst.jobs.webhooks import outbox
+from cloudburst.outputs.journal.mounts import network_file_system
+from cloudburst.outputs.state_database import schema_of
 
 DATABASE_NAME = "jobs.sqlite"
 BUSY_TIMEOUT = 10.0

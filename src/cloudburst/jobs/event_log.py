@@ -16,8 +16,8 @@ from typing import Any
 from cloudburst.jobs.event_rows import NewEvent, append_events, delete_progress
 from cloudburst.jobs.job_rows import JobEnd, read_job, webhook_of, write_end
 from cloudburst.jobs.models import Job, JobEvent
-from cloudburst.webhooks.definitions import Webhooks
-from cloudburst.webhooks.outbox import enqueue
+from cloudburst.jobs.webhooks.definitions import Webhooks
+from cloudburst.jobs.webhooks.outbox import enqueue
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Maximum size of a message for webhooks, in bytes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.jobs.models import JobRequest
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import RenderOptions
@@ -17,7 +17,7 @@ from cloudburst.models.scene import check_duration
 from cloudburst.models.video_format import VideoFormat, video_size
 
 if TYPE_CHECKING:
-    from cloudburst.input_checks import CheckedFile
+    from cloudburst.inputs.input_checks import CheckedFile
 
 CHECK_SECONDS = 0.5
 """Seconds after which no further file is checked. A picture or sound takes 0.1 to 0.3 ms, subtitles
@@ -32,7 +32,7 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
     found.
     """
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-    from cloudburst.input_checks import check_file  # noqa: PLC0415
+    from cloudburst.inputs.input_checks import check_file  # noqa: PLC0415
 
     deadline = time.monotonic() + CHECK_SECONDS
     checked: dict[tuple[str, Path], CheckedFile | InvalidInputError] = {}

@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
-from cloudburst.client import Client
+from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_claims, job_rows
@@ -41,11 +41,11 @@ from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.processes import registered_process
 from cloudburst.jobs.removal import remove_job
 from cloudburst.jobs.stored_uploads import StoredUploads
+from cloudburst.jobs.webhooks.definitions import Webhooks
+from cloudburst.jobs.webhooks.delivery import deliver_webhooks
 from cloudburst.models.download import DownloadMethod
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
-from cloudburst.webhooks.definitions import Webhooks
-from cloudburst.webhooks.delivery import deliver_webhooks
 
 MAX_EVENTS = 2**63 - 1
 """Largest number of an event that SQLite can have."""

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 from anyio import CancelScope
 
-from cloudburst.client import Client
+from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.run import Run
 from cloudburst.errors import (
@@ -36,10 +36,10 @@ from cloudburst.jobs.folder import JobFolder, film_name
 from cloudburst.jobs.job_claims import ClaimedJob
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
+from cloudburst.jobs.public_faults import public_faults
+from cloudburst.jobs.public_json import without_folders
 from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report
-from cloudburst.public_faults import public_faults
-from cloudburst.public_json import without_folders
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.models.film import (
     MAX_TRANSITION_SECONDS,
     MIN_TRANSITION_SECONDS,
@@ -31,7 +32,6 @@ from cloudburst.models.locations import EXPECTED_S3_PREFIX, S3Prefix, parse_s3_p
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
-from cloudburst.preflight import parse_scenes
 from cloudburst.text import short_repr
 
 MAX_METADATA_BYTES = 4096

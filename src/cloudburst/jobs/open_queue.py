@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudburst.client import Client
+from cloudburst.client.client import Client
 from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.event_log import EventLog

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from filelock import Timeout
 
-from cloudburst.lock_files import acquire_at_once, file_lock, release_and_remove
+from cloudburst.outputs.lock_files import acquire_at_once, file_lock, release_and_remove
 
 _FOLDER = "processes"
 

@@ -16,10 +16,10 @@ from cloudburst.jobs.folder import JobsFolder, translated_os_errors
 from cloudburst.jobs.job_rows import delete_job, finished_before, job_ids
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.upload_rows import delete_upload, upload_ids, uploads_before
-from cloudburst.journal.folders import journal_folder
-from cloudburst.journal.pruning import remove_journal
+from cloudburst.jobs.webhooks import outbox
 from cloudburst.models.locations import parse_s3_prefix
-from cloudburst.webhooks import outbox
+from cloudburst.outputs.journal.folders import journal_folder
+from cloudburst.outputs.journal.pruning import remove_journal
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from cloudburst.errors import SceneFault
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import (
     AnyLocation,
     Location,

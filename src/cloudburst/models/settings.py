@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cloudburst.env_file import ENV_FILE, read_env_file
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.env_file import ENV_FILE, read_env_file
 from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.s3_encryption import check_s3_encryption
 from cloudburst.models.task import Protocol

@@ -19,8 +19,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard
 
-from cloudburst.models import audio_rules
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media import audio_rules
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio_frames import (
     IS_PYAV_18,

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from cloudburst.models.subtitles import Cue
+from cloudburst.media.subtitles import Cue
 
 
 class SubtitleState(NamedTuple):
@@ -43,7 +43,7 @@ def subtitle_states(
     ``with_words``, they change with the current words, too.
 
     The work is proportional to the cues plus the sum of the lengths of all states;
-    `cloudburst.models.subtitles.cues.MAX_AT_ONCE` limits the length of a state.
+    `cloudburst.media.subtitles.cues.MAX_AT_ONCE` limits the length of a state.
     """
     spans = _spans(cues, frames, fps, with_words=with_words)
     changes = sorted(

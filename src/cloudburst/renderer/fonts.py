@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.font_tables import FontTables, check_font, face_index
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.font_tables import FontTables, check_font, face_index
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.renderer.job import FONT, InputFaultError
 
 FONT_PACKAGE = "noto_cjk_sans_otc"

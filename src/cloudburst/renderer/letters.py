@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst.models.font_tables import FontTables
+from cloudburst.media.font_tables import FontTables
 from cloudburst.renderer.fonts import Font, font_tables
 from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, Run
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 from unicodedata import bidirectional, category, name
 
-from cloudburst.models.input_error import InvalidInputError
-from cloudburst.models.subtitles import Cue
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.text_layout import plain_text
 
 HasGlyph: TypeAlias = Callable[[str], bool]

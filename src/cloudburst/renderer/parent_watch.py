@@ -7,7 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
-from cloudburst.confinement.decoders import confine
+from cloudburst.renderer.confinement.decoders import confine
 
 
 def start_child(folder: Path) -> tuple[str, ...]:

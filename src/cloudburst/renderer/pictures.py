@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageOps
 
-from cloudburst.models import picture_rules
+from cloudburst.media import picture_rules
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.camera_effects import Effect
-from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.video_format import VideoSize, video_size
 from cloudburst.renderer.crop import (
     CENTRE,

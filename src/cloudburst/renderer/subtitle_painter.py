@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from cloudburst.models.font_tables import EXPECTED_FONT
-from cloudburst.models.subtitles import Cue
+from cloudburst.media.font_tables import EXPECTED_FONT
+from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.colours import Yuv, bt709
 from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
 from cloudburst.renderer.fonts import Font

@@ -15,7 +15,7 @@ from unicodedata import east_asian_width, is_normalized, normalize
 
 from PIL import ImageColor
 
-from cloudburst.models.subtitles import Word
+from cloudburst.media.subtitles import Word
 from cloudburst.renderer.line_breaks import (
     WORD_JOINER,
     ZERO_WIDTH_SPACE,

@@ -13,13 +13,13 @@ from cloudburst.models.transfers import (
     TransferFailure,
     TransferProblem,
 )
+from cloudburst.net.transfers.errors import TransferError
 from cloudburst.service.content_store import OutOfDiskError
 from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file
 from cloudburst.service.service import RenderService
-from cloudburst.transfers.errors import TransferError
 
 if TYPE_CHECKING:
-    from cloudburst.transfers.fetch import Fetched
+    from cloudburst.net.transfers.fetch import Fetched
 
 MAX_FETCH_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers."""
@@ -70,7 +70,7 @@ class Fetch:
 
     async def _write(self, path: Path) -> Fetched:
         client = await self._service.transfers.client(public_only=self._request.public_only)
-        from cloudburst.transfers.fetch import fetch  # noqa: PLC0415 - needs httpx
+        from cloudburst.net.transfers.fetch import fetch  # noqa: PLC0415 - needs httpx
 
         async with new_file(path) as file:
 

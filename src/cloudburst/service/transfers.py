@@ -45,7 +45,7 @@ class Transfers:
         async with self._opening:
             if public_only not in self._clients:
                 await to_thread.run_sync(_import_modules)
-                from cloudburst.transfers.client import open_transfer_client  # noqa: PLC0415
+                from cloudburst.net.transfers.client import open_transfer_client  # noqa: PLC0415
 
                 self._clients[public_only] = await self._stack.enter_async_context(
                     open_transfer_client(public_only=public_only)
@@ -66,4 +66,4 @@ def _import_modules() -> None:
     Most services make no transfers, and the import takes a third of the time of their start.
     """
     for name in ("fetch", "put"):
-        import_module(f"cloudburst.transfers.{name}")
+        import_module(f"cloudburst.net.transfers.{name}")

@@ -18,8 +18,8 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from cloudburst.confinement.decoders import confine
 from cloudburst.models.options import RenderOptions
+from cloudburst.renderer.confinement.decoders import confine
 from cloudburst.renderer.job import (
     AUDIO,
     IMAGE,

@@ -17,11 +17,11 @@ from cloudburst.models.transfers import (
     UploadEvent,
     UploadRequest,
 )
+from cloudburst.net.transfers.errors import TransferError
 from cloudburst.renderer.job import RenderedVideo
 from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import Job
 from cloudburst.service.transfers import Transfers
-from cloudburst.transfers.errors import TransferError
 
 MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
 """Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts."""
@@ -67,7 +67,7 @@ class Upload:
 
     async def _put(self, part: PutPart, file: int) -> str:
         client = await self._transfers.client(public_only=False)
-        from cloudburst.transfers.put import put_part  # noqa: PLC0415 - needs httpx
+        from cloudburst.net.transfers.put import put_part  # noqa: PLC0415 - needs httpx
 
         async def read_block(offset: int, size: int) -> bytes:
             return await to_thread.run_sync(os.pread, file, size, offset)

@@ -7,12 +7,12 @@ process id or a host name.
 from __future__ import annotations
 
 try:
+    from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
+    from cloudburst.jobs.webhooks.signature import verify_webhook
     from cloudburst.web.access import Access, Action
     from cloudburst.web.error_responses import exception_handlers
     from cloudburst.web.jobs import AppState, Jobs, get_client, lifespan
     from cloudburst.web.request_limits import RequestLimits
-    from cloudburst.webhooks.definitions import Webhook, Webhooks
-    from cloudburst.webhooks.signature import verify_webhook
 except ModuleNotFoundError as exc:
     name = str(exc.name).partition(".")[0]
     if name not in {"starlette", "python_multipart"}:

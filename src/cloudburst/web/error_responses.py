@@ -22,8 +22,8 @@ from cloudburst.errors import (
     SceneError,
     UnknownJobError,
 )
-from cloudburst.public_faults import public_faults
-from cloudburst.public_json import without_folders
+from cloudburst.jobs.public_faults import public_faults
+from cloudburst.jobs.public_json import without_folders
 
 logger = logging.getLogger(__name__)
 

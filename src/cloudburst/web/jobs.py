@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudburst.client import Client
+from cloudburst.client.client import Client
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs import JobLimits, JobQueue
+from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -31,7 +32,6 @@ from cloudburst.web.operations import OPERATIONS, Operation
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.server_shutdown import call_on_shutdown
 from cloudburst.web.submission_checks import SubmissionRules
-from cloudburst.webhooks.definitions import Webhooks
 
 if TYPE_CHECKING:
     from fastapi import APIRouter

@@ -13,8 +13,10 @@ from typing import Any, TypeAlias, cast
 from pydantic import ValidationError
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import JobRequest
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.jobs.webhooks.definitions import Webhooks
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import (
     AnyLocation,
     HttpsUrl,
@@ -31,11 +33,9 @@ from cloudburst.models.options import (
     may_be_file,
 )
 from cloudburst.models.scene import Scene
-from cloudburst.preflight import parse_scenes
 from cloudburst.text import printable_line, short_repr
 from cloudburst.web.access import Folders
 from cloudburst.web.request_limits import RequestLimits
-from cloudburst.webhooks.definitions import Webhooks
 
 Locate: TypeAlias = Callable[[str], AnyLocation]
 """Function that returns the location for a name in a request. It raises `InvalidInputError` if the
@@ -191,8 +191,8 @@ def _locate_files(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return scenes and options of a request with a location in place of each name of a file.
 
-    Everything else is checked later: `cloudburst.preflight`. Raises `InvalidScenesError` with the
-    scene and the field of each name without a location.
+    Everything else is checked later: `cloudburst.inputs.preflight`. Raises `InvalidScenesError`
+    with the scene and the field of each name without a location.
     """
     faults = list[SceneFault]()
     scenes = [_scene(raw, place, locate, faults) for place, raw in enumerate(raw_scenes)]

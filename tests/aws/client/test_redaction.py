@@ -14,7 +14,6 @@ from aiobotocore.config import AioConfig
 from pydantic import SecretStr
 
 from cloudburst import redaction
-from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.models.task import TaskState
 from cloudburst.redaction import (
     FILTERED_LOGGERS,
@@ -23,6 +22,7 @@ from cloudburst.redaction import (
     install_filters,
     redact,
 )
+from cloudburst.workers.http.certificates import new_secrets
 from support.fargate_backend import account, backend_of, request, until
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst import redaction
-from cloudburst.adapters.http.certificates import new_secrets
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.post_mortem import _without_overrides, build_post_mortem
 from cloudburst.aws.fargate.task_definition import describe_task_definition
@@ -22,6 +21,7 @@ from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskId, TaskSpec, TaskState
 from cloudburst.testing import TaskFault
+from cloudburst.workers.http.certificates import new_secrets
 from support.fargate_backend import account, backend_of, request, settings_of, stop, until
 
 pytestmark = pytest.mark.anyio

@@ -13,12 +13,12 @@ from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.folder_reader import S3FolderReader
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.s3.run_markers import marked
-from cloudburst.models.input_error import InvalidInputError
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.transfers import TransferProblem
-from cloudburst.s3_destination import S3Destination
+from cloudburst.net.transfers.errors import transfer_error
+from cloudburst.outputs.s3_destination import S3Destination
 from cloudburst.testing import Fault, s3_fault
-from cloudburst.transfers.errors import transfer_error
 from support.bucket_settings import KMS_KEY, deny, encrypt
 from support.emulator_calls import client, new_client
 from support.s3_account import (

@@ -14,7 +14,7 @@ from cloudburst.emulator.s3.requests import not_implemented
 from cloudburst.emulator.s3.responses import object_headers
 from cloudburst.errors import AccessDeniedError, CloudburstError, ResourceMissingError
 from cloudburst.models.locations import S3Prefix
-from cloudburst.s3_destination import S3Destination
+from cloudburst.outputs.s3_destination import S3Destination
 from cloudburst.testing import s3_fault
 from support.s3_account import account, in_folder, open_store
 from support.short_waits import repeat_quickly

@@ -13,17 +13,17 @@ from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshabl
 from aiobotocore.session import get_session
 from PIL import Image
 
+from cloudburst.client.remote_access import open_remote_access
+from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
-from cloudburst.input_cache import InputCache
-from cloudburst.media_probe import EXPECTED_PICTURE
+from cloudburst.inputs.input_cache import InputCache
+from cloudburst.inputs.media_probe import EXPECTED_PICTURE
+from cloudburst.inputs.preflight import check_scenes
+from cloudburst.inputs.remote_file_io import BLOCK_BYTES
+from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.preflight import check_scenes
-from cloudburst.remote_access import open_remote_access
-from cloudburst.remote_file_io import BLOCK_BYTES
-from cloudburst.remote_inputs import open_remote_inputs
-from cloudburst.run_inputs import check_inputs
-from cloudburst.scenes import read_scenes
 from cloudburst.testing import s3_fault
 from support.s3_account import ABROAD, BUCKET, obj, operations, put, settings_of
 

@@ -20,7 +20,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import S3Prefix
-from cloudburst.s3_destination import S3Destination
+from cloudburst.outputs.s3_destination import S3Destination
 from cloudburst.testing import AWS_S3_FAULTS, s3_fault
 from support.s3_account import (
     ABROAD,

@@ -28,11 +28,11 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.s3_destination import S3Destination
+from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.transfers.errors import TransferError
+from cloudburst.net.transfers.put import put_part
+from cloudburst.outputs.s3_destination import S3Destination
 from cloudburst.testing import s3_fault
-from cloudburst.transfers.client import open_transfer_client
-from cloudburst.transfers.errors import TransferError
-from cloudburst.transfers.put import put_part
 from support.emulator_calls import client
 from support.s3_account import (
     BUCKET,

@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
 from cloudburst.models.locations import S3Prefix
-from cloudburst.s3_destination import S3Destination
+from cloudburst.outputs.s3_destination import S3Destination
 from support.s3_account import BUCKET, in_folder, put
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ import pytest
 
 from cloudburst.aws.setup.ecr_login import log_in_to_ecr
 from cloudburst.errors import ConfigurationError
+from cloudburst.net.registry import Credentials
 from cloudburst.redaction import redact
-from cloudburst.registry import Credentials
 from support.aws_answers import Answer, answering
 
 pytestmark = pytest.mark.anyio

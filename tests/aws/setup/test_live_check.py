@@ -18,8 +18,7 @@ from cloudburst.aws.setup.live_statements import LIVE_NAME, LIVE_OBJECTS
 from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.cli.app import run
-from cloudburst.emulator.s3 import api
-from cloudburst.live_check import (
+from cloudburst.cli.live_check import (
     Part,
     check_live,
     image_check,
@@ -28,6 +27,7 @@ from cloudburst.live_check import (
     s3_check,
     task_checks,
 )
+from cloudburst.emulator.s3 import api
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
@@ -138,7 +138,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
 def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
     prepared, emulator, capsys, monkeypatch
 ):
-    monkeypatch.setattr("cloudburst.live_check.check.MAX_TASK_SECONDS", 1)
+    monkeypatch.setattr("cloudburst.cli.live_check.check.MAX_TASK_SECONDS", 1)
     prepared(emulator, protocol=Protocol.ONESTEP)
     registered(emulator, containers=1, interval=1)  # without watchdog
     before = len(emulator.tasks)

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.emulator import logs, run_task, task_registry, tasks, trail
-from cloudburst.emulator.faults import NO_CAPACITY
-from cloudburst.emulator.s3 import api, checksums, multipart
-from cloudburst.emulator.signature import Signature
-from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
-from cloudburst.live_check import image_check, live, s3_check, task_checks
-from cloudburst.live_check.findings import REST
-from cloudburst.live_check.task_checks import (
+from cloudburst.cli.live_check import image_check, live, s3_check, task_checks
+from cloudburst.cli.live_check.findings import REST
+from cloudburst.cli.live_check.task_checks import (
     check_arm64,
     check_burst,
     check_lifetime,
@@ -27,7 +22,12 @@ from cloudburst.live_check.task_checks import (
     check_trail,
     keys_shown,
 )
-from cloudburst.registry import PushReport
+from cloudburst.emulator import logs, run_task, task_registry, tasks, trail
+from cloudburst.emulator.faults import NO_CAPACITY
+from cloudburst.emulator.s3 import api, checksums, multipart
+from cloudburst.emulator.signature import Signature
+from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.net.registry import PushReport
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator, Fault, TaskFault
 from support.live_parts import findings_of, opened
 from support.s3_account import FOLDER, account

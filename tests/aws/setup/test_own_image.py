@@ -24,9 +24,9 @@ from cloudburst.errors import (
 from cloudburst.image import kernels
 from cloudburst.models.limits import Backoff
 from cloudburst.models.task import PROTOCOL_VERSION, Protocol
-from cloudburst.registry import PushProgress, open_registry
-from cloudburst.registry.client import RegistryClient
-from cloudburst.registry.errors import RegistryUnavailableError
+from cloudburst.net.registry import PushProgress, open_registry
+from cloudburst.net.registry.client import RegistryClient
+from cloudburst.net.registry.errors import RegistryUnavailableError
 from cloudburst.testing import Fault
 from cloudburst.version import PACKAGE_VERSION
 from support.cloudformation import create_stack, policy_after_stack

@@ -11,12 +11,12 @@ import anyio
 import pytest
 
 from cloudburst import Limits, RenderOptions, Status, Timeouts, WorkerError
-from cloudburst.adapters.http.certificates import new_secrets
-from cloudburst.adapters.http.native import connect
 from cloudburst.models.billing import usd_amount
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.testing import TaskFault
+from cloudburst.workers.http.certificates import new_secrets
+from cloudburst.workers.http.native import connect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from PIL import Image
 
-from cloudburst.adapters.http.onestep import connect
 from cloudburst.errors import EncodeError, KeyRefusedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
+from cloudburst.workers.http.onestep import connect
 from support import public_image
 from support.video_probe import probe
 

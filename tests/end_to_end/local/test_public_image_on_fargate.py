@@ -6,11 +6,11 @@ import anyio
 import pytest
 
 from cloudburst import Client, KeyRefusedError, Limits, RenderOptions, Settings, Status, fargate
-from cloudburst.adapters.http.onestep import connect
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.testing import EmulatorConfig, FargateEmulator
+from cloudburst.workers.http.onestep import connect
 from support import public_image
 from support.video_probe import probe
 

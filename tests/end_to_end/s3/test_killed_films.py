@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst import Status
-from cloudburst.paths import state_folder
+from cloudburst.files import state_folder
 from support.s3_client_process import rendering
 from support.s3_runs import World, impatient, running_service
 

@@ -21,8 +21,8 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 from cloudburst.aws.client.credentials import no_credentials_error
 from cloudburst.errors import ConfigurationError
+from cloudburst.net.registry.names import is_loopback_host
 from cloudburst.redaction import install_filters
-from cloudburst.registry.names import is_loopback_host
 
 MODELS_FOLDER = str(Path(__file__).with_name("models"))
 """Folder with this package's own service models, which botocore reads in addition to its own

@@ -15,8 +15,8 @@ from typing import Any
 from anyio import to_thread
 
 from cloudburst.errors import AWSError
+from cloudburst.files import state_folder
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, RegionPrices
-from cloudburst.paths import state_folder
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ async def load_prices() -> PriceTable:
 def read_prices() -> PriceTable:
     """Return the same prices as `load_prices`, blocking the thread while files are read."""
     packaged = PriceTable.model_validate_json(
-        files("cloudburst").joinpath("prices.json").read_text(encoding="utf-8")
+        files("cloudburst.aws.client").joinpath("prices.json").read_text(encoding="utf-8")
     )
     path = prices_file()
     try:

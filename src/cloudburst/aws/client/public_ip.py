@@ -13,7 +13,7 @@ import httpx
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
-from cloudburst.registry.names import is_loopback_host
+from cloudburst.net.registry.names import is_loopback_host
 
 CHECKIP_URL = "https://checkip.amazonaws.com"
 """URL of an AWS service that returns the public address of its caller."""

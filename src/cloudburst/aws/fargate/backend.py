@@ -17,7 +17,6 @@ import anyio
 from anyio import create_task_group, to_thread
 from botocore.exceptions import EndpointConnectionError
 
-from cloudburst.adapters.http import native, onestep, public_image
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.launcher import FargateLauncher
@@ -45,6 +44,7 @@ from cloudburst.models.task import Protocol, Secrets
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, new_key
 from cloudburst.ports.renderer import Connect
+from cloudburst.workers.http import native, onestep, public_image
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ async def _secrets_factory(settings: Settings, definition: TaskDefinition) -> Ca
     """
     new_secrets = new_key
     if definition.protocol is Protocol.NATIVE:
-        module = "cloudburst.adapters.http.certificates"
+        module = "cloudburst.workers.http.certificates"
         new_secrets = (await to_thread.run_sync(import_module, module)).new_secrets
     if settings.auth_key is None:
         return new_secrets

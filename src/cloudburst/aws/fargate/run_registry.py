@@ -28,8 +28,8 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
+from cloudburst.files import state_folder
 from cloudburst.models.task import TaskId
-from cloudburst.paths import state_folder
 
 logger = logging.getLogger(__name__)
 

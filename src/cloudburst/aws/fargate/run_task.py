@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudburst.adapters.http.native import service_limits
 from cloudburst.aws.client.responses import get_list, get_structure
 from cloudburst.aws.fargate.placement import Placement
 from cloudburst.aws.fargate.task_definition import WATCHDOG_CONTAINER, TaskDefinition
@@ -15,6 +14,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import LaunchRequest, Protocol, Secrets, TaskSpec
 from cloudburst.models.tier import Tier, encoder_slots
+from cloudburst.workers.http.native import service_limits
 
 KEY_VARIABLE = "AUTHENTICATION_KEY"
 """Name of the environment variable with the worker's key, which every request must contain."""

@@ -21,9 +21,9 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.transfers import PutPart, TransferProblem
-from cloudburst.transfers.client import open_transfer_client
-from cloudburst.transfers.errors import TransferError
-from cloudburst.transfers.put import put_part
+from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.transfers.errors import TransferError
+from cloudburst.net.transfers.put import put_part
 
 _SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 

@@ -11,8 +11,8 @@ from cloudburst.aws.client.errors import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models import failures
-from cloudburst.models.input_error import InvalidInputError
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import RangeAnswer

@@ -18,7 +18,6 @@ from cloudburst.aws.setup.checks import (
     warning,
 )
 from cloudburst.concurrency import collapse_single
-from cloudburst.confinement.decoders import missing_layers
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,
@@ -27,6 +26,7 @@ from cloudburst.errors import (
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
+from cloudburst.renderer.confinement.decoders import missing_layers
 
 __all__ = ["Check", "CheckStatus", "DoctorReport", "doctor"]
 

@@ -27,11 +27,11 @@ from cloudburst.aws.setup.images import (
 )
 from cloudburst.aws.setup.resource_definitions import is_our_image
 from cloudburst.errors import CloudburstError
-from cloudburst.http_connections import closing_connections
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
+from cloudburst.net.http_connections import closing_connections
+from cloudburst.net.registry import InvalidImageError, Manifest, parse_config
 from cloudburst.redaction import install_filters
-from cloudburst.registry import InvalidImageError, Manifest, parse_config
 from cloudburst.text import list_some, printable_line
 
 CONFIGURATION_TIMEOUT = 10.0

@@ -24,7 +24,7 @@ from cloudburst.aws.setup.resource_definitions import (
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
-from cloudburst.registry import ImageReference
+from cloudburst.net.registry import ImageReference
 from cloudburst.version import PACKAGE_VERSION
 
 ECS_TASKS = "ecs-tasks.amazonaws.com"

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import ecr_host
 from cloudburst.errors import ConfigurationError
+from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.names import is_loopback_host
 from cloudburst.redaction import SecretOwner, hide_secrets
-from cloudburst.registry import Credentials
-from cloudburst.registry.names import is_loopback_host
 
 OUR_REPOSITORY = "cloudburst"
 """Name of the ECR repository of our image, and thus the last part of the image's name."""

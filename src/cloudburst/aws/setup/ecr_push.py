@@ -15,7 +15,7 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.image import BuiltImage
-from cloudburst.registry import (
+from cloudburst.net.registry import (
     LoginError,
     NotInRegistryError,
     PushProgress,

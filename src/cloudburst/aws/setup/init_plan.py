@@ -46,7 +46,7 @@ from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
-from cloudburst.registry import ImageReference
+from cloudburst.net.registry import ImageReference
 from cloudburst.text import short_repr
 from cloudburst.version import PACKAGE_VERSION
 

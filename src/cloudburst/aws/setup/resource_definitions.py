@@ -26,7 +26,7 @@ from cloudburst.models.task import (
     Protocol,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.registry import ImageReference
+from cloudburst.net.registry import ImageReference
 from cloudburst.text import list_some
 from cloudburst.version import PACKAGE_VERSION
 

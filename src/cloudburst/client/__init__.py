@@ -1,0 +1,1 @@
+"""Client: the object that owns workers and runs scenes on them."""

@@ -1,0 +1,454 @@
+"""Client: the object that owns workers and runs scenes on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+
+from cloudburst.backends import account_of, default_backend
+from cloudburst.client.remote_access import open_remote_access
+from cloudburst.client.resources import ClientResources
+from cloudburst.client.run_inputs import AnyScene, check_inputs, reading_inputs
+from cloudburst.client.run_journals import open_run_journals
+from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.open_run import open_run
+from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import Run
+from cloudburst.errors import ClosedError
+from cloudburst.film.request import film_request
+from cloudburst.inputs.input_cache import InputCache
+from cloudburst.models.download import Download
+from cloudburst.models.film import Transition
+from cloudburst.models.journal_entries import ProcessEntry
+from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.report import Report
+from cloudburst.models.scene import Video
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import TaskSpec
+from cloudburst.models.tier import Tier
+from cloudburst.outputs.history import load_history, save_history
+from cloudburst.ports.backend import OpenBackend
+
+CALLS_TIMEOUT = 10.0
+"""Maximum number of seconds that the end of a client waits for its open calls. They end within this
+time, unless the caller does something else in the block of a stream."""
+
+
+class Client(anyio.AsyncContextManagerMixin):
+    """Client that starts workers, renders scenes on them, and stops them.
+
+    >>> async with Client() as client:  # doctest: +SKIP
+    ...     report = await client.render_all(scenes, to="out")
+
+    One client serves many concurrent calls of one event loop. The calls share its workers, and
+    their scenes take turns. Outside its ``async with`` block, or from another event loop, every
+    call raises `ClosedError`. A program that has hooks for its start and its end in place of a
+    block, such as the worker of a task queue, calls `open` and `aclose`.
+
+    The ``async with`` block ends when the stop of every task is accepted. A task has stopped some
+    15 to 25 s later; only then is its bill final: call `Report.settled` inside the block to wait
+    for that, or list the bill later with ``cloudburst runs``.
+
+    Args:
+        backend: Backend of the workers, or several in the order of preference. The default is
+            Fargate if a subnet is configured (``AWS_SUBNET_ID``), otherwise this machine.
+        options: Appearance of the videos, unless a call passes its own options.
+        tier: Size of each task on Fargate; other backends ignore it.
+        timeouts: Timeouts of requests, start-up, scenes and stops.
+        limits: Limits of concurrency, sizes, attempts and cost.
+        backoff: Delays between two health checks of a starting worker.
+        settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
+            backend, or else those in the environment and ``.env``.
+        early_launch: True to start the first tasks while the input files of a new run are still
+            read, if that takes longer than a moment. Names, options, sizes and headers are checked
+            before. A problem that is found later stops the tasks; `InvalidScenesError` is then
+            raised in the block of `stream`, and says what they cost.
+    """
+
+    def __init__(
+        self,
+        backend: OpenBackend | Sequence[OpenBackend] | None = None,
+        *,
+        options: RenderOptions | None = None,
+        tier: Tier = Tier.STANDARD,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        backoff: Backoff = READINESS_BACKOFF,
+        settings: Settings | None = None,
+        early_launch: bool = False,
+    ) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._early_launch = early_launch
+        self.options = options or RenderOptions()
+        """Options of runs that name none."""
+        self._timeouts = timeouts or Timeouts()
+        self.limits = limits or Limits()
+        """Limits of concurrency, sizes, attempts and cost."""
+        self._spec = TaskSpec(tier=tier, limits=self.limits)
+        self._backoff = backoff
+        self._open: ClientResources | None = None
+        self._owner: tuple[asyncio.Task[None], asyncio.Event] | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        with collapse_single():
+            async with self._opened_resources() as opened:
+                self._open = opened
+                try:
+                    yield self
+                finally:
+                    self._open = None
+
+    @asynccontextmanager
+    async def _opened_resources(self) -> AsyncGenerator[ClientResources]:
+        """Open what the client owns; on exit, stop every task and keep the measured times."""
+        openers = self._openers()
+        async with AsyncExitStack() as stack:
+            backends = [
+                await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
+                for opener in openers
+            ]
+            account = account_of(self._settings, openers)
+            remote = await stack.enter_async_context(open_remote_access(*account))
+            # Entered before the task group, so that journals are closed after all tasks.
+            run_journals = await stack.enter_async_context(open_run_journals())
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            pool = WorkerPool(
+                tasks,
+                backends,
+                spec=self._spec,
+                timeouts=self._timeouts,
+                limits=self.limits,
+                backoff=self._backoff,
+                measurements=Measurements(await load_history()),
+            )
+            resources = ClientResources(
+                pool=pool,
+                loop=anyio.lowlevel.current_token(),
+                tasks=tasks,
+                run_journals=run_journals,
+                remote=remote,
+            )
+            try:
+                yield resources
+                await pool.stop_all()
+                await save_history(pool.scheduler.performances.take_samples())
+            finally:
+                pool.close()
+                with suppress(TimeoutError):
+                    await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
+                tasks.cancel_scope.cancel()
+
+    async def open(self) -> Self:
+        """Open the client without an ``async with`` block, and return it (asyncio only).
+
+        `aclose` closes it, also from another task. If it is still open when ``asyncio.run`` ends,
+        it is closed then.
+        """
+        opened, closing = asyncio.Event(), asyncio.Event()
+
+        async def own() -> None:  # a block must be left by the task that has entered it
+            try:
+                async with self:
+                    opened.set()
+                    await closing.wait()
+            finally:
+                opened.set()
+
+        owner = asyncio.create_task(own(), name="cloudburst client")
+        try:
+            await opened.wait()
+        except asyncio.CancelledError:
+            owner.cancel()
+            raise
+        if owner.done():
+            await owner  # raises the reason why the client cannot be opened
+        self._owner = owner, closing
+        return self
+
+    async def aclose(self) -> None:
+        """Close a client that `open` has opened, as the end of an ``async with`` block does."""
+        if self._owner is not None:
+            (owner, closing), self._owner = self._owner, None
+            closing.set()
+            await asyncio.shield(owner)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the AWS account whose files in S3 the client reads and writes."""
+        return account_of(self._settings, self._openers())[0]
+
+    @property
+    def is_billed(self) -> bool:
+        """True if tasks of the open client cost money."""
+        with self._opened() as client:
+            return any(backend.usd_per_second for backend in client.pool.backends)
+
+    def _openers(self) -> Sequence[OpenBackend]:
+        match default_backend() if self._backend is None else self._backend:
+            case Sequence() as backends:
+                return backends
+            case backend:
+                return [backend]
+
+    async def render(
+        self,
+        scene: AnyScene,
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+    ) -> Video:
+        """Render one scene into the folder ``to`` and wait for its video.
+
+        Raises:
+            ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
+            CloudburstError: The scene or its worker failed.
+        """
+        async with self.stream([scene], to=to, options=options, overwrite=overwrite) as run:
+            report = await run.until_done()
+        if report.errors:
+            raise report.errors[0]
+        if not report.videos:
+            raise ClosedError("the client was closed while the scene was rendered")
+        return report.videos[0]
+
+    async def render_all(
+        self,
+        scenes: Iterable[AnyScene],
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+        name: str | None = None,
+        resume: bool = False,
+        film: Path | str | None = None,
+        transition: Transition = "cut",
+        transition_seconds: float = 0.5,
+    ) -> Report:
+        """Render all scenes into the folder ``to`` and return the report.
+
+        A failed scene does not stop the others. The call returns when every video is verified and
+        the stop of every task is accepted, except for tasks that are kept for ``Limits.idle``
+        seconds. `Report.raise_for_failures` raises the errors of failed scenes. For the other
+        parameters see `stream`.
+
+        Raises:
+            ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
+        """
+        async with self.stream(
+            scenes,
+            to=to,
+            options=options,
+            overwrite=overwrite,
+            name=name,
+            resume=resume,
+            film=film,
+            transition=transition,
+            transition_seconds=transition_seconds,
+        ) as run:
+            return await run.until_done()
+        raise AssertionError("unreachable: a stream does not suppress exceptions")
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        scenes: Iterable[AnyScene],
+        *,
+        to: Path | str,
+        options: RenderOptions | None = None,
+        overwrite: bool = False,
+        name: str | None = None,
+        resume: bool = False,
+        film: Path | str | None = None,
+        transition: Transition = "cut",
+        transition_seconds: float = 0.5,
+    ) -> AsyncGenerator[Run]:
+        """Render all scenes into the folder ``to``; yield the run, an iterator of events.
+
+        ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``. ``name`` is a unique
+        name of the run for tags and file names: letters, digits, dashes and underscores. With
+        ``None`` the client generates a name. Leaving the block early cancels unfinished scenes;
+        finished videos stay, and ``run.report()`` still returns the report.
+
+        The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
+        in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or
+        without a name the newest run in ``to`` that has one of these scenes; if no run matches, a
+        new run begins. Finished videos are kept unless the file or its inputs have changed. Running
+        tasks of earlier processes are adopted or stopped, and are part of the bill.
+
+        ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
+        of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
+        is a path on this machine or, for videos in S3, an object such as ``s3://bucket/film.mp4``,
+        which a worker makes. From scene to scene there is a ``transition`` of
+        ``transition_seconds``. A film that cannot be made is not an error of a scene: see
+        `Report.film` and `Report.film_error`.
+
+        Raises, before anything is started:
+            ConfigurationError: The name is invalid or in use, or the journal cannot be read.
+            InvalidScenesError: Scenes or their files have problems; the error lists all of them.
+                With ``early_launch``, tasks may have been started, and were stopped.
+            OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
+                the run itself do not count.
+            OutputClaimedError: Another process of this machine works on the run or, for a folder on
+                this machine, writes one of the videos.
+            ThrottledError, NoAnswerError: S3 has been busy for two minutes.
+            BusyError: The queue would exceed ``Limits.queued_scenes``.
+            ClosedError: The client is not open, or belongs to another event loop.
+        """
+        with self._opened() as client:
+            destination = await client.remote.destination(to)
+            inputs = await check_inputs(
+                scenes,
+                destination=destination,
+                options=options or self.options,
+                limits=self.limits,
+                film=film_request(film, transition, transition_seconds),
+                remote=client.remote.inputs(),
+                cache=InputCache(),
+            )
+            if resume and name is None:
+                name = await destination.newest_run_with(inputs.names)
+            run_name = uuid4().hex[:12] if name is None else name
+            with collapse_single(), client.reserved_name(run_name):
+                async with (
+                    reading_inputs(inputs, early=self._early_launch and not resume) as reading,
+                    destination.claim(
+                        inputs.names,
+                        run=run_name,
+                        overwrite=overwrite,
+                        resume=resume,
+                        covers=inputs.covers,
+                    ),
+                    client.open_run_journal(
+                        destination.folder, run_name, resume=resume
+                    ) as run_journal,
+                    client.remote.claimed_film(
+                        inputs.film,
+                        inputs.chapters,
+                        inputs.remote_files,
+                        run=run_name,
+                        overwrite=overwrite,
+                        resume=resume,
+                    ) as maker,
+                ):
+                    inputs, earlier = reading.inputs, None
+                    if resume:
+                        earlier = await destination.recover(
+                            run_name,
+                            run_journal.state,
+                            inputs.scenes,
+                            overwrite=overwrite,
+                        )
+                    files = await client.remote.files(
+                        run_name,
+                        inputs.remote_files,
+                        destination,
+                        fingerprints=reading.fingerprints,
+                        overwrite=overwrite,
+                        max_input_bytes=self.limits.file_bytes,
+                    )
+                    async with open_run(
+                        run_name,
+                        inputs.scenes,
+                        client.pool,
+                        to={name: destination.video(name) for name in inputs.names},
+                        journal=run_journal.journal,
+                        process=ProcessEntry(
+                            run=run_name,
+                            started_at=run_journal.journal.now(),
+                            options=inputs.options,
+                            tier=self._spec.tier,
+                            limits=self.limits,
+                            backends=tuple(backend.name for backend in client.pool.backends),
+                            film=inputs.film,
+                        ),
+                        earlier=earlier,
+                        film=maker,
+                        remote=files,
+                        bytes_checked=inputs.bytes_checked,
+                        finish_check=reading.wait if reading.late else None,
+                    ) as run_journal.run:
+                        yield run_journal.run
+                await save_history(client.pool.scheduler.performances.take_samples())
+
+    def keeping_warm(self) -> AbstractContextManager[None]:
+        """Use ``Limits(idle=None)`` in place of ``idle=0`` until the ``with`` block ends."""
+        with self._opened() as client:
+            kept = client.pool.scheduler.kept_workers
+            return nullcontext() if self.limits.idle else kept.keeping_warm()
+
+    async def download_url(self, download: Download) -> str:
+        """Return a presigned URL of a file of a run in S3; see also `JobQueue.download_url`."""
+        with self._opened() as client:
+            return await client.remote.download_url(download)
+
+    @contextmanager
+    def _opened(self) -> Generator[ClientResources]:
+        """Yield the resources for one call, which the end of the client waits for."""
+        if self._open is None:
+            raise ClosedError("enter the client first: async with Client(...) as client")
+        if self._open.loop != anyio.lowlevel.current_token():
+            raise ClosedError("the client belongs to another event loop; make one for this loop")
+        with self._open.open_call():
+            yield self._open
+
+
+async def render(
+    scene: AnyScene,
+    *,
+    to: Path | str,
+    backend: OpenBackend | Sequence[OpenBackend] | None = None,
+    options: RenderOptions | None = None,
+    overwrite: bool = False,
+) -> Video:
+    """Render one scene with a new client; see `Client` and `Client.render`."""
+    async with Client(backend, options=options, limits=Limits(workers=1)) as client:
+        return await client.render(scene, to=to, overwrite=overwrite)
+
+
+async def render_all(
+    scenes: Iterable[AnyScene],
+    *,
+    to: Path | str,
+    backend: OpenBackend | Sequence[OpenBackend] | None = None,
+    options: RenderOptions | None = None,
+    tier: Tier = Tier.STANDARD,
+    limits: Limits | None = None,
+    overwrite: bool = False,
+    name: str | None = None,
+    resume: bool = False,
+    film: Path | str | None = None,
+    transition: Transition = "cut",
+    transition_seconds: float = 0.5,
+) -> Report:
+    """Render all scenes with a new client; see `Client` and `Client.render_all`."""
+    async with Client(backend, options=options, tier=tier, limits=limits) as client:
+        return await client.render_all(
+            scenes,
+            to=to,
+            overwrite=overwrite,
+            name=name,
+            resume=resume,
+            film=film,
+            transition=transition,
+            transition_seconds=transition_seconds,
+        )
+    raise AssertionError("unreachable: a client does not suppress exceptions")

@@ -1,0 +1,1 @@
+"""Scenes and their files: reading lists of scenes, checking files, and their fingerprints."""

@@ -1,0 +1,80 @@
+"""Media files that are open for a check, and the errors of opening and reading them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cloudburst.files import open_regular_file
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFile:
+    """Media file that is open for a check: on this machine, in S3 or on a web server."""
+
+    file: BinaryIO
+    size: int | None
+    """Size in bytes; ``None`` if it is not known."""
+    is_whole: bool = True
+    """False if only a part of the file may be read. Reading more raises `PartNotReadError`."""
+
+
+class PartNotReadError(Exception):
+    """Error for the part of a file that may not be read for a check."""
+
+
+@contextmanager
+def open_media_file(path: Path, expected: str, limits: Limits) -> Generator[MediaFile]:
+    """Open a file on this machine; reject a file that is unreadable, empty or too large.
+
+    Anything but a regular file is rejected, too. ``expected`` is the description of a valid file in
+    the error. Errors while the block reads the file are raised as `InvalidInputError` as well.
+    """
+    with _translated_os_errors(expected):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InvalidInputError("a folder", expected)
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError("not a regular file", expected)
+        with open_regular_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            check_size(size, expected, limits)
+            yield MediaFile(file=file, size=size)
+
+
+def check_size(size: int, expected: str, limits: Limits) -> None:
+    """Reject the size in bytes of a file that is empty or too large."""
+    if not size:
+        raise InvalidInputError("an empty file", expected)
+    if size > limits.file_bytes:
+        raise InvalidInputError(_megabytes(size), f"at most {_megabytes(limits.file_bytes)}")
+
+
+@contextmanager
+def _translated_os_errors(expected: str) -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise InvalidInputError("no such file", expected) from exc
+    except PermissionError as exc:
+        raise InvalidInputError("a file without read permission", expected) from exc
+    except NotADirectoryError as exc:
+        raise InvalidInputError("a path through something that is not a folder", expected) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
+        raise InvalidInputError(f"unreadable: {_line(exc)}", expected) from exc
+
+
+def _line(exc: BaseException) -> str:
+    text = str(exc).strip() or type(exc).__name__
+    return text.splitlines()[0][:120]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MB"

@@ -1,0 +1,345 @@
+"""Checks of media files by their content; names and suffixes are ignored.
+
+Each function checks the start and the end of one open file without decoding it, and raises
+`InvalidInputError` if the file cannot be rendered. The worker finds the defects that only decoding
+reveals, and those in the part of a remote file that the client does not read.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple, cast
+
+from PIL import ExifTags, Image
+from tinytag import TinyTag
+
+from cloudburst.errors import CloudburstError
+from cloudburst.inputs.media_file import MediaFile, PartNotReadError
+from cloudburst.inputs.media_readers import AudioReader, PictureReader
+from cloudburst.media import audio_rules, font_tables, picture_rules, subtitles
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import AnyLocation
+from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of
+
+EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
+EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
+EXPECTED_SUBTITLES = subtitles.FORMATS
+EXPECTED_FONT = font_tables.EXPECTED_FONT
+
+_PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_ROTATIONS = range(5, 9)
+"""Values of the EXIF orientation of pictures that are shown rotated by 90°."""
+_GUESSED_BYTES_PER_SECOND = 16_000
+"""Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
+is used for scheduling only."""
+_GUESSED_SECONDS = 60.0
+"""Assumed length of audio, in seconds, if the size of its file is unknown, too."""
+_MIN_GUESSED_SECONDS = 0.05
+"""Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
+header only."""
+
+_WAV_HEAD_BYTES = 44
+"""Size in bytes of the shortest head of a WAV file."""
+_MAX_WEBP_BYTES = 8 * 2**20
+"""Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
+the size of the picture is checked."""
+_MAX_OGG_BYTES = 2**26
+"""Maximum size in bytes of an Ogg file that tinytag reads: it may keep all of it in memory. An hour
+has about 58 MB at 128 kbit/s."""
+_TAIL_BYTES = 2**16
+"""Number of bytes at the end of a picture in which its end mark is searched first. Only a picture
+that was cut short, or to which a program has appended more, is read further."""
+_BLOCK_BYTES = 2**20
+
+_JPEG = "a JPEG picture"
+_WAV, _OGG = "a wav file", "an ogg file"
+_UNREAD = {"an aac file", "a webm or mkv file", "an RF64 file"}
+"""Kinds of audio whose length is guessed."""
+_ENDS: Mapping[str, bytes] = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""Marks of the ends of pictures, by Pillow's name of the format; that of a PNG is the name and the
+checksum of its last chunk."""
+
+
+class _FileKind(NamedTuple):
+    name: str
+    audio: bool = False
+    picture: bool = False
+    lengthless: bool = False
+    """True if the header of a file of this kind may lack the length of the audio."""
+
+
+_MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"ID3", _FileKind("an mp3 file", audio=True)),
+        (rb"\xff[\xf0\xf1\xf8\xf9]", _FileKind("an aac file", audio=True, lengthless=True)),
+        (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _FileKind("an mp3 file", audio=True)),
+        (rb"RIFF....WAVE", _FileKind(_WAV, audio=True, lengthless=True)),
+        (rb"RF64....WAVE", _FileKind("an RF64 file", audio=True, lengthless=True)),
+        (rb"....ftyp(avif|avis|heic|heix|mif1|msf1)", _FileKind("an AVIF or HEIF picture")),
+        (rb"....ftyp", _FileKind("an m4a or mp4 file", audio=True, lengthless=True)),
+        (rb"OggS", _FileKind(_OGG, audio=True, lengthless=True)),
+        (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
+        (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
+        (rb"FORM....AIF[FC]", _FileKind("an aiff file")),
+        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file")),
+        (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True)),
+        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True)),
+        (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
+        (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
+        (rb"BM", _FileKind("a BMP picture", picture=True)),
+        (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture", picture=True)),
+        (rb"%PDF-", _FileKind("a PDF document")),
+        (rb"PK\x03\x04", _FileKind("a zip archive")),
+        (rb"(?i:\s*<(?:!doctype )?html)", _FileKind("an HTML page")),
+    )
+)
+_TEXT = _FileKind("a text file")
+_UNKNOWN = _FileKind("data of an unknown kind")
+
+
+class PictureSize(NamedTuple):
+    """Size of a picture, as far as a run needs it."""
+
+    pixels: int
+    """Number of pixels; 0 if it is not known."""
+    upright: bool
+    """True if the picture is taller than wide, after the rotation by EXIF."""
+
+    @classmethod
+    def of(cls, width: int, height: int, *, exif: Image.Exif | None = None) -> PictureSize:
+        """Return the size of a picture with these EXIF data, which may rotate it."""
+        turned = False
+        with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
+            turned = exif is not None and exif.get(ExifTags.Base.Orientation, 1) in _ROTATIONS
+        return cls(width * height, upright=height < width if turned else width < height)
+
+
+class AudioLength(NamedTuple):
+    """Length of an audio file before it is decoded."""
+
+    seconds: float
+    is_known: bool
+    """True for a length from the header; false for one that is guessed from the file size."""
+
+
+def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
+    """Check that Pillow can read the picture, and that it has an end and is not too large.
+
+    A picture of which only a part may be read is not checked for its end, and if the part is too
+    small for its header, only its kind is checked.
+    """
+    start = media.file.read(32)
+    kind = _kind(start)
+    picture_rules.check_webp(start, limits.image_pixels)
+    if size := picture_rules.webp_size(start):
+        if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
+            return PictureSize.of(*size)
+        if media.size < 8 + int.from_bytes(start[4:8], "little"):
+            raise _cut_short(kind)
+    try:
+        picture = _read_header(media.file, kind)
+    except PartNotReadError:
+        if kind.picture:
+            return PictureSize(0, upright=False)
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
+    picture_rules.check_picture(picture, limits.image_pixels)
+    end = _ENDS.get(str(picture.format))
+    # Pillow has read the file up to its pixels. A preview before them has an end of its own.
+    if end is not None and media.is_whole and not _contains_end(media.file, end):
+        raise _cut_short(kind)
+    return PictureSize.of(*picture.size, exif=_exif_of(picture))
+
+
+def _contains_end(file: BinaryIO, mark: bytes) -> bool:
+    """Return whether the rest of a file contains a mark; its last bytes are searched first."""
+    start = file.tell()
+    file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, start))
+    if mark in file.read(_TAIL_BYTES):
+        return True
+    file.seek(start)
+    last = b""
+    while block := file.read(_BLOCK_BYTES):
+        if mark in last + block:
+            return True
+        last = block[1 - len(mark) :]
+    return False
+
+
+def _cut_short(kind: _FileKind) -> InvalidInputError:
+    return InvalidInputError(f"{kind.name} that ends too early", "the whole file")
+
+
+def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
+    with _translated_parser_errors(kind, EXPECTED_PICTURE):
+        picture = _open_picture(PictureReader(file, name=kind.name, is_jpeg=kind.name == _JPEG))
+    if picture is None:
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE)
+    return picture
+
+
+def _exif_of(picture: Image.Image) -> Image.Exif | None:
+    """Return the EXIF data of a picture; ``None`` if they are broken."""
+    with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
+        # Not PngImageFile.getexif, which decodes the picture to find EXIF data after it.
+        return Image.Image.getexif(picture)
+    return None
+
+
+def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:
+    """Return the length of the audio: from its header, or guessed from the file size."""
+    kind = _kind(media.file.read(32))
+    if not kind.audio:
+        raise InvalidInputError(kind.name, EXPECTED_AUDIO)
+    try:
+        length = _header_length(media, kind)
+    except PartNotReadError:
+        length = _guessed_length(media.size)
+    if length.is_known and length.seconds > limits.audio_seconds:
+        raise InvalidInputError(
+            f"{length.seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
+        )
+    return length
+
+
+def check_subtitles(media: MediaFile) -> str:
+    """Check that the subtitles have a supported format and never show too much text at once.
+
+    Return each visible character of them once.
+    """
+    data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
+    try:
+        return characters_of(subtitles.read_subtitles(data).cues)
+    except InvalidInputError:
+        kind = _kind(data[:32])
+        if kind not in (_TEXT, _UNKNOWN):
+            raise InvalidInputError(kind.name, EXPECTED_SUBTITLES) from None
+        raise
+
+
+def check_subtitle_kind(media: MediaFile) -> None:
+    """Check that the start of a file does not show it to be of another kind than subtitles."""
+    kind = _kind(media.file.read(32))
+    if kind not in (_TEXT, _UNKNOWN):
+        raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
+
+
+def check_font(media: MediaFile) -> None:
+    """Check that a font file is complete, has outlines, and is not too large.
+
+    If only a part of the file may be read, the tables outside it are not checked.
+    """
+    kind = _kind(media.file.read(32))
+    if kind not in (_TEXT, _UNKNOWN):
+        raise InvalidInputError(kind.name, EXPECTED_FONT)
+    with suppress(PartNotReadError):
+        font_tables.check_font(media.file)
+
+
+def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
+    """Return the function that looks up whether a font has a glyph for a character.
+
+    ``None`` stands for a font in S3 or on a web server, and for a file that has just changed: the
+    worker checks the text.
+    """
+    if font is None or isinstance(font, str):
+        return font_tables.noto_has_glyph
+    with suppress(OSError, InvalidInputError):
+        if isinstance(font, Path):
+            with font.open("rb") as file:
+                return font_tables.FontTables(file).has_glyph
+    return None
+
+
+def _kind(start: bytes) -> _FileKind:
+    for pattern, kind in _MAGIC:
+        if pattern.match(start):
+            return kind
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _UNKNOWN
+    # The last character may be incomplete: up to three bytes are left out.
+    for end in range(len(start), max(len(start) - 4, 0), -1):
+        text = subtitles.decode_text(start[:end])
+        if text is not None and all(char.isprintable() or char in "\r\n\t\ufeff" for char in text):
+            return _TEXT
+    return _UNKNOWN
+
+
+def _open_picture(file: PictureReader) -> Image.Image | None:
+    """Open a picture with Pillow but without ``Image.open``; return ``None`` for other formats.
+
+    The pixel limit and the warnings of ``Image.open`` depend on global settings of the process,
+    which belong to the program that uses this package.
+    """
+    Image.init()
+    file.seek(0)
+    start = file.read(16)
+    for name in _PICTURE_FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(start) is True:
+            file.seek(0)
+            return factory(cast("IO[bytes]", file), "")
+    return None
+
+
+def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
+    size = media.size
+    # tinytag reads some as mp3, or not at all, and every page of an Ogg file.
+    if kind.name in _UNREAD or (
+        kind.name == _OGG and not (media.is_whole and size and size <= _MAX_OGG_BYTES)
+    ):
+        return _guessed_length(size)
+    with _translated_parser_errors(kind, EXPECTED_AUDIO):
+        seconds = _tag_seconds(media.file, size, is_wav=kind.name == _WAV)
+    if math.isfinite(seconds) and seconds > 0:
+        return AudioLength(seconds, is_known=True)
+    guess = _guessed_length(size)
+    if kind.lengthless and guess.seconds > _MIN_GUESSED_SECONDS:
+        return guess
+    raise InvalidInputError(f"{kind.name} without any audio in it", EXPECTED_AUDIO)
+
+
+def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
+    """Return the length in seconds that tinytag finds in the header, 0 for none."""
+    file.seek(0)
+    reader = AudioReader(file, size)
+    tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
+    if tag.channels and tag.samplerate:
+        audio_rules.check_audio_format(tag.channels, tag.samplerate)
+    seconds = tag.duration or 0.0
+    if is_wav and tag.bitrate and size is not None:
+        # A program that writes to a pipe does not know the length: it leaves 4 GB there.
+        seconds = min(seconds, (size - _WAV_HEAD_BYTES) * 8 / (1000 * tag.bitrate))
+    return seconds
+
+
+def _guessed_length(size: int | None) -> AudioLength:
+    seconds = _GUESSED_SECONDS if size is None else size / _GUESSED_BYTES_PER_SECOND
+    return AudioLength(seconds, is_known=False)
+
+
+@contextmanager
+def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]:
+    """Raise every error of a third-party parser as `InvalidInputError`: the file is broken.
+
+    Errors of reading the file are raised as they are.
+    """
+    try:
+        yield
+    except (InvalidInputError, PartNotReadError, CloudburstError):
+        raise
+    except Exception as exc:
+        if isinstance(exc.__cause__, InvalidInputError | PartNotReadError | CloudburstError):
+            raise exc.__cause__ from None  # tinytag wraps the errors of the file
+        raise InvalidInputError(f"{kind.name}, broken: {_line(exc)}", expected) from exc
+
+
+def _line(exc: BaseException) -> str:
+    text = str(exc).strip() or type(exc).__name__
+    return text.splitlines()[0][:120]

@@ -1,0 +1,361 @@
+"""Check of all scenes before anything is started, which reports every fault at once."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import AliasChoices, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.files import URL
+from cloudburst.inputs.input_cache import InputCache
+from cloudburst.inputs.input_checks import CheckedFile, InputFile, check_files
+from cloudburst.inputs.media_probe import (
+    EXPECTED_AUDIO,
+    EXPECTED_PICTURE,
+    EXPECTED_SUBTITLES,
+    font_glyphs,
+)
+from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import AnyLocation, Location, absolute_location
+from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.scene import DURATION, CheckedScene, Scene, check_duration, fold_name
+from cloudburst.renderer.missing_glyphs import HasGlyph, check_characters
+from cloudburst.text import short_repr, shorten
+
+_LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
+_URL_IN_PATH = re.compile(f"(?:^|/)({URL.pattern}.*)", re.DOTALL)
+_ALIASES = {
+    name: tuple(str(choice) for choice in info.validation_alias.choices)
+    for name, info in Scene.model_fields.items()
+    if isinstance(info.validation_alias, AliasChoices)
+}
+"""Names that callers may use for each field of a scene; the name in ``cloudburst-fargate`` is
+last."""
+_EXPECTED = {
+    "name": "a name",
+    "image": EXPECTED_PICTURE,
+    "audio": EXPECTED_AUDIO,
+    "subtitle": EXPECTED_SUBTITLES,
+}
+_EXPECTED_TYPES = {
+    "name": "a text",
+    "duration": DURATION,
+    "options": "a mapping of options to their values",
+}
+"""Description of a valid value for each field that is not a location."""
+
+
+@dataclass(slots=True)
+class _CheckedEntry:
+    """Entry of the caller's list of scenes, or the render options, with the faults found in it."""
+
+    label: str
+    """Name of the scene, or its position in the list if it has no valid name, such as
+    ``scenes[3]``."""
+    spelling: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of the fields as the caller wrote them, by the names in `Scene`. A field that is
+    missing here is reported under its name in `Scene`."""
+    scene: Scene | None = None
+    """Scene with absolute paths; ``None`` if its fields are invalid."""
+    locations: dict[str, AnyLocation] = field(default_factory=dict[str, AnyLocation])
+    """Location of each file of the entry, by field."""
+    faults: list[SceneFault] = field(default_factory=list[SceneFault])
+    options: RenderOptions = field(default_factory=RenderOptions)
+    """Options of the scene's video, with absolute paths."""
+
+    def fault(self, name: str, found: str, expected: str) -> None:
+        written = self.spelling.get(name, name)
+        self.faults.append(SceneFault(self.label, written, found, expected))
+
+
+def parse_scenes(
+    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, *, max_faults: int
+) -> tuple[Scene, ...]:
+    """Return scenes with absolute paths. Only their fields are checked, and no file is read.
+
+    Raises `InvalidScenesError` with every fault of every scene; no further scene is read after
+    ``max_faults`` of them. ``options`` are those of the run.
+    """
+    entries = _parse_entries(scenes, options, max_faults)
+    _raise_faults(entries)
+    return tuple(entry.scene for entry in entries if entry.scene is not None)
+
+
+def check_scenes(
+    scenes: Iterable[Scene | Mapping[str, Any]],
+    options: RenderOptions,
+    limits: Limits,
+    *,
+    remote: RemoteInputs | None = None,
+    cache: InputCache | None = None,
+) -> tuple[CheckedScene, ...]:
+    """Check the scenes and return them in order, with absolute paths, audio length and image size.
+
+    Relative paths are relative to the current folder. The function blocks while it reads the files:
+    call it in a thread. Only the start and the end of a file are read, except for subtitles, WebP
+    pictures, and pictures whose end is missing: `add_fingerprints` reads whole files. Of a file in
+    S3 or on a web server, at most 256 kB are read; the worker finds the faults behind them.
+
+    Raises `InvalidScenesError` with every fault of every scene, and of the files that the options
+    of the run name.
+
+    Args:
+        scenes: Scenes, or mappings with the fields of one.
+        options: Options of the run; the options of a scene override them.
+        limits: Limits of the files.
+        remote: Access to files in S3 and on web servers; ``None``: the access that the settings of
+            this machine allow, for this call.
+        cache: Cache, in which results are found and noted; ``None``: a new one, which finds those
+            in the state folder.
+    """
+    if remote is None:
+        with open_remote_inputs() as opened:
+            return check_scenes(scenes, options, limits, remote=opened, cache=cache)
+    entries = _parse_entries(scenes, options)
+    for entry in entries:
+        _add_duration_fault(entry, limits)
+    files = _check_files(entries, limits, remote, cache or InputCache())
+    _raise_faults(entries)
+    glyphs = functools.cache(font_glyphs)
+    return tuple(
+        _checked_scene(entry, entry.scene, files, glyphs)
+        for entry in entries
+        if entry.scene is not None
+    )
+
+
+def _parse_entries(
+    scenes: Iterable[Scene | Mapping[str, Any]],
+    options: RenderOptions,
+    max_faults: int | None = None,
+) -> list[_CheckedEntry]:
+    """Return an entry for each scene, and a last one for the options of the run."""
+    entries, faults = list[_CheckedEntry](), 0
+    for place, raw in enumerate(scenes):
+        entries.append(_entry_of(raw, f"scenes[{place}]"))
+        faults += len(entries[-1].faults)
+        if max_faults is not None and faults >= max_faults:
+            break
+    options = options.with_absolute_files()
+    for entry in entries:
+        _add_options(entry, options)
+    _add_duplicate_faults(entries)
+    rest = _CheckedEntry("options") if entries else _CheckedEntry("")
+    if not entries:
+        rest.fault("scenes", "none", "at least one scene")
+    rest.locations = options.files()
+    for entry in [*entries, rest]:
+        _refuse_urls(entry)
+    return [*entries, rest]
+
+
+def _raise_faults(entries: Iterable[_CheckedEntry]) -> None:
+    # Parts of one value may have equal faults.
+    if faults := dict.fromkeys(fault for entry in entries for fault in entry.faults):
+        raise InvalidScenesError(faults=list(faults))
+
+
+def _checked_scene(
+    entry: _CheckedEntry,
+    scene: Scene,
+    files: Mapping[InputFile, CheckedFile],
+    glyphs: Callable[[str | AnyLocation | None], HasGlyph | None],
+) -> CheckedScene:
+    image = files["image", entry.locations["image"]]
+    seconds, known = scene.duration, True
+    if seconds is None:
+        audio = files["audio", entry.locations["audio"]].facts
+        seconds, known = audio.seconds, audio.length_known
+    if (subtitle := entry.locations.get("subtitle")) is not None:
+        try:
+            characters = files["subtitle", subtitle].facts.characters
+            check_characters(characters, glyphs(entry.options.font))
+        except InvalidInputError as exc:
+            entry.fault("subtitle", f"{exc.found}: {subtitle}", exc.expected)
+    return CheckedScene(
+        scene=scene,
+        audio_seconds=seconds,
+        audio_known=known,
+        image_bytes=image.size or 0,
+        bytes_by_file={
+            location: files[name, location].size or 0
+            for name, location in entry.locations.items()
+            if isinstance(location, Path)
+        },
+        upright=image.facts.upright,
+        options=entry.options,
+        undrawable=tuple(entry.faults),  # others were raised
+    )
+
+
+def _entry_of(raw: object, place: str) -> _CheckedEntry:
+    if isinstance(raw, Scene):
+        return _with_scene(_CheckedEntry(raw.name), raw)
+    if not isinstance(raw, Mapping):
+        entry = _CheckedEntry(place)
+        entry.fault("scene", short_repr(raw), "a Scene, or a mapping with the fields of one")
+        return entry
+    fields = {str(key): value for key, value in cast("Mapping[object, object]", raw).items()}
+    spelling = _spelling(fields)
+    # An empty path would be the current folder.
+    for name in (spelling["image"], spelling["audio"]):
+        if fields.get(name) == "":
+            del fields[name]
+    try:
+        scene = Scene.model_validate(fields)
+    except ValidationError as exc:
+        errors = [error for error in exc.errors() if error["loc"]]
+        named = all(error["loc"][0] != spelling["name"] for error in errors)
+        entry = _CheckedEntry(str(fields[spelling["name"]]) if named else place, spelling)
+        for error in errors:
+            entry.fault(*_describe_error(error, spelling))
+        _add_length_fault(entry, fields, spelling["audio"])
+        bad = {error["loc"][0] for error in errors}
+        for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
+            value = fields.get(spelling[name])
+            if spelling[name] not in bad and value is not None and value != "":
+                entry.locations[name] = absolute_location(_LOCATION.validate_python(value))
+        return entry
+    return _with_scene(_CheckedEntry(scene.name, spelling), scene)
+
+
+def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
+    entry.locations = {name: absolute_location(at) for name, at in scene.files().items()}
+    entry.scene = scene.model_copy(update=entry.locations)
+    return entry
+
+
+def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
+    """Add the options of the run, overridden by those of the scene, and the files of the latter."""
+    if entry.scene is None:
+        return
+    own = entry.scene.options.with_absolute_files()
+    try:
+        entry.options = options.overridden_by(own)
+    except ValidationError as exc:
+        for error in exc.errors():
+            name, found, expected = describe_option_error(error)
+            entry.fault(_option_field(name), found, expected)
+    entry.scene = entry.scene.model_copy(update={"options": own})
+    entry.locations |= own.files()
+
+
+def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
+    """Add a fault unless the fields contain either audio or a duration.
+
+    `Scene` has the same rule, but applies it only if every field is valid.
+    """
+    values = {name: fields.get(name) for name in (audio, "duration")}
+    given = [name for name, value in values.items() if value is not None and value != ""]
+    if len(given) > 1:
+        entry.fault("duration", f"{audio} and duration", "one of them")
+    elif not given:
+        entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+
+
+def _add_duration_fault(entry: _CheckedEntry, limits: Limits) -> None:
+    """Add a fault for a duration that is longer than the longest audio."""
+    if entry.scene is None:
+        return
+    try:
+        check_duration(entry.scene.duration, limits.audio_seconds)
+    except InvalidInputError as exc:
+        entry.fault("duration", exc.found, exc.expected)
+
+
+def _option_field(name: str) -> str:
+    return f"options.{name}" if name else "options"
+
+
+def _refuse_urls(entry: _CheckedEntry) -> None:
+    """Add a fault for each path that was made of a URL and the current folder."""
+    for name, path in list(entry.locations.items()):
+        if not isinstance(path, Path):
+            continue
+        if (found := _URL_IN_PATH.search(path.as_posix())) and not os.path.lexists(path):
+            url = found[1].replace(":/", "://", 1).partition("?")[0]
+            found_text = f"a URL in a path: {shorten(url, 1000)}"
+            entry.fault(name, found_text, "a URL as text, or the path of a file")
+            del entry.locations[name]
+
+
+def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
+    """Return the name of each field of a scene as the caller writes it.
+
+    A missing field gets its name in ``cloudburst-fargate`` if the caller uses such a name for
+    another field.
+    """
+    old = any(key in fields for known in _ALIASES.values() for key in known[1:])
+    return {
+        name: next((key for key in known if key in fields), known[-1 if old else 0])
+        for name, known in _ALIASES.items()
+    }
+
+
+def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return field, found value and expected value of a pydantic error."""
+    written = shorten(str(error["loc"][0]), 40)
+    name = next((name for name, known in _ALIASES.items() if written in known), written)
+    match error["type"]:
+        case _ if written == "options" and (error["loc"][1:] or error["type"] == "value_error"):
+            inner: ErrorDetails = {**error, "loc": error["loc"][1:]}
+            option, found, expected = describe_option_error(inner)
+            return _option_field(option), found, expected
+        case "missing":
+            return name, "nothing", _EXPECTED[name]
+        case "extra_forbidden" if name in spelling:
+            return written, "the field twice", f"{spelling[name]} only"
+        case "extra_forbidden":
+            known = (*spelling.values(), "duration", "options")
+            near = difflib.get_close_matches(written, known, n=1)
+            return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
+        case "value_error":
+            text = str(error.get("ctx", {})["error"])
+            found, parted, expected = text.partition("; expected ")
+            return (name, found, expected) if parted else (name, short_repr(error["input"]), text)
+        case _:
+            expected = _EXPECTED_TYPES.get(name) or f"the path or URL of {_EXPECTED[name]}"
+            return name, short_repr(error["input"]), expected
+
+
+def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
+    """Add a fault to each scene that has the same name as an earlier scene.
+
+    Names that differ only in case, for example, are the same: some file systems ignore case.
+    """
+    first: dict[str, int] = {}
+    for place, entry in enumerate(entries):
+        earlier = first.setdefault(fold_name(entry.label), place)
+        if earlier != place:
+            first_label = entries[earlier].label
+            found = f"scenes[{earlier}] and scenes[{place}] both have the name {entry.label!r}"
+            if first_label != entry.label:
+                found = (
+                    f"scenes[{place}] has the name {entry.label!r} and scenes[{earlier}] "
+                    f"{first_label!r}, which are the same file on some systems"
+                )
+            entry.fault("name", found, "a unique name")
+
+
+def _check_files(
+    entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs, cache: InputCache
+) -> dict[InputFile, CheckedFile]:
+    """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
+    files = dict.fromkeys(pair for entry in entries for pair in entry.locations.items())
+    found = check_files(files, limits, remote, cache)
+    for entry in entries:
+        for name, location in entry.locations.items():
+            if isinstance(unfit := found[name, location], InvalidInputError):
+                entry.fault(name, f"{unfit.found}: {shorten(str(location), 1000)}", unfit.expected)
+    return {pair: file for pair, file in found.items() if isinstance(file, CheckedFile)}

@@ -1,0 +1,269 @@
+"""Remote files that are read before a run: input files, of which a part is read, and scene files.
+
+Files in S3 and on web servers are read by an event loop in a thread of its own, so that the
+functions that check files can block, whether or not their caller has an event loop. A client reads
+S3 on its own event loop, because a session of boto may be used on one loop only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedReader
+from typing import Any, Self, TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from cloudburst.errors import NoAnswerError
+from cloudburst.inputs.media_file import MediaFile, check_size
+from cloudburst.inputs.remote_file_io import BLOCK_BYTES, RemoteFileIO
+from cloudburst.inputs.remote_readers import open_https_reader, open_s3_reader
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import TRANSFER_TIMEOUT, Limits
+from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
+from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.settings import Settings
+from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
+
+MAX_RANGE_BYTES = 64 * 1024
+"""Maximum number of bytes that one request for an input file reads."""
+SCENE_FILE_RANGE_BYTES = 1024 * 1024
+"""Number of bytes that one request for a scene file reads."""
+READ_TIMEOUT = 60.0
+"""Maximum number of seconds for one range of a file, including the start of the connection and
+repeated requests. For S3, the time for which requests are repeated while it is busy is added."""
+LIST_TIMEOUT = 600.0
+"""Maximum number of seconds for the names of a folder: a million names take some minutes."""
+
+_T = TypeVar("_T")
+OpenFolderReader = Callable[[], AbstractAsyncContextManager[FolderReader]]
+"""Function that returns a context manager of access to S3."""
+OpenRangeReader = Callable[[], AbstractAsyncContextManager[RangeReader]]
+"""Function that returns a context manager of access to web servers."""
+
+
+class CheckStoppedError(Exception):
+    """Error for a file that is not read because `RemoteInputs.stop` was called."""
+
+
+@dataclass(slots=True)
+class RemoteInputs:
+    """Access to remote files for functions that block; a context manager.
+
+    Connections are opened when they are first needed. The methods may be called from any thread
+    that does not run an event loop.
+    """
+
+    open_s3: OpenFolderReader
+    open_https: OpenRangeReader
+    s3_portal: BlockingPortal | None = None
+    """Portal of the event loop on which S3 is read; ``None``: a loop in a thread of its own."""
+    files: dict[RemoteLocation, RemoteFile] = field(
+        default_factory=dict[RemoteLocation, RemoteFile]
+    )
+    """Each file that was read, as it was at the first request."""
+    bytes_read: int = 0
+    """Number of bytes of files that were read."""
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    _portal: BlockingPortal | None = None
+    _s3: FolderReader | None = None
+    _https: RangeReader | None = None
+    _calls: set[Future[Any]] = field(default_factory=set[Future[Any]])
+    _stopped: bool = False
+
+    def __enter__(self) -> Self:
+        """Return the access itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop all requests and close all connections."""
+        self.stop()
+        self._stack.close()
+
+    def stop(self) -> None:
+        """Stop all requests. Calls that wait for them raise `CheckStoppedError`, as do later ones.
+
+        It returns at once, and may be called from any thread.
+        """
+        with self._lock:
+            self._stopped = True
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+
+    def raise_if_stopped(self) -> None:
+        """Raise `CheckStoppedError` if `stop` was called.
+
+        Parsers turn that error into their own when they read a file, which then looks broken.
+        """
+        with self._lock:
+            if self._stopped:
+                raise CheckStoppedError
+
+    @contextmanager
+    def open(self, location: RemoteLocation, expected: str, limits: Limits) -> Generator[MediaFile]:
+        """Open a file for a check that reads at most `remote_file_io.MAX_CHECKED_BYTES`.
+
+        ``expected`` is the description of a valid file in errors. Raises `InvalidInputError` for a
+        file that cannot be read, is empty or is too large, also while the block reads it.
+        """
+        with _expecting(expected):
+            raw = RemoteFileIO(partial(self.read, location))
+            if raw.size is not None:
+                check_size(raw.size, expected, limits)
+            yield MediaFile(
+                file=BufferedReader(raw, BLOCK_BYTES),
+                size=raw.size,
+                is_whole=raw.size is not None and raw.size <= BLOCK_BYTES,
+            )
+
+    def read_whole(
+        self, location: RemoteLocation, *, limit: int, block: int = MAX_RANGE_BYTES
+    ) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            location: The file.
+            limit: Maximum size of the file, in bytes.
+            block: Number of bytes that one request reads.
+
+        Raises:
+            InvalidInputError: The file cannot be read, changes meanwhile, or is too large.
+        """
+        content = bytearray()
+        while True:
+            start = len(content)
+            end = min(start + block, limit + 1)
+            answer = self.read(location, start, end)
+            content += answer.data
+            size = answer.file.size
+            if start and not answer.data:
+                found = f"more than {start:,} bytes on a server that does not send parts of files"
+                raise InvalidInputError(found, "a server with ranges, or a smaller file")
+            if len(content) > limit or (size or 0) > limit:
+                raise InvalidInputError("a larger file", f"at most {limit:,} bytes")
+            if len(content) < end if size is None else len(content) >= size:
+                break
+            if not answer.data:
+                raise InvalidInputError("an empty answer", "the whole file")
+        return bytes(content)
+
+    def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
+        """Return a range of a file, of the version that was read first.
+
+        Raises:
+            InvalidInputError: The file cannot be read, or has changed.
+        """
+        in_s3 = isinstance(location, S3Object)
+        reader = self._s3_reader() if in_s3 else self._https_reader()
+        answer = self._call(lambda: reader.read(location, start, end), in_s3=in_s3)
+        with self._lock:
+            self.bytes_read += len(answer.data)
+            first = self.files.setdefault(location, answer.file)
+        if first.version != answer.file.version:
+            found, expected = "changed while it was read", "a file that stays the same during a run"
+            raise InvalidInputError(found, expected)
+        return answer
+
+    def list_names(self, folder: S3Prefix) -> Sequence[str]:
+        """Return the names of the files directly in a folder; there are none if it is missing.
+
+        Raises:
+            InvalidInputError: The folder cannot be listed.
+        """
+        reader = self._s3_reader()
+        return self._call(lambda: reader.list_names(folder), in_s3=True, timeout=LIST_TIMEOUT)
+
+    def _s3_reader(self) -> FolderReader:
+        with self._opening:
+            if self._s3 is None:
+                self._s3 = self._enter(self.open_s3, in_s3=True)
+            return self._s3
+
+    def _https_reader(self) -> RangeReader:
+        with self._opening:
+            if self._https is None:
+                self._https = self._enter(self.open_https, in_s3=False)
+            return self._https
+
+    def _enter(self, opener: Callable[[], AbstractAsyncContextManager[_T]], *, in_s3: bool) -> _T:
+        if self._stopped:
+            raise CheckStoppedError
+        portal = self._portal_for(in_s3=in_s3)
+        return self._stack.enter_context(portal.wrap_async_context_manager(opener()))
+
+    def _portal_for(self, *, in_s3: bool) -> BlockingPortal:
+        if in_s3 and self.s3_portal is not None:
+            return self.s3_portal
+        if self._portal is None:
+            self._portal = self._stack.enter_context(start_blocking_portal())
+        return self._portal
+
+    def _call(
+        self,
+        function: Callable[[], Awaitable[_T]],
+        *,
+        in_s3: bool,
+        timeout: float = READ_TIMEOUT,
+    ) -> _T:
+        timeout += TRANSFER_TIMEOUT if in_s3 else 0
+
+        async def call() -> _T:
+            with anyio.fail_after(timeout):
+                return await function()
+
+        portal = self._portal_for(in_s3=in_s3)
+        self.raise_if_stopped()
+        try:
+            # Without the lock: this waits for the event loop, which waits for the lock in `stop`.
+            future = portal.start_task_soon(call)
+        except RuntimeError:  # the portal has been closed after `stop`
+            self.raise_if_stopped()
+            raise
+        with self._lock:
+            self._calls.add(future)
+            stopped = self._stopped
+        if stopped:
+            future.cancel()
+        try:
+            return future.result()
+        except CancelledError:
+            raise CheckStoppedError from None
+        except TimeoutError:
+            if in_s3:
+                raise NoAnswerError(f"S3 does not answer within {timeout:g} s") from None
+            raise InvalidInputError(f"not read within {timeout:g} seconds") from None
+        finally:
+            with self._lock:
+                self._calls.discard(future)
+
+
+def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
+    """Return access to remote files; a context manager.
+
+    Args:
+        settings: Credentials and endpoint for S3, and permission for addresses that are not public;
+            ``None``: the settings in the environment variables.
+    """
+    return RemoteInputs(
+        open_s3=lambda: open_s3_reader(settings or Settings()),
+        open_https=lambda: open_https_reader(settings or Settings()),
+    )
+
+
+@contextmanager
+def _expecting(expected: str) -> Generator[None]:
+    """Complete errors that lack the description of a valid file."""
+    try:
+        yield
+    except InvalidInputError as exc:
+        if exc.expected:
+            raise
+        raise InvalidInputError(exc.found, expected) from exc

@@ -1,0 +1,115 @@
+"""Attempt to deliver a webhook message: one HTTP request, and what its answer means."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import httpx
+from anyio import fail_after, move_on_after
+
+from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.jobs.webhooks.definitions import Webhook
+from cloudburst.jobs.webhooks.signature import signed_headers
+from cloudburst.net.transfers.errors import TransferError, query_secrets, retry_after_seconds
+from cloudburst.redaction import SecretOwner, hide_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+MAX_READ_BYTES = 64 * 1024
+"""Maximum number of bytes that are read of the body of an answer. The body is not used: after its
+end, the connection can be used again."""
+READ_TIMEOUT = 1.0
+"""Maximum number of seconds for reading the body of an answer."""
+CLOSE_TIMEOUT = 2.0
+"""Maximum number of seconds for closing a connection."""
+_ASK_TO_WAIT = {429, 503}
+"""Statuses with which a receiver may name the time of the next attempt (RFC 6585, RFC 9110)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Outcome of an attempt."""
+
+    error: str | None = None
+    """Reason why the attempt failed; ``None`` if the message was delivered."""
+    retry_after: float = 0.0
+    """Seconds for which the receiver asks to wait."""
+    gone: bool = False
+    """True if the receiver wants no further messages."""
+
+
+DELIVERED = Outcome()
+
+
+async def post_message(
+    http: httpx.AsyncClient,
+    webhook: Webhook,
+    *,
+    message: str,
+    body: bytes,
+    timestamp: float,
+    timeout: float,  # noqa: ASYNC109 - a part of the outcome
+) -> Outcome:
+    """Send a message once.
+
+    The answer is not trusted: it is read up to a limit, and redirects are not followed. Path and
+    query of the URL are passed to httpcore beside the request, so that no log line of httpx can
+    contain them. The query is hidden in all logs, because an answer may repeat it.
+
+    Args:
+        http: Client of `cloudburst.net.transfers.client.open_transfer_client`.
+        webhook: Webhook to which the message is sent.
+        message: Id of the message.
+        body: Body of the request.
+        timestamp: Time of the attempt, in seconds since the epoch.
+        timeout: Maximum number of seconds until the head of the answer has arrived.
+    """
+    if query := webhook.target.path.partition(b"?")[2].decode("ascii"):
+        hide_secrets(*query_secrets(query), owner=SecretOwner.WEBHOOK)
+    headers = signed_headers(body, message=message, timestamp=int(timestamp), keys=webhook.keys)
+    request = http.build_request(
+        "POST",
+        webhook.target.origin,
+        headers={**headers, "Content-Type": "application/json"},
+        content=body,
+        timeout=httpx.Timeout(timeout),
+        extensions={"target": webhook.target.path},
+    )
+    try:
+        with fail_after(timeout):
+            response = await http.send(request, stream=True)
+    except TimeoutError:
+        return Outcome(error=f"no answer within {timeout:g} s")
+    except TransferError as exc:
+        return Outcome(error=exc.failure.reason)
+    try:
+        await _read_rest(response)
+    finally:
+        with suppress(TimeoutError):
+            await finish_despite_cancel(response.aclose, seconds=CLOSE_TIMEOUT)
+    return _outcome(response)
+
+
+def _outcome(response: httpx.Response) -> Outcome:
+    status = response.status_code
+    if 200 <= status <= 299:
+        return DELIVERED
+    wait = retry_after_seconds(response.headers) if status in _ASK_TO_WAIT else None
+    note = " (redirects are not followed)" if 300 <= status <= 399 else ""
+    return Outcome(error=f"HTTP {status}{note}", retry_after=wait or 0.0, gone=status == 410)
+
+
+async def _read_rest(response: httpx.Response) -> None:
+    """Read the body of an answer, up to a limit."""
+    received = 0
+    pieces = cast("AsyncGenerator[bytes]", response.aiter_raw())
+    # The status has arrived, so a body that is not complete does not matter.
+    with move_on_after(READ_TIMEOUT), suppress(TransferError):
+        async with aclosing(pieces):
+            async for piece in pieces:
+                received += len(piece)
+                if received > MAX_READ_BYTES:
+                    return

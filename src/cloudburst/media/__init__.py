@@ -1,0 +1,1 @@
+"""Rules about pictures, sound, fonts and subtitles, which clients and workers share."""

@@ -1,0 +1,134 @@
+"""Reader of subtitle files in SubRip, WebVTT, SubStation and LRC form, with limits.
+
+The client reads a file with these functions before anything is started; the render service reads it
+again with the same functions. The form of a file is recognised from its content. The modules that
+read the forms are imported when they are needed, because every render process imports this one.
+
+The readers are our own: pysubs2, the library for such files, reads neither LRC nor the times and
+colours of words, ignores the order of fields that a file declares, and rejects a whole file for a
+single invalid number. No I/O.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles.cues import (
+    FORMATS,
+    MAX_SUBTITLE_BYTES,
+    Cue,
+    Subtitles,
+    Word,
+    check_amount,
+    check_glyph_area,
+)
+
+__all__ = [
+    "FORMATS",
+    "MAX_SUBTITLE_BYTES",
+    "Cue",
+    "Subtitles",
+    "Word",
+    "check_glyph_area",
+    "decode_text",
+    "parse_subtitles",
+    "read_subtitles",
+]
+
+_SUBSTATION = re.compile(
+    r"\[(?:Script Info|V4\+? Styles|Events|Fonts|Graphics|Aegisub [^\]]*)\]", re.IGNORECASE
+)
+"""Name of a section with which a SubStation file begins."""
+_WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
+_MAX_PREAMBLE = 10_000
+"""Number of characters in which the first section of a SubStation file begins, after comments."""
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_subtitles(data: bytes) -> Subtitles:
+    """Return the content of a subtitle file.
+
+    Parts of the file that are not cues are ignored. Raises `InvalidInputError` for a file that is
+    not text, is too large, has no cues, or shows too much text at once.
+    """
+    if not data:
+        raise InvalidInputError("an empty file", FORMATS)
+    if len(data) > MAX_SUBTITLE_BYTES:
+        limit = f"{MAX_SUBTITLE_BYTES // 1024**2} MB"
+        raise InvalidInputError(f"more than {limit} of subtitles", f"at most {limit}")
+    text = decode_text(data)
+    if text is None:
+        raise InvalidInputError("text in another encoding", FORMATS)
+    return parse_subtitles(text)
+
+
+def decode_text(data: bytes) -> str | None:
+    """Return the text of a file in UTF-16, UTF-8 or GB 18030, ``None`` for another encoding."""
+    if data.startswith(_BYTE_ORDER_MARKS):
+        encodings = ["utf-16"]
+    elif b"\0" in data:  # UTF-16 without a mark: high bytes of digits and line ends
+        encodings = ["utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"]
+    else:
+        encodings = ["utf-8-sig", "gb18030"]
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except UnicodeError:
+            continue
+    return None
+
+
+def parse_subtitles(text: str) -> Subtitles:
+    """Return the content of a subtitle file from its text; see `read_subtitles`."""
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    subtitles = _parse(text)
+    if not subtitles.cues:
+        raise _without_cues(text)
+    check_amount(subtitles.cues)
+    return subtitles
+
+
+def _parse(text: str) -> Subtitles:
+    if _SUBSTATION.match(_first_line(text[:_MAX_PREAMBLE])):
+        from cloudburst.media.subtitles import substation  # noqa: PLC0415 - rarely needed
+
+        return substation.parse(text)
+    if _WEBVTT.match(text):
+        from cloudburst.media.subtitles import webvtt  # noqa: PLC0415 - rarely needed
+
+        subtitles = webvtt.parse(text)
+    else:
+        from cloudburst.media.subtitles import subrip  # noqa: PLC0415 - not without subtitles
+
+        subtitles = subrip.parse(text)
+    if subtitles.cues or "[" not in text:
+        return subtitles
+    from cloudburst.media.subtitles import lyrics  # noqa: PLC0415 - rarely needed
+
+    return lyrics.parse(text)
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that is neither empty nor a comment of a SubStation file."""
+    lines = (line.strip() for line in text.split("\n"))
+    return next((line for line in lines if line and line[0] not in ";!"), "")
+
+
+def _without_cues(text: str) -> InvalidInputError:
+    """Return the error for a text without cues; name the format of the text if it is recognised."""
+    start = text.strip()[:1000]
+    if not start:
+        return InvalidInputError("no text", f"{FORMATS}, or no subtitle at all")
+    for pattern, name in (
+        (r"\[Script Info\]", "a SubStation file without any line of dialogue that is shown"),
+        (r"(?:<\?xml[^>]*>\s*)?<tt[\s:>]", "subtitles in TTML form"),
+        (r"<SAMI>", "subtitles in SAMI form"),
+        (r"\{\d+\}\{\d+\}", "subtitles in MicroDVD (.sub) form"),
+        (r"\[\w+:", "an LRC file without any line that has a time and text"),
+        (r"\d+:\d\d:\d\d\.\d+,\d+:\d\d:\d\d\.\d+\s", "subtitles in SBV form"),
+    ):
+        if re.match(pattern, start, re.IGNORECASE):
+            return InvalidInputError(name, FORMATS)
+    found = "text without any line of timing that has text below it"
+    return InvalidInputError(found, "lines like 00:00:01,000 --> 00:00:02,500, and text below them")

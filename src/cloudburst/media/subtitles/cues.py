@@ -1,0 +1,157 @@
+"""Timed texts of a subtitle file, and their limits. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cloudburst.media.input_error import InvalidInputError
+
+FORMATS = (
+    "subtitles in SubRip (.srt), WebVTT (.vtt), SubStation (.ass, .ssa) or LRC (.lrc) form, in "
+    "UTF-8, UTF-16 or GB 18030"
+)
+
+MAX_SUBTITLE_BYTES = 8 * 1024 * 1024
+"""Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB."""
+MAX_CUES = 10_000
+"""Maximum number of cues (timed texts) in a file; a feature film has about 1,500."""
+MAX_CHARACTERS = 2_000
+"""Maximum number of characters in one cue. A landscape video has room for 350 in the default font
+size."""
+MAX_AT_ONCE = 50
+"""Maximum number of cues that are shown within the same second."""
+MAX_CHARACTERS_AT_ONCE = 2_000
+"""Maximum number of characters, over all cues, that are shown within the same second."""
+MAX_WORDS = 100_000
+"""Maximum number of timed words in a file, which take about 20 MB of memory. People speak or sing
+at most 400 a minute, so they last for four hours."""
+MAX_GLYPH_AREA = 12_000_000
+"""Maximum product of the number of characters shown at once and the square of their height in
+pixels: 6 times the area of a 1080p picture. Drawing takes memory and time in proportion to this
+product."""
+
+
+class Word(NamedTuple):
+    """Part of a cue's text with the time in which it is spoken or sung: a word or a syllable."""
+
+    start: int
+    """Time at which the word begins, in milliseconds from the start of the video."""
+    end: int
+    """Time at which the word ends, in milliseconds; later than the start."""
+    first: int
+    """Index of the first character of the word in `Cue.text`."""
+    last: int
+    """Index after the last character of the word. Neither the first nor the last one is a space or
+    a part of a tag; there may be tags between them."""
+
+
+class Cue(NamedTuple):
+    """Subtitle text with the time in which it is shown."""
+
+    start: int
+    """Time at which the text appears, in milliseconds from the start of the video."""
+    end: int
+    """Time at which the text disappears, in milliseconds from the start of the video."""
+    text: str
+    """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>``, ``<u>`` and
+    ``<s>`` in it stand for italic, bold, underlined and struck through, and ``<font color="…">``
+    for a colour."""
+    position: int | None = None
+    """Position in the picture as on a numeric keypad: 1 to 3 at the bottom, 4 to 6 in the middle, 7
+    to 9 at the top; 1, 4 and 7 on the left. ``None``: the position that the render options set."""
+    words: tuple[Word, ...] = ()
+    """Words of the text whose times are known, in the order of the text. A word does not begin
+    before the previous one has ended, and all of them lie within the time of the cue."""
+
+
+class Subtitles(NamedTuple):
+    """Content of a subtitle file."""
+
+    cues: list[Cue]
+    """Cues in the order of the file."""
+    ignored: tuple[str, ...] = ()
+    """Features of the file that have no effect on the video, such as ``\\pos``; each name once."""
+    subrip: bool = False
+    """True if the file is in SubRip form."""
+
+
+def check_amount(cues: Sequence[Cue]) -> None:
+    """Raise `InvalidInputError` if there is too much text, in a cue or at once."""
+    for cue in cues:
+        if len(cue.text) > MAX_CHARACTERS:
+            found = f"a cue of {len(cue.text):,} characters at {timestamp(cue.start)}"
+            raise InvalidInputError(found, f"at most {MAX_CHARACTERS:,} characters in one cue")
+    most, moment = _peak((cue, 1) for cue in cues)
+    if most > MAX_AT_ONCE:
+        found = f"{most:,} cues at once at {timestamp(moment)}"
+        raise InvalidInputError(found, f"at most {MAX_AT_ONCE} cues at once")
+    most, moment = _peak((cue, len(cue.text)) for cue in cues)
+    if most > MAX_CHARACTERS_AT_ONCE:
+        found = f"{most:,} characters at once at {timestamp(moment)}"
+        raise InvalidInputError(found, f"at most {MAX_CHARACTERS_AT_ONCE:,} characters at once")
+
+
+def collect(cues: Iterable[Cue]) -> list[Cue]:
+    """Return a list of cues; raise `InvalidInputError` for too many cues, or too many words."""
+    found: list[Cue] = []
+    words = 0
+    for cue in cues:
+        found.append(cue)
+        words += len(cue.words)
+        check_number(len(found), MAX_CUES, "cues")
+        check_number(words, MAX_WORDS, "timed words")
+    return found
+
+
+def check_number(count: int, limit: int, name: str) -> None:
+    """Raise `InvalidInputError` if a file has more of something than the limit.
+
+    ``name`` says what is counted, in the plural.
+    """
+    if count > limit:
+        raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
+
+
+def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
+    """Raise `InvalidInputError` if too much text is shown at once for letters of this height.
+
+    The height is in pixels; `MAX_GLYPH_AREA` is the limit.
+    """
+    most, moment = _peak((cue, len(cue.text)) for cue in cues)
+    allowed = int(MAX_GLYPH_AREA / height**2)
+    if most > allowed:
+        found = f"{most:,} characters of {height:.0f} pixels at once at {timestamp(moment)}"
+        raise InvalidInputError(
+            found, f"at most {allowed:,} of that size at once, or a smaller font_size"
+        )
+
+
+def _peak(weighted: Iterable[tuple[Cue, int]]) -> tuple[int, int]:
+    """Return the largest total weight of cues that are shown at once, and the time of this maximum.
+
+    The time is in milliseconds. A cue that is shown for less than a second counts for one second,
+    because drawing many short texts in a row takes as much work as drawing all of them at once.
+    """
+    changes: list[tuple[int, int]] = []
+    for cue, weight in weighted:
+        changes += ((cue.start, weight), (max(cue.end, cue.start + 1000), -weight))
+    shown = most = moment = 0
+    for at, change in sorted(changes):  # at the same time, cues that end come first
+        shown += change
+        if shown > most:
+            most, moment = shown, at
+    return most, moment
+
+
+def timestamp(milliseconds: int) -> str:
+    """Return a time in the form of SubRip, such as ``00:01:02,345``."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}"
+
+
+def milliseconds(parts: Sequence[str | None]) -> int:
+    """Return the time with these hours, minutes, seconds and decimals; ``None`` counts as 0."""
+    hours, minutes, seconds, fraction = parts
+    whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
+    return whole * 1000 + int((fraction or "0").ljust(3, "0"))

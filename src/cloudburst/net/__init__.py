@@ -1,0 +1,1 @@
+"""HTTP connections, transfers of files, and the client of container registries."""

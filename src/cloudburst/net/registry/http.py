@@ -1,0 +1,173 @@
+"""HTTP requests to one registry: login, retries, errors."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TypeVar
+
+import anyio
+import httpx
+
+from cloudburst.net.registry.errors import (
+    LoginError,
+    NotInRegistryError,
+    RegistryError,
+    RegistryUnavailableError,
+)
+from cloudburst.net.registry.login import Credentials, Login, origin
+from cloudburst.net.registry.policy import TransferPolicy
+
+T = TypeVar("T")
+Body = bytes | Callable[[], AsyncIterable[bytes]]
+"""Body of a request, or a function that creates it for each attempt."""
+
+
+class NoAnswerError(Exception):
+    """Server error, or an upload that did not arrive: the request is repeated."""
+
+
+class RegistryHttp:
+    """HTTP client of one registry. URLs stay out of its errors: they may be presigned."""
+
+    def __init__(
+        self,
+        http_client: httpx.AsyncClient,
+        url: httpx.URL,
+        credentials: Credentials | None,
+        policy: TransferPolicy,
+    ) -> None:
+        self._http = http_client
+        self._url = url
+        self.policy = policy
+        self._login = Login(url, credentials, self._fetch_token)
+
+    @property
+    def name(self) -> str:
+        """Host of the registry, with its port, for messages."""
+        return self._url.netloc.decode("ascii")
+
+    async def repeat(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a function until the registry answers its requests; ``what`` is for the error.
+
+        Raises:
+            RegistryUnavailableError: There was no answer in all attempts, or the certificate of the
+                registry is not valid.
+        """
+        for attempt in count(1):
+            try:
+                return await call()
+            except (httpx.RequestError, NoAnswerError) as exc:
+                if attempt == self.policy.attempts or _is_certificate_error(exc):
+                    reason = str(exc) or type(exc).__name__
+                    raise RegistryUnavailableError(f"{self.name}: {what}: {reason}") from exc
+            delay = min(self.policy.max_delay, self.policy.first_delay * 2 ** (attempt - 1))
+            await anyio.sleep(random.uniform(delay / 2, delay))  # noqa: S311
+        raise AssertionError("unreachable: the numbers do not end")
+
+    async def request(
+        self,
+        method: str,
+        url: str | httpx.URL,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+    ) -> httpx.Response:
+        """Make a request once, and return the answer. Raises what `repeat` catches."""
+        async with self.stream(method, url, scope, headers=headers, body=body) as answer:
+            await answer.aread()
+            return answer
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str | httpx.URL,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+    ) -> AsyncGenerator[httpx.Response]:
+        """Make a request once, and yield the answer, whose body is not read yet.
+
+        If the registry asks for a login, the request is sent again with it. Redirects of a GET
+        request are followed: registries redirect to storage on other hosts, to which httpx does not
+        send the login.
+        """
+        url = self._url.join(url)
+        sent = self._login.header(scope) if self._is_own(url) else None
+        answer = await self._send(method, url, headers, body, sent)
+        if answer.status_code == 401 and self._is_own(answer.url):
+            await answer.aclose()
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            sent = await self._login.answer(scope, challenge, sent)
+            answer = await self._send(method, url, headers, body, sent)
+        try:
+            _raise_if_temporary(answer)
+            yield answer
+        finally:
+            await answer.aclose()
+
+    def _is_own(self, url: httpx.URL) -> bool:
+        return origin(url) == origin(self._url)
+
+    def raise_for_status(self, answer: httpx.Response, what: str) -> None:
+        """Raise the error that an answer states, which was read, unless it is successful."""
+        if answer.is_success:
+            return
+        code, reason = parse_error(answer)
+        message = f"{self.name}: {what}: HTTP {answer.status_code} {code} {reason}".rstrip()
+        kinds = {401: LoginError, 403: LoginError, 404: NotInRegistryError}
+        raise kinds.get(answer.status_code, RegistryError)(message, status=answer.status_code)
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str] | None,
+        body: Body,
+        authorization: str | None,
+    ) -> httpx.Response:
+        content = body if isinstance(body, bytes) else body()
+        request = self._http.build_request(method, url, headers=headers, content=content)
+        if authorization:
+            request.headers["Authorization"] = authorization
+        return await self._http.send(request, stream=True, follow_redirects=method == "GET")
+
+    async def _fetch_token(self, url: httpx.URL, authorization: str | None) -> httpx.Response:
+        what = f"login at {url.host}"
+
+        async def fetch() -> httpx.Response:
+            answer = await self._send("GET", url, None, b"", authorization)
+            await answer.aread()
+            _raise_if_temporary(answer)
+            return answer
+
+        answer = await self.repeat(what, fetch)
+        self.raise_for_status(answer, what)
+        return answer
+
+
+def parse_error(answer: httpx.Response) -> tuple[str, str]:
+    """Return code and message of a registry's error; they are empty if it states none."""
+    try:
+        error = answer.json()["errors"][0]
+        return str(error["code"]), str(error.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", ""
+
+
+def _raise_if_temporary(answer: httpx.Response) -> None:
+    if answer.status_code >= 500 or answer.status_code in {408, 425, 429}:
+        raise NoAnswerError(f"HTTP {answer.status_code}")
+
+
+def _is_certificate_error(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

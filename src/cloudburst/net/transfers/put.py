@@ -1,0 +1,107 @@
+"""Files that are written to S3."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+import httpx
+from anyio import fail_after
+
+from cloudburst.models.transfers import PutPart, TransferProblem
+from cloudburst.net.transfers.client import LocalReadError
+from cloudburst.net.transfers.errors import transfer_error
+from cloudburst.net.transfers.policy import DEFAULT_POLICY, TransferPolicy
+from cloudburst.net.transfers.requests import entity_tag, open_answer
+
+BLOCK_BYTES = 256 * 1024
+"""Number of bytes that are read and sent at a time. Each block must be sent within the
+``pace_window`` of the policy, which is 9 kB per second by default."""
+
+
+async def put_part(
+    part: PutPart,
+    read_block: Callable[[int, int], Awaitable[bytes]],
+    *,
+    client: httpx.AsyncClient,
+    progress: Callable[[int], None],
+    policy: TransferPolicy = DEFAULT_POLICY,
+) -> str:
+    """Write a part of a file to S3 and return its ETag.
+
+    S3 verifies the content by the checksum that is among the signed headers, or by its MD5: a part
+    of a multipart upload is signed before its checksum is known.
+
+    Args:
+        part: URL, headers, offset and size of the part.
+        read_block: Function that returns bytes of the file, by their offset and number. An error of
+            it is raised as it is.
+        client: Client of `open_transfer_client`.
+        progress: Function that is called with the number of bytes of the part sent so far.
+        policy: Limits of time.
+
+    Raises:
+        TransferError: The part was not written, or it is not certain that it was.
+    """
+    blocks = _blocks(part, read_block, progress)
+    etag: str | None = None
+    try:
+        headers = {"Content-Length": str(part.size), **await _content_md5(part, read_block)}
+        with fail_after(policy.total_timeout):
+            async with (
+                aclosing(blocks),
+                open_answer(
+                    client,
+                    "PUT",
+                    part.url,
+                    headers=part.headers,
+                    own_headers=headers,
+                    public_only=False,
+                    content=blocks,
+                    policy=policy,
+                ) as response,
+            ):
+                etag = entity_tag(response)
+    except LocalReadError as exc:
+        raise exc.reason from None
+    except TimeoutError:
+        reason = f"not sent within {policy.total_timeout:g} s"
+        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+    if etag is None:
+        raise transfer_error(TransferProblem.INVALID, "the server sends no ETag", status=200)
+    return etag
+
+
+async def _content_md5(
+    part: PutPart, read_block: Callable[[int, int], Awaitable[bytes]]
+) -> dict[str, str]:
+    """Return the header with the MD5 of a part, unless its headers have a checksum."""
+    if any(name.lower().startswith("x-amz-checksum-") for name in part.headers):
+        return {}
+    md5 = hashlib.md5(usedforsecurity=False)
+    for start in range(0, part.size, BLOCK_BYTES):
+        count = min(BLOCK_BYTES, part.size - start)
+        try:
+            md5.update(await read_block(part.offset + start, count))
+        except Exception as exc:
+            raise LocalReadError(exc) from exc
+    return {"Content-MD5": base64.b64encode(md5.digest()).decode()}
+
+
+async def _blocks(
+    part: PutPart,
+    read_block: Callable[[int, int], Awaitable[bytes]],
+    progress: Callable[[int], None],
+) -> AsyncGenerator[bytes]:
+    sent = 0
+    while sent < part.size:
+        count = min(BLOCK_BYTES, part.size - sent)
+        try:
+            block = await read_block(part.offset + sent, count)
+        except Exception as exc:
+            raise LocalReadError(exc) from exc
+        yield block
+        sent += count
+        progress(sent)

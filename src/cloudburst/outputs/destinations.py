@@ -1,0 +1,88 @@
+"""Destinations of videos: claims, recovery of earlier runs, and the folder of the journals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio.to_thread
+
+from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.errors import SceneFault
+from cloudburst.models.locations import OutputLocation
+from cloudburst.models.scene import CheckedScene
+from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs
+from cloudburst.outputs.folder import claim_outputs
+from cloudburst.outputs.journal import JournalState
+
+if TYPE_CHECKING:
+    from cloudburst.outputs.s3_destination import S3Destination
+
+Destination: TypeAlias = "FolderDestination | S3Destination"
+"""Place for the videos of a run; both classes have the same methods."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDestination:
+    """Folder on this machine, whose subfolder ``.cloudburst`` has the journals of its runs."""
+
+    folder: Path
+    """Absolute path of the folder."""
+
+    def video(self, scene: str) -> Path:
+        """Return the path of the video of a scene."""
+        return self.folder / f"{scene}.mp4"
+
+    async def find_faults(
+        self,
+        film: OutputLocation | None = None,  # noqa: ARG002 - it is checked when it is claimed
+    ) -> Sequence[SceneFault]:
+        """Return no faults: the folder is checked when its videos are claimed."""
+        return ()
+
+    def claim(
+        self,
+        names: Sequence[str],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
+        covers: Collection[str],
+    ) -> AbstractAsyncContextManager[object]:
+        """Return a context manager that claims the videos for a run: see `claim_outputs`."""
+        return claim_outputs(
+            self.folder, names, run=run, overwrite=overwrite, resume=resume, covers=covers
+        )
+
+    async def newest_run_with(self, names: Collection[str]) -> str | None:
+        """Return the name of the newest run with a scene of one of these names, or ``None``."""
+        return await anyio.to_thread.run_sync(newest_run_with, self.folder, names)
+
+    async def recover(
+        self,
+        run: str,  # noqa: ARG002 - its journal is known
+        past: JournalState,
+        scenes: Sequence[CheckedScene],
+        *,
+        overwrite: bool,
+    ) -> RecoveredState | None:
+        """Return the state that earlier processes of the run left; ``None`` for a new run.
+
+        Args:
+            run: Name of the run.
+            past: State of the run's journal on this machine.
+            scenes: Scenes of the run, whose videos are claimed.
+            overwrite: True if videos that the run did not write may be replaced.
+
+        Raises:
+            OutputExistsError: There are videos that the run did not write and may not replace.
+        """
+        paths = {scene.scene.name: self.video(scene.scene.name) for scene in scenes}
+        # Also without earlier processes: then every existing video belongs to another run.
+        earlier = await anyio.to_thread.run_sync(
+            lambda: recover_outputs(past, scenes, paths, overwrite=overwrite)
+        )
+        return earlier if past.processes else None

@@ -1,0 +1,249 @@
+"""Claims of output files: two running processes never write the same video.
+
+Inside the output folder, ``.cloudburst/<run>.lock`` is locked while a process works on the run, and
+the claim file ``.cloudburst/<run>.json`` lists the videos it writes and identifies the process. The
+operating system releases the lock when the process ends, so a claim without a lock is stale.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from filelock import Timeout
+
+from cloudburst.concurrency import finish_despite_cancel, poll
+from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
+from cloudburst.models.limits import Backoff
+from cloudburst.models.scene import cover_path, fold_name
+from cloudburst.outputs.lock_files import (
+    acquire_at_once,
+    claim_lock,
+    exclusive_access,
+    file_lock,
+    metadata_folder,
+    read_claim,
+    release_and_remove,
+)
+from cloudburst.text import list_some
+
+logger = logging.getLogger(__name__)
+
+_FOLDER_LOCK_TIMEOUT = 10.0
+"""Maximum number of seconds to wait for the folder's lock. Processes hold it for milliseconds."""
+_FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
+
+
+@asynccontextmanager
+async def claim_outputs(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    run: str,
+    overwrite: bool,
+    resume: bool = False,
+    covers: Collection[str] = (),
+) -> AsyncGenerator[dict[str, Path]]:
+    """Claim ``<folder>/<name>.mp4`` for every name; yield the absolute paths by name.
+
+    ``covers`` are the names of the videos that have a cover, which is claimed as well. Create the
+    folder if needed. With ``resume``, existing videos and partial files are left to the
+    caller. Raises `OutputClaimedError` if another process writes one of the videos or works on this
+    run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
+    if the folder cannot be written to.
+    """
+    # In a thread: the paths of thousands of videos would block the event loop.
+    make = partial(_Claim, folder, names, covers, run=run, overwrite=overwrite, resume=resume)
+    claim = await anyio.to_thread.run_sync(make)
+
+    async def try_claim() -> bool | None:
+        take = partial(anyio.to_thread.run_sync, claim.take)
+        return await finish_despite_cancel(take, seconds=math.inf) or None
+
+    try:
+        with anyio.move_on_after(_FOLDER_LOCK_TIMEOUT) as waiting:
+            await poll(try_claim, delays=_FOLDER_LOCK_BACKOFF.delays())
+        if waiting.cancelled_caught:
+            msg = (
+                f"{claim.home} has been locked by another process for {_FOLDER_LOCK_TIMEOUT:g} s: "
+                "end that process, or choose another folder"
+            )
+            raise ConfigurationError(msg)
+        yield claim.paths
+    finally:
+        await finish_despite_cancel(
+            lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
+        )
+
+
+def active_runs(folder: Path) -> dict[str, str]:
+    """Return the runs in a folder on which processes work, with a description of each process.
+
+    The result is empty if the folder cannot be written to, or if another process holds its lock for
+    10 seconds. Raises the same errors as `metadata_folder`. Blocks.
+    """
+    home = metadata_folder(folder)
+    until = time.monotonic() + _FOLDER_LOCK_TIMEOUT
+    with suppress(OSError):
+        while home.is_dir() and time.monotonic() < until:
+            # With the folder's lock, because a starting run takes its own lock at once or fails.
+            with exclusive_access(home) as alone:
+                if alone:
+                    return _held(home)
+            time.sleep(_FOLDER_LOCK_BACKOFF.first)
+    return {}
+
+
+@contextmanager
+def lock_inactive_runs(folder: Path, runs: Iterable[str]) -> Generator[list[str]]:
+    """Lock those of the given runs on which no process works, and yield their names. Blocks.
+
+    The list is empty if another process holds the folder's lock. Raises ``OSError`` if the folder
+    cannot be written to, and the same errors as `metadata_folder`.
+    """
+    home = metadata_folder(folder)
+    with exclusive_access(home) as alone, ExitStack() as stack:
+        ours = list[str]()
+        for run in runs if alone else ():
+            lock = file_lock(home / f"{run}.lock")
+            with suppress(Timeout):
+                acquire_at_once(lock)
+                stack.callback(release_and_remove, lock)
+                ours.append(run)
+        yield ours
+
+
+def _held(home: Path) -> dict[str, str]:
+    found = dict[str, str]()
+    for claim_file in sorted(home.glob("*.json")):
+        lock = claim_lock(claim_file)
+        try:
+            acquire_at_once(lock)
+        except Timeout:
+            found[claim_file.stem] = read_claim(claim_file)[1]
+        else:
+            lock.release()
+    return found
+
+
+class _Claim:
+    """Claim of the videos of one run. The methods block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        covers: Collection[str],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
+    ) -> None:
+        folder = folder.absolute()
+        self.home = folder / ".cloudburst"  # checked for links before each use
+        self.paths = {name: folder / f"{name}.mp4" for name in names}
+        self._outputs = [*self.paths.values(), *(cover_path(self.paths[name]) for name in covers)]
+        self._folder = folder
+        self._claim_file = self.home / f"{run}.json"
+        self._run_lock = claim_lock(self._claim_file)
+        self._overwrite = overwrite
+        self._resume = resume
+
+    def take(self) -> bool:
+        """Claim the videos; return false if another process holds the folder's lock."""
+        with _usable(self._folder):
+            metadata_folder(self._folder)
+            try:
+                self.home.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                if self.home.is_file():
+                    raise
+                return False  # another process removed it during the call
+            with exclusive_access(self.home) as alone:
+                if alone:
+                    self._refuse_claimed(resume=self._resume)
+                    if not self._resume:
+                        self._refuse_existing()
+                    self._write_claim_file()
+                return alone
+
+    def drop(self) -> None:
+        """Release the claim if there is one."""
+        if self._run_lock.is_locked:
+            with suppress(OSError):  # a claim file without a lock is stale: it may stay
+                self._claim_file.unlink()
+            release_and_remove(self._run_lock)
+            with suppress(OSError), exclusive_access(self.home):
+                pass  # removes an empty folder; another process would do it as well
+
+    def _refuse_claimed(self, *, resume: bool) -> None:
+        ours = {fold_name(name): path for name, path in self.paths.items()}
+        for claim_file in sorted(self.home.glob("*.json")):
+            lock = claim_lock(claim_file)
+            try:
+                acquire_at_once(lock)
+            except Timeout:
+                names, holder = read_claim(claim_file)
+                if claim_file == self._claim_file:
+                    msg = f"{holder} already works on run {claim_file.stem}"
+                    raise OutputClaimedError(msg, holder=holder) from None
+                if shared := [ours[key] for name in names if (key := fold_name(name)) in ours]:
+                    msg = f"{holder} is writing {list_some(shared)}"
+                    raise OutputClaimedError(msg, paths=shared, holder=holder) from None
+            else:  # the process has ended: remove its partial files
+                names, _ = read_claim(claim_file)
+                left = resume and claim_file == self._claim_file
+                for name, suffix in () if left else product(names, (".mp4", ".jpg")):
+                    with suppress(OSError):  # not a file
+                        (self._folder / f"{name}{suffix}.part").unlink()
+                with suppress(OSError):  # no permission, or not a file
+                    claim_file.unlink()
+                release_and_remove(lock)
+
+    def _refuse_existing(self) -> None:
+        there = [path for path in self._outputs if os.path.lexists(path)]
+        if there and not self._overwrite:
+            msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
+            raise OutputExistsError(msg, paths=there)
+        if folders := [path for path in there if path.is_dir()]:
+            msg = f"folders have the names of videos: {list_some(folders)}; move them away"
+            raise OutputExistsError(msg, paths=folders)
+
+    def _write_claim_file(self) -> None:
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        claim = {"pid": os.getpid(), "host": socket.gethostname(), "names": [*self.paths]}
+        try:
+            with self._claim_file.open("x", encoding="utf-8") as file:  # does not follow a link
+                json.dump(claim, file)
+            acquire_at_once(self._run_lock)
+        except BaseException:
+            self._claim_file.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _usable(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except ConfigurationError:
+        raise  # OutputExistsError is also an OSError
+    except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
+        # The message names the file if it is not the folder itself.
+        name = getattr(exc, "filename", None)
+        inside = f"{name}: " if name and Path(os.fsdecode(name)) != folder else ""
+        why = getattr(exc, "strerror", None) or exc
+        msg = f"videos cannot be written to {folder}: {inside}{why}"
+        raise ConfigurationError(msg) from exc

@@ -1,0 +1,242 @@
+"""Folder in S3 as the destination of videos.
+
+The journals of its runs are on this machine, because SQLite needs a disk. A run can be resumed
+without its journal, because each object names its run and the fingerprint of its scene.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+
+from cloudburst.aws.s3.destination_check import check_destination
+from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished, run_of
+from cloudburst.aws.s3.object_store import ObjectStore
+from cloudburst.aws.s3.request_waits import repeat_while_busy
+from cloudburst.aws.s3.run_markers import marked
+from cloudburst.concurrency import for_each
+from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.errors import (
+    CloudburstError,
+    ConfigurationError,
+    NoAnswerError,
+    OutputExistsError,
+    SceneFault,
+    ThrottledError,
+)
+from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.locations import MAX_KEY_BYTES, OutputLocation, S3Object, S3Prefix
+from cloudburst.models.scene import CheckedScene, Video, cover_path
+from cloudburst.outputs.earlier_runs import newest_run_with, recovered_state
+from cloudburst.outputs.folder import claim_outputs
+from cloudburst.outputs.journal import JournalState, is_run_name, journal_folder
+from cloudburst.text import list_some
+
+logger = logging.getLogger(__name__)
+
+_MAX_REQUESTS = 32
+"""Number of objects that are asked about at once."""
+_OBJECTS_THAT_NAME_RUNS = 3
+"""Number of existing objects that are asked for their run, if no journal on this machine knows
+it."""
+
+
+class S3Destination:
+    """Folder in S3 for the videos of a run; its journals are on this machine."""
+
+    def __init__(self, prefix: S3Prefix, store: ObjectStore) -> None:
+        self.folder = journal_folder(prefix)
+        """Absolute path of the folder on this machine with the journals of its runs."""
+        self._prefix = prefix
+        self._store = store
+
+    async def find_faults(self, film: OutputLocation | None = None) -> Sequence[SceneFault]:
+        """Return the faults of the folders for videos and film that do not accept objects.
+
+        If objects cannot be deleted, a warning names the one that is left. Raises `ThrottledError`
+        or `NoAnswerError` if S3 stays busy.
+        """
+        folders = {"to": self._prefix}
+        if isinstance(film, S3Object) and film.folder != self._prefix:
+            folders["film"] = film.folder
+        faults = list[SceneFault]()
+        for field, folder in folders.items():
+            try:
+                check = await repeat_while_busy(partial(check_destination, self._store, folder))
+            except (NoAnswerError, ThrottledError):
+                raise  # it says nothing about the folder
+            except CloudburstError as exc:
+                expected = "a folder in S3 that can be written to"
+                faults.append(SceneFault("", field, str(exc), expected))
+                continue
+            if check.left:
+                logger.warning("%s: %s", folder, check.detail)
+        return faults
+
+    @asynccontextmanager
+    async def claim(
+        self,
+        names: Sequence[str],
+        *,
+        run: str,
+        overwrite: bool,
+        resume: bool,
+        covers: Collection[str],
+    ) -> AsyncGenerator[None]:
+        """Keep other processes on this machine away from the run, and mark the folder.
+
+        Processes on other machines, and other runs, are not kept away: `marked` warns of them.
+
+        Args:
+            names: Names of the scenes.
+            run: Name of the run.
+            overwrite: True if existing videos may be replaced.
+            resume: True if existing videos are left to `recover`.
+            covers: Names of the scenes whose videos have a cover.
+
+        Raises:
+            OutputClaimedError: Another process on this machine works on the run.
+            OutputExistsError: A video exists and may not be replaced.
+            ConfigurationError: The key of a video would be too long, or the journal cannot be kept.
+        """
+        videos = [self.video(name) for name in names]
+        if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
+            msg = (
+                f"keys of more than {MAX_KEY_BYTES} bytes: {list_some(too_long)}; choose a folder "
+                "with a shorter name"
+            )
+            raise ConfigurationError(msg)
+        await anyio.to_thread.run_sync(_make_folder, self.folder)
+        async with claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume):
+            if not resume and not overwrite:
+                outputs = {*videos, *(cover_path(self.video(name)) for name in covers)}
+                if there := sorted(await self._existing() & outputs, key=str):
+                    msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
+                    raise OutputExistsError(msg, objects=[*map(str, there)])
+            async with marked(self._store, self._prefix, names, run=run, overwrite=overwrite):
+                yield
+
+    async def newest_run_with(self, names: Collection[str]) -> str | None:
+        """Return the name of the newest run with a scene of one of these names, or ``None``.
+
+        If no journal of this machine knows such a run, it is the run that made one of the videos.
+        """
+        if run := await anyio.to_thread.run_sync(newest_run_with, self.folder, names):
+            return run
+        there = await self._existing()
+        videos = [video for name in names if (video := self.video(name)) in there]
+        for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
+            info = await repeat_while_busy(partial(self._store.find, video))
+            # Any program may have written the metadata.
+            if info is not None and is_run_name(run := run_of(info)):
+                return run
+        return None
+
+    async def recover(
+        self,
+        run: str,
+        past: JournalState,
+        scenes: Sequence[CheckedScene],
+        *,
+        overwrite: bool,
+    ) -> RecoveredState | None:
+        """Return the state that earlier processes of the run left: see `FolderDestination.recover`.
+
+        The processes may have run on other machines.
+        """
+        there = await self._existing()
+        outputs = {
+            location: scene.scene.name
+            for scene in scenes
+            for location in self._outputs(scene)
+            if location in there
+        }
+        found = await self._find(run, outputs)
+        foreign = [location for location, info in found.items() if info is None]
+        if foreign and not overwrite:
+            reason = f"run {run} has not made them"
+            msg = (
+                f"videos already exist: {list_some(foreign)} ({reason}); pass overwrite=True to "
+                "render and replace them, or choose another folder"
+            )
+            raise OutputExistsError(msg, objects=[*map(str, foreign)], reason=reason)
+        finished = {
+            scene.scene.name: entry
+            for scene in scenes
+            if (entry := self._result(scene, past.results.get(scene.scene.name), found)) is not None
+        }
+        return recovered_state(past, scenes, finished) if past.processes or finished else None
+
+    async def _existing(self) -> set[S3Object]:
+        return set(await repeat_while_busy(partial(self._store.list_folder, self._prefix)))
+
+    async def _find(
+        self, run: str, outputs: Mapping[S3Object, str]
+    ) -> dict[S3Object, FinishedObject | None]:
+        """Return what the run has written to each location; ``None`` for objects of others."""
+        found = dict[S3Object, FinishedObject | None]()
+
+        async def find(output: tuple[S3Object, str]) -> None:
+            location, scene = output
+            info = await repeat_while_busy(partial(self._store.find, location))
+            found[location] = None if info is None else as_finished(info, run=run, scene=scene)
+
+        await for_each(outputs.items(), find, at_once=_MAX_REQUESTS)
+        return found
+
+    def video(self, scene: str) -> S3Object:
+        """Return the location of the video of a scene."""
+        return self._prefix.object(f"{scene}.mp4")
+
+    def _outputs(self, scene: CheckedScene) -> list[S3Object]:
+        video = self.video(scene.scene.name)
+        return [video, cover_path(video)] if scene.options.cover else [video]
+
+    def _result(
+        self,
+        scene: CheckedScene,
+        entry: ResultEntry | None,
+        found: Mapping[S3Object, FinishedObject | None],
+    ) -> ResultEntry | None:
+        """Return the result of a scene whose objects are there and up to date, or ``None``."""
+        objects = [found.get(location) for location in self._outputs(scene)]
+        there = [info for info in objects if info is not None]
+        if len(there) < len(objects) or not scene.fingerprint:
+            return None
+        if any(info.fingerprint != scene.fingerprint for info in there):
+            return None
+        video, cover = there[0], there[1] if len(there) > 1 else None
+        location = self.video(scene.scene.name)
+        if entry is not None and entry.video.sha256 == video.sha256:
+            return replace(entry, video=entry.video.moved_to(location))
+        return ResultEntry(
+            video=Video(
+                scene=scene.scene.name,
+                path=location,
+                task="",
+                size=video.size,
+                sha256=video.sha256,
+                seconds=scene.audio_seconds,
+                cover=None if cover is None else cover_path(location),
+                cover_sha256=None if cover is None else cover.sha256,
+            ),
+            fingerprint=scene.fingerprint,
+            attempts=1,
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        msg = (
+            f"the journal of the run cannot be kept in {folder} ({exc.strerror}): set "
+            "XDG_STATE_HOME to a folder that can be written to"
+        )
+        raise ConfigurationError(msg) from exc

@@ -1,0 +1,131 @@
+"""Upload of files to one native worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import anyio
+import httpx
+
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
+from cloudburst.models import failures
+from cloudburst.ports.sending import Sending, Turn
+from cloudburst.text import describe_error
+from cloudburst.workers.http.connection import HttpConnection
+from cloudburst.workers.http.response import ErrorBody
+from cloudburst.workers.http.upload_files import HashedFile, SceneFile
+
+MIN_BYTES_TO_ASK = 256 * 1024
+"""File size in bytes from which sending a file takes longer than asking whether the worker has
+it."""
+
+USE_INTERVAL = 30.0
+"""Seconds between two requests to a worker while a file for it waits for its turn. A task ends by
+itself after some minutes without a request."""
+
+
+class FileUploader:
+    """Uploader of files to one worker."""
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self._connection = connection
+
+    async def upload(self, file: SceneFile, content: HashedFile, turn: Turn) -> tuple[str, int]:
+        """Send a file in turn unless the worker has it; return its SHA-256 and the bytes sent.
+
+        Raises:
+            UploadError: The file cannot be read, was changed, or was refused.
+            WorkerError: The worker has stopped or refuses the key.
+        """
+        # A small file is sent in less time than the question takes.
+        if content.size >= MIN_BYTES_TO_ASK and await self._ask_for(content):
+            return content.sha256, 0
+        async with self._in_turn(content, turn) as sending:
+            bytes_sent = await self._send(file, content, sending)
+            sending.arrived()
+        return content.sha256, bytes_sent
+
+    @asynccontextmanager
+    async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[Sending]:
+        """Wait for the turn of a file; meanwhile send requests, so that the worker is not idle."""
+        waiting, lost = anyio.CancelScope(), list[CloudburstError]()
+
+        async def use_worker() -> None:
+            try:
+                with waiting:
+                    while True:
+                        await anyio.sleep(USE_INTERVAL)
+                        await self._ask_for(content)
+            except CloudburstError as exc:
+                lost.append(exc)
+                tasks.cancel_scope.cancel()
+
+        with collapse_single():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(use_worker)
+                async with turn(content.size) as sending:
+                    waiting.cancel()
+                    yield sending
+        if lost:
+            raise lost[0]
+
+    async def _ask_for(self, content: HashedFile) -> bool:
+        """Ask the worker whether it has a file."""
+        response = await self._connection.request_with_retries(
+            "HEAD", _url(content), answer_timeout=self._connection.timeouts.call
+        )
+        return response.is_success
+
+    async def _send(self, file: SceneFile, content: HashedFile, sending: Sending) -> int:
+        bodies: list[_FileBody] = []
+
+        def new_body() -> _FileBody:
+            bodies.append(_FileBody(file, content, sending))
+            return bodies[-1]
+
+        response = await self._connection.request_with_retries(
+            "PUT", _url(content), content=new_body, headers={"Content-Length": str(content.size)}
+        )
+        match failures.classify_http_status(response.status, context="file"):
+            case None:
+                pass
+            case failure if failure.error is UploadError and (reason := ErrorBody.parse(response)):
+                raise file.error(f"the worker refused {file.location}: {reason}")
+            case failure:
+                reason = ErrorBody.from_response(response)
+                msg = f"{failure.summary} (HTTP {response.status}: {reason})"
+                raise WorkerProtocolError(msg)
+        return sum(body.bytes_sent for body in bodies)
+
+
+class _FileBody(httpx.AsyncByteStream):
+    """Request body that reads a file in blocks and counts the bytes that were sent."""
+
+    def __init__(self, file: SceneFile, content: HashedFile, sending: Sending) -> None:
+        self._file = file
+        self._content = content
+        self._sending = sending
+        self._offset = 0
+        self.bytes_sent = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.bytes_sent = self._offset
+        if self._offset >= self._content.size:
+            raise StopAsyncIteration
+        await self._sending.wait(self._offset)
+        try:
+            block = await self._content.read_block(self._offset)
+        except OSError as exc:
+            raise self._file.error(describe_error(exc)) from exc
+        self._offset += len(block)
+        return block
+
+
+def _url(content: HashedFile) -> str:
+    return f"/files/{content.sha256}"

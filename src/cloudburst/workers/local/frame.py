@@ -1,0 +1,117 @@
+"""One frame of a scene's video, drawn by a process on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from anyio import fail_after, to_thread
+from pydantic import ValidationError
+
+from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
+from cloudburst.models.limits import Limits
+from cloudburst.models.locations import require_path
+from cloudburst.models.scene import CheckedScene
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions, RenderJob
+from cloudburst.renderer.process_limits import fault_from_exit
+from cloudburst.service.render_output import ChildLine
+from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
+from cloudburst.text import describe_error
+from cloudburst.workers.local.requirements import missing_requirements
+from cloudburst.workers.temporary_folders import temporary_folder
+
+FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
+"""Command that draws a frame. ``-P``: never import modules from the current folder."""
+FRAME_TIMEOUT = 300.0
+"""Maximum number of seconds for one frame. An hour of audio is decoded in 10 s."""
+MAX_FRAME_BYTES = 128 * 1024 * 1024
+"""Maximum size of a frame's file in bytes, more than 4096x4096 pixels in RGB need."""
+_MAX_REASON_CHARS = 300
+"""Maximum number of characters of the process's error output in a message."""
+
+
+async def draw_frame(
+    scene: CheckedScene,
+    seconds: float,
+    *,
+    suffix: str,
+    limits: Limits,
+    command: Sequence[str] = FRAME_COMMAND,
+) -> bytes:
+    """Return the content of a picture file with the frame that a scene's video shows at a time.
+
+    If the call is cancelled, the process is killed before the call returns.
+
+    Args:
+        scene: Scene that passed all checks.
+        seconds: Time in the video.
+        suffix: ``.png`` or ``.jpg``.
+        limits: Limits of the input files.
+        command: Command that draws a frame.
+
+    Raises:
+        InvalidScenesError: An input cannot be rendered, or the video ends before this time.
+        LaunchError: The extra ``cloudburst-sdk[local]`` is not installed.
+        RenderFailedError: The process failed.
+    """
+    if missing := missing_requirements("av"):
+        raise LaunchError(f"this machine cannot draw: {missing}")
+    lines: list[ChildLine] = []
+    try:
+        async with temporary_folder() as folder:
+            await to_thread.run_sync(_write_job, folder, scene, limits)
+            file = folder / f"frame{suffix}"
+            arguments = [*command, str(folder), repr(seconds), file.name]
+            with fail_after(FRAME_TIMEOUT):
+                ended = await Subprocesses().run(arguments, lambda line: _add(lines, line))
+            _check(scene.scene.name, ended, lines)
+            return await to_thread.run_sync(_read, file)
+    except OSError as exc:  # TimeoutError is one
+        msg = f"the frame cannot be drawn: {describe_error(exc)}"
+        raise RenderFailedError(msg, scene=scene.scene.name) from exc
+    raise AssertionError("unreachable: the block does not suppress exceptions")
+
+
+def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
+    job = RenderJob(
+        name=scene.scene.name,
+        options=JobOptions.from_options(scene.options),
+        image_pixels=limits.image_pixels,
+        audio_seconds=limits.decoded_audio_seconds,
+        duration=scene.scene.duration,
+    )
+    (folder / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
+    for role, location in (scene.scene.files() | scene.options.files()).items():
+        (folder / role).symlink_to(require_path(location, role))
+
+
+def _add(lines: list[ChildLine], line: bytes) -> None:
+    try:
+        lines.append(ChildLine.model_validate_json(line))
+    except ValidationError:
+        return  # the exit code shows whether the process has succeeded
+
+
+def _check(scene: str, ended: ExitedProcess, lines: Sequence[ChildLine]) -> None:
+    """Raise the error of a process that has not succeeded."""
+    if ended.code == 0:
+        return
+    reading = next((line.reading for line in reversed(lines) if line.reading is not None), "")
+    fault = next((line.fault for line in lines if line.fault), None)
+    fault = fault or fault_from_exit(reading, ended.code)
+    if fault is not None and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
+        found = SceneFault(scene, fault.field, fault.found, fault.expected)
+        raise InvalidScenesError(faults=[found])
+    reason = ended.errors.rpartition("\n")[2][:_MAX_REASON_CHARS] or "no error output"
+    msg = f"the frame cannot be drawn (exit {ended.code}: {reason})"
+    raise RenderFailedError(msg, scene=scene)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FRAME_BYTES + 1)
+    if len(data) > MAX_FRAME_BYTES:
+        msg = f"a picture of more than {MAX_FRAME_BYTES} bytes"
+        raise OSError(msg)
+    return data

@@ -1,0 +1,117 @@
+"""Subtitles that the workers cannot draw are refused before anything is started."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, render_frame
+from cloudburst.inputs.input_cache import InputCache
+from cloudburst.inputs.preflight import check_scenes
+from cloudburst.testing import FakeCloud
+from support.font_files import latin_font
+
+pytestmark = pytest.mark.anyio
+
+ARABIC, GREEK, CHINESE, EMOJI = "مرحبا", "Είναι", "你好", "Hi 😀"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # files are read in threads
+
+
+@pytest.fixture
+def make(make_scene, tmp_path):
+    def make(name, text, **more):
+        file = tmp_path / f"{name}.srt"
+        file.write_text(f"1\n00:00:00,000 --> 00:00:01,000\n{text}\n", "utf-8")
+        return make_scene(name, seconds=0.2) | {"subtitle_path": str(file)} | more
+
+    return make
+
+
+@pytest.fixture
+def font(tmp_path):
+    file = tmp_path / "latin.ttf"
+    file.write_bytes(latin_font())
+    return file
+
+
+def faults(*scenes, **options):
+    checked = check_scenes(scenes, RenderOptions(**options), Limits())
+    return [next(iter(scene.undrawable), None) for scene in checked]
+
+
+def test_a_fault_names_scene_field_text_file_and_what_would_be_right(make):
+    (fault,) = faults(make("a", ARABIC))
+    assert (fault.scene, fault.field) == ("a", "subtitle_path")
+    assert fault.found.startswith("Arabic letters, such as U+0645 م ARABIC LETTER MEEM: /")
+    assert fault.found.endswith("a.srt")
+    assert "Latin, Greek" in fault.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "found"),
+    [
+        (GREEK, {}, "U+03AF ί"),
+        (GREEK, {"font": "Noto Sans CJK KR"}, "U+03AF ί"),
+        (CHINESE, {}, None),
+        (EMOJI, {}, None),
+        ("Text", {}, None),
+    ],
+)
+def test_characters_are_looked_up_in_the_font_of_the_package(make, text, options, found):
+    (fault,) = faults(make("a", text), **options)
+    assert (fault is None) if found is None else (found in fault.found)
+
+
+def test_the_font_of_a_scene_replaces_that_of_the_run(make, font):
+    own = {"options": {"font": str(font)}}
+    scenes = make("a", CHINESE, **own), make("b", CHINESE), make("c", "Text", **own)
+    assert [fault is None for fault in faults(*scenes)] == [False, True, True]
+    family = {"options": {"font": "Noto Sans CJK SC"}}
+    scenes = make("a", CHINESE, **family), make("b", CHINESE), make("c", ARABIC, **family)
+    assert [fault is None for fault in faults(*scenes, font=font)] == [True, False, False]
+
+
+def test_text_is_checked_again_if_the_file_is_known_to_be_valid(make):
+    cache, scene = InputCache(), make("a", ARABIC)
+    for _ in range(2):
+        (checked,) = check_scenes([scene], RenderOptions(), Limits(), cache=cache)
+        assert checked.undrawable
+
+
+@pytest.mark.parametrize("text", [ARABIC, GREEK])
+async def test_a_run_is_refused_before_a_task_is_started(make, text, tmp_path):
+    cloud = FakeCloud()
+    async with Client(cloud.backend) as client:
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all([make("a", text), make("b", CHINESE)], to=tmp_path / "out")
+    assert [(fault.scene, fault.field) for fault in caught.value.faults] == [("a", "subtitle_path")]
+    assert not cloud.launched
+
+
+async def test_workers_that_take_letters_from_other_fonts_get_the_text(make, tmp_path):
+    cloud = FakeCloud()
+
+    @asynccontextmanager
+    async def public_image(*args):
+        async with cloud.backend(*args) as backend:
+            yield replace(backend, find_unsupported=lambda _scene: [])
+
+    async with Client(public_image) as client:
+        report = await client.render_all([make("a", ARABIC)], to=tmp_path / "out")
+    assert len(report.videos) == 1
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("text", [ARABIC, GREEK])
+async def test_a_frame_is_refused(make, text):
+    with pytest.raises(InvalidScenesError) as caught:
+        await render_frame(make("a", text))
+    (fault,) = caught.value.faults
+    assert (fault.scene, fault.field) == ("a", "subtitle")
+    assert "such as" in fault.found or "without a glyph" in fault.found
