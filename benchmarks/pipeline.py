@@ -43,7 +43,7 @@ from fake_render.worker import fake_workers, make_scenes, render_times
 
 from cloudburst import Client, Limits, Report
 from cloudburst.engine.cost_breakdown import covered_seconds
-from cloudburst.models.events import Event, SceneEvent, WorkerReady
+from cloudburst.events import Event, SceneEvent, WorkerReady
 
 Span: TypeAlias = tuple[float, float]
 """Start and end of a phase, in seconds."""

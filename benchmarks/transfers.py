@@ -40,7 +40,7 @@ from pydantic import SecretStr
 
 from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
 from cloudburst.aws.client.client import open_aws
-from cloudburst.models.events import SceneCompleted
+from cloudburst.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import FetchRequest

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
-from cloudburst import ConfigurationError, Settings, endpoints, fargate
+from cloudburst import Settings, endpoints, fargate
 from cloudburst.backends import default_backend
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.tier import Tier
 
 

@@ -18,16 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from cloudburst import (
-    Client,
-    ConfigurationError,
-    FargateOperationV1,
-    InvalidScenesError,
-    RenderOptions,
-    read_scenes,
-)
+from cloudburst import Client, FargateOperationV1, RenderOptions, read_scenes
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
+from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.models.limits import Limits
 from cloudburst.text import short_repr
 from support.old_calls import Account, account

@@ -18,7 +18,8 @@ import anyio.to_thread
 import pytest
 
 import cloudburst
-from cloudburst import ConfigurationError, Limits, Status, blocking, compat
+from cloudburst import Limits, Status, blocking, compat
+from cloudburst.errors import ConfigurationError
 from support.old_calls import account, without_settings
 
 OLD_IMPORTS = (
@@ -271,7 +272,7 @@ async def test_from_threads_while_a_loop_runs(cloud, scenes, in_thread):
 def test_errors_leave_as_they_are(cloud, scenes):
     with pytest.raises(ConfigurationError, match="scenes is 0"):
         blocking.execute_parallel_batches([])
-    with pytest.raises(cloudburst.InvalidScenesError, match="nowhere"):
+    with pytest.raises(cloudburst.errors.InvalidScenesError, match="nowhere"):
         blocking.FargateOperationV1().execute_batch([scenes(1)[0] | {"image_path": "nowhere"}])
 
 

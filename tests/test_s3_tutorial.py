@@ -10,8 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst import Client, OutputExistsError
+from cloudburst import Client
 from cloudburst.cli.app import run
+from cloudburst.errors import OutputExistsError
 from cloudburst.models.locations import S3Object
 from support.doc_pages import blocks
 from support.emulator_calls import client

@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (10, 1022, 3994),
+    ".": (10, 991, 4434),
     "aws": (74, 7529, 18143),
     "cli": (41, 4475, 8423),
     "client": (7, 865, 2296),
@@ -21,7 +21,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "emulator": (66, 6153, 11881),
     "engine": (52, 5952, 20467),
     "film": (19, 1483, 3426),
-    "image": (20, 1273, 2772),
+    "image": (21, 1277, 2794),
     "inputs": (17, 1740, 4420),
     "jobs": (29, 2923, 7994),
     "media": (15, 1095, 3122),

@@ -84,7 +84,7 @@ async def program(job: dict[str, Any], *, resume: bool) -> dict[str, Any]:
     import cloudburst.aws.fargate.backend  # noqa: PLC0415
     import cloudburst.inputs.preflight  # noqa: F401, PLC0415
     from cloudburst import Client, Limits, fargate  # noqa: PLC0415
-    from cloudburst.models.events import WorkerLaunched  # noqa: PLC0415
+    from cloudburst.events import WorkerLaunched  # noqa: PLC0415
 
     opened = Opened(str(Path(job["scenes"][0]["image_path"]).parent))
     sys.addaudithook(opened)

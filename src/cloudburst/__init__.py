@@ -17,7 +17,6 @@ if _typing.TYPE_CHECKING:
     from cloudburst.client.client import render as render
     from cloudburst.client.client import render_all as render_all
     from cloudburst.client.preview import render_frame as render_frame
-    from cloudburst.client.run_inputs import AnyScene as AnyScene
     from cloudburst.compat import FargateOperationV1 as FargateOperationV1
     from cloudburst.compat import calculate_fargate_cost as calculate_fargate_cost
     from cloudburst.compat import (
@@ -27,71 +26,14 @@ if _typing.TYPE_CHECKING:
     from cloudburst.compat import scan_and_test_folder as scan_and_test_folder
     from cloudburst.compat import scan_scenes_from_folder as scan_scenes_from_folder
     from cloudburst.engine.run import Run as Run
-    from cloudburst.errors import AccessDeniedError as AccessDeniedError
-    from cloudburst.errors import AWSError as AWSError
-    from cloudburst.errors import BudgetError as BudgetError
-    from cloudburst.errors import BusyError as BusyError
-    from cloudburst.errors import CapacityError as CapacityError
-    from cloudburst.errors import ClosedError as ClosedError
     from cloudburst.errors import CloudburstError as CloudburstError
-    from cloudburst.errors import ConfigurationError as ConfigurationError
-    from cloudburst.errors import CredentialsError as CredentialsError
-    from cloudburst.errors import DownloadError as DownloadError
-    from cloudburst.errors import EncodeError as EncodeError
-    from cloudburst.errors import FilmError as FilmError
-    from cloudburst.errors import ImageError as ImageError
-    from cloudburst.errors import InvalidScenesError as InvalidScenesError
-    from cloudburst.errors import JournalError as JournalError
-    from cloudburst.errors import KeyRefusedError as KeyRefusedError
-    from cloudburst.errors import LaunchError as LaunchError
-    from cloudburst.errors import NoAnswerError as NoAnswerError
-    from cloudburst.errors import OutputClaimedError as OutputClaimedError
-    from cloudburst.errors import OutputExistsError as OutputExistsError
-    from cloudburst.errors import OutputWriteError as OutputWriteError
-    from cloudburst.errors import PoisonedSceneError as PoisonedSceneError
-    from cloudburst.errors import RenderFailedError as RenderFailedError
-    from cloudburst.errors import ResourceMissingError as ResourceMissingError
-    from cloudburst.errors import SceneError as SceneError
-    from cloudburst.errors import SceneFault as SceneFault
-    from cloudburst.errors import SceneTimeoutError as SceneTimeoutError
-    from cloudburst.errors import ThrottledError as ThrottledError
-    from cloudburst.errors import UploadError as UploadError
-    from cloudburst.errors import WorkerDiskFullError as WorkerDiskFullError
-    from cloudburst.errors import WorkerError as WorkerError
-    from cloudburst.errors import WorkerNotReadyError as WorkerNotReadyError
-    from cloudburst.errors import WorkerProtocolError as WorkerProtocolError
-    from cloudburst.errors import WorkerStoppedError as WorkerStoppedError
-    from cloudburst.errors import WorkerUnfitError as WorkerUnfitError
-    from cloudburst.errors import WorkerUnreachableError as WorkerUnreachableError
     from cloudburst.inputs.scenes import read_scenes as read_scenes
     from cloudburst.models.camera_effects import Effect as Effect
-    from cloudburst.models.events import Event as Event
-    from cloudburst.models.events import FilmCompleted as FilmCompleted
-    from cloudburst.models.events import FilmFailed as FilmFailed
-    from cloudburst.models.events import FilmProgress as FilmProgress
-    from cloudburst.models.events import SceneCompleted as SceneCompleted
-    from cloudburst.models.events import SceneCopied as SceneCopied
-    from cloudburst.models.events import SceneEncoded as SceneEncoded
-    from cloudburst.models.events import SceneEncoding as SceneEncoding
-    from cloudburst.models.events import SceneEvent as SceneEvent
-    from cloudburst.models.events import SceneFailed as SceneFailed
-    from cloudburst.models.events import SceneProgress as SceneProgress
-    from cloudburst.models.events import SceneQueued as SceneQueued
-    from cloudburst.models.events import SceneRetried as SceneRetried
-    from cloudburst.models.events import SceneStarted as SceneStarted
-    from cloudburst.models.events import SceneUploaded as SceneUploaded
-    from cloudburst.models.events import WorkerFailed as WorkerFailed
-    from cloudburst.models.events import WorkerLaunched as WorkerLaunched
-    from cloudburst.models.events import WorkerReady as WorkerReady
-    from cloudburst.models.events import WorkerStopped as WorkerStopped
-    from cloudburst.models.events import event_adapter as event_adapter
     from cloudburst.models.film import Transition as Transition
-    from cloudburst.models.limits import Backoff as Backoff
     from cloudburst.models.limits import Limits as Limits
     from cloudburst.models.limits import Timeouts as Timeouts
     from cloudburst.models.options import RenderOptions as RenderOptions
     from cloudburst.models.report import Cost as Cost
-    from cloudburst.models.report import Prediction as Prediction
     from cloudburst.models.report import Report as Report
     from cloudburst.models.report import SceneReport as SceneReport
     from cloudburst.models.report import Status as Status
@@ -99,7 +41,6 @@ if _typing.TYPE_CHECKING:
     from cloudburst.models.scene import Scene as Scene
     from cloudburst.models.scene import Video as Video
     from cloudburst.models.settings import Settings as Settings
-    from cloudburst.models.task import Protocol as Protocol
     from cloudburst.models.tier import Tier as Tier
     from cloudburst.ports.backend import Backend as Backend
     from cloudburst.ports.backend import OpenBackend as OpenBackend
@@ -125,77 +66,16 @@ _NAMES = {
         "scan_scenes_from_folder",
     ),
     "cloudburst.engine.run": ("Run",),
-    "cloudburst.errors": (
-        "AccessDeniedError",
-        "AWSError",
-        "BudgetError",
-        "BusyError",
-        "CapacityError",
-        "ClosedError",
-        "CloudburstError",
-        "ConfigurationError",
-        "CredentialsError",
-        "DownloadError",
-        "EncodeError",
-        "FilmError",
-        "ImageError",
-        "InvalidScenesError",
-        "JournalError",
-        "KeyRefusedError",
-        "LaunchError",
-        "NoAnswerError",
-        "OutputClaimedError",
-        "OutputExistsError",
-        "OutputWriteError",
-        "PoisonedSceneError",
-        "RenderFailedError",
-        "ResourceMissingError",
-        "SceneError",
-        "SceneFault",
-        "SceneTimeoutError",
-        "ThrottledError",
-        "UploadError",
-        "WorkerDiskFullError",
-        "WorkerError",
-        "WorkerNotReadyError",
-        "WorkerUnreachableError",
-        "WorkerProtocolError",
-        "WorkerStoppedError",
-        "WorkerUnfitError",
-    ),
+    "cloudburst.errors": ("CloudburstError",),
     "cloudburst.models.camera_effects": ("Effect",),
-    "cloudburst.models.events": (
-        "Event",
-        "FilmCompleted",
-        "FilmFailed",
-        "FilmProgress",
-        "SceneCompleted",
-        "SceneCopied",
-        "SceneEncoding",
-        "SceneEvent",
-        "SceneFailed",
-        "SceneEncoded",
-        "SceneProgress",
-        "SceneQueued",
-        "SceneRetried",
-        "SceneStarted",
-        "SceneUploaded",
-        "WorkerFailed",
-        "WorkerLaunched",
-        "WorkerReady",
-        "WorkerStopped",
-        "event_adapter",
-    ),
     "cloudburst.models.film": ("Transition",),
     "cloudburst.models.options": ("RenderOptions",),
     "cloudburst.models.limits": (
-        "Backoff",
         "Limits",
         "Timeouts",
     ),
     "cloudburst.models.report": (
         "Cost",
-        "Prediction",
         "Report",
         "SceneReport",
         "Status",
@@ -206,14 +86,12 @@ _NAMES = {
         "Video",
     ),
     "cloudburst.models.settings": ("Settings",),
-    "cloudburst.models.task": ("Protocol",),
     "cloudburst.models.tier": ("Tier",),
     "cloudburst.ports.backend": (
         "Backend",
         "OpenBackend",
     ),
     "cloudburst.client.preview": ("render_frame",),
-    "cloudburst.client.run_inputs": ("AnyScene",),
     "cloudburst.inputs.scenes": ("read_scenes",),
 }
 """Public names of the package, grouped by the module that defines them. A test checks that they

@@ -28,7 +28,7 @@ from cloudburst.errors import (
     OutputExistsError,
     SceneFault,
 )
-from cloudburst.models.events import (
+from cloudburst.events import (
     Event,
     SceneCompleted,
     SceneEncoded,

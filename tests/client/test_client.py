@@ -15,20 +15,16 @@ import anyio
 import pytest
 
 import cloudburst
-from cloudburst import (
+from cloudburst import Client, Limits, Scene, Status, execute_parallel_batches
+from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.errors import (
     AccessDeniedError,
-    Client,
     ClosedError,
     ConfigurationError,
     InvalidScenesError,
-    Limits,
     OutputClaimedError,
     OutputExistsError,
-    Scene,
-    Status,
-    execute_parallel_batches,
 )
-from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE
 from cloudburst.outputs.history import load_history
 from cloudburst.testing import FakeCloud

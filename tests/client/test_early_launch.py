@@ -11,8 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst import Client, InvalidScenesError, Limits, SceneFault, Status
+from cloudburst import Client, Limits, Status
 from cloudburst.client import run_inputs
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs.scene_fingerprints import ReadingStoppedError
 from cloudburst.models.billing import usd_amount
 from cloudburst.models.prices import US_EAST_1_RATES

@@ -14,17 +14,16 @@ import anyio.to_thread
 import pytest
 from PIL import Image
 
-from cloudburst import (
+from cloudburst import RenderOptions, render_frame
+from cloudburst.cli import main
+from cloudburst.errors import (
     ConfigurationError,
     InvalidScenesError,
     LaunchError,
     OutputExistsError,
     OutputWriteError,
     RenderFailedError,
-    RenderOptions,
-    render_frame,
 )
-from cloudburst.cli import main
 from cloudburst.workers.local import frame
 from support.font_files import latin_font
 from support.service_caller import alive, read_pids, until_gone

@@ -20,10 +20,7 @@ import pytest
 import cloudburst
 from cloudburst import (
     Client,
-    ConfigurationError,
     FargateOperationV1,
-    InvalidScenesError,
-    NoAnswerError,
     Scene,
     Settings,
     Status,
@@ -36,6 +33,7 @@ from cloudburst import (
 from cloudburst.compat import calls, scan_and_test_folder
 from cloudburst.compat.parameters import backend_of
 from cloudburst.compat.results import batch_result
+from cloudburst.errors import ConfigurationError, InvalidScenesError, NoAnswerError
 from cloudburst.models import billing
 from cloudburst.models import settings as settings_module
 from cloudburst.models.performance import Sample

@@ -26,9 +26,7 @@ import pytest
 
 from cloudburst import (
     Client,
-    CredentialsError,
     FargateOperationV1,
-    LaunchError,
     Limits,
     Settings,
     Status,
@@ -40,6 +38,7 @@ from cloudburst import (
 )
 from cloudburst.aws.setup import doctor
 from cloudburst.cli.runs import list_runs
+from cloudburst.errors import CredentialsError, LaunchError
 from cloudburst.models import billing
 from cloudburst.testing import FakeCloud, Fault, TaskFault, VirtualClockLoop
 from support.cluster_with_runs import launch

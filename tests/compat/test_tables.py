@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from cloudburst import (
-    ConfigurationError,
     Settings,
     Tier,
     calculate_fargate_cost,
@@ -18,6 +17,7 @@ from cloudburst import (
     fargate,
 )
 from cloudburst.compat import BatchResult
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.batches import Efficiency
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, PriceTable

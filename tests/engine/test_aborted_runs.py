@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import CredentialsError, OutputWriteError
-from cloudburst.models.events import SceneCompleted
+from cloudburst.events import SceneCompleted
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud

@@ -18,8 +18,8 @@ from trio._core import _run as trio_run
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.events import SceneCompleted, SceneFailed
 from cloudburst.models import limits
-from cloudburst.models.events import SceneCompleted, SceneFailed
 from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, TaskEntry
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.report import Status

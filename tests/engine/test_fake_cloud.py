@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.models.events import SceneProgress
+from cloudburst.events import SceneProgress
 from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance
 from cloudburst.testing import FakeCloud

@@ -11,7 +11,7 @@ import pytest
 
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.errors import KeyRefusedError, PoisonedSceneError, WorkerStoppedError
-from cloudburst.models.events import SceneEncoding, SceneQueued, SceneRetried, WorkerStopped
+from cloudburst.events import SceneEncoding, SceneQueued, SceneRetried, WorkerStopped
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.errors import BudgetError, CapacityError, ClosedError, CloudburstError
-from cloudburst.models.events import SceneCompleted, SceneCopied, SceneFailed
+from cloudburst.events import SceneCompleted, SceneCopied, SceneFailed
 from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.testing import FakeCloud, VirtualClockLoop

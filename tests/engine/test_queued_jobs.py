@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import SceneTimeoutError, WorkerStoppedError
-from cloudburst.models.events import SceneCopied, SceneEncoding, SceneStarted
+from cloudburst.events import SceneCopied, SceneEncoding, SceneStarted
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from support.harness import checked, engine, known, working

@@ -19,14 +19,14 @@ from cloudburst.errors import (
     PoisonedSceneError,
     WorkerStoppedError,
 )
-from cloudburst.models.error_entry import ErrorEntry
-from cloudburst.models.events import (
+from cloudburst.events import (
     SceneCompleted,
     SceneFailed,
     WorkerFailed,
     WorkerLaunched,
     WorkerReady,
 )
+from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.journal_entries import (
     LaunchEntry,
     ResultEntry,

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import CapacityError, EncodeError, PoisonedSceneError, WorkerStoppedError
-from cloudburst.models.events import SceneEncoded, SceneEncoding, SceneRetried
+from cloudburst.events import SceneEncoded, SceneEncoding, SceneRetried
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud

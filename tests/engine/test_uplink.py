@@ -18,7 +18,7 @@ from cloudburst.engine.uplink import STALL_CHECK_SECONDS, STALL_SECONDS, LineSpe
 from cloudburst.engine.upload_concurrency import MIN_FILES
 from cloudburst.engine.upload_sizes import add_upload_size
 from cloudburst.errors import UploadError
-from cloudburst.models.events import SceneEncoding, SceneUploaded
+from cloudburst.events import SceneEncoding, SceneUploaded
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import FilmError, InvalidScenesError
-from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
+from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import S3Object

@@ -11,15 +11,13 @@ import anyio
 import pytest
 from PIL import Image
 
-from cloudburst import (
-    Client,
+from cloudburst import Client, Status, local
+from cloudburst.errors import (
     ConfigurationError,
     FilmError,
     InvalidScenesError,
     OutputClaimedError,
     OutputExistsError,
-    Status,
-    local,
 )
 from cloudburst.film import film_client
 from cloudburst.film.film_client import make_film

@@ -7,16 +7,9 @@ import json
 import pytest
 from PIL import Image
 
-from cloudburst import (
-    Client,
-    ConfigurationError,
-    InvalidScenesError,
-    OutputExistsError,
-    RenderOptions,
-    Status,
-    local,
-)
+from cloudburst import Client, RenderOptions, Status, local
 from cloudburst.aws.client.operations import MAX_ATTEMPTS
+from cloudburst.errors import ConfigurationError, InvalidScenesError, OutputExistsError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, film_request

@@ -11,7 +11,7 @@ import pytest
 from cloudburst import Client, Limits, Settings, Status, Timeouts, fargate
 from cloudburst.aws.client.client import open_aws
 from cloudburst.errors import NoAnswerError
-from cloudburst.models.events import SceneCompleted, WorkerLaunched, WorkerReady
+from cloudburst.events import SceneCompleted, WorkerLaunched, WorkerReady
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.case_selection import chosen
 from support.garbling_proxy import KINDS, garbling

@@ -12,7 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst import Client, InvalidScenesError, RenderOptions, Report, local
+from cloudburst import Client, RenderOptions, Report, local
+from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.media_file import open_media_file
 from cloudburst.inputs.media_probe import EXPECTED_FONT, check_font
 from cloudburst.media import font_tables

@@ -17,7 +17,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, local
+from cloudburst import Client, Limits, RenderOptions, local
+from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.preflight import check_scenes
 from support.case_selection import chosen
 from support.hostile_media import HEAVY, LIGHT, Case, mka_of_channels, silence

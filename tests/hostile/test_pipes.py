@@ -15,7 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst import InvalidScenesError, OutputExistsError, RenderOptions
+from cloudburst import RenderOptions
+from cloudburst.errors import InvalidScenesError, OutputExistsError
 from cloudburst.files import open_regular_file
 from cloudburst.inputs.media_file import open_media_file
 from cloudburst.inputs.scene_fingerprints import add_fingerprints

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cloudburst import InvalidScenesError
+from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs import input_cache, scene_fingerprints
 from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.preflight import check_scenes

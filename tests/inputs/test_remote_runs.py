@@ -13,7 +13,8 @@ import tempfile
 import anyio
 import pytest
 
-from cloudburst import Client, InvalidScenesError, Limits, Status, Timeouts, endpoints
+from cloudburst import Client, Limits, Status, Timeouts, endpoints
+from cloudburst.errors import InvalidScenesError
 from cloudburst.models.locations import S3Object
 from cloudburst.models.transfers import FetchRequest, PutPart
 from support.bad_workers import KEY, SHA256, VIDEO, Reply, Request, Worker, http, serving

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cloudburst import InvalidScenesError, RenderOptions
+from cloudburst import RenderOptions
+from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.scene_fingerprints import add_fingerprints
 from cloudburst.models.scene import CheckedScene, Scene
 

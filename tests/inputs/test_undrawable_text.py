@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, render_frame
+from cloudburst import Client, Limits, RenderOptions, render_frame
+from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.testing import FakeCloud

@@ -12,11 +12,12 @@ from itertools import repeat
 import anyio
 import pytest
 
-from cloudburst import Client, InvalidScenesError, Limits
+from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
+    InvalidScenesError,
     JobConflictError,
     JobLimitError,
     JobStorageError,

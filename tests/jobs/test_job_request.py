@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst import InvalidScenesError
+from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobRequest
 
 GOOD = {"name": "a", "image": "a.png", "audio": "a.mp3"}

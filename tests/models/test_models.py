@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudburst import Backoff, Effect, Limits, RenderOptions, Scene, Settings, Tier, Timeouts
+from cloudburst import Effect, Limits, RenderOptions, Scene, Settings, Tier, Timeouts
+from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import MAX_NAME_BYTES, fold_name, validate_scene_name
 from cloudburst.models.tier import encoder_slots
 

@@ -14,19 +14,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst import (
-    Client,
+from cloudburst import Client, Limits, RenderOptions, Status
+from cloudburst.errors import (
+    BusyError,
+    CapacityError,
     ConfigurationError,
     EncodeError,
     JournalError,
-    Limits,
     OutputClaimedError,
     OutputExistsError,
-    RenderOptions,
-    Status,
 )
-from cloudburst.errors import BusyError, CapacityError
-from cloudburst.models.events import SceneCompleted
+from cloudburst.events import SceneCompleted
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.task import Secrets

@@ -10,15 +10,8 @@ from itertools import count
 import anyio.lowlevel
 import pytest
 
-from cloudburst import (
-    Client,
-    EncodeError,
-    InvalidScenesError,
-    Limits,
-    OutputExistsError,
-    RenderOptions,
-    Status,
-)
+from cloudburst import Client, Limits, RenderOptions, Status
+from cloudburst.errors import EncodeError, InvalidScenesError, OutputExistsError
 from cloudburst.models.scene import cover_path
 from cloudburst.outputs.earlier_runs import missing_videos
 from cloudburst.outputs.journal import journal_paths, read_journal

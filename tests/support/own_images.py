@@ -8,10 +8,10 @@ import json
 from contextlib import contextmanager
 
 from cloudburst.image import BuildProgress, BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.net.registry.documents import OCI_INDEX
 from cloudburst.testing import EmulatedRegistry
-from cloudburst.version import PACKAGE_VERSION
 from support.oci_layouts import LayoutWriter, tar_of
 from support.setup_accounts import bare
 

@@ -22,7 +22,7 @@ import anyio
 from cloudburst import Client, Limits, Report, Status, Timeouts, fargate
 from cloudburst.concurrency import collapse_single
 from cloudburst.emulator import Call, Task
-from cloudburst.models.events import (
+from cloudburst.events import (
     Event,
     SceneCompleted,
     SceneEncoded,

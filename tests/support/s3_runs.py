@@ -22,8 +22,8 @@ from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
 from cloudburst.engine import output_folder
+from cloudburst.events import Event
 from cloudburst.files import state_folder
-from cloudburst.models.events import Event
 from cloudburst.models.limits import Backoff
 from cloudburst.workers.http import transfer_retries
 from support.emulator_calls import client, new_client

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cloudburst import Client, InvalidScenesError, RenderOptions, endpoints
+from cloudburst import Client, RenderOptions, endpoints
+from cloudburst.errors import InvalidScenesError
 from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.workers.http.public_image import OPTIONS, find_unsupported

@@ -20,7 +20,7 @@ from cloudburst.cli.output import (
     shared_error_console,
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
-from cloudburst.version import PACKAGE_VERSION
+from cloudburst.image.version import PACKAGE_VERSION
 
 AWS = Group("AWS", sort_key=2)
 app = App(

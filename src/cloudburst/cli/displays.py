@@ -37,7 +37,7 @@ from cloudburst.cli.progress import (
     WorkerView,
     failure_name,
 )
-from cloudburst.models.events import (
+from cloudburst.events import (
     Event,
     FilmCompleted,
     FilmFailed,

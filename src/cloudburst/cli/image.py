@@ -37,6 +37,7 @@ from cloudburst.image import (
 )
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import Settings
 from cloudburst.net.registry import (
     ImageReference,
@@ -47,7 +48,6 @@ from cloudburst.net.registry import (
     push_image,
 )
 from cloudburst.signals import run_until_signal
-from cloudburst.version import PACKAGE_VERSION
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Architectures = Annotated[

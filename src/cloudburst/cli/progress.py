@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from cloudburst.cli.output import failure_key
-from cloudburst.models.events import (
+from cloudburst.events import (
     Event,
     FilmCompleted,
     FilmFailed,

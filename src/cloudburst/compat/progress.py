@@ -7,7 +7,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from cloudburst.models.events import (
+from cloudburst.events import (
     Event,
     SceneCompleted,
     SceneFailed,

@@ -19,7 +19,7 @@ from cloudburst.engine.pool_state import Assignment, Ticket
 from cloudburst.engine.progress_timeout import progress_timeout
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import CloudburstError
-from cloudburst.models.events import SceneCopied, SceneEncoded, SceneQueued, SceneRetried
+from cloudburst.events import SceneCopied, SceneEncoded, SceneQueued, SceneRetried
 from cloudburst.models.scene import Video
 
 MAX_SPOT_INTERRUPTIONS = 2

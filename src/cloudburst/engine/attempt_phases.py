@@ -16,7 +16,7 @@ from cloudburst.engine.pool_state import Assignment, AssignmentState
 from cloudburst.engine.progress_timeout import ProgressTimeout
 from cloudburst.engine.uplink import Uplink
 from cloudburst.errors import CloudburstError
-from cloudburst.models.events import (
+from cloudburst.events import (
     SceneEncoded,
     SceneEncoding,
     SceneProgress,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import FilmError
-from cloudburst.models.events import FilmCompleted, FilmFailed, FilmProgress
+from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.locations import OutputLocation
 from cloudburst.ports.film_maker import FilmMaker, OnWorker
 from cloudburst.text import list_some

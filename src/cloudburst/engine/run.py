@@ -16,7 +16,7 @@ from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.report import Outcome, make_report, status
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.worker_record import WorkerRecord
-from cloudburst.models.events import Event, SceneEvent, SceneProgress
+from cloudburst.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Prediction, Report, Status
 
 

@@ -19,7 +19,7 @@ from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import Run
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import ClosedError, CloudburstError, InvalidScenesError
-from cloudburst.models.events import SceneCompleted, SceneFailed, SceneQueued
+from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.scene import CheckedScene
 
 FinishCheck: TypeAlias = Callable[[], Awaitable[Sequence[CheckedScene]]]

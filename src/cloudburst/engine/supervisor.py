@@ -19,7 +19,7 @@ from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.worker import WorkerConnection, connected, wait_until_stopped
 from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import CloudburstError, WorkerError, WorkerStoppedError
-from cloudburst.models.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
+from cloudburst.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
 from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.task import TaskId, TaskStatus
 

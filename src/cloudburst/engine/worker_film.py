@@ -16,7 +16,7 @@ from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.engine.worker_record import Attempt
 from cloudburst.errors import CloudburstError, FilmError
-from cloudburst.models.events import SceneProgress
+from cloudburst.events import SceneProgress
 from cloudburst.models.film import MAX_FILM_SECONDS, WorkerFilm
 from cloudburst.models.options import Language
 from cloudburst.models.scene import Video

@@ -23,10 +23,10 @@ from cloudburst.image.manifests import (
 )
 from cloudburst.image.options import PYTHON, Architecture
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.image.wheels import Wheel
 from cloudburst.net.registry import Descriptor, Platform
 from cloudburst.net.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
-from cloudburst.version import PACKAGE_VERSION
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 NO_BYTECODE = (

@@ -13,6 +13,7 @@ from cloudburst.image.entries import PREFIX
 from cloudburst.image.layers import Layer
 from cloudburst.image.options import Architecture
 from cloudburst.image.own_package import LICENCE
+from cloudburst.image.version import DISTRIBUTION, PACKAGE_VERSION
 from cloudburst.models.task import (
     PROTOCOL_LABEL,
     PROTOCOL_VERSION,
@@ -26,7 +27,6 @@ from cloudburst.net.registry.documents import (
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
 )
-from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
 
 USER_ID = 10001
 USER_NAME = "cloudburst"

@@ -10,7 +10,7 @@ from pathlib import Path
 from cloudburst.image.entries import LICENCE_FOLDER, Entry, text_entry
 from cloudburst.image.options import LOCK_FILE
 from cloudburst.image.trim import OWN_NAME, is_unused
-from cloudburst.version import DISTRIBUTION, PACKAGE_VERSION
+from cloudburst.image.version import DISTRIBUTION, PACKAGE_VERSION
 
 PACKAGE = Path(__file__).parents[1]
 """Folder of the package cloudburst."""

@@ -31,6 +31,7 @@ from cloudburst.errors import (
     SceneError,
     ThrottledError,
 )
+from cloudburst.events import Event, SceneEvent, SceneProgress
 from cloudburst.jobs.event_rows import NewEvent
 from cloudburst.jobs.folder import JobFolder, film_name
 from cloudburst.jobs.job_claims import ClaimedJob
@@ -38,7 +39,6 @@ from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.jobs.public_faults import public_faults
 from cloudburst.jobs.public_json import without_folders
-from cloudburst.models.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Report
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pytest
 from cloudburst import Client, Limits, Status, fargate
 from cloudburst.aws.fargate import placement
 from cloudburst.errors import CapacityError, Remedy
-from cloudburst.models.events import SceneEncoding
+from cloudburst.events import SceneEncoding
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskState
 from cloudburst.models.tier import Tier

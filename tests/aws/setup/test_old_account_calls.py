@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from cloudburst import AccessDeniedError, FargateOperationV1, ResourceMissingError
+from cloudburst import FargateOperationV1
 from cloudburst.aws.setup import running_tasks
 from cloudburst.blocking import FargateOperationV1 as Blocking
+from cloudburst.errors import AccessDeniedError, ResourceMissingError
 from support.cluster_with_runs import account, launch
 
 pytestmark = pytest.mark.anyio

@@ -7,9 +7,10 @@ from collections import Counter
 import anyio
 import pytest
 
-from cloudburst import Client, Limits, ResourceMissingError, Timeouts, fargate
+from cloudburst import Client, Limits, Timeouts, fargate
 from cloudburst.emulator import Bucket
-from cloudburst.models.events import SceneEncoding, WorkerLaunched
+from cloudburst.errors import ResourceMissingError
+from cloudburst.events import SceneEncoding, WorkerLaunched
 from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
 from support.emulator_settings import settings_of
 from support.run_invariants import HURRIED, first, hold, tried

@@ -8,7 +8,7 @@ from pprint import pformat
 import pytest
 
 from cloudburst import Limits, Timeouts
-from cloudburst.models.events import SceneCopied, SceneEncoding, SceneFailed
+from cloudburst.events import SceneCopied, SceneEncoding, SceneFailed
 from support.fault_mixes import ATTEMPTS, HARMFUL, TASKS, drawn, lost_tasks
 from support.run_invariants import hold, tried
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from cloudburst import AccessDeniedError, Status
+from cloudburst import Status
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.emulator.faults import PendingFaults
-from cloudburst.models.events import SceneEncoding, WorkerLaunched
+from cloudburst.errors import AccessDeniedError
+from cloudburst.events import SceneEncoding, WorkerLaunched
 from cloudburst.testing import Fault
 from support.emulator_settings import settings_of
 from support.run_invariants import HURRIED, first, hold, tried

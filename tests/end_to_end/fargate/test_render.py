@@ -10,7 +10,8 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from cloudburst import Limits, RenderOptions, Status, Timeouts, WorkerError
+from cloudburst import Limits, RenderOptions, Status, Timeouts
+from cloudburst.errors import WorkerError
 from cloudburst.models.billing import usd_amount
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets

@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst import Client, Limits, RenderOptions, Status, fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
-from cloudburst.models.events import SceneCompleted, WorkerLaunched, WorkerReady
+from cloudburst.events import SceneCompleted, WorkerLaunched, WorkerReady
 from support.emulator_settings import settings_of
 from support.killable_render import rendering, stopped
 from support.run_invariants import bill

@@ -15,8 +15,8 @@ from PIL import Image
 from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
+from cloudburst.events import SceneEncoding
 from cloudburst.inputs.remote_file_io import MAX_CHECKED_BYTES
-from cloudburst.models.events import SceneEncoding
 from support.counted_sockets import Traffic, counted_sockets
 from support.emulator_calls import client, logged
 from support.emulator_settings import settings_of

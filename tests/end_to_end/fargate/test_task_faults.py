@@ -7,7 +7,7 @@ import pytest
 
 from cloudburst import Client, Limits, Timeouts, fargate
 from cloudburst.aws.client.client import open_aws
-from cloudburst.models.events import (
+from cloudburst.events import (
     SceneEncoded,
     SceneEncoding,
     SceneRetried,

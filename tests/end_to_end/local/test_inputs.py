@@ -8,8 +8,8 @@ import anyio
 import pytest
 from PIL import ImageChops, ImageStat
 
-from cloudburst import Client, InvalidScenesError, Limits, RenderOptions, Status, local
-from cloudburst.errors import EncodeError
+from cloudburst import Client, Limits, RenderOptions, Status, local
+from cloudburst.errors import EncodeError, InvalidScenesError
 from support.bad_inputs import EARLY, LATE
 from support.once import made_once
 from support.sample_media import (

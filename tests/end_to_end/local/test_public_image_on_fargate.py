@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from cloudburst import Client, KeyRefusedError, Limits, RenderOptions, Settings, Status, fargate
+from cloudburst import Client, Limits, RenderOptions, Settings, Status, fargate
+from cloudburst.errors import KeyRefusedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets

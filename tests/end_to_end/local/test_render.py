@@ -14,19 +14,15 @@ import anyio
 import pytest
 from PIL import Image
 
-from cloudburst import (
-    Client,
+from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, local
+from cloudburst.concurrency import poll
+from cloudburst.errors import (
     ClosedError,
-    Limits,
     OutputClaimedError,
     OutputExistsError,
-    RenderOptions,
-    Status,
-    Timeouts,
-    local,
+    PoisonedSceneError,
+    RenderFailedError,
 )
-from cloudburst.concurrency import poll
-from cloudburst.errors import PoisonedSceneError, RenderFailedError
 from cloudburst.models.limits import Backoff
 from support.video_probe import probe
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from cloudburst import CredentialsError, Status
+from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
-from cloudburst.models.events import SceneCompleted, SceneEncoded, SceneStarted
+from cloudburst.errors import CredentialsError
+from cloudburst.events import SceneCompleted, SceneEncoded, SceneStarted
 from support.s3_account import account
 from support.s3_runs import World, few, impatient
 

@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-from cloudburst import InvalidScenesError, Status
+from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import output_folder
-from cloudburst.errors import CloudburstError, ThrottledError
+from cloudburst.errors import CloudburstError, InvalidScenesError, ThrottledError
+from cloudburst.events import SceneEncoding
 from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher
-from cloudburst.models.events import SceneEncoding
 from cloudburst.testing import s3_fault
 from cloudburst.workers.http import transfer_retries
 from support.s3_account import ABROAD

@@ -13,9 +13,9 @@ import pytest
 
 from cloudburst import Status
 from cloudburst.aws.s3 import run_markers
+from cloudburst.events import SceneCompleted, SceneEncoding
 from cloudburst.files import state_folder
 from cloudburst.jobs import JobQueue, JobRequest, JobState
-from cloudburst.models.events import SceneCompleted, SceneEncoding
 from support.s3_client_process import rendering
 from support.s3_runs import few
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.models.events import WorkerFailed, WorkerLaunched
+from cloudburst.events import WorkerFailed, WorkerLaunched
 from cloudburst.models.limits import Limits
 from cloudburst.models.performance import Performance, Sample
 from cloudburst.models.prices import US_EAST_1_RATES

@@ -13,7 +13,7 @@ from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
 from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
 from cloudburst.engine.worker_record import WorkerRecord
-from cloudburst.models.events import SceneCopied, SceneEncoding, WorkerLaunched
+from cloudburst.events import SceneCopied, SceneEncoding, WorkerLaunched
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import US_EAST_1_RATES

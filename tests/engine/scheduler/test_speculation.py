@@ -18,7 +18,7 @@ from cloudburst.errors import (
     OutputWriteError,
     PoisonedSceneError,
 )
-from cloudburst.models.events import SceneCopied, SceneEncoded, SceneStarted
+from cloudburst.events import SceneCopied, SceneEncoded, SceneStarted
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.events import WorkerFailed
+from cloudburst.events import WorkerFailed
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.journal_entries import SceneFailureEntry, TaskEntry
 from cloudburst.models.limits import Limits, Timeouts

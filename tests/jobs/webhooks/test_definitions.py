@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError
+from cloudburst.events import Event
 from cloudburst.jobs.webhooks import outbox
 from cloudburst.jobs.webhooks.definitions import EVENT_TYPES, Webhook, Webhooks, parse_webhook_url
-from cloudburst.models.events import Event
 from support.outbox import Outbox
 
 SECRET = "whsec_" + "c2VjcmV0" * 6

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from cloudburst import Client, Limits, Status
-from cloudburst.models.events import SceneCompleted
+from cloudburst.events import SceneCompleted
 from cloudburst.testing import FakeCloud
 
 

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from PIL import Image
 
-from cloudburst import Client, Scene, Timeouts, WorkerUnfitError, endpoints, local
-from cloudburst.errors import Remedy
+from cloudburst import Client, Scene, Timeouts, endpoints, local
+from cloudburst.errors import Remedy, WorkerUnfitError
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http import native, onestep
 from support.http_server import http_server

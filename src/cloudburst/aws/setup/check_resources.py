@@ -22,10 +22,10 @@ from cloudburst.aws.setup.resource_definitions import (
     task_definition,
 )
 from cloudburst.errors import ConfigurationError, ResourceMissingError
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
 from cloudburst.net.registry import ImageReference
-from cloudburst.version import PACKAGE_VERSION
 
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 """Service principal of ECS that assumes the execution roles of tasks."""

@@ -42,13 +42,13 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.image import Architecture as OciArchitecture
 from cloudburst.image import ImageOptions
 from cloudburst.image.kernels import has_kernels
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
 from cloudburst.net.registry import ImageReference
 from cloudburst.text import short_repr
-from cloudburst.version import PACKAGE_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,12 @@ from cloudburst.aws.setup.ecr_repository import read_image_repository
 from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, build_image
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.net.registry import (
     ImageReference,
     InvalidImageError,
     PushProgress,
 )
-from cloudburst.version import PACKAGE_VERSION
 
 BuildImage: TypeAlias = Callable[
     [ImageOptions, Callable[[BuildProgress], None] | None], Awaitable[BuiltImage]

@@ -17,6 +17,7 @@ from cloudburst.aws.fargate.task_definition import (
     WATCHDOG_CONTAINER,
     task_families,
 )
+from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
 from cloudburst.models.task import (
@@ -28,7 +29,6 @@ from cloudburst.models.task import (
 from cloudburst.models.tier import Tier
 from cloudburst.net.registry import ImageReference
 from cloudburst.text import list_some
-from cloudburst.version import PACKAGE_VERSION
 
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 LOG_RETENTION_DAYS = 30
