@@ -82,7 +82,8 @@ def chaos(session: nox.Session) -> None:
     session.install(EVERYTHING, *group("tests"))
     for path, seeds in SEEDED.items():
         env = {"CLOUDBURST_SEEDS": str(seeds)}
-        session.run("pytest", *SPREAD, path, *session.posargs, env=env)
+        marks = ("-m", "chaos or real or registry")
+        session.run("pytest", *SPREAD, *marks, path, *session.posargs, env=env)
     rest = ("-m", "chaos or real", *(f"--ignore={path}" for path in SEEDED))
     session.run("pytest", *SPREAD, *rest, *session.posargs, env={"CLOUDBURST_SEEDS": str(SEEDS)})
 
