@@ -32,14 +32,10 @@ import anyio
 from containers.service_root import Start, measure_start
 
 from cloudburst.image import DEFAULT_BASE, Architecture, BuiltImage, ImageOptions, build_image
-from cloudburst.net.registry import (
-    Platform,
-    PulledImage,
-    open_registry,
-    pull_image,
-    push_image,
-    unpack_layers,
-)
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.documents import Platform
+from cloudburst.net.registry.images import PulledImage, pull_image, push_image
+from cloudburst.net.registry.unpack import unpack_layers
 
 HERE = Path(__file__).parent
 ARCHITECTURE: Architecture = "arm64" if platform.machine() in {"aarch64", "arm64"} else "amd64"

@@ -86,9 +86,7 @@ def test_public_dataclasses_are_keyword_only():
             assert kinds == {inspect.Parameter.KEYWORD_ONLY}, value
 
 
-@pytest.mark.parametrize(
-    "name", ["cloudburst.aws.setup", "cloudburst.net.registry", "cloudburst.testing"]
-)
+@pytest.mark.parametrize("name", ["cloudburst.aws.setup", "cloudburst.testing"])
 def test_what_is_imported_when_it_is_wanted_is_there(name):
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__)
@@ -126,7 +124,6 @@ LIGHT = [
     "cloudburst.blocking",
     "cloudburst.cli",
     "cloudburst.compat",
-    "cloudburst.net.registry",
     "cloudburst.testing",
 ]
 

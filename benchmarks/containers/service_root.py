@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudburst.net.registry import ImageConfig
+from cloudburst.net.registry.documents import ImageConfig
 
 MOUNT = 'for name in proc dev; do mount --rbind "/$name" "$0/$name" || exit 1; done; exec "$@"'
 """Script that lends the root the file systems that every container has."""

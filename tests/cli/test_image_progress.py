@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cloudburst.cli.image_progress import image_progress
 from cloudburst.image import BuildProgress
-from cloudburst.net.registry import PushProgress
+from cloudburst.net.registry.images import PushProgress
 
 BUILD = BuildProgress(step="compress [red] \x1b[31m packages", done=1, total=4)
 UPLOAD = PushProgress(bytes_done=50 * 10**6, bytes_total=10**8, blobs_done=1, blobs_total=4)

@@ -13,15 +13,11 @@ import pytest
 
 from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.errors import NoAnswerError
-from cloudburst.net.registry import (
-    Credentials,
-    NotInRegistryError,
-    Platform,
-    TransferPolicy,
-    open_registry,
-    pull_image,
-    push_image,
-)
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.documents import Platform
+from cloudburst.net.registry.errors import NotInRegistryError
+from cloudburst.net.registry.http import Credentials, TransferPolicy
+from cloudburst.net.registry.images import pull_image, push_image
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
 from support.emulator_calls import client
 from support.oci_layouts import digest_of, small_image, total_size

@@ -37,7 +37,7 @@ from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import PutPart
 from cloudburst.ports.renderer import EncodedVideo
 from cloudburst.testing import s3_fault
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 from cloudburst.workers.http.native import connect
 from support.bad_workers import (
     CONTROL,

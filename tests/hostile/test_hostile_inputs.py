@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from cloudburst import Client, Limits, Settings, Timeouts, endpoints
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 from support.case_selection import chosen
 from support.hostile_cases import CASES, SECRET
 from support.hostile_servers import CONTENT, Authority, Peer, serving

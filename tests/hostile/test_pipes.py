@@ -27,7 +27,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs.earlier_runs import missing_videos, recover_outputs
-from cloudburst.workers.http.upload_files import HashedFile, hash_file
+from cloudburst.workers.http.upload import HashedFile, hash_file
 from cloudburst.workers.local import worker_process
 from support.journal_entries import end, process, result, scene
 

@@ -12,7 +12,9 @@ import pytest
 from cloudburst.errors import ImageError
 from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
 from cloudburst.image.cache import ImageCache
-from cloudburst.net.registry import ImageReference, TransferPolicy, open_registry
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.http import TransferPolicy
+from cloudburst.net.registry.names import ImageReference
 from support.hostile_registry import hostile_registry, silent, whole
 
 pytestmark = pytest.mark.real

@@ -17,8 +17,9 @@ from cloudburst.image import build, build_image, last_image, own_package, read_i
 from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
 from cloudburst.image.own_package import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
-from cloudburst.net.registry import open_registry, push_image, unpack_layers
-from cloudburst.net.registry.unpack import zstd_module
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.images import push_image
+from cloudburst.net.registry.unpack import unpack_layers, zstd_module
 from support.oci_layouts import digest_of
 from support.project import ROOT
 from support.stand_in_base import push_base

@@ -18,7 +18,7 @@ from cloudburst.cli import main
 from cloudburst.errors import ResourceMissingError
 from cloudburst.image import ImageOptions
 from cloudburst.image.version import PACKAGE_VERSION
-from cloudburst.net.registry import NotInRegistryError
+from cloudburst.net.registry.errors import NotInRegistryError
 from support.docker_config import save_login
 from support.own_images import account_with_registry
 from support.setup_accounts import client

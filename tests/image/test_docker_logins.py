@@ -13,7 +13,7 @@ from cloudburst.image import ImageOptions
 from cloudburst.image.build import build_image
 from cloudburst.image.docker_logins import docker_login
 from cloudburst.models.settings import Settings
-from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.http import Credentials
 from support.docker_config import save_login
 
 SECRET = Credentials("corp-user", "pass:word")

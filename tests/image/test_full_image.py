@@ -18,7 +18,7 @@ import pytest
 
 from cloudburst.image import ImageOptions, build_image
 from cloudburst.image.options import LOCK_FILE
-from cloudburst.net.registry import unpack_layers
+from cloudburst.net.registry.unpack import unpack_layers
 from support.project import ROOT
 from support.stand_in_base import CACHE, push_base, stand_in_layers
 

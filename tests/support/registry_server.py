@@ -40,7 +40,7 @@ class RegistryServer:
 
     @property
     def credentials(self):
-        from cloudburst.net.registry import Credentials
+        from cloudburst.net.registry.http import Credentials
 
         return Credentials(self.username, self.password)
 

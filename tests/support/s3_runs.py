@@ -25,7 +25,7 @@ from cloudburst.engine import output_folder
 from cloudburst.events import Event
 from cloudburst.files import state_folder
 from cloudburst.models.limits import Backoff
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 from support.emulator_calls import client, new_client
 from support.fargate_backend import session_keys
 from support.s3_account import BUCKET, settings_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this file runs as a script
 
-from cloudburst.net.transfers.policy import DEFAULT_POLICY
+from cloudburst.net.transfers.requests import DEFAULT_POLICY
 
 POLICY = {"connect_timeout": 2.0, "answer_timeout": 1.0, "pace_window": 1.0, "pace_bytes": 4096}
 

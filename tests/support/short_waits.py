@@ -8,7 +8,7 @@ from cloudburst.aws.s3 import request_waits
 from cloudburst.aws.setup import running_tasks
 from cloudburst.engine import launch
 from cloudburst.models.limits import Backoff
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 
 RETRIES = Backoff(first=0.2, factor=2.0, cap=4.0)
 """A fifth of `RETRY_BACKOFF`."""

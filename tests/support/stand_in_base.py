@@ -173,7 +173,8 @@ def push_base(server, folder, layers, name=NAME, **options):
     """Push layers as a base image to a registry of the tests, and return its reference."""
     import anyio
 
-    from cloudburst.net.registry import open_registry, push_image
+    from cloudburst.net.registry.client import open_registry
+    from cloudburst.net.registry.images import push_image
 
     repository, _, tag = name.partition(":")
     write_layout(folder, layers, **options)

@@ -25,7 +25,8 @@ import anyio
 
 from cloudburst.emulator.containers import PROGRAMS
 from cloudburst.emulator.roles import execution_role_name
-from cloudburst.net.registry import open_registry, push_image
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.images import push_image
 from support.emulator_calls import MAIN, client
 
 TOOLS = ("sh", "cat", "chmod", "id", "ls", "mkdir", "sleep", "touch", "unshare")

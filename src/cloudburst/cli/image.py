@@ -39,14 +39,10 @@ from cloudburst.image.docker_logins import docker_login
 from cloudburst.image.errors import translated
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import Settings
-from cloudburst.net.registry import (
-    ImageReference,
-    InvalidImageError,
-    PushProgress,
-    PushReport,
-    open_registry,
-    push_image,
-)
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.images import PushProgress, PushReport, push_image
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.signals import run_until_signal
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]

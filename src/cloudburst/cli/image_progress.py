@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cloudburst.cli.output import safe_text
 from cloudburst.image import BuildProgress
-from cloudburst.net.registry import PushProgress
+from cloudburst.net.registry.images import PushProgress
 
 ImageProgress: TypeAlias = BuildProgress | PushProgress
 

@@ -14,16 +14,10 @@ import httpx
 from cloudburst.emulator.config import EmulatedRegistry
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS
-from cloudburst.net.registry import (
-    Credentials,
-    InvalidImageError,
-    NotInRegistryError,
-    RegistryClient,
-    RegistryError,
-    open_registry,
-    parse_index,
-)
-from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES
+from cloudburst.net.registry.client import RegistryClient, open_registry
+from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, parse_index
+from cloudburst.net.registry.errors import InvalidImageError, NotInRegistryError, RegistryError
+from cloudburst.net.registry.http import Credentials
 
 MAX_TAGS = 1000
 """Maximum number of tags that are read from a repository."""

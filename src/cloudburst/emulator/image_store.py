@@ -15,21 +15,22 @@ from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTR
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS, AccountRegistry
 from cloudburst.emulator.start_checks import NO_IMAGE
 from cloudburst.emulator.task_state import ImagePull
-from cloudburst.net.registry import (
+from cloudburst.net.registry.client import RegistryClient, open_registry
+from cloudburst.net.registry.documents import (
+    INDEX_TYPES,
     Descriptor,
     ImageConfig,
-    ImageReference,
-    NotInRegistryError,
     Platform,
-    RegistryClient,
+    parse_index,
+)
+from cloudburst.net.registry.errors import (
+    NotInRegistryError,
     RegistryError,
     RegistryUnavailableError,
-    open_registry,
-    parse_index,
-    pull_image,
-    unpack_layers,
 )
-from cloudburst.net.registry.documents import INDEX_TYPES
+from cloudburst.net.registry.images import pull_image
+from cloudburst.net.registry.names import ImageReference
+from cloudburst.net.registry.unpack import unpack_layers
 
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
 """Architectures of ECS by the name that Linux has for them."""

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.launch_spec import LaunchSpec
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 
 ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 DOCKER_PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}

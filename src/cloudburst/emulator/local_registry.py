@@ -18,7 +18,7 @@ from cloudburst.emulator.address_listener import AddressListener
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.net.registry import Credentials, TransferPolicy
+from cloudburst.net.registry.http import Credentials, TransferPolicy
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"
 PACKAGES = {PROGRAM: "docker-registry", PASSWORD_PROGRAM: "apache2-utils"}

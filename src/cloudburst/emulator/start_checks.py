@@ -10,7 +10,7 @@ from cloudburst.emulator.images import ECR_PATTERN, NO_LOGS, NO_REGISTRY, image_
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.policies import Access
 from cloudburst.emulator.roles import named_roles
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 
 if TYPE_CHECKING:
     from cloudburst.emulator.shared_state import SharedState

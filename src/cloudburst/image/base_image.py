@@ -16,19 +16,16 @@ from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry
 from cloudburst.image.options import PYTHON, Architecture
 from cloudburst.image.trim import needs_bytecode
-from cloudburst.net.registry import (
-    Credentials,
-    ImageReference,
+from cloudburst.net.registry.client import RegistryClient, open_registry
+from cloudburst.net.registry.documents import Platform
+from cloudburst.net.registry.errors import (
     InvalidImageError,
-    Platform,
-    PulledImage,
-    RegistryClient,
     RegistryError,
     RegistryUnavailableError,
-    TransferPolicy,
-    open_registry,
-    pull_image,
 )
+from cloudburst.net.registry.http import Credentials, TransferPolicy
+from cloudburst.net.registry.images import PulledImage, pull_image
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.net.registry.unpack import deleted_path, image_path, open_layer
 
 LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, idle_timeout=4.5, attempts=2)

@@ -24,7 +24,9 @@ from cloudburst.image.own_package import builder_hash
 from cloudburst.image.progress import OnBuildProgress, Steps
 from cloudburst.image.wheel_download import fetch_wheels
 from cloudburst.image.wheels import distribute, read_wheel
-from cloudburst.net.registry import ImageReference, InvalidImageError, RegistryClient, open_registry
+from cloudburst.net.registry.client import RegistryClient, open_registry
+from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.net.registry.unpack import zstd_module
 
 

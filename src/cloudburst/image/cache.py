@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloudburst.errors import ImageError
-from cloudburst.net.registry.blob_files import blob_path, digest_of
+from cloudburst.net.registry.layout import blob_path, digest_of
 
 LEFTOVER_SECONDS = 86_400
 """Age in seconds from which a temporary folder is one of a build that was killed."""

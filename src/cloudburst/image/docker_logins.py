@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.http import Credentials
 from cloudburst.net.registry.names import DOCKER_HUB
 
 logger = logging.getLogger(__name__)

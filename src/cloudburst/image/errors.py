@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from cloudburst.errors import CloudburstError, ImageError
-from cloudburst.net.registry import RegistryError
+from cloudburst.net.registry.errors import RegistryError
 
 
 @contextmanager

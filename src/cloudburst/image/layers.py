@@ -11,8 +11,7 @@ from typing import IO, Any, cast
 
 from cloudburst.image.cache import ImageCache, move
 from cloudburst.image.entries import Entry, write_tar
-from cloudburst.net.registry import Descriptor
-from cloudburst.net.registry.documents import OCI_LAYER_ZSTD
+from cloudburst.net.registry.documents import OCI_LAYER_ZSTD, Descriptor
 from cloudburst.net.registry.unpack import zstd_module
 
 LEVEL = 9

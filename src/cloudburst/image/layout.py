@@ -25,8 +25,13 @@ from cloudburst.image.options import PYTHON, Architecture
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.image.wheels import Wheel
-from cloudburst.net.registry import Descriptor, Platform
-from cloudburst.net.registry.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from cloudburst.net.registry.documents import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Platform,
+)
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 NO_BYTECODE = (

@@ -20,13 +20,14 @@ from cloudburst.models.task import (
     PROTOCOL_VERSION_LABEL,
     Protocol,
 )
-from cloudburst.net.registry import Descriptor, ImageReference
 from cloudburst.net.registry.documents import (
     DOCKER_LAYER_GZIP,
     OCI_INDEX,
     OCI_LAYER_GZIP,
     OCI_MANIFEST,
+    Descriptor,
 )
+from cloudburst.net.registry.names import ImageReference
 
 USER_ID = 10001
 USER_NAME = "cloudburst"

@@ -10,7 +10,7 @@ from typing import Literal, Self, TypeAlias
 
 from cloudburst.files import cache_folder
 from cloudburst.models.settings import Settings
-from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.http import Credentials
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.models.tier import Tier
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
 from support.setup_accounts import HERE, client, here, pushed, session, set_up, settings_of, writes
 

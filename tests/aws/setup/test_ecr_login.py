@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.aws.setup.ecr_login import log_in_to_ecr
 from cloudburst.errors import ConfigurationError
-from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.http import Credentials
 from cloudburst.redaction import redact
 from support.aws_answers import Answer, answering
 

@@ -27,7 +27,7 @@ from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart
 from cloudburst.emulator.signature import Signature
 from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
-from cloudburst.net.registry import PushReport
+from cloudburst.net.registry.images import PushReport
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator, Fault, TaskFault
 from support.live_parts import findings_of, opened
 from support.s3_account import FOLDER, account

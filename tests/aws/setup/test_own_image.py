@@ -25,9 +25,9 @@ from cloudburst.image import kernels
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.limits import Backoff
 from cloudburst.models.task import PROTOCOL_VERSION, Protocol
-from cloudburst.net.registry import PushProgress, open_registry
-from cloudburst.net.registry.client import RegistryClient
+from cloudburst.net.registry.client import RegistryClient, open_registry
 from cloudburst.net.registry.errors import RegistryUnavailableError
+from cloudburst.net.registry.images import PushProgress
 from cloudburst.testing import Fault
 from support.cloudformation import create_stack, policy_after_stack
 from support.own_images import Builder

@@ -15,7 +15,7 @@ from cloudburst.errors import CloudburstError, InvalidScenesError, ThrottledErro
 from cloudburst.events import SceneEncoding
 from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.testing import s3_fault
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 from support.s3_account import ABROAD
 from support.s3_runs import Told, few
 

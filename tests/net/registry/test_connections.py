@@ -12,16 +12,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst.net.registry import (
-    Credentials,
-    Descriptor,
-    LoginError,
-    RegistryError,
-    RegistryUnavailableError,
-    TransferPolicy,
-    open_registry,
-)
-from cloudburst.net.registry.documents import OCI_MANIFEST
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.documents import OCI_MANIFEST, Descriptor
+from cloudburst.net.registry.errors import LoginError, RegistryError, RegistryUnavailableError
+from cloudburst.net.registry.http import Credentials, TransferPolicy
 from support.hostile_registry import endless, head, hostile_registry, reset, silent, whole
 from support.oci_layouts import digest_of
 

@@ -7,15 +7,6 @@ import json
 
 import pytest
 
-from cloudburst.net.registry import (
-    Descriptor,
-    InvalidImageError,
-    NotInRegistryError,
-    Platform,
-    parse_config,
-    parse_index,
-    parse_manifest,
-)
 from cloudburst.net.registry.documents import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -23,7 +14,13 @@ from cloudburst.net.registry.documents import (
     OCI_INDEX,
     OCI_LAYER_ZSTD,
     OCI_MANIFEST,
+    Descriptor,
+    Platform,
+    parse_config,
+    parse_index,
+    parse_manifest,
 )
+from cloudburst.net.registry.errors import InvalidImageError, NotInRegistryError
 
 SHA, OTHER = ("sha256:" + digit * 64 for digit in "ab")
 CONFIG = {"mediaType": OCI_CONFIG, "digest": SHA, "size": 100}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.net.registry import ImageReference, InvalidImageError
+from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.names import ImageReference
 
 SHA = "sha256:" + "0123456789abcdef" * 4
 

@@ -14,19 +14,17 @@ import httpx
 import pytest
 import trio.testing
 
-from cloudburst.net.registry import (
-    Credentials,
-    Descriptor,
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.documents import OCI_MANIFEST, Descriptor
+from cloudburst.net.registry.errors import (
     DigestError,
     InvalidImageError,
     LoginError,
     NotInRegistryError,
     RegistryError,
     RegistryUnavailableError,
-    TransferPolicy,
-    open_registry,
 )
-from cloudburst.net.registry.documents import OCI_MANIFEST
+from cloudburst.net.registry.http import Credentials, TransferPolicy
 from support.fake_registry import STORAGE, TOKENS, URL, FakeRegistry, error
 from support.oci_layouts import digest_of
 

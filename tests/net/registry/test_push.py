@@ -13,17 +13,12 @@ import anyio
 import pytest
 
 from cloudburst.emulator.proxy import WorkerProxy
-from cloudburst.net.registry import (
-    DigestError,
-    InvalidImageError,
-    NotInRegistryError,
-    Platform,
-    TransferPolicy,
-    open_registry,
-    pull_image,
-    push_image,
-    unpack_layers,
-)
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.documents import Platform
+from cloudburst.net.registry.errors import DigestError, InvalidImageError, NotInRegistryError
+from cloudburst.net.registry.http import TransferPolicy
+from cloudburst.net.registry.images import pull_image, push_image
+from cloudburst.net.registry.unpack import unpack_layers
 from support.oci_layouts import LayoutWriter, digest_of, small_image, tar_of, total_size
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -220,7 +215,9 @@ def check_stored(server, folder):
 SCRIPT = """
 import os, signal, sys, anyio
 from pathlib import Path
-from cloudburst.net.registry import *
+from cloudburst.net.registry.client import open_registry
+from cloudburst.net.registry.http import Credentials, TransferPolicy
+from cloudburst.net.registry.images import push_image
 
 async def main(url, user, password, folder, name, end):
     def die(progress):

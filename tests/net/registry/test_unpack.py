@@ -12,7 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst.net.registry import InvalidImageError, unpack_layers
+from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.unpack import unpack_layers
 from support.oci_layouts import tar_of
 
 pytestmark = pytest.mark.anyio

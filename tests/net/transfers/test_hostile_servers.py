@@ -16,7 +16,7 @@ from cloudburst.models.transfers import FetchRequest, TransferProblem
 from cloudburst.net.transfers.client import open_transfer_client
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
-from cloudburst.net.transfers.policy import TransferPolicy
+from cloudburst.net.transfers.requests import TransferPolicy
 from support import hostile_servers as servers
 from support.hostile_cases import CASES, DECODED, EXPECTED_ETAG, SECRET, Case
 from support.hostile_servers import CONTENT, HASTY, HOST, OK, Authority, Handler, Peer, serving

@@ -16,8 +16,8 @@ import pytest
 from cloudburst.models.transfers import PutPart
 from cloudburst.net.transfers.client import open_transfer_client
 from cloudburst.net.transfers.errors import TransferError, error_from_answer
-from cloudburst.net.transfers.policy import TransferPolicy
 from cloudburst.net.transfers.put import put_part
+from cloudburst.net.transfers.requests import TransferPolicy
 from support import hostile_servers as servers
 from support.hostile_servers import HOST, Authority, Handler, Peer, serving
 from support.service_caller import eventually

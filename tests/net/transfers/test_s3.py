@@ -13,8 +13,8 @@ from cloudburst.models.transfers import FetchRequest, PutPart
 from cloudburst.net.transfers.client import open_transfer_client
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import Fetched, fetch
-from cloudburst.net.transfers.policy import TransferPolicy
 from cloudburst.net.transfers.put import put_part
+from cloudburst.net.transfers.requests import TransferPolicy
 from cloudburst.testing import FargateEmulator, s3_fault
 from support.s3_account import account, content, obj, open_store, put, sha256
 

@@ -9,8 +9,8 @@ from cloudburst.models.transfers import FetchRequest, PutPart
 from cloudburst.net.transfers.client import open_transfer_client
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
-from cloudburst.net.transfers.policy import TransferPolicy
 from cloudburst.net.transfers.put import put_part
+from cloudburst.net.transfers.requests import TransferPolicy
 from support.error_chains import places_of
 from support.hostile_servers import (
     answer,

@@ -12,7 +12,7 @@ from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.testing import VirtualClockLoop
-from cloudburst.workers.http.onestep import BLOCK_BYTES
+from cloudburst.workers.http.public_image import BLOCK_BYTES
 from support.fake_public_image import PublicImage, ignore, make, to_image
 
 pytestmark = pytest.mark.anyio

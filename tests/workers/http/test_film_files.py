@@ -10,7 +10,7 @@ import pytest
 from cloudburst.errors import UploadError
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.locations import S3Object
-from cloudburst.workers.http.film_files import MAX_FILES, give_film
+from cloudburst.workers.http.given_files import MAX_FILES, give_film
 
 pytestmark = pytest.mark.anyio
 

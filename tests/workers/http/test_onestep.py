@@ -23,7 +23,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.camera_effects import Effect
 from cloudburst.models.options import RenderOptions
-from cloudburst.workers.http.onestep import BLOCK_BYTES
+from cloudburst.workers.http.public_image import BLOCK_BYTES
 from support.fake_native_service import KEY, Pieces, mp4
 from support.fake_public_image import PublicImage, ignore, make, to_image
 from support.native_client import CUT, left_in

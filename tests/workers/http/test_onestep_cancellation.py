@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.errors import CloudburstError
 from cloudburst.models.options import RenderOptions
-from cloudburst.workers.http.onestep import BLOCK_BYTES
+from cloudburst.workers.http.public_image import BLOCK_BYTES
 from support.fake_public_image import PublicImage, ignore, make, to_image
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.limits import Timeouts
-from cloudburst.workers.http import reconnect
+from cloudburst.workers.http import retries as reconnect
 from support.fake_native_service import Pieces
 from support.native_client import OPTIONS, ignore, to_studio
 

@@ -22,7 +22,7 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.testing import s3_fault
-from cloudburst.workers.http import transfer_retries
+from cloudburst.workers.http import retries as transfer_retries
 from cloudburst.workers.http.native import connect
 from support import hostile_servers as servers
 from support.hostile_servers import Authority, serving

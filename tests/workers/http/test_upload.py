@@ -18,7 +18,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http import upload
 from cloudburst.workers.http.native import connect
-from cloudburst.workers.http.upload_files import READ_BLOCK_BYTES, hash_file
+from cloudburst.workers.http.upload import READ_BLOCK_BYTES, hash_file
 from support.fake_native_service import KEY
 from support.native_client import CUT, OPTIONS, Turns, to_studio
 

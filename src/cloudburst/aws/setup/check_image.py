@@ -30,7 +30,8 @@ from cloudburst.errors import CloudburstError
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.net.http_connections import closing_connections
-from cloudburst.net.registry import InvalidImageError, Manifest, parse_config
+from cloudburst.net.registry.documents import Manifest, parse_config
+from cloudburst.net.registry.errors import InvalidImageError
 from cloudburst.redaction import install_filters
 from cloudburst.text import list_some, printable_line
 

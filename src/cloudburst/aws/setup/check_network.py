@@ -24,7 +24,7 @@ from cloudburst.aws.setup.subnets import (
 )
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 
 ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "s3")
 """VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC

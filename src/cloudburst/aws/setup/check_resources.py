@@ -25,7 +25,7 @@ from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.models.task import Protocol
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 """Service principal of ECS that assumes the execution roles of tasks."""

@@ -9,9 +9,15 @@ from typing import Any
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import Repository
 from cloudburst.errors import AWSError, ResourceMissingError
-from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Index, Manifest
+from cloudburst.net.registry.documents import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Index,
+    Manifest,
+    parse_index,
+    parse_manifest,
+)
 from cloudburst.net.registry.errors import InvalidImageError
-from cloudburst.net.registry.parsing import parse_index, parse_manifest
 
 MAX_IMAGES_PER_CALL = 100
 """Maximum number of images in one call of BatchGetImage and BatchDeleteImage (ECR API reference,

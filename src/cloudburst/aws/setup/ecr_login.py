@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.images import ecr_host
 from cloudburst.errors import ConfigurationError
-from cloudburst.net.registry import Credentials
+from cloudburst.net.registry.http import Credentials
 from cloudburst.net.registry.names import is_loopback_host
 from cloudburst.redaction import SecretOwner, hide_secrets
 

@@ -15,17 +15,14 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.image import BuiltImage
-from cloudburst.net.registry import (
+from cloudburst.net.registry.client import RegistryClient, open_registry
+from cloudburst.net.registry.errors import (
     LoginError,
     NotInRegistryError,
-    PushProgress,
-    PushReport,
-    RegistryClient,
     RegistryError,
     RegistryUnavailableError,
-    open_registry,
-    push_image,
 )
+from cloudburst.net.registry.images import PushProgress, PushReport, push_image
 
 
 async def push_to_ecr(

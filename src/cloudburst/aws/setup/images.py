@@ -9,7 +9,7 @@ from typing import Literal
 
 from cloudburst.aws.setup.resource_definitions import dns_suffix, partition
 from cloudburst.models.prices import Architecture
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 
 SHORT_DIGEST_LENGTH = len("sha256:") + 12
 """Number of characters of a digest in texts for users."""

@@ -47,7 +47,7 @@ from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.task import Protocol
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.text import short_repr
 
 

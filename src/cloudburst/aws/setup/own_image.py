@@ -23,11 +23,9 @@ from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, build_image
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.image.version import PACKAGE_VERSION
-from cloudburst.net.registry import (
-    ImageReference,
-    InvalidImageError,
-    PushProgress,
-)
+from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.images import PushProgress
+from cloudburst.net.registry.names import ImageReference
 
 BuildImage: TypeAlias = Callable[
     [ImageOptions, Callable[[BuildProgress], None] | None], Awaitable[BuiltImage]

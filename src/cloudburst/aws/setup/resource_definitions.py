@@ -27,7 +27,7 @@ from cloudburst.models.task import (
     Protocol,
 )
 from cloudburst.models.tier import Tier
-from cloudburst.net.registry import ImageReference
+from cloudburst.net.registry.names import ImageReference
 from cloudburst.text import list_some
 
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"

@@ -20,7 +20,7 @@ from cloudburst.cli.live_check.findings import NotTriedError
 from cloudburst.cli.live_check.live import Live, accepted
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import BuiltImage, ImageOptions, build_image
-from cloudburst.net.registry import PushProgress, PushReport
+from cloudburst.net.registry.images import PushProgress, PushReport
 
 CUT_BLOBS = 2
 """Number of blobs that have arrived when the first push is interrupted."""

@@ -14,13 +14,17 @@ import httpx
 from anyio import to_thread
 
 from cloudburst.net.http_connections import closing_connections
-from cloudburst.net.registry.blob_files import digest_of, file_digest, read_part
 from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from cloudburst.net.registry.errors import DigestError, InvalidImageError, RegistryError
-from cloudburst.net.registry.http import NoAnswerError, RegistryHttp, parse_error
-from cloudburst.net.registry.login import Credentials
+from cloudburst.net.registry.http import (
+    Credentials,
+    NoAnswerError,
+    RegistryHttp,
+    TransferPolicy,
+    parse_error,
+)
+from cloudburst.net.registry.layout import digest_of, file_digest, read_part
 from cloudburst.net.registry.names import DIGEST, is_loopback_host
-from cloudburst.net.registry.policy import TransferPolicy
 from cloudburst.redaction import install_filters
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)

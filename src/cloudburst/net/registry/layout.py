@@ -1,14 +1,13 @@
-"""Reading of OCI image layout folders. Every function blocks."""
+"""OCI image layout folders, and files that are blobs. Every function blocks."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudburst.net.registry.blob_files import blob_path, digest_of
-from cloudburst.net.registry.documents import INDEX_TYPES, Descriptor
+from cloudburst.net.registry.documents import INDEX_TYPES, Descriptor, parse_index, parse_manifest
 from cloudburst.net.registry.errors import DigestError, InvalidImageError
-from cloudburst.net.registry.parsing import parse_index, parse_manifest
 
 
 @dataclass(slots=True)
@@ -62,3 +61,27 @@ def _add_manifest(image: LayoutImage, descriptor: Descriptor) -> None:
         manifest = parse_manifest(data)
         image.blobs |= {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
     image.manifests[descriptor.digest] = descriptor, data
+
+
+def blob_path(folder: Path, digest: str) -> Path:
+    """Return the path of a blob in a folder ``blobs`` of an OCI image layout."""
+    algorithm, _, value = digest.partition(":")
+    return folder / algorithm / value
+
+
+def read_part(path: Path, start: int, size: int) -> bytes:
+    """Return a part of a file, which is shorter at its end."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def file_digest(path: Path) -> str:
+    """Return the digest of a file, which is read completely."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

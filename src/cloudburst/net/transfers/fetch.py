@@ -13,8 +13,9 @@ from anyio import fail_after, to_thread
 
 from cloudburst.models.transfers import FetchRequest, TransferProblem
 from cloudburst.net.transfers.errors import transfer_error
-from cloudburst.net.transfers.policy import DEFAULT_POLICY, TransferPolicy
 from cloudburst.net.transfers.requests import (
+    DEFAULT_POLICY,
+    TransferPolicy,
     check_version,
     content_length,
     entity_tag,

@@ -13,8 +13,12 @@ from anyio import fail_after
 from cloudburst.models.transfers import PutPart, TransferProblem
 from cloudburst.net.transfers.client import LocalReadError
 from cloudburst.net.transfers.errors import transfer_error
-from cloudburst.net.transfers.policy import DEFAULT_POLICY, TransferPolicy
-from cloudburst.net.transfers.requests import entity_tag, open_answer
+from cloudburst.net.transfers.requests import (
+    DEFAULT_POLICY,
+    TransferPolicy,
+    entity_tag,
+    open_answer,
+)
 
 BLOCK_BYTES = 256 * 1024
 """Number of bytes that are read and sent at a time. Each block must be sent within the

@@ -17,7 +17,31 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from cloudburst.models.transfers import ETag, TransferProblem, is_loopback_host
 from cloudburst.net.transfers.client import secret_query
 from cloudburst.net.transfers.errors import TransferError, error_from_answer, transfer_error
-from cloudburst.net.transfers.policy import TransferPolicy
+
+KiB = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPolicy:
+    """Limits of one transfer. Times are in seconds, sizes in bytes."""
+
+    connect_timeout: float = 10.0
+    """Time for the lookup of the server's name and the TCP connection, and again for the TLS
+    handshake."""
+    answer_timeout: float = 30.0
+    """Time from the end of the request to the end of the answer's head, and again for the body of
+    an answer that reports an error."""
+    pace_window: float = 30.0
+    """Time in which at least `pace_bytes` must be received, or the rest of the file; and in which a
+    block of `put.BLOCK_BYTES` must be sent."""
+    pace_bytes: int = 960 * KiB
+    """Smallest number of bytes in a `pace_window`: with the defaults, 32 KiB per second."""
+    total_timeout: float = 3600.0
+    """Time for the whole transfer. The service keeps a file for as long after its last use."""
+
+
+DEFAULT_POLICY = TransferPolicy()
+
 
 MAX_ERROR_BYTES = 64 * 1024
 """Maximum number of bytes that are read of the body of an unsuccessful answer."""

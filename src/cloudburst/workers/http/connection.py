@@ -17,7 +17,6 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
 from cloudburst.net.http_connections import NoCookies, closing_connections
 from cloudburst.text import describe_error
-from cloudburst.workers.http.reconnect import ConnectionRetries, ProcessPauseDetector
 from cloudburst.workers.http.response import (
     REQUEST_ERRORS,
     HealthResponse,
@@ -30,6 +29,7 @@ from cloudburst.workers.http.response import (
     read_response,
     translate_library_errors,
 )
+from cloudburst.workers.http.retries import ConnectionRetries, ProcessPauseDetector
 from cloudburst.workers.http.tls import create_ssl_context, warn_about_plain_http
 from cloudburst.workers.http.transport import create_transport
 

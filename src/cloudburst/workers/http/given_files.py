@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,18 @@ import anyio
 
 from cloudburst.concurrency import for_each
 from cloudburst.errors import Remedy, RenderFailedError, UploadError, WorkerDiskFullError
+from cloudburst.models.film import FilmPart, WorkerFilm
+from cloudburst.models.film_jobs import FilmJobRequest, FilmJobScene
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.transfers import FetchEvent, TransferProblem
 from cloudburst.ports.remote_files import RemoteFiles
+from cloudburst.ports.renderer import UploadedScene
 from cloudburst.ports.sending import Turn, at_once
 from cloudburst.text import describe_error, printable_line
 from cloudburst.workers.http.connection import HttpConnection
+from cloudburst.workers.http.retries import TransferFailedError
 from cloudburst.workers.http.transfer_requests import request_transfer
-from cloudburst.workers.http.transfer_retries import TransferFailedError
-from cloudburst.workers.http.upload import FileUploader
-from cloudburst.workers.http.upload_files import SceneFile, hash_file
+from cloudburst.workers.http.upload import FileUploader, SceneFile, hash_file
 
 MAX_FILES_AT_ONCE = 4
 """Number of files of one scene that are given to the worker at once. A scene has up to six files,
@@ -146,3 +148,73 @@ class GivenFiles:
             raise file.error(f"{location}: {exc}") from exc
         assert event.sha256 is not None, "an event without a failure is the last one by its hash"
         return event.sha256, event.received
+
+
+MAX_FILES = 8
+"""Number of files that a worker gets at once, as many as the render service fetches."""
+
+_VIDEO, _SUBTITLES = "video", "subtitles"
+
+GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
+"""Function that gives the worker a file: called with the use of the file and its location, it
+returns the file's SHA-256 and the number of bytes that were sent from here."""
+
+
+async def give_film(
+    film: WorkerFilm, give_file: GiveFile, on_file: Callable[[], None]
+) -> UploadedScene:
+    """Give a worker the videos and subtitles of a film.
+
+    Args:
+        film: The film.
+        give_file: Function that gives the worker one file.
+        on_file: Function that is called after each file.
+
+    Raises:
+        UploadError: A file cannot be read or got, or a video is not the one that was rendered.
+        WorkerError: The worker has stopped, refuses the key, or its disk is full.
+    """
+    hashes: dict[tuple[str, str], str] = {}
+    bytes_sent = 0
+
+    async def give(file: tuple[FilmPart, str, AnyLocation]) -> None:
+        nonlocal bytes_sent
+        part, field, location = file
+        sha256, sent = await give_file(f"{field} of {part.name}", location)
+        if field == _VIDEO and sha256 != part.sha256:
+            msg = f"{location} is not the video that was rendered; resume the run to render it"
+            raise UploadError(msg, scene=film.name)
+        hashes[part.name, field] = sha256
+        bytes_sent += sent
+        on_file()
+
+    await for_each(_files(film), give, at_once=MAX_FILES)
+    scenes = [
+        FilmJobScene(
+            name=part.name,
+            title=part.title,
+            video=hashes[part.name, _VIDEO],
+            subtitle=hashes.get((part.name, _SUBTITLES)),
+        )
+        for part in film.parts
+    ]
+    request = FilmJobRequest(
+        scenes=tuple(scenes),
+        transition=film.transition,
+        transition_seconds=film.transition_seconds,
+    )
+    return UploadedScene(
+        scene=film.name,
+        reference=request.model_dump_json(exclude_defaults=True),
+        sent=bytes_sent,
+        needs_cover=True,
+        is_film=True,
+    )
+
+
+def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart, str, AnyLocation]]:
+    """Yield each file of a film with its scene and use."""
+    for part in film.parts:
+        yield part, _VIDEO, part.video
+        if part.subtitle is not None:
+            yield part, _SUBTITLES, part.subtitle

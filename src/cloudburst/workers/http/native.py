@@ -27,8 +27,7 @@ from cloudburst.ports.renderer import (
 from cloudburst.ports.sending import Turn, at_once
 from cloudburst.text import describe_error
 from cloudburst.workers.http.connection import HttpConnection, open_connection
-from cloudburst.workers.http.film_files import give_film
-from cloudburst.workers.http.given_files import GivenFiles
+from cloudburst.workers.http.given_files import GivenFiles, give_film
 from cloudburst.workers.http.job import (
     DELETE_JOB_TIMEOUT,
     JobPayload,
@@ -39,7 +38,7 @@ from cloudburst.workers.http.job import (
 )
 from cloudburst.workers.http.response import REQUEST_ERRORS, raise_for_worker_status
 from cloudburst.workers.http.s3_delivery import deliver_video
-from cloudburst.workers.http.upload_files import SceneFile
+from cloudburst.workers.http.upload import SceneFile
 from cloudburst.workers.http.video_download import (
     WorkerFile,
     check_result,

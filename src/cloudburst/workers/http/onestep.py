@@ -5,29 +5,20 @@ from __future__ import annotations
 import binascii
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
 from uuid import uuid4
 
 import httpx
 from anyio import to_thread
-from pydantic import BaseModel, StringConstraints
 
 from cloudburst.errors import (
-    CloudburstError,
     EncodeError,
     KeyRefusedError,
-    SceneError,
-    UploadError,
-    WorkerDiskFullError,
     WorkerProtocolError,
     WorkerStoppedError,
 )
-from cloudburst.media.input_error import InvalidInputError
-from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
-from cloudburst.media.subtitles.subrip_writer import to_subrip
 from cloudburst.models import failures
 from cloudburst.models.failures.connections import PROXY_LOST_WORKER
 from cloudburst.models.file_versions import FileVersion
@@ -48,19 +39,24 @@ from cloudburst.ports.renderer import (
 from cloudburst.ports.sending import Turn, at_once
 from cloudburst.text import describe_error
 from cloudburst.workers.http.connection import CONNECT_TIMEOUT, HttpConnection, open_connection
+from cloudburst.workers.http.public_image import (
+    FIELDS,
+    RequestBody,
+    SceneRequest,
+    convert_subtitles,
+    parse_video,
+    request_options,
+)
 from cloudburst.workers.http.response import (
     REQUEST_ERRORS,
-    ErrorBody,
     InvalidAnswerError,
-    VideoSize,
     WorkerResponse,
     fail_after,
     key_refused_error,
-    parse_json_as,
     read_response,
     translate_library_errors,
 )
-from cloudburst.workers.http.upload_files import SceneFile, hash_file
+from cloudburst.workers.http.upload import SceneFile, hash_file
 from cloudburst.workers.http.video_download import check_result, download_video, video_file
 
 logger = logging.getLogger(__name__)
@@ -68,18 +64,7 @@ logger = logging.getLogger(__name__)
 MAX_ENCODE_SECONDS_PER_AUDIO_SECOND = 10.0
 """Seconds that the public image may need for each second of audio: it encodes a video up to four
 times, and computes camera movements in Python."""
-BLOCK_BYTES = 3 * 64 * 1024
-"""Bytes of a file that are read and converted to base64 at once. A multiple of three, so that
-base64 needs no padding between blocks."""
 VIDEO_PATH = "/create_video_onestep"
-FIELDS = {
-    "input_image": "image",
-    "input_audio": "audio",
-    "subtitle": "subtitle",
-    "watermark": "watermark",
-}
-"""Fields of `Scene` and `RenderOptions` with input files, by their names in the public image's
-protocol."""
 
 
 @asynccontextmanager
@@ -107,67 +92,13 @@ async def connect(
         yield OnestepRenderer(connection, has_key=bool(secrets.key))
 
 
-class _Request(NamedTuple):
-    """Request for one scene, whose files are read while it is sent."""
-
-    head: bytes
-    """Start of the JSON text: the options, without the closing brace."""
-    files: tuple[tuple[str, SceneFile, FileVersion], ...]
-    """Input files: name in the public image's protocol, file, and the version that was hashed."""
-
-    @property
-    def length(self) -> int:
-        """Size of the body, in bytes."""
-        fields = sum(len(f', "{name}": ""') for name, _, _ in self.files)
-        base64_bytes = sum(-(-version.size // 3) * 4 for _, _, version in self.files)
-        return len(self.head) + fields + base64_bytes + len("}")
-
-
-class _Body(httpx.AsyncByteStream):
-    """Body of a request: JSON with the files in base64."""
-
-    def __init__(self, request: _Request) -> None:
-        self.complete = False
-        """True if the last byte was possibly sent: then the worker encodes."""
-        self._pieces = _pieces(request)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await to_thread.run_sync(next, self._pieces, None)
-        if piece is None:
-            raise StopAsyncIteration
-        self.complete = piece == b"}"
-        return piece
-
-
-def _pieces(request: _Request) -> Iterator[bytes]:
-    """Yield the pieces of a body in order; without the last one, the JSON is invalid. Blocks.
-
-    Raises:
-        UploadError: A file cannot be read, or was changed.
-    """
-    yield request.head
-    for name, file, version in request.files:
-        yield f', "{name}": "'.encode("ascii")
-        for offset in range(0, version.size, BLOCK_BYTES):
-            try:
-                block = version.read_block(offset, BLOCK_BYTES)
-            except OSError as exc:
-                raise file.error(describe_error(exc)) from exc
-            yield binascii.b2a_base64(block, newline=False)
-        yield b'"'
-    yield b"}"
-
-
 class OnestepRenderer:
     """Client of a worker that runs the public image, which gets a scene when it encodes it."""
 
     def __init__(self, connection: HttpConnection, *, has_key: bool) -> None:
         self._connection = connection
         self._has_key = has_key
-        self._requests: dict[str, _Request] = {}
+        self._requests: dict[str, SceneRequest] = {}
         self._abandoned_encode = False
 
     @property
@@ -238,7 +169,7 @@ class OnestepRenderer:
         Raises:
             UploadError: A file cannot be read, or was changed.
         """
-        fields = _options(scene.name, options)
+        fields = request_options(scene.name, options)
         files: list[tuple[str, SceneFile, FileVersion]] = []
         hashes: dict[str, str] = {}
         files_of_scene = scene.files() | options.files()
@@ -250,7 +181,7 @@ class OnestepRenderer:
                 content = await hash_file(require_path(location, field))
                 text = None
                 if field == "subtitle":
-                    text = await to_thread.run_sync(_convert_subtitles, content.version)
+                    text = await to_thread.run_sync(convert_subtitles, content.version)
             except OSError as exc:
                 raise file.error(describe_error(exc)) from exc
             if text is None:
@@ -258,7 +189,7 @@ class OnestepRenderer:
             else:
                 fields[name] = binascii.b2a_base64(text, newline=False).decode("ascii")
             hashes[field] = content.sha256
-        request = _Request(json.dumps(fields).removesuffix("}").encode("ascii"), tuple(files))
+        request = SceneRequest(json.dumps(fields).removesuffix("}").encode("ascii"), tuple(files))
         reference = uuid4().hex
         self._requests[reference] = request
         return UploadedScene(
@@ -313,11 +244,11 @@ class OnestepRenderer:
         progress(1.0)
         return video
 
-    async def _post(self, request: _Request) -> WorkerResponse:
+    async def _post(self, request: SceneRequest) -> WorkerResponse:
         """Send a request and return the response; retry if it breaks before its end."""
         retries = self._connection.new_retries()
         while True:
-            body, answered = _Body(request), False
+            body, answered = RequestBody(request), False
             try:
                 response = await self._send(body, request.length)
                 answered = True
@@ -336,7 +267,7 @@ class OnestepRenderer:
                 if body.complete and not answered:
                     self._abandoned_encode = True
 
-    async def _send(self, body: _Body, length: int) -> WorkerResponse:
+    async def _send(self, body: RequestBody, length: int) -> WorkerResponse:
         # The engine limits the time of the encode, and keep-alive detects a broken connection.
         silence = self._connection.timeouts.silence
         client = self._connection.http_client
@@ -375,90 +306,3 @@ class OnestepRenderer:
         # The image writes the index last after it has drawn subtitles or moved the camera.
         source = video_file(output, output.reference, fast_start=False)
         return await download_video(self._connection, source, to, on_verified=on_verified)
-
-
-def _convert_subtitles(version: FileVersion) -> bytes | None:
-    """Return subtitles in SubRip form, the only one that the public image reads.
-
-    The result is ``None`` for a file that has this form already, or cannot be read.
-    """
-    try:
-        subtitles = read_subtitles(version.read_block(0, MAX_SUBTITLE_BYTES + 1))
-    except InvalidInputError:  # the worker reports it
-        return None
-    return None if subtitles.subrip else to_subrip(subtitles.cues).encode()
-
-
-def _options(scene: str, options: RenderOptions) -> dict[str, object]:
-    effect = options.effect_for(scene)
-    return {
-        "language": options.language,
-        # One effect, chosen by the client: the image would choose again at each attempt.
-        "effects": [] if effect is None else [effect.value],
-        # The image never rotates a video; it chooses the style of the subtitles by this value, or
-        # by the shape of the picture if it is missing.
-        "is_portrait": options.is_portrait or None,
-        "background_box": options.background_box,
-        "background_opacity": options.background_opacity,
-        "font_size": options.font_size,
-        "outline_color": options.outline_color,
-    }
-
-
-class CreatedVideo(BaseModel):
-    """Successful response to ``POST /create_video_onestep``."""
-
-    download_endpoint: Annotated[
-        str, StringConstraints(pattern=r"^/[A-Za-z0-9._~-][A-Za-z0-9._~/-]{0,200}\z")
-    ]
-    """URL path of the video on the worker. A full URL is refused, because it could name another
-    host, which would receive the key."""
-    size: VideoSize
-
-
-def parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:
-    """Return the video of a response.
-
-    Raises:
-        EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`, the
-            render service failed.
-        UploadError: A file is invalid or too large.
-        WorkerError: The worker refuses the key, its disk is full, or the response is invalid.
-    """
-    if response.status == 200:
-        try:
-            return parse_json_as(CreatedVideo, response.content)
-        except InvalidAnswerError as exc:
-            raise WorkerProtocolError(describe_error(exc)) from exc
-    raise _error_of(response, scene)
-
-
-def _error_of(response: WorkerResponse, scene: str) -> CloudburstError:
-    status, reason = response.status, ErrorBody.from_response(response)
-    failure = failures.classify_http_status(status, context="onestep") or failures.UNKNOWN_PROTOCOL
-    kind = failure.error
-    if kind is KeyRefusedError:
-        return key_refused_error(status)
-    if kind is WorkerDiskFullError:
-        return WorkerDiskFullError(f"the worker's disk is full: {reason}")
-    # The scene would fail for good, so only a reason in the protocol's form counts.
-    final = issubclass(kind, (EncodeError, UploadError)) and not kind.retryable
-    if final and ErrorBody.parse(response) is None:
-        msg = f"{failures.UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
-        return WorkerProtocolError(msg)
-    if kind is EncodeError:
-        return EncodeError(str(reason), scene=scene, field=_field(reason.error))
-    if issubclass(kind, SceneError):
-        return kind(f"{failure.meaning}: {reason}", scene=scene)
-    return kind(f"{failure.summary} (HTTP {status}: {reason})")
-
-
-def _field(error: str) -> str:
-    """Return the input or option that an error names before a colon; empty if it names none.
-
-    Our own render service names the field; the public image does not.
-    """
-    field, colon, _ = error.partition(":")
-    field = FIELDS.get(field, field)
-    known = field in FIELDS.values() or field.partition(".")[0] in RenderOptions.model_fields
-    return field if colon and known else ""

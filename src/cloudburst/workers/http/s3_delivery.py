@@ -18,8 +18,8 @@ from cloudburst.ports.remote_files import Delivery, RemoteFiles
 from cloudburst.ports.renderer import DownloadedVideo, EncodedFile, EncodedVideo, OnVerified
 from cloudburst.text import printable_line
 from cloudburst.workers.http.connection import HttpConnection
+from cloudburst.workers.http.retries import TransferFailedError
 from cloudburst.workers.http.transfer_requests import request_transfer
-from cloudburst.workers.http.transfer_retries import TransferFailedError
 
 VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
 """Media types of objects in S3."""

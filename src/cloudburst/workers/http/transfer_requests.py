@@ -29,7 +29,7 @@ from cloudburst.workers.http.response import (
     iter_lines,
     parse_json_as,
 )
-from cloudburst.workers.http.transfer_retries import TransferFailedError, TransferRetries
+from cloudburst.workers.http.retries import TransferFailedError, TransferRetries
 
 logger = logging.getLogger(__name__)
 
