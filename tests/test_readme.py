@@ -203,7 +203,7 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     assert '"successful_scenes": 2' in capsys.readouterr().out
     tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scheduling"}
     tested |= {"troubleshooting"}
-    tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/jobs/webhooks
+    tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,
         *(f"docs/{page}.md" for page in tested),

@@ -333,7 +333,7 @@ async def test_another_process_goes_on_after_a_kill(
     recorder = Recorder(servers.silent_head)
     async with serving(recorder, None) as server:
         command = [sys.executable, "-c", CHILD, str(path), str(server.port), SECRET]
-        tests = Path(__file__).parents[2]
+        tests = Path(__file__).parents[1]
         child = await to_thread.run_sync(partial(subprocess.Popen, command, cwd=tests))
         try:
             await until(lambda: recorder.headers, 20)
