@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import Client, RenderOptions, Status, local
-from cloudburst.aws.client.operations import MAX_ATTEMPTS
+from cloudburst.aws.client.client import MAX_ATTEMPTS
 from cloudburst.errors import ConfigurationError, InvalidScenesError, OutputExistsError
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource

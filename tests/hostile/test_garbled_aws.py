@@ -190,7 +190,7 @@ ASKED = list(itertools.product(QUESTIONS, KINDS))
 
 @pytest.mark.parametrize(("operation", "kind"), chosen(ASKED, 24), ids=str)
 async def test_a_question_outside_of_a_run_gets_no_answer(monkeypatch, operation, kind):
-    monkeypatch.setattr("cloudburst.aws.client.operations.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)
     with account() as (emulator, garbler):
         settings = settings_of(emulator, garbler)
         garbler.garble([operation], kind, times=10**6)

@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.errors import ImageError
 from cloudburst.image import base_image
-from cloudburst.image.layer_contents import runtime_entries
+from cloudburst.image.layers import runtime_entries
 from cloudburst.net.registry.unpack import zstd_module
 from support.tiny_image import FILES, LIBRARY, base_members, member
 

@@ -14,7 +14,7 @@ import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
 from cloudburst.image import build, build_image, last_image, own_package, read_image
-from cloudburst.image.manifests import ENTRYPOINT, PORT, USER_ID
+from cloudburst.image.layout import ENTRYPOINT, PORT, USER_ID
 from cloudburst.image.own_package import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.net.registry.client import open_registry

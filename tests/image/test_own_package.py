@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.errors import ImageError
-from cloudburst.image.bytecode import Compiler, compile_entries, find_compiler
+from cloudburst.image.bytecode import BytecodeCompiler, compile_entries, find_compiler
 from cloudburst.image.entries import text_entry
 from cloudburst.image.own_package import LICENCES, PACKAGE, needed_files, own_entries
 from cloudburst.image.trim import OWN_MODULES, OWN_PACKAGES, is_unused
@@ -123,7 +123,7 @@ def test_an_interpreter_on_the_path_is_used_if_it_starts(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     python = script(tmp_path / "python3.13", "echo Python 3.13.9")
     find_compiler.cache_clear()
-    assert find_compiler() == Compiler(python, "3.13.9")
+    assert find_compiler() == BytecodeCompiler(python, "3.13.9")
     script(tmp_path / "python3.13", "echo python3.13: command not found >&2; exit 127")
     find_compiler.cache_clear()
     assert find_compiler() is None
@@ -133,13 +133,13 @@ def test_an_interpreter_on_the_path_is_used_if_it_starts(tmp_path, monkeypatch):
     assert find_compiler() is None
     monkeypatch.setattr(platform, "python_version", lambda: "3.13.7")
     find_compiler.cache_clear()
-    assert find_compiler() == Compiler(sys.executable, "3.13.7")
+    assert find_compiler() == BytecodeCompiler(sys.executable, "3.13.7")
     find_compiler.cache_clear()
 
 
 @pytest.mark.real
 def test_an_interpreter_that_fails_is_an_error_of_ours(tmp_path):
-    wrong = Compiler(script(tmp_path / "python", "echo broken >&2; exit 5"), "3.13.0")
+    wrong = BytecodeCompiler(script(tmp_path / "python", "echo broken >&2; exit 5"), "3.13.0")
     with pytest.raises(ImageError, match=r"exit code 5.*broken"):
         compile_entries(wrong, [text_entry("a.py", "x = 1\n")], tmp_path / "modules")
 

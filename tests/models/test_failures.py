@@ -16,7 +16,7 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from cloudburst import errors
-from cloudburst.aws.client.errors import translate_errors
+from cloudburst.aws.client.responses import translate_errors
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,

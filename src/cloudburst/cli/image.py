@@ -35,8 +35,8 @@ from cloudburst.image import (
     last_image,
     read_image,
 )
-from cloudburst.image.docker_logins import docker_login
-from cloudburst.image.errors import translated
+from cloudburst.image.base_image import docker_login
+from cloudburst.image.build import translated
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import Settings
 from cloudburst.net.registry.client import open_registry
@@ -190,7 +190,7 @@ async def _push_to_ecr(
     image: BuiltImage, show: Callable[[PushProgress], object]
 ) -> tuple[str, PushReport]:
     from cloudburst.aws.client.client import open_aws  # noqa: PLC0415 - boto takes a while
-    from cloudburst.aws.setup.ecr_login import our_image_name  # noqa: PLC0415
+    from cloudburst.aws.setup.ecr import our_image_name  # noqa: PLC0415
     from cloudburst.aws.setup.ecr_push import push_to_ecr  # noqa: PLC0415
 
     async with open_aws(Settings()) as aws:

@@ -179,7 +179,7 @@ class RemoteAccess:
             CloudburstError: S3 refuses the request, or does not answer.
         """
         store = await self._object_store()
-        module = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.downloads")
+        module = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.remote_files")
         url: str = await module.sign_download(store, download)
         return url
 

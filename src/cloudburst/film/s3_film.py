@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from anyio import to_thread
 
-from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished
+from cloudburst.aws.s3.object_info import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy

@@ -1,6 +1,6 @@
 """Our container image, built without Docker: a base image, wheels, and this package."""
 
-from cloudburst.image.build import build_image
+from cloudburst.image.build import BuildProgress, build_image
 from cloudburst.image.built_image import (
     BuiltImage,
     BuiltPlatform,
@@ -9,7 +9,6 @@ from cloudburst.image.built_image import (
     read_image,
 )
 from cloudburst.image.options import ARCHITECTURES, DEFAULT_BASE, Architecture, ImageOptions
-from cloudburst.image.progress import BuildProgress
 
 __all__ = [
     "ARCHITECTURES",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import logging
+import os
 import posixpath
 import re
 import tarfile
@@ -11,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from cloudburst.errors import ImageError
+from cloudburst.errors import ConfigurationError, ImageError
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.entries import Entry
 from cloudburst.image.options import PYTHON, Architecture
@@ -25,7 +29,7 @@ from cloudburst.net.registry.errors import (
 )
 from cloudburst.net.registry.http import Credentials, TransferPolicy
 from cloudburst.net.registry.images import PulledImage, pull_image
-from cloudburst.net.registry.names import ImageReference
+from cloudburst.net.registry.names import DOCKER_HUB, ImageReference
 from cloudburst.net.registry.unpack import deleted_path, image_path, open_layer
 
 LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, idle_timeout=4.5, attempts=2)
@@ -204,3 +208,39 @@ def _entry(tar: tarfile.TarFile, header: tarfile.TarInfo, name: str) -> Entry:
 def _is_library(path: str) -> bool:
     match = _LIBRARY.fullmatch(path)
     return match is not None and needs_bytecode(match[1])
+
+
+logger = logging.getLogger(__name__)
+
+
+def docker_login(registry: str) -> Credentials | None:
+    """Return the login for a registry from docker's ``config.json``; ``None`` if it has none.
+
+    Credential helpers are not called; a login that one of them has is reported in the log.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or the login is not valid.
+    """
+    path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        config: Any = json.loads(path.read_bytes())
+        hosts = {_host(name): entry.get("auth") for name, entry in config.get("auths", {}).items()}
+        if text := hosts.get(registry):
+            user, _, password = base64.b64decode(text).decode().partition(":")
+            return Credentials(user, password)
+        helper = config.get("credHelpers", {}).get(registry)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, TypeError) as exc:
+        raise ConfigurationError(f"{path}: {exc}") from exc
+    if helper or registry in hosts:
+        logger.warning(
+            "%s: the login for %s is in a credential helper, which is not called", path, registry
+        )
+    return None
+
+
+def _host(name: str) -> str:
+    """Return the registry of a key in the file: Docker Hub's is ``https://index.docker.io/v1/``."""
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return DOCKER_HUB if host == "index.docker.io" else host

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from anyio import CapacityLimiter, to_thread
 
 from cloudburst.concurrency import for_each
-from cloudburst.errors import ConfigurationError
-from cloudburst.image.base_image import find_base, pull_base
+from cloudburst.errors import CloudburstError, ConfigurationError, ImageError
+from cloudburst.image.base_image import docker_login, find_base, pull_base
 from cloudburst.image.built_image import BuiltImage
-from cloudburst.image.bytecode import Compiler, compile_entries, find_compiler
+from cloudburst.image.bytecode import BytecodeCompiler, compile_entries, find_compiler
 from cloudburst.image.cache import ImageCache
-from cloudburst.image.docker_logins import docker_login
-from cloudburst.image.errors import translated
 from cloudburst.image.kernels import find_kernels
-from cloudburst.image.layer_contents import Recipe, own_layer, part_layer, runtime_layer
-from cloudburst.image.layers import Layer, cached_layer, layer_key, make_layer
+from cloudburst.image.layers import (
+    ImageLayer,
+    Recipe,
+    cached_layer,
+    layer_key,
+    make_layer,
+    own_layer,
+    part_layer,
+    runtime_layer,
+)
 from cloudburst.image.layout import BuiltLayers, write_image
 from cloudburst.image.options import Architecture, ImageOptions
 from cloudburst.image.own_package import builder_hash
-from cloudburst.image.progress import OnBuildProgress, Steps
 from cloudburst.image.wheel_download import fetch_wheels
 from cloudburst.image.wheels import distribute, read_wheel
 from cloudburst.net.registry.client import RegistryClient, open_registry
-from cloudburst.net.registry.errors import InvalidImageError
+from cloudburst.net.registry.errors import InvalidImageError, RegistryError
 from cloudburst.net.registry.names import ImageReference
 from cloudburst.net.registry.unpack import zstd_module
 
@@ -58,7 +66,7 @@ async def build_image(
             cache=cache,
             compiler=compiler,
             code=await to_thread.run_sync(builder_hash),
-            steps=Steps(on_progress),
+            steps=BuildSteps(on_progress),
             limiter=CapacityLimiter(os.cpu_count() or 1),
         )
         built = await builder.build(base)
@@ -71,10 +79,10 @@ class _Builder:
 
     options: ImageOptions
     cache: ImageCache
-    compiler: Compiler | None
+    compiler: BytecodeCompiler | None
     code: str
     """Hash of the builder."""
-    steps: Steps
+    steps: BuildSteps
     limiter: CapacityLimiter
     """Limiter of layers that are packed at once."""
 
@@ -111,7 +119,7 @@ class _Builder:
             paths = await fetch_wheels(self.options.lock_file, name, self.cache)
             wheels = [await to_thread.run_sync(read_wheel, path) for path in paths]
         recipes = [runtime_layer(image), *map(part_layer, distribute(wheels)), own]
-        made = dict[int, Layer]()
+        made = dict[int, ImageLayer]()
 
         async def make(numbered: tuple[int, Recipe]) -> None:
             place, recipe = numbered
@@ -122,7 +130,7 @@ class _Builder:
         layers = tuple(made[place] for place in range(len(recipes)))
         return BuiltLayers(architecture=name, base=image, layers=layers, wheels=tuple(wheels))
 
-    def _make(self, recipe: Recipe) -> Layer:
+    def _make(self, recipe: Recipe) -> ImageLayer:
         """Return the layer of a recipe, from the cache if that has it; blocks."""
         version = self.compiler and self.compiler.version
         key = layer_key(self.code, recipe.name, recipe.inputs, version)
@@ -133,3 +141,58 @@ class _Builder:
             with self.cache.temporary_folder() as folder:
                 entries = (*entries, *compile_entries(self.compiler, modules, folder))
         return make_layer(self.cache, key, recipe.name, entries)
+
+
+@contextmanager
+def translated(action: str) -> Generator[None]:
+    """Raise `ImageError` for errors of the registry and of files; ``action`` says what failed."""
+    try:
+        yield
+    except RegistryError as exc:
+        raise ImageError(f"{action}: {exc}") from exc
+    except OSError as exc:
+        if isinstance(exc, CloudburstError):
+            raise
+        where = f"{exc.filename}: " if exc.filename else ""
+        raise ImageError(f"{action}: {where}{exc.strerror or exc}") from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildProgress:
+    """State of a build, for a display."""
+
+    step: str
+    """Description of the current step, for example ``download the packages (amd64)``."""
+    done: int = 0
+    """Number of steps that are finished."""
+    total: int = 0
+    """Number of steps of the build, as far as they are known."""
+
+
+OnBuildProgress: TypeAlias = Callable[[BuildProgress], None]
+"""Function that is called at the start and the end of each step of a build."""
+
+
+class BuildSteps:
+    """Counter of the steps of a build, several of which run at the same time."""
+
+    def __init__(self, on_progress: OnBuildProgress | None) -> None:
+        self._on_progress = on_progress
+        self._running = list[str]()
+        self._done = 0
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncGenerator[None]:
+        """Report the start and the end of a step."""
+        self._running.append(name)
+        self._report()
+        yield
+        self._running.remove(name)
+        self._done += 1
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            step = self._running[0] if self._running else ""
+            total = self._done + len(self._running)
+            self._on_progress(BuildProgress(step=step, done=self._done, total=total))

@@ -30,7 +30,7 @@ _NOT_ALL_VALID = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Compiler:
+class BytecodeCompiler:
     """Interpreter that compiles for the image."""
 
     python: str
@@ -40,18 +40,20 @@ class Compiler:
 
 
 @cache
-def find_compiler() -> Compiler | None:
+def find_compiler() -> BytecodeCompiler | None:
     """Return this interpreter or the first ``python3.13`` on the path, or ``None``; blocks."""
     if platform.python_version().startswith(f"{PYTHON}."):
-        return Compiler(sys.executable, platform.python_version())
+        return BytecodeCompiler(sys.executable, platform.python_version())
     found = shutil.which(f"python{PYTHON}")
     if found is None:
         return None
     done = subprocess.run([found, "-V"], capture_output=True, text=True, check=False)
-    return Compiler(found, done.stdout.split()[-1]) if done.returncode == 0 else None
+    return BytecodeCompiler(found, done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
-def compile_entries(compiler: Compiler, modules: Iterable[Entry], folder: Path) -> Sequence[Entry]:
+def compile_entries(
+    compiler: BytecodeCompiler, modules: Iterable[Entry], folder: Path
+) -> Sequence[Entry]:
     """Return the bytecode files of modules; none for modules that are not valid; blocks.
 
     Temporary files are written into ``folder``. Modules are compiled in the order of their paths,

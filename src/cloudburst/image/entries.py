@@ -13,6 +13,8 @@ from cloudburst.errors import ImageError
 
 PREFIX = "opt/cloudburst"
 """Virtual environment of the image, as in the Dockerfile."""
+USER_ID, USER_NAME = 10001, "cloudburst"
+"""User of the render service in the image, as in the Dockerfile."""
 LICENCE_FOLDER = "usr/share/licenses/cloudburst"
 OUR_FOLDERS = (PREFIX, "usr/share/licenses")
 """Folders that are written into layers with everything below. Others are the base's, except for

@@ -59,7 +59,7 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LayerPart:
     """Contents of a layer that consists of wheels or of a part of one."""
 
     name: str
@@ -103,20 +103,20 @@ def read_entries(files: Sequence[WheelFile]) -> Iterator[Entry]:
                 yield Entry(path=f"{SITE_PACKAGES}/{file.path}", data=data, mode=file.mode)
 
 
-def distribute(wheels: Sequence[Wheel]) -> tuple[Part, ...]:
+def distribute(wheels: Sequence[Wheel]) -> tuple[LayerPart, ...]:
     """Return the contents of the layers of wheels, so that layers have similar sizes.
 
     A new version of one wheel changes only the layers that contain it.
     """
-    parts = list[Part]()
+    parts = list[LayerPart]()
     for wheel in sorted(wheels, key=lambda wheel: (-wheel.size, wheel.name)):
         if wheel.size > SMALL_WHEEL_BYTES:
             number = math.ceil(wheel.size / LAYER_BYTES)
             for place, files in enumerate(_split(wheel.files, number), 1):
                 name = wheel.name if number == 1 else f"{wheel.name} {place}/{number}"
-                parts.append(Part(name, files))
+                parts.append(LayerPart(name, files))
     small = [file for one in wheels if one.size <= SMALL_WHEEL_BYTES for file in one.files]
-    return (*parts, Part("packages", tuple(small))) if small else tuple(parts)
+    return (*parts, LayerPart("packages", tuple(small))) if small else tuple(parts)
 
 
 def _split(files: Sequence[WheelFile], number: int) -> Iterator[tuple[WheelFile, ...]]:

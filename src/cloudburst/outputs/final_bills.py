@@ -82,7 +82,7 @@ def _open_tasks(state: JournalState) -> Iterator[TaskEntry]:
 
 def _find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> Mapping[str, Usage]:
     # Imported here: boto takes a while to import, and most lists of runs need no answer of AWS.
-    from cloudburst.aws.fargate.final_usages import find_final_usages  # noqa: PLC0415
+    from cloudburst.aws.fargate.cluster_tasks import find_final_usages  # noqa: PLC0415
 
     async def find() -> Mapping[str, Usage]:
         with anyio.fail_after(ANSWER_TIMEOUT):

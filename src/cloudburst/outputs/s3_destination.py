@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from cloudburst.aws.s3.destination_check import check_destination
-from cloudburst.aws.s3.finished_objects import FinishedObject, as_finished, run_of
+from cloudburst.aws.s3.object_info import FinishedObject, as_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.aws.s3.run_markers import marked

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.client.errors import translate_errors
+from cloudburst.aws.client.responses import translate_errors
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,

@@ -277,7 +277,7 @@ async def test_a_role_that_was_just_made_is_waited_for():
 
 
 async def test_a_role_that_cannot_be_assumed_for_a_minute_ends_the_run(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.fargate.launch_failures.ROLE_TIMEOUT", 0.5)
+    monkeypatch.setattr("cloudburst.aws.fargate.placement.ROLE_TIMEOUT", 0.5)
     with account(**NO_PROCESSES) as emulator:
         emulator.add_fault(not_yet(None))
         async with backend_of(emulator) as backend:
@@ -297,7 +297,7 @@ async def test_a_role_that_cannot_be_assumed_for_a_minute_ends_the_run(monkeypat
 
 
 async def test_a_task_that_stops_for_its_role_means_something_else_after_a_minute(monkeypatch):
-    monkeypatch.setattr("cloudburst.aws.fargate.launch_failures.ROLE_TIMEOUT", 0.5)
+    monkeypatch.setattr("cloudburst.aws.fargate.placement.ROLE_TIMEOUT", 0.5)
     faults = {0: TaskFault(stopped_reason=NOT_YET)}
     with account(task_faults=faults) as emulator:
         async with backend_of(emulator) as backend:

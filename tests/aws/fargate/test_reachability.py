@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.aws.client import public_ip
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.fargate.reachability import explain_silence
+from cloudburst.aws.fargate.ingress_rules import explain_silence
 from cloudburst.testing import Fault
 from support.fargate_backend import account, settings_of
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from cloudburst.aws.fargate.launch_failures import LaunchFailures, RolePropagation
+from cloudburst.aws.fargate.placement import LaunchFailures, RolePropagation
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.errors import Remedy
 from cloudburst.models.failures import ROLE_NOT_READY_AT_START

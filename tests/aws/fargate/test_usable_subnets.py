@@ -61,7 +61,7 @@ async def test_a_vpc_that_may_be_closed_to_the_internet_is_used_with_a_warning(c
     # An exclusion may open it, whose effect on the mode of a subnet is not documented.
     with account(**NO_PROCESSES, block_public_access=dict.fromkeys("ab", "block-ingress")) as aws:
         assert await requested(aws, subnets=(A, B)) == (A, B)
-    warnings = [record.getMessage() for record in caplog.records if "subnet" in record.name]
+    warnings = [record.getMessage() for record in caplog.records if "ec2" in record.name]
     text = (
         f"workers may not be reached in {A}, {B}: closed to the internet by VPC Block Public "
         f"Access (block-ingress), if not excluded: {EXCLUDED}"

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from cloudburst.aws.s3.answers import object_info
+from cloudburst.aws.s3.object_info import object_info
 
 SHA256 = hashlib.sha256(b"x")
 CHECKSUM = base64.b64encode(SHA256.digest()).decode()

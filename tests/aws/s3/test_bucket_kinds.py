@@ -7,7 +7,7 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError
 
-from cloudburst.aws.client.errors import translate_errors
+from cloudburst.aws.client.responses import translate_errors
 from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.folder_reader import S3FolderReader

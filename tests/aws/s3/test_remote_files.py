@@ -14,7 +14,7 @@ import pytest
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.aws.s3.deliveries import joined_etag, part_size
-from cloudburst.aws.s3.finished_objects import as_finished, object_metadata, run_of
+from cloudburst.aws.s3.object_info import as_finished, object_metadata, run_of
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.emulator.faults import Fault

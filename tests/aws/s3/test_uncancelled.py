@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from cloudburst.aws.s3 import uncancelled
-from cloudburst.aws.s3.uncancelled import finish_delete, finish_write
+from cloudburst.aws.s3 import request_waits as uncancelled
+from cloudburst.aws.s3.request_waits import finish_delete, finish_write
 from cloudburst.errors import (
     AccessDeniedError,
     NoAnswerError,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.aws.setup import client_address
-from cloudburst.aws.setup.client_address import find_client_address
+from cloudburst.aws.setup import network as client_address
+from cloudburst.aws.setup.network import find_client_address
 from cloudburst.models.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from cloudburst.aws.setup.ecr_login import log_in_to_ecr
+from cloudburst.aws.setup.ecr import log_in_to_ecr
 from cloudburst.errors import ConfigurationError
 from cloudburst.net.registry.http import Credentials
 from cloudburst.redaction import redact

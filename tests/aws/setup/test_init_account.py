@@ -15,8 +15,7 @@ from cloudburst.aws.client.public_ip import parse_source, private_address, publi
 from cloudburst.aws.fargate.task_definition import task_families
 from cloudburst.aws.setup import changes as account_changes
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.env_file import write_settings
-from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init
+from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init, write_settings
 from cloudburst.aws.setup.resource_definitions import (
     LOG_GROUP,
     TRUST_POLICY,

@@ -13,9 +13,14 @@ import anyio
 import pytest
 
 from cloudburst.aws.setup import running_tasks
-from cloudburst.aws.setup.env_file import write_settings
-from cloudburst.aws.setup.live_statements import LIVE_NAME, LIVE_OBJECTS
-from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
+from cloudburst.aws.setup.init_account import write_settings
+from cloudburst.aws.setup.permissions import (
+    LIVE_NAME,
+    LIVE_OBJECTS,
+    PolicyScope,
+    Purpose,
+    policy_document,
+)
 from cloudburst.aws.setup.resource_definitions import tag_list
 from cloudburst.cli.app import run
 from cloudburst.cli.live_check import (

@@ -9,7 +9,7 @@ import pytest
 
 from cloudburst.aws.setup import changes, init_account
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.images import ecr_host, image_id, repository_of
+from cloudburst.aws.setup.ecr import ecr_host, image_id, repository_of
 from cloudburst.aws.setup.init_account import StepOutcome
 from cloudburst.aws.setup.permissions import policy
 from cloudburst.aws.setup.resource_definitions import (

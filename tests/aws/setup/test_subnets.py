@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.checks import CheckStatus
-from cloudburst.aws.setup.subnets import default_subnets, has_fargate
+from cloudburst.aws.setup.network import default_subnets, has_fargate
 from cloudburst.emulator.ec2 import subnet_id
 from cloudburst.errors import ConfigurationError
 from support.setup_accounts import client, here, session, set_up, settings_of

@@ -11,7 +11,7 @@ from cloudburst import Client, fargate
 from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.destroy_account import destroy
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
+from cloudburst.aws.setup.ecr import OUR_REPOSITORY
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY
 from cloudburst.aws.setup.init_account import StepOutcome
 from cloudburst.aws.setup.resource_definitions import (

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst.aws.s3 import remote_files
-from cloudburst.aws.s3.finished_objects import object_metadata
+from cloudburst.aws.s3.object_info import object_metadata
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.errors import DownloadError, UploadError

@@ -23,13 +23,13 @@ from cloudburst.aws.client.credentials import (
     needs_role,
     seconds_left,
 )
-from cloudburst.aws.client.errors import has_expired_credentials, translate_errors
-from cloudburst.aws.client.operations import is_repeatable, max_attempts
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
 from cloudburst.aws.client.responses import (
     check_response,
+    has_expired_credentials,
     named_members,
     read_body,
+    translate_errors,
     translate_parse_errors,
 )
 from cloudburst.errors import (
@@ -339,3 +339,28 @@ def _check_event_loop() -> None:
     except RuntimeError:
         msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
         raise ConfigurationError(msg) from None
+
+
+MAX_ATTEMPTS = 4
+"""Maximum number of times that one call is sent, if it may be repeated."""
+
+_SENT_ONCE = frozenset({"run_task", "stop_task"})
+"""Operations that the client sends only once, because their callers repeat them with deadlines of
+their own."""
+_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
+"""Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
+has already carried them out."""
+_IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
+"""Operations that change the same if AWS carries them out twice. With a condition such as
+``If-None-Match``, the second request is refused although the first one has succeeded: the caller
+has to read the object then."""
+
+
+def max_attempts(operation: str) -> int:
+    """Return the maximum number of times that a call of an operation is sent."""
+    return 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
+
+
+def is_repeatable(operation: str) -> bool:
+    """Return whether a call without an answer may be sent again."""
+    return operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT

@@ -19,11 +19,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
+from cloudburst.aws.fargate.ec2 import usable_subnets
+from cloudburst.aws.fargate.ingress_rules import explain_silence
 from cloudburst.aws.fargate.launcher import FargateLauncher
-from cloudburst.aws.fargate.reachability import explain_silence
 from cloudburst.aws.fargate.run_registry import open_run_registry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
-from cloudburst.aws.fargate.subnets import usable_subnets
 from cloudburst.aws.fargate.task_definition import (
     TaskDefinition,
     check_protocol_version,

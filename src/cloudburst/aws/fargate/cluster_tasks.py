@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.fargate.run_task import (
     CREATED_BY,
     CREATED_BY_TAG,
     RUN_TAG,
     SCENE_TAG,
     STARTED_BY_PREFIX,
+    secrets_of,
+    started_by,
 )
+from cloudburst.aws.fargate.task_definition import TaskDefinition
 from cloudburst.aws.fargate.task_description import parse_task_description
+from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
 from cloudburst.models.billing import seconds_billed, usd_amount
 from cloudburst.models.prices import PriceTable
-from cloudburst.models.task import Usage
+from cloudburst.models.settings import Settings
+from cloudburst.models.task import Protocol, Secrets, TaskId, Usage
 
 MAX_DESCRIBED_TASKS = 100
 """Maximum number of tasks in one DescribeTasks: "DescribeTasks" in the ECS API reference
@@ -159,3 +168,118 @@ def _run_of_started_by(task: Mapping[str, Any]) -> str:
 def _architecture(task: Mapping[str, Any]) -> str:
     attributes = {entry.get("name"): entry.get("value") for entry in task.get("attributes", ())}
     return "ARM64" if attributes.get("ecs.cpu-architecture") == "arm64" else "X86_64"
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A task of a run that an earlier process may have started."""
+
+    task: TaskId
+    description: Mapping[str, Any] | None
+    """Description by DescribeTasks; ``None`` if AWS lists the task but does not describe it yet."""
+
+    @property
+    def may_run(self) -> bool:
+        """True unless the task has stopped."""
+        return self.description is None or self.description["lastStatus"] != "STOPPED"
+
+
+async def find_orphans(aws: AWSClient, cluster: str, run: str) -> tuple[Orphan, ...]:
+    """Return the running tasks of a run, and the stopped tasks of the run that AWS still lists.
+
+    Raises:
+        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+    """
+    tag = started_by(run)
+    arns = await list_task_arns(aws, cluster, started_by=tag)
+    try:
+        arns += await list_task_arns(aws, cluster, stopped=True, started_by=tag)
+    except AWSError as exc:  # the recovery describes known tasks one by one
+        logger.warning("the stopped tasks of run %s could not be listed: %s", run, exc)
+    arns = list(dict.fromkeys(arns))  # a task may stop between the two calls
+    described = {str(task["taskArn"]): task for task in await describe_tasks(aws, cluster, arns)}
+    found = [Orphan(task=TaskId(arn), description=described.get(arn)) for arn in arns]
+    return tuple(orphan for orphan in found if _is_ours(orphan))
+
+
+def _is_ours(orphan: Orphan) -> bool:
+    task = orphan.description
+    if task is None or task.get("desiredStatus") == "STOPPED":
+        return True  # a task gets its tags after its creation and loses them with its stop
+    tags = {tag["key"]: tag.get("value") for tag in task.get("tags", ())}
+    return tags.get(CREATED_BY_TAG) == CREATED_BY
+
+
+def adoptable_secrets(
+    orphan: Orphan, definition: TaskDefinition, sizes: Container[tuple[float, float]]
+) -> Secrets | None:
+    """Return the secrets with which to adopt a task; ``None`` if the task can only be stopped.
+
+    A task can be adopted if its key is known and it has the task definition and one of the sizes of
+    new tasks. Tasks with the public image cannot be adopted, because that image cannot discard the
+    jobs of another process.
+
+    Args:
+        orphan: Task to adopt.
+        definition: Task definition of new tasks.
+        sizes: Sizes of new tasks, each as vCPU and GB of memory.
+    """
+    task = orphan.description
+    if task is None or definition.protocol is not Protocol.NATIVE:
+        return None
+    if task.get("taskDefinitionArn") != definition.arn:
+        return None
+    description = parse_task_description(task)
+    if (description.vcpu, description.memory_gb) not in sizes:
+        return None
+    secrets = secrets_of(task, definition.container)
+    return secrets if secrets.key else None
+
+
+_TASK_ARN = re.compile(
+    r"arn:aws[a-z-]*:ecs:(?P<region>[a-z]{2}[a-z0-9-]{3,30}):\d{12}"
+    r":task/(?P<cluster>[A-Za-z0-9_-]{1,255})/[0-9a-f]{1,64}",
+    re.ASCII,
+)
+"""Pattern of the ARN of a task: "Amazon Resource Names (ARNs) and IDs" in the ECS Developer Guide
+(2026-11). Regions and clusters come from journals, which other programs may have changed."""
+
+
+async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> dict[str, Usage]:
+    """Return the final usage of each task that AWS reports as stopped, with one request for 100.
+
+    Tasks that have not stopped yet, or that AWS has forgotten, are left out. So are the tasks of a
+    cluster that cannot be read, for which a warning is logged.
+
+    Args:
+        settings: Credentials and endpoint. Region and cluster are those of each task.
+        usages: Last known usage of each task, by its ARN.
+
+    Raises:
+        CredentialsError: The profile does not exist, or the configuration of boto is wrong.
+    """
+    places = defaultdict[tuple[str, str], list[str]](list)
+    for task in usages:
+        if (found := _TASK_ARN.fullmatch(task)) is not None:
+            places[found["region"], found["cluster"]].append(task)
+    final = dict[str, Usage]()
+    async with open_aws(settings) as aws:
+        for (region, cluster), tasks in places.items():
+            try:
+                described = await describe_tasks(aws, cluster, tasks, in_region=region)
+            except CloudburstError as exc:
+                logger.warning("%s: stopped tasks cannot be described: %s", cluster, exc)
+                continue
+            for each in described:
+                arn, description = each["taskArn"], parse_task_description(each)
+                if (stopped_at := description.stopped_at) is not None:
+                    final[arn] = replace(
+                        usages[arn],
+                        pull_started_at=description.pull_started_at,
+                        last_seen_at=max(usages[arn].last_seen_at, stopped_at),
+                        stopped_at=stopped_at,
+                    )
+    return final

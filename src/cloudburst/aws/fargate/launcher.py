@@ -9,12 +9,20 @@ from typing import Any
 import anyio.lowlevel
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.errors import error_from_failure
 from cloudburst.aws.client.rate_limit import capacity_of
-from cloudburst.aws.fargate.cluster_tasks import MAX_STOP_REASON_LENGTH
-from cloudburst.aws.fargate.launch_failures import LaunchFailures
-from cloudburst.aws.fargate.orphans import Orphan, adoptable_secrets, find_orphans
-from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS, Placement, PlacementPolicy
+from cloudburst.aws.client.responses import error_from_failure
+from cloudburst.aws.fargate.cluster_tasks import (
+    MAX_STOP_REASON_LENGTH,
+    Orphan,
+    adoptable_secrets,
+    find_orphans,
+)
+from cloudburst.aws.fargate.placement import (
+    CAPACITY_PROVIDERS,
+    LaunchFailures,
+    Placement,
+    PlacementPolicy,
+)
 from cloudburst.aws.fargate.post_mortem import build_post_mortem
 from cloudburst.aws.fargate.run_registry import RunRegistry
 from cloudburst.aws.fargate.run_task import RunTaskTemplate

@@ -13,7 +13,7 @@ import anyio
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.fargate.cluster_tasks import MAX_DESCRIBED_TASKS
-from cloudburst.aws.fargate.public_addresses import describe_public_addresses
+from cloudburst.aws.fargate.ec2 import describe_public_addresses
 from cloudburst.aws.fargate.task_description import TaskDescription, parse_task_description
 from cloudburst.errors import CloudburstError, LaunchError, Remedy
 from cloudburst.models.limits import RETRY_BACKOFF

@@ -13,17 +13,15 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from cloudburst.aws.s3.answers import ObjectInfo
 from cloudburst.aws.s3.destination_check import check_accepted
-from cloudburst.aws.s3.finished_objects import RUN, SCENE, run_of
+from cloudburst.aws.s3.object_info import RUN, SCENE, ObjectInfo, run_of
 from cloudburst.aws.s3.object_store import (
     NO_SUCH_UPLOAD,
     PRECONDITION_FAILED,
     ObjectStore,
-    SignedRequest,
+    PresignedRequest,
 )
-from cloudburst.aws.s3.request_waits import RequestWaits
-from cloudburst.aws.s3.uncancelled import finish_delete, finish_write
+from cloudburst.aws.s3.request_waits import RequestWaits, finish_delete, finish_write
 from cloudburst.errors import (
     AWSError,
     CloudburstError,
@@ -111,7 +109,7 @@ class WholeDelivery(_Delivery):
         """Return the request that writes the object: see `ports.Delivery.parts`."""
         output = self._output
 
-        async def sign() -> SignedRequest:
+        async def sign() -> PresignedRequest:
             etag = None
             if self._signed or self._waits.refused or self._replaces:
                 # Perhaps S3 refuses the credentials of the first URL: then they are renewed here.
@@ -176,7 +174,7 @@ class PartsDelivery(_Delivery):
                 output.location, content_type=output.content_type, metadata=output.metadata
             )
 
-        async def sign() -> list[SignedRequest]:
+        async def sign() -> list[PresignedRequest]:
             if not self._upload_id:
                 # Cancelled before its id is known, the upload could not be aborted.
                 await finish_write(create, output.location, seconds=CREATE_TIMEOUT)
@@ -273,7 +271,7 @@ def _check_written(output: OutputObject, info: ObjectInfo | None) -> ObjectInfo:
     return info
 
 
-def _part(signed: SignedRequest, offset: int, size: int) -> PutPart:
+def _part(signed: PresignedRequest, offset: int, size: int) -> PutPart:
     return PutPart(
         url=SecretStr(signed.url), headers=dict(signed.headers), offset=offset, size=size
     )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.client.errors import error_code_of, error_detail_of
+from cloudburst.aws.client.responses import error_code_of, error_detail_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
+
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.errors import error_code_of
-from cloudburst.aws.s3.answers import ObjectInfo, ObjectRange, named_errors, object_info
-from cloudburst.aws.s3.bucket_regions import BucketRegions
+from cloudburst.aws.client.responses import error_code_of, headers_of
+from cloudburst.aws.s3.object_info import ObjectInfo, ObjectRange, named_errors, object_info
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
@@ -40,7 +42,7 @@ _HEAD_CODES = {"301", "400", "403"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedRequest:
+class PresignedRequest:
     """Presigned request."""
 
     url: str = field(repr=False)
@@ -215,7 +217,7 @@ class ObjectStore:
         with named_errors(location):
             await self._call(location, "delete_object")
 
-    async def presign_get(self, file: RemoteFile) -> SignedRequest:
+    async def presign_get(self, file: RemoteFile) -> PresignedRequest:
         """Return a request for the version of an object that was checked."""
         location = file.location
         assert isinstance(location, S3Object), "only objects of S3 are signed"
@@ -234,7 +236,7 @@ class ObjectStore:
         metadata: Mapping[str, str],
         new: bool,
         etag: str | None = None,
-    ) -> SignedRequest:
+    ) -> PresignedRequest:
         """Return a request that writes an object in one piece. S3 verifies its SHA-256.
 
         Args:
@@ -264,7 +266,9 @@ class ObjectStore:
             parameters["IfMatch"] = headers["if-match"] = etag
         return await self._presign(location, "put_object", headers, **parameters)
 
-    async def presign_part(self, location: S3Object, upload_id: str, number: int) -> SignedRequest:
+    async def presign_part(
+        self, location: S3Object, upload_id: str, number: int
+    ) -> PresignedRequest:
         """Return a request that writes a part of a multipart upload; parts start at number 1."""
         return await self._presign(
             location, "upload_part", {}, UploadId=upload_id, PartNumber=number
@@ -336,7 +340,7 @@ class ObjectStore:
 
     async def _presign(
         self, location: S3Object, operation: str, headers: Mapping[str, str], **parameters: Any
-    ) -> SignedRequest:
+    ) -> PresignedRequest:
         with named_errors(location):
             url = await self.aws.presign(
                 "s3",
@@ -348,8 +352,44 @@ class ObjectStore:
                 **parameters,
             )
         more = {"x-amz-request-payer": "requester"} if self._payer else {}
-        return SignedRequest(url=url, headers={**headers, **more})
+        return PresignedRequest(url=url, headers={**headers, **more})
 
 
 def _names(location: S3Object) -> dict[str, Any]:
     return {"Bucket": location.bucket, "Key": location.key}
+
+
+class BucketRegions:
+    """Regions of the buckets that a client uses."""
+
+    def __init__(self, aws: AWSClient) -> None:
+        self._aws = aws
+        self._regions: dict[str, str] = {}
+        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def region(self, bucket: str) -> str:
+        """Return the region of a bucket. It is asked for once for each bucket."""
+        async with self._locks[bucket]:
+            if (known := self._regions.get(bucket)) is None:
+                known = self._regions[bucket] = await self._find_region(bucket)
+            return known
+
+    async def _find_region(self, bucket: str) -> str:
+        headers: Mapping[str, str]
+        with named_errors(S3Prefix(bucket, "")):
+            try:
+                response = await self._aws.call("s3", "head_bucket", Bucket=bucket)
+                headers = response["ResponseMetadata"]["HTTPHeaders"]
+            except (AccessDeniedError, AWSError) as exc:
+                # The refusal names the region, too. Credentials that only reach objects are usual.
+                headers = headers_of(exc)
+                if "x-amz-bucket-region" not in headers:
+                    await self._explain_bucket(bucket)
+        return headers.get("x-amz-bucket-region") or self._aws.region
+
+    async def _explain_bucket(self, bucket: str) -> None:
+        """Raise the error that the answer to a HEAD request cannot express, unless it is denied."""
+        try:
+            await self._aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
+        except AccessDeniedError:
+            return  # without permission to list, the bucket may still be usable

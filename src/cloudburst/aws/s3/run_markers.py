@@ -17,7 +17,7 @@ from functools import partial
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.s3.uncancelled import finish_delete, finish_write
+from cloudburst.aws.s3.request_waits import finish_delete, finish_write
 from cloudburst.concurrency import for_each
 from cloudburst.errors import (
     AccessDeniedError,

@@ -18,11 +18,12 @@ from cloudburst.aws.setup.checks import (
     passed,
     warning,
 )
-from cloudburst.aws.setup.ecr_images import EcrImage, read_images
-from cloudburst.aws.setup.images import (
+from cloudburst.aws.setup.ecr import (
     OCI_ARCHITECTURES,
+    EcrImage,
     Repository,
     image_id,
+    read_images,
     repository_of,
 )
 from cloudburst.aws.setup.resource_definitions import is_our_image

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cloudburst.aws.fargate.ec2 import ELSEWHERE, find_obstacles
 from cloudburst.aws.fargate.ingress_rules import IngressRule
-from cloudburst.aws.fargate.subnets import ELSEWHERE, find_obstacles
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.client_address import find_client_address
-from cloudburst.aws.setup.images import repository_of
+from cloudburst.aws.setup.ecr import repository_of
+from cloudburst.aws.setup.network import (
+    DefaultRoute,
+    Subnet,
+    describe_subnets,
+    find_client_address,
+    single_vpc,
+    zone_names,
+)
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
     describe_security_groups,
     find_security_group,
-)
-from cloudburst.aws.setup.subnets import (
-    DefaultRoute,
-    Subnet,
-    describe_subnets,
-    single_vpc,
-    zone_names,
 )
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE

@@ -13,8 +13,7 @@ from cloudburst.aws.fargate.task_definition import (
     parse_task_definition,
 )
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
-from cloudburst.aws.setup.ecr_login import our_image_name
-from cloudburst.aws.setup.images import repository_of, short_image_name
+from cloudburst.aws.setup.ecr import our_image_name, repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
     WorkerImage,
     differences,

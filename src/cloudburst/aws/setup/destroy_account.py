@@ -11,8 +11,9 @@ from typing import Any
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY
+from cloudburst.aws.setup.ecr import OUR_REPOSITORY
 from cloudburst.aws.setup.ecr_repository import read_repository_to_remove
+from cloudburst.aws.setup.network import Subnet, default_subnets, describe_subnets
 from cloudburst.aws.setup.resource_definitions import LOG_GROUP, all_families, execution_role
 from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
@@ -20,7 +21,6 @@ from cloudburst.aws.setup.security_groups import (
     find_security_group,
     group_resource,
 )
-from cloudburst.aws.setup.subnets import Subnet, default_subnets, describe_subnets
 from cloudburst.errors import AWSError, ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import Settings
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, log_in_to_ecr
+from cloudburst.aws.setup.ecr import OUR_REPOSITORY, log_in_to_ecr
 from cloudburst.errors import (
     AccessDeniedError,
     CloudburstError,

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
+from dotenv import dotenv_values, set_key
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.fargate.subnets import find_obstacles
+from cloudburst.aws.fargate.ec2 import find_obstacles
 from cloudburst.aws.fargate.task_definition import named_architecture, task_families
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup import resources
 from cloudburst.aws.setup.changes import AccountChanges, Resource, SetupStep, StepOutcome
-from cloudburst.aws.setup.env_file import write_env_file
 from cloudburst.aws.setup.init_plan import (
     InitOptions,
     SetupPlan,
     plan_setup,
 )
+from cloudburst.aws.setup.network import DefaultRoute, zone_names
 from cloudburst.aws.setup.own_image import (
     BuildImage,
     ImageProgress,
@@ -41,7 +45,7 @@ from cloudburst.aws.setup.security_groups import (
     group_resource,
     open_rules_text,
 )
-from cloudburst.aws.setup.subnets import DefaultRoute, zone_names
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import OWN_IMAGE, Settings
 
 ROLE_PROPAGATION_SECONDS = 15.0
@@ -268,3 +272,35 @@ def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan
     found = find_obstacles(described, settings, region=region, architecture=architecture)
     for (reason, fix), idents in found.items():
         changes.record("subnet", ", ".join(idents), StepOutcome.KEPT, f"{reason}: {fix}")
+
+
+def write_settings(path: Path, values: Mapping[str, str], *, dry_run: bool = False) -> StepOutcome:
+    """Write settings to a ``.env`` file, or with ``dry_run`` find out whether it would change.
+
+    Each line is replaced atomically, and the file keeps its mode; only its owner may read a new
+    file. If the path is a symbolic link, the file that it points to is changed. Raises `OSError`.
+    """
+    path = Path(os.path.realpath(path))
+    before = dotenv_values(path, interpolate=False) if path.exists() else None
+    changed = {name: text for name, text in values.items() if (before or {}).get(name) != text}
+    for name, text in () if dry_run else changed.items():
+        set_key(path, name, text, quote_mode="never")
+    if before is None:
+        return StepOutcome.CREATED
+    return StepOutcome.UPDATED if changed else StepOutcome.FOUND
+
+
+async def write_env_file(
+    changes: AccountChanges, path: Path, environment: Mapping[str, str]
+) -> None:
+    """Write settings to the ``.env`` file, and record the step.
+
+    Raises `ConfigurationError` if the file cannot be written.
+    """
+    try:
+        outcome = await anyio.to_thread.run_sync(
+            lambda: write_settings(path, environment, dry_run=changes.dry_run)
+        )
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be written: {exc}") from exc
+    changes.record("settings", str(path), outcome)

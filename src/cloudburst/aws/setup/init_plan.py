@@ -18,9 +18,14 @@ from cloudburst.aws.fargate.task_definition import (
     parse_task_definition,
     task_families,
 )
-from cloudburst.aws.setup.client_address import find_client_address
-from cloudburst.aws.setup.ecr_login import our_image_name
-from cloudburst.aws.setup.images import OCI_ARCHITECTURES
+from cloudburst.aws.setup.ecr import OCI_ARCHITECTURES, our_image_name
+from cloudburst.aws.setup.network import (
+    Subnet,
+    default_subnets,
+    describe_subnets,
+    find_client_address,
+    single_vpc,
+)
 from cloudburst.aws.setup.resource_definitions import (
     OUR_FAMILY,
     WorkerImage,
@@ -31,12 +36,6 @@ from cloudburst.aws.setup.security_groups import (
     SecurityGroup,
     existing_security_groups,
     find_security_group,
-)
-from cloudburst.aws.setup.subnets import (
-    Subnet,
-    default_subnets,
-    describe_subnets,
-    single_vpc,
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import Architecture as OciArchitecture

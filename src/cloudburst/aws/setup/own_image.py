@@ -11,15 +11,20 @@ from anyio import to_thread
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.changes import AccountChanges, StepOutcome
-from cloudburst.aws.setup.ecr_images import EcrImage, read_images
-from cloudburst.aws.setup.ecr_login import OUR_REPOSITORY, our_image_name
+from cloudburst.aws.setup.ecr import (
+    OUR_REPOSITORY,
+    SHORT_DIGEST_LENGTH,
+    EcrImage,
+    Repository,
+    our_image_name,
+    read_images,
+)
 from cloudburst.aws.setup.ecr_push import (
     open_ecr_registry,
     push_to_ecr,
     translated_registry_errors,
 )
 from cloudburst.aws.setup.ecr_repository import read_image_repository
-from cloudburst.aws.setup.images import SHORT_DIGEST_LENGTH, Repository
 from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, build_image
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.image.version import PACKAGE_VERSION

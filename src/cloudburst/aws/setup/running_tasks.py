@@ -16,7 +16,7 @@ from cloudburst.aws.fargate.cluster_tasks import (
     list_task_arns,
     parse_running_task,
 )
-from cloudburst.aws.fargate.public_addresses import find_public_addresses
+from cloudburst.aws.fargate.ec2 import find_public_addresses
 from cloudburst.aws.fargate.run_registry import RegisteredRun, registered_runs, remove_run
 from cloudburst.concurrency import collapse_single, poll
 from cloudburst.errors import (

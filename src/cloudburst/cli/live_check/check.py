@@ -16,7 +16,7 @@ from cloudburst.aws.client.price_list import load_prices
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_definition import describe_task_definition
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.cli.live_check import task_checks

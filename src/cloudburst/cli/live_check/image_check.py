@@ -10,11 +10,10 @@ import anyio
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_list
-from cloudburst.aws.setup.ecr_images import read_images
+from cloudburst.aws.setup.ecr import Repository, read_images
 from cloudburst.aws.setup.ecr_push import push_to_ecr
 from cloudburst.aws.setup.ecr_repository import LIFECYCLE_POLICY, read_image_repository
-from cloudburst.aws.setup.images import Repository
-from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.cli.live_check.findings import NotTriedError
 from cloudburst.cli.live_check.live import Live, accepted

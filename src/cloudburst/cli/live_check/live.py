@@ -13,14 +13,14 @@ import anyio
 import httpx
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.errors import error_code_of, error_from_failure
+from cloudburst.aws.client.responses import error_code_of, error_from_failure
 from cloudburst.aws.fargate.cluster_tasks import describe_tasks
+from cloudburst.aws.fargate.ec2 import describe_public_addresses
 from cloudburst.aws.fargate.launcher import started_task
 from cloudburst.aws.fargate.placement import Placement
-from cloudburst.aws.fargate.public_addresses import describe_public_addresses
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_description import parse_task_description
-from cloudburst.aws.setup.live_statements import LIVE_NAME
+from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.cli.live_check.findings import Findings
 from cloudburst.concurrency import for_each
 from cloudburst.errors import CapacityError, CloudburstError, LaunchError, Remedy

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from cloudburst.aws.s3.deliveries import joined_etag
 from cloudburst.aws.s3.destination_check import check_destination
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, SignedRequest
-from cloudburst.aws.setup.live_statements import LIVE_OBJECTS
+from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore, PresignedRequest
+from cloudburst.aws.setup.permissions import LIVE_OBJECTS
 from cloudburst.cli.live_check.findings import Findings
 from cloudburst.cli.live_check.live import Live
 from cloudburst.errors import AWSError
@@ -117,7 +117,7 @@ class _S3Check:
         report("a range of it is read", part.data == CONTENT[100:300])
         url = await store.aws.presign("s3", "get_object", max_seconds=1, **where)
         await anyio.sleep(EXPIRY_DELAY)
-        seen = await _refusal(self._fetch(SignedRequest(url=url, headers={})))
+        seen = await _refusal(self._fetch(PresignedRequest(url=url, headers={})))
         report("an expired URL is recognized", seen.startswith(TransferProblem.EXPIRED), seen)
 
     async def conditions(self) -> None:
@@ -155,11 +155,11 @@ class _S3Check:
         urls = [await self.store.presign_part(to, upload, n) for n in range(1, len(parts) + 1)]
         return upload, [await self._put(url, part) for url, part in zip(urls, parts, strict=True)]
 
-    async def _sign(self, to: S3Object, *, etag: str | None = None) -> SignedRequest:
+    async def _sign(self, to: S3Object, *, etag: str | None = None) -> PresignedRequest:
         kind: dict[str, Any] = {"content_type": CONTENT_TYPE, "metadata": METADATA, "etag": etag}
         return await self.store.presign_put(to, sha256=SHA256, new=etag is None, **kind)
 
-    async def _put(self, signed: SignedRequest, data: bytes) -> str:
+    async def _put(self, signed: PresignedRequest, data: bytes) -> str:
         """Write bytes as a worker does, and return the ETag."""
         url, headers = SecretStr(signed.url), dict(signed.headers)
         part = PutPart(url=url, headers=headers, offset=0, size=len(data))
@@ -169,7 +169,7 @@ class _S3Check:
 
         return await put_part(part, read_block, client=self.http, progress=lambda _: None)
 
-    async def _fetch(self, signed: SignedRequest) -> str:
+    async def _fetch(self, signed: PresignedRequest) -> str:
         """Get an object as a worker does, and return its SHA-256."""
         url, headers, size = SecretStr(signed.url), dict(signed.headers), len(CONTENT)
         request = FetchRequest(url=url, headers=headers, max_bytes=size, public_only=False)

@@ -14,21 +14,19 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from cloudburst.aws.client.errors import error_code_of
-from cloudburst.aws.client.responses import get_list, get_structure
+from cloudburst.aws.client.responses import error_code_of, get_list, get_structure
 from cloudburst.aws.fargate.cluster_tasks import list_task_arns
-from cloudburst.aws.fargate.public_addresses import EC2_SERVICE
-from cloudburst.aws.fargate.reachability import explain_silence
+from cloudburst.aws.fargate.ec2 import EC2_SERVICE, usable_subnets
+from cloudburst.aws.fargate.ingress_rules import explain_silence
 from cloudburst.aws.fargate.run_task import started_by
-from cloudburst.aws.fargate.subnets import usable_subnets
 from cloudburst.aws.fargate.task_definition import (
     WATCHDOG_CONTAINER,
     describe_task_definition,
     task_families,
 )
 from cloudburst.aws.fargate.task_description import parse_task_description
-from cloudburst.aws.setup.live_statements import LIVE_NAME
 from cloudburst.aws.setup.logs import read_logs
+from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.backends import fargate
 from cloudburst.cli.live_check.findings import NotTriedError
 from cloudburst.cli.live_check.live import Live, new_request, seconds_between, seconds_until_answer
