@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 import threading
+import tomllib
 from functools import reduce
 
 import pytest
@@ -62,6 +63,17 @@ def test_each_file_of_the_guide_exists(file):
     assert any((folder / file).exists() for folder in (ROOT, ROOT / "src" / "cloudburst"))
 
 
+def test_the_picture_of_the_packages_has_the_layers_of_the_import_contract():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (layers,) = (one["layers"] for one in contracts if one["name"] == "Imports only go down")
+    assert len(layers) <= 10
+    picture = text_of(PAGE).partition("## The packages")[2].split("```")[1].splitlines()[1:]
+    drawn = [set(re.match(r"(?:[a-z]+  ?)*[a-z]+", line)[0].split()) for line in picture]
+    named = [set(re.findall(r"cloudburst\.(\w+)", layer)) for layer in layers]
+    assert drawn == named
+
+
 def test_a_name_that_does_not_exist_is_found():
     assert len(NAMES) > 60
     assert len(FILES) > 8
@@ -82,7 +94,7 @@ def test_each_way_is_a_short_list(way):
 
 
 def test_the_picture_names_real_modules():
-    (picture,) = re.findall(r"(?s)```text\n(.*?)```", text_of(PAGE))
+    _, picture = re.findall(r"(?s)```text\n(.*?)```", text_of(PAGE))
     for module in re.findall(r"\b[a-z]+_[a-z_]+\b", picture):
         found = {path.stem for path in (ROOT / "src/cloudburst/engine").rglob("*.py")}
         assert module in found
