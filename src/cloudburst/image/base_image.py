@@ -166,7 +166,6 @@ def read_base(base: BaseImage) -> BaseFiles:
 
 
 def _with_layer(lower: dict[str, Entry], path: Path) -> dict[str, Entry]:
-    """Return files after a layer has replaced and deleted some of them."""
     upper, deleted = dict[str, Entry](), set[str]()
     with open_layer(path) as archive:
         for header in archive:
@@ -185,7 +184,6 @@ def _with_layer(lower: dict[str, Entry], path: Path) -> dict[str, Entry]:
 
 
 def _with_folders(path: str) -> Iterator[str]:
-    """Yield a path and the folders that it is in."""
     while path:
         yield path
         path = posixpath.dirname(path)
@@ -241,6 +239,6 @@ def docker_login(registry: str) -> Credentials | None:
 
 
 def _host(name: str) -> str:
-    """Return the registry of a key in the file: Docker Hub's is ``https://index.docker.io/v1/``."""
+    # Docker Hub's key is ``https://index.docker.io/v1/``.
     host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
     return DOCKER_HUB if host == "index.docker.io" else host

@@ -87,7 +87,6 @@ class _Builder:
     """Limiter of layers that are packed at once."""
 
     async def build(self, base: ImageReference) -> list[BuiltLayers]:
-        """Return the layers of each architecture."""
         names = tuple(dict.fromkeys(self.options.architectures))
         recipes = dict[Architecture, Recipe]()
         # First, because it is where an installation from source fails, and nothing is downloaded.
@@ -112,7 +111,6 @@ class _Builder:
     async def _layers(
         self, client: RegistryClient, base: ImageReference, name: Architecture, own: Recipe
     ) -> BuiltLayers:
-        """Return the base image of one architecture and the layers above it."""
         async with self.steps.step(f"download the base image ({name})"):
             image = await pull_base(client, base, name, self.cache)
         async with self.steps.step(f"download the packages ({name})"):

@@ -22,11 +22,11 @@ from cloudburst.image.base_image import bytecode_path
 from cloudburst.image.entries import Entry
 from cloudburst.image.options import PYTHON
 
+# Arguments with which an interpreter loads nothing of this environment. They are those of ``-I``
+# without ``-E``, which would ignore ``PYTHONHASHSEED``.
 _ISOLATED = ("-s", "-S", "-P")
-"""Arguments with which an interpreter loads nothing of this environment. They are those of ``-I``
-without ``-E``, which would ignore ``PYTHONHASHSEED``."""
+# Exit code of ``compileall`` if a module is not valid for this Python, as some in packages are.
 _NOT_ALL_VALID = 1
-"""Exit code of ``compileall`` if a module is not valid for this Python, as some in packages are."""
 
 
 @dataclass(frozen=True, slots=True)

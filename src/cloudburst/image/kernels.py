@@ -84,11 +84,8 @@ def _expected() -> int:
 
 
 def _is_installed(target: Target) -> bool:
-    """Return whether the installation has a library that was compiled from the present source.
-
-    A wheel for all machines has all libraries, of its source. A checkout has only those of this
-    machine, perhaps of an earlier source, so these are asked.
-    """
+    # A wheel for all machines has all libraries, of its source. A checkout has only those of this
+    # machine, perhaps of an earlier source, so these are asked.
     path = LIBRARIES / target.file_name
     if not path.is_file():
         return False

@@ -89,21 +89,17 @@ def write_image(
 
 
 class _Documents:
-    """Manifests and other documents of an image, which are written into the cache."""
-
     def __init__(self, cache: ImageCache) -> None:
         self._cache = cache
         self.digests = set[str]()
 
     def add(self, media_type: str, value: object) -> Descriptor:
-        """Write a document."""
         data = canonical(value)
         digest = self._cache.add_data(data)
         self.digests.add(digest)
         return Descriptor(media_type, digest, len(data))
 
     def add_manifest(self, built: BuiltLayers, image_labels: Mapping[str, str]) -> Descriptor:
-        """Write configuration and manifest of one architecture."""
         config = image_config(built.base, built.architecture, built.layers, image_labels)
         manifest = image_manifest(self.add(OCI_CONFIG, config), built.base, built.layers)
         return replace(self.add(OCI_MANIFEST, manifest), platform=Platform(built.architecture))
@@ -209,7 +205,6 @@ def image_config(
 
 
 def _environment(base: Mapping[str, str]) -> list[str]:
-    """Return the environment of the service: that of the base, with our Python first."""
     path = base.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     variables = {
         **base,
@@ -242,7 +237,7 @@ def image_manifest(
 
 
 def _oci_type(media_type: str) -> str:
-    """Return the OCI name of Docker's media type of a layer. The bytes are the same."""
+    # The bytes of both types are the same.
     return OCI_LAYER_GZIP if media_type == DOCKER_LAYER_GZIP else media_type
 
 

@@ -26,13 +26,13 @@ from cloudburst.image.cache import ImageCache, move
 from cloudburst.image.options import MACHINES, PYTHON, Architecture
 from cloudburst.text import printable_line
 
+# Environment variables of uv that name an index or certificates, and those of pip.
 _UV_TO_PIP = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
     "UV_INDEX_URL": "PIP_INDEX_URL",
     "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
     "SSL_CERT_FILE": "PIP_CERT",
 }
-"""Environment variables of uv that name an index or certificates, and those of pip."""
 GLIBC_MINORS = range(28, 16, -1)
 """Minor versions of glibc for which wheels are accepted, the newest first: from that for which the
 packages are locked, down to that of manylinux2014. Every base with our Python has a newer one."""

@@ -25,9 +25,9 @@ LAYER_BYTES = 18_000_000
 should be of similar size: PyAV is divided into two, and the font, of 13 MB, is another one."""
 SMALL_WHEEL_BYTES = 8_000_000
 """Compressed size up to which a wheel shares a layer with others."""
+# Folders in ``NAME.data`` whose contents belong into ``site-packages``. The others have programs
+# and headers, which the service does not use.
 _INSTALLED = ("purelib", "platlib")
-"""Folders in ``NAME.data`` whose contents belong into ``site-packages``. The others have programs
-and headers, which the service does not use."""
 
 
 @dataclass(frozen=True, slots=True)

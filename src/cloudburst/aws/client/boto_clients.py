@@ -41,8 +41,8 @@ _S3_CONFIG: Mapping[str, Any] = {
     "response_checksum_validation": "when_required",
 }
 
+# Event of boto before it determines the URL of a request.
 _ENDPOINT_EVENT = "before-endpoint-resolution.s3"
-"""Event of boto before it determines the URL of a request."""
 
 
 class BotoClients:
@@ -73,10 +73,6 @@ class BotoClients:
 
     async def client(self, service: str, region: str | None) -> Any:
         """Return the client of a service for one call.
-
-        Args:
-            service: Name of the service in boto.
-            region: Region of the client; ``None`` for the default region of these clients.
 
         Raises:
             ConfigurationError: The endpoint is on another machine and has no TLS.
@@ -109,7 +105,6 @@ class BotoClients:
             return client
 
     async def _fill_cache(self, service: str, region: str) -> None:
-        """Read the model of a service and the credentials into boto's caches."""
         if await self.session.get_credentials() is None:
             # Here, not after a search on the event loop of the caller.
             raise no_credentials_error(self.session)
@@ -136,7 +131,6 @@ class BotoClients:
 
 
 def _check_endpoint(service: str, url: str) -> None:
-    """Raise `ConfigurationError` for an endpoint on another machine without TLS."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not is_loopback_host(parts.hostname or ""):
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -149,12 +143,9 @@ def _check_endpoint(service: str, url: str) -> None:
 
 
 def _keep_regional_endpoint(context: dict[str, Any], **_: object) -> None:
-    """Let boto sign URLs for the endpoint of the client's region, to which it also sends calls.
-
-    It would sign them for the global endpoint, which redirects requests for new buckets, and
-    refuses those for buckets in regions that were launched after March 2019: "Virtual hosting of
-    buckets", Amazon S3 User Guide (2026-11); https://github.com/boto/boto3/issues/2187.
-    """
+    # boto would sign URLs for the global endpoint, which redirects requests for new buckets, and
+    # refuses those for buckets in regions launched after March 2019: "Virtual hosting of buckets",
+    # Amazon S3 User Guide (2026-11); https://github.com/boto/boto3/issues/2187.
     context["use_global_endpoint"] = False
 
 

@@ -51,10 +51,10 @@ CALL_TIMEOUT = 60.0
 arrives."""
 RENEWAL_INTERVAL = 60.0
 """Minimum seconds between two attempts to replace expired credentials."""
+# Response members that hold the token of the next page, mapped to the request parameters that take
+# this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
+# and IAM ``Marker``.
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
-"""Response members that hold the token of the next page, mapped to the request parameters that take
-this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
-and IAM ``Marker``."""
 
 
 class AWSClient:
@@ -100,18 +100,9 @@ class AWSClient:
         """Call an operation of a service and return the response.
 
         A call that AWS throttles is repeated a few times. A call without an answer is repeated only
-        if it changes nothing, or the same again. RunTask and StopTask are sent only once.
-
-        Args:
-            service: Name of the service in boto, such as ``ecs``.
-            operation: Name of the method of the boto client, such as ``run_task``.
-            in_region: Region of the call; ``None`` for the client's region.
-            max_wait: Maximum seconds to wait for the rate limit.
-            max_body: Maximum size of the member ``Body``, in bytes, if the response has an object
-                of S3.
-            required: Members that the response must have in addition to those that every response
-                of the operation must have.
-            parameters: Parameters of the operation.
+        if it changes nothing, or the same again. RunTask and StopTask are sent only once. A call
+        waits at most ``max_wait`` seconds for the rate limit. A member ``Body`` is read, up to
+        ``max_body`` bytes.
 
         Raises:
             ThrottledError: AWS throttles the call, or ``max_wait`` would be exceeded.
@@ -167,18 +158,7 @@ class AWSClient:
         in_region: str | None = None,
         **parameters: Any,
     ) -> list[Any]:
-        """Call a paginated operation and return the entries of all its pages.
-
-        Args:
-            service: Name of the service in boto, such as ``ecs``.
-            operation: Name of the method of the boto client, such as ``list_tasks``.
-            key: Member of each response that holds the entries, such as ``taskArns``.
-            in_region: Region of the call; ``None`` for the client's region.
-            parameters: Parameters of the operation.
-
-        Raises:
-            CloudburstError: The errors of `call`.
-        """
+        """Call a paginated operation and return the entries of all its pages."""
         items: list[Any] = []
         token: dict[str, Any] = {}
         while True:
@@ -215,7 +195,6 @@ class AWSClient:
 
         Raises:
             CredentialsError: There are no credentials, or they have expired.
-            CloudburstError: Any other error of `call`.
         """
         clients = self._open_clients()
         with translate_errors(operation):
@@ -244,11 +223,7 @@ class AWSClient:
                 await clients.close()
 
     async def _renew_credentials(self, expired: BotoClients) -> bool:
-        """Replace expired credentials, and return whether a call can be repeated with new ones.
-
-        Raises:
-            CredentialsError: There are no credentials.
-        """
+        """Replace expired credentials, and return whether a call can be repeated with new ones."""
         async with self._renewing:
             if self._clients is not expired:
                 return True  # another task has renewed them meanwhile
@@ -279,7 +254,6 @@ async def _send_request(
     max_body: int,
     required: Iterable[str],
 ) -> dict[str, Any]:
-    """Send one request and return its checked response; for the arguments, see `AWSClient.call`."""
     with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
         response: dict[str, Any] = await getattr(client, operation)(**parameters)
         await read_body(operation, response, max_body)
@@ -294,13 +268,8 @@ async def _send_request(
 async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator[AWSClient]:
     """Yield a client with the credentials, the region and the endpoint of the settings.
 
-    Nothing is sent to AWS before the first call.
-
-    Args:
-        settings: Settings of the client. If ``role_arn`` is set, the client uses that role and
-            renews its credentials before they expire. If the role cannot be assumed, calls raise
-            `CredentialsError`.
-        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
+    Nothing is sent to AWS before the first call. A ``session`` replaces the keys, profile and role
+    of the settings. Credentials of a role are renewed before they expire.
 
     Raises:
         CredentialsError: The profile does not exist, or the configuration of boto is wrong.
@@ -344,16 +313,16 @@ def _check_event_loop() -> None:
 MAX_ATTEMPTS = 4
 """Maximum number of times that one call is sent, if it may be repeated."""
 
+# Operations that the client sends only once, because their callers repeat them with deadlines of
+# their own.
 _SENT_ONCE = frozenset({"run_task", "stop_task"})
-"""Operations that the client sends only once, because their callers repeat them with deadlines of
-their own."""
+# Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
+# has already carried them out.
 _READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
-"""Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
-has already carried them out."""
+# Operations that change the same if AWS carries them out twice. With a condition such as
+# ``If-None-Match``, the second request is refused although the first one has succeeded: the caller
+# has to read the object then.
 _IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
-"""Operations that change the same if AWS carries them out twice. With a condition such as
-``If-None-Match``, the second request is refused although the first one has succeeded: the caller
-has to read the object then."""
 
 
 def max_attempts(operation: str) -> int:

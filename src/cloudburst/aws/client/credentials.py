@@ -30,8 +30,8 @@ from cloudburst.redaction import SecretOwner, hide_secrets
 FALLBACK_REGION = "us-east-1"
 """Region to use if neither the settings nor the profile name one."""
 
+# Fields of `Settings` that are sent to AWS or to workers that AWS names.
 _SECRETS = ("access_key_id", "secret_access_key", "session_token", "auth_key")
-"""Fields of `Settings` that are sent to AWS or to workers that AWS names."""
 logger = logging.getLogger(__name__)
 
 CallAWS = Callable[..., Awaitable[dict[str, Any]]]
@@ -65,10 +65,6 @@ def create_session(settings: Settings) -> aioboto3.Session:
 
 def check_endpoints(settings: Settings, *, own_session: bool) -> None:
     """Log the hosts that ``.env`` names as endpoints, once for each process.
-
-    Args:
-        settings: Settings with endpoints and credentials.
-        own_session: True if credentials come from a session of the program.
 
     Raises:
         ConfigurationError: Credentials would be sent to a host that a file names, but are not from
@@ -141,12 +137,7 @@ def needs_role(settings: Settings) -> bool:
 
 
 def create_role_session(settings: Settings, call: CallAWS) -> aioboto3.Session:
-    """Return a session that has the role of the settings as its only credentials.
-
-    Args:
-        settings: Settings with the ARN of the role.
-        call: Method that calls AWS with credentials that may assume the role.
-    """
+    """Return a session that has the role of the settings as its only credentials."""
     session = get_session()
     role: Any = _RoleProvider(settings, call)
     session.register_component("credential_provider", AioCredentialResolver([role]))
@@ -154,8 +145,6 @@ def create_role_session(settings: Settings, call: CallAWS) -> aioboto3.Session:
 
 
 class _RoleProvider:
-    """Credential provider for botocore that assumes a role and renews its keys before expiry."""
-
     METHOD = "assume-role"
     CANONICAL_NAME = None
 

@@ -36,9 +36,10 @@ GET_PRODUCTS_PARAMETERS = {
 """Parameters with which GetProducts returns the prices of Fargate in all regions, without the
 thousands of other products of Amazon ECS."""
 
+# Beginning of a usage type: a code of its region, such as ``EU`` for Ireland. Those of us-east-1
+# once had no code. The usage types of Spot differ: ``USE1-SpotUsage-Fargate-…``.
 _REGION_CODE = re.compile(r"^[A-Z0-9]+-(?=Fargate-)")
-"""Beginning of a usage type: a code of its region, such as ``EU`` for Ireland. Those of us-east-1
-once had no code. The usage types of Spot differ: ``USE1-SpotUsage-Fargate-…``."""
+# Architecture and price of the usage types of on-demand tasks with Linux, without a region.
 _PRICES: Mapping[str, tuple[str, str]] = {
     "Fargate-vCPU-Hours:perCPU": ("x86", "vcpu"),
     "Fargate-GB-Hours": ("x86", "memory_gb"),
@@ -46,7 +47,6 @@ _PRICES: Mapping[str, tuple[str, str]] = {
     "Fargate-ARM-GB-Hours": ("arm", "memory_gb"),
     "Fargate-EphemeralStorage-GB-Hours": ("", "disk"),
 }
-"""Architecture and price of the usage types of on-demand tasks with Linux, without a region."""
 _SOURCE = "AWS Price List API, AmazonECS"
 _NEEDED_PRICES = {("x86", "vcpu"), ("x86", "memory_gb"), ("", "disk")}
 
@@ -93,12 +93,6 @@ def update_prices(
     """Return a price table updated with the products that GetProducts returned.
 
     A region of which not all prices are among the products keeps its old ones.
-
-    Args:
-        table: Price table to update.
-        products: JSON texts in the ``PriceList`` of the responses, one for each product.
-        today: Date of the new prices.
-        needed: Region that must have products, in addition to us-east-1.
 
     Raises:
         AWSError: The products of us-east-1 or of the needed region are missing, or products are
@@ -152,7 +146,6 @@ def update_spot(table: PriceTable, feed: str, *, source: str, today: dt.date) ->
 
 
 def _rows_by_region(products: Iterable[str]) -> dict[str, dict[tuple[str, str], Decimal]]:
-    """Return the prices of each region, by architecture and kind."""
     rows = dict[str, dict[tuple[str, str], Decimal]]()
     for offer in map(json.loads, products):
         attributes: Mapping[str, Any] = offer["product"]["attributes"]

@@ -34,9 +34,6 @@ async def public_address(transport: httpx.BaseTransport | None = None) -> str:
 
     Workers are reached without a proxy, too.
 
-    Args:
-        transport: HTTP transport to use in place of the network.
-
     Raises:
         ConfigurationError: `CHECKIP_URL` does not answer, or its answer is not an IPv4 address.
     """

@@ -22,10 +22,6 @@ class TokenBucket:
     """Token bucket that enforces one rate limit: each call takes a token.
 
     Calls are served in the order of their arrival.
-
-    Args:
-        burst: Maximum number of calls at once, after a time without calls.
-        per_second: Number of calls per second that are possible after a burst.
     """
 
     def __init__(self, *, burst: float, per_second: float) -> None:

@@ -47,12 +47,12 @@ REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
 """Members that the responses of operations must have which start, watch and stop tasks, or have an
 object of S3. Members are given by their paths: ``list[].member`` stands for the member of every
 entry of the list, if the response has that list."""
+# Operations whose response has the content type of an object, which may be a web page.
 _OBJECT_OPERATIONS = frozenset({"get_object", "head_object"})
-"""Operations whose response has the content type of an object, which may be a web page."""
+# Operations whose responses need none of the members in botocore's model.
 _MAY_BE_EMPTY = frozenset(
     {"abort_multipart_upload", "delete_object", "delete_security_group", "head_bucket"}
 )
-"""Operations whose responses need none of the members in botocore's model."""
 
 
 def get_structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -145,14 +145,7 @@ def check_response(
     members: Collection[str],
     required: Iterable[str] = (),
 ) -> None:
-    """Raise `NoAnswerError` if a response cannot be AWS's answer to a call.
-
-    Args:
-        operation: Name of the method of the boto client.
-        response: Response as botocore has parsed it.
-        members: Names of the members that a response of the operation may have.
-        required: Members that the response must have in addition to `REQUIRED_MEMBERS`.
-    """
+    """Raise `NoAnswerError` if a response cannot be AWS's answer to a call."""
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     content_type: str = metadata.get("HTTPHeaders", {}).get("content-type", "")
     if content_type.lower().startswith("text/html") and operation not in _OBJECT_OPERATIONS:
@@ -169,7 +162,6 @@ def check_response(
 
 
 def _request_of(response: Mapping[str, Any]) -> str:
-    """Return the number of a request, as it stands at the end of an error."""
     request = response.get("ResponseMetadata", {}).get("RequestId")
     return f" (request {request})" if request else ""
 
@@ -180,7 +172,6 @@ def not_from_aws(operation: str, defect: str) -> NoAnswerError:
 
 
 def _has_member(value: Any, path: Sequence[str]) -> bool:
-    """Return whether the member at a path exists, in every entry of each list on the path."""
     if not path:
         return value is not None
     name, *rest = path
@@ -191,22 +182,16 @@ def _has_member(value: Any, path: Sequence[str]) -> bool:
 
 MAX_ERROR_CHARACTERS = 2000
 """Maximum number of characters of AWS's or botocore's own message that an error message quotes."""
+# Pattern of an EC2 error code in an error message of ECS. ECS calls EC2 to start a task and reports
+# a refusal by EC2 as an ``InvalidParameterException`` that quotes EC2's code:
+# https://github.com/dagster-io/dagster/issues/33439 (2026-02) and
+# https://github.com/dask/dask-cloudprovider/issues/56.
 _EC2_CODE = re.compile(r"\(ErrorCode: ([\w.]+)\)")
-"""Pattern of an EC2 error code in an error message of ECS. ECS calls EC2 to start a task and
-reports a refusal by EC2 as an ``InvalidParameterException`` that quotes EC2's code:
-https://github.com/dagster-io/dagster/issues/33439 (2026-02) and
-https://github.com/dask/dask-cloudprovider/issues/56."""
 
 
 @contextmanager
 def translate_errors(operation: str, *, capacity: str = "") -> Generator[None]:
-    """Raise errors of this package in place of those of botocore, aiohttp and the operating system.
-
-    Args:
-        operation: Name of the method of the boto client, such as ``run_task``.
-        capacity: Capacity provider or launch type that RunTask requests; empty for other
-            operations.
-    """
+    """Raise errors of this package in place of those of botocore, aiohttp and the system."""
     try:
         yield
     except ClientError as exc:
@@ -263,11 +248,6 @@ def error_from_failure(failure: Failure, message: str, *, code: str = "") -> Clo
     """Return the error for a row of the failure table.
 
     If only the user can fix the failure, the message of the error also says how.
-
-    Args:
-        failure: Row of the failure table.
-        message: Description of this failure.
-        code: Error code of AWS, if there is one.
     """
     fixable = failure.action and failure.remedy in {Remedy.FIX_SETUP, Remedy.FEWER_TASKS}
     msg = f"{message} ({failure.summary})" if fixable else message
@@ -277,11 +257,8 @@ def error_from_failure(failure: Failure, message: str, *, code: str = "") -> Clo
 
 
 def _credentials_error(failure: Failure, exc: Exception) -> CloudburstError:
-    """Return the error for an exception of botocore about credentials.
-
-    The message leaves out the operation, because every call would fail. It also leaves out the
-    meaning of the failure, because botocore's text says the same.
-    """
+    # Without the operation, because every call would fail, and without the meaning of the failure,
+    # because botocore's text says the same.
     text = str(exc)[:MAX_ERROR_CHARACTERS].rstrip(".")
     error = failure.error(f"{text}; {failure.action}")
     error.remedy = failure.remedy
@@ -289,17 +266,13 @@ def _credentials_error(failure: Failure, exc: Exception) -> CloudburstError:
 
 
 def _codes(error: ClientError) -> tuple[str, str]:
-    """Return AWS's error code, and the code by which the error is classified.
-
-    Both are the same unless ECS quotes an error code of EC2: then the error is classified by that.
-    """
+    """Return AWS's code, and that by which the error is classified: EC2's if ECS quotes one."""
     code = _detail(error, "Code")
     inner = _EC2_CODE.search(_detail(error, "Message"))
     return code, inner.group(1) if inner else code
 
 
 def _detail(error: ClientError, member: str) -> str:
-    """Return a member of an error response, such as ``Code``, as text; empty if it is missing."""
     value: object = error.response.get("Error", {}).get(member)
     return str(value or "")[:MAX_ERROR_CHARACTERS]
 

@@ -65,17 +65,9 @@ async def open_fargate(
 ) -> AsyncGenerator[Backend]:
     """Yield a backend whose workers are Fargate tasks, for `cloudburst.fargate`.
 
-    Args:
-        settings: Credentials, and the region, cluster and network in which tasks run.
-        timeouts: Timeouts of the client, of which ``launch``, ``silence`` and ``scene`` apply here.
-        tier: Size of the tasks, which decides their price and their number of encoder slots.
-        session: An ``aioboto3.Session`` to use in place of the settings' keys, profile and role.
-
     Raises:
         ConfigurationError: The settings name no subnet, or the task definition has no container
             that can render or speaks another version of the protocol.
-        CloudburstError: AWS refuses a call or does not answer, for example because the cluster does
-            not exist; see `AWSClient.call`.
     """
     if not settings.subnets:
         raise ConfigurationError("Fargate needs a subnet: set AWS_SUBNET_ID, or cloudburst init")
@@ -121,7 +113,6 @@ async def open_fargate(
 
 
 async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -> TaskDefinition:
-    """Return the task definition, after checking its protocol and that the cluster exists."""
     seconds = math.inf if timeouts.launch is None else timeouts.launch
     deadline = anyio.current_time() + seconds
     definition = await _repeat_until(
@@ -139,20 +130,12 @@ async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -
 
 
 def _kind(aws: AWSClient, settings: Settings, definition: TaskDefinition, tier: Tier) -> str:
-    """Return the name under which measurements of the tasks of a definition are kept."""
     cloud = Cloud.of(settings.endpoint_url, region=aws.region, account=definition.account)
     return fargate_kind(tier, definition.protocol, definition.architecture, cloud, definition.image)
 
 
 async def _repeat_until(deadline: float, call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call until AWS answers, and return its result.
-
-    Raises:
-        NoAnswerError: AWS has not answered by the deadline, or no connection to its address is
-            possible because the region or the endpoint is wrong.
-        ThrottledError: AWS has throttled the call until the deadline.
-        CloudburstError: Any other error of the call, at once.
-    """
+    """Repeat a call until AWS answers; raise at the deadline, or if its address is wrong."""
     for delay in RETRY_BACKOFF.delays():
         try:
             return await call()
@@ -216,10 +199,7 @@ def _backend(
 
 
 async def _secrets_factory(settings: Settings, definition: TaskDefinition) -> Callable[[], Secrets]:
-    """Return the function that creates the secrets of a task: its key and, for TLS, a certificate.
-
-    The library for certificates is imported only for the native protocol, which uses TLS.
-    """
+    # The library for certificates is imported only for the native protocol, which uses TLS.
     new_secrets = new_key
     if definition.protocol is Protocol.NATIVE:
         module = "cloudburst.workers.http.certificates"

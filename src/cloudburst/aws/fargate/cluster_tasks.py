@@ -44,15 +44,7 @@ async def list_task_arns(
 ) -> list[str]:
     """Return the ARNs of tasks in a cluster: by default, of those whose stop was not requested.
 
-    Args:
-        aws: Client of the account and region.
-        cluster: Name or ARN of the cluster.
-        stopped: True for the tasks whose stop was requested, until about an hour after they
-            stopped.
-        started_by: ``startedBy`` of the tasks to return; ``None`` for any value.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
+    Those whose stop was requested are listed until about an hour after it.
     """
     filters = {"desiredStatus": "STOPPED" if stopped else "RUNNING"}
     if started_by is not None:
@@ -63,17 +55,7 @@ async def list_task_arns(
 async def describe_tasks(
     aws: AWSClient, cluster: str, tasks: Sequence[str], *, in_region: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the descriptions of the tasks that exist, with their tags.
-
-    Args:
-        aws: Client of the account and region.
-        cluster: Name or ARN of the cluster.
-        tasks: ARNs or ids of any number of tasks.
-        in_region: Region of the cluster; ``None`` for the client's region.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
-    """
+    """Return the descriptions of the tasks that exist, with their tags."""
     described: list[dict[str, Any]] = []
     for start in range(0, len(tasks), MAX_DESCRIBED_TASKS):
         response = await aws.call(
@@ -98,14 +80,7 @@ def parse_running_task(
 ) -> RunningTask:
     """Return a described task with its owner and its cost so far.
 
-    Args:
-        task: Description by DescribeTasks.
-        region: Region of the task.
-        prices: List prices.
-        active_runs: For each run that is registered on this machine, whether its process is
-            running.
-        addresses: Public addresses by network interface; ``None`` if they were not looked up. In
-            that case, the cost of each task includes a public address.
+    Without a look-up of ``addresses``, the cost of each task includes a public address.
     """
     description = parse_task_description(task)
     # AWS need not show the time of creation of a task that is PROVISIONING.
@@ -188,11 +163,7 @@ class Orphan:
 
 
 async def find_orphans(aws: AWSClient, cluster: str, run: str) -> tuple[Orphan, ...]:
-    """Return the running tasks of a run, and the stopped tasks of the run that AWS still lists.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
-    """
+    """Return the running tasks of a run, and the stopped tasks of the run that AWS still lists."""
     tag = started_by(run)
     arns = await list_task_arns(aws, cluster, started_by=tag)
     try:
@@ -221,11 +192,6 @@ def adoptable_secrets(
     A task can be adopted if its key is known and it has the task definition and one of the sizes of
     new tasks. Tasks with the public image cannot be adopted, because that image cannot discard the
     jobs of another process.
-
-    Args:
-        orphan: Task to adopt.
-        definition: Task definition of new tasks.
-        sizes: Sizes of new tasks, each as vCPU and GB of memory.
     """
     task = orphan.description
     if task is None or definition.protocol is not Protocol.NATIVE:
@@ -239,13 +205,13 @@ def adoptable_secrets(
     return secrets if secrets.key else None
 
 
+# Pattern of the ARN of a task: "Amazon Resource Names (ARNs) and IDs" in the ECS Developer Guide
+# (2026-11). Regions and clusters come from journals, which other programs may have changed.
 _TASK_ARN = re.compile(
     r"arn:aws[a-z-]*:ecs:(?P<region>[a-z]{2}[a-z0-9-]{3,30}):\d{12}"
     r":task/(?P<cluster>[A-Za-z0-9_-]{1,255})/[0-9a-f]{1,64}",
     re.ASCII,
 )
-"""Pattern of the ARN of a task: "Amazon Resource Names (ARNs) and IDs" in the ECS Developer Guide
-(2026-11). Regions and clusters come from journals, which other programs may have changed."""
 
 
 async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> dict[str, Usage]:
@@ -253,10 +219,6 @@ async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> 
 
     Tasks that have not stopped yet, or that AWS has forgotten, are left out. So are the tasks of a
     cluster that cannot be read, for which a warning is logged.
-
-    Args:
-        settings: Credentials and endpoint. Region and cluster are those of each task.
-        usages: Last known usage of each task, by its ARN.
 
     Raises:
         CredentialsError: The profile does not exist, or the configuration of boto is wrong.

@@ -28,9 +28,6 @@ async def describe_public_addresses(aws: AWSClient, interfaces: Sequence[str]) -
 
     Interfaces that do not exist or have no public address are left out. The request uses a filter:
     with a list of ids, it would fail for all interfaces if one is gone.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
     """
     addresses: dict[str, str] = {}
     for start in range(0, len(interfaces), MAX_FILTER_VALUES):
@@ -97,12 +94,6 @@ def find_obstacles(
 ) -> dict[tuple[str, str], list[str]]:
     """Return why workers in subnets do not start or cannot be reached.
 
-    Args:
-        described: Descriptions of the subnets by EC2.
-        settings: Settings that decide if workers have public addresses.
-        region: Region of the subnets.
-        architecture: Architecture of the tasks, ``X86_64`` or ``ARM64``.
-
     Returns:
         Ids of subnets, by the reason and what to do about it.
     """
@@ -130,11 +121,6 @@ async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) 
     Without the permission ec2:DescribeSubnets, these are all subnets. Subnets that VPC Block Public
     Access closes are left out if others remain only: AWS does not document if the mode that it
     shows is that of the region, even for a subnet that is excluded.
-
-    Args:
-        aws: Client of the account.
-        settings: Settings with the subnets.
-        architecture: Architecture of the tasks.
 
     Raises:
         ConfigurationError: Fargate does not run in any of the subnets.

@@ -25,8 +25,8 @@ ANY_IPV4 = "0.0.0.0/0"
 RULE_DESCRIPTION = "cloudburst init"
 """Description of the ingress rules that ``init`` creates, by which it finds them again."""
 _ANY_ADDRESS = frozenset({ANY_IPV4, "::/0"})
+# Values of ``IpProtocol`` that include TCP; ``-1`` means all protocols.
 _TCP = frozenset({"tcp", "6", "-1"})
-"""Values of ``IpProtocol`` that include TCP; ``-1`` means all protocols."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +106,13 @@ def _parse_permission(permission: Mapping[str, Any], port: int) -> Iterator[Ingr
             yield IngressRule(source=entry[key], permission=text)
 
 
+# Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
+# of the source in each list item.
 _OTHER_SOURCES = {
     "Ipv6Ranges": "CidrIpv6",
     "UserIdGroupPairs": "GroupId",
     "PrefixListIds": "PrefixListId",
 }
-"""Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
-of the source in each list item."""
 
 
 _UNKNOWN = (
@@ -125,11 +125,6 @@ async def explain_silence(aws: AWSClient, settings: Settings, address: str) -> S
     """Compare the address of this machine with those that the workers' security groups let in.
 
     Without the permission ec2:DescribeSecurityGroups, the explanation is general.
-
-    Args:
-        aws: Client of the account.
-        settings: Settings with the security groups.
-        address: Base URL of the worker that does not answer.
     """
     worker = urlsplit(address)
     host, port = worker.hostname or "", worker.port or 0

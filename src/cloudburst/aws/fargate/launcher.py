@@ -151,9 +151,6 @@ class FargateLauncher:
         """Return the tasks that any process has started for a run, and take over the running ones.
 
         From then on, this process is responsible for stopping the running tasks.
-
-        Raises:
-            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
         """
         await self._registry.register(run)
         found = await find_orphans(self._aws, self._template.settings.cluster, run)
@@ -180,9 +177,6 @@ class FargateLauncher:
         """Return a page with what ECS and CloudWatch Logs know of a failed task.
 
         The result is ``None`` if ECS does not know the task any more, about an hour after its stop.
-
-        Raises:
-            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
         """
         template = self._template
         return await build_post_mortem(
@@ -194,13 +188,8 @@ class FargateLauncher:
 
         A task that has already stopped or that AWS does not know any more raises no error.
 
-        Args:
-            task: ARN of the task.
-            reason: Reason that AWS shows, cut off after `MAX_STOP_REASON_LENGTH` characters.
-
         Raises:
             NoAnswerError: AWS did not answer or does not know the new task yet. Repeat the request.
-            CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
         """
         cluster = self._template.settings.cluster
         reason = reason[:MAX_STOP_REASON_LENGTH]

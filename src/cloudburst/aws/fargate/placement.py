@@ -140,21 +140,12 @@ class PlacementPolicy:
         """Change to the next option, unless another option is already in use.
 
         The first option follows the last one, because it may have capacity again.
-
-        Args:
-            option: Index of the option that had no capacity.
-            reason: Beginning of the log message about the change.
         """
         if option == self._current and len(self._options) > 1:
             self._use((option + 1) % len(self._options), reason)
 
     def report_out_of_memory(self, option: int, reason: str) -> None:
-        """Change to an option with a larger size, unless the size has already been changed.
-
-        Args:
-            option: Index of the option with which the task was started.
-            reason: Beginning of the log message about the change.
-        """
+        """Change to an option with a larger size, unless the size has already been changed."""
         steps = self._options[option].size_steps
         if self._options[self._current].size_steps == steps:
             self._use_first(lambda other: other.size_steps > steps, reason)
@@ -233,11 +224,7 @@ def _size(tier: Tier, steps: int) -> tuple[int, int]:
 
 
 def _sizes(tier: Tier) -> list[tuple[int, int]]:
-    """Return the size of a task's tier and the next larger sizes, each as vCPU and GB of memory.
-
-    The first larger size has only more memory, which is the cheapest increase. The next one has
-    more vCPU.
-    """
+    # The first larger size has only more memory, which is the cheapest increase.
     sizes = [(tier.vcpu, tier.memory_gb)]
     if more := [gb for gb in MEMORY_GB_BY_VCPU[tier.vcpu] if gb > tier.memory_gb]:
         sizes.append((tier.vcpu, more[0]))

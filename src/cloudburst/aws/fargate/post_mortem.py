@@ -25,6 +25,7 @@ STOP_POLL_INTERVAL = 0.5
 """Seconds between two calls of DescribeTasks while a task stops."""
 OWN_STOP_PREFIX = "cloudburst: "
 """Beginning of the reason of a stop that the engine requested."""
+# Labels on the post-mortem page for the times in ECS's description of a task.
 _TIME_LABELS = {
     "createdAt": "created",
     "pullStartedAt": "image pull began",
@@ -33,17 +34,12 @@ _TIME_LABELS = {
     "stoppingAt": "began to stop",
     "stoppedAt": "stopped",
 }
-"""Labels on the post-mortem page for the times in ECS's description of a task."""
 
 
 async def build_post_mortem(
     aws: AWSClient, *, cluster: str, definition: TaskDefinition, task: str
 ) -> str | None:
-    """Return the post-mortem page of a task; ``None`` if AWS does not know the task any more.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
-    """
+    """Return the post-mortem page of a task; ``None`` if AWS does not know the task any more."""
     described = await _describe_stopped(aws, cluster, task)
     if described is None:
         return None
@@ -65,11 +61,7 @@ async def build_post_mortem(
 
 
 async def _describe_stopped(aws: AWSClient, cluster: str, task: str) -> Mapping[str, Any] | None:
-    """Wait until a task has stopped, and return its description.
-
-    If it has not stopped after `STOP_WAIT_TIMEOUT`, return its description at that time; return
-    ``None`` if ECS does not know the task.
-    """
+    """Return a task's description, if possible after its stop; ``None`` if ECS knows no task."""
     described: Mapping[str, Any] | None = None
     with anyio.move_on_after(STOP_WAIT_TIMEOUT):
         while described is None or described["lastStatus"] != "STOPPED":
@@ -83,7 +75,7 @@ async def _describe_stopped(aws: AWSClient, cluster: str, task: str) -> Mapping[
 
 
 def _is_own_stop(task: Mapping[str, Any]) -> bool:
-    """Return whether the engine itself stopped a task, so that ECS's reason explains no failure."""
+    """Return whether the engine stopped a task itself, so that ECS's reason explains no failure."""
     return str(task.get("stoppedReason", "")).startswith(OWN_STOP_PREFIX)
 
 
@@ -106,7 +98,6 @@ def _facts(task: Mapping[str, Any], definition: TaskDefinition) -> dict[str, obj
 
 
 async def _last_lines(aws: AWSClient, definition: TaskDefinition, task: str) -> Sequence[str] | str:
-    """Return the last log lines of the container that renders, or the reason why there are none."""
     if definition.assumed:
         return "The log group is unknown: the credentials lack ecs:DescribeTaskDefinition."
     if not (definition.log_group and definition.log_prefix):
@@ -124,10 +115,7 @@ async def _last_lines(aws: AWSClient, definition: TaskDefinition, task: str) -> 
 
 
 def _without_overrides(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task's description without the contents of its overrides, except names and sizes.
-
-    The values of variables and the commands in overrides may be secrets.
-    """
+    # The values of variables and the commands in overrides may be secrets.
     overrides = get_structure(task, "overrides")
     containers = [
         {

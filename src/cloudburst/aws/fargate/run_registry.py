@@ -151,14 +151,13 @@ class RunRegistry:
         return run in self._tasks.values() or run in self._open_requests.values()
 
     async def _remove_if_done(self, run: str) -> None:
-        """Remove the file of a run, unless the run may have tasks that are not stopped."""
         async with self._lock:
             if not self._may_have_tasks(run) and (file := self._files.pop(run, None)):
                 await _in_thread(file.remove)
 
 
+# Registries of this process whose runs may have tasks.
 _open_registries = set[RunRegistry]()
-"""Registries of this process whose runs may have tasks."""
 
 
 @asynccontextmanager
@@ -202,7 +201,6 @@ async def orphans_message() -> str:
 
 @atexit.register
 def _print_unstopped_tasks() -> None:
-    """Print, at the exit of this process, how to stop the tasks that may still be running."""
     if (message := unstopped_tasks_message(count_unstopped_tasks())) and sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(message, file=sys.stderr)  # noqa: T201 - logging may be shut down already
@@ -260,7 +258,6 @@ def _read_runs() -> tuple[RegisteredRun, ...]:
 
 
 def _remove_earlier(run: str, facts: Mapping[str, Any]) -> None:
-    """Remove the files that earlier processes have left for a run in the same cluster."""
     for registered in _read_runs():
         other_facts = {name: getattr(registered, name) for name in facts}
         if registered.run == run and not registered.active and other_facts == facts:

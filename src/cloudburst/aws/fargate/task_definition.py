@@ -78,15 +78,9 @@ async def describe_task_definition(
     ``cloudburst-fargate`` assumes of every task definition. Starting its tasks can still be
     allowed.
 
-    Args:
-        aws: Client of the account and region of the task definition.
-        reference: ARN, ``family:revision``, or family for its newest revision.
-        protocol: Protocol to use in place of the one in the container's label.
-
     Raises:
         ConfigurationError: The task definition has no container that can render, or its label names
             an unknown protocol.
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
     """
     try:
         response = await aws.call("ecs", "describe_task_definition", taskDefinition=reference)
@@ -107,7 +101,7 @@ async def describe_task_definition(
 
 
 async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None) -> TaskDefinition:
-    """Return the contents that ``cloudburst-fargate`` assumes every task definition to have."""
+    """Return what ``cloudburst-fargate`` assumes of every task definition."""
     account = account_of_arn(reference)
     if account is None:
         try:
@@ -138,21 +132,13 @@ def account_of_arn(arn: str) -> str | None:
 
 
 def task_families(task_definition: str) -> dict[Architecture, str]:
-    """Return the name of the task definition's family for each architecture.
-
-    Args:
-        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
-    """
+    """Return the name of the task definition's family for each architecture."""
     family = task_definition.rpartition("/")[2].partition(":")[0].removesuffix(ARM_SUFFIX)
     return {"X86_64": family, "ARM64": family + ARM_SUFFIX}
 
 
 def named_architecture(task_definition: str) -> Architecture:
-    """Return the architecture that the name of a task definition implies.
-
-    Args:
-        task_definition: Task definition in the settings: a family, ``family:revision`` or an ARN.
-    """
+    """Return the architecture that the name of a task definition implies."""
     family = task_definition.rpartition("/")[2].partition(":")[0]
     return "ARM64" if family.endswith(ARM_SUFFIX) else "X86_64"
 
@@ -161,10 +147,6 @@ def parse_task_definition(
     described: Mapping[str, Any], *, protocol: Protocol | None
 ) -> TaskDefinition:
     """Return a task definition from its description by DescribeTaskDefinition.
-
-    Args:
-        described: ``taskDefinition`` of the response.
-        protocol: Protocol to use in place of the one in the container's label.
 
     Raises:
         ConfigurationError: The task definition has no container that can render, or its label names

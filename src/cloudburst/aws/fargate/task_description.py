@@ -59,13 +59,7 @@ class TaskDescription:
 def parse_task_description(
     task: Mapping[str, Any], *, containers: Container[str] | None = None
 ) -> TaskDescription:
-    """Return the state of a task from its description by DescribeTasks or RunTask.
-
-    Args:
-        task: Description of the task.
-        containers: Names of the containers that can explain a stop: those of the task definition.
-            AWS adds others, such as the agent of GuardDuty. ``None``: all of them.
-    """
+    """Return the state of a task from its description by DescribeTasks or RunTask."""
     stopped = task["lastStatus"] == "STOPPED"
     times = {name: task[name].timestamp() for name in _TIME_MEMBERS if task.get(name)}
     created_at = times.get("createdAt")
@@ -129,15 +123,13 @@ def _network_interface(task: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _containers(task: Mapping[str, Any], names: Container[str] | None) -> list[Mapping[str, Any]]:
+    # AWS adds containers to those of the task definition, such as the agent of GuardDuty.
     described = get_list(task, "containers")
     return [one for one in described if names is None or one.get("name", "") in names]
 
 
 def _stop_reason(task: Mapping[str, Any], containers: Container[str] | None) -> str:
-    """Return ECS's reason for the stop of a task, and the exit code and reason of each container.
-
-    The result is empty if there are none.
-    """
+    """Return ECS's reason, and the exit code and reason of each container; or an empty text."""
     parts: list[str] = [task["stoppedReason"]] if task.get("stoppedReason") else []
     for container in _containers(task, containers):
         details: list[str] = []

@@ -36,11 +36,6 @@ def find_container_logs(definition: Mapping[str, Any], task_id: str) -> tuple[Co
 
     The name of a stream is ``prefix/container/task``: "awslogs-stream-prefix" in the ECS developer
     guide (2026-11).
-
-    Args:
-        definition: Task definition as AWS describes it.
-        task_id: Id of the task, or the beginning of the id: then the result has only the beginnings
-            of the streams' names.
     """
     logs: list[ContainerLog] = []
     for container in definition["containerDefinitions"]:
@@ -59,9 +54,6 @@ async def find_logged_tasks(aws: AWSClient, definition: Mapping[str, Any], prefi
 
     At most `MAX_STREAMS` streams of each container are listed: enough to find out whether one task
     matches or several do.
-
-    Raises:
-        CloudburstError: AWS refuses a call or does not answer; see `AWSClient.call`.
     """
     found: set[str] = set()
     for log in find_container_logs(definition, prefix):
@@ -114,8 +106,6 @@ class LogReader:
 
 
 class _StreamReader:
-    """Reader of the log stream of one container, a page at a time."""
-
     def __init__(self, aws: AWSClient, log: ContainerLog) -> None:
         self._aws = aws
         self._log = log
@@ -155,7 +145,7 @@ class _StreamReader:
         return self._page[-1].time
 
     def take(self) -> LogLine:
-        """Remove and return the line whose time `peek` has returned."""
+        """Return the line whose time `peek` has returned."""
         return self._page.pop()
 
     async def _get_events(self, **parameters: Any) -> dict[str, Any] | None:

@@ -82,12 +82,7 @@ class AWSClock:
         self._ahead = -math.inf
 
     def observe(self, epoch: float | None, *, received_at: float) -> None:
-        """Improve the estimate with a time in a response of AWS.
-
-        Args:
-            epoch: Time in the response, in seconds since the epoch; ``None`` is ignored.
-            received_at: Time at which the response arrived, in seconds of `anyio.current_time`.
-        """
+        """Improve the estimate with a time in a response of AWS."""
         if epoch is not None:
             self._ahead = max(self._ahead, epoch - received_at)
 
@@ -119,13 +114,7 @@ class Watcher:
         self._error: CloudburstError | None = None
 
     def watch(self, task: TaskId, description: TaskDescription | None = None) -> WatchedTask:
-        """Start to poll a task, unless it is already polled, and return its record.
-
-        Args:
-            task: ARN of the task.
-            description: State of the task in a response that has already arrived, such as that of
-                RunTask; ``None`` if there is none.
-        """
+        """Start to poll a task, unless it is already polled, and return its record."""
         now = anyio.current_time()
         while self._stopped and self._stopped[0][0] < now - STOPPED_TASK_RETENTION:
             self._tasks.pop(self._stopped.popleft()[1], None)
@@ -263,7 +252,6 @@ class Watcher:
         return anyio.current_time() > watched.last_known_at + UNKNOWN_TASK_GRACE
 
     def _schedule(self, watched: WatchedTask, now: float) -> None:
-        """Set the time of the next poll, or end the polls of a task that has stopped."""
         if watched.stopped and watched.task in self._active:
             del self._active[watched.task]
             self._stopped.append((now, watched.task))
@@ -282,7 +270,6 @@ class Watcher:
     async def _find_addresses(
         self, polled: Sequence[WatchedTask], errors: list[CloudburstError]
     ) -> None:
-        """Look up the public addresses that polled tasks still lack, with one request to EC2."""
         missing = {
             watched.description.network_interface: watched
             for watched in polled
@@ -305,7 +292,6 @@ class Watcher:
             self._set_address(watched, found.get(interface), now)
 
     def _set_address(self, watched: WatchedTask, address: str | None, now: float) -> None:
-        """Record the public address of a task, or that the task runs without a public address."""
         description = watched.description
         runs = description is not None and description.state is TaskState.RUNNING
         has_no_address = runs and address is None
@@ -317,5 +303,5 @@ class Watcher:
 
 
 def _is_final(error: CloudburstError) -> bool:
-    """Return whether an error lasts until the setup is fixed, so that `Watcher.get` raises it."""
+    """Return whether an error lasts until the setup is fixed."""
     return isinstance(error, LaunchError) and error.remedy is Remedy.FIX_SETUP

@@ -44,10 +44,10 @@ seconds."""
 MAX_PARTS_OF_A_VIDEO = 64
 """Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
 
+# Maximum length of the shown name of another run, in characters.
 _MAX_RUN_CHARS = 64
-"""Maximum length of the shown name of another run, in characters."""
+# Codes of S3's errors for parts that were not sent as the worker says.
 _WRONG_PARTS = {"InvalidPart", "InvalidPartOrder", "EntityTooSmall"}
-"""Codes of S3's errors for parts that were not sent as the worker says."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -79,8 +79,6 @@ class OutputObject:
 
 
 class _Delivery:
-    """Common part of the deliveries."""
-
     def __init__(self, store: ObjectStore, output: OutputObject, waits: RequestWaits) -> None:
         self._store = store
         self._output = output
@@ -92,7 +90,6 @@ class _Delivery:
             await check_accepted(self._store, self._output.location.folder)
 
     async def _find(self) -> ObjectInfo | None:
-        """Return the description of the object; ``None`` if it does not exist."""
         find = partial(self._store.find, self._output.location)
         return await self._waits.repeat(self._store, find)
 

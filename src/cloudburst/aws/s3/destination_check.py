@@ -81,7 +81,6 @@ async def check_destination(
         ResourceMissingError: The bucket does not exist.
         AccessDeniedError: The credentials do not have permission to write.
         AWSError: The store does not have conditional writes.
-        CloudburstError: S3 refuses a request for another reason.
     """
     region = await store.bucket_region(prefix.bucket)
     if not write:
@@ -115,7 +114,6 @@ async def check_destination(
 
 
 async def _is_owned(store: ObjectStore, location: S3Object, account: str) -> bool:
-    """Return whether the bucket of an object that may be read belongs to an account."""
     try:
         await store.aws.call(
             "s3",
@@ -131,10 +129,7 @@ async def _is_owned(store: ObjectStore, location: S3Object, account: str) -> boo
 
 
 async def _url_refusal(store: ObjectStore, folder: S3Prefix) -> str:
-    """Return the reason with which S3 refuses a presigned URL; empty if it does not.
-
-    Where only a proxy leads to S3, presigned URLs cannot be tried, but tasks may use them.
-    """
+    # Where only a proxy leads to S3, URLs cannot be tried, but tasks may use them.
     try:
         await check_accepted(store, folder)
     except AWSError as exc:
@@ -149,7 +144,6 @@ async def check_accepted(store: ObjectStore, folder: S3Prefix) -> None:
 
     Raises:
         AWSError: S3 refuses the object, or cannot be reached.
-        CloudburstError: No URL can be signed.
     """
     async with _empty_object(store, folder) as probe:
         signed = await store.presign_put(
@@ -169,8 +163,6 @@ async def check_accepted(store: ObjectStore, folder: S3Prefix) -> None:
 
 @dataclass(slots=True)
 class _EmptyObject:
-    """Empty object that a check writes."""
-
     location: S3Object
     left: str
     """Location of the object until it is deleted; empty afterwards."""
@@ -178,7 +170,6 @@ class _EmptyObject:
 
 @asynccontextmanager
 async def _empty_object(store: ObjectStore, folder: S3Prefix) -> AsyncGenerator[_EmptyObject]:
-    """Yield an object to be written in a folder, and delete it at the end."""
     location = folder.object(f"{METADATA_FOLDER}check-{secrets.token_hex(8)}")
     probe = _EmptyObject(location, left=str(location))
 

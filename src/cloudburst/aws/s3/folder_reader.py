@@ -18,10 +18,10 @@ from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import RangeAnswer
 from cloudburst.text import printable_line
 
+# Maximum length of the name of an archive that is shown, in characters.
 _MAX_PLACE_CHARS = 40
-"""Maximum length of the name of an archive that is shown, in characters."""
+# Error code of S3 for an object that does not exist in a bucket that does.
 _NO_SUCH_KEY = "NoSuchKey"
-"""Error code of S3 for an object that does not exist in a bucket that does."""
 
 
 class S3FolderReader:
@@ -35,7 +35,6 @@ class S3FolderReader:
 
         Raises:
             InvalidInputError: The object or its bucket is missing, or may not be read.
-            CloudburstError: No object can be read, for example because there are no credentials.
         """
         assert isinstance(location, S3Object), "only objects in S3 are read here"
         with _translated(location):
@@ -47,7 +46,6 @@ class S3FolderReader:
 
         Raises:
             InvalidInputError: The bucket is missing, or may not be listed.
-            CloudburstError: No folder can be listed.
         """
         with _translated(folder):
             found = await repeat_while_busy(partial(self._store.list_folder, folder))
@@ -83,7 +81,6 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
 
 
 def _denied(location: S3Object | S3Prefix, message: str) -> InvalidInputError:
-    """Return the error for denied access, with the reason in S3's message if it has one."""
     reason = failures.classify_denial(message)
     if reason is failures.KEY_DENIED:
         return InvalidInputError(

@@ -142,7 +142,6 @@ def object_metadata(*, run: str, scene: str, fingerprint: str, sha256: str) -> d
 
 
 def _in_metadata(scene: str) -> str:
-    """Return the name of a scene, or the location of a film, as it is in metadata."""
     name = quote(scene, safe="")
     if len(name) <= MAX_SCENE_CHARS:
         return name

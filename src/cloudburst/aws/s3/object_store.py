@@ -37,8 +37,8 @@ INVALID_RANGE = "InvalidRange"
 
 MAX_LIST_PAGES = 1000
 """Maximum number of pages of a list of objects, each with 1,000."""
+# Codes of refused HEAD requests, whose reason only a request with a body in its answer shows.
 _HEAD_CODES = {"301", "400", "403"}
-"""Codes of refused HEAD requests, whose reason only a request with a body in its answer shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,6 @@ class ObjectStore:
     Every method raises the errors of `AWSClient.call`, with the location in the message:
     `ResourceMissingError` for a missing bucket or object, `AccessDeniedError` without permission,
     and `AWSError` with the code `PRECONDITION_FAILED` if a condition does not hold.
-
-    Args:
-        aws: Client for the calls.
-        settings: Settings that say how new objects are encrypted, and who pays.
     """
 
     def __init__(self, aws: AWSClient, settings: Settings) -> None:
@@ -121,12 +117,6 @@ class ObjectStore:
     ) -> ObjectRange:
         """Return the bytes of an object from ``start`` to before ``end``, or to its end.
 
-        Args:
-            location: The object.
-            start: Position of the first byte.
-            end: Position after the last byte.
-            etag: ETag that the object must still have; ``None``: any.
-
         Raises:
             AWSError: The object has another ETag; ``code`` is `PRECONDITION_FAILED`.
         """
@@ -149,10 +139,6 @@ class ObjectStore:
 
     async def list_folder(self, folder: S3Prefix, *, below: bool = False) -> list[S3Object]:
         """Return the objects directly in a folder, in the order of their keys.
-
-        Args:
-            folder: The folder.
-            below: True to return objects in folders within the folder as well.
 
         Raises:
             ConfigurationError: There are more than a million.
@@ -193,11 +179,6 @@ class ObjectStore:
 
         A request without an answer is repeated. With a condition, it may then be refused with
         `PRECONDITION_FAILED` although the first request has written the object.
-
-        Args:
-            location: The object.
-            data: Its content.
-            new: True if the object must not exist yet.
         """
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
@@ -237,16 +218,7 @@ class ObjectStore:
         new: bool,
         etag: str | None = None,
     ) -> PresignedRequest:
-        """Return a request that writes an object in one piece. S3 verifies its SHA-256.
-
-        Args:
-            location: The object.
-            sha256: SHA-256 of the content, in hexadecimal.
-            content_type: Media type of the content.
-            metadata: Metadata by name, in ASCII.
-            new: True if the object must not exist yet.
-            etag: ETag that the object must still have; ``None``: any.
-        """
+        """Return a request that writes an object in one piece. S3 verifies its SHA-256."""
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
             "content-type": content_type,

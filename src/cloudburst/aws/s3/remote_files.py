@@ -39,22 +39,11 @@ class S3RemoteFiles:
         private_inputs: bool = False,
         max_input_bytes: int = Limits().file_bytes,
     ) -> None:
-        """Initialize the access.
-
-        Args:
-            store: Objects in S3; ``None`` if the run has only files on web servers.
-            run: Name of the run.
-            inputs: Input files as they were checked before the run.
-            fingerprints: Fingerprint of each scene by its name, for videos about which
-                `note_fingerprint` says nothing else; it is read when a video is delivered.
-            overwrite: True if the run may replace any object.
-            private_inputs: True if URLs of inputs may lead to addresses that are not public.
-            max_input_bytes: Maximum size of an input whose server did not report its size before
-                the run, in bytes.
-        """
+        """Initialize the access."""
         self._store = store
         self._run = run
         self._inputs = inputs
+        # Read when a video is delivered; `note_fingerprint` may know better.
         self._fingerprints = fingerprints
         self._overwrite = overwrite
         self._private_inputs = private_inputs
@@ -147,7 +136,6 @@ class S3RemoteFiles:
 
 
 def _condition(file: RemoteFile) -> dict[str, str]:
-    """Return the header that asks a web server for a file only if it has not changed."""
     if file.etag is not None:
         return {"if-match": file.etag}
     return {} if file.modified is None else {"if-unmodified-since": file.modified}
@@ -170,7 +158,6 @@ async def sign_download(store: ObjectStore, download: Download) -> str:
 
     Raises:
         ResourceMissingError: There is no such object, or the run has not written it.
-        CloudburstError: S3 refuses the request, or does not answer.
     """
     location = download.location
     info = await store.find(location)
@@ -196,6 +183,6 @@ async def sign_download(store: ObjectStore, download: Download) -> str:
 
 
 def _disposition(download: Download) -> str:
-    """Return the header ``Content-Disposition``, with the name of the file in ASCII: RFC 6266."""
+    # The name is in ASCII: RFC 6266.
     kind = "attachment" if download.save else "inline"
     return f"{kind}; filename*=utf-8''{quote(download.location.name, safe='')}"

@@ -34,9 +34,6 @@ async def repeat_while_busy(call: Callable[[], Awaitable[T]]) -> T:
     """Call a function again while S3 is busy or does not answer, for `TRANSFER_TIMEOUT`.
 
     The time begins with its first failure.
-
-    Raises:
-        CloudburstError: The last error of the function.
     """
     end = math.inf
     for delay in TRANSFER_BACKOFF.delays():
@@ -68,9 +65,6 @@ class RequestWaits:
         All functions of the run share the time for the credentials. While they are refused, the
         function must make a request to S3, so that its success shows that they are accepted. The
         time for a busy S3 begins with its first failure, and again after a wait for credentials.
-
-        Raises:
-            CloudburstError: The last error of the function.
         """
         for delay in TRANSFER_BACKOFF.delays():
             try:
@@ -85,7 +79,6 @@ class RequestWaits:
         raise AssertionError("unreachable: delays never end")
 
     def _end_of_wait(self, store: ObjectStore, error: CredentialsError) -> float:
-        """Return the time until which the run waits for newer credentials."""
         if not store.waits_for_credentials:
             return -math.inf
         if self._refused_at is None:
@@ -123,11 +116,6 @@ async def finish_delete(
     """Finish a deletion despite a cancellation.
 
     No error of S3 is raised, because it would replace the cancellation.
-
-    Args:
-        delete: Function that makes the request.
-        warn: Function that is called with the reason of a failure, except if there is nothing to
-            delete.
     """
 
     async def finish() -> None:

@@ -37,14 +37,14 @@ MARKER_LIFETIME = timedelta(days=1)
 longer than any that is known."""
 WRITE_TIMEOUT = 60.0
 """Maximum seconds to write a marker."""
+# Maximum size of a marker that is read, in bytes: the names of some 40,000 scenes.
 _MAX_BYTES = 1024**2
-"""Maximum size of a marker that is read, in bytes: the names of some 40,000 scenes."""
+# Maximum number of markers that a run reads.
 _MAX_MARKERS = 100
-"""Maximum number of markers that a run reads."""
+# Number of markers that are read at once.
 _AT_ONCE = 16
-"""Number of markers that are read at once."""
+# Maximum length of the shown description of a run, in characters.
 _MAX_CHARS = 200
-"""Maximum length of the shown description of a run, in characters."""
 _FIRST_STAYS = "the first video of a name stays, and that scene of the other run fails"
 _LAST_STAYS = "the last video of a name stays, because this run overwrites"
 
@@ -73,14 +73,6 @@ async def marked(
     """Mark a folder as one to which a run writes, and log a warning for runs with the same names.
 
     The marker is deleted at the end of the ``with`` block, also when it is cancelled.
-
-    Args:
-        store: Objects in S3.
-        folder: Folder of the videos.
-        names: Names of the scenes.
-        run: Name of the run.
-        suffix: End of the marker's name, if the run has another marker in the same folder.
-        overwrite: True if the run replaces videos of other runs.
     """
     location = folder.object(f"{METADATA_FOLDER}{run}{suffix}.json")
     marker = Marker(

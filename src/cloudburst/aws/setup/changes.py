@@ -32,6 +32,9 @@ uses its security group until it has stopped, which takes its stop timeout, at m
 seconds."""
 USED_UNCHANGED = "not created by init, used unchanged"
 """Note about a resource of others that is as required."""
+# Error codes of operations that create a resource, if it exists: another ``init`` has created it
+# since it was read. IAM answers InvalidInput for a service-linked role. The sources are the API
+# references of the services (2026-11).
 _EXISTS_CODES = frozenset(
     {
         "EntityAlreadyExists",
@@ -42,13 +45,10 @@ _EXISTS_CODES = frozenset(
         "ResourceAlreadyExistsException",
     }
 )
-"""Error codes of operations that create a resource, if it exists: another ``init`` has created it
-since it was read. IAM answers InvalidInput for a service-linked role. The sources are the API
-references of the services (2026-11)."""
+# Error codes with which ECS refuses a role that it does not know yet. It may also deny
+# ``iam:PassRole`` on it (https://github.com/terraform-aws-modules/terraform-aws-ecs/issues/414,
+# 2026-07).
 _UNKNOWN_ROLE_CODES = frozenset({"ClientException", "InvalidParameterException"})
-"""Error codes with which ECS refuses a role that it does not know yet. It may also deny
-``iam:PassRole`` on it (https://github.com/terraform-aws-modules/terraform-aws-ecs/issues/414,
-2026-07)."""
 _IN_USE_CODES = frozenset(
     {
         "ClusterContainsTasksException",
@@ -59,8 +59,8 @@ _IN_USE_CODES = frozenset(
 )
 
 
+# Pattern that matches an action of IAM.
 _ACTION = re.compile(r"\b[a-z0-9-]+:[A-Z]\w+")
-"""Pattern that matches an action of IAM."""
 
 
 class StepOutcome(StrEnum):
@@ -165,13 +165,6 @@ class AccountChanges:
 
         Each operation is called once. A refusal is repeated as long as it may only mean that AWS
         does not know an earlier change yet.
-
-        Args:
-            read: Function that reads the resource.
-            settling: True if a resource that this one needs was just created or changed.
-
-        Raises:
-            CloudburstError: Any error of `AWSClient.call`, or of ``read``.
         """
         first = await read()
         resource = first
@@ -188,7 +181,6 @@ class AccountChanges:
         return resource
 
     async def _apply(self, resource: Resource, read: Reader, *, settling: bool) -> Resource:
-        """Make the missing changes of a resource, and return it as it is read after them."""
         applied, is_announced = set[str](), False
         deadline, delays = anyio.current_time() + SETTLE_TIMEOUT, CONSISTENCY_BACKOFF.delays()
         while True:
@@ -216,14 +208,7 @@ class AccountChanges:
             resource = await read()
 
     async def remove(self, kind: str, name: str, read: Reader, *, keep: str = "") -> None:
-        """Remove a resource that ``init`` created, and record the step.
-
-        Args:
-            kind: Type of the resource.
-            name: Name of the resource, for the report of one that cannot be read.
-            read: Function that reads the resource.
-            keep: Reason why the resource is kept; empty to remove it.
-        """
+        """Remove a resource that ``init`` created, and record the step."""
         try:
             found = await read()
         except CloudburstError as exc:
@@ -260,10 +245,7 @@ class AccountChanges:
 
 
 async def _remove(aws: AWSClient, change: Change) -> None:
-    """Make one call of a removal, unless another process has removed that part already.
-
-    ECR reports images that it does not delete in its response.
-    """
+    # ECR reports images that it does not delete in its response.
     response = await or_none(change.make(aws)) or {}
     for failure in response.get("failures") or ():
         if (code := str(failure.get("failureCode"))) != "ImageNotFound":
@@ -272,12 +254,7 @@ async def _remove(aws: AWSClient, change: Change) -> None:
 
 
 def _may_pass(error: CloudburstError, *, recent: bool) -> bool:
-    """Return whether the resource should be read again, and changed as is required then.
-
-    Args:
-        error: Refusal of a change.
-        recent: True if an earlier change may not be known everywhere in AWS yet.
-    """
+    """Return whether a refusal may be due to a change that AWS does not know everywhere yet."""
     code = error.code if isinstance(error, AWSError) else ""
     unknown = isinstance(error, (AccessDeniedError, ResourceMissingError))
     return code in _EXISTS_CODES or (recent and (unknown or code in _UNKNOWN_ROLE_CODES))

@@ -34,7 +34,6 @@ CheckFunction = Callable[[CheckContext], Awaitable[Sequence[Check]]]
 
 
 async def _check_confinement(_: CheckContext) -> Sequence[Check]:
-    """Check which layers of this machine confine the processes that decode files."""
     if missing := missing_layers():
         fix = "use Linux 5.13 or later on x86-64 or ARM64, with the boot option lsm=landlock,…"
         return [warning("confinement", f"missing on this machine: {'; '.join(missing)}", fix)]
@@ -101,7 +100,6 @@ async def doctor(
 
 
 async def _run_check(name: str, check: CheckFunction, context: CheckContext) -> Sequence[Check]:
-    """Return the results of a check function; if the check cannot be made, one that says why."""
     try:
         return await check(context)
     except CredentialsError:

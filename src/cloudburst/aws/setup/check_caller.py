@@ -140,10 +140,7 @@ async def check_permissions(context: CheckContext) -> Sequence[Check]:
 
 
 async def _principal(context: CheckContext, arn: str) -> str | None:
-    """Return the ARN of the user or role that makes the calls; ``None`` for the root user.
-
-    The simulator accepts neither sessions nor the root user.
-    """
+    # The simulator accepts neither sessions nor the root user.
     if arn.endswith(":root"):
         return None
     _, _, session = arn.partition(":assumed-role/")
@@ -157,12 +154,9 @@ async def _principal(context: CheckContext, arn: str) -> str | None:
 async def _denied_actions(
     context: CheckContext, principal: str, statement: Statement
 ) -> tuple[list[str], list[str]]:
-    """Return the actions of a statement that IAM would deny, and those that an SCP may deny.
-
-    For members of an organization, the simulator denies what a service control policy (SCP) allows
-    under a condition, such as one of the region: https://github.com/aws/aws-sdk/issues/102
-    (2023-06), https://github.com/aws-containers/amazon-ecs-exec-checker/issues/70 (2024-06).
-    """
+    # For members of an organization, the simulator denies what a service control policy (SCP)
+    # allows under a condition, such as one of the region: https://github.com/aws/aws-sdk/issues/102
+    # (2023-06), https://github.com/aws-containers/amazon-ecs-exec-checker/issues/70 (2024-06).
     # Policies often limit the region: https://github.com/openshift/installer/issues/1322 (2019-02).
     region = _context_entry("aws:RequestedRegion", [context.aws.region])
     results = await context.aws.collect_pages(
@@ -184,10 +178,7 @@ async def _denied_actions(
 
 
 def _context_entries(statement: Statement) -> list[dict[str, Any]]:
-    """Return the values that real calls have for the keys of a statement's conditions.
-
-    The values are ``ContextEntries`` for IAM's policy simulator.
-    """
+    """Return the values that real calls have for the keys of a statement's conditions."""
     entries: list[dict[str, Any]] = []
     for operator, condition in (statement.conditions or {}).items():
         for key, value in condition.items():

@@ -47,13 +47,6 @@ async def check_platforms(
     """Check that an image in ECR exists and runs on the processor of its task definition.
 
     Images in other registries are not checked: each registry has its own way to sign in.
-
-    Args:
-        context: Account and settings.
-        transport: HTTP transport for reading the image's configuration, in place of the network.
-
-    Raises:
-        CloudburstError: Any error of `AWSClient.call`.
     """
     definition = await context.definition()
     if definition is None or (repository := repository_of(definition.image)) is None:
@@ -80,14 +73,6 @@ async def _check_platform(
     repository: Repository,
     platforms: Mapping[str, str],
 ) -> Check:
-    """Check that an image has the processor of its task definition.
-
-    Args:
-        context: Account and settings.
-        definition: Task definition.
-        repository: Repository of the image.
-        platforms: Digests of the images by processor; empty texts if the image is a single one.
-    """
     needed = _needed(definition)
     names = list_some([printable_line(name, 40) for name in sorted(platforms)])
     revision, fix = definition.arn.rpartition("/")[2], _fix(context, definition)
@@ -102,13 +87,11 @@ async def _check_platform(
 
 
 def _needed(definition: TaskDefinition) -> str:
-    """Return the name that images use for the processor of a task definition."""
     architecture = definition.architecture
     return OCI_ARCHITECTURES.get(cast("Architecture", architecture), architecture)
 
 
 def _fix(context: CheckContext, definition: TaskDefinition) -> str:
-    """Return what to do if a task definition's image is missing or for another processor."""
     if is_our_image(definition.image) and context.settings.image == OWN_IMAGE:
         return f"{INIT} pushes it for both processors"
     return (
@@ -123,7 +106,6 @@ async def _image_platform(
     image: EcrImage,
     transport: httpx.AsyncBaseTransport | None,
 ) -> set[str]:
-    """Return the processor in the configuration of a single image; empty if it cannot be read."""
     if not isinstance(image.document, Manifest):
         return set()
     try:
@@ -142,7 +124,6 @@ async def _image_platform(
 
 
 async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
-    """Return the document at a presigned URL."""
     install_filters()  # httpx logs the URL
     with anyio.fail_after(CONFIGURATION_TIMEOUT):
         new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)

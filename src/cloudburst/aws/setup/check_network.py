@@ -50,7 +50,6 @@ async def check_subnets(context: CheckContext) -> Sequence[Check]:
 
 
 async def _check_placement(context: CheckContext, found: Sequence[Subnet]) -> list[Check]:
-    """Report subnets in which tasks do not start or cannot be reached."""
     described, region = [subnet.described for subnet in found], context.aws.region
     definition = await context.definition()
     architecture = definition.architecture if definition else "X86_64"
@@ -106,7 +105,6 @@ async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) 
 
 
 async def _missing_endpoints(context: CheckContext, vpc: str) -> list[str]:
-    """Return the names of the needed endpoints that a VPC does not have."""
     filters = [{"Name": "vpc-id", "Values": [vpc]}]
     endpoints = await context.aws.collect_pages(
         "ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=filters
@@ -187,11 +185,7 @@ async def _check_access(
 
 
 def _closing_commands(groups: Sequence[SecurityGroup], region: str) -> str:
-    """Return the shell commands that close a port that is open to the world.
-
-    Each rule that ``cloudburst init`` does not remove has a command of its own. The last command is
-    ``cloudburst init``, which removes its own rules from its own group.
-    """
+    # ``cloudburst init`` removes only its own rules from its own group.
     commands = [
         rule.removal_command(group.id, region)
         for group in groups
@@ -208,7 +202,6 @@ def _sources(rules: Iterable[IngressRule]) -> str:
 
 
 def _route_text(found: Iterable[Subnet]) -> str:
-    """Return the default routes of subnets, grouped: ``subnet-1, subnet-2 route to nowhere``."""
     by_route: dict[DefaultRoute, list[str]] = {}
     for subnet in found:
         by_route.setdefault(subnet.default_route, []).append(subnet.id)

@@ -80,11 +80,7 @@ async def check_task_definition(context: CheckContext) -> Sequence[Check]:
 def _check_contents(
     context: CheckContext, described: Mapping[str, Any], definition: TaskDefinition
 ) -> Check:
-    """Compare the task definition with the one that `init` would register for the same image.
-
-    Versions are compared by the check of the version. A container with a size of its own may need
-    more than a task of the planned run's tier has.
-    """
+    # Versions are compared by `_check_version`.
     tier, containers = context.tier, described["containerDefinitions"]
     cpu = sum(one.get("cpu") or 0 for one in containers)
     memory = sum(one.get("memory") or one.get("memoryReservation") or 0 for one in containers)
@@ -145,7 +141,6 @@ def _check_image(context: CheckContext, definition: TaskDefinition) -> Check:
 
 
 def _check_version(definition: TaskDefinition) -> list[Check]:
-    """Compare the versions of package and protocol in the task definition with ours."""
     name, recorded = "version", definition.version or "an earlier version, which recorded none"
     if definition.protocol_version is None:
         return []
@@ -160,7 +155,6 @@ def _check_version(definition: TaskDefinition) -> list[Check]:
 
 
 def _check_registry(context: CheckContext, image: str) -> Check:
-    """Check that the image's registry has no rate limit and, for ECR, is in the tasks' region."""
     host = ImageReference.split(image).registry
     repository = repository_of(image)
     if repository and repository.region != context.aws.region:

@@ -109,7 +109,6 @@ class CheckContext:
         return definition
 
     async def _once(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Make a call whose result, or error, all checks share."""
         async with self._lock:
             if operation not in self._results:
                 try:

@@ -98,7 +98,6 @@ async def destroy(
 
 
 async def _revisions(aws: AWSClient, settings: Settings) -> list[str]:
-    """Return the active revisions of the task definitions for x86 and for ARM."""
     found: list[str] = []
     for family in all_families(settings):
         arns = await aws.collect_pages(
@@ -110,11 +109,6 @@ async def _revisions(aws: AWSClient, settings: Settings) -> list[str]:
 
 
 async def _remove_security_groups(changes: AccountChanges, settings: Settings) -> None:
-    """Delete the security groups of ``init``.
-
-    These are the groups in the settings, and the groups named `SECURITY_GROUP_NAME` in the VPCs of
-    the subnets.
-    """
     aws = changes.aws
     named = await existing_security_groups(aws, settings.security_groups)
     found = {group.id: group for group in named}
@@ -137,7 +131,6 @@ async def _remove_security_groups(changes: AccountChanges, settings: Settings) -
 
 
 async def _check_no_tasks(changes: AccountChanges, cluster: str) -> None:
-    """Raise `AWSError` if tasks run in the cluster."""
     try:
         running = await changes.aws.collect_pages("ecs", "list_tasks", "taskArns", cluster=cluster)
     except ResourceMissingError:

@@ -33,11 +33,11 @@ OCI_ARCHITECTURES: Mapping[Architecture, Literal["amd64", "arm64"]] = {
     "ARM64": "arm64",
 }
 """Names of processor architectures in images, by their names on Fargate."""
+# Pattern of the hosts of private ECR registries: "Amazon ECR private registry", ECR user guide
+# (2026-11).
 _ECR_HOST = re.compile(
     r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<domain>[a-z0-9.]+)"
 )
-"""Pattern of the hosts of private ECR registries: "Amazon ECR private registry", ECR user guide
-(2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +145,7 @@ async def or_none(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
 async def read_images(
     aws: AWSClient, repository: Repository, image_ids: Sequence[Mapping[str, str]]
 ) -> list[EcrImage]:
-    """Return those of the images that exist.
-
-    Args:
-        aws: Client; the registry may be in another region or account.
-        repository: Repository of the images.
-        image_ids: Entries with ``imageDigest`` or ``imageTag``.
-
-    Raises:
-        CloudburstError: Any error of `AWSClient.call`, except that the repository is missing.
-    """
+    """Return those of the images that exist."""
     found: list[EcrImage] = []
     for start in range(0, len(image_ids), MAX_IMAGES_PER_CALL):
         call = aws.call(
@@ -202,7 +193,6 @@ async def log_in_to_ecr(aws: AWSClient) -> tuple[str, Credentials]:
 
     Raises:
         ConfigurationError: The account is emulated on this machine, without a registry.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     response = await aws.call("ecr", "get_authorization_token")
     entry: Mapping[str, str] = response["authorizationData"][0]

@@ -34,18 +34,11 @@ async def push_to_ecr(
 ) -> PushReport:
     """Push an image under the tag of its version.
 
-    Args:
-        aws: Client of the account.
-        image: The image, which is sent as far as ECR does not have it.
-        repository: Name of the repository, which exists.
-        on_progress: Function that is called with the progress of the upload.
-
     Raises:
         AccessDeniedError: ECR does not allow the push.
         NoAnswerError: The registry does not answer.
         ResourceMissingError: The repository does not exist.
         ImageError: Any other refusal of the registry, or the image is damaged.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     with translated_registry_errors():
         async with open_ecr_registry(aws) as client:

@@ -178,12 +178,7 @@ async def _apply(
     account: str,
     push_image: Callable[[], Awaitable[None]],
 ) -> tuple[dict[str, str], float]:
-    """Create and update the resources of the account.
-
-    Returns:
-        The settings of the account, and the time, in seconds of `anyio.current_time`, from which
-        the execution role can be assumed.
-    """
+    """Return the settings of the account, and the time from which its role can be assumed."""
     aws, image = changes.aws, plan.image.name
     await changes.ensure(partial(resources.read_service_role, aws))
     settling = changes.has_changed("service role")
@@ -216,10 +211,7 @@ async def _apply(
 async def _ensure_security_groups(
     changes: AccountChanges, options: InitOptions, plan: SetupPlan
 ) -> list[str]:
-    """Create or update the security group, and return the ids of all security groups of tasks.
-
-    The result is empty in a dry run that would create the only group.
-    """
+    """Return the ids of all groups of tasks; none in a dry run that would create the only one."""
     aws = changes.aws
 
     def lets_sources_in(group: SecurityGroup) -> bool:
@@ -251,7 +243,6 @@ async def _ensure_security_groups(
 
 
 def _record_subnets(changes: AccountChanges, settings: Settings, plan: SetupPlan) -> None:
-    """Record the subnets that tasks can use, and the problems of the others."""
     usable = (
         {DefaultRoute.INTERNET_GATEWAY}
         if settings.public_address

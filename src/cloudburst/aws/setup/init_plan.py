@@ -117,7 +117,6 @@ async def plan_setup(
     Raises:
         ConfigurationError: The settings contradict each other or do not fit the account, or the
             task definition has another image.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     families = task_families(settings.task_definition)
     if options.open_to_world and options.sources:
@@ -198,7 +197,7 @@ async def _sources(
 def _worker_image(
     settings: Settings, options: InitOptions, newest: Mapping[str, Any] | None, own_name: str
 ) -> WorkerImage:
-    """Return the image for the containers; our own has its tag until its digest is known."""
+    # Our own image has its tag until its digest is known.
     protocol = options.protocol or settings.protocol
     if settings.image == OWN_IMAGE:
         if protocol is Protocol.ONESTEP:
@@ -215,7 +214,6 @@ def _worker_image(
 
 
 def _parsed(described: Mapping[str, Any]) -> TaskDefinition | None:
-    """Return a described task definition; ``None`` if it is not one for rendering."""
     try:
         return parse_task_definition(described, protocol=None)
     except ConfigurationError:
@@ -223,11 +221,8 @@ def _parsed(described: Mapping[str, Any]) -> TaskDefinition | None:
 
 
 def _check_same_image(newest: Mapping[str, Any] | None, image: str) -> None:
-    """Raise `ConfigurationError` if a task definition exists with the image of another repository.
-
-    Programs that start tasks of its family would get the new image, with which they may not work:
-    ``cloudburst-fargate`` sends no key, for example. Another tag or digest counts as a new version.
-    """
+    # Programs that start tasks of the family would get the new image, with which they may not work:
+    # ``cloudburst-fargate`` sends no key, for example. Another tag or digest is a new version.
     if newest is None:
         return
     known = _parsed(newest)

@@ -80,8 +80,6 @@ async def read_logs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LoggedTask:
-    """A running or stopped task whose logs are read, and its task definition."""
-
     aws: AWSClient
     cluster: str
     task_id: str
@@ -99,7 +97,6 @@ async def _send_lines(
     follow: bool,
     lines: int | None,
 ) -> None:
-    """Send the existing lines; with ``follow``, continue until no line can arrive any more."""
     async with send:
         if lines is not None:
             for line in await reader.read_last(lines):
@@ -118,7 +115,6 @@ async def _send_lines(
 
 
 async def _send_new_lines(reader: LogReader, send: ObjectSendStream[LogLine]) -> bool:
-    """Send the lines that arrived since the last read; return whether there were any."""
     sent = False
     async with aclosing(reader.read_more()) as new_lines:
         async for line in new_lines:
@@ -128,7 +124,6 @@ async def _send_new_lines(reader: LogReader, send: ObjectSendStream[LogLine]) ->
 
 
 async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
-    """Return the task that is named by an ARN, an id or the beginning of an id."""
     name = task.rpartition("/")[2]
     cluster = _cluster_of_arn(task) or settings.cluster
     if not _ID.fullmatch(name) or len(name) < MIN_ID_PREFIX:
@@ -145,12 +140,11 @@ async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
     return _LoggedTask(aws=aws, cluster=cluster, task_id=ids.pop(), definition=definition)
 
 
+# Task definition of the first matching task, and the ids of all matching tasks.
 _Matches: TypeAlias = tuple[dict[str, Any], set[str]]
-"""Task definition of the first matching task, and the ids of all matching tasks."""
 
 
 async def _find_in_ecs(aws: AWSClient, cluster: str, name: str) -> _Matches | None:
-    """Return the matching tasks that ECS still knows; ``None`` if there are none."""
     ids = {name}
     if len(name) < ID_LENGTH:
         arns = await list_task_arns(aws, cluster)
@@ -163,10 +157,7 @@ async def _find_in_ecs(aws: AWSClient, cluster: str, name: str) -> _Matches | No
 
 
 async def _find_in_logs(aws: AWSClient, settings: Settings, name: str) -> _Matches | None:
-    """Return the matching tasks that have logs but may be unknown to ECS; ``None`` without a match.
-
-    Only logs of the settings' task definition are searched.
-    """
+    """Return the tasks that have logs by the task definition in the settings; else ``None``."""
     try:
         definition = await _describe_definition(aws, settings.task_definition)
     except ResourceMissingError:
@@ -182,9 +173,5 @@ async def _describe_definition(aws: AWSClient, name: str) -> dict[str, Any]:
 
 
 def _cluster_of_arn(task: str) -> str:
-    """Return the cluster in a task's ARN, ``arn:aws:ecs:region:account:task/cluster/id``.
-
-    Returns an empty string for anything else.
-    """
     parts = task.split("/")
     return parts[1] if task.startswith("arn:") and len(parts) == 3 else ""

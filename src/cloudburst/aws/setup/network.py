@@ -54,7 +54,6 @@ async def describe_subnets(aws: AWSClient, ids: Sequence[str]) -> tuple[Subnet, 
 
     Raises:
         ResourceMissingError: A subnet does not exist in this account and region.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     found = await aws.collect_pages("ec2", "describe_subnets", "Subnets", SubnetIds=list(ids))
     by_id = {subnet.id: subnet for subnet in await _with_default_routes(aws, found)}
@@ -71,7 +70,6 @@ async def default_subnets(aws: AWSClient, *, architecture: str = "X86_64") -> tu
 
     Raises:
         ConfigurationError: There is no default VPC, or it has no suitable subnet.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     vpcs = await aws.collect_pages(
         "ec2", "describe_vpcs", "Vpcs", Filters=_filters(is_default="true")
@@ -149,7 +147,6 @@ async def _with_default_routes(aws: AWSClient, found: Sequence[Mapping[str, Any]
 def _route_table(
     subnet: Mapping[str, Any], tables: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """Return the subnet's own route table, else the main route table of its VPC."""
     main: Mapping[str, Any] = {}
     for table in tables:
         for association in table.get("Associations") or ():
@@ -183,15 +180,8 @@ async def find_client_address(
 ) -> str:
     """Return the IPv4 address of this machine, as workers see it.
 
-    Args:
-        aws: Client of the account.
-        settings: Settings that say whether workers have public addresses, or name an emulator.
-        vpc: Id of the VPC of the workers.
-        find_address: Function of the caller that returns the address; ``None`` to find it out.
-
     Raises:
         ConfigurationError: The address cannot be found.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     if find_address is not None:
         return await find_address()

@@ -83,7 +83,6 @@ async def prepare_own_image(
 
     Raises:
         ImageError: The image cannot be built.
-        CloudburstError: Any error of `AWSClient.call`, or ECR's registry does not answer.
     """
     account = await aws.account_id()
     known = await _find_image(aws, account)

@@ -123,12 +123,12 @@ def statements(scope: PolicyScope, purpose: Purpose) -> tuple[Statement, ...]:
             return (allow("ReadPrices", "*", "pricing:GetProducts"),)
 
 
+# Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
+# IAM user guide (2026-11).
 _ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
-"""Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
-IAM user guide (2026-11)."""
+# Ends of the aliases of access points, with which no name of a bucket ends ("General purpose bucket
+# naming rules", Amazon S3 User Guide, 2026-11).
 _ALIAS_ENDS = ("-s3alias", "--ol-s3")
-"""Ends of the aliases of access points, with which no name of a bucket ends ("General purpose
-bucket naming rules", Amazon S3 User Guide, 2026-11)."""
 
 
 def s3_run_statements(
@@ -138,11 +138,6 @@ def s3_run_statements(
 
     The actions are those of "Required permissions for Amazon S3 API operations", Amazon S3 User
     Guide (2026-11): a multipart upload needs ``PutObject``, and HEAD requests need ``GetObject``.
-
-    Args:
-        folders: The folders.
-        region: Region of the caller, which determines the partition in the ARNs.
-        keys: ARNs of the keys of KMS with which their objects are encrypted.
 
     Raises:
         ConfigurationError: A folder is named by the alias of an access point.
@@ -189,21 +184,16 @@ def s3_init_statements(
 
 
 def _key_statements(keys: Sequence[str]) -> tuple[Statement, ...]:
-    """Return the statement for the keys of KMS, which permits their use by requests to S3 only.
-
-    Reads need ``Decrypt``, writes ``GenerateDataKey``, and multipart uploads both: "PutObject",
-    "HeadObject" and "CreateMultipartUpload", Amazon S3 API reference (2026-11).
-    """
+    # Reads need ``Decrypt``, writes ``GenerateDataKey``, multipart uploads both: "PutObject",
+    # "HeadObject" and "CreateMultipartUpload", Amazon S3 API reference (2026-11).
     actions, through_s3 = ("kms:Decrypt", "kms:GenerateDataKey"), {"kms:ViaService": "s3.*"}
     named = tuple(dict.fromkeys(keys))
     return (allow("UseS3Keys", named, *actions, when={"StringLike": through_s3}),) if named else ()
 
 
 def _delete_markers_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
-    """Return the statement for the markers of runs in the folders, and in folders below them.
-
-    A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own.
-    """
+    # A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own
+    # below.
     resources: list[str] = []
     for folder in folders:
         below = f"{_objects(folder, region)}/{METADATA_FOLDER}*"

@@ -92,6 +92,7 @@ with Amazon ECS" (2026-11)."""
 
 Tags: TypeAlias = Mapping[str, str] | Sequence[Mapping[str, str]]
 """Tags in any of the forms that AWS returns."""
+# Members that AWS adds to a task definition.
 _DERIVED = frozenset(
     {
         "compatibilities",
@@ -104,16 +105,15 @@ _DERIVED = frozenset(
         "taskDefinitionArn",
     }
 )
-"""Members that AWS adds to a task definition."""
 _HEALTH_URL = f"http://127.0.0.1:{SERVICE_PORT}/health"
+# Shell command that checks the health of images other than ours. It tries three programs, because
+# images differ in which of them they have. ECS does not stop an unhealthy task that belongs to no
+# ECS service: "Determine Amazon ECS task health using container health checks" (2026-11).
 _ONESTEP_HEALTH_COMMAND = (
     f"python3 -c 'import urllib.request as r; r.urlopen(\"{_HEALTH_URL}\", timeout=4)' "
     f"|| curl -fsS -m 4 -o /dev/null {_HEALTH_URL} || wget -q -T 4 -O /dev/null {_HEALTH_URL} "
     "|| exit 1"
 )
-"""Shell command that checks the health of images other than ours. It tries three programs, because
-images differ in which of them they have. ECS does not stop an unhealthy task that belongs to no ECS
-service: "Determine Amazon ECS task health using container health checks" (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,6 @@ def dns_suffix(region: str) -> str:
 
 @cache
 def _partition(region: str) -> Mapping[str, str]:
-    """Return what botocore knows of a region's partition, which is ``aws`` for unknown regions."""
     known: list[dict[str, Any]] = create_loader().load_data("partitions")["partitions"]
     fitting = [each for each in known if re.match(each["regionRegex"], region)]
     return cast("Mapping[str, str]", [*fitting, known[0]][0]["outputs"])
@@ -209,13 +208,6 @@ def task_definition(
     """Return the parameters of RegisterTaskDefinition, without tags.
 
     No container has a size of its own, so that a launch can override the task's size with any tier.
-
-    Args:
-        settings: Settings that name the family.
-        image: Image of the containers.
-        architecture: Architecture of the image.
-        region: Region of the log group.
-        role: ARN of the execution role.
     """
     containers = [_render_container(image, region)]
     if not image.runs_our_service:
@@ -235,14 +227,7 @@ def task_definition(
 
 
 def role_policy(region: str, account: str, repositories: Iterable[str]) -> dict[str, Any]:
-    """Return the inline policy of the execution role.
-
-    Args:
-        region: Region of the tasks.
-        account: Id of the account.
-        repositories: ARNs of the private ECR repositories with the images; none for images of other
-            registries, which need no permission.
-    """
+    """Return the inline policy of the execution role."""
     aws = f"arn:{partition(region)}"
     logs = f"{aws}:logs:{region}:{account}:log-group:{LOG_GROUP}:*"
     # If GuardDuty Runtime Monitoring is on, AWS adds a container with its agent to each task, whose

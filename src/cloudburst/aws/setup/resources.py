@@ -121,11 +121,6 @@ async def read_log_group(aws: AWSClient, *, to_remove: bool = False) -> Resource
 async def read_execution_role(aws: AWSClient, account: str, image: str = "") -> Resource:
     """Return the role with which Fargate pulls an image and writes logs.
 
-    Args:
-        aws: Client of the account.
-        account: Id of the account.
-        image: Image that tasks pull; empty if the role is only removed.
-
     Raises:
         ConfigurationError: The role exists, was not created by ``init``, and lacks permissions or
             trust that tasks need.
@@ -189,10 +184,7 @@ async def read_execution_role(aws: AWSClient, account: str, image: str = "") -> 
 
 
 def _pulled_repositories(inline: Mapping[str, Any] | None) -> set[str]:
-    """Return the ARNs of the ECR repositories that an inline policy allows tasks to pull from.
-
-    Other task definitions of the region may need these repositories.
-    """
+    """Return the repositories of a policy: other task definitions of the region need them."""
     statements: Sequence[Mapping[str, Any]] = (inline or {}).get("Statement") or []
     for statement in statements:
         if statement.get("Sid") == PULL_SID:
@@ -204,10 +196,7 @@ def _pulled_repositories(inline: Mapping[str, Any] | None) -> set[str]:
 async def _check_foreign_role(
     aws: AWSClient, name: str, corrections: set[str], boundary: str
 ) -> None:
-    """Raise `ConfigurationError` if a role that ``init`` did not create is unusable for tasks.
-
-    Such a role is never changed. AWS's managed policy for execution roles is enough, too.
-    """
+    # A role that ``init`` did not create is never changed. AWS's managed policy is enough, too.
     lacks: list[str] = []
     if "update_assume_role_policy" in corrections:
         lacks.append("a trust policy for ecs-tasks.amazonaws.com")
@@ -224,12 +213,7 @@ async def _check_foreign_role(
 
 
 async def read_task_definition(aws: AWSClient, required: Mapping[str, Any]) -> Resource:
-    """Return a family's newest revision, which is correct if it is as ``required``.
-
-    Args:
-        aws: Client of the account.
-        required: Parameters of RegisterTaskDefinition, without tags.
-    """
+    """Return a family's newest revision, which is correct if it is as ``required``."""
     found = await newest_definition(aws, required["family"])
     paths = differences(required, found) if found else []
     if paths:

@@ -111,8 +111,6 @@ async def cleanup(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Selection:
-    """Selection of the tasks that a cleanup stops."""
-
     run: str | None
     all_tasks: bool
     older_than: float | None
@@ -130,8 +128,6 @@ class _Selection:
 
 @dataclass(slots=True)
 class _Cluster:
-    """The cluster of the settings, and the runs that are registered on this machine."""
-
     aws: AWSClient
     settings: Settings
     prices: PriceTable
@@ -141,7 +137,6 @@ class _Cluster:
     """Runs that were registered on this machine when the tasks were last listed."""
 
     async def tasks(self) -> list[RunningTask]:
-        """Return the running tasks, oldest first."""
         # Runs are read first: a new run is registered before it launches a task.
         self.runs = await registered_runs()
         active_runs = {run.run: False for run in self.runs}
@@ -247,11 +242,7 @@ class _Cleanup:
         )
 
     async def _forget_runs(self, tasks: Sequence[RunningTask]) -> tuple[str, ...]:
-        """Remove from this machine's registry the ended runs that have no task in this cluster.
-
-        Returns:
-            The names of the removed runs.
-        """
+        """Remove ended runs that have no task in this cluster from this machine's registry."""
         ours = [task for task in tasks if task.owner is not TaskOwner.FOREIGN]
         with_tasks = {task.run for task in ours if task.task_arn not in self._stopped}
         ended = [
@@ -262,7 +253,6 @@ class _Cleanup:
         return tuple(run.run for run in ended)
 
     def _ended_here(self, run: RegisteredRun) -> bool:
-        """Return whether a run has ended and had its tasks in the cluster that was listed."""
         settings = self._cluster.settings
         listed = (self._cluster.aws.region, settings.cluster, settings.endpoint_url)
         return not run.active and (run.region, run.cluster, run.endpoint_url) == listed

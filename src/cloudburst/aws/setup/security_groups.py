@@ -47,7 +47,6 @@ async def describe_security_groups(
 
     Raises:
         ResourceMissingError: A group does not exist.
-        CloudburstError: Any error of `AWSClient.call`.
     """
     found = await aws.collect_pages(
         "ec2", "describe_security_groups", "SecurityGroups", GroupIds=list(ids)
@@ -97,13 +96,8 @@ def group_resource(
 ) -> Resource:
     """Return a security group with the calls that let sources in at the port of workers.
 
-    Args:
-        group: Existing group; ``None`` to create one.
-        region: Region of the group.
-        vpc: VPC of a new group.
-        sources: CIDRs to let in. Rules that ``init`` created for other sources are removed from a
-            group that ``init`` created.
-        keep: True to keep the sources that an earlier ``init`` let in.
+    Unless they are to be kept, rules that ``init`` created for other sources are removed from a
+    group that ``init`` created.
     """
     opened = f"port {SERVICE_PORT} open to {', '.join(sources)}"
     if group is None:
@@ -156,7 +150,6 @@ def group_resource(
 def _rules_change(
     operation: str, group: str, ranges: Sequence[Mapping[str, str]], detail: str
 ) -> Change:
-    """Return the call that adds or removes rules for IPv4 ranges at the port of workers."""
     rule = {"FromPort": SERVICE_PORT, "ToPort": SERVICE_PORT, "IpRanges": list(ranges)}
     parameters = {"GroupId": group, "IpPermissions": [{"IpProtocol": "tcp", **rule}]}
     return Change("ec2", operation, parameters, f"port {SERVICE_PORT} {detail}")

@@ -125,6 +125,12 @@ OUR_TAG = "CreatedBy"
 sets the tag."""
 OUR_TAGS = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}}
 """Condition that a resource carries the tags of ``init``."""
+# Conditions of RunTask: tasks must have our tag, and run on Fargate without a shell and without EBS
+# volumes. Their size is not limited: a run may need the most vCPU that Fargate has, and no
+# condition limits the number of tasks. AWS does not document which of the ``ecs:`` keys are present
+# if a request omits the parameter in question. Where a key is missing, ``IfExists`` and
+# ``ForAllValues`` allow the request; a plain operator would deny every run. The values of
+# ``ecs:capacity-provider`` are ARNs.
 _TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
     "StringEquals": {f"aws:RequestTag/{OUR_TAG}": TAGS[OUR_TAG]},
     "StringEqualsIfExists": {
@@ -133,12 +139,6 @@ _TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
     },
     "ForAllValues:StringLike": {"ecs:capacity-provider": ["*FARGATE", "*FARGATE_SPOT"]},
 }
-"""Conditions of RunTask: tasks must have our tag, and run on Fargate without a shell and without
-EBS volumes. Their size is not limited: a run may need the most vCPU that Fargate has, and no
-condition limits the number of tasks. AWS does not document which of the ``ecs:`` keys are present
-if a request omits the parameter in question. Where a key is missing, ``IfExists`` and
-``ForAllValues`` allow the request; a plain operator would deny every run. The values of
-``ecs:capacity-provider`` are ARNs."""
 
 
 def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
@@ -272,11 +272,8 @@ def init_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, 
 
 
 def _image_statements(arns: ResourceArns) -> tuple[Statement, ...]:
-    """Return the statements for the repository of our own image, and for pushing to it.
-
-    The actions of a push are those of "IAM permissions for pushing an image to an Amazon ECR
-    private repository", ECR user guide (2026-11).
-    """
+    # The actions of a push: "IAM permissions for pushing an image to an Amazon ECR private
+    # repository", ECR user guide (2026-11).
     repository = arns.our_repository
     return (
         # IAM supports no resource for it.
