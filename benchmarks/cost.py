@@ -47,20 +47,21 @@ from cloud.virtual import render_scenes, run_in_virtual_time
 
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.models import default_performance
-from cloudburst.models.billing import seconds_billed
-from cloudburst.models.default_performance import (
+from cloudburst.models import performance as default_performance
+from cloudburst.models.limits import Limits, Timeouts
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import (
     NATIVE_CPU_SECONDS_PER_WORK,
     ONESTEP_PARALLEL,
     ONESTEP_SERIAL,
+    PLACEMENT_SECONDS,
+    PULL_SECONDS,
+    STOP_SECONDS,
     TRANSFER_SECONDS,
     fargate_encoder_slots,
     fargate_kind,
     fargate_performance,
 )
-from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_SECONDS
 from cloudburst.models.prices import DEFAULT_REGION, Rates
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import (
@@ -71,6 +72,7 @@ from cloudburst.models.task import (
     TaskState,
     TaskStatus,
     Usage,
+    seconds_billed,
 )
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, new_key

@@ -42,7 +42,7 @@ from fake_render.line import Line, far_away
 from fake_render.worker import fake_workers, make_scenes, render_times
 
 from cloudburst import Client, Limits, Report
-from cloudburst.engine.cost_breakdown import covered_seconds
+from cloudburst.engine.report import covered_seconds
 from cloudburst.events import Event, SceneEvent, WorkerReady
 
 Span: TypeAlias = tuple[float, float]

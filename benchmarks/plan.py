@@ -37,8 +37,8 @@ from cloudburst.cli.plan_candidates import PlanData
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.models.default_performance import NATIVE_CPU_SECONDS_PER_WORK
 from cloudburst.models.limits import Limits
+from cloudburst.models.performance import NATIVE_CPU_SECONDS_PER_WORK
 from cloudburst.models.scene import CheckedScene
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 

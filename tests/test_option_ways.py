@@ -25,7 +25,7 @@ from cloudburst import (
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.jobs import JobQueue, JobRequest
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.job import JobOptions, RenderJob
 from cloudburst.workers.local.frame import draw_frame
 from support.font_files import latin_font

@@ -16,9 +16,9 @@ from cloud.virtual import log_normal, open_pool, run_in_virtual_time, scene
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.open_run import open_run
-from cloudburst.models.billing import seconds_billed
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
+from cloudburst.models.task import seconds_billed
 from schedules.table import print_goal
 from schedules.task_model import TaskModel
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from cloud.virtual import log_normal, scene
 
-from cloudburst.engine.forecast.billing_forecast import billed_seconds
 from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.forecast.simulation import billed_seconds
 from cloudburst.testing import FakeCloud
 from schedules.bounds import wall_bound
 from schedules.task_model import TaskModel

@@ -10,14 +10,12 @@ from decimal import Decimal
 from functools import cache, partial
 
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
-from cloudburst.models.default_performance import (
-    NATIVE_CPU_SECONDS_PER_WORK,
-    SECONDS_PER_VCPU_SECOND,
-)
 from cloudburst.models.performance import (
     ASSUMED_RANGE,
+    NATIVE_CPU_SECONDS_PER_WORK,
     PLACEMENT_SECONDS,
     PULL_SECONDS,
+    SECONDS_PER_VCPU_SECOND,
     STOP_SECONDS,
     Performance,
 )

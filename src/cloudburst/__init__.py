@@ -28,7 +28,6 @@ if _typing.TYPE_CHECKING:
     from cloudburst.engine.run import Run as Run
     from cloudburst.errors import CloudburstError as CloudburstError
     from cloudburst.inputs.scenes import read_scenes as read_scenes
-    from cloudburst.models.camera_effects import Effect as Effect
     from cloudburst.models.film import Transition as Transition
     from cloudburst.models.limits import Limits as Limits
     from cloudburst.models.limits import Timeouts as Timeouts
@@ -42,6 +41,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.models.scene import Video as Video
     from cloudburst.models.settings import Settings as Settings
     from cloudburst.models.tier import Tier as Tier
+    from cloudburst.models.video_format import Effect as Effect
     from cloudburst.ports.backend import Backend as Backend
     from cloudburst.ports.backend import OpenBackend as OpenBackend
 
@@ -67,7 +67,7 @@ _NAMES = {
     ),
     "cloudburst.engine.run": ("Run",),
     "cloudburst.errors": ("CloudburstError",),
-    "cloudburst.models.camera_effects": ("Effect",),
+    "cloudburst.models.video_format": ("Effect",),
     "cloudburst.models.film": ("Transition",),
     "cloudburst.models.options": ("RenderOptions",),
     "cloudburst.models.limits": (

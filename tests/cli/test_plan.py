@@ -25,10 +25,9 @@ from cloudburst.cli.run_request import RunRequest
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.models.default_performance import Cloud, fargate_kind, local_kind
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.performance import Sample
+from cloudburst.models.performance import Cloud, Sample, fargate_kind, local_kind
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.scene import Scene
 from cloudburst.models.settings import Settings

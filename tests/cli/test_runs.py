@@ -16,9 +16,9 @@ from cyclopts import App
 
 from cloudburst.cli import main
 from cloudburst.cli.runs import runs_command
-from cloudburst.models.billing import usd_billed
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.report import Status
+from cloudburst.models.task import usd_billed
 from cloudburst.outputs.folder import claim_outputs
 from cloudburst.outputs.journal import journal_folder, open_journal
 from support.journal_entries import end, failure, inline, process, result, scene, task

@@ -15,8 +15,8 @@ from cloudburst import Client, Limits, Status
 from cloudburst.client import run_inputs
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs.scene_fingerprints import ReadingStoppedError
-from cloudburst.models.billing import usd_amount
 from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.task import usd_amount
 from cloudburst.outputs.journal import journal_path, read_journal
 from cloudburst.testing import FakeCloud
 

@@ -34,8 +34,8 @@ from cloudburst.compat import calls, scan_and_test_folder
 from cloudburst.compat.parameters import backend_of
 from cloudburst.compat.results import batch_result
 from cloudburst.errors import ConfigurationError, InvalidScenesError, NoAnswerError
-from cloudburst.models import billing
 from cloudburst.models import settings as settings_module
+from cloudburst.models import task as billing
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES
 from cloudburst.models.report import Cost, Report, SceneReport, WorkerReport

@@ -21,7 +21,7 @@ from cloudburst.errors import CapacityError, ConfigurationError
 from cloudburst.image import ImageOptions
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
-from cloudburst.models.s3_encryption import parse_s3_encryption
+from cloudburst.models.settings import parse_s3_encryption
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import new_key

@@ -39,7 +39,7 @@ from cloudburst import (
 from cloudburst.aws.setup import doctor
 from cloudburst.cli.runs import list_runs
 from cloudburst.errors import CredentialsError, LaunchError
-from cloudburst.models import billing
+from cloudburst.models import task as billing
 from cloudburst.testing import FakeCloud, Fault, TaskFault, VirtualClockLoop
 from support.cluster_with_runs import launch
 from support.harness import engine

@@ -10,11 +10,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cloudburst.engine.cost_breakdown import COST_PARTS, cost_of, scene_costs, total_cost
-from cloudburst.engine.worker_record import Attempt, PhaseSpan, WorkerRecord
-from cloudburst.models.billing import MINIMUM_BILLED_SECONDS, seconds_billed
+from cloudburst.engine.records import Attempt, PhaseSpan, WorkerRecord
+from cloudburst.engine.report import COST_PARTS, cost_of, scene_costs, total_cost
 from cloudburst.models.prices import US_EAST_1_RATES
-from cloudburst.models.task import TaskState, TaskStatus, Usage
+from cloudburst.models.task import (
+    MINIMUM_BILLED_SECONDS,
+    TaskState,
+    TaskStatus,
+    Usage,
+    seconds_billed,
+)
 
 EPOCH = 1_700_000_000.0
 EXAMPLES = 10 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))

@@ -8,10 +8,10 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from cloudburst.models.billing import usd_amount
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
+from cloudburst.models.task import usd_amount
 from cloudburst.testing import FakeCloud
 from support.harness import engine
 

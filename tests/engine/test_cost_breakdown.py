@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudburst.engine.cost_breakdown import cost_of, scene_costs, total_cost
-from cloudburst.engine.worker_record import Attempt, PhaseSpan, WorkerRecord
+from cloudburst.engine.records import Attempt, PhaseSpan, WorkerRecord
+from cloudburst.engine.report import cost_of, scene_costs, total_cost
 from cloudburst.errors import WorkerStoppedError
-from cloudburst.models.billing import seconds_billed
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES, Rates
 from cloudburst.models.report import Cost
-from cloudburst.models.task import Usage
+from cloudburst.models.task import Usage, seconds_billed
 
 ARM = Rates(vcpu=Decimal("0.03238") / 3600, memory_gb=Decimal("0.00356") / 3600)
 SPOT = Rates(vcpu=Decimal("0.01246") / 3600, memory_gb=Decimal("0.00137") / 3600)

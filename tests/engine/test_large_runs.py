@@ -10,9 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from cloudburst.concurrency import ITEMS_PER_STEP
+from cloudburst.engine.records import SceneRecord, WorkerRecord
 from cloudburst.engine.report import make_report
-from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Video
 from cloudburst.testing import FakeCloud

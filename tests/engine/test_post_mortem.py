@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.engine.post_mortem_writer import POST_MORTEM_GRACE, POST_MORTEM_TIMEOUT
+from cloudburst.engine.journal_writer import POST_MORTEM_GRACE, POST_MORTEM_TIMEOUT
 from cloudburst.errors import NoAnswerError
 from cloudburst.models.failures import classify_stop
 from cloudburst.models.limits import Limits

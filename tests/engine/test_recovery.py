@@ -26,8 +26,8 @@ from cloudburst.events import (
     WorkerLaunched,
     WorkerReady,
 )
-from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.journal_entries import (
+    ErrorEntry,
     LaunchEntry,
     ResultEntry,
     SceneEntry,

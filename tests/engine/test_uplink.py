@@ -12,11 +12,10 @@ import anyio
 import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
+from cloudburst.engine.open_run import add_upload_size
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.scheduler.queue import FairQueue
-from cloudburst.engine.uplink import STALL_CHECK_SECONDS, STALL_SECONDS, LineSpeed
-from cloudburst.engine.upload_concurrency import MIN_FILES
-from cloudburst.engine.upload_sizes import add_upload_size
+from cloudburst.engine.uplink import MIN_FILES, STALL_CHECK_SECONDS, STALL_SECONDS, LineSpeed
 from cloudburst.errors import UploadError
 from cloudburst.events import SceneEncoding, SceneUploaded
 from cloudburst.models.limits import Limits, Timeouts

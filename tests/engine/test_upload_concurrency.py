@@ -7,8 +7,7 @@ import math
 import anyio
 import pytest
 
-from cloudburst.engine.uplink import MAX_PAUSE, Uplink
-from cloudburst.engine.upload_concurrency import MAX_FILES, MIN_FILES
+from cloudburst.engine.uplink import MAX_FILES, MAX_PAUSE, MIN_FILES, Uplink
 from support.lines import SLOW, Line, open_uplink, send_all
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from cloudburst.engine.encoder_slots import has_room
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
-from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.engine.records import WorkerRecord
+from cloudburst.engine.scheduler.encoder_slots import has_room
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 

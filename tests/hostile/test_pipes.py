@@ -22,7 +22,7 @@ from cloudburst.inputs.media_file import open_media_file
 from cloudburst.inputs.scene_fingerprints import add_fingerprints
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Scene

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from cloudburst import Effect, RenderOptions
 from cloudburst.cli.look_options import LookOptions, MotionFlags
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.camera_effects import draw_effect
 from cloudburst.models.options import describe_option_errors
+from cloudburst.models.video_format import draw_effect
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import pytest
 
 from cloudburst.aws.setup.resource_definitions import is_our_image, reference_to_set_up
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.env_file import read_env_file
-from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings
+from cloudburst.models.settings import OWN_IMAGE, PUBLIC_IMAGE_NAME, Settings, read_env_file
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 
 LANDSCAPE, PORTRAIT = (1920, 1080), (1080, 1920)

@@ -6,8 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.models.video_format import Effect, VideoFormat, VideoSize
 from cloudburst.renderer.encoder import (
     MOTION_GOP_SECONDS,
     STILL_GOP_SECONDS,

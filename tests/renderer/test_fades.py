@@ -9,8 +9,7 @@ import av
 import pytest
 from PIL import Image, ImageStat
 
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.models.video_format import Effect, VideoFormat, VideoSize
 from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
 from cloudburst.renderer.gops import Gop, GopSource

@@ -8,7 +8,7 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cloudburst.models.options import RenderOptions, describe_option_errors
-from cloudburst.models.options.metadata import METADATA_NAMES
+from cloudburst.models.options.marks import METADATA_NAMES
 from support.render_job import lay_job, rendered_here
 from support.video_probe import probe
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import av
 import pytest
 
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoFormat
+from cloudburst.models.video_format import Effect, VideoFormat
 from cloudburst.renderer.audio_track import AudioTrack, open_track, open_writer
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.gops import GopSource

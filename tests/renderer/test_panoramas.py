@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from cloudburst.models.camera_effects import Effect
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.motion import Camera
 from support.project import ROOT
 from support.video_probe import FFMPEG

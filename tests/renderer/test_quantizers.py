@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoSize
+from cloudburst.models.video_format import Effect, VideoSize
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo

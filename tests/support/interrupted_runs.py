@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 
-from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.engine.records import RecoveredState
 from cloudburst.models.journal_entries import (
     Entry,
     LaunchEntry,

@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from cloudburst.errors import UploadError
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.error_entry import ErrorEntry
 from cloudburst.models.journal_entries import (
+    ErrorEntry,
+    JournalState,
     LaunchEntry,
     PhaseEntry,
     ProcessEndEntry,
@@ -19,7 +19,6 @@ from cloudburst.models.journal_entries import (
     SceneFailureEntry,
     TaskEntry,
 )
-from cloudburst.models.journal_state import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.prices import Rates
@@ -27,6 +26,7 @@ from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.task import Usage
 from cloudburst.models.tier import Tier
+from cloudburst.models.video_format import Effect
 
 WATERMARK = Path("/pictures/\udcff \U0001f3b5/mark.png")
 """A name that is no UTF-8."""

@@ -19,9 +19,9 @@ from cloudburst.errors import (
     Remedy,
     ThrottledError,
 )
-from cloudburst.models.billing import usd_amount
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.task import usd_amount
 from support.harness import working
 from support.interrupted_runs import MemoryJournal
 from support.queueing_cloud import QueueingCloud, QueueingRenderer

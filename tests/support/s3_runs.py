@@ -21,7 +21,7 @@ from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts
 from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
-from cloudburst.engine import output_folder
+from cloudburst.engine import attempt_context as output_folder
 from cloudburst.events import Event
 from cloudburst.files import state_folder
 from cloudburst.models.limits import Backoff

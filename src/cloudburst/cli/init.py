@@ -34,9 +34,7 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.env_file import ENV_FILE
-from cloudburst.models.s3_encryption import check_key_arn
-from cloudburst.models.settings import Settings, full_image_name
+from cloudburst.models.settings import ENV_FILE, Settings, check_key_arn, full_image_name
 from cloudburst.models.task import Protocol
 
 _SIGNS = {

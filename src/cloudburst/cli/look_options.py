@@ -11,12 +11,11 @@ from pydantic import ValidationError
 
 from cloudburst.cli.options import WholeNumber
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.camera_effects import Easing, Effect
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.picture import Fit
 from cloudburst.models.options.subtitles import HighlightMode
 from cloudburst.models.options.values import Position
-from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES
+from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES, Easing, Effect
 
 PICTURE = Group("Picture", sort_key=1)
 MOTION = Group("Motion", sort_key=2)

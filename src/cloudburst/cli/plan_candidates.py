@@ -11,7 +11,7 @@ from cloudburst.aws.fargate.task_definition import account_of_arn, named_archite
 from cloudburst.backends import can_render_locally
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind
-from cloudburst.models import default_performance
+from cloudburst.models import performance as default_performance
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
 from cloudburst.models.settings import Settings

@@ -18,8 +18,7 @@ from cloudburst.engine.forecast.plan import (
     default_plan,
     enumerate_plans,
 )
-from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.upload_sizes import total_upload_size
+from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs

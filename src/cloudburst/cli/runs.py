@@ -28,11 +28,11 @@ from cloudburst.cli.output import (
 )
 from cloudburst.cli.render import RESULTS_FOLDER
 from cloudburst.errors import JournalError
-from cloudburst.models.billing import usd_billed
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.report import Status
 from cloudburst.models.settings import Settings
+from cloudburst.models.task import usd_billed
 from cloudburst.outputs.earlier_runs import successor
 from cloudburst.outputs.final_bills import JournaledRun, complete_bills
 from cloudburst.outputs.folder import active_runs

@@ -24,7 +24,7 @@ from cloudburst.cli.output import (
     short_path,
     unwrapped,
 )
-from cloudburst.engine.cost_breakdown import COST_PARTS
+from cloudburst.engine.report import COST_PARTS
 from cloudburst.models.report import Cost, Prediction, Report, Status, WorkerReport
 from cloudburst.text import list_some, short_task
 

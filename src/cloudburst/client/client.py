@@ -32,11 +32,11 @@ from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
 from cloudburst.inputs.input_cache import InputCache
-from cloudburst.models.download import Download
 from cloudburst.models.film import Transition
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.remote_file import Download
 from cloudburst.models.report import Report
 from cloudburst.models.scene import Video
 from cloudburst.models.settings import Settings

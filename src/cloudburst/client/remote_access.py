@@ -15,7 +15,6 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.film.folder_film import ChapterSource, claimed_film
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.inputs.remote_readers import open_https_reader
-from cloudburst.models.download import Download
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import (
     RemoteLocation,
@@ -24,10 +23,10 @@ from cloudburst.models.locations import (
     is_s3,
     parse_s3_prefix,
 )
-from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.remote_file import Download, RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.destinations import Destination, FolderDestination
-from cloudburst.ports.film_maker import FilmMaker
+from cloudburst.ports.outputs import FilmMaker
 from cloudburst.ports.remote_files import FolderReader, RemoteFiles
 
 if TYPE_CHECKING:

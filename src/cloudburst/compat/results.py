@@ -17,10 +17,10 @@ from cloudburst.models.batches import (
     FargateCost,
     TaskResult,
 )
-from cloudburst.models.billing import whole_billed_seconds
 from cloudburst.models.prices import DEFAULT_REGION
 from cloudburst.models.report import Report, SceneReport, Status, WorkerReport
 from cloudburst.models.settings import Settings
+from cloudburst.models.task import whole_billed_seconds
 
 
 def calculate_fargate_cost(

@@ -13,11 +13,10 @@ from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.attempt_context import AttemptContext
-from cloudburst.engine.attempt_phases import AttemptPhases
+from cloudburst.engine.attempt_phases import AttemptPhases, progress_timeout
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Assignment, Ticket
-from cloudburst.engine.progress_timeout import progress_timeout
-from cloudburst.engine.scene_record import SceneRecord
+from cloudburst.engine.records import SceneRecord
 from cloudburst.errors import CloudburstError
 from cloudburst.events import SceneCopied, SceneEncoded, SceneQueued, SceneRetried
 from cloudburst.models.scene import Video

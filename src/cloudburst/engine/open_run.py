@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,28 +14,26 @@ from pathlib import Path
 import anyio
 
 from cloudburst.concurrency import Steps, collapse_single
-from cloudburst.engine.attempt_context import SceneContext
-from cloudburst.engine.film_step import FilmStep
+from cloudburst.engine.attempt_context import OutputFolder, SceneContext
+from cloudburst.engine.film import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.output_folder import OutputFolder
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
-from cloudburst.engine.recovered_state import RecoveredState, recover_scene
+from cloudburst.engine.records import RecoveredState, SceneRecord, recover_scene
 from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_progress import FinishCheck, RunProgress
-from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.engine.scheduler.task_lifetime import check_lifetimes
-from cloudburst.engine.upload_sizes import add_upload_size
-from cloudburst.engine.worker_film import make_film
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.engine.scheduler.performances import Performances
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.locations import OutputLocation, S3Object
+from cloudburst.models.performance import Performance
 from cloudburst.models.scene import CheckedScene
 from cloudburst.ports.backend import Backend
-from cloudburst.ports.film_maker import FilmMaker
-from cloudburst.ports.journal import Journal
+from cloudburst.ports.outputs import FilmMaker, Journal
 from cloudburst.ports.remote_files import RemoteFiles
+
+logger = logging.getLogger(__name__)
 
 _NO_S3 = SceneFault(
     scene="",
@@ -97,8 +96,7 @@ async def open_run(
     run.bytes_checked = bytes_checked
     output = OutputFolder(name, pool.scheduler.paused_runs)
     if film is not None:
-        on_worker = partial(make_film, run=name, pool=pool, language=language, output=output)
-        run.film = FilmStep(film, on_worker, run.emit)
+        run.film = FilmStep(film, name, pool, language=language, output=output, emit=run.emit)
     recovery: TaskRecovery | None = None
     if earlier is not None:
         ahead = journal.now() - anyio.current_time() if journal else 0.0
@@ -138,7 +136,7 @@ async def open_run(
             ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
             add_upload_size(ticket, checked[record.name], senders)
             tickets.append(ticket)
-    check_lifetimes(tickets, pool.backends, pool.scheduler.performances)
+    _check_lifetimes(tickets, pool.backends, pool.scheduler.performances)
     run.predicted = pool.scheduler.plan_for(
         [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
     ).prediction
@@ -211,3 +209,59 @@ async def _check_supported(
         faults[_NO_S3] = None
     if faults:
         raise InvalidScenesError(faults=[*faults])
+
+
+def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Ticket]) -> None:
+    """Set how many bytes are sent for a scene, so that each file counts once for the run.
+
+    A file of several scenes counts for the one with the most work, which is sent first. Files that
+    workers get from S3 or web servers do not count.
+
+    Args:
+        ticket: Ticket of the scene, which is not queued yet.
+        scene: The scene.
+        senders: Ticket for which each file of the run counts so far. It is updated.
+    """
+    for path, size in scene.bytes_by_file.items():
+        sender = senders.get(path)
+        if sender is None or sender.work < ticket.work:
+            senders[path] = ticket
+            ticket.bytes_to_send += size
+            if sender is not None:
+                sender.bytes_to_send -= size
+
+
+def _check_lifetimes(
+    tickets: Iterable[Ticket], backends: Sequence[Backend], performances: Performances
+) -> None:
+    """Check that the longest scene can be finished within the lifetime of a task.
+
+    A warning is logged if the scene is expected to take longer.
+
+    Raises:
+        ConfigurationError: Measured encode times show that no backend can finish the scene in time,
+            even in the best case.
+    """
+    ticket = max(tickets, key=lambda ticket: ticket.work, default=None)
+    limited = [(performances.of_backend(each), each.lifetime) for each in backends if each.lifetime]
+    if ticket is None or len(limited) < len(backends):
+        return
+    performance, lifetime = min(limited, key=lambda pair: _needed(pair[0], ticket.work) - pair[1])
+    needed = _needed(performance, ticket.work)
+    if needed <= lifetime:
+        return
+    setting = math.ceil(_needed(performance.worst_case, ticket.work) / 600) * 600
+    text = (
+        f"scene {ticket.scene} needs about {needed / 60:.0f} minutes of a task, "
+        f"and a task ends by itself after {lifetime / 60:.0f}: "
+        f"set CLOUDBURST_LIFETIME to {setting} (seconds), or choose a larger tier"
+    )
+    measured = "encode" in performance.measured
+    if measured and _needed(performance.best_case, ticket.work) > lifetime:
+        raise ConfigurationError(text)
+    logger.warning("%s", text)
+
+
+def _needed(performance: Performance, work: float) -> float:
+    """Return the expected seconds from the upload to the download of a scene."""
+    return performance.transfer_seconds + performance.encode_seconds(work)

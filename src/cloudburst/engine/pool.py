@@ -11,10 +11,10 @@ from anyio.abc import TaskGroup
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.records import Attempt, WorkerRecord
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.supervisor import Supervisors
 from cloudburst.engine.uplink import Uplink
-from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import (
     BusyError,
     ClosedError,
@@ -26,7 +26,7 @@ from cloudburst.errors import (
 from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.task import FoundTask, TaskSpec
 from cloudburst.ports.backend import Backend
-from cloudburst.ports.journal import Journal
+from cloudburst.ports.outputs import Journal
 
 
 class WorkerPool:

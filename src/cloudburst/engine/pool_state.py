@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import anyio
 
+from cloudburst.engine.records import Attempt, WorkerRecord
 from cloudburst.engine.worker import WorkerConnection
-from cloudburst.engine.worker_record import Attempt, WorkerRecord
 from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
 from cloudburst.models.task import FoundTask, TaskSpec, TaskState

@@ -14,8 +14,7 @@ from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.engine.launch import TaskStop
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import PoolWorker
-from cloudburst.engine.recovered_state import RecoveredState, recover_workers
-from cloudburst.engine.worker_record import WorkerRecord
+from cloudburst.engine.records import RecoveredState, WorkerRecord, recover_workers
 from cloudburst.errors import CloudburstError, NoAnswerError, ThrottledError
 from cloudburst.models.limits import RETRY_BACKOFF
 from cloudburst.models.task import FoundTask, TaskId, TaskSpec, TaskState, TaskStatus

@@ -10,12 +10,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from cloudburst.engine.film_step import FilmStep
+from cloudburst.engine.film import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.records import SceneRecord, WorkerRecord
 from cloudburst.engine.report import Outcome, make_report, status
-from cloudburst.engine.scene_record import SceneRecord
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Prediction, Report, Status
 
@@ -126,7 +125,8 @@ class Run:
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
             bytes_checked=self.bytes_checked,
-            film=self.film,
+            film=None if self.film is None else self.film.path,
+            film_error=None if self.film is None else self.film.error,
         )
         return report.with_settlement(self.settled)
 

@@ -15,9 +15,9 @@ from cloudburst.engine.attempt_context import SceneContext
 from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
+from cloudburst.engine.records import SceneRecord
 from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import Run
-from cloudburst.engine.scene_record import SceneRecord
 from cloudburst.errors import ClosedError, CloudburstError, InvalidScenesError
 from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.scene import CheckedScene

@@ -11,13 +11,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.defects import log_defect, worker_defect
-from cloudburst.engine.journal_writer import JournalWriters
+from cloudburst.engine.journal_writer import JournalWriters, PostMortems
 from cloudburst.engine.launch import adopted, launched
 from cloudburst.engine.pool_state import PoolWorker, WorkerState
-from cloudburst.engine.post_mortem_writer import PostMortems
+from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.worker import WorkerConnection, connected, wait_until_stopped
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import CloudburstError, WorkerError, WorkerStoppedError
 from cloudburst.events import WorkerFailed, WorkerLaunched, WorkerReady, WorkerStopped
 from cloudburst.models.limits import Backoff, Limits, Timeouts

@@ -13,7 +13,7 @@ from cloudburst.files import open_regular_file
 from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.inputs.scene_layouts import SUBTITLE_SUFFIXES, natural_key
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video
 from cloudburst.outputs.earlier_runs import runs_in

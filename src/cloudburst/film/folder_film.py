@@ -22,7 +22,7 @@ from cloudburst.models.film import FilmRequest
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.scene import Scene, Video
 from cloudburst.outputs.folder import claim_outputs
-from cloudburst.ports.film_maker import OnWorker
+from cloudburst.ports.outputs import OnWorker
 from cloudburst.ports.renderer import OnProgress
 
 
@@ -82,7 +82,7 @@ async def claimed_film(
 
 @dataclass(frozen=True, slots=True)
 class FolderFilm:
-    """Maker of a film on this machine: `cloudburst.ports.film_maker.FilmMaker`."""
+    """Maker of a film on this machine: `cloudburst.ports.outputs.FilmMaker`."""
 
     request: FilmRequest
     path: Path

@@ -23,7 +23,7 @@ from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Video
-from cloudburst.ports.film_maker import FilmMaker, OnWorker
+from cloudburst.ports.outputs import FilmMaker, OnWorker
 from cloudburst.ports.renderer import OnProgress
 from cloudburst.text import list_some
 
@@ -92,7 +92,7 @@ async def claimed_s3_film(
 
 
 class S3Film:
-    """Maker of a film in S3: `cloudburst.ports.film_maker.FilmMaker`."""
+    """Maker of a film in S3: `cloudburst.ports.outputs.FilmMaker`."""
 
     def __init__(
         self,

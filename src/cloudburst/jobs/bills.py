@@ -20,10 +20,10 @@ from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
 from cloudburst.jobs.job_run import cost_of, json_of
 from cloudburst.jobs.models import JobCost
 from cloudburst.jobs.open_queue import OpenQueue
-from cloudburst.models.billing import usd_billed
 from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.models.report import Report
 from cloudburst.models.settings import Settings
+from cloudburst.models.task import usd_billed
 from cloudburst.outputs.final_bills import MAX_ASKED_AGE, JournaledRun, complete_bills
 from cloudburst.outputs.journal.folders import journal_folder
 from cloudburst.outputs.journal.reader import journal_path, read_journal

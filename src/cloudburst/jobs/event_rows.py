@@ -13,8 +13,8 @@ from cloudburst.errors import ResourceMissingError
 from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_rows import read_job, unknown_job
 from cloudburst.jobs.models import JobEvent, JobNews, JobProgress, JobState
-from cloudburst.models.download import Download
 from cloudburst.models.locations import parse_s3_prefix
+from cloudburst.models.remote_file import Download
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 

@@ -43,7 +43,7 @@ from cloudburst.jobs.removal import remove_job
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks
-from cloudburst.models.download import DownloadMethod
+from cloudburst.models.remote_file import DownloadMethod
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 

@@ -6,12 +6,16 @@ the earlier entry of the same class with the same key, for example the same scen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
-from cloudburst.models.error_entry import ErrorEntry
+from cloudburst import errors
+from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
@@ -19,6 +23,70 @@ from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.task import Usage
 from cloudburst.models.tier import NamedTier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorEntry:
+    """Entry for a `CloudburstError`, from which an equal error can be restored."""
+
+    kind: str
+    """Name of the error's class in `cloudburst.errors`."""
+    message: str
+    """Message of the error."""
+    remedy: str
+    """Value of the error's `Remedy`."""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments of the error by name, as values that JSON can represent."""
+
+    @classmethod
+    def of(cls, error: CloudburstError) -> ErrorEntry:
+        """Return the entry of an error."""
+        kind = next(kind for kind in type(error).__mro__ if _public(kind.__name__) is kind)
+        facts = {
+            name: adapter.dump_python(getattr(error, name), mode="json")
+            for name, adapter in _fields(kind.__name__).items()
+        }
+        return cls(kind=kind.__name__, message=str(error), remedy=error.remedy.value, facts=facts)
+
+    def restore(self) -> CloudburstError:
+        """Return an error that is equal to the original one.
+
+        If the class or one of its attributes is unknown, because another version of cloudburst
+        wrote the entry, return a `CloudburstError` whose message names the class.
+        """
+        kind = _public(self.kind)
+        if kind is None:
+            return CloudburstError(f"{self.kind}: {self.message}")
+        try:
+            facts = {
+                name: adapter.validate_python(self.facts[name])
+                for name, adapter in _fields(kind.__name__).items()
+                if name in self.facts
+            }
+            remedy = Remedy(self.remedy)
+        except (ValidationError, ValueError):
+            return CloudburstError(f"{self.kind}: {self.message}")
+        error = kind(self.message, **facts)
+        if error.remedy is not remedy:
+            error.remedy = remedy
+        return error
+
+
+def _public(name: str) -> type[CloudburstError] | None:
+    kind = getattr(errors, name, None)
+    return kind if isinstance(kind, type) and issubclass(kind, CloudburstError) else None
+
+
+@cache
+def _fields(name: str) -> dict[str, TypeAdapter[Any]]:
+    """Return the keyword arguments of an error class, each with a validator for its type."""
+    kind = _public(name)
+    assert kind is not None, "the name of an error's class"
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    hints = get_type_hints(kind.__init__) if names else {}
+    return {each: TypeAdapter(hints[each]) for each in names}
+
 
 EpochSeconds: TypeAlias = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 """Time in seconds since the Unix epoch, limited to the years 1653 to 5138."""
@@ -160,3 +228,26 @@ Entry: TypeAlias = (
     | SceneFailureEntry
     | ProcessEndEntry
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalState:
+    """Latest journal entry for each key, in the order in which the keys were first written."""
+
+    processes: tuple[ProcessEntry, ...] = ()
+    """Processes that have worked on the run, the first one first."""
+    scenes: Mapping[str, SceneEntry] = field(default_factory=dict[str, SceneEntry])
+    """Scenes by name."""
+    launches: Mapping[str, LaunchEntry] = field(default_factory=dict[str, LaunchEntry])
+    """Launches by token."""
+    tasks: Mapping[str, TaskEntry] = field(default_factory=dict[str, TaskEntry])
+    """Tasks by identifier."""
+    results: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
+    """Finished videos by the name of their scene."""
+    scene_failures: Mapping[str, SceneFailureEntry] = field(
+        default_factory=dict[str, SceneFailureEntry]
+    )
+    """Failed attempts by the name of their scene."""
+    end: ProcessEndEntry | None = None
+    """Entry that the last process wrote when it ended its part of the run; ``None`` if this process
+    is still running or ended abnormally."""

@@ -1,11 +1,12 @@
-"""File in S3 or on a web server, as it was when the client checked it. No I/O."""
+"""Files in S3 and on web servers: inputs as they were checked, and downloads of outputs."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from cloudburst.models.locations import HttpsUrl, RemoteLocation, location_text
+from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object, location_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +38,23 @@ class RemoteFile:
             return f"{text}{of_server}"
         whole = hashlib.sha256(location_text(self.location).encode()).hexdigest()
         return f"modified {self.modified} {self.size} {self.location} {whole}"
+
+
+DownloadMethod: TypeAlias = Literal["GET", "HEAD"]
+"""Method of the one kind of request for which a presigned URL is valid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Download of a video, cover or film in S3."""
+
+    location: S3Object
+    run: str
+    """Name of the run that has written the object."""
+    scene: str
+    """Name of the scene; of a film, its location."""
+    sha256: str | None
+    """SHA-256 of the file in hexadecimal; ``None`` if it is not known."""
+    save: bool = False
+    """True if browsers save the file, and do not show it."""
+    method: DownloadMethod = "GET"

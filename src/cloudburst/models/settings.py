@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
+import re
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -21,10 +25,93 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.env_file import ENV_FILE, read_env_file
+from cloudburst.files import read_regular_file
 from cloudburst.models.locations import WrittenFolder
-from cloudburst.models.s3_encryption import check_s3_encryption
 from cloudburst.models.task import Protocol
+from cloudburst.text import short_repr
+
+ENV_FILE = Path(".env")
+"""File in the current folder that is read in addition to the environment variables, and written by
+``cloudburst init``."""
+MAX_ENV_FILE_BYTES = 2**15
+"""Maximum size of a ``.env`` file in bytes, which has some hundred. For a value with spaces,
+python-dotenv needs time that grows with the square of their number: a second for 32 kB."""
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables in a ``.env`` file; an empty dictionary if the file does not exist.
+
+    ``${NAME}`` in a value is not replaced by the variable of that name: otherwise a malicious file
+    could send any variable of this process to an endpoint that the file configures.
+
+    Raises ``OSError`` for anything but a regular file of at most 32 kB, and ``ValueError`` for a
+    file that is not UTF-8.
+    """
+    if not path.exists() and not path.is_symlink():
+        return {}
+    text = read_regular_file(path, limit=MAX_ENV_FILE_BYTES).decode("utf-8-sig")
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_KEY_ARN = re.compile(
+    r"arn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,32}:[0-9]{12}:key/[A-Za-z0-9-]{1,64}", re.ASCII
+)
+_KEY_EXAMPLE = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+_ALGORITHMS = ("AES256", "aws:kms", "aws:kms:dsse")
+_HEADER = "x-amz-server-side-encryption"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Encryption:
+    """Encryption that requests for new objects ask for.
+
+    The values are those of "PutObject", Amazon S3 API reference (2026-11).
+    """
+
+    algorithm: str = ""
+    """``AES256``, ``aws:kms`` or ``aws:kms:dsse``; empty: the default of the bucket."""
+    key: str = ""
+    """ARN of a key of KMS; empty: ``aws/s3``, if the algorithm needs a key."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of the request for boto."""
+        found = {"ServerSideEncryption": self.algorithm, "SSEKMSKeyId": self.key}
+        return {name: value for name, value in found.items() if value}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the request."""
+        found = {_HEADER: self.algorithm, f"{_HEADER}-aws-kms-key-id": self.key}
+        return {name: value for name, value in found.items() if value}
+
+
+def parse_s3_encryption(text: str) -> S3Encryption:
+    """Return the encryption that a text names: an algorithm, or the ARN of a key of KMS.
+
+    Raises ``ValueError`` for any other text.
+    """
+    if text in _ALGORITHMS:
+        return S3Encryption(text)
+    if _KEY_ARN.fullmatch(text):
+        return S3Encryption("aws:kms", text)
+    msg = f"{short_repr(text)}; expected {', '.join(_ALGORITHMS)} or the ARN of a key of KMS"
+    raise ValueError(msg)
+
+
+def check_s3_encryption(text: str) -> str:
+    """Return a text from which `parse_s3_encryption` makes an encryption."""
+    parse_s3_encryption(text)
+    return text
+
+
+def check_key_arn(text: str) -> str:
+    """Return the ARN of a key of KMS. Raises ``ValueError`` if a text is none."""
+    if not _KEY_ARN.fullmatch(text):
+        msg = f"not the ARN of a key of KMS: {short_repr(text)}; expected one like {_KEY_EXAMPLE}"
+        raise ValueError(msg)
+    return text
 
 
 def _named(variable: str, name: str, default: Any = None, **more: Any) -> Any:

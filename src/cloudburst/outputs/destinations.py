@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio.to_thread
 
-from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import SceneFault
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene

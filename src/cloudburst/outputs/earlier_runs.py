@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import JournalError, OutputExistsError
 from cloudburst.files import open_regular_file
 from cloudburst.models.journal_entries import ResultEntry

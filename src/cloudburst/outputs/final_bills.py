@@ -16,8 +16,7 @@ from pathlib import Path
 import anyio
 
 from cloudburst.errors import CloudburstError
-from cloudburst.models.journal_entries import TaskEntry
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState, TaskEntry
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Usage
 from cloudburst.outputs.folder import lock_inactive_runs

@@ -21,7 +21,7 @@ from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
-from cloudburst.engine.recovered_state import RecoveredState
+from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -14,7 +14,46 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.ports.remote_files import RemoteFiles
-from cloudburst.ports.sending import Turn, at_once
+
+
+class Sending(Protocol):
+    """File that is being sent to a worker, as the uplink sees it."""
+
+    async def wait(self, sent: int) -> None:
+        """Wait until the next block of the file may be sent.
+
+        ``sent`` is the number of bytes of the file that were passed to the system so far.
+        """
+        ...
+
+    def arrived(self) -> None:
+        """Note that the worker has received the whole file."""
+        ...
+
+
+Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[Sending]]
+"""Function that returns a context manager in which a file of this many bytes is sent to a worker.
+The context manager first waits until it is the file's turn."""
+
+
+class _SendingAtOnce:
+    """File that waits for no other file."""
+
+    async def wait(self, sent: int) -> None:
+        """Return at once."""
+
+    def arrived(self) -> None:
+        """Do nothing."""
+
+
+SENDING_AT_ONCE: Sending = _SendingAtOnce()
+"""File that waits for no other file."""
+
+
+def at_once(size: int) -> AbstractAsyncContextManager[Sending]:  # noqa: ARG001
+    """Let a file be sent at once: the `Turn` of workers on this machine."""
+    return nullcontext(SENDING_AT_ONCE)
+
 
 OnProgress: TypeAlias = Callable[[float], None]
 """Function that is called with the finished share of an encode, from 0 to 1. The first call means

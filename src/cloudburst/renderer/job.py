@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from cloudburst.models.camera_effects import Easing, Effect, draw_effect
+from cloudburst.models.video_format import Easing, Effect, draw_effect
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cloudburst.models.camera_effects import DEFAULT_AMOUNT, Easing, Effect
+from cloudburst.models.video_format import DEFAULT_AMOUNT, Easing, Effect
 from cloudburst.renderer.crop import CENTRE, Point
 
 

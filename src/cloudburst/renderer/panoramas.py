@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cloudburst.models.camera_effects import Effect
+from cloudburst.models.video_format import Effect
 from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
 
 MAX_PANORAMA_PIXELS = 20_000_000

@@ -21,8 +21,7 @@ from PIL import Image, ImageOps
 
 from cloudburst.media import picture_rules
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoSize, video_size
+from cloudburst.models.video_format import Effect, VideoSize, video_size
 from cloudburst.renderer.crop import (
     CENTRE,
     Box,

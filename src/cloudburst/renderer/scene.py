@@ -11,8 +11,7 @@ from PIL import Image
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
-from cloudburst.models.camera_effects import Effect
-from cloudburst.models.video_format import VideoFormat
+from cloudburst.models.video_format import Effect, VideoFormat
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import Font, find_font, input_font

@@ -29,7 +29,7 @@ def run_test_render(folder: Path) -> dict[str, str]:
     import av  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
 
-    from cloudburst.models.camera_effects import Effect  # noqa: PLC0415
+    from cloudburst.models.video_format import Effect  # noqa: PLC0415
     from cloudburst.renderer.job import (  # noqa: PLC0415
         AUDIO,
         IMAGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from cloudburst.models.film_jobs import FilmJobRequest
+from cloudburst.models.film import FilmJobRequest
 from cloudburst.renderer.job import VIDEO_FILE
 
 MAX_FILM_REQUEST_BYTES = 16 * 1024 * 1024

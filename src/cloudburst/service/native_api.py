@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.models.film_jobs import FilmJobRequest
+from cloudburst.models.film import FilmJobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_duration, check_length, validate_scene_name
 from cloudburst.models.transfers import FetchRequest, UploadRequest

@@ -38,9 +38,10 @@ from cloudburst.ports.renderer import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    Turn,
     UploadedScene,
+    at_once,
 )
-from cloudburst.ports.sending import Turn, at_once
 
 SIZE = 1000
 """Size of every fake upload and video, in bytes."""

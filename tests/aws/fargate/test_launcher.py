@@ -33,9 +33,8 @@ from cloudburst.errors import (
     ResourceMissingError,
     ThrottledError,
 )
-from cloudburst.models.billing import seconds_billed
 from cloudburst.models.limits import Backoff, Timeouts
-from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState
+from cloudburst.models.task import Protocol, Secrets, TaskId, TaskSpec, TaskState, seconds_billed
 from cloudburst.models.tier import Tier, encoder_slots
 from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
 from support.fargate_backend import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst import Client, Limits, Timeouts, fargate
-from cloudburst.models import billing
+from cloudburst.models import task as billing
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_settings import settings_of
 from support.short_waits import shorten_waits

@@ -44,7 +44,7 @@ OVER = 200.0
 SCRIPT = """
 import json, sys, anyio
 from cloudburst import Client, Limits, Settings, Timeouts, fargate
-from cloudburst.models import billing
+from cloudburst.models import task as billing
 
 billing.MINIMUM_BILLED_SECONDS = 0  # tasks live for seconds here: all bills would be the same
 scenes, out, told = json.load(open(sys.argv[1])), sys.argv[2], json.loads(sys.argv[3])

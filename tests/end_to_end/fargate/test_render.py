@@ -12,9 +12,8 @@ import pytest
 
 from cloudburst import Limits, RenderOptions, Status, Timeouts
 from cloudburst.errors import WorkerError
-from cloudburst.models.billing import usd_amount
 from cloudburst.models.scene import Scene
-from cloudburst.models.task import Secrets
+from cloudburst.models.task import Secrets, usd_amount
 from cloudburst.testing import TaskFault
 from cloudburst.workers.http.certificates import new_secrets
 from cloudburst.workers.http.native import connect

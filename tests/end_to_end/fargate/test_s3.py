@@ -14,7 +14,7 @@ from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import output_folder
+from cloudburst.engine import attempt_context as output_folder
 from cloudburst.events import SceneEncoding
 from cloudburst.inputs.remote_file_io import MAX_CHECKED_BYTES
 from support.counted_sockets import Traffic, counted_sockets

@@ -7,7 +7,7 @@ import pytest
 
 from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import output_folder
+from cloudburst.engine import attempt_context as output_folder
 from cloudburst.errors import CredentialsError
 from cloudburst.events import SceneCompleted, SceneEncoded, SceneStarted
 from support.s3_account import account

@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import output_folder
+from cloudburst.engine import attempt_context as output_folder
 from cloudburst.errors import CloudburstError, InvalidScenesError, ThrottledError
 from cloudburst.events import SceneEncoding
 from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudburst.engine.forecast.billing_forecast import billed_seconds, worker_billed_seconds
 from cloudburst.engine.forecast.scaling_rule import (
     Goal,
     NewWorker,
@@ -20,7 +19,12 @@ from cloudburst.engine.forecast.scaling_rule import (
     further_workers,
     next_step,
 )
-from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
+from cloudburst.engine.forecast.simulation import (
+    Load,
+    SimulatedWorker,
+    billed_seconds,
+    worker_billed_seconds,
+)
 from cloudburst.models.performance import Performance
 
 TASK = Performance(startup_seconds=40.0, measured=frozenset({"startup", "encode"}))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.models.default_performance import NATIVE_CPU_SECONDS_PER_WORK
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.performance import NATIVE_CPU_SECONDS_PER_WORK
 from cloudburst.models.scene import CheckedScene, Scene
 
 STILL, ZOOM = RenderOptions(effects=()), RenderOptions.model_validate({"effects": ["zoom_in"]})

@@ -6,8 +6,8 @@ import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool_state import PoolWorker, Ticket
+from cloudburst.engine.records import Attempt, PhaseSpan, WorkerRecord
 from cloudburst.engine.scheduler.performances import Performances
-from cloudburst.engine.worker_record import Attempt, PhaseSpan, WorkerRecord
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskSpec

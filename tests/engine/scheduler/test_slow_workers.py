@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Progress, Ticket
+from cloudburst.engine.records import WorkerRecord
+from cloudburst.engine.scheduler.performances import WorkerSpeeds, encode_end
 from cloudburst.engine.scheduler.speculation import Speculation
-from cloudburst.engine.scheduler.worker_speed import WorkerSpeeds, encode_end
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.events import SceneCopied, SceneEncoding, WorkerLaunched
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.performance import Performance

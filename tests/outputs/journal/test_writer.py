@@ -15,7 +15,7 @@ import pytest
 from blockbuster import BlockingError, blockbuster_ctx
 
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.report import Status
 from cloudburst.outputs.journal import journal_path, journal_paths, open_journal, read_journal
 from cloudburst.outputs.journal.file import JournalFile, connect

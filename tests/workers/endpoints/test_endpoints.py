@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst import Client, Limits, Status, endpoints
-from cloudburst.engine import output_folder
+from cloudburst.engine import attempt_context as output_folder
 from cloudburst.errors import (
     CapacityError,
     CloudburstError,

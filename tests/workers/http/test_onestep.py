@@ -21,8 +21,8 @@ from cloudburst.errors import (
     WorkerProtocolError,
     WorkerStoppedError,
 )
-from cloudburst.models.camera_effects import Effect
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.video_format import Effect
 from cloudburst.workers.http.public_image import BLOCK_BYTES
 from support.fake_native_service import KEY, Pieces, mp4
 from support.fake_public_image import PublicImage, ignore, make, to_image

@@ -32,13 +32,13 @@ from cloudburst.aws.fargate.task_definition import (
 from cloudburst.aws.fargate.watcher import Watcher
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError, ConfigurationError, NoAnswerError, ThrottledError
-from cloudburst.models.default_performance import (
+from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
+from cloudburst.models.performance import (
     Cloud,
     fargate_encoder_slots,
     fargate_kind,
     fargate_performance,
 )
-from cloudburst.models.limits import RETRY_BACKOFF, Timeouts
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.models.tier import Tier

@@ -25,10 +25,9 @@ from cloudburst.aws.fargate.task_definition import TaskDefinition
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.errors import AWSError, CloudburstError
 from cloudburst.models.account_tasks import RunningTask, TaskOwner
-from cloudburst.models.billing import seconds_billed, usd_amount
 from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
-from cloudburst.models.task import Protocol, Secrets, TaskId, Usage
+from cloudburst.models.task import Protocol, Secrets, TaskId, Usage, seconds_billed, usd_amount
 
 MAX_DESCRIBED_TASKS = 100
 """Maximum number of tasks in one DescribeTasks: "DescribeTasks" in the ECS API reference

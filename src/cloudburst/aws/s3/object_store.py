@@ -22,8 +22,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.s3_encryption import S3Encryption, parse_s3_encryption
-from cloudburst.models.settings import Settings
+from cloudburst.models.settings import S3Encryption, Settings, parse_s3_encryption
 
 URL_SECONDS = 3600
 """Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to

@@ -16,10 +16,9 @@ from cloudburst.aws.s3.object_info import as_finished, named_errors, object_meta
 from cloudburst.aws.s3.object_store import URL_SECONDS, ObjectStore, PresignedRequest
 from cloudburst.aws.s3.request_waits import RequestWaits
 from cloudburst.errors import CloudburstError, CredentialsError, ResourceMissingError, UploadError
-from cloudburst.models.download import Download
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
-from cloudburst.models.remote_file import RemoteFile
+from cloudburst.models.remote_file import Download, RemoteFile
 from cloudburst.models.scene import COVER_SUFFIX
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest
 from cloudburst.ports.remote_files import Delivery

@@ -38,8 +38,8 @@ from cloudburst.errors import (
     ResourceMissingError,
     ThrottledError,
 )
-from cloudburst.models.billing import MINIMUM_BILLED_SECONDS
 from cloudburst.models.limits import Limits
+from cloudburst.models.task import MINIMUM_BILLED_SECONDS
 from cloudburst.models.tier import Tier
 
 HEALTH_TIMEOUT = 150.0

@@ -13,9 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
-from cloudburst.engine.forecast.billing_forecast import worker_billed_seconds
 from cloudburst.engine.forecast.scaling_rule import Goal, NewWorker, further_workers
-from cloudburst.engine.forecast.simulation import Load, SimulatedWorker
+from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, worker_billed_seconds
 from cloudburst.models.performance import Performance
 from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier

@@ -7,8 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from cloudburst.engine.forecast.billing_forecast import paid_until, worker_usd
-from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, fill_level
+from cloudburst.engine.forecast.simulation import (
+    Load,
+    SimulatedWorker,
+    fill_level,
+    paid_until,
+    worker_usd,
+)
 from cloudburst.models.performance import Performance
 
 MAX_DELAY_BY_FREE_WORKERS = 1.01

@@ -7,6 +7,8 @@ were measured on our own render service with ``benchmarks/plan.py --work`` (tabl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, video_size
 
@@ -95,3 +97,12 @@ def scene_work(scene: CheckedScene) -> float:
         video += LOUDNESS_WORK_PER_SECOND * seconds
     video += BASE_WORK + FRAME_WORK * (area - 1)
     return video + WORK_PER_MEGABYTE * scene.image_bytes / 1e6
+
+
+def total_upload_size(scenes: Iterable[CheckedScene]) -> int:
+    """Return how many bytes are sent for scenes, of which each file counts once.
+
+    Files that workers get from S3 or web servers do not count.
+    """
+    sizes = {path: size for scene in scenes for path, size in scene.bytes_by_file.items()}
+    return sum(sizes.values())

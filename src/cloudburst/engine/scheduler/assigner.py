@@ -7,11 +7,16 @@ from collections.abc import Callable
 
 import anyio
 
-from cloudburst.engine.encoder_slots import has_room, may_take, occupied_slots, spare_slots
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.encoder_slots import (
+    has_room,
+    may_take,
+    occupied_slots,
+    spare_slots,
+)
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex

@@ -8,14 +8,14 @@ from decimal import Decimal
 
 import anyio
 
-from cloudburst.engine.forecast.billing_forecast import billed_seconds
 from cloudburst.engine.forecast.measurements import SlowestTimes
+from cloudburst.engine.forecast.simulation import billed_seconds
 from cloudburst.engine.pool_state import Assignment, PoolWorker
+from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.errors import BudgetError
-from cloudburst.models.billing import seconds_billed
 from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_SECONDS
+from cloudburst.models.task import seconds_billed
 
 DEFAULT_STARTUP_SECONDS = float(PLACEMENT_SECONDS + PULL_SECONDS)
 """Seconds of a worker's start-up that are assumed until a worker has become ready."""

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import anyio
 
-from cloudburst.engine.encoder_slots import next_slot_free_at, slot_count, spare_slots
 from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.simulation import (
     MAX_SCENES_SIMULATED,
@@ -18,6 +17,7 @@ from cloudburst.engine.forecast.simulation import (
     SimulatedWorker,
 )
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Ticket
+from cloudburst.engine.scheduler.encoder_slots import next_slot_free_at, slot_count, spare_slots
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex

@@ -11,7 +11,6 @@ from itertools import count
 
 import anyio
 
-from cloudburst.engine.forecast.billing_forecast import worker_usd
 from cloudburst.engine.forecast.scaling_rule import (
     MAX_DELAY_BY_FREE_WORKERS,
     Goal,
@@ -20,15 +19,16 @@ from cloudburst.engine.forecast.scaling_rule import (
     further_workers,
     next_step,
 )
+from cloudburst.engine.forecast.simulation import worker_usd
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket
+from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
+from cloudburst.engine.scheduler.idle_workers import REPLACED, Starts
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
-from cloudburst.engine.scheduler.starts import REPLACED, Starts
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.engine.worker_record import WorkerRecord
 from cloudburst.models.limits import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend

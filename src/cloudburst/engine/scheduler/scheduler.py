@@ -8,24 +8,22 @@ from contextlib import contextmanager
 
 import anyio
 
-from cloudburst.engine.encoder_slots import grant_slots
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import Plan, WorkerKind, default_plan
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.records import Attempt
 from cloudburst.engine.scheduler.assigner import Assigner
 from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.encoder_slots import grant_slots
 from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.engine.scheduler.kept_workers import KeptWorkers
-from cloudburst.engine.scheduler.paused_runs import PausedRuns
+from cloudburst.engine.scheduler.idle_workers import KeptWorkers
 from cloudburst.engine.scheduler.performances import Performances
-from cloudburst.engine.scheduler.queue import FairQueue
+from cloudburst.engine.scheduler.queue import FairQueue, PausedRuns
 from cloudburst.engine.scheduler.scaling import Autoscaler
 from cloudburst.engine.scheduler.speculation import Speculation
-from cloudburst.engine.scheduler.task_lifetime import close_expiring
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.engine.uplink import Uplink
-from cloudburst.engine.worker_record import Attempt
 from cloudburst.errors import BudgetError, CloudburstError
 from cloudburst.models.limits import Limits
 from cloudburst.models.task import TaskSpec
@@ -183,9 +181,24 @@ class Scheduler:
             return
         if not (late or self.workers.ready_slots or self.queue.earliest_deadline < math.inf):
             return
-        close_expiring(self.workers, self.queue, self._estimator)
+        self._close_expiring()
         self.autoscaler.reconsider()
         self.decide()
+
+    def _close_expiring(self) -> None:
+        """Close workers whose task ends by itself before the shortest waiting scene would be done.
+
+        They finish their encodes and take no new scenes. Other workers are started in their place.
+        """
+        if not len(self.queue):
+            return
+        shortest = self.queue.shortest().work
+        for worker in self.workers.ready():
+            limited = worker.backend.lifetime is not None
+            if limited and not self._estimator.can_finish(worker, shortest):
+                worker.move_to(WorkerState.CLOSING)
+                worker.changed.set()
+                self.workers.refresh(worker)
 
     def _close(self, worker: PoolWorker) -> None:
         """Close a worker whose encodes would exceed the budget; others may take its scenes."""

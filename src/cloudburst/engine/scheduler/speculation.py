@@ -7,8 +7,8 @@ from itertools import islice
 
 import anyio
 
-from cloudburst.engine.encoder_slots import next_slot_free_at, spare_slots
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker
+from cloudburst.engine.scheduler.encoder_slots import next_slot_free_at, spare_slots
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue

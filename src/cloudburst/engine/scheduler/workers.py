@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from cloudburst.engine.encoder_slots import has_room, next_slot_free_at, spare_slots
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.scheduler.encoder_slots import has_room, next_slot_free_at, spare_slots
 from cloudburst.ports.backend import Backend
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cloudburst.errors import Remedy
-from cloudburst.models.failures.api_errors import API_ERRORS, NO_SUCH_TASK
+from cloudburst.models.failures.api_errors import (
+    API_ERRORS,
+    NO_SUCH_TASK,
+    PLACEMENT_MESSAGES,
+    PLACEMENT_REASONS,
+    ROLE_NOT_READY_AT_LAUNCH,
+)
 from cloudburst.models.failures.connections import (
     EXCEPTIONS,
     HTTP_STATUSES,
@@ -18,11 +24,6 @@ from cloudburst.models.failures.connections import (
     WORKER_DISK_FULL,
 )
 from cloudburst.models.failures.failure import Failure
-from cloudburst.models.failures.placement import (
-    PLACEMENT_MESSAGES,
-    PLACEMENT_REASONS,
-    ROLE_NOT_READY_AT_LAUNCH,
-)
 from cloudburst.models.failures.s3_errors import (
     DENIALS,
     KEY_DENIED,

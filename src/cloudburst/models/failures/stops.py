@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from cloudburst.errors import Remedy, WorkerStoppedError
+from cloudburst.models.failures.api_errors import CHECK_EXECUTION_ROLE, ROLE_NOT_READY_AT_LAUNCH
 from cloudburst.models.failures.failure import Failure, row
-from cloudburst.models.failures.placement import CHECK_EXECUTION_ROLE, ROLE_NOT_READY_AT_LAUNCH
 
 _STOP_CODE = "TaskStopCode, ECS API reference (2026-11)"
 _GUIDE = "ECS developer guide (2026-11)"

@@ -17,8 +17,7 @@ from pydantic_core import ErrorDetails
 
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_location
 from cloudburst.models.options.marks import MarkOptions
-from cloudburst.models.options.motion import MotionOptions
-from cloudburst.models.options.picture import PictureOptions
+from cloudburst.models.options.picture import MotionOptions, PictureOptions
 from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.subtitles import Language, SubtitleOptions, is_font_path
 from cloudburst.text import short_repr, shorten

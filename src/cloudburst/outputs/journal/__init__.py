@@ -6,7 +6,7 @@ are beside it in ``.cloudburst/<run>/``.
 
 from __future__ import annotations
 
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.outputs.journal.folders import folders_with_journals, journal_folder
 from cloudburst.outputs.journal.reader import (
     is_run_name,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from cloudburst.errors import JournalError
 from cloudburst.files import open_regular_file, require_regular_file
-from cloudburst.models.journal_entries import Entry
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import Entry, JournalState
 from cloudburst.outputs.journal.tables import (
     APPLICATION_ID,
     SCHEMA_VERSION,

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cloudburst.errors import JournalError
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.report import Status
 from cloudburst.outputs.journal.file import check_format, connect, select_all, translated_errors
 from cloudburst.outputs.journal.tables import select_end

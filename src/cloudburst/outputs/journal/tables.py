@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from cloudburst.models.journal_entries import (
     Entry,
+    JournalState,
     LaunchEntry,
     ProcessEndEntry,
     ProcessEntry,
@@ -20,7 +21,6 @@ from cloudburst.models.journal_entries import (
     SceneFailureEntry,
     TaskEntry,
 )
-from cloudburst.models.journal_state import JournalState
 
 APPLICATION_ID = 0x436C6442
 """Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""

@@ -18,8 +18,7 @@ from anyio import to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
-from cloudburst.models.journal_entries import Entry
-from cloudburst.models.journal_state import JournalState
+from cloudburst.models.journal_entries import Entry, JournalState
 from cloudburst.models.scene import validate_scene_name
 from cloudburst.outputs.journal.file import JournalFile, sync_folder
 from cloudburst.outputs.journal.pruning import prune_journals
@@ -85,7 +84,7 @@ async def open_journal(
 
 
 class SqliteJournal:
-    """Implementation of `cloudburst.ports.journal.Journal` with SQLite.
+    """Implementation of `cloudburst.ports.outputs.Journal` with SQLite.
 
     Entries that arrive during a commit are committed together by the next one. If a call of `write`
     is cancelled, its entries may or may not be committed.

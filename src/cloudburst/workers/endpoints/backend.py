@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from cloudburst.errors import ConfigurationError
-from cloudburst.models.default_performance import endpoints_kind, endpoints_performance
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.performance import endpoints_kind, endpoints_performance
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.ports.backend import Backend, Silence
 from cloudburst.workers.endpoints.launcher import EndpointLauncher, parse_addresses

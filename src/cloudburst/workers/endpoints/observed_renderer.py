@@ -31,9 +31,10 @@ from cloudburst.ports.renderer import (
     OnProgress,
     OnVerified,
     Renderer,
+    Turn,
     UploadedScene,
+    at_once,
 )
-from cloudburst.ports.sending import Turn, at_once
 from cloudburst.workers.endpoints.launcher import EndpointLauncher
 from cloudburst.workers.http import native, onestep
 from cloudburst.workers.http.native import NativeRenderer

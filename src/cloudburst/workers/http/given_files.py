@@ -13,13 +13,11 @@ import anyio
 
 from cloudburst.concurrency import for_each
 from cloudburst.errors import Remedy, RenderFailedError, UploadError, WorkerDiskFullError
-from cloudburst.models.film import FilmPart, WorkerFilm
-from cloudburst.models.film_jobs import FilmJobRequest, FilmJobScene
+from cloudburst.models.film import FilmJobRequest, FilmJobScene, FilmPart, WorkerFilm
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.transfers import FetchEvent, TransferProblem
 from cloudburst.ports.remote_files import RemoteFiles
-from cloudburst.ports.renderer import UploadedScene
-from cloudburst.ports.sending import Turn, at_once
+from cloudburst.ports.renderer import Turn, UploadedScene, at_once
 from cloudburst.text import describe_error, printable_line
 from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.retries import TransferFailedError

@@ -22,9 +22,10 @@ from cloudburst.ports.renderer import (
     EncodedVideo,
     OnProgress,
     OnVerified,
+    Turn,
     UploadedScene,
+    at_once,
 )
-from cloudburst.ports.sending import Turn, at_once
 from cloudburst.text import describe_error
 from cloudburst.workers.http.connection import HttpConnection, open_connection
 from cloudburst.workers.http.given_files import GivenFiles, give_film

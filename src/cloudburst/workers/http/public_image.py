@@ -25,10 +25,10 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
 from cloudburst.media.subtitles.subrip_writer import to_subrip
 from cloudburst.models import failures
-from cloudburst.models.camera_effects import Effect
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
+from cloudburst.models.video_format import Effect
 from cloudburst.text import describe_error
 from cloudburst.workers.http.response import (
     ErrorBody,

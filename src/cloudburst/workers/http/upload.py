@@ -17,7 +17,7 @@ from cloudburst.errors import CloudburstError, UploadError, WorkerProtocolError
 from cloudburst.models import failures
 from cloudburst.models.file_versions import KNOWN_HASHES, FileHashes, FileVersion
 from cloudburst.models.locations import AnyLocation
-from cloudburst.ports.sending import Sending, Turn
+from cloudburst.ports.renderer import Sending, Turn
 from cloudburst.text import describe_error
 from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.response import ErrorBody

@@ -19,8 +19,8 @@ from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CapacityError, LaunchError
-from cloudburst.models.default_performance import local_kind, local_performance
 from cloudburst.models.limits import Timeouts
+from cloudburst.models.performance import local_kind, local_performance
 from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.models.tier import encoder_slots

@@ -1,15 +1,34 @@
-"""Maker of the film of a run."""
+"""What a run writes beside its videos: its journal, and the film."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from cloudburst.models.film import WorkerFilm
+from cloudburst.models.journal_entries import Entry
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import Video
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.ports.renderer import OnProgress
+
+
+class Journal(Protocol):
+    """Journal of a run, from which another process can resume the run."""
+
+    def now(self) -> float:
+        """Return the time of the journal's clock, in seconds since the epoch."""
+        ...
+
+    async def write(self, *entries: Entry) -> None:
+        """Write entries, and return when they would survive a power failure."""
+        ...
+
+    async def save_file(self, name: str, text: str) -> Path:
+        """Write a text file to the run's folder beside its journal, and return its path."""
+        ...
+
 
 OnWorker: TypeAlias = Callable[[WorkerFilm, RemoteFiles, OnProgress], Awaitable[None]]
 """Function that makes a film on a worker of the run, which gets its videos and writes it to S3. It

@@ -1,0 +1,312 @@
+"""Records of workers, attempts and scenes, also as they are restored from a journal.
+
+Times are in seconds on anyio's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import anyio
+
+from cloudburst.errors import (
+    CloudburstError,
+    PoisonedSceneError,
+    WorkerDiskFullError,
+    WorkerError,
+    WorkerProtocolError,
+    WorkerStoppedError,
+)
+from cloudburst.models.failures import is_spot_interruption
+from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, SceneFailureEntry, TaskEntry
+from cloudburst.models.locations import S3Object
+from cloudburst.models.scene import Video
+from cloudburst.models.task import TaskState, TaskStatus, Usage
+
+Phase: TypeAlias = Literal["upload", "encode", "download"]
+"""Name of one of the three phases of an attempt."""
+
+
+class PhaseSpan(NamedTuple):
+    """Start and end of one phase of an attempt, in seconds on anyio's clock."""
+
+    phase: Phase
+    started_at: float
+    ended_at: float
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Attempt:
+    """Attempt at a scene on one worker: upload, encode and download."""
+
+    run: str
+    scene: str
+    spans: list[PhaseSpan] = field(default_factory=list[PhaseSpan])
+    finished: bool = False
+    """True once the attempt has made the video."""
+    shared_seconds: float = 0.0
+    """Seconds for which other encoder slots of the worker have encoded parts of the video."""
+    uplink_wait_seconds: float = 0.0
+    """Part of the upload, in seconds, in which a file of the scene waited for a place on the
+    uplink."""
+
+    def seconds(self, phase: Phase) -> float:
+        """Return the seconds that the attempt spent in a phase."""
+        return sum(span.ended_at - span.started_at for span in self.spans if span.phase == phase)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class WorkerRecord:
+    """Record of one worker, for the report, the bill and the journal."""
+
+    backend: str
+    """Name of the worker's backend."""
+    run: str
+    """Name of the run for which the worker was started."""
+    task: str = ""
+    """Id of the task; empty until the launch is answered."""
+    token: str | None = None
+    """Idempotency token of the launch request; ``None`` before the launch, or if it is not
+    known."""
+    launched: float | None = None
+    """Time at which the launch was accepted; ``None`` until then."""
+    ready: float | None = None
+    """Time of the first successful health check; ``None`` until then."""
+    stopped: float | None = None
+    """Time at which the stop was accepted or the task was seen to have stopped; ``None`` until
+    then."""
+    error: CloudburstError | None = None
+    """Error because of which the worker failed or was given up; ``None`` if there was none."""
+    deliberate: bool = False
+    """True if the client gave up the worker although it had not failed; ``error`` is the reason."""
+    usage: Usage | None = None
+    """Billed resources and times of the task, as far as they are known; ``None`` if nothing is
+    billed."""
+    spot: bool = False
+    """True if the task runs on Fargate Spot."""
+    settled: bool = False
+    """True once the task was seen to have stopped, so that its bill is final."""
+    possibly_running: bool = False
+    """True if the stop was not accepted and the task was not seen to have stopped."""
+    post_mortem: Path | None = None
+    """Path of the page that explains why the task failed; ``None`` if no page was written."""
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+    @property
+    def size(self) -> str:
+        """Size of a billed task; empty if nothing is billed or the size is not known yet."""
+        return "" if self.usage is None else self.usage.size
+
+    @property
+    def failure(self) -> CloudburstError | None:
+        """Error because of which the worker failed; ``None`` if it was given up deliberately."""
+        return None if self.deliberate else self.error
+
+    def update(self, status: TaskStatus) -> None:
+        """Record a status of the task that the backend has reported."""
+        self.usage, self.spot = status.usage or self.usage, status.spot or self.spot
+        self.settled = status.state is TaskState.STOPPED
+        self.possibly_running = self.possibly_running and not self.settled
+
+
+MAX_WORKER_FAILURES = 10
+"""A scene fails once this number of its attempts have failed because of their workers."""
+MAX_WORKER_LOSSES = 2
+"""A scene fails once this number of workers have ended by themselves while they encoded it.
+Two are enough evidence against the scene, because the second worker encoded nothing else."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class SceneRecord:
+    """Record of one scene of a run, from which its `SceneReport` is made.
+
+    Durations are in seconds.
+    """
+
+    name: str
+    task: str | None = None
+    """Id of the task of the current or last attempt; ``None`` until the attempt has a worker."""
+    attempts: int = 0
+    queued_seconds: float = 0.0
+    """Seconds that the scene waited for a worker, summed over all attempts."""
+    slot_wait_seconds: float = 0.0
+    """Seconds that the last attempt waited for an encoder slot."""
+    phase_seconds: dict[Phase, float] = field(default_factory=dict[Phase, float])
+    """Seconds that the last attempt spent in each phase."""
+    bytes_sent: int = 0
+    """Number of bytes uploaded, summed over all attempts."""
+    bytes_fetched: int = 0
+    """Number of bytes that workers got from S3 and web servers, summed over all attempts."""
+    failures: int = 0
+    """Number of attempts that failed for a reason that may lie in the scene."""
+    worker_failures: int = 0
+    """Number of attempts that failed because of their worker."""
+    worker_losses: int = 0
+    """Number of workers that ended by themselves while they encoded the scene."""
+    spot_interruptions: int = 0
+    """Number of attempts that ended because Spot took back the worker's machine."""
+    losses: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
+    """Errors of the workers that ended while they encoded the scene, as far as this process saw
+    them."""
+    encode_unfinished: bool = False
+    """True while the current attempt encodes, and after the attempt if it ended during the
+    encode."""
+    video: Video | None = None
+    written_by_worker: bool = False
+    """True if a worker wrote the video to S3, so that it did not pass through this machine."""
+    skipped: bool = False
+    """True if an earlier process of the run made the video."""
+    error: CloudburstError | None = None
+
+    @contextmanager
+    def measure(self, phase: Phase, attempt: Attempt) -> Generator[None]:
+        """Record the time of the ``with`` block as a phase of the attempt, even if it raises."""
+        started_at = anyio.current_time()
+        try:
+            yield
+        finally:
+            ended_at = anyio.current_time()
+            self.phase_seconds[phase] = ended_at - started_at
+            attempt.spans.append(PhaseSpan(phase, started_at, ended_at))
+
+    def start_attempt(self) -> None:
+        """Count a new attempt, and reset the task and the times of the last one."""
+        self.attempts += 1
+        self.task, self.encode_unfinished = None, False
+        self.slot_wait_seconds, self.phase_seconds = 0.0, {}
+
+    def copy_from(self, copy: SceneRecord) -> None:
+        """Take over task and times from the speculative copy, which has encoded the scene first."""
+        self.task, self.encode_unfinished = copy.task, False
+        self.slot_wait_seconds, self.phase_seconds = copy.slot_wait_seconds, copy.phase_seconds
+
+    def may_retry(self, error: CloudburstError, max_attempts: int) -> bool:
+        """Count a failed attempt, and return whether another one may follow.
+
+        An attempt counts as a failure of its worker if the worker ended before or after the encode,
+        was interrupted, has a full disk or breaks the protocol. `MAX_WORKER_FAILURES` limits these
+        attempts. Every other failed attempt counts against the scene, because the scene may be the
+        cause, for example if the worker ended during the encode. ``max_attempts`` limits these.
+        """
+        interrupted = isinstance(error, WorkerStoppedError) and (
+            is_spot_interruption(error.stop_code)
+        )
+        self.spot_interruptions += interrupted
+        of_worker = isinstance(error, (WorkerDiskFullError, WorkerProtocolError))
+        if isinstance(error, WorkerError) and (
+            interrupted or of_worker or not self.encode_unfinished
+        ):
+            self.worker_failures += 1
+        else:
+            self.failures += 1
+        return self.failures < max_attempts and self.worker_failures < MAX_WORKER_FAILURES
+
+    def note_encode_failure(self, error: CloudburstError) -> None:
+        """Count a lost worker if the error of an encode is that the worker ended by itself."""
+        if isinstance(error, WorkerStoppedError) and error.crashed:
+            self.worker_losses += 1
+            self.losses.append(error)
+
+    def poisoned_error(self) -> PoisonedSceneError | None:
+        """Return an error if too many workers ended while they encoded the scene, else ``None``."""
+        if self.worker_losses < MAX_WORKER_LOSSES:
+            return None
+        reasons = "; ".join(map(str, self.losses)) or "in an earlier process of the run"
+        return PoisonedSceneError(
+            f"set aside: {self.worker_losses} workers ended while they encoded it: {reasons}",
+            scene=self.name,
+            tasks=[error.task for error in self.losses],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveredState:
+    """State of a run as earlier processes left it in the journal.
+
+    Times are seconds on the journal's clock.
+    """
+
+    finished: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
+    """Results whose video is verified and up to date with its inputs, by scene name."""
+    results: tuple[ResultEntry, ...] = ()
+    """Results of all finished scenes, even if their inputs have changed since. The cost of tasks is
+    divided among them."""
+    failures: Mapping[str, SceneFailureEntry] = field(default_factory=dict[str, SceneFailureEntry])
+    """Failed attempts at scenes whose inputs have not changed, by scene name."""
+    tasks: tuple[TaskEntry, ...] = ()
+    unanswered_launches: tuple[LaunchEntry, ...] = ()
+    """Launch requests whose task is not known, because no answer was recorded."""
+
+
+def recover_workers(run: str, state: RecoveredState, *, ahead: float) -> dict[str, WorkerRecord]:
+    """Return the records of the workers of earlier processes, by task id.
+
+    If a task was not seen to have stopped, its bill is provisional and ends when the task was last
+    seen. It is corrected later if the backend still has information about the task.
+
+    Args:
+        run: Name of the run.
+        state: State of the run from its journal.
+        ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
+    """
+    attempts = dict[str, list[Attempt]]()
+    for entry in state.results:
+        spans = [PhaseSpan(phase, a - ahead, b - ahead) for phase, a, b in entry.phases]
+        attempt = Attempt(run=run, scene=entry.video.scene, spans=spans, finished=True)
+        attempts.setdefault(entry.video.task, []).append(attempt)
+    return {
+        entry.task: _worker_record(run, entry, attempts.get(entry.task, []), ahead)
+        for entry in state.tasks
+    }
+
+
+def _worker_record(
+    run: str, entry: TaskEntry, attempts: list[Attempt], ahead: float
+) -> WorkerRecord:
+    def local(time: float | None) -> float | None:
+        return None if time is None else time - ahead
+
+    ends = [span.ended_at for attempt in attempts for span in attempt.spans]
+    seen = [time - ahead for time in (entry.launched_at, entry.ready_at) if time is not None]
+    last_seen = max([*seen, *ends])
+    return WorkerRecord(
+        backend=entry.backend,
+        run=run,
+        task=entry.task,
+        token=entry.token,
+        launched=local(entry.launched_at),
+        ready=local(entry.ready_at),
+        stopped=last_seen if entry.stopped_at is None else local(entry.stopped_at),
+        error=None if entry.error is None else entry.error.restore(),
+        usage=entry.usage,
+        settled=entry.settled,
+        attempts=attempts,
+    )
+
+
+def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
+    """Restore the record of a scene from the state that earlier processes left.
+
+    A scene that an earlier process gave up is tried again, unless too many workers ended while they
+    encoded it.
+    """
+    result, failure = state.finished.get(record.name), state.failures.get(record.name)
+    if failure is not None:
+        record.attempts = failure.failures + failure.worker_failures
+        record.worker_losses = failure.worker_losses
+        if not failure.given_up:
+            record.failures = failure.failures
+            record.worker_failures = failure.worker_failures
+        if (poisoned := record.poisoned_error()) is not None:
+            error = failure.error.restore() if failure.given_up and failure.error else poisoned
+            record.error = error if isinstance(error, PoisonedSceneError) else poisoned
+    if result is not None:
+        record.attempts = result.attempts
+        record.task, record.video, record.skipped = result.video.task, result.video, True
+        record.written_by_worker = isinstance(result.video.path, S3Object)
+        for phase, started_at, ended_at in result.phases:
+            record.phase_seconds[phase] = ended_at - started_at
