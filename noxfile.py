@@ -25,17 +25,6 @@ BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
 SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 """Arguments of pytest: two processes for each core, because many tests wait for processes."""
-SEEDED = {
-    "tests/engine/test_chaos_resume.py": 500,
-    "tests/end_to_end/fargate/test_chaos.py": 200,
-    "tests/aws/setup/test_interrupted_init.py": 20,
-    "tests/end_to_end/fargate/test_killed_clients.py": 40,
-    "tests/end_to_end/s3/test_chaos.py": 100,
-    "tests/end_to_end/s3/test_stopped_clients.py": 20,
-}
-"""Test files of many faults at once and their numbers of seeds; all others have `SEEDS`."""
-SEEDS = 30
-HOSTILE = "tests/hostile"
 EVERYTHING = ".[local,cli,image,web,testing]"
 
 TEMPLATE = "src/cloudburst/aws/setup/template.yaml"
@@ -65,6 +54,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def emulator(session: nox.Session) -> None:
+    """Run the tests of the emulator of AWS itself."""
+    session.notify(f"tests-{HERE}", ("tests/emulator", *session.posargs))
+
+
+@nox.session(python=False)
 def registry(session: nox.Session) -> None:
     """Run the tests that need the programs docker-registry, htpasswd, skopeo and bwrap."""
     session.notify(f"tests-{HERE}", ("-m", "registry", *session.posargs))
@@ -76,23 +71,22 @@ def whole_image(session: nox.Session) -> None:
     session.notify(f"tests-{HERE}", ("-m", "whole_image", *session.posargs))
 
 
-@nox.session(python=HERE)
+@nox.session(python=False)
+def nightly(session: nox.Session) -> None:
+    """Run what ``tests`` leaves to the nights, for hours; needs what ``registry`` needs."""
+    session.notify(f"tests-{HERE}", ("-m", "nightly", *session.posargs))
+
+
+@nox.session(python=False)
 def chaos(session: nox.Session) -> None:
-    """Run the tests of random cancellations and kills with the full number of repetitions."""
-    session.install(EVERYTHING, *group("tests"))
-    for path, seeds in SEEDED.items():
-        env = {"CLOUDBURST_SEEDS": str(seeds)}
-        marks = ("-m", "chaos or real or registry")
-        session.run("pytest", *SPREAD, *marks, path, *session.posargs, env=env)
-    rest = ("-m", "chaos or real", *(f"--ignore={path}" for path in SEEDED))
-    session.run("pytest", *SPREAD, *rest, *session.posargs, env={"CLOUDBURST_SEEDS": str(SEEDS)})
+    """Run the part of ``nightly`` that has faults at random."""
+    session.notify(f"tests-{HERE}", ("-m", "nightly and chaos", *session.posargs))
 
 
-@nox.session(python=HERE)
+@nox.session(python=False)
 def hostile(session: nox.Session) -> None:
-    """Try every hostile worker, file and answer; ``tests`` tries a few of each kind."""
-    session.install(EVERYTHING, *group("tests"))
-    session.run("pytest", *SPREAD, HOSTILE, *session.posargs, env={"CLOUDBURST_HOSTILE": "all"})
+    """Run the part of ``nightly`` that has hostile workers, files and answers."""
+    session.notify(f"tests-{HERE}", ("-m", "nightly", "tests/hostile", *session.posargs))
 
 
 @nox.session(python=HERE)

@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import wave
+from collections import defaultdict
 from functools import cache
 from itertools import count, cycle, groupby, islice
 from pathlib import Path
@@ -43,15 +44,21 @@ atexit.unregister(run_registry._print_unstopped_tasks)
 gc.disable()  # until all tests are collected: modules and tests stay until the end
 
 
-SEPARATE = ("registry", "whole_image")
-"""Markers of tests that need programs of the system. Sessions of nox with these names run them."""
+SEPARATE = ("emulator", "nightly", "registry", "whole_image")
+"""Markers of tests that are left out. Sessions of nox with these names run them."""
+
+
+EMULATOR = Path(__file__).parent / "emulator"
 
 
 def pytest_configure(config):
-    """Leave out the tests of other sessions, and spread the collection."""
-    for name in SEPARATE:
-        if name not in (wanted := config.option.markexpr):
-            config.option.markexpr = f"({wanted}) and not {name}" if wanted else f"not {name}"
+    """Leave out the tests of other sessions that the command line does not name."""
+    wanted, args = config.option.markexpr, " ".join(config.args)
+    if "::" not in args and "nightly" not in wanted:
+        for name in SEPARATE:
+            if name not in wanted and not (name == "emulator" and "tests/emulator" in args):
+                wanted = f"({wanted}) and not {name}" if wanted else f"not {name}"
+        config.option.markexpr = wanted
     spread_collection(config)
 
 
@@ -83,10 +90,8 @@ def pytest_collection_modifyitems(config, items):
     end of a part to processes that have no more. Only every second part begins with tests of
     processes, because these tests load the machine more than others.
     """
-    for item in items:
-        if "registry_server" in item.fixturenames and not item.get_closest_marker("whole_image"):
-            item.add_marker("registry")
     items.sort(key=lambda item: item.path)  # each test process collects them in another order
+    mark(items)
     result = yield
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if item.get_closest_marker("long")]
@@ -108,6 +113,26 @@ def pytest_collection_modifyitems(config, items):
         items += [*part, *islice(rest, max(0, size - len(part)))]
     items += rest
     return result
+
+
+def mark(items):
+    """Mark tests by their fixtures and folders, and the cases that are left to the nights."""
+    cases = defaultdict(list)
+    for item in items:
+        if "registry_server" in item.fixturenames and not item.get_closest_marker("whole_image"):
+            item.add_marker("registry")
+        if item.path.parent == EMULATOR:
+            item.add_marker("emulator")
+        if item.get_closest_marker("few") and not item.get_closest_marker("nightly"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for found in cases.values():
+        few = found[0].get_closest_marker("few")
+        count = few.args[0]
+        step = max(1.0, len(found) / count) if few.kwargs.get("spread") else 1.0
+        kept = {int(step * number) for number in range(count)}
+        for number, item in enumerate(found):
+            if number not in kept:
+                item.add_marker("nightly")
 
 
 def pytest_collection_finish():
@@ -226,7 +251,7 @@ settings.load_profile("cloudburst")
 @pytest.fixture(
     params=[
         pytest.param(("asyncio", {"loop_factory": VirtualClockLoop}), id="asyncio"),
-        pytest.param("trio", id="trio"),
+        pytest.param("trio", id="trio", marks=pytest.mark.nightly),
     ]
 )
 def anyio_backend(request):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 
 import hypothesis.strategies as st
@@ -22,7 +21,6 @@ from cloudburst.models.task import (
 )
 
 EPOCH = 1_700_000_000.0
-EXAMPLES = 10 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 steps = st.floats(0, 400, allow_nan=False).map(lambda seconds: round(seconds, 3))
 WORKS = ("upload", "encode", "download")
 
@@ -139,11 +137,20 @@ class Ledger(RuleBasedStateMachine):
             assert (cost.usd, cost.billed_seconds) == (self.final.usd, self.final.billed_seconds)
 
 
-Ledger.TestCase.settings = settings(
-    max_examples=EXAMPLES,
+SETTINGS = settings(
+    max_examples=30,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
-TestLedger = Ledger.TestCase
-TestLedger.pytestmark = [pytest.mark.chaos, pytest.mark.timeout(20 + EXAMPLES)]
+
+
+class TestLedger(Ledger.TestCase):
+    settings = SETTINGS
+
+
+@pytest.mark.nightly
+@pytest.mark.chaos
+@pytest.mark.timeout(320)
+class TestLedgerAtNight(Ledger.TestCase):
+    settings = settings(SETTINGS, max_examples=300)

@@ -7,7 +7,6 @@ while. Where the machine has found something, the steps are a test of their own 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from decimal import Decimal
 from itertools import repeat
@@ -32,7 +31,6 @@ from cloudburst.testing import FakeCloud, VirtualClockLoop
 from support.harness import engine, known, working
 from support.queueing_cloud import QueueingCloud
 
-EXAMPLES = 8 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 LONG = 20_000.0
 """Virtual seconds in which everything has an end."""
 TIMEOUTS = Timeouts(call=5, scene=400, ready=120, launch=90, stop=120, settle=30)
@@ -299,11 +297,20 @@ class Engine(RuleBasedStateMachine):
             assert report.cost.usd <= self.limits.max_usd
 
 
-Engine.TestCase.settings = settings(
-    max_examples=EXAMPLES,
+SETTINGS = settings(
+    max_examples=24,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
-TestEngine = Engine.TestCase
-TestEngine.pytestmark = [pytest.mark.chaos, pytest.mark.timeout(20 + 5 * EXAMPLES)]
+
+
+class TestEngine(Engine.TestCase):
+    settings = SETTINGS
+
+
+@pytest.mark.nightly
+@pytest.mark.chaos
+@pytest.mark.timeout(1220)
+class TestEngineAtNight(Engine.TestCase):
+    settings = settings(SETTINGS, max_examples=240)

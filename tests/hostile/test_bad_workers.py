@@ -10,7 +10,6 @@ import pytest
 
 from cloudburst import Client, Limits, Status, Timeouts, endpoints
 from support.bad_workers import KEY, TABLE, VIDEO, Worker, serving
-from support.case_selection import chosen
 
 SCENES = 6
 MAX_GROWTH = 100 * 1024
@@ -25,9 +24,8 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=" ".join(case[:2])) for case in chosen(TABLE, few=6)]
-)
+@pytest.mark.few(6, spread=True)
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: " ".join(case[:2]))
 async def test_a_good_worker_saves_every_scene(make_scene, tmp_path, caplog, case):
     protocol, _, route, reply = case
     caplog.set_level(logging.INFO, "cloudburst")

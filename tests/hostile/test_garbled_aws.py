@@ -13,7 +13,6 @@ from cloudburst.aws.client.client import open_aws
 from cloudburst.errors import NoAnswerError
 from cloudburst.events import SceneCompleted, WorkerLaunched, WorkerReady
 from cloudburst.testing import EmulatorConfig, FargateEmulator
-from support.case_selection import chosen
 from support.garbling_proxy import KINDS, garbling
 from support.short_waits import shorten_waits
 
@@ -85,7 +84,8 @@ async def rendered(emulator, garbler, scenes, out, *, timeouts=TIMEOUTS, on=None
         return await run.settled()
 
 
-@pytest.mark.parametrize("case", chosen(CASES, 7), ids=" ".join)
+@pytest.mark.few(7, spread=True)
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
 async def test_two_garbled_answers_cost_a_run_nothing(make_scenes, tmp_path, case):
     """What AWS has done all the same is found again by its token; what it has not is repeated."""
     operation, kind, moment, mode = case
@@ -113,7 +113,8 @@ OUTAGES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "moment"), chosen(OUTAGES, 2), ids=str)
+@pytest.mark.few(2, spread=True)
+@pytest.mark.parametrize(("kind", "moment"), OUTAGES, ids=str)
 async def test_a_login_page_for_all_calls_for_some_seconds(make_scenes, tmp_path, kind, moment):
     """The page is gone before a stop may no longer take: then no task is left."""
     with account() as (emulator, garbler):
@@ -188,7 +189,8 @@ QUESTIONS = {
 ASKED = list(itertools.product(QUESTIONS, KINDS))
 
 
-@pytest.mark.parametrize(("operation", "kind"), chosen(ASKED, 24), ids=str)
+@pytest.mark.few(24, spread=True)
+@pytest.mark.parametrize(("operation", "kind"), ASKED, ids=str)
 async def test_a_question_outside_of_a_run_gets_no_answer(monkeypatch, operation, kind):
     monkeypatch.setattr("cloudburst.aws.client.client.MAX_ATTEMPTS", 1)
     with account() as (emulator, garbler):

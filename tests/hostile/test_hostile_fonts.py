@@ -20,7 +20,6 @@ from cloudburst.media import font_tables
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.renderer.process_limits import fault_from_exit
-from support.case_selection import chosen
 from support.font_files import FONTS, FontCase, latin_font
 from support.render_job import lay_job, outcome
 
@@ -59,7 +58,8 @@ def test_the_check_before_a_run_is_fast_and_finds_broken_tables(
 
 @pytest.mark.real
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("case", chosen(FONTS, 12), ids=lambda case: case.name.replace(" ", "-"))
+@pytest.mark.few(12, spread=True)
+@pytest.mark.parametrize("case", FONTS, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: FontCase) -> None:
     folder = lay_job(tmp_path, subtitle=SRT, seconds=0.2, background_box=False)
     (folder / "font").write_bytes(case.make())
@@ -85,6 +85,7 @@ def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: Fo
         assert (code == 0) == (case.ends == "done")
 
 
+@pytest.mark.few(40)
 @pytest.mark.parametrize("seed", range(300))
 def test_wrong_bytes_never_raise_another_error(seed: int) -> None:
     """The tables of a real font with some wrong bytes are read or refused, in little time."""

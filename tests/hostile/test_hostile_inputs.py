@@ -6,6 +6,7 @@ Before the run, the servers answer as they should; it is the worker that meets t
 from __future__ import annotations
 
 import logging
+import math
 import re
 import struct
 import sys
@@ -16,7 +17,6 @@ import pytest
 
 from cloudburst import Client, Limits, Settings, Timeouts, endpoints
 from cloudburst.workers.http import retries as transfer_retries
-from support.case_selection import chosen
 from support.hostile_cases import CASES, SECRET
 from support.hostile_servers import CONTENT, Authority, Peer, serving
 from support.s3_runs import KEY, STILL, running_service
@@ -41,8 +41,8 @@ NAMES = [name for name in CASES if name != "no length"]
 """A file whose end is that of the connection is received if its size was known before."""
 AT_ONCE = 5
 """Number of hostile servers of one run."""
-CHOSEN = chosen(range(len(NAMES)), AT_ONCE)
-RUNS = [CHOSEN[start : start + AT_ONCE] for start in range(0, len(CHOSEN), AT_ONCE)]
+COUNT = math.ceil(len(NAMES) / AT_ONCE)
+RUNS = [range(len(NAMES))[first::COUNT] for first in range(COUNT)]
 
 
 @pytest.fixture
@@ -88,6 +88,7 @@ def expected(name: str) -> str:
     return TOO_LARGE if name in LARGER else CASES[name].reason
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("numbers", RUNS)
 async def test_each_scene_has_the_error_of_its_server(
     authority, make_scene, tmp_path, caplog, numbers

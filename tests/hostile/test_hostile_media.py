@@ -20,7 +20,6 @@ from PIL import Image
 from cloudburst import Client, Limits, RenderOptions, local
 from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.preflight import check_scenes
-from support.case_selection import chosen
 from support.hostile_media import HEAVY, LIGHT, Case, mka_of_channels, silence
 from support.resource_gauge import Gauge
 from support.service_caller import KEY, service_settings
@@ -120,9 +119,8 @@ def checked(files: dict[str, Path]) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of broken EXIF
-@pytest.mark.parametrize(
-    "case", [*chosen(LIGHT, 5), *chosen(HEAVY, 1)], ids=lambda case: case.name.replace(" ", "-")
-)
+@pytest.mark.few(6, spread=True)
+@pytest.mark.parametrize("case", [*HEAVY, *LIGHT], ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_file_costs_its_own_scene_and_no_more(
     service: Service, files: dict[str, Path], tmp_path: Path, case: Case
 ) -> None:

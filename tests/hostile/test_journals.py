@@ -16,7 +16,6 @@ from cloudburst.cli import main
 from cloudburst.errors import JournalError
 from cloudburst.outputs.journal import open_journal, read_journal
 from cloudburst.outputs.journal.file import MAX_JOURNAL_BYTES
-from support.case_selection import chosen
 from support.journal_entries import inline, one_of_each
 
 SECONDS = 5.0
@@ -109,7 +108,8 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.timeout(60)  # ends the test run if a case hangs
-@pytest.mark.parametrize("case", chosen([*CASES], few=8))
+@pytest.mark.few(8, spread=True)
+@pytest.mark.parametrize("case", CASES)
 def test_no_command_hangs_or_breaks(case, written, tmp_path, monkeypatch, capsys):
     path = tmp_path / "cloudburst_results" / ".cloudburst" / "r1.sqlite"
     path.parent.mkdir(parents=True)

@@ -6,7 +6,6 @@ Either the command does not need the action here, or what it prints names the ac
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from functools import partial
@@ -29,7 +28,6 @@ from support.short_waits import repeat_quickly, shorten_waits
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
-ALL = os.environ.get("CLOUDBURST_HOSTILE") == "all"
 BUCKET = "films"
 FOLDERS = [parse_s3_prefix(f"s3://{BUCKET}/{name}/") for name in ("in", "out")]
 HERE = "127.0.0.1"
@@ -177,10 +175,10 @@ def launch(emulator):
     return ident
 
 
-CASES = [pytest.param(*case, id=" ".join(case)) for case in (all_cases() if ALL else FEW)]
-
-
-@pytest.mark.parametrize(("command", "action"), CASES)
+@pytest.mark.few(len(FEW))
+@pytest.mark.parametrize(
+    ("command", "action"), [*FEW, *(case for case in all_cases() if case not in FEW)]
+)
 def test_a_missing_permission_is_named(request, monkeypatch, capfd, command, action):
     name = "rendering_account" if command.startswith("render") else "account"
     emulator = request.getfixturevalue(name)

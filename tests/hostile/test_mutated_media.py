@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from cloudburst.renderer.confinement.decoders import missing_layers
-from support.case_selection import chosen
 from support.project import TESTS
 
 BLOCK = 40
@@ -21,7 +20,8 @@ BLOCKS = [BLOCK * number for number in range(25)]
 @pytest.mark.real
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(missing_layers()), reason="render processes are not confined here")
-@pytest.mark.parametrize("first", chosen(BLOCKS, 1))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("first", BLOCKS)
 def test_mutated_files_are_rendered_or_refused_by_confined_processes(first: int) -> None:
     script = TESTS / "support" / "mutated_renders.py"
     done = subprocess.run(

@@ -18,7 +18,6 @@ import pytest
 from cloudburst import Settings
 from cloudburst.aws.setup.running_tasks import cleanup
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
-from support.case_selection import chosen
 
 pytestmark = pytest.mark.real
 
@@ -54,7 +53,8 @@ def await_tasks(aws, process) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", chosen(range(1, STORMS + 1), few=2))
+@pytest.mark.few(2, spread=True)
+@pytest.mark.parametrize("seed", range(1, STORMS + 1))
 def test_a_storm_leaves_no_task_without_a_word(seed, tmp_path, monkeypatch, make_scene):
     rng = random.Random(seed)
     program = ("cli", "blocking")[seed > STORMS // 2]

@@ -14,7 +14,7 @@ import pytest
 
 from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, local_targets
 from support.doc_pages import ROOT
-from support.kernel_builds import compilers, every_target
+from support.kernel_builds import compilers
 
 needs_compiler = pytest.mark.skipif(not compilers(), reason="this machine has no C compiler")
 needs_zig = pytest.mark.skipif("zig" not in compilers(), reason="ziglang is not installed")
@@ -74,7 +74,7 @@ def test_a_wheel_contains_the_libraries_of_this_machine(project):
 
 
 @needs_zig
-@every_target
+@pytest.mark.nightly  # compiles for many platforms: 10 s or more of CPU time
 @pytest.mark.timeout(300)
 def test_a_wheel_for_all_platforms(project):
     name, found, _ = build(project, "-t", "wheel", CLOUDBURST_KERNEL="all")

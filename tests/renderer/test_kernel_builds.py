@@ -14,7 +14,7 @@ from cloudburst.renderer.kernel.compiler import Compiler, compile_libraries, com
 from cloudburst.renderer.kernel.library import LibraryKernel
 from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, Target, local_targets
 from support import doc_pages
-from support.kernel_builds import GuardedPlane, compilers, every_target, kernels
+from support.kernel_builds import GuardedPlane, compilers, kernels
 
 FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
 ROUNDS = "300"
@@ -84,7 +84,7 @@ def test_the_sanitizers_find_an_error(tmp_path):
 
 
 @needs_zig
-@every_target
+@pytest.mark.nightly  # compiles for many platforms: 10 s or more of CPU time
 @pytest.mark.skipif(
     shutil.which("qemu-aarch64") is None, reason="the program qemu-aarch64 is not installed"
 )
@@ -138,7 +138,7 @@ def test_zig_compiles_for_another_system(tmp_path):
 
 
 @needs_zig
-@every_target
+@pytest.mark.nightly  # compiles for many platforms: 10 s or more of CPU time
 @pytest.mark.timeout(300)
 def test_zig_compiles_all_targets(tmp_path):
     paths = compile_libraries(compilers()["zig"], TARGETS, tmp_path / "libs")

@@ -9,7 +9,6 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
 from filelock import FileLock
 from PIL import Image, ImageChops
 
@@ -24,13 +23,6 @@ from cloudburst.renderer.kernel.targets import local_targets
 _GUARD = 64
 """Bytes before and after a plane whose content must not change."""
 _UNUSED = 0xA5
-
-
-def every_target(test):
-    """Mark a test that compiles for many platforms, which takes 10 s or more of CPU time."""
-    reason = "compiles for many platforms; nox -s chaos runs it"
-    skip = pytest.mark.skipif("CLOUDBURST_SEEDS" not in os.environ, reason=reason)
-    return pytest.mark.chaos(skip(test))
 
 
 def compilers() -> dict[str, Compiler]:

@@ -40,7 +40,6 @@ SECRETS = ("X-Amz-Signature", "x-amz-signature")
 """Part of every presigned URL, which nothing may show."""
 MIN_PRESIGNED = 2
 """Number of secrets of one presigned URL: its signature and its session token."""
-LONG_RUN = 20
 """Number of seeds from which on a test run may take long."""
 QUICK = (sys.executable, str(Path(__file__).parent / "serve_quick.py"))
 """Service whose render process is `quick_render`."""
@@ -86,12 +85,6 @@ def impatient(monkeypatch: Any) -> None:
     ):
         monkeypatch.setattr(module, name, 3.0)
     monkeypatch.setattr(aws_client, "RENEWAL_INTERVAL", 0.05)
-
-
-def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
-    """Return all cases in a long test run, otherwise the first ones."""
-    long = int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN
-    return list(cases) if long else list(cases)[:count]
 
 
 def small_media() -> tuple[bytes, bytes]:

@@ -25,7 +25,7 @@ from support.setup_accounts import client, here, session, settings_of, wipe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(20)
 SCRIPT = f"""
 import sys
 from functools import partial
@@ -149,6 +149,7 @@ def stable(text):
     return re.sub(r"\bsg-\w+", "ID", text)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_an_init_that_is_killed_is_completed_by_the_next(
     undisturbed, emulator, tmp_path, seed

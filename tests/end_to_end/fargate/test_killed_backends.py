@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
@@ -24,8 +23,7 @@ from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300), pytest.mark.anyio]
 
-JOBS, READERS = (20, 100) if "CLOUDBURST_SEEDS" in os.environ else (10, 50)
-"""Numbers of jobs and of readers; ``nox -s chaos`` has twice as many as ``nox``."""
+JOBS, READERS = 10, 50
 SCENES = 2
 KILLS = (0, JOBS // 4)
 """Numbers of finished jobs at which the backend is killed, while another job runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections import Counter
@@ -22,12 +21,12 @@ from support.emulator_calls import client, logged
 from support.emulator_settings import settings_of
 from support.fargate_backend import session_keys
 from support.s3_fault_mixes import drawn
-from support.s3_runs import LONG_RUN, SECRETS, World, impatient, secrets_seen
+from support.s3_runs import SECRETS, World, impatient, secrets_seen
 from support.service_inputs import tone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(300)]
 
-SCENES = 40 if int(os.environ.get("CLOUDBURST_SEEDS", "1")) >= LONG_RUN else 3
+SCENES = 3
 BUCKET = "films"
 SMALL = RenderOptions(effects=(), size="640x360", fps=24)
 SUBTITLE = b"1\n00:00:00,000 --> 00:00:00,900\nHello\n"
@@ -36,7 +35,7 @@ ANSWER_BYTES = REQUEST_BYTES = 4000
 JOB_BYTES = 40_000
 """JSON and events between client and worker for one scene, at most. A video is larger."""
 HURRIED = Timeouts(stop=2, settle=4)
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 MIXED_SCENES = 5
 SERVICE_AT_DEBUG = """
 import logging, sys
@@ -108,6 +107,7 @@ def log_of_workers(aws):
 
 
 @pytest.mark.chaos
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_faults_of_s3_and_real_renders(our_account, seed, monkeypatch, caplog):
     """The same mixes as with a stand-in for the renders, with real ones in real tasks."""

@@ -25,7 +25,7 @@ from support.killable_render import CLI, rendering, stopped
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 WORKING = {"STUB_GENERATE_SECONDS": "1"}
 SPAN = 4.5
 """Seconds that a run of six scenes on three tasks takes, roughly, with the start of Python."""
@@ -53,8 +53,9 @@ def all_given_back(emulator, since):
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("ending", ENDS)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_signals(ending, seed, account, scenes, tmp_path):
     (program, signum), lost = ENDS[ending], answers_are_lost(ending, seed)
     rng = random.Random(f"{ending} {seed}")
@@ -170,8 +171,9 @@ def test_a_worker_that_ignores_sigterm_is_killed(account, scenes, tmp_path):
 
 @pytest.mark.anyio
 @pytest.mark.chaos
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("how", ["scope", "task", "task twice"])
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_cancelled(how, seed, account, scenes, out):
     rng, lost = random.Random(f"{how} {seed}"), answers_are_lost(how, seed)
     moment = rng.uniform(0, SPAN - 1)
@@ -222,6 +224,7 @@ def test_killed_its_tasks_end_by_themselves(protocol, account, quick_account, ma
 
 @pytest.mark.anyio
 @pytest.mark.chaos
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_its_tasks_are_found(seed, account, scenes, tmp_path):
     """At once, by anybody on this machine, as those of a run whose process is gone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120)]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 SECONDS = {"long": 2.0, "middle": 1.0, "short": 0.5}
 """Scenes and their sounds: on two workers some are done while others are not begun."""
 SIZE = (640, 360)
@@ -125,8 +124,9 @@ def code_of(program: str, ending: str) -> int:
     return -signum if ending == "SIGKILL" or program == "script" else 128 + signum
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.few(len(ENDS))
 @pytest.mark.parametrize("ending", ENDS)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed(ending, seed, scenes, watch, tmp_path):
     program = ("script", "cli")[(seed + len(ending)) % 2]
     rng = random.Random(f"{program} {ending} {seed}")

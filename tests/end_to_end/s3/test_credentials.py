@@ -11,7 +11,7 @@ from cloudburst.engine import attempt_context as output_folder
 from cloudburst.errors import CredentialsError
 from cloudburst.events import SceneCompleted, SceneEncoded, SceneStarted
 from support.s3_account import account
-from support.s3_runs import World, few, impatient
+from support.s3_runs import World, impatient
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -26,7 +26,8 @@ def world(service, monkeypatch):
         yield World(emulator, service[0], "expiring")
 
 
-@pytest.mark.parametrize("moment", few([SceneEncoded, SceneStarted, SceneCompleted]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("moment", [SceneEncoded, SceneStarted, SceneCompleted])
 async def test_credentials_that_return(world, profile, moment, told_at_debug):
     """The run waits for new credentials, and no scene fails."""
     settings, write = profile
@@ -50,7 +51,8 @@ async def test_credentials_that_return(world, profile, moment, told_at_debug):
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
 
 
-@pytest.mark.parametrize("moment", few([SceneEncoded, SceneStarted]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("moment", [SceneEncoded, SceneStarted])
 async def test_credentials_that_do_not_return(world, profile, moment, monkeypatch):
     """The run ends with the reason; what is in S3 by then is whole."""
     monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)

@@ -17,7 +17,7 @@ from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.testing import s3_fault
 from cloudburst.workers.http import retries as transfer_retries
 from support.s3_account import ABROAD
-from support.s3_runs import Told, few
+from support.s3_runs import Told
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -47,7 +47,8 @@ CASES += [("wrong region", place) for place in PLACES if place != "input fetch"]
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("name", "place"), few([("internal error", "marker"), *CASES], 2))
+@pytest.mark.few(2)
+@pytest.mark.parametrize(("name", "place"), [("internal error", "marker"), *CASES])
 async def test_a_fault_that_passes(world, name, place, told_at_debug):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault(name, **PLACES[place]))
@@ -113,7 +114,8 @@ ENDS = {"end of the check", "end of the marker"}
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("name", "place"), few(REFUSED_ONCE))
+@pytest.mark.few(1)
+@pytest.mark.parametrize(("name", "place"), REFUSED_ONCE)
 async def test_a_fault_that_does_not_pass(world, name, place, told_at_debug):
     """A request is refused once: nothing was started, or every scene has a video or an error."""
     scenes = world.scenes(2)
@@ -148,10 +150,8 @@ async def test_a_fault_that_does_not_pass(world, name, place, told_at_debug):
         world.hold_secrets(told_at_debug(), shown, repr(told), repr(errors))
 
 
-@pytest.mark.parametrize(
-    ("name", "place"),
-    few([("url expired", "output"), *product(EXPIRED, ["input fetch", "output"])]),
-)
+@pytest.mark.few(1)
+@pytest.mark.parametrize(("place", "name"), [*product(["output", "input fetch"], EXPIRED)])
 async def test_a_url_that_has_expired(world, name, place, told_at_debug):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault(name, **PLACES[place], times=2))
@@ -160,7 +160,8 @@ async def test_a_url_that_has_expired(world, name, place, told_at_debug):
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
 
 
-@pytest.mark.parametrize("name", few(["url expired", "access denied", "no such key"]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("name", ["url expired", "access denied", "no such key"])
 async def test_an_input_that_cannot_be_read(world, name, told_at_debug):
     """The scene fails with the field and the object."""
     scenes = world.scenes(1, duration=0.3)
@@ -187,16 +188,15 @@ async def test_an_output_that_is_refused_for_a_moment(world):
     world.hold(told, NAMES)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "error"),
-    few(
-        [
-            ("slow down", "HTTP 503 SlowDown"),
-            ("access denied", "HTTP 403 AccessDenied"),
-            ("token expired", "HTTP 400 ExpiredToken"),
-            ("wrong region", "HTTP 301 PermanentRedirect"),
-        ]
-    ),
+    [
+        ("slow down", "HTTP 503 SlowDown"),
+        ("access denied", "HTTP 403 AccessDenied"),
+        ("token expired", "HTTP 400 ExpiredToken"),
+        ("wrong region", "HTTP 301 PermanentRedirect"),
+    ],
 )
 async def test_an_output_that_is_always_refused(world, name, error, told_at_debug, monkeypatch):
     monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
@@ -213,16 +213,15 @@ async def test_an_output_that_is_always_refused(world, name, error, told_at_debu
     world.hold_secrets(told_at_debug(), told.report.model_dump_json(), repr(told))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "action"),
-    few(
-        [
-            ("token expired", "sign in again"),
-            ("access denied", "grant the permissions"),
-            ("clock skew", "set the clock"),
-            ("wrong region", "another region"),
-        ]
-    ),
+    [
+        ("token expired", "sign in again"),
+        ("access denied", "grant the permissions"),
+        ("clock skew", "set the clock"),
+        ("wrong region", "another region"),
+    ],
 )
 async def test_a_folder_that_cannot_be_written_to(world, name, action):
     scenes = world.scenes(1)

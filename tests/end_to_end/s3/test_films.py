@@ -20,7 +20,7 @@ from cloudburst.emulator.s3 import multipart
 from cloudburst.engine import output_folder, recovery
 from cloudburst.testing import Fault
 from support.s3_account import account
-from support.s3_runs import World, few, impatient, running_service
+from support.s3_runs import World, impatient, running_service
 
 pytestmark = [
     pytest.mark.anyio,
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 NAMES = ["scene 0", "scene 1"]
 VIDEOS = {f"{name}.mp4" for name in NAMES}
 CALLS = 11
@@ -69,7 +69,8 @@ async def resumed(world, scenes, **more):
     return await world.run(scenes, name="run", resume=True, film=f"{world.to}film.mp4", **more)
 
 
-@pytest.mark.parametrize("case", few([(6, True), *product(range(1, CALLS), [True, False])]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("case", [(6, True), *product(range(1, CALLS), [True, False])])
 async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, case):
     """The run waits for new ones; without them, the videos stay, and the film has an error."""
     count, returns = case
@@ -101,7 +102,8 @@ async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, 
         assert "the credentials have expired: sign in again" in report.film_error
 
 
-@pytest.mark.parametrize("case", few([(6, True), *product(range(1, CALLS), [True, False])]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("case", [(6, True), *product(range(1, CALLS), [True, False])])
 async def test_a_run_that_is_cancelled(world, monkeypatch, case):
     """No marker and no part of the film is left, and the next run makes only the film."""
     monkeypatch.setattr(recovery, "LISTING_DELAY", 0.0)  # no task of AWS may appear late
@@ -130,6 +132,7 @@ async def test_a_run_that_is_cancelled(world, monkeypatch, case):
     world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.usefixtures("small_parts")
 async def test_a_worker_that_is_killed_while_it_writes_parts(emulator, tmp_path, seed):

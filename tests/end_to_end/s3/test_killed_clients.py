@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from collections import Counter
@@ -17,11 +16,10 @@ from cloudburst.events import SceneCompleted, SceneEncoding
 from cloudburst.files import state_folder
 from cloudburst.jobs import JobQueue, JobRequest, JobState
 from support.s3_client_process import rendering
-from support.s3_runs import few
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 NAMES = [f"{kind} {number}" for number in range(4) for kind in ("scene", "late")]
 STARTING, SPAN = 1.0, 3.0
 """Seconds from the start of a client to its first event, and from there to the end of its run,
@@ -33,7 +31,8 @@ def completed(child):
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("elsewhere", few([False, True]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_at_any_moment(world, seed, elsewhere):
     """The run is resumed with the journals of the killed clients, or by its name without them."""
@@ -117,7 +116,7 @@ async def test_killed_while_it_renders(world):
     hold(world, told, completed(child))
 
 
-@pytest.mark.parametrize("overwrite", few([False, True], 2))
+@pytest.mark.parametrize("overwrite", [False, True])
 async def test_two_runs_with_the_same_names(world, overwrite, caplog):
     """The second is told of the first. Of two videos of a name, the first or the last one stays."""
     scenes = world.scenes(0, "late 0", "late 1", "late 2")
@@ -162,7 +161,7 @@ def hold_both(world, *told, overwrite):
             world.hold_objects(one.report)
 
 
-@pytest.mark.parametrize("overwrite", few([False, True], 2))
+@pytest.mark.parametrize("overwrite", [False, True])
 async def test_many_runs_that_begin_at_once_with_the_same_names(world, overwrite):
     scenes, told = world.scenes(2), []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import sys
@@ -17,7 +16,7 @@ from support.s3_runs import World, impatient, running_service
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(150)]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(30)
 NAMES = ["scene 0", "scene 1"]
 CALLS = 11
 """Number of calls of S3 from the first one about the film to the end of the run, roughly."""
@@ -32,6 +31,7 @@ def world(emulator, tmp_path, monkeypatch):
 
 
 @pytest.mark.chaos
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_while_the_film_is_made(world, seed):
     rng = random.Random(f"film {seed}")

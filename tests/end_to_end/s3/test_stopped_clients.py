@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import signal
 
@@ -14,18 +13,18 @@ import pytest
 from cloudburst import Status
 from support.fargate_backend import session_keys
 from support.s3_client_process import rendering
-from support.s3_runs import few
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(120)]
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "1")))
+SEEDS = range(20)
 NAMES = ["scene 0", "late 0", "scene 11MB", "late 1"]
 CALLS = 30
 """Number of calls of S3 of a run, roughly."""
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("resumed", few([False, True]))
+@pytest.mark.few(1)
+@pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_stopped_at_any_moment(world, monkeypatch, tmp_path, seed, resumed):
     """The second process resumes the run elsewhere, or starts one with the same videos.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from cloudburst.outputs.journal import journal_path, open_journal, read_journal
 from support.journal_entries import launch
 from support.project import TESTS
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+SEEDS = range(30)
 
 WRITER = """
 import os, sys
@@ -42,6 +41,7 @@ anyio.run(main)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_process_loses_nothing_that_it_was_told_is_there(tmp_path, seed):
     rng, told = random.Random(seed), list[str]()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -38,7 +38,6 @@ from support.journal_entries import (
     task,
 )
 
-EXAMPLES = 5 * int(os.environ.get("CLOUDBURST_SEEDS", "3"))
 MEMORY = Path("/dev/shm")
 NAMES = st.sampled_from(["a", "b", "第 1 幕", "d'or"])
 NUMBERS = st.integers(0, 3)
@@ -205,5 +204,14 @@ class Lives(RuleBasedStateMachine):
             shutil.rmtree(self.base)
 
 
-TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
+SETTINGS = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+class TestLives(Lives.TestCase):
+    settings = SETTINGS
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+class TestLivesAtNight(Lives.TestCase):
+    settings = settings(SETTINGS, max_examples=150)

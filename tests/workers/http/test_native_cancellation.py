@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 
 import anyio
@@ -17,7 +16,7 @@ from support.fake_native_service import KEY
 
 pytestmark = pytest.mark.anyio
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+SEEDS = range(30)
 LONGEST = 0.05
 """Seconds that the test takes with these pauses, approximately."""
 
@@ -38,6 +37,7 @@ def check(studio, to):
     assert not studio.jobs
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_by_a_scope(studio, make_scene, tmp_path, seed):
     studio.pause, to = 0.003, tmp_path / "one.mp4"
@@ -49,6 +49,7 @@ async def test_by_a_scope(studio, make_scene, tmp_path, seed):
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_by_asyncio(studio, make_scene, tmp_path, seed, times):
     rng = random.Random(seed)

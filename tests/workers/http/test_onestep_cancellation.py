@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 
 import anyio
@@ -17,7 +16,7 @@ from support.fake_public_image import PublicImage, ignore, make, to_image
 
 pytestmark = pytest.mark.anyio
 
-SEEDS = range(int(os.environ.get("CLOUDBURST_SEEDS", "3")))
+SEEDS = range(30)
 LONGEST = 0.12
 """Seconds that the test takes with these pauses, approximately."""
 
@@ -59,6 +58,7 @@ def ride(make_scene, tmp_path):
     return Ride(make_scene, tmp_path)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_by_a_scope(ride, seed):
     with anyio.move_on_after(random.Random(seed).uniform(0, LONGEST)):
@@ -71,6 +71,7 @@ async def test_by_a_scope(ride, seed):
 @pytest.mark.parametrize("times", [1, 2])
 # A task that is cancelled before its first step leaves anyio's coroutine unused.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.few(4)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_by_asyncio(ride, seed, times, everybody):
     rng, others = random.Random(seed), asyncio.all_tasks()
@@ -87,6 +88,7 @@ async def test_by_asyncio(ride, seed, times, everybody):
     gc.collect()  # here, where that warning is ignored
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_one_scene_of_several(ride, seed):
     """The other scenes continue on the same connection."""
