@@ -38,7 +38,7 @@ from cloudburst.jobs import (
 )
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.processes import registered_process
+from cloudburst.jobs.job_claims import registered_process
 from cloudburst.models.prices import US_EAST_1_RATES
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import pytest
 
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import upgrade
-from cloudburst.jobs.event_rows import find_video
+from cloudburst.jobs.event_log import find_video
 from cloudburst.jobs.job_rows import active_seconds, count_active, read_page, spent_since
 from cloudburst.jobs.models import JobLimits, JobState
 

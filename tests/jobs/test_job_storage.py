@@ -21,8 +21,8 @@ from cloudburst.jobs import (
     dispatcher,
 )
 from cloudburst.jobs import job_run as job_runs
-from cloudburst.jobs.event_rows import NewEvent, append_events, find_video, read_videos
-from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
+from cloudburst.jobs.event_log import NewEvent, append_events, find_video, read_videos
+from cloudburst.jobs.job_rows import BYTES_OF_ENTRY
 from cloudburst.outputs.state_database import schema_of
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from cloudburst import Client, RenderOptions, Scene
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobLimits, stored_uploads
-from cloudburst.jobs.public_faults import MAX_FAULTS
+from cloudburst.jobs.public_json import MAX_FAULTS
 from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
@@ -470,7 +470,7 @@ async def test_hints_at_settings_are_for_the_operator(cloud, tmp_path, caplog):
     assert fault["expected"] == "a URL that leads to a public address, without a redirect"
     assert "CLOUDBURST" not in str(job)
     hint = "a scene was refused: CLOUDBURST_PRIVATE_INPUTS=1 also permits private addresses"
-    assert ("cloudburst.jobs.public_faults", logging.WARNING, hint) in caplog.record_tuples
+    assert ("cloudburst.jobs.public_json", logging.WARNING, hint) in caplog.record_tuples
 
 
 async def test_of_many_faults_the_first_ones_are_listed(cloud, tmp_path):

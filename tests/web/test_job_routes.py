@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from cloudburst import Client, Limits
 from cloudburst.errors import ConfigurationError
-from cloudburst.jobs import JobLimits, input_check
+from cloudburst.jobs import JobLimits, draft
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.web import Access, Action, Jobs, RequestLimits, Webhooks
 from support.web_apps import (
@@ -149,7 +149,7 @@ async def test_a_file_that_is_not_valid_is_refused_by_its_field(
         assert (await http.get("/api/jobs")).json()["jobs"] == []
         assert list((tmp_path / "jobs" / "jobs").iterdir()) == [], "nothing is left of it"
 
-        monkeypatch.setattr(input_check, "CHECK_SECONDS", -1.0)
+        monkeypatch.setattr(draft, "CHECK_SECONDS", -1.0)
         job = (await http.post("/api/jobs", **form)).json()
         state = await finished(http, job)
     assert (state["state"], state["error"]["kind"]) == ("failed", "InvalidScenesError")

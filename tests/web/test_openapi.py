@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from cloudburst import Client
 from cloudburst.web import Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
-from cloudburst.web.operations import OPERATIONS
+from cloudburst.web.job_api import OPERATIONS
 from cloudburst.web.submission_checks import SubmissionRules, check_submission
 from support.web_apps import browser
 

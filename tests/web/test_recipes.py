@@ -17,7 +17,7 @@ from cloudburst.jobs import JobLimits
 from cloudburst.models.scene import Scene
 from cloudburst.web import RequestLimits
 from cloudburst.web.access import Action
-from cloudburst.web.operations import OPERATIONS
+from cloudburst.web.job_api import OPERATIONS
 from support.doc_pages import blocks, prose_of, quoted, table_of
 from support.web_apps import browser, finished, submit, upload
 

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from trio.testing import MockClock
 
-from cloudburst.web.request_bodies import MAX_PAUSE_SECONDS, full_disk_refused, limited_body
+from cloudburst.web.request_limits import MAX_PAUSE_SECONDS, full_disk_refused, limited_body
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,7 @@ from cloudburst.jobs.models import (
     JobRequest,
     JobState,
 )
-from cloudburst.jobs.stored_uploads import StoredUploads
-from cloudburst.jobs.upload_rows import Upload
+from cloudburst.jobs.stored_uploads import StoredUploads, Upload
 
 __all__ = [
     "Job",

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from cloudburst.errors import JobLimitError
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.job_rows import NewJob, active_seconds, count_active, spent_since
+from cloudburst.jobs.job_rows import NewJob, active_seconds, bytes_stored, count_active, spent_since
 from cloudburst.jobs.models import JobLimits
-from cloudburst.jobs.upload_rows import bytes_stored
 
 BUDGET_SECONDS = 86_400.0
 """Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds."""

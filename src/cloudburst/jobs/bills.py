@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.errors import CloudburstError, JobStorageError
-from cloudburst.jobs.event_rows import NewEvent
+from cloudburst.jobs.event_log import NewEvent
 from cloudburst.jobs.job_rows import is_final, unsettled_jobs, write_report
 from cloudburst.jobs.job_run import cost_of, json_of
 from cloudburst.jobs.models import JobCost

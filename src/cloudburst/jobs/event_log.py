@@ -1,7 +1,7 @@
-"""Writer of events: it numbers them, and puts messages for the webhooks into the outbox.
+"""Events and progress of jobs in the database, and messages about them for the webhooks.
 
-Both happen in the caller's transaction, so that no message is lost, and none is sent for an event
-that was not written.
+Every function uses the caller's transaction, so that no message is lost, and none is sent for an
+event that was not written.
 """
 
 from __future__ import annotations
@@ -10,14 +10,26 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from cloudburst.jobs.event_rows import NewEvent, append_events, delete_progress
-from cloudburst.jobs.job_rows import JobEnd, read_job, webhook_of, write_end
-from cloudburst.jobs.models import Job, JobEvent
+from cloudburst.errors import ResourceMissingError
+from cloudburst.jobs.folder import film_name
+from cloudburst.jobs.job_rows import JobEnd, read_job, unknown_job, webhook_of, write_end
+from cloudburst.jobs.models import Job, JobEvent, JobNews, JobProgress, JobState
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.outbox import enqueue
+from cloudburst.models.locations import parse_s3_prefix
+from cloudburst.models.remote_file import Download
+from cloudburst.models.scene import Video
+from cloudburst.text import short_repr
+
+EVENTS_PER_READ = 500
+"""Maximum number of events that are read at once, so that a long job needs little memory."""
+_OUTCOMES = {"film.completed", "scene.completed", "scene.failed"}
+"""Types of events that a resumed run repeats for what was finished before."""
+
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 """Maximum size of a message for webhooks, in bytes."""
@@ -25,6 +37,229 @@ _FINAL_FIELDS = {"state", "scenes", "completed", "failed", "cost", "error"}
 """Fields of the job that its last event has."""
 Links = Callable[[str], Mapping[str, str]]
 """Function that returns the URLs of a job, by their name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """Event that is not numbered yet."""
+
+    type: str
+    time: float
+    """Time in seconds since the epoch."""
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scene: str | None = None
+    """Name of the scene; ``None`` if the event does not belong to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewsPosition:
+    """What a reader of a job's events has received."""
+
+    event: int = 0
+    """Number of the last event."""
+    progress: int = 0
+    """Version of the last progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Further events of a job, and progress that has changed."""
+
+    items: Sequence[JobNews]
+    position: NewsPosition
+    complete: bool
+    """True if the job is finished, and all of its events have been read."""
+
+
+def append_events(
+    connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]
+) -> list[JobEvent]:
+    """Write events with the next numbers of the job, and return those that were written.
+
+    An event that a resumed run repeats is left out if the job has it already. That of a scene which
+    was rendered once more is written, because its video is another one.
+    """
+    (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
+    completed = failed = 0
+    written = list[JobEvent]()
+    for event in events:
+        if event.type in _OUTCOMES:
+            before = _last_outcome(connection, job, event.scene)
+            if _same_outcome(event, before):
+                continue
+            completed += (event.type == "scene.completed") - (before.type == "scene.completed")
+            failed += (event.type == "scene.failed") - (before.type == "scene.failed")
+        number += 1
+        row = (job, number, event.time, event.type, event.scene, _dump(event.data))
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+        written.append(_event(number, event.time, event.type, event.data))
+        if event.scene is not None and event.type in _OUTCOMES:
+            parameters = (job, event.scene)
+            connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
+    connection.execute(
+        "UPDATE jobs SET last_event = ?, completed = completed + ?, failed = failed + ? "
+        "WHERE id = ?",
+        (number, completed, failed, job),
+    )
+    return written
+
+
+def is_begun(connection: sqlite3.Connection, job: str) -> bool:
+    """Return whether the run of a job has begun, and no process has given it up since."""
+    row = connection.execute(
+        "SELECT type FROM events WHERE job = ? AND type IN ('job.started', 'job.interrupted') "
+        "ORDER BY number DESC LIMIT 1",
+        [job],
+    ).fetchone()
+    return row is not None and row[0] == "job.started"
+
+
+def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[str, float]) -> None:
+    """Write the newest progress of scenes, from 0 to 1."""
+    (version,) = connection.execute(
+        "UPDATE jobs SET progress_version = progress_version + 1 WHERE id = ? "
+        "RETURNING progress_version",
+        [job],
+    ).fetchone()
+    connection.executemany(
+        "INSERT INTO progress VALUES (?, ?, ?, ?) ON CONFLICT (job, scene) "
+        "DO UPDATE SET value = excluded.value, version = excluded.version",
+        [(job, scene, value, version) for scene, value in progress.items()],
+    )
+
+
+def delete_progress(connection: sqlite3.Connection, job: str) -> None:
+    """Delete the progress of all scenes: none of them is encoded any more."""
+    connection.execute("DELETE FROM progress WHERE job = ?", [job])
+
+
+def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> News:
+    """Return the events of a job after a position, and the progress that has changed since.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    state, newest = connection.execute(
+        "SELECT state, last_event FROM jobs WHERE id = ?", [job]
+    ).fetchone() or (None, 0)
+    if state is None:
+        raise unknown_job(job)
+    rows = connection.execute(
+        "SELECT number, time, type, data FROM events WHERE job = ? AND number > ? "
+        "ORDER BY number LIMIT ?",
+        (job, after.event, EVENTS_PER_READ),
+    )
+    events = [_event(number, at, kind, json.loads(data)) for number, at, kind, data in rows]
+    last = events[-1].number if events else after.event
+    if last < newest:
+        return News(events, NewsPosition(last, after.progress), complete=False)
+    changed = connection.execute(
+        "SELECT scene, value, version FROM progress WHERE job = ? AND version > ? ORDER BY scene",
+        (job, after.progress),
+    ).fetchall()
+    progress = [JobProgress(scene=scene, progress=value) for scene, value, _ in changed]
+    version = max((version for _, _, version in changed), default=after.progress)
+    position = NewsPosition(last, version)
+    return News([*events, *progress], position, complete=JobState(state).finished)
+
+
+def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
+    """Return the newest video of each scene that has one, in the order of their events.
+
+    Raises `UnknownJobError` if the job does not exist.
+    """
+    read_job(connection, job)
+    rows = connection.execute(
+        "SELECT scene, data FROM events WHERE job = ? AND type = 'scene.completed' ORDER BY number",
+        [job],
+    )
+    newest = {scene: Video.model_validate(json.loads(data)["video"]) for scene, data in rows}
+    return list(newest.values())
+
+
+def find_video(connection: sqlite3.Connection, job: str, scene: str) -> Video | None:
+    """Return the newest video of a scene; ``None`` if it has none."""
+    # For the condition that every row meets, and INDEXED BY, see `_last_outcome`.
+    row = connection.execute(
+        "SELECT data FROM events INDEXED BY events_of_outcomes WHERE job = ? AND scene = ? "
+        "AND type IN ('film.completed', 'scene.completed', 'scene.failed') "
+        "AND type = 'scene.completed' ORDER BY number DESC LIMIT 1",
+        (job, scene),
+    ).fetchone()
+    return None if row is None else Video.model_validate(json.loads(row[0])["video"])
+
+
+class JobFile(NamedTuple):
+    """Video of a scene, or its cover."""
+
+    scene: str
+    sha256: str | None
+    """SHA-256 of the file, in hexadecimal; ``None`` if it is not known."""
+
+
+def find_file(connection: sqlite3.Connection, job: str, name: str) -> JobFile | None:
+    """Return the video or the cover that has a name; ``None`` if there is none by now."""
+    # Not of all videos: a player that seeks in a video of a large job sends many requests.
+    video = find_video(connection, job, name.rpartition(".")[0])
+    if video is not None and name == video.path.name:
+        return JobFile(video.scene, video.sha256)
+    if video is not None and video.cover is not None and name == video.cover.name:
+        return JobFile(video.scene, video.cover_sha256)
+    return None
+
+
+def find_download(connection: sqlite3.Connection, job: str, file: str) -> Download:
+    """Return the download of a video, a cover or the film of a job in S3, by the file's name.
+
+    Raises `UnknownJobError` if the job does not exist, and `ResourceMissingError` if it has no such
+    file in S3.
+    """
+    found = read_job(connection, job)
+    if found.destination is None:
+        raise ResourceMissingError(f"the files of job {job} are not in S3")
+    folder = parse_s3_prefix(found.destination)
+    if found.film and file == film_name(job):
+        film = folder.object(file)
+        return Download(location=film, run=job, scene=str(film), sha256=None)
+    if (written := find_file(connection, job, file)) is None:
+        msg = f"job {job} has no file {short_repr(file)}, or it is not finished yet"
+        raise ResourceMissingError(msg)
+    location = folder.object(file)
+    return Download(location=location, run=job, scene=written.scene, sha256=written.sha256)
+
+
+class _Outcome(NamedTuple):
+    """Last event about how a scene, or the film, ended."""
+
+    type: str | None = None
+    """Type of the event; ``None`` if there is none."""
+    video_sha256: str | None = None
+    """SHA-256 of the video of a scene; ``None`` if it failed."""
+
+
+def _last_outcome(connection: sqlite3.Connection, job: str, scene: str | None) -> _Outcome:
+    # SQLite uses the index only if the query repeats its condition. Without INDEXED BY, it prefers
+    # the primary key, and reads all events of the job.
+    found = connection.execute(
+        "SELECT type, json_extract(data, '$.video.sha256') FROM events "
+        "INDEXED BY events_of_outcomes WHERE job = ? AND scene IS ? "
+        "AND type IN ('film.completed', 'scene.completed', 'scene.failed') "
+        "ORDER BY number DESC LIMIT 1",
+        (job, scene),
+    ).fetchone()
+    return _Outcome(*found) if found else _Outcome()
+
+
+def _same_outcome(event: NewEvent, before: _Outcome) -> bool:
+    return before == (event.type, event.data.get("video", {}).get("sha256"))
+
+
+def _event(number: int, time: float, kind: str, data: Mapping[str, Any]) -> JobEvent:
+    when = datetime.fromtimestamp(time, UTC)
+    return JobEvent(number=number, time=when, type=kind, data=dict(data))
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +325,13 @@ def message_payload(event: JobEvent, job: Job, links: Mapping[str, str]) -> str:
     }
     when = event.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     payload = {"type": event.type, "timestamp": when, "data": data}
-    text = _dump(payload)
+    text = _payload_text(payload)
     if len(text) > MAX_PAYLOAD_BYTES:
         data["event"] = None
-        text = _dump(payload)
+        text = _payload_text(payload)
     return text
 
 
-def _dump(payload: Mapping[str, Any]) -> str:
+def _payload_text(payload: Mapping[str, Any]) -> str:
     # ASCII: a text of a caller may contain half of a surrogate pair, which UTF-8 cannot encode.
     return json.dumps(payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -1,12 +1,25 @@
-"""Claims of jobs by processes, in the database. Every function uses the caller's transaction."""
+"""Claims of jobs by processes, in the database, and the lock file that each process holds.
+
+Functions with a connection use the caller's transaction. The operating system releases the lock of
+a process when it ends, however it ends.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import Timeout
 
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobState
+from cloudburst.outputs.lock_files import acquire_at_once, file_lock, release_and_remove
+
+_FOLDER = "processes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +133,44 @@ def cancel_requests(connection: sqlite3.Connection, process: str) -> list[str]:
     """Return the jobs of a process that are to be cancelled."""
     query = "SELECT id FROM jobs WHERE process = ? AND cancel_requested"
     return [job for (job,) in connection.execute(query, [process])]
+
+
+@contextmanager
+def registered_process(folder: Path) -> Generator[str]:
+    """Register this process in the folder of the jobs, and yield its identifier."""
+    process = uuid4().hex
+    path = _lock_path(folder, process)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    lock = file_lock(path)
+    acquire_at_once(lock)
+    try:
+        yield process
+    finally:
+        release_and_remove(lock)
+
+
+@contextmanager
+def ended_process(folder: Path, process: str) -> Generator[bool]:
+    """Yield whether a process has ended; its lock file is then removed after the block.
+
+    During the block, other processes that ask receive false; afterwards they receive true, because
+    there is no lock file any more.
+    """
+    path = _lock_path(folder, process)
+    if not path.exists():
+        yield True
+        return
+    lock = file_lock(path)
+    try:
+        acquire_at_once(lock)
+    except (Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        release_and_remove(lock)
+
+
+def _lock_path(folder: Path, process: str) -> Path:
+    return folder / _FOLDER / f"{process}.lock"

@@ -20,12 +20,18 @@ from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase, open_database
-from cloudburst.jobs.dispatcher import Dispatcher
+from cloudburst.jobs.dispatcher import Dispatcher, remove_job
 from cloudburst.jobs.draft import JobDraft
-from cloudburst.jobs.event_log import EventLog, Links
-from cloudburst.jobs.event_rows import JobFile, find_download, find_file, read_videos
-from cloudburst.jobs.feed import JobFeed
+from cloudburst.jobs.event_log import (
+    EventLog,
+    JobFile,
+    Links,
+    find_download,
+    find_file,
+    read_videos,
+)
 from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
+from cloudburst.jobs.job_claims import registered_process
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
@@ -37,9 +43,7 @@ from cloudburst.jobs.models import (
     JobRequest,
     JobState,
 )
-from cloudburst.jobs.open_queue import OpenQueue
-from cloudburst.jobs.processes import registered_process
-from cloudburst.jobs.removal import remove_job
+from cloudburst.jobs.open_queue import JobFeed, OpenQueue
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks

@@ -11,9 +11,11 @@ from typing import Any
 
 from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
-from cloudburst.jobs.upload_rows import BYTES_OF_ENTRY
 from cloudburst.text import short_repr
 
+BYTES_OF_ENTRY = 4_096
+"""Number of bytes for which each upload, job and scene counts in addition to its files: for a block
+of the file system, and for rows, events and reports in the database."""
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
@@ -279,6 +281,21 @@ def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Deci
         (owner, time),
     )
     return sum((Decimal(usd) for (usd,) in rows), Decimal())
+
+
+def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> int:
+    """Return the size of all uploads, inputs and videos, or of those of one owner, in bytes.
+
+    `BYTES_OF_ENTRY` is added for each, so that many small ones are limited as well.
+    """
+    where, values = ("", []) if owner is None else ("WHERE owner = ?", [owner])
+    total = 0
+    for table in ("uploads", "jobs"):
+        columns = f"coalesce(sum(bytes + {BYTES_OF_ENTRY}), 0)"
+        query = f"SELECT {columns} FROM {table} {where}"  # noqa: S608 - our own names
+        (size,) = connection.execute(query, values).fetchone()
+        total += size
+    return total
 
 
 def _job(row: Sequence[Any]) -> Job:

@@ -32,13 +32,12 @@ from cloudburst.errors import (
     ThrottledError,
 )
 from cloudburst.events import Event, SceneEvent, SceneProgress
-from cloudburst.jobs.event_rows import NewEvent
+from cloudburst.jobs.event_log import NewEvent
 from cloudburst.jobs.folder import JobFolder, film_name
 from cloudburst.jobs.job_claims import ClaimedJob
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
-from cloudburst.jobs.public_faults import public_faults
-from cloudburst.jobs.public_json import without_folders
+from cloudburst.jobs.public_json import public_faults, without_folders
 from cloudburst.models.report import Report
 
 logger = logging.getLogger(__name__)
@@ -61,6 +60,10 @@ _POSTPONING = (BusyError, NoAnswerError, OutputClaimedError, ThrottledError)
 """Errors after which a job may begin later."""
 
 
+WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
+"""Function that writes events and progress of the job; false if another process works on it."""
+
+
 class Stop(Enum):
     """Reason for which the work on a job ends before the job does."""
 
@@ -80,8 +83,6 @@ class Postponed(Exception):  # noqa: N818 - not an error
     """The job cannot begin now, and is queued again."""
 
 
-WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
-"""Function that writes events and progress of the job; false if another process works on it."""
 WriteUsage = Callable[[JobCost | None, int], Awaitable[Stop | None]]
 """Function that writes the bill of the job and the size of its files in bytes; the result is the
 reason to stop it, or ``None``."""

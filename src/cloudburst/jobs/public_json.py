@@ -1,11 +1,14 @@
-"""JSON for other people: file names in place of the folders of this machine and of S3."""
+"""JSON and faults for other people: without folders of this machine and of S3, and not too long."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, cast
+
+from cloudburst.errors import InvalidScenesError, SceneFault
 
 _QUOTE = r"['\"](?=[^\s;,:.)])"
 """Pattern of a quote inside a path. A quote that closes a quoted path is followed by a space or
@@ -21,6 +24,16 @@ _S3_LOCATION = re.compile(rf"s3://(?:{_FOLDER})+((?:[^/\\\s:;,)'\"]|{_QUOTE})*)"
 """Pattern of the location of an object or a folder in S3; its group is the last part."""
 _PATH_FIELDS = {"path", "cover", "film", "post_mortem"}
 """Fields of events and reports that hold paths."""
+
+
+logger = logging.getLogger(__name__)
+MAX_FAULTS = 100
+"""Maximum number of faults that are listed. A job of 1,000 scenes may have some thousand, which
+would be megabytes in each response about it."""
+_HINT = re.compile(r"; (CLOUDBURST_[A-Z_]+=[^;\n]*)")
+"""Pattern of a hint at a setting, behind what is expected; its group is the hint."""
+_FILE = re.compile(r": /[^\n]*$")
+"""Pattern of the path of a file of this machine behind what was found."""
 
 
 def without_folders(value: Any) -> Any:
@@ -44,3 +57,22 @@ def _without_folders(value: Any, field: str) -> Any:
             return [_without_folders(item, "") for item in cast("Sequence[Any]", value)]
         case _:
             return value
+
+
+def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]:
+    """Return the message of an error, and its faults as JSON; of many, the first ones.
+
+    Hints at settings of the server, which only its operator can change, are logged instead.
+    """
+    shown = [_public(fault) for fault in error.faults[:MAX_FAULTS]]
+    lines = [*map(str, shown)]
+    if len(shown) < len(error.faults):
+        lines.append(f"and {len(error.faults) - len(shown):,} more problems")
+    if hints := {hint for fault in error.faults for hint in _HINT.findall(fault.expected)}:
+        logger.warning("a scene was refused: %s", ", ".join(sorted(hints)))
+    return without_folders("\n".join(lines)), [without_folders(fault._asdict()) for fault in shown]
+
+
+def _public(fault: SceneFault) -> SceneFault:
+    """Return a fault without a hint, and without a file: scene and field say which one it is."""
+    return fault._replace(found=_FILE.sub("", fault.found), expected=_HINT.sub("", fault.expected))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from uuid import uuid4
@@ -17,10 +19,57 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.folder import translated_os_errors
 from cloudburst.jobs.open_queue import OpenQueue
-from cloudburst.jobs.upload_rows import Upload, delete_upload, find_upload, insert_upload
 
 UNLINK_TIMEOUT = 60.0
 """Maximum number of seconds for removing a file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """File that an owner has uploaded for a later job."""
+
+    id: str
+    """Identifier, 32 hexadecimal digits; also the name of its file."""
+    owner: str
+    bytes: int
+    created_at: float
+    """Time in seconds since the epoch."""
+
+
+def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
+    """Write an upload."""
+    connection.execute(
+        "INSERT INTO uploads (id, owner, name, bytes, created_at) VALUES (?, ?, ?, ?, ?)",
+        (upload.id, upload.owner, upload.id, upload.bytes, upload.created_at),
+    )
+
+
+def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
+    """Return an upload of an owner; ``None`` if the owner has no such upload."""
+    row = connection.execute(
+        "SELECT id, bytes, created_at FROM uploads WHERE id = ? AND owner = ?",
+        (upload, owner),
+    ).fetchone()
+    if row is None:
+        return None
+    identifier, size, created_at = row
+    return Upload(id=identifier, owner=owner, bytes=size, created_at=created_at)
+
+
+def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
+    """Delete an upload."""
+    connection.execute("DELETE FROM uploads WHERE id = ?", [upload])
+
+
+def uploads_before(connection: sqlite3.Connection, time: float) -> list[str]:
+    """Return the uploads that were made before a time in seconds since the epoch."""
+    rows = connection.execute("SELECT id FROM uploads WHERE created_at < ?", [time])
+    return [upload for (upload,) in rows]
+
+
+def upload_ids(connection: sqlite3.Connection) -> list[str]:
+    """Return the identifiers of all uploads."""
+    return [upload for (upload,) in connection.execute("SELECT id FROM uploads")]
 
 
 class StoredUploads:

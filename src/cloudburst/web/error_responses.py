@@ -22,8 +22,7 @@ from cloudburst.errors import (
     SceneError,
     UnknownJobError,
 )
-from cloudburst.jobs.public_faults import public_faults
-from cloudburst.jobs.public_json import without_folders
+from cloudburst.jobs.public_json import public_faults, without_folders
 
 logger = logging.getLogger(__name__)
 

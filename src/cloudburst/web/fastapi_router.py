@@ -9,9 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from cloudburst.web.job_documents import ErrorDocument
-from cloudburst.web.openapi_schemas import schema_of
-from cloudburst.web.operations import OPERATIONS, Operation
+from cloudburst.web.job_api import OPERATIONS, Operation
+from cloudburst.web.job_documents import ErrorDocument, schema_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

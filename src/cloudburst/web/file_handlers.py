@@ -18,17 +18,19 @@ from cloudburst.jobs.folder import film_name
 from cloudburst.text import describe_error
 from cloudburst.web.access import Action
 from cloudburst.web.error_responses import RETRY_AFTER
-from cloudburst.web.job_api import Call
+from cloudburst.web.job_api import Call, Operation
 from cloudburst.web.job_documents import (
+    BINARY,
+    BODY_ERRORS,
+    UNKNOWN_JOB,
     Document,
     UploadDocument,
     VideoDocument,
     VideoListDocument,
+    file_body,
     json_response,
 )
-from cloudburst.web.openapi_schemas import BINARY, BODY_ERRORS, UNKNOWN_JOB, file_body
-from cloudburst.web.operations import Operation
-from cloudburst.web.request_bodies import limited_body
+from cloudburst.web.request_limits import limited_body
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 
-from cloudburst.web.request_bodies import full_disk_refused
-from cloudburst.web.request_limits import RequestLimits
+from cloudburst.web.request_limits import RequestLimits, full_disk_refused
 
 FORM_FIELD = "job"
 """Form field with the JSON of a job."""

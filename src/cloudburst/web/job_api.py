@@ -1,26 +1,34 @@
-"""Requests to the routes of `Jobs`, and the state that these routes share."""
+"""Operations of `Jobs`, their requests, and the state that the routes share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cloudburst.errors import ClosedError
 from cloudburst.jobs import Job, JobQueue
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.text import short_repr
-from cloudburst.web.access import Access, Folders
+from cloudburst.web.access import Access, Action, Folders
 from cloudburst.web.job_documents import JobDocument
 from cloudburst.web.request_limits import ConcurrencyLimit
 from cloudburst.web.submission_checks import SubmissionRules
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
+"""Responses of an operation by status, that to a valid request first: JSON document, OpenAPI
+description of the content by media type, or description of an error."""
+OPERATIONS: list[Operation] = []
+"""All operations, in the order of the page ``/docs``."""
 
 
 class JobApi:
@@ -115,3 +123,35 @@ def base_url(request: Request, parts: int) -> str:
     whole = path if path.startswith(root) else root + path
     above = whole.rstrip("/").split("/")[:-parts]
     return "".join(f"/{part}" for part in above if part)
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+"""Function that responds to the requests of an operation. Its docstring describes the operation."""
+
+
+@dataclass(slots=True)
+class Operation:
+    """Operation of one path and method, from which the routes of all frameworks are made.
+
+    It decorates its handler, which adds it to `OPERATIONS`.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    """Path below the one at which the routes are mounted."""
+    action: Action
+    """Action for which the function ``authorize`` is asked."""
+    responses: Responses
+    query: type[BaseModel] | None = None
+    """Parameters of the query that the handler reads."""
+    headers: type[BaseModel] | None = None
+    """Headers that the handler reads."""
+    body: Callable[[], Mapping[str, Any]] | None = None
+    """Function that returns the OpenAPI description of the body of a request."""
+    handler: Handler = field(init=False)
+
+    def __call__(self, handler: Handler) -> Handler:
+        """Decorate the handler."""
+        self.handler = handler
+        OPERATIONS.append(self)
+        return handler

@@ -15,15 +15,24 @@ from cloudburst.errors import UnknownJobError
 from cloudburst.jobs import Job, JobNews, JobProgress, JobState
 from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_METADATA_KEYS, MAX_PAGE
 from cloudburst.web.access import Action
-from cloudburst.web.job_api import Call, parse_parameters
-from cloudburst.web.job_documents import Document, JobDocument, JobListDocument, json_response
-from cloudburst.web.openapi_schemas import BODY_ERRORS, UNKNOWN_JOB, job_body
-from cloudburst.web.operations import Operation
+from cloudburst.web.job_api import Call, Operation, parse_parameters
+from cloudburst.web.job_documents import (
+    BODY_ERRORS,
+    UNKNOWN_JOB,
+    Document,
+    JobDocument,
+    JobListDocument,
+    job_body,
+    json_response,
+)
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
 from cloudburst.web.submissions import is_large, read_submission
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
+
+
+_EventNumber = Annotated[int, Field(ge=0)]
 
 
 class _SubmitHeaders(Document):
@@ -41,9 +50,6 @@ class _ListQuery(Document):
     """Maximum number of jobs in this part."""
     cursor: Annotated[str | None, Field(pattern=r"^[1-9][0-9]{0,17}$")] = None
     """Field `next` of the part before."""
-
-
-_EventNumber = Annotated[int, Field(ge=0)]
 
 
 class _EventHeaders(Document):

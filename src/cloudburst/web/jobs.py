@@ -26,11 +26,10 @@ from cloudburst.web import (  # they define the operations
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.error_responses import logged_response
-from cloudburst.web.job_api import Call, JobApi, base_url
+from cloudburst.web.job_api import OPERATIONS, Call, JobApi, Operation, base_url
 from cloudburst.web.job_documents import JobLinks
-from cloudburst.web.operations import OPERATIONS, Operation
 from cloudburst.web.request_limits import RequestLimits
-from cloudburst.web.server_shutdown import call_on_shutdown
+from cloudburst.web.server_sent_events import call_on_shutdown
 from cloudburst.web.submission_checks import SubmissionRules
 
 if TYPE_CHECKING:

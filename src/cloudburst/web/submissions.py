@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
 from cloudburst.web.forms import read_form
-from cloudburst.web.request_bodies import limited_body, read_body
+from cloudburst.web.request_limits import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
 IDEMPOTENCY_KEY = "idempotency-key"
