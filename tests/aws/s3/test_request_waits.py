@@ -14,7 +14,7 @@ from cloudburst.models.limits import Backoff
 
 pytestmark = pytest.mark.anyio
 
-STORE = SimpleNamespace(waits_for_credentials=True)
+STORE = SimpleNamespace(aws=SimpleNamespace(renews_credentials=True))
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -25,12 +25,10 @@ from cloudburst.aws.client.credentials import (
 )
 from cloudburst.aws.client.rate_limit import RateLimiter, capacity_of
 from cloudburst.aws.client.responses import (
-    check_response,
-    has_expired_credentials,
-    named_members,
+    checked_response,
+    error_code_of,
     read_body,
     translate_errors,
-    translate_parse_errors,
 )
 from cloudburst.errors import (
     ClosedError,
@@ -39,6 +37,7 @@ from cloudburst.errors import (
     NoAnswerError,
     ThrottledError,
 )
+from cloudburst.models.failures.api_errors import EXPIRED_CREDENTIALS
 from cloudburst.models.limits import Backoff
 from cloudburst.models.settings import Settings
 
@@ -94,7 +93,6 @@ class AWSClient:
         in_region: str | None = None,
         max_wait: float = math.inf,
         max_body: int = 0,
-        required: Iterable[str] = (),
         **parameters: Any,
     ) -> dict[str, Any]:
         """Call an operation of a service and return the response.
@@ -128,11 +126,9 @@ class AWSClient:
             try:
                 with translate_errors(operation, capacity=capacity_of(parameters)):
                     client = await clients.client(service, in_region)
-                    return await _send_request(
-                        client, operation, parameters, max_body=max_body, required=required
-                    )
+                    return await _send_request(client, operation, parameters, max_body)
             except CredentialsError as exc:
-                expired = not renewed and has_expired_credentials(exc)
+                expired = not renewed and EXPIRED_CREDENTIALS.matches(error_code_of(exc))
                 if not expired or not await self._renew_credentials(clients):
                     raise
                 renewed = True  # AWS checks the credentials first, so the call was not carried out
@@ -163,7 +159,7 @@ class AWSClient:
         token: dict[str, Any] = {}
         while True:
             response = await self.call(
-                service, operation, in_region=in_region, required=(key,), **{**parameters, **token}
+                service, operation, in_region=in_region, **{**parameters, **token}
             )
             items += response[key]
             token = {
@@ -199,7 +195,7 @@ class AWSClient:
         clients = self._open_clients()
         with translate_errors(operation):
             client = await clients.client(service, in_region)
-            with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+            with anyio.fail_after(CALL_TIMEOUT):
                 seconds = min(max_seconds, await seconds_left(clients.session))
                 if seconds < 1:
                     raise CredentialsError("the credentials have expired")
@@ -247,21 +243,14 @@ class AWSClient:
 
 
 async def _send_request(
-    client: Any,
-    operation: str,
-    parameters: Mapping[str, Any],
-    *,
-    max_body: int,
-    required: Iterable[str],
+    client: Any, operation: str, parameters: Mapping[str, Any], max_body: int
 ) -> dict[str, Any]:
-    with translate_parse_errors(operation), anyio.fail_after(CALL_TIMEOUT):
+    with anyio.fail_after(CALL_TIMEOUT):
         response: dict[str, Any] = await getattr(client, operation)(**parameters)
         await read_body(operation, response, max_body)
-        name = client.meta.method_to_api_mapping[operation]
-        shape = client.meta.service_model.operation_model(name).output_shape
-        members = () if shape is None else shape.members
-        check_response(operation, response, members=members, required=required)
-    return named_members(operation, response)
+    name = client.meta.method_to_api_mapping[operation]
+    shape = client.meta.service_model.operation_model(name).output_shape
+    return checked_response(operation, response, () if shape is None else shape.members)
 
 
 @asynccontextmanager

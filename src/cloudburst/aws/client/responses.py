@@ -1,14 +1,15 @@
-"""Responses of AWS: check of the members that this package uses, and access to optional members.
+"""Responses of AWS: checked ones, and errors as this package's errors.
 
 A response with HTTP status 200 need not come from AWS. botocore returns an empty response for a
 body that is not JSON, such as the login page of a proxy. Such a response raises `NoAnswerError`,
-because the call may or may not have been carried out.
+because the call may or may not have been carried out. Which error AWS's refusals become is decided
+by the failure table in `cloudburst.models.failures`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
@@ -23,36 +24,34 @@ from cloudburst.errors import (
     LaunchError,
     NoAnswerError,
     Remedy,
+    ResourceMissingError,
 )
 from cloudburst.models import failures
 from cloudburst.models.failures import Failure
-from cloudburst.models.failures.api_errors import EXPIRED_CREDENTIALS
 from cloudburst.redaction import without_secrets
 
 BODY_TOO_LARGE = "EntityTooLarge"
 """Error code of a response whose body is larger than the caller permits."""
 MAX_DEFECT_CHARACTERS = 300
 """Maximum number of characters of a parser's error that an error message quotes."""
-REQUIRED_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "complete_multipart_upload": ("ETag",),
-    "create_multipart_upload": ("UploadId",),
-    "describe_tasks": ("tasks", "tasks[].taskArn", "tasks[].lastStatus"),
-    "get_object": ("ContentLength", "ETag"),
-    "head_object": ("ContentLength", "ETag"),
-    "list_objects_v2": ("IsTruncated", "Contents[].Key"),
-    "put_object": ("ETag",),
-    "run_task": ("tasks[].taskArn", "tasks[].lastStatus", "failures[].reason"),
-    "stop_task": ("task.taskArn",),
-}
-"""Members that the responses of operations must have which start, watch and stop tasks, or have an
-object of S3. Members are given by their paths: ``list[].member`` stands for the member of every
-entry of the list, if the response has that list."""
+MAX_ERROR_CHARACTERS = 2000
+"""Maximum number of characters of AWS's or botocore's own message that an error message quotes."""
 # Operations whose response has the content type of an object, which may be a web page.
 _OBJECT_OPERATIONS = frozenset({"get_object", "head_object"})
 # Operations whose responses need none of the members in botocore's model.
 _MAY_BE_EMPTY = frozenset(
     {"abort_multipart_upload", "delete_object", "delete_security_group", "head_bucket"}
 )
+# Errors of botocore's parsers for a body that is not AWS's.
+_UNREADABLE = (
+    *(AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError),
+    ResponseParserError,
+)
+# Pattern of an EC2 error code in an error message of ECS. ECS calls EC2 to start a task and reports
+# a refusal by EC2 as an ``InvalidParameterException`` that quotes EC2's code:
+# https://github.com/dagster-io/dagster/issues/33439 (2026-02) and
+# https://github.com/dask/dask-cloudprovider/issues/56.
+_EC2_CODE = re.compile(r"\(ErrorCode: ([\w.]+)\)")
 
 
 def get_structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -103,67 +102,32 @@ class _Structure(dict[str, Any]):
         raise not_from_aws(operation, f"{name} is missing{request}")
 
 
-def named_members(operation: str, response: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a response, of which reading a member that is missing raises `NoAnswerError`."""
-    what = operation, _request_of(response)
+def checked_response(
+    operation: str, response: Mapping[str, Any], members: Collection[str]
+) -> dict[str, Any]:
+    """Return a response, in which reading a member that is missing raises `NoAnswerError`.
 
-    def named(value: Any) -> Any:
-        if isinstance(value, dict):
-            members = cast("Mapping[str, Any]", value)
-            return _Structure({name: named(member) for name, member in members.items()}, what)
-        return [*map(named, cast("Sequence[Any]", value))] if isinstance(value, list) else value
-
-    structure: dict[str, Any] = named(response)
-    return structure
-
-
-@contextmanager
-def translate_parse_errors(operation: str) -> Generator[None]:
-    """Raise `NoAnswerError` in place of the errors of botocore's parsers for a bad response."""
-    try:
-        yield
-    except (BotoCoreError, ClientError, CloudburstError, OSError):
-        raise
-    except (
-        AttributeError,
-        LookupError,
-        OverflowError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        ResponseParserError,
-    ) as exc:
-        reason = f"{type(exc).__name__}: {exc}"[:MAX_DEFECT_CHARACTERS]
-        defect = f"it cannot be read ({reason}); it may be the login page of a proxy"
-        raise not_from_aws(operation, defect) from without_secrets(exc)
-
-
-def check_response(
-    operation: str,
-    response: Mapping[str, Any],
-    *,
-    members: Collection[str],
-    required: Iterable[str] = (),
-) -> None:
-    """Raise `NoAnswerError` if a response cannot be AWS's answer to a call."""
+    A web page, and a response without any of the ``members`` that it may have, raise it at once.
+    """
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
+    request = f" (request {metadata['RequestId']})" if metadata.get("RequestId") else ""
     content_type: str = metadata.get("HTTPHeaders", {}).get("content-type", "")
     if content_type.lower().startswith("text/html") and operation not in _OBJECT_OPERATIONS:
         defect = "it is a web page, perhaps the login page of a proxy"
-    elif members and operation not in _MAY_BE_EMPTY and response.keys().isdisjoint(members):
-        defect = "it is empty"
-    else:
-        paths = (*REQUIRED_MEMBERS.get(operation, ()), *required)
-        missing = next((path for path in paths if not _has_member(response, path.split("."))), "")
-        if not missing:
-            return
-        defect = f"{missing} is missing"
-    raise not_from_aws(operation, defect + _request_of(response))
+        raise not_from_aws(operation, defect + request)
+    if members and operation not in _MAY_BE_EMPTY and response.keys().isdisjoint(members):
+        raise not_from_aws(operation, f"it is empty{request}")
+    structure: dict[str, Any] = _named(response, (operation, request))
+    return structure
 
 
-def _request_of(response: Mapping[str, Any]) -> str:
-    request = response.get("ResponseMetadata", {}).get("RequestId")
-    return f" (request {request})" if request else ""
+def _named(value: Any, what: tuple[str, str]) -> Any:
+    if isinstance(value, dict):
+        members = cast("Mapping[str, Any]", value)
+        return _Structure({name: _named(one, what) for name, one in members.items()}, what)
+    if isinstance(value, list):
+        return [_named(one, what) for one in cast("Sequence[Any]", value)]
+    return value
 
 
 def not_from_aws(operation: str, defect: str) -> NoAnswerError:
@@ -171,52 +135,46 @@ def not_from_aws(operation: str, defect: str) -> NoAnswerError:
     return NoAnswerError(f"{operation}: the response is not from AWS: {defect}")
 
 
-def _has_member(value: Any, path: Sequence[str]) -> bool:
-    if not path:
-        return value is not None
-    name, *rest = path
-    if name.endswith("[]"):
-        return all(_has_member(entry, rest) for entry in value.get(name[:-2]) or ())
-    return name in value and _has_member(value[name], rest)
-
-
-MAX_ERROR_CHARACTERS = 2000
-"""Maximum number of characters of AWS's or botocore's own message that an error message quotes."""
-# Pattern of an EC2 error code in an error message of ECS. ECS calls EC2 to start a task and reports
-# a refusal by EC2 as an ``InvalidParameterException`` that quotes EC2's code:
-# https://github.com/dagster-io/dagster/issues/33439 (2026-02) and
-# https://github.com/dask/dask-cloudprovider/issues/56.
-_EC2_CODE = re.compile(r"\(ErrorCode: ([\w.]+)\)")
-
-
 @contextmanager
 def translate_errors(operation: str, *, capacity: str = "") -> Generator[None]:
     """Raise errors of this package in place of those of botocore, aiohttp and the system."""
     try:
         yield
+    except CloudburstError:
+        raise
     except ClientError as exc:
         raise _client_error(operation, exc, capacity) from without_secrets(exc)
     except ParamValidationError:
         # Its message quotes parameters, which may contain secrets.
         msg = f"{operation}: parameters of the wrong kind"
         raise _unclassified(operation, "ParamValidationError", msg) from None
-    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError) as exc:
-        failure = failures.classify_exception(exc, context="aws")
-        if failure is None or failure.error is AWSError:
-            msg = f"{operation}: {exc}"[:MAX_ERROR_CHARACTERS]
-            raise _unclassified(operation, type(exc).__name__, msg) from without_secrets(exc)
-        if failure.error is CredentialsError:
-            raise _credentials_error(failure, exc) from without_secrets(exc)
-        no_answer = f"no answer: {type(exc).__name__}: {exc}"
-        reason = no_answer if failure.error is NoAnswerError else str(exc)
-        msg = f"{operation}: {reason[:MAX_ERROR_CHARACTERS]}"
-        raise error_from_failure(failure, msg) from without_secrets(exc)
+    except (BotoCoreError, aiohttp.ClientError, OSError) as exc:
+        raise _connection_error(operation, exc) from without_secrets(exc)
+    except _UNREADABLE as exc:
+        reason = f"{type(exc).__name__}: {exc}"[:MAX_DEFECT_CHARACTERS]
+        defect = f"it cannot be read ({reason}); it may be the login page of a proxy"
+        raise not_from_aws(operation, defect) from without_secrets(exc)
+
+
+def _connection_error(operation: str, exc: Exception) -> CloudburstError:
+    failure = failures.classify_exception(exc, context="aws")
+    text = str(exc)[:MAX_ERROR_CHARACTERS]
+    if failure is None or failure.error is AWSError:
+        return _unclassified(operation, type(exc).__name__, f"{operation}: {text}")
+    if failure.error is CredentialsError:
+        # Without the operation, because every call would fail, and without the meaning of the
+        # failure, because botocore's text says the same.
+        error = failure.error(f"{text.rstrip('.')}; {failure.action}")
+        error.remedy = failure.remedy
+        return error
+    if failure.error is NoAnswerError:
+        text = f"no answer: {type(exc).__name__}: {text}"
+    return error_from_failure(failure, f"{operation}: {text}")
 
 
 def error_code_of(error: BaseException) -> str:
     """Return the error code of AWS from which an error was translated; empty if there is none."""
-    cause = error.__cause__
-    return _codes(cause)[0] if isinstance(cause, ClientError) else ""
+    return error_detail_of(error, "Code")
 
 
 def error_detail_of(error: BaseException, member: str) -> str:
@@ -226,10 +184,7 @@ def error_detail_of(error: BaseException, member: str) -> str:
 
 
 def headers_of(error: BaseException) -> Mapping[str, str]:
-    """Return the headers of AWS's response from which an error was translated.
-
-    The names are in lower case. Without a response, the mapping is empty.
-    """
+    """Return the headers of AWS's refusal from which an error was translated, in lower case."""
     cause = error.__cause__
     if not isinstance(cause, ClientError):
         return {}
@@ -238,10 +193,16 @@ def headers_of(error: BaseException) -> Mapping[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def has_expired_credentials(error: CloudburstError) -> bool:
-    """Return whether AWS refused a call because the credentials have expired."""
-    code = error_code_of(error)
-    return EXPIRED_CREDENTIALS.matches(code)
+async def or_none(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the response to a call; ``None`` if what it names does not exist."""
+    try:
+        return await call
+    except ResourceMissingError:
+        return None
+    except AWSError as exc:
+        if "NotFound" in exc.code:  # of ECR
+            return None
+        raise
 
 
 def error_from_failure(failure: Failure, message: str, *, code: str = "") -> CloudburstError:
@@ -256,35 +217,19 @@ def error_from_failure(failure: Failure, message: str, *, code: str = "") -> Clo
     return error
 
 
-def _credentials_error(failure: Failure, exc: Exception) -> CloudburstError:
-    # Without the operation, because every call would fail, and without the meaning of the failure,
-    # because botocore's text says the same.
-    text = str(exc)[:MAX_ERROR_CHARACTERS].rstrip(".")
-    error = failure.error(f"{text}; {failure.action}")
-    error.remedy = failure.remedy
-    return error
-
-
-def _codes(error: ClientError) -> tuple[str, str]:
-    """Return AWS's code, and that by which the error is classified: EC2's if ECS quotes one."""
-    code = _detail(error, "Code")
-    inner = _EC2_CODE.search(_detail(error, "Message"))
-    return code, inner.group(1) if inner else code
+def _client_error(operation: str, error: ClientError, capacity: str) -> CloudburstError:
+    code, message = _detail(error, "Code"), _detail(error, "Message")
+    of_ec2 = _EC2_CODE.search(message)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    failure = failures.classify_api_error(
+        of_ec2[1] if of_ec2 else code, message, status, operation=operation, capacity=capacity
+    )
+    return error_from_failure(failure, f"{operation}: {code}: {message}", code=code)
 
 
 def _detail(error: ClientError, member: str) -> str:
     value: object = error.response.get("Error", {}).get(member)
     return str(value or "")[:MAX_ERROR_CHARACTERS]
-
-
-def _client_error(operation: str, error: ClientError, capacity: str) -> CloudburstError:
-    code, decisive = _codes(error)
-    message = _detail(error, "Message")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    failure = failures.classify_api_error(
-        decisive, message, status, operation=operation, capacity=capacity
-    )
-    return error_from_failure(failure, f"{operation}: {code}: {message}", code=code)
 
 
 def _unclassified(operation: str, code: str, message: str) -> CloudburstError:

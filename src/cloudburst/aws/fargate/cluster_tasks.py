@@ -230,17 +230,15 @@ async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> 
     async with open_aws(settings) as aws:
         for (region, cluster), tasks in places.items():
             try:
-                described = await describe_tasks(aws, cluster, tasks, in_region=region)
+                for each in await describe_tasks(aws, cluster, tasks, in_region=region):
+                    arn, description = each["taskArn"], parse_task_description(each)
+                    if (stopped_at := description.stopped_at) is not None:
+                        final[arn] = replace(
+                            usages[arn],
+                            pull_started_at=description.pull_started_at,
+                            last_seen_at=max(usages[arn].last_seen_at, stopped_at),
+                            stopped_at=stopped_at,
+                        )
             except CloudburstError as exc:
                 logger.warning("%s: stopped tasks cannot be described: %s", cluster, exc)
-                continue
-            for each in described:
-                arn, description = each["taskArn"], parse_task_description(each)
-                if (stopped_at := description.stopped_at) is not None:
-                    final[arn] = replace(
-                        usages[arn],
-                        pull_started_at=description.pull_started_at,
-                        last_seen_at=max(usages[arn].last_seen_at, stopped_at),
-                        stopped_at=stopped_at,
-                    )
     return final

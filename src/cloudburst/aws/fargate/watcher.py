@@ -219,14 +219,16 @@ class Watcher:
             response = await self._aws.call(
                 "ecs", "describe_tasks", cluster=self._cluster, tasks=arns
             )
+            received_at = anyio.current_time()
+            described = {
+                task["taskArn"]: parse_task_description(task, containers=self._containers)
+                for task in response["tasks"]
+            }
         except CloudburstError as exc:
             errors.append(exc)
             return
-        received_at = anyio.current_time()
-        described = {task["taskArn"]: task for task in response["tasks"]}
         for watched in batch:
-            if task := described.get(watched.task):
-                description = parse_task_description(task, containers=self._containers)
+            if description := described.get(watched.task):
                 self._update(watched, description, began, received_at)
             elif self._exceeds_grace(watched):
                 logger.warning("%s: %s", watched.task, LOST_REASON)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,6 @@ from cloudburst.aws.s3.object_info import ObjectInfo, ObjectRange, named_errors,
 from cloudburst.errors import (
     AccessDeniedError,
     AWSError,
-    ConfigurationError,
     ResourceMissingError,
 )
 from cloudburst.models.locations import S3Object, S3Prefix
@@ -34,8 +34,6 @@ NO_SUCH_UPLOAD = "NoSuchUpload"
 INVALID_RANGE = "InvalidRange"
 """Error code of S3 for a range behind the end of an object."""
 
-MAX_LIST_PAGES = 1000
-"""Maximum number of pages of a list of objects, each with 1,000."""
 # Codes of refused HEAD requests, whose reason only a request with a body in its answer shows.
 _HEAD_CODES = {"301", "400", "403"}
 
@@ -62,16 +60,31 @@ class ObjectStore:
         text, pays = settings.s3_encryption, settings.s3_requester_pays
         self._encryption = S3Encryption() if text is None else parse_s3_encryption(text)
         self._payer: dict[str, Any] = {"RequestPayer": "requester"} if pays else {}
-        self._regions = BucketRegions(aws)
-
-    @property
-    def waits_for_credentials(self) -> bool:
-        """True if newer credentials may be found when the present ones have expired."""
-        return self.aws.renews_credentials
+        self._regions: dict[str, str] = {}
+        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def bucket_region(self, bucket: str) -> str:
         """Return the region of a bucket. It is asked for once for each bucket."""
-        return await self._regions.region(bucket)
+        async with self._locks[bucket]:
+            if (known := self._regions.get(bucket)) is None:
+                known = self._regions[bucket] = await self._find_region(bucket)
+            return known
+
+    async def _find_region(self, bucket: str) -> str:
+        headers: Mapping[str, str]
+        with named_errors(S3Prefix(bucket, "")):
+            try:
+                response = await self.aws.call("s3", "head_bucket", Bucket=bucket)
+                headers = response["ResponseMetadata"]["HTTPHeaders"]
+            except (AccessDeniedError, AWSError) as exc:
+                # The refusal names the region, too. Credentials that only reach objects are usual.
+                headers = headers_of(exc)
+                if "x-amz-bucket-region" not in headers:
+                    # The answer to a list says what that to a HEAD request cannot. Without
+                    # permission to list, the bucket may still be usable.
+                    with suppress(AccessDeniedError):
+                        await self.aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
+        return headers.get("x-amz-bucket-region") or self.aws.region
 
     async def head(self, location: S3Object) -> ObjectInfo:
         """Return the description of an object, with its SHA-256 if S3 has verified it."""
@@ -114,12 +127,7 @@ class ObjectStore:
     async def read_range(
         self, location: S3Object, start: int, end: int, *, etag: str | None = None
     ) -> ObjectRange:
-        """Return the bytes of an object from ``start`` to before ``end``, or to its end.
-
-        Raises:
-            AWSError: The object has another ETag; ``code`` is `PRECONDITION_FAILED`.
-        """
-        condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+        """Return the bytes of an object from ``start`` to before ``end``, or to its end."""
         with named_errors(location):
             try:
                 response = await self._call(
@@ -127,7 +135,7 @@ class ObjectStore:
                     "get_object",
                     max_body=end - start,
                     Range=f"bytes={start}-{end - 1}",
-                    **condition,
+                    **_conditions(etag=etag),
                 )
             except AWSError as exc:
                 if exc.code != INVALID_RANGE:
@@ -139,23 +147,17 @@ class ObjectStore:
     async def list_folder(self, folder: S3Prefix, *, below: bool = False) -> list[S3Object]:
         """Return the objects directly in a folder, in the order of their keys.
 
-        Raises:
-            ConfigurationError: There are more than a million.
+        With ``below``, those in folders within the folder are included.
         """
         parameters = {"Prefix": folder.prefix} | ({} if below else {"Delimiter": "/"})
         found: list[S3Object] = []
-        for _ in range(MAX_LIST_PAGES):
+        while True:
             with named_errors(folder):
                 page = await self._list(folder.bucket, **parameters)
             found += [S3Object(folder.bucket, entry["Key"]) for entry in page.get("Contents", ())]
             if not page["IsTruncated"]:
                 return found
             parameters["ContinuationToken"] = page["NextContinuationToken"]
-        msg = (
-            f"{folder}: the list of objects has more than {MAX_LIST_PAGES:,} pages: "
-            "choose a folder with fewer objects"
-        )
-        raise ConfigurationError(msg)
 
     async def _list(self, bucket: str, **parameters: Any) -> dict[str, Any]:
         return await self.aws.call(
@@ -176,10 +178,9 @@ class ObjectStore:
     async def put_small(self, location: S3Object, data: bytes, *, new: bool = False) -> None:
         """Write a small object, whose SHA-256 S3 verifies and keeps.
 
-        A request without an answer is repeated. With a condition, it may then be refused with
-        `PRECONDITION_FAILED` although the first request has written the object.
+        A request without an answer is repeated, so that one for a ``new`` object may be refused
+        with `PRECONDITION_FAILED` although the first request has written it.
         """
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with named_errors(location):
             await self._call(
@@ -189,7 +190,7 @@ class ObjectStore:
                 ContentType="application/json",
                 ChecksumSHA256=checksum,
                 **self._encryption.parameters,
-                **condition,
+                **_conditions(new=new),
             )
 
     async def delete(self, location: S3Object) -> None:
@@ -201,11 +202,7 @@ class ObjectStore:
         """Return a request for the version of an object that was checked."""
         location = file.location
         assert isinstance(location, S3Object), "only objects of S3 are signed"
-        parameters: dict[str, Any] = {}
-        headers: dict[str, str] = {}
-        if file.etag is not None:
-            parameters["IfMatch"] = headers["if-match"] = file.etag
-        return await self._presign(location, "get_object", headers, **parameters)
+        return await self._presign(location, "get_object", {}, **_conditions(etag=file.etag))
 
     async def presign_put(
         self,
@@ -225,17 +222,16 @@ class ObjectStore:
             **self._encryption.headers,
             **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
         }
-        parameters: dict[str, Any] = {
-            "ContentType": content_type,
-            "ChecksumSHA256": checksum,
-            "Metadata": dict(metadata),
+        return await self._presign(
+            location,
+            "put_object",
+            headers,
+            ContentType=content_type,
+            ChecksumSHA256=checksum,
+            Metadata=dict(metadata),
             **self._encryption.parameters,
-        }
-        if new:
-            parameters["IfNoneMatch"] = headers["if-none-match"] = "*"
-        if etag is not None:
-            parameters["IfMatch"] = headers["if-match"] = etag
-        return await self._presign(location, "put_object", headers, **parameters)
+            **_conditions(new=new, etag=etag),
+        )
 
     async def presign_part(
         self, location: S3Object, upload_id: str, number: int
@@ -270,21 +266,16 @@ class ObjectStore:
     ) -> None:
         """Make an object of the parts of a multipart upload, under conditions as of `presign_put`.
 
-        Raises:
-            AWSError: ``code`` is `PRECONDITION_FAILED` if a condition does not hold, and
-                `NO_SUCH_UPLOAD` if the upload was already completed.
+        The error has the code `NO_SUCH_UPLOAD` if the upload was already completed.
         """
         parts = [{"PartNumber": number, "ETag": part} for number, part in enumerate(etags, 1)]
-        conditions: dict[str, Any] = {"IfNoneMatch": "*"} if new else {}
-        if etag is not None:
-            conditions["IfMatch"] = etag
         with named_errors(location):
             await self._call(
                 location,
                 "complete_multipart_upload",
                 UploadId=upload_id,
                 MultipartUpload={"Parts": parts},
-                **conditions,
+                **_conditions(new=new, etag=etag),
             )
 
     async def abort_upload(self, location: S3Object, upload_id: str) -> None:
@@ -322,45 +313,21 @@ class ObjectStore:
                 **self._payer,
                 **parameters,
             )
-        more = {"x-amz-request-payer": "requester"} if self._payer else {}
-        return PresignedRequest(url=url, headers={**headers, **more})
+        signed = {
+            name: parameters[member] for member, name in _HEADERS.items() if member in parameters
+        }
+        payer = {"x-amz-request-payer": "requester"} if self._payer else {}
+        return PresignedRequest(url=url, headers={**headers, **signed, **payer})
+
+
+# Headers of conditions, which a signature covers, by the parameters of boto.
+_HEADERS = {"IfMatch": "if-match", "IfNoneMatch": "if-none-match"}
+
+
+def _conditions(*, new: bool = False, etag: str | None = None) -> dict[str, Any]:
+    """Return the parameters of a request for an object that must not exist, or have an ETag."""
+    return ({"IfNoneMatch": "*"} if new else {}) | ({} if etag is None else {"IfMatch": etag})
 
 
 def _names(location: S3Object) -> dict[str, Any]:
     return {"Bucket": location.bucket, "Key": location.key}
-
-
-class BucketRegions:
-    """Regions of the buckets that a client uses."""
-
-    def __init__(self, aws: AWSClient) -> None:
-        self._aws = aws
-        self._regions: dict[str, str] = {}
-        self._locks: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
-
-    async def region(self, bucket: str) -> str:
-        """Return the region of a bucket. It is asked for once for each bucket."""
-        async with self._locks[bucket]:
-            if (known := self._regions.get(bucket)) is None:
-                known = self._regions[bucket] = await self._find_region(bucket)
-            return known
-
-    async def _find_region(self, bucket: str) -> str:
-        headers: Mapping[str, str]
-        with named_errors(S3Prefix(bucket, "")):
-            try:
-                response = await self._aws.call("s3", "head_bucket", Bucket=bucket)
-                headers = response["ResponseMetadata"]["HTTPHeaders"]
-            except (AccessDeniedError, AWSError) as exc:
-                # The refusal names the region, too. Credentials that only reach objects are usual.
-                headers = headers_of(exc)
-                if "x-amz-bucket-region" not in headers:
-                    await self._explain_bucket(bucket)
-        return headers.get("x-amz-bucket-region") or self._aws.region
-
-    async def _explain_bucket(self, bucket: str) -> None:
-        """Raise the error that the answer to a HEAD request cannot express, unless it is denied."""
-        try:
-            await self._aws.call("s3", "list_objects_v2", Bucket=bucket, MaxKeys=1)
-        except AccessDeniedError:
-            return  # without permission to list, the bucket may still be usable

@@ -79,7 +79,7 @@ class RequestWaits:
         raise AssertionError("unreachable: delays never end")
 
     def _end_of_wait(self, store: ObjectStore, error: CredentialsError) -> float:
-        if not store.waits_for_credentials:
+        if not store.aws.renews_credentials:
             return -math.inf
         if self._refused_at is None:
             self._refused_at = anyio.current_time()

@@ -9,17 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudburst.aws.setup.changes import SetupStep, StepOutcome
-    from cloudburst.aws.setup.check_account import doctor
-    from cloudburst.aws.setup.checks import Check, CheckStatus, DoctorReport
-    from cloudburst.aws.setup.destroy_account import DestroyReport, destroy
-    from cloudburst.aws.setup.init_account import InitOptions, InitReport, init
-    from cloudburst.aws.setup.logs import read_logs
-    from cloudburst.aws.setup.permissions import Purpose, policy
-    from cloudburst.aws.setup.prices import load_prices, refresh_prices
-    from cloudburst.aws.setup.running_tasks import cleanup, list_tasks
-    from cloudburst.models.account_tasks import CleanupReport, LogLine, RunningTask, TaskOwner
-    from cloudburst.models.prices import PriceTable
+    from cloudburst.aws.setup.changes import SetupStep as SetupStep
+    from cloudburst.aws.setup.changes import StepOutcome as StepOutcome
+    from cloudburst.aws.setup.check_account import doctor as doctor
+    from cloudburst.aws.setup.checks import Check as Check
+    from cloudburst.aws.setup.checks import CheckStatus as CheckStatus
+    from cloudburst.aws.setup.checks import DoctorReport as DoctorReport
+    from cloudburst.aws.setup.destroy_account import DestroyReport as DestroyReport
+    from cloudburst.aws.setup.destroy_account import destroy as destroy
+    from cloudburst.aws.setup.init_account import InitOptions as InitOptions
+    from cloudburst.aws.setup.init_account import InitReport as InitReport
+    from cloudburst.aws.setup.init_account import init as init
+    from cloudburst.aws.setup.logs import read_logs as read_logs
+    from cloudburst.aws.setup.permissions import Purpose as Purpose
+    from cloudburst.aws.setup.permissions import policy as policy
+    from cloudburst.aws.setup.prices import load_prices as load_prices
+    from cloudburst.aws.setup.prices import refresh_prices as refresh_prices
+    from cloudburst.aws.setup.running_tasks import cleanup as cleanup
+    from cloudburst.aws.setup.running_tasks import list_tasks as list_tasks
+    from cloudburst.models.account_tasks import CleanupReport as CleanupReport
+    from cloudburst.models.account_tasks import LogLine as LogLine
+    from cloudburst.models.account_tasks import RunningTask as RunningTask
+    from cloudburst.models.account_tasks import TaskOwner as TaskOwner
+    from cloudburst.models.prices import PriceTable as PriceTable
 
 _MODULES = {
     "cloudburst.aws.setup.changes": ("SetupStep", "StepOutcome"),
@@ -39,33 +51,8 @@ _MODULES = {
     ),
     "cloudburst.models.prices": ("PriceTable",),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = [
-    "Check",
-    "CheckStatus",
-    "CleanupReport",
-    "DestroyReport",
-    "DoctorReport",
-    "InitOptions",
-    "InitReport",
-    "LogLine",
-    "PriceTable",
-    "Purpose",
-    "RunningTask",
-    "SetupStep",
-    "StepOutcome",
-    "TaskOwner",
-    "cleanup",
-    "destroy",
-    "doctor",
-    "init",
-    "list_tasks",
-    "load_prices",
-    "policy",
-    "read_logs",
-    "refresh_prices",
-]
+_MODULE_OF = dict(sorted((name, module) for module, names in _MODULES.items() for name in names))
+__all__ = list(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

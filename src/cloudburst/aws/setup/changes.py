@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.setup.ecr import or_none
+from cloudburst.aws.client.responses import or_none
 from cloudburst.aws.setup.resource_definitions import STACK_TAG, Tags, has_our_tags, tag_values
 from cloudburst.concurrency import poll
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ResourceMissingError

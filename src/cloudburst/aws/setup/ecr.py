@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.client.responses import or_none
 from cloudburst.aws.setup.resource_definitions import dns_suffix, partition
-from cloudburst.errors import AWSError, ConfigurationError, ResourceMissingError
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.prices import Architecture
 from cloudburst.net.registry.documents import (
     INDEX_TYPES,
@@ -128,18 +129,6 @@ class EcrImage:
             if entry.platform and entry.platform.architecture != UNKNOWN_ARCHITECTURE:
                 found.setdefault(entry.platform.architecture, entry.digest)
         return found
-
-
-async def or_none(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the response to a call; ``None`` if what it names does not exist."""
-    try:
-        return await call
-    except ResourceMissingError:
-        return None
-    except AWSError as exc:
-        if "NotFound" in exc.code:  # of ECR
-            return None
-        raise
 
 
 async def read_images(

@@ -8,15 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.responses import get_structure
+from cloudburst.aws.client.responses import get_structure, or_none
 from cloudburst.aws.setup.changes import USED_UNCHANGED, Change, Resource
-from cloudburst.aws.setup.ecr import (
-    MAX_IMAGES_PER_CALL,
-    OUR_REPOSITORY,
-    Repository,
-    or_none,
-    read_images,
-)
+from cloudburst.aws.setup.ecr import MAX_IMAGES_PER_CALL, OUR_REPOSITORY, Repository, read_images
 from cloudburst.aws.setup.resource_definitions import Tags, has_our_tags, tag_list
 from cloudburst.models.task import PROTOCOL_VERSION_LABEL
 from cloudburst.text import list_some, printable_line

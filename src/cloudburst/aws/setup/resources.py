@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
-from cloudburst.aws.client.responses import get_structure
+from cloudburst.aws.client.responses import get_structure, or_none
 from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
 from cloudburst.aws.setup.changes import USED_UNCHANGED, Change, Resource
-from cloudburst.aws.setup.ecr import or_none, repository_of, short_image_name
+from cloudburst.aws.setup.ecr import repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE_POLICY,
     LOG_GROUP,

@@ -177,8 +177,8 @@ def doctor_statements(arns: ResourceArns) -> tuple[Statement, ...]:
         # Limited to the caller: the simulator shows the permissions of any user or role.
         allow("SimulateOwnPermissions", arns.callers, "iam:SimulatePrincipalPolicy"),
         *([allow("ReadImage", image, *read_image)] if image else []),
-        list_log_groups_statement(),
-        describe_network_statement(),
+        LIST_LOG_GROUPS,
+        DESCRIBE_NETWORK,
         allow("DescribeVpcEndpoints", "*", "ec2:DescribeVpcEndpoints"),
         allow("ReadQuotas", "*", "servicequotas:GetServiceQuota"),
         allow("ReadDefaultQuotas", "*", "servicequotas:GetAWSDefaultServiceQuota"),
@@ -196,15 +196,13 @@ def describe_cluster_statement(arns: ResourceArns) -> Statement:
     return allow("DescribeCluster", arns.cluster, "ecs:DescribeClusters")
 
 
-def list_log_groups_statement() -> Statement:
-    """Return the statement for listing log groups, which IAM can only allow for all of them."""
-    return allow("ListLogGroups", "*", "logs:DescribeLogGroups")
-
-
-def describe_network_statement() -> Statement:
-    """Return the statement for reading subnets, routes and security groups."""
-    names = ("RouteTables", "SecurityGroups", "Subnets", "Vpcs")
-    return allow("DescribeNetwork", "*", *(f"ec2:Describe{name}" for name in names))
+# IAM can allow the two for all resources only.
+LIST_LOG_GROUPS = allow("ListLogGroups", "*", "logs:DescribeLogGroups")
+DESCRIBE_NETWORK = allow(
+    "DescribeNetwork",
+    "*",
+    *(f"ec2:Describe{name}" for name in ("RouteTables", "SecurityGroups", "Subnets", "Vpcs")),
+)
 
 
 def init_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
@@ -257,8 +255,8 @@ def init_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, 
             "logs:PutRetentionPolicy",
             "logs:TagResource",
         ),
-        list_log_groups_statement(),
-        describe_network_statement(),
+        LIST_LOG_GROUPS,
+        DESCRIBE_NETWORK,
         allow("CreateSecurityGroup", (group, arns.vpcs), "ec2:CreateSecurityGroup"),
         allow("TagNewSecurityGroup", group, "ec2:CreateTags", when=new_group),
         allow(
@@ -333,7 +331,7 @@ def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
         allow("ReadExecutionRole", role, "iam:GetRole", "iam:GetRolePolicy"),
         allow("DeleteExecutionRole", role, *delete_role, when=ours),
         allow("DeleteLogGroup", log_group, "logs:DeleteLogGroup", "logs:ListTagsForResource"),
-        list_log_groups_statement(),
+        LIST_LOG_GROUPS,
         allow(
             "ReadRepository",
             repository,
@@ -343,7 +341,7 @@ def destroy_statements(arns: ResourceArns) -> tuple[Statement, ...]:
             "ecr:ListTagsForResource",
         ),
         allow("DeleteOurRepository", repository, *delete_repository, when=ours),
-        describe_network_statement(),
+        DESCRIBE_NETWORK,
         allow(
             "DeleteOurSecurityGroups", arns.security_groups, "ec2:DeleteSecurityGroup", when=ours
         ),
