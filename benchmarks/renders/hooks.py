@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloudburst.renderer import bitrate, encoder, process_limits
+from cloudburst.renderer import encoder, h264_levels, process_limits
 
 # Functions of these modules are replaced.
-_BITRATE: Any = bitrate
+_BITRATE: Any = h264_levels
 _ENCODER: Any = encoder
 _LIMITS: Any = process_limits
 

@@ -19,11 +19,10 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
 )
-from cloudburst.film import film_client
-from cloudburst.film.film_client import make_film
-from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film import folder_film
 from cloudburst.film.folder import videos_in
-from cloudburst.film.plan import FilmPlan
+from cloudburst.film.folder_film import make_film
+from cloudburst.film.plan import FilmPlan, read_fingerprint
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.report import Report
 from cloudburst.testing import FakeCloud
@@ -262,7 +261,7 @@ async def test_names_of_one_size_are_no_difference(given, tmp_path):
 
 
 async def test_the_extra_is_needed(given, tmp_path, monkeypatch):
-    monkeypatch.setattr(film_client, "REQUIRED_MODULES", ("av", "no_such_module"))
+    monkeypatch.setattr(folder_film, "REQUIRED_MODULES", ("av", "no_such_module"))
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=r"no_such_module: pip install .*\[film\]"):
             await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4")

@@ -10,8 +10,8 @@ from PIL import Image
 from cloudburst import Client, RenderOptions, Status, local
 from cloudburst.aws.client.client import MAX_ATTEMPTS
 from cloudburst.errors import ConfigurationError, InvalidScenesError, OutputExistsError
-from cloudburst.film.fingerprint import read_fingerprint
 from cloudburst.film.folder_film import ChapterSource
+from cloudburst.film.plan import read_fingerprint
 from cloudburst.film.request import check_place_of_film, film_request
 from cloudburst.film.s3_film import claimed_s3_film
 from cloudburst.models.film import FilmRequest

@@ -14,14 +14,14 @@ import pytest
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import check_glyph_area, read_subtitles
-from cloudburst.media.subtitles.subrip_writer import to_subrip
+from cloudburst.media.subtitles.subrip import to_subrip
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.process_limits import limit_memory
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
+from cloudburst.renderer.subtitle_track import subtitle_states
 from support.substation import ass, dialogue, style
 
 READ_SECONDS = 6

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from cloudburst.models.video_format import VideoFormat, VideoSize
 from cloudburst.renderer import motion_video, process_limits, still_video
-from cloudburst.renderer.bitrate import (
+from cloudburst.renderer.encoder import GopEncoder
+from cloudburst.renderer.frames import Frame
+from cloudburst.renderer.h264_levels import (
     MAX_QUANTIZER,
     BitrateError,
     BitrateMeter,
     higher_quantizer,
     max_second_bytes,
 )
-from cloudburst.renderer.encoder import GopEncoder
-from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import RenderJob
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.render import render

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.media.subtitles import Cue, Word
-from cloudburst.renderer.cue_timeline import subtitle_states
+from cloudburst.renderer.subtitle_track import subtitle_states
 
 
 def states(*times, frames=300, fps=30):

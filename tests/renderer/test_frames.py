@@ -10,9 +10,8 @@ from PIL import Image, ImageChops, ImageDraw
 
 from cloudburst.models.video_format import Effect
 from cloudburst.renderer.frames import Frame
-from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
-from cloudburst.renderer.planes import Planes, halve_plane, to_picture_layer, to_planes
+from cloudburst.renderer.planes import Layer, Planes, halve_plane, to_picture_layer, to_planes
 from support.kernel_builds import kernels
 
 SIZE = WIDTH, HEIGHT = 320, 180

@@ -12,13 +12,13 @@ from threading import Thread
 import pytest
 
 from cloudburst.renderer.encoder import EncodedPicture
-from cloudburst.renderer.gop_exchange import GopExchange
+from cloudburst.renderer.shared_encoding import GopExchange
 
 PICTURES = [EncodedPicture(random.Random(n).randbytes(n * 999), n) for n in (0, 3, 1, 2, 4)]
 HOLD_CLAIM = """
 import sys, time
 from pathlib import Path
-from cloudburst.renderer.gop_exchange import GopExchange
+from cloudburst.renderer.shared_encoding import GopExchange
 with GopExchange(Path(sys.argv[1])).claimed(7) as mine:
     print(mine, flush=True)
     sys.stdin.read()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageDraw
 
-from cloudburst.renderer.layers import layer_from_mask
-from cloudburst.renderer.planes import halve_plane
+from cloudburst.renderer.planes import halve_plane, layer_from_mask
 
 
 def test_an_empty_mask_is_no_layer():

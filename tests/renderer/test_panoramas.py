@@ -10,10 +10,10 @@ from PIL import Image, ImageChops
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.video_format import Effect
+from cloudburst.renderer.fitting import MAX_PANORAMA_PIXELS, plan_panorama
 from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.panoramas import MAX_PANORAMA_PIXELS, plan_panorama
 from cloudburst.renderer.pictures import load_picture
 from cloudburst.renderer.planes import to_planes
 from cloudburst.renderer.subtitle_track import SubtitleTrack

@@ -14,11 +14,10 @@ from PIL import Image
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles.cues import MAX_CHARACTERS, Cue
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.colours import bt709
-from cloudburst.renderer.cue_stack import Rectangle, free_place
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.subtitle_painter import MAX_COLOURS, SubtitlePainter
+from cloudburst.renderer.planes import bt709
+from cloudburst.renderer.subtitle_painter import MAX_COLOURS, CueArea, SubtitlePainter, free_place
 from cloudburst.renderer.subtitle_style import subtitle_style
 
 FONT = find_font()
@@ -304,7 +303,7 @@ def test_only_the_shown_cues_are_kept():
 
 
 RECTANGLES = st.builds(
-    lambda left, top, width, height: Rectangle(left, top, left + width, top + height),
+    lambda left, top, width, height: CueArea(left, top, left + width, top + height),
     *(st.floats(0, 500), st.floats(0, 500), st.floats(1, 300), st.floats(1, 300)),
 )
 

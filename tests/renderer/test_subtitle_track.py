@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from cloudburst.media.subtitles import Cue
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.cue_timeline import SubtitleState, subtitle_states
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from cloudburst.renderer.subtitle_track import SubtitleTrack
+from cloudburst.renderer.subtitle_track import SubtitleState, SubtitleTrack, subtitle_states
 from support.drawn_frames import BlockPainter
 
 FPS, FRAMES = 30, 90

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cloudburst.renderer.line_breaks import is_combining, line_breaks
-from cloudburst.renderer.text_layout import Style, layout, line_width, plain_text
+from cloudburst.renderer.text_layout import (
+    Style,
+    is_combining,
+    layout,
+    line_breaks,
+    line_width,
+    plain_text,
+)
 
 PLAIN, BOLD, RED = Style(), Style(bold=True), Style(colour=(255, 0, 0))
 

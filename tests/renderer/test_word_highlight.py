@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from cloudburst.media.subtitles import Cue, parse_subtitles
 from cloudburst.models.options import RenderOptions, describe_option_errors
-from cloudburst.renderer.colours import bt709
 from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from support.render_job import lay_job, rendered_here

@@ -17,7 +17,7 @@ NEEDLESS = [
 
 
 def test_the_start_imports_nothing_needless():
-    code = f"import sys, cloudburst.service.server; print(*set({NEEDLESS}) & set(sys.modules))"
+    code = f"import sys, cloudburst.service.lifecycle; print(*set({NEEDLESS}) & set(sys.modules))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

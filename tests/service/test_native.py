@@ -11,7 +11,7 @@ import pytest
 from anyio import create_task_group
 
 from cloudburst.service.app import build_app
-from cloudburst.service.file_response import parse_range
+from cloudburst.service.responses import parse_range
 from support.service_caller import Caller, OpenCaller
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloudburst.service.process_privacy import child_environment
+from cloudburst.service.subprocesses import child_environment
 from support.project import TESTS
 from support.service_caller import KEY, service_settings
 

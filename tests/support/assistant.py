@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloudburst.renderer import gop_exchange
+from cloudburst.renderer import shared_encoding
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
@@ -81,13 +81,13 @@ class Killer:
 def main(folder: Path, moment: str, number: int) -> None:
     killer = Killer(moment, number)
     if moment == "open":
-        gop_exchange.os.open = killer.after(os.open, "open")
+        shared_encoding.os.open = killer.after(os.open, "open")
     if moment == "closed":
-        gop_exchange.os.close = killer.after(os.close, "closed")
+        shared_encoding.os.close = killer.after(os.close, "closed")
     fcntl.flock = killer.after(fcntl.flock, "locked")
     if moment == "part":
-        gop_exchange._PICTURE = PartWriter(killer)
-    gop_exchange.GopExchange.store = killer.after(gop_exchange.GopExchange.store, "stored")
+        shared_encoding._PICTURE = PartWriter(killer)
+    shared_encoding.GopExchange.store = killer.after(shared_encoding.GopExchange.store, "stored")
     plan, source = GopPlan.read(folder), RandomSource(killer)
     encoding = GopEncoding(source, plan, plan.exchange(folder), lambda _frames: None)
     encoding.assist(lambda: True)
@@ -99,7 +99,7 @@ class PartWriter:
     """Format of the pictures in a result that kills this process in the middle of the list."""
 
     def __init__(self, killer: Killer) -> None:
-        self._format = gop_exchange._PICTURE
+        self._format = shared_encoding._PICTURE
         self._killer = killer
 
     def pack(self, size: int, position: int) -> bytes:

@@ -133,12 +133,12 @@ def probe(folder):
 
 
 if ASKED["module"] in sys.orig_argv:
-    from cloudburst.renderer import parent_watch
+    from cloudburst.renderer import child_process
 
-    watch = parent_watch.watch_parent
+    watch = child_process.watch_parent
 
     def watch_and_probe():
         watch()
         probe(Path(sys.argv[1]))
 
-    parent_watch.watch_parent = watch_and_probe
+    child_process.watch_parent = watch_and_probe

@@ -11,13 +11,11 @@ import av
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
-from cloudburst.renderer.cue_timeline import SubtitleState
 from cloudburst.renderer.encoder import EncodedPicture, configure
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource
-from cloudburst.renderer.layers import Layer, layer_from_mask
-from cloudburst.renderer.planes import Planes
-from cloudburst.renderer.subtitle_track import SubtitleTrack
+from cloudburst.renderer.planes import Layer, Planes, layer_from_mask
+from cloudburst.renderer.subtitle_track import SubtitleState, SubtitleTrack
 from support.video_probe import STRICT, ffmpeg
 
 SMALL = VideoSize(144, 48)

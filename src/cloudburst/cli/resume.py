@@ -18,7 +18,7 @@ from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
 from cloudburst.cli.run_request import RunRequest
 from cloudburst.compat import timeouts_of
 from cloudburst.errors import ConfigurationError
-from cloudburst.film.fingerprint import read_fingerprint
+from cloudburst.film.plan import read_fingerprint
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.inputs.scene_folders import S3Folder
 from cloudburst.models.film import FilmRequest

@@ -19,8 +19,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from cloudburst.film.fingerprint import fingerprint_tag
 from cloudburst.film.pictures import FilmPicture
+from cloudburst.film.plan import fingerprint_tag
 from cloudburst.film.timeline import Timeline
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
 from cloudburst.renderer.encoder import REORDERED_PICTURES
@@ -55,7 +55,7 @@ def write_film(
         template: Stream of a scene's video, with the parameter sets of all scenes.
         timeline: Places of the scenes.
         titles: Title of each scene's chapter.
-        fingerprint: Hash that is stored in the file, see `cloudburst.film.fingerprint`.
+        fingerprint: Hash that is stored in the file, see `cloudburst.film.plan`.
         pictures: Pictures in decoding order.
         sound: Sound as long as the pictures.
         progress: Function that is called with the number of pictures that are written.

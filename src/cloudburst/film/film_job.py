@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cloudburst.film.film_process import make_limited
 from cloudburst.film.plan import FilmFaultError, FilmPlan, film_files, partial_files
+from cloudburst.renderer.child_process import start_child, write_line
 from cloudburst.renderer.job import (
     COVER_FILE,
     INPUT_FAULT_EXIT_CODE,
@@ -24,8 +25,6 @@ from cloudburst.renderer.job import (
     RenderedFile,
     RenderedVideo,
 )
-from cloudburst.renderer.parent_watch import start_child
-from cloudburst.renderer.render_process import write_line
 
 
 def main(folder: Path) -> int:

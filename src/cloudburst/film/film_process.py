@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from cloudburst.film.plan import FAULT_EXIT_CODE, FilmFaultError, FilmPlan, partial_files
 from cloudburst.renderer import process_limits
+from cloudburst.renderer.child_process import ProgressReporter, own_group, watch_parent, write_line
 from cloudburst.renderer.confinement.decoders import confine
-from cloudburst.renderer.parent_watch import own_group, watch_parent
-from cloudburst.renderer.render_process import ProgressReporter, write_line
 
 if TYPE_CHECKING:
     from cloudburst.film.make import MadeFilm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,21 +13,18 @@ from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 from PIL import Image
 
+from cloudburst.files import open_regular_file
 from cloudburst.film.film_file import write_film
 from cloudburst.film.pictures import film_pictures
-from cloudburst.film.plan import (
-    FilmFaultError,
-    FilmPlan,
-    FilmScene,
-    film_files,
-    partial_files,
-)
+from cloudburst.film.plan import FilmFaultError, FilmPlan, FilmScene, film_files, partial_files
 from cloudburst.film.scene_video import SceneVideo, open_video
 from cloudburst.film.sound import film_sound
-from cloudburst.film.subtitles import film_subtitles
 from cloudburst.film.timeline import Timeline
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
+from cloudburst.media.subtitles.subrip import to_subrip
 from cloudburst.models.film import MAX_FILM_SECONDS
-from cloudburst.renderer.cover import JPEG_QUALITY
+from cloudburst.renderer.gops import JPEG_QUALITY
 
 _BLACK = 24
 """Luma, from 0 to 255, below which all pixels of a black frame are."""
@@ -159,3 +156,35 @@ def _picture(frame: VideoFrame) -> Image.Image:
     plane = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709).planes[0]
     size = (frame.width, frame.height)
     return Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
+
+
+def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:
+    """Return the content of a film's subtitle file; it is empty if no scene has subtitles.
+
+    Raises:
+        FilmFaultError: The subtitles of a scene cannot be read.
+    """
+    cues: list[Cue] = []
+    for scene, place in zip(scenes, timeline.places, strict=True):
+        if scene.subtitle is not None:
+            start = round(1000 * timeline.seconds(place.start))
+            end = round(1000 * timeline.seconds(place.start + place.frames))
+            cues += _moved(_read(scene), start, end)
+    return to_subrip(sorted(cues, key=lambda cue: (cue.start, cue.end)))
+
+
+def _read(scene: FilmScene) -> list[Cue]:
+    assert scene.subtitle is not None
+    try:
+        with open_regular_file(Path(scene.subtitle)) as file:
+            return read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1)).cues
+    except (OSError, InvalidInputError) as exc:
+        raise FilmFaultError(f"{scene.name}: {scene.subtitle}: {exc}") from exc
+
+
+def _moved(cues: Iterable[Cue], start: int, end: int) -> Iterator[Cue]:
+    """Yield the cues of a scene from ``start`` to ``end`` in a film, both in milliseconds."""
+    for cue in cues:
+        if start + cue.start < end:
+            moved_end = min(start + cue.end, end)
+            yield cue._replace(start=start + cue.start, end=moved_end)

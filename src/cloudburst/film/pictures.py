@@ -12,13 +12,39 @@ from contextlib import ExitStack
 from typing import NamedTuple, TypeAlias
 
 from av.video.frame import VideoFrame
+from PIL import Image
 
-from cloudburst.film.mixing import darkened, mixed
-from cloudburst.film.parameter_sets import length_prefixed
-from cloudburst.film.scene_video import OpenVideo, SceneVideo, StoredGop
+from cloudburst.film.scene_video import OpenVideo, SceneVideo, StoredGop, length_prefixed
 from cloudburst.film.timeline import ScenePlace, Timeline
 from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.encoder import EncodedPicture, GopEncoder, without_settings
+from cloudburst.renderer.frames import Frame, plane_images
+from cloudburst.renderer.planes import BLACK, Planes
+
+
+def mixed(first: VideoFrame, second: VideoFrame, share: float) -> VideoFrame:
+    """Return a mixture of two frames; ``share`` is the share of the second, from 0 to 1."""
+    pairs = zip(plane_images(first), plane_images(second), strict=True)
+    return _frame(first, [Image.blend(one, other, share) for one, other in pairs])
+
+
+def darkened(frame: VideoFrame, brightness: float) -> VideoFrame:
+    """Return a frame mixed with black; a ``brightness`` of 0 is black, and 1 is the frame."""
+    pairs = zip(plane_images(frame), BLACK, strict=True)
+    return _frame(
+        frame,
+        [
+            Image.blend(Image.new("L", plane.size, black), plane, brightness)
+            for plane, black in pairs
+        ],
+    )
+
+
+def _frame(like: VideoFrame, planes: list[Image.Image]) -> VideoFrame:
+    target = Frame(like.width, like.height)
+    y, u, v = (plane.tobytes() for plane in planes)
+    target.fill(Planes(like.width, like.height, y, u, v))
+    return target.video
 
 
 class FilmPicture(NamedTuple):

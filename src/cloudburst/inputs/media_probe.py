@@ -21,7 +21,7 @@ from tinytag import TinyTag
 from cloudburst.errors import CloudburstError
 from cloudburst.inputs.media_file import MediaFile, PartNotReadError
 from cloudburst.inputs.media_readers import AudioReader, PictureReader
-from cloudburst.media import audio_rules, font_tables, picture_rules, subtitles
+from cloudburst.media import font_tables, input_rules, subtitles
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
@@ -137,8 +137,8 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
     """
     start = media.file.read(32)
     kind = _kind(start)
-    picture_rules.check_webp(start, limits.image_pixels)
-    if size := picture_rules.webp_size(start):
+    input_rules.check_webp(start, limits.image_pixels)
+    if size := input_rules.webp_size(start):
         if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
             return PictureSize.of(*size)
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
@@ -149,7 +149,7 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
         if kind.picture:
             return PictureSize(0, upright=False)
         raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
-    picture_rules.check_picture(picture, limits.image_pixels)
+    input_rules.check_picture(picture, limits.image_pixels)
     end = _ENDS.get(str(picture.format))
     # Pillow has read the file up to its pixels. A preview before them has an end of its own.
     if end is not None and media.is_whole and not _contains_end(media.file, end):
@@ -311,7 +311,7 @@ def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
     reader = AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
-        audio_rules.check_audio_format(tag.channels, tag.samplerate)
+        input_rules.check_audio_format(tag.channels, tag.samplerate)
     seconds = tag.duration or 0.0
     if is_wav and tag.bitrate and size is not None:
         # A program that writes to a pipe does not know the length: it leaves 4 GB there.

@@ -72,7 +72,7 @@ class Limits:
     raises `BusyError`. ``None``: no limit."""
     image_pixels: Count = 100_000_000
     """Maximum number of pixels of one picture. Some formats allow fewer because of the memory that
-    decoding them takes: see `cloudburst.media.picture_rules`."""
+    decoding them takes: see `cloudburst.media.input_rules`."""
     file_bytes: Count = 512 * 1024 * 1024
     """Maximum size of one input file, in bytes."""
     audio_seconds: Seconds = 3600.0

@@ -19,7 +19,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard
 
-from cloudburst.media import audio_rules
+from cloudburst.media import input_rules
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio_frames import (
@@ -201,7 +201,7 @@ class AudioSource:
         frames = [frame for frame in frames if frame.samples]
         for frame in frames:
             # The parameters may change, and those of the stream must not be read (`audio_frames`).
-            audio_rules.check_audio_format(frame.layout.nb_channels, frame.sample_rate)
+            input_rules.check_audio_format(frame.layout.nb_channels, frame.sample_rate)
         return frames, False
 
     def _count(self, seconds: Fraction) -> None:

@@ -22,8 +22,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from cloudburst.models.video_format import VideoFormat
-from cloudburst.renderer.bitrate import MAX_QUANTIZER, BitrateError, max_second_bytes
-from cloudburst.renderer.h264_levels import lowest_level
+from cloudburst.renderer.h264_levels import (
+    MAX_QUANTIZER,
+    BitrateError,
+    lowest_level,
+    max_second_bytes,
+)
 
 REORDERED_PICTURES = 1
 """Pictures by which decoding must be ahead of display, because B pictures refer to later ones."""

@@ -6,13 +6,11 @@ from itertools import groupby
 from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_FPS
-from cloudburst.renderer.colours import BLACK
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide_parts
-from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import Planes
+from cloudburst.renderer.planes import BLACK, Layer, Planes
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 

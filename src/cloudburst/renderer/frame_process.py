@@ -18,16 +18,15 @@ from PIL import Image
 
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import measure_voice
-from cloudburst.renderer.cover import JPEG_QUALITY
+from cloudburst.renderer.child_process import announce_reading, start_child, write_line
+from cloudburst.renderer.gops import JPEG_QUALITY
 from cloudburst.renderer.job import (
     INPUT_FAULT_EXIT_CODE,
     SUBTITLE,
     InputFaultError,
     RenderJob,
 )
-from cloudburst.renderer.parent_watch import start_child
 from cloudburst.renderer.planes import to_picture
-from cloudburst.renderer.render_process import announce_reading, write_line
 from cloudburst.renderer.scene import load_scene
 
 TIME = "at"

@@ -8,9 +8,8 @@ from PIL import Image
 
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle
 from cloudburst.renderer.kernel.library import load_kernel
-from cloudburst.renderer.layers import Layer
 from cloudburst.renderer.motion import Window
-from cloudburst.renderer.planes import PictureLayer, Planes
+from cloudburst.renderer.planes import Layer, PictureLayer, Planes
 
 _CHROMA_SITING = 0.25
 """Distance of the position of chroma samples from the centre of the 2x2 pixels that they cover, to

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.bitrate import BitrateError
-from cloudburst.renderer.parent_watch import start_child
+from cloudburst.renderer.child_process import start_child
+from cloudburst.renderer.h264_levels import BitrateError
 from cloudburst.renderer.scene import load_scene
 from cloudburst.renderer.shared_encoding import GopEncoding, GopPlan
 

@@ -1,12 +1,15 @@
-"""Groups of pictures (GOPs) of a video, and what can encode them."""
+"""Groups of pictures (GOPs) of a video, what can encode them, and the cover of a video."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.frames import Frame
+from cloudburst.renderer.job import COVER_FILE, RenderedFile
+from cloudburst.renderer.planes import to_picture
 
 Progress: TypeAlias = Callable[[int], None]
 """Function that is called with the number of frames of a GOP that are done."""
@@ -67,3 +70,26 @@ def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
             gops.append(Gop(len(gops), start, min(length, end - start)))
         first = end
     return gops
+
+
+JPEG_QUALITY = 90
+"""Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it."""
+
+
+def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedFile:
+    """Write the cover of a video into a job's folder.
+
+    It is the middle frame: the first one may be black because of a fade, and with a zoom it shows
+    the whole picture or its smallest part. Subtitles are left out because they would show a part of
+    a sentence.
+
+    Args:
+        folder: Folder of the job.
+        source: Content of the video.
+        frames: Length of the video, in frames.
+    """
+    path = folder / COVER_FILE
+    to_picture(source.draw(frames // 2, subtitles=False).read()).save(
+        path, "JPEG", quality=JPEG_QUALITY
+    )
+    return RenderedFile.measure(path)

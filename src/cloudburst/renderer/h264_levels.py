@@ -1,7 +1,10 @@
-"""Levels of H.264: which sizes, frame rates and bit rates a decoder must support."""
+"""Levels of H.264: sizes, frame rates and bit rates that decoders must support, and the limit."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cloudburst.models.video_format import VideoFormat
@@ -70,3 +73,61 @@ def lowest_level(video_format: VideoFormat) -> Level:
             return level
     msg = f"{video_format}: expected a size and a frame rate that level 6 of H.264 allows"
     raise ValueError(msg)
+
+
+MAX_QUANTIZER = 48
+"""Quantizer at which a video may have any size. Even noise stays far below the limit with it."""
+_QUANTIZERS_PER_HALF = 6
+"""Steps of the quantizer that halve the size of a video, roughly (H.264, section 8.5)."""
+
+
+class BitrateError(Exception):
+    """Error for a part of a video that exceeds the maximum bitrate at the present quantizer."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size} bytes in a second; at most {limit}")
+        self.size = size
+        """Size of one second of the video, in bytes."""
+        self.limit = limit
+        """Maximum of that size, in bytes."""
+
+
+class BitrateMeter:
+    """Sum of the sizes of the last pictures of a video, which it compares with the limit."""
+
+    def __init__(self, video_format: VideoFormat, quantizer: int) -> None:
+        self._limit = max_second_bytes(video_format) if quantizer < MAX_QUANTIZER else None
+        self._frames_per_second = video_format.fps
+        self._sizes: deque[int] = deque(maxlen=video_format.fps)
+        self._sum = 0
+
+    def add(self, sizes: Iterable[int]) -> None:
+        """Add the sizes of the following pictures, in bytes.
+
+        Raises:
+            BitrateError: A second of the video exceeds the limit. The error has the size of the
+                largest second among these pictures, so that the next quantizer is high enough.
+        """
+        largest = 0
+        for size in sizes:
+            if len(self._sizes) == self._frames_per_second:
+                self._sum -= self._sizes[0]
+            self._sizes.append(size)
+            self._sum += size
+            largest = max(largest, self._sum)
+        if self._limit is not None and largest > self._limit:
+            raise BitrateError(largest, self._limit)
+
+
+def max_second_bytes(video_format: VideoFormat) -> int:
+    """Return the maximum size of any second of a video of this format, in bytes."""
+    return lowest_level(video_format).max_second_bytes
+
+
+def higher_quantizer(quantizer: int, error: BitrateError) -> int:
+    """Return the quantizer with which the second of an error probably stays within its limit.
+
+    It is higher than the present ``quantizer``, and at most `MAX_QUANTIZER`.
+    """
+    steps = math.ceil(_QUANTIZERS_PER_HALF * math.log2(error.size / error.limit))
+    return min(quantizer + max(1, steps), MAX_QUANTIZER)

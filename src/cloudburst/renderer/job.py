@@ -6,7 +6,7 @@ cloudburst.renderer.render_process FOLDER`` and writes one JSON object per line 
 Every render process imports this module. It uses plain dataclasses because the import of pydantic
 takes 0.2 CPU seconds, more than the rest of the process. The server validates requests before it
 writes a job, and validates the output of the render process when it reads it
-(`cloudburst.service.render_output`).
+(`cloudburst.service.job_output`).
 """
 
 from __future__ import annotations

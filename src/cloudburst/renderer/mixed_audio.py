@@ -23,10 +23,19 @@ from cloudburst.renderer.audio_source import (
 )
 from cloudburst.renderer.audio_track import AudioTrack, open_writer, samples_per_frame
 from cloudburst.renderer.job import AUDIO, MUSIC, InputFaultError, RenderJob
-from cloudburst.renderer.loudness import METER, Correction, Loudness, Meter
 from cloudburst.renderer.process_limits import DecodeBudget, decoding_audio, reading_input
 from cloudburst.renderer.scene import Announce
-from cloudburst.renderer.sound_mix import MAX_PEAK_DB, Filter, Mixer, Music, limiter
+from cloudburst.renderer.sound_mix import (
+    MAX_PEAK_DB,
+    METER,
+    Correction,
+    Filter,
+    Loudness,
+    Meter,
+    Mixer,
+    Music,
+    limiter,
+)
 from cloudburst.renderer.stereo_audio import StereoAudio
 
 MIN_LOOP_SECONDS = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cloudburst.models.video_format import DEFAULT_AMOUNT, Easing, Effect
-from cloudburst.renderer.crop import CENTRE, Point
+from cloudburst.renderer.fitting import CENTRE, Point
 
 
 class Window(NamedTuple):
@@ -39,7 +39,7 @@ class Camera(NamedTuple):
     the direction across the movement in pans."""
     panorama: tuple[int, int] | None = None
     """Width and height of a picture that a pan crosses from end to end; see
-    `cloudburst.renderer.panoramas`."""
+    `cloudburst.renderer.fitting`."""
 
     def window(self, frame: int, frames: int) -> Window:
         """Return the window of a frame.

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageOps
 
-from cloudburst.media import picture_rules
+from cloudburst.media import input_rules
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.video_format import Effect, VideoSize, video_size
-from cloudburst.renderer.crop import (
+from cloudburst.renderer.fitting import (
     CENTRE,
     Box,
     Point,
@@ -31,10 +31,11 @@ from cloudburst.renderer.crop import (
     position_in_box,
     stored_point,
 )
-from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions
+from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions, RenderJob
 
 if TYPE_CHECKING:
-    from cloudburst.renderer.panoramas import Panorama
+    from cloudburst.renderer.fitting import Panorama
+
 
 _MAX_WATERMARK_PARTS = 8
 """Largest height of a watermark, divided by the height of its visible part."""
@@ -94,7 +95,7 @@ def load_picture(
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
     if contain:
-        from cloudburst.renderer.backdrop import on_backdrop  # noqa: PLC0415 - few renders need it
+        from cloudburst.renderer.fitting import on_backdrop  # noqa: PLC0415 - few renders need it
 
         whole = on_backdrop(turned, size, options.backdrop, options.focus)
         return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)), notes)
@@ -112,7 +113,7 @@ def _panorama(
 ) -> Panorama | None:
     if not options.panorama or effect is None:
         return None
-    from cloudburst.renderer.panoramas import plan_panorama  # noqa: PLC0415 - few renders need it
+    from cloudburst.renderer.fitting import plan_panorama  # noqa: PLC0415 - few renders need it
 
     return plan_panorama(picture, size, effect, options.motion_amount)
 
@@ -201,7 +202,7 @@ def _orientation(picture: Image.Image) -> int:
         return 1  # the picture itself may be valid
 
 
-def load_watermark(path: Path, pixels: int, width: int, max_height: int) -> Image.Image:
+def scaled_watermark(path: Path, pixels: int, width: int, max_height: int) -> Image.Image:
     """Return the watermark in RGBA, scaled to a width in pixels.
 
     It is cropped at the bottom if it is taller than ``max_height`` pixels. An extremely tall one
@@ -274,9 +275,9 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
     expected = f"a picture ({', '.join(_FORMATS)}) of at most {pixels:,} pixels"
     try:
         with path.open("rb") as file:
-            picture_rules.check_webp(file.read(30), pixels)
+            input_rules.check_webp(file.read(30), pixels)
         with Image.open(path, formats=_FORMATS) as probe:
-            picture_rules.check_picture(probe, pixels)
+            input_rules.check_picture(probe, pixels)
             probe.verify()
         del probe  # an open picture keeps memory: for WebP 8 bytes per pixel
         with Image.open(path, formats=_FORMATS) as picture:
@@ -292,3 +293,59 @@ def _complaint(path: Path, exc: BaseException) -> str:
     if path.stat().st_size == 0:
         return "an empty file"
     return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__
+
+
+_SHORT_SIDE = 1080
+"""Short side of the video for which margins are given, in pixels."""
+
+
+class Watermark(NamedTuple):
+    """Picture that stays in place over the picture of a video, and lies within it."""
+
+    picture: Image.Image
+    """The picture in RGBA."""
+    x: int
+    """Distance of the picture from the left edge of the video, in pixels."""
+    y: int
+    """Distance of the picture from the top edge of the video, in pixels."""
+
+    def paste(self, picture: Image.Image) -> None:
+        """Draw the watermark over the picture of a video without camera motion."""
+        picture.paste(self.picture, (self.x, self.y), self.picture)
+
+
+def load_watermark(folder: Path, job: RenderJob, size: VideoSize) -> Watermark:
+    """Read the watermark in a job's folder and place it in a video of this size.
+
+    Raises:
+        InputFaultError: The file is not a picture that can be rendered.
+    """
+    options = job.options
+    margin = round(options.watermark_margin * min(size) / _SHORT_SIDE)
+    width = max(1, min(round(options.watermark_width * size.width), size.width - 2 * margin))
+    picture = scaled_watermark(folder / WATERMARK, job.image_pixels, width, size.height - margin)
+    return Watermark(_with_opacity(picture, options), *_place(picture, options, size, margin))
+
+
+def _with_opacity(picture: Image.Image, options: JobOptions) -> Image.Image:
+    if options.watermark_opacity < 1:
+        opacities = [round(value * options.watermark_opacity) for value in range(256)]
+        picture.putalpha(picture.getchannel("A").point(opacities))
+    return picture
+
+
+def _place(
+    picture: Image.Image, options: JobOptions, size: VideoSize, margin: int
+) -> tuple[int, int]:
+    position = options.watermark_position
+    room_across, room_down = size.width - picture.width, size.height - picture.height
+    x, y = room_across // 2, room_down // 2
+    if position.endswith("left"):
+        x = margin
+    elif position.endswith("right"):
+        x = room_across - margin
+    if position.startswith("top"):
+        y = margin
+    elif position.startswith("bottom"):
+        y = room_down - margin
+    return x, y

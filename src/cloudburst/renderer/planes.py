@@ -1,10 +1,44 @@
-"""Conversion of pictures to YUV planes with Pillow alone, without numpy or OpenCV."""
+"""Colours and pictures in YUV planes (BT.709), by Pillow alone, and layers that are blended."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from PIL import Image
+
+Yuv: TypeAlias = tuple[int, int, int]
+"""Y, U and V in limited range of 8 bits, BT.709."""
+BLACK: Yuv = (16, 128, 128)
+
+
+class Rgba(NamedTuple):
+    """Red, green, blue and opacity, from 0 to 255."""
+
+    red: int
+    green: int
+    blue: int
+    alpha: int = 255
+
+    @classmethod
+    def parse(cls, text: str) -> Rgba:
+        """Return the colour of a validated ``#rrggbb`` or ``#rrggbbaa``."""
+        return cls(*bytes.fromhex(text.removeprefix("#")))
+
+    @property
+    def yuv(self) -> Yuv:
+        """The colour without its opacity, for frames."""
+        return bt709(self.red, self.green, self.blue)
+
+
+def bt709(red: int, green: int, blue: int) -> Yuv:
+    """Return a colour of 8 bits per channel as Y, U, V of ITU-R BT.709-6 in limited range."""
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (
+        round(16 + luma * 219 / 255),
+        round(128 + (blue - luma) / 1.8556 * 224 / 255),
+        round(128 + (red - luma) / 1.5748 * 224 / 255),
+    )
+
 
 _RGB_TO_BT709 = (
     *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
@@ -112,3 +146,45 @@ def halve_plane(plane: Image.Image) -> Image.Image:
         Image.Resampling.BILINEAR,
         box=(0.5, 0, width + 0.5, height),
     )
+
+
+MASK_MARGIN = 4
+"""Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
+luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels."""
+
+
+class Layer(NamedTuple):
+    """Area of one colour to blend over a frame in YUV 4:2:0.
+
+    Position and size are even numbers of pixels, and the area lies within the frame.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    mask: bytes
+    """Opacity of each luma pixel, row by row: 0 is transparent, 255 is opaque."""
+    half_mask: bytes
+    """Opacity of each chroma sample, at half the width and height; samples are sited left."""
+    colour: tuple[int, int, int]
+    """Y, U and V in limited range, BT.709."""
+
+
+def layer_from_mask(
+    mask: Image.Image, x: int, y: int, colour: tuple[int, int, int]
+) -> Layer | None:
+    """Return a layer for the visible part of a mask, or ``None`` if the mask is empty.
+
+    The mask has the mode "L", and its position and size are even numbers of pixels. It is
+    transparent at its edges, up to a distance of `MASK_MARGIN`, unless they are edges of the frame.
+    """
+    bounds = mask.getbbox()
+    if bounds is None:
+        return None
+    left, top = (max(0, edge - MASK_MARGIN) & ~1 for edge in bounds[:2])
+    right = min(mask.width, (bounds[2] + MASK_MARGIN + 1) & ~1)
+    bottom = min(mask.height, (bounds[3] + MASK_MARGIN + 1) & ~1)
+    part = mask.crop((left, top, right, bottom))
+    half = halve_plane(part)
+    return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)

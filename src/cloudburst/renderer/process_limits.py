@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cloudburst.models.video_format import VideoFormat, video_size
-from cloudburst.renderer.bitrate import max_second_bytes
+from cloudburst.renderer.h264_levels import max_second_bytes
 from cloudburst.renderer.job import (
     AUDIO,
     FONT,

@@ -10,13 +10,13 @@ from typing import TypeAlias
 from cloudburst.renderer import process_limits
 from cloudburst.renderer.audio import prepare_audio, silent_track
 from cloudburst.renderer.audio_track import AudioTrack, open_track
-from cloudburst.renderer.bitrate import (
+from cloudburst.renderer.gops import write_cover
+from cloudburst.renderer.h264_levels import (
     BitrateError,
     BitrateMeter,
     higher_quantizer,
     max_second_bytes,
 )
-from cloudburst.renderer.cover import write_cover
 from cloudburst.renderer.job import (
     AUDIO,
     MUSIC,

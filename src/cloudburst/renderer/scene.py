@@ -13,7 +13,6 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
 from cloudburst.models.video_format import Effect, VideoFormat
 from cloudburst.renderer import pictures, process_limits
-from cloudburst.renderer.cue_timeline import subtitle_states
 from cloudburst.renderer.fonts import Font, find_font, input_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import (
@@ -27,13 +26,12 @@ from cloudburst.renderer.job import (
 )
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.pictures import FittedPicture
+from cloudburst.renderer.pictures import FittedPicture, Watermark, load_watermark
 from cloudburst.renderer.planes import Planes, to_picture_layer, to_planes
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
-from cloudburst.renderer.subtitle_track import SubtitleTrack
-from cloudburst.renderer.watermark import Watermark, load_watermark
+from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
 
 if TYPE_CHECKING:
     from cloudburst.renderer.fades import Fades

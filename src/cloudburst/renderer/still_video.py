@@ -23,8 +23,7 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
-from cloudburst.renderer.layers import Layer
-from cloudburst.renderer.planes import Planes, grey
+from cloudburst.renderer.planes import Layer, Planes, grey
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 

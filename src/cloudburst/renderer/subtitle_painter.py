@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -12,20 +12,70 @@ from PIL import Image
 
 from cloudburst.media.font_tables import EXPECTED_FONT
 from cloudburst.media.subtitles import Cue
-from cloudburst.renderer.colours import Yuv, bt709
-from cloudburst.renderer.cue_stack import Rectangle, aligned, free_place
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
-from cloudburst.renderer.layers import MASK_MARGIN, Layer, layer_from_mask
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.missing_glyphs import (
-    characters_of,
-    check_characters,
-    is_shown,
-    left_out,
-)
+from cloudburst.renderer.missing_glyphs import characters_of, check_characters, is_shown, left_out
+from cloudburst.renderer.planes import MASK_MARGIN, Layer, Yuv, bt709, layer_from_mask
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
+
+
+class CueArea(NamedTuple):
+    """Area of the picture, in pixels; it may extend beyond the picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: CueArea) -> bool:
+        """Return whether two rectangles have a common area; touching edges have none."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom - _TOLERANCE
+            and other.top < self.bottom - _TOLERANCE
+        )
+
+    def moved(self, down: float) -> CueArea:
+        """Return the rectangle at another height."""
+        return self._replace(top=self.top + down, bottom=self.bottom + down)
+
+
+_TOLERANCE = 0.01
+"""Overlap in pixels that is caused by the rounding of sums."""
+
+
+def aligned(
+    position: int, block: tuple[float, float], canvas: tuple[int, int], side: int, edge: int
+) -> CueArea:
+    """Return the default place of a block of text of this size on a canvas of this size.
+
+    ``position`` is that of `Cue.position`. ``side`` is the margin at the left and right, ``edge``
+    the margin at the top and bottom. A block that is wider than the space beside its margin extends
+    into the margin, and beyond the picture only if it is wider than the picture.
+    """
+    row, column = divmod(position - 1, 3)
+    (width, height), (canvas_width, canvas_height) = block, canvas
+    left = (
+        min(side, max(0.0, canvas_width - width)),
+        (canvas_width - width) / 2,
+        max(0.0, canvas_width - side - width),
+    )[column]
+    top = (canvas_height - edge - height, (canvas_height - height) / 2, edge)[row]
+    return CueArea(left, top, left + width, top + height)
+
+
+def free_place(wanted: CueArea, taken: Iterable[CueArea], *, downwards: bool) -> CueArea:
+    """Return the rectangle, moved up or down until it overlaps none of those that are taken."""
+    order = sorted(taken, key=lambda other: other.top if downwards else -other.bottom)
+    place = wanted
+    for other in order:
+        if place.overlaps(other):
+            place = place.moved(other.bottom - place.top if downwards else other.top - place.bottom)
+    return place
+
 
 MAX_COLOURS = 8
 """Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
@@ -42,7 +92,7 @@ class _Block(NamedTuple):
     """Lines of a cue with the area that they cover."""
 
     lines: list[Line]
-    area: Rectangle
+    area: CueArea
     column: int
     """Alignment of the lines: 0 left, 1 centre, 2 right."""
 
@@ -50,7 +100,7 @@ class _Block(NamedTuple):
 class _PlacedCue:
     """Cue with its place in the picture; it is drawn when its layers are needed."""
 
-    def __init__(self, block: _Block, place: Rectangle) -> None:
+    def __init__(self, block: _Block, place: CueArea) -> None:
         self.block = block
         self.place = place
         """Area that no other cue may overlap: the text, with its outline and shadow."""
@@ -215,16 +265,16 @@ class SubtitlePainter:
             if parts:
                 x, y = _line_left(block, line), block.area.top + row * self._style.size
                 left, right = x + ends[parts[0]], x + ends[parts[-1] + 1]
-                area = Rectangle(left, y, right, y + self._style.size)
+                area = CueArea(left, y, right, y + self._style.size)
                 yield self._rectangle(
                     _grown(area, across, down), highlight.colour, highlight.opacity
                 )
 
-    def _box(self, text: Rectangle) -> Layer | None:
+    def _box(self, text: CueArea) -> Layer | None:
         box = _grown(text, *self._style.padding)
         return self._rectangle(box, self._style.box_colour, self._style.box_opacity)
 
-    def _rectangle(self, box: Rectangle, colour: Yuv, opacity: int) -> Layer | None:
+    def _rectangle(self, box: CueArea, colour: Yuv, opacity: int) -> Layer | None:
         left, top, right, bottom = area = self._even_area(box)
         if left >= right or top >= bottom:
             return None
@@ -274,7 +324,7 @@ class SubtitlePainter:
             self._letters.draw(samples, line, x - left, baseline, outline)
         return samples
 
-    def _even_area(self, area: Rectangle) -> tuple[int, int, int, int]:
+    def _even_area(self, area: CueArea) -> tuple[int, int, int, int]:
         """Return the part of the picture that an area touches, with even edges and a margin."""
         width, height = self._canvas
         outer = _grown(area, MASK_MARGIN, MASK_MARGIN)
@@ -312,15 +362,15 @@ def _line_left(block: _Block, line: Line) -> float:
     return block.area.left + (0.0, space / 2, space)[block.column]
 
 
-def _grown(area: Rectangle, across: float, down: float) -> Rectangle:
-    return Rectangle(area.left - across, area.top - down, area.right + across, area.bottom + down)
+def _grown(area: CueArea, across: float, down: float) -> CueArea:
+    return CueArea(area.left - across, area.top - down, area.right + across, area.bottom + down)
 
 
-def _shifted(area: Rectangle, distance: float) -> Rectangle:
+def _shifted(area: CueArea, distance: float) -> CueArea:
     """Return an area, moved to the right and down."""
-    return Rectangle(*(edge + distance for edge in area))
+    return CueArea(*(edge + distance for edge in area))
 
 
-def _with_shadow(area: Rectangle, distance: float) -> Rectangle:
+def _with_shadow(area: CueArea, distance: float) -> CueArea:
     """Return an area, extended to the right and down."""
     return area._replace(right=area.right + distance, bottom=area.bottom + distance)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cloudburst.renderer.colours import Rgba, Yuv, bt709
 from cloudburst.renderer.job import JobOptions
+from cloudburst.renderer.planes import Rgba, Yuv, bt709
 
 _POSITIONS = (
     *("bottom-left", "bottom", "bottom-right"),

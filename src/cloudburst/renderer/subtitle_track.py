@@ -2,13 +2,127 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
-from cloudburst.renderer.cue_timeline import SubtitleState
-from cloudburst.renderer.layers import Layer
+from cloudburst.media.subtitles import Cue
+from cloudburst.renderer.planes import Layer
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
+
+
+class SubtitleState(NamedTuple):
+    """Cues that are shown from one frame until the first frame of the next state."""
+
+    first_frame: int
+    shown: tuple[int, ...]
+    """Indices of the cues, in the order in which they appear; the first one was there first."""
+    words: tuple[int, ...] = ()
+    """Index of the current word of each cue in `Cue.words`, -1 for none; empty if no cue has a
+    current word."""
+
+
+class _Span(NamedTuple):
+    """Frames in which a cue is shown, from ``first`` up to but not including ``end``."""
+
+    first: int
+    cue: int
+    """Index of the cue."""
+    end: int
+
+
+def subtitle_states(
+    cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool = False
+) -> list[SubtitleState]:
+    """Return the states of the subtitles of a video with this number of frames.
+
+    A cue is shown in each frame whose time lies in [start, end); the time of frame ``n`` is ``n /
+    fps`` seconds, and the comparison is exact. The first state begins at frame 0, and two states
+    in a row differ. A cue that repeats text and position of a cue that ends in the same frame is
+    the same picture, so the index of the earlier cue stays in the state. If the states are those
+    ``with_words``, they change with the current words, too.
+
+    The work is proportional to the cues plus the sum of the lengths of all states;
+    `cloudburst.media.subtitles.cues.MAX_AT_ONCE` limits the length of a state.
+    """
+    spans = _spans(cues, frames, fps, with_words=with_words)
+    changes = sorted(
+        [(span.first, 1, rank) for rank, span in enumerate(spans)]
+        + [(span.end, 0, rank) for rank, span in enumerate(spans) if span.end < frames]
+    )
+    states = [SubtitleState(0, ())]
+    ranks: list[int] = []  # ranks of the shown spans, ascending, so the first to appear is first
+    for frame, group in groupby(changes, key=itemgetter(0)):
+        for _, begins, rank in group:
+            if begins:
+                insort(ranks, rank)
+            else:
+                ranks.remove(rank)
+        state = SubtitleState(frame, tuple(spans[rank].cue for rank in ranks))
+        if frame == 0:
+            states[0] = state
+        elif state.shown != states[-1].shown:
+            states.append(state)
+    return _divided(states, cues, frames, fps) if with_words else states
+
+
+def _divided(
+    states: Sequence[SubtitleState], cues: Sequence[Cue], frames: int, fps: int
+) -> list[SubtitleState]:
+    """Return the states, divided where the current word of a cue changes."""
+    changes: dict[int, list[tuple[int, int]]] = {state.first_frame: [] for state in states}
+    for index in {index for state in states for index in state.shown}:
+        for number, word in enumerate(cues[index].words):
+            first, end = _frames(word.start, word.end, frames, fps)
+            if first < end:
+                changes.setdefault(first, []).append((index, number))
+                changes.setdefault(end, []).append((index, -1))
+    divided: list[SubtitleState] = []
+    rest = iter([*states[1:], SubtitleState(frames, ())])
+    state, following = states[0], next(rest)
+    current: dict[int, int] = {}
+    for frame in sorted(frame for frame in changes if frame < frames):
+        if frame == following.first_frame:
+            state, following = following, next(rest)
+        current.update(changes[frame])  # a word that ends comes before the one that follows it
+        words = tuple(current.get(index, -1) for index in state.shown)
+        new = SubtitleState(frame, state.shown, words if max(words, default=-1) >= 0 else ())
+        if not divided or new[1:] != divided[-1][1:]:
+            divided.append(new)
+    return divided
+
+
+def _frames(start: int, end: int, frames: int, fps: int) -> tuple[int, int]:
+    """Return the first frame of a time, and the first one after it; at most ``frames``."""
+    first, after = (min(frames, -(-time * fps // 1000)) for time in (start, end))
+    return first, after
+
+
+def _spans(cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool) -> list[_Span]:
+    """Return the spans of the cues that are shown, sorted by their begin.
+
+    A cue is joined with one of the same look that ends in the frame in which it begins. Cues with
+    words that are shown are not joined.
+    """
+    order = sorted(range(len(cues)), key=lambda index: (cues[index].start, index))
+    spans: list[_Span] = []
+    last: dict[tuple[str, int | None], int] = {}  # place in `spans` of the last cue of each look
+    for index in order:
+        cue = cues[index]
+        first, end = _frames(cue.start, cue.end, frames, fps)
+        if first >= end:
+            continue
+        look = cue.text, cue.position
+        before = last.get(look)
+        joined = not (with_words and cue.words)
+        if joined and before is not None and spans[before].end == first:
+            spans[before] = spans[before]._replace(end=end)
+            continue
+        last[look] = len(spans)
+        spans.append(_Span(first, index, end))
+    return spans
 
 
 class VisibleState(NamedTuple):

@@ -12,7 +12,7 @@ import sys
 import wave
 from pathlib import Path
 
-from cloudburst.renderer.parent_watch import start_child
+from cloudburst.renderer.child_process import start_child
 
 SUBTITLE_TEXT = "1\n00:00:00,000 --> 00:00:01,000\nA 字\n"
 TEST_SAMPLE_RATE = 8000

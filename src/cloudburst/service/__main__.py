@@ -23,7 +23,7 @@ def main() -> int:
     # The search for plugins of pydantic, which the service does not use, reads the metadata of all
     # installed packages: a tenth of the start in an environment with many of them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
-    from cloudburst.service.server import run  # noqa: PLC0415 - the import takes half a second
+    from cloudburst.service.lifecycle import run  # noqa: PLC0415 - the import takes half a second
 
     return run()
 

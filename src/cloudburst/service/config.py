@@ -18,7 +18,7 @@ from pydantic import (
 
 from cloudburst.models.tier import encoder_slots
 from cloudburst.service.cpu import usable_cores
-from cloudburst.service.process_privacy import hide_process
+from cloudburst.service.subprocesses import hide_process
 
 PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
 """Placeholder for the key in the public image. That image treats it as no key, and so does this

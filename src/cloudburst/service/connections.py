@@ -1,10 +1,4 @@
-"""HTTP server with limits for connections whose peers have not sent the key.
-
-uvicorn accepts as many connections as there are file descriptors, and waits for a request head
-without a limit. Therefore the server accepts connections itself and counts them from the first
-packet on, including TLS handshakes. At the limit, it closes the oldest connection without an
-authorised request.
-"""
+"""HTTP server with TLS, and limits for connections whose peers have not sent the key."""
 
 from __future__ import annotations
 
@@ -12,6 +6,7 @@ import asyncio
 import asyncio.sslproto
 import errno
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -26,6 +21,8 @@ from anyio import create_task_group
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cloudburst.errors import ConfigurationError
 
 log = logging.getLogger("cloudburst.service")
 
@@ -277,3 +274,46 @@ class Server(uvicorn.Server):
         except OSError as error:  # no TLS, too slow, or disconnected; SSLError is an OSError too
             log.debug("a connection was not established: %s", error)
             connection.forget()
+
+
+def server_context(certificate: str, private_key: str) -> ssl.SSLContext:
+    """Return the TLS context of a server; certificate and private key are PEM.
+
+    Raises:
+        ConfigurationError: one of the two is not valid PEM, or they do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Python reads them from files only; a pipe is a file that no other process can open.
+        with _piped(certificate) as shown, _piped(private_key) as kept:
+            # With no password OpenSSL would ask on the terminal; an empty one prevents that.
+            context.load_cert_chain(shown, kept, password="")
+    except (OSError, ValueError):  # SSLError is an OSError
+        msg = (
+            "CLOUDBURST_CERTIFICATE and CLOUDBURST_PRIVATE_KEY: expected a certificate in PEM and "
+            "the private key of that certificate"
+        )
+        raise ConfigurationError(msg) from None
+    return context
+
+
+@contextmanager
+def _piped(text: str) -> Generator[str]:
+    """Yield the path of a pipe that contains a text.
+
+    Raises ``ValueError`` for a text that is not ASCII or has more than 16,000 bytes, which fit into
+    a pipe on any system.
+    """
+    data = text.encode("ascii")  # other characters raise a ValueError
+    if len(data) > 16_000:
+        msg = "too long"
+        raise ValueError(msg)
+    reader, writer = os.pipe()
+    try:
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(data)
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)

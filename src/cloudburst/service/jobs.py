@@ -24,11 +24,9 @@ from cloudburst.renderer.job import (
 )
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.encoder_slots import EncoderSlots
-from cloudburst.service.gop_processes import GOP_COMMAND, GopProcesses
+from cloudburst.service.encoder_slots import GOP_COMMAND, EncoderSlots, GopProcesses
 from cloudburst.service.http_errors import RejectedRequestError
-from cloudburst.service.job_folder import RESULT_FILES, clear, has_results
-from cloudburst.service.render_output import ChildLine
+from cloudburst.service.job_output import RESULT_FILES, ChildLine, clear, has_results
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
 log = logging.getLogger("cloudburst.service")

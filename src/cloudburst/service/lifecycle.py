@@ -8,22 +8,24 @@ import math
 import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Generator, Sequence
 
 import anyio
 from anyio import create_task_group, move_on_after
 from anyio.abc import TaskGroup
+from pydantic import ValidationError
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.service.app import build_app
-from cloudburst.service.config import ServiceSettings
-from cloudburst.service.connections import Server
+from cloudburst.service.config import ServiceSettings, load_settings
+from cloudburst.service.connections import Server, server_context
 from cloudburst.service.jobs import RENDER_COMMAND
 from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
 from cloudburst.service.service import RenderService, open_service
 from cloudburst.service.subprocesses import become_subreaper
-from cloudburst.service.tls import server_context
 from cloudburst.signals import stop_signals
 
 log = logging.getLogger("cloudburst.service")
@@ -170,3 +172,31 @@ def _end_with_parent(fd: int, service: RenderService) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def run() -> int:
+    """Run the service until it stops, and return the exit code."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # uvicorn warns about each malformed request; any peer could fill the log with them.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    try:
+        settings = load_settings()
+    except ValidationError as error:
+        # The text of the error would show the values, and one of them is the key.
+        for fault in error.errors(include_input=False, include_url=False):
+            words = (".".join(map(str, fault["loc"])), fault["msg"])
+            sys.stderr.write(": ".join(filter(None, words)) + "\n")
+        return 2
+    try:
+        with listening_socket(settings) as listener:
+            return anyio.run(serve, settings, listener)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{settings.host}:{settings.port}: {error}\n")
+        return 2

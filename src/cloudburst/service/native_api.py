@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,18 +19,25 @@ from cloudburst.models.film import FilmJobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Duration, check_duration, check_length, validate_scene_name
 from cloudburst.models.transfers import FetchRequest, UploadRequest
-from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, WATERMARK
+from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, VIDEO_FILE, WATERMARK
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
-from cloudburst.service.fetches import MAX_FETCH_REQUEST_BYTES, Fetch
-from cloudburst.service.file_response import JobFileResponse
-from cloudburst.service.film_jobs import MAX_FILM_REQUEST_BYTES, film_contents, film_description
 from cloudburst.service.http_errors import RejectedRequestError, display_value
-from cloudburst.service.job_responses import JobEventStream, finished_video, video_response
 from cloudburst.service.jobs import Job
+from cloudburst.service.responses import (
+    JobEventStream,
+    JobFileResponse,
+    finished_video,
+    video_response,
+)
 from cloudburst.service.service import RenderService
-from cloudburst.service.transfer_stream import TransferStream
-from cloudburst.service.uploads import MAX_UPLOAD_REQUEST_BYTES, Upload
+from cloudburst.service.transfers import (
+    MAX_FETCH_REQUEST_BYTES,
+    MAX_UPLOAD_REQUEST_BYTES,
+    Fetch,
+    TransferStream,
+    Upload,
+)
 
 MAX_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
@@ -217,10 +225,12 @@ class NativeApi:
         """Get a file from a URL and store it, with a stream of its progress."""
         stall = self._settings.stall_seconds
         fetch = Fetch(
-            self._service,
+            self._service.transfers,
+            self._service.store,
             await request_body.read_model(
                 request, FetchRequest, limit=MAX_FETCH_REQUEST_BYTES, stall=stall, secret=True
             ),
+            self._settings.body_bytes,
         )
         heartbeat = self._settings.heartbeat_seconds
         return TransferStream(fetch.run, fetch.progress, heartbeat=heartbeat, stall=stall)
@@ -286,3 +296,43 @@ def _idempotency_key(request: Request) -> str | None:
 def _named(job: Job, status: int) -> Response:
     location = {"Location": f"/jobs/{job.id}"}
     return JSONResponse({"id": job.id, "state": job.state}, status, location)
+
+
+MAX_FILM_REQUEST_BYTES = 16 * 1024 * 1024
+"""Largest size in bytes of the body of ``POST /films``: names, titles and hashes of the scenes."""
+
+
+def film_contents(asked: FilmJobRequest) -> Mapping[str, str]:
+    """Return the hash of each input file, by the name of the file in the job's folder."""
+    videos = {_video(number): scene.video for number, scene in enumerate(asked.scenes)}
+    subtitles = {
+        _subtitle(number): scene.subtitle
+        for number, scene in enumerate(asked.scenes)
+        if scene.subtitle is not None
+    }
+    return videos | subtitles
+
+
+def film_description(asked: FilmJobRequest) -> str:
+    """Return the content of ``job.json``: a `cloudburst.film.plan.FilmPlan` as JSON."""
+    scenes = [
+        {
+            "name": scene.name,
+            "title": scene.title,
+            "video": _video(number),
+            "sha256": scene.video,
+            "subtitle": None if scene.subtitle is None else _subtitle(number),
+            "subtitle_sha256": scene.subtitle or "",
+        }
+        for number, scene in enumerate(asked.scenes)
+    ]
+    how = {"transition": asked.transition, "transition_seconds": asked.transition_seconds}
+    return json.dumps({"path": VIDEO_FILE, "scenes": scenes, **how})
+
+
+def _video(number: int) -> str:
+    return f"scene-{number}.mp4"
+
+
+def _subtitle(number: int) -> str:
+    return f"scene-{number}.subtitle"

@@ -16,10 +16,9 @@ from starlette.responses import JSONResponse, Response
 
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE
 from cloudburst.service import request_body
-from cloudburst.service.file_response import cancel_on_disconnect
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
-from cloudburst.service.job_responses import video_response
 from cloudburst.service.jobs import Job
+from cloudburst.service.responses import cancel_on_disconnect, video_response
 from cloudburst.service.service import RenderService
 from cloudburst.service.unpack import BODY_FILE, Unpacked, UnpackLine
 

@@ -16,7 +16,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore
-from cloudburst.service.gop_processes import GOP_COMMAND
+from cloudburst.service.encoder_slots import GOP_COMMAND
 from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses

@@ -1,16 +1,43 @@
-"""Transfers between the service and S3 or web servers: their HTTP clients and their number."""
+"""Transfers between the service and S3 or web servers: clients, inputs, results, progress."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+import math
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
-from anyio import Lock, Semaphore, to_thread
+import anyio
+from anyio import Lock, Semaphore, current_time, move_on_after, to_thread
+from anyio.abc import TaskGroup
+from starlette.types import Send
+
+from cloudburst.concurrency import opened_in_thread
+from cloudburst.models.transfers import (
+    FetchEvent,
+    FetchRequest,
+    PutPart,
+    TransferFailure,
+    TransferProblem,
+    UploadEvent,
+    UploadRequest,
+)
+from cloudburst.net.transfers.errors import TransferError
+from cloudburst.renderer.job import RenderedVideo
+from cloudburst.service.content_store import ContentStore, OutOfDiskError
+from cloudburst.service.http_errors import RejectedRequestError
+from cloudburst.service.jobs import Job
+from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file
+from cloudburst.service.responses import LineStream
 
 if TYPE_CHECKING:
     import httpx
+
+    from cloudburst.net.transfers.fetch import Fetched
+
 
 MAX_FETCHES = 8
 """Maximum number of files that are fetched from S3 at the same time, and again from web servers;
@@ -67,3 +94,175 @@ def _import_modules() -> None:
     """
     for name in ("fetch", "put"):
         import_module(f"cloudburst.net.transfers.{name}")
+
+
+PROGRESS_INTERVAL = 1.0
+"""Seconds between two lines while bytes are transferred."""
+
+
+class TransferStream(LineStream):
+    """Response that makes a transfer while it is sent.
+
+    The transfer ends when the reader disconnects. The last line has its result or failure.
+    """
+
+    def __init__(
+        self,
+        transfer: Callable[[], Awaitable[FetchEvent | UploadEvent]],
+        progress: Callable[[], FetchEvent | UploadEvent],
+        *,
+        heartbeat: float,
+        stall: float,
+    ) -> None:
+        super().__init__(heartbeat=heartbeat, stall=stall)
+        self._transfer = transfer
+        self._progress = progress
+        self._result: FetchEvent | UploadEvent | None = None
+        self._ended = anyio.Event()
+
+    async def _run(self) -> None:
+        self._result = await self._transfer()
+        self._ended.set()
+
+    async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:
+        tasks.start_soon(self._run)
+        shown, sent_at = None, -math.inf
+        while True:
+            event = self._result or self._progress()
+            if event != shown or current_time() - sent_at >= self._heartbeat:
+                line = event.model_dump_json(exclude_defaults=True).encode()
+                if not await self._send_line(send, line, more=self._result is None):
+                    return
+                shown, sent_at = event, current_time()
+            with move_on_after(min(PROGRESS_INTERVAL, self._heartbeat)):
+                await self._ended.wait()
+
+
+MAX_FETCH_REQUEST_BYTES = 64 * 1024
+"""Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers."""
+
+
+class Fetch:
+    """Transfer of one file into the store of the service."""
+
+    def __init__(
+        self, transfers: Transfers, store: ContentStore, request: FetchRequest, limit: int
+    ) -> None:
+        self._transfers = transfers
+        self._store = store
+        limit = min(request.max_bytes, limit)
+        self._request = request.model_copy(update={"max_bytes": limit})
+        self._received = 0
+
+    def progress(self) -> FetchEvent:
+        """Return how much was received so far."""
+        return FetchEvent(received=self._received)
+
+    async def run(self) -> FetchEvent:
+        """Store the file, and return its hash or the reason why there is none.
+
+        Nothing is kept of a file that was not received completely.
+        """
+        try:
+            fetched = await self._stored()
+        except TransferError as error:
+            return FetchEvent(received=self._received, failure=error.failure)
+        except OutOfDiskError:
+            reason = "not enough free disk space on the worker at the moment"
+        except OSError as error:
+            if error.errno not in DISK_FULL_ERRNOS:
+                raise
+            reason = "the disk of the worker is full"
+        else:
+            return FetchEvent(received=fetched.size, sha256=fetched.sha256, etag=fetched.etag)
+        failure = TransferFailure(problem=TransferProblem.NO_SPACE, reason=reason)
+        return FetchEvent(received=self._received, failure=failure)
+
+    async def _stored(self) -> Fetched:
+        async with (
+            self._transfers.fetch_slots(public_only=self._request.public_only),
+            self._store.partial() as path,
+        ):
+            fetched = await self._write(path)
+            await self._store.add(path, fetched.sha256)
+        return fetched
+
+    async def _write(self, path: Path) -> Fetched:
+        client = await self._transfers.client(public_only=self._request.public_only)
+        from cloudburst.net.transfers.fetch import fetch  # noqa: PLC0415 - needs httpx
+
+        async with new_file(path) as file:
+
+            async def write(block: bytes) -> None:
+                await self._store.ensure_room(len(block))
+                await to_thread.run_sync(_write_all, file, block)
+                self._received += len(block)
+
+            return await fetch(self._request, write, client=client)
+
+
+def _write_all(file: IO[bytes], block: bytes) -> None:
+    while block:
+        block = block[file.write(block) :]
+
+
+MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
+"""Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts."""
+
+
+class Upload:
+    """Transfer of a result of a job to S3."""
+
+    def __init__(
+        self, transfers: Transfers, job: Job, done: RenderedVideo, request: UploadRequest
+    ) -> None:
+        if request.file == "cover" and done.cover is None:
+            raise RejectedRequestError(404, "there is no cover: the job has no option cover")
+        if request.file == "subtitles" and done.subtitles is None:
+            raise RejectedRequestError(404, "there are no subtitles: only films have them")
+        self._transfers = transfers
+        self._job = job
+        paths = {"video": job.video, "cover": job.cover, "subtitles": job.subtitles}
+        self._path = paths[request.file]
+        self._request = request
+        self._sent = 0
+
+    def progress(self) -> UploadEvent:
+        """Return how much was sent so far."""
+        return UploadEvent(sent=self._sent)
+
+    async def run(self) -> UploadEvent:
+        """Write all parts, and return their ETags or the reason why they are not written.
+
+        After the video, the job counts as delivered.
+        """
+        try:
+            async with self._transfers.upload_slots, _open(self._path) as file:
+                etags = [await self._put(part, file) for part in self._request.parts]
+        except TransferError as error:
+            return UploadEvent(sent=self._sent, failure=error.failure)
+        except FileNotFoundError:
+            failure = TransferFailure(problem=TransferProblem.INVALID, reason="the job was deleted")
+            return UploadEvent(sent=self._sent, failure=failure)
+        if self._request.file == "video":
+            self._job.delivered = True
+        return UploadEvent(sent=self._sent, etags=tuple(etags))
+
+    async def _put(self, part: PutPart, file: int) -> str:
+        client = await self._transfers.client(public_only=False)
+        from cloudburst.net.transfers.put import put_part  # noqa: PLC0415 - needs httpx
+
+        async def read_block(offset: int, size: int) -> bytes:
+            return await to_thread.run_sync(os.pread, file, size, offset)
+
+        return await put_part(part, read_block, client=client, progress=self._progress_of(part))
+
+    def _progress_of(self, part: PutPart) -> Callable[[int], None]:
+        def on_progress(size: int) -> None:
+            self._sent = part.offset + size
+
+        return on_progress
+
+
+def _open(path: Path) -> AbstractAsyncContextManager[int]:
+    return opened_in_thread(lambda: os.open(path, os.O_RDONLY), os.close)

@@ -40,7 +40,7 @@ MIXED_SCENES = 5
 SERVICE_AT_DEBUG = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-from cloudburst.service.server import run
+from cloudburst.service.lifecycle import run
 sys.exit(run())
 """
 """Our service, whose own settings of logging have no effect then."""

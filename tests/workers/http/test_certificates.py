@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from cloudburst.service.tls import server_context
+from cloudburst.service.connections import server_context
 from cloudburst.workers.http.certificates import new_secrets
 
 SECRETS = new_secrets()

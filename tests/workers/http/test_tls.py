@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from cloudburst.errors import ConfigurationError, WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
-from cloudburst.service.tls import server_context
+from cloudburst.service.connections import server_context
 from cloudburst.workers.http import native, onestep, tls
 from cloudburst.workers.http.certificates import new_secrets
 from cloudburst.workers.http.transport import UNSENT_BYTES

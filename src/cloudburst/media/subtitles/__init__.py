@@ -94,14 +94,10 @@ def _parse(text: str) -> Subtitles:
         from cloudburst.media.subtitles import substation  # noqa: PLC0415 - rarely needed
 
         return substation.parse(text)
-    if _WEBVTT.match(text):
-        from cloudburst.media.subtitles import webvtt  # noqa: PLC0415 - rarely needed
+    from cloudburst.media.subtitles import subrip  # noqa: PLC0415 - not without subtitles
 
-        subtitles = webvtt.parse(text)
-    else:
-        from cloudburst.media.subtitles import subrip  # noqa: PLC0415 - not without subtitles
-
-        subtitles = subrip.parse(text)
+    is_webvtt = _WEBVTT.match(text)
+    subtitles = subrip.parse_webvtt(text) if is_webvtt else subrip.parse_subrip(text)
     if subtitles.cues or "[" not in text:
         return subtitles
     from cloudburst.media.subtitles import lyrics  # noqa: PLC0415 - rarely needed

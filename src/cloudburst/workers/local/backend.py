@@ -26,7 +26,7 @@ from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, 
 from cloudburst.models.tier import encoder_slots
 from cloudburst.ports.backend import Backend
 from cloudburst.service.cpu import usable_cores
-from cloudburst.service.process_privacy import child_environment
+from cloudburst.service.subprocesses import child_environment
 from cloudburst.workers.http.native import connect, service_limits
 from cloudburst.workers.local.requirements import MODULES, missing_requirements
 from cloudburst.workers.local.shared_folder import open_shared_folder

@@ -15,7 +15,7 @@ from cloudburst.models.locations import require_path
 from cloudburst.models.scene import CheckedScene
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions, RenderJob
 from cloudburst.renderer.process_limits import fault_from_exit
-from cloudburst.service.render_output import ChildLine
+from cloudburst.service.job_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 from cloudburst.text import describe_error
 from cloudburst.workers.local.requirements import missing_requirements

@@ -1,8 +1,4 @@
-"""Rules for pictures: number of pixels, aspect ratio, and memory for decoding.
-
-The client applies them to the header of a file before anything is started; the render service
-applies them again before it decodes the file. No I/O.
-"""
+"""Rules for pictures and audio that client and worker check before they decode a file. No I/O."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from cloudburst.media.input_error import InvalidInputError
 
 if TYPE_CHECKING:
     from PIL import Image
+
 
 MAX_SIDE_PIXELS = 32_768
 """Maximum length of the longer side of a picture, in pixels. Pillow needs 8 bytes of memory for
@@ -130,3 +127,22 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
             return width & 0x3FFF, height & 0x3FFF
         case _:
             return None
+
+
+MAX_CHANNELS = 8
+"""Maximum number of audio channels: the 8 channels of 7.1 surround sound. A file with more channels
+does not define which channel belongs to which loudspeaker."""
+MIN_SAMPLE_RATE = 1_000
+MAX_SAMPLE_RATE = 384_000
+"""Maximum sample rate in Hz. Resampling from a much higher rate takes gigabytes of memory."""
+
+
+def check_audio_format(channels: int, rate: int) -> None:
+    """Raise `InvalidInputError` for audio that cannot be converted to stereo at 48 kHz."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise InvalidInputError(f"audio with {channels} channels", f"1 to {MAX_CHANNELS} channels")
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        found = f"audio with {rate:,} samples per second"
+        raise InvalidInputError(
+            found, f"{MIN_SAMPLE_RATE:,} to {MAX_SAMPLE_RATE:,} samples per second"
+        )

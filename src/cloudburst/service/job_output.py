@@ -1,4 +1,4 @@
-"""Folder of a job: the results in it, and the removal of other files."""
+"""Output of a render process: its lines, and the files that it leaves in the job's folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
+from pydantic import BaseModel, ConfigDict, Field
 
-from cloudburst.renderer.job import COVER_FILE, SUBTITLES_FILE, VIDEO_FILE, RenderedVideo
+from cloudburst.renderer.job import (
+    COVER_FILE,
+    SUBTITLES_FILE,
+    VIDEO_FILE,
+    InputFault,
+    RenderedVideo,
+)
+
+
+class ChildLine(BaseModel):
+    """Line in the output of a render process, with exactly one of its fields set.
+
+    It is validated like a caller's input, because the render process decodes a caller's files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reading: str | None = None
+    """Name of the input that is read from now on; empty if no input is read."""
+    progress: float | None = Field(default=None, ge=0, le=1)
+    gops: int | None = Field(default=None, ge=2, le=100_000)
+    """Number of parts of the video that other processes may help to encode from now on."""
+    done: RenderedVideo | None = None
+    fault: InputFault | None = None
+
 
 RESULT_FILES = (VIDEO_FILE, COVER_FILE, SUBTITLES_FILE)
 """Files that are kept until the job is deleted."""

@@ -1,0 +1,79 @@
+"""Child process of a server: it is confined, ends with its server, and writes lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from cloudburst.renderer.confinement.decoders import confine
+
+_PROGRESS_INTERVAL = 0.1
+"""Minimum number of seconds between two progress lines."""
+
+
+def start_child(folder: Path) -> tuple[str, ...]:
+    """Confine this process to the folder of its job, and let it end when its server ends.
+
+    It gets a process group of its own. The result is the reason for each layer of confinement that
+    is missing.
+    """
+    own_group()
+    missing = confine(folder)
+    watch_parent()
+    return missing
+
+
+def own_group() -> None:
+    """Give this process a group of its own, which is killed later, unless the server has done so.
+
+    Only a process that was started manually belongs to the group of another one.
+    """
+    if os.getpgrp() != os.getpid():
+        os.setsid()
+
+
+def watch_parent() -> None:
+    """Start the thread that kills this process group when standard input is closed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the server ends, which closes standard input; then kill this process group."""
+    while os.read(0, 1024):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+class ProgressReporter:
+    """Writer of progress lines: at most ten per second, never decreasing."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._last = -1.0
+
+    def __call__(self, progress: float) -> None:
+        """Write the progress if it has increased and the interval has passed."""
+        if progress > self._last and time.monotonic() >= self._next:
+            self._next, self._last = time.monotonic() + _PROGRESS_INTERVAL, progress
+            write_line(progress=progress)
+
+
+def write_line(**line: object) -> None:
+    """Write a `ChildLine` with these fields to standard output, and flush it."""
+    sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def announce_reading(field: str) -> None:
+    """Report the name of the input that is read from now on; an empty text means none."""
+    write_line(reading=field)
+
+
+def announce_gops(count: int) -> None:
+    """Report that other processes can encode some of the video's GOPs."""
+    write_line(gops=count)

@@ -1,0 +1,166 @@
+"""Fitting of a picture into a video: what is cropped, and what is behind it. Pure functions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from PIL import Image, ImageFilter
+
+from cloudburst.models.video_format import Effect, VideoSize
+from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
+
+Point: TypeAlias = tuple[float, float]
+"""Position in a picture as shares of its width and height, from 0 to 1."""
+CENTRE: Point = (0.5, 0.5)
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right and bottom edge of a part of a picture, in pixels."""
+
+
+def crop_box(size: tuple[int, int], shape: tuple[int, int], focus: Point) -> Box:
+    """Return the largest part of a picture with the proportions of ``shape``.
+
+    Its centre is as near to ``focus`` as the edges of the picture allow.
+    """
+    (width, height), ratio = size, shape[0] / shape[1]
+    across, down = min(width, height * ratio), min(height, width / ratio)
+    left = min(max(0.0, width * focus[0] - across / 2), width - across)
+    top = min(max(0.0, height * focus[1] - down / 2), height - down)
+    return left, top, left + across, top + down
+
+
+def contained_size(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a picture that is scaled to touch two edges of a frame, in pixels."""
+    scale = min(frame[0] / size[0], frame[1] / size[1])
+    width, height = (max(1, round(side * scale)) for side in size)
+    return min(width, frame[0]), min(height, frame[1])
+
+
+def position_in_box(point: Point, size: tuple[int, int], box: Box) -> Point:
+    """Return the position of a point within a part of a picture, or the nearest one in the part.
+
+    Args:
+        point: Position in the picture.
+        size: Width and height of the picture.
+        box: The part.
+    """
+    left, top, right, bottom = box
+    across = (size[0] * point[0] - left) / (right - left)
+    down = (size[1] * point[1] - top) / (bottom - top)
+    return min(1.0, max(0.0, across)), min(1.0, max(0.0, down))
+
+
+def stored_point(point: Point, orientation: int) -> Point:
+    """Return a point of a picture before the rotation of an EXIF orientation.
+
+    ``point`` is the point after the rotation, as the picture is seen. Orientations besides 2 to 8
+    change nothing.
+    """
+    x, y = point
+    turned: dict[int, Point] = {
+        2: (1 - x, y),
+        3: (1 - x, 1 - y),
+        4: (x, 1 - y),
+        5: (y, x),
+        6: (y, 1 - x),
+        7: (1 - y, 1 - x),
+        8: (1 - y, x),
+    }
+    return turned.get(orientation, point)
+
+
+MAX_PANORAMA_PIXELS = 20_000_000
+"""Maximum number of pixels of a panorama, in memory. In a video of 1920x1080, it is 11 times as
+long as the video. Of a longer picture, the ends are left out."""
+_ZOOM = 1.1
+"""Magnification of a panorama in the video. Without magnification, fine details are sharp only in
+frames whose window is at a whole pixel, and flicker: the energy of the edges of a photograph
+changes by 60 % between frames, with this magnification by less than 1 %."""
+_ACROSS = (Effect.PAN_LEFT, Effect.PAN_RIGHT)
+_PANS = (*_ACROSS, Effect.PAN_UP, Effect.PAN_DOWN)
+
+
+class Panorama(NamedTuple):
+    """Size in which a picture is needed for a pan from end to end."""
+
+    size: tuple[int, int]
+    """Width and height, which are even."""
+    is_shortened: bool
+    """True if the size has not the whole length of the picture, because it is too long."""
+
+
+def plan_panorama(
+    picture: tuple[int, int], video: tuple[int, int], effect: Effect, amount: float
+) -> Panorama | None:
+    """Return the size of a panorama, or ``None`` if a pan crosses the whole picture anyway.
+
+    That is the case if the picture, compared with the shape of the video, is not longer in the
+    direction of the movement. There is no panorama for zooms.
+
+    Args:
+        picture: Width and height of the picture.
+        video: Width and height of the video.
+        effect: Movement of the camera.
+        amount: Part of the picture's length that a pan crosses at least.
+    """
+    if effect not in _PANS:
+        return None
+    across = effect in _ACROSS
+    length, side = picture if across else picture[::-1]
+    video_length, video_side = video if across else video[::-1]
+    ratio = length * video_side / (side * video_length)
+    if ratio <= 1:
+        return None
+    # A picture that is hardly longer is magnified more, because the pan shows a part of its length.
+    scale = min(1.0, max(1.0, 1 / ratio / (1 - amount)) / _ZOOM)
+    planned_side = 2 * round(video_side * scale / 2)
+    planned_length = 2 * round(length * planned_side / side / 2)
+    limit = min(MAX_PLANE_SIDE, MAX_PANORAMA_PIXELS // planned_side) & ~1
+    kept = min(planned_length, limit)
+    size = (kept, planned_side) if across else (planned_side, kept)
+    return Panorama(size, planned_length > limit)
+
+
+BLUR = "blur"
+"""Name of the backdrop that is made of the picture."""
+_SMALL_SIDE = 108
+"""Shorter side of the picture that is blurred, in pixels. Nothing finer is left after the blur, and
+it takes a hundredth of the time of a blur in full size."""
+_BLUR_RADIUS = 4.0
+"""Standard deviation of the blur in pixels of the small picture: 3.7 % of the shorter side."""
+_BRIGHTNESS = 0.65
+"""Brightness of the blurred picture relative to the original, so that the picture stands out."""
+
+
+def on_backdrop(picture: Image.Image, size: VideoSize, backdrop: str, focus: Point) -> Image.Image:
+    """Return a frame in RGB with a picture in its centre.
+
+    Args:
+        picture: Picture in RGB or RGBA that is not larger than the frame.
+        size: Size of the frame.
+        backdrop: `BLUR`, or a colour such as ``#ff0000``.
+        focus: Point of the picture that the blurred backdrop keeps near its centre.
+    """
+    mask = picture if picture.mode == "RGBA" else None
+    if backdrop == BLUR:
+        opaque = picture
+        if mask is not None:
+            opaque = Image.new("RGB", picture.size)
+            opaque.paste(picture, (0, 0), mask)
+        canvas = _blurred(opaque, size, focus)
+    else:
+        canvas = Image.new("RGB", size, backdrop)
+    # Even positions are those of chroma samples, so that the edges of the picture stay sharp.
+    left, top = ((size.width - picture.width) // 2 & ~1, (size.height - picture.height) // 2 & ~1)
+    canvas.paste(picture, (left, top), mask)
+    return canvas
+
+
+def _blurred(picture: Image.Image, size: VideoSize, focus: Point) -> Image.Image:
+    """Return a picture in RGB that fills the size, blurred and darkened."""
+    scale = _SMALL_SIDE / min(size)
+    small = (max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+    box = crop_box(picture.size, size, focus)
+    filled = picture.resize(small, Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+    soft = filled.filter(ImageFilter.GaussianBlur(_BLUR_RADIUS))
+    dark = soft.point([round(value * _BRIGHTNESS) for value in range(256)] * 3)
+    return dark.resize(size, Image.Resampling.BICUBIC)
