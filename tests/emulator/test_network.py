@@ -7,8 +7,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
+from cloudburst.emulator.capacity import has_fargate, zone_ids
 from cloudburst.emulator.ec2 import subnet_id
-from cloudburst.emulator.zones import has_fargate, zone_ids
 from support.emulator_calls import (
     CLUSTER,
     MAIN,

@@ -18,7 +18,7 @@ import pytest
 
 from cloudburst.emulator import programs
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.emulator.programs.running_containers import MAX_LOG_EVENT_BYTES, Container
+from cloudburst.emulator.programs.runtime import MAX_LOG_EVENT_BYTES, Container
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
 from support.emulator_calls import (
     QUICK,

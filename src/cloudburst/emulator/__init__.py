@@ -1,6 +1,5 @@
 """Emulator of ECS Fargate for tests: it serves AWS's APIs locally and runs tasks as processes."""
 
-from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.config import (
     AWS_BUCKETS,
     Bucket,
@@ -10,8 +9,7 @@ from cloudburst.emulator.config import (
     TaskFault,
 )
 from cloudburst.emulator.emulator import FargateEmulator
-from cloudburst.emulator.faults import Fault
-from cloudburst.emulator.s3.faults import AWS_S3_FAULTS, s3_fault
+from cloudburst.emulator.faults import AWS_S3_FAULTS, Call, Fault, s3_fault
 from cloudburst.emulator.task_state import ImagePull, Task
 
 __all__ = [

@@ -10,13 +10,13 @@ from ipaddress import ip_address, ip_network
 from random import Random
 from typing import Any
 
+from cloudburst.emulator.capacity import zone_ids
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.protocols import numbered_values
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.task_shape import attachment_id
 from cloudburst.emulator.task_state import Task
-from cloudburst.emulator.zones import zone_ids
 
 VPC_ID = "vpc-0c10adb0057000001"
 DEFAULT_GROUP_ID = "sg-0c10adb0057000001"

@@ -9,9 +9,9 @@ from aiohttp import ClientError, ClientSession, web
 
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.faults import Fault, PendingFaults
-from cloudburst.emulator.forward import forward
 from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.local_registry import SIGNATURE
+from cloudburst.emulator.local_servers import forward
 
 PATH = re.compile(r"/v2/(.+)/(blobs/uploads|blobs|manifests)/[^/]*")
 

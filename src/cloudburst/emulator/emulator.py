@@ -16,13 +16,12 @@ from anyio import CancelScope, ContextManagerMixin, create_task_group, to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cloudburst.emulator.addresses import AddressPool, check_port, reserved_network
-from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.bubblewrap import reason_not_run
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import open_containers
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.emulator.errors import EmulatorError
-from cloudburst.emulator.faults import Fault
+from cloudburst.emulator.faults import Call, Fault
 from cloudburst.emulator.image_store import ImageStore
 from cloudburst.emulator.local_registry import choose_registry
 from cloudburst.emulator.logs import CloudWatchLogs

@@ -11,9 +11,8 @@ from pathlib import Path
 from anyio import Lock, to_thread
 
 from cloudburst.emulator.config import PUBLIC_IMAGE_PATTERN, EmulatorConfig
-from cloudburst.emulator.images import DOCKER_PLATFORMS, NO_PLATFORM, NO_REGISTRY
 from cloudburst.emulator.local_registry import LOCAL_TRANSFERS, AccountRegistry
-from cloudburst.emulator.start_checks import NO_IMAGE
+from cloudburst.emulator.start_checks import DOCKER_PLATFORMS, NO_IMAGE, NO_PLATFORM, NO_REGISTRY
 from cloudburst.emulator.task_state import ImagePull
 from cloudburst.net.registry.client import RegistryClient, open_registry
 from cloudburst.net.registry.documents import (

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from anyio import fail_after, to_thread
 
-from cloudburst.emulator.address_listener import AddressListener
 from cloudburst.emulator.config import EmulatedRegistry, EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.errors import EmulatorError
+from cloudburst.emulator.local_servers import AddressListener
 from cloudburst.net.registry.http import Credentials, TransferPolicy
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"

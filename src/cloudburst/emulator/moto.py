@@ -21,7 +21,6 @@ from xml.etree import ElementTree as ET
 from aiohttp import ClientSession, UnixConnector, web
 from anyio import Lock, fail_after
 
-from cloudburst.emulator.address_listener import AddressListener
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.containers import Containers
 from cloudburst.emulator.ec2 import (
@@ -36,7 +35,7 @@ from cloudburst.emulator.ec2 import (
     subnet_id,
 )
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.forward import forward
+from cloudburst.emulator.local_servers import AddressListener, forward
 from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import RoleDetails, execution_role_name
 

@@ -12,12 +12,11 @@ from typing import Any
 from aiohttp import web
 from anyio import move_on_after, sleep
 
-from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.authorization import Authorization
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.ecr_gateway import EcrGateway
 from cloudburst.emulator.errors import ApiError, EmulatorError, invalid_parameter
-from cloudburst.emulator.faults import Fault, PendingFaults
+from cloudburst.emulator.faults import Call, Fault, PendingFaults
 from cloudburst.emulator.launch_spec import TaskNetwork
 from cloudburst.emulator.network import resolve_network
 from cloudburst.emulator.protocols import (

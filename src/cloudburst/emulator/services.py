@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cloudburst.emulator.clusters import Clusters
+from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions
 from cloudburst.emulator.ec2 import EC2
 from cloudburst.emulator.ecr import ECR
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.identity import Identity
 from cloudburst.emulator.moto import MotoServer
-from cloudburst.emulator.quotas import ServiceQuotas
 from cloudburst.emulator.roles import execution_role_name
 from cloudburst.emulator.run_task import TaskLauncher
 from cloudburst.emulator.s3.api import S3
@@ -23,7 +24,6 @@ from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.tasks import TaskOperations
 from cloudburst.emulator.token_buckets import TokenBuckets
-from cloudburst.emulator.trail import lookup_events
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -187,3 +187,50 @@ def _common(name: str, image: str, *, init: bool, region: str) -> dict[str, Any]
             },
         },
     }
+
+
+HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
+"""Text with which CloudTrail replaces values of environment variables (2026-11):
+https://github.com/aws-samples/aws-batch-runtime-monitoring/issues/20."""
+
+
+def lookup_events(registry: TaskRegistry, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record for each task, as LookupEvents does for the event RunTask."""
+    arns = [task.arn for task in registry.snapshots.values()]
+    records = [json.dumps({"taskArn": arn, "environment": HIDDEN}) for arn in arns]
+    return {"Events": [{"EventName": "RunTask", "CloudTrailEvent": one} for one in records]}
+
+
+DEFAULT_VCPUS = 6.0
+"""vCPU quota of a new account, for On-Demand and for Spot: "Service quotas" of Fargate in the AWS
+General Reference (2026-11)."""
+ON_DEMAND_QUOTA_CODE, SPOT_QUOTA_CODE = "L-3032A538", "L-36FBB829"
+
+
+class ServiceQuotas:
+    """vCPU quotas of the emulated account, and the operations that return these quotas."""
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._config = config
+        self.operations = {
+            "GetServiceQuota": self._get,
+            "GetAWSDefaultServiceQuota": self._get_default,
+        }
+
+    def _get(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        config = self._config
+        value = {ON_DEMAND_QUOTA_CODE: config.vcpu_quota, SPOT_QUOTA_CODE: config.spot_vcpu_quota}
+        return {"Quota": self._shown(parameters, value.get(parameters["QuotaCode"], 0.0))}
+
+    def _get_default(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Quota": self._shown(parameters, DEFAULT_VCPUS)}
+
+    def _shown(self, parameters: Mapping[str, Any], value: float) -> dict[str, Any]:
+        service, code = parameters["ServiceCode"], parameters["QuotaCode"]
+        if service != "fargate" or code not in {ON_DEMAND_QUOTA_CODE, SPOT_QUOTA_CODE}:
+            raise ApiError("NoSuchResourceException", "The specified service quota does not exist.")
+        return {
+            "ServiceCode": service,
+            "QuotaCode": code,
+            "Value": value,
+        }

@@ -24,8 +24,31 @@ from cloudburst.emulator.start_checks import (
 from cloudburst.emulator.task_images import TaskImages
 from cloudburst.emulator.task_programs import TaskPrograms
 from cloudburst.emulator.task_state import Task
-from cloudburst.emulator.timers import Timers
 from cloudburst.emulator.worker_address import WorkerAddress
+
+
+class Timers:
+    """Pending timers of one task. Use them on one event loop only."""
+
+    def __init__(self) -> None:
+        self._pending: set[asyncio.TimerHandle] = set()
+
+    def later(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
+        """Schedule a function call in some seconds, unless the timers are cancelled before then."""
+
+        def due() -> None:
+            self._pending.discard(timer)
+            function(*args)
+
+        timer = asyncio.get_running_loop().call_later(seconds, due)
+        self._pending.add(timer)
+
+    def cancel(self) -> None:
+        """Cancel all pending timers."""
+        for timer in self._pending:
+            timer.cancel()
+        self._pending.clear()
+
 
 INTERFACE_SHARE = 0.6
 """Fraction of the time in PROVISIONING after which the network interface is attached."""

@@ -22,7 +22,7 @@ from cloudburst.cli.live_check.task_checks import (
     check_trail,
     keys_shown,
 )
-from cloudburst.emulator import logs, run_task, task_registry, tasks, trail
+from cloudburst.emulator import logs, run_task, services, task_registry, tasks
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart
 from cloudburst.emulator.signature import Signature
@@ -291,9 +291,9 @@ async def test_a_scene_that_fails_is_broken_and_its_bill_is_not_known():
     assert found["its bill is final when its task has stopped"][0] == NOT_TRIED
 
 
-@pytest.mark.parametrize(("hidden", "outcome"), [(trail.HIDDEN, KEPT), ("secret-key", BROKEN)])
+@pytest.mark.parametrize(("hidden", "outcome"), [(services.HIDDEN, KEPT), ("secret-key", BROKEN)])
 async def test_a_record_of_cloudtrail_is_searched_for_the_key(monkeypatch, hidden, outcome):
-    monkeypatch.setattr(trail, "HIDDEN", hidden)
+    monkeypatch.setattr(services, "HIDDEN", hidden)
     with emulated() as emulator:
         async with opened(emulator) as checked:
             checked.keys[await checked.launch()] = "secret-key"

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from cloudburst.emulator.proxy import WorkerProxy
+from cloudburst.emulator.worker_address import WorkerProxy
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import Platform
 from cloudburst.net.registry.errors import DigestError, InvalidImageError, NotInRegistryError

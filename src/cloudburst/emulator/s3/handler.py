@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 from aiohttp import web
 from anyio import sleep
 
-from cloudburst.emulator.api_call import Call
 from cloudburst.emulator.errors import ApiError
-from cloudburst.emulator.faults import Fault, PendingFaults
+from cloudburst.emulator.faults import Call, Fault, PendingFaults
 from cloudburst.emulator.s3.access import Caller
 from cloudburst.emulator.s3.requests import S3Request, parse_request
 from cloudburst.emulator.s3.responses import S3Response, error_response

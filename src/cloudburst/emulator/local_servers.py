@@ -1,11 +1,15 @@
-"""Listener for the address of a server that runs with the emulator."""
+"""Servers that run with the emulator on this machine: their addresses, and requests to them."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Container, Mapping, Sequence
+
+from aiohttp import ClientSession, web
+from multidict import CIMultiDict
+from yarl import URL
 
 from cloudburst.emulator.errors import EmulatorError
 
@@ -50,3 +54,33 @@ class AddressListener:
         if not self.address.done():
             text = f"{self._server}: exit code {code}:\n{self.last_lines}"
             self.address.set_exception(EmulatorError(text))
+
+
+LENGTH = frozenset({"content-length"})
+DROPPED_HEADERS = frozenset({"connection", "date", "expect", "server", "transfer-encoding"})
+"""Headers that apply to one connection only, or that the emulator sets itself."""
+
+
+async def forward(
+    session: ClientSession,
+    request: web.Request,
+    url: str,
+    body: bytes | AsyncIterable[bytes] | None,
+) -> web.Response:
+    """Forward a request with this body and the session's headers, and return the response."""
+    async with session.request(
+        request.method,
+        URL(url + request.raw_path, encoded=True),
+        data=body,
+        headers=_without(DROPPED_HEADERS | LENGTH, request.headers),
+        allow_redirects=False,
+        skip_auto_headers=("Accept-Encoding", "Content-Type"),
+    ) as got:
+        is_head = request.method == "HEAD"
+        kept = _without(DROPPED_HEADERS if is_head else DROPPED_HEADERS | LENGTH, got.headers)
+        content = None if is_head else await got.read()
+        return web.Response(body=content, status=got.status, headers=kept)
+
+
+def _without(names: Container[str], headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in names)
