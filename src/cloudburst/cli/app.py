@@ -20,13 +20,13 @@ from cloudburst.cli.output import (
     shared_error_console,
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
-from cloudburst.image.version import PACKAGE_VERSION
+from importlib.metadata import version
 
 AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
     help="Render scenes into videos, on this machine and on AWS Fargate.",
-    version=PACKAGE_VERSION,
+    version=lambda: version("cloudburst-sdk"),
     version_flags=["--version"],
     help_format="markdown",
     default_parameter=Parameter(show_default=False),
