@@ -33,7 +33,7 @@ from renders.inputs import make_inputs
 from renders.processes import Cost, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
-from cloudburst.cli.plan_candidates import PlanData
+from cloudburst.cli.plan_choice import PlanData
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.inputs.preflight import check_scenes

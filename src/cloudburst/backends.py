@@ -22,7 +22,7 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, OpenBackend
-from cloudburst.workers.local.requirements import MODULES, missing_requirements
+from cloudburst.workers.local import MODULES, missing_requirements
 
 logger = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ from cloudburst.compat import (
     calculate_optimal_batch_distribution,
     scan_scenes_from_folder,
 )
-from cloudburst.compat.progress import log_to_terminal
+from cloudburst.compat.results import log_to_terminal
 from cloudburst.errors import ConfigurationError
 from cloudburst.signals import InterruptHandler, stop_signals
 

@@ -12,10 +12,8 @@ import pytest
 from cyclopts import App, CycloptsError
 
 from cloudburst.aws.setup import logs, running_tasks
-from cloudburst.cli.cleanup import cleanup_command
-from cloudburst.cli.logs import logs_command
 from cloudburst.cli.prices import prices_command
-from cloudburst.cli.tasks import tasks_command
+from cloudburst.cli.tasks import cleanup_command, logs_command, tasks_command
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.testing import EmulatorConfig, FargateEmulator, Fault
 from support.price_list import US, price_list

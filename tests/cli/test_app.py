@@ -24,8 +24,7 @@ from PIL import Image
 from cloudburst.cli import main
 from cloudburst.cli.displays import OpenDisplay
 from cloudburst.cli.progress import RunView
-from cloudburst.cli.result import RunOutcome
-from cloudburst.cli.run_request import RunRequest
+from cloudburst.cli.result import RunOutcome, RunRequest
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
@@ -146,7 +145,7 @@ def test_a_subnet_asks_for_fargate(
 def test_a_picture_without_a_sound_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudburst.cli.render_command.run_and_report", lambda *_: 0)
+    monkeypatch.setattr("cloudburst.cli.render.run_and_report", lambda *_: 0)
     for name in ("y.jpg", "logo.png", "watermark.png"):
         (folder / "good" / name).touch()
     assert main(["render", "good", "--watermark", "good/logo.png"]) == 0
@@ -159,7 +158,7 @@ def test_a_picture_without_a_sound_is_named(
 def test_a_path_in_a_warning_stays_whole(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudburst.cli.render_command.run_and_report", lambda *_: 0)
+    monkeypatch.setattr("cloudburst.cli.render.run_and_report", lambda *_: 0)
     monkeypatch.setenv("COLUMNS", "60")
     picture = folder / "good" / f"{'y' * 70}.jpg"
     picture.touch()
@@ -344,7 +343,7 @@ def test_tasks_start_early_unless_told_otherwise(
 ) -> None:
     jobs: list[RunRequest] = []
     monkeypatch.setattr(
-        "cloudburst.cli.render_command.run_and_report", lambda job, _: jobs.append(job) or 0
+        "cloudburst.cli.render.run_and_report", lambda job, _: jobs.append(job) or 0
     )
     assert main(["render", "good"]) == 0
     assert main(["render", "good", "--no-early-launch"]) == 0
@@ -356,7 +355,7 @@ def test_timeouts_are_those_of_the_environment(
 ) -> None:
     jobs: list[RunRequest] = []
     monkeypatch.setattr(
-        "cloudburst.cli.render_command.run_and_report", lambda job, _: jobs.append(job) or 0
+        "cloudburst.cli.render.run_and_report", lambda job, _: jobs.append(job) or 0
     )
     assert main(["render", "good"]) == 0
     monkeypatch.setenv("API_TIMEOUT_MINUTES", "2")

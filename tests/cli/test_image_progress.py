@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from cloudburst.cli.image_progress import image_progress
+from cloudburst.cli.image import image_progress
 from cloudburst.image import BuildProgress
 from cloudburst.net.registry.images import PushProgress
 

@@ -19,9 +19,16 @@ from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.plan import MAX_ROWS, PlanView
-from cloudburst.cli.plan_candidates import DEFAULT_MAX_TASKS, PlanData
-from cloudburst.cli.plan_choice import apply_plan, choose, find_candidates, plan_text, workers_text
-from cloudburst.cli.run_request import RunRequest
+from cloudburst.cli.plan_choice import (
+    DEFAULT_MAX_TASKS,
+    PlanData,
+    apply_plan,
+    choose,
+    find_candidates,
+    plan_text,
+    workers_text,
+)
+from cloudburst.cli.result import RunRequest
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.preflight import check_scenes

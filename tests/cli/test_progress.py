@@ -19,7 +19,7 @@ from cloudburst.cli.output import (
     safe_text,
 )
 from cloudburst.cli.progress import RunView, SceneStage
-from cloudburst.cli.summary import summary
+from cloudburst.cli.result import summary
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,

@@ -29,8 +29,7 @@ from cloudburst.cli.displays import (
 from cloudburst.cli.options import RunOptions
 from cloudburst.cli.output import describe_error
 from cloudburst.cli.render import render
-from cloudburst.cli.result import ResultPrinter, RunOutcome
-from cloudburst.cli.run_request import RunRequest
+from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
 from cloudburst.client import run_inputs
 from cloudburst.errors import InvalidScenesError, LaunchError, SceneFault
 from cloudburst.models.limits import Limits

@@ -18,8 +18,8 @@ from cloudburst import Client, Limits, RenderOptions
 from cloudburst.cli.app import run
 from cloudburst.cli.backend_options import WorkerOptions
 from cloudburst.cli.options import RunOptions
+from cloudburst.cli.result import RunRequest
 from cloudburst.cli.resume import _find_run
-from cloudburst.cli.run_request import RunRequest
 from cloudburst.errors import OutputExistsError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Object, S3Prefix, subfolder

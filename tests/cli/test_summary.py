@@ -12,8 +12,7 @@ from rich.console import Console
 
 from cloudburst import backends
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.result import RunOutcome
-from cloudburst.cli.summary import summary
+from cloudburst.cli.result import RunOutcome, summary
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video

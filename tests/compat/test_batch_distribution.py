@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst import calculate_optimal_batch_distribution
-from cloudburst.compat.batch_distribution import distribute_scenes
+from cloudburst.compat.parameters import distribute_scenes
 from cloudburst.errors import ConfigurationError
 
 count = st.integers(1, 300)

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.run_task import RunTaskTemplate
 from cloudburst.aws.fargate.task_definition import describe_task_definition
-from cloudburst.cli.live_check.findings import Findings
-from cloudburst.cli.live_check.live import Live
+from cloudburst.cli.live_account import Findings, Live
 from cloudburst.models.limits import Timeouts
 from support.setup_accounts import session, settings_of
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
@@ -20,7 +21,6 @@ from cloudburst.cli.output import (
     shared_error_console,
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
-from importlib.metadata import version
 
 AWS = Group("AWS", sort_key=2)
 app = App(
@@ -60,10 +60,10 @@ itself shows the command's whole docstring."""
 # By name, so that a command is imported on use: importing the engine or boto takes a quarter of a
 # second.
 for _name, _summary in _AWS_SUMMARIES.items():
-    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, group=AWS, help=_summary)
+    _module = "tasks" if _name in {"cleanup", "logs"} else _name
+    app.command(f"cloudburst.cli.{_module}:{_name}_command", name=_name, group=AWS, help=_summary)
 for _name, _summary in _RUN_SUMMARIES.items():
-    _module = "render_command" if _name == "render" else _name
-    app.command(f"cloudburst.cli.{_module}:{_name}_command", name=_name, help=_summary)
+    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, help=_summary)
 image_app = App(name="image", group=AWS, help="Build and push our container image, without Docker.")
 for _name, _summary in _IMAGE_SUMMARIES.items():
     image_app.command(f"cloudburst.cli.image:{_name}_command", name=_name, help=_summary)

@@ -88,7 +88,7 @@ def doctor_command(
     else:
         print_output(*doctor_lines(report))
     if live and report.success:
-        from cloudburst.cli.live import check_account  # noqa: PLC0415 - loads the client
+        from cloudburst.cli.live_check import check_account  # noqa: PLC0415 - loads the client
 
         return check_account(yes=yes, s3=folder, quick=quick, cloudtrail=cloudtrail)
     return 0 if report.success else 1

@@ -22,7 +22,7 @@ from cloudburst.cli.options import Delay
 from cloudburst.cli.output import OutputConsole, pluralize, safe_text
 from cloudburst.errors import ConfigurationError
 from cloudburst.signals import stop_signals
-from cloudburst.workers.local.requirements import MODULES, missing_requirements
+from cloudburst.workers.local import MODULES, missing_requirements
 
 if TYPE_CHECKING:
     from cloudburst.testing import EmulatorConfig, FargateEmulator, Task

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from cloudburst.cli.film_options import TransitionFlags
+from cloudburst.cli.options import TransitionFlags
 from cloudburst.cli.output import (
     error_console,
     pluralize,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from anyio import to_thread
 from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.image_progress import image_progress
 from cloudburst.cli.output import (
     error_console,
     format_size,
@@ -29,6 +31,7 @@ from cloudburst.cli.output import (
 from cloudburst.errors import ConfigurationError
 from cloudburst.image import (
     Architecture,
+    BuildProgress,
     BuiltImage,
     ImageOptions,
     build_image,
@@ -239,3 +242,35 @@ def _sizes(title: str, columns: Mapping[Architecture, Mapping[str, int]]) -> Tab
     table.add_section()
     table.add_row("total", *(format_size(sum(one.values())) for one in columns.values()))
     return table
+
+
+ImageProgress: TypeAlias = BuildProgress | PushProgress
+
+
+@contextmanager
+def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None]]:
+    """Show the progress of a build and of an upload on a terminal; show nothing in a pipe.
+
+    Yields:
+        The function to call with each progress.
+    """
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[sizes]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        shown = bar.add_task("", total=None, sizes="")
+
+        def show(progress: ImageProgress) -> None:
+            match progress:
+                case BuildProgress(step=step, done=done, total=total):
+                    text, sizes = safe_text(step).plain, ""
+                case PushProgress(bytes_done=done, bytes_total=total):
+                    text, sizes = "upload the image", f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"
+            bar.update(shown, description=text, completed=done, total=total or None, sizes=sizes)
+
+        yield show

@@ -22,7 +22,7 @@ from cloudburst.aws.setup.destroy_account import DestroyReport
 from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
-from cloudburst.cli.image_progress import image_progress
+from cloudburst.cli.image import image_progress
 from cloudburst.cli.options import s3_folders
 from cloudburst.cli.output import (
     WordWrapped,

@@ -1,4 +1,4 @@
-"""Command-line options that commands share: durations, and the display of a run."""
+"""Command-line options that commands share: durations, the display of a run, and its film."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from cloudburst.cli.displays import (
 )
 from cloudburst.cli.output import short_path
 from cloudburst.errors import ConfigurationError
+from cloudburst.film.request import film_request
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.inputs.scenes import pictures_without_audio, read_scenes
+from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
     OutputFolder,
@@ -180,3 +182,35 @@ class RunOptions:
             return no_display
         live = console.is_terminal and not console.is_dumb_terminal
         return partial(screen_display if live else line_display, console=console)
+
+
+FILM = Group("Film", sort_key=15)
+
+
+@Parameter(name="*", group=FILM)
+@dataclass(frozen=True, kw_only=True)
+class TransitionFlags:
+    """Command-line options for the change from one scene of a film to the next."""
+
+    transition: Transition = "cut"
+    """cut, fade (through black) or crossfade. Default: cut."""
+    transition_seconds: Duration = 0.5
+    """Length of a transition, 0.1 to 10. Default: 0.5."""
+
+
+@Parameter(name="*", group=FILM)
+@dataclass(frozen=True, kw_only=True)
+class FilmFlags(TransitionFlags):
+    """Command-line options for the film of a run."""
+
+    film: str | None = None
+    """Join all videos to this file (.mp4), with chapters and subtitles: a path, or
+    s3://bucket/film.mp4 for videos in S3."""
+
+    def request(self) -> FilmRequest | None:
+        """Return the request for the film; ``None`` if there is none.
+
+        Raises:
+            ConfigurationError: A value is invalid, or the extra ``[film]`` is not installed.
+        """
+        return film_request(self.film, self.transition, self.transition_seconds)

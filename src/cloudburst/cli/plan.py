@@ -24,14 +24,16 @@ from cloudburst.cli.output import (
     print_output,
     write_line,
 )
-from cloudburst.cli.plan_candidates import Candidate, PlanData, price_note
 from cloudburst.cli.plan_choice import (
+    Candidate,
     Choice,
+    PlanData,
     choose,
     find_candidates,
     next_step_text,
     no_plan_text,
     plan_text,
+    price_note,
     total_vcpu,
     workers_text,
 )

@@ -1,10 +1,11 @@
-"""``cloudburst tasks``: lists the tasks in the cluster, their owners and their cost."""
+"""``cloudburst tasks``, ``cleanup`` and ``logs``: the tasks in the cluster."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
@@ -12,12 +13,17 @@ from itertools import groupby
 from typing import Annotated
 
 import anyio
+from anyio import to_thread
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.options import Duration
 from cloudburst.cli.output import (
+    OutputConsole,
+    first_line,
     format_duration,
     format_usd,
     pluralize,
@@ -25,7 +31,7 @@ from cloudburst.cli.output import (
     safe_text,
     write_line,
 )
-from cloudburst.models.account_tasks import RunningTask, TaskOwner
+from cloudburst.models.account_tasks import CleanupReport, LogLine, RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
 from cloudburst.text import TASK_ID_LENGTH
 
@@ -137,3 +143,127 @@ def total_line(tasks: Sequence[RunningTask]) -> Text:
 
 def _to_json(value: object) -> str:
     return value.isoformat() if isinstance(value, dt.datetime) else str(value)
+
+
+def cleanup_command(
+    *,
+    run: str | None = None,
+    everything: Annotated[bool, Parameter(name="--all", negative=())] = False,
+    older_than: Duration | None = None,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Stop orphans: tasks of this machine's runs that no process continues.
+
+    Tasks that cloudburst did not start are never stopped.
+
+    Parameters
+    ----------
+    run
+        Stop the tasks of this run instead of orphans, on whichever machine the run was started and
+        even if it is in progress.
+    everything
+        Stop all tasks of cloudburst in the cluster, not only orphans.
+    older_than
+        Stop only tasks that were launched at least this long ago, such as 90s, 15m, 2h or 1d.
+    dry_run
+        Stop nothing; print what would be stopped.
+    """
+    from cloudburst.aws.setup.running_tasks import cleanup  # noqa: PLC0415 - boto takes a while to import
+
+    work = partial(
+        cleanup,
+        Settings(),
+        run=run,
+        all_tasks=everything,
+        older_than=older_than,
+        dry_run=dry_run,
+    )
+    report = anyio.run(work)
+    print_output(*_report_lines(report))
+    return 0 if report.success else 1
+
+
+def _report_lines(report: CleanupReport) -> Iterator[RenderableType]:
+    """Yield the stopped, failed and kept tasks; failures with the same error share a line."""
+    if report.stopped:
+        yield from tables_by_run(report.stopped)
+        head = "Would stop" if report.dry_run else "Stopped"
+        yield Text.assemble(f"{head} ", total_line(report.stopped))
+    elif not report.failed:
+        yield Text("Nothing to stop.")
+    by_error: dict[str, list[str]] = {}
+    for entry in report.failed:
+        task_id = entry.task.task_id
+        error = first_line(entry.error).replace(task_id, "…")
+        by_error.setdefault(error, []).append(task_id[:TASK_ID_LENGTH])
+    for error, tasks in by_error.items():
+        names = safe_text(", ".join(tasks), "cyan")
+        verb = "runs" if len(tasks) == 1 else "run"
+        yield Text.assemble(("✗ ", "red"), names, f" still {verb}: ", safe_text(error, "red"))
+    if report.failed:
+        number = pluralize(len(report.failed), "task")
+        yield Text(f"{number} could not be stopped and will still be billed.", "red")
+    if report.kept:
+        yield Text()
+        yield Text("Kept:", "dim")
+        for name, group in group_by_run(report.kept):
+            yield _kept_line(name, group)
+
+
+def _kept_line(run: str, tasks: Sequence[RunningTask]) -> Text:
+    owner = tasks[0].owner
+    reason = owner_text(owner)
+    if owner is TaskOwner.ORPHAN:
+        reason = "orphan, but younger than --older-than"
+    number = pluralize(len(tasks), "task")
+    name = safe_text(run or "unknown", "bold")
+    return Text.assemble(f"  {number} of run ", name, (f" ({reason})", "dim"))
+
+
+_STYLES = ("cyan", "magenta", "yellow", "blue")
+
+
+def logs_command(
+    task: str,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative=())] = False,
+    lines: Annotated[
+        int | None, Parameter(name=("--lines", "-n"), validator=Number(gte=0, lte=10_000))
+    ] = None,
+) -> int:
+    """Print the log lines of all containers of a task, even of a task that has stopped.
+
+    Parameters
+    ----------
+    task
+        ARN or id of the task, or the beginning of the id.
+    follow
+        Continue with new lines until the task has stopped.
+    lines
+        Number of lines to print, counted from the end of the log. Default: all.
+    """
+    from cloudburst.aws.setup.logs import read_logs  # noqa: PLC0415 - boto takes a while to import
+
+    lines_of_task = read_logs(Settings(), task, follow=follow, lines=lines)
+    anyio.run(_print_lines, lines_of_task)
+    return 0
+
+
+async def _print_lines(opened: AbstractAsyncContextManager[AsyncIterator[LogLine]]) -> None:
+    console = OutputConsole(highlight=False)
+    styles: dict[str, str] = {}
+    async with opened as lines:
+        async for line in lines:
+            style = styles.setdefault(line.container, _STYLES[len(styles) % len(_STYLES)])
+            text = _format_line(line, style)
+            await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
+    if not styles:
+        message = Text("The task has written no lines.", "dim")
+        await to_thread.run_sync(OutputConsole(stderr=True).print, message)
+
+
+def _format_line(line: LogLine, style: str) -> Text:
+    time = line.time.astimezone().strftime("%m-%d %H:%M:%S")
+    name = line.container.removeprefix("cloudburst-")
+    return Text.assemble((f"{time} ", "dim"), safe_text(f"{name} ", style), safe_text(line.text))

@@ -24,8 +24,7 @@ from cloudburst.compat.parameters import (
     tier_of,
     timeouts_of,
 )
-from cloudburst.compat.progress import Progress
-from cloudburst.compat.results import batch_result, calculate_fargate_cost
+from cloudburst.compat.results import Progress, batch_result, calculate_fargate_cost
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.batches import (
     AccountValidity,

@@ -22,16 +22,9 @@ from cloudburst.aws.setup.permissions import (
     policy_document,
 )
 from cloudburst.aws.setup.resource_definitions import tag_list
+from cloudburst.cli import live_account, live_storage, live_tasks
 from cloudburst.cli.app import run
-from cloudburst.cli.live_check import (
-    Part,
-    check_live,
-    image_check,
-    live,
-    plan_live,
-    s3_check,
-    task_checks,
-)
+from cloudburst.cli.live_check import Part, check_live, plan_live
 from cloudburst.emulator.s3 import api
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import Settings
@@ -53,11 +46,11 @@ BUCKET = "checked"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(live, "POLL_INTERVAL", 0.1)
-    monkeypatch.setattr(task_checks, "BURST", 3)
+    monkeypatch.setattr(live_account, "POLL_INTERVAL", 0.1)
+    monkeypatch.setattr(live_tasks, "BURST", 3)
     monkeypatch.setattr(running_tasks, "LIST_INTERVAL", 0.1)
-    monkeypatch.setattr(task_checks, "LIFETIME", 1.0)
-    monkeypatch.setattr(s3_check, "EXPIRY_DELAY", 2.1)
+    monkeypatch.setattr(live_tasks, "LIFETIME", 1.0)
+    monkeypatch.setattr(live_storage, "EXPIRY_DELAY", 2.1)
 
 
 @pytest.fixture
@@ -143,7 +136,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
 def test_a_broken_promise_is_the_exit_code_and_nothing_runs_on(
     prepared, emulator, capsys, monkeypatch
 ):
-    monkeypatch.setattr("cloudburst.cli.live_check.check.MAX_TASK_SECONDS", 1)
+    monkeypatch.setattr("cloudburst.cli.live_check.MAX_TASK_SECONDS", 1)
     prepared(emulator, protocol=Protocol.ONESTEP)
     registered(emulator, containers=1, interval=1)  # without watchdog
     before = len(emulator.tasks)
@@ -339,7 +332,7 @@ async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(e
                     "Rules": [{"ApplyServerSideEncryptionByDefault": rule}]
                 },
             )
-        found = await findings_of(emulator, lambda shared: s3_check.check_s3(shared, FOLDER))
+        found = await findings_of(emulator, lambda shared: live_storage.check_s3(shared, FOLDER))
         kinds = [kind for kind, _ in found.values()]
         assert kinds.count("kept") == 16 - encrypted
         assert kinds.count("not tried") == encrypted
@@ -347,7 +340,7 @@ async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(e
         assert len(keys(emulator)) == 1
         assert len(uploads(emulator)) == 1
         async with open_store(emulator) as store:
-            assert await s3_check.remove_objects(store, FOLDER) == 2
+            assert await live_storage.remove_objects(store, FOLDER) == 2
         assert keys(emulator) == uploads(emulator) == []
 
 
@@ -356,14 +349,14 @@ async def test_the_promises_of_s3_are_kept_by_the_emulator_and_nothing_is_left(e
 async def test_the_image_is_pushed_in_parts_and_its_repository_is_removed(
     registry_server, tmp_path, monkeypatch, young
 ):
-    monkeypatch.setattr(image_check, "build_image", Builder(tmp_path / "images"))
+    monkeypatch.setattr(live_storage, "build_image", Builder(tmp_path / "images"))
     with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
         if young:
             emulator.add_fault(Fault(operation="PutLifecyclePolicy", code="AccessDeniedException"))
-        found = await findings_of(emulator, image_check.check_image)
+        found = await findings_of(emulator, live_storage.check_image)
         async with opened(emulator) as shared:
-            assert await image_check.remove_repository(shared.aws)
-            assert not await image_check.remove_repository(shared.aws)
+            assert await live_storage.remove_repository(shared.aws)
+            assert not await live_storage.remove_repository(shared.aws)
         (repository,) = client(emulator, "ecr").describe_repositories()["repositories"]
     assert repository["repositoryName"] == "cloudburst"
     configured = found["a new repository can be configured, by its tags"][1]
@@ -378,9 +371,9 @@ async def test_a_lifecycle_policy_keeps_nothing_if_the_image_is_not_in_ecr(
     async def no_images(*_):
         return []
 
-    monkeypatch.setattr(image_check, "build_image", Builder(tmp_path / "images"))
-    monkeypatch.setattr(image_check, "read_images", no_images)
+    monkeypatch.setattr(live_storage, "build_image", Builder(tmp_path / "images"))
+    monkeypatch.setattr(live_storage, "read_images", no_images)
     with account_with_registry(registry_server, moto=False, prepared=True) as emulator:
-        found = await findings_of(emulator, image_check.check_image)
+        found = await findings_of(emulator, live_storage.check_image)
     assert found["ECR has the index and the image of each architecture"] == ("broken", "0 of 3")
     assert found["the rest of this part"][0] == "not tried"

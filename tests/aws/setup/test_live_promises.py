@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.cli.live_check import image_check, live, s3_check, task_checks
-from cloudburst.cli.live_check.findings import REST
-from cloudburst.cli.live_check.task_checks import (
+from cloudburst.cli import live_account, live_storage, live_tasks
+from cloudburst.cli.live_account import REST
+from cloudburst.cli.live_tasks import (
     check_arm64,
     check_burst,
     check_lifetime,
@@ -42,13 +42,13 @@ NONE = {"max_running": 0}
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(live, "POLL_INTERVAL", 0.05)
-    monkeypatch.setattr(live, "REACH_TIMEOUT", 3.0)
-    monkeypatch.setattr(live, "ACCEPT_TIMEOUT", 0.4)
-    monkeypatch.setattr(task_checks, "HEALTH_TIMEOUT", 0.1)
-    monkeypatch.setattr(task_checks, "LIFETIME", 1.0)
-    monkeypatch.setattr(task_checks, "BURST", 3)
-    monkeypatch.setattr(s3_check, "EXPIRY_DELAY", 0.0)
+    monkeypatch.setattr(live_account, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(live_account, "REACH_TIMEOUT", 3.0)
+    monkeypatch.setattr(live_account, "ACCEPT_TIMEOUT", 0.4)
+    monkeypatch.setattr(live_tasks, "HEALTH_TIMEOUT", 0.1)
+    monkeypatch.setattr(live_tasks, "LIFETIME", 1.0)
+    monkeypatch.setattr(live_tasks, "BURST", 3)
+    monkeypatch.setattr(live_storage, "EXPIRY_DELAY", 0.0)
 
 
 def emulated(**config):
@@ -152,7 +152,7 @@ async def test_an_interface_that_is_first_shown_when_the_task_runs_breaks_the_pr
 async def test_a_task_that_cannot_be_reached_explains_itself_and_later_parts_are_not_tried(
     monkeypatch,
 ):
-    monkeypatch.setattr(live, "REACH_TIMEOUT", 0.3)
+    monkeypatch.setattr(live_account, "REACH_TIMEOUT", 0.3)
     with emulated(task_faults={0: TaskFault(black_hole=True)}) as emulator:
         found = await findings_of(emulator, check_one_task, check_arm64, check_scene)
         assert len(emulator.tasks) == 1
@@ -276,7 +276,7 @@ async def test_a_burst_tells_how_soon_its_tasks_may_be_stopped(monkeypatch):
 async def test_tasks_that_cannot_be_stopped_are_no_kept_promise(
     monkeypatch, limit, config, outcome
 ):
-    monkeypatch.setattr(task_checks, "MAX_STOP_WAIT", limit)
+    monkeypatch.setattr(live_tasks, "MAX_STOP_WAIT", limit)
     with emulated(**config) as emulator:
         if not config:
             emulator.add_fault(Fault(operation="StopTask", code="AccessDeniedException"))
@@ -304,7 +304,7 @@ async def test_a_record_of_cloudtrail_is_searched_for_the_key(monkeypatch, hidde
 
 
 async def test_cloudtrail_without_a_record_is_not_tried(monkeypatch):
-    monkeypatch.setattr(task_checks, "TRAIL_INTERVAL", 0.01)
+    monkeypatch.setattr(live_tasks, "TRAIL_INTERVAL", 0.01)
     with emulated() as emulator:
         async with opened(emulator) as checked:
             checked.keys["arn:aws:ecs:us-east-1:1:task/c/unknown"] = "secret-key"
@@ -354,14 +354,14 @@ async def test_pushes_are_judged_by_their_bytes(monkeypatch, name, pushes, cut, 
             return reports.pop(0)
         done = 0 if name == "nothing was cut" else 2
         progress = {"bytes_done": 40, "bytes_total": 100, "blobs_total": 5}
-        on_progress(image_check.PushProgress(**progress, blobs_done=done))
-        await image_check.anyio.sleep(0)
+        on_progress(live_storage.PushProgress(**progress, blobs_done=done))
+        await live_storage.anyio.sleep(0)
         return None
 
-    monkeypatch.setattr(image_check, "push_to_ecr", push)
+    monkeypatch.setattr(live_storage, "push_to_ecr", push)
     with emulated() as emulator:
         async with opened(emulator) as checked:
-            await image_check._check_pushes(checked, BUILT)
+            await live_storage._check_pushes(checked, BUILT)
             assert [str(one.outcome) for one in checked.findings.all] == [cut, second]
 
 
@@ -458,7 +458,7 @@ def no_sha256(monkeypatch):
 async def test_a_promise_of_s3_that_is_broken_is_told(monkeypatch, defect, promises):
     defect(monkeypatch)
     with account() as emulator:
-        found = await findings_of(emulator, lambda checked: s3_check.check_s3(checked, FOLDER))
+        found = await findings_of(emulator, lambda checked: live_storage.check_s3(checked, FOLDER))
     assert {
         promise: found.get(promise, ("missing", ""))[0] for promise in promises
     } == dict.fromkeys(promises, BROKEN)

@@ -28,9 +28,8 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec, TaskState
 from cloudburst.testing import VirtualClockLoop
-from cloudburst.workers.endpoints.backend import open_endpoints_backend
+from cloudburst.workers.endpoints.backend import MAX_FAILED_SCENES, open_endpoints_backend
 from cloudburst.workers.endpoints.launcher import INITIAL_COOLDOWN
-from cloudburst.workers.endpoints.observed_renderer import MAX_FAILED_SCENES
 from cloudburst.workers.http import connection, download_file
 from support.fake_native_service import mp4
 from support.loopback import listening

@@ -1,1 +1,19 @@
-"""Backend of worker processes on this machine."""
+"""What this machine needs to render."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+MODULES = ("av", "starlette", "uvicorn")
+"""Modules of the extra ``cloudburst-sdk[local]``."""
+_SYSTEM_MODULES = ("fcntl", "resource")
+"""Modules that Python has on Linux and macOS."""
+
+
+def missing_requirements(*modules: str) -> str:
+    """Return what is missing for rendering with these modules, and what to do; empty if nothing."""
+    if not all(map(find_spec, _SYSTEM_MODULES)):
+        return "rendering needs Linux or macOS; on Windows, use WSL, or render on Fargate"
+    if missing := [name for name in modules if find_spec(name) is None]:
+        return f"{', '.join(missing)} missing; pip install 'cloudburst-sdk[local]'"
+    return ""

@@ -28,7 +28,7 @@ from cloudburst.ports.backend import Backend
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.subprocesses import child_environment
 from cloudburst.workers.http.native import connect, service_limits
-from cloudburst.workers.local.requirements import MODULES, missing_requirements
+from cloudburst.workers.local import MODULES, missing_requirements
 from cloudburst.workers.local.shared_folder import open_shared_folder
 from cloudburst.workers.local.worker_process import WorkerProcess
 

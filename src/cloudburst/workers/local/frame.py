@@ -18,7 +18,7 @@ from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.job_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 from cloudburst.text import describe_error
-from cloudburst.workers.local.requirements import missing_requirements
+from cloudburst.workers.local import missing_requirements
 from cloudburst.workers.temporary_folders import temporary_folder
 
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")

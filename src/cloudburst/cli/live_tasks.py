@@ -28,8 +28,13 @@ from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.backends import fargate
-from cloudburst.cli.live_check.findings import NotTriedError
-from cloudburst.cli.live_check.live import Live, new_request, seconds_between, seconds_until_answer
+from cloudburst.cli.live_account import (
+    Live,
+    NotTriedError,
+    new_request,
+    seconds_between,
+    seconds_until_answer,
+)
 from cloudburst.client.client import Client
 from cloudburst.concurrency import for_each
 from cloudburst.errors import (

@@ -1,15 +1,23 @@
-"""The check of an account: its parts with their maximum cost, and the removal of all they start."""
+"""``cloudburst doctor --live``: its question, its parts with their maximum cost, and its output.
+
+`plan_live` returns what the check starts and its maximum cost, `check_live` makes it. It shows what
+only AWS itself can show.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
+from rich.table import Table
+from rich.text import Text
 
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.client.price_list import load_prices
@@ -19,18 +27,20 @@ from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.setup.permissions import LIVE_NAME
 from cloudburst.aws.setup.resource_definitions import SERVICE_CONTAINER_STOP_TIMEOUT
 from cloudburst.aws.setup.running_tasks import cleanup
-from cloudburst.cli.live_check import task_checks
-from cloudburst.cli.live_check.findings import Finding, Findings, Outcome
-from cloudburst.cli.live_check.image_check import check_image, remove_repository
-from cloudburst.cli.live_check.live import REASON, SMALL, Live
-from cloudburst.cli.live_check.s3_check import check_s3, remove_objects
-from cloudburst.cli.live_check.task_checks import BURST
-from cloudburst.errors import AWSError, CloudburstError
+from cloudburst.cli import live_tasks
+from cloudburst.cli.live_account import REASON, SMALL, Finding, Findings, Live, Outcome
+from cloudburst.cli.live_storage import check_image, check_s3, remove_objects, remove_repository
+from cloudburst.cli.live_tasks import BURST
+from cloudburst.cli.output import plain_table, print_output, safe_text
+from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import extra_disk_gb
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
+from cloudburst.signals import run_until_signal
+
+__all__ = ["Finding", "LivePlan", "Outcome", "Part", "check_account", "check_live", "plan_live"]
 
 MAX_TASK_SECONDS = 420
 """Seconds that a part with tasks may take. AWS bills a task until it has stopped, which may take
@@ -98,7 +108,7 @@ async def plan_live(
             "CloudTrail": "" if cloudtrail else "no --cloudtrail",
             **dict.fromkeys(quickly, "--quick"),
         }
-        trail = partial(task_checks.check_trail, minutes=cloudtrail)
+        trail = partial(live_tasks.check_trail, minutes=cloudtrail)
         in_s3 = partial(check_s3, prefix=s3 or S3Prefix("", ""))
         parts = [*await _task_parts(aws, settings), Part("S3", in_s3), Part("CloudTrail", trail)]
         return LivePlan(
@@ -125,14 +135,14 @@ async def _task_parts(aws: AWSClient, settings: Settings) -> list[Part]:
     number, one = len(settings.subnets), f"1 task, {SMALL.vcpu} vCPU"
     each, burst = tiny * billed * number, tiny * MINIMUM_SECONDS * BURST
     return [
-        Part("One task", task_checks.check_one_task, one, small),
-        Part("Lifetime", task_checks.check_lifetime, one, small),
-        Part("Spot", task_checks.check_spot, one, small),  # cheaper by an unknown factor
+        Part("One task", live_tasks.check_one_task, one, small),
+        Part("Lifetime", live_tasks.check_lifetime, one, small),
+        Part("Spot", live_tasks.check_spot, one, small),  # cheaper by an unknown factor
         Part("Our image", check_image),  # in ECR for minutes, at $0.10 a GB-month
-        Part("Subnets", task_checks.check_subnets, f"{number} tasks, 0.25 vCPU", each),
-        Part("Burst", task_checks.check_burst, f"{BURST} tasks, 0.25 vCPU", burst),
-        Part("ARM64", task_checks.check_arm64, one, small),
-        Part("One scene", task_checks.check_scene, f"1 task, {Tier.STANDARD.vcpu} vCPU", usual),
+        Part("Subnets", live_tasks.check_subnets, f"{number} tasks, 0.25 vCPU", each),
+        Part("Burst", live_tasks.check_burst, f"{BURST} tasks, 0.25 vCPU", burst),
+        Part("ARM64", live_tasks.check_arm64, one, small),
+        Part("One scene", live_tasks.check_scene, f"1 task, {Tier.STANDARD.vcpu} vCPU", usual),
     ]
 
 
@@ -219,3 +229,60 @@ async def _remove_leftovers(live: Live, s3: S3Prefix | None) -> str:
     if errors:
         raise errors[0]
     return ", ".join(filter(None, removed))
+
+
+_STYLES = dict(zip(Outcome, ("green", "red", "yellow", "dim"), strict=True))
+
+
+def check_account(*, yes: bool, **options: Any) -> int:
+    """Make the live check after a question, print its findings, and return the exit code.
+
+    Args:
+        yes: True to ask nothing.
+        **options: Options of `plan_live`.
+
+    Raises:
+        ConfigurationError: There is no terminal for the question.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise ConfigurationError("--live asks a question, and there is no terminal: add --yes")
+    settings = Settings()
+    plan = anyio.run(partial(plan_live, settings, **options))
+    _print_plan(plan)
+    if not yes:
+        print_output(Text("Start them? [y/N]", "bold"))
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            return 1
+    found: list[Finding] = []
+    show = partial(_print_finding, found)
+    _, code = run_until_signal(partial(check_live, settings, plan, on_finding=show))
+    counts = Counter(finding.outcome for finding in found)
+    numbers = [f"{counts[each]} {each}" for each in Outcome if each is not Outcome.NOTE]
+    end = "Interrupted: " if code else ""
+    print_output(Text(f"\n{end}{', '.join(numbers)}.", "bold"))
+    return code or int(counts[Outcome.BROKEN] > 0)
+
+
+def _print_plan(plan: LivePlan) -> None:
+    table = plain_table()
+    for name in ("part", "starts", "costs at most"):
+        table.add_column(name)
+    for part in plan.parts:
+        starts = f"not tried: {part.omitted}" if part.omitted else part.starts
+        table.add_row(part.name, starts, f"${part.usd:.4f}" if part.usd else "")
+    print_output(Text(f"\nIn account {plan.account}, {plan.region}, this starts:\n"))
+    print_output(table)
+    print_output(Text(f"\n${plan.usd:.4f} at most. All of it is stopped and deleted at the end."))
+
+
+def _print_finding(found: list[Finding], finding: Finding) -> None:
+    """Print a finding, below the name of its part if it is the first one, and remember it."""
+    if not found or found[-1].part != finding.part:
+        print_output(Text(f"\n{finding.part}", "bold"))
+    found.append(finding)
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, min_width=len(Outcome.NOT_TRIED))
+    grid.add_column(overflow="fold")
+    text = f"{finding.subject}: {finding.seen}" if finding.seen else finding.subject
+    grid.add_row(Text(finding.outcome, _STYLES[finding.outcome]), safe_text(text))
+    print_output(grid)
