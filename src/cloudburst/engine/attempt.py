@@ -48,7 +48,8 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
             ticket.avoided_tasks.add(record.task)
             if record.spot_interruptions >= MAX_SPOT_INTERRUPTIONS:
                 # The backend starts new tasks on demand by now, as two were taken back.
-                ticket.avoided_tasks |= pool.spot_tasks()
+                spot = (each.record for each in pool.scheduler.workers if each.record.spot)
+                ticket.avoided_tasks |= {record.task for record in spot}
             kind, message = type(exc).__name__, str(exc)
             context.emit(SceneRetried, task=record.task, kind=kind, message=message)
         else:
@@ -86,9 +87,11 @@ async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
 
 async def _attempt_first(context: AttemptContext, pool: WorkerPool) -> Video | None:
     record, video = context.record, None
-    waiting_since, queued_before = context.ticket.take_waiting_since(), record.queued_seconds
+    ticket, queued_before = context.ticket, record.queued_seconds
+    waiting_since = anyio.current_time() if ticket.waiting_since is None else ticket.waiting_since
+    ticket.waiting_since = None
     try:
-        async with pool.lease(context.ticket) as assignment:
+        async with pool.lease(ticket) as assignment:
             record.queued_seconds += anyio.current_time() - waiting_since
             record.task = assignment.connection.task
             video = await _attempt_on(assignment, context, pool)
@@ -212,8 +215,7 @@ async def _attempt_on(
         encoded = await phases.encode(uploaded)
         if not assignment.finish_first():
             return None
-        phases.note_encoded()
         video = await phases.download(encoded, uploaded.input_hashes)
-        pool.finished(phases.attempt, assignment)
+        pool.scheduler.on_scene_finished(phases.attempt, assignment, pool.uplink)
         return video
     raise AssertionError("unreachable: a deadline that has passed raises")

@@ -12,6 +12,7 @@ import anyio
 from cloudburst.engine.attempt_context import AttemptContext
 from cloudburst.engine.defects import scene_defect, worker_errors
 from cloudburst.engine.pool_state import Assignment, AssignmentState
+from cloudburst.engine.records import Attempt
 from cloudburst.engine.scheduler.encoder_slots import slot_expected_at
 from cloudburst.engine.uplink import Uplink
 from cloudburst.errors import CloudburstError, SceneTimeoutError
@@ -115,7 +116,9 @@ class AttemptPhases:
         self._waiting_since = 0.0
         self._waited_until = -math.inf
         self._encode_span = ExitStack()
-        self.attempt = assignment.new_attempt()
+        ticket = assignment.ticket
+        self.attempt = Attempt(run=ticket.run, scene=ticket.scene)
+        assignment.worker.record.attempts.append(self.attempt)
 
     async def upload(self) -> UploadedScene:
         """Send the scene's files to the worker."""
@@ -201,14 +204,11 @@ class AttemptPhases:
         self._timeout.note_progress(share)
         self._context.emit(SceneProgress, task=self._task, progress=share)
 
-    def note_encoded(self) -> None:
-        """Record that this attempt was the first one that encoded the scene."""
-        self._record.encode_unfinished = False
-        self._context.emit(SceneEncoded, task=self._task)
-
     async def download(self, encoded: EncodedVideo, inputs: Mapping[str, str]) -> Video:
         """Download the video, and write it to the journal before it gets its final name."""
         context = self._context
+        self._record.encode_unfinished = False
+        context.emit(SceneEncoded, task=self._task)
         began = 0.0
 
         async def write_result(file: DownloadedVideo) -> None:

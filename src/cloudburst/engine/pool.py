@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
-from cloudburst.engine.records import Attempt, WorkerRecord
+from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.supervisor import Supervisors
 from cloudburst.engine.uplink import Uplink
@@ -138,10 +138,6 @@ class WorkerPool:
     def tasks(self, run: str) -> set[str]:
         """Return the ids of a run's tasks that may not have stopped yet."""
         return {record.task for record in self.records(run)}
-
-    def spot_tasks(self) -> set[str]:
-        """Return the ids of the current tasks that run on Fargate Spot."""
-        return {worker.record.task for worker in self.scheduler.workers if worker.record.spot}
 
     def adopt(
         self,
@@ -280,10 +276,6 @@ class WorkerPool:
             raise ticket.error
         assert ticket.assignment is not None, "notified with an error or an assignment"
         return ticket.assignment
-
-    def finished(self, attempt: Attempt, assignment: Assignment) -> None:
-        """Record that an attempt has made the video of its scene."""
-        self.scheduler.on_scene_finished(attempt, assignment.ticket, assignment.worker, self.uplink)
 
     # The end of the pool.
 

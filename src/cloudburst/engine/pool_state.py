@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import anyio
 
-from cloudburst.engine.records import Attempt, WorkerRecord
+from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.worker import WorkerConnection
 from cloudburst.errors import CloudburstError, WorkerError
 from cloudburst.models.options import Language
@@ -68,14 +68,6 @@ class Ticket:
     notified: anyio.Event | None = None
     """Event that is set when a scene that was started before gets another assignment or an
     error."""
-
-    def take_waiting_since(self) -> float:
-        """Return the time at which the scene began to wait for this attempt, and reset it.
-
-        Return the current time if the scene did not wait.
-        """
-        since, self.waiting_since = self.waiting_since, None
-        return anyio.current_time() if since is None else since
 
     def unassign(self, assignment: Assignment) -> None:
         """Remove an assignment from the scene: the first one or that of the speculative copy."""
@@ -180,12 +172,6 @@ class Assignment:
             other.superseded = True
             other.scope.cancel()
         return True
-
-    def new_attempt(self) -> Attempt:
-        """Add an attempt to the worker's record and return it."""
-        attempt = Attempt(run=self.ticket.run, scene=self.ticket.scene)
-        self.worker.record.attempts.append(attempt)
-        return attempt
 
     @asynccontextmanager
     async def encoder_slot(self) -> AsyncGenerator[None]:

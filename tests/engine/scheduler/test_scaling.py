@@ -387,7 +387,7 @@ async def test_needless_starts_are_not_repeated_before_a_minute_has_passed(monke
     cancelled = set()
 
     def all_starting(estimator):
-        found = estimator._workers.starting() if estimator._workers.ready() else ()
+        found = tuple(estimator._workers.starting) if estimator._workers.ready else ()
         cancelled.update(found)
         return list(found)
 

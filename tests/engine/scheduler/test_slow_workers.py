@@ -5,17 +5,19 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import anyio
 import pytest
 
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Progress, Ticket
 from cloudburst.engine.records import WorkerRecord
-from cloudburst.engine.scheduler.performances import WorkerSpeeds, encode_end
+from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.speculation import Speculation
 from cloudburst.events import SceneCopied, SceneEncoding, WorkerLaunched
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.performance import Performance
+from cloudburst.models.performance import Performance, Sample
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.models.task import TaskSpec
@@ -167,7 +169,7 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
     """A worker with encodes: work, progress since the first report, and seconds since then."""
     now = anyio.current_time()
     worker = PoolWorker(
-        backend=object(),
+        backend=SimpleNamespace(name="fake", kind="", performance=Performance()),
         number=0,
         spec=TaskSpec(),
         record=WorkerRecord(backend="fake", run="r"),
@@ -184,6 +186,12 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
         assignment.last_progress = Progress(0.01 + share, now)
         worker.assignments.append(assignment)
     return worker
+
+
+def performances(encodes: int) -> Performances:
+    """Performances after a number of encodes that have taken a second for each second of work."""
+    sample = Sample(kind="fake", measure="encode", seconds=100.0, work=100.0)
+    return Performances(Measurements([sample] * encodes))
 
 
 @pytest.mark.parametrize(
@@ -203,20 +211,19 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
 )
 async def test_the_speed_of_a_worker(encodes, finished, slowness):
     worker = worker_with(*encodes)
-    speeds = WorkerSpeeds(lambda _: Performance())
-    for seconds, work in finished:
-        speeds.learn(worker, seconds, work)
-    speeds.update(worker)
+    speeds = performances(encodes=3)
+    speeds._finished[worker] = finished[-4:]
+    speeds.update_worker(worker)
     assert worker.slowness == pytest.approx(slowness)
     speeds.forget(worker)
     worker.assignments.clear()
-    speeds.update(worker)
+    speeds.update_worker(worker)
     assert worker.slowness == 1.0
 
 
 async def test_the_speed_is_unknown_while_usual_times_are():
     worker = worker_with((100.0, 0.5, 400.0))
-    WorkerSpeeds(lambda _: None).update(worker)
+    performances(encodes=2).update_worker(worker)
     assert worker.slowness == 1.0
 
 
@@ -232,7 +239,7 @@ async def test_the_speed_is_unknown_while_usual_times_are():
 async def test_the_end_of_an_encode(encode, slowness, left):
     worker = worker_with(encode)
     worker.slowness = slowness
-    end = encode_end(worker.assignments[0], Performance())
+    end = performances(encodes=3).encode_end(worker.assignments[0])
     assert end - anyio.current_time() == pytest.approx(left, abs=0.01)
 
 

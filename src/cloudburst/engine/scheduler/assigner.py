@@ -105,7 +105,9 @@ class Assigner:
         def fits(ticket: Ticket) -> bool:
             if wait and ticket.work >= MIN_SHARED_WORK and not ticket.avoided_tasks:
                 return False
-            return self._may_use(ticket, worker) and self._can_pay(worker, ticket)
+            return self._may_use(ticket, worker) and self._budget.allows(
+                worker, ticket.audio_seconds
+            )
 
         def suspect_fits(ticket: Ticket) -> bool:
             return ticket.suspect and fits(ticket)
@@ -131,7 +133,7 @@ class Assigner:
         if spare_slots(worker) < 0:
             return True
         waiting = len(self._queue)
-        few = self._queue.long_scenes and waiting < len(self._workers.usable())
+        few = self._queue.long_scenes and waiting < len(self._workers.usable)
         if not (few and self._can_wait):
             return False
         if self._empty_in is None:
@@ -154,7 +156,7 @@ class Assigner:
             if ticket.suspect and since is not None and since <= before:
                 usable = [
                     each
-                    for each in self._workers.ready()
+                    for each in self._workers.ready
                     if each.record.task not in ticket.avoided_tasks
                 ]
                 least_busy = min(
@@ -199,15 +201,12 @@ class Assigner:
         avoided = ticket.avoided_tasks
         if worker.record.task not in avoided:
             return True
-        has_other = any(each.record.task not in avoided for each in self._workers.usable())
+        has_other = any(each.record.task not in avoided for each in self._workers.usable)
         return not has_other and next(self._health.with_room, None) is None
-
-    def _can_pay(self, worker: PoolWorker, ticket: Ticket) -> bool:
-        return self._budget.allows(worker, ticket.audio_seconds)
 
     def move_waiting(self) -> None:
         """Move scenes that wait on a worker for an encoder slot to workers with a free slot."""
-        if len(self._queue) or not self._workers.has_waiting_assignments:
+        if len(self._queue) or not self._workers.overbooked:
             return
         for free in self._workers.with_free_slot():
             while has_room(free, ahead=False) and (waiting := self._longest_waiting_for(free)):
@@ -235,7 +234,7 @@ class Assigner:
         """Start a speculative copy on a worker if it has room and the budget allows it."""
         ticket = slow.ticket
         takes_one_more = has_room(worker, ahead=False) or has_room(worker, ahead=True)
-        if not takes_one_more or not self._can_pay(worker, ticket):
+        if not takes_one_more or not self._budget.allows(worker, ticket.audio_seconds):
             return
         assert ticket.on_copy is not None, "the scene may have a copy"
         start, ticket.on_copy = ticket.on_copy, None

@@ -68,15 +68,12 @@ class BackendHealth:
             return 0
         count = self._workers.count_on(backend)
         rooms = [self._limits.workers - self._workers.count_billed_like(backend)]
-        rooms += [limit - count for limit in self._backend_limits(backend)]
-        return max(0, min(rooms))
-
-    def _backend_limits(self, backend: Backend) -> Iterator[int]:
         if backend.capacity is not None:
-            yield backend.capacity
+            rooms.append(backend.capacity - count)
         allowed, until, _ = self._reduced.get(backend.name, (0, 0.0, 0.0))
         if anyio.current_time() < until:
-            yield allowed
+            rooms.append(allowed - count)
+        return max(0, min(rooms))
 
     def accepted_tasks(self, backend: Backend) -> int:
         """Return the number of current workers of a backend whose launch was accepted."""

@@ -76,7 +76,8 @@ class Estimator:
         self._queue = queue
         self._performances = performances
         self._snapshot: PoolSnapshot | None = None
-        self._copies: dict[Assignment, None] = {}
+        self.copies: dict[Assignment, None] = {}
+        """Slow encodes of which a copy is planned, the one that ends last first."""
 
     def send_ahead_until(self) -> float:
         """Return the time by which a running encode must end for the next scene to be uploaded now.
@@ -95,21 +96,16 @@ class Estimator:
         )
         return anyio.current_time() + SEND_AHEAD_SECONDS + 2 * transfer
 
-    @property
-    def copies(self) -> tuple[Assignment, ...]:
-        """Slow encodes of which a copy is planned, the one that ends last first."""
-        return tuple(self._copies)
-
     def plan_copies(self, copies: Iterable[Assignment]) -> None:
         """Set of which slow encodes a copy is planned: forecasts assign their scenes again."""
         planned = dict.fromkeys(copies)
-        if planned or self._copies:
-            self._copies, self._snapshot = planned, None
+        if planned or self.copies:
+            self.copies, self._snapshot = planned, None
 
     @property
     def waiting_scenes(self) -> int:
         """Number of scenes that wait in the queue or for a copy of their encode."""
-        return len(self._queue) + len(self._copies)
+        return len(self._queue) + len(self.copies)
 
     def invalidate(self) -> None:
         """Discard the snapshot, because workers or the queue have changed."""
@@ -181,7 +177,7 @@ class Estimator:
             if each.state is AssignmentState.ENCODING:
                 left = self._performances.encode_end(each) - now
                 encoding.append(left)
-                if each in self._copies:
+                if each in self.copies:
                     waiting.append(each.ticket.work)
                 else:
                     last = max(last, self._left_of_both(each, left, now))
@@ -325,7 +321,7 @@ class Estimator:
         }
         starting = [
             worker
-            for worker in self._workers.starting_on_time()
+            for worker in self._workers.starting_on_time
             if not worker.exempt_from_scaling_rule
         ]
         return [each for each in starting if each not in busy and each.backend in known]

@@ -81,10 +81,12 @@ class Starts:
             True if a start has become late or overdue since the last review.
         """
         late = Counter(
-            worker.backend.name for worker in self._workers.starting() if _counts_as_late(worker)
+            worker.backend.name
+            for worker in tuple(self._workers.starting)
+            if _counts_as_late(worker)
         )
         changed = False
-        for worker in self._workers.starting():
+        for worker in tuple(self._workers.starting):
             age = self._age(worker)
             limit = self._late_after(worker)
             if not worker.late and age > limit:
@@ -136,7 +138,7 @@ class Starts:
         ]
 
     def _unreplaced(self) -> Iterator[PoolWorker]:
-        late = self._workers.late()
+        late = tuple(self._workers.late)
         replaced = {worker.replaces for worker in self._workers if worker.usable} if late else ()
         return (worker for worker in late if worker not in replaced)
 
@@ -170,10 +172,10 @@ class Starts:
 
         While scenes wait, this is decided by a simulation: see `Estimator.next_simulation_at`.
         """
-        starting = self._workers.starting()
+        starting = tuple(self._workers.starting)
         if not starting:
             return
-        if self._estimator.waiting_scenes or self._workers.has_waiting_assignments:
+        if self._estimator.waiting_scenes or self._workers.overbooked:
             if anyio.current_time() < self._next_cancel:
                 return
             self._next_cancel = self._estimator.next_simulation_at()
@@ -271,7 +273,7 @@ class KeptWorkers:
         """
         rate = float(worker.backend.usd_per_second)
         if not (self._warm and rate) or any(
-            other.backend.usd_per_second for other in self._workers.ready() if other is not worker
+            other.backend.usd_per_second for other in self._workers.ready if other is not worker
         ):
             return False
         usual = self._performances.of_backend(worker.backend)
@@ -290,7 +292,7 @@ class KeptWorkers:
         if not queue.held_count:
             return False
         if not queue.holds(worker.record.run):
-            idle = [each for each in self._workers.ready() if not each.assignments]
+            idle = [each for each in self._workers.ready if not each.assignments]
             if worker not in idle[: queue.held_count]:
                 return False
         return self._budget.allows(worker, queue.shortest_held().audio_seconds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 import anyio
@@ -29,67 +28,6 @@ _PRIOR_SECONDS = 5.0
 short scene is no proof."""
 _MAX_FINISHED = 4
 """Number of the latest finished scenes of a worker that count: its speed may change."""
-
-
-class WorkerSpeeds:
-    """Measured speeds of a client's workers.
-
-    Args:
-        performance: Function that returns the usual performance of the workers of the same kind, or
-            ``None`` if it is not known well enough.
-    """
-
-    def __init__(self, performance: Callable[[PoolWorker], Performance | None]) -> None:
-        self._performance = performance
-        # By worker: seconds and work of finished encodes.
-        self._finished: dict[PoolWorker, deque[tuple[float, float]]] = {}
-
-    def learn(self, worker: PoolWorker, seconds: float, work: float) -> None:
-        """Add the seconds of an encode, of all slots together, and the work of its scene."""
-        self._finished.setdefault(worker, deque(maxlen=_MAX_FINISHED)).append((seconds, work))
-
-    def forget(self, worker: PoolWorker) -> None:
-        """Forget a worker that has ended."""
-        self._finished.pop(worker, None)
-
-    def update(self, worker: PoolWorker) -> None:
-        """Update ``slowness`` of a worker."""
-        performance = self._performance(worker)
-        worker.slowness = 1.0 if performance is None else self._slowness(worker, performance)
-
-    def _slowness(self, worker: PoolWorker, performance: Performance) -> float:
-        took = usual = _PRIOR_SECONDS
-        for seconds, work in self._finished.get(worker, ()):
-            took += seconds
-            usual += performance.encode_seconds(work)
-        for each in worker.assignments:  # also of scenes that are encoded and not downloaded yet
-            if (progress := _measured_progress(each)) is not None:
-                took += progress.seconds
-                usual += progress.share * performance.encode_seconds(each.ticket.work)
-        factor = took / max(usual, 0.1)
-        if factor < MIN_SLOWNESS:
-            return 1.0
-        return float(_SLOWNESS_STEP ** round(math.log(factor, _SLOWNESS_STEP)))
-
-
-def encode_end(assignment: Assignment, performance: Performance) -> float:
-    """Return the time on anyio's clock at which a running encode is expected to end.
-
-    It follows from the progress of the encode, if there is enough. An encode that takes longer than
-    expected is expected to take as many seconds more.
-
-    Args:
-        assignment: Assignment whose scene encodes.
-        performance: Usual performance of the workers of its kind.
-    """
-    since, now = assignment.encoding_since, anyio.current_time()
-    assert since is not None, "the scene encodes"
-    if (progress := _measured_progress(assignment)) is not None:
-        end = progress.last_at + (1 - progress.last_share) * progress.seconds / progress.share
-    else:
-        slowness, work = assignment.worker.slowness, assignment.ticket.work
-        end = since + slowness * performance.encode_seconds(work)
-    return now + abs(end - now)
 
 
 class _MeasuredProgress(NamedTuple):
@@ -136,7 +74,8 @@ class Performances:
         self._of_backends: dict[str, Performance] = {}
         self._of_workers: dict[tuple[str, float], Performance] = {}  # by backend and slowness
         self._new_samples: list[Sample] = []
-        self._speeds = WorkerSpeeds(self._known_performance)
+        # By worker: seconds and work of finished encodes.
+        self._finished: dict[PoolWorker, deque[tuple[float, float]]] = {}
         self.slowest = SlowestTimes()
         """Slowest start-up and slowest scene of this client so far, for the budget."""
 
@@ -164,7 +103,8 @@ class Performances:
         transfer = attempt.seconds("upload") + attempt.seconds("download")
         transfer -= attempt.uplink_wait_seconds  # the uplink is forecast separately
         encode = attempt.seconds("encode") + shared
-        self._speeds.learn(worker, encode, ticket.work)
+        finished = self._finished.setdefault(worker, deque(maxlen=_MAX_FINISHED))
+        finished.append((encode, ticket.work))
         self._learn(worker.backend, "encode", encode, ticket.work)
         self._learn(worker.backend, "transfer", transfer, ticket.work)
 
@@ -198,7 +138,7 @@ class Performances:
 
     def forget(self, worker: PoolWorker) -> None:
         """Forget the speed of a worker that has ended."""
-        self._speeds.forget(worker)
+        self._finished.pop(worker, None)
 
     def take_samples(self) -> tuple[Sample, ...]:
         """Return the samples that were measured since the last call.
@@ -231,26 +171,46 @@ class Performances:
             self._of_workers[key] = usual.slowed(slowness)
         return self._of_workers[key]
 
-    def _known_performance(self, worker: PoolWorker) -> Performance | None:
-        """Return the usual performance of a kind of worker; ``None`` after too few encodes."""
-        kind = worker.backend.kind or worker.backend.name
-        if self._measurements.count(kind, "encode") < MIN_ENCODES_FOR_SPEED:
-            return None
-        return self.of_backend(worker.backend)
-
     def has_measured(self, backend: Backend, *measures: Measure) -> bool:
         """Return whether all given measures of a backend's workers were measured, not assumed."""
         return self.of_backend(backend).measured.issuperset(measures)
 
     def update_worker(self, worker: PoolWorker) -> None:
         """Update the speed of a worker, and the times at which its encodes are expected to end."""
-        self._speeds.update(worker)
+        kind = worker.backend.kind or worker.backend.name
+        known = self._measurements.count(kind, "encode") >= MIN_ENCODES_FOR_SPEED
+        worker.slowness = self._slowness(worker) if known else 1.0
         encoding = (each for each in worker.assignments if each.state is AssignmentState.ENCODING)
         worker.encode_ends = tuple(sorted(map(self.encode_end, encoding)))
 
+    def _slowness(self, worker: PoolWorker) -> float:
+        performance = self.of_backend(worker.backend)
+        took = usual = _PRIOR_SECONDS
+        for seconds, work in self._finished.get(worker, ()):
+            took += seconds
+            usual += performance.encode_seconds(work)
+        for each in worker.assignments:  # also of scenes that are encoded and not downloaded yet
+            if (progress := _measured_progress(each)) is not None:
+                took += progress.seconds
+                usual += progress.share * performance.encode_seconds(each.ticket.work)
+        factor = took / max(usual, 0.1)
+        if factor < MIN_SLOWNESS:
+            return 1.0
+        return float(_SLOWNESS_STEP ** round(math.log(factor, _SLOWNESS_STEP)))
+
     def encode_end(self, assignment: Assignment) -> float:
-        """Return the time at which a running encode is expected to end, on anyio's clock."""
-        return encode_end(assignment, self.of_backend(assignment.worker.backend))
+        """Return the time at which a running encode is expected to end, on anyio's clock.
+
+        An encode that takes longer than expected is expected to take as many seconds more.
+        """
+        since, now = assignment.encoding_since, anyio.current_time()
+        assert since is not None, "the scene encodes"
+        if (progress := _measured_progress(assignment)) is not None:
+            end = progress.last_at + (1 - progress.last_share) * progress.seconds / progress.share
+        else:
+            worker, work = assignment.worker, assignment.ticket.work
+            end = since + worker.slowness * self.of_backend(worker.backend).encode_seconds(work)
+        return now + abs(end - now)
 
     def scene_seconds(self, worker: PoolWorker, work: float) -> float:
         """Return the expected seconds from the upload to the download of a scene on a worker."""

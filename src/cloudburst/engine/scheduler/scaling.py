@@ -130,7 +130,9 @@ class Autoscaler:
 
     def _first_ticket(self) -> Ticket:
         """Return the next ticket of the queue, or else the first one of which a copy is planned."""
-        return self._queue.first() if len(self._queue) else self._estimator.copies[0].ticket
+        return (
+            self._queue.first() if len(self._queue) else next(iter(self._estimator.copies)).ticket
+        )
 
     def badness(self) -> tuple[float, float]:
         """Return a sort key of the forecast of all runs with the best number of further workers."""
@@ -161,7 +163,7 @@ class Autoscaler:
         if not len(self._queue):
             return False
         audio_seconds = self._queue.shortest().audio_seconds
-        for worker in self._workers.starting():
+        for worker in tuple(self._workers.starting):
             if not worker.launch_pending and not self._budget.allows(worker, audio_seconds):
                 self._starts.give_up(worker, "no scene could be rendered within max_usd")
                 return True
@@ -197,10 +199,10 @@ class Autoscaler:
         Each of them takes one of the long scenes, of which all its slots take part.
         """
         if not self._health.any_eager:
-            number = len(self._workers.starting_on_time())
+            number = len(self._workers.starting_on_time)
             long = min(number, self._queue.long_scenes)
             return long + self._workers.starting_slots * (number - long) // max(number, 1)
-        starting = (worker.backend for worker in self._workers.starting_on_time())
+        starting = (worker.backend for worker in self._workers.starting_on_time)
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
     def _next_worker(self) -> PoolWorker | None:
@@ -252,7 +254,7 @@ class Autoscaler:
 
     def _all_workers_avoided(self) -> bool:
         """Return whether a waiting scene has failed on all current workers and needs a new one."""
-        tasks = {worker.record.task for worker in self._workers.usable()}
+        tasks = {worker.record.task for worker in self._workers.usable}
         return any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
 
     def _workers_to_start(self, backend: Backend) -> int:
@@ -378,6 +380,6 @@ class Autoscaler:
 
     def cancel_starting(self, backend: Backend) -> None:
         """Cancel the start-up of all workers of a backend."""
-        for worker in self._workers.starting():
+        for worker in tuple(self._workers.starting):
             if worker.backend is backend:
                 self._starts.cancel(worker)

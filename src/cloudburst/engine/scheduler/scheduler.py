@@ -176,8 +176,8 @@ class Scheduler:
         late = self.autoscaler.review_starts()
         if (unaffordable := self.budget.unaffordable()) is not None:
             self._close(unaffordable)
-        slow = self._speculation.has_slow_encodes
-        if not (len(self.queue) or self.workers.has_free_slot or slow):
+        slow = bool(self._speculation.slow)
+        if not (len(self.queue) or self.workers.free or slow):
             return
         if not (late or self.workers.ready_slots or self.queue.earliest_deadline < math.inf):
             return
@@ -193,7 +193,7 @@ class Scheduler:
         if not len(self.queue):
             return
         shortest = self.queue.shortest().work
-        for worker in self.workers.ready():
+        for worker in tuple(self.workers.ready):
             limited = worker.backend.lifetime is not None
             if limited and not self._estimator.can_finish(worker, shortest):
                 worker.move_to(WorkerState.CLOSING)
@@ -268,11 +268,10 @@ class Scheduler:
         worker.changed.set()
         self.decide(worker)
 
-    def on_scene_finished(
-        self, attempt: Attempt, ticket: Ticket, worker: PoolWorker, uplink: Uplink
-    ) -> None:
+    def on_scene_finished(self, attempt: Attempt, assignment: Assignment, uplink: Uplink) -> None:
         """Record that an attempt has made the video of a scene, and learn from its times."""
         attempt.finished = True
+        ticket, worker = assignment.ticket, assignment.worker
         self.health.on_scene_finished(worker.backend)
         if not ticket.is_film:
             self.performances.learn_scene(worker, attempt, ticket)

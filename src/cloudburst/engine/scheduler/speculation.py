@@ -58,33 +58,28 @@ class Speculation:
         self._estimator = estimator
         self._badness = badness
         self._start_copy = start_copy
-        self._slow: dict[PoolWorker, None] = {}  # workers with an encode that may need a copy
+        self.slow: dict[PoolWorker, None] = {}  # workers with an encode that may need a copy
         self._reviewed_at = 0.0
-
-    @property
-    def has_slow_encodes(self) -> bool:
-        """True if any encode may need a copy."""
-        return bool(self._slow)
 
     def note(self, worker: PoolWorker) -> None:
         """Note whether a worker whose expected times have changed has a slow encode."""
         if any(True for _ in self._candidates_on(worker)):
-            self._slow[worker] = None
+            self.slow[worker] = None
         else:
-            self._slow.pop(worker, None)
+            self.slow.pop(worker, None)
 
     def forget(self, worker: PoolWorker) -> None:
         """Forget a worker that has ended."""
-        self._slow.pop(worker, None)
+        self.slow.pop(worker, None)
 
     def review(self) -> None:
         """Decide of which slow encodes copies are planned."""
         now, estimator = anyio.current_time(), self._estimator
-        if not self._slow or now < self._reviewed_at + REVIEW_SECONDS:
+        if not self.slow or now < self._reviewed_at + REVIEW_SECONDS:
             estimator.plan_copies([each for each in estimator.copies if self._may_copy(each)])
             return
         self._reviewed_at = now
-        ends = {each: end for worker in self._slow for each, end in self._candidates_on(worker)}
+        ends = {each: end for worker in self.slow for each, end in self._candidates_on(worker)}
         candidates = list(islice(sorted(ends, key=lambda each: -ends[each]), MAX_COPIES_REVIEWED))
         estimator.plan_copies(())
         best, planned = self._badness() if candidates else (0.0, 0.0), list[Assignment]()
@@ -130,11 +125,11 @@ class Speculation:
 
     def copy_others(self) -> None:
         """Start the planned copies, when no scene waits."""
-        if not (len(self._queue) or self._workers.has_waiting_assignments):
+        if not (len(self._queue) or self._workers.overbooked):
             self._start_copies(min_work=0.0)
 
     def _start_copies(self, *, min_work: float) -> None:
-        copies = self._estimator.copies
+        copies = tuple(self._estimator.copies)
         for slow in copies:
             free = self._worker_for(slow) if slow.ticket.work >= min_work else None
             if free is not None:

@@ -19,14 +19,14 @@ class WorkerIndex:
 
     def __init__(self) -> None:
         self._workers: dict[PoolWorker, None] = {}
-        self._with_free_slot: dict[PoolWorker, None] = {}
+        self.free: dict[PoolWorker, None] = {}
         self._with_room_ahead: dict[PoolWorker, None] = {}
-        self._overbooked: dict[PoolWorker, None] = {}
-        self._starting: dict[PoolWorker, None] = {}
-        self._starting_on_time: dict[PoolWorker, None] = {}
-        self._late: dict[PoolWorker, None] = {}
-        self._usable: dict[PoolWorker, None] = {}
-        self._ready: dict[PoolWorker, None] = {}
+        self.overbooked: dict[PoolWorker, None] = {}
+        self.starting: dict[PoolWorker, None] = {}
+        self.starting_on_time: dict[PoolWorker, None] = {}
+        self.late: dict[PoolWorker, None] = {}
+        self.usable: dict[PoolWorker, None] = {}
+        self.ready: dict[PoolWorker, None] = {}
         self._counted: dict[PoolWorker, None] = {}
         self._count_by_backend: Counter[str] = Counter()
         self._count_by_billing: Counter[bool] = Counter()
@@ -57,18 +57,18 @@ class WorkerIndex:
     def refresh(self, worker: PoolWorker) -> None:
         """Update the index after a change of a worker."""
         known, slots = worker in self._workers, worker.backend.encoder_slots
-        _update(self._with_free_slot, worker, known and has_room(worker, ahead=False))
+        _update(self.free, worker, known and has_room(worker, ahead=False))
         _update(self._with_room_ahead, worker, known and has_room(worker, ahead=True))
         overbooked = known and not worker.stopping and spare_slots(worker) < 0
-        _update(self._overbooked, worker, overbooked)
+        _update(self.overbooked, worker, overbooked)
         starting = known and worker.starting
-        _update(self._starting, worker, starting)
-        _update(self._late, worker, starting and worker.late)
+        _update(self.starting, worker, starting)
+        _update(self.late, worker, starting and worker.late)
         on_time = starting and not worker.late
-        self.starting_slots += slots * _update(self._starting_on_time, worker, on_time)
-        _update(self._usable, worker, known and worker.usable)
+        self.starting_slots += slots * _update(self.starting_on_time, worker, on_time)
+        _update(self.usable, worker, known and worker.usable)
         ready = known and worker.state is WorkerState.READY
-        self.ready_slots += slots * _update(self._ready, worker, ready)
+        self.ready_slots += slots * _update(self.ready, worker, ready)
         change = _update(self._counted, worker, known and not worker.stop_announced)
         self._count_by_backend[worker.backend.name] += change
         self._count_by_billing[bool(worker.backend.usd_per_second)] += change
@@ -88,39 +88,14 @@ class WorkerIndex:
         """
         return self._count_by_billing[bool(backend.usd_per_second)]
 
-    def usable(self) -> tuple[PoolWorker, ...]:
-        """Return the workers that take scenes, or will when they are ready."""
-        return tuple(self._usable)
-
-    def ready(self) -> tuple[PoolWorker, ...]:
-        """Return the workers that take scenes now."""
-        return tuple(self._ready)
-
-    def starting(self) -> tuple[PoolWorker, ...]:
-        """Return the workers that are not ready yet."""
-        return tuple(self._starting)
-
-    def starting_on_time(self) -> tuple[PoolWorker, ...]:
-        """Return the workers that are not ready yet and whose start is not late."""
-        return tuple(self._starting_on_time)
-
-    def late(self) -> tuple[PoolWorker, ...]:
-        """Return the workers whose start is late, those that were started first, first."""
-        return tuple(self._late)
-
     def expected(self) -> tuple[PoolWorker, ...]:
         """Return the workers that take scenes, or will soon: all usable ones that are not late."""
-        return tuple(worker for worker in self._usable if worker not in self._late)
-
-    @property
-    def has_free_slot(self) -> bool:
-        """True if any worker has an encoder slot that none of its scenes needs."""
-        return bool(self._with_free_slot)
+        return tuple(worker for worker in self.usable if worker not in self.late)
 
     def with_free_slot(self) -> list[PoolWorker]:
         """Return the workers that can encode a scene at once, those with most free slots first."""
         return sorted(
-            self._with_free_slot,
+            self.free,
             key=lambda worker: (-spare_slots(worker), len(worker.assignments), worker.number),
         )
 
@@ -138,7 +113,7 @@ class WorkerIndex:
         soon = [
             (free_at, worker)
             for worker in self._with_room_ahead
-            if not (only_long and worker in self._overbooked and worker.backend.shares_encodes)
+            if not (only_long and worker in self.overbooked and worker.backend.shares_encodes)
             and (free_at := next_slot_free_at(worker)) <= time
         ]
         soon.sort(key=lambda pair: (-spare_slots(pair[1]), pair[0], pair[1].number))
@@ -147,11 +122,6 @@ class WorkerIndex:
     def has_unanswered_launch(self, run: str) -> bool:
         """Return whether the launch of a worker for the run was not answered yet."""
         return any(worker.launch_pending and worker.record.run == run for worker in self._workers)
-
-    @property
-    def has_waiting_assignments(self) -> bool:
-        """True if any scene waits for an encoder slot of the worker to which it is assigned."""
-        return bool(self._overbooked)
 
     def longest_waiting(self, fits: Callable[[Ticket], bool]) -> Assignment | None:
         """Return the assignment of the longest scene that waits on its worker for an encoder slot.
@@ -163,7 +133,7 @@ class WorkerIndex:
         """
         waiting = [
             assignment
-            for worker in self._overbooked
+            for worker in self.overbooked
             for assignment in worker.assignments
             if assignment.waits_for_slot and not assignment.is_copy and fits(assignment.ticket)
         ]
