@@ -160,7 +160,7 @@ class Life:
             assert check is not None
             assert check[1]
             self.rejected.add(fate.name)
-            waiting = [r for r in e.pool.records(fate.name) if r.stopped is None]
+            waiting = [r for r in e.pool.supervisors.records(fate.name) if r.stopped is None]
             assert not waiting or self.fate.limits.idle or len(self.fate.runs) > 1
 
     def finish_check(self, fate, check):

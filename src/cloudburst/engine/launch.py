@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
@@ -100,48 +100,66 @@ async def adopted(
 
 
 class TaskStop:
-    """Stop request for a task whose id is known, repeated until the backend accepts it."""
+    """Stop of a task, whose request is repeated until the backend accepts it.
 
-    def __init__(self, backend: Backend, task: TaskId, timeouts: Timeouts) -> None:
+    ``find`` returns the id of a task whose launch was not answered. It raises errors as a launch
+    does: `CapacityError` if no task was started.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        task: TaskId | None,
+        timeouts: Timeouts,
+        *,
+        find: Callable[[], Awaitable[TaskId]] | None = None,
+        token: str = "",
+    ) -> None:
         self._launcher = backend.launcher
         self._task = task
         self._seconds = timeouts.stop
+        self._find = find
+        self._token = token  # of the launch, for messages
         self._last_error: Exception | None = None
         self.accepted = False
-        """True once the backend has accepted the stop."""
+        """True once the backend has accepted the stop, or if no task was started."""
 
     async def finish(self) -> None:
-        """Stop the task, even if the calling task is being cancelled.
-
-        Errors are logged, not raised.
-        """
+        """Stop the task, even if the calling task is being cancelled; errors are logged."""
         try:
             await finish_despite_cancel(
                 lambda: poll(self._try, delays=RETRY_BACKOFF.delays()), seconds=self._seconds
             )
         except TimeoutError:
-            _log_not_stopped(self._task, self._seconds, self._last_error)
+            logger.exception(
+                "task %s: stop not accepted in %s s: %s",
+                *(self._name, self._seconds, self._last_error or "no answer"),
+                exc_info=self._last_error,
+            )
+
+    @property
+    def _name(self) -> str:
+        return self._task or f"launched with token {self._token}"
 
     async def _try(self) -> bool | None:
         try:
-            await self._launcher.stop(self._task, reason=STOP_REASON)
-        except (NoAnswerError, ThrottledError) as exc:
-            logger.warning("stop of %s not answered: %s", self._task, exc)
+            if self._task is None and self._find is not None:
+                self._task = await self._find()
+            if self._task is not None:
+                await self._launcher.stop(self._task, reason=STOP_REASON)
+            self.accepted = True
+        except (NoAnswerError, ThrottledError, TimeoutError) as exc:
+            logger.warning("stop of task %s not answered: %s", self._name, exc)
             self._last_error = exc
             return None
-        except CloudburstError:
-            logger.exception("stop of %s refused", self._task)
+        except CloudburstError as exc:
+            self.accepted = self._task is None and isinstance(exc, CapacityError)
+            if not self.accepted:
+                logger.exception("stop of task %s refused", self._name)
         except Exception as exc:  # noqa: BLE001 - the task may still run, and is billed
-            log_defect(exc, f"stop of {self._task}")
+            log_defect(exc, f"stop of task {self._name}")
             return None
-        else:
-            self.accepted = True
         return True
-
-
-def _log_not_stopped(task: str, seconds: float, error: Exception | None) -> None:
-    msg = "task %s: stop not accepted in %s s: %s"
-    logger.error(msg, task, seconds, error or "no answer", exc_info=error)
 
 
 class _Launch:
@@ -159,7 +177,6 @@ class _Launch:
         self._maybe_launched = False  # a request was made and not refused: there may be a task
         self._unanswered = False  # the open request was made before, without an answer
         self._lack: CapacityError | None = None  # the last refusal for want of capacity
-        self._last_stop_error: Exception | None = None
         self.stopped = False
         """True once it is certain that no task was started, or that the stop was accepted."""
         self.request = self._new_request()
@@ -187,20 +204,15 @@ class _Launch:
         raise self._not_accepted() from self._lack
 
     async def _send_request(self) -> None:
-        with self._refusals_handled():
-            self._maybe_launched = True
-            with anyio.fail_after(self._timeouts.call):
-                self._note_task(await self._backend.launcher.launch(self.request))
-
-    @contextmanager
-    def _refusals_handled(self) -> Generator[None]:
-        """Handle the error of a launch request: prepare the next request, or raise the error.
+        """Send the request once; after an error, prepare the next request, or raise the error.
 
         The next request repeats the previous one with the same client token. After a refusal for
         lack of capacity, it is a new request with a new token.
         """
+        self._maybe_launched = True
         try:
-            yield
+            with anyio.fail_after(self._timeouts.call):
+                self._note_task(await self._backend.launcher.launch(self.request))
         except (NoAnswerError, TimeoutError):
             self._unanswered = True
             logger.warning("no answer to a launch; asking again with the same token")
@@ -235,41 +247,19 @@ class _Launch:
         return error
 
     async def stop(self) -> None:
-        """Stop the task, even if the calling task is being cancelled.
-
-        If the launch was not answered, the request is first repeated with the same token, to learn
-        the id of the task.
-        """
+        """Stop the task, even if the calling task is being cancelled."""
         self.stopped = not self._maybe_launched
-        if self.stopped:
-            return
-        try:
-            await finish_despite_cancel(
-                lambda: poll(self._try_stop, delays=RETRY_BACKOFF.delays()),
-                seconds=self._timeouts.stop,
+        if not self.stopped:
+            token = self.request.token
+            stop = TaskStop(
+                self._backend, self._task, self._timeouts, find=self._find_task, token=token
             )
-        except TimeoutError:
-            name = self._task or f"launched with token {self.request.token}"
-            _log_not_stopped(name, self._timeouts.stop, self._last_stop_error)
+            await stop.finish()
+            self.stopped = stop.accepted
 
-    async def _try_stop(self) -> bool | None:
-        launcher = self._backend.launcher
-        try:
-            if self._task is None:
-                with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
-                    self._note_task(await launcher.launch(self.request))
-            if self._task is not None:
-                await launcher.stop(self._task, reason=STOP_REASON)
-            self.stopped = True
-        except (NoAnswerError, ThrottledError, TimeoutError) as exc:
-            logger.warning("stop of %s not answered: %s", self._task, exc)
-            self._last_stop_error = exc
-            return None
-        except CapacityError:
-            self.stopped = True  # the open request has never started a task
-        except CloudburstError:
-            logger.exception("stop of %s refused", self._task or self.request.token)
-        except Exception as exc:  # noqa: BLE001 - the task may still run, and is billed
-            log_defect(exc, f"stop of {self._task or self.request.token}")
-            return None
-        return True
+    async def _find_task(self) -> TaskId:
+        """Return the id of the task, by the launch request with its token once more."""
+        with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
+            task = await self._backend.launcher.launch(self.request)
+        self._note_task(task)
+        return task

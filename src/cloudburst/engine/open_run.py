@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -103,7 +103,7 @@ async def open_run(
         spec = replace(pool.spec, run=name, scene=scenes[0].scene.name, language=language)
         recovery = TaskRecovery(spec, earlier, pool, own_tasks=run.task_ids, ahead=ahead)
         # An earlier use of the run in this client may not be done with its workers.
-        run.add_workers(worker for worker in pool.records(name) if worker.task)
+        run.add_workers(worker for worker in pool.supervisors.records(name) if worker.task)
         run.add_workers(recovery.records)
 
     def context(ticket: Ticket) -> SceneContext:
@@ -140,9 +140,10 @@ async def open_run(
     run.predicted = pool.scheduler.plan_for(
         [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
     ).prediction
+    writers = pool.supervisors.writers
     with (
         collapse_single(),
-        pool.journaled(name, journal) as run.writer,
+        nullcontext() if journal is None else writers.writing(name, journal) as run.writer,
         pool.supervisors.observed(run.on_worker_event),
     ):
         started = False
@@ -161,7 +162,7 @@ async def open_run(
             await progress.wait_drained()
         finally:
             run.end()
-            run.add_launching(pool.records(name))
+            run.add_launching(pool.supervisors.records(name))
             if started and run.writer is not None:
                 await run.writer.end(run.status, within=pool.timeouts.call)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
-from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.supervisor import Supervisors
 from cloudburst.engine.uplink import Uplink
@@ -24,9 +22,8 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.limits import Backoff, Limits, Timeouts
-from cloudburst.models.task import FoundTask, TaskSpec
+from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
-from cloudburst.ports.outputs import Journal
 
 
 class WorkerPool:
@@ -54,25 +51,20 @@ class WorkerPool:
         """Specification of a task, in which run, scene and language are replaced."""
         self.timeouts = timeouts
         self.limits = limits
-        # Each of the two needs the other one: the scheduler has workers started, the supervisors
-        # report what becomes of them. The scheduler starts none before scenes are queued.
         self.scheduler = Scheduler(
             backends,
             spec=spec,
             limits=limits,
             measurements=measurements or Measurements(),
-            start=self._start,
         )
         self.supervisors = Supervisors(
             tasks, self.scheduler, timeouts=timeouts, limits=limits, backoff=backoff
         )
+        self.scheduler.autoscaler.start = self.supervisors.start
 
         self.uplink = Uplink()
         """Line from this machine to the workers, which uploads share."""
         tasks.start_soon(self.uplink.watch, name="cloudburst uplink")
-
-    def _start(self, worker: PoolWorker) -> None:
-        self.supervisors.start(worker)
 
     # Runs.
 
@@ -119,61 +111,6 @@ class WorkerPool:
                 if ticket.assignment is not None:  # assigned, and never used
                     self.scheduler.release(ticket.assignment)
 
-    def journaled(
-        self, run: str, journal: Journal | None
-    ) -> AbstractContextManager[JournalWriter | None]:
-        """Record the workers of a run in its journal, and yield the journal's writer.
-
-        After the ``with`` block has ended, workers are recorded until they are settled. Without a
-        journal, nothing is recorded, and ``None`` is yielded.
-        """
-        return nullcontext() if journal is None else self.supervisors.writers.writing(run, journal)
-
-    # Tasks of a run.
-
-    def records(self, run: str) -> tuple[WorkerRecord, ...]:
-        """Return the records of a run's workers that may not have stopped yet."""
-        return tuple(record for record in self.supervisors.records() if record.run == run)
-
-    def tasks(self, run: str) -> set[str]:
-        """Return the ids of a run's tasks that may not have stopped yet."""
-        return {record.task for record in self.records(run)}
-
-    def adopt(
-        self,
-        backend: Backend,
-        found: FoundTask,
-        record: WorkerRecord,
-        *,
-        wanted: bool,
-        spec: TaskSpec,
-    ) -> PoolWorker:
-        """Supervise a task that another process started, and return its worker.
-
-        Args:
-            backend: Backend of the task.
-            found: Task that was found, with its status and secrets.
-            record: Existing record of the task's worker. It is updated from now on.
-            wanted: True if scenes may use the worker, False if its task is only to be stopped.
-            spec: Specification of a task of the run.
-        """
-        worker = PoolWorker(
-            backend=backend,
-            number=0,
-            spec=spec,
-            record=record,
-            expected_audio_seconds=0.0,
-            state=WorkerState.STARTING if wanted else WorkerState.STOPPING,
-            found=found,
-        )
-        self.scheduler.autoscaler.adopt(worker)
-        return worker
-
-    def record_stopped_task(self, record: WorkerRecord) -> None:
-        """Count the cost of a stopped task of an earlier process, and write it to the journal."""
-        self.scheduler.budget.add_stopped(record)
-        self.supervisors.writers.note(record)
-
     async def wait_drained(self, run: str) -> None:
         """Wait until the run's unneeded workers are stopped and its post-mortems are written.
 
@@ -204,7 +141,7 @@ class WorkerPool:
         The wait is limited by `Timeouts.settle`, and ends at once when the client is left.
         """
         with anyio.move_on_after(self.timeouts.settle):
-            while self.supervisors.is_unsettled(run):
+            while any(record.run == run for record in self.supervisors.being_stopped()):
                 await self.scheduler.decision_made.wait()
 
     # Scenes.
@@ -304,5 +241,6 @@ class WorkerPool:
         self.close()
         while self.scheduler.workers:
             await self.scheduler.decision_made.wait()
-        self.supervisors.stop_waiting()
+        for wait in self.supervisors.unsettled.values():
+            wait.cancel()
         await self.supervisors.writers.done()

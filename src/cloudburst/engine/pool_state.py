@@ -315,11 +315,6 @@ class PoolWorker:
         return self.state <= WorkerState.READY
 
     @property
-    def launch_pending(self) -> bool:
-        """True until the launch is answered; until then, a task with an unknown id may exist."""
-        return not self.record.task
-
-    @property
     def found_running(self) -> bool:
         """True if an earlier process started the task and it was running when it was found."""
         return self.found is not None and self.found.status.state is TaskState.RUNNING

@@ -13,7 +13,7 @@ import anyio
 from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.engine.launch import TaskStop
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.pool_state import PoolWorker
+from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.records import RecoveredState, WorkerRecord, recover_workers
 from cloudburst.errors import CloudburstError, NoAnswerError, ThrottledError
 from cloudburst.models.limits import RETRY_BACKOFF
@@ -60,7 +60,7 @@ class TaskRecovery:
         self._ahead = ahead
         self._own_tasks = own_tasks
         # An earlier use of the run in this client may not be done with its workers.
-        known = pool.tasks(spec.run)
+        known = {record.task for record in pool.supervisors.records(spec.run)}
         self._records = {
             task: record
             for task, record in recover_workers(spec.run, state, ahead=ahead).items()
@@ -158,7 +158,8 @@ class TaskRecovery:
                 record = self._records[one.task] = self._new_record(backend, one)
             record.update(one.status)
             if one.status.state is TaskState.STOPPED:
-                self._pool.record_stopped_task(record)
+                self._pool.scheduler.budget.add_stopped(record)
+                self._pool.supervisors.writers.note(record)
             else:
                 record.stopped = None
 
@@ -190,9 +191,16 @@ class TaskRecovery:
             scenes -= backend.encoder_slots if wanted else 0
             record = self._records[found.task]
             record.error = None
-            self._workers[found.task] = self._pool.adopt(
-                backend, found, record, wanted=wanted, spec=self._spec
+            worker = self._workers[found.task] = PoolWorker(
+                backend=backend,
+                number=0,
+                spec=self._spec,
+                record=record,
+                expected_audio_seconds=0.0,
+                state=WorkerState.STARTING if wanted else WorkerState.STOPPING,
+                found=found,
             )
+            self._pool.scheduler.autoscaler.adopt(worker)
 
     async def look_again(self) -> bool:
         """Wait `LOOK_INTERVAL` and search for tasks again, unless no further task can appear.

@@ -155,7 +155,8 @@ class Run:
 
     def task_ids(self) -> set[str]:
         """Return the ids of all tasks that this process has started for the run or used in it."""
-        return self._pool.tasks(self.name) | {worker.task for worker in self._workers}
+        records = self._pool.supervisors.records(self.name)
+        return {worker.task for worker in (*records, *self._workers)}
 
     async def wait_written(self) -> None:
         """Wait until the workers of the run are settled, and its journal is written."""

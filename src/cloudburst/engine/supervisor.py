@@ -86,28 +86,19 @@ class Supervisors:
             await self.scheduler.decision_made.wait()
         await self.post_mortems.done(run)
 
-    def records(self) -> tuple[WorkerRecord, ...]:
-        """Return the records of current workers, and of ended workers whose task may still run."""
-        return (*(worker.record for worker in self.scheduler.workers), *self.unsettled)
+    def records(self, run: str) -> tuple[WorkerRecord, ...]:
+        """Return the records of a run's workers whose task may not have stopped yet."""
+        known = (*(worker.record for worker in self.scheduler.workers), *self.unsettled)
+        return tuple(record for record in known if record.run == run)
 
     def still_billed(self, run: str) -> bool:
-        """Return whether any task of a run is being stopped, so that its bill is not final yet.
+        """Return whether any task of a run is being stopped, so that its bill is not final yet."""
+        # Workers that are kept warm do not count: they may run for hours, and until this is false,
+        # the journal of the run stays open and its folder cannot be removed.
+        return any(r.run == run and r.usage is not None for r in self.being_stopped())
 
-        Workers that are kept warm do not count: they may run for hours, and until this returns
-        False, the journal of the run stays open and its folder cannot be removed.
-        """
-        return any(r.run == run and r.usage is not None for r in self._being_stopped())
-
-    def is_unsettled(self, run: str) -> bool:
-        """Return whether a task of a run is being stopped and was not seen to have stopped yet."""
-        return any(record.run == run for record in self._being_stopped())
-
-    def stop_waiting(self) -> None:
-        """End the waits until tasks are seen to have stopped; their bills stay estimates."""
-        for wait in self.unsettled.values():
-            wait.cancel()
-
-    def _being_stopped(self) -> Iterator[WorkerRecord]:
+    def being_stopped(self) -> Iterator[WorkerRecord]:
+        """Yield the records of workers whose task was not seen to have stopped yet."""
         yield from (worker.record for worker in self.scheduler.workers if worker.stopping)
         yield from self.unsettled
 

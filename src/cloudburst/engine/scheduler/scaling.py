@@ -65,7 +65,6 @@ class Autoscaler:
         budget: Budget, which decides whether another worker can be paid for.
         performances: Expected performance of the workers.
         estimator: Estimator of the makespan.
-        start: Function that is called with each new worker.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Autoscaler:
         budget: Budget,
         performances: Performances,
         estimator: Estimator,
-        start: Callable[[PoolWorker], None],
     ) -> None:
         self._spec = spec
         self._limits = limits
@@ -88,7 +86,8 @@ class Autoscaler:
         self._health = health
         self._budget = budget
         self._estimator = estimator
-        self._start = start
+        self.start: Callable[[PoolWorker], None]
+        """Function that is called with each new worker; the pool sets it."""
         self._numbers = count()
         self._unanswered: set[PoolWorker] = set()  # workers whose launch waits for an answer
         self._situation = 0  # changes when the scaling rule may have another result
@@ -149,25 +148,15 @@ class Autoscaler:
     def review_starts(self) -> bool:
         """Find late starts, and return whether there are new ones or one was stopped."""
         changed = self._starts.review()
-        return self._stop_useless_start() or changed
-
-    def _stop_useless_start(self) -> bool:
-        """Stop the first starting worker that could not render any waiting scene within the budget.
-
-        Its start takes longer than the budget has foreseen, and each further second would be paid
-        for nothing.
-
-        Returns:
-            True if a worker was stopped.
-        """
         if not len(self._queue):
-            return False
+            return changed
         audio_seconds = self._queue.shortest().audio_seconds
-        for worker in tuple(self._workers.starting):
-            if not worker.launch_pending and not self._budget.allows(worker, audio_seconds):
+        for worker in self._workers.starting:
+            # Its start takes longer than the budget has foreseen: it would be paid for nothing.
+            if worker.record.task and not self._budget.allows(worker, audio_seconds):
                 self._starts.give_up(worker, "no scene could be rendered within max_usd")
                 return True
-        return False
+        return changed
 
     def on_ready(self, worker: PoolWorker) -> None:
         """Stop the late worker that a worker replaces that has become ready."""
@@ -330,7 +319,7 @@ class Autoscaler:
     def _add(self, worker: PoolWorker) -> None:
         self._workers.add(worker)
         self._estimator.invalidate()
-        self._start(worker)
+        self.start(worker)
 
     def on_launch_answered(self, worker: PoolWorker) -> bool:
         """Record that the launch of a worker was accepted or given up.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import anyio
@@ -46,7 +46,6 @@ class Scheduler:
         spec: Specification of a task, in which run, scene and language are replaced.
         limits: Limits of the client.
         measurements: Measurements of earlier runs, to which those of this client are added.
-        start: Function that is called with each new worker.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Scheduler:
         spec: TaskSpec,
         limits: Limits,
         measurements: Measurements,
-        start: Callable[[PoolWorker], None],
     ) -> None:
         self._backends = backends
         self._spec = spec
@@ -76,7 +74,6 @@ class Scheduler:
             budget=self.budget,
             performances=performances,
             estimator=self._estimator,
-            start=start,
         )
         self._assigner = Assigner(
             workers=workers,
@@ -122,6 +119,10 @@ class Scheduler:
         if not self.closed:
             self.budget.begin_round()
             self._estimator.invalidate()
+            # A free slot goes to the longest work: a copy of a slow encode comes before shorter
+            # scenes that wait, any other copy only once no scene waits. What still waits decides
+            # how many workers start. Scenes then move to slots that are left, and only after that
+            # it is clear which starts are needless and which workers the uplink does not feed.
             if self._limits.speculative_copies:
                 self._speculation.review()
                 self._speculation.copy_longest()

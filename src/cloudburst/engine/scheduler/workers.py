@@ -121,7 +121,7 @@ class WorkerIndex:
 
     def has_unanswered_launch(self, run: str) -> bool:
         """Return whether the launch of a worker for the run was not answered yet."""
-        return any(worker.launch_pending and worker.record.run == run for worker in self._workers)
+        return any(not worker.record.task and worker.record.run == run for worker in self._workers)
 
     def longest_waiting(self, fits: Callable[[Ticket], bool]) -> Assignment | None:
         """Return the assignment of the longest scene that waits on its worker for an encoder slot.
