@@ -16,7 +16,7 @@ from tinytag import TinyTag
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.job import AUDIO, IMAGE, JOB_FILE, SUBTITLE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.jobs import Job, Jobs
+from cloudburst.service.jobs import ServiceJob, ServiceJobs
 from cloudburst.service.subprocesses import Subprocesses
 from service_queue.monitors import CoreMonitor
 
@@ -74,16 +74,18 @@ async def render_all(
     """Render all scenes with this number of encoder slots, and return the ends of their jobs."""
     ends: list[JobEnd] = []
 
-    async def follow(job: Job) -> None:
+    async def follow(job: ServiceJob) -> None:
         await job.ended.wait()
         ends.append(JobEnd(cores.seconds(), cores.busy()))
         if job.state != "done":
             sys.exit(f"{job.folder.name}: {job.error}")
 
     async with anyio.create_task_group() as tasks:
-        jobs = Jobs(tasks, Subprocesses(), ServiceSettings(encoders=slots, waiting=len(scenes)))
+        jobs = ServiceJobs(
+            tasks, Subprocesses(), ServiceSettings(encoders=slots, waiting=len(scenes))
+        )
         for index in range(len(scenes)):
-            job = Job(str(index), folder / str(index))
+            job = ServiceJob(str(index), folder / str(index))
             jobs.submit(job)
             tasks.start_soon(follow, job)
     return ends

@@ -81,8 +81,8 @@ def test_a_compiler_of_this_machine_is_not_used_for_another_processor(cache, mon
 
 @pytest.mark.real
 def test_an_error_of_the_compiler_is_reported(cache, monkeypatch):
-    from cloudburst.renderer.kernel.compiler import Compiler
+    from cloudburst.renderer.kernel.compiler import CCompiler
 
-    monkeypatch.setattr(kernels, "find_zig", lambda: Compiler(("false",), is_zig=True))
+    monkeypatch.setattr(kernels, "find_zig", lambda: CCompiler(("false",), is_zig=True))
     with pytest.raises(ImageError, match="the pixel kernel was not compiled"):
         find_kernels("amd64", cache)

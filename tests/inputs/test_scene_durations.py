@@ -17,7 +17,7 @@ from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
-from cloudburst.service.native_api import JobRequest
+from cloudburst.service.native_api import SceneJobRequest
 from cloudburst.workers.http import public_image
 from cloudburst.workers.http.job import JobPayload
 
@@ -127,11 +127,11 @@ def test_a_request_has_a_duration_in_place_of_audio(image: Path) -> None:
     payload = JobPayload(
         name="one", image=HASH, duration=scene.duration, options=RenderOptions()
     ).model_dump(mode="json", exclude_defaults=True)
-    assert JobRequest.model_validate(payload).duration == 2.5
-    assert JobRequest.model_validate(payload).contents() == {"image": HASH}
+    assert SceneJobRequest.model_validate(payload).duration == 2.5
+    assert SceneJobRequest.model_validate(payload).contents() == {"image": HASH}
     del payload["duration"]
     with pytest.raises(ValueError, match="neither audio nor duration"):
-        JobRequest.model_validate(payload)
+        SceneJobRequest.model_validate(payload)
 
 
 def test_a_scene_survives_json(image: Path) -> None:

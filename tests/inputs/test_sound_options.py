@@ -16,7 +16,7 @@ from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions, describe_option_errors
-from cloudburst.service.native_api import JobRequest
+from cloudburst.service.native_api import SceneJobRequest
 from cloudburst.workers.http import public_image
 from cloudburst.workers.http.job import JobPayload
 
@@ -131,9 +131,9 @@ def test_the_public_image_has_neither(
 
 def test_a_request_names_the_music_by_its_hash() -> None:
     payload = JobPayload(name="a", image=HASH, audio=HASH, music="1" * 64, options=RenderOptions())
-    request = JobRequest.model_validate(payload.model_dump(mode="json", exclude_defaults=True))
+    request = SceneJobRequest.model_validate(payload.model_dump(mode="json", exclude_defaults=True))
     assert request.contents() == {"image": HASH, "audio": HASH, "music": "1" * 64}
     with pytest.raises(ValidationError, match="music: a path; expected the hash"):
-        JobRequest.model_validate(
+        SceneJobRequest.model_validate(
             {"name": "a", "image": HASH, "duration": 1, "options": {"music": "/etc/passwd"}}
         )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.renderer.kernel.compiler import Compiler, compile_libraries, compile_library
+from cloudburst.renderer.kernel.compiler import CCompiler, compile_libraries, compile_library
 from cloudburst.renderer.kernel.library import LibraryKernel
-from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, Target, local_targets
+from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, KernelTarget, local_targets
 from support import doc_pages
 from support.kernel_builds import GuardedPlane, compilers, kernels
 
@@ -30,7 +30,7 @@ needs_zig = pytest.mark.skipif("zig" not in compilers(), reason="ziglang is not 
 
 
 def compile_fuzz(
-    output: Path, compiler: Compiler | None, *flags: str, source: Path = SOURCE
+    output: Path, compiler: CCompiler | None, *flags: str, source: Path = SOURCE
 ) -> bool:
     """Compile the fuzz program, and return whether the compiler could."""
     if compiler is None:
@@ -40,7 +40,7 @@ def compile_fuzz(
     return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
-def sanitizing_compiler() -> Compiler | None:
+def sanitizing_compiler() -> CCompiler | None:
     """Return the C compiler of this machine. It is not zig, which ignores `SANITIZERS`."""
     native = compilers().get("native")
     return None if native is None or native.is_zig else native
@@ -132,7 +132,7 @@ def test_libraries_are_reproducible_and_need_no_other(name, tmp_path, monkeypatc
 @needs_zig
 @pytest.mark.timeout(120)  # the first use of zig takes longer
 def test_zig_compiles_for_another_system(tmp_path):
-    path = compile_library(compilers()["zig"], Target("windows", "aarch64"), tmp_path)
+    path = compile_library(compilers()["zig"], KernelTarget("windows", "aarch64"), tmp_path)
     assert path.read_bytes().startswith(b"MZ")
     assert b"kernel_zoom" in path.read_bytes()
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cloudburst.renderer.kernel.compiler import (
-    Compiler,
+    CCompiler,
     KernelCompileError,
     compile_command,
     compile_library,
@@ -25,7 +25,7 @@ from cloudburst.renderer.kernel.targets import (
     SOURCE,
     TARGETS,
     V3,
-    Target,
+    KernelTarget,
     local_targets,
     source_hash,
     targets_for,
@@ -94,12 +94,12 @@ def test_the_variable_chooses_the_kernel_of_a_process():
 
 
 def test_targets_of_a_machine():
-    x86 = Target("linux", "x86_64"), Target("linux", "x86_64", V3)
+    x86 = KernelTarget("linux", "x86_64"), KernelTarget("linux", "x86_64", V3)
     assert targets_for("linux", "x86_64") == x86
     assert targets_for("win32", "amd64") == tuple(t._replace(system="windows") for t in x86)
-    assert targets_for("win32", "ARM64") == (Target("windows", "aarch64"),)
-    assert targets_for("darwin", "arm64") == (Target("macos", "aarch64"),)
-    assert targets_for("linux", "riscv64") == (Target("linux", "riscv64"),)
+    assert targets_for("win32", "ARM64") == (KernelTarget("windows", "aarch64"),)
+    assert targets_for("darwin", "arm64") == (KernelTarget("macos", "aarch64"),)
+    assert targets_for("linux", "riscv64") == (KernelTarget("linux", "riscv64"),)
     assert targets_for("freebsd14", "amd64") == ()
     assert set(local_targets()) <= {*TARGETS, *targets_for(sys.platform, "other")} | set(x86)
     assert len({target.file_name for target in TARGETS}) == len(TARGETS) == 9
@@ -109,8 +109,8 @@ def test_targets_of_a_machine():
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.file_name)
 def test_command_lines(target, tmp_path):
     output = tmp_path / "x"
-    zig = compile_command(Compiler(("zig", "cc"), is_zig=True), target, SOURCE, output)
-    native = compile_command(Compiler(("cc", "-m64")), target, SOURCE, output)
+    zig = compile_command(CCompiler(("zig", "cc"), is_zig=True), target, SOURCE, output)
+    native = compile_command(CCompiler(("cc", "-m64")), target, SOURCE, output)
     assert zig[:2] == ["zig", "cc"]
     assert native[:2] == ["cc", "-m64"]
     triple = zig[zig.index("-target") + 1]
@@ -128,18 +128,18 @@ def test_the_compiler_is_the_one_that_is_named(tmp_path, monkeypatch):
         (tmp_path / name).touch(mode=0o755)
     path = {"PATH": str(tmp_path)}
     found = find_compiler({**path, "CC": "mine -m64"})
-    assert found == Compiler((str(tmp_path / "mine"), "-m64"))
-    assert find_compiler(path) == Compiler((str(tmp_path / "cc"),))
+    assert found == CCompiler((str(tmp_path / "mine"), "-m64"))
+    assert find_compiler(path) == CCompiler((str(tmp_path / "cc"),))
     (tmp_path / "cc").unlink()
-    assert find_compiler({**path, "CC": "missing"}) == Compiler((str(tmp_path / "clang"),))
+    assert find_compiler({**path, "CC": "missing"}) == CCompiler((str(tmp_path / "clang"),))
     (tmp_path / "clang").unlink()
     zig = find_compiler(path)
     assert zig is None or zig.is_zig
 
 
 def test_errors_of_a_compiler_name_the_library(tmp_path):
-    target = Target("linux", "x86_64")
+    target = KernelTarget("linux", "x86_64")
     for command in ((sys.executable, "-c", "import sys; sys.exit('no')"), ("/missing/cc",)):
         with pytest.raises(KernelCompileError, match=target.file_name):
-            compile_library(Compiler(command), target, tmp_path)
+            compile_library(CCompiler(command), target, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,17 +8,17 @@ from PIL import Image
 from cloudburst.renderer import letters as module
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.text_layout import NARROW_QUOTES, Run, Style
+from cloudburst.renderer.text_layout import NARROW_QUOTES, TextRun, TextStyle
 
 FONT = find_font()
-PLAIN = Style()
+PLAIN = TextStyle()
 HAN = "".join(map(chr, range(0x4E00, 0x4E40)))
 
 
-def drawn(letters: Letters, text: str, style: Style = PLAIN, *, x: float = 20) -> Image.Image:
+def drawn(letters: Letters, text: str, style: TextStyle = PLAIN, *, x: float = 20) -> Image.Image:
     mask = Image.new("L", (400 * SAMPLES, 100 * SAMPLES))
     width = sum(map(letters.advance, text))
-    letters.draw(mask, (Run(text, style, width),), x, 60, 0)
+    letters.draw(mask, (TextRun(text, style, width),), x, 60, 0)
     return mask
 
 
@@ -66,7 +66,7 @@ def test_narrow_quotation_marks_lie_within_their_width(mark, wide):
 
 def test_an_italic_run_is_drawn_whole_wherever_it_begins():
     letters = Letters(FONT, 75)
-    style = Style(italic=True)
+    style = TextStyle(italic=True)
     ink = sum(drawn(letters, "fly", style, x=100).tobytes())
     assert sum(drawn(letters, "fly", style, x=10).tobytes()) == pytest.approx(ink, rel=0.01)
     assert drawn(letters, "fly", style, x=900).getbbox() is None

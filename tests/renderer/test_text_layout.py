@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloudburst.renderer.text_layout import (
-    Style,
+    TextStyle,
     is_combining,
     layout,
     line_breaks,
@@ -17,7 +17,7 @@ from cloudburst.renderer.text_layout import (
     plain_text,
 )
 
-PLAIN, BOLD, RED = Style(), Style(bold=True), Style(colour=(255, 0, 0))
+PLAIN, BOLD, RED = TextStyle(), TextStyle(bold=True), TextStyle(colour=(255, 0, 0))
 
 
 def width(character):
@@ -94,9 +94,12 @@ def test_a_character_that_is_not_shown_leaves_no_second_space():
 @pytest.mark.parametrize(
     ("text", "runs"),
     [
-        ("a<i>b</i>c", [("a", PLAIN), ("b", Style(italic=True)), ("c", PLAIN)]),
+        ("a<i>b</i>c", [("a", PLAIN), ("b", TextStyle(italic=True)), ("c", PLAIN)]),
         ("<B>a</b>", [("a", BOLD)]),
-        ("<u><i>a</u>b", [("a", Style(italic=True, underlined=True)), ("b", Style(italic=True))]),
+        (
+            "<u><i>a</u>b",
+            [("a", TextStyle(italic=True, underlined=True)), ("b", TextStyle(italic=True))],
+        ),
         ('<font color="red">a</font><ruby>b', [("a", RED), ("b", PLAIN)]),
         ('<FONT size="9" COLOR=#F00>a</Font>b', [("a", RED), ("b", PLAIN)]),
         ("<font color='#ff000080'>a<i>b", [("a", RED), ("b", RED._replace(italic=True))]),
@@ -118,8 +121,8 @@ def test_tags(text, runs):
 
 def test_a_closing_tag_returns_to_the_style_without_tags():
     (first, second) = layout("a<i>b\nc</i></b>d", bold=True, room=9, advance=width, shown=str)
-    assert [run.style for run in first] == [BOLD, Style(bold=True, italic=True)]
-    assert [run.style for run in second] == [Style(bold=True, italic=True), BOLD]
+    assert [run.style for run in first] == [BOLD, TextStyle(bold=True, italic=True)]
+    assert [run.style for run in second] == [TextStyle(bold=True, italic=True), BOLD]
 
 
 def test_a_tag_within_a_word_does_not_break_it():

@@ -16,7 +16,7 @@ from cloudburst.service.connections import (
     CONNECTION_KEY,
     KEEP_ALIVE_TIMEOUT,
     Connection,
-    Server,
+    LimitedServer,
 )
 from cloudburst.service.lifecycle import listening_socket
 from cloudburst.workers.http.transport import KEEPALIVE_EXPIRY
@@ -33,7 +33,7 @@ async def test_requests_are_parsed_by_h11(tmp_path: Path, monkeypatch: pytest.Mo
     """The limits of heads and bodies are limits of h11; other parsers have none."""
     monkeypatch.setattr("uvicorn.protocols.http.auto.AutoHTTPProtocol", OtherProtocol)
     settings = ServiceSettings(key=KEY, folder=tmp_path, host="127.0.0.1", port=0)
-    server = Server(Starlette(), None, 10.0)
+    server = LimitedServer(Starlette(), None, 10.0)
     with listening_socket(settings) as listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
@@ -58,7 +58,7 @@ async def keyed(scope, receive, send):
 
 async def test_only_connections_of_requests_with_the_key_stay_open(tmp_path) -> None:
     settings = ServiceSettings(key=KEY, folder=tmp_path, host="127.0.0.1", port=0)
-    server = Server(keyed, None, 0.1)
+    server = LimitedServer(keyed, None, 0.1)
 
     async def seconds_open(head):
         async with await anyio.connect_tcp(*listener.getsockname()) as connection:
@@ -99,7 +99,7 @@ async def test_a_request_that_begins_before_the_last_one_has_ended_is_protected(
             await anyio.sleep(0.1)
 
     settings = ServiceSettings(key=KEY, folder=tmp_path, host="127.0.0.1", port=0)
-    server = Server(slow, None, 10.0)
+    server = LimitedServer(slow, None, 10.0)
     with listening_socket(settings) as listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from cloudburst.renderer.kernel import compiler as compiler_module
 from cloudburst.renderer.kernel import targets
-from cloudburst.renderer.kernel.compiler import Compiler, compile_library, find_compiler, find_zig
+from cloudburst.renderer.kernel.compiler import CCompiler, compile_library, find_compiler, find_zig
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane
 from cloudburst.renderer.kernel.library import LibraryKernel
 from cloudburst.renderer.kernel.pillow_kernel import PillowKernel
@@ -25,7 +25,7 @@ _GUARD = 64
 _UNUSED = 0xA5
 
 
-def compilers() -> dict[str, Compiler]:
+def compilers() -> dict[str, CCompiler]:
     """Return the compilers of this machine by name; the first is the one that builds use."""
     found = {"native": find_compiler(os.environ), "zig": find_zig()}
     return {name: compiler for name, compiler in found.items() if compiler is not None}

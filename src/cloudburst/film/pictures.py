@@ -57,7 +57,7 @@ class FilmPicture(NamedTuple):
     is_key: bool
 
 
-class _Frame(NamedTuple):
+class _DecodedFrame(NamedTuple):
     """Decoded frame of a scene."""
 
     number: int
@@ -67,7 +67,7 @@ class _Frame(NamedTuple):
     """Quantizer of the scene."""
 
 
-_Piece: TypeAlias = StoredGop | _Frame
+_Piece: TypeAlias = StoredGop | _DecodedFrame
 
 
 def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[FilmPicture]:
@@ -77,11 +77,11 @@ def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[F
         videos: Videos of the scenes, in order; each is opened when it is needed.
         timeline: Places of the scenes.
     """
-    previous: _Scene | None = None
+    previous: _PlacedScene | None = None
     with ExitStack() as held:
         for place, opening in zip(timeline.places, videos, strict=True):
             current = ExitStack()
-            scene = _Scene(current.enter_context(opening), place, overlaps=timeline.overlaps)
+            scene = _PlacedScene(current.enter_context(opening), place, overlaps=timeline.overlaps)
             if timeline.overlaps and previous is not None:
                 yield from _crossfade(previous, scene)
             held.close()  # the previous scene was open until here, to be mixed with this one
@@ -90,7 +90,7 @@ def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[F
             previous = scene
 
 
-class _Scene:
+class _PlacedScene:
     """Scene of a film whose pictures are read in their order."""
 
     def __init__(self, video: SceneVideo, place: ScenePlace, *, overlaps: bool) -> None:
@@ -99,10 +99,10 @@ class _Scene:
         self._overlaps = overlaps
         self._pieces = _pieces(video, place)
 
-    def next_frame(self) -> _Frame:
+    def next_frame(self) -> _DecodedFrame:
         """Return the next frame, which must be one that a transition changes."""
         piece = next(self._pieces)
-        assert isinstance(piece, _Frame), "frames of transitions are decoded"
+        assert isinstance(piece, _DecodedFrame), "frames of transitions are decoded"
         return piece
 
     def body(self) -> Iterator[FilmPicture]:
@@ -112,7 +112,7 @@ class _Scene:
         gop: _NewGop | None = None
         while position < end:
             piece = next(self._pieces)
-            if isinstance(piece, _Frame):
+            if isinstance(piece, _DecodedFrame):
                 gop = gop or _NewGop(start + position, self.format, piece.quantizer)
                 gop.add(piece.picture if self._overlaps else self._faded(piece))
                 position += 1
@@ -126,7 +126,7 @@ class _Scene:
         if gop is not None:
             yield from gop.finish()
 
-    def _faded(self, frame: _Frame) -> VideoFrame:
+    def _faded(self, frame: _DecodedFrame) -> VideoFrame:
         """Return a frame of a fade: the frames next to another scene are black."""
         _, frames, head, tail = self.place
         from_end = frames - 1 - frame.number
@@ -136,7 +136,7 @@ class _Scene:
         return frame.picture if brightness == 1.0 else darkened(frame.picture, brightness)
 
 
-def _crossfade(old: _Scene, new: _Scene) -> Iterator[FilmPicture]:
+def _crossfade(old: _PlacedScene, new: _PlacedScene) -> Iterator[FilmPicture]:
     """Yield the pictures in which the end of a scene is mixed with the start of the next one."""
     count = new.place.head
     gop: _NewGop | None = None
@@ -212,4 +212,4 @@ def _pieces(video: SceneVideo, place: ScenePlace) -> Iterator[_Piece]:
         if kept < len(gop.pictures):
             for number, picture in enumerate(video.decode(gop), gop.first):
                 if number >= gop.first + kept:
-                    yield _Frame(number, picture, quantizer)
+                    yield _DecodedFrame(number, picture, quantizer)

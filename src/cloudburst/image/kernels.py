@@ -11,7 +11,7 @@ from cloudburst.errors import ImageError
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.options import MACHINES, Architecture
 from cloudburst.renderer.kernel.compiler import (
-    Compiler,
+    CCompiler,
     KernelCompileError,
     compile_library,
     find_compiler,
@@ -20,7 +20,7 @@ from cloudburst.renderer.kernel.compiler import (
 from cloudburst.renderer.kernel.targets import (
     LIBRARIES,
     SOURCE,
-    Target,
+    KernelTarget,
     local_targets,
     source_hash,
     targets_for,
@@ -30,7 +30,7 @@ from cloudburst.text import printable_line
 logger = logging.getLogger(__name__)
 
 
-def image_targets(architecture: Architecture) -> tuple[Target, ...]:
+def image_targets(architecture: Architecture) -> tuple[KernelTarget, ...]:
     """Return the targets of the kernel that an image of an architecture needs."""
     return targets_for("linux", MACHINES[architecture])
 
@@ -52,7 +52,7 @@ def has_kernels(architecture: Architecture) -> bool:
     )
 
 
-def _library(target: Target, cache: ImageCache) -> Path:
+def _library(target: KernelTarget, cache: ImageCache) -> Path:
     if _is_installed(target):
         return LIBRARIES / target.file_name
     folder = cache.folder / "kernels" / f"{_expected():016x}"
@@ -72,7 +72,7 @@ def _library(target: Target, cache: ImageCache) -> Path:
         raise ImageError(f"the pixel kernel was not compiled: {printable_line(str(exc))}") from exc
 
 
-def _compiler(target: Target) -> Compiler | None:
+def _compiler(target: KernelTarget) -> CCompiler | None:
     """Return zig, which compiles the same library everywhere, or this machine's compiler."""
     if (zig := find_zig()) is not None:
         return zig
@@ -83,7 +83,7 @@ def _expected() -> int:
     return source_hash(SOURCE.read_bytes())
 
 
-def _is_installed(target: Target) -> bool:
+def _is_installed(target: KernelTarget) -> bool:
     # A wheel for all machines has all libraries, of its source. A checkout has only those of this
     # machine, perhaps of an earlier source, so these are asked.
     path = LIBRARIES / target.file_name

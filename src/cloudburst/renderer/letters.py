@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cloudburst.media.font_tables import FontTables
 from cloudburst.renderer.fonts import Font, font_tables
-from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, Run
+from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, TextRun
 
 BOLD_STROKE = 1 / 128
 """Width by which bold letters grow on each side, in em; libass makes letters bold like this."""
@@ -155,7 +155,7 @@ class Letters:
             x += run.width
 
     def _draw_run(
-        self, mask: Image.Image, run: Run, x: float, baseline: int, outline: float
+        self, mask: Image.Image, run: TextRun, x: float, baseline: int, outline: float
     ) -> None:
         stroke = _stroke_samples(outline + (self.em * BOLD_STROKE if run.style.bold else 0))
         end = x
@@ -189,7 +189,7 @@ class Letters:
         return glyph
 
     def _draw_italic(
-        self, mask: Image.Image, run: Run, x: float, baseline: int, outline: float
+        self, mask: Image.Image, run: TextRun, x: float, baseline: int, outline: float
     ) -> None:
         """Draw a run upright on a strip, shear the strip along the baseline, and paste it."""
         margin = self.overhang(outline) + self.em

@@ -153,7 +153,7 @@ MASK_MARGIN = 4
 luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels."""
 
 
-class Layer(NamedTuple):
+class ColourLayer(NamedTuple):
     """Area of one colour to blend over a frame in YUV 4:2:0.
 
     Position and size are even numbers of pixels, and the area lies within the frame.
@@ -173,7 +173,7 @@ class Layer(NamedTuple):
 
 def layer_from_mask(
     mask: Image.Image, x: int, y: int, colour: tuple[int, int, int]
-) -> Layer | None:
+) -> ColourLayer | None:
     """Return a layer for the visible part of a mask, or ``None`` if the mask is empty.
 
     The mask has the mode "L", and its position and size are even numbers of pixels. It is
@@ -187,4 +187,6 @@ def layer_from_mask(
     bottom = min(mask.height, (bounds[3] + MASK_MARGIN + 1) & ~1)
     part = mask.crop((left, top, right, bottom))
     half = halve_plane(part)
-    return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)
+    return ColourLayer(
+        x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour
+    )

@@ -28,7 +28,7 @@ from cloudburst.renderer.job import (
 )
 from cloudburst.renderer.missing_glyphs import describe
 from cloudburst.renderer.mp4_writer import open_mp4
-from cloudburst.renderer.scene import Announce, Scene, load_scene
+from cloudburst.renderer.scene import Announce, LoadedScene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
 
 RenderProgress: TypeAlias = Callable[[float], None]
@@ -85,7 +85,7 @@ def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTra
 
 
 def _start_encoding(
-    folder: Path, scene: Scene, plan: GopPlan, progress: RenderProgress, share: Share
+    folder: Path, scene: LoadedScene, plan: GopPlan, progress: RenderProgress, share: Share
 ) -> GopEncoding:
     """Return the encoding of a plan, and share a long one with other processes."""
     gops = scene.source.gops(plan.frames)
@@ -104,7 +104,11 @@ def _texts(job: RenderJob) -> dict[str, str]:
 
 
 def _write(
-    path: Path, scene: Scene, audio: AudioTrack, encoding: GopEncoding, texts: Mapping[str, str]
+    path: Path,
+    scene: LoadedScene,
+    audio: AudioTrack,
+    encoding: GopEncoding,
+    texts: Mapping[str, str],
 ) -> None:
     """Encode the video and write it to a file.
 
@@ -120,7 +124,7 @@ def _write(
 
 def _finished(
     folder: Path,
-    scene: Scene,
+    scene: LoadedScene,
     audio: AudioTrack,
     cover: RenderedFile | None,
     *,
@@ -142,7 +146,7 @@ def _finished(
     )
 
 
-def _warnings(scene: Scene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
+def _warnings(scene: LoadedScene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
     if scene.left_out:
         yield f"subtitle: left out, because the font has no glyph: {describe(scene.left_out)}"
     if scene.ignored:

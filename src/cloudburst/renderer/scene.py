@@ -43,7 +43,7 @@ Announce: TypeAlias = Callable[[str], None]
 afterwards."""
 
 
-class Scene(NamedTuple):
+class LoadedScene(NamedTuple):
     """Scene whose files have been read, except its audio."""
 
     format: VideoFormat
@@ -61,7 +61,7 @@ class Scene(NamedTuple):
 
 def load_scene(
     folder: Path, job: RenderJob, frames: int, announce: Announce, *, encodes: bool = True
-) -> Scene:
+) -> LoadedScene:
     """Read the picture, the watermark, the font and the subtitles of a job.
 
     Args:
@@ -83,7 +83,7 @@ def load_scene(
         with process_limits.reading_input(WATERMARK, announce):
             mark = load_watermark(folder, job, video_format.size)
     subtitled = (folder / SUBTITLE).exists()
-    track, missing, ignored = _Subtitles(SubtitleTrack(), (), ())
+    track, missing, ignored = _LoadedSubtitles(SubtitleTrack(), (), ())
     if subtitled:
         track, missing, ignored = _load_subtitles(folder, job, video_format, frames, announce)
     effect, fades = job.effect, _plan_fades(job, frames)
@@ -103,7 +103,7 @@ def load_scene(
         )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
-    return Scene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
+    return LoadedScene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
 
 
 def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
@@ -114,8 +114,8 @@ def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
         return input_font(path)
 
 
-class _Subtitles(NamedTuple):
-    """Subtitles of a video, and what the video does not show of them; see `Scene`."""
+class _LoadedSubtitles(NamedTuple):
+    """Subtitles of a video, and what the video does not show of them; see `LoadedScene`."""
 
     track: SubtitleTrack
     left_out: Sequence[str]
@@ -124,7 +124,7 @@ class _Subtitles(NamedTuple):
 
 def _load_subtitles(
     folder: Path, job: RenderJob, video_format: VideoFormat, frames: int, announce: Announce
-) -> _Subtitles:
+) -> _LoadedSubtitles:
     """Read the subtitles of a job and their font, and draw each letter of a job's font once."""
     font = _load_font(folder / FONT, job, announce)
     with process_limits.reading_input(SUBTITLE, announce):
@@ -137,7 +137,7 @@ def _load_subtitles(
 
 def _read_subtitles(
     path: Path, job: RenderJob, video_format: VideoFormat, frames: int, font: Font
-) -> _Subtitles:
+) -> _LoadedSubtitles:
     size = video_format.size
     style = subtitle_style(job.options, *size)
     try:
@@ -152,7 +152,7 @@ def _read_subtitles(
     if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
     states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
-    return _Subtitles(SubtitleTrack(states, painter), left_out, ignored)
+    return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
 
 
 def _plan_fades(job: RenderJob, frames: int) -> Fades | None:

@@ -23,7 +23,7 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
-from cloudburst.renderer.planes import Layer, Planes, grey
+from cloudburst.renderer.planes import ColourLayer, Planes, grey
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
@@ -49,7 +49,7 @@ number of pixels. At 1920x1080 it has 68 bytes."""
 class _SingleState(NamedTuple):
     """Encoded GOP with one state."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[ColourLayer]
     quantizer: int
     pictures: list[bytes]
 
@@ -82,7 +82,7 @@ class StillVideo:
         self._canvas = Frame(*size)
         self._canvas.fill(picture)
         self._subtitles = subtitles
-        self._layers: Sequence[Layer] = ()
+        self._layers: Sequence[ColourLayer] = ()
         self._single: _SingleState | None = None
 
     def gops(self, frames: int) -> list[Gop]:
@@ -136,7 +136,7 @@ class StillVideo:
             self._single = _SingleState(self._layers, quantizer, pictures)
         return pictures
 
-    def _show(self, layers: Sequence[Layer]) -> None:
+    def _show(self, layers: Sequence[ColourLayer]) -> None:
         """Draw layers on the canvas, in place of those that were drawn before."""
         for layer in self._layers:
             self._canvas.copy_rectangle(self._picture, layer.x, layer.y, layer.width, layer.height)

@@ -16,9 +16,9 @@ from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import characters_of, check_characters, is_shown, left_out
-from cloudburst.renderer.planes import MASK_MARGIN, Layer, Yuv, bt709, layer_from_mask
+from cloudburst.renderer.planes import MASK_MARGIN, ColourLayer, Yuv, bt709, layer_from_mask
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
-from cloudburst.renderer.text_layout import Line, Rgb, Run, Style, layout, line_width
+from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
 
 
 class CueArea(NamedTuple):
@@ -88,7 +88,7 @@ check it. It is the default height in 1080p, in which 3,500 Chinese characters w
 1.7 CPU seconds."""
 
 
-class _Block(NamedTuple):
+class _TextBlock(NamedTuple):
     """Lines of a cue with the area that they cover."""
 
     lines: list[Line]
@@ -100,11 +100,11 @@ class _Block(NamedTuple):
 class _PlacedCue:
     """Cue with its place in the picture; it is drawn when its layers are needed."""
 
-    def __init__(self, block: _Block, place: CueArea) -> None:
+    def __init__(self, block: _TextBlock, place: CueArea) -> None:
         self.block = block
         self.place = place
         """Area that no other cue may overlap: the text, with its outline and shadow."""
-        self.layers: tuple[Layer, ...] | None = None
+        self.layers: tuple[ColourLayer, ...] | None = None
         self.word = -1
         """Word that is highlighted in the layers; -1 for none."""
 
@@ -162,7 +162,7 @@ class SubtitlePainter:
                 FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
             ) from error
 
-    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[Layer]:
+    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[ColourLayer]:
         """Return the layers of the cues with these indices, in the order in which to blend them.
 
         ``words`` has the current word of each of the cues; see `SubtitleState`.
@@ -174,7 +174,7 @@ class SubtitlePainter:
             InputFaultError: the text cannot be drawn.
         """
         self.place(shown)
-        layers: list[Layer] = []
+        layers: list[ColourLayer] = []
         current = words or [-1] * len(shown)
         try:
             for placed, word in zip(self._placed.values(), current, strict=True):
@@ -224,11 +224,11 @@ class SubtitlePainter:
             downwards=position > 3,
         )
         text = _grown(_with_shadow(place, -style.shadow), -style.outline, -style.outline)
-        return _PlacedCue(_Block(lines, text, (position - 1) % 3), place)
+        return _PlacedCue(_TextBlock(lines, text, (position - 1) % 3), place)
 
-    def _layers(self, block: _Block, word: int) -> Iterator[Layer]:
+    def _layers(self, block: _TextBlock, word: int) -> Iterator[ColourLayer]:
         style = self._style
-        drawn: list[Layer | None] = []
+        drawn: list[ColourLayer | None] = []
         if style.box_opacity:
             drawn.append(self._box(block.area))
         highlight = style.highlight if word >= 0 else None
@@ -256,7 +256,9 @@ class SubtitlePainter:
             drawn.append(self._letter_layer(current, 0.0, coloured.colour, coloured.opacity))
         return filter(None, drawn)
 
-    def _word_boxes(self, block: _Block, word: int, highlight: Highlight) -> Iterator[Layer | None]:
+    def _word_boxes(
+        self, block: _TextBlock, word: int, highlight: Highlight
+    ) -> Iterator[ColourLayer | None]:
         """Yield the boxes behind a word: one in each line that has a part of it."""
         across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
         for row, line in enumerate(block.lines):
@@ -270,11 +272,11 @@ class SubtitlePainter:
                     _grown(area, across, down), highlight.colour, highlight.opacity
                 )
 
-    def _box(self, text: CueArea) -> Layer | None:
+    def _box(self, text: CueArea) -> ColourLayer | None:
         box = _grown(text, *self._style.padding)
         return self._rectangle(box, self._style.box_colour, self._style.box_opacity)
 
-    def _rectangle(self, box: CueArea, colour: Yuv, opacity: int) -> Layer | None:
+    def _rectangle(self, box: CueArea, colour: Yuv, opacity: int) -> ColourLayer | None:
         left, top, right, bottom = area = self._even_area(box)
         if left >= right or top >= bottom:
             return None
@@ -288,13 +290,13 @@ class SubtitlePainter:
 
     def _letter_layer(
         self,
-        block: _Block,
+        block: _TextBlock,
         outline: float,
         colour: Yuv,
         opacity: int,
         *,
-        without: _Block | None = None,
-    ) -> Layer | None:
+        without: _TextBlock | None = None,
+    ) -> ColourLayer | None:
         """Return a layer of letters, grown by the outline, except where others are."""
         overhang = self._letters.overhang(outline)
         left, top, right, bottom = self._even_area(_grown(block.area, overhang, overhang))
@@ -309,7 +311,7 @@ class SubtitlePainter:
         return layer_from_mask(mask, left, top, colour)
 
     def _samples(
-        self, block: _Block, area: tuple[int, int, int, int], outline: float
+        self, block: _TextBlock, area: tuple[int, int, int, int], outline: float
     ) -> Image.Image:
         """Return a mask of an area of the picture with the letters, `SAMPLES` for each pixel."""
         text, overhang = block.area, self._letters.overhang(outline)
@@ -336,7 +338,7 @@ class SubtitlePainter:
         )
 
 
-def _by_colour(block: _Block) -> Iterator[tuple[Rgb | None, _Block]]:
+def _by_colour(block: _TextBlock) -> Iterator[tuple[Rgb | None, _TextBlock]]:
     """Yield the colours of a block, each with the block without the letters of other colours."""
     found = dict.fromkeys(run.style.colour for line in block.lines for run in line)
     if len(found) == 1:
@@ -347,16 +349,18 @@ def _by_colour(block: _Block) -> Iterator[tuple[Rgb | None, _Block]]:
         yield colour, _only(block, lambda style: places[style.colour], value=place)
 
 
-def _only(block: _Block, key: Callable[[Style], int], *, value: int) -> _Block:
+def _only(block: _TextBlock, key: Callable[[TextStyle], int], *, value: int) -> _TextBlock:
     """Return a block with the letters whose style has this value; the others leave their space."""
     lines = [
-        tuple(run if key(run.style) == value else Run("", Style(), run.width) for run in line)
+        tuple(
+            run if key(run.style) == value else TextRun("", TextStyle(), run.width) for run in line
+        )
         for line in block.lines
     ]
     return block._replace(lines=lines)
 
 
-def _line_left(block: _Block, line: Line) -> float:
+def _line_left(block: _TextBlock, line: Line) -> float:
     """Return the place of the left end of a line."""
     space = block.area.right - block.area.left - line_width(line)
     return block.area.left + (0.0, space / 2, space)[block.column]

@@ -106,7 +106,7 @@ Rgb: TypeAlias = tuple[int, int, int]
 """Red, green and blue, from 0 to 255."""
 
 
-class Style(NamedTuple):
+class TextStyle(NamedTuple):
     """Style of a part of a text."""
 
     bold: bool = False
@@ -119,15 +119,15 @@ class Style(NamedTuple):
     """Index of the timed word to which the text belongs; -1 for none."""
 
 
-class Run(NamedTuple):
+class TextRun(NamedTuple):
     """Text of one style within a line."""
 
     text: str
-    style: Style
+    style: TextStyle
     width: float
 
 
-Line: TypeAlias = tuple[Run, ...]
+Line: TypeAlias = tuple[TextRun, ...]
 
 Advance: TypeAlias = Callable[[str], float]
 """Function that returns the width of a character; the unit is free."""
@@ -158,22 +158,24 @@ def layout(
     """
     return [
         line
-        for source in _styled_lines(text, Style(bold=bold), words)
+        for source in _styled_lines(text, TextStyle(bold=bold), words)
         for line in _Paragraph(source, advance, shown).lines(room)
     ]
 
 
 def plain_text(text: str) -> str:
     """Return the text of a cue without tags and control characters, in the normal form NFC."""
-    return "\n".join("".join(piece for piece, _ in line) for line in _styled_lines(text, Style()))
+    return "\n".join(
+        "".join(piece for piece, _ in line) for line in _styled_lines(text, TextStyle())
+    )
 
 
 def _styled_lines(
-    text: str, base: Style, words: Sequence[Word] = ()
-) -> Iterator[list[tuple[str, Style]]]:
+    text: str, base: TextStyle, words: Sequence[Word] = ()
+) -> Iterator[list[tuple[str, TextStyle]]]:
     """Yield the pieces of each line of a cue, with their styles."""
     style = base
-    pieces: list[tuple[str, Style]] = []
+    pieces: list[tuple[str, TextStyle]] = []
     for section, word in _sections(text, words):
         style = style._replace(word=word)
         for row, line in enumerate(_CONTROL.sub("", section.replace("\t", " ")).split("\n")):
@@ -200,7 +202,7 @@ def _sections(text: str, words: Sequence[Word]) -> Iterator[tuple[str, int]]:
     yield text[end:], -1
 
 
-def _style_after(tag: str, style: Style, base: Style) -> Style:
+def _style_after(tag: str, style: TextStyle, base: TextStyle) -> TextStyle:
     if tag.startswith("</font"):
         return style._replace(colour=base.colour)
     if colour := _FONT_COLOUR.match(tag):
@@ -221,8 +223,8 @@ def _rgb(name: str) -> Rgb | None:
 
 
 def _shown_characters(
-    pieces: Sequence[tuple[str, Style]], shown: Shown
-) -> Iterator[tuple[str, Style]]:
+    pieces: Sequence[tuple[str, TextStyle]], shown: Shown
+) -> Iterator[tuple[str, TextStyle]]:
     """Yield the characters that are shown, with their styles.
 
     Of two spaces around a character that is not shown, the second one is left out.
@@ -250,7 +252,9 @@ def _with_narrow_quotes(text: str) -> str:
 class _Paragraph:
     """Line of a cue's source, which becomes one or more lines."""
 
-    def __init__(self, pieces: Sequence[tuple[str, Style]], advance: Advance, shown: Shown) -> None:
+    def __init__(
+        self, pieces: Sequence[tuple[str, TextStyle]], advance: Advance, shown: Shown
+    ) -> None:
         characters = list(_shown_characters(pieces, shown))
         text = "".join(character for character, _ in characters)
         self._text = _with_narrow_quotes(text)
@@ -317,10 +321,10 @@ class _Paragraph:
 
     def _line(self, start: int, end: int) -> Line:
         end = max(start, self._solid_ends[end])
-        runs: list[Run] = []
+        runs: list[TextRun] = []
         for style, group in groupby(range(start, end), key=self._styles.__getitem__):
             places = list(group)
             first, last = places[0], places[-1] + 1
             text = self._text[first:last].replace(ZERO_WIDTH_SPACE, "").replace(WORD_JOINER, "")
-            runs.append(Run(text, style, self._ends[last] - self._ends[first]))
+            runs.append(TextRun(text, style, self._ends[last] - self._ends[first]))
         return tuple(runs)

@@ -186,7 +186,7 @@ class Connection(H11Protocol):
             self.abort()
 
 
-class Server(uvicorn.Server):
+class LimitedServer(uvicorn.Server):
     """uvicorn server without signal handling; it prints its address and limits connections.
 
     Args:

@@ -53,7 +53,7 @@ class JobOutcome(NamedTuple):
     fault: InputFault | None = None
 
 
-class Job:
+class ServiceJob:
     """Job: one scene or film at the render service, with its state and result."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Job:
         changed.set()
 
 
-class Jobs:
+class ServiceJobs:
     """Registry of all jobs of the service.
 
     Renders run in the service's task group, so they are independent of the request that started
@@ -179,27 +179,27 @@ class Jobs:
         self._film = film
         self._slots = EncoderSlots(settings.encoders)
         self._gop_processes = GopProcesses(self._slots, subprocesses, gop_command)
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, ServiceJob] = {}
         self._stopping = False
         self.last_end = current_time()
         """Time at which the last job ended, in seconds of the event loop's clock; the start of the
         service if none has ended."""
 
-    def get(self, ident: str) -> Job | None:
+    def get(self, ident: str) -> ServiceJob | None:
         """Return a job and restart its expiry time; ``None`` if no job has this id."""
         if job := self.find(ident):
             job.touched = current_time()
         return job
 
-    def find(self, ident: str) -> Job | None:
+    def find(self, ident: str) -> ServiceJob | None:
         """Return a job, but do not restart its expiry time; ``None`` if no job has this id."""
         return self._jobs.get(ident)
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[ServiceJob]:
         """Return all jobs, oldest first."""
         return list(self._jobs.values())
 
-    def active(self) -> list[Job]:
+    def active(self) -> list[ServiceJob]:
         """Return the jobs that are waiting or running."""
         return [job for job in self._jobs.values() if not job.ended.is_set()]
 
@@ -214,7 +214,7 @@ class Jobs:
         if len(self.active()) >= self._settings.encoders + self._settings.waiting:
             raise RejectedRequestError(429, "too many jobs are waiting; try again later")
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: ServiceJob) -> None:
         """Add a job with a complete folder to the queue, which owns the folder from then on.
 
         Raises:
@@ -225,11 +225,11 @@ class Jobs:
         self._jobs[job.id] = job
         self._tasks.start_soon(self._run_to_end, job)
 
-    async def cancel(self, job: Job) -> None:
+    async def cancel(self, job: ServiceJob) -> None:
         """Cancel a job, and wait until all of its processes have ended."""
         await self._stop([job], "cancelled")
 
-    async def delete_matching(self, unwanted: Callable[[Job], bool]) -> None:
+    async def delete_matching(self, unwanted: Callable[[ServiceJob], bool]) -> None:
         """Cancel and delete the jobs for which ``unwanted`` returns true.
 
         When this returns, no process and no file of these jobs is left.
@@ -250,7 +250,7 @@ class Jobs:
             "interrupted",
         )
 
-    async def delete(self, job: Job) -> None:
+    async def delete(self, job: ServiceJob) -> None:
         """Delete a job that has ended, with its video."""
         if self._jobs.get(job.id) is job:  # another request may have deleted it already
             del self._jobs[job.id]
@@ -264,14 +264,16 @@ class Jobs:
             await self.delete(job)
         return len(old)
 
-    async def _stop(self, jobs: Sequence[Job], ending: Literal["cancelled", "interrupted"]) -> None:
+    async def _stop(
+        self, jobs: Sequence[ServiceJob], ending: Literal["cancelled", "interrupted"]
+    ) -> None:
         for job in jobs:
             job.stop_state = ending
             job.scope.cancel()
         for job in jobs:
             await job.ended.wait()
 
-    async def _run_to_end(self, job: Job) -> None:
+    async def _run_to_end(self, job: ServiceJob) -> None:
         """Run a job until a final state; afterwards its folder holds at most video and cover."""
         outcome: JobOutcome | None = None
         began = current_time()
@@ -295,7 +297,7 @@ class Jobs:
             details = f"{outcome.done.size} bytes" if outcome.done else outcome.error or ""
             log.info("%r: %s, %.1f s, %s", job.name, job.state, self.last_end - began, details)
 
-    async def _run(self, job: Job) -> JobOutcome:
+    async def _run(self, job: ServiceJob) -> JobOutcome:
         last: list[ChildLine] = []
         limit = self._settings.scene_seconds
         timeout = CancelScope(deadline=current_time() + limit)
@@ -336,7 +338,7 @@ class Jobs:
         output = last[0] if last else ChildLine(fault=fault_from_exit(reading, ended.code))
         return await self._judge(job, ended, output)
 
-    async def _judge(self, job: Job, ended: ExitedProcess, output: ChildLine) -> JobOutcome:
+    async def _judge(self, job: ServiceJob, ended: ExitedProcess, output: ChildLine) -> JobOutcome:
         if output.done and ended.code == 0 and await has_results(job.folder, output.done):
             return JobOutcome("done", done=output.done)
         if output.fault and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):

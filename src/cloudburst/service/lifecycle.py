@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from cloudburst.errors import ConfigurationError
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings, load_settings
-from cloudburst.service.connections import Server, server_context
+from cloudburst.service.connections import LimitedServer, server_context
 from cloudburst.service.jobs import RENDER_COMMAND
 from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
@@ -54,7 +54,7 @@ async def serve(
     become_subreaper()
     async with open_service(settings, render=render, probe=probe) as service:
         service.self_test.start()
-        server = Server(build_app(service, unpack=unpack), context, settings.head_seconds)
+        server = LimitedServer(build_app(service, unpack=unpack), context, settings.head_seconds)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
         tasks = create_task_group()
@@ -90,7 +90,7 @@ class _Lifecycle:
     at once.
     """
 
-    def __init__(self, service: RenderService, server: Server, tasks: TaskGroup) -> None:
+    def __init__(self, service: RenderService, server: LimitedServer, tasks: TaskGroup) -> None:
         self.code = 0
         self._service = service
         self._settings = service.settings

@@ -23,7 +23,7 @@ from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, VIDEO_F
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.http_errors import RejectedRequestError, display_value
-from cloudburst.service.jobs import Job
+from cloudburst.service.jobs import ServiceJob
 from cloudburst.service.responses import (
     JobEventStream,
     JobFileResponse,
@@ -34,9 +34,9 @@ from cloudburst.service.service import RenderService
 from cloudburst.service.transfers import (
     MAX_FETCH_REQUEST_BYTES,
     MAX_UPLOAD_REQUEST_BYTES,
-    Fetch,
+    InputFetch,
+    ResultUpload,
     TransferStream,
-    Upload,
 )
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -56,7 +56,7 @@ def _without_files(options: RenderOptions) -> RenderOptions:
     return options
 
 
-class JobRequest(BaseModel):
+class SceneJobRequest(BaseModel):
     """Body of ``POST /jobs``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,10 +123,10 @@ class NativeApi:
     async def post_job(self, request: Request) -> Response:
         """Create a job for a scene and add it to the queue."""
         asked = await request_body.read_model(
-            request, JobRequest, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
+            request, SceneJobRequest, limit=MAX_REQUEST_BYTES, stall=self._settings.stall_seconds
         )
 
-        async def submitted(ident: str) -> Job:
+        async def submitted(ident: str) -> ServiceJob:
             self._service.jobs.check_accepts()
             self._check_duration(asked)
             async with self._drafted(ident, asked.contents()) as job:
@@ -146,7 +146,7 @@ class NativeApi:
             stall=self._settings.stall_seconds,
         )
 
-        async def submitted(ident: str) -> Job:
+        async def submitted(ident: str) -> ServiceJob:
             self._service.jobs.check_accepts()
             async with self._drafted(ident, film_contents(asked), is_film=True) as job:
                 await self._service.submit_text(job, film_description(asked))
@@ -155,7 +155,7 @@ class NativeApi:
         return await self._accepted(request, submitted)
 
     async def _accepted(
-        self, request: Request, submitted: Callable[[str], Awaitable[Job]]
+        self, request: Request, submitted: Callable[[str], Awaitable[ServiceJob]]
     ) -> Response:
         """Return the job of a repeated request; otherwise submit a new one."""
         ident = _idempotency_key(request) or uuid4().hex
@@ -167,7 +167,7 @@ class NativeApi:
     @asynccontextmanager
     async def _drafted(
         self, ident: str, contents: Mapping[str, str], *, is_film: bool = False
-    ) -> AsyncGenerator[Job]:
+    ) -> AsyncGenerator[ServiceJob]:
         """Yield a job with its input files, which the block submits."""
         await self._service.store.ensure_room(0)
         async with self._service.draft_job(ident, is_film=is_film) as job:
@@ -179,7 +179,7 @@ class NativeApi:
                 ) from None
             yield job
 
-    def _check_duration(self, asked: JobRequest) -> None:
+    def _check_duration(self, asked: SceneJobRequest) -> None:
         try:
             check_duration(asked.duration, self._settings.audio_seconds)
         except InvalidInputError as exc:
@@ -224,7 +224,7 @@ class NativeApi:
     async def post_fetch(self, request: Request) -> Response:
         """Get a file from a URL and store it, with a stream of its progress."""
         stall = self._settings.stall_seconds
-        fetch = Fetch(
+        fetch = InputFetch(
             self._service.transfers,
             self._service.store,
             await request_body.read_model(
@@ -241,7 +241,7 @@ class NativeApi:
         asked = await request_body.read_model(
             request, UploadRequest, limit=MAX_UPLOAD_REQUEST_BYTES, stall=stall, secret=True
         )
-        upload = Upload(self._service.transfers, job, finished_video(job), asked)
+        upload = ResultUpload(self._service.transfers, job, finished_video(job), asked)
         heartbeat = self._settings.heartbeat_seconds
         return TransferStream(upload.run, upload.progress, heartbeat=heartbeat, stall=stall)
 
@@ -260,7 +260,7 @@ class NativeApi:
             await self._service.jobs.delete_matching(lambda job: job.attachment is None)
         return Response(status_code=204)
 
-    def _job(self, request: Request) -> Job:
+    def _job(self, request: Request) -> ServiceJob:
         job = self._service.jobs.get(request.path_params["id"])
         if job is None or job.attachment is not None:
             raise RejectedRequestError(404, "no such job")
@@ -293,7 +293,7 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _named(job: Job, status: int) -> Response:
+def _named(job: ServiceJob, status: int) -> Response:
     location = {"Location": f"/jobs/{job.id}"}
     return JSONResponse({"id": job.id, "state": job.state}, status, location)
 

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE
 from cloudburst.service import request_body
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
-from cloudburst.service.jobs import Job
+from cloudburst.service.jobs import ServiceJob
 from cloudburst.service.responses import cancel_on_disconnect, video_response
 from cloudburst.service.service import RenderService
 from cloudburst.service.unpack import BODY_FILE, Unpacked, UnpackLine
@@ -83,7 +83,7 @@ class OnestepApi:
         left = [job for job in self._service.jobs.all() if job.done and job.attachment]
         return JSONResponse({"cleaned": cleaned, "active_files": len(left)})
 
-    async def _made(self, job: Job) -> Response:
+    async def _made(self, job: ServiceJob) -> Response:
         unpacked = await self._unpacked(job)
         job.attachment = unpacked.filename
         # The id instead of a name: onestep chooses another random effect for each call.
@@ -107,7 +107,7 @@ class OnestepApi:
             }
         )
 
-    async def _unpacked(self, job: Job) -> Unpacked:
+    async def _unpacked(self, job: ServiceJob) -> Unpacked:
         last = UnpackLine()
 
         def on_line(line: bytes) -> None:

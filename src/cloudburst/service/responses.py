@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloudburst.renderer.job import RenderedVideo
 from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
-from cloudburst.service.jobs import Job
+from cloudburst.service.jobs import ServiceJob
 
 BLOCK_BYTES = 256 * 1024
 
@@ -181,7 +181,7 @@ class JobEventStream(LineStream):
     States are not queued: a slow reader gets the present state as soon as it reads again.
     """
 
-    def __init__(self, job: Job, *, heartbeat: float, stall: float) -> None:
+    def __init__(self, job: ServiceJob, *, heartbeat: float, stall: float) -> None:
         super().__init__(heartbeat=heartbeat, stall=stall)
         self._job = job
 
@@ -199,7 +199,9 @@ class JobEventStream(LineStream):
                 await next_state.wait()
 
 
-def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = None) -> Response:
+def video_response(
+    job: ServiceJob, *, stall: float, headers: dict[str, str] | None = None
+) -> Response:
     """Return a response with the video of a finished job.
 
     Raises `RejectedRequestError` with status 409 if the job has no video.
@@ -219,7 +221,7 @@ def video_response(job: Job, *, stall: float, headers: dict[str, str] | None = N
     )
 
 
-def finished_video(job: Job) -> RenderedVideo:
+def finished_video(job: ServiceJob) -> RenderedVideo:
     """Return the properties of a job's video, or raise status 409 if there is none."""
     if job.done is None:
         raise RejectedRequestError(

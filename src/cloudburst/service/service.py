@@ -17,7 +17,7 @@ from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore
 from cloudburst.service.encoder_slots import GOP_COMMAND
-from cloudburst.service.jobs import RENDER_COMMAND, Job, Jobs
+from cloudburst.service.jobs import RENDER_COMMAND, ServiceJob, ServiceJobs
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses
 from cloudburst.service.transfers import Transfers, open_transfers
@@ -35,7 +35,7 @@ class RenderService:
         folder: Path,
         *,
         store: ContentStore,
-        jobs: Jobs,
+        jobs: ServiceJobs,
         subprocesses: Subprocesses,
         self_test: SelfTest,
         transfers: Transfers,
@@ -69,11 +69,11 @@ class RenderService:
     @asynccontextmanager
     async def draft_job(
         self, ident: str, *, attachment: str | None = None, is_film: bool = False
-    ) -> AsyncGenerator[Job]:
+    ) -> AsyncGenerator[ServiceJob]:
         """Yield a job with an empty folder; delete the folder unless the job is submitted."""
         # The folder of a deleted job of the same id may still be there.
         folder = self.folder / "jobs" / f"{ident}-{token_hex(4)}"
-        job = Job(ident, folder, attachment=attachment, is_film=is_film)
+        job = ServiceJob(ident, folder, attachment=attachment, is_film=is_film)
         await to_thread.run_sync(job.folder.mkdir)
         try:
             yield job
@@ -83,7 +83,7 @@ class RenderService:
                     await to_thread.run_sync(_remove, job.folder)
 
     async def submit(
-        self, job: Job, *, name: str, options: RenderOptions, duration: float | None = None
+        self, job: ServiceJob, *, name: str, options: RenderOptions, duration: float | None = None
     ) -> None:
         """Add a drafted job to the queue.
 
@@ -106,7 +106,7 @@ class RenderService:
         )
         await self.submit_text(job, description.to_json())
 
-    async def submit_text(self, job: Job, text: str) -> None:
+    async def submit_text(self, job: ServiceJob, text: str) -> None:
         """Add a drafted job to the queue with the content of its ``job.json``.
 
         Raises:
@@ -141,7 +141,9 @@ async def open_service(
         store = ContentStore(folder / "files", reserve=settings.reserve_bytes)
         subprocesses = Subprocesses()
         async with open_transfers() as transfers, create_task_group() as tasks:
-            jobs = Jobs(tasks, subprocesses, settings, render=render, gop_command=gop_command)
+            jobs = ServiceJobs(
+                tasks, subprocesses, settings, render=render, gop_command=gop_command
+            )
             service = RenderService(
                 settings,
                 folder,

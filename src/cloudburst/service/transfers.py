@@ -29,7 +29,7 @@ from cloudburst.net.transfers.errors import TransferError
 from cloudburst.renderer.job import RenderedVideo
 from cloudburst.service.content_store import ContentStore, OutOfDiskError
 from cloudburst.service.http_errors import RejectedRequestError
-from cloudburst.service.jobs import Job
+from cloudburst.service.jobs import ServiceJob
 from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file
 from cloudburst.service.responses import LineStream
 
@@ -142,7 +142,7 @@ MAX_FETCH_REQUEST_BYTES = 64 * 1024
 """Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers."""
 
 
-class Fetch:
+class InputFetch:
     """Transfer of one file into the store of the service."""
 
     def __init__(
@@ -210,11 +210,11 @@ MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
 """Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts."""
 
 
-class Upload:
+class ResultUpload:
     """Transfer of a result of a job to S3."""
 
     def __init__(
-        self, transfers: Transfers, job: Job, done: RenderedVideo, request: UploadRequest
+        self, transfers: Transfers, job: ServiceJob, done: RenderedVideo, request: UploadRequest
     ) -> None:
         if request.file == "cover" and done.cover is None:
             raise RejectedRequestError(404, "there is no cover: the job has no option cover")

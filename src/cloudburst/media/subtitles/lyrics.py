@@ -38,7 +38,7 @@ _WORD_STAMP = re.compile(rf"[<\[]{_STAMP}[>\]]")
 _OFFSET = re.compile(r"\[offset:\s*([+-]?\d{1,9})\s*\]", re.IGNORECASE)
 
 
-class _Line(NamedTuple):
+class _LyricsLine(NamedTuple):
     """Line of lyrics at one of its times; times are in milliseconds."""
 
     start: int
@@ -59,7 +59,7 @@ def parse(text: str) -> Subtitles:
     Lines end with a newline.
     """
     offset = 0
-    lines: list[_Line] = []
+    lines: list[_LyricsLine] = []
     words = 0
     for match in _LINE.finditer(text):
         if given := _OFFSET.match(match[1]):
@@ -73,7 +73,7 @@ def parse(text: str) -> Subtitles:
     return Subtitles(collect(_cues(lines, offset)))
 
 
-def _lines(source: str) -> Iterator[_Line]:
+def _lines(source: str) -> Iterator[_LyricsLine]:
     """Yield a line for each of its times; nothing for a line of the file that has no time."""
     starts, place = list[int](), 0
     while stamp := _LINE_STAMP.match(source, place):
@@ -89,10 +89,10 @@ def _lines(source: str) -> Iterator[_Line]:
     stamps = zip(parts[::4], parts[1::4], parts[2::4], strict=True)
     times = tuple(milliseconds((None, *stamp)) - starts[0] for stamp in stamps)
     for start in starts:
-        yield _Line(start, pieces, times)
+        yield _LyricsLine(start, pieces, times)
 
 
-def _cues(lines: Sequence[_Line], offset: int) -> Iterator[Cue]:
+def _cues(lines: Sequence[_LyricsLine], offset: int) -> Iterator[Cue]:
     """Yield the cues of lines that are sorted; a positive offset moves them to earlier times."""
     groups = [list(group) for _, group in groupby(lines, attrgetter("start"))]
     ends = [group[0].start - offset for group in groups[1:]]
@@ -106,18 +106,18 @@ def _cues(lines: Sequence[_Line], offset: int) -> Iterator[Cue]:
             yield Cue(start, end, text, words=words)
 
 
-def _end_of_last(group: Sequence[_Line], offset: int) -> int:
+def _end_of_last(group: Sequence[_LyricsLine], offset: int) -> int:
     """Return the time at which the last lines end: that of a last word without text, if any."""
     ends = (line.start + line.times[-1] - offset for line in group if _has_end(line))
     return max(ends, default=LAST_END)
 
 
-def _has_end(line: _Line) -> bool:
+def _has_end(line: _LyricsLine) -> bool:
     return bool(line.times) and not line.pieces[-1].strip()
 
 
 def _timed_text(
-    lines: Sequence[_Line], offset: int, start: int, end: int
+    lines: Sequence[_LyricsLine], offset: int, start: int, end: int
 ) -> tuple[str, tuple[Word, ...]]:
     timed = TimedText(start, end)
     for row, line in enumerate(lines):

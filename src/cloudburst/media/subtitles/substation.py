@@ -105,7 +105,7 @@ class _Style(NamedTuple):
     """Names of its features that have no effect on the video."""
 
 
-class _Line(NamedTuple):
+class _Dialogue(NamedTuple):
     """Line of dialogue before its override tags are read."""
 
     start: int
@@ -178,7 +178,7 @@ class _Reader:
         start, end = (_milliseconds(fields.get(name, "")) for name in ("start", "end"))
         if start is None or end is None or start >= end:
             return
-        line = _Line(start, end, self._style(fields.get("style", "")), fields.get("text", ""))
+        line = _Dialogue(start, end, self._style(fields.get("style", "")), fields.get("text", ""))
         cue = _cue(line, self._styles, self._break, self.ignored)
         if cue.text and not self._is_repeated(cue):
             self.ignored |= dict.fromkeys(line.style.ignored)
@@ -203,7 +203,7 @@ class _Reader:
                 self.ignored[f"effect {name}"] = None
 
 
-def _cue(line: _Line, styles: Mapping[str, _Style], soft_break: str, ignored: Ignored) -> Cue:
+def _cue(line: _Dialogue, styles: Mapping[str, _Style], soft_break: str, ignored: Ignored) -> Cue:
     converter = _Converter(line, styles, soft_break, ignored)
     text, words = converter.convert()
     if len(text) > MAX_CHARACTERS:  # mostly tags, as in a line with a colour for each letter
@@ -218,7 +218,7 @@ class _Converter:
     """Converter of a line of dialogue to the text of a cue."""
 
     def __init__(
-        self, line: _Line, styles: Mapping[str, _Style], soft_break: str, ignored: Ignored
+        self, line: _Dialogue, styles: Mapping[str, _Style], soft_break: str, ignored: Ignored
     ) -> None:
         self.position = 0
         """Position that the line itself asks for; 0 for that of its style."""

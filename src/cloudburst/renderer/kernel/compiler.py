@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .targets import SOURCE, V3, Target, source_hash
+from .targets import SOURCE, V3, KernelTarget, source_hash
 
 ZIGLANG = "ziglang>=0.17"
 """Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
@@ -40,7 +40,7 @@ class KernelCompileError(Exception):
     """Error of a compiler, or no compiler was found."""
 
 
-class Compiler(NamedTuple):
+class CCompiler(NamedTuple):
     """Command that starts a C compiler, with arguments that it always needs."""
 
     command: tuple[str, ...]
@@ -48,7 +48,7 @@ class Compiler(NamedTuple):
     """True if the compiler accepts a target, and can therefore compile for every platform."""
 
 
-def find_compiler(environ: Mapping[str, str]) -> Compiler | None:
+def find_compiler(environ: Mapping[str, str]) -> CCompiler | None:
     """Return the C compiler of this machine, or else zig, or ``None`` if there is neither.
 
     The compiler is the one that the variable ``CC`` names, which may contain arguments, or the
@@ -57,18 +57,20 @@ def find_compiler(environ: Mapping[str, str]) -> Compiler | None:
     for name in (environ.get("CC", ""), "cc", "gcc", "clang"):
         words = shlex.split(name)
         if words and (path := shutil.which(words[0], path=environ.get("PATH"))):
-            return Compiler((path, *words[1:]))
+            return CCompiler((path, *words[1:]))
     return find_zig()
 
 
-def find_zig() -> Compiler | None:
+def find_zig() -> CCompiler | None:
     """Return zig's C compiler from the package ziglang, or ``None`` if it is not installed."""
     if importlib.util.find_spec("ziglang") is None:
         return None
-    return Compiler((sys.executable, "-m", "ziglang", "cc"), is_zig=True)
+    return CCompiler((sys.executable, "-m", "ziglang", "cc"), is_zig=True)
 
 
-def compile_command(compiler: Compiler, target: Target, source: Path, output: Path) -> list[str]:
+def compile_command(
+    compiler: CCompiler, target: KernelTarget, source: Path, output: Path
+) -> list[str]:
     """Return the command line that compiles a library."""
     return [
         *compiler.command,
@@ -80,7 +82,7 @@ def compile_command(compiler: Compiler, target: Target, source: Path, output: Pa
     ]
 
 
-def _system_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
+def _system_flags(target: KernelTarget, *, is_zig: bool) -> tuple[str, ...]:
     match target.system:
         case "linux":
             return ("-fPIC", "-s", "-nostdlib", "-Wl,--build-id=none")
@@ -93,7 +95,7 @@ def _system_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
             return ("-s", "-nostdlib", *(() if is_zig else ("-Wl,--no-insert-timestamp",)))
 
 
-def _processor_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
+def _processor_flags(target: KernelTarget, *, is_zig: bool) -> tuple[str, ...]:
     v3 = target.variant == V3
     if not is_zig:
         return _V3_FLAGS if v3 else ()
@@ -102,7 +104,7 @@ def _processor_flags(target: Target, *, is_zig: bool) -> tuple[str, ...]:
 
 
 def compile_library(
-    compiler: Compiler, target: Target, folder: Path, source: Path = SOURCE
+    compiler: CCompiler, target: KernelTarget, folder: Path, source: Path = SOURCE
 ) -> Path:
     """Compile one library into a folder, and return its path.
 
@@ -129,7 +131,7 @@ def compile_library(
 
 
 def compile_libraries(
-    compiler: Compiler, targets: Iterable[Target], folder: Path, source: Path = SOURCE
+    compiler: CCompiler, targets: Iterable[KernelTarget], folder: Path, source: Path = SOURCE
 ) -> list[Path]:
     """Compile libraries into a folder, and return their paths; see `compile_library`."""
     return [compile_library(compiler, target, folder, source) for target in targets]

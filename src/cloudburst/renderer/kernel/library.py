@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .interface import PixelKernel, Plane, Rectangle, needed_range
 from .pillow_kernel import PillowKernel
-from .targets import LIBRARIES, SOURCE, Target, local_targets, source_hash
+from .targets import LIBRARIES, SOURCE, KernelTarget, local_targets, source_hash
 
 VARIANT_VARIABLE = "CLOUDBURST_KERNEL_VARIANT"
 """Environment variable that restricts the kernel of this process, for tests: ``pillow`` loads no
@@ -114,7 +114,7 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 def open_kernel(
-    variant: str, targets: tuple[Target, ...], folder: Path = LIBRARIES
+    variant: str, targets: tuple[KernelTarget, ...], folder: Path = LIBRARIES
 ) -> tuple[PixelKernel, str]:
     """Return the fastest kernel of this machine, and why it is not a compiled one, or ``""``.
 

@@ -29,7 +29,7 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _SUFFIXES: dict[System, str] = {"linux": ".so", "macos": ".dylib", "windows": ".dll"}
 
 
-class Target(NamedTuple):
+class KernelTarget(NamedTuple):
     """Platform and variant for which one shared library is compiled.
 
     The kernel calls no library, so a library for Linux serves glibc and musl.
@@ -49,14 +49,14 @@ class Target(NamedTuple):
 
 
 TARGETS = tuple(
-    Target(system, machine, variant)
+    KernelTarget(system, machine, variant)
     for system in _SUFFIXES
     for machine, variant in (("x86_64", ""), ("x86_64", V3), ("aarch64", ""))
 )
 """Targets of a wheel for all platforms."""
 
 
-def targets_for(platform: str, machine: str) -> tuple[Target, ...]:
+def targets_for(platform: str, machine: str) -> tuple[KernelTarget, ...]:
     """Return the targets that may run on a machine, the baseline first.
 
     ``platform`` is a value of ``sys.platform``; ``machine`` is the processor as the system names
@@ -66,11 +66,11 @@ def targets_for(platform: str, machine: str) -> tuple[Target, ...]:
     if system is None:
         return ()
     machine = _MACHINES.get(machine.lower(), machine.lower())
-    baseline = Target(system, machine)
-    return (baseline, Target(system, machine, V3)) if machine == "x86_64" else (baseline,)
+    baseline = KernelTarget(system, machine)
+    return (baseline, KernelTarget(system, machine, V3)) if machine == "x86_64" else (baseline,)
 
 
-def local_targets() -> tuple[Target, ...]:
+def local_targets() -> tuple[KernelTarget, ...]:
     """Return the targets that may run in this process, the baseline first."""
     if sys.maxsize < 2**32:
         return ()  # a 32 bit Python, perhaps on a 64 bit system
