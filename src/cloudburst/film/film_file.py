@@ -29,10 +29,10 @@ from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE, SoundEn
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a type only
 
+# Options of the MP4 format, as for the videos of scenes (`cloudburst.renderer.mp4_writer`).
 _OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
-"""Options of the MP4 format, as for the videos of scenes (`cloudburst.renderer.mp4_writer`)."""
+# Number of sound packets that are encoded ahead of the pictures, about 4 s.
 _AHEAD = 200
-"""Number of sound packets that are encoded ahead of the pictures, about 4 s."""
 
 _Item = TypeVar("_Item")
 
@@ -48,17 +48,11 @@ def write_film(
     sound: Iterable[AudioFrame],
     progress: Callable[[int], None],
 ) -> None:
-    """Write the file of a film.
+    """Write the file of a film, or replace it.
 
-    Args:
-        path: Path of the file, which is created or replaced.
-        template: Stream of a scene's video, with the parameter sets of all scenes.
-        timeline: Places of the scenes.
-        titles: Title of each scene's chapter.
-        fingerprint: Hash that is stored in the file, see `cloudburst.film.plan`.
-        pictures: Pictures in decoding order.
-        sound: Sound as long as the pictures.
-        progress: Function that is called with the number of pictures that are written.
+    ``template`` is the stream of a scene's video, with the parameter sets of all scenes; ``titles``
+    are those of the chapters. ``pictures`` are in decoding order, and ``sound`` is as long as they
+    are. ``progress`` is called with the number of pictures that are written.
     """
     with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
         video = container.add_stream_from_template(template)
@@ -118,7 +112,7 @@ def _write_picture(
 def _encoded(
     encoder: SoundEncoder, sound: Iterable[AudioFrame], samples: int
 ) -> Iterator[Packet[Stream]]:
-    """Yield the packets of the sound; the last is as long as what a player plays of it."""
+    # The last packet is as long as what a player plays of it.
     start = -PACKET_SAMPLES  # FFmpeg's encoder begins with one packet that is not played
     for data in chain.from_iterable(map(encoder.encode, chain(sound, (None,)))):
         if start >= samples:
@@ -133,10 +127,8 @@ def _encoded(
 
 
 def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield items that a thread takes from an iterator, up to `_AHEAD` in advance.
-
-    The thread does not outlast the process, and an error of the iterator is raised here.
-    """
+    """Yield items that a thread takes from an iterator, up to `_AHEAD` in advance."""
+    # The thread does not outlast the process, and an error of the iterator is raised here.
     ready: queue.Queue[_Item | BaseException | None] = queue.Queue(_AHEAD)
 
     def take() -> None:

@@ -1,8 +1,7 @@
 """Film process of the render service: ``python -m cloudburst.film.film_job FOLDER``.
 
-The folder has the videos, the subtitles, and a `FilmPlan` with paths relative to the folder. The
-process writes the lines of a render process, and exits with the same codes: see
-`cloudburst.renderer.render_process`.
+The folder has the videos, the subtitles, and a `FilmPlan` with relative paths. Lines and exit codes
+are those of `cloudburst.renderer.render_process`.
 """
 
 from __future__ import annotations
@@ -56,7 +55,6 @@ def main(folder: Path) -> int:
 
 
 def _rename(film: Path) -> None:
-    """Give the partial files the names that the service expects."""
     names = dict(zip(film_files(film), (SUBTITLES_FILE, COVER_FILE, VIDEO_FILE), strict=True))
     for partial, path in partial_files(film).items():
         if partial.exists():

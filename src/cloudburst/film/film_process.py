@@ -1,9 +1,8 @@
-"""Film process: ``python -m cloudburst.film.film_process PLAN``.
+"""Film process: ``python -m cloudburst.film.film_process PLAN``, a file with a `FilmPlan`.
 
-It makes the film of a `FilmPlan` in a file. Its standard input stays open: when it is closed, the
-client has ended, and this process ends, too. It writes lines that `cloudburst.film.plan`
-describes, and exits with 0, with `FAULT_EXIT_CODE` if no film can be made of the videos, or with
-Python's exit code after an error.
+It ends when its standard input is closed. It writes the lines of `cloudburst.film.plan`, and exits
+with 0, with `FAULT_EXIT_CODE` if no film can be made of the videos, or with Python's exit code
+after an error.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from cloudburst.renderer.confinement.decoders import confine
 if TYPE_CHECKING:
     from cloudburst.film.make import MadeFilm
 
+# Memory limit in bytes. Cuts take 150 MB and crossfades 300 MB; the index of a film takes 20 MB
+# for each hour.
 MEMORY_BYTES = 1_500_000_000
-"""Memory limit in bytes. Cuts take 150 MB and crossfades 300 MB; the index of a film takes 20 MB
-for each hour."""
 CPU_SECONDS = 60.0
+# CPU seconds allowed for each second of a film, in addition to `CPU_SECONDS`. Cuts take 0.01, and
+# a film of which every picture is encoded again 0.4.
 CPU_SHARE = 2.0
-"""CPU seconds allowed for each second of a film, in addition to `CPU_SECONDS`. Cuts take 0.01, and
-a film of which every picture is encoded again 0.4."""
 
 
 def main(plan_file: Path) -> int:
@@ -46,11 +45,7 @@ def main(plan_file: Path) -> int:
 
 
 def _confine(plan: FilmPlan) -> None:
-    """Confine this process to the videos, the subtitles, and empty partial files of the film.
-
-    Raises:
-        FilmFaultError: A file cannot be created.
-    """
+    """Confine this process to the videos, the subtitles, and empty partial files of the film."""
     partial = list(partial_files(Path(plan.path)))
     try:
         for path in partial:
@@ -65,8 +60,7 @@ def _confine(plan: FilmPlan) -> None:
 def make_limited(plan: FilmPlan) -> MadeFilm:
     """Write the partial files of a film and lines of progress, with limited memory and CPU time.
 
-    Raises:
-        FilmFaultError: No film can be made of the videos.
+    Raises `FilmFaultError` if no film can be made of the videos.
     """
     from cloudburst.film.make import make_film  # noqa: PLC0415 - slow: the thread comes first
 

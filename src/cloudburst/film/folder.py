@@ -18,8 +18,8 @@ from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video
 from cloudburst.outputs.earlier_runs import runs_in
 
+# Maximum number of videos of a film.
 MAX_VIDEOS = 10_000
-"""Maximum number of videos of a film."""
 
 
 class FolderVideo(NamedTuple):
@@ -32,13 +32,9 @@ class FolderVideo(NamedTuple):
 def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
     """Return the videos (``.mp4``) of a folder in the order of the film, without earlier films.
 
-    The order is that of the scenes in the newest run that has all of these videos; without such a
-    run, the videos are sorted by name, with numbers as numbers. Subtitles are those of the scene in
-    this run, if the file still exists, or a file of the same name beside the video.
-
-    Args:
-        folder: Folder of the videos.
-        film: Path of the film, which is not one of the videos.
+    The order is that of the newest run that has all of these videos, else that of names, with
+    numbers as numbers. Subtitles are those of the scene in this run, if the file still exists, or a
+    file of the same name beside the video.
 
     Raises:
         ConfigurationError: There are no videos, a file cannot be read, or the film would replace
@@ -67,7 +63,6 @@ def videos_in(folder: Path, film: Path) -> list[FolderVideo]:
 
 
 def _run_with(folder: Path, names: Iterable[str]) -> JournalState | None:
-    """Return the newest run that has scenes of all these names; ``None`` if there is none."""
     wanted = set(names)
     for _, run in runs_in(folder):
         if wanted <= run.scenes.keys():
@@ -76,7 +71,6 @@ def _run_with(folder: Path, names: Iterable[str]) -> JournalState | None:
 
 
 def _source(video: Path, run: JournalState | None) -> ChapterSource:
-    """Return what the film takes from a scene besides its video."""
     if run is not None:
         source = ChapterSource.of(run.scenes[video.stem].scene)
         if source.subtitle is None:

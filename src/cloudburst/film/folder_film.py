@@ -55,13 +55,8 @@ async def claimed_film(
 ) -> AsyncGenerator[FolderFilm | None]:
     """Claim the files of a film on this machine, and yield its maker; ``None`` for no request.
 
-    Args:
-        request: The film.
-        sources: Scenes of the film in order.
-        run: Name of the run that makes the film.
-        overwrite: True to replace existing files.
-        replace_film: True to replace a film that this package has made, with its other files, also
-            if the film itself was removed.
+    With ``replace_film``, a film that this package has made is replaced, also if only its other
+    files are left.
 
     Raises:
         OutputExistsError: A file of the film exists and must not be replaced.
@@ -114,7 +109,6 @@ class FolderFilm:
 
 
 def _refuse_existing(film: Path, replace_film: bool) -> None:
-    """Raise `OutputExistsError` for files that must not be replaced; see `claimed_film`."""
     there = [path for path in film_files(film) if os.path.lexists(path)]
     ours = replace_film and (film not in there or bool(read_fingerprint(film)))
     if there and not ours:
@@ -135,9 +129,9 @@ def _listed(paths: Sequence[Path]) -> str:
 def film_plan(
     request: FilmRequest, videos: Sequence[Video], sources: Sequence[ChapterSource]
 ) -> FilmPlan:
-    """Return the plan of a film from the finished videos and what else it takes from the scenes.
+    """Return the plan of a film of finished videos. Blocks.
 
-    Blocks. Raises `FilmError` if the subtitles of a scene cannot be read.
+    Raises `FilmError` if the subtitles of a scene cannot be read.
     """
     return FilmPlan(
         path=str(request.path),
@@ -163,10 +157,7 @@ def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
 
 
 def subtitle_digest(scene: str, path: Path) -> str:
-    """Return the SHA-256 of the subtitles of a scene, in hexadecimal.
-
-    Blocks. Raises `FilmError` if they cannot be read.
-    """
+    """Return the SHA-256 of the subtitles of a scene, or raise `FilmError`. Blocks."""
     try:
         data = read_regular_file(path, limit=MAX_SUBTITLE_BYTES)
     except OSError as exc:
@@ -174,13 +165,13 @@ def subtitle_digest(scene: str, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+# Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
+# import modules from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
-"""Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
-import modules from the current folder."""
+# Modules of the extra ``cloudburst-sdk[film]``.
 REQUIRED_MODULES = ("av", "PIL")
-"""Modules of the extra ``cloudburst-sdk[film]``."""
+# Seconds for the removal of the partial files of a film.
 REMOVE_TIMEOUT = 10.0
-"""Seconds for the removal of the partial files of a film."""
 
 
 def check_modules() -> None:
@@ -208,12 +199,8 @@ async def make_film(
     """Make a film in a process of its own, and return its length in seconds.
 
     The files get their final names when all of them are complete; an earlier film is replaced. If
-    this call is cancelled or fails, the process is killed and nothing is left of the film.
-
-    Args:
-        plan: Plan of the film; its folder exists.
-        on_progress: Function that is called with the finished part, from 0 to 1.
-        overwrite: True to replace subtitles and a cover that are not those of an earlier film.
+    this call is cancelled or fails, nothing is left of the film. With ``overwrite``, subtitles and
+    a cover that are not those of an earlier film are replaced.
 
     Raises:
         FilmError: No film can be made of the videos, or it cannot be written.
@@ -271,7 +258,6 @@ def _rename(film: Path, overwrite: bool) -> None:
 
 
 def _is_foreign(path: Path, partial: Path, made_at: int) -> bool:
-    """Return whether a file exists that is neither as old as a film nor what replaces it."""
     newer = os.path.lexists(path) and path.lstat().st_mtime_ns > made_at
     return newer and not filecmp.cmp(partial, path, shallow=False)
 

@@ -26,8 +26,8 @@ from cloudburst.media.subtitles.subrip import to_subrip
 from cloudburst.models.film import MAX_FILM_SECONDS
 from cloudburst.renderer.gops import JPEG_QUALITY
 
+# Luma, from 0 to 255, below which all pixels of a black frame are.
 _BLACK = 24
-"""Luma, from 0 to 255, below which all pixels of a black frame are."""
 
 
 class MadeFilm(NamedTuple):
@@ -44,12 +44,7 @@ def make_film(
 ) -> MadeFilm:
     """Write the partial files of a film: the film, its cover, and its subtitles if there are any.
 
-    See `cloudburst.film.plan.partial_files` for their paths.
-
-    Args:
-        plan: Plan of the film.
-        progress: Function that is called with the finished part, from 0 to 1.
-        allow: Function that is called with the length of the film in seconds, before it is made.
+    ``allow`` is called with the length of the film in seconds, before it is made.
 
     Raises:
         FilmFaultError: No film can be made of the videos.
@@ -112,7 +107,6 @@ def _measure(plan: FilmPlan) -> tuple[Timeline, tuple[int, int]]:
 
 
 def _check_same(first: SceneVideo, video: SceneVideo) -> None:
-    """Raise `FilmFaultError` unless two videos can be joined."""
     for name, one, other in (
         ("size", "x".join(map(str, first.size)), "x".join(map(str, video.size))),
         ("frames per second", f"{float(first.fps):g}", f"{float(video.fps):g}"),
@@ -127,7 +121,6 @@ def _check_same(first: SceneVideo, video: SceneVideo) -> None:
 
 
 def _check_lengths(scenes: Sequence[FilmScene], timeline: Timeline) -> None:
-    """Raise `FilmFaultError` for a scene shorter than its transitions, and for too long a film."""
     for scene, place in zip(scenes, timeline.places, strict=True):
         if place.frames < place.head + place.tail:
             found = f"{timeline.seconds(place.frames):.2f} s long"
@@ -159,11 +152,7 @@ def _picture(frame: VideoFrame) -> Image.Image:
 
 
 def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:
-    """Return the content of a film's subtitle file; it is empty if no scene has subtitles.
-
-    Raises:
-        FilmFaultError: The subtitles of a scene cannot be read.
-    """
+    """Return the content of a film's subtitle file; it is empty if no scene has subtitles."""
     cues: list[Cue] = []
     for scene, place in zip(scenes, timeline.places, strict=True):
         if scene.subtitle is not None:

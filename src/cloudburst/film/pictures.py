@@ -71,12 +71,7 @@ _Piece: TypeAlias = StoredGop | _DecodedFrame
 
 
 def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[FilmPicture]:
-    """Yield the pictures of a film in decoding order.
-
-    Args:
-        videos: Videos of the scenes, in order; each is opened when it is needed.
-        timeline: Places of the scenes.
-    """
+    """Yield the pictures of a film in decoding order; each video is opened when it is needed."""
     previous: _PlacedScene | None = None
     with ExitStack() as held:
         for place, opening in zip(timeline.places, videos, strict=True):
@@ -91,8 +86,6 @@ def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[F
 
 
 class _PlacedScene:
-    """Scene of a film whose pictures are read in their order."""
-
     def __init__(self, video: SceneVideo, place: ScenePlace, *, overlaps: bool) -> None:
         self.place = place
         self.format = VideoFormat(video.size, round(video.fps))
@@ -100,7 +93,6 @@ class _PlacedScene:
         self._pieces = _pieces(video, place)
 
     def next_frame(self) -> _DecodedFrame:
-        """Return the next frame, which must be one that a transition changes."""
         piece = next(self._pieces)
         assert isinstance(piece, _DecodedFrame), "frames of transitions are decoded"
         return piece
@@ -137,7 +129,6 @@ class _PlacedScene:
 
 
 def _crossfade(old: _PlacedScene, new: _PlacedScene) -> Iterator[FilmPicture]:
-    """Yield the pictures in which the end of a scene is mixed with the start of the next one."""
     count = new.place.head
     gop: _NewGop | None = None
     for number in range(count):
@@ -151,13 +142,7 @@ def _crossfade(old: _PlacedScene, new: _PlacedScene) -> Iterator[FilmPicture]:
 
 
 class _NewGop:
-    """Group of pictures that is encoded for the film.
-
-    Args:
-        first: Number of its first frame in the film.
-        video_format: Size and rate of its frames.
-        quantizer: Quantizer of its P pictures.
-    """
+    """Group of pictures that is encoded for the film, from its frame ``first`` on."""
 
     def __init__(self, first: int, video_format: VideoFormat, quantizer: int) -> None:
         self._first = first
@@ -175,7 +160,7 @@ class _NewGop:
         self._pictures += self._encoder.add(frame)
 
     def finish(self) -> Iterator[FilmPicture]:
-        """Yield all pictures in decoding order. Nothing can be added afterwards."""
+        """Yield all pictures in decoding order."""
         if self._only is not None:
             yield FilmPicture(self._second_idr(self._only), self._first, is_key=True)
             return
@@ -184,11 +169,9 @@ class _NewGop:
             yield FilmPicture(data, self._first + picture.position, is_key=picture.position == 0)
 
     def _second_idr(self, frame: VideoFrame) -> bytes:
-        """Return a frame as an IDR picture that an IDR picture of another encoder may follow.
-
-        The ``idr_pic_id`` of two IDR pictures in a row must differ (H.264, section 7.4.3). It is 0
-        in the first picture of an encoder and 1 in the second one.
-        """
+        """Return a frame as an IDR picture that an IDR picture of another encoder may follow."""
+        # The ``idr_pic_id`` of two IDR pictures in a row must differ (H.264, section 7.4.3). It is
+        # 0 in the first picture of an encoder and 1 in the second one.
         encoder = GopEncoder(self._format, self._quantizer)
         pictures = [*encoder.add_idr(frame), *encoder.add_idr(frame), *encoder.finish()]
         return length_prefixed(without_settings(pictures[1].data))

@@ -20,11 +20,11 @@ from cloudburst.models.locations import S3Object
 
 _P = TypeVar("_P", Path, S3Object)
 
+# Exit code of the film process for videos of which no film can be made; other codes except 0 mean
+# a defect.
 FAULT_EXIT_CODE = 2
-"""Exit code of the film process for videos of which no film can be made; other codes except 0 mean
-a defect."""
+# Number that changes if the same videos make another film with a new version of the package.
 _VERSION = 1
-"""Number that changes if the same videos make another film with a new version of the package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class FilmPlan:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return the plan of a line of JSON, which the client has written."""
+        """Return the plan of a line of JSON."""
         values: dict[str, Any] = json.loads(text)
         values["scenes"] = tuple(FilmScene(**scene) for scene in values["scenes"])
         return cls(**values)
@@ -90,14 +90,14 @@ def film_files(film: _P) -> tuple[_P, _P, _P]:
     return film.with_suffix(".srt"), film.with_suffix(".jpg"), film
 
 
+# Start of the comment in the metadata of a film; the fingerprint follows.
 _TAG = "cloudburst film "
-"""Start of the comment in the metadata of a film; the fingerprint follows."""
 _FINGERPRINT = re.compile(rb"cloudburst film ([0-9a-f]{64})")
+# Bytes at the end of a film's index in which the metadata are: titles of chapters, and the
+# comment.
 _END_BYTES = 512 * 1024
-"""Bytes at the end of a film's index in which the metadata are: titles of chapters, and the
-comment."""
+# Number of boxes at the start of a film among which the index is: ``ftyp``, ``moov``, ``mdat``.
 _MAX_BOXES = 4
-"""Number of boxes at the start of a film among which the index is: ``ftyp``, ``moov``, ``mdat``."""
 
 
 def fingerprint_tag(fingerprint: str) -> str:
@@ -106,10 +106,7 @@ def fingerprint_tag(fingerprint: str) -> str:
 
 
 def read_fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of a film that this package has made. Blocks.
-
-    Return ``None`` if the file does not exist, is cut short, or is not a film of this package.
-    """
+    """Return the fingerprint of a film that this package has made, else ``None``. Blocks."""
     try:
         with open_regular_file(path) as file:
             index = _end_of_index(file, os.fstat(file.fileno()).st_size)
@@ -120,10 +117,9 @@ def read_fingerprint(path: Path) -> str | None:
 
 
 def _end_of_index(file: BinaryIO, size: int) -> bytes:
-    """Return the last bytes of the box ``moov``; nothing if a box extends beyond the file.
-
-    A box begins with its length in four bytes, or in eight after its type (ISO/IEC 14496-12, 4.2).
-    """
+    """Return the last bytes of the box ``moov``; nothing if a box extends beyond the file."""
+    # A box begins with its length in four bytes, or in eight after its type (ISO/IEC 14496-12,
+    # 4.2).
     start, found = 0, b""
     for _ in range(_MAX_BOXES):
         file.seek(start)

@@ -22,9 +22,9 @@ from cloudburst.models.locations import (
 from cloudburst.models.scene import COVER_SUFFIX, CheckedScene, fold_name, validate_scene_name
 from cloudburst.models.video_format import VideoSize, video_size
 
+# Seconds by which a scene may be too short according to the header of its audio, which need not be
+# exact. The film process checks the exact length.
 _LENGTH_TOLERANCE = 0.05
-"""Seconds by which a scene may be too short according to the header of its audio, which need not be
-exact. The film process checks the exact length."""
 
 
 def film_request(
@@ -55,7 +55,6 @@ def film_request(
 
 
 def _location(film: OutputLocation | str) -> OutputLocation:
-    """Return the absolute location of a film. Raises `ConfigurationError` if it is invalid."""
     if isinstance(film, S3Object):
         return film
     if is_s3(film):
@@ -88,10 +87,7 @@ def check_scenes_of_film(
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    Args:
-        request: The film.
-        scenes: Scenes of the run.
-        video: Function that returns the location of a scene's video.
+    ``video`` returns the location of a scene's video.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene; or this
@@ -168,7 +164,6 @@ def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Itera
 
 
 def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
-    """Yield a fault for each scene whose video has another format than that of the first."""
     first, name = scenes[0], scenes[0].scene.name
     for scene in scenes:
         options = scene.options
@@ -194,6 +189,5 @@ def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str
 
 
 def _video_size(scene: CheckedScene) -> VideoSize:
-    """Return the size of the video of a scene."""
     portrait = scene.options.is_portrait
     return video_size(scene.options.size, upright=scene.upright if portrait is None else portrait)

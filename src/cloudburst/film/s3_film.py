@@ -29,8 +29,8 @@ from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
+# Number of videos that are asked about at once.
 _MAX_REQUESTS = 32
-"""Number of videos that are asked about at once."""
 
 
 @asynccontextmanager
@@ -47,15 +47,8 @@ async def claimed_s3_film(
 ) -> AsyncGenerator[FilmMaker]:
     """Mark the folder of a film as in use by the run, and yield the maker of the film.
 
-    Args:
-        store: Objects in S3.
-        request: The film.
-        sources: Scenes of the film in order.
-        inputs: Remote input files, as the check before the run has found them.
-        run: Name of the run that makes the film.
-        overwrite: True to replace existing objects.
-        resume: True to replace a film that the run has made before.
-        private_inputs: True if URLs of inputs may lead to addresses that are not public.
+    ``inputs`` are the remote files that the check has found. With ``resume``, a film of the same
+    run is replaced. ``private_inputs`` permits URLs to addresses that are not public.
 
     Raises:
         OutputExistsError: An object of the film exists and must not be replaced.
@@ -163,10 +156,8 @@ class S3Film:
         return self._film, False
 
     def _fingerprint(self, videos: Sequence[Video]) -> str:
-        """Return the fingerprint of the film. Blocks.
-
-        Subtitles that are not on this machine are in it by their version.
-        """
+        """Return the fingerprint of the film. Blocks."""
+        # Subtitles that are not on this machine are in it by their version.
         scenes = [
             FilmScene(
                 name=source.name,
@@ -192,7 +183,6 @@ class S3Film:
                 return self._inputs[location].version
 
     def _is_up_to_date(self, fingerprint: str) -> bool:
-        """Return whether the film is there with its other objects, made of the same videos."""
         subtitles, cover, film = film_files(self._film)
         needed = {film, cover}
         if any(source.subtitle is not None for source in self._sources):
@@ -201,11 +191,7 @@ class S3Film:
         return needed == there
 
     async def _find(self, videos: Sequence[S3Object]) -> dict[RemoteLocation, RemoteFile]:
-        """Return the versions of the videos that the worker gets.
-
-        Raises:
-            CloudburstError: A video is missing, or S3 refuses a request.
-        """
+        """Return the versions of the videos that the worker gets, or raise `CloudburstError`."""
         found: dict[RemoteLocation, RemoteFile] = {}
         waits = RequestWaits()
 
@@ -217,7 +203,6 @@ class S3Film:
         return found
 
     async def _remove_old_subtitles(self) -> None:
-        """Delete the subtitles of an earlier film if no scene has subtitles any more."""
         subtitles = film_files(self._film)[0]
         if subtitles not in self._earlier or any(one.subtitle for one in self._sources):
             return

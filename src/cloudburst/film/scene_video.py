@@ -28,13 +28,13 @@ from cloudburst.models.video_format import FRAME_RATES, MAX_SIDE, VideoFormat, V
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, open_input
 from cloudburst.renderer.encoder import MAX_GOP_BYTES, configure
 
+# Types of NAL units (H.264, table 7-1).
 IDR, SPS, PPS = 5, 7, 8
-"""Types of NAL units (H.264, table 7-1)."""
 _START_CODE = re.compile(b"\0*\0\0\1")
+# Quantizer of an encoder from which only the parameter sets are taken.
 _ANY_QUANTIZER = 26
-"""Quantizer of an encoder from which only the parameter sets are taken."""
+# ``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in ``extradata``.
 _GLOBAL_HEADER = 1 << 22
-"""``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in ``extradata``."""
 
 
 def length_prefixed(data: bytes) -> bytes:
@@ -88,10 +88,10 @@ def our_sets(size: VideoSize, fps: Fraction) -> list[bytes] | None:
     return [unit for unit in units if unit and unit[0] & 0x1F in (SPS, PPS)]
 
 
+# Quantizer for parts of a video that are encoded again, if the video does not name its own.
 _DEFAULT_QUANTIZER = 21
-"""Quantizer for parts of a video that are encoded again, if the video does not name its own."""
+# Pattern of the settings that libx264 writes into the first picture of a video.
 _QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
-"""Pattern of the settings that libx264 writes into the first picture of a video."""
 _OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov",
@@ -125,7 +125,7 @@ class StoredGop(NamedTuple):
     def closed_prefix(self, frames: int) -> int:
         """Return how many of the first pictures can be shown without the rest.
 
-        The pictures show the frames from the first one on without a gap, and at most ``frames``.
+        They show the frames from the first one on without a gap, and at most ``frames``.
         """
         kept, last = 0, -1
         for count, picture in enumerate(self.pictures[: max(0, frames)], 1):
@@ -136,12 +136,7 @@ class StoredGop(NamedTuple):
 
 
 class SceneVideo:
-    """Finished video of one scene.
-
-    Args:
-        scene: The scene, for errors.
-        container: The open file.
-    """
+    """Finished video of one scene, opened for reading."""
 
     def __init__(self, scene: FilmScene, container: InputContainer) -> None:
         self.scene = scene
@@ -238,8 +233,8 @@ class SceneVideo:
             raise self.fault(f"{found} ({text})") from exc
 
 
+# Video that is opened on entry and closed on exit; see `open_video`.
 OpenVideo: TypeAlias = AbstractContextManager[SceneVideo]
-"""Video that is opened on entry and closed on exit; see `open_video`."""
 
 
 @contextmanager

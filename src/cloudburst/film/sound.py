@@ -20,14 +20,14 @@ from cloudburst.film.scene_video import OpenVideo, SceneVideo
 from cloudburst.film.timeline import Timeline
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, silence
 
+# Samples that are passed on at once.
 _CHUNK = 8192
-"""Samples that are passed on at once."""
+# Samples before and after a cut that are replaced: 0.1 ms. In a sine of half the full scale, the
+# encoder misses them by 10 % of full scale, and others by 2 %.
 _SMOOTHED_BEFORE, _SMOOTHED_AFTER = 3, 2
-"""Samples before and after a cut that are replaced: 0.1 ms. In a sine of half the full scale, the
-encoder misses them by 10 % of full scale, and others by 2 %."""
+# Samples by which the sound of a video may be shorter than its pictures. It is less than a frame,
+# because the renderer adds silence up to a whole frame.
 _MAX_MISSING = SAMPLE_RATE // 10
-"""Samples by which the sound of a video may be shorter than its pictures. It is less than a frame,
-because the renderer adds silence up to a whole frame."""
 
 
 def film_sound(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[AudioFrame]:

@@ -24,13 +24,9 @@ class ScenePlace(NamedTuple):
 
 
 class Timeline:
-    """Places of all scenes of a film.
+    """Places of all scenes of a film, from their lengths in frames.
 
-    Args:
-        lengths: Length of each scene in frames, at least one scene.
-        fps: Frames per second.
-        transition: Change from each scene to the next.
-        seconds: Length of a transition; ignored for cuts.
+    ``seconds`` is the length of a transition; ignored for cuts.
     """
 
     def __init__(

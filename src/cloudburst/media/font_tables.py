@@ -1,12 +1,10 @@
 """Tables of an OpenType or TrueType font: names, sizes, characters and widths of glyphs.
 
-Text is laid out with these numbers and not with those of FreeType, whose widths are rounded to
-pixels, depend on its version and on hinting, and do not reveal whether a character has a glyph.
-The format is that of the OpenType specification 1.9.1,
+FreeType's widths are rounded to pixels, depend on its version and on hinting, and do not reveal
+whether a character has a glyph. The format is that of the OpenType specification 1.9.1,
 https://learn.microsoft.com/typography/opentype/spec/.
 
-A font may come from a caller: every count and every offset is checked before it is used. The
-functions read from an open file and open none.
+A font may come from a caller: every count and every offset is checked before it is used.
 """
 
 from __future__ import annotations
@@ -27,12 +25,13 @@ from typing import BinaryIO, NamedTuple
 from cloudburst.media.input_error import InvalidInputError
 
 EXPECTED_FONT = "a TrueType or OpenType font: .ttf, .otf or .ttc"
+# Largest size of a caller's font file. The collection of Noto Sans CJK has 19 MB.
 MAX_FONT_BYTES = 32 * 1024 * 1024
-"""Largest size of a caller's font file. The collection of Noto Sans CJK has 19 MB."""
 
 _COLLECTION = b"ttcf"
+# First bytes of a face: TrueType outlines, CFF outlines, TrueType outlines of Apple.
 _FACE_STARTS = frozenset((b"\0\1\0\0", b"OTTO", b"true"))
-"""First bytes of a face: TrueType outlines, CFF outlines, TrueType outlines of Apple."""
+# Names of formats that are not supported, by their first bytes.
 _OTHER_FONTS = {
     b"wOFF": "a WOFF font for web pages",
     b"wOF2": "a WOFF2 font for web pages",
@@ -42,20 +41,19 @@ _OTHER_FONTS = {
     b"STAR": "a bitmap font",
     b"\1fcp": "a bitmap font",
 }
-"""Names of formats that are not supported, by their first bytes."""
+# Largest number of faces in a font file. The collections of Noto CJK have 10.
 _MAX_FACES = 64
-"""Largest number of faces in a font file. The collections of Noto CJK have 10."""
+# Largest number of tables of a face. Usual fonts have 10 to 30.
 _MAX_TABLES = 128
-"""Largest number of tables of a face. Usual fonts have 10 to 30."""
+# Largest size of a table that is read. The character map of Noto Sans CJK has 0.3 MB.
 _MAX_TABLE_BYTES = 32 * 1024 * 1024
-"""Largest size of a table that is read. The character map of Noto Sans CJK has 0.3 MB."""
+# Number in the table ``head`` of every font.
 _MAGIC = 0x5F0F3CF5
-"""Number in the table ``head`` of every font."""
+# Smallest and largest number of units in an em that the specification allows.
 _MIN_EM, _MAX_EM = 16, 16_384
-"""Smallest and largest number of units in an em that the specification allows."""
+# Smallest and largest sum of ascender and descender, in em. Usual fonts have 1 to 2. Letters are
+# scaled so that this sum is the height of a line: a smaller one would make them huge.
 _MIN_HEIGHT, _MAX_HEIGHT = 0.25, 8
-"""Smallest and largest sum of ascender and descender, in em. Usual fonts have 1 to 2. Letters are
-scaled so that this sum is the height of a line: a smaller one would make them huge."""
 
 
 class FontMetrics(NamedTuple):
@@ -75,8 +73,7 @@ class FontMetrics(NamedTuple):
 class FontTables:
     """Tables of one face of a font file.
 
-    Raises:
-        InvalidInputError: The file is not a font with a Unicode character map.
+    Raises `InvalidInputError` for a file that is not a font with a Unicode character map.
     """
 
     def __init__(self, file: BinaryIO, index: int = 0) -> None:
@@ -112,7 +109,7 @@ def noto_has_glyph(character: str) -> bool:
 
 @cache
 def _noto_ranges() -> list[int]:
-    """Return the first character of each range that the font has, and the first one after it."""
+    # The first character of each range that the font has, and the first one after it.
     file = Path(__file__).with_name("noto_sans_cjk.json")
     return list(accumulate(json.loads(file.read_text("utf-8"))))
 
@@ -120,10 +117,7 @@ def _noto_ranges() -> list[int]:
 def check_font(file: BinaryIO) -> None:
     """Check that the first face of a caller's font file can be used for subtitles.
 
-    Outlines are not read: errors in them show when letters are drawn.
-
-    Raises:
-        InvalidInputError: The file is too large, has another format, or is broken.
+    Outlines are not read: errors in them show when letters are drawn. Raises `InvalidInputError`.
     """
     size = file.seek(0, os.SEEK_END)
     if size > MAX_FONT_BYTES:
@@ -142,10 +136,7 @@ def check_font(file: BinaryIO) -> None:
 
 
 def face_index(file: BinaryIO, family: str) -> int | None:
-    """Return the index of the face with this family name in a font file.
-
-    Return ``None`` if no face has this name, or the file is not a font.
-    """
+    """Return the index of the face with this family name in a font file, or ``None``."""
     try:
         for index, offset in enumerate(_face_offsets(file)):
             if family in _family_names(_directory(file, offset).read("name")):
@@ -172,7 +163,6 @@ class _Directory(NamedTuple):
         return self.file.read(size)
 
     def has_outlines(self) -> bool:
-        """Return whether the face has the shapes of glyphs in a form that can be scaled."""
         return {"glyf", "loca"} <= self.places.keys() or not {"CFF ", "CFF2"}.isdisjoint(
             self.places
         )
@@ -180,7 +170,6 @@ class _Directory(NamedTuple):
 
 @contextmanager
 def _translated_errors() -> Generator[None]:
-    """Raise the errors of a broken font as `InvalidInputError`."""
     try:
         yield
     except (struct.error, ValueError, LookupError) as error:
@@ -214,7 +203,6 @@ def _directory(file: BinaryIO, offset: int) -> _Directory:
 
 
 def _check_glyphs(directory: _Directory) -> None:
-    """Check the number of glyphs, and that there are places of all their outlines."""
     _, glyphs = struct.unpack_from(">IH", directory.read("maxp"))
     (widths,) = struct.unpack_from(">H", directory.read("hhea"), 34)
     if not 0 < widths <= glyphs:
@@ -267,10 +255,8 @@ def _advances(hhea: bytes, hmtx: bytes) -> array[int]:
 
 
 def _character_map(table: bytes) -> tuple[array[int], array[int], array[int]]:
-    """Return the first characters, last characters and first glyphs of ranges of characters.
-
-    The ranges are sorted. Within a range, glyph numbers rise with characters.
-    """
+    """Return the first characters, last characters and first glyphs of ranges of characters."""
+    # The ranges are sorted. Within a range, glyph numbers rise with characters.
     (count,) = struct.unpack_from(">H", table, 2)
     subtables: dict[int, int] = {}  # offset of a Unicode subtable of each format
     for platform, encoding, offset in struct.iter_unpack(">HHI", table[4 : 4 + 8 * count]):
@@ -291,10 +277,8 @@ def _character_map(table: bytes) -> tuple[array[int], array[int], array[int]]:
 
 
 def _ranges_of_segments(table: bytes) -> tuple[array[int], array[int], array[int]]:
-    """Return the ranges of a character map of format 4, which covers U+0000 to U+FFFF.
-
-    Each character is read once: the segments of a valid map are in order.
-    """
+    """Return the ranges of a character map of format 4, which covers U+0000 to U+FFFF."""
+    # Each character is read once: the segments of a valid map are in order.
     segments = struct.unpack_from(">H", table, 6)[0] // 2
     size = 2 * segments
     ends, starts, deltas, offsets = (

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 
 class InvalidInputError(Exception):
-    """Error for an invalid input file, with the fault and the expected content.
+    """Error for an invalid input file, with the fault and the expected content."""
 
-    The client reports it as a scene fault, the render service as an error of the job.
-    """
+    # The client reports it as a scene fault, the render service as an error of the job.
 
     def __init__(self, found: str = "", expected: str = "") -> None:
         super().__init__(found, expected)

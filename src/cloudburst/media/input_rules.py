@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+# Maximum length of the longer side of a picture, in pixels. Pillow needs 8 bytes of memory for
+# each row, even if the row is short.
 MAX_SIDE_PIXELS = 32_768
-"""Maximum length of the longer side of a picture, in pixels. Pillow needs 8 bytes of memory for
-each row, even if the row is short."""
+# Largest ratio of the longer side to the shorter side.
 MAX_ASPECT_RATIO = 100
-"""Largest ratio of the longer side to the shorter side."""
+# Maximum memory for decoding one picture, in bytes. A Fargate task has 2 GB of memory for each
+# scene that it renders at the same time, and a render process may take 700 MB in all.
 MAX_DECODED_BYTES = 600_000_000
-"""Maximum memory for decoding one picture, in bytes. A Fargate task has 2 GB of memory for each
-scene that it renders at the same time, and a render process may take 700 MB in all."""
 
+# Bytes that Pillow stores for each pixel of a picture, by Pillow's name of the pixel format
+# (mode); all other modes take 4.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
-"""Bytes that Pillow stores for each pixel of a picture, by Pillow's name of the pixel format
-(mode); all other modes take 4."""
+# Bytes of memory per pixel that Pillow needs to decode a WebP file: 8 for two canvases, 4 for a
+# copy of one canvas, 4 for the picture, and 2 for the decoder.
 _WEBP_BYTES = 18
-"""Bytes of memory per pixel that Pillow needs to decode a WebP file: 8 for two canvases, 4 for a
-copy of one canvas, 4 for the picture, and 2 for the decoder."""
+# Bytes of memory per pixel that Pillow needs to decode a TIFF file, in addition to the picture:
+# for a compressed strip with up to 16 bits per channel.
 _TIFF_BYTES = 8
-"""Bytes of memory per pixel that Pillow needs to decode a TIFF file, in addition to the picture:
-for a compressed strip with up to 16 bits per channel."""
+# Bytes of memory per sample for a JPEG file with several scans, whose coefficients the decoder
+# keeps until the last scan.
 _JPEG_COEFFICIENT_BYTES = 2
-"""Bytes of memory per sample for a JPEG file with several scans, whose coefficients the decoder
-keeps until the last scan."""
 
 
 def check_dimensions(width: int, height: int, max_pixels: int) -> None:
@@ -52,10 +52,7 @@ def check_dimensions(width: int, height: int, max_pixels: int) -> None:
 
 
 def check_picture(picture: Image.Image, max_pixels: int) -> None:
-    """Raise `InvalidInputError` for an opened picture that breaks a rule of this module.
-
-    Only the size, mode and format of the picture are read; nothing is decoded.
-    """
+    """Raise `InvalidInputError` for an opened picture that breaks a rule. Nothing is decoded."""
     width, height = picture.size
     check_dimensions(width, height, max_pixels)
     words = f"{picture.format} ({picture.mode})"
@@ -63,11 +60,8 @@ def check_picture(picture: Image.Image, max_pixels: int) -> None:
 
 
 def check_webp(head: bytes, max_pixels: int) -> None:
-    """Raise `InvalidInputError` if the first 30 bytes of a file belong to a WebP that is too large.
-
-    Call this before Pillow opens the file, because opening a WebP allocates memory for the whole
-    picture.
-    """
+    """Raise `InvalidInputError` if a file, of this start, is a WebP that is too large."""
+    # Opening a WebP with Pillow allocates memory for the whole picture.
     if size := webp_size(head):
         check_dimensions(*size, max_pixels)
         _check_memory(*size, _WEBP_BYTES, "WebP")
@@ -109,10 +103,8 @@ def _samples_per_pixel(picture: Image.Image) -> float:
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:
-    """Return width and height from the first bytes of a WebP file, ``None`` for any other file.
-
-    Layout: developers.google.com/speed/webp/docs/riff_container (2026-11).
-    """
+    """Return width and height from the first bytes of a WebP file, ``None`` for any other file."""
+    # Layout: developers.google.com/speed/webp/docs/riff_container (2026-11).
     if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None
     match head[12:16]:
@@ -129,12 +121,12 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
             return None
 
 
+# Maximum number of audio channels: the 8 channels of 7.1 surround sound. A file with more channels
+# does not define which channel belongs to which loudspeaker.
 MAX_CHANNELS = 8
-"""Maximum number of audio channels: the 8 channels of 7.1 surround sound. A file with more channels
-does not define which channel belongs to which loudspeaker."""
 MIN_SAMPLE_RATE = 1_000
+# Maximum sample rate in Hz. Resampling from a much higher rate takes gigabytes of memory.
 MAX_SAMPLE_RATE = 384_000
-"""Maximum sample rate in Hz. Resampling from a much higher rate takes gigabytes of memory."""
 
 
 def check_audio_format(channels: int, rate: int) -> None:

@@ -23,24 +23,18 @@ from cloudburst.renderer.audio_track import (
 from cloudburst.renderer.job import AUDIO, RenderJob
 from cloudburst.renderer.stereo_audio import StereoAudio
 
+# Name of the finished audio, which the renderer adds to a job's folder.
 TRACK_FILE = "audio.m4a"
-"""Name of the finished audio, which the renderer adds to a job's folder."""
 
 
 def prepare_audio(folder: Path, limit: float, fps: int = DEFAULT_FPS) -> AudioTrack:
     """Convert the audio in a job's folder to an audio track of at most ``limit`` seconds.
 
-    ``fps`` is the number of frames per second of the video.
-
-    The audio is decoded to find its length, because headers may be wrong; that of an mp3 is the
-    least reliable. Corrupt packets are replaced by silence of the same length, so that the audio
-    after them stays in its place. The memory of the process is limited during the call. There is
-    no limit of its CPU time afterwards.
-
-    Raises:
-        InputFaultError: the file is not valid audio, is too long, has too many corrupt packets, or
-            needs too much memory or CPU time.
+    Corrupt packets become silence of the same length. Raises `InputFaultError` for audio that is
+    invalid, too long, too corrupt or too costly.
     """
+    # Only decoding finds the length: headers may be wrong, most of all that of an mp3. The memory
+    # of the process is limited during the call, and its CPU time no longer afterwards.
     path = folder / TRACK_FILE
     with process_limits.decoding_audio() as budget:
         with open_source(folder / AUDIO, limit, budget) as source:
@@ -54,17 +48,14 @@ class Voice(NamedTuple):
     """Measured voice of a video."""
 
     frames: int
-    """Length of the video, in frames."""
     replaced: float
     """Seconds of silence in place of corrupt packets."""
 
 
 def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None]) -> Voice:
-    """Decode the voice of a job to find the length of the video, but do not encode it.
-
-    Nothing less is exact: the headers of files may be wrong, and decoders leave out the silence
-    that encoders have added. It takes a few milliseconds for each second of an mp3.
-    """
+    """Decode the voice of a job to find the length of the video, but do not encode it."""
+    # Nothing less is exact: headers may be wrong, and decoders leave out the silence that encoders
+    # add.
     fps = job.options.fps
     if job.duration is not None:
         return Voice(duration_frames(job.duration, fps), 0.0)
@@ -80,10 +71,7 @@ def measure_voice(folder: Path, job: RenderJob, announce: Callable[[str], None])
 
 
 def silent_track(folder: Path, seconds: float, fps: int = DEFAULT_FPS) -> AudioTrack:
-    """Write a silent audio track for a video without sound, so that it can be joined with others.
-
-    See `duration_frames` for its length. ``fps`` is the number of frames per second.
-    """
+    """Write a silent audio track for a video without sound, which can be joined with others."""
     frames = duration_frames(seconds, fps)
     path = folder / TRACK_FILE
     with open_writer(path) as writer:
@@ -92,12 +80,12 @@ def silent_track(folder: Path, seconds: float, fps: int = DEFAULT_FPS) -> AudioT
 
 
 def duration_frames(seconds: float, fps: int) -> int:
-    """Return the length in frames of a video without a voice: the nearest one, at least 1."""
+    """Return the length in frames of a video without a voice."""
     return max(1, round(seconds * fps))
 
 
 def encoded_track(path: Path, frames: int, priming: int, fps: int) -> AudioTrack:
-    """Return the track of a file with encoded audio that is as long as ``frames``."""
+    """Return the track of a file with encoded audio."""
     return AudioTrack(
         path=path,
         frames=frames,
@@ -110,7 +98,6 @@ def encoded_track(path: Path, frames: int, priming: int, fps: int) -> AudioTrack
 
 
 def _encode(source: AudioSource, path: Path, fps: int) -> AudioTrack:
-    """Encode the audio of a source, padded with silence to whole frames of the video."""
     audio = StereoAudio(source.decoded(), source.expected, source.field)
     with open_writer(path) as writer:
         for frame in audio.frames():

@@ -1,9 +1,8 @@
 """Copy of AAC packets that need not be encoded again.
 
-Packets are copied only if they play exactly as in the input: AAC-LC, 48 kHz, stereo
-from an MP4 file, no corrupt packet, no gap, and priming that the edit list of the video can
-express. They are decoded once nevertheless: only this shows that they are valid, and that the
-decoder makes 1,024 samples of each.
+Packets are copied only if they play exactly as in the input: AAC-LC, 48 kHz, stereo from an MP4
+file, no corrupt packet, no gap, and priming that the edit list can express. Only decoding them
+shows that they are valid and have 1,024 samples each.
 """
 
 from __future__ import annotations
@@ -15,28 +14,23 @@ from cloudburst.renderer.audio_source import AudioSource, DecodedPacket
 from cloudburst.renderer.audio_track import AudioTrack, TrackWriter, open_writer, whole_frames
 from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE
 
+# Largest mean bit rate of copied packets, in bits per second. It bounds the size of a video: audio
+# with more is encoded with 128 kbit/s.
 MAX_BIT_RATE = 320_000
-"""Largest mean bit rate of copied packets, in bits per second. It bounds the size of a video: audio
-with more is encoded with 128 kbit/s."""
+# Largest AAC packet in stereo: 6,144 bits for each channel (ISO/IEC 14496-3).
 MAX_PACKET_BYTES = 1536
-"""Largest AAC packet in stereo: 6,144 bits for each channel (ISO/IEC 14496-3)."""
+# Largest priming that is copied, in samples. Encoders have 1,024 (FFmpeg) to 2,112 (Apple).
 MAX_PRIMING = 4 * PACKET_SAMPLES
-"""Largest priming that is copied, in samples. Encoders have 1,024 (FFmpeg) to 2,112 (Apple)."""
 
+# Configurations of a decoder (AudioSpecificConfig) for AAC-LC, 48 kHz, stereo. The second one says
+# in addition that there is no spectral band replication, as in HE-AAC.
 _AAC_LC_STEREO_48K = (b"\x11\x90", b"\x11\x90\x56\xe5\x00")
-"""Configurations of a decoder (AudioSpecificConfig) for AAC-LC, 48 kHz, stereo. The second one says
-in addition that there is no spectral band replication, as in HE-AAC."""
 
 
 def copy_packets(source: AudioSource, path: Path, fps: int) -> AudioTrack | None:
-    """Copy the packets of a source to a track's file, if they fit.
+    """Copy the packets of a source to a track's file; return ``None`` if they do not fit.
 
-    ``fps`` is the number of frames per second of the video.
-
-    Return ``None`` if they do not fit; the source must then be opened again.
-
-    Raises:
-        InputFaultError: the file is not valid audio, or it is too long.
+    The source must then be opened again. Raises `InputFaultError` if it is invalid or too long.
     """
     if not _has_known_configuration(source):
         return None
@@ -57,19 +51,16 @@ def _has_known_configuration(source: AudioSource) -> bool:
 
 
 class _Copier:
-    """Copier of packets, which checks each of them."""
-
     def __init__(self, writer: TrackWriter) -> None:
         self._writer = writer
         self._priming = 0
         self._packets = 0
         self._bytes = 0
         self._decoded = 0
+        # End of the last packet, in samples.
         self._end = 0
-        """Time at which the last packet ends, in samples."""
 
     def take(self, packet: DecodedPacket) -> bool:
-        """Copy a packet, or return false if it does not fit."""
         start = packet.packet.pts
         if start is None:
             return False
@@ -93,7 +84,6 @@ class _Copier:
         )
 
     def track(self, path: Path, fps: int) -> AudioTrack | None:
-        """Return the finished track; ``None`` if the packets do not fit as a whole."""
         samples = self._end
         fits = (
             0 <= self._priming <= MAX_PRIMING

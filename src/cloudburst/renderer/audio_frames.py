@@ -1,10 +1,8 @@
 """Frames of decoded audio: silence, shortened frames and channel layouts.
 
-A workaround for PyAV 18 is part of this module; PyAV 19.0.2 does not need it. `av.AudioLayout`
-frees the channel map of a custom layout, for example "2 channels (FR+FL)", although the map belongs
-to the frame: PyAV 18 then frees the map twice, which ends the process or corrupts its memory. Such
-layouts come from QuickTime files. `keep_custom_layout` prevents this for a frame. The layout of a
-codec context must not be read.
+PyAV 18 frees the channel map of a custom layout twice, such as "2 channels (FR+FL)" from QuickTime
+files, which corrupts its memory (PyAV 19.0.2 does not). `keep_custom_layout` prevents this for a
+frame; never read the layout of a codec context.
 """
 
 from __future__ import annotations
@@ -17,20 +15,20 @@ import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
+# Samples per second of a video's audio.
 SAMPLE_RATE = 48_000
-"""Samples per second of a video's audio."""
+# Sample format of the AAC encoder: 32-bit floating point, one plane for each channel.
 SAMPLE_FORMAT = "fltp"
-"""Sample format of the AAC encoder: 32-bit floating point, one plane for each channel."""
 
 IS_PYAV_18 = av.__version__.startswith("18.")
 
+# Samples of silence in one frame.
 _MAX_SILENCE = SAMPLE_RATE
-"""Samples of silence in one frame."""
+# Part of the description of a layout that is a list of channels and has no name.
 _UNNAMED_LAYOUT = " channels ("
-"""Part of the description of a layout that is a list of channels and has no name."""
+# Layouts that the ffmpeg program assumes for 1 to 8 channels if a file does not name them
+# (``av_channel_layout_default``).
 _DEFAULT_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
-"""Layouts that the ffmpeg program assumes for 1 to 8 channels if a file does not name them
-(``av_channel_layout_default``)."""
 
 
 def open_input(path: Path, file_format: str | None, options: dict[str, str]) -> InputContainer:
@@ -43,10 +41,7 @@ def open_input(path: Path, file_format: str | None, options: dict[str, str]) -> 
 
 
 def keep_custom_layout(frame: AudioFrame) -> None:
-    """Prevent PyAV from freeing the channel map of a frame twice.
-
-    The layout object of the frame is never destroyed: memory grows by one small object per frame.
-    """
+    """Prevent PyAV from freeing the channel map of a frame twice, at the cost of a small object."""
     layout = frame.layout
     if IS_PYAV_18 and _UNNAMED_LAYOUT in layout.name:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
@@ -55,8 +50,7 @@ def keep_custom_layout(frame: AudioFrame) -> None:
 def layout_name(frame: AudioFrame) -> str:
     """Return the channel layout of a frame in FFmpeg's notation.
 
-    If the file does not say which channel belongs to which loudspeaker, the result is the usual
-    layout for the number of channels, which must be 1 to 8.
+    A file that names no loudspeakers gets the usual layout for its 1 to 8 channels.
     """
     name = frame.layout.name
     count = frame.layout.nb_channels
@@ -76,7 +70,7 @@ def shortened(frame: AudioFrame, samples: int) -> AudioFrame:
 
 
 def silent_frames(samples: int) -> Iterator[AudioFrame]:
-    """Yield silence of a length in samples; nothing if the length is not positive."""
+    """Yield silence of a length in samples."""
     for start in range(0, samples, _MAX_SILENCE):
         yield silence(min(_MAX_SILENCE, samples - start))
 

@@ -30,11 +30,13 @@ from cloudburst.renderer.audio_frames import (
 )
 from cloudburst.renderer.job import AUDIO, InputFaultError
 
+# Largest share of packets that may be corrupt. It is the default of the ffmpeg program
+# (``-max_error_rate``): with more, the file is more likely of another kind than damaged.
 MAX_CORRUPT_SHARE = 2 / 3
-"""Largest share of packets that may be corrupt. It is the default of the ffmpeg program
-(``-max_error_rate``): with more, the file is more likely of another kind than damaged."""
 
 _SAMPLES = ("s16", "s24", "s32", "f32", "f64")
+# Audio decoders that are allowed. A media file may contain any stream; FFmpeg has hundreds of
+# other decoders, and each is code that would process a caller's bytes.
 DECODERS = ",".join(
     (
         *("mp3float", "mp3", "mp2float", "mp2", "aac", "aac_latm", "flac", "alac"),
@@ -43,15 +45,13 @@ DECODERS = ",".join(
         *(f"pcm_{kind}{end}" for kind in _SAMPLES for end in ("le", "be")),
     )
 )
-"""Audio decoders that are allowed. A media file may contain any stream; FFmpeg has hundreds of
-other decoders, and each is code that would process a caller's bytes."""
 
+# Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
+# upload could name other files and addresses in a playlist.
 DEMUXERS = "mp3,wav,w64,mov,ogg,flac,aac,matroska"
-"""Audio file formats that are allowed. Playlists (HLS, concat, SDP) are not among them, because an
-upload could name other files and addresses in a playlist."""
 
+# Seconds by which the sum of many lengths may be wrong; less than half a sample.
 _LIMIT_TOLERANCE = 1e-5
-"""Seconds by which the sum of many lengths may be wrong; less than half a sample."""
 
 _OPTIONS = {
     "protocol_whitelist": "file",
@@ -59,11 +59,11 @@ _OPTIONS = {
     "codec_whitelist": DECODERS,
 }
 _WAV_HEAD_BYTES = 12
+# Description of a file without any decoded audio. The cause may be an index that is too large for
+# the memory limit, which FFmpeg does not always report.
 _NO_SOUND = (
     f"no sound, or none that can be decoded in {process_limits.MEMORY_BYTES // 10**6} MB of memory"
 )
-"""Description of a file without any decoded audio. The cause may be an index that is too large for
-the memory limit, which FFmpeg does not always report."""
 
 
 class DecodedPacket(NamedTuple):
@@ -71,12 +71,12 @@ class DecodedPacket(NamedTuple):
 
     packet: Packet[AudioStream]
     frames: list[AudioFrame]
-    """Decoded audio. It may be empty: decoders skip the priming samples of an encoder."""
+    """Decoded audio; empty for the priming samples of an encoder."""
     corrupt: bool
     """True if the packet cannot be decoded."""
     seconds: Fraction
-    """Length that the file claims for the packet, else that of its frames. For a corrupt packet, it
-    is the length of the audio that is missing; without a claim, that of the last valid packet."""
+    """Length that the file claims, else that of the frames. For a corrupt packet, it is the length
+    that is missing; without a claim, that of the last valid packet."""
 
 
 class AudioSource:
@@ -110,8 +110,7 @@ class AudioSource:
     def decoded(self) -> Iterator[DecodedPacket]:
         """Yield the packets of the stream in their order, each decoded.
 
-        Raises:
-            InputFaultError: the file is not valid audio, is too long, or needs too much CPU time.
+        Raises `InputFaultError` for invalid or too long audio, or too much CPU time.
         """
         with reporting_faults(self.expected, self.field):
             packets = corrupt = 0
@@ -128,11 +127,8 @@ class AudioSource:
                 raise InputFaultError(self.field, found, self.expected)
 
     def _exact_packets(self) -> Iterator[DecodedPacket]:
-        """Yield the packets, and the last of an MP4 file with its end cut as the file says.
-
-        The last packet of an AAC stream contains padding of the encoder. MP4 gives the packet a
-        shorter duration, or has an edit list that ends within it. FFmpeg 8 applies neither.
-        """
+        # The last packet of an AAC stream contains padding of the encoder. MP4 gives it a shorter
+        # duration, or an edit list that ends within it. FFmpeg 8 applies neither.
         if not self.is_mp4:
             yield from self._packets()
             return
@@ -177,10 +173,7 @@ class AudioSource:
                     yield DecodedPacket(packet, frames, corrupt=False, seconds=claimed or decoded)
 
     def _demuxed(self) -> Iterator[Packet[AudioStream]]:
-        """Yield the packets of the stream, up to the first one that cannot be read.
-
-        The ffmpeg program also treats an unreadable packet as the end of the file.
-        """
+        # An unreadable packet is the end of the file, as for the ffmpeg program.
         try:
             yield from self._container.demux(self.stream)
         except MemoryError:
@@ -189,7 +182,6 @@ class AudioSource:
             return
 
     def _decode(self, packet: Packet[AudioStream]) -> tuple[list[AudioFrame], bool]:
-        """Return the frames of a packet, and true if it is corrupt."""
         try:
             frames = packet.decode()
         except MemoryError:
@@ -221,12 +213,9 @@ def _discard_others(container: InputContainer, stream: AudioStream) -> None:
 def open_source(
     path: Path, limit: float, budget: process_limits.DecodeBudget, field: str = AUDIO
 ) -> Generator[AudioSource]:
-    """Open an audio file of at most ``limit`` seconds, and close it after the block.
+    """Open an audio file of at most ``limit`` seconds; ``field`` is the input that errors name.
 
-    ``field`` is the input that errors name.
-
-    Raises:
-        InputFaultError: the file is not audio in one of `DEMUXERS`.
+    Raises `InputFaultError` for a file that is in none of `DEMUXERS`.
     """
     with reporting_faults(expected_audio(limit), field):
         container = _open(path)
@@ -244,12 +233,9 @@ def _open(path: Path) -> InputContainer:
 
 @contextmanager
 def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
-    """Raise the errors of FFmpeg and PyAV in the block as faults of an audio file.
+    """Raise the errors of FFmpeg and PyAV in the block as `InputFaultError`.
 
-    A `MemoryError` is not changed: `process_limits.reading_input` reports it.
-
-    Raises:
-        InputFaultError: the block raised an error.
+    `process_limits.reading_input` reports a `MemoryError`.
     """
     try:
         yield
@@ -262,32 +248,27 @@ def reporting_faults(expected: str, field: str = AUDIO) -> Generator[None]:
 
 
 def expected_audio(limit: float) -> str:
-    """Return the description of a valid audio file of at most ``limit`` seconds."""
+    """Return the description of a valid audio file."""
     return f"mp3, wav, m4a, ogg or flac of at most {limit:g} seconds"
 
 
 def _description(exc: BaseException) -> str:
-    """Return the error as text, without the path of the file."""
     text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
     return f"a file that cannot be decoded ({text})"
 
 
 def _length(frames: list[AudioFrame]) -> Fraction:
-    """Return the length of frames of one packet, in seconds."""
     return sum((Fraction(frame.samples, frame.sample_rate) for frame in frames), Fraction(0))
 
 
 def _claimed_length(packet: Packet[AudioStream]) -> Fraction:
-    """Return the length that the file claims for a packet, in seconds; 0 if it claims none."""
     return max(packet.duration or 0, 0) * packet.time_base
 
 
 def _missing_length(packet: Packet[AudioStream], seconds: Fraction, rate: int) -> Fraction:
-    """Return the length of the silence that must replace a corrupt packet, in seconds.
-
-    Nothing has to replace the priming in a packet. The decoder of PyAV 19 (FFmpeg 9), however,
-    then skips the same number of samples of the next valid packet, so the full length is missing.
-    """
+    """Return the seconds of silence that must replace a corrupt packet."""
+    # Nothing has to replace its priming. The decoder of PyAV 19 (FFmpeg 9), however, then skips as
+    # many samples of the next valid packet, so the full length is missing.
     if not IS_PYAV_18:
         return seconds
     if packet.is_discard:
@@ -297,7 +278,6 @@ def _missing_length(packet: Packet[AudioStream], seconds: Fraction, rate: int) -
 
 
 def _cut(frames: list[AudioFrame], seconds: Fraction) -> Iterator[AudioFrame]:
-    """Yield the frames up to a length in seconds, at least one sample."""
     for frame in frames:
         room = round(seconds * frame.sample_rate)
         yield shortened(frame, max(1, room))

@@ -1,7 +1,7 @@
 """File with the finished audio of a video: AAC-LC packets at 48 kHz in stereo.
 
-The writer of the video reads the packets one by one beside the pictures. Memory does not grow with
-the length of the audio, apart from the index of the file (about 70 bytes for a packet).
+The writer of the video reads packet by packet, so memory does not grow with the length, apart from
+the index of the file (about 70 bytes for a packet).
 """
 
 # PyAV's types of `add_stream`, `encode` and `mux` are incomplete.
@@ -31,22 +31,19 @@ class AudioTrack(NamedTuple):
     """Finished audio of a video."""
 
     path: Path
-    """Path of the file with the packets."""
     frames: int
-    """Number of video frames that cover the audio."""
     copied: bool
-    """True if the packets are those of the input; false if the audio was encoded."""
+    """True if the packets are those of the input."""
     replaced_seconds: float
-    """Length of the silence in place of corrupt packets, in seconds."""
+    """Seconds of silence in place of corrupt packets."""
     samples: int
-    """Length of the audio at `SAMPLE_RATE`. Encoded audio is exactly as long as `frames`."""
+    """Length at `SAMPLE_RATE`. Encoded audio is exactly as long as `frames`."""
     priming: int
-    """Samples at the start of the packets that a player does not play. The first packet has the
-    time ``-priming``."""
+    """Samples at the start that a player does not play. The first packet has the time ``-priming``.
+    """
     notes: tuple[str, ...] = ()
-    """What differs from the music and from the wanted loudness, as warnings."""
+    """Warnings about the music and the loudness."""
     fps: int = DEFAULT_FPS
-    """Frames per second of the video."""
 
     @property
     def packets(self) -> int:
@@ -55,23 +52,17 @@ class AudioTrack(NamedTuple):
 
 
 def samples_per_frame(fps: int) -> int:
-    """Return the samples at `SAMPLE_RATE` of one frame of a video; all frame rates have whole ones.
-
-    ``fps`` is the number of frames per second.
-    """
+    """Return the samples at `SAMPLE_RATE` of a frame; all frame rates have whole ones."""
     return SAMPLE_RATE // fps
 
 
 def whole_frames(samples: int, fps: int) -> int:
-    """Return the length in frames of a video with this number of samples of sound, rounded up.
-
-    ``fps`` is the number of frames per second.
-    """
+    """Return the length in frames of a video with this number of samples, rounded up."""
     return -(-samples // samples_per_frame(fps))
 
 
 class TrackWriter:
-    """Writer of an audio track's file: it takes either frames to encode or packets to copy."""
+    """Writer of an audio track's file: of frames to encode, or of packets to copy."""
 
     def __init__(self, container: OutputContainer) -> None:
         self._container = container
@@ -81,7 +72,7 @@ class TrackWriter:
         """Length of the frames that were encoded."""
 
     def encode(self, frame: AudioFrame) -> None:
-        """Encode a frame of stereo audio at `SAMPLE_RATE`."""
+        """Encode stereo audio at `SAMPLE_RATE`."""
         self.samples += frame.samples
         self._add(self._encoder.encode(frame))
 
@@ -91,12 +82,12 @@ class TrackWriter:
             self.encode(frame)
 
     def finish_encoding(self) -> int:
-        """Encode the rest of the audio, and return the priming of the encoder in samples."""
+        """Encode the rest, and return the priming of the encoder in samples."""
         self._add(self._encoder.encode(None))
         return PACKET_SAMPLES  # FFmpeg's encoder begins with one packet of priming
 
     def copy(self, data: bytes, number: int) -> None:
-        """Add the packet of the given number, which starts with 0."""
+        """Add the packet of a number, from 0."""
         packet = _packet(data, number * PACKET_SAMPLES, PACKET_SAMPLES)
         packet.stream = self._encoder.stream
         self._container.mux(packet)
@@ -109,7 +100,7 @@ class TrackWriter:
 
 @contextmanager
 def open_writer(path: Path) -> Generator[TrackWriter]:
-    """Create the file of an audio track, or replace it, and close it after the block."""
+    """Create the file of an audio track, or replace it."""
     with av.open(f"file:{path}", "w", format=_FORMAT) as container:
         yield TrackWriter(container)
 
@@ -126,10 +117,9 @@ class TrackReader:
         self._next = next(self._packets, None)
 
     def packets_before(self, frame: int) -> Iterator[Packet[Stream]]:
-        """Yield the next packets that start before a frame of the video is shown.
+        """Yield the next packets that start before a frame of the video, from 0, is shown.
 
-        The first frame has the number 0. Each packet is yielded once, with its times in the time
-        base of 1/48000 s; its stream is not set.
+        Their time base is 1/48000 s; their stream is not set.
         """
         while self._next is not None and (self._next.pts or 0) < frame * self._frame_samples:
             packet = self._next
@@ -141,7 +131,7 @@ class TrackReader:
         return self.packets_before(self._track.frames + 1)
 
     def _read(self, container: InputContainer) -> Iterator[Packet[Stream]]:
-        """Yield the packets; the last is as long as the audio that a player plays of it."""
+        # The last packet is as long as what a player plays of it.
         demuxed = container.demux(self.template)
         for number, packet in zip(range(self._track.packets), demuxed, strict=False):
             start = number * PACKET_SAMPLES - self._track.priming
@@ -150,7 +140,7 @@ class TrackReader:
 
 @contextmanager
 def open_track(track: AudioTrack) -> Generator[TrackReader]:
-    """Open the file of a finished audio track, and close it after the block."""
+    """Open the file of a finished audio track."""
     options = {"protocol_whitelist": "file", "ignore_editlist": "1"}
     with av.open(f"file:{track.path}", "r", format="mov", options=options) as container:
         yield TrackReader(container, track)

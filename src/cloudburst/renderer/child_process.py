@@ -12,15 +12,14 @@ from pathlib import Path
 
 from cloudburst.renderer.confinement.decoders import confine
 
+# Minimum number of seconds between two progress lines.
 _PROGRESS_INTERVAL = 0.1
-"""Minimum number of seconds between two progress lines."""
 
 
 def start_child(folder: Path) -> tuple[str, ...]:
     """Confine this process to the folder of its job, and let it end when its server ends.
 
-    It gets a process group of its own. The result is the reason for each layer of confinement that
-    is missing.
+    Return the reason for each layer of confinement that is missing.
     """
     own_group()
     missing = confine(folder)
@@ -29,10 +28,8 @@ def start_child(folder: Path) -> tuple[str, ...]:
 
 
 def own_group() -> None:
-    """Give this process a group of its own, which is killed later, unless the server has done so.
-
-    Only a process that was started manually belongs to the group of another one.
-    """
+    """Give this process a group of its own, unless the server has done so."""
+    # Only a process that was started manually belongs to the group of another one.
     if os.getpgrp() != os.getpid():
         os.setsid()
 
@@ -43,7 +40,6 @@ def watch_parent() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the server ends, which closes standard input; then kill this process group."""
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGKILL)
@@ -64,13 +60,13 @@ class ProgressReporter:
 
 
 def write_line(**line: object) -> None:
-    """Write a `ChildLine` with these fields to standard output, and flush it."""
+    """Write a `ChildLine` to standard output."""
     sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
 def announce_reading(field: str) -> None:
-    """Report the name of the input that is read from now on; an empty text means none."""
+    """Report the input that is read from now on; an empty text means none."""
     write_line(reading=field)
 
 

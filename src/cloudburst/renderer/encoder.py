@@ -1,9 +1,9 @@
 """H.264 encoder of closed groups of pictures (GOPs), with one set of parameters for every video.
 
-Every GOP is encoded by an encoder of its own. It starts with an IDR picture and refers to nothing
-outside of it, so GOPs can be encoded in any order and in several processes, and the bytes are the
-same. Every video of a format has the same sequence and picture parameter sets (SPS and PPS), also
-with another quantizer, so any two videos can be joined without encoding them again.
+Every GOP has an encoder of its own. It starts with an IDR picture and refers to nothing outside of
+it, so GOPs can be encoded in any order and process. Every video of a format has the same parameter
+sets (SPS and PPS), also with another quantizer, so any two videos can be joined without encoding
+them again.
 """
 
 # PyAV's type of `encode` is incomplete.
@@ -29,64 +29,60 @@ from cloudburst.renderer.h264_levels import (
     max_second_bytes,
 )
 
+# Pictures by which decoding must be ahead of display, because B pictures refer to later ones.
 REORDERED_PICTURES = 1
-"""Pictures by which decoding must be ahead of display, because B pictures refer to later ones."""
+# Seconds between key frames in videos with camera motion. A player can only start there.
 MOTION_GOP_SECONDS = 5
-"""Seconds between key frames in videos with camera motion. A player can only start there."""
+# Seconds between key frames in videos without camera motion. Key frames are nearly all of such a
+# file, so twice the distance makes half the file.
 STILL_GOP_SECONDS = 10
-"""Seconds between key frames in videos without camera motion. Key frames are nearly all of such a
-file, so twice the distance makes half the file."""
 
+# Size of a GOP from which it is not encoded further, in bytes, because its pictures are kept in
+# memory until the last one. Noise in 1080p has 140 MB; only larger videos of noise reach the
+# limit.
 MAX_GOP_BYTES = 200_000_000
-"""Size of a GOP from which it is not encoded further, in bytes, because its pictures are kept in
-memory until the last one. Noise in 1080p has 140 MB; only larger videos of noise reach the limit.
-"""
 
+# B pictures between two P pictures in videos with camera motion.
 B_PICTURES = 5
-"""B pictures between two P pictures in videos with camera motion."""
 
 _PRESET = "superfast"
+# Options of libx264 for all videos. ``stitchable`` keeps the quantizer out of the parameter sets.
+# Without adaptive quantization, macroblock tree and lookahead, the encoder takes 40 % less CPU
+# time and 110 MB less memory at about the same quality and size, because movements are slow and
+# have no cuts. With at most 5 B pictures and no pyramid, the counters in slice headers repeat
+# after 16 pictures, which `cloudburst.renderer.still_video` makes use of. The level depends on
+# size and frame rate.
 _PARAMETERS = (
     "stitchable=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
     f"bframes={B_PICTURES}:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
     "keyint=infinite:slices=1:sliced-threads=0:sar=1/1"
 )
-"""Options of libx264 for all videos.
-
-``stitchable`` keeps the quantizer out of the parameter sets. Without adaptive quantization,
-macroblock tree and lookahead, the encoder takes 40 % less CPU time and 110 MB less memory at about
-the same quality and size, because movements are slow and have no cuts. With at most 5 B pictures
-and no pyramid, the counters in slice headers repeat after 16 pictures, which
-`cloudburst.renderer.still_video` makes use of. The level depends on size and frame rate."""
 
 _MOTION_PARAMETERS = "subme=2:ipratio=1.4:pbratio=2.5"
+# Further options with and without motion. Without motion there is nothing to search, and nearly
+# all of a file are its key frames, so their quantizer is not much lower than that of other frames.
 _STILL_PARAMETERS = "subme=0:ipratio=1.4"
-"""Further options with and without motion. Without motion there is nothing to search, and nearly
-all of a file are its key frames, so their quantizer is not much lower than that of other frames."""
 
+# Type of the NAL unit with the settings of the encoder (H.264, table 7-1).
 _SEI = 6
-"""Type of the NAL unit with the settings of the encoder (H.264, table 7-1)."""
+# ``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in the file's header.
 _GLOBAL_HEADER = 1 << 22
-"""``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in the file's header."""
 
 
 class EncodedPicture(NamedTuple):
-    """Encoded picture of a GOP. Pictures are listed in decoding order."""
+    """Encoded picture of a GOP, in decoding order."""
 
     data: bytes
     """NAL units, each after a start code."""
     position: int
-    """Position of the picture in its GOP when it is displayed, in frames; 0 is the IDR picture."""
+    """Number of its frame in the GOP, from 0 for the IDR picture."""
 
 
 class GopEncoder:
     """Encoder of one GOP.
 
-    Args:
-        video_format: Size and rate of the frames.
-        quantizer: Quantizer of P pictures; I pictures have a lower one, B pictures a higher one.
-        still: True if nothing moves in the GOP.
-        max_bytes: Size of the GOP from which `add` raises `BitrateError`; ``None`` for no limit.
+    ``quantizer`` is that of P pictures. From a size of ``max_bytes`` on, `add` raises
+    `BitrateError`.
     """
 
     def __init__(
@@ -109,12 +105,12 @@ class GopEncoder:
         self._frames = 0
 
     def add(self, frame: VideoFrame) -> list[EncodedPicture]:
-        """Encode the next frame; return the pictures that are complete, perhaps none."""
+        """Encode the next frame; return the pictures that are complete."""
         frame.pict_type = PictureType.NONE
         return self._encode(frame)
 
     def add_still(self, frame: VideoFrame) -> list[EncodedPicture]:
-        """Encode the next frame as a P picture, or as an IDR picture at the start of the GOP."""
+        """Encode the next frame as a P picture, the first one as an IDR picture."""
         frame.pict_type = PictureType.P if self._frames else PictureType.I
         return self._encode(frame)
 
@@ -124,7 +120,7 @@ class GopEncoder:
         return self._encode(frame)
 
     def finish(self) -> list[EncodedPicture]:
-        """Return the pictures that are still missing. Nothing can be added afterwards."""
+        """Return the pictures that are still missing."""
         return [_picture(packet) for packet in self._context.encode(None)]
 
     def _encode(self, frame: VideoFrame) -> list[EncodedPicture]:
@@ -157,7 +153,7 @@ def configure(
 
 
 def without_settings(data: bytes) -> bytes:
-    """Return the NAL units of a picture without a first one that names the encoder's settings.
+    """Return a picture without a first NAL unit that names the encoder's settings.
 
     libx264 writes it into the first picture of each encoder. A video keeps only its first.
     """

@@ -15,17 +15,17 @@ from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
 _OPAQUE = 255
+# Number of opacities of a layer.
 _OPACITIES = _OPAQUE + 1
-"""Number of opacities of a layer."""
 
 
 class Fades(NamedTuple):
     """Lengths of the fades of a video, in frames."""
 
     start: int
-    """Length of the fade at the start; the first frame is black."""
+    """The first frame is black."""
     end: int
-    """Length of the fade at the end; the last frame is black."""
+    """The last frame is black."""
     frames: int
     """Length of the video."""
 
@@ -40,17 +40,9 @@ class Fades(NamedTuple):
 
 
 def plan_fades(fade_in: float, fade_out: float, frames: int, fps: int) -> Fades:
-    """Return the fades of a video.
-
-    If a video is shorter than both together, each gets its share of the length, so that the options
-    of a run also fit its shortest scenes.
-
-    Args:
-        fade_in: Length of the fade at the start, in seconds.
-        fade_out: Length of the fade at the end, in seconds.
-        frames: Length of the video, in frames.
-        fps: Frames per second.
-    """
+    """Return the fades of a video, from their lengths in seconds."""
+    # In a video that is shorter than both together, each gets its share of the length, so that the
+    # options of a run also fit its shortest scenes.
     start, end = round(fade_in * fps), round(fade_out * fps)
     if start + end > frames:
         start = round(frames * start / (start + end))
@@ -63,11 +55,6 @@ class FadedTrack(SubtitleTrack):
 
     Each state of the subtitles is divided into states of the same black. A state has the number of
     its subtitles times 256, plus the opacity of the black.
-
-    Args:
-        subtitles: Subtitles of the video.
-        fades: Fades of the video.
-        size: Width and height of the video, in pixels.
     """
 
     def __init__(self, subtitles: SubtitleTrack, fades: Fades, size: tuple[int, int]) -> None:
@@ -77,7 +64,7 @@ class FadedTrack(SubtitleTrack):
         self._size = size
 
     def states(self, first: int, frames: int) -> list[VisibleState]:
-        """Return the states of a part of the video; see `SubtitleTrack.states`."""
+        """Return the states of a part of the video."""
         found: list[VisibleState] = []
         for state in self._subtitles.states(first, frames):
             shown = range(first, first + state.frames)
@@ -99,21 +86,10 @@ class FadedTrack(SubtitleTrack):
 
 
 class FadedStillVideo:
-    """Content of a video without camera motion, with fades; a `GopSource`.
+    """Content of a video without camera motion, with fades; a `GopSource`."""
 
-    Fades are encoded as videos with motion are, in GOPs of their own: with B pictures, they take a
-    quarter of the bytes.
-
-    Args:
-        picture: The picture, with the watermark.
-        frames: Length of the video, in frames.
-        subtitles: Subtitles of the video, without its fades.
-        fades: Fades of the video.
-        fps: Frames per second.
-
-    Raises:
-        RepetitionError: The encoder does not behave as `StillVideo` needs it.
-    """
+    # Fades are encoded as videos with motion are, in GOPs of their own: with B pictures, they take
+    # a quarter of the bytes.
 
     def __init__(
         self,

@@ -9,18 +9,15 @@ from PIL import Image, ImageFilter
 from cloudburst.models.video_format import Effect, VideoSize
 from cloudburst.renderer.kernel.interface import MAX_PLANE_SIDE
 
+# Position in a picture as shares of its width and height, from 0 to 1.
 Point: TypeAlias = tuple[float, float]
-"""Position in a picture as shares of its width and height, from 0 to 1."""
 CENTRE: Point = (0.5, 0.5)
+# Left, top, right and bottom edge of a part of a picture, in pixels.
 Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right and bottom edge of a part of a picture, in pixels."""
 
 
 def crop_box(size: tuple[int, int], shape: tuple[int, int], focus: Point) -> Box:
-    """Return the largest part of a picture with the proportions of ``shape``.
-
-    Its centre is as near to ``focus`` as the edges of the picture allow.
-    """
+    """Return the largest part of a picture with the proportions of ``shape``, near ``focus``."""
     (width, height), ratio = size, shape[0] / shape[1]
     across, down = min(width, height * ratio), min(height, width / ratio)
     left = min(max(0.0, width * focus[0] - across / 2), width - across)
@@ -29,20 +26,14 @@ def crop_box(size: tuple[int, int], shape: tuple[int, int], focus: Point) -> Box
 
 
 def contained_size(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a picture that is scaled to touch two edges of a frame, in pixels."""
+    """Return the size of a picture that is scaled to touch two edges of a frame."""
     scale = min(frame[0] / size[0], frame[1] / size[1])
     width, height = (max(1, round(side * scale)) for side in size)
     return min(width, frame[0]), min(height, frame[1])
 
 
 def position_in_box(point: Point, size: tuple[int, int], box: Box) -> Point:
-    """Return the position of a point within a part of a picture, or the nearest one in the part.
-
-    Args:
-        point: Position in the picture.
-        size: Width and height of the picture.
-        box: The part.
-    """
+    """Return the position of a point of a picture within a part of it, or the nearest one."""
     left, top, right, bottom = box
     across = (size[0] * point[0] - left) / (right - left)
     down = (size[1] * point[1] - top) / (bottom - top)
@@ -50,11 +41,7 @@ def position_in_box(point: Point, size: tuple[int, int], box: Box) -> Point:
 
 
 def stored_point(point: Point, orientation: int) -> Point:
-    """Return a point of a picture before the rotation of an EXIF orientation.
-
-    ``point`` is the point after the rotation, as the picture is seen. Orientations besides 2 to 8
-    change nothing.
-    """
+    """Return a point of a picture, as it is seen, before the rotation of an EXIF orientation."""
     x, y = point
     turned: dict[int, Point] = {
         2: (1 - x, y),
@@ -68,13 +55,13 @@ def stored_point(point: Point, orientation: int) -> Point:
     return turned.get(orientation, point)
 
 
+# Maximum number of pixels of a panorama, in memory. In a video of 1920x1080, it is 11 times as
+# long as the video. Of a longer picture, the ends are left out.
 MAX_PANORAMA_PIXELS = 20_000_000
-"""Maximum number of pixels of a panorama, in memory. In a video of 1920x1080, it is 11 times as
-long as the video. Of a longer picture, the ends are left out."""
+# Magnification of a panorama in the video. Without magnification, fine details are sharp only in
+# frames whose window is at a whole pixel, and flicker: the energy of the edges of a photograph
+# changes by 60 % between frames, with this magnification by less than 1 %.
 _ZOOM = 1.1
-"""Magnification of a panorama in the video. Without magnification, fine details are sharp only in
-frames whose window is at a whole pixel, and flicker: the energy of the edges of a photograph
-changes by 60 % between frames, with this magnification by less than 1 %."""
 _ACROSS = (Effect.PAN_LEFT, Effect.PAN_RIGHT)
 _PANS = (*_ACROSS, Effect.PAN_UP, Effect.PAN_DOWN)
 
@@ -85,7 +72,7 @@ class Panorama(NamedTuple):
     size: tuple[int, int]
     """Width and height, which are even."""
     is_shortened: bool
-    """True if the size has not the whole length of the picture, because it is too long."""
+    """True if the picture is too long, so that its ends are left out."""
 
 
 def plan_panorama(
@@ -93,14 +80,8 @@ def plan_panorama(
 ) -> Panorama | None:
     """Return the size of a panorama, or ``None`` if a pan crosses the whole picture anyway.
 
-    That is the case if the picture, compared with the shape of the video, is not longer in the
-    direction of the movement. There is no panorama for zooms.
-
-    Args:
-        picture: Width and height of the picture.
-        video: Width and height of the video.
-        effect: Movement of the camera.
-        amount: Part of the picture's length that a pan crosses at least.
+    That is so for zooms, and if the picture, compared with the video, is not longer in the
+    direction of the movement. ``amount`` is the part of its length that a pan crosses at least.
     """
     if effect not in _PANS:
         return None
@@ -120,25 +101,21 @@ def plan_panorama(
     return Panorama(size, planned_length > limit)
 
 
+# Name of the backdrop that is made of the picture.
 BLUR = "blur"
-"""Name of the backdrop that is made of the picture."""
+# Shorter side of the picture that is blurred, in pixels. Nothing finer is left after the blur, and
+# it takes a hundredth of the time of a blur in full size.
 _SMALL_SIDE = 108
-"""Shorter side of the picture that is blurred, in pixels. Nothing finer is left after the blur, and
-it takes a hundredth of the time of a blur in full size."""
+# Standard deviation of the blur in pixels of the small picture: 3.7 % of the shorter side.
 _BLUR_RADIUS = 4.0
-"""Standard deviation of the blur in pixels of the small picture: 3.7 % of the shorter side."""
+# Brightness of the blurred picture relative to the original, so that the picture stands out.
 _BRIGHTNESS = 0.65
-"""Brightness of the blurred picture relative to the original, so that the picture stands out."""
 
 
 def on_backdrop(picture: Image.Image, size: VideoSize, backdrop: str, focus: Point) -> Image.Image:
-    """Return a frame in RGB with a picture in its centre.
+    """Return a frame in RGB with a picture, which is not larger, in its centre.
 
-    Args:
-        picture: Picture in RGB or RGBA that is not larger than the frame.
-        size: Size of the frame.
-        backdrop: `BLUR`, or a colour such as ``#ff0000``.
-        focus: Point of the picture that the blurred backdrop keeps near its centre.
+    ``backdrop`` is `BLUR` or a colour; a blurred one keeps ``focus`` near its centre.
     """
     mask = picture if picture.mode == "RGBA" else None
     if backdrop == BLUR:
@@ -156,7 +133,6 @@ def on_backdrop(picture: Image.Image, size: VideoSize, backdrop: str, focus: Poi
 
 
 def _blurred(picture: Image.Image, size: VideoSize, focus: Point) -> Image.Image:
-    """Return a picture in RGB that fills the size, blurred and darkened."""
     scale = _SMALL_SIDE / min(size)
     small = (max(1, round(size.width * scale)), max(1, round(size.height * scale)))
     box = crop_box(picture.size, size, focus)

@@ -1,7 +1,7 @@
 """Search for the font of subtitles.
 
-It is that of the package noto-cjk-sans-otc and never one of the system, so that a scene has the
-same line breaks and letters on every machine, and the client knows the characters of the font.
+It is that of the package noto-cjk-sans-otc and never one of the system, so that a scene looks the
+same on every machine, and the client knows its characters.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from cloudburst.media.font_tables import FontTables, check_font, face_index
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.renderer.job import FONT, InputFaultError
 
+# Import name of the package that contains the font.
 FONT_PACKAGE = "noto_cjk_sans_otc"
-"""Import name of the package that contains the font."""
 
+# File in the package.
 _COLLECTION = "NotoSansCJK-Regular.ttc"
-"""File in the package."""
 _DEFAULT_FAMILY = "Noto Sans CJK SC"
+# Family with narrow quotation marks in the same collection.
 _NARROW_FAMILY = "Noto Sans CJK KR"
-"""Family with narrow quotation marks in the same collection."""
 
 
 class Font(NamedTuple):
@@ -31,20 +31,19 @@ class Font(NamedTuple):
 
     path: Path
     face: int
-    """Index of the face in the file; a ``.ttc`` file contains several faces."""
+    """Index of the face in the file; a ``.ttc`` file has several."""
     narrow_quotes_face: int
     """Index of a face whose quotation marks “”‘’ are as narrow as Latin letters. In Chinese faces
-    they are as wide as Chinese characters, which tears English words apart at each apostrophe. It
-    equals ``face`` in a font file of a job."""
+    they are so wide that they tear English words apart. It equals ``face`` in a font file of a job.
+    """
     is_input: bool = False
-    """True if the file is an input of the job, which may be broken in any way."""
+    """True if the file is an input, and may be broken."""
 
 
 def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font:
     """Return a family of the package's font, by default the one for simplified Chinese.
 
-    Raises:
-        ConfigurationError: The package is not installed, or has no such family.
+    Raises `ConfigurationError` if the package, or this family in it, is missing.
     """
     # An import of the package would load importlib.resources, which takes longer than the search.
     spec = find_spec(package)
@@ -58,11 +57,7 @@ def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font
 
 
 def input_font(path: Path) -> Font:
-    """Return the font in a font file of a job.
-
-    Raises:
-        InputFaultError: The file is not a font that can be used.
-    """
+    """Return the font in a font file of a job; raise `InputFaultError` if it cannot be used."""
     try:
         with path.open("rb") as file:
             check_font(file)
@@ -72,11 +67,7 @@ def input_font(path: Path) -> Font:
 
 
 def font_tables(path: Path, face: int) -> FontTables:
-    """Return the tables of a face of a font file.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or is not a font with a Unicode character map.
-    """
+    """Return the tables of a face of a font file; raise `ConfigurationError` if it is broken."""
     try:
         with path.open("rb") as file:
             return FontTables(file, face)

@@ -1,8 +1,7 @@
 """Process that draws one frame: ``python -m cloudburst.renderer.frame_process``.
 
-Its arguments are the folder of a job, a time in seconds, and the name of a PNG or JPEG file in the
-folder. It reads the job as the render process does, and writes the frame that the video shows at
-that time into the file. Its output, exit codes and input are those of the render process.
+Its arguments are the folder of a job, a time in seconds, and the name of the PNG or JPEG file in
+the folder that it writes. Its output, exit codes and input are those of the render process.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from cloudburst.renderer.job import (
 from cloudburst.renderer.planes import to_picture
 from cloudburst.renderer.scene import load_scene
 
+# Field of a fault of the time.
 TIME = "at"
-"""Field of a fault of the time."""
+# Compression of PNG files: a photograph takes 0.1 CPU seconds; the default of Pillow takes four
+# times as long and makes a file that is 10 % smaller.
 _PNG_LEVEL, _RUN_LENGTH_ENCODING = 1, 3
-"""Compression of PNG files: a photograph takes 0.1 CPU seconds; the default of Pillow takes four
-times as long and makes a file that is 10 % smaller."""
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {
         "format": "PNG",

@@ -11,9 +11,9 @@ from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.motion import Window
 from cloudburst.renderer.planes import ColourLayer, PictureLayer, Planes
 
+# Distance of the position of chroma samples from the centre of the 2x2 pixels that they cover, to
+# the left, in chroma samples. H.264 assumes it if a video names no other siting.
 _CHROMA_SITING = 0.25
-"""Distance of the position of chroma samples from the centre of the 2x2 pixels that they cover, to
-the left, in chroma samples. H.264 assumes it if a video names no other siting."""
 
 
 def plane_images(video: av.VideoFrame) -> list[Image.Image]:
@@ -27,8 +27,8 @@ def plane_images(video: av.VideoFrame) -> list[Image.Image]:
 class Frame:
     """Frame of a video, BT.709 in limited range, with chroma sited left.
 
-    Width and height are even numbers of pixels, at most `interface.MAX_PLANE_SIDE`. All operations
-    raise `ValueError` for areas, sizes or positions that do not fit the frame.
+    Sizes are even, at most `interface.MAX_PLANE_SIDE`. Operations raise `ValueError` for areas,
+    sizes or positions that do not fit the frame.
     """
 
     def __init__(self, width: int, height: int, kernel: PixelKernel | None = None) -> None:
@@ -65,7 +65,7 @@ class Frame:
         return Planes(self.width, self.height, y, u, v)
 
     def copy_rectangle(self, source: Frame, x: int, y: int, width: int, height: int) -> None:
-        """Copy a rectangle of another frame to the same place. The four numbers are even."""
+        """Copy a rectangle of another frame to the same place; all numbers are even."""
         areas = _areas(x, y, width, height)
         for plane, other, area in zip(self.planes, source.planes, areas, strict=True):
             self._kernel.copy(other, plane, area)

@@ -1,8 +1,7 @@
 """Assisting process: ``python -m cloudburst.renderer.gop_process FOLDER``.
 
-It encodes GOPs of a job that a render process renders at the same time, and exits when none is
-left. It can be killed at any time: the render process then encodes what this process has not
-finished. Its standard input is a pipe from the server, as for the render process.
+It encodes GOPs of a job that a render process renders at the same time. It can be killed at any
+time: the render process then encodes what is missing.
 """
 
 from __future__ import annotations

@@ -11,17 +11,16 @@ from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.job import COVER_FILE, RenderedFile
 from cloudburst.renderer.planes import to_picture
 
+# Function that is called with the number of frames of a GOP that are done.
 Progress: TypeAlias = Callable[[int], None]
-"""Function that is called with the number of frames of a GOP that are done."""
 
 
 class Gop(NamedTuple):
-    """Group of pictures: frames of a video that are encoded without reference to other frames."""
+    """Group of pictures: frames that are encoded without reference to other frames."""
 
     number: int
-    """Number of the GOP in its video, from 0."""
     first: int
-    """Number of its first frame in the video, from 0."""
+    """Number of its first frame, from 0."""
     frames: int
 
 
@@ -37,12 +36,7 @@ class GopSource(Protocol):
         ...
 
     def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
-        """Draw a frame as it is encoded; the result is valid until the next call of a method.
-
-        Args:
-            frame: Number of the frame, from 0.
-            subtitles: True to draw the subtitles of the frame.
-        """
+        """Draw a frame as it is encoded; the result is valid until the next call of a method."""
         ...
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
@@ -56,12 +50,7 @@ def divide(frames: int, gop_frames: int) -> list[Gop]:
 
 
 def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
-    """Return the GOPs of a video of several parts, in each of which GOPs have another length.
-
-    Args:
-        parts: Length of each part, in frames.
-        gop_frames: Length of the GOPs of each part; the last one of a part may be shorter.
-    """
+    """Return the GOPs of a video of several parts, each with its own length of GOPs."""
     gops: list[Gop] = []
     first = 0
     for frames, length in zip(parts, gop_frames, strict=True):
@@ -72,22 +61,14 @@ def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
     return gops
 
 
+# Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it.
 JPEG_QUALITY = 90
-"""Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it."""
 
 
 def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedFile:
-    """Write the cover of a video into a job's folder.
-
-    It is the middle frame: the first one may be black because of a fade, and with a zoom it shows
-    the whole picture or its smallest part. Subtitles are left out because they would show a part of
-    a sentence.
-
-    Args:
-        folder: Folder of the job.
-        source: Content of the video.
-        frames: Length of the video, in frames.
-    """
+    """Write the cover of a video into a job's folder: its middle frame, without subtitles."""
+    # The first frame may be black, and with a zoom it shows the whole picture or its smallest
+    # part. Subtitles would be a part of a sentence.
     path = folder / COVER_FILE
     to_picture(source.draw(frames // 2, subtitles=False).read()).save(
         path, "JPEG", quality=JPEG_QUALITY

@@ -1,4 +1,4 @@
-"""Levels of H.264: sizes, frame rates and bit rates that decoders must support, and the limit."""
+"""Levels of H.264: the sizes, frame rates and bit rates that decoders must support."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 from cloudburst.models.video_format import VideoFormat
 
+# Width and height of a macroblock, in pixels.
 _MACROBLOCK = 16
-"""Width and height of a macroblock, in pixels."""
+# A side of a picture has at most the square root of this number times `Level.frame_macroblocks`,
+# in macroblocks (H.264, section A.3.1).
 _SIDE_FACTOR = 8
-"""A side of a picture has at most the square root of this number times `Level.frame_macroblocks`,
-in macroblocks (H.264, section A.3.1)."""
+# Bits per second for each unit of the table's MaxBR in the High profile (``cpbBrVclFactor``, table
+# A-2).
 _HIGH_PROFILE_BITS = 1250
-"""Bits per second for each unit of the table's MaxBR in the High profile (``cpbBrVclFactor``,
-table A-2)."""
 
 
 class Level(NamedTuple):
     """Level of H.264 with its limits, in macroblocks of 16x16 pixels."""
 
     number: int
-    """Ten times the number of the level, as in the parameter sets: 40 is level 4."""
+    """Ten times the number, as in the parameter sets: 40 is level 4."""
     macroblocks_per_second: int
     frame_macroblocks: int
     max_bit_rate: int
@@ -31,7 +31,7 @@ class Level(NamedTuple):
 
     @property
     def max_second_bytes(self) -> int:
-        """Maximum size of any second of a video of the High profile, in bytes."""
+        """Maximum size of a second in the High profile."""
         return self.max_bit_rate * _HIGH_PROFILE_BITS // 8
 
     def allows(self, video_format: VideoFormat) -> bool:
@@ -44,6 +44,8 @@ class Level(NamedTuple):
         )
 
 
+# Levels of a video (H.264, table A-1). Levels below 2 are left out, because they allow less than 1
+# Mbit/s, and level 4.1, which differs from 4 only in its bit rate.
 LEVELS = (
     Level(20, 11_880, 396, 2_000),
     Level(21, 19_800, 792, 4_000),
@@ -58,16 +60,10 @@ LEVELS = (
     Level(52, 2_073_600, 36_864, 240_000),
     Level(60, 4_177_920, 139_264, 240_000),
 )
-"""Levels of a video (H.264, table A-1). Levels below 2 are left out, because they allow less than 1
-Mbit/s, and level 4.1, which differs from 4 only in its bit rate."""
 
 
 def lowest_level(video_format: VideoFormat) -> Level:
-    """Return the lowest level that allows the size and the frame rate of a video.
-
-    Raises:
-        ValueError: No level does.
-    """
+    """Return the lowest level for the size and the frame rate of a video, or raise `ValueError`."""
     for level in LEVELS:
         if level.allows(video_format):
             return level
@@ -75,14 +71,14 @@ def lowest_level(video_format: VideoFormat) -> Level:
     raise ValueError(msg)
 
 
+# Quantizer at which a video may have any size. Even noise stays far below the limit with it.
 MAX_QUANTIZER = 48
-"""Quantizer at which a video may have any size. Even noise stays far below the limit with it."""
+# Steps of the quantizer that halve the size of a video, roughly (H.264, section 8.5).
 _QUANTIZERS_PER_HALF = 6
-"""Steps of the quantizer that halve the size of a video, roughly (H.264, section 8.5)."""
 
 
 class BitrateError(Exception):
-    """Error for a part of a video that exceeds the maximum bitrate at the present quantizer."""
+    """Error for a part of a video that exceeds the maximum bitrate."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"{size} bytes in a second; at most {limit}")
@@ -93,7 +89,11 @@ class BitrateError(Exception):
 
 
 class BitrateMeter:
-    """Sum of the sizes of the last pictures of a video, which it compares with the limit."""
+    """Sum of the sizes of the last pictures of a video, compared with the limit."""
+
+    # The limit keeps a constant quantizer from making huge files: 25 Mbit in a second for
+    # 1920x1080 at 30 frames per second. With camera motion, photographs take about 1 Mbit, pages
+    # of text 10 (docs/benchmarks.md); only noise comes close to it.
 
     def __init__(self, video_format: VideoFormat, quantizer: int) -> None:
         self._limit = max_second_bytes(video_format) if quantizer < MAX_QUANTIZER else None
@@ -104,9 +104,8 @@ class BitrateMeter:
     def add(self, sizes: Iterable[int]) -> None:
         """Add the sizes of the following pictures, in bytes.
 
-        Raises:
-            BitrateError: A second of the video exceeds the limit. The error has the size of the
-                largest second among these pictures, so that the next quantizer is high enough.
+        Raises `BitrateError` with the size of the largest second among them, so that the next
+        quantizer is high enough.
         """
         largest = 0
         for size in sizes:
@@ -125,9 +124,6 @@ def max_second_bytes(video_format: VideoFormat) -> int:
 
 
 def higher_quantizer(quantizer: int, error: BitrateError) -> int:
-    """Return the quantizer with which the second of an error probably stays within its limit.
-
-    It is higher than the present ``quantizer``, and at most `MAX_QUANTIZER`.
-    """
+    """Return a higher quantizer, with which the second of an error is probably small enough."""
     steps = math.ceil(_QUANTIZERS_PER_HALF * math.log2(error.size / error.limit))
     return min(quantizer + max(1, steps), MAX_QUANTIZER)

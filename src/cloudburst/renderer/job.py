@@ -1,12 +1,8 @@
 """Data that the server and its render process exchange: a job, its result, a fault of its inputs.
 
-A job is a folder with fixed file names. The render process is started as ``python -m
-cloudburst.renderer.render_process FOLDER`` and writes one JSON object per line to its output.
-
-Every render process imports this module. It uses plain dataclasses because the import of pydantic
-takes 0.2 CPU seconds, more than the rest of the process. The server validates requests before it
-writes a job, and validates the output of the render process when it reads it
-(`cloudburst.service.job_output`).
+A job is a folder with fixed file names. The server validates requests before it writes a job, and
+what the render process writes (`cloudburst.service.job_output`). Plain dataclasses, because the
+import of pydantic takes 0.2 CPU seconds, more than the rest of a render process.
 """
 
 from __future__ import annotations
@@ -26,40 +22,37 @@ if TYPE_CHECKING:
     from cloudburst.models.options.subtitles import HighlightMode
     from cloudburst.models.options.values import Position
 
+# Name of the picture in a job's folder.
 IMAGE = "image"
-"""Name of the picture in a job's folder."""
+# Name of the audio file in a job's folder; it is missing if the job has a duration.
 AUDIO = "audio"
-"""Name of the audio file in a job's folder; it is missing if the job has a duration."""
+# Name of the subtitle file in a job's folder; it is optional.
 SUBTITLE = "subtitle"
-"""Name of the subtitle file in a job's folder; it is optional."""
+# Name of the watermark's picture in a job's folder; it is optional.
 WATERMARK = "watermark"
-"""Name of the watermark's picture in a job's folder; it is optional."""
+# Name of the music in a job's folder; it is optional.
 MUSIC = "music"
-"""Name of the music in a job's folder; it is optional."""
+# Name of the font file in a job's folder; it is optional, and replaces `JobOptions.font`.
 FONT = "font"
-"""Name of the font file in a job's folder; it is optional, and replaces `JobOptions.font`."""
+# Name of the file in a job's folder that describes the job.
 JOB_FILE = "job.json"
-"""Name of the file in a job's folder that describes the job."""
+# Name of the video in a job's folder; the file exists only once the video is complete.
 VIDEO_FILE = "video.mp4"
-"""Name of the video in a job's folder; the file exists only once the video is complete."""
+# Name of the video's cover in a job's folder, for jobs with the option ``cover`` and films.
 COVER_FILE = "cover.jpg"
-"""Name of the video's cover in a job's folder, for jobs with the option ``cover`` and films."""
+# Name of a film's subtitles in a job's folder.
 SUBTITLES_FILE = "subtitles.srt"
-"""Name of a film's subtitles in a job's folder."""
 
+# Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
+# that the service failed.
 INPUT_FAULT_EXIT_CODE = 2
-"""Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
-that the service failed."""
 
 Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "full_featured", "film"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Values of `RenderOptions` that a job needs, with the same defaults, without paths of files.
-
-    The files are in the job's folder.
-    """
+    """Values of `RenderOptions` that a job needs, without files, with the same defaults."""
 
     size: str = "1080p"
     fps: int = 30
@@ -131,15 +124,15 @@ class RenderJob:
     """Description of a video to render, which is stored beside the input files."""
 
     name: str
-    """Name of the scene; it decides which effect is chosen."""
+    """Name of the scene, which decides the effect that is chosen."""
     options: JobOptions
     """Appearance of the video."""
     duration: float | None = None
-    """Length in seconds of a video without an audio file; ``None``: the length of the audio."""
+    """Seconds of a video without an audio file."""
     image_pixels: int = 100_000_000
-    """Maximum number of pixels of the picture, and of the watermark."""
+    """Maximum for the picture, and for the watermark."""
     audio_seconds: float = 3600.0
-    """Maximum length of the decoded audio, and of the decoded music, in seconds."""
+    """Maximum for the decoded audio, and for the music."""
 
     @property
     def effect(self) -> Effect | None:
@@ -152,7 +145,7 @@ class RenderJob:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Return the job described by the content of ``job.json``, which the server has written."""
+        """Return the job of the content of ``job.json``."""
         values: dict[str, Any] = json.loads(text)
         values["options"] = JobOptions.from_values(values["options"])
         return cls(**values)
@@ -160,10 +153,9 @@ class RenderJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedFile:
-    """Size and hash of a file that a job has written: a video, a cover, or subtitles."""
+    """Size and hash of a file that a job has written."""
 
     size: int
-    """Size of the file in bytes."""
     sha256: str
     """SHA-256 of the file, in hexadecimal."""
 
@@ -180,25 +172,23 @@ class RenderedVideo:
     """Properties of a finished video."""
 
     seconds: float
-    """Length of the video, in seconds."""
     frames: int
     width: int
     height: int
     size: int
-    """Size of the file, in bytes."""
     sha256: str
     scenario: Scenario
     warnings: tuple[str, ...] = ()
-    """What differs from the inputs in the video, such as characters that the font lacks."""
+    """What differs from the inputs, such as characters that the font lacks."""
     cover: RenderedFile | None = None
-    """Cover of the video; ``None`` for a job without the option ``cover``."""
+    """Cover of the video, with the option ``cover``."""
     subtitles: RenderedFile | None = None
-    """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
+    """Subtitles of a film, if it has some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFault:
-    """Fault of one input file: the content that was found and the content that was expected."""
+    """Fault of one input file: the content that was found, and the expected one."""
 
     field: str
     """Input: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``."""

@@ -13,41 +13,41 @@ from cloudburst.media.font_tables import FontTables
 from cloudburst.renderer.fonts import Font, font_tables
 from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, TextRun
 
+# Width by which bold letters grow on each side, in em; libass makes letters bold like this.
 BOLD_STROKE = 1 / 128
-"""Width by which bold letters grow on each side, in em; libass makes letters bold like this."""
+# Horizontal shift of italic letters for each pixel above the baseline. FreeType's value, 12°.
 ITALIC_SHEAR = 0.2125
-"""Horizontal shift of italic letters for each pixel above the baseline. FreeType's value, 12°."""
 
+# Samples of a mask for each pixel of the picture, in both directions. Pillow draws letters at
+# whole samples only, so letters are at most a quarter of a pixel from their place.
 SAMPLES = 2
-"""Samples of a mask for each pixel of the picture, in both directions. Pillow draws letters at
-whole samples only, so letters are at most a quarter of a pixel from their place."""
 
+# Largest total size of the kept shapes of letters. At the default size it holds about 570 bold
+# Chinese characters with their outlines, or 1,400 without. Without kept shapes, a text takes three
+# to four times as much CPU time.
 MAX_GLYPH_BYTES = 16_000_000
-"""Largest total size of the kept shapes of letters. At the default size it holds about 570 bold
-Chinese characters with their outlines, or 1,400 without. Without kept shapes, a text takes three to
-four times as much CPU time."""
 
+# Samples around the area that Pillow announces for a letter; it is rounded.
 _GLYPH_MARGIN = 2
-"""Samples around the area that Pillow announces for a letter; it is rounded."""
+# Largest width, and largest distance between the edges of a shape, in em. The widest characters of
+# usual fonts, such as U+FDFD, have about 10.
 _MAX_EMS = 16
-"""Largest width, and largest distance between the edges of a shape, in em. The widest characters of
-usual fonts, such as U+FDFD, have about 10."""
+# Number of samples that a shape may have on each side in any size of letters: in tiny letters,
+# shapes are much larger than their size.
 _MIN_MAX_SIDE = 256
-"""Number of samples that a shape may have on each side in any size of letters: in tiny letters,
-shapes are much larger than their size."""
+# Bytes of memory that a kept shape takes besides its samples.
 _GLYPH_OVERHEAD = 500
-"""Bytes of memory that a kept shape takes besides its samples."""
 
 
 class _Glyph(NamedTuple):
     """Shape of a letter; distances are in samples."""
 
     mask: Image.Image | None
-    """Shape without margins; ``None`` for a letter that draws nothing, such as a space."""
+    """Shape without margins; ``None`` for one that draws nothing, such as a space."""
     left: int = 0
-    """Distance from the start of the letter to the left edge of the mask, to the right."""
+    """From the start of the letter to the mask, to the right."""
     top: int = 0
-    """Distance from the baseline to the top edge of the mask, downwards."""
+    """From the baseline to the mask, downwards."""
 
     @property
     def size(self) -> int:
@@ -60,19 +60,14 @@ _NOTHING = _Glyph(None)
 
 
 class Letters:
-    """Font at one size, which measures and draws text. Sizes are in pixels.
+    """Font at one size, which measures and draws text. Sizes are in pixels."""
 
-    Widths are those of the font's tables. There is no kerning and no reordering, so text has the
-    same layout on every machine: Pillow's Raqm layout needs the system's libfribidi, which many
-    machines do not have. The present renderer has no kerning, either.
-    """
+    # Widths are those of the font's tables. There is no kerning and no reordering, so text has the
+    # same layout on every machine: Pillow's Raqm layout needs the system's libfribidi, which many
+    # machines do not have.
 
     def __init__(self, font: Font, line_height: float) -> None:
-        """Open a font; ``line_height`` is its ascender plus its descender.
-
-        Raises:
-            ConfigurationError: the font cannot be read.
-        """
+        """Open a font; ``line_height`` is its ascender plus its descender."""
         self._tables = font_tables(font.path, font.face)
         self._file = font
         sizes = self._tables.metrics
@@ -107,9 +102,9 @@ class Letters:
         return self._tables.has_glyph(character)
 
     def advance(self, character: str) -> float:
-        """Return the width of a character; spaces that the font lacks are as wide as a space.
+        """Return the width of a character, or of one of `NARROW_QUOTES`.
 
-        A character may be one of `NARROW_QUOTES`.
+        Spaces that the font lacks are as wide as a space.
         """
         width = self._widths.get(character)
         if width is None:
@@ -138,7 +133,7 @@ class Letters:
                 self._glyph(character, stroke)
 
     def overhang(self, outline: float) -> float:
-        """Return the distance that letters may extend beyond their line, on each side."""
+        """Return the distance that letters may extend beyond their line."""
         return outline + self.em * (BOLD_STROKE + ITALIC_SHEAR)
 
     def draw(self, mask: Image.Image, line: Line, x: float, baseline: int, outline: float) -> None:
@@ -227,11 +222,9 @@ def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side
 
 
 def _stroke_samples(pixels: float) -> float:
-    """Return the nearest stroke width in samples that Pillow draws correctly.
-
-    For widths with a fraction from 0 to 0.5, Pillow 13 cuts the lowest row of samples off or moves
-    the letter by one sample. Other widths, and whole numbers, are exact.
-    """
+    """Return the nearest stroke width in samples that Pillow draws correctly."""
+    # For widths with a fraction from 0 to 0.5, Pillow 13 cuts the lowest row of samples off or
+    # moves the letter by one sample.
     width = pixels * SAMPLES
     whole = math.floor(width)
     if not 0 < width - whole <= 0.5:

@@ -15,27 +15,27 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.text_layout import plain_text
 
+# Function that returns whether the font has a glyph for a character.
 HasGlyph: TypeAlias = Callable[[str], bool]
-"""Function that returns whether the font has a glyph for a character."""
 
+# Number of missing characters that are named for a video: enough to recognise the script.
 MAX_REPORTED_CHARACTERS = 5
-"""Number of missing characters that are named for a video: enough to recognise the script."""
 
+# Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf:
+# fillers, variation selectors and tags.
 _INVISIBLE = re.compile(
     "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u3164\\ufe00-\\ufe0f\\uffa0\\U000e0000-\\U000e0fff]"
 )
-"""Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf:
-fillers, variation selectors and tags."""
+# Planes of Chinese characters, of which Python may not know the newest.
 _IDEOGRAPHIC_PLANES = range(0x20000, 0x40000)
-"""Planes of Chinese characters, of which Python may not know the newest."""
+# Scripts that are written from left to right, with letters or marks whose shape, place or order
+# depends on others: the names of their characters begin with these words.
 _SHAPED_SCRIPTS = re.compile(
     "(?:BALINESE|BATAK|BENGALI|BRAHMI|BUGINESE|CHAKMA|CHAM|DEVANAGARI|GRANTHA|GUJARATI|GURMUKHI"
     "|HANUNOO|JAVANESE|KANNADA|KHMER|LAO|LEPCHA|LIMBU|MALAYALAM|MEETEI|MONGOLIAN|MYANMAR|NEWA"
     "|ORIYA|PHAGS-PA|REJANG|SAURASHTRA|SHARADA|SINHALA|SUNDANESE|SYLOTI|TAGALOG|TAGBANWA|TAI"
     "|TAMIL|TELUGU|THAI|TIBETAN|TIRHUTA) "
 )
-"""Scripts that are written from left to right, with letters or marks whose shape, place or order
-depends on others: the names of their characters begin with these words."""
 _OTHER_SCRIPTS = (
     "text in a script of separate letters from left to right, such as Latin, Greek, Cyrillic, "
     "Chinese, Japanese or Korean"
@@ -44,7 +44,7 @@ _OTHER_FONT = "characters that the font has; the option font takes a file of ano
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether a character has no shape of its own in any font, such as a joiner."""
+    """Return whether a character has no shape in any font, such as a joiner."""
     return category(character) == "Cf" or _INVISIBLE.match(character) is not None
 
 
@@ -60,11 +60,9 @@ def characters_of(cues: Iterable[Cue]) -> str:
 
 
 def check_characters(characters: Iterable[str], has_glyph: HasGlyph | None) -> None:
-    """Check that a text has no characters without which it could not be read.
+    """Check that the text of these characters can be read.
 
-    Args:
-        characters: Result of `characters_of`.
-        has_glyph: See `HasGlyph`; ``None`` if the font is not known.
+    ``has_glyph`` is ``None`` if the font is not known.
 
     Raises:
         InvalidInputError: A script needs more than letters in a row, or a letter has no glyph.
@@ -82,16 +80,13 @@ def check_characters(characters: Iterable[str], has_glyph: HasGlyph | None) -> N
 
 
 def _is_needed(character: str) -> bool:
-    """Return whether the text would be another one without a character.
-
-    That is so for letters, digits and accents, and not for symbols, emoji and punctuation.
-    """
+    # Letters, digits and accents are needed; symbols, emoji and punctuation are not.
     kind = category(character)
     return kind[0] in "LN" or kind in {"Mn", "Mc"} or ord(character) in _IDEOGRAPHIC_PLANES
 
 
 def left_out(characters: Iterable[str], has_glyph: HasGlyph) -> list[str]:
-    """Return the symbols of a text that are not drawn, because the font has no glyph for them."""
+    """Return the symbols of a text for which the font has no glyph."""
     return [
         each
         for each in characters

@@ -1,8 +1,7 @@
 """Audio track of a video with music, or with a wanted loudness.
 
-The length of the voice must be known before the music can end with it, and the loudness of the
-whole before it can be changed. The input files are therefore decoded two to four times, which takes
-less CPU time than to encode the track, and no space.
+The music ends with the voice, and loudness is that of the whole. The inputs are therefore decoded
+two to four times, which takes less CPU time than to encode the track, and no space.
 """
 
 from __future__ import annotations
@@ -38,16 +37,15 @@ from cloudburst.renderer.sound_mix import (
 )
 from cloudburst.renderer.stereo_audio import StereoAudio
 
+# Shortest music that is repeated, in seconds. The file is opened again for each repetition, which
+# takes some milliseconds.
 MIN_LOOP_SECONDS = 0.5
-"""Shortest music that is repeated, in seconds. The file is opened again for each repetition, which
-takes some milliseconds."""
 
 
 def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
     """Write the audio track of a job that has music or a wanted loudness.
 
-    Raises:
-        InputFaultError: See `cloudburst.renderer.audio.prepare_audio`; also for the music.
+    Raises `InputFaultError` as `cloudburst.renderer.audio.prepare_audio`, also for the music.
     """
     voice = measure_voice(folder, job, announce)
     samples = voice.frames * samples_per_frame(job.options.fps)
@@ -72,10 +70,8 @@ def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:
 def _read_music(
     folder: Path, job: RenderJob, samples: int, announce: Announce
 ) -> tuple[Music, float]:
-    """Return how the music is mixed, and the seconds of silence in place of corrupt packets.
-
-    The music is decoded once, as far as a video of ``samples`` needs it.
-    """
+    """Return how the music is mixed, and the seconds of silence in place of corrupt packets."""
+    # The music is decoded once, as far as a video of ``samples`` needs it.
     options, length = job.options, 0
     with (
         reading_input(MUSIC, announce),
@@ -144,7 +140,6 @@ class _Sound:
         return meter.loudness
 
     def _frames(self, tail: Sequence[Filter]) -> Iterator[AudioFrame]:
-        """Yield the mix behind further filters, which is as long as the video."""
         mixer = Mixer(self._music, tail)
         with closing(self._voice_frames()) as voice, closing(self._music_frames()) as music:
             for frame in mixer.frames(voice, music):

@@ -19,35 +19,26 @@ class Window(NamedTuple):
     zoom: float
 
 
+# Window of a video without camera motion.
 WHOLE_PICTURE = Window(0.0, 0.0, 1.0)
-"""Window of a video without camera motion."""
 
 
 class Camera(NamedTuple):
     """Camera that moves over a picture for the whole video."""
 
     effect: Effect
-    """Movement that was chosen for the scene."""
     size: tuple[int, int]
-    """Width and height of the video, and of the picture unless it is a panorama, in pixels."""
+    """Width and height of the video, and of the picture unless it is a panorama."""
     amount: float = DEFAULT_AMOUNT
-    """Extent of the movement; see ``RenderOptions.motion_amount``."""
     easing: Easing = "linear"
-    """Change of the speed; see ``RenderOptions.motion_easing``."""
     focus: Point = CENTRE
-    """Point of the picture that has the same place in all frames: in both directions in zooms, in
-    the direction across the movement in pans."""
+    """Point with the same place in all frames: in zooms in both directions, in pans across the
+    movement."""
     panorama: tuple[int, int] | None = None
-    """Width and height of a picture that a pan crosses from end to end; see
-    `cloudburst.renderer.fitting`."""
+    """Width and height of a picture that a pan crosses from end to end."""
 
     def window(self, frame: int, frames: int) -> Window:
-        """Return the window of a frame.
-
-        Args:
-            frame: Number of the frame, from 0.
-            frames: Length of the video, in frames.
-        """
+        """Return the window of a frame, from 0, of a video with this number of frames."""
         part = ease(self.easing, frame / (frames - 1) if frames > 1 else 0.0)
         across, down = self.focus
         zoom = self._pan_zoom()
@@ -78,10 +69,7 @@ class Camera(NamedTuple):
 
     @property
     def path_length(self) -> float:
-        """Length of the path over a panorama relative to that of a pan by default, at least 1.
-
-        It is 1 without a panorama.
-        """
+        """Length of the path over a panorama relative to that of a pan by default, at least 1."""
         if self.panorama is None:
             return 1.0
         first, last = self.window(0, 2), self.window(1, 2)
@@ -90,11 +78,8 @@ class Camera(NamedTuple):
         return max(1.0, max(across, down) / DEFAULT_AMOUNT)
 
     def _pan_zoom(self) -> float:
-        """Return the magnification of pans.
-
-        The window has the proportions of the video, and at most ``1 - amount`` of the length of the
-        picture.
-        """
+        # The window has the proportions of the video, and at most ``1 - amount`` of the length of
+        # the picture.
         across, down = (
             outer / inner
             for outer, inner in zip(self.size, self.panorama or self.size, strict=True)

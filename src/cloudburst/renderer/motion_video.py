@@ -25,13 +25,7 @@ from cloudburst.renderer.subtitle_track import SubtitleTrack
 class MotionVideo:
     """Content of a video with camera motion; a `GopSource`.
 
-    Args:
-        picture: The picture over which the camera moves.
-        frames: Length of the video, in frames.
-        camera: Movement of the camera; ``None`` for none.
-        watermark: Watermark that stays in place; ``None`` for none.
-        subtitles: Subtitles of the video.
-        fps: Frames per second.
+    A ``camera`` of ``None`` does not move. The watermark stays in place.
     """
 
     def __init__(
@@ -58,16 +52,14 @@ class MotionVideo:
         self._subtitles = subtitles
 
     def gops(self, frames: int) -> list[Gop]:
-        """Return the GOPs of the video; see `GopSource`."""
+        """Return the GOPs of the video."""
         return divide(frames, self.gop_frames)
 
     def choose_quantizer(self) -> int:
-        """Return the quantizer, chosen by a trial; see `GopSource`.
-
-        The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so that
-        videos of the same picture have the same quantizer, for any length. A panorama moves as fast
-        as other pictures.
-        """
+        """Return the quantizer, chosen by a trial."""
+        # The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so
+        # that videos of the same picture have the same quantizer, for any length. A panorama moves
+        # as fast as other pictures.
         encoder = GopEncoder(self._format, TRIAL_QUANTIZER)
         pictures: list[EncodedPicture] = []
         length = 1.0 if self._camera is None else self._camera.path_length
@@ -79,7 +71,7 @@ class MotionVideo:
         return motion_quantizer(pictures + encoder.finish(), self._size)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
-        """Return the pictures of a GOP; see `GopSource`."""
+        """Return the pictures of a GOP."""
         encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
         pictures: list[EncodedPicture] = []
         for position in range(gop.frames):

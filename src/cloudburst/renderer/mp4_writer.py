@@ -26,16 +26,16 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.gops import Gop
 
+# Options of the MP4 format. The index comes first, so that players can begin before they have
+# received the whole file. Times of edit lists are exact to a sample of audio.
 _OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
-"""Options of the MP4 format. The index comes first, so that players can begin before they have
-received the whole file. Times of edit lists are exact to a sample of audio."""
+# Quantizer of the encoder that gives the parameter sets, which do not depend on it. Only 0 would
+# have others, because it is lossless.
 _ANY_QUANTIZER = 26
-"""Quantizer of the encoder that gives the parameter sets, which do not depend on it. Only 0 would
-have others, because it is lossless."""
 
 
 class Mp4Writer:
-    """Writer of one video. The memory that it needs does not depend on the video's length."""
+    """Writer of one video. Its memory does not depend on the video's length."""
 
     def __init__(
         self, container: OutputContainer, video_format: VideoFormat, audio: TrackReader
@@ -89,11 +89,7 @@ def open_mp4(
 ) -> Generator[Mp4Writer]:
     """Create the file of a video, or replace it; the file is complete after the block.
 
-    Args:
-        path: Path of the file.
-        video_format: Size and rate of the pictures.
-        audio: Audio of the video.
-        texts: Texts that describe the video, by the names that FFmpeg uses for MP4 files.
+    ``texts`` describe the video, by the names that FFmpeg uses for MP4 files.
     """
     with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
         writer = Mp4Writer(container, video_format, audio)

@@ -1,7 +1,6 @@
-"""Decoding of pictures with Pillow.
+"""Decoding of a caller's pictures with Pillow, in the render process.
 
-The functions here read a caller's files and run in the render process. For a file that is broken,
-too large or of another type they raise `InputFaultError`.
+Files that are broken, too large or of another type raise `InputFaultError`.
 """
 
 # Pillow's types of `createProfile` are incomplete.
@@ -37,19 +36,19 @@ if TYPE_CHECKING:
     from cloudburst.renderer.fitting import Panorama
 
 
+# Largest height of a watermark, divided by the height of its visible part.
 _MAX_WATERMARK_PARTS = 8
-"""Largest height of a watermark, divided by the height of its visible part."""
+# Number of pixels of a large picture that are converted at once.
 _STRIP_PIXELS = 4_000_000
-"""Number of pixels of a large picture that are converted at once."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
+# Name of the result of `_to_srgb` in the information of a picture, which its parts inherit.
 _TO_SRGB = "cloudburst_to_srgb"
-"""Name of the result of `_to_srgb` in the information of a picture, which its parts inherit."""
+# Value of the colour profile of a picture whose profile cannot be read.
 _BROKEN_PROFILE = b"broken"
-"""Value of the colour profile of a picture whose profile cannot be read."""
+# Exceptions that Pillow's decoders raise for broken files. Pillow does not document them.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
-"""Exceptions that Pillow's decoders raise for broken files. Pillow does not document them."""
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
@@ -59,22 +58,19 @@ class FittedPicture(NamedTuple):
 
     image: Image.Image
     size: VideoSize
-    """Size of the video."""
     focus: Point
-    """Position of the focus of the options in the fitted picture."""
+    """Position of the focus in the fitted picture."""
     notes: tuple[str, ...] = ()
-    """What differs from the picture in the video, as warnings."""
+    """Warnings of what differs from the picture."""
 
 
 def load_picture(
     path: Path, pixels: int, options: JobOptions, effect: Effect | None = None
 ) -> FittedPicture:
-    """Return the picture, fitted to the size of the video, or to that of a panorama.
-
-    If neither `size` nor `is_portrait` of the options decides the orientation, the shape of the
-    picture does; a square picture becomes landscape. Transparent parts become black if the picture
-    fills the video; otherwise they show the backdrop.
-    """
+    """Return the picture, fitted to the size of the video, or to that of a panorama."""
+    # If no option decides the orientation, the shape of the picture does; a square one becomes
+    # landscape. Transparent parts become black if the picture fills the video; otherwise they show
+    # the backdrop.
     with _opened(path, IMAGE, pixels) as picture:
         notes = tuple(_notes(picture))
         orientation = _orientation(picture)
@@ -119,7 +115,6 @@ def _panorama(
 
 
 def _focus(options: JobOptions, size: tuple[int, int], box: Box) -> Point:
-    """Return the position of the focus of a picture of this size in the part that is shown."""
     if options.focus == CENTRE:
         return CENTRE  # exactly; sums of fractions would not be
     return position_in_box(options.focus, size, box)
@@ -136,13 +131,10 @@ def _whole(picture: Image.Image) -> Box:
 
 
 def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Return the part of a picture within ``box`` at another size, in RGB or RGBA.
-
-    A large picture is converted and reduced in strips, because a converted copy of 100 million
-    pixels would take 400 MB beside the picture. The reduced picture is still at least twice as
-    large as the result, so a good resampling of it looks the same as a good resampling of the
-    whole.
-    """
+    """Return the part of a picture within ``box`` at another size, in RGB or RGBA."""
+    # A large picture is converted and reduced in strips, because a converted copy of 100 million
+    # pixels would take 400 MB. The reduced picture is still at least twice as large as the result,
+    # so resampling it well looks the same as resampling the whole.
     picture.load()
     scale = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
     factor = max(1, int(scale / 2))
@@ -171,10 +163,7 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Ima
 
 
 def _resized_in_parts(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Return the part of a picture within ``box`` at another size, as `_resized` does.
-
-    A long result is made part by part, so that the memory does not grow with the length.
-    """
+    """Return the same as `_resized`, part by part, so that a long one takes no more memory."""
     axis = 0 if size[0] >= size[1] else 1
     step = max(1, _STRIP_PIXELS // size[1 - axis])
     scale = (box[2 + axis] - box[axis]) / size[axis]
@@ -205,8 +194,8 @@ def _orientation(picture: Image.Image) -> int:
 def scaled_watermark(path: Path, pixels: int, width: int, max_height: int) -> Image.Image:
     """Return the watermark in RGBA, scaled to a width in pixels.
 
-    It is cropped at the bottom if it is taller than ``max_height`` pixels. An extremely tall one
-    raises `InputFaultError`.
+    One that is taller than ``max_height`` is cropped at the bottom, an extremely tall one is a
+    fault.
     """
     with _opened(path, WATERMARK, pixels) as picture:
         height = max(1, round(picture.height * width / picture.width))
@@ -256,7 +245,6 @@ def _to_srgb(picture: Image.Image) -> Callable[[Image.Image], Image.Image] | Non
 
 
 def _colours(picture: Image.Image) -> Image.Image:
-    """Return the picture in RGB, or in RGBA if parts are transparent."""
     to_srgb: Callable[[Image.Image], Image.Image] | None = picture.info[_TO_SRGB]
     if to_srgb is not None:
         return to_srgb(picture)
@@ -270,7 +258,7 @@ def _colours(picture: Image.Image) -> Image.Image:
 def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
     """Check a picture, and yield it before it is decoded.
 
-    Errors of the check, and of the decoder within the block, are raised as `InputFaultError`.
+    Errors of the check, and of the decoder within the block, become `InputFaultError`.
     """
     expected = f"a picture ({', '.join(_FORMATS)}) of at most {pixels:,} pixels"
     try:
@@ -295,8 +283,8 @@ def _complaint(path: Path, exc: BaseException) -> str:
     return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__
 
 
+# Short side of the video for which margins are given, in pixels.
 _SHORT_SIDE = 1080
-"""Short side of the video for which margins are given, in pixels."""
 
 
 class Watermark(NamedTuple):
@@ -305,9 +293,7 @@ class Watermark(NamedTuple):
     picture: Image.Image
     """The picture in RGBA."""
     x: int
-    """Distance of the picture from the left edge of the video, in pixels."""
     y: int
-    """Distance of the picture from the top edge of the video, in pixels."""
 
     def paste(self, picture: Image.Image) -> None:
         """Draw the watermark over the picture of a video without camera motion."""
@@ -315,11 +301,7 @@ class Watermark(NamedTuple):
 
 
 def load_watermark(folder: Path, job: RenderJob, size: VideoSize) -> Watermark:
-    """Read the watermark in a job's folder and place it in a video of this size.
-
-    Raises:
-        InputFaultError: The file is not a picture that can be rendered.
-    """
+    """Read the watermark in a job's folder and place it in a video of this size."""
     options = job.options
     margin = round(options.watermark_margin * min(size) / _SHORT_SIDE)
     width = max(1, min(round(options.watermark_width * size.width), size.width - 2 * margin))

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 from PIL import Image
 
+# Y, U and V in limited range of 8 bits, BT.709.
 Yuv: TypeAlias = tuple[int, int, int]
-"""Y, U and V in limited range of 8 bits, BT.709."""
 BLACK: Yuv = (16, 128, 128)
 
 
@@ -40,21 +40,21 @@ def bt709(red: int, green: int, blue: int) -> Yuv:
     )
 
 
+# Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits.
 _RGB_TO_BT709 = (
     *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
     *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
     *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
 )
-"""Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits."""
 _LUMA, _CHROMA = 255 / 219, 255 / 224
 _GREEN_OF_CB, _GREEN_OF_CR = -0.0722 * 1.8556 / 0.7152, -0.2126 * 1.5748 / 0.7152
+# Inverse of the matrix above.
 _BT709_TO_RGB = (
     *(_LUMA, 0, 1.5748 * _CHROMA, -16 * _LUMA - 128 * 1.5748 * _CHROMA),
     *(_LUMA, _GREEN_OF_CB * _CHROMA, _GREEN_OF_CR * _CHROMA),
     -16 * _LUMA - 128 * (_GREEN_OF_CB + _GREEN_OF_CR) * _CHROMA,
     *(_LUMA, 1.8556 * _CHROMA, 0, -16 * _LUMA - 128 * 1.8556 * _CHROMA),
 )
-"""Inverse of the matrix above."""
 
 
 class Planes(NamedTuple):
@@ -72,13 +72,13 @@ class PictureLayer(NamedTuple):
 
     x: int
     y: int
-    """Position of the top left corner, in pixels of the frame; both are even."""
+    """Position of the top left corner in the frame; both are even."""
     planes: Planes
     """Colours, with even width and height."""
     mask: bytes
-    """Opacity of each pixel, row after row; 255 is opaque."""
+    """Opacity of each pixel."""
     half_mask: bytes
-    """Opacity at half the width and height, for the chroma planes."""
+    """Opacity of each chroma sample."""
 
 
 def grey(width: int, height: int) -> Planes:
@@ -88,7 +88,7 @@ def grey(width: int, height: int) -> Planes:
 
 
 def to_planes(picture: Image.Image) -> Planes:
-    """Convert an RGB picture with even width and height to the planes that the encoder expects."""
+    """Convert an RGB picture with even width and height to planes."""
     width, height = picture.size
     y, cb, cr = picture.convert("RGB", _RGB_TO_BT709).split()
     return Planes(width, height, y.tobytes(), halve_plane(cb).tobytes(), halve_plane(cr).tobytes())
@@ -104,10 +104,7 @@ def to_picture(planes: Planes) -> Image.Image:
 
 
 def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
-    """Convert an RGBA picture at (x, y) to a layer.
-
-    Transparent columns and rows are added where an edge of the picture is at an odd number.
-    """
+    """Convert an RGBA picture at (x, y) to a layer, whose edges are at even numbers."""
     left, top = x % 2, y % 2
     width, height = (n + n % 2 for n in (left + picture.width, top + picture.height))
     even = Image.new("RGBA", (width, height))
@@ -148,25 +145,22 @@ def halve_plane(plane: Image.Image) -> Image.Image:
     )
 
 
+# Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
+# luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels.
 MASK_MARGIN = 4
-"""Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
-luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels."""
 
 
 class ColourLayer(NamedTuple):
-    """Area of one colour to blend over a frame in YUV 4:2:0.
-
-    Position and size are even numbers of pixels, and the area lies within the frame.
-    """
+    """Area of one colour to blend over a frame in YUV 4:2:0, within it and at even numbers."""
 
     x: int
     y: int
     width: int
     height: int
     mask: bytes
-    """Opacity of each luma pixel, row by row: 0 is transparent, 255 is opaque."""
+    """Opacity of each luma pixel, row by row; 255 is opaque."""
     half_mask: bytes
-    """Opacity of each chroma sample, at half the width and height; samples are sited left."""
+    """Opacity of each chroma sample; samples are sited left."""
     colour: tuple[int, int, int]
     """Y, U and V in limited range, BT.709."""
 

@@ -1,8 +1,7 @@
 """Limits for memory and CPU time of processes that read a caller's files.
 
-The rules for pictures, audio and subtitles reject files that are known to be too large. These
-limits are for the rest: the kernel enforces them, so a file that overloads a decoder fails only its
-own job, not the worker or other scenes on it. The limits have an effect on Linux only.
+They are for files that the rules for inputs do not reject. The kernel enforces them, so a file that
+overloads a decoder fails only its own job. On Linux only.
 """
 
 from __future__ import annotations
@@ -34,37 +33,35 @@ from cloudburst.renderer.job import (
 if sys.platform == "linux":
     import resource
 
+# Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture, 60
+# MB for Python and PyAV, and 20 MB for the picture in smaller sizes. Audio takes 5 to 30 MB, but a
+# media file of 2 KB can make a demuxer build an index of gigabytes.
 MEMORY_BYTES = 700_000_000
-"""Memory limit in bytes for a process that reads a caller's files: 600 MB for a decoded picture, 60
-MB for Python and PyAV, and 20 MB for the picture in smaller sizes. Audio takes 5 to 30 MB, but a
-media file of 2 KB can make a demuxer build an index of gigabytes."""
+# Further memory allowed for each pixel that a frame has more than 1920x1080, in bytes. The encoder
+# and the frames take 32; the rest is for pictures that are read, fades and subtitles. The limit is
+# 1.1 GB for 4k and 1.6 GB for 4096x4096, less than the 2 GB for each encoder slot on Fargate.
 FRAME_MEMORY_BYTES = 60
-"""Further memory allowed for each pixel that a frame has more than 1920x1080, in bytes. The encoder
-and the frames take 32; the rest is for pictures that are read, fades and subtitles. The limit is
-1.1 GB for 4k and 1.6 GB for 4096x4096, less than the 2 GB for each encoder slot on Fargate."""
+# Size in bytes that any file of a job may have in addition to its video: a frame, or its sound.
 FILE_BYTES = 256_000_000
-"""Size in bytes that any file of a job may have in addition to its video: a frame, or its sound."""
+# CPU seconds allowed for reading the pictures and the subtitles. 100 million pixels take 1 to 5 s.
 READ_CPU_SECONDS = 20
-"""CPU seconds allowed for reading the pictures and the subtitles. 100 million pixels take 1 to 5
-s."""
+# CPU seconds allowed for decoding audio, in addition to `DECODE_CPU_SHARE` for each second of
+# audio that was already decoded.
 DECODE_CPU_SECONDS = 10
-"""CPU seconds allowed for decoding audio, in addition to `DECODE_CPU_SHARE` for each second of
-audio that was already decoded."""
+# CPU seconds allowed for each second of decoded audio. flac takes up to 0.05, other formats 0.003.
 DECODE_CPU_SHARE = 0.1
-"""CPU seconds allowed for each second of decoded audio. flac takes up to 0.05, other formats
-0.003."""
 
 ENCODE_CPU_SECONDS = 20
+# CPU seconds allowed for each second of a video of 1920x1080 at 30 frames per second, in addition
+# to `ENCODE_CPU_SECONDS`. With zoom and subtitles it takes 0.3; unusual subtitles and noise take
+# more. More pixels per second are allowed more CPU time; fewer are not allowed less, because the
+# time for subtitles depends on the text, too.
 ENCODE_CPU_SHARE = 2.0
-"""CPU seconds allowed for each second of a video of 1920x1080 at 30 frames per second, in addition
-to `ENCODE_CPU_SECONDS`. With zoom and subtitles it takes 0.3; unusual subtitles and noise take
-more. More pixels per second are allowed more CPU time; fewer are not allowed less, because the time
-for subtitles depends on the text, too."""
 
+# CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
+# The kernel's limit ends the process; it is needed only if a single call of a decoder does not
+# return.
 _CPU_LIMIT_GRACE = 2
-"""CPU seconds between the limit that `DecodeBudget` checks and the one that the kernel enforces.
-The kernel's limit ends the process; it is needed only if a single call of a decoder does not
-return."""
 
 _SMALLER_AUDIO = "audio that decodes in ordinary time and memory"
 _SMALLER = {
@@ -77,16 +74,13 @@ _SMALLER = {
 }
 _TOO_MUCH_CPU_TIME = "a file that takes too much CPU time to read"
 _TOO_MUCH_MEMORY = "a file that takes too much memory to read"
+# Signals that other programs or the kernel's OOM killer send. They say nothing about the file that
+# was being read: too much memory raises a `MemoryError` instead.
 _SENT_FROM_OUTSIDE = {"SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"}
-"""Signals that other programs or the kernel's OOM killer send. They say nothing about the file that
-was being read: too much memory raises a `MemoryError` instead."""
 
 
 def read_job(folder: Path) -> RenderJob:
-    """Read the job in a folder, and limit private memory and files of this process by its video.
-
-    The memory is limited from the start, also while the job is read.
-    """
+    """Read the job in a folder, and limit private memory and files of this process by its video."""
     limit_memory(MEMORY_BYTES)
     job = RenderJob.from_json((folder / JOB_FILE).read_bytes())
     # The orientation is not known yet, but the number of pixels does not depend on it.
@@ -104,10 +98,7 @@ def limit_memory(size: int) -> None:
 
 
 def limit_cpu_time(seconds: float) -> None:
-    """Limit the CPU time of this process, in all, to ``seconds``.
-
-    The kernel then kills the process with SIGXCPU.
-    """
+    """Limit the CPU time of this process, in all, to ``seconds``; then comes SIGXCPU."""
     _limit("RLIMIT_CPU", max(1, round(seconds)))
 
 
@@ -127,11 +118,10 @@ def lift_cpu_limit() -> None:
 
 
 def limit_encode_time(frames: int, video_format: VideoFormat, field: str = "") -> None:
-    """Limit the CPU time that this process may use from now on to encode a video.
+    """Limit the CPU time that this process may use from now on to encode frames of a video.
 
-    ``frames`` is the length of the video. ``field`` names the input that decides how long the
-    encoding takes: when the time is used up, an `InputFaultError` for it is raised in the main
-    thread. Without a name, the kernel kills the process.
+    When it is used up, an `InputFaultError` for the input ``field`` is raised in the main thread;
+    without a name, the kernel kills the process.
     """
     seconds = frames / video_format.fps * max(1.0, video_format.pixel_rate)
 
@@ -145,7 +135,7 @@ def limit_encode_time(frames: int, video_format: VideoFormat, field: str = "") -
 
 
 class DecodeBudget:
-    """CPU time that decoding audio in this process may use, from the creation of the object."""
+    """CPU time for decoding audio in this process, from the creation of the object."""
 
     def __init__(self, field: str = AUDIO) -> None:
         self._field = field
@@ -155,10 +145,10 @@ class DecodeBudget:
         self.add(0)
 
     def add(self, seconds: float) -> None:
-        """Allow CPU time for further ``seconds`` of audio; raise an error if too much was used.
+        """Allow CPU time for further ``seconds`` of audio.
 
         Raises:
-            InputFaultError: the CPU time is used up.
+            InputFaultError: The CPU time is used up.
         """
         self._seconds += seconds
         allowed = self._start + DECODE_CPU_SECONDS + DECODE_CPU_SHARE * self._seconds
@@ -180,11 +170,8 @@ def decoding_audio(field: str = AUDIO) -> Generator[DecodeBudget]:
 
 @contextmanager
 def reading_input(field: str, announce: Callable[[str], None]) -> Generator[None]:
-    """Announce the input that the block reads; raise a `MemoryError` as a fault of that input.
-
-    The process that watches this one needs the announcement: a process that the kernel kills cannot
-    report which input it was reading.
-    """
+    """Announce the input that the block reads; raise a `MemoryError` as a fault of that input."""
+    # A process that the kernel kills cannot report which input it was reading.
     announce(field)
     try:
         yield
@@ -196,8 +183,8 @@ def reading_input(field: str, announce: Callable[[str], None]) -> Generator[None
 def fault_from_exit(field: str, code: int) -> InputFault | None:
     """Return the fault of the input that was being read when a signal ended the process.
 
-    ``code`` is the exit code, negative for a signal. The result is ``None`` if no input was being
-    read, if the process exited without a signal, or if the signal came from outside.
+    ``code`` is the exit code, negative for a signal. The result is ``None`` without an input,
+    without a signal, and for a signal from outside.
     """
     if field not in _SMALLER or code >= 0:
         return None

@@ -8,53 +8,47 @@ from collections.abc import Sequence
 from cloudburst.models.video_format import VideoSize
 from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
 
+# Quantizer of the trial for videos without camera motion.
 STILL_TRIAL_QUANTIZER = 21
-"""Quantizer of the trial for videos without camera motion."""
+# Lowest and highest quantizer that this trial leads to.
 MIN_STILL_QUANTIZER, MAX_STILL_QUANTIZER = 12, 24
-"""Lowest and highest quantizer that this trial leads to."""
+# Quantizer of most photographs.
 _USUAL_STILL_QUANTIZER = 20
-"""Quantizer of most photographs."""
+# Sizes of the trial's key frame between which the usual quantizer is kept, in bytes per pixel.
 _SMOOTH_KEY, _DETAILED_KEY = 150_000 / (1920 * 1080), 300_000 / (1920 * 1080)
-"""Sizes of the trial's key frame between which the usual quantizer is kept, in bytes per pixel."""
+# Steps of the quantizer for each halving of the smaller size, and for each doubling of the larger
+# one.
 _SMOOTH_STEPS, _DETAILED_STEPS = 1.5, 6.0
-"""Steps of the quantizer for each halving of the smaller size, and for each doubling of the
-larger one."""
 
+# Quantizer of the trial for videos with camera motion.
 TRIAL_QUANTIZER = 17
-"""Quantizer of the trial for videos with camera motion."""
+# Highest quantizer that a trial leads to.
 MAX_MOTION_QUANTIZER = 24
-"""Highest quantizer that a trial leads to."""
+# Frames of the trial, of which two are P pictures.
 TRIAL_FRAMES = 1 + 2 * (B_PICTURES + 1)
-"""Frames of the trial, of which two are P pictures."""
+# Length of the scene whose camera movement the trial has, in frames: 10 s at 30 frames per second.
+# Frames of a short scene, or of one with fewer frames per second, differ more from each other,
+# which must not change their quality.
 TRIAL_SCENE_FRAMES = 300
-"""Length of the scene whose camera movement the trial has, in frames: 10 s at 30 frames per second.
-Frames of a short scene, or of one with fewer frames per second, differ more from each other, which
-must not change their quality."""
 
+# Size of the trial's key frame, in bytes per pixel, for which `TRIAL_QUANTIZER` is kept.
 _KEY_BYTES_PER_PIXEL = 130_000 / (1920 * 1080)
-"""Size of the trial's key frame, in bytes per pixel, for which `TRIAL_QUANTIZER` is kept."""
+# Steps of the quantizer for each doubling of the key frame, within `_DETAIL_RANGE`.
 _DETAIL_STEPS = 1.25
-"""Steps of the quantizer for each doubling of the key frame, within `_DETAIL_RANGE`."""
 _DETAIL_RANGE = (-3.0, 3.0)
+# Size of a P picture relative to the key frame, up to which a picture counts as soft.
 _SOFT_SHARE = 0.15
-"""Size of a P picture relative to the key frame, up to which a picture counts as soft."""
+# Steps of the quantizer for each doubling of that share.
 _HARD_STEPS = 3.0
-"""Steps of the quantizer for each doubling of that share."""
 
 
 def still_quantizer(key: int, size: VideoSize) -> int:
-    """Return the quantizer of a video of this size without camera motion, chosen by a trial.
-
-    Smooth pictures get a low quantizer, which costs few bytes: VMAF of a dark gradient rises by 0.9
-    for 24 kB. Text, drawings and noise get a high one: 24 in place of 21 makes their key frames 12
-    to 14 % smaller, and VMAF stays above that of libx264's ``crf=21`` with the preset
-    ``superfast``. The constants were fitted to five kinds of pictures and five photographs
-    (``docs/benchmarks.md``).
-
-    Args:
-        key: Size of the key frame of the trial, in bytes.
-        size: Size of the video.
-    """
+    """Return the quantizer of a video without camera motion, by a key frame of a trial."""
+    # Smooth pictures get a low quantizer, which costs few bytes: VMAF of a dark gradient rises by
+    # 0.9 for 24 kB. Text, drawings and noise get a high one: 24 in place of 21 makes their key
+    # frames 12 to 14 % smaller, and VMAF stays above that of libx264's ``crf=21`` with the preset
+    # ``superfast``. The constants were fitted to five kinds of pictures and five photographs
+    # (``docs/benchmarks.md``).
     share = key / (size.width * size.height)
     smooth = _SMOOTH_STEPS * math.log2(min(1.0, share / _SMOOTH_KEY))
     detailed = _DETAILED_STEPS * math.log2(max(1.0, share / _DETAILED_KEY))
@@ -63,15 +57,12 @@ def still_quantizer(key: int, size: VideoSize) -> int:
 
 
 def motion_quantizer(trial: Sequence[EncodedPicture], size: VideoSize) -> int:
-    """Return the quantizer of a video of this size with camera motion, chosen by a trial.
-
-    The sizes of the trial's pictures decide. Detailed pictures get a higher quantizer, as libx264's
-    ``crf`` does it, because they hide coding errors. So do hard edges, as in text and drawings,
-    which take many bits in every P picture, because no prediction at fractions of a pixel is exact.
-    The constants were fitted to ten pictures (photographs, a painting, line art, text, a dark
-    gradient, noise), so that size and VMAF are about those of ``crf=21`` with the preset
-    ``superfast`` (``docs/benchmarks.md``).
-    """
+    """Return the quantizer of a video with camera motion, by the pictures of a trial."""
+    # Detailed pictures get a higher quantizer, as with libx264's ``crf``, because they hide coding
+    # errors. So do hard edges, as in text and drawings, which take many bits in every P picture,
+    # because no prediction at fractions of a pixel is exact. The constants were fitted to ten
+    # pictures (photographs, a painting, line art, text, a dark gradient, noise), so that size and
+    # VMAF are about those of ``crf=21`` with the preset ``superfast`` (``docs/benchmarks.md``).
     key = len(trial[0].data)
     last = max(picture.position for picture in trial)
     sizes = [

@@ -31,15 +31,15 @@ from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.scene import Announce, LoadedScene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
 
+# Function that is called with the finished part of a render, from 0 to 1.
 RenderProgress: TypeAlias = Callable[[float], None]
-"""Function that is called with the finished part of a render, from 0 to 1."""
+# Function that is called with the number of GOPs when other processes can encode some of them.
 Share: TypeAlias = Callable[[int], None]
-"""Function that is called with the number of GOPs when other processes can encode some of them."""
 
+# Number of ignored features of the subtitles that a warning names.
 MAX_NAMED_FEATURES = 12
-"""Number of ignored features of the subtitles that a warning names."""
+# Name of the incomplete video in a job's folder.
 PARTIAL_VIDEO_FILE = "video.mp4.part"
-"""Name of the incomplete video in a job's folder."""
 
 
 def render(
@@ -47,7 +47,7 @@ def render(
 ) -> RenderedVideo:
     """Render the video of a job in its folder, and return the properties of the video.
 
-    ``progress`` is called often; the video file gets its final name when it is complete.
+    The video file gets its final name when it is complete.
 
     Raises:
         InputFaultError: An input cannot be rendered.
@@ -98,7 +98,6 @@ def _start_encoding(
 
 
 def _texts(job: RenderJob) -> dict[str, str]:
-    """Return the texts that the file of the video stores, by name."""
     title = {} if job.options.title is None else {"title": job.options.title}
     return title | dict(job.options.metadata)
 
@@ -110,11 +109,7 @@ def _write(
     encoding: GopEncoding,
     texts: Mapping[str, str],
 ) -> None:
-    """Encode the video and write it to a file.
-
-    Raises:
-        BitrateError: The video needs a higher quantizer.
-    """
+    """Encode the video; raise `BitrateError` if it needs a higher quantizer."""
     meter = BitrateMeter(scene.format, encoding.quantizer)
     with open_track(audio) as track, open_mp4(path, scene.format, track, texts) as video:
         for gop, pictures in encoding.in_order():

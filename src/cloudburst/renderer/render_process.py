@@ -1,8 +1,8 @@
 """Render process: ``python -m cloudburst.renderer.render_process FOLDER``.
 
-It writes `ChildLine` objects to its standard output. It exits with 0, with 2 if an input cannot be
-rendered, or with Python's exit code after an error. Its standard input is a pipe from the server:
-when the pipe is closed, the server has ended, and this process ends with all its children.
+It writes `ChildLine` objects, one JSON object per line, and exits with 0, with 2 if an input cannot
+be rendered, or with Python's exit code after an error. When its standard input is closed, the
+server has ended, and this process ends with its children.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cloudburst.renderer")
 
+# Function that is called with the name of an input before it is read, and with an empty text
+# afterwards.
 Announce: TypeAlias = Callable[[str], None]
-"""Function that is called with the name of an input before it is read, and with an empty text
-afterwards."""
 
 
 class LoadedScene(NamedTuple):
@@ -50,13 +50,13 @@ class LoadedScene(NamedTuple):
     source: GopSource
     scenario: Scenario
     costly: bool
-    """True if every GOP takes much CPU time, so that it is worthwhile to share them."""
+    """True if its GOPs take enough CPU time to be worth sharing."""
     left_out: Sequence[str]
-    """Symbols of the subtitles that are not drawn, because the font has no glyph for them."""
+    """Symbols of the subtitles for which the font has no glyph."""
     ignored: tuple[str, ...]
-    """Features of the subtitles that have no effect on the video."""
+    """Features of the subtitles without effect on the video."""
     notes: tuple[str, ...]
-    """What differs from the picture in the video, as warnings."""
+    """Warnings of what differs from the picture."""
 
 
 def load_scene(
@@ -64,12 +64,7 @@ def load_scene(
 ) -> LoadedScene:
     """Read the picture, the watermark, the font and the subtitles of a job.
 
-    Args:
-        folder: Folder of the job.
-        job: The job.
-        frames: Length of the video, in frames.
-        announce: See `Announce`.
-        encodes: True to encode the video; false only to draw frames, which takes less preparation.
+    ``encodes`` is false only to draw frames, which takes less preparation.
 
     Raises:
         InputFaultError: An input cannot be rendered.
@@ -107,7 +102,6 @@ def load_scene(
 
 
 def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
-    """Return the font of the job's font file, else the family of the options."""
     if not path.exists():
         return find_font(family=job.options.font)
     with process_limits.reading_input(FONT, announce):
@@ -115,8 +109,6 @@ def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
 
 
 class _LoadedSubtitles(NamedTuple):
-    """Subtitles of a video, and what the video does not show of them; see `LoadedScene`."""
-
     track: SubtitleTrack
     left_out: Sequence[str]
     ignored: tuple[str, ...]
@@ -125,7 +117,7 @@ class _LoadedSubtitles(NamedTuple):
 def _load_subtitles(
     folder: Path, job: RenderJob, video_format: VideoFormat, frames: int, announce: Announce
 ) -> _LoadedSubtitles:
-    """Read the subtitles of a job and their font, and draw each letter of a job's font once."""
+    # Each letter of a job's font is drawn once, to find errors of the font.
     font = _load_font(folder / FONT, job, announce)
     with process_limits.reading_input(SUBTITLE, announce):
         subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, font)

@@ -1,8 +1,8 @@
-"""Encoding of the GOPs of one video by several processes.
+"""Encoding of the GOPs of one video by several processes, which share a folder.
 
-The render process writes a plan into the job's folder. Further processes read the plan and encode
-GOPs that no process has claimed. The video does not depend on their number, because the bytes of a
-GOP depend on nothing but the job and the quantizer.
+A process claims a GOP by locking a file, and stores the result in another file. The kernel releases
+the lock of a process that has ended. The video does not depend on the number of processes, because
+the bytes of a GOP depend on nothing but the job and the quantizer.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import NamedTuple, Self
 from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.gops import Gop, GopSource
 
+# Format of the number of pictures in a result.
 _COUNT = struct.Struct("<I")
-"""Format of the number of pictures in a result."""
+# Format of size and position of each picture in a result; the data of all pictures follow.
 _PICTURE = struct.Struct("<II")
-"""Format of size and position of each picture in a result; the data of all pictures follow."""
 
 
 class GopExchange:
@@ -60,7 +60,7 @@ class GopExchange:
         partial.replace(self._result(index))
 
     def finish(self, index: int) -> None:
-        """Record that a GOP is finished without storing its pictures here."""
+        """Record that a GOP is finished without storing it."""
         self._result(index).touch()
 
     def take(self, index: int) -> list[EncodedPicture] | None:
@@ -83,20 +83,19 @@ class GopExchange:
         return self._folder / f"{self._prefix}{index}.{kind}"
 
 
+# Name of the plan in a job's folder.
 PLAN_FILE = "gops.json"
-"""Name of the plan in a job's folder."""
+# Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
+# half a GOP.
 MIN_SHARED_GOPS = 3
-"""Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
-half a GOP."""
+# Seconds between two looks for a GOP that another process encodes.
 _POLL_INTERVAL = 0.02
-"""Seconds between two looks for a GOP that another process encodes."""
 
 
 class GopPlan(NamedTuple):
-    """Description of the GOPs of a video that several processes encode."""
+    """Description of the GOPs of a video."""
 
     frames: int
-    """Length of the video in frames."""
     quantizer: int
 
     def exchange(self, folder: Path) -> GopExchange:
@@ -104,7 +103,7 @@ class GopPlan(NamedTuple):
         return GopExchange(folder, f"gops-{self.quantizer}-")
 
     def write(self, folder: Path) -> None:
-        """Write the plan into a job's folder, in place of an earlier one."""
+        """Write the plan, in place of an earlier one."""
         partial = folder / f"{PLAN_FILE}.part"
         partial.write_text(json.dumps(self._asdict()))
         partial.replace(folder / PLAN_FILE)
@@ -120,13 +119,9 @@ class GopPlan(NamedTuple):
 
 
 class GopEncoding:
-    """Encoding of all GOPs of a video.
+    """Encoding of all GOPs of a video, alone without an ``exchange``.
 
-    Args:
-        source: Content of the video.
-        plan: Length and quantizer of the video.
-        exchange: Exchange with other processes; ``None``: this process encodes all GOPs.
-        progress: Function that is called with the number of encoded frames known to this process.
+    ``progress`` gets the number of encoded frames known to this process.
     """
 
     def __init__(
@@ -149,17 +144,13 @@ class GopEncoding:
             yield gop, self._encode(gop) if self._exchange is None else self._get(gop)
 
     def assist(self, is_needed: Callable[[], bool]) -> None:
-        """Encode and store GOPs until none is left that no other process has claimed.
-
-        ``is_needed`` is called before each GOP; once it returns false, no more are encoded.
-        """
+        """Encode and store GOPs that no other process has claimed, while ``is_needed``."""
         for gop in self._gops:
             if not is_needed():
                 return
             self._encode_and_store(gop)
 
     def _get(self, wanted: Gop) -> list[EncodedPicture]:
-        """Return the pictures of a GOP; encode others while another process encodes it."""
         assert self._exchange is not None
         others = iter(self._gops[wanted.number + 1 :])
         while True:
@@ -185,6 +176,5 @@ class GopEncoding:
         return self._source.encode(gop, self.quantizer, lambda frames: self._count(gop, frames))
 
     def _count(self, gop: Gop, frames: int) -> None:
-        """Report the progress of one GOP."""
         self._done[gop.number] = frames
         self._progress(sum(self._done.values()))

@@ -19,53 +19,53 @@ from av.container import OutputContainer
 
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
 
+# Samples of an AAC-LC packet.
 PACKET_SAMPLES = 1024
-"""Samples of an AAC-LC packet."""
+# Bits per second of encoded audio.
 BIT_RATE = 128_000
-"""Bits per second of encoded audio."""
 TIME_BASE = Fraction(1, SAMPLE_RATE)
 
+# Options of the encoder. For noise and voices, ``fast`` takes a third of the CPU time of
+# ``twoloop``, and its signal-to-noise ratio is 1 to 3 dB higher. It makes loud single tones (a
+# beep, a flute, a bass) quieter by 1 to 4 dB, at a ratio of 7 to 15 dB, where ``twoloop`` has 13
+# to 51.
 _CODER, _EXACT_CODER = {"aac_coder": "fast"}, {"aac_coder": "twoloop"}
-"""Options of the encoder. For noise and voices, ``fast`` takes a third of the CPU time of
-``twoloop``, and its signal-to-noise ratio is 1 to 3 dB higher. It makes loud single tones (a beep,
-a flute, a bass) quieter by 1 to 4 dB, at a ratio of 7 to 15 dB, where ``twoloop`` has 13 to 51."""
 
+# Packets that are checked together: a second.
 _BLOCK = 47
-"""Packets that are checked together: a second."""
+# Packets that are encoded before those that replace others, so that they fit to their neighbours:
+# whether windows are long or short depends on the sound before, and not on the coder.
 _WARM_UP = 8
-"""Packets that are encoded before those that replace others, so that they fit to their neighbours:
-whether windows are long or short depends on the sound before, and not on the coder."""
+# Packets after a block that are encoded before the block is checked; the last ones of a sound are
+# encoded differently.
 _AHEAD = 3
-"""Packets after a block that are encoded before the block is checked; the last ones of a sound are
-encoded differently."""
+# Distance of the samples that are compared.
 _STEP = 7
-"""Distance of the samples that are compared."""
+# Power of a packet that may be encoded wrongly: -15 dB of full scale.
 _LOUD = 0.03 * 2 * PACKET_SAMPLES / _STEP
-"""Power of a packet that may be encoded wrongly: -15 dB of full scale."""
+# Part of the power of loud sound that is left after encoding, if it is right: -0.5 dB. Pink noise
+# has -0.3 dB, wrong tones -0.7 to -4 dB.
 _MIN_POWER = 0.89
-"""Part of the power of loud sound that is left after encoding, if it is right: -0.5 dB. Pink noise
-has -0.3 dB, wrong tones -0.7 to -4 dB."""
 
 
 class SoundEncoder:
-    """Encoder of stereo sound at `SAMPLE_RATE`, for a new stream of a file.
+    """Encoder of stereo sound at `SAMPLE_RATE`, for a new stream of a file."""
 
-    A loud second is decoded again, and encoded with the slower coder if it has become quieter.
-    """
+    # A loud second is decoded again, and encoded with the slower coder if it has become quieter.
 
     def __init__(self, container: OutputContainer) -> None:
         self.stream = stream = container.add_stream("aac", SAMPLE_RATE, options=_CODER)
         stream.layout, stream.format = "stereo", SAMPLE_FORMAT
         stream.bit_rate, stream.time_base = BIT_RATE, TIME_BASE
         self._fifo = AudioFifo()
+        # Sound of packets: first `_before` ones that were yielded, then those of `_packets`.
         self._frames: list[AudioFrame] = []
-        """Sound of packets: first `_before` ones that were yielded, then those of `_packets`."""
         self._before = 0
         self._packets: list[bytes] = []
         self._length = 0
 
     def encode(self, frame: AudioFrame | None) -> Iterator[bytes]:
-        """Encode a frame, and yield finished packets; ``None`` stands for the end of the sound."""
+        """Encode a frame, and yield finished packets; ``None`` ends the sound."""
         if frame is not None:
             frame.pts = None  # the sound is continuous
             self._fifo.write(frame)
@@ -87,7 +87,6 @@ class SoundEncoder:
         return decoder
 
     def _checked(self, count: int) -> Sequence[bytes]:
-        """Return the next packets, encoded again if they are wrong."""
         packets = self._packets[:count]
         del self._packets[:count]
         end = self._before + len(packets)
@@ -111,23 +110,19 @@ class SoundEncoder:
 def _encoded(
     encoder: AudioStream | AudioCodecContext, frames: Sequence[AudioFrame], start: int
 ) -> Iterator[bytes]:
-    """Yield packets; ``start`` is the number of samples before the frames."""
     for number, frame in enumerate(frames):
         frame.pts, frame.time_base = start + number * PACKET_SAMPLES, TIME_BASE
         yield from map(bytes, encoder.encode(frame))
 
 
 def _power(frame: AudioFrame) -> float:
-    """Return the sum of the squares of some samples."""
     return sum(math.hypot(*samples[::_STEP]) ** 2 for samples in _samples(frame))
 
 
 def _hiss(frame: AudioFrame) -> float:
-    """Return the sum of the squares of differences between neighbours of the same samples.
-
-    It is larger than the power of sounds above 8 kHz, which the encoder leaves out in part, such as
-    white noise.
-    """
+    """Return the sum of the squares of differences between neighbours of the same samples."""
+    # It is larger than the power of sounds above 8 kHz, such as white noise, which the encoder
+    # leaves out in part.
     planes = _samples(frame)
     return sum(math.dist(each[:-1:_STEP], each[1::_STEP]) ** 2 for each in planes)
 

@@ -1,7 +1,7 @@
-"""Filters for the sound of a video: voice and music become one stream.
+"""Filters for the sound of a video: voice and music become one stream of a wanted loudness.
 
-The filters are those of FFmpeg. They process the sound frame by frame, so that the memory that they
-need does not grow with its length.
+The filters are those of FFmpeg. They process frame by frame, so that memory does not grow with the
+length. Loudness is that of EBU R128.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from av.filter.context import FilterContext
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
 from cloudburst.renderer.sound_encoder import TIME_BASE
 
+# Name of a filter of FFmpeg and its arguments.
 Filter: TypeAlias = tuple[str, str]
-"""Name of a filter of FFmpeg and its arguments."""
 
+# Level in dB of full scale to which the samples of a mix are limited. Decoded AAC has peaks that
+# are up to 1 dB higher than those of the sound that was encoded.
 MAX_PEAK_DB = -1.0
-"""Level in dB of full scale to which the samples of a mix are limited. Decoded AAC has peaks that
-are up to 1 dB higher than those of the sound that was encoded."""
+# Arguments of the limiter. It looks 5 ms ahead, so that its gain changes smoothly, and recovers in
+# about 100 ms. ``latency`` keeps the sound in its place.
 LIMITER = "level=0:attack=5:release=100:latency=1"
-"""Arguments of the limiter. It looks 5 ms ahead, so that its gain changes smoothly, and recovers in
-about 100 ms. ``latency`` keeps the sound in its place."""
 
+# Filters that make the voice a signal for the gate: amplified and clipped to full scale, all sound
+# above -40 dB of full scale counts alike, and noise below about -50 dB does not count. The
+# constant is needed because FFmpeg's gate is open if its input is exactly zero.
 _VOICE_DETECTION = (
     ("volume", "40dB:precision=float"),
     ("dcshift", "shift=0.001"),
     ("asoftclip", "type=hard"),
 )
-"""Filters that make the voice a signal for the gate: amplified and clipped to full scale, all sound
-above -40 dB of full scale counts alike, and noise below about -50 dB does not count. The constant
-is needed because FFmpeg's gate is open if its input is exactly zero."""
+# Arguments of the gate that follows the voice. FFmpeg's time constants are a quarter of these
+# milliseconds: the gate opens within about 100 ms, stays open in pauses of up to 0.7 s, so that
+# the music does not change between sentences, and closes within 2 s.
 _DUCKING_GATE = (
     "detection=peak:link=maximum:threshold=0.5:knee=1.4:range=0:ratio=4:attack=400:release=6000"
 )
-"""Arguments of the gate that follows the voice. FFmpeg's time constants are a quarter of these
-milliseconds: the gate opens within about 100 ms, stays open in pauses of up to 0.7 s, so that the
-music does not change between sentences, and closes within 2 s."""
 _SOURCE = (
     f"sample_rate={SAMPLE_RATE}:sample_fmt={SAMPLE_FORMAT}"
     f":channel_layout=stereo:time_base={TIME_BASE}"
@@ -61,11 +61,10 @@ class Music(NamedTuple):
     volume: float
     """Factor for the samples of the music."""
     samples: int
-    """Length of the music in the video."""
     fade: int
-    """Length of each of its two fades, in samples."""
+    """Samples of each of its two fades."""
     ducking: float
-    """Decibels by which the voice lowers the music."""
+    """Decibels by which the voice lowers it."""
 
     def filters(self) -> Iterator[Filter]:
         """Yield the filters that do not depend on the voice."""
@@ -78,12 +77,7 @@ class Music(NamedTuple):
 
 
 class Mixer:
-    """Graph of filters for the sound of one video, which is used once.
-
-    Args:
-        music: How the music is mixed; ``None`` for a video without music.
-        tail: Filters for the mix.
-    """
+    """Graph of filters for the sound of one video, which is used once."""
 
     def __init__(self, music: Music | None, tail: Iterable[Filter]) -> None:
         self._graph = graph = Graph()
@@ -103,10 +97,7 @@ class Mixer:
     def frames(
         self, voice: Iterable[AudioFrame], music: Iterator[AudioFrame]
     ) -> Iterator[AudioFrame]:
-        """Yield the mix, which is as long as the voice.
-
-        The music is read only as far as it is needed.
-        """
+        """Yield the mix, as long as the voice; the music is read only as far as needed."""
         for frame in voice:
             self._voice.push(frame)
             if self._music is not None:
@@ -118,12 +109,9 @@ class Mixer:
         yield from self._available()
 
     def _mixed(self, voice: FilterContext, music: FilterContext, ducking: float) -> FilterContext:
-        """Return the sum of voice and music.
-
-        A gate that the voice opens lets the music pass. Its output is multiplied by a factor and
-        subtracted from the music, which is then lowered by exactly `ducking` while the gate is
-        open; the level of the voice has no influence.
-        """
+        # A gate that the voice opens lets the music pass. Its output is multiplied by a factor and
+        # subtracted from the music, which is then lowered by exactly `ducking` while the gate is
+        # open; the level of the voice has no influence.
         graph = self._graph
         if not ducking:
             total = graph.add("amix", "inputs=2:duration=first:normalize=0")
@@ -170,8 +158,6 @@ class Mixer:
 
 
 class _Input:
-    """Input of a graph: the frames that are pushed follow each other without a gap."""
-
     def __init__(self, context: FilterContext) -> None:
         self._context = context
         self._open = True
@@ -184,7 +170,6 @@ class _Input:
         self._context.push(frame)
 
     def push_up_to(self, samples: int, frames: Iterator[AudioFrame]) -> None:
-        """Push frames until they are as long as ``samples``, or there are no more."""
         while self._open and self.samples < samples:
             frame = next(frames, None)
             if frame is None:
@@ -198,23 +183,23 @@ class _Input:
             self._context.push(None)
 
 
+# Filter that adds the loudness so far to each frame, with true peaks measured at 192 kHz.
 METER: Filter = ("ebur128", "metadata=1:peak=true:framelog=quiet")
-"""Filter that adds the loudness so far to each frame, with true peaks measured at 192 kHz."""
+# Absolute gate of EBU R128 in LUFS, which is also the result for sound below it or too short.
 SILENCE = -70.0
-"""Absolute gate of EBU R128 in LUFS, which is also the result for sound below it or too short."""
+# Level in dB to which true peaks are limited before the sound is encoded. Decoded AAC has peaks
+# that are up to 1 dB higher: a video stays below -1 dBTP (EBU R128, section h, 2023).
 MAX_TRUE_PEAK_DB = -2.0
-"""Level in dB to which true peaks are limited before the sound is encoded. Decoded AAC has peaks
-that are up to 1 dB higher: a video stays below -1 dBTP (EBU R128, section h, 2023)."""
+# Largest gain, in dB. More would make audible what is the noise of a recording.
 MAX_GAIN_DB = 30.0
-"""Largest gain, in dB. More would make audible what is the noise of a recording."""
+# Decibels by which peaks may be lowered without a warning. Speech needs 3 to 6 for -14 LUFS.
 MAX_UNREPORTED_LIMITING_DB = 6.0
-"""Decibels by which peaks may be lowered without a warning. Speech needs 3 to 6 for -14 LUFS."""
+# Difference from the wanted loudness that needs no warning, in LU (EBU R128, section b).
 LOUDNESS_TOLERANCE = 0.5
-"""Difference from the wanted loudness that needs no warning, in LU (EBU R128, section b)."""
+# Sample rate of the limiter. With four times as many samples, few peaks lie between two.
 _LIMITER_RATE = 4 * SAMPLE_RATE
-"""Sample rate of the limiter. With four times as many samples, few peaks lie between two."""
+# Largest error of a true peak in the meter's output, which has three digits.
 _PEAK_STEP = 0.0005
-"""Largest error of a true peak in the meter's output, which has three digits."""
 
 
 class Loudness(NamedTuple):
@@ -247,8 +232,8 @@ class Meter:
             yield frame
 
 
+# Function that measures the sound behind further filters.
 Measure: TypeAlias = Callable[[Sequence[Filter]], Loudness]
-"""Function that measures the sound behind further filters."""
 
 
 class Correction(NamedTuple):
@@ -257,20 +242,16 @@ class Correction(NamedTuple):
     target: float
     """Wanted loudness, in LUFS."""
     gain: float
-    """Gain of the whole sound, in dB."""
+    """In dB, of the whole sound."""
     lowered: float
-    """Decibels by which the highest peak is lowered; 0 for no limiter."""
+    """Decibels by which the highest peak is lowered."""
     is_silent: bool
-    """True if the sound has no loudness."""
 
     @classmethod
     def find(cls, target: float, measure: Measure, samples: int) -> Correction:
         """Measure a sound once, or twice if its peaks must be limited, which makes it quieter.
 
-        Args:
-            target: Wanted loudness, in LUFS.
-            measure: See `Measure`.
-            samples: Length of the sound, in samples.
+        ``target`` is in LUFS; ``samples`` is the length of the sound.
         """
         found = measure(())
         gain = 0.0 if found.is_silent else min(target - found.integrated, MAX_GAIN_DB)

@@ -18,12 +18,11 @@ from cloudburst.renderer.audio_source import DecodedPacket, reporting_faults
 
 
 class StereoConverter:
-    """Converter for frames with the sample format, channels and sample rate of its first frame.
+    """Converter for frames with the sample format, channels and sample rate of its first frame."""
 
-    Mono is copied to both channels at full level; FFmpeg's own conversion would lower it by 3 dB.
-    More than two channels are mixed as by the ffmpeg program. Floating-point samples are limited to
-    full scale, which makes the conversion 5 % slower.
-    """
+    # Mono is copied to both channels at full level; FFmpeg's own conversion would lower it by 3
+    # dB. More than two channels are mixed as by the ffmpeg program. Floating-point samples are
+    # limited to full scale, which makes the conversion 5 % slower.
 
     def __init__(self, frame: AudioFrame) -> None:
         self._parameters = _parameters(frame)
@@ -87,17 +86,17 @@ def _parameters(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, layout_name(frame), frame.sample_rate
 
 
+# Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
+# file with hundreds of different rates would make exact calculations slow.
 _MAX_DENOMINATOR = 10**12
-"""Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
-file with hundreds of different rates would make exact calculations slow."""
 
 
 class _Length:
     """Exact length of decoded audio."""
 
     def __init__(self) -> None:
+        # Length of the parts with other sample rates.
         self._seconds = Fraction(0)
-        """Length of the parts with other sample rates."""
         self._samples: int = 0
         self._rate: int = SAMPLE_RATE
 
@@ -121,14 +120,12 @@ class _Length:
 
 
 class StereoAudio:
-    """Audio of decoded packets, converted while they are read; its parameters may change.
+    """Audio of decoded packets, converted while they are read; its parameters may change."""
 
-    Corrupt packets are replaced by silence of the same length, so that the audio after them stays
-    in its place.
-    """
+    # Corrupt packets are replaced by silence of the same length, so that the audio after them
+    # stays in its place.
 
     def __init__(self, packets: Iterator[DecodedPacket], expected: str, field: str) -> None:
-        """Convert packets; ``expected`` describes a valid file, and ``field`` names the input."""
         self._packets = packets
         self._expected = expected
         self._field = field
@@ -136,7 +133,7 @@ class StereoAudio:
         self._length = _Length()
         self._yielded = 0
         self.replaced = Fraction(0)
-        """Length of the silence in place of corrupt packets, in seconds."""
+        """Seconds of silence in place of corrupt packets."""
 
     @property
     def samples(self) -> int:
@@ -144,11 +141,7 @@ class StereoAudio:
         return self._length.samples
 
     def frames(self) -> Generator[AudioFrame]:
-        """Yield the audio as frames of `samples` in all.
-
-        Raises:
-            InputFaultError: See `AudioSource.decoded`, or the audio cannot be converted.
-        """
+        """Yield the audio as frames of `samples` in all; raise `InputFaultError` for bad audio."""
         missing = Fraction(0)
         for packet in self._packets:
             if packet.corrupt:

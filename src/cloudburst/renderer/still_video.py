@@ -1,10 +1,10 @@
 """Video of a picture that does not move: each distinct state is encoded once, and then repeated.
 
-A state is the picture with the subtitles that are visible at a time. A few frames after a state has
-begun, further frames of it are P pictures in which every macroblock is skipped. Such a picture does
-not depend on what is visible. Two of them differ only in the counters of their slice headers, and
-the counters repeat after `PERIOD` pictures (`cloudburst.renderer.encoder` says why). Therefore the
-encoder makes `PERIOD` of them once, from a grey picture, and copies of them fill the video.
+A state is the picture with the subtitles of a time. A few frames after a state has begun, further
+frames of it are P pictures in which every macroblock is skipped. They do not depend on what is
+visible, and differ only in the counters of their slice headers, which repeat after `PERIOD`
+pictures (`cloudburst.renderer.encoder` says why). Therefore the encoder makes `PERIOD` of them
+once, from a grey picture, and copies of them fill the video.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from cloudburst.renderer.planes import ColourLayer, Planes, grey
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
+# Pictures after which the counters of slice headers repeat: ``frame_num`` has 4 bits, and
+# ``pic_order_cnt_lsb`` has 5 bits and advances by two for each picture.
 PERIOD = 16
-"""Pictures after which the counters of slice headers repeat: ``frame_num`` has 4 bits, and
-``pic_order_cnt_lsb`` has 5 bits and advances by two for each picture."""
+# Frames of a state that are encoded before it is repeated: the first one, and three in which the
+# encoder improves what is left of the previous state.
 SETTLED_FRAMES = 4
-"""Frames of a state that are encoded before it is repeated: the first one, and three in which the
-encoder improves what is left of the previous state."""
 
+# Bytes at the start of a skipped picture that may differ from another one: the start code, the
+# type of the NAL unit, and the slice header.
 _COUNTER_BYTES = 9
-"""Bytes at the start of a skipped picture that may differ from another one: the start code, the
-type of the NAL unit, and the slice header."""
+# Bytes at the end of a skipped picture that may differ: libx264 fills bits of the last byte that
+# decoders ignore, depending on the number of the picture.
 _FLUSH_BYTES = 1
-"""Bytes at the end of a skipped picture that may differ: libx264 fills bits of the last byte that
-decoders ignore, depending on the number of the picture."""
 _MAX_SKIPPED_BYTES = 220
+# Maximum size of a picture in which every macroblock is skipped: 220 bytes, and one more for this
+# number of pixels. At 1920x1080 it has 68 bytes.
 _PIXELS_PER_SKIPPED_BYTE = 10_000
-"""Maximum size of a picture in which every macroblock is skipped: 220 bytes, and one more for this
-number of pixels. At 1920x1080 it has 68 bytes."""
 
 
 class _SingleState(NamedTuple):
@@ -61,13 +61,7 @@ class RepetitionError(Exception):
 class StillVideo:
     """Content of a video without camera motion; a `GopSource`.
 
-    Args:
-        picture: The picture, with the watermark.
-        subtitles: Subtitles of the video.
-        fps: Frames per second.
-
-    Raises:
-        RepetitionError: The encoder does not behave as this class needs it.
+    Raises `RepetitionError` if the encoder does not behave as this class needs it.
     """
 
     def __init__(
@@ -90,7 +84,7 @@ class StillVideo:
         return divide(frames, self.gop_frames)
 
     def choose_quantizer(self) -> int:
-        """Return the quantizer, chosen by the size of the picture's key frame; see `GopSource`."""
+        """Return the quantizer, chosen by the size of the picture's key frame."""
         encoder = GopEncoder(self._format, STILL_TRIAL_QUANTIZER, still=True)
         key, *_ = [*encoder.add_still(self._picture.video), *encoder.finish()]
         return still_quantizer(len(without_settings(key.data)), self._format.size)
@@ -146,11 +140,9 @@ class StillVideo:
 
 
 def encoded_frames(frames: int) -> int:
-    """Return how many frames of a state are encoded if another state follows in the same GOP.
-
-    The rest is repeated. The counters of the next state's first picture must fit to its position,
-    so the number of repeated frames is a multiple of `PERIOD`.
-    """
+    """Return how many frames of a state are encoded if another state follows in the same GOP."""
+    # The rest is repeated. The counters of the next state's first picture must fit to its
+    # position, so the number of repeated frames is a multiple of `PERIOD`.
     if frames <= SETTLED_FRAMES:
         return frames
     return SETTLED_FRAMES + (frames - SETTLED_FRAMES) % PERIOD
@@ -159,8 +151,7 @@ def encoded_frames(frames: int) -> int:
 def skipped_pictures(video_format: VideoFormat) -> list[bytes]:
     """Return `PERIOD` pictures that repeat the previous picture, by their position modulo `PERIOD`.
 
-    Raises:
-        RepetitionError: The pictures are not alike, so they cannot be repeated.
+    Raises `RepetitionError` if they are not alike.
     """
     size = video_format.size
     frame = Frame(*size)

@@ -7,30 +7,30 @@ from typing import NamedTuple
 from cloudburst.renderer.job import JobOptions
 from cloudburst.renderer.planes import Rgba, Yuv, bt709
 
+# Names of positions, in the order of a numeric keypad.
 _POSITIONS = (
     *("bottom-left", "bottom", "bottom-right"),
     *("left", "center", "right"),
     *("top-left", "top", "top-right"),
 )
-"""Names of positions, in the order of a numeric keypad."""
 _OUTLINE_SHARE = 0.06
 _SIDE_SHARE = 0.08
+# Outline as a share of the line height, margins as shares of width and height. The bottom margin
+# is larger in portrait. They are close to the sizes of the public image; ``docs/migration.md``
+# lists the differences.
 _BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
-"""Outline as a share of the line height, margins as shares of width and height. The
-bottom margin is larger in portrait. They are close to the sizes of the public image;
-``docs/migration.md`` lists the differences."""
+# Height divided by width of a video with the whole `_PORTRAIT_BOTTOM_SHARE`. Applications cover
+# the bottom of such videos with their own text. Between it and a square, the share is between the
+# two.
 _PORTRAIT_RATIO = 1920 / 1080
-"""Height divided by width of a video with the whole `_PORTRAIT_BOTTOM_SHARE`. Applications cover
-the bottom of such videos with their own text. Between it and a square, the share is between the
-two."""
 
 
+# Horizontal and vertical distance from a highlighted word to the edges of its box, as shares of
+# the line height.
 WORD_BOX_PADDING_SHARES = (0.06, 0.0)
-"""Horizontal and vertical distance from a highlighted word to the edges of its box, as shares of
-the line height."""
+# Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
+# behind white letters.
 _HIGHLIGHT_COLOURS = {"color": "#ffd60a", "box": "#1f6feb"}
-"""Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
-behind white letters."""
 
 
 class Highlight(NamedTuple):
@@ -40,37 +40,31 @@ class Highlight(NamedTuple):
     """True for a box behind the word, false for letters in another colour."""
     colour: Yuv
     opacity: int
-    """Opacity of the box or of the letters, from 0 to 255."""
 
 
 class SubtitleStyle(NamedTuple):
-    """Style of the subtitles of one video; sizes are in pixels of the video."""
+    """Style of the subtitles of one video; sizes in its pixels, opacities from 0 to 255."""
 
     size: float
     """Height of a line: ascender plus descender of the font."""
     bold: bool
     """True if text without tags is bold."""
     text_colour: Yuv
-    """Colour of letters without a colour of their own."""
     text_opacity: int
-    """Opacity of all letters, from 0 to 255."""
     box_colour: Yuv
     box_opacity: int
-    """Opacity of the box behind the text, from 0 to 255; 0: letters have an outline instead."""
+    """With 0, letters have an outline instead of a box."""
     outline: float
-    """Width of the outline around the letters; 0 for none."""
     outline_colour: Yuv
     outline_opacity: int
-    """Opacity of the outline, from 0 to 255."""
     shadow: float
-    """Distance of the shadow to the right and down; 0 for none."""
+    """Distance to the right and down."""
     shadow_colour: Yuv
     shadow_opacity: int
-    """Opacity of the shadow, from 0 to 255."""
     padding: tuple[float, float]
-    """Horizontal and vertical distance from the text to the edges of its box; 0 without a box."""
+    """Horizontal and vertical distance from the text to the edges of its box."""
     position: int
-    """Position of cues that have none of their own, as in `Cue.position`."""
+    """Position of cues that have none, as in `Cue.position`."""
     room: float
     """Maximum width of a line."""
     side: int
@@ -78,17 +72,15 @@ class SubtitleStyle(NamedTuple):
     bottom: int
     """Margin at the bottom, and at the top for cues at the top."""
     highlight: Highlight | None = None
-    """Look of the current word; ``None`` if it looks like the other words."""
+    """Look of the current word, if it is another one."""
 
 
 def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyle:
-    """Return the style of subtitles for a video of this size.
-
-    A fully transparent box is replaced by an outline around the letters: otherwise white letters
-    could not be read on a bright picture. The font size in the options has the unit of the public
-    image: 1/288 of the height of a landscape video, and 1/1080 of the width of a portrait or square
-    video, which is 1/1920 of the height at 9:16.
-    """
+    """Return the style of subtitles for a video of this size."""
+    # A fully transparent box is replaced by an outline: otherwise white letters could not be read
+    # on a bright picture. The font size of the options has the unit of the public image: 1/288 of
+    # the height of a landscape video, and 1/1080 of the width of another one, which is 1/1920 of
+    # the height at 9:16.
     upright = height >= width
     unit = width / 1080 if upright else height / 288
     size = (options.font_size or (60 if upright else 20)) * unit

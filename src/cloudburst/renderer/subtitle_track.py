@@ -18,7 +18,7 @@ class SubtitleState(NamedTuple):
 
     first_frame: int
     shown: tuple[int, ...]
-    """Indices of the cues, in the order in which they appear; the first one was there first."""
+    """Indices of the cues, in the order in which they appear."""
     words: tuple[int, ...] = ()
     """Index of the current word of each cue in `Cue.words`, -1 for none; empty if no cue has a
     current word."""
@@ -38,15 +38,13 @@ def subtitle_states(
 ) -> list[SubtitleState]:
     """Return the states of the subtitles of a video with this number of frames.
 
-    A cue is shown in each frame whose time lies in [start, end); the time of frame ``n`` is ``n /
-    fps`` seconds, and the comparison is exact. The first state begins at frame 0, and two states
-    in a row differ. A cue that repeats text and position of a cue that ends in the same frame is
-    the same picture, so the index of the earlier cue stays in the state. If the states are those
-    ``with_words``, they change with the current words, too.
-
-    The work is proportional to the cues plus the sum of the lengths of all states;
-    `cloudburst.media.subtitles.cues.MAX_AT_ONCE` limits the length of a state.
+    A cue is shown in each frame whose time lies in [start, end); the time of frame ``n`` is exactly
+    ``n / fps`` seconds. The first state begins at frame 0, and two states in a row differ. States
+    ``with_words`` change with the current words, too.
     """
+    # A cue that repeats text and position of a cue that ends in the same frame is the same
+    # picture, so the index of the earlier cue stays in the state. The work is proportional to the
+    # cues plus the sum of the lengths of all states, which `MAX_AT_ONCE` of the subtitles limits.
     spans = _spans(cues, frames, fps, with_words=with_words)
     changes = sorted(
         [(span.first, 1, rank) for rank, span in enumerate(spans)]
@@ -95,17 +93,14 @@ def _divided(
 
 
 def _frames(start: int, end: int, frames: int, fps: int) -> tuple[int, int]:
-    """Return the first frame of a time, and the first one after it; at most ``frames``."""
     first, after = (min(frames, -(-time * fps // 1000)) for time in (start, end))
     return first, after
 
 
 def _spans(cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool) -> list[_Span]:
-    """Return the spans of the cues that are shown, sorted by their begin.
-
-    A cue is joined with one of the same look that ends in the frame in which it begins. Cues with
-    words that are shown are not joined.
-    """
+    """Return the spans of the cues that are shown, sorted by their begin."""
+    # A cue is joined with one of the same look that ends in the frame in which it begins. Cues
+    # with words that are shown are not joined.
     order = sorted(range(len(cues)), key=lambda index: (cues[index].start, index))
     spans: list[_Span] = []
     last: dict[tuple[str, int | None], int] = {}  # place in `spans` of the last cue of each look
@@ -129,17 +124,12 @@ class VisibleState(NamedTuple):
     """Frames in a row that show the same subtitles."""
 
     number: int
-    """Number of the state in the video, for `SubtitleTrack.layers`."""
+    """Number of the state, for `SubtitleTrack.layers`."""
     frames: int
 
 
 class SubtitleTrack:
-    """Subtitles of a video.
-
-    Args:
-        states: States of the whole video, each from its first frame on.
-        painter: Painter of the states; ``None`` if there are no cues.
-    """
+    """Subtitles of a video: states, each from its first frame on, and their painter."""
 
     def __init__(
         self,
@@ -165,15 +155,13 @@ class SubtitleTrack:
         return found
 
     def layers_at(self, frame: int) -> list[ColourLayer]:
-        """Return the layers of a frame of the video, in the order in which they are blended."""
+        """Return the layers of a frame, in the order in which they are blended."""
         return self.layers(self.states(frame, 1)[0].number)
 
     def layers(self, index: int) -> list[ColourLayer]:
-        """Return the layers of a state, in the order in which they are blended.
-
-        The result does not depend on the states that were drawn before: the place of a cue is
-        always found from the cues that were visible when it appeared.
-        """
+        """Return the layers of a state, in the order in which they are blended."""
+        # They do not depend on the states that were drawn before: the place of a cue is always
+        # found from the cues that were visible when it appeared.
         if self._painter is None or not self._states[index].shown:
             return []
         if index != self._painted:
@@ -185,17 +173,14 @@ class SubtitleTrack:
         return self._layers
 
     def check_font(self) -> None:
-        """Find errors of a job's font file; see `SubtitlePainter.check_font`."""
+        """Find errors of a job's font file."""
         if self._painter is not None:
             self._painter.check_font()
 
     def _first_to_place(self, index: int) -> int:
-        """Return the first state whose cues must be placed before a state is painted.
-
-        From this state on, some cue was visible without interruption. States up to the last painted
-        one are not placed again, so that each state is placed once even if another process encodes
-        some GOPs.
-        """
+        """Return the first state whose cues must be placed before a state is painted."""
+        # From it on, some cue was visible without interruption. States up to the last painted one
+        # are not placed again: each is placed once, even if another process encodes some GOPs.
         first = index
         while first not in (0, self._painted + 1) and self._share_cue(first - 1, first):
             first -= 1

@@ -1,7 +1,8 @@
 """Layout of the text of a cue: its tags become styles, and its lines are broken to fit a width.
 
 Lines are as few as possible and then of similar width, as libass breaks them with ``WrapStyle: 0``.
-Pure functions.
+Breaks in Chinese, Japanese and Latin text follow a subset of Unicode Standard Annex 14 and the
+Chinese and Japanese rules for marks.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from PIL import ImageColor
 
 from cloudburst.media.subtitles import Word
 
+# Invisible character at which a line may be broken.
 ZERO_WIDTH_SPACE = "\u200b"
-"""Invisible character at which a line may be broken."""
+# Invisible character at which a line may not be broken.
 WORD_JOINER = "\u2060"
-"""Invisible character at which a line may not be broken."""
 
+# First character of the blocks of Chinese, Japanese and Korean, between which lines may be broken.
+# Emoji are above it, too.
 _FIRST_WIDE = 0x2E80
-"""First character of the blocks of Chinese, Japanese and Korean, between which lines may be broken.
-Emoji are above it, too."""
+# Ligatures of Latin, Hebrew and Arabic above `_FIRST_WIDE`; they are parts of words.
 _ARABIC_FORMS = range(0xFB00, 0xFE00)
-"""Ligatures of Latin, Hebrew and Arabic above `_FIRST_WIDE`; they are parts of words."""
 _HALF_WIDTH_LATIN = range(0xFE70, 0xFF00)
 
+# Characters that do not start a line, besides closing brackets and closing quotation marks.
 _NOT_FIRST = frozenset(
     ",.!?:;%°℃℉‰′″·…‥—～〜、。，．！？：；％・･｡､ー々〻ゝゞヽヾ゛゜"
     "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶㇰㇱㇲㇳㇴㇵㇶㇷㇸㇹㇺㇻㇼㇽㇾㇿ"
 )
-"""Characters that do not start a line, besides closing brackets and closing quotation marks."""
 _CLOSING = frozenset(("Pe", "Pf"))
+# Categories of brackets and quotation marks; a currency sign (Sc) stays with its amount.
 _OPENING = frozenset(("Ps", "Pi", "Sc"))
-"""Categories of brackets and quotation marks; a currency sign (Sc) stays with its amount."""
 _MARKS = frozenset(("Mn", "Mc", "Me"))
 _NOT_BROKEN = frozenset("\xa0\u202f\u2007" + WORD_JOINER)
 _STRAIGHT_QUOTES = frozenset("\"'")
@@ -44,17 +45,17 @@ _HYPHENS = frozenset("-\u2010\u2013")
 
 
 def is_space(character: str) -> bool:
-    """Return whether a character is a space at which a line may be broken, of any width."""
+    """Return whether a character is a space at which a line may be broken."""
     return (character.isspace() and character not in _NOT_BROKEN) or character == ZERO_WIDTH_SPACE
 
 
 def is_combining(character: str) -> bool:
-    """Return whether a character is drawn over the character before it."""
+    """Return whether a character is drawn over the one before it."""
     return category(character) in _MARKS
 
 
 def line_breaks(text: str) -> Iterator[int]:
-    """Yield the indices of the characters before which the text may be broken, in order."""
+    """Yield the indices of the characters before which the text may be broken."""
     for index in range(1, len(text)):
         earlier = text[index - 2] if index > 1 else ""
         if _may_break(earlier, text[index - 1], text[index]):
@@ -92,18 +93,18 @@ _TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
 _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
+# Quotation marks that are as narrow as Latin letters, by characters for private use that stand for
+# them in lines. In Chinese fonts, the marks themselves are as wide as Chinese characters.
 NARROW_QUOTES = {chr(0xF0000 + ord(quote)): quote for quote in "“”‘’"}
-"""Quotation marks that are as narrow as Latin letters, by characters for private use that stand for
-them in lines. In Chinese fonts, the marks themselves are as wide as Chinese characters."""
 _NARROW = {ord(quote): narrow for narrow, quote in NARROW_QUOTES.items()}
+# An apostrophe between letters that are as narrow as Latin ones.
 _APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
-"""An apostrophe between letters that are as narrow as Latin ones."""
 
 _BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
 
 
+# Red, green and blue, from 0 to 255.
 Rgb: TypeAlias = tuple[int, int, int]
-"""Red, green and blue, from 0 to 255."""
 
 
 class TextStyle(NamedTuple):
@@ -114,9 +115,9 @@ class TextStyle(NamedTuple):
     underlined: bool = False
     struck: bool = False
     colour: Rgb | None = None
-    """Colour of the letters; ``None`` for the colour of text without tags."""
+    """Colour of the letters; ``None`` for that of text without tags."""
     word: int = -1
-    """Index of the timed word to which the text belongs; -1 for none."""
+    """Index of the timed word of the text; -1 for none."""
 
 
 class TextRun(NamedTuple):
@@ -129,10 +130,10 @@ class TextRun(NamedTuple):
 
 Line: TypeAlias = tuple[TextRun, ...]
 
+# Function that returns the width of a character; the unit is free.
 Advance: TypeAlias = Callable[[str], float]
-"""Function that returns the width of a character; the unit is free."""
+# Function that returns whether a character is shown; others are removed.
 Shown: TypeAlias = Callable[[str], bool]
-"""Function that returns whether a character is shown; others are removed."""
 
 
 def line_width(line: Line) -> float:
@@ -152,9 +153,9 @@ def layout(
     """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
 
     The tags ``<i> <b> <u> <s>`` and ``<font color="…">`` set styles, and a closing tag returns to
-    the style of text without tags, which is bold if ``bold``. A colour is ``#rrggbb`` or one of the
-    names of HTML. Other tags and control characters are removed. A word that is wider than a line
-    is broken anywhere. Timed ``words`` do not change the places of letters.
+    the style of text without tags. A colour is ``#rrggbb`` or a name of HTML. Other tags and
+    control characters are removed. A word that is wider than a line is broken anywhere. Timed
+    ``words`` do not change the places of letters.
     """
     return [
         line
@@ -173,7 +174,6 @@ def plain_text(text: str) -> str:
 def _styled_lines(
     text: str, base: TextStyle, words: Sequence[Word] = ()
 ) -> Iterator[list[tuple[str, TextStyle]]]:
-    """Yield the pieces of each line of a cue, with their styles."""
     style = base
     pieces: list[tuple[str, TextStyle]] = []
     for section, word in _sections(text, words):
@@ -225,10 +225,7 @@ def _rgb(name: str) -> Rgb | None:
 def _shown_characters(
     pieces: Sequence[tuple[str, TextStyle]], shown: Shown
 ) -> Iterator[tuple[str, TextStyle]]:
-    """Yield the characters that are shown, with their styles.
-
-    Of two spaces around a character that is not shown, the second one is left out.
-    """
+    # Of two spaces around a character that is not shown, the second one is left out.
     before, left_out = " ", False
     for piece, style in pieces:
         for character in piece:
@@ -240,18 +237,14 @@ def _shown_characters(
 
 
 def _with_narrow_quotes(text: str) -> str:
-    """Return a line with the quotation marks of `NARROW_QUOTES` where they are not to be wide.
-
-    That is in a line without Chinese characters, and as an apostrophe in a word of any line.
-    """
+    # Narrow are those in a line without Chinese characters, and an apostrophe in a word of any
+    # line.
     if not any(east_asian_width(character) in "WF" for character in text):
         return text.translate(_NARROW)
     return _APOSTROPHE.sub(lambda found: found[0].translate(_NARROW), text)
 
 
 class _Paragraph:
-    """Line of a cue's source, which becomes one or more lines."""
-
     def __init__(
         self, pieces: Sequence[tuple[str, TextStyle]], advance: Advance, shown: Shown
     ) -> None:
@@ -264,13 +257,12 @@ class _Paragraph:
         ]
         self._ends = [0.0, *accumulate(self._widths)]  # distance to the start of each character
         self._breaks = list(line_breaks(text))
+        # For each index, the index after the last character before it that is not a space.
         self._solid_ends = [0]
-        """For each index, the index after the last character before it that is not a space."""
         for index, character in enumerate(self._text, 1):
             self._solid_ends.append(self._solid_ends[-1] if is_space(character) else index)
 
     def lines(self, room: float) -> list[Line]:
-        """Return the lines of the paragraph; an empty paragraph is one empty line."""
         starts = self._filled(room)
         self._balance(starts, room)
         return [self._line(start, end) for start, end in pairwise([*starts, len(self._text)])]

@@ -21,16 +21,13 @@ from cloudburst.service.native_api import NativeApi
 from cloudburst.service.onestep_api import UNPACK_COMMAND, OnestepApi
 from cloudburst.service.service import RenderService
 
+# Seconds that a health check waits for the end of the test render: less than the 2 s after which a
+# client asks again.
 SELF_TEST_WAIT = 1.5
-"""Seconds that a health check waits for the end of the test render: less than the 2 s after which a
-client asks again."""
 
 
 def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND) -> Starlette:
-    """Return the web application of an open render service.
-
-    ``unpack`` is the command of the process that unpacks the bodies of onestep requests.
-    """
+    """Return the web application of an open render service."""
     native, onestep, health = (
         NativeApi(service),
         OnestepApi(service, unpack=unpack),
@@ -114,11 +111,9 @@ class CountDownloads:
 
 @contextmanager
 def count_request(service: RenderService, scope: Scope) -> Generator[None]:
-    """Mark the service as in use during a request, and protect the connection of the request.
-
-    A protected connection is not closed in favour of a newer one. Only authorised requests are
-    counted: otherwise any peer that finds the address could keep a rented machine running.
-    """
+    """Mark the service as in use during a request, and protect the connection of the request."""
+    # A protected connection is not closed in favour of a newer one. Only authorised requests are
+    # counted: otherwise any peer that finds the address could keep a rented machine running.
     connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
     with service.request_in_progress(), connection.authorised() if connection else nullcontext():
         yield
@@ -135,10 +130,7 @@ class HealthEndpoint:
         self._secure = service.settings.key is not None
 
     async def get(self, _: Request) -> Response:
-        """Return a response with the state of the test render: successful, failed or still running.
-
-        If it failed, the response says what is missing on this machine.
-        """
+        """Return the state of the test render: successful, failed and why, or still running."""
         self._self_test.start()
         with move_on_after(SELF_TEST_WAIT):
             await self._self_test.checked.wait()

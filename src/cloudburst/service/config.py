@@ -20,16 +20,15 @@ from cloudburst.models.tier import encoder_slots
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.subprocesses import hide_process
 
+# Placeholder for the key in the public image. That image treats it as no key, and so does this
+# service.
 PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
-"""Placeholder for the key in the public image. That image treats it as no key, and so does this
-service."""
 
+# Environment variables with secrets, which are removed from the environment after they were read.
 SECRETS = ("AUTHENTICATION_KEY", "CLOUDBURST_CERTIFICATE", "CLOUDBURST_PRIVATE_KEY")
-"""Environment variables with secrets, which are removed from the environment after they were
-read."""
 
+# Maximum length in bytes of the line in which a client on this machine passes the secrets.
 MAX_SECRETS_BYTES = 16 * 1024
-"""Maximum length in bytes of the line in which a client on this machine passes the secrets."""
 
 MiB = 1024 * 1024
 
@@ -132,7 +131,6 @@ class ServiceSettings(BaseModel):
 
 
 def _variable(field: str, alias: object) -> str:
-    """Return the name of the environment variable of a field."""
     return alias if isinstance(alias, str) else f"CLOUDBURST_{field.upper()}"
 
 
@@ -155,12 +153,9 @@ def load_settings() -> ServiceSettings:
 
 
 def _piped_secrets() -> dict[str, str]:
-    """Return the `SECRETS` from the first line of the descriptor ``CLOUDBURST_SECRETS_FD``.
-
-    The line is a JSON object. A client on the same machine passes the secrets through this file
-    descriptor, because ``/proc`` shows the environment that a process was started with. Nothing
-    after the first line is read. The result is empty if the variable is not set.
-    """
+    # `SECRETS` are a JSON object in the first line of this descriptor. A client on the same
+    # machine passes them through it, because ``/proc`` shows the environment that a process was
+    # started with.
     fd = os.environ.get("CLOUDBURST_SECRETS_FD", "")
     if not fd.isdecimal():
         return {}

@@ -26,35 +26,34 @@ from cloudburst.errors import ConfigurationError
 
 log = logging.getLogger("cloudburst.service")
 
+# Maximum number of open connections. A client uses a few for each scene on the worker; 16 encoder
+# slots need fewer than 100.
 MAX_OPEN_CONNECTIONS = 500
-"""Maximum number of open connections. A client uses a few for each scene on the worker; 16 encoder
-slots need fewer than 100."""
+# Seconds until the next attempt to accept a connection if the system is out of resources.
 ACCEPT_RETRY_DELAY = 0.1
-"""Seconds until the next attempt to accept a connection if the system is out of resources."""
+# Seconds after an authorised request after which the connection is closed unless another one has
+# begun; a client must close or use it earlier.
 KEEP_ALIVE_TIMEOUT = 60
-"""Seconds after an authorised request after which the connection is closed unless another one has
-begun; a client must close or use it earlier."""
+# Largest size of an incomplete request head in bytes; those of our clients have 300 bytes.
 MAX_HEAD_BYTES = 16 * 1024
-"""Largest size of an incomplete request head in bytes; those of our clients have 300 bytes."""
+# Number of chunks in a body above which the mean size of its chunks is checked.
 UNCHECKED_CHUNKS = 1000
-"""Number of chunks in a body above which the mean size of its chunks is checked."""
+# Smallest mean size of chunks, in bytes. A single read can carry 40,000 chunks of one byte, and no
+# other connection is served while they are parsed.
 MIN_MEAN_CHUNK_BYTES = 64
-"""Smallest mean size of chunks, in bytes. A single read can carry 40,000 chunks of one byte, and no
-other connection is served while they are parsed."""
+# Size in bytes of the buffer of each TLS connection, also before its handshake. With the 256 KB of
+# asyncio, strangers could make the service use 760 MB, of the 2 GB of the smallest task.
 asyncio.sslproto.SSLProtocol.max_size = 64 * 1024
-"""Size in bytes of the buffer of each TLS connection, also before its handshake. With the 256 KB of
-asyncio, strangers could make the service use 760 MB, of the 2 GB of the smallest task."""
+# Key of the `Connection` in the ``state`` of a request's ASGI scope.
 CONNECTION_KEY = "connection"
-"""Key of the `Connection` in the ``state`` of a request's ASGI scope."""
 
 _RESOURCE_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def connection_limit() -> int:
-    """Return the maximum number of open connections.
-
-    Two thirds of the file descriptors are left for files, pipes of child processes and transfers.
-    """
+    """Return the maximum number of open connections."""
+    # Two thirds of the file descriptors are left for files, pipes of child processes and
+    # transfers.
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_OPEN_CONNECTIONS
@@ -108,8 +107,6 @@ class Connections:
 
 
 class _Parser(h11.Connection):
-    """Parser of requests that refuses bodies in very small chunks."""
-
     _chunks = _chunk_bytes = 0
 
     def next_event(self) -> Any:
@@ -189,10 +186,7 @@ class Connection(H11Protocol):
 class LimitedServer(uvicorn.Server):
     """uvicorn server without signal handling; it prints its address and limits connections.
 
-    Args:
-        app: Application.
-        context: Context of TLS; ``None``: plain HTTP.
-        seconds: Seconds until a connection without an authorised request is closed.
+    A connection without an authorised request is closed after ``seconds``.
     """
 
     def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, seconds: float) -> None:
@@ -301,11 +295,9 @@ def server_context(certificate: str, private_key: str) -> ssl.SSLContext:
 
 @contextmanager
 def _piped(text: str) -> Generator[str]:
-    """Yield the path of a pipe that contains a text.
-
-    Raises ``ValueError`` for a text that is not ASCII or has more than 16,000 bytes, which fit into
-    a pipe on any system.
-    """
+    """Yield the path of a pipe that contains a text."""
+    # ``ValueError`` for a text that is not ASCII or has more than 16,000 bytes, which fit into a
+    # pipe on any system.
     data = text.encode("ascii")  # other characters raise a ValueError
     if len(data) > 16_000:
         msg = "too long"

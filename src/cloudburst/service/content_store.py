@@ -87,8 +87,7 @@ class ContentStore:
     async def link(self, wanted: Mapping[str, str], folder: Path) -> None:
         """Link files into a job's folder; ``wanted`` maps file names to hashes.
 
-        Raises:
-            MissingContentError: some files are not in the store; the folder may be incomplete then.
+        Raises `MissingContentError`; the folder may be incomplete then.
         """
         missing = sorted({sha for sha in wanted.values() if not self.contains(sha)})
         if missing:
@@ -116,10 +115,7 @@ class ContentStore:
     async def ensure_room(self, size: int) -> None:
         """Check that ``size`` bytes can be written, beside the space that stays free for videos.
 
-        If space is short, files that jobs have already used are deleted.
-
-        Raises:
-            OutOfDiskError: even without those files there is too little space.
+        If space is short, files that jobs have already used are deleted. Raises `OutOfDiskError`.
         """
         used = sorted((c.touched, sha) for sha, c in self._contents.items() if c.linked)
         while await to_thread.run_sync(self._free, self._folder) < size + self._reserve:

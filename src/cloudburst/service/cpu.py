@@ -9,12 +9,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores(root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the number of whole cores that this process may use, at least 1.
-
-    It is the minimum of the CPU affinity and all cgroup quotas. A container sees every core of its
-    host; its own share is in ``cpu.max`` (cgroup v2) or ``cpu.cfs_quota_us`` (v1), in its own
-    cgroup or in a parent.
-    """
+    """Return the number of whole cores that this process may use, at least 1."""
+    # It is the minimum of the CPU affinity and all cgroup quotas. A container sees every core of
+    # its host; its own share is in ``cpu.max`` (cgroup v2) or ``cpu.cfs_quota_us`` (v1), in its
+    # own cgroup or in a parent.
     shares = [float(_affinity())]
     for folder in _folders(root, membership):
         shares.extend(quota for quota in (_quota_v2(folder), _quota_v1(folder)) if quota)

@@ -15,9 +15,9 @@ from anyio.abc import TaskStatus
 
 from cloudburst.service.subprocesses import Subprocesses
 
+# Seconds for which a slot must be idle before it is used for shared encoding. The start of a
+# process takes about as long, which would be wasted between two jobs that follow each other.
 IDLE_SECONDS = 0.5
-"""Seconds for which a slot must be idle before it is used for shared encoding. The start of a
-process takes about as long, which would be wasted between two jobs that follow each other."""
 
 
 class EncoderSlots:
@@ -96,21 +96,15 @@ class EncoderSlots:
 
 log = logging.getLogger("cloudburst.service")
 
+# Command that encodes GOPs of a job; the job's folder is appended as the last argument.
 GOP_COMMAND = (sys.executable, "-m", "cloudburst.renderer.gop_process")
-"""Command that encodes GOPs of a job; the job's folder is appended as the last argument."""
 
+# Function that is called with the seconds for which a process has had an encoder slot.
 OnSlotUsed = Callable[[float], None]
-"""Function that is called with the seconds for which a process has had an encoder slot."""
 
 
 class GopProcesses:
-    """Runner of processes that encode GOPs of a job beside its render process.
-
-    Args:
-        slots: Encoder slots of the service.
-        subprocesses: Runner of child processes.
-        command: See `GOP_COMMAND`.
-    """
+    """Runner of processes that encode GOPs of a job beside its render process."""
 
     def __init__(
         self, slots: EncoderSlots, subprocesses: Subprocesses, command: Sequence[str]
@@ -122,15 +116,10 @@ class GopProcesses:
     async def run(self, folder: Path, gops: int, on_slot_used: OnSlotUsed) -> None:
         """Run processes for one job in all idle slots; return when nothing is left to encode.
 
-        A process is killed when a job needs its slot. No process is started after one has found
-        nothing left to encode, or has failed. A failure is only logged, because the render process
-        encodes what is missing.
-
-        Args:
-            folder: Folder of the job.
-            gops: Number of GOPs; fewer processes are started in all.
-            on_slot_used: See `OnSlotUsed`.
+        A process is killed when a job needs its slot; fewer are started than there are ``gops``.
         """
+        # No process is started after one has found nothing left to encode, or has failed. A
+        # failure is only logged, because the render process encodes what is missing.
         async with anyio.create_task_group() as tasks:
             with CancelScope() as starting:
                 for _ in range(gops - 1):

@@ -12,21 +12,18 @@ import sys
 import time
 from os import environ
 
+# Seconds for the check: less than the 5 s after which Docker and ECS stop waiting.
 CONTAINER_HEALTH_CHECK_TIMEOUT = 4.0
-"""Seconds for the check: less than the 5 s after which Docker and ECS stop waiting."""
 STATUS_BYTES = len(b"HTTP/1.1 200")
 
 
 def is_healthy(
     host: str, port: int, *, certificate: str, seconds: float = CONTAINER_HEALTH_CHECK_TIMEOUT
 ) -> bool:
-    """Return whether the service at an address answers its health check with 200.
+    """Return whether the service at an address answers its health check with 200 in time.
 
-    With a ``certificate`` in PEM, TLS is used, and only this certificate is trusted. A service that
-    does not answer within ``seconds`` is not healthy.
-
-    Raises:
-        ssl.SSLError: the certificate is not valid PEM.
+    With a ``certificate`` in PEM, TLS is used, and only this certificate is trusted; an invalid one
+    raises `ssl.SSLError`.
     """
     deadline = time.monotonic() + seconds
     context = None

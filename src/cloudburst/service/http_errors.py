@@ -16,8 +16,8 @@ log = logging.getLogger("cloudburst.service")
 
 LINGER_TIMEOUT = 2.0
 
+# Key in the ASGI scope of a request; the value is true after the body was read to its end.
 BODY_READ_KEY = "cloudburst.body_read"
-"""Key in the ASGI scope of a request; the value is true after the body was read to its end."""
 
 
 class RejectedRequestError(Exception):
@@ -30,11 +30,10 @@ class RejectedRequestError(Exception):
 
 
 class RejectionResponse(JSONResponse):
-    """Error response that is sent at once, before the rest of the request is read.
+    """Error response that is sent at once, before the rest of the request is read."""
 
-    Closing a connection with unread data resets it, and the caller would lose the response that
-    explains the error.
-    """
+    # Closing a connection with unread data resets it, and the caller would lose the response that
+    # explains the error.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, then read the rest of the body for `LINGER_TIMEOUT` seconds."""
@@ -70,10 +69,7 @@ async def respond_to_http_exception(_: Request, error: Exception) -> Response:
 
 
 async def respond_to_disconnect(_: Request, error: Exception) -> Response:
-    """Return the response for a caller that has disconnected before its whole body arrived.
-
-    The caller cannot receive the response, but the framework needs a response.
-    """
+    """Return the response that the framework needs, although the caller has disconnected."""
     return JSONResponse({"error": f"the body ended early ({type(error).__name__})"}, 400)
 
 

@@ -36,8 +36,8 @@ class ChildLine(BaseModel):
     fault: InputFault | None = None
 
 
+# Files that are kept until the job is deleted.
 RESULT_FILES = (VIDEO_FILE, COVER_FILE, SUBTITLES_FILE)
-"""Files that are kept until the job is deleted."""
 
 
 async def has_results(folder: Path, done: RenderedVideo) -> bool:

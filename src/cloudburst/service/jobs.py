@@ -31,15 +31,15 @@ from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
 
 log = logging.getLogger("cloudburst.service")
 
+# Command that renders a job; the job's folder is appended as the last argument.
 RENDER_COMMAND = (sys.executable, "-m", "cloudburst.renderer.render_process")
-"""Command that renders a job; the job's folder is appended as the last argument."""
 
+# Command that makes a film; the job's folder is appended as the last argument.
 FILM_COMMAND = (sys.executable, "-m", "cloudburst.film.film_job")
-"""Command that makes a film; the job's folder is appended as the last argument."""
 
+# Maximum number of characters reported from the last line of a render process's error output.
+# After a Python exception, that line is the message of the exception.
 MAX_REASON_CHARS = 300
-"""Maximum number of characters reported from the last line of a render process's error output.
-After a Python exception, that line is the message of the exception."""
 
 JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
@@ -66,8 +66,8 @@ class ServiceJob:
         self.name = "film" if is_film else ident
         """Name for log messages: that of the scene."""
         self.attachment = attachment
-        """File name that the onestep protocol gives to a downloaded video; ``None`` for jobs of
-        the native protocol."""
+        """File name of a download by the onestep protocol; ``None`` for jobs of the native
+        protocol."""
         self.state: JobState = "queued"
         self.progress = 0.0
         self.done: RenderedVideo | None = None
@@ -204,11 +204,7 @@ class ServiceJobs:
         return [job for job in self._jobs.values() if not job.ended.is_set()]
 
     def check_accepts(self) -> None:
-        """Raise an error unless another job would be accepted.
-
-        Raises:
-            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
-        """
+        """Raise status 429 if the queue is full, 503 if the service is stopping."""
         if self._stopping:
             raise RejectedRequestError(503, "the service is stopping")
         if len(self.active()) >= self._settings.encoders + self._settings.waiting:
@@ -217,9 +213,7 @@ class ServiceJobs:
     def submit(self, job: ServiceJob) -> None:
         """Add a job with a complete folder to the queue, which owns the folder from then on.
 
-        Raises:
-            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
-                The caller still owns the folder.
+        Raises the same as `check_accepts`; the caller then still owns the folder.
         """
         self.check_accepts()
         self._jobs[job.id] = job

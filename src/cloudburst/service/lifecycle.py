@@ -30,8 +30,8 @@ from cloudburst.signals import stop_signals
 
 log = logging.getLogger("cloudburst.service")
 
+# Seconds that a stopping service waits for callers to download finished videos.
 FINAL_DOWNLOAD_TIMEOUT = 2.0
-"""Seconds that a stopping service waits for callers to download finished videos."""
 LISTEN_BACKLOG = 256
 
 
@@ -45,8 +45,7 @@ async def serve(
 ) -> int:
     """Run the service until a signal, a limit or the parent process ends it; return the exit code.
 
-    Raises:
-        ConfigurationError: the certificate or its private key is invalid.
+    Raises `ConfigurationError` for an invalid certificate or private key.
     """
     context = None
     if settings.certificate is not None and settings.private_key is not None:
@@ -69,11 +68,7 @@ async def serve(
 
 @contextlib.contextmanager
 def listening_socket(settings: ServiceSettings) -> Generator[socket.socket]:
-    """Yield a socket that listens at the configured address.
-
-    Raises:
-        OSError: the address is in use or not available.
-    """
+    """Yield a socket that listens at the configured address."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     address = (settings.host, settings.port)
     with socket.create_server(address, family=family, backlog=LISTEN_BACKLOG) as listener:

@@ -39,8 +39,8 @@ from cloudburst.service.transfers import (
     TransferStream,
 )
 
+# Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options.
 MAX_REQUEST_BYTES = 64 * 1024
-"""Largest size in bytes of the body of ``POST /jobs``: a name, hashes of files and options."""
 
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -298,8 +298,8 @@ def _named(job: ServiceJob, status: int) -> Response:
     return JSONResponse({"id": job.id, "state": job.state}, status, location)
 
 
+# Largest size in bytes of the body of ``POST /films``: names, titles and hashes of the scenes.
 MAX_FILM_REQUEST_BYTES = 16 * 1024 * 1024
-"""Largest size in bytes of the body of ``POST /films``: names, titles and hashes of the scenes."""
 
 
 def film_contents(asked: FilmJobRequest) -> Mapping[str, str]:

@@ -24,9 +24,9 @@ from cloudburst.service.unpack import BODY_FILE, Unpacked, UnpackLine
 
 log = logging.getLogger("cloudburst.service")
 
+# Command that turns a request body into a job's files; the job's folder is appended as the last
+# argument.
 UNPACK_COMMAND = (sys.executable, "-m", "cloudburst.service.unpack")
-"""Command that turns a request body into a job's files; the job's folder is appended as the last
-argument."""
 
 
 class OnestepApi:

@@ -19,12 +19,12 @@ from cloudburst.concurrency import opened_in_thread
 from cloudburst.service.content_store import ContentStore
 from cloudburst.service.http_errors import BODY_READ_KEY, RejectedRequestError, display_value
 
+# Number of bytes that are collected before a thread writes them; the use of a thread costs as much
+# time as writing 100 KB.
 BODY_BLOCK_BYTES = 1024 * 1024
-"""Number of bytes that are collected before a thread writes them; the use of a thread costs as much
-time as writing 100 KB."""
 
+# Text in place of a value that may be secret.
 HIDDEN = "a value that is not shown"
-"""Text in place of a value that may be secret."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,9 +42,7 @@ class ReceivedBody:
 def content_length(request: Request, limit: int) -> int | None:
     """Return the checked ``Content-Length`` in bytes; ``None`` for a chunked body.
 
-    Raises:
-        RejectedRequestError: Status 400 for an invalid length, 411 without a length, 413 above
-            ``limit``.
+    Raises `RejectedRequestError` with status 400, 411 without a length, or 413 above ``limit``.
     """
     text = request.headers.get("content-length")
     if text is None:
@@ -64,8 +62,8 @@ async def read_to_file(
 ) -> ReceivedBody:
     """Write a request body to a new file, as long as the disk of the store has room for it.
 
-    ``limit`` is the largest accepted size in bytes; ``stall`` is the number of seconds without data
-    after which the request is rejected. The caller deletes the file after a failure.
+    A request is rejected above ``limit`` bytes, or after ``stall`` seconds without data. The caller
+    deletes the file after a failure.
 
     Raises:
         RejectedRequestError: Status 400, 408, 411, 413 or 507.
@@ -95,11 +93,7 @@ async def read_model(
 ) -> Model:
     """Return the validated JSON body of a request, of at most ``limit`` bytes.
 
-    With ``secret``, errors do not show the values that were found.
-
-    Raises:
-        RejectedRequestError: Status 400, 408, 411 or 413.
-        ClientDisconnect: The caller disconnected.
+    With ``secret``, errors do not show the values that were found. Raises as `read_to_file`.
     """
     raw = await read_to_memory(request, limit=limit, stall=stall)
     try:
@@ -119,10 +113,7 @@ async def read_model(
 
 
 def _rejection(error: ValidationError, *, secret: bool = False) -> RejectedRequestError:
-    """Return a rejection that describes the first validation error.
-
-    With ``secret``, it does not show the value that was found.
-    """
+    """Return a rejection that describes the first validation error."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"]))
     shown = "nothing" if first["type"] == "missing" else display_value(first["input"])
@@ -136,12 +127,7 @@ def _rejection(error: ValidationError, *, secret: bool = False) -> RejectedReque
 
 
 async def read_to_memory(request: Request, *, limit: int, stall: float) -> bytes:
-    """Return a request body of at most ``limit`` bytes.
-
-    Raises:
-        RejectedRequestError: Status 400, 408, 411 or 413.
-        ClientDisconnect: The caller disconnected.
-    """
+    """Return a request body of at most ``limit`` bytes; raise as `read_to_file`."""
     content_length(request, limit)
     body = bytearray()
     while (chunk := await _next(request, stall)) is not None:
@@ -208,7 +194,6 @@ async def _translated() -> AsyncGenerator[None]:
 
 
 async def _next(request: Request, stall: float) -> bytes | None:
-    """Return the next part of the body, or ``None`` at its end."""
     if request.scope.get(BODY_READ_KEY):
         return None
     try:

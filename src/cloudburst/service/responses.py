@@ -26,12 +26,9 @@ _RANGE = re.compile(r"bytes=([0-9]{1,40})-([0-9]{0,40})")
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return the half-open range of bytes that a ``Range`` header asks for.
 
-    ``None`` means the whole file: there is no header, or it has another form than one range from a
-    first byte. RFC 9110 (section 14.2) lets a server ignore others.
-
-    Raises:
-        ValueError: no byte of the file is in the range.
+    ``None`` means the whole file. Raises `ValueError` if no byte of the file is in the range.
     """
+    # RFC 9110 (section 14.2) lets a server ignore other forms than one range from a first byte.
     if (match := _RANGE.fullmatch(header or "")) is None:
         return None
     start, last = int(match[1]), match[2]
@@ -138,9 +135,7 @@ async def cancel_on_disconnect(receive: Receive, scope: CancelScope) -> None:
 class LineStream(Response):
     """Response that streams JSON objects, one per line, while its reader is connected and reads.
 
-    Args:
-        heartbeat: Maximum number of seconds between two lines.
-        stall: Seconds after which a reader that does not read is given up.
+    There are at most ``heartbeat`` seconds between two lines.
     """
 
     media_type = "application/x-ndjson"
@@ -170,9 +165,9 @@ class LineStream(Response):
         return more and not stalled.cancelled_caught
 
 
+# Minimum number of seconds between two lines of an event stream; lines with another state are not
+# delayed.
 EVENT_INTERVAL = 0.1
-"""Minimum number of seconds between two lines of an event stream; lines with another state are not
-delayed."""
 
 
 class JobEventStream(LineStream):

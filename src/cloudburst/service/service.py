@@ -22,8 +22,8 @@ from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses
 from cloudburst.service.transfers import Transfers, open_transfers
 
+# Longest time between two deletions of expired files and jobs, in seconds.
 MAX_EXPIRY_INTERVAL = 60.0
-"""Longest time between two deletions of expired files and jobs, in seconds."""
 
 
 class RenderService:
@@ -85,17 +85,7 @@ class RenderService:
     async def submit(
         self, job: ServiceJob, *, name: str, options: RenderOptions, duration: float | None = None
     ) -> None:
-        """Add a drafted job to the queue.
-
-        Args:
-            job: The job, with its input files.
-            name: Name of the scene, also for the log.
-            options: Options of the video.
-            duration: Length in seconds of a video without an audio file.
-
-        Raises:
-            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
-        """
+        """Add a drafted job with its files to the queue; raise as `ServiceJobs.check_accepts`."""
         job.name = name
         description = RenderJob(
             name=name,
@@ -107,19 +97,12 @@ class RenderService:
         await self.submit_text(job, description.to_json())
 
     async def submit_text(self, job: ServiceJob, text: str) -> None:
-        """Add a drafted job to the queue with the content of its ``job.json``.
-
-        Raises:
-            RejectedRequestError: Status 429 if the queue is full, 503 if the service is stopping.
-        """
+        """Add a drafted job to the queue with the content of its ``job.json``."""
         await to_thread.run_sync(lambda: (job.folder / JOB_FILE).write_text(text, encoding="utf-8"))
         self.jobs.submit(job)
 
     async def expire(self) -> None:
-        """Delete expired files and jobs at intervals, until cancelled.
-
-        They expire when they have not been requested for ``keep_seconds`` of the settings.
-        """
+        """Delete at intervals what was not requested for ``keep_seconds``, until cancelled."""
         keep = self.settings.keep_seconds
         while True:
             await anyio.sleep(min(keep, MAX_EXPIRY_INTERVAL))

@@ -16,16 +16,16 @@ import anyio
 
 from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
 
+# Option of ``prctl``, from ``linux/prctl.h``: whether other processes of the same user can read
+# the memory of this process.
 PR_SET_DUMPABLE = 4
-"""Option of ``prctl``, from ``linux/prctl.h``: whether other processes of the same user can read
-the memory of this process."""
 
+# Names of the environment variables that are passed to child processes, because Python and its
+# libraries need them.
 _PASSED_NAMES = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TEMP", "TMP", "TMPDIR", "TZ"})
-"""Names of the environment variables that are passed to child processes, because Python and its
-libraries need them."""
+# Prefixes of further environment variables that are passed to child processes, for the same
+# reason.
 _PASSED_PREFIXES = ("DYLD_", "LC_", "LD_", "MALLOC_", "PYTHON")
-"""Prefixes of further environment variables that are passed to child processes, for the same
-reason."""
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -38,28 +38,27 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def hide_process() -> None:
-    """Deny other processes of the same user access to this process through ``/proc``.
-
-    This covers its memory and its environment. ``/proc`` would otherwise show the environment that
-    the process was started with, even after variables were deleted. Child processes are not hidden:
-    exec resets the flag. Linux only; root and processes with ``CAP_SYS_PTRACE`` still have access.
-    """
+    """Deny other processes of the same user access to this process through ``/proc``."""
+    # This covers its memory and its environment. ``/proc`` would otherwise show the environment
+    # that the process was started with, even after variables were deleted. Child processes are not
+    # hidden: exec resets the flag. Linux only; root and processes with ``CAP_SYS_PTRACE`` still
+    # have access.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+# Maximum length of a line of output, in bytes. A longer line is dropped.
 MAX_LINE_BYTES = 1024 * 1024
-"""Maximum length of a line of output, in bytes. A longer line is dropped."""
+# Number of bytes that are kept from the end of the error output.
 MAX_STDERR_BYTES = 8192
-"""Number of bytes that are kept from the end of the error output."""
+# Seconds to wait for the end of a killed process group. The kernel ends it in milliseconds, except
+# for a process that is blocked in disk access.
 KILL_TIMEOUT = 5.0
-"""Seconds to wait for the end of a killed process group. The kernel ends it in milliseconds, except
-for a process that is blocked in disk access."""
 
 
+# Option of ``prctl``, from ``linux/prctl.h``: whether this process becomes the parent of its
+# orphaned descendants.
 PR_SET_CHILD_SUBREAPER = 36
-"""Option of ``prctl``, from ``linux/prctl.h``: whether this process becomes the parent of its
-orphaned descendants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +85,8 @@ class Subprocesses:
         """Run a command until it exits; each line of its output is passed to ``on_line``.
 
         Lines of more than `MAX_LINE_BYTES` and a last line without a line feed are left out.
-        ``on_line`` must not raise. When this function returns or raises, no process of the group is
-        left, including processes that the child started.
+        ``on_line`` must not raise. Afterwards no process of the group is left, including those that
+        the child started.
         """
         protocol = _ChildProtocol(on_line)
         transport = await _start(command, protocol)
@@ -137,11 +136,9 @@ async def _end(
 
 
 def become_subreaper() -> None:
-    """Make this process, not process 1, the parent of orphaned descendants (Linux only).
-
-    A killed process counts as a member of its group until its parent waits for it, and process 1
-    may take seconds to do so.
-    """
+    """Make this process, not process 1, the parent of orphaned descendants (Linux only)."""
+    # A killed process counts as a member of its group until its parent waits for it, and process 1
+    # may take seconds to do so.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -166,11 +163,10 @@ def _remains(group: int) -> bool:
 
 
 class _ChildProtocol(asyncio.SubprocessProtocol):
-    """Protocol that splits a child's output into lines and reports its exit apart from its pipes.
+    """Protocol that splits a child's output into lines, and reports its exit at once."""
 
-    A grandchild that holds a pipe keeps the pipe open after the child's exit; ``Process.wait`` of
-    some Python versions waits for both.
-    """
+    # A grandchild that holds a pipe keeps the pipe open after the child's exit; ``Process.wait``
+    # of some Python versions waits for both.
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self.exited = anyio.Event()

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from cloudburst.net.transfers.fetch import Fetched
 
 
+# Maximum number of files that are fetched from S3 at the same time, and again from web servers;
+# further requests wait.
 MAX_FETCHES = 8
-"""Maximum number of files that are fetched from S3 at the same time, and again from web servers;
-further requests wait."""
+# Maximum number of results that are written to S3 at the same time; further requests wait.
 MAX_UPLOADS = 8
-"""Maximum number of results that are written to S3 at the same time; further requests wait."""
 
 
 class Transfers:
@@ -88,16 +88,14 @@ async def open_transfers() -> AsyncGenerator[Transfers]:
 
 
 def _import_modules() -> None:
-    """Import the modules of transfers, which need httpx.
-
-    Most services make no transfers, and the import takes a third of the time of their start.
-    """
+    # They need httpx. Most services make no transfers, and the import takes a third of the time of
+    # their start.
     for name in ("fetch", "put"):
         import_module(f"cloudburst.net.transfers.{name}")
 
 
+# Seconds between two lines while bytes are transferred.
 PROGRESS_INTERVAL = 1.0
-"""Seconds between two lines while bytes are transferred."""
 
 
 class TransferStream(LineStream):
@@ -138,8 +136,8 @@ class TransferStream(LineStream):
                 await self._ended.wait()
 
 
+# Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers.
 MAX_FETCH_REQUEST_BYTES = 64 * 1024
-"""Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers."""
 
 
 class InputFetch:
@@ -206,8 +204,8 @@ def _write_all(file: IO[bytes], block: bytes) -> None:
         block = block[file.write(block) :]
 
 
+# Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts.
 MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
-"""Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts."""
 
 
 class ResultUpload:

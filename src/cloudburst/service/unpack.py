@@ -1,9 +1,7 @@
 """Conversion of a onestep body to a job's files: ``python -m cloudburst.service.unpack FOLDER``.
 
-The conversion runs in its own process, because parsing a body of hundreds of megabytes of JSON
-would block the server and stay in its memory.
-
-The process writes one line of JSON: ``{"unpacked": …}``, or ``{"fault": …}`` with exit code 2.
+In a process of its own, because parsing hundreds of megabytes of JSON would block the server and
+stay in its memory. It writes one line: ``{"unpacked": …}``, or ``{"fault": …}`` with exit code 2.
 """
 
 from __future__ import annotations
@@ -30,8 +28,8 @@ from cloudburst.renderer.job import (
     InputFaultError,
 )
 
+# Name of the file in a job's folder to which the server writes the request body.
 BODY_FILE = "body.json"
-"""Name of the file in a job's folder to which the server writes the request body."""
 
 FILE_FIELDS = {
     "input_image": IMAGE,
@@ -70,12 +68,9 @@ class UnpackLine(BaseModel):
 
 
 def unpack(folder: Path) -> Unpacked:
-    """Unpack ``body.json`` to the input files of a job, and return its other values.
+    """Unpack and delete ``body.json``, and return its values besides the input files.
 
-    ``body.json`` is deleted afterwards.
-
-    Raises:
-        InputFaultError: a field is invalid.
+    Raises `InputFaultError` for an invalid field.
     """
     path = folder / BODY_FILE
     try:
@@ -106,10 +101,8 @@ def _filename(data: Mapping[str, Any]) -> str:
 
 
 def _options(data: Mapping[str, Any]) -> RenderOptions:
-    """Return the render options; as in the public image, ``null`` means the default.
-
-    The default of the effects is no effect, as in that image.
-    """
+    # As in the public image, ``null`` means the default, and the default of the effects is no
+    # effect.
     given = {name: data[name] for name in OPTION_FIELDS if data.get(name) is not None}
     if given.get("is_portrait") is False:
         del given["is_portrait"]  # in the public image it only selected the subtitle style

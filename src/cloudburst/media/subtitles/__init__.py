@@ -1,12 +1,9 @@
 """Reader of subtitle files in SubRip, WebVTT, SubStation and LRC form, with limits.
 
-The client reads a file with these functions before anything is started; the render service reads it
-again with the same functions. The form of a file is recognised from its content. The modules that
-read the forms are imported when they are needed, because every render process imports this one.
-
-The readers are our own: pysubs2, the library for such files, reads neither LRC nor the times and
-colours of words, ignores the order of fields that a file declares, and rejects a whole file for a
-single invalid number. No I/O.
+Client and render service read a file with the same functions. Its form is recognised from its
+content. The readers are our own: pysubs2, the library for such files, reads neither LRC nor the
+times and colours of words, ignores the order of fields that a file declares, and rejects a whole
+file for a single invalid number. No I/O.
 """
 
 from __future__ import annotations
@@ -36,13 +33,13 @@ __all__ = [
     "read_subtitles",
 ]
 
+# Name of a section with which a SubStation file begins.
 _SUBSTATION = re.compile(
     r"\[(?:Script Info|V4\+? Styles|Events|Fonts|Graphics|Aegisub [^\]]*)\]", re.IGNORECASE
 )
-"""Name of a section with which a SubStation file begins."""
 _WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
+# Number of characters in which the first section of a SubStation file begins, after comments.
 _MAX_PREAMBLE = 10_000
-"""Number of characters in which the first section of a SubStation file begins, after comments."""
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -106,13 +103,11 @@ def _parse(text: str) -> Subtitles:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line that is neither empty nor a comment of a SubStation file."""
     lines = (line.strip() for line in text.split("\n"))
     return next((line for line in lines if line and line[0] not in ";!"), "")
 
 
 def _without_cues(text: str) -> InvalidInputError:
-    """Return the error for a text without cues; name the format of the text if it is recognised."""
     start = text.strip()[:1000]
     if not start:
         return InvalidInputError("no text", f"{FORMATS}, or no subtitle at all")

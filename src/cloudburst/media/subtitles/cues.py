@@ -12,33 +12,33 @@ FORMATS = (
     "UTF-8, UTF-16 or GB 18030"
 )
 
+# Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB.
 MAX_SUBTITLE_BYTES = 8 * 1024 * 1024
-"""Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB."""
+# Maximum number of cues (timed texts) in a file; a feature film has about 1,500.
 MAX_CUES = 10_000
-"""Maximum number of cues (timed texts) in a file; a feature film has about 1,500."""
+# Maximum number of characters in one cue. A landscape video has room for 350 in the default font
+# size.
 MAX_CHARACTERS = 2_000
-"""Maximum number of characters in one cue. A landscape video has room for 350 in the default font
-size."""
+# Maximum number of cues that are shown within the same second.
 MAX_AT_ONCE = 50
-"""Maximum number of cues that are shown within the same second."""
+# Maximum number of characters, over all cues, that are shown within the same second.
 MAX_CHARACTERS_AT_ONCE = 2_000
-"""Maximum number of characters, over all cues, that are shown within the same second."""
+# Maximum number of timed words in a file, which take about 20 MB of memory. People speak or sing
+# at most 400 a minute, so they last for four hours.
 MAX_WORDS = 100_000
-"""Maximum number of timed words in a file, which take about 20 MB of memory. People speak or sing
-at most 400 a minute, so they last for four hours."""
+# Maximum product of the number of characters shown at once and the square of their height in
+# pixels: 6 times the area of a 1080p picture. Drawing takes memory and time in proportion to this
+# product.
 MAX_GLYPH_AREA = 12_000_000
-"""Maximum product of the number of characters shown at once and the square of their height in
-pixels: 6 times the area of a 1080p picture. Drawing takes memory and time in proportion to this
-product."""
 
 
 class Word(NamedTuple):
     """Part of a cue's text with the time in which it is spoken or sung: a word or a syllable."""
 
     start: int
-    """Time at which the word begins, in milliseconds from the start of the video."""
+    """Milliseconds from the start of the video."""
     end: int
-    """Time at which the word ends, in milliseconds; later than the start."""
+    """Milliseconds from the start of the video; later than `start`."""
     first: int
     """Index of the first character of the word in `Cue.text`."""
     last: int
@@ -50,9 +50,9 @@ class Cue(NamedTuple):
     """Subtitle text with the time in which it is shown."""
 
     start: int
-    """Time at which the text appears, in milliseconds from the start of the video."""
+    """Milliseconds from the start of the video at which the text appears."""
     end: int
-    """Time at which the text disappears, in milliseconds from the start of the video."""
+    """Milliseconds from the start of the video at which it disappears."""
     text: str
     """Text of the cue, with newlines between its lines. The tags ``<i>``, ``<b>``, ``<u>`` and
     ``<s>`` in it stand for italic, bold, underlined and struck through, and ``<font color="…">``
@@ -105,19 +105,13 @@ def collect(cues: Iterable[Cue]) -> list[Cue]:
 
 
 def check_number(count: int, limit: int, name: str) -> None:
-    """Raise `InvalidInputError` if a file has more of something than the limit.
-
-    ``name`` says what is counted, in the plural.
-    """
+    """Raise `InvalidInputError` if a file has more of something, in the plural, than the limit."""
     if count > limit:
         raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
 
 
 def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
-    """Raise `InvalidInputError` if too much text is shown at once for letters of this height.
-
-    The height is in pixels; `MAX_GLYPH_AREA` is the limit.
-    """
+    """Raise `InvalidInputError` for too much text at once with letters of this height in pixels."""
     most, moment = _peak((cue, len(cue.text)) for cue in cues)
     allowed = int(MAX_GLYPH_AREA / height**2)
     if most > allowed:
@@ -128,11 +122,9 @@ def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
 
 
 def _peak(weighted: Iterable[tuple[Cue, int]]) -> tuple[int, int]:
-    """Return the largest total weight of cues that are shown at once, and the time of this maximum.
-
-    The time is in milliseconds. A cue that is shown for less than a second counts for one second,
-    because drawing many short texts in a row takes as much work as drawing all of them at once.
-    """
+    """Return the largest total weight of cues that are shown at once, and its time."""
+    # A cue that is shown for less than a second counts for one second, because drawing many short
+    # texts in a row takes as much work as drawing all of them at once.
     changes: list[tuple[int, int]] = []
     for cue, weight in weighted:
         changes += ((cue.start, weight), (max(cue.end, cue.start + 1000), -weight))
@@ -151,7 +143,7 @@ def timestamp(milliseconds: int) -> str:
 
 
 def milliseconds(parts: Sequence[str | None]) -> int:
-    """Return the time with these hours, minutes, seconds and decimals; ``None`` counts as 0."""
+    """Return the time with these hours, minutes, seconds and decimals."""
     hours, minutes, seconds, fraction = parts
     whole = (int(hours or 0) * 60 + int(minutes or 0)) * 60 + int(seconds or 0)
     return whole * 1000 + int((fraction or "0").ljust(3, "0"))

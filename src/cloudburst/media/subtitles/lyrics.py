@@ -26,10 +26,10 @@ from cloudburst.media.subtitles.cues import (
 )
 from cloudburst.media.subtitles.timed_text import TimedText, escape
 
+# End of the last line, in milliseconds: later than the end of any video.
 LAST_END = (100 * 3600 - 1) * 1000
-"""End of the last line, in milliseconds: later than the end of any video."""
+# Maximum length of a line of the file with the times of its words, as a multiple of its text.
 _MAX_STAMPED = 20
-"""Maximum length of a line of the file with the times of its words, as a multiple of its text."""
 
 _STAMP = r"\s*(\d{1,3}):(\d{1,2})(?:[.:](\d{1,3}))?\s*"
 _LINE = re.compile(r"^[^\S\n]*(\[[^\n]*)", re.MULTILINE)
@@ -54,10 +54,7 @@ class _LyricsLine(NamedTuple):
 
 
 def parse(text: str) -> Subtitles:
-    """Return the content of a file in LRC form; without cues if it has another form.
-
-    Lines end with a newline.
-    """
+    """Return the content of a file in LRC form; without cues if it has another form."""
     offset = 0
     lines: list[_LyricsLine] = []
     words = 0
@@ -74,7 +71,6 @@ def parse(text: str) -> Subtitles:
 
 
 def _lines(source: str) -> Iterator[_LyricsLine]:
-    """Yield a line for each of its times; nothing for a line of the file that has no time."""
     starts, place = list[int](), 0
     while stamp := _LINE_STAMP.match(source, place):
         starts.append(milliseconds((None, *stamp.groups())))

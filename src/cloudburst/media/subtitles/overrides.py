@@ -6,19 +6,19 @@ import re
 from collections.abc import Iterator
 from typing import TypeAlias
 
+# Names of the features of a file that have no effect, in the order in which they appear.
 Ignored: TypeAlias = dict[str, None]
-"""Names of the features of a file that have no effect, in the order in which they appear."""
 
 _SEPARATORS = re.compile(r"[\\()]")
+# Tags that players know and videos do not have. Other unknown tags have no effect anywhere.
 _WITHOUT_EFFECT = re.compile(
     r"[xy]?bord|[xy]?shad|fa[xy]|i?clip|blur|fsc[xy]|fsp|fs|move|fr[xyz]?|fn|fe|alpha|pos|fade?"
     r"|org|t(?=\()|[2-4]c|[1-4]a|be|q(?=\d)|pbo|kt"
 )
-"""Tags that players know and videos do not have. Other unknown tags have no effect anywhere."""
 
 
 def split_overrides(group: str) -> Iterator[str]:
-    """Yield the override tags in a group, without backslashes; the group has no braces.
+    """Yield the override tags in a group without braces, without backslashes.
 
     Tags within the parentheses of another tag are a part of that tag.
     """

@@ -20,10 +20,10 @@ from cloudburst.media.subtitles.cues import (
 )
 from cloudburst.media.subtitles.timed_text import TimedText, escape
 
+# Pattern of a time, with groups for `milliseconds`.
 STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
-"""Pattern of a time, with groups for `milliseconds`."""
+# Pattern of a group of override tags, such as ``{\an8}``.
 OVERRIDES = re.compile(r"(\{\\[^{}\n]*\})")
-"""Pattern of a group of override tags, such as ``{\\an8}``."""
 
 _TIMING_LINE = re.compile(rf"\s*{STAMP}\s*-->\s*{STAMP}(?:\s+(.*))?")
 _OVERRIDE_STYLE = re.compile(
@@ -45,19 +45,13 @@ class Block(NamedTuple):
     """Text below the times, with newlines between its lines."""
 
 
+# Function that returns the text of a block in the form of `Cue.text`, its words, and its position
+# without that in override tags.
 Reader: TypeAlias = Callable[[Block], tuple[str, tuple[Word, ...], int | None]]
-"""Function that returns the text of a block in the form of `Cue.text`, its words, and its position
-without that in override tags."""
 
 
 def parse_blocks(text: str, read: Reader, *, is_subrip: bool) -> Subtitles:
-    """Return the content of a file; without cues if it has no blocks of text below times.
-
-    Args:
-        text: Content of the file, whose lines end with a newline.
-        read: Function that reads the blocks.
-        is_subrip: True if the file is in SubRip form.
-    """
+    """Return the content of a file; without cues if it has no blocks of text below times."""
     blocks = list(_blocks(text.split("\n")))
     return Subtitles(collect(_cues(blocks, read)), _ignored(blocks), is_subrip)
 
@@ -89,7 +83,6 @@ def _cues(blocks: Sequence[Block], read: Reader) -> Iterator[Cue]:
 
 
 def _ignored(blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Return the names of the override tags in blocks that have no effect on the video."""
     if not any("{\\" in block.body for block in blocks):
         return ()
     from cloudburst.media.subtitles import overrides  # noqa: PLC0415 - rarely needed
@@ -127,27 +120,21 @@ def override_tags(overrides: re.Match[str]) -> str:
 
 
 def parse_subrip(text: str) -> Subtitles:
-    """Return the content of a file in SubRip form; without cues if it has another form.
-
-    Lines end with a newline.
-    """
+    """Return the content of a file in SubRip form; without cues if it has another form."""
     return parse_blocks(text, _read_subrip, is_subrip=True)
 
 
 def _read_subrip(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
-    r"""Return the text of a SubRip cue; see `cloudburst.media.subtitles.subrip.Reader`.
-
-    ``\N`` is a line break, and ``\h`` a space at which no line is broken.
-    """
+    # ``\N`` is a line break, and ``\h`` a space at which no line is broken.
     body = block.body.replace("\\N", "\n").replace("\\h", "\u00a0")
     return OVERRIDES.sub(override_tags, body).strip(), (), None
 
 
 def to_subrip(cues: Sequence[Cue]) -> str:
-    r"""Return a file in SubRip form with these cues, except the times of their words.
+    r"""Return a file in SubRip form with these cues, without the times of words.
 
     Positions are written as ``{\an8}``. Text that would have a meaning in this form gets an
-    invisible character, which keeps its look.
+    invisible character.
     """
     blocks: list[str] = []
     for number, cue in enumerate(cues, 1):
@@ -167,22 +154,18 @@ _TIMESTAMP = re.compile(rf"<{STAMP}>")
 
 
 def parse_webvtt(text: str) -> Subtitles:
-    """Return the content of a file in WebVTT form. Lines end with a newline."""
+    """Return the content of a file in WebVTT form."""
     return parse_blocks(text, _read_webvtt, is_subrip=False)
 
 
 def _read_webvtt(block: Block) -> tuple[str, tuple[Word, ...], int | None]:
-    """Return text, words and position of a cue; see `cloudburst.media.subtitles.subrip.Reader`."""
     text, words = _text(block.body, block.start, block.end)
     return text, words, _position(block.settings)
 
 
 def _text(body: str, start: int, end: int) -> tuple[str, tuple[Word, ...]]:
-    """Return the text of a WebVTT cue in the form of `Cue.text`, and its words.
-
-    Character references such as ``&amp;`` are resolved, and classes in tags are removed. Tags with
-    a timestamp divide the text into words.
-    """
+    # Character references such as ``&amp;`` are resolved, and classes in tags are removed. Tags
+    # with a timestamp divide the text into words.
     parts = _TAG.split(body)
     if not any(map(_TIMESTAMP_TAG.fullmatch, parts[1::2])):
         parts[::2] = [escape(html.unescape(part)) for part in parts[::2]]
@@ -205,10 +188,7 @@ def _text(body: str, start: int, end: int) -> tuple[str, tuple[Word, ...]]:
 
 
 def _position(settings: str) -> int | None:
-    """Return the nearest of the nine positions for the ``line`` and ``align`` of a WebVTT cue.
-
-    Return ``None`` for a cue with neither of them.
-    """
+    """Return the nearest of the nine positions for the ``line`` and ``align`` of a WebVTT cue."""
     given = dict(part.split(":", 1) for part in settings.split() if ":" in part)
     column = {"start": 1, "left": 1, "end": 3, "right": 3}.get(given.get("align", ""))
     row = _row(given.get("line", "").partition(",")[0])
@@ -218,12 +198,9 @@ def _position(settings: str) -> int | None:
 
 
 def _row(line: str) -> int | None:
-    """Return 0 for the lower third of the picture, 1 for the middle third, 2 for the upper third.
-
-    ``line`` is a percentage of the height, measured from the top, or the number of a text line. The
-    picture is taken to have 15 lines: 0 is the top line, and -1 is the bottom line. Return ``None``
-    for anything else, such as ``auto``.
-    """
+    """Return the third of the picture: 0 is the lower one, 2 the upper one."""
+    # ``line`` is a percentage of the height from the top, or the number of a text line: 0 is the
+    # top line of 15, and -1 the bottom one. It may be something else, such as ``auto``.
     match = re.fullmatch(r"(-?\d{1,3})(?:\.\d+)?(%?)", line)
     if match is None:
         return None

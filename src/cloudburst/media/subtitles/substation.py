@@ -1,7 +1,7 @@
 """Reader of subtitle files in SubStation form (.ass, .ssa).
 
-Text, times, alignment, styles and primary colours of letters are read, and the syllables of
-karaoke. Drawings and comments are left out; what else is ignored is named in the result.
+Text, times, alignment, styles, primary colours and the syllables of karaoke are read. What else is
+ignored is named in the result, except comments.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from cloudburst.media.subtitles.cues import (
 from cloudburst.media.subtitles.overrides import Ignored, ignored_name, split_overrides
 from cloudburst.media.subtitles.timed_text import TimedText, escape
 
+# Maximum number of styles in a file; a large file has dozens.
 MAX_STYLES = 5_000
-"""Maximum number of styles in a file; a large file has dozens."""
 
+# Fields of a style, by the section, unless the section has a line ``Format:``.
 _STYLE_FORMATS = {
     "[v4 styles]": (
         "name,fontname,fontsize,primarycolour,secondarycolour,tertiarycolour,backcolour,bold,"
@@ -36,10 +37,9 @@ _STYLE_FORMATS = {
         "alignment,marginl,marginr,marginv,encoding"
     ),
 }
-"""Fields of a style, by the section, unless the section has a line ``Format:``."""
 _EVENT_FORMAT = "layer,start,end,style,name,marginl,marginr,marginv,effect,text"
+# Maximum number of fields in a line ``Format:``; there are 23.
 _MAX_FIELDS = 100
-"""Maximum number of fields in a line ``Format:``; there are 23."""
 
 _LINE = re.compile(r"\S[^\n]*")
 _TIME = re.compile(r"\s*(-?)(\d{1,4}):(\d{1,2}):(\d{1,2})(?:[.:,](\d{1,3})\d*)?\s*")
@@ -55,15 +55,16 @@ _OVERRIDE = re.compile(
     r"|r(?P<style>.*)"
     r"|(?:k[fo]?|K)\s*(?P<syllable>\d{1,9})(?:\.\d*)?"
 )
+# Positions of a keypad, by the numbers that SubStation used first.
 _LEGACY_POSITIONS = {1: 1, 2: 2, 3: 3, 5: 7, 6: 8, 7: 9, 9: 4, 10: 5, 11: 6}
-"""Positions of a keypad, by the numbers that SubStation used first."""
+# Alignment of a style for which text has the position that the render options set: nearly all
+# files have it.
 _USUAL_POSITION = 2
-"""Alignment of a style for which text has the position that the render options set: nearly all
-files have it."""
+# Lowest weight of letters that are drawn as bold ones: that of a semi-bold font.
 _MIN_BOLD = 600
-"""Lowest weight of letters that are drawn as bold ones: that of a semi-bold font."""
 _WHITE = "FFFFFF"
 
+# Features of styles without effect on the video: name, fields, values that change nothing.
 _IGNORED_STYLE_FIELDS = (
     ("font", ("fontname", "fontsize"), ()),
     ("outline", ("outlinecolour", "backcolour", "outline", "shadow", "borderstyle"), ()),
@@ -71,7 +72,6 @@ _IGNORED_STYLE_FIELDS = (
     ("spacing", ("spacing",), ("", "0")),
     ("angle", ("angle",), ("", "0")),
 )
-"""Features of styles without effect on the video: name, fields, values that change nothing."""
 
 
 class _Look(NamedTuple):
@@ -115,7 +115,7 @@ class _Dialogue(NamedTuple):
 
 
 def parse(text: str) -> Subtitles:
-    """Return the content of a file in SubStation form, whose lines end with a newline."""
+    """Return the content of a file in SubStation form."""
     reader = _Reader()
     cues = collect(reader.cues(text))
     return Subtitles(cues, tuple(reader.ignored))
@@ -234,7 +234,7 @@ class _Converter:
         self._has_syllables = False
 
     def convert(self, *, tagged: bool = True) -> tuple[str, tuple[Word, ...]]:
-        """Return the text with tags, if it is to have some, and the syllables."""
+        """Return the text, with or without tags, and the syllables."""
         raw, at, shown = self._line.text, 0, _Look()
         while at < len(raw):
             brace = raw.find("{", at)
@@ -255,7 +255,6 @@ class _Converter:
         return self._timed.finish()
 
     def _visible(self, piece: str) -> str:
-        r"""Return text with line breaks for ``\N``, without the spaces around them."""
         first, *others = piece.replace("\\n", self._soft_break).split("\\N")
         if others:
             *middle, last = others
@@ -326,7 +325,6 @@ def _style_of(fields: Mapping[str, str], *, legacy: bool) -> _Style:
 
 
 def _number(text: str) -> int:
-    """Return a whole number of at most ten digits; 0 for other text."""
     match = _WHOLE_NUMBER.fullmatch(text)
     return int(match[1]) if match else 0
 
@@ -337,7 +335,6 @@ def _rgb(value: int) -> str:
 
 
 def _milliseconds(text: str) -> int | None:
-    """Return a time in milliseconds, 0 for a negative one, and ``None`` for other text."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None

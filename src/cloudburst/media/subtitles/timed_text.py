@@ -20,13 +20,12 @@ def escape(text: str) -> str:
 class TimedText:
     """Builder of a cue's text, from pieces of text, tags, and marks between words.
 
-    A mark is the time at which the following text begins to be spoken. The times of text before the
-    first mark are not known. A mark that goes back in time, or beyond the cue, is moved to the
-    nearest time that is possible.
+    A mark is the time at which the following text begins to be spoken; the times of text before the
+    first one are not known. One that goes back in time, or beyond the cue, is moved to the nearest
+    possible time.
     """
 
     def __init__(self, start: int, end: int) -> None:
-        """Begin the text of a cue that is shown from ``start`` to ``end``, in milliseconds."""
         self._cue_start = start
         self._cue_end = end
         self._parts: list[str] = []
@@ -40,11 +39,7 @@ class TimedText:
         self._first = self._last = -1  # first and last visible character of the current word
 
     def add_text(self, text: str) -> None:
-        """Append text that is shown.
-
-        Raises:
-            InvalidInputError: The cue has too many characters, even without its tags.
-        """
+        """Append text that is shown; raise `InvalidInputError` for too many characters."""
         self._shown += len(text)
         if self._shown > MAX_CHARACTERS:
             limit = f"{MAX_CHARACTERS:,} characters"
@@ -83,9 +78,6 @@ class TimedText:
         self._length += len(part)
 
     def finish(self) -> tuple[str, tuple[Word, ...]]:
-        """Return the text without spaces at its ends, and its words.
-
-        The last word ends with the cue. The text is empty if no character of it is shown.
-        """
+        """Return the stripped text, and its words; the last one ends with the cue."""
         self._end_word(self._cue_end)
         return "".join(self._parts).rstrip() if self._visible else "", tuple(self._words)

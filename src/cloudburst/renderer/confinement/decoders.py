@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+# Option of ``prctl``, from ``linux/prctl.h``.
 PR_SET_NO_NEW_PRIVS = 38
-"""Option of ``prctl``, from ``linux/prctl.h``."""
 OWN_STATE = "/proc/self"
+# Folders of libraries, and of fonts that belong to the system.
 LIBRARIES = ("/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache")
-"""Folders of libraries, and of fonts that belong to the system."""
 
 
 def confine(
@@ -21,18 +21,13 @@ def confine(
 ) -> tuple[str, ...]:
     """Give up what decoding does not need, in this thread and all threads that it starts.
 
-    It is for the whole life of the process, so call it before another thread starts. From then on,
-    no program can be executed, and no connection, signal or other process is in reach. Only Python,
-    libraries, fonts and the given files can be read. A layer that the system does not have is left
-    out.
-
-    Args:
-        folder: Folder of a job. Its files can be written, too; the targets of its links only read.
-        readable: Further files to read.
-        writable: Further files to read and to write, which exist.
+    Call it before another thread starts. From then on, no program, connection, signal or other
+    process is in reach, and only Python, libraries, fonts and the given files can be read. Files in
+    ``folder`` and ``writable`` files can be written, too; the targets of links in the folder only
+    read.
 
     Returns:
-        The reason for each layer that is missing.
+        The reason for each layer that the system does not have.
     """
     if sys.platform != "linux":
         return (f"Landlock and seccomp: {sys.platform} does not have them",)
@@ -67,7 +62,6 @@ def missing_layers() -> tuple[str, ...]:
 
 
 def _software() -> Iterator[Path]:
-    """Yield the places of Python, of its packages, and of libraries."""
     yield Path(__file__).parents[1]
     yield from map(Path, (sys.prefix, sys.base_prefix, *LIBRARIES))
     # Without -P, the first entry is the current folder, which may have any files.

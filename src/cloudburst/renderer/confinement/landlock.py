@@ -11,32 +11,29 @@ from pathlib import Path
 
 from cloudburst.renderer.confinement.system_calls import LIBC
 
+# Numbers of the system calls on each architecture, from ``asm/unistd.h``.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-"""Numbers of the system calls on each architecture, from ``asm/unistd.h``."""
+# Flag and kind of rule, from ``linux/landlock.h``.
 WANT_VERSION, PATH_BENEATH = 1, 1
-"""Flag and kind of rule, from ``linux/landlock.h``."""
+# Rights, from ``linux/landlock.h``. The others are denied: to execute a file, to make a folder, a
+# link, a pipe, a socket or a device, and to control a device.
 WRITE_FILE, READ_FILE, READ_FOLDER, REMOVE_FILE, MAKE_FILE, TRUNCATE = 2, 4, 8, 32, 256, 1 << 14
-"""Rights, from ``linux/landlock.h``. The others are denied: to execute a file, to make a folder,
-a link, a pipe, a socket or a device, and to control a device."""
 READ = READ_FILE | READ_FOLDER
 WRITE = READ | WRITE_FILE | TRUNCATE | MAKE_FILE | REMOVE_FILE
+# Rights for a file; the others are rights for what is in a folder.
 FILE_RIGHTS = WRITE_FILE | READ_FILE | TRUNCATE
-"""Rights for a file; the others are rights for what is in a folder."""
+# Number of rights for files that each version of Landlock knows, from the first one on.
 RIGHTS_OF_VERSIONS = (13, 14, 15, 15, 16)
-"""Number of rights for files that each version of Landlock knows, from the first one on."""
+# Rights to bind and to connect, from version 4 on; scopes of abstract sockets and of signals, from
+# version 6 on.
 TCP, OTHER_PROCESSES = 3, 3
-"""Rights to bind and to connect, from version 4 on; scopes of abstract sockets and of signals, from
-version 6 on."""
 
 
 def restrict_files(readable: Iterable[Path], writable: Iterable[Path]) -> None:
     """Deny this thread, and all threads that it starts, every file except those named.
 
     As far as Linux can, TCP and signals and abstract sockets of other processes are denied, too.
-    The thread must have ``no_new_privs``. A path that does not exist is left out.
-
-    Raises:
-        OSError: Linux does not have Landlock, or it is not enabled.
+    The thread must have ``no_new_privs``. Raises `OSError` without Landlock.
     """
     version = _call(CREATE_RULESET, None, 0, WANT_VERSION)
     rights = (1 << RIGHTS_OF_VERSIONS[min(version, len(RIGHTS_OF_VERSIONS)) - 1]) - 1

@@ -9,29 +9,33 @@ import struct
 import sys
 from collections.abc import Sequence
 
+# Option and mode of the system call ``prctl``, from ``linux/prctl.h`` and ``linux/seccomp.h``.
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-"""Option and mode of the system call ``prctl``, from ``linux/prctl.h`` and ``linux/seccomp.h``."""
+# Operation and flag of the system call ``seccomp``, from ``linux/seccomp.h``. Without the flag,
+# Linux before 5.16 lets some processors run all code of the process more slowly.
 SET_MODE_FILTER, SPECULATION_ALLOWED = 1, 4
-"""Operation and flag of the system call ``seccomp``, from ``linux/seccomp.h``. Without the flag,
-Linux before 5.16 lets some processors run all code of the process more slowly."""
+# Results of a filter, from ``linux/seccomp.h``; an error number is added to `FAIL`.
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
-"""Results of a filter, from ``linux/seccomp.h``; an error number is added to `FAIL`."""
+# Operations of a filter, from ``linux/bpf_common.h``.
 LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-"""Operations of a filter, from ``linux/bpf_common.h``."""
+# Offsets in the structure ``seccomp_data``, in bytes: the last one is that of the lower half of
+# the first argument.
 NUMBER_OFFSET, ARCHITECTURE_OFFSET, ARGUMENT_OFFSET = 0, 4, 16
-"""Offsets in the structure ``seccomp_data``, in bytes: the last one is that of the lower half of
-the first argument."""
+# ``F_SETOWN`` and ``F_SETOWN_EX`` of ``fcntl``, ``FIOSETOWN`` and ``SIOCSPGRP`` of ``ioctl``, with
+# which another process gets any signal when data arrives.
 SET_OWNER = (8, 15, 0x8901, 0x8902)
-"""``F_SETOWN`` and ``F_SETOWN_EX`` of ``fcntl``, ``FIOSETOWN`` and ``SIOCSPGRP`` of ``ioctl``, with
-which another process gets any signal when data arrives."""
+# Lowest number of the system calls that were added after Linux 6.7, with which `DECODER_CALLS` was
+# not compared. All of them have the same number on each architecture. Those of programs for x32,
+# which x86-64 can run, too, have larger numbers.
 UNKNOWN_NUMBERS = 457
-"""Lowest number of the system calls that were added after Linux 6.7, with which `DECODER_CALLS` was
-not compared. All of them have the same number on each architecture. Those of programs for x32,
-which x86-64 can run, too, have larger numbers."""
+# Names in ``linux/audit.h`` of the processor architectures, by the name that Linux shows.
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""Names in ``linux/audit.h`` of the processor architectures, by the name that Linux shows."""
+# Flag of the system call ``clone`` for a new thread in place of a process.
 CLONE_THREAD = 0x10000
-"""Flag of the system call ``clone`` for a new thread in place of a process."""
+# System calls that a process that decodes files does not need, or only for itself: programs and
+# namespaces; other processes; connections; folders, links, rights, times and lengths of files,
+# which would outlast the process; the machine and the kernel. Each has its numbers for
+# `ARCHITECTURES`, from ``asm/unistd.h``; ``-`` if the architecture does not have it.
 DECODER_CALLS = """
 execve 59 221, execveat 322 281, fork 57 -, vfork 58 -, unshare 272 97, setns 308 268,
 chroot 161 51, pivot_root 155 41, personality 135 92, seccomp 317 277, clone 56 220, clone3 435 435,
@@ -56,19 +60,11 @@ syslog 103 116, iopl 172 -, ioperm 173 -, modify_ldt 154 -, bpf 321 280, perf_ev
 userfaultfd 323 282, keyctl 250 219, add_key 248 217, request_key 249 218, io_uring_setup 425 425,
 io_uring_enter 426 426, io_uring_register 427 427
 """
-"""System calls that a process that decodes files does not need, or only for itself: programs and
-namespaces; other processes; connections; folders, links, rights, times and lengths of files, which
-would outlast the process; the machine and the kernel. Each has its numbers for `ARCHITECTURES`,
-from ``asm/unistd.h``; ``-`` if the architecture does not have it."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def numbers() -> dict[str, int]:
-    """Return the numbers of `DECODER_CALLS` on this machine.
-
-    Raises:
-        OSError: The processor architecture is not known.
-    """
+    """Return the numbers of `DECODER_CALLS`; raise `OSError` for an unknown processor."""
     machine = os.uname().machine
     if machine not in ARCHITECTURES or sys.maxsize < 2**32:  # 32-bit programs have other numbers
         raise OSError(errno.ENOSYS, f"the system calls of {machine} are not known")
@@ -80,11 +76,8 @@ def numbers() -> dict[str, int]:
 def restrict_decoder() -> None:
     """Reject `DECODER_CALLS` of this thread and of all threads that it starts from now on.
 
-    New processes, and signals and limits for other processes, are rejected, too. The thread must
-    have ``no_new_privs``.
-
-    Raises:
-        OSError: Linux does not permit this, or the processor architecture is not known.
+    So are new processes, and signals and limits for other processes. The thread must have
+    ``no_new_privs``. Raises `OSError` if Linux does not permit this.
     """
     own, known = os.getpid(), numbers()
     install_filter(
@@ -104,7 +97,7 @@ def restrict_decoder() -> None:
 
 
 def install_filter(steps: Sequence[bytes]) -> None:
-    """Install a filter; before its first step, the number of the call is loaded.
+    """Install a filter. Before its first step the number of the call is loaded.
 
     After the last step, a call is permitted. A step that skips one more rejects it.
     """
@@ -142,5 +135,5 @@ def _unless(number: int, values: Sequence[int]) -> list[bytes]:
 
 
 def step(operation: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
-    """Return a step of a filter; ``yes`` and ``no`` are the numbers of steps that it skips."""
+    """Return a step of a filter; ``yes`` and ``no`` count the steps that it skips."""
     return struct.pack("HBBI", operation, yes, no, value & 0xFFFFFFFF)

@@ -1,6 +1,6 @@
 """Compilation of the kernel: command lines of C compilers, for this machine or for all platforms.
 
-The same source, compiler and target always result in the same bytes: libraries have no build ID, no
+The same source, compiler and target always make the same bytes: libraries have no build ID, no
 timestamp and no path in them.
 """
 
@@ -18,22 +18,22 @@ from typing import NamedTuple
 
 from .targets import SOURCE, V3, KernelTarget, source_hash
 
+# Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
+# Windows without the C library.
 ZIGLANG = "ziglang>=0.17"
-"""Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
-Windows without the C library."""
 
+# Maximum time for one library, in seconds. The first one for macOS takes 3 s with zig.
 COMPILE_TIMEOUT = 300.0
-"""Maximum time for one library, in seconds. The first one for macOS takes 3 s with zig."""
 
 _FLAGS = (
     *("-std=c11", "-O3", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"),
     # Without these two, loops would become calls of memcpy and memset, which are in the C library.
     *("-ffreestanding", "-fno-builtin"),
 )
+# Extensions of x86-64-v3. The name of the level would need gcc 11 or clang 12.
 _V3_FLAGS = ("-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe")
-"""Extensions of x86-64-v3. The name of the level would need gcc 11 or clang 12."""
+# Systems in zig's notation. The version of glibc has no effect, because it is not linked.
 _ZIG_SYSTEMS = {"linux": "linux-gnu.2.17", "macos": "macos", "windows": "windows-gnu"}
-"""Systems in zig's notation. The version of glibc has no effect, because it is not linked."""
 
 
 class KernelCompileError(Exception):
@@ -45,14 +45,14 @@ class CCompiler(NamedTuple):
 
     command: tuple[str, ...]
     is_zig: bool = False
-    """True if the compiler accepts a target, and can therefore compile for every platform."""
+    """True if the compiler accepts a target, and so compiles for every platform."""
 
 
 def find_compiler(environ: Mapping[str, str]) -> CCompiler | None:
-    """Return the C compiler of this machine, or else zig, or ``None`` if there is neither.
+    """Return the C compiler of this machine, else zig, else ``None``.
 
-    The compiler is the one that the variable ``CC`` names, which may contain arguments, or the
-    first of ``cc``, ``gcc`` and ``clang`` on the path.
+    That is the one of the variable ``CC``, which may contain arguments, or the first of ``cc``,
+    ``gcc`` and ``clang`` on the path.
     """
     for name in (environ.get("CC", ""), "cc", "gcc", "clang"):
         words = shlex.split(name)
@@ -62,7 +62,7 @@ def find_compiler(environ: Mapping[str, str]) -> CCompiler | None:
 
 
 def find_zig() -> CCompiler | None:
-    """Return zig's C compiler from the package ziglang, or ``None`` if it is not installed."""
+    """Return zig's C compiler from the package ziglang, or ``None``."""
     if importlib.util.find_spec("ziglang") is None:
         return None
     return CCompiler((sys.executable, "-m", "ziglang", "cc"), is_zig=True)
@@ -108,10 +108,10 @@ def compile_library(
 ) -> Path:
     """Compile one library into a folder, and return its path.
 
-    The library replaces an existing one at once, so that other processes never load half a file.
+    An existing one is replaced at once, so that no process loads half a file.
 
     Raises:
-        KernelCompileError: the compiler cannot be started, fails or takes too long.
+        KernelCompileError: The compiler cannot be started, fails or takes too long.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
@@ -133,5 +133,5 @@ def compile_library(
 def compile_libraries(
     compiler: CCompiler, targets: Iterable[KernelTarget], folder: Path, source: Path = SOURCE
 ) -> list[Path]:
-    """Compile libraries into a folder, and return their paths; see `compile_library`."""
+    """Compile libraries into a folder, and return their paths."""
     return [compile_library(compiler, target, folder, source) for target in targets]

@@ -6,33 +6,33 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+# Maximum width and height of the target of a zoom, in samples: those of the largest video. The C
+# kernel has memory for rows of this size.
 MAX_SIDE = 4096
-"""Maximum width and height of the target of a zoom, in samples: those of the largest video. The C
-kernel has memory for rows of this size."""
+# Maximum width and height of any plane, in samples. Panoramas are larger than the target of a
+# zoom.
 MAX_PLANE_SIDE = 1 << 15
-"""Maximum width and height of any plane, in samples. Panoramas are larger than the target of a
-zoom."""
+# Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits.
 MAX_STRIDE = 1 << 20
-"""Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits."""
+# Maximum magnification, that of a pan with the largest ``motion_amount``. The C kernel has memory
+# for weights up to this limit.
 MAX_ZOOM = 2.0
-"""Maximum magnification, that of a pan with the largest ``motion_amount``. The C kernel has memory
-for weights up to this limit."""
+# Number of samples by which a window may extend beyond each edge of the plane. Because of their
+# siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
+# zoom. The limit keeps the centres of all samples inside the plane: at this zoom, the first one is
+# 1/4 sample from the start of the window.
 MAX_OVERHANG = 0.2
-"""Number of samples by which a window may extend beyond each edge of the plane. Because of their
-siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
-zoom. The limit keeps the centres of all samples inside the plane: at this zoom, the first one is
-1/4 sample from the start of the window."""
 
+# Samples beside a window that its samples may depend on: three lobes, and one for rounding.
 FILTER_REACH = 4
-"""Samples beside a window that its samples may depend on: three lobes, and one for rounding."""
 
 
 class Plane(NamedTuple):
-    """Memory of one plane of a frame, with 8 bits per sample. The frame owns the memory."""
+    """Memory of one plane of a frame, with 8 bits per sample. The frame owns it."""
 
     address: int
     stride: int
-    """Bytes from the start of a row to the start of the next one."""
+    """Bytes from the start of a row to that of the next one."""
     width: int
     height: int
 
@@ -49,19 +49,18 @@ class Rectangle(NamedTuple):
 class PixelKernel(ABC):
     """Pixel operations on planes; all implementations have the same results.
 
-    The exception is `zoom`, whose results may differ by 1. Operations raise `ValueError` for a
-    rectangle, size or length that would access memory outside of the planes or buffers.
+    Only those of `zoom` may differ by 1. Operations raise `ValueError` for a rectangle, size or
+    length that would access memory outside of the planes or buffers.
     """
 
     name: str
-    """Name of the implementation: a file name of `libs`, or ``pillow``."""
+    """File name in `libs`, or ``pillow``."""
 
     def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
         """Draw a window of the source over the whole target.
 
-        The top left corner of the window is (left, top), in samples of the source; its size is
-        1/zoom of the target's. Samples are interpolated by Lanczos' filter with three lobes,
-        columns first.
+        Its top left corner is (left, top), in samples of the source; its size is 1/zoom of the
+        target's. Samples are interpolated by Lanczos' filter with three lobes, columns first.
         """
         _check_plane(source)
         _check_plane(target, MAX_SIDE)
@@ -90,7 +89,7 @@ class PixelKernel(ABC):
         self._blend(target, area, mask, value)
 
     def overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
-        """Blend a picture into a rectangle; the mask has a byte per sample, 255 for opaque."""
+        """Blend a picture into a rectangle; the mask is as for `blend`."""
         _check_area(target, area)
         _check_length("mask", mask, area)
         _check_length("picture", picture, area)
@@ -127,14 +126,9 @@ class PixelKernel(ABC):
 
 
 def needed_range(start: float, length: float, size: int) -> tuple[int, int]:
-    """Return the first column or row that a window needs, and the number of them.
+    """Return the first column or row that a window needs, and their number.
 
-    These are those within the window and those that the filter reads beside it.
-
-    Args:
-        start: Start of the window, in columns or rows.
-        length: Length of the window.
-        size: Number of columns or rows of the plane.
+    The filter also reads some beside the window. ``size`` is their number in the plane.
     """
     first = max(0, math.floor(start) - FILTER_REACH)
     end = min(size, math.ceil(start + length) + FILTER_REACH)

@@ -12,15 +12,16 @@ from .interface import PixelKernel, Plane, Rectangle, needed_range
 from .pillow_kernel import PillowKernel
 from .targets import LIBRARIES, SOURCE, KernelTarget, local_targets, source_hash
 
+# Environment variable that restricts the kernel of this process, for tests: ``pillow`` loads no
+# library, and ``baseline`` loads the one for every processor of this kind.
 VARIANT_VARIABLE = "CLOUDBURST_KERNEL_VARIANT"
-"""Environment variable that restricts the kernel of this process, for tests: ``pillow`` loads no
-library, and ``baseline`` loads the one for every processor of this kind."""
 
+# Positions of the C kernel are whole numbers of this part of a sample.
 _FRACTION = 2**32
-"""Positions of the C kernel are whole numbers of this part of a sample."""
 
 _POINTER, _STRIDE, _SIZE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int32
 _BYTES, _VALUE, _POSITION = ctypes.c_char_p, ctypes.c_uint8, ctypes.c_int64
+# Types of the result and of the arguments of the functions in ``kernel.c``.
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_scratch_size": (ctypes.c_size_t, []),
     "kernel_prepare_scratch": (None, [_POINTER]),
@@ -34,7 +35,6 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_overlay": (None, [_POINTER, _STRIDE, _SIZE, _SIZE, _BYTES, _BYTES]),
     "kernel_copy": (None, [_POINTER, _STRIDE, _POINTER, _STRIDE, _SIZE, _SIZE]),
 }
-"""Types of the result and of the arguments of the functions in ``kernel.c``."""
 
 
 class KernelLoadError(Exception):
@@ -89,16 +89,11 @@ class LibraryKernel(PixelKernel):
 
 
 def _part(plane: Plane, area: Rectangle) -> tuple[int, int]:
-    """Return the address and the stride of a rectangle."""
     return plane.address + area.y * plane.stride + area.x, plane.stride
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    """Load a shared library that was compiled from the present ``kernel.c``.
-
-    Raises:
-        KernelLoadError: the file is missing, or is not a library of this platform and source.
-    """
+    """Load a shared library of the present ``kernel.c``, or raise `KernelLoadError`."""
     try:
         library = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
@@ -118,13 +113,8 @@ def open_kernel(
 ) -> tuple[PixelKernel, str]:
     """Return the fastest kernel of this machine, and why it is not a compiled one, or ``""``.
 
-    Args:
-        variant: Value of `VARIANT_VARIABLE`, or empty.
-        targets: Targets that may run in this process, the baseline first.
-        folder: Folder of the shared libraries.
-
-    Raises:
-        ValueError: the variant has another value.
+    ``variant`` is the value of `VARIANT_VARIABLE`; another one raises `ValueError`. ``targets`` may
+    run in this process, the baseline first.
     """
     if variant not in {"", "baseline", "pillow"}:
         msg = f"{VARIANT_VARIABLE}: {variant!r}; expected 'pillow' or 'baseline'"
@@ -147,9 +137,8 @@ def open_kernel(
 
 @cache
 def load_kernel() -> PixelKernel:
-    """Return the kernel of this process: the fastest one, or Pillow if no library can be used.
+    """Return the kernel of this process: the fastest one, or Pillow.
 
-    Raises:
-        ValueError: the environment variable `VARIANT_VARIABLE` has an unknown value.
+    Raises `ValueError` for an unknown value of the environment variable `VARIANT_VARIABLE`.
     """
     return open_kernel(os.environ.get(VARIANT_VARIABLE, ""), local_targets())[0]

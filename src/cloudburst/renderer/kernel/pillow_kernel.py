@@ -10,12 +10,11 @@ from .interface import PixelKernel, Plane, Rectangle, needed_range
 
 
 class PillowKernel(PixelKernel):
-    """Pixel operations with Pillow.
+    """Pixel operations with Pillow."""
 
-    They copy the rectangles from the plane and back, because Pillow has no documented way to write
-    to memory of others. A zoom takes about 34 times as long as with the compiled kernel: 37 ms
-    instead of 1.1 ms for a frame of 1920x1080 (CPU time on a busy AMD EPYC, one core).
-    """
+    # They copy the rectangles, because Pillow has no documented way to write to memory of others.
+    # A zoom takes about 34 times as long as with the compiled kernel: 37 ms instead of 1.1 ms for
+    # a frame of 1920x1080 (CPU time on a busy AMD EPYC, one core).
 
     name = "pillow"
 
@@ -68,11 +67,9 @@ def _image(area: Rectangle, samples: bytes) -> Image.Image:
 def _zoomed(
     image: Image.Image, start: float, zoom: float, length: int, *, vertical: bool
 ) -> Image.Image:
-    """Return a window of the columns or rows of the image, resampled to ``length`` of them.
-
-    Pillow accepts no window that extends beyond the image. Then the first or the last sample is
-    drawn apart from the others, as a window of one sample with the same centre.
-    """
+    """Return a window of the columns or rows of the image, resampled to ``length`` of them."""
+    # Pillow accepts no window that extends beyond the image. Then the first or the last sample is
+    # drawn apart, as a window of one sample with the same centre.
     size = image.height if vertical else image.width
     step = 1 / zoom
     end = start + length * step

@@ -1,7 +1,7 @@
 """Platforms for which the kernel is compiled, and the names of the shared libraries.
 
-The build hook loads this module and `compiler` from the source folder, before the package is
-installed. Therefore they import only the standard library and each other, by relative imports.
+The build hook loads this module and `compiler` before the package is installed. They import only
+the standard library and each other, by relative imports.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ System: TypeAlias = Literal["linux", "macos", "windows"]
 
 KERNEL_FOLDER = Path(__file__).parent
 SOURCE = KERNEL_FOLDER / "kernel.c"
+# Folder of the shared libraries. Libraries of several platforms may be in it.
 LIBRARIES = KERNEL_FOLDER / "libs"
-"""Folder of the shared libraries. Libraries of several platforms may be in it."""
 
+# Variant for the x86-64-v3 level: processors with AVX2, which is since about 2013 (Intel) and 2015
+# (AMD).
 V3 = "v3"
-"""Variant for the x86-64-v3 level: processors with AVX2, which is since about 2013 (Intel) and 2015
-(AMD)."""
 
 _SYSTEMS: dict[str, System] = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -37,7 +37,6 @@ class KernelTarget(NamedTuple):
 
     system: System
     machine: str
-    """Processor, for example ``x86_64`` or ``aarch64``."""
     variant: str = ""
     """`V3`, or empty for the baseline of the processor."""
 
@@ -48,19 +47,19 @@ class KernelTarget(NamedTuple):
         return "-".join(filter(None, parts)) + _SUFFIXES[self.system]
 
 
+# Targets of a wheel for all platforms.
 TARGETS = tuple(
     KernelTarget(system, machine, variant)
     for system in _SUFFIXES
     for machine, variant in (("x86_64", ""), ("x86_64", V3), ("aarch64", ""))
 )
-"""Targets of a wheel for all platforms."""
 
 
 def targets_for(platform: str, machine: str) -> tuple[KernelTarget, ...]:
-    """Return the targets that may run on a machine, the baseline first.
+    """Return the targets that may run on a machine, the baseline first, or none.
 
     ``platform`` is a value of ``sys.platform``; ``machine`` is the processor as the system names
-    it. On a system that the kernel does not support there are none.
+    it.
     """
     system = _SYSTEMS.get(platform)
     if system is None:
@@ -82,8 +81,5 @@ def local_targets() -> tuple[KernelTarget, ...]:
 
 
 def source_hash(source: bytes) -> int:
-    """Return the first 64 bits of the SHA-256 of ``kernel.c``, which libraries contain.
-
-    A library that was compiled from another source has another value.
-    """
+    """Return the first 64 bits of the SHA-256 of ``kernel.c``, which its libraries contain."""
     return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
