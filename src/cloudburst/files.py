@@ -1,7 +1,7 @@
-"""Reading of files that other people gave, and this package's own folders. Every function blocks.
+"""Reading of files that other people gave, replacement of own ones, and our folders. All block.
 
 A path may lead to a pipe without a writer, an endless device, or a file of any size. The content
-may be nested to any depth or contain numbers of any length. In each of these cases the functions
+may be nested to any depth or contain numbers of any length. In each of these cases the readers
 raise an error with the reason, after a bounded time and in bounded memory.
 """
 
@@ -11,9 +11,13 @@ import errno
 import json
 import os
 import re
+import secrets
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from cloudburst.errors import ConfigurationError
 
@@ -65,6 +69,37 @@ def require_regular_file(status: os.stat_result, path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "a folder, not a file", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+@contextmanager
+def replaced_file(path: Path) -> Generator[BinaryIO]:
+    """Yield a new file, which replaces the one at ``path`` at the end of the block.
+
+    Other processes see the old file or the whole new one, also after a power failure. After an
+    error, the old file stays. The folder is created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new file names in a folder survive a power failure, if the system supports it."""
+    with suppress(OSError):  # Windows cannot open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def parse_json(path: Path | str, text: str) -> object:

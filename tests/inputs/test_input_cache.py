@@ -301,11 +301,11 @@ def test_a_name_that_is_no_text_is_kept(files, opened, tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from cloudburst.outputs import state_database
+from cloudburst import databases
 from cloudburst.models.file_versions import FileHashes, FileVersion
 from cloudburst.inputs.input_cache import InputCache
 from cloudburst.models.input_file import InputFacts
-state_database.STATE_LOCK_TIMEOUT = 30.0
+databases.STATE_LOCK_TIMEOUT = 30.0
 for number in range(5):
     cache = InputCache()
     version = FileVersion(Path(f"/{sys.argv[1]}/{number}"), 1, 2, 3, 4)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudburst import databases
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.models.performance import Sample
-from cloudburst.outputs import state_database
 from cloudburst.outputs.history import (
     HISTORY,
     load_history,
@@ -122,7 +122,7 @@ def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, ca
 
 
 def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr("cloudburst.outputs.state_database.STATE_LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("cloudburst.databases.STATE_LOCK_TIMEOUT", 0.05)
     write_history(some(2))
     with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -136,9 +136,9 @@ def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog)
 WRITER = """
 import sys
 from cloudburst.outputs import history
-from cloudburst.outputs import state_database
+from cloudburst import databases
 from cloudburst.models.performance import Sample
-state_database.STATE_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
+databases.STATE_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
 for n in range(10):
     history.write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
 """
@@ -171,7 +171,7 @@ except sqlite3.OperationalError as exc:
 
 def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
     """POSIX drops all locks that a process has on a file when it closes any descriptor of it."""
-    monkeypatch.setattr(state_database, "STATE_LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(databases, "STATE_LOCK_TIMEOUT", 0.1)
     write_history(some(1))
     with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")

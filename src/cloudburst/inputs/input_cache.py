@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cloudburst.databases import StateDatabase
 from cloudburst.models.file_versions import KNOWN_HASHES, FileVersion
 from cloudburst.models.input_file import CHECK_RULES, InputFacts
-from cloudburst.outputs.state_database import StateDatabase
 
 MAX_FILES = 50_000
 """Maximum number of files in the state folder: about 25 MB. The results that were saved first are

@@ -25,8 +25,7 @@ from cloudburst.models.report import Report
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import usd_billed
 from cloudburst.outputs.final_bills import MAX_ASKED_AGE, JournaledRun, complete_bills
-from cloudburst.outputs.journal.folders import journal_folder
-from cloudburst.outputs.journal.reader import journal_path, read_journal
+from cloudburst.outputs.journal.reader import journal_folder, journal_path, read_journal
 
 logger = logging.getLogger(__name__)
 

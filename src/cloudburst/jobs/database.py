@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from cloudburst import databases
 from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.databases import create_private_file, network_file_system, schema_of, transaction
 from cloudburst.errors import ClosedError, JobStorageError
+from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.webhooks import outbox
-from cloudburst.outputs.journal.mounts import network_file_system
-from cloudburst.outputs.state_database import schema_of
 
 DATABASE_NAME = "jobs.sqlite"
 BUSY_TIMEOUT = 10.0
@@ -138,49 +138,34 @@ class JobDatabase:
     def _call(self, work: Work[_T], begin: str) -> _T:
         if (connection := self._connection) is None:
             raise ClosedError(f"{self.path} is closed: its queue of jobs has ended")
-        with _translated(self.path):
-            connection.execute(begin)
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+        with storage_errors(self.path), transaction(connection, begin):
+            return work(connection)
 
     def _open(self) -> None:
-        with _translated(self.path):
+        with storage_errors(self.path):
             self._connection = _connect(self.path)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with _translated(self.path):
+            with storage_errors(self.path):
                 connection.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_private_file(path)
     if kind := network_file_system(path.parent):
         msg = (
             f"{path.parent} is on a network file system ({kind}); expected a folder on a disk of "
             "this machine, which all processes of the application share"
         )
         raise JobStorageError(msg)
-    # Readable by this user only. An existing file is not opened: closing it would drop the locks
-    # that SQLite holds in this process ("How To Corrupt An SQLite Database File", 2.2).
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-    )
+    connection = databases.connect(path, busy_timeout=BUSY_TIMEOUT)
     try:
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
-        connection.execute("BEGIN IMMEDIATE")
-        upgrade(connection)
-        connection.execute("COMMIT")
+        with transaction(connection):
+            upgrade(connection)
     except BaseException:
         connection.close()
         raise
@@ -221,11 +206,3 @@ def upgrade(connection: sqlite3.Connection) -> None:
     for statement in chain.from_iterable(STEPS[found:]):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-
-
-@contextmanager
-def _translated(path: Path) -> Generator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as exc:
-        raise JobStorageError(f"{path} cannot be used: {exc}") from exc

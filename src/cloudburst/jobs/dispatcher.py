@@ -19,7 +19,7 @@ from cloudburst.jobs.admission import has_free_disk, within_budget
 from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.event_log import NewEvent, delete_progress, is_begun, write_progress
-from cloudburst.jobs.folder import JobsFolder, translated_os_errors
+from cloudburst.jobs.folder import JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import ClaimedJob, ended_process
 from cloudburst.jobs.job_rows import (
     JobEnd,
@@ -36,8 +36,8 @@ from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.stored_uploads import delete_upload, upload_ids, uploads_before
 from cloudburst.jobs.webhooks import outbox
 from cloudburst.models.locations import parse_s3_prefix
-from cloudburst.outputs.journal.folders import journal_folder
 from cloudburst.outputs.journal.pruning import remove_journal
+from cloudburst.outputs.journal.reader import journal_folder
 
 logger = logging.getLogger(__name__)
 
@@ -287,7 +287,7 @@ async def remove_old(queue: OpenQueue) -> None:
             await anyio.to_thread.run_sync(folder.upload(upload).unlink)
     await database.write(partial(outbox.purge, before=before))
     known = await database.read(_known)
-    with translated_os_errors(folder.path):
+    with storage_errors(folder.path):
         await anyio.to_thread.run_sync(folder.remove_strays, known, now - STRAY_SECONDS)
 
 

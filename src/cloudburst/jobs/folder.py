@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import stat
 from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
@@ -116,11 +117,11 @@ def film_name(job: str) -> str:
 
 
 @contextmanager
-def translated_os_errors(path: Path) -> Generator[None]:
-    """Raise `JobStorageError` instead of an ``OSError`` about a file or folder."""
+def storage_errors(path: Path) -> Generator[None]:
+    """Raise `JobStorageError` instead of an error about a file, a folder or the database."""
     try:
         yield
-    except OSError as exc:
+    except (OSError, sqlite3.Error) as exc:
         raise JobStorageError(f"{path} cannot be used: {describe_error(exc)}") from exc
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import Timeout
-
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobState
-from cloudburst.outputs.lock_files import acquire_at_once, file_lock, release_and_remove
+from cloudburst.locks import release_and_remove, try_lock
 
 _FOLDER = "processes"
 
@@ -141,12 +139,12 @@ def registered_process(folder: Path) -> Generator[str]:
     process = uuid4().hex
     path = _lock_path(folder, process)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    lock = file_lock(path)
-    acquire_at_once(lock)
+    lock = try_lock(path)
     try:
         yield process
     finally:
-        release_and_remove(lock)
+        if lock is not None:
+            release_and_remove(lock)
 
 
 @contextmanager
@@ -156,20 +154,15 @@ def ended_process(folder: Path, process: str) -> Generator[bool]:
     During the block, other processes that ask receive false; afterwards they receive true, because
     there is no lock file any more.
     """
-    path = _lock_path(folder, process)
-    if not path.exists():
-        yield True
-        return
-    lock = file_lock(path)
+    path, lock = _lock_path(folder, process), None
+    exists = path.exists()
+    with suppress(OSError):
+        lock = try_lock(path) if exists else None
     try:
-        acquire_at_once(lock)
-    except (Timeout, OSError):
-        yield False
-        return
-    try:
-        yield True
+        yield lock is not None or not exists
     finally:
-        release_and_remove(lock)
+        if lock is not None:
+            release_and_remove(lock)
 
 
 def _lock_path(folder: Path, process: str) -> Path:

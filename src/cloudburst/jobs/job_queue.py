@@ -30,7 +30,7 @@ from cloudburst.jobs.event_log import (
     find_file,
     read_videos,
 )
-from cloudburst.jobs.folder import JobFolder, JobsFolder, translated_os_errors
+from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
 from cloudburst.jobs.job_rows import JobEnd
 from cloudburst.jobs.models import (
@@ -101,7 +101,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         with collapse_single():
             async with AsyncExitStack() as stack:
                 database = await stack.enter_async_context(open_database(self._folder.path))
-                with translated_os_errors(self._folder.path):
+                with storage_errors(self._folder.path):
                     await anyio.to_thread.run_sync(self._folder.create)
                     process = stack.enter_context(registered_process(self._folder.path))
                 stack.enter_context(self._client.keeping_warm())
@@ -162,7 +162,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         folder = self._folder.job(job)
         draft = JobDraft(job, opened, self._dispatcher.wake)
         try:
-            with translated_os_errors(folder.path):
+            with storage_errors(folder.path):
                 await anyio.to_thread.run_sync(folder.create)
             yield draft
         finally:

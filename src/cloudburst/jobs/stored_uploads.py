@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.jobs.admission import check_bytes
-from cloudburst.jobs.folder import translated_os_errors
+from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.open_queue import OpenQueue
 
 UNLINK_TIMEOUT = 60.0
@@ -108,7 +108,7 @@ class StoredUploads:
         """Write a file, and return its size in bytes."""
         size = 0
         await self._queue.room.check(path, owner, 0)
-        with translated_os_errors(path):
+        with storage_errors(path):
             async with await anyio.open_file(path, "xb") as file:
                 async for chunk in body:
                     size += len(chunk)
@@ -138,7 +138,7 @@ class StoredUploads:
         links = dict[str, Path]()
         for upload in found:
             link = folder / f"upload-{upload.id}"
-            with translated_os_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
+            with storage_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
                 os.link(self._queue.folder.upload(upload.id), link)
                 links[upload.id] = link
         return links

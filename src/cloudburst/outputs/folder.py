@@ -13,31 +13,88 @@ import logging
 import math
 import os
 import socket
+import stat
 import time
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
-from filelock import Timeout
+from filelock import BaseFileLock
 
 from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
+from cloudburst.files import parse_json, read_regular_file
+from cloudburst.locks import release_and_remove, try_lock
 from cloudburst.models.limits import Backoff
-from cloudburst.models.scene import cover_path, fold_name
-from cloudburst.outputs.lock_files import (
-    acquire_at_once,
-    claim_lock,
-    exclusive_access,
-    file_lock,
-    metadata_folder,
-    read_claim,
-    release_and_remove,
-)
-from cloudburst.text import list_some
+from cloudburst.models.scene import cover_path, fold_name, validate_scene_name
+from cloudburst.text import list_some, printable_line
+
+MAX_CLAIM_BYTES = 32 * 1024**2
+"""Largest size of a claim file in bytes, enough for the names of a hundred thousand scenes."""
+
+
+def metadata_folder(folder: Path) -> Path:
+    """Return the path of the folder ``.cloudburst`` in an output folder; it need not exist.
+
+    Raises `ConfigurationError` if the path is a file, or a symbolic link, which could lead to files
+    outside the output folder.
+    """
+    home = folder.absolute() / ".cloudburst"
+    try:
+        mode = home.lstat().st_mode
+    except (OSError, ValueError):
+        return home  # does not exist, or the caller reports the error
+    if stat.S_ISDIR(mode):
+        return home
+    found = "a symbolic link" if stat.S_ISLNK(mode) else "not a folder"
+    msg = (
+        f"videos cannot be written to {folder}: {home} is {found}; expected a folder, in which "
+        "cloudburst keeps its files. Move it away, or choose another folder for the videos"
+    )
+    raise ConfigurationError(msg)
+
+
+@contextmanager
+def exclusive_access(home: Path) -> Generator[bool]:
+    """Try to take the lock of a ``.cloudburst`` folder, and yield whether it was taken.
+
+    The lock is released at the end of the block. If the folder then has no claim files, its lock
+    file is removed, and so is the folder if it is empty.
+    """
+    lock = None
+    # FileNotFoundError, FileExistsError: another process removed the folder or file meanwhile.
+    with suppress(FileNotFoundError, FileExistsError):
+        lock = try_lock(home / "lock")
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None and any(home.glob("*.json")):
+            lock.release()
+        elif lock is not None:
+            release_and_remove(lock)
+            with suppress(OSError):  # another run may be creating its claim
+                home.rmdir()
+
+
+def read_claim(claim_file: Path) -> tuple[list[str], str]:
+    """Return the scene names in a claim file and a description of its process.
+
+    If the file is missing or invalid, there are no names, and the description is "an unknown
+    process".
+    """
+    try:
+        text = read_regular_file(claim_file, limit=MAX_CLAIM_BYTES).decode()
+        data: Any = parse_json(claim_file, text)
+        names = [validate_scene_name(name) for name in data["names"]]
+        return names, f"process {data['pid']:d} on {printable_line(str(data['host']))}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return [], "an unknown process"
+
 
 logger = logging.getLogger(__name__)
 
@@ -117,9 +174,7 @@ def lock_inactive_runs(folder: Path, runs: Iterable[str]) -> Generator[list[str]
     with exclusive_access(home) as alone, ExitStack() as stack:
         ours = list[str]()
         for run in runs if alone else ():
-            lock = file_lock(home / f"{run}.lock")
-            with suppress(Timeout):
-                acquire_at_once(lock)
+            if (lock := try_lock(home / f"{run}.lock")) is not None:
                 stack.callback(release_and_remove, lock)
                 ours.append(run)
         yield ours
@@ -128,10 +183,7 @@ def lock_inactive_runs(folder: Path, runs: Iterable[str]) -> Generator[list[str]
 def _held(home: Path) -> dict[str, str]:
     found = dict[str, str]()
     for claim_file in sorted(home.glob("*.json")):
-        lock = claim_lock(claim_file)
-        try:
-            acquire_at_once(lock)
-        except Timeout:
+        if (lock := try_lock(claim_file.with_suffix(".lock"))) is None:
             found[claim_file.stem] = read_claim(claim_file)[1]
         else:
             lock.release()
@@ -157,7 +209,7 @@ class _Claim:
         self._outputs = [*self.paths.values(), *(cover_path(self.paths[name]) for name in covers)]
         self._folder = folder
         self._claim_file = self.home / f"{run}.json"
-        self._run_lock = claim_lock(self._claim_file)
+        self._run_lock: BaseFileLock | None = None
         self._overwrite = overwrite
         self._resume = resume
 
@@ -181,29 +233,27 @@ class _Claim:
 
     def drop(self) -> None:
         """Release the claim if there is one."""
-        if self._run_lock.is_locked:
+        if self._run_lock is not None:
             with suppress(OSError):  # a claim file without a lock is stale: it may stay
                 self._claim_file.unlink()
             release_and_remove(self._run_lock)
+            self._run_lock = None
             with suppress(OSError), exclusive_access(self.home):
                 pass  # removes an empty folder; another process would do it as well
 
     def _refuse_claimed(self, *, resume: bool) -> None:
         ours = {fold_name(name): path for name, path in self.paths.items()}
         for claim_file in sorted(self.home.glob("*.json")):
-            lock = claim_lock(claim_file)
-            try:
-                acquire_at_once(lock)
-            except Timeout:
-                names, holder = read_claim(claim_file)
+            lock = try_lock(claim_file.with_suffix(".lock"))
+            names, holder = read_claim(claim_file)
+            if lock is None:
                 if claim_file == self._claim_file:
                     msg = f"{holder} already works on run {claim_file.stem}"
-                    raise OutputClaimedError(msg, holder=holder) from None
+                    raise OutputClaimedError(msg, holder=holder)
                 if shared := [ours[key] for name in names if (key := fold_name(name)) in ours]:
                     msg = f"{holder} is writing {list_some(shared)}"
-                    raise OutputClaimedError(msg, paths=shared, holder=holder) from None
+                    raise OutputClaimedError(msg, paths=shared, holder=holder)
             else:  # the process has ended: remove its partial files
-                names, _ = read_claim(claim_file)
                 left = resume and claim_file == self._claim_file
                 for name, suffix in () if left else product(names, (".mp4", ".jpg")):
                     with suppress(OSError):  # not a file
@@ -228,7 +278,9 @@ class _Claim:
         try:
             with self._claim_file.open("x", encoding="utf-8") as file:  # does not follow a link
                 json.dump(claim, file)
-            acquire_at_once(self._run_lock)
+            self._run_lock = try_lock(self._claim_file.with_suffix(".lock"))
+            if self._run_lock is None:
+                raise BlockingIOError(errno.EAGAIN, "locked by another process")  # noqa: TRY301
         except BaseException:
             self._claim_file.unlink(missing_ok=True)
             raise

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from anyio import to_thread
 
+from cloudburst.databases import StateDatabase
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.models.performance import Sample
-from cloudburst.outputs.state_database import StateDatabase
 
 _CREATE = """\
 CREATE TABLE IF NOT EXISTS samples (

@@ -15,7 +15,7 @@ from typing import Any
 from anyio import to_thread
 
 from cloudburst.errors import AWSError
-from cloudburst.files import state_folder
+from cloudburst.files import replaced_file, state_folder
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, RegionPrices
 
 logger = logging.getLogger(__name__)
@@ -180,7 +180,6 @@ def _unexpected(what: str) -> AWSError:
 
 def _save(table: PriceTable) -> Path:
     path = prices_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.write_text(table.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
-    return draft.replace(path)
+    with replaced_file(path) as file:
+        file.write(f"{table.model_dump_json(indent=2, exclude_none=True)}\n".encode())
+    return path

@@ -23,12 +23,13 @@ from typing import Any
 
 import anyio
 from anyio import to_thread
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
-from cloudburst.files import state_folder
+from cloudburst.files import replaced_file, state_folder
+from cloudburst.locks import release_and_remove, try_lock
 from cloudburst.models.task import TaskId
 
 logger = logging.getLogger(__name__)
@@ -227,23 +228,22 @@ class _RunFile:
             "host": socket.gethostname(),
             "started": time.time(),
         }
-        self._lock = _lock_of(self._path)
+        self._lock: BaseFileLock | None = None
 
     def create(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock.acquire(timeout=0)
-        draft = self._path.with_suffix(".new")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(self._facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        self._lock = try_lock(self._path.with_suffix(".lock"))  # of a new name: it is free
+        with replaced_file(self._path) as file:
+            file.write(json.dumps(self._facts).encode())
 
     def release(self) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def remove(self) -> None:
-        _remove_files(self._path, self._lock)
+        self._path.unlink(missing_ok=True)
+        if self._lock is not None:
+            release_and_remove(self._lock)
 
 
 def _read_runs() -> tuple[RegisteredRun, ...]:
@@ -265,30 +265,13 @@ def _remove_earlier(run: str, facts: Mapping[str, Any]) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    lock = _lock_of(path)
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
-    except Timeout:
+    if (lock := try_lock(path.with_suffix(".lock"), seconds=LOCK_TIMEOUT)) is None:
         return True
     lock.release()
     return False
 
 
 def _remove_inactive(path: Path) -> None:
-    lock = _lock_of(path)
-    with suppress(Timeout):
-        lock.acquire(timeout=LOCK_TIMEOUT)
-        _remove_files(path, lock)
-
-
-def _remove_files(path: Path, lock: FileLock) -> None:
-    path.unlink(missing_ok=True)
-    # Removed while locked, so that no process locks a file that is about to be removed.
-    with suppress(OSError):  # on Windows the file can only be removed after the release
-        Path(lock.lock_file).unlink()
-    lock.release()
-
-
-def _lock_of(path: Path) -> FileLock:
-    # Not thread-local: it is acquired in one thread and released in another.
-    return FileLock(path.with_suffix(".lock"), thread_local=False)
+    if (lock := try_lock(path.with_suffix(".lock"), seconds=LOCK_TIMEOUT)) is not None:
+        path.unlink(missing_ok=True)
+        release_and_remove(lock)

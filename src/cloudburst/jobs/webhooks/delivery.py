@@ -26,7 +26,6 @@ from typing import Protocol, TypeAlias, TypeVar
 import anyio
 import httpx
 from anyio import to_thread
-from filelock import Timeout
 
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import CloudburstError, ConfigurationError
@@ -34,8 +33,8 @@ from cloudburst.jobs.webhooks import outbox
 from cloudburst.jobs.webhooks.attempt import Outcome, post_message
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
 from cloudburst.jobs.webhooks.outbox import Message
+from cloudburst.locks import try_lock
 from cloudburst.net.transfers.client import open_transfer_client
-from cloudburst.outputs.lock_files import acquire_at_once, file_lock
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -156,16 +155,15 @@ async def deliver_webhooks(
 @asynccontextmanager
 async def _only_process(path: Path) -> AsyncGenerator[None]:
     """Wait until no other process holds the lock, and hold it during the block."""
-    lock = file_lock(path)
+    while True:
+        try:
+            if (lock := await to_thread.run_sync(try_lock, path)) is not None:
+                break
+            await anyio.sleep(LOCK_INTERVAL)
+        except OSError as exc:
+            logger.warning("no webhooks are sent: %s", describe_error(exc))
+            await anyio.sleep(STORAGE_INTERVAL)
     try:
-        while not lock.is_locked:
-            try:
-                await to_thread.run_sync(acquire_at_once, lock)
-            except Timeout:
-                await anyio.sleep(LOCK_INTERVAL)
-            except OSError as exc:
-                logger.warning("no webhooks are sent: %s", describe_error(exc))
-                await anyio.sleep(STORAGE_INTERVAL)
         yield
     finally:
         # The file stays: another process may be waiting for its lock.

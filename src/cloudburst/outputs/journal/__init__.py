@@ -7,9 +7,10 @@ are beside it in ``.cloudburst/<run>/``.
 from __future__ import annotations
 
 from cloudburst.models.journal_entries import JournalState
-from cloudburst.outputs.journal.folders import folders_with_journals, journal_folder
 from cloudburst.outputs.journal.reader import (
+    folders_with_journals,
     is_run_name,
+    journal_folder,
     journal_path,
     journal_paths,
     read_journal,

@@ -10,8 +10,10 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from cloudburst import databases
+from cloudburst.databases import create_private_file, schema_of, transaction
 from cloudburst.errors import JournalError
-from cloudburst.files import open_regular_file, require_regular_file
+from cloudburst.files import open_regular_file, require_regular_file, sync_folder
 from cloudburst.models.journal_entries import Entry, JournalState
 from cloudburst.outputs.journal.tables import (
     APPLICATION_ID,
@@ -72,14 +74,8 @@ class JournalFile:
             if self._connection is not None and not self.path.exists():
                 raise FileNotFoundError(errno.ENOENT, "removed during its run", str(self.path))
             connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection):
                 insert(connection, entries)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # some errors roll back by themselves
-                    connection.execute("ROLLBACK")
-                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -133,13 +129,7 @@ def connect(path: Path) -> sqlite3.Connection:
         opened.seek(max(size - len(_NAMES_SUPER_JOURNAL), 0))
         if opened.read() == _NAMES_SUPER_JOURNAL:
             raise damaged_error(path, "its rollback journal names another file")
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,  # transactions are begun by hand
-        check_same_thread=False,
-    )
+    return databases.connect(path, busy_timeout=BUSY_TIMEOUT)
 
 
 def check_format(
@@ -150,8 +140,7 @@ def check_format(
     if application != APPLICATION_ID:
         msg = f"{path} is not a journal of cloudburst: move it away, or choose another run name"
         raise JournalError(msg, path=path)
-    (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    if schema != SCHEMA_VERSION:
+    if (schema := schema_of(connection)) != SCHEMA_VERSION:
         msg = (
             f"{path} was written by another version of cloudburst (format {schema}; this version "
             f"reads {SCHEMA_VERSION}): use that version, or choose another run name"
@@ -168,12 +157,8 @@ def check_format(
 
 def select_all(connection: sqlite3.Connection) -> JournalState:
     """Return the state of a run from all entries of its journal, read in one transaction."""
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection, "BEGIN"):
         return select(connection)
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def damaged_error(path: Path, found: str) -> JournalError:
@@ -210,13 +195,11 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".sqlite-new")
     draft.unlink(missing_ok=True)  # left by a process that was killed here
-    # Readable by this user only, and always a new file. SQLite's files beside it get the same mode.
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+    create_private_file(draft)  # SQLite's files beside it get the same mode
+    with closing(databases.connect(draft, busy_timeout=BUSY_TIMEOUT)) as connection:
         connection.execute("PRAGMA journal_mode = MEMORY")  # an incomplete draft is never used
-        connection.execute("BEGIN")
-        create_tables(connection)
-        connection.execute("COMMIT")
+        with transaction(connection):
+            create_tables(connection)
     for suffix in _SUFFIXES:
         # SQLite would apply the remaining files of a removed journal to this one.
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -228,13 +211,3 @@ def journal_files(path: Path) -> list[Path]:
     """Return the existing files of a journal: the database, then SQLite's files beside it."""
     files = (path.with_name(path.name + suffix) for suffix in ("", *_SUFFIXES))
     return [file for file in files if os.path.lexists(file)]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new file names in a folder survive a power failure, if the system supports it."""
-    with suppress(OSError):  # Windows cannot open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,9 +16,10 @@ from anyio import to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
+from cloudburst.files import replaced_file
 from cloudburst.models.journal_entries import Entry, JournalState
 from cloudburst.models.scene import validate_scene_name
-from cloudburst.outputs.journal.file import JournalFile, sync_folder
+from cloudburst.outputs.journal.file import JournalFile
 from cloudburst.outputs.journal.pruning import prune_journals
 from cloudburst.outputs.journal.reader import is_run_name, journal_path
 
@@ -212,14 +211,5 @@ def _keep(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent.is_symlink():  # a planted link could lead out of the output folder
         raise NotADirectoryError(errno.ENOTDIR, "a symbolic link, not a folder", str(path.parent))
-    draft = path.with_name(f".{secrets.token_hex(4)}.new")
-    try:
-        with draft.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with replaced_file(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))

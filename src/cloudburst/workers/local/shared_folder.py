@@ -16,10 +16,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from anyio import to_thread
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import LaunchError
+from cloudburst.locks import release_and_remove, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class _SharedFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _file_lock(path.with_suffix(".lock"))
+        self._lock: BaseFileLock | None = None
 
     def create(self) -> None:
         """Remove the folders of killed backends, then create this folder."""
@@ -71,7 +72,7 @@ class _SharedFolder:
                 continue
             with suppress(OSError):  # another user's, or another backend removes it
                 _remove_abandoned(lock)
-        self._lock.acquire(timeout=FOLDER_TIMEOUT)
+        self._lock = try_lock(self.path.with_suffix(".lock"))  # of a new name: it is free
         self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
@@ -84,28 +85,12 @@ class _SharedFolder:
         for path in self.path.glob("*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-        if self._lock.is_locked:
-            _release_and_remove(self._lock)
+        if self._lock is not None:
+            release_and_remove(self._lock)
 
 
 def _remove_abandoned(path: Path) -> None:
     """Remove a lock file and its folder unless the process that created them still runs."""
-    lock = _file_lock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return
-    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-    _release_and_remove(lock)
-
-
-def _file_lock(path: Path) -> FileLock:
-    # Not thread-local: it is acquired and released in different threads.
-    return FileLock(path, thread_local=False)
-
-
-def _release_and_remove(lock: FileLock) -> None:
-    # Removed while it is held, so that no other process locks a file that is about to vanish.
-    with suppress(OSError):  # Windows removes it with the release, and not before
-        Path(lock.lock_file).unlink()
-    lock.release()
+    if (lock := try_lock(path)) is not None:
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+        release_and_remove(lock)

@@ -1,0 +1,148 @@
+"""SQLite databases: opening, transactions, and files in the state folder. Every function blocks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from cloudburst.files import state_folder
+
+logger = logging.getLogger(__name__)
+
+STATE_LOCK_TIMEOUT = 2.0
+"""Maximum number of seconds to wait while another process writes a state file."""
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_NETWORK = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "coda"),
+    *("ceph", "lustre", "glusterfs", "beegfs", "gpfs", "ocfs2", "gfs2", "orangefs"),
+    *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"),
+    *("fuse.mount-s3", "fuse.juicefs", "fuse.davfs", "davfs"),
+}
+"""Types of file systems that several machines can mount at once. SQLite's write-ahead log (WAL)
+does not work on them, because all processes that use the log must share memory
+(https://sqlite.org/wal.html, "Overview")."""
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+_T = TypeVar("_T")
+
+
+def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """Open an existing database for one thread at a time; transactions are begun by hand.
+
+    ``busy_timeout`` is the maximum number of seconds to wait while another process writes.
+    """
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def create_private_file(path: Path) -> None:
+    """Create an empty file that only this user can read, and its folder, if they do not exist."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # An existing file is not opened: closing it would drop the locks that SQLite holds in this
+    # process ("How To Corrupt An SQLite Database File", 2.2).
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
+    """Commit what the block writes, or nothing of it if the block raises an error."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors roll back by themselves
+            connection.execute("ROLLBACK")
+        raise
+
+
+def schema_of(connection: sqlite3.Connection) -> int:
+    """Return the version of a database's format; 0 for an empty database."""
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDatabase:
+    """Database with one table in the state folder, which several processes use at once.
+
+    No run depends on it: if it is missing, damaged, or in use by other processes, it is not used.
+    """
+
+    name: str
+    """Name of the file. It contains the version of the table, so that other versions of cloudburst
+    use other files."""
+    create: str
+    """SQL statement that creates the table if it does not exist."""
+
+    @property
+    def path(self) -> Path:
+        """Path of the file, which need not exist."""
+        return state_folder() / self.name
+
+    def read(self, work: Callable[[sqlite3.Connection], _T], *, default: _T) -> _T:
+        """Return what ``work`` reads; ``default`` if there is no usable database."""
+        return self._call(work, default, "BEGIN") if self.path.exists() else default
+
+    def write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Call ``work`` in a transaction; do nothing if the database cannot be written."""
+        self._call(work, None, "BEGIN IMMEDIATE")
+
+    def _call(self, work: Callable[[sqlite3.Connection], _T], default: _T, begin: str) -> _T:
+        path = self.path
+        try:
+            create_private_file(path)
+            with closing(connect(path, busy_timeout=STATE_LOCK_TIMEOUT)) as connection:
+                connection.execute(self.create)
+                with transaction(connection, begin):
+                    return work(connection)
+        except (OSError, sqlite3.OperationalError) as exc:
+            logger.debug("%s is not used: %s", path, exc)
+        except (sqlite3.Error, TypeError, ValueError) as exc:
+            logger.warning("%s is damaged and is not used (%s): delete it", path, exc)
+        return default
+
+
+def network_file_system(folder: Path) -> str | None:
+    """Return the type of the network file system that contains an existing folder. Blocks.
+
+    Return ``None`` for a local file system, and on other systems than Linux.
+    """
+    try:
+        # Undecodable names use the same escapes as in paths.
+        mountinfo = _MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None  # not Linux
+    kind = file_system(mountinfo, PurePosixPath(folder.resolve()))
+    return kind if kind in _NETWORK else None
+
+
+def file_system(mountinfo: str, path: PurePosixPath) -> str:
+    """Return the type of the file system that contains a path, or an empty text if none does.
+
+    ``path`` is absolute and without symbolic links. ``mountinfo`` is the text of
+    ``/proc/self/mountinfo``, which proc_pid_mountinfo(5) describes.
+    """
+    best, found = -1, ""
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        columns = fields.split(" ")
+        if len(columns) < 5 or not rest:
+            continue
+        point = PurePosixPath(_ESCAPED.sub(lambda m: chr(int(m[1], 8)), columns[4]))
+        # A later mount on the same point hides the earlier one.
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), rest.split(" ")[0]
+    return found
