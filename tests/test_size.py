@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (10, 991, 4434),
+    ".": (12, 1125, 4861),
     "aws": (56, 7356, 13525),
     "cli": (41, 4475, 8423),
     "client": (7, 865, 2296),
@@ -23,11 +23,11 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1441, 2299),
     "image": (16, 1246, 2541),
     "inputs": (17, 1740, 4420),
-    "jobs": (22, 2891, 7913),
+    "jobs": (22, 2864, 7916),
     "media": (11, 1075, 1687),
     "models": (34, 3298, 13808),
     "net": (19, 1737, 3896),
-    "outputs": (17, 1412, 3318),
+    "outputs": (13, 1265, 2961),
     "ports": (5, 217, 2161),
     "renderer": (50, 4504, 7778),
     "service": (22, 2458, 3649),
@@ -35,7 +35,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "web": (14, 1474, 3267),
     "workers": (30, 3074, 7506),
 }
-TRACE = {"modules": 98, "functions": 721, "depth": 5}
+TRACE = {"modules": 98, "functions": 720, "depth": 5}
 """Modules, functions and frames of RunTask for one scene on Fargate."""
 
 
