@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (7, 865, 2296),
     "compat": (6, 521, 1126),
     "emulator": (54, 6093, 11758),
-    "engine": (38, 5778, 19394),
+    "engine": (38, 5778, 12612),
     "film": (14, 1441, 2299),
     "image": (16, 1246, 2541),
     "inputs": (17, 1740, 4420),

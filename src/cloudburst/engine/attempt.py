@@ -21,8 +21,8 @@ from cloudburst.errors import CloudburstError
 from cloudburst.events import SceneCopied, SceneEncoded, SceneQueued, SceneRetried
 from cloudburst.models.scene import Video
 
+# Number of attempts at a scene that Spot may interrupt before the scene gets a task on demand.
 MAX_SPOT_INTERRUPTIONS = 2
-"""Number of attempts at a scene that Spot may interrupt before the scene gets a task on demand."""
 
 
 async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
@@ -60,12 +60,7 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
 
 
 async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
-    """Make one attempt, and a speculative copy of it if the scheduler starts one.
-
-    Returns:
-        The video; ``None`` if the scheduler took the scene off its worker before the scene was
-        encoded.
-    """
+    """Make one attempt, and a speculative copy of it if the scheduler starts one."""
     record = context.record
     record.start_attempt()
     render_copy = partial(_attempt_copy, context=context, pool=pool)
@@ -107,14 +102,8 @@ async def _attempt_first(context: AttemptContext, pool: WorkerPool) -> Video | N
 async def _attempt_copy(
     assignment: Assignment, *, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
-    """Make a speculative copy of an attempt: render the scene on a second worker.
-
-    Until the copy has encoded the scene, the record of the scene describes the first attempt.
-
-    Returns:
-        The video; ``None`` if the first attempt has encoded the scene earlier, or if the scheduler
-        took the copy off its worker.
-    """
+    """Make a speculative copy of an attempt: render the scene on a second worker."""
+    # Until the copy has encoded the scene, the record of the scene describes the first attempt.
     task, video = assignment.connection.task, None
     record = SceneRecord(name=context.record.name, task=task, attempts=context.record.attempts)
 
@@ -168,10 +157,7 @@ class SpeculativeCopy:
             self._ended.set()
 
     async def wait(self) -> Video | None:
-        """Wait for the end of the copy and return its video, or ``None`` if it made no video.
-
-        Return ``None`` at once if the copy was not started.
-        """
+        """Wait for the end of the copy and return its video, or ``None`` if it made no video."""
         if self._started:
             await self._ended.wait()
         return self._video
@@ -181,10 +167,7 @@ class SpeculativeCopy:
 async def _speculative_copy(
     ticket: Ticket, render: Callable[[Assignment], Awaitable[Video | None]]
 ) -> AsyncGenerator[SpeculativeCopy]:
-    """Allow the scheduler to start a copy of the attempt during the ``with`` block.
-
-    A copy that still runs at the end of the block is cancelled.
-    """
+    """Allow the scheduler to start a copy of the attempt during the ``with`` block."""
     with collapse_single():
         async with anyio.create_task_group() as tasks:
             copy = SpeculativeCopy(tasks, render)
@@ -199,11 +182,7 @@ async def _speculative_copy(
 async def _attempt_on(
     assignment: Assignment, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
-    """Upload, encode and download a scene on one worker, and return its video.
-
-    Return ``None`` if the other attempt at the scene, the original or its speculative copy, has
-    encoded the scene earlier.
-    """
+    """Upload, encode and download a scene on one worker, and return its video."""
     with progress_timeout(
         assignment.worker.backend,
         pool.timeouts.scene,

@@ -38,14 +38,7 @@ def scene_defect(error: Exception, scene: str) -> SceneError:
 
 
 def worker_defect(error: Exception, task: str) -> WorkerError:
-    """Log an unexpected exception, and return it as the error of the worker where it occurred.
-
-    The remedy of the returned error is to use another worker.
-
-    Args:
-        error: The exception.
-        task: Id of the worker's task; empty if it is not known yet.
-    """
+    """Log an unexpected exception, and return it as the error of the worker where it occurred."""
     failure = WorkerError(log_defect(error, f"worker {task or 'that starts'}"), task=task)
     failure.remedy = Remedy.OTHER_WORKER
     failure.__cause__ = error
@@ -54,11 +47,9 @@ def worker_defect(error: Exception, task: str) -> WorkerError:
 
 @contextmanager
 def worker_errors() -> Generator[None]:
-    """Turn an unexpected exception of a call to a worker into `WorkerProtocolError`.
-
-    Secrets are hidden in every error: a worker knows the URLs of the files that it fetches, and may
-    repeat them in any text.
-    """
+    """Turn an unexpected exception of a call to a worker into `WorkerProtocolError`."""
+    # Secrets are hidden in every error: a worker knows the URLs of its files, and may repeat
+    # them.
     try:
         yield
     except CloudburstError as exc:

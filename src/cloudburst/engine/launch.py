@@ -21,13 +21,13 @@ from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 
+# Reasons for a refused launch in log messages, by the remedy of the error.
 _REFUSED_BECAUSE = {
     Remedy.REPEAT_REQUEST: "not yet possible",
     Remedy.FEWER_TASKS: "the account's quota is used up",
 }
-"""Reasons for a refused launch in log messages, by the remedy of the error."""
+# Reason of a stop request, which the backend shows with the stopped task.
 STOP_REASON = "cloudburst: done"
-"""Reason of a stop request, which the backend shows with the stopped task."""
 
 
 class LaunchObserver(Protocol):
@@ -38,10 +38,7 @@ class LaunchObserver(Protocol):
         ...
 
     def on_launch(self, task: TaskId) -> None:
-        """Handle the id of the launched task.
-
-        After a launch without an answer, the id may become known only when the task is stopped.
-        """
+        """Handle the id of the launched task."""
         ...
 
     def on_status(self, status: TaskStatus) -> None:
@@ -63,8 +60,6 @@ async def launched(
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
     """Launch a task, yield its id and secrets, and stop it when the ``with`` block ends.
 
-    The task is stopped also if the block raises, or if the answer to the launch was lost.
-
     Raises:
         CapacityError: No request was accepted within ``Timeouts.launch``; or the account's quota is
             used up, and other tasks of the backend can do the work.
@@ -84,11 +79,7 @@ async def launched(
 async def adopted(
     backend: Backend, found: FoundTask, timeouts: Timeouts, observer: LaunchObserver
 ) -> AsyncGenerator[tuple[TaskId, Secrets]]:
-    """Yield the id and secrets of a task that another process launched, and stop it at the end.
-
-    The task is stopped when the ``with`` block ends, also if the block raises. If the secrets
-    are not known, secrets with an empty key are yielded.
-    """
+    """Yield the id and secrets of a task that another process launched, and stop it at the end."""
     stop = TaskStop(backend, found.task, timeouts)
     try:
         yield found.task, found.secrets or Secrets(key="")
@@ -102,8 +93,8 @@ async def adopted(
 class TaskStop:
     """Stop of a task, whose request is repeated until the backend accepts it.
 
-    ``find`` returns the id of a task whose launch was not answered. It raises errors as a launch
-    does: `CapacityError` if no task was started.
+    ``find`` returns the id of a task whose launch was not answered, and raises `CapacityError` if
+    no task was started.
     """
 
     def __init__(
@@ -186,11 +177,8 @@ class _Launch:
         return LaunchRequest(spec=self._spec, token=uuid4().hex, secrets=secrets)
 
     async def accepted(self) -> TaskId:
-        """Send launch requests until one is accepted, and return the id of the task.
-
-        A request without an answer is repeated unchanged, because it may have been accepted. After
-        a refusal for lack of capacity, a new request is made.
-        """
+        """Send launch requests until one is accepted, and return the id of the task."""
+        # A request without an answer is repeated unchanged, because it may have been accepted.
         with anyio.move_on_after(self._timeouts.launch):
             for delay in RETRY_BACKOFF.delays():
                 if self._announced_token != self.request.token:
@@ -204,11 +192,9 @@ class _Launch:
         raise self._not_accepted() from self._lack
 
     async def _send_request(self) -> None:
-        """Send the request once; after an error, prepare the next request, or raise the error.
-
-        The next request repeats the previous one with the same client token. After a refusal for
-        lack of capacity, it is a new request with a new token.
-        """
+        """Send the request once; after an error, prepare the next request, or raise the error."""
+        # The next request repeats the previous one with the same token; after a refusal for lack
+        # of capacity, it is a new request with a new token.
         self._maybe_launched = True
         try:
             with anyio.fail_after(self._timeouts.call):

@@ -74,16 +74,14 @@ class WorkerPool:
     ) -> Generator[Callable[[], AbstractContextManager[None]]]:
         """Admit the scenes of a run, and yield a function that queues them.
 
-        The function returns a context manager. On entry it queues all scenes at once, so that the
-        longest one comes first; on exit it removes the scenes that still wait. When the block of
-        `admit` has ended, no scene of the run is queued or has a worker.
-
-        A film is always admitted: it is the last step of a run that was admitted.
-
         Raises:
             BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows. The
                 error is not retryable if the run alone has more.
         """
+        # A film is always admitted: it is the last step of a run that was admitted. When the
+        # block has ended, no scene of the run is queued or has a worker.
+        # On entry it queues all scenes at once, so that the longest one comes first; on exit it
+        # removes the scenes that still wait.
         waiting, limit = len(self.scheduler.queue), self.limits.queued_scenes
         scenes = sum(not ticket.is_film for ticket in tickets)
         if limit is not None and scenes > limit:
@@ -112,12 +110,9 @@ class WorkerPool:
                     self.scheduler.release(ticket.assignment)
 
     async def wait_drained(self, run: str) -> None:
-        """Wait until the run's unneeded workers are stopped and its post-mortems are written.
-
-        Workers that are kept warm or that other runs use are not waited for. Workers that were
-        started for other runs are waited for only if their stop has begun before this call: if
-        runs overlap, a worker may be stopping at any time, and the wait might never end.
-        """
+        """Wait until the run's unneeded workers are stopped and its post-mortems are written."""
+        # Workers that are kept warm or that other runs use are not waited for. Those of other
+        # runs count only if their stop has begun: the wait might never end.
         stopping = {worker for worker in self.scheduler.workers if worker.stopping}
 
         def ending(worker: PoolWorker) -> bool:
@@ -136,10 +131,7 @@ class WorkerPool:
         await self.supervisors.post_mortems.done(run)
 
     async def wait_settled(self, run: str) -> None:
-        """Wait until the tasks of a run that are being stopped are settled.
-
-        The wait is limited by `Timeouts.settle`, and ends at once when the client is left.
-        """
+        """Wait until the tasks of a run that are being stopped are settled."""
         with anyio.move_on_after(self.timeouts.settle):
             while any(record.run == run for record in self.supervisors.being_stopped()):
                 await self.scheduler.decision_made.wait()
@@ -152,18 +144,11 @@ class WorkerPool:
     ) -> AsyncGenerator[Assignment]:
         """Wait for a ready worker, and yield the assignment of the scene to the worker.
 
-        If the scheduler takes the scene off the worker, the ``with`` block is cancelled and left
-        without an error. The scene was then assigned to another worker, returned to the queue, or
-        encoded elsewhere first.
-
-        Args:
-            ticket: Ticket of the scene.
-            assignment: Existing assignment, for a speculative copy; ``None``: wait for an
-                assignment.
-
         Raises:
             CloudburstError: The scene cannot get a worker, or its worker has failed.
         """
+        # If the scheduler takes the scene off the worker, the block is cancelled and left without
+        # an error: the scene has another worker, waits again, or was encoded elsewhere.
         try:
             assignment = assignment or await self._assignment_for(ticket)
             with assignment.scope:
@@ -217,10 +202,7 @@ class WorkerPool:
     # The end of the pool.
 
     def close(self) -> None:
-        """Fail all waiting scenes with `ClosedError`, and have all workers stopped.
-
-        This does not wait for the stops.
-        """
+        """Fail all waiting scenes with `ClosedError`, and have all workers stopped."""
         self.scheduler.close(ClosedError("the client was left"))
         for worker in self.scheduler.workers:
             if worker.assignments:
@@ -233,11 +215,8 @@ class WorkerPool:
                 worker.changed.set()
 
     async def stop_all(self) -> None:
-        """Close the pool, and wait until the stop of every task is accepted.
-
-        The wait for tasks to be seen to have stopped ends, so that their bills stay estimates. The
-        journals have what the next process needs to complete the bills.
-        """
+        """Close the pool, and wait until the stop of every task is accepted."""
+        # The wait for tasks to be seen to have stopped ends, so that their bills stay estimates.
         self.close()
         while self.scheduler.workers:
             await self.scheduler.decision_made.wait()

@@ -1,7 +1,6 @@
-"""State that scheduler, supervisor and attempts share: workers, tickets and assignments.
+"""State that scheduler, supervisor and attempts share: workers, tickets and assignments."""
 
-Times are in seconds on anyio's clock.
-"""
+# Times are in seconds on anyio's clock.
 
 from __future__ import annotations
 
@@ -28,7 +27,6 @@ class Ticket:
 
     run: str
     scene: str
-    """Name of the scene."""
     language: Language
     """Subtitle language of the run."""
     audio_seconds: float
@@ -37,16 +35,13 @@ class Ticket:
     """Weighted length of the scene, by which the queue is sorted: see
     `cloudburst.engine.forecast.scene_work.scene_work`."""
     bytes_to_send: int = 0
-    """Size of the scene's files on this machine, in bytes. A file of several scenes of the run
-    counts for the one with the most work, which is sent first."""
+    """Size of the scene's files on this machine, in bytes."""
     deadline: float = math.inf
-    """Time at which the run should be done; infinite: no deadline. To meet it, workers are started
-    even if they are not worth their price."""
+    """Time at which the run should be done; infinite: no deadline."""
     avoided_tasks: set[str] = field(default_factory=set[str])
     """Ids of tasks on which an attempt at the scene failed."""
     suspect: bool = False
-    """True if a worker ended while it encoded the scene. The scene is encoded alone from then
-    on."""
+    """True if a worker ended while it encoded the scene."""
     is_film: bool = False
     """True for the film of the run, which has no speculative copy, and from whose times nothing is
     learned about scenes."""
@@ -64,7 +59,7 @@ class Ticket:
     """Error because of which the scene will get no assignment; ``None`` if there is none."""
     start: Callable[[Ticket], None] | None = None
     """Function that starts the anyio task of the scene, when the scene has its first assignment or
-    an error; ``None`` if it has a task. A scene that waits in the queue has none of its own."""
+    an error; ``None`` if it has a task."""
     notified: anyio.Event | None = None
     """Event that is set when a scene that was started before gets another assignment or an
     error."""
@@ -103,7 +98,6 @@ class Progress(NamedTuple):
     share: float
     """Share of the encode that is done, between 0 and 1."""
     at: float
-    """Time of the report."""
 
 
 def _do_nothing() -> None:
@@ -126,9 +120,9 @@ class Assignment:
     """Latest report of a progress above 0; ``None`` before the first one."""
     sending: bool = False
     """True while a file of the scene has its turn on the uplink."""
+    # Not a second one: if the first could not take the copy, the next one could not either.
     copy_worker_started: bool = False
-    """True once a worker was started only for a copy of this encode. It is not done again: if that
-    worker could not take the copy, the next one could not either."""
+    """True once a worker was started only for a copy of this encode."""
     superseded: bool = False
     """True if the other assignment of the scene, the first one or the copy, has encoded it
     first."""
@@ -143,15 +137,12 @@ class Assignment:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Cancel scope that is cancelled to take the scene off the worker."""
     on_phase_end: Callable[[PoolWorker], None]
-    """Function that is called with the worker when the scene's upload or encode has ended, and
-    when a queued encode has begun."""
+    """Function that is called with the worker when the scene's upload or encode has ended, and when
+    a queued encode has begun."""
 
     @property
     def waits_for_slot(self) -> bool:
-        """True until an encoder slot of the worker encodes the scene, or is free for it.
-
-        Until then, the scene can be taken off the worker without a loss.
-        """
+        """True until an encoder slot of the worker encodes the scene, or is free for it."""
         return self.state is not AssignmentState.DOWNLOADING and not self.has_slot
 
     @property
@@ -175,11 +166,9 @@ class Assignment:
 
     @asynccontextmanager
     async def encoder_slot(self) -> AsyncGenerator[None]:
-        """Wait until the worker may be asked to encode the scene, which the ``with`` block does.
-
-        In the block, the scene is `AssignmentState.QUEUED` until `start_encode` is called, or at
-        once `AssignmentState.ENCODING` if the worker has no queue.
-        """
+        """Wait until the worker may be asked to encode the scene, which the ``with`` block does."""
+        # In the block, the scene is QUEUED until `start_encode`, or ENCODING if the worker has no
+        # queue.
         self._set_state(AssignmentState.WAITING)
         await self.granted.wait()
         try:
@@ -193,11 +182,7 @@ class Assignment:
             self._set_state(AssignmentState.DOWNLOADING)
 
     def start_encode(self) -> bool:
-        """Note that the worker has begun to encode the queued scene.
-
-        Returns:
-            False, without a change, if the scene is not queued or was taken off the worker.
-        """
+        """Note that the worker has begun to encode the queued scene."""
         if self.state is not AssignmentState.QUEUED or self.scope.cancel_called:
             return False
         self.encoding_since, self.has_slot = anyio.current_time(), True
@@ -229,15 +214,12 @@ class WorkerState(IntEnum):
     STARTING = auto()
     """The task was launched or found, and its worker has not passed a health check yet."""
     READY = auto()
-    """The worker takes scenes."""
     FAILING = auto()
-    """A call to the worker failed, and the backend is asked for the reason. No new encode is
-    started."""
+    """A call to the worker failed, and the backend is asked for the reason."""
     CLOSING = auto()
     """The worker takes no new scenes, and is stopped as soon as its encodes are done."""
     DRAINING = auto()
-    """The backend has announced that it will stop the task. The worker takes no new scenes, and
-    running encodes may finish."""
+    """The backend has announced that it will stop the task."""
     STOPPING = auto()
     """The worker was given up, and its task is being stopped."""
 
@@ -256,32 +238,30 @@ class PoolWorker:
     state: WorkerState = WorkerState.LAUNCHING
     exempt_from_scaling_rule: bool = False
     """True if the worker was started even though it may save no time, for example for a scene that
-    has failed on all other workers. Its start-up is then not cancelled for saving no time."""
+    has failed on all other workers."""
     slowness: float = 1.0
     """Factor by which encodes take longer on this worker than on others of its kind; 1 if they do
     not, or if too little is known."""
     late: bool = False
-    """True if the worker starts and its start-up takes longer than that of most workers. Forecasts
-    do not count on it until it is ready."""
+    """True if the worker starts and its start-up takes longer than that of most workers."""
     overdue: bool = False
     """True if the worker is stopped to make room for another one, if no more may be started."""
     replaces: PoolWorker | None = None
     """Late worker that is stopped when this one is ready first; ``None`` if there is none."""
     late_starts_before: int = 0
     """Number of late starts in a row that the start of this worker replaces."""
+    # It does not count against the limits on the number of workers then.
     stop_announced: bool = False
-    """True once the backend has announced that it will stop the task. From then on, the
-    worker does not count against the limits on the number of workers."""
+    """True once the backend has announced that it will stop the task."""
     stop_guaranteed: bool = False
-    """True once the supervisor of an adopted task is certain to stop the task. The recovery of the
-    run then does not stop it."""
+    """True once the supervisor of an adopted task is certain to stop the task."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Cancel scope that is cancelled to give up the worker before it is ready."""
     found: FoundTask | None = None
     """Adopted task of an earlier process; ``None`` if a new task is launched for the worker."""
+    # ``record.ready`` is then the time at which this process first saw it ready.
     ready_unknown: bool = False
-    """True if an earlier process may have seen the worker ready. ``record.ready`` is then the time
-    at which this process first saw the worker ready, which may be too late."""
+    """True if an earlier process may have seen the worker ready."""
     connection: WorkerConnection | None = None
     """Connection to the worker; ``None`` until the worker is ready."""
     closing_error: CloudburstError | None = None
@@ -290,8 +270,8 @@ class PoolWorker:
     encode_ends: tuple[float, ...] = ()
     """Times at which the encodes on the worker are expected to end, in ascending order."""
     last_used: float = 0.0
-    """Time at which the last scene left the worker. Until a scene has left it, the time at which
-    the worker became ready. At the end, the time of the decision to stop it."""
+    """Time at which the last scene left the worker or, before that, at which it became ready; at
+    the end, the time of the decision to stop it."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Event that wakes the worker's supervisor when the worker has changed."""
 
@@ -320,12 +300,7 @@ class PoolWorker:
         return self.found is not None and self.found.status.state is TaskState.RUNNING
 
     def give_up(self, error: CloudburstError, *, deliberate: bool = False) -> None:
-        """Take every scene off the worker and have its task stopped.
-
-        Args:
-            error: Reason. Only the first error of a worker is recorded.
-            deliberate: True if the worker has not failed.
-        """
+        """Take every scene off the worker and have its task stopped."""
         self.move_to(WorkerState.STOPPING)
         if self.record.error is None:
             self.record.error, self.record.deliberate = error, deliberate
@@ -334,8 +309,5 @@ class PoolWorker:
             assignment.scope.cancel()
 
     def idle_seconds_left(self, idle: float) -> float:
-        """Return the seconds until the worker has been unused for ``idle`` seconds.
-
-        Infinite while scenes are assigned to the worker.
-        """
+        """Return the seconds until the worker has been unused for ``idle`` seconds."""
         return math.inf if self.assignments else self.last_used + idle - anyio.current_time()

@@ -22,26 +22,16 @@ from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 
+# Seconds after a launch during which AWS may not list the running task yet, because reads lag
+# behind writes ("eventual consistency" in the page of RunTask, ECS API reference, 2026-11).
+# ``cloudburst cleanup`` searches for tasks for the same time.
 LISTING_DELAY = 16.0
-"""Seconds after a launch during which AWS may not list the running task yet, because reads lag
-behind writes ("eventual consistency" in the page of RunTask, ECS API reference, 2026-11).
-``cloudburst cleanup`` searches for tasks for the same time."""
+# Seconds between two searches for tasks that may not be listed yet.
 LOOK_INTERVAL = 2.0
-"""Seconds between two searches for tasks that may not be listed yet."""
 
 
 class TaskRecovery:
-    """Recovery of the tasks that earlier processes of a run started.
-
-    Each task is used or stopped, and its cost is added to the bill.
-
-    Args:
-        spec: Specification of a task of the run.
-        state: State of the run from its journal.
-        pool: Pool that may use the tasks.
-        own_tasks: Function that returns the ids of the tasks of this process.
-        ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
-    """
+    """Recovery of the tasks that earlier processes of a run started."""
 
     def __init__(
         self,
@@ -77,10 +67,9 @@ class TaskRecovery:
         return tuple(self._records.values())
 
     async def look(self) -> None:
-        """Search all backends for tasks of the run, and record what is found.
-
-        If a backend cannot list its tasks, the unsettled tasks in the journal are assumed to run.
-        """
+        """Search all backends for tasks of the run, and record what is found."""
+        # If a backend cannot list its tasks, the unsettled tasks in the journal are assumed to
+        # run.
         began = anyio.current_time()
         for backend in self._pool.backends:
             found = await self._find(backend)
@@ -125,10 +114,8 @@ class TaskRecovery:
         ]
 
     async def _find_young(self, backend: Backend, listed: Collection[TaskId]) -> list[FoundTask]:
-        """Return tasks of the journal launched so recently that backends may not list them yet.
-
-        Tasks whose stop was accepted are included, because their bill is not final.
-        """
+        """Return tasks of the journal launched so recently that backends may not list them yet."""
+        # Tasks whose stop was accepted are included, because their bill is not final.
         found = list[FoundTask]()
         for entry in self._state.tasks:
             task = TaskId(entry.task)
@@ -172,13 +159,7 @@ class TaskRecovery:
         return record
 
     def adopt(self, scenes: int) -> None:
-        """Let the pool use as many of the found tasks as the scenes need, and stop the others.
-
-        This does not wait. Tasks that an earlier call has given to the pool are skipped.
-
-        Args:
-            scenes: Number of scenes that need a worker.
-        """
+        """Let the pool use as many of the found tasks as the scenes need, and stop the others."""
         running = [
             (backend, found)
             for task, (backend, found) in self._found.items()
@@ -203,13 +184,7 @@ class TaskRecovery:
             self._pool.scheduler.autoscaler.adopt(worker)
 
     async def look_again(self) -> bool:
-        """Wait `LOOK_INTERVAL` and search for tasks again, unless no further task can appear.
-
-        A task appears late if it was launched recently, or if its launch was not answered.
-
-        Returns:
-            True after another search; False, without waiting, if no further task can appear.
-        """
+        """Wait `LOOK_INTERVAL` and search for tasks again, unless no further task can appear."""
         launches = self._state.unanswered_launches
         last_launch = max((entry.requested_at for entry in launches), default=-math.inf)
         known = {entry.task for entry in self._state.tasks}
@@ -243,10 +218,7 @@ class TaskRecovery:
             logger.exception("tasks of earlier processes may still run")
 
     async def stop_others(self) -> None:
-        """Stop the earlier processes' tasks that have no supervisor, and wait for the stops.
-
-        This can be called repeatedly.
-        """
+        """Stop the earlier processes' tasks that have no supervisor, and wait for the stops."""
         if self._looked_at == -math.inf:
             await self.look()
         stops = [
@@ -271,11 +243,8 @@ async def _stop(stop: TaskStop, record: WorkerRecord) -> None:
 
 @asynccontextmanager
 async def stopping_leftovers(recovery: TaskRecovery | None) -> AsyncGenerator[None]:
-    """Stop the unused tasks of earlier processes when the ``with`` block ends.
-
-    They are stopped also if the block raises or is cancelled. Nothing is done without a recovery,
-    because there were no earlier processes.
-    """
+    """Stop the unused tasks of earlier processes when the ``with`` block ends."""
+    # Nothing is done without a recovery, because there were no earlier processes.
     try:
         yield
     finally:

@@ -19,16 +19,13 @@ from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Stat
 from cloudburst.models.scene import Video
 from cloudburst.models.task import Usage, seconds_billed, usd_amount
 
+# Names of the fields of `Cost` that add up to the bill.
 COST_PARTS = ("starting", "encoding", "transferring", "idle", "wasted")
-"""Names of the fields of `Cost` that add up to the bill."""
 _MILLISECOND = Decimal("0.001")
 
 
 def cost_of(worker: WorkerRecord) -> Cost | None:
-    """Return the cost of a task; ``None`` if nothing is billed.
-
-    The whole cost counts as wasted if no scene was finished on the task.
-    """
+    """Return the cost of a task; ``None`` if nothing is billed."""
     usage = _usage_so_far(worker)
     if usage is None:
         return None
@@ -51,11 +48,6 @@ def _usage_so_far(worker: WorkerRecord) -> Usage | None:
 
 
 def _part_seconds(worker: WorkerRecord, usage: Usage, billed: int) -> Mapping[str, Decimal]:
-    """Return the billed seconds of each part of the cost except ``idle``.
-
-    The sum is not more than ``billed``, the billed seconds of the task. The result is empty if no
-    scene was finished on the task.
-    """
     if not any(attempt.finished for attempt in worker.attempts):
         return {}
     useful = [span for each in worker.attempts if each.finished for span in each.spans]
@@ -79,12 +71,8 @@ def _part_seconds(worker: WorkerRecord, usage: Usage, billed: int) -> Mapping[st
 
 
 def _starting_seconds(worker: WorkerRecord, usage: Usage) -> float:
-    """Return the seconds from the start of the image pull to the first successful health check.
-
-    The start of the pull is known on AWS's clock, the health check on the engine's clock. The time
-    of the launch is known on both clocks and relates them. Return 0 if any of these times is
-    unknown.
-    """
+    """Return the seconds from the start of the image pull to the first successful health check."""
+    # The launch is known on AWS's clock and on ours, and relates the two.
     if worker.launched is None or worker.ready is None or usage.pull_started_at is None:
         return 0.0
     return worker.ready - worker.launched - (usage.pull_started_at - usage.created_at)
@@ -105,11 +93,7 @@ def total_cost(costs: Iterable[Cost | None]) -> Cost:
 
 
 def scene_costs(worker: WorkerRecord, cost: Cost | None) -> dict[tuple[str, str], Decimal]:
-    """Return the share of each finished scene in the cost of a task, by run and scene.
-
-    The shares are in USD and proportional to the time of the attempts. Their sum is exactly the
-    cost without its wasted part.
-    """
+    """Return the share of each finished scene in the cost of a task, by run and scene."""
     work = defaultdict[tuple[str, str], float](float)
     for attempt in worker.attempts:
         if attempt.finished:  # also twice for one scene, when its files have changed in between
@@ -155,22 +139,7 @@ async def make_report(
     film: OutputLocation | None = None,
     film_error: str | None = None,
 ) -> Report:
-    """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled.
-
-    Scenes and workers may change meanwhile: each entry is as it was found. The cost of a task is on
-    the bill of the run for which it was started.
-
-    Args:
-        run: Name of the run.
-        scenes: Records of the run's scenes.
-        workers: Records of the run's workers, and of workers of other runs that the run has used.
-        started_at: Time at which the run started, on anyio's clock.
-        seconds: Wall time of the run, in seconds.
-        predicted: Prediction that was made when the run started.
-        bytes_checked: Number of bytes of remote files that were read before the run started.
-        film: Location of the film; ``None`` if there is none.
-        film_error: Reason why no film was made; ``None`` if there is none.
-    """
+    """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled."""
     scene_reports, outcomes = list[SceneReport](), list[Outcome]()
     worker_reports, costs = list[WorkerReport](), list[Cost | None]()
     usd_by_scene, names = dict[str, Decimal](), {scene.name for scene in scenes}
@@ -256,11 +225,7 @@ def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
 
 
 def status(scenes: Sequence[Outcome]) -> Status:
-    """Return the status of a run from the outcomes of its scenes.
-
-    It is `Status.INTERRUPTED` if any scene has neither a video nor an error, also while the run
-    continues.
-    """
+    """Return the status of a run from the outcomes of its scenes."""
     if any(scene.video is None and scene.error is None for scene in scenes):
         return Status.INTERRUPTED
     if any(isinstance(scene.error, BudgetError) for scene in scenes):

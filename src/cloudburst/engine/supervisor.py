@@ -24,11 +24,11 @@ from cloudburst.models.task import TaskId, TaskStatus
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two checks of the status of a ready worker's task.
 WATCH_SECONDS = 2.0
-"""Seconds between two checks of the status of a ready worker's task."""
 
+# Function that is called with a worker's record, the class of an event and the event's fields.
 WorkerObserver: TypeAlias = Callable[[WorkerRecord, type[Any], Mapping[str, Any]], None]
-"""Function that is called with a worker's record, the class of an event and the event's fields."""
 
 
 class Supervisors:
@@ -62,10 +62,7 @@ class Supervisors:
 
     @contextmanager
     def observed(self, observer: WorkerObserver) -> Generator[None]:
-        """Call the observer for every event of a worker until the ``with`` block ends.
-
-        Workers that are ready already are reported to the observer at once.
-        """
+        """Call the observer for every event of a worker until the ``with`` block ends."""
         for worker in self.scheduler.workers:
             if worker.connection is not None and not worker.stopping:
                 fields = _fields(worker.record) | {"size": worker.record.size}
@@ -104,11 +101,7 @@ class Supervisors:
 
 
 class Supervisor:
-    """Supervisor of one worker, from its launch until its bill is final.
-
-    It is also the `LaunchObserver` of the task: it reports the task's events to the scheduler, the
-    journal and the observers.
-    """
+    """Supervisor of one worker, from its launch until its bill is final."""
 
     def __init__(self, shared: Supervisors, worker: PoolWorker) -> None:
         self._shared = shared
@@ -162,11 +155,7 @@ class Supervisor:
                 await self._serve(connection)
 
     async def _serve(self, connection: WorkerConnection) -> None:
-        """Let the scheduler use the worker until it is idle for too long or given up.
-
-        Raises:
-            WorkerError: The worker has failed.
-        """
+        """Let the scheduler use the worker until it is idle for too long or given up."""
         worker, record = self._worker, self._record
         worker.connection, worker.last_used = connection, anyio.current_time()
         worker.move_to(WorkerState.READY)
@@ -262,10 +251,7 @@ class Supervisor:
             await writer.flush(within=self._timeouts.call)
 
     async def _wait_settled(self) -> None:
-        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most.
-
-        The wait ends sooner if the client is left.
-        """
+        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most."""
         record = self._record
         # A task whose stop was not accepted may run until its own lifetime limit.
         if not record.task or record.possibly_running:
@@ -279,14 +265,7 @@ class Supervisor:
 
 
 async def _is_leaving(connection: WorkerConnection) -> bool:
-    """Return whether the backend has announced that it will stop the task.
-
-    Return False if the backend does not answer: the end of the worker is then noticed when calls to
-    it fail.
-
-    Raises:
-        WorkerError: The task has stopped.
-    """
+    """Return whether the backend has announced that it will stop the task."""
     try:
         return await connection.is_leaving()
     except WorkerError:

@@ -13,40 +13,39 @@ import anyio
 
 from cloudburst.ports.renderer import Sending
 
+# Smallest number of files that are sent at once: the second one uses the line while the first one
+# waits for an answer.
 MIN_FILES = 2
-"""Smallest number of files that are sent at once: the second one uses the line while the first one
-waits for an answer."""
+# Largest number of files that are sent at once. Each of them needs about 1 MB of memory.
 MAX_FILES = 32
-"""Largest number of files that are sent at once. Each of them needs about 1 MB of memory."""
+# Factor by which the rate must be higher for twice as many files to be worth it. If all files
+# share a full line, the factor is 1 and some percent of noise. If each connection has a rate of
+# its own, it is 2 until the line is nearly full.
 MIN_GAIN = 1.2
-"""Factor by which the rate must be higher for twice as many files to be worth it. If all files
-share a full line, the factor is 1 and some percent of noise. If each connection has a rate of its
-own, it is 2 until the line is nearly full."""
+# Factor by which the rate may be lower if fewer files are kept: more than the noise, and less
+# than the gain for which more files were kept.
 MAX_LOSS = 1.15
-"""Factor by which the rate may be lower if fewer files are kept: more than the noise, and less than
-the gain for which more files were kept."""
+# Bytes for each file at once that a measurement takes, at least: one block.
 MEASURED_BYTES = 256 * 1024
-"""Bytes for each file at once that a measurement takes, at least: one block."""
+# Seconds that a measurement takes, at least, before and while more files are tried: the others
+# start late until then, or those that are needed first arrive late.
 MEASURED_SECONDS = 0.05
-"""Seconds that a measurement takes, at least, before and while more files are tried: the others
-start late until then, or those that are needed first arrive late."""
+# Seconds that any other measurement takes, at least, so that short fluctuations start no trial,
+# and the connections that are left have time to become faster if fewer files are tried.
 WATCHED_SECONDS = 1.0
-"""Seconds that any other measurement takes, at least, so that short fluctuations start no trial,
-and the connections that are left have time to become faster if fewer files are tried."""
+# Measurements after which other numbers of files are tried, although the rate has not changed.
 MEASUREMENTS_PER_TRIAL = 30
-"""Measurements after which other numbers of files are tried, although the rate has not changed."""
+# The same after more files were faster: connections may only have been slow in their first
+# seconds.
 MEASUREMENTS_PER_CHECK = 5
-"""The same after more files were faster: connections may only have been slow in their first
-seconds."""
 
 
 class UploadConcurrency:
     """Number of files that are sent at once, found by hill climbing.
 
-    Up to twice as many files are tried, and kept if the rate of all together rises; half as many
-    are kept if it does not fall. On a line that all connections share, this leads to few files,
-    which arrive early. If each connection has a rate of its own, it leads to as many as fill the
-    line.
+    Up to twice as many files are tried, and kept if the rate of all rises; half as many are kept if
+    it does not fall. If connections share a line, this leads to few files, which arrive early; if
+    each has a rate of its own, to as many as fill the line.
     """
 
     def __init__(self) -> None:
@@ -73,18 +72,9 @@ class UploadConcurrency:
         self._begin(now)
 
     def add(self, size: int, *, since: float, now: float, sent: int, files: int) -> None:
-        """Add bytes of a file that have arrived now; this may change the limit.
-
-        The rate of all files is computed from the mean rate of each, because the bytes of several
-        files may arrive in bursts.
-
-        Args:
-            size: Number of bytes.
-            since: Time at which earlier bytes of the file arrived, or at which it was started.
-            now: Present time.
-            sent: Number of files that are sent at once.
-            files: Number of files that are sent or wait.
-        """
+        """Add bytes of a file that have arrived now; this may change the limit."""
+        # The rate of all files is computed from the mean rate of each, because the bytes of
+        # several files may arrive in bursts.
         if since < self._unchanged_since:
             return
         self._bytes += size
@@ -117,11 +107,9 @@ class UploadConcurrency:
         self._began, self._bytes, self._seconds = now, 0.0, 0.0
 
     def _watch(self, rate: float) -> None:
-        """Plan trials if the rate has changed twice in a row, or if there was none for long.
-
-        If the rate falls, more files are not tried: paused files that send a block slow down the
-        others for a moment.
-        """
+        """Plan trials if the rate has changed twice in a row, or if there was none for long."""
+        # If the rate falls, more files are not tried: paused files that send a block slow the
+        # others.
         self._left -= 1
         regular = self._left <= 0
         lower, higher = rate < self._rate / MIN_GAIN, rate > self._rate * MIN_GAIN
@@ -170,35 +158,35 @@ class UploadConcurrency:
         self.limit, self._unchanged_since = limit, now
 
 
+# Bytes of a file that are assumed to be in buffers: what the system accepts ahead
+# (`cloudburst.workers.http.transport`), and what is on its way. They have not arrived when they
+# are passed to the system.
 BUFFER_BYTES = 256 * 1024
-"""Bytes of a file that are assumed to be in buffers: what the system accepts ahead
-(`cloudburst.workers.http.transport`), and what is on its way. They have not arrived when they are
-passed to the system."""
+# Bytes of further files that are always sent at once. A slow line of 2 Mbit/s takes a second.
 MIN_WINDOW_BYTES = 256 * 1024
-"""Bytes of further files that are always sent at once. A slow line of 2 Mbit/s takes a second."""
+# Seconds in which the line sends the further files that are sent at once, at its measured speed.
+# This is several round trips, so that many small files fill a fast line.
 WINDOW_SECONDS = 1.0
-"""Seconds in which the line sends the further files that are sent at once, at its measured speed.
-This is several round trips, so that many small files fill a fast line."""
+# Seconds after which a paused file sends a block. Render services, and proxies, drop a request if
+# nothing arrives for 60 s.
 MAX_PAUSE = 45.0
-"""Seconds after which a paused file sends a block. Render services, and proxies, drop a request if
-nothing arrives for 60 s."""
+# Seconds in addition to the expected time after which a file no longer counts as being sent.
 STALL_SECONDS = 10.0
-"""Seconds in addition to the expected time after which a file no longer counts as being sent."""
+# Bytes that are sent until a file makes progress: a block, and what is in buffers before it.
 STALL_BYTES = 2 * BUFFER_BYTES
-"""Bytes that are sent until a file makes progress: a block, and what is in buffers before it."""
+# Multiple of the expected time of these bytes after which a file counts as stalled: other
+# programs share the line.
 STALL_FACTOR = 2.0
-"""Multiple of the expected time of these bytes after which a file counts as stalled: other programs
-share the line."""
+# Lowest speed that is assumed for that time: a worker that answers late makes the line look
+# slower than it is, and stalled files must not keep their places because of it.
 MIN_BYTES_PER_SECOND = 32_000.0
-"""Lowest speed that is assumed for that time: a worker that answers late makes the line look slower
-than it is, and stalled files must not keep their places because of it."""
+# Seconds between two checks for stalled files while other files wait.
 STALL_CHECK_SECONDS = 2.0
-"""Seconds between two checks for stalled files while other files wait."""
+# Seconds for which the line must have been full before its speed is known. In less time, buffers
+# count too much.
 MIN_FULL_SECONDS = 2.0
-"""Seconds for which the line must have been full before its speed is known. In less time, buffers
-count too much."""
+# Seconds of sending after which a measurement has half the weight of a new one.
 HALF_LIFE_SECONDS = 20.0
-"""Seconds of sending after which a measurement has half the weight of a new one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -233,9 +221,9 @@ class _File:
 class Uplink:
     """Line from this machine to all workers, on which only a few files are sent at once.
 
-    The files that are needed first are sent first. If all were sent at once, they would share the
-    line, and all encodes would begin late. `UploadConcurrency` finds the number of files that fill
-    the line; if it falls, the files that are needed last are paused.
+    If all were sent at once, they would share the line, and all encodes would begin late.
+
+    The files that are needed first are sent first; if fewer may be sent, the last ones are paused.
     """
 
     def __init__(self) -> None:
@@ -252,15 +240,10 @@ class Uplink:
         self._was_full = False  # True if the line was full since the last bytes arrived
 
     def measured_speed(self, *, known: float) -> float | None:
-        """Return the speed of the line in bytes per second; ``None`` if it was not measured.
-
-        A line that always had room may be faster than the files that were sent over it. Its speed
-        counts only if it is higher than the known one. The line is full if files wait, although
-        more files at once are not faster.
-
-        Args:
-            known: Speed that was measured earlier, in bytes per second; infinite if there is none.
-        """
+        """Return the speed of the line in bytes per second; ``None`` if it was not measured."""
+        # A line that always had room may be faster than its files: its speed counts only if it is
+        # higher than the known one. The line is full if files wait although more at once are not
+        # faster.
         speed = self._arrivals.mean or 0.0
         if self._full_speed.seconds >= MIN_FULL_SECONDS:
             return max(speed, self._full_speed.mean or 0.0) or None
@@ -274,14 +257,7 @@ class Uplink:
         needed_at: float,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> AsyncGenerator[Sending]:
-        """Wait until the line has a place for a file, which is sent in the ``with`` block.
-
-        Args:
-            size: Size of the file, in bytes.
-            needed_at: Time on anyio's clock at which the file is needed. Of the files that wait,
-                the one that is needed first is sent first.
-            waiting: Function that returns a context manager, in which the file waits.
-        """
+        """Wait until the line has a place for a file, which is sent in the ``with`` block."""
         file = _File(self, waiting, size, size, (needed_at, next(self._order)))
         try:
             with waiting():
@@ -379,12 +355,7 @@ class Uplink:
             self._was_full = False
 
     def _has_room(self, files: int, size: int) -> bool:
-        """Return whether a file may be sent beside others.
-
-        Args:
-            files: Number of the other files.
-            size: Bytes of all of them that have not arrived.
-        """
+        """Return whether a file may be sent beside others."""
         window = max(MIN_WINDOW_BYTES, WINDOW_SECONDS * (self._speed.mean or 0.0))
         return files < self._concurrency.limit or size <= window
 
@@ -408,10 +379,7 @@ class Uplink:
         file.admitted.set()
 
     def _stall_time(self, file: _File) -> float:
-        """Return the time at which a file counts as stalled if it makes no progress until then.
-
-        All files at once are expected to share the line.
-        """
+        """Return the time at which a file counts as stalled if it makes no progress until then."""
         speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND) / self._concurrency.limit
         expected = min(file.size, STALL_BYTES) / speed
         return anyio.current_time() + STALL_SECONDS + STALL_FACTOR * expected

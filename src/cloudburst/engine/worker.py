@@ -32,13 +32,13 @@ from cloudburst.text import short_task
 
 logger = logging.getLogger(__name__)
 
+# Seconds for which the worker of a running task gives no answer before that is logged. Programs
+# that work begin to answer within a few seconds.
 SILENCE_NOTICE_SECONDS = 20.0
-"""Seconds for which the worker of a running task gives no answer before that is logged. Programs
-that work begin to answer within a few seconds."""
+# Seconds for which the backend is asked whether the task of an unresponsive worker is being
+# stopped. ECS announces an interruption in the same minute:
+# https://github.com/aws/containers-roadmap/issues/2673 (2025-09).
 STOP_NEWS_TIMEOUT = 5.0
-"""Seconds for which the backend is asked whether the task of an unresponsive worker is being
-stopped. ECS announces an interruption in the same minute:
-https://github.com/aws/containers-roadmap/issues/2673 (2025-09)."""
 
 
 class TaskProbe:
@@ -54,9 +54,6 @@ class TaskProbe:
 
     async def status(self, *, refresh: bool = False) -> TaskStatus:
         """Return the status of a task that has not stopped.
-
-        Args:
-            refresh: True to wait for a status that is newer than this call.
 
         Raises:
             WorkerStoppedError: The task has stopped.
@@ -158,16 +155,7 @@ class WorkerConnection:
         return Silence("its program hangs, or its port is blocked", certain=False)
 
     async def explain(self, error: WorkerError, *, within: float) -> WorkerError:
-        """Ask the backend why a call to the worker failed, and return the error to report.
-
-        Args:
-            error: Error of the call to the worker.
-            within: Seconds to wait for the backend.
-
-        Returns:
-            Error with the backend's reason if the task has stopped or will be stopped, else
-            ``error``.
-        """
+        """Ask the backend why a call to the worker failed, and return the error to report."""
         status: TaskStatus | None = None
         try:
             with anyio.move_on_after(within):
@@ -183,15 +171,9 @@ class WorkerConnection:
         return error
 
     async def _stop_news(self) -> TaskStatus:
-        """Wait until the task's status announces a stop, and return the last status.
-
-        The wait also ends when the worker answers, or after `STOP_NEWS_TIMEOUT`. It is needed
-        because a backend may report a stop late: the processes of a Spot task have ended by SIGTERM
-        before ECS reports the interruption.
-
-        Raises:
-            WorkerStoppedError: The task has stopped.
-        """
+        """Wait until the task's status announces a stop, and return the last status."""
+        # It is needed because a backend may report a stop late: the processes of a Spot task have
+        # ended by SIGTERM before ECS reports the interruption.
         deadline = anyio.current_time() + STOP_NEWS_TIMEOUT
         for delay in READINESS_BACKOFF.delays():
             status = await self._probe.status(refresh=True)
@@ -214,17 +196,6 @@ async def connected(
     on_status: Callable[[TaskStatus], None],
 ) -> AsyncGenerator[WorkerConnection]:
     """Wait until the worker of a task is ready, and yield a connection to it.
-
-    Args:
-        backend: Backend of the task.
-        task: Id of the task.
-        secrets: Secrets of the task's launch request.
-        found: State in which a task of another process was found; the jobs on its worker are
-            discarded. ``None``: this process launched the task.
-        timeouts: ``ready`` bounds the start-up; for a task that was found running, ``call`` bounds
-            the wait for its first answer. ``reach`` bounds the time without an answer.
-        backoff: Delays between two health checks.
-        on_status: Function that is called with every status of the task.
 
     Raises:
         WorkerNotReadyError: The worker was not ready in time.
@@ -251,10 +222,7 @@ async def connected(
 async def wait_until_stopped(
     backend: Backend, task: TaskId, backoff: Backoff, on_status: Callable[[TaskStatus], None]
 ) -> None:
-    """Wait until the backend reports that a task has stopped, after it has accepted the stop.
-
-    Errors of the backend are logged, not raised. ``on_status`` is called with every status.
-    """
+    """Wait until the backend reports that a task has stopped, after it has accepted the stop."""
 
     async def stopped() -> bool | None:
         try:
@@ -278,13 +246,7 @@ def _caused(stopped: WorkerStoppedError, error: WorkerError) -> WorkerStoppedErr
 
 
 def stopped_error(task: TaskId, how: str, status: TaskStatus) -> WorkerStoppedError:
-    """Return the error of a task that has stopped or will be stopped, with the backend's reason.
-
-    Args:
-        task: Id of the task.
-        how: Verb of the error message, such as "stopped".
-        status: Status that shows or announces the stop.
-    """
+    """Return the error of a task that has stopped or will be stopped, with the backend's reason."""
     reason, failure = status.reason or "no reason given", status.failure
     if failure is not None and failure.action:
         reason = f"{reason} ({failure.summary})"

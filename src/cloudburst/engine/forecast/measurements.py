@@ -9,39 +9,36 @@ from statistics import median, quantiles
 
 from cloudburst.models.performance import Measure, Performance, Range, Sample
 
+# Number of samples that are kept for each kind of worker and each measure, such as start-up or
+# encode. Older samples are discarded.
 MAX_SAMPLES_PER_MEASURE = 200
-"""Number of samples that are kept for each kind of worker and each measure, such as start-up or
-encode. Older samples are discarded."""
+# Factor by which each newer encode lowers the weight of an older one in the fit: after 20 newer
+# encodes it is about a third. New encodes count more because the load of a machine changes with
+# the other programs on it.
 AGE_DECAY = 0.95
-"""Factor by which each newer encode lowers the weight of an older one in the fit: after 20 newer
-encodes it is about a third. New encodes count more because the load of a machine changes with the
-other programs on it."""
+# Factor above or below the median from which an encode does not count for the kind of worker. The
+# value is a choice: encodes on one kind of worker differ by less, and a worker that is slower by
+# more has its own speed in forecasts.
 OUTLIER_FACTOR = 1.5
-"""Factor above or below the median from which an encode does not count for the kind of worker. The
-value is a choice: encodes on one kind of worker differ by less, and a worker that is slower by more
-has its own speed in forecasts."""
+# Number of latest samples whose median is the expected time of a transfer or stop, or of a
+# megabyte on the uplink. The 90th percentile and the range of start-ups are of as many.
 MAX_SAMPLES_OF_MEDIAN = 20
-"""Number of latest samples whose median is the expected time of a transfer or stop, or of a
-megabyte on the uplink. The 90th percentile and the range of start-ups are of as many."""
+# Number of latest start-ups whose median is the expected one. They are few because a run has few:
+# two runs of two tasks are enough to forget those of an earlier image or of a slow day.
 MAX_STARTS_OF_MEDIAN = 5
-"""Number of latest start-ups whose median is the expected one. They are few because a run has few:
-two runs of two tasks are enough to forget those of an earlier image or of a slow day."""
+# Weight of each of the two points that represent the assumed performance when encode times are
+# fitted. The newest sample has weight 1.
 _PRIOR_WEIGHT = 0.1
-"""Weight of each of the two points that represent the assumed performance when encode times are
-fitted. The newest sample has weight 1."""
+# Number of start-ups from which their 90th percentile is known.
 _MIN_SAMPLES_FOR_PERCENTILE = 10
-"""Number of start-ups from which their 90th percentile is known."""
+# Number of samples from which the range of a measure is computed; with fewer, the assumed range
+# is used.
 _MIN_SAMPLES_FOR_RANGE = 8
-"""Number of samples from which the range of a measure is computed; with fewer, the assumed range is
-used."""
 
 
 @dataclass(slots=True)
 class SlowestTimes:
-    """Slowest start-up and slowest scene so far, from which the budget forecasts the bill.
-
-    A limit on the bill must hold even if everything is slow. `Measurements` has expected times.
-    """
+    """Slowest start-up and slowest scene so far, from which the budget forecasts the bill."""
 
     startup_seconds: float | None = None
     """Longest start-up of a worker, in seconds; ``None`` before the first one."""
@@ -54,12 +51,7 @@ class SlowestTimes:
         self.startup_seconds = max(self.startup_seconds or 0.0, seconds)
 
     def add_scene(self, seconds: float, audio_seconds: float) -> None:
-        """Add the time of an attempt that has made a video.
-
-        Args:
-            seconds: Seconds of upload, encode and download together.
-            audio_seconds: Length of the scene's audio, in seconds.
-        """
+        """Add the time of an attempt that has made a video."""
         ratio = seconds / max(audio_seconds, 0.1)
         self.seconds_per_audio_second = max(self.seconds_per_audio_second or 0.0, ratio)
 
@@ -82,12 +74,7 @@ class Measurements:
         return len(self._samples.get((kind, measure), ()))
 
     def performance(self, kind: str, assumed: Performance) -> Performance:
-        """Return the expected performance of a kind of worker.
-
-        Args:
-            kind: Kind of worker: see ``Backend.kind``.
-            assumed: Performance whose values are used for measures without a sample.
-        """
+        """Return the expected performance of a kind of worker."""
         starts, encodes, moves, stops, uplink = (
             tuple(self._samples.get((kind, measure), ()))
             for measure in ("startup", "encode", "transfer", "stop", "uplink")
@@ -129,14 +116,7 @@ def _latest_median(samples: Sequence[Sample], assumed: float) -> float:
 
 
 def _range(ratios: Sequence[float], assumed: Range) -> Range:
-    """Return the 10th and 90th percentiles of measured times, relative to the expected time.
-
-    The range between them is extended, if necessary, to include 1.
-
-    Args:
-        ratios: Measured times divided by the expected time.
-        assumed: Range to return if there are too few samples.
-    """
+    """Return the 10th and 90th percentiles of measured times, relative to the expected time."""
     if len(ratios) < _MIN_SAMPLES_FOR_RANGE:
         return assumed
     deciles = quantiles(ratios, n=10, method="inclusive")
@@ -151,11 +131,9 @@ def _percentile_90(seconds: Sequence[float]) -> float | None:
 
 
 def _usual_encodes(samples: tuple[Sample, ...], assumed: Performance) -> tuple[Sample, ...]:
-    """Return the samples without those of single workers that were much slower or faster.
-
-    Encodes count as usual if their time, compared with a line through all of them, is close to the
-    median, in which new encodes have more weight.
-    """
+    """Return the samples without those of single workers that were much slower or faster."""
+    # Their time, compared with a line through all of them, is close to the median of the newer
+    # ones.
     if len(samples) < _MIN_SAMPLES_FOR_RANGE:
         return samples
     shortest = min(sample.work for sample in samples)
@@ -186,19 +164,11 @@ def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float
 def _fit_encodes(
     samples: Sequence[Sample], assumed: Performance, *, shortest: float
 ) -> tuple[float, float]:
-    """Return the constant seconds of an encode, and its additional seconds per second of work.
-
-    A line is fitted to the samples by weighted least squares. Two points of the assumed line,
-    scaled to the mean speed of the samples, take part with a small weight. If there are few
-    samples, or only samples of the same length, the result is therefore the assumed line, scaled to
-    the speed of the machine. Samples of many lengths determine the whole line. The first value may
-    be negative, because the work of a scene is never 0.
-
-    Args:
-        samples: Samples of encodes.
-        assumed: Assumed performance.
-        shortest: Least work, in seconds, at which the line must be positive.
-    """
+    """Return the constant seconds of an encode, and its additional seconds per second of work."""
+    # A line by weighted least squares. Two points of the assumed line, scaled to the mean speed
+    # of the samples, take part with a small weight: with few samples, or samples of one length,
+    # the result is the assumed line, scaled to the speed of the machine.
+    # The first value may be negative, because the work of a scene is never 0.
     if not samples:
         return assumed.seconds_per_scene, assumed.seconds_per_work
     works = [sample.work for sample in samples]

@@ -1,8 +1,7 @@
-"""Plans: forecasts of the time and cost of a run with given workers.
+"""Plans: forecasts of the time and cost of a run with given workers."""
 
-Costs are computed as AWS bills them: each task from the start of its image pull until it has
-stopped, for one minute at least.
-"""
+# Costs are computed as AWS bills them: each task from the start of its image pull until it has
+# stopped, for one minute at least.
 
 from __future__ import annotations
 
@@ -20,9 +19,9 @@ from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
 
 _USD_DIGITS = Decimal("0.000001")
+# Number of runs, of ten, that take at most the expected makespan: 18 of 88 simulated runs, whose
+# encodes varied by a tenth and start-ups by a fifth; 78 took at most the worst case (2026-11).
 RUNS_WITHIN_EXPECTED = 2
-"""Number of runs, of ten, that take at most the expected makespan: 18 of 88 simulated runs, whose
-encodes varied by a tenth and start-ups by a fifth; 78 took at most the worst case (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +58,10 @@ class Plan:
 
     groups: tuple[WorkerGroup, ...]
     """Groups of the workers that get a scene; workers that cost nothing come first."""
+    # Some eight of ten runs take a little longer, because the slowest of several start-ups
+    # counts.
     seconds: float
-    """Expected makespan: seconds from the start of the run until the last video is downloaded. Some
-    eight of ten runs take a little longer, because the slowest of several start-ups counts."""
+    """Expected makespan: seconds from the start of the run until the last video is downloaded."""
     seconds_low: float
     """Makespan in the best case of start-up and encode times, which one run in ten reaches."""
     seconds_high: float
@@ -89,12 +89,7 @@ class Plan:
         return Prediction(wall_seconds=self.seconds, usd_low=self.usd_low, usd_high=self.usd_high)
 
     def meets(self, *, deadline: float | None, budget: Decimal | None) -> bool:
-        """Return whether the plan meets a deadline as expected, and a budget in the worst case.
-
-        Args:
-            deadline: Seconds from the start of the run; ``None``: no deadline.
-            budget: Amount in USD that ``usd_high`` must not exceed; ``None``: no limit.
-        """
+        """Return whether the plan meets a deadline as expected, and a budget in the worst case."""
         in_time = deadline is None or self.seconds <= deadline
         return in_time and (budget is None or self.usd_high <= budget)
 
@@ -139,19 +134,12 @@ class PlanSet:
         return max(fitting, key=lambda plan: plan.runs_within(deadline), default=None)
 
     def fastest(self, *, budget: Decimal | None = None) -> Plan | None:
-        """Return the fastest plan that meets the budget; ``None`` if none does.
-
-        Of two equally fast plans, the cheaper one is returned.
-        """
+        """Return the fastest plan that meets the budget; ``None`` if none does."""
         fitting = [plan for plan in self._by_price() if plan.meets(deadline=None, budget=budget)]
         return min(fitting, key=lambda plan: plan.seconds, default=None)
 
     def next_step(self, plan: Plan) -> Plan | None:
-        """Return the faster plan whose saved seconds cost least; ``None`` if none is faster.
-
-        Args:
-            plan: Plan with which the time and the bill of the others are compared.
-        """
+        """Return the faster plan whose saved seconds cost least; ``None`` if none is faster."""
         faster = [each for each in self.frontier if each.seconds < plan.seconds]
         return min(
             faster,
@@ -160,11 +148,7 @@ class PlanSet:
         )
 
     def closest(self, *, deadline: float | None, budget: Decimal | None) -> Plan:
-        """Return the plan that comes closest to a deadline and a budget that no plan meets.
-
-        If there is a deadline, this is the fastest plan within the budget. Without a deadline, or
-        if no plan is within the budget, it is the plan with the lowest ``usd_high``.
-        """
+        """Return the plan that comes closest to a deadline and a budget that no plan meets."""
         in_budget = self.fastest(budget=budget)
         if in_budget is not None and deadline is not None:
             return in_budget
@@ -177,13 +161,7 @@ class PlanSet:
 def enumerate_plans(
     works: Iterable[float], kinds: Iterable[WorkerKind], *, bytes_to_send: float = 0.0
 ) -> PlanSet:
-    """Return the useful plans: billed tasks of one kind, workers that cost nothing, or both.
-
-    Args:
-        works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-        kinds: Kinds of workers, at least one.
-        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-    """
+    """Return the useful plans: billed tasks of one kind, workers that cost nothing, or both."""
     load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
     free = _free_groups(kinds, load)
     found = [make_plan(load, free)] if free else []
@@ -204,10 +182,7 @@ def _free_groups(kinds: Iterable[WorkerKind], load: Load) -> tuple[WorkerGroup, 
 
 
 def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind) -> Iterator[Plan]:
-    """Yield plans with a growing number of tasks, as long as every task gets a scene.
-
-    A plan that is not faster than one with fewer tasks is left out.
-    """
+    """Yield plans with a growing number of tasks, as long as every task gets a scene."""
     last: Plan | None = None
     for count in range(1, _useful_workers(kind, load) + 1):
         plan = make_plan(load, (*others, WorkerGroup(kind=kind, count=count)))
@@ -219,10 +194,7 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
 
 
 def _useful_workers(kind: WorkerKind, load: Load) -> int:
-    """Return the number of workers that can encode all scenes at the same time.
-
-    It is at least 1, and limited by the largest number of workers of this kind.
-    """
+    """Return the number of workers that can encode all scenes at the same time."""
     return max(1, min(kind.max_workers, load.useful_workers(kind.encoder_slots)))
 
 
@@ -235,16 +207,7 @@ def default_plan(
     deadline: float | None = None,
     bytes_to_send: float = 0.0,
 ) -> Plan:
-    """Return the plan by the scaling rule: all unbilled workers, and the best number of tasks.
-
-    Args:
-        works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-        kinds: Kinds of workers, at least one. Tasks are of the first kind that has a price.
-        max_tasks: Largest number of tasks.
-        hour_usd: Value of an hour of waiting for the run, in USD.
-        deadline: Seconds from the start of the run; ``None``: no deadline.
-        bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-    """
+    """Return the plan by the scaling rule: all unbilled workers, and the best number of tasks."""
     load, kinds = Load.from_works(works, bytes_to_send=bytes_to_send), tuple(kinds)
     free = _free_groups(kinds, load)
     paid = next((kind for kind in kinds if kind.usd_per_second), None)
@@ -257,10 +220,7 @@ def default_plan(
 
 
 def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
-    """Return the plan for a load of scenes on groups of workers.
-
-    Workers that get no scene are left out of the plan.
-    """
+    """Return the plan for a load of scenes on groups of workers."""
     expected = _simulate(load, groups, _expected)
     best = _simulate(load, groups, lambda performance: performance.best_case)
     worst = _simulate(load, groups, lambda performance: performance.worst_case)
@@ -279,8 +239,8 @@ def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
     )
 
 
+# Function that returns the performance to use: the expected one, or that of another case.
 _Case: TypeAlias = Callable[[Performance], Performance]
-"""Function that returns the performance to use: the expected one, or that of another case."""
 
 
 def _expected(performance: Performance) -> Performance:
@@ -295,12 +255,7 @@ class _Simulation(NamedTuple):
 
 
 def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[SimulatedWorker]:
-    """Return workers that are all launched now.
-
-    Args:
-        groups: Groups of workers.
-        case: Function that returns the performance to use: the expected, best or worst case.
-    """
+    """Return workers that are all launched now."""
     return [
         worker for group in groups for worker in _new_worker(group.kind, case).started(group.count)
     ]

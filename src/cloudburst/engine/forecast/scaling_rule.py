@@ -16,19 +16,19 @@ from cloudburst.engine.forecast.simulation import (
 )
 from cloudburst.models.performance import Performance
 
+# Makespan with workers that cost nothing, relative to that of billed workers alone, at most. The
+# value is a choice: schedules of nearly equal length must not differ by a whole task.
 MAX_DELAY_BY_FREE_WORKERS = 1.01
-"""Makespan with workers that cost nothing, relative to that of billed workers alone, at most. The
-value is a choice: schedules of nearly equal length must not differ by a whole task."""
+# Number of further workers up to which every number is considered; above, numbers grow in steps
+# of a tenth, because one worker more or less changes the makespan by less than the forecast errs.
 _EACH_NUMBER_UP_TO = 16
-"""Number of further workers up to which every number is considered; above, numbers grow in steps of
-a tenth, because one worker more or less changes the makespan by less than the forecast errs."""
 _STEP = 1.1
+# Number of waiting scenes and encoder slots together up to which schedules are simulated. With
+# more, a simulation takes milliseconds, and differs from the rough forecast by less than the
+# encode time of a scene.
 _MAX_SIMULATED = 128
-"""Number of waiting scenes and encoder slots together up to which schedules are simulated. With
-more, a simulation takes milliseconds, and differs from the rough forecast by less than the encode
-time of a scene."""
+# Largest number of groups into which encoder slots are combined for a rough forecast.
 _MAX_GROUPS = 32
-"""Largest number of groups into which encoder slots are combined for a rough forecast."""
 
 
 class NewWorker(NamedTuple):
@@ -55,7 +55,6 @@ class Outcome(NamedTuple):
     """Forecast of a run with some number of further workers."""
 
     workers: int
-    """Number of further workers."""
     seconds: float
     """Makespan, in seconds from now."""
     usd: float
@@ -74,12 +73,9 @@ class Goal:
     """Largest bill, in USD; infinite: no limit."""
 
     def badness(self, outcome: Outcome) -> tuple[float, float]:
-        """Return a sort key by which the better one of two outcomes comes first.
-
-        Of outcomes within the deadline, the better one has the lower sum of the bill and the value
-        of the makespan. Of others, it is the faster one; any of them is worse than one in time. The
-        worst are those above the largest bill, of which the cheapest one is the best.
-        """
+        """Return a sort key by which the better one of two outcomes comes first."""
+        # In time: by the sum of the bill and the value of the makespan. Late: the faster one.
+        # Above the largest bill: the cheaper one.
         if outcome.usd > self.max_usd:
             return math.inf, round(outcome.usd, 9)
         # Rounded, so that equal outcomes are equal in spite of floating-point errors.
@@ -91,27 +87,17 @@ class Goal:
 def further_workers(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> int:
-    """Return how many more workers of one kind should be started.
-
-    It is the number with the lowest sum of the bill and the value of the time until the run is
-    done, or, if the deadline would be missed with it, the cheapest number that meets the deadline.
-    Some cases are different:
-
-    * Without any worker, at least one is started.
-    * If the start-up or encode times of the kind were never measured and the bill has no limit, a
-      worker is started for every scene, because there is nothing to calculate with.
-    * Of workers that cost nothing, all that get a scene are started.
-    * Workers that cost nothing shorten the run, so that another billed worker saves less, but they
-      must not delay the run: it should be done as soon as with the best number of billed workers
-      alone.
-
-    Args:
-        load: Scenes to encode.
-        workers: Workers that are ready or starting.
-        new: Kind of worker that is started now.
-        room: Largest number of workers to start.
-        goal: What the decision must achieve.
-    """
+    """Return how many more workers of one kind should be started."""
+    # It is the number with the lowest sum of the bill and the value of the time until the run is
+    # done, or, if the deadline would be missed with it, the cheapest number that meets the
+    # deadline.
+    # * Without any worker, at least one is started.
+    # * If the start-up or encode times of the kind were never measured and the bill has no limit,
+    # a worker is started for every scene, because there is nothing to calculate with.
+    # * Of workers that cost nothing, all that get a scene are started.
+    # * Workers that cost nothing shorten the run, so that another billed worker saves less, but
+    # they must not delay the run: it should be done as soon as with the best number of billed
+    # workers alone.
     most = min(room, load.useful_workers(new.encoder_slots))
     measured = new.performance.measured >= {"startup", "encode"}
     if most <= 0 or not (measured or math.isfinite(goal.max_usd)):
@@ -132,17 +118,7 @@ def further_workers(
 def best_outcome(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> Outcome:
-    """Return the forecast of a run with the number of further workers that is best for it.
-
-    No worker of a kind that was never measured is considered.
-
-    Args:
-        load: Scenes to encode.
-        workers: Workers that are ready or starting, at least one.
-        new: Kind of worker that is started now.
-        room: Largest number of workers to start.
-        goal: What the decision must achieve.
-    """
+    """Return the forecast of a run with the number of further workers that is best for it."""
     most = min(room, load.useful_workers(new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
         return forecast(load, workers, new, 0)
@@ -162,19 +138,7 @@ def forecast(
 def next_step(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, number: int, room: int
 ) -> Outcome | None:
-    """Return how many more workers than ``number`` shorten the run, and what that changes.
-
-    Args:
-        load: Scenes to encode.
-        workers: Workers that are ready or starting.
-        new: Kind of worker that is started now.
-        number: Number of further workers that are started.
-        room: Largest number of further workers.
-
-    Returns:
-        The fewest additional workers, by how many seconds the run is done sooner, and by how much
-        its bill is higher; ``None`` if no number of workers shortens the run.
-    """
+    """Return how many more workers than ``number`` shorten the run, and what that changes."""
     now = forecast(load, workers, new, number)
     for more in range(number + 1, min(room, number + _EACH_NUMBER_UP_TO) + 1):
         then = forecast(load, workers, new, more)
@@ -191,11 +155,9 @@ def _best(
     most: int,
     goal: Goal,
 ) -> Outcome:
-    """Return the forecast with the best number of further workers, 1 at least without workers.
-
-    A number is simulated only while the rough forecast, which is rarely worse than the simulated
-    one, says that it may be the best. With many scenes and workers, the rough forecast decides.
-    """
+    """Return the forecast with the best number of further workers, 1 at least without workers."""
+    # A number is simulated only while the rough forecast, which is rarely worse than the
+    # simulated one, says that it may be the best.
     rough = _RoughForecast(load, workers, new)
     outcomes = map(rough.outcome, _numbers(most, first=0 if workers else 1))
 
@@ -214,7 +176,6 @@ def _best(
 
 
 def _numbers(most: int, *, first: int) -> Iterator[int]:
-    """Yield the numbers of workers to consider, from ``first`` to ``most``."""
     number = first
     while number < most:
         yield number
@@ -225,9 +186,8 @@ def _numbers(most: int, *, first: int) -> Iterator[int]:
 class _RoughForecast:
     """Forecast that treats all scenes as work that can be divided in any way.
 
-    It is not worse than the simulated schedule if all workers are equally fast. Encoder slots that
-    are free at about the same time are combined, so that it takes the same short time for any
-    number of workers.
+    Encoder slots that are free at about the same time are combined, so that it takes the same short
+    time for any number of workers.
     """
 
     def __init__(self, load: Load, workers: Sequence[SimulatedWorker], new: NewWorker) -> None:

@@ -1,9 +1,8 @@
-"""Work of a scene, by which the encode times of scenes are compared.
+"""Work of a scene, by which the encode times of scenes are compared."""
 
-The unit is the second of a video with camera motion in 1080p at 30 frames per second. All constants
-were measured on our own render service with ``benchmarks/plan.py --work`` (table in
-``docs/benchmarks.md``): one such second takes 0.235 CPU seconds.
-"""
+# The unit is the second of a video with camera motion in 1080p at 30 frames per second. All
+# constants were measured on our own render service with ``benchmarks/plan.py --work`` (table in
+# ``docs/benchmarks.md``): one such second takes 0.235 CPU seconds.
 
 from __future__ import annotations
 
@@ -12,72 +11,61 @@ from collections.abc import Iterable
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, video_size
 
+# Work of every scene in addition to its length, for the start of a process and the reading of the
+# files.
 BASE_WORK = 1.8
-"""Work of every scene in addition to its length, for the start of a process and the reading of the
-files."""
+# Part of `BASE_WORK` in proportion to the pixels of a frame; the whole is for 1920x1080.
 FRAME_WORK = 0.7
-"""Part of `BASE_WORK` in proportion to the pixels of a frame; the whole is for 1920x1080."""
+# Work of every scene with camera motion in addition to its length, for the trial by which its
+# quantizer is chosen.
 MOTION_WORK = 1.0
-"""Work of every scene with camera motion in addition to its length, for the trial by which its
-quantizer is chosen."""
+# Work for each second of a scene without camera motion and subtitles. Its video repeats a few
+# encoded frames, so this is nearly all for the audio.
 STILL_WORK_PER_SECOND = 0.04
-"""Work for each second of a scene without camera motion and subtitles. Its video repeats a few
-encoded frames, so this is nearly all for the audio."""
+# Work for each second of a scene with subtitles and without camera motion. A few frames are
+# encoded at each change of the subtitles; one cue every 3 s was measured.
 STILL_SUBTITLE_WORK_PER_SECOND = 0.125
-"""Work for each second of a scene with subtitles and without camera motion. A few frames are
-encoded at each change of the subtitles; one cue every 3 s was measured."""
+# Work for each second of a scene with music. To decode the voice once more and to mix it with the
+# music takes 0.8 to 1.4 times as long as to encode it.
 MUSIC_WORK_PER_SECOND = 0.05
-"""Work for each second of a scene with music. To decode the voice once more and to mix it with the
-music takes 0.8 to 1.4 times as long as to encode it."""
+# Work for each second of a scene with a wanted loudness. The sound is decoded and measured before
+# it is encoded, which takes 1.2 times as long as to encode it; 4 times as long with music and a
+# limiter.
 LOUDNESS_WORK_PER_SECOND = 0.06
-"""Work for each second of a scene with a wanted loudness. The sound is decoded and measured before
-it is encoded, which takes 1.2 times as long as to encode it; 4 times as long with music and a
-limiter."""
+# Work for each megabyte of the picture's file. It depends more on the size of the file than on
+# the number of pixels, because a JPEG can be decoded at a smaller size.
 WORK_PER_MEGABYTE = 0.18
-"""Work for each megabyte of the picture's file. It depends more on the size of the file than on the
-number of pixels, because a JPEG can be decoded at a smaller size."""
 
+# Work from which a scene is assumed to be encoded by several slots: the render service shares
+# videos of at least three GOPs of 5 s. It shares none without camera motion and subtitles, and
+# such a scene has as much work only if it is 4 minutes long. The error is then a second.
 MIN_SHARED_WORK = BASE_WORK + MOTION_WORK + 10
-"""Work from which a scene is assumed to be encoded by several slots: the render service shares
-videos of at least three GOPs of 5 s. It shares none without camera motion and subtitles, and such a
-scene has as much work only if it is 4 minutes long. The error is then a second."""
+# Work for which an idle slot is busy, or waits, in shared encoding without shortening it: the
+# slot must be idle for half a second (about `BASE_WORK`) before it is used, the process starts
+# and reads the files (`BASE_WORK`), and in the mean it ends half a GOP before or after the other
+# slots.
 SHARED_START_WORK = 2 * BASE_WORK + 2.5
-"""Work for which an idle slot is busy, or waits, in shared encoding without shortening it: the slot
-must be idle for half a second (about `BASE_WORK`) before it is used, the process starts and reads
-the files (`BASE_WORK`), and in the mean it ends half a GOP before or after the other slots."""
+# Least work in a row of a shared scene, for any number of slots: the start of the render process,
+# the start of shared encoding, and one GOP of 5 s.
 SHORTEST_SHARED_WORK = 3 * BASE_WORK + MOTION_WORK + 5
-"""Least work in a row of a shared scene, for any number of slots: the start of the render process,
-the start of shared encoding, and one GOP of 5 s."""
 
 
+# Work for each second of a film, nearly all for its sound: 0.014 CPU seconds.
 FILM_WORK_PER_SECOND = 0.06
-"""Work for each second of a film, nearly all for its sound: 0.014 CPU seconds."""
+# Work for each transition of a film: 2 CPU seconds.
 TRANSITION_WORK = 8.5
-"""Work for each transition of a film: 2 CPU seconds."""
 
 
 def film_work(seconds: float, transitions: int) -> float:
-    """Return the work of a film, in seconds.
-
-    Args:
-        seconds: Length of the film, in seconds.
-        transitions: Number of transitions other than cuts.
-    """
+    """Return the work of a film, in seconds."""
     return BASE_WORK + FILM_WORK_PER_SECOND * seconds + TRANSITION_WORK * transitions
 
 
 def scene_work(scene: CheckedScene) -> float:
-    """Return the work of a scene, in seconds.
-
-    It is the length of the scene, weighted for camera motion and subtitles, with additions for
-    music and loudness, for the start of an encode and for the size of the picture. With camera
-    motion, every frame is encoded, and subtitles add less than 5 %, which is neglected. On the
-    public image, a scene without camera motion is a quarter of the work of the same scene with
-    motion, with or without subtitles.
-
-    With camera motion, the work is in proportion to the pixels per second, without it to the pixels
-    of a frame: `size` and `fps` of the options.
-    """
+    """Return the work of a scene, in seconds."""
+    # With camera motion, every frame is encoded, and subtitles add less than 5 %, which is
+    # neglected: the work is in proportion to the pixels per second, otherwise to the pixels of a
+    # frame.
     seconds, options = scene.audio_seconds, scene.options
     size = video_size(options.size, upright=False)  # portrait videos have as many pixels
     area = VideoFormat(size).pixel_rate
@@ -100,9 +88,6 @@ def scene_work(scene: CheckedScene) -> float:
 
 
 def total_upload_size(scenes: Iterable[CheckedScene]) -> int:
-    """Return how many bytes are sent for scenes, of which each file counts once.
-
-    Files that workers get from S3 or web servers do not count.
-    """
+    """Return how many bytes are sent for scenes, of which each file counts once."""
     sizes = {path: size for scene in scenes for path, size in scene.bytes_by_file.items()}
     return sum(sizes.values())

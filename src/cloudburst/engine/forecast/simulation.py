@@ -15,12 +15,12 @@ from cloudburst.engine.forecast.scene_work import (
 from cloudburst.models.performance import Performance
 from cloudburst.models.task import MINIMUM_BILLED_SECONDS
 
+# Largest number of scenes that are simulated one by one. Together they take about a millisecond.
+# All other scenes are shorter and are treated as work that can be divided among slots in any way.
+# The resulting error is less than the encode time of one simulated scene.
 MAX_SCENES_SIMULATED = 256
-"""Largest number of scenes that are simulated one by one. Together they take about a millisecond.
-All other scenes are shorter and are treated as work that can be divided among slots in any way. The
-resulting error is less than the encode time of one simulated scene."""
+# Smallest assumed encode time, in seconds, so that a division by it is possible.
 _MIN_ENCODE_SECONDS = 1e-6
-"""Smallest assumed encode time, in seconds, so that a division by it is possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +41,9 @@ class SimulatedWorker:
     def started_now(
         cls, performance: Performance, number: int, *, encoder_slots: int, usd_per_second: float
     ) -> list[SimulatedWorker]:
-        """Return workers that are launched now.
-
-        Their start-up times are spread evenly over the usual range: of several workers, the last
-        one is ready later than usual, but the first one is ready earlier.
-
-        Args:
-            performance: Performance of the workers.
-            number: Number of workers.
-            encoder_slots: Number of scenes that each of them encodes at once.
-            usd_per_second: Price of each of them, in USD per second; 0 if nothing is billed.
-        """
+        """Return workers that are launched now."""
+        # Start-ups are spread evenly over the usual range: of several workers, the last one is
+        # ready later than usual, but the first one earlier.
         return [
             cls(
                 free_in=(performance.startup_at((position + 0.5) / number),) * encoder_slots,
@@ -68,10 +60,7 @@ class SimulatedWorker:
         return 1 / max(self.performance.encode_seconds(work), _MIN_ENCODE_SECONDS)
 
     def shortest_encode(self, work: float) -> float:
-        """Return the seconds in which the worker can encode a scene if it has no other scene.
-
-        ``work`` is the weighted length of the scene, in seconds.
-        """
+        """Return the seconds in which the worker can encode a scene if it has no other scene."""
         slots = len(self.free_in) if work >= MIN_SHARED_WORK else 1
         return self.performance.encode_seconds(work) / slots
 
@@ -91,7 +80,7 @@ class Schedule:
     """Seconds from now until the last video is downloaded."""
     worker_ends: tuple[float, ...]
     """Seconds from now until each worker has encoded its last scene, or waits for the uplink no
-    more. For a worker without a scene, this is the largest value of its ``free_in``."""
+    more."""
     unshared_makespan: float
     """Makespan if no scene is encoded by several slots, in seconds from now."""
 
@@ -113,12 +102,7 @@ class Load:
 
     @classmethod
     def from_works(cls, works: Iterable[float], *, bytes_to_send: float = 0.0) -> Load:
-        """Return the load of a run that has not started.
-
-        Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-        """
+        """Return the load of a run that has not started."""
         known = sorted(works, reverse=True)
         others = known[MAX_SCENES_SIMULATED:]
         return cls(
@@ -139,13 +123,10 @@ class Load:
         return long + -(-(self.scenes - long) // encoder_slots)
 
     def uplink_bound(self, workers: Sequence[SimulatedWorker]) -> float:
-        """Return the seconds from now before which the uplink does not let the scenes be done.
-
-        The uplink is treated as a machine that sends one scene after the other, each in the same
-        time, from when a worker is ready. Workers to which it sends no files encode other scenes
-        meanwhile. More workers that need the uplink do not shorten this time. It is 0 if the speed
-        of the uplink is not known, or if there is nothing to send.
-        """
+        """Return the seconds from now before which the uplink does not let the scenes be done."""
+        # The uplink is treated as a machine that sends one scene after the other, each in the
+        # same time, from when a worker is ready. Workers to which it sends no files encode other
+        # scenes meanwhile.
         far = [each for each in workers if each.performance.uplink_seconds_per_megabyte]
         if not far or not self.bytes_to_send or not self.scenes:
             return 0.0
@@ -163,15 +144,9 @@ class Load:
         return fill_level(ends, seconds, self.scenes)
 
     def schedule_on(self, workers: Sequence[SimulatedWorker]) -> Schedule:
-        """Simulate the load on workers, and return the schedule.
-
-        Each scene, longest first, gets the worker that finishes it first, where long scenes are
-        shared by the slots of their worker. The encodes that run now are assumed not to
-        be shared, so the makespan may be too long by what sharing would save. It is at least
-        `uplink_bound`.
-
-        Without workers, the makespan is infinite, unless no scene is left to encode.
-        """
+        """Simulate the load on workers, and return the schedule."""
+        # The encodes that run now are assumed not to be shared, so the makespan may be too long
+        # by what sharing would save.
         if not workers:
             makespan = math.inf if self.scenes else self.running_seconds
             return Schedule(makespan=makespan, worker_ends=(), unshared_makespan=makespan)
@@ -257,14 +232,9 @@ class _Simulation:
         self._slots = [slot for slots in self._by_worker for slot in slots]
 
     def assign(self, works: Iterable[float]) -> None:
-        """Assign each scene, longest first, to the worker that finishes it first.
-
-        A long scene is shared by all slots of its worker, so it may be done sooner on a worker that
-        is empty later than on the slot that is free first, beside another long scene.
-
-        Args:
-            works: Work of each scene.
-        """
+        """Assign each scene, longest first, to the worker that finishes it first."""
+        # A long scene is shared by all slots of its worker, so it may be done sooner on a worker
+        # that is empty later than on the slot that is free first, beside another long scene.
         kinds = dict[Performance, _Kind]()
         for number, slots in enumerate(self._by_worker):
             kinds.setdefault(slots[0].performance, _Kind(slots[0].performance)).put(number, slots)
@@ -278,12 +248,7 @@ class _Simulation:
             kinds[slot.performance].put(number, slots)
 
     def fill(self, scenes: int, mean_work: float) -> None:
-        """Divide further scenes among the slots, so that all slots that get some end together.
-
-        Args:
-            scenes: Number of scenes.
-            mean_work: Mean work of the scenes.
-        """
+        """Divide further scenes among the slots, so that all slots that get some end together."""
         each = [
             max(slot.performance.encode_seconds(mean_work), _MIN_ENCODE_SECONDS)
             for slot in self._slots
@@ -310,10 +275,7 @@ class _Simulation:
         )
 
     def worker_ends(self, files_sent: float) -> tuple[float, ...]:
-        """Return the time at which each worker has encoded its last scene.
-
-        Workers that get a scene over the uplink wait until all files are sent.
-        """
+        """Return the time at which each worker has encoded its last scene."""
         ends = list[float]()
         for slots in self._by_worker:
             far = slots[0].performance.uplink_seconds_per_megabyte
@@ -323,15 +285,7 @@ class _Simulation:
 
 
 def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:
-    """Return the time at which the slots of a worker have encoded its last, shared scenes.
-
-    The slots are assumed to divide these scenes into equal parts. The start of the processes and
-    the length of a GOP set a lower bound.
-
-    Args:
-        slots: Slots of the worker.
-        shared: Those of the slots whose last scene can be shared.
-    """
+    """Return the time at which the slots of a worker have encoded its last, shared scenes."""
     performance = slots[0].performance
     start = performance.encode_seconds(SHARED_START_WORK)
     free = [
@@ -346,16 +300,8 @@ def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:
 
 
 def fill_level(ends: Sequence[float], seconds_per_scene: Sequence[float], scenes: float) -> float:
-    """Return the shortest time from now, in seconds, in which slots can encode equal scenes.
-
-    Scenes are divided into fractions, so that all slots that get work end at the same time. The
-    real time may be longer.
-
-    Args:
-        ends: Seconds from now until each slot is free.
-        seconds_per_scene: Seconds that each slot takes to encode one scene.
-        scenes: Number of scenes.
-    """
+    """Return the shortest time from now, in seconds, in which slots can encode equal scenes."""
+    # Scenes are divided into fractions, so that all slots that get work end at the same time.
     amount, speed, level = float(scenes), 0.0, 0.0
     for end, seconds in sorted(zip(ends, seconds_per_scene, strict=True)):
         if speed and level <= end:
@@ -367,28 +313,17 @@ def fill_level(ends: Sequence[float], seconds_per_scene: Sequence[float], scenes
 
 
 def billed_seconds(running: float) -> float:
-    """Return the billed seconds of a task that runs for ``running`` seconds.
-
-    They are at least the minimum billed time of AWS.
-    """
+    """Return the billed seconds of a task that runs for ``running`` seconds."""
     return max(float(MINIMUM_BILLED_SECONDS), running)
 
 
 def worker_billed_seconds(worker: SimulatedWorker, last_encode: float) -> float:
-    """Return the billed seconds of a worker, from its launch to its stop.
-
-    Args:
-        worker: The worker.
-        last_encode: Seconds from now until the worker has encoded its last scene.
-    """
+    """Return the billed seconds of a worker, from its launch to its stop."""
     return billed_seconds(worker.billed_so_far + last_encode + _until_stopped(worker))
 
 
 def paid_until(worker: SimulatedWorker) -> float:
-    """Return the seconds from now until which a worker may encode without a higher bill.
-
-    The value is negative if the minimum billed time has passed.
-    """
+    """Return the seconds from now until which a worker may encode without a higher bill."""
     return MINIMUM_BILLED_SECONDS - worker.billed_so_far - _until_stopped(worker)
 
 
@@ -398,12 +333,7 @@ def _until_stopped(worker: SimulatedWorker) -> float:
 
 
 def worker_usd(worker: SimulatedWorker, last_encode: float) -> float:
-    """Return the bill of a worker in USD, from its launch to its stop.
-
-    Args:
-        worker: The worker.
-        last_encode: Seconds from now until the worker has encoded its last scene.
-    """
+    """Return the bill of a worker in USD, from its launch to its stop."""
     if not worker.usd_per_second:
         return 0.0
     return worker.usd_per_second * worker_billed_seconds(worker, last_encode)

@@ -21,24 +21,14 @@ from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 
+# Seconds that a suspect scene, which must encode alone, waits for a worker without other scenes
+# before a worker is reserved for it. The value is a choice: in most runs, a worker becomes empty
+# by itself in this time.
 SUSPECT_WAIT_SECONDS = 120.0
-"""Seconds that a suspect scene, which must encode alone, waits for a worker without other scenes
-before a worker is reserved for it. The value is a choice: in most runs, a worker becomes empty by
-itself in this time."""
 
 
 class Assigner:
-    """Assigner of waiting scenes to the encoder slots of ready workers.
-
-    Args:
-        workers: Workers of the client.
-        queue: Queue of the client.
-        health: Limits and circuit breakers of the backends.
-        budget: Budget, which decides whether another scene can be paid for.
-        estimator: Estimator of the makespan and of the times at which workers are free.
-        on_phase_end: Function that is called with a worker when the upload or encode of a scene on
-            it has ended, and when a queued encode has begun.
-    """
+    """Assigner of waiting scenes to the encoder slots of ready workers."""
 
     def __init__(
         self,
@@ -61,11 +51,7 @@ class Assigner:
         self._empty_in: list[float] | None = None
 
     def assign_queue(self) -> None:
-        """Assign as many waiting scenes as ready workers can take.
-
-        A scene may stay in the queue for another worker that is expected to finish it sooner. After
-        the budget has refused a scene, scenes no longer wait for other workers.
-        """
+        """Assign as many waiting scenes as ready workers can take."""
         self._can_wait = True
         while len(self._queue) and self._assign_next():
             pass
@@ -75,11 +61,7 @@ class Assigner:
                 pass
 
     def _assign_next(self) -> bool:
-        """Assign one scene, to a free encoder slot if possible.
-
-        Returns:
-            True if a scene was assigned.
-        """
+        """Assign one scene, to a free encoder slot if possible."""
         self._empty_in = None
         if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
             return True
@@ -92,12 +74,7 @@ class Assigner:
         return any(self._assign_to(worker, skip=skip) for worker in busy)
 
     def _assign_to(self, worker: PoolWorker, *, skip: int) -> bool:
-        """Assign the next scene that fits a worker, and return whether there was such a scene.
-
-        Args:
-            worker: Ready worker.
-            skip: Number of the longest scenes to leave in the queue.
-        """
+        """Assign the next scene that fits a worker, and return whether there was such a scene."""
         wait = self._lets_long_scenes_wait(worker)
         if wait and not self._queue.restricted:
             skip = max(skip, self._queue.long_scenes)  # quicker than to ask for each of them
@@ -123,11 +100,9 @@ class Assigner:
         return True
 
     def _lets_long_scenes_wait(self, worker: PoolWorker) -> bool:
-        """Return whether long scenes stay in the queue, to have all slots of other workers.
-
-        They do if as many workers as scenes that wait will be empty sooner than this one. One long
-        scene at most is sent ahead, because it shares the slots that are free in the meantime.
-        """
+        # One long scene at most is sent ahead, because it shares the slots that are free in the
+        # meantime.
+        # They do if as many workers as scenes that wait will be empty sooner than this one.
         if not occupied_slots(worker) or not worker.backend.shares_encodes:
             return False
         if spare_slots(worker) < 0:
@@ -143,11 +118,9 @@ class Assigner:
         return waiting <= bisect_left(self._empty_in, self._estimator.empty_in(worker))
 
     def _is_reserved_for_suspect(self, worker: PoolWorker) -> bool:
-        """Return whether a busy worker gets no scene because a suspect scene waits too long.
-
-        The worker with the fewest scenes is reserved: while new scenes keep arriving, no worker
-        would otherwise become empty for a scene that must encode alone.
-        """
+        """Return whether a busy worker gets no scene because a suspect scene waits too long."""
+        # The worker with the fewest scenes is reserved: while new scenes keep arriving, no worker
+        # would otherwise become empty for a scene that must encode alone.
         if not occupied_slots(worker):
             return False
         before = anyio.current_time() - SUSPECT_WAIT_SECONDS
@@ -189,11 +162,8 @@ class Assigner:
         self._workers.refresh(assignment.worker)
 
     def _may_use(self, ticket: Ticket, worker: PoolWorker) -> bool:
-        """Return whether a scene may be assigned to a worker.
-
-        A worker on which the scene has failed is allowed only if there is no other worker and none
-        can be started.
-        """
+        # A worker on which the scene has failed is allowed only if there is no other worker and
+        # none can be started.
         if not may_take(worker, ticket) or not self._estimator.can_finish(worker, ticket.work):
             return False
         if self._can_wait and not self._estimator.is_in_time(ticket, worker):

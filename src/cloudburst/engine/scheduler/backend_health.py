@@ -21,24 +21,25 @@ from cloudburst.models.failures import KEY_REFUSED, WORKER_DISK_FULL
 from cloudburst.models.limits import Limits
 from cloudburst.ports.backend import Backend
 
+# Seconds for which a backend gets no more workers than its account last allowed, after the
+# account's quota was used up: for the first time, and at most. They double each time that the
+# quota is found used up again. The values are choices: by then other tasks of the account may
+# have ended, and another try costs a refused launch for each further worker.
 MIN_REDUCED_LIMIT_SECONDS, MAX_REDUCED_LIMIT_SECONDS = 30.0, 120.0
-"""Seconds for which a backend gets no more workers than its account last allowed, after the
-account's quota was used up: for the first time, and at most. They double each time that the quota
-is found used up again. The values are choices: by then other tasks of the account may have ended,
-and another try costs a refused launch for each further worker."""
 
+# Number of tasks in a row whose program exits with an error code before it is ready, after which
+# a backend gets no more tasks, unless one of its workers was ready in this run. Each task starts
+# the same program in the same way, so a third would exit as well. The first exit alone is no
+# proof: to start a second task for nothing costs a minute of that task, to give up too early
+# fails the run.
 MAX_ERROR_EXITS_AT_START = 2
-"""Number of tasks in a row whose program exits with an error code before it is ready, after which a
-backend gets no more tasks, unless one of its workers was ready in this run. Each task starts the
-same program in the same way, so a third would exit as well. The first exit alone is no proof: to
-start a second task for nothing costs a minute of that task, to give up too early fails the run."""
 
 
 class BackendHealth:
     """Worker limits and circuit breakers of backends.
 
-    A circuit breaker opens after several failures in a row. No worker is started on its backend
-    until it closes, which happens when a run begins while no other run is active.
+    A circuit breaker opens after several failures in a row. Until it closes, when a run begins
+    while no other is active, no worker is started on its backend.
     """
 
     def __init__(self, backends: Sequence[Backend], workers: WorkerIndex, limits: Limits) -> None:
@@ -95,13 +96,10 @@ class BackendHealth:
         self._useless_workers.pop(backend.name, None)
 
     def on_ended(self, worker: PoolWorker) -> None:
-        """Handle the end of a worker, and open the circuit breaker after too many unusable ones.
-
-        A worker is unusable if it rejects the key, has a full disk or sends invalid answers.
-        Unusable workers are counted until a worker of the backend makes a video. Workers that have
-        stopped or no longer answer are not counted, because this says nothing about other workers.
-        When the circuit breaker opens, workers that are already starting are kept.
-        """
+        """Handle the end of a worker, and open the circuit breaker after too many unusable ones."""
+        # A worker is unusable if it rejects the key, has a full disk or sends invalid answers.
+        # Workers that have stopped or no longer answer are not counted, because this says nothing
+        # about other workers.
         name, error = worker.backend.name, worker.record.error
         if not isinstance(error, WorkerError) or worker.record.ready is None:
             return
@@ -167,12 +165,7 @@ class BackendHealth:
 
 
 def _setup_error(error: WorkerError, how: str) -> WorkerError:
-    """Return an error of the same class that says how to fix the setup, and is not retried.
-
-    Args:
-        error: Error of the last unusable worker.
-        how: Clause of the message that says what many workers had in common.
-    """
+    """Return an error of the same class that says how to fix the setup, and is not retried."""
     row = next(
         (row for row in (KEY_REFUSED, WORKER_DISK_FULL) if isinstance(error, row.error)), None
     )

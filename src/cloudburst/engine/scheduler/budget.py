@@ -17,16 +17,16 @@ from cloudburst.errors import BudgetError
 from cloudburst.models.performance import PLACEMENT_SECONDS, PULL_SECONDS, STOP_SECONDS
 from cloudburst.models.task import seconds_billed
 
+# Seconds of a worker's start-up that are assumed until a worker has become ready.
 DEFAULT_STARTUP_SECONDS = float(PLACEMENT_SECONDS + PULL_SECONDS)
-"""Seconds of a worker's start-up that are assumed until a worker has become ready."""
+# Seconds that are allowed until the request to stop a worker is accepted.
 STOP_REQUEST_SECONDS = 10.0
-"""Seconds that are allowed until the request to stop a worker is accepted."""
+# Seconds that a scene is assumed to take in addition to the length of its audio, until a scene is
+# finished.
 DEFAULT_SCENE_SECONDS = 10.0
-"""Seconds that a scene is assumed to take in addition to the length of its audio, until a scene is
-finished."""
 
+# Factor by which a bill may be higher than a forecast by expected times. The value is a choice.
 FORECAST_MARGIN = 1.3
-"""Factor by which a bill may be higher than a forecast by expected times. The value is a choice."""
 
 
 class Budget:
@@ -60,13 +60,7 @@ class Budget:
     def allows(
         self, worker: PoolWorker, audio_seconds: float, *, stopped: PoolWorker | None = None
     ) -> bool:
-        """Return whether the forecast bill stays in budget if a worker gets one more scene.
-
-        Args:
-            worker: Worker of the client, or a new worker that is to be started.
-            audio_seconds: Length of the scene's audio, in seconds.
-            stopped: Worker that is stopped now, so that the new worker can be started.
-        """
+        """Return whether the forecast bill stays in budget if a worker gets one more scene."""
         if self._max_usd is None or not worker.backend.usd_per_second:
             return True
         bill = self._bill_of_others(worker, stopped) + self._foreseen(worker, extra=audio_seconds)
@@ -128,12 +122,7 @@ class Budget:
         return sum(map(_stopped_usd, self._stopped.values()), Decimal())
 
     def _foreseen(self, worker: PoolWorker, *, extra: float | None = None) -> Decimal:
-        """Return the forecast bill of a worker in USD, up to its stop after all its scenes.
-
-        Args:
-            worker: Worker that exists or is to be started.
-            extra: Length of the audio of a further scene, in seconds; ``None``: no further scene.
-        """
+        """Return the forecast bill of a worker in USD, up to its stop after all its scenes."""
         if worker.stopping:
             return _usd(worker, _age(worker) + STOP_SECONDS)
         now, backend, age = anyio.current_time(), worker.backend, _age(worker)
@@ -178,7 +167,6 @@ def _usd(worker: PoolWorker, seconds: float) -> Decimal:
 
 
 def _usd_if_encodes_end(worker: PoolWorker) -> Decimal:
-    """Return the bill of a worker in USD if it is stopped when its running encodes end."""
     left = max(worker.encode_ends, default=0.0) - anyio.current_time()
     return _usd(worker, _age(worker) + max(0.0, left) + STOP_SECONDS)
 
@@ -189,10 +177,7 @@ def _usd_if_stopped_now(worker: PoolWorker) -> Decimal:
 
 
 def _stopped_usd(record: WorkerRecord) -> Decimal:
-    """Return the bill in USD of a worker whose stop was accepted.
-
-    The usual time of a stop is included until the task was seen to have stopped.
-    """
+    """Return the bill in USD of a worker whose stop was accepted."""
     if record.usage is None:
         return Decimal()
     seconds = seconds_billed(record.usage)

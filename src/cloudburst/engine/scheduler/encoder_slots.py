@@ -14,8 +14,8 @@ from cloudburst.engine.pool_state import (
     WorkerState,
 )
 
+# Largest number of scenes on a worker, in any phase, for each of its encoder slots.
 MAX_SCENES_PER_SLOT = 3
-"""Largest number of scenes on a worker, in any phase, for each of its encoder slots."""
 
 
 def slot_count(worker: PoolWorker) -> int:
@@ -50,20 +50,13 @@ def spare_slots(worker: PoolWorker) -> int:
 
 
 def next_slot_free_at(worker: PoolWorker) -> float:
-    """Return the expected time at which an encoder slot is free for one more scene.
-
-    The time is infinite if it is not known.
-    """
+    """Return the expected time at which an encoder slot is free for one more scene."""
     waiting = max(0, -spare_slots(worker))
     return worker.encode_ends[waiting] if waiting < len(worker.encode_ends) else math.inf
 
 
 def slot_expected_at(assignment: Assignment) -> float:
-    """Return the time at which an encoder slot is, or is expected to be, free for a scene.
-
-    The time is infinite if it is not known. The scenes that were assigned to the worker before this
-    one come first.
-    """
+    """Return the time at which an encoder slot is, or is expected to be, free for a scene."""
     worker, before = assignment.worker, 0
     for each in worker.assignments:
         if each is assignment:
@@ -76,25 +69,12 @@ def slot_expected_at(assignment: Assignment) -> float:
 
 
 def may_take(worker: PoolWorker, ticket: Ticket) -> bool:
-    """Return whether a scene may be assigned to a worker.
-
-    A suspect scene must encode alone. Unless the worker has only one encoder slot, it may therefore
-    have no other scene that encodes or will encode.
-    """
+    """Return whether a scene may be assigned to a worker."""
     return not ticket.suspect or worker.backend.encoder_slots == 1 or not occupied_slots(worker)
 
 
 def has_room(worker: PoolWorker, *, ahead: bool) -> bool:
-    """Return whether another scene can be assigned to a worker.
-
-    Args:
-        worker: The worker.
-        ahead: False: the scene is to encode at once. True: the scene is uploaded ahead of its turn
-            and waits for an encoder slot. This is possible only while all slots encode, so that the
-            upload takes no bandwidth from scenes that could encode first. It is limited to one
-            scene per slot: this keeps the encoders busy, and leaves other scenes to the worker that
-            is free first.
-    """
+    """Return whether another scene can be assigned to a worker."""
     room = MAX_SCENES_PER_SLOT * worker.backend.encoder_slots - len(worker.assignments)
     if worker.state is not WorkerState.READY or room <= 0:
         return False
@@ -105,12 +85,9 @@ def has_room(worker: PoolWorker, *, ahead: bool) -> bool:
 
 
 def grant_slots(worker: PoolWorker) -> None:
-    """Let scenes that wait on a worker be encoded, the longest first.
-
-    If the worker queues jobs and all its slots encode, it is asked for all of them, so that the
-    next encode begins without a round trip. A suspect scene, which encodes alone, and scenes that
-    wait for its end get a free encoder slot first.
-    """
+    """Let scenes that wait on a worker be encoded, the longest first."""
+    # If the worker queues jobs and all its slots encode, it is asked for all of them, so that the
+    # next encode begins without a round trip.
     if worker.state in {WorkerState.FAILING, WorkerState.STOPPING}:
         return
     waiting = [each for each in worker.assignments if each.state is AssignmentState.WAITING]

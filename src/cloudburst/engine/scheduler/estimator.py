@@ -24,17 +24,18 @@ from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.models.performance import Performance
 from cloudburst.ports.backend import Backend
 
+# Seconds before the expected end of an encode at which the next scene may be uploaded, in
+# addition to twice the usual transfer time. This is enough for several decisions and for a slow
+# connection.
 SEND_AHEAD_SECONDS = 10.0
-"""Seconds before the expected end of an encode at which the next scene may be uploaded, in addition
-to twice the usual transfer time. This is enough for several decisions and for a slow connection."""
+# Seconds between two forecasts for the same decision, for each worker of the client. A forecast
+# takes about 10 microseconds for each worker, so that it uses 0.2 % of the time. With 100
+# workers, it is half a second, which is short beside a start-up.
 SIMULATION_SECONDS_PER_WORKER = 0.005
-"""Seconds between two forecasts for the same decision, for each worker of the client. A forecast
-takes about 10 microseconds for each worker, so that it uses 0.2 % of the time. With 100 workers, it
-is half a second, which is short beside a start-up."""
+# Number of workers up to which every decision may simulate them: it takes less than 1 ms.
 _FEW_WORKERS = 50
-"""Number of workers up to which every decision may simulate them: it takes less than 1 ms."""
+# Largest difference between two times, in seconds, at which they count as equal.
 _TOLERANCE = 1e-6
-"""Largest difference between two times, in seconds, at which they count as equal."""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +45,7 @@ class PoolSnapshot:
     load: Load
     """Scenes that wait or encode."""
     workers: dict[PoolWorker, SimulatedWorker]
-    """All usable workers. Times are in seconds from the moment of the snapshot."""
+    """All usable workers."""
     measured: bool
     """True if the encode time of every worker was measured."""
 
@@ -55,14 +56,7 @@ class PoolSnapshot:
 
 
 class Estimator:
-    """Estimator of what the workers of a client will have done by when.
-
-    Args:
-        backends: Backends of the client.
-        workers: Workers of the client.
-        queue: Queue of the client.
-        performances: Expected performance of the workers.
-    """
+    """Estimator of what the workers of a client will have done by when."""
 
     def __init__(
         self,
@@ -142,11 +136,9 @@ class Estimator:
         )
 
     def next_simulation_at(self) -> float:
-        """Return the time before which workers are not simulated again for the same decision.
-
-        Each scene that ends is a reason to decide again. With many workers, as many scenes end in a
-        second as there could be simulations, which would block the event loop.
-        """
+        """Return the time before which workers are not simulated again for the same decision."""
+        # With many workers, as many scenes end in a second as there could be simulations, which
+        # would block the event loop.
         workers = len(self._workers)
         wait = SIMULATION_SECONDS_PER_WORKER * workers if workers > _FEW_WORKERS else 0.0
         return anyio.current_time() + wait
@@ -157,7 +149,6 @@ class Estimator:
         return NewWorker(self._performances.of_backend(backend), backend.encoder_slots, price)
 
     def _ready_in(self, worker: PoolWorker, now: float) -> float:
-        """Return the seconds from now until a worker is expected to be ready."""
         # An adopted worker that runs is ready in a moment, however long ago it was launched.
         if worker.connection is not None or worker.found_running:
             return 0.0
@@ -172,6 +163,8 @@ class Estimator:
         of which a copy is planned, in seconds. The third value is the number of seconds until all
         other encodes are done.
         """
+        # Second: work of assigned scenes that do not encode yet or of which a copy is planned.
+        # Third: seconds until all other encodes are done.
         encoding, waiting, last = list[float](), list[float](), 0.0
         for each in worker.assignments:
             if each.state is AssignmentState.ENCODING:
@@ -196,12 +189,7 @@ class Estimator:
         return 0.0  # the other one waits, and is a part of the waiting work
 
     def _load(self, assigned: Iterable[float], running: float) -> Load:
-        """Return the load of the queue and of the scenes that wait on workers.
-
-        Args:
-            assigned: Work of each scene that waits on a worker.
-            running: Seconds until all running encodes are done and downloaded.
-        """
+        """Return the load of the queue and of the scenes that wait on workers."""
         longest = self._queue.longest_works(MAX_SCENES_SIMULATED)
         others = len(self._queue) - len(longest)
         return Load(
@@ -223,11 +211,9 @@ class Estimator:
         )
 
     def can_finish(self, worker: PoolWorker, work: float) -> bool:
-        """Return whether a worker can finish a scene before its task ends by itself.
-
-        A worker that has not rendered anything yet can finish any scene, because no other worker
-        would have more time.
-        """
+        """Return whether a worker can finish a scene before its task ends by itself."""
+        # A worker that has not rendered anything yet can finish any scene, because no other
+        # worker would have more time.
         lifetime, record, now = worker.backend.lifetime, worker.record, anyio.current_time()
         unknown = record.ready is None or worker.ready_unknown
         since = record.launched if unknown else record.ready
@@ -239,12 +225,9 @@ class Estimator:
         return now + wait + self._performances.scene_seconds(worker, work) <= since + lifetime
 
     def is_in_time(self, ticket: Ticket, worker: PoolWorker) -> bool:
-        """Return whether a worker would finish a scene within the expected makespan.
-
-        The result is also True if the encode times of any worker were not measured, because a slow
-        worker is then better than an idle one. It is always True for retries, for suspect scenes,
-        and if there is only one backend and the worker is not slow.
-        """
+        """Return whether a worker would finish a scene within the expected makespan."""
+        # The result is also True if the encode times of any worker were not measured, because a
+        # slow worker is then better than an idle one.
         if ticket.avoided_tasks or ticket.suspect:
             return True
         if len(self._backends) == 1 and (worker.slowness == 1 or self._queue_takes(ticket, worker)):
@@ -260,10 +243,7 @@ class Estimator:
         )
 
     def _queue_takes(self, ticket: Ticket, worker: PoolWorker) -> bool:
-        """Return whether the queue lasts longer than a scene on a worker that has a free slot.
-
-        This is a quick check, without a simulation.
-        """
+        """Return whether the queue lasts longer than a scene on a worker that has a free slot."""
         seconds = (
             self._queue.total_work * self._performances.of_backend(worker.backend).seconds_per_work
         )
@@ -279,12 +259,7 @@ class Estimator:
         )
 
     def empty_in(self, worker: PoolWorker, *, without: Ticket | None = None) -> float:
-        """Return the seconds until a worker has no scene, if all its slots share what it has.
-
-        Args:
-            worker: Worker that is expected to take scenes.
-            without: Scene that waits on the worker and is left out.
-        """
+        """Return the seconds until a worker has no scene, if all its slots share what it has."""
         now = anyio.current_time()
         seconds, performance = 0.0, self._performances.of_worker(worker)
         for each in worker.assignments:
@@ -333,7 +308,6 @@ def _usd_per_second(worker: PoolWorker) -> float:
 
 
 def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> float:
-    """Return the seconds for which a worker was billed until now; negative before its bill."""
     launched, usage = worker.record.launched, worker.record.usage
     placement = performance.placement_seconds
     if usage is not None and usage.pull_started_at is not None:
@@ -342,8 +316,6 @@ def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> 
 
 
 def _remaining(expected: float, passed: float) -> float:
-    """Return the expected remaining seconds of a start-up.
-
-    If it has lasted some seconds too long already, it is expected to last as many seconds more.
-    """
+    """Return the expected remaining seconds of a start-up."""
+    # One that has lasted some seconds too long is expected to last as many seconds more.
     return abs(expected - passed)

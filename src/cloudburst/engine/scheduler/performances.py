@@ -15,26 +15,25 @@ from cloudburst.engine.uplink import Uplink
 from cloudburst.models.performance import Measure, Performance, Sample
 from cloudburst.ports.backend import Backend
 
+# Share of an encode after whose first report its progress says how long the encode takes.
 MIN_PROGRESS = 0.05
-"""Share of an encode after whose first report its progress says how long the encode takes."""
+# Factor from which a worker counts as slow. The value is a choice: encodes on one kind of worker
+# differ by less.
 MIN_SLOWNESS = 1.2
-"""Factor from which a worker counts as slow. The value is a choice: encodes on one kind of worker
-differ by less."""
+# Quotient of two neighbouring values of ``PoolWorker.slowness``. There are few values, so that
+# workers with equal speed can be simulated together.
 _SLOWNESS_STEP = 1.25
-"""Quotient of two neighbouring values of ``PoolWorker.slowness``. There are few values, so that
-workers with equal speed can be simulated together."""
+# Seconds of an imaginary encode at the usual speed, which take part in the measurement: a single
+# short scene is no proof.
 _PRIOR_SECONDS = 5.0
-"""Seconds of an imaginary encode at the usual speed, which take part in the measurement: a single
-short scene is no proof."""
+# Number of the latest finished scenes of a worker that count: its speed may change.
 _MAX_FINISHED = 4
-"""Number of the latest finished scenes of a worker that count: its speed may change."""
 
 
 class _MeasuredProgress(NamedTuple):
     """Progress between the first and the last report of an encode."""
 
     share: float
-    """Increase of the progress."""
     seconds: float
     """Seconds between the two reports."""
     last_share: float
@@ -44,30 +43,21 @@ class _MeasuredProgress(NamedTuple):
 
 
 def _measured_progress(assignment: Assignment) -> _MeasuredProgress | None:
-    """Return the progress of an encode since its first report; ``None`` if it says too little.
-
-    The time before the first report is left out: the files are read, and sound may be measured.
-    """
+    """Return the progress of an encode since its first report; ``None`` if it says too little."""
+    # Without the time before the first report: files are read, and sound may be measured.
     first, last = assignment.first_progress, assignment.last_progress
     if first is None or last is None or last.share - first.share < MIN_PROGRESS:
         return None
     return _MeasuredProgress(last.share - first.share, last.at - first.at, last.share, last.at)
 
 
+# Number of measured encodes of a kind of worker from which the speed of a single worker is
+# compared with them.
 MIN_ENCODES_FOR_SPEED = 3
-"""Number of measured encodes of a kind of worker from which the speed of a single worker is
-compared with them."""
 
 
 class Performances:
-    """Expected performance of the workers of each backend, and of single workers.
-
-    Scheduling uses the expected times of `of_backend` and `of_worker`; the budget uses the
-    `slowest` times.
-
-    Args:
-        measurements: Measurements of earlier runs, to which those of this client are added.
-    """
+    """Expected performance of the workers of each backend, and of single workers."""
 
     def __init__(self, measurements: Measurements) -> None:
         self._measurements = measurements
@@ -82,21 +72,17 @@ class Performances:
     # Measurements.
 
     def learn_startup(self, worker: PoolWorker, seconds: float) -> None:
-        """Add the start-up time of a worker, in seconds, to the measurements.
-
-        If it was late as well, it also counts for the late starts in whose place it was: they would
-        have taken as long.
-        """
+        """Add the start-up time of a worker, in seconds, to the measurements."""
+        # If it was late as well, it also counts for the late starts in whose place it was: they
+        # would have taken as long.
         self.slowest.add_startup(seconds)
         late = seconds > self.of_backend(worker.backend).late_after
         for _ in range(1 + worker.late_starts_before if late else 1):
             self._learn(worker.backend, "startup", seconds)
 
     def learn_scene(self, worker: PoolWorker, attempt: Attempt, ticket: Ticket) -> None:
-        """Add the times of an attempt that has made a video to the measurements.
-
-        The time of an encode is the sum over all encoder slots that have taken part in it.
-        """
+        """Add the times of an attempt that has made a video to the measurements."""
+        # The time of an encode is the sum over all encoder slots that have taken part in it.
         shared = attempt.shared_seconds
         took = sum(span.ended_at - span.started_at for span in attempt.spans)
         self.slowest.add_scene(took + shared, ticket.audio_seconds)
@@ -141,11 +127,9 @@ class Performances:
         self._finished.pop(worker, None)
 
     def take_samples(self) -> tuple[Sample, ...]:
-        """Return the samples that were measured since the last call.
-
-        Samples of backends without a ``kind`` are left out, because they are not kept for other
-        runs.
-        """
+        """Return the samples that were measured since the last call."""
+        # Samples of backends without a ``kind`` are left out, because they are not kept for other
+        # runs.
         samples = tuple(self._new_samples)
         self._new_samples.clear()
         return samples
@@ -199,10 +183,8 @@ class Performances:
         return float(_SLOWNESS_STEP ** round(math.log(factor, _SLOWNESS_STEP)))
 
     def encode_end(self, assignment: Assignment) -> float:
-        """Return the time at which a running encode is expected to end, on anyio's clock.
-
-        An encode that takes longer than expected is expected to take as many seconds more.
-        """
+        """Return the time at which a running encode is expected to end, on anyio's clock."""
+        # An encode that takes too long is expected to take as many seconds more.
         since, now = assignment.encoding_since, anyio.current_time()
         assert since is not None, "the scene encodes"
         if (progress := _measured_progress(assignment)) is not None:

@@ -35,37 +35,26 @@ from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 
+# Largest number of launches that wait for an answer at the same time. It is the number of tasks
+# that Fargate lets an account launch at once before it limits the rate
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11).
 MAX_UNANSWERED_LAUNCHES = 100
-"""Largest number of launches that wait for an answer at the same time. It is the number of tasks
-that Fargate lets an account launch at once before it limits the rate
-(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html, 2026-11)."""
+# Largest number of launches that one decision begins. For each of them, a key and a certificate
+# are made, which blocks the event loop for a millisecond.
 LAUNCHES_PER_DECISION = 10
-"""Largest number of launches that one decision begins. For each of them, a key and a certificate
-are made, which blocks the event loop for a millisecond."""
+# Share of the time in which the uplink sends all files in which the other workers must have
+# encoded all scenes, for a worker to be stopped. The value is a choice: files do not arrive
+# evenly, and the speed of the line changes.
 MAX_BUSY = 0.7
-"""Share of the time in which the uplink sends all files in which the other workers must have
-encoded all scenes, for a worker to be stopped. The value is a choice: files do not arrive evenly,
-and the speed of the line changes."""
+# Seconds between two checks whether the uplink feeds all workers, each of which simulates them.
 STARVED_SECONDS = 2.0
-"""Seconds between two checks whether the uplink feeds all workers, each of which simulates them."""
+# Number of runs for which the client remembers that it has logged why no more tasks are started.
+# It is limited because a client may serve any number of runs.
 _MAX_EXPLAINED_RUNS = 100
-"""Number of runs for which the client remembers that it has logged why no more tasks are started.
-It is limited because a client may serve any number of runs."""
 
 
 class Autoscaler:
-    """Autoscaler of a client: starts workers by the scaling rule, as far as the budget allows.
-
-    Args:
-        spec: Specification of a task, in which run, scene and language are replaced.
-        limits: Limits of the client.
-        workers: Workers of the client.
-        queue: Queue of the client.
-        health: Limits and circuit breakers of the backends.
-        budget: Budget, which decides whether another worker can be paid for.
-        performances: Expected performance of the workers.
-        estimator: Estimator of the makespan.
-    """
+    """Autoscaler of a client: starts workers by the scaling rule, as far as the budget allows."""
 
     def __init__(
         self,
@@ -102,10 +91,7 @@ class Autoscaler:
         self._explained_runs: deque[str] = deque(maxlen=_MAX_EXPLAINED_RUNS)
 
     def reconsider(self) -> None:
-        """Decide again how many workers are needed.
-
-        This is called when there are more scenes, fewer workers or new measurements.
-        """
+        """Decide again how many workers are needed."""
         self._situation += 1
 
     def on_new_scenes(self) -> None:
@@ -183,10 +169,7 @@ class Autoscaler:
             return  # one at a time: the next one when its stop was accepted
 
     def _claimed_scenes(self) -> int:
-        """Return the number of waiting scenes that the starting workers will take.
-
-        Each of them takes one of the long scenes, of which all its slots take part.
-        """
+        """Return the number of waiting scenes that the starting workers will take."""
         if not self._health.any_eager:
             number = len(self._workers.starting_on_time)
             long = min(number, self._queue.long_scenes)
@@ -221,11 +204,9 @@ class Autoscaler:
         return None
 
     def _copy_without_worker(self, backend: Backend) -> Assignment | None:
-        """Return a slow encode for whose copy a worker may be started on a backend.
-
-        A copy is compared with an attempt on the backend of the slow encode, so a worker of another
-        backend may not be able to take it. Return ``None`` if there is no such encode.
-        """
+        """Return a slow encode for whose copy a worker may be started on a backend."""
+        # A copy is compared with an attempt on the backend of the slow encode, so a worker of
+        # another backend may not be able to take it.
         if backend.eager:  # the callers of eager backends have planned no task for a copy
             return None
         for slow in self._estimator.copies:
@@ -247,11 +228,7 @@ class Autoscaler:
         return any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
 
     def _workers_to_start(self, backend: Backend) -> int:
-        """Return how many workers of a backend are still to start by the scaling rule.
-
-        The rule is applied once in each situation, and with many workers not more often than
-        `Estimator.next_simulation_at` says.
-        """
+        """Return how many workers of a backend are still to start by the scaling rule."""
         situation, number = self._to_start.get(backend.name, (None, 0))
         is_new = situation != self._situation
         too_soon = anyio.current_time() < self._next_start.get(backend.name, -math.inf)
@@ -322,11 +299,7 @@ class Autoscaler:
         self.start(worker)
 
     def on_launch_answered(self, worker: PoolWorker) -> bool:
-        """Record that the launch of a worker was accepted or given up.
-
-        Returns:
-            True if the launch was unanswered until now, so that another launch may begin.
-        """
+        """Record that the launch of a worker was accepted or given up."""
         if worker not in self._unanswered:
             return False
         self._unanswered.remove(worker)
@@ -338,13 +311,7 @@ class Autoscaler:
             self._starts.cancel_needless()
 
     def stop_starved(self) -> PoolWorker | None:
-        """Stop a worker that the uplink does not feed and whose start is cheaper than its wait.
-
-        A ready worker finishes what it has on the line or encodes, and gets no other scene.
-
-        Returns:
-            The worker, if any. One at a time is stopped, so that the next decision sees the effect.
-        """
+        """Stop a worker that the uplink does not feed and whose start is cheaper than its wait."""
         now = anyio.current_time()
         if self._limits.idle or now < self._next_stop or not self._estimator.needs_uplink:
             return None

@@ -14,13 +14,13 @@ from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 
+# Factor by which the encode of a copy is assumed to take longer than expected, at least. If the
+# range of encode times was measured, its upper end counts.
 MIN_COPY_MARGIN = 1.1
-"""Factor by which the encode of a copy is assumed to take longer than expected, at least. If the
-range of encode times was measured, its upper end counts."""
+# Seconds between two reviews of slow encodes.
 REVIEW_SECONDS = 1.0
-"""Seconds between two reviews of slow encodes."""
+# Largest number of slow encodes of which a review forecasts the effect of a copy.
 MAX_COPIES_REVIEWED = 6
-"""Largest number of slow encodes of which a review forecasts the effect of a copy."""
 
 
 class Speculation:
@@ -28,18 +28,7 @@ class Speculation:
 
     A copy is planned if the encode would end later than a fresh attempt on another worker, even if
     that one is slow, and if the run is better off: a copy is judged like a task, by the bill and
-    the value of the waiting time. Tasks that are started for copies are a part of that forecast.
-
-    Suspect scenes are left out, as are workers whose encode times were not measured or that cannot
-    cancel an encode: the slower of the two attempts is cancelled.
-
-    Args:
-        workers: Workers of the client.
-        queue: Queue of the client.
-        performances: Expected performance of the workers.
-        estimator: Estimator, whose ``copies`` are those that are planned.
-        badness: Function that returns a sort key of the best forecast with the estimator's copies.
-        start_copy: Function that starts the copy of a slow encode on a worker.
+    the value of the waiting time.
     """
 
     def __init__(
@@ -101,6 +90,8 @@ class Speculation:
                     yield assignment, end
 
     def _may_copy(self, assignment: Assignment) -> bool:
+        # The slower of the two attempts is cancelled, so the worker must be able to cancel an
+        # encode.
         ticket, backend = assignment.ticket, assignment.worker.backend
         if assignment.state is not AssignmentState.ENCODING or assignment.is_copy:
             return False
@@ -139,10 +130,8 @@ class Speculation:
             self._estimator.plan_copies(left)
 
     def _worker_for(self, assignment: Assignment) -> PoolWorker | None:
-        """Return a worker that would encode a copy first; ``None`` if there is none.
-
-        It has a free encoder slot, or will have one soon, so that the copy is sent ahead.
-        """
+        """Return a worker that would encode a copy first; ``None`` if there is none."""
+        # It has a free encoder slot, or will have one soon, so that the copy is sent ahead.
         ticket, now = assignment.ticket, anyio.current_time()
         left = self._performances.encode_end(assignment) - now
         free = self._workers.with_free_slot()

@@ -13,8 +13,7 @@ from cloudburst.ports.backend import Backend
 class WorkerIndex:
     """Index of a client's workers by their state and their room for scenes.
 
-    With the index, a decision among a thousand workers has to check only a few of them. `refresh`
-    must be called after every change of a worker.
+    `refresh` must be called after every change of a worker.
     """
 
     def __init__(self) -> None:
@@ -78,14 +77,7 @@ class WorkerIndex:
         return self._count_by_backend[backend.name]
 
     def count_billed_like(self, backend: Backend) -> int:
-        """Return the number of billed workers, or of workers that cost nothing, on all backends.
-
-        Workers do not count once their backend has announced that it will stop them.
-
-        Args:
-            backend: If its workers are billed, billed workers are counted, else those that cost
-                nothing.
-        """
+        """Return the number of billed workers, or of workers that cost nothing, on all backends."""
         return self._count_by_billing[bool(backend.usd_per_second)]
 
     def expected(self) -> tuple[PoolWorker, ...]:
@@ -100,16 +92,7 @@ class WorkerIndex:
         )
 
     def free_by(self, time: float, *, only_long: bool = False) -> list[PoolWorker]:
-        """Return busy workers on which one more scene may wait for an encoder slot.
-
-        Workers with the most room come first. Of workers with equal room, the one whose slot will
-        be free sooner comes first.
-
-        Args:
-            time: Time on anyio's clock at which the slot must be free at the latest.
-            only_long: True if all scenes are long ones, which a worker that shares encodes lets
-                wait elsewhere if it has a waiting scene.
-        """
+        """Return busy workers on which one more scene may wait for an encoder slot."""
         soon = [
             (free_at, worker)
             for worker in self._with_room_ahead
@@ -141,13 +124,7 @@ class WorkerIndex:
 
 
 def _update(workers: dict[PoolWorker, None], worker: PoolWorker, belongs: bool) -> int:
-    """Add a worker to a set or remove it, and return the change of the set's size.
-
-    Args:
-        workers: The set.
-        worker: The worker.
-        belongs: True if the worker must be in the set.
-    """
+    """Add a worker to a set or remove it, and return the change of the set's size."""
     if belongs == (worker in workers):
         return 0
     if belongs:
