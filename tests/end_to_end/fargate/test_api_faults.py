@@ -82,6 +82,7 @@ async def test_there_is_room_for_one_only(account, scenes, out):
     assert trial.max_live == 1
 
 
+@pytest.mark.nightly
 async def test_a_burst_within_the_rates_of_aws(account, scenes, out):
     """More launches at once than Fargate takes: they wait here, and few are refused there."""
     with account(buckets=AWS_BUCKETS) as aws:

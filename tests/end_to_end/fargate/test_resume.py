@@ -140,6 +140,7 @@ async def test_the_public_image_s_tasks_are_stopped(account, scenes, tmp_path):
         assert {task.arn for task in aws.tasks} > before
 
 
+@pytest.mark.nightly
 async def test_killed_twice(quick_account, late_scenes, tmp_path):
     six = late_scenes(6)
     with quick_account() as aws:

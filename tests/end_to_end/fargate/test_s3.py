@@ -106,8 +106,8 @@ def log_of_workers(aws):
     return text
 
 
+@pytest.mark.nightly
 @pytest.mark.chaos
-@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_faults_of_s3_and_real_renders(our_account, seed, monkeypatch, caplog):
     """The same mixes as with a stand-in for the renders, with real ones in real tasks."""
@@ -205,6 +205,7 @@ async def rendered(aws, folder, at_first_encode, **settings):
         return await run.settled()
 
 
+@pytest.mark.nightly
 @pytest.mark.long(15)
 async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch):
     """Nothing can be stopped without credentials: the report names the tasks, and they end soon."""

@@ -19,6 +19,7 @@ def run(name, *arguments):
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
 
 
+@pytest.mark.nightly
 def test_the_share_of_encoding_is_printed(watch):
     """Whether the goal is met depends on what else the machine does."""
     done = run("pipeline.py", "overlap", "--scenes", "1")
@@ -37,6 +38,7 @@ def test_the_ideal_schedule_is_the_best_one(watch):
     assert done.stdout.strip() == str([float(seconds) for seconds in hand_made])
 
 
+@pytest.mark.nightly
 def test_a_fleet_in_virtual_time(watch):
     done = run("fleet.py", "--no-real", "--virtual", "20", "200", "--client", "5", "50")
     assert "every scene is rendered: complete" in done.stdout, done.stdout + done.stderr
@@ -44,6 +46,7 @@ def test_a_fleet_in_virtual_time(watch):
     assert "no task is left running: 0" in done.stdout
 
 
+@pytest.mark.nightly
 def test_what_eight_scenes_cost(watch):
     done = run("cost.py", "--seeds", "3")
     assert done.returncode == 0, done.stdout + done.stderr

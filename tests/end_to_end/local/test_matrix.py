@@ -245,6 +245,7 @@ def rendered(tmp_path_factory):
     return once
 
 
+@pytest.mark.nightly
 @pytest.mark.long(30)
 @pytest.mark.parametrize("upright", [False, True], ids=["landscape", "portrait"])
 def test_videos_of_all_kinds_can_be_joined(upright, rendered, tmp_path):
@@ -266,6 +267,7 @@ def test_videos_of_all_kinds_can_be_joined(upright, rendered, tmp_path):
     assert slices(tmp_path / "once.mp4") == parts
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_a_video_of_each_kind(case, rendered):
     folder, job, result = rendered(case)
