@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -780,30 +779,3 @@ async def test_two_backends_at_once_have_files_of_their_own():
             assert len(await registered_runs()) == 1
             await two.launcher.stop(second, reason="done")
         assert await registered_runs() == ()
-
-
-@pytest.mark.real
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("protocol", list(Protocol))
-async def test_the_engine_renders_on_tasks_that_run_our_service(protocol, make_scene, tmp_path):
-    """Native over TLS with each task's own certificate; onestep in clear, as the public image."""
-    service = {
-        "worker": (sys.executable, "-m", "cloudburst.service"),
-        "worker_environment": {"CLOUDBURST_HOST": "{host}", "CLOUDBURST_PORT": "{port}"},
-    }
-    with account(**service, protocol=protocol) as emulator:
-        client = Client(
-            partial(open_fargate, settings_of(emulator)),
-            tier=Tier.ECONOMY,
-            limits=Limits(workers=2),
-        )
-        async with client:
-            scenes = [make_scene(name, seconds=0.5) for name in ("one", "two", "three")]
-            report = await client.render_all(scenes, to=tmp_path / "videos")
-        report.raise_for_failures()
-        assert len(report.videos) == 3
-        assert report.cost.usd > 0
-        assert emulator.live == ()
-        assert len(emulator.tasks) == 2
-        assert {call.status for call in emulator.calls} == {200}
-    assert await registered_runs() == ()

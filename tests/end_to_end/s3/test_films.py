@@ -132,7 +132,7 @@ async def test_a_run_that_is_cancelled(world, monkeypatch, case):
     world.hold_clean({*VIDEOS, "film.mp4", "film.jpg"})
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.usefixtures("small_parts")
 async def test_a_worker_that_is_killed_while_it_writes_parts(emulator, tmp_path, seed):

@@ -31,7 +31,7 @@ def completed(child):
 
 
 @pytest.mark.chaos
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_at_any_moment(world, seed, elsewhere):
