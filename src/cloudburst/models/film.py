@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
 
+# How one scene of a film changes to the next: ``cut``, at once; ``fade``, through black;
+# ``crossfade``, both scenes at the same time, so that the film becomes shorter.
 Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
-"""How one scene of a film changes to the next: ``cut``, at once; ``fade``, through black;
-``crossfade``, both scenes at the same time, so that the film becomes shorter."""
 
+# Limits for the length of a transition, in seconds.
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
-"""Limits for the length of a transition, in seconds."""
+# Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour.
 MAX_FILM_SECONDS = 12 * 3600.0
-"""Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,6 @@ class FilmPart:
     """Scene of a film that a worker makes."""
 
     name: str
-    """Name of the scene."""
     title: str
     """Title of the scene's chapter."""
     video: S3Object
@@ -83,10 +82,7 @@ class WorkerFilm:
 
 
 def changed_seconds(transition: Transition, seconds: float) -> float:
-    """Return the length of the part that a transition changes of one scene, at one of its ends.
-
-    ``seconds`` is the length of the transition. A fade takes half of it from each scene.
-    """
+    """Return the length of the part that a transition changes of one scene, at one of its ends."""
     match transition:
         case "cut":
             return 0.0
@@ -96,8 +92,8 @@ def changed_seconds(transition: Transition, seconds: float) -> float:
             return seconds
 
 
+# Maximum number of scenes of a film that a worker makes: more than 4 s each in 12 hours.
 MAX_FILM_SCENES = 10_000
-"""Maximum number of scenes of a film that a worker makes: more than 4 s each in 12 hours."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 SceneText = Annotated[str, StringConstraints(max_length=1000)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+# Version of the rules by which input files are checked, and of the form in which results are
+# kept. It is increased when one of them changes, so that files are checked again.
 CHECK_RULES = 3
-"""Version of the rules by which input files are checked, and of the form in which results are kept.
-It is increased when one of them changes, so that files are checked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

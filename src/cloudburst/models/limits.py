@@ -15,9 +15,9 @@ _STRICT = ConfigDict(extra="forbid")
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
+# Factor by which the limit of decoded audio exceeds that of the length in the file's header. An
+# MP3 header leaves out the silence that the MP3 encoder has added.
 _DECODED_LENGTH = 1.01
-"""Factor by which the limit of decoded audio exceeds that of the length in the file's header. An
-MP3 header leaves out the silence that the MP3 encoder has added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -127,16 +127,16 @@ class Backoff:
             ceiling = min(self.cap, ceiling * self.factor)
 
 
+# Delays between two health checks of a starting worker; they are short because the worker is
+# already billed.
 READINESS_BACKOFF = Backoff()
-"""Delays between two health checks of a starting worker; they are short because the worker is
-already billed."""
 
+# Delays between repetitions of a call that failed.
 RETRY_BACKOFF = Backoff(first=1.0, factor=2.0, cap=20.0)
-"""Delays between repetitions of a call that failed."""
 
+# Delays between attempts at a transfer from or to S3 or a web server, or at a request about it.
 TRANSFER_BACKOFF = Backoff(first=0.5, factor=2.0, cap=15.0)
-"""Delays between attempts at a transfer from or to S3 or a web server, or at a request about it."""
+# Seconds without a transferred byte for which such attempts are repeated while the server is busy
+# or does not answer. S3 asks to repeat requests with growing delays after 503 ("Best practices
+# design patterns", Amazon S3 User Guide, 2026-11); the time is a choice.
 TRANSFER_TIMEOUT = 120.0
-"""Seconds without a transferred byte for which such attempts are repeated while the server is busy
-or does not answer. S3 asks to repeat requests with growing delays after 503 ("Best practices design
-patterns", Amazon S3 User Guide, 2026-11); the time is a choice."""

@@ -17,22 +17,22 @@ from cloudburst.text import short_repr
 
 _A = TypeVar("_A")
 
+# Maximum length of the key of an S3 object, in bytes of UTF-8 ("Naming Amazon S3 objects", Amazon
+# S3 User Guide, 2026-11).
 MAX_KEY_BYTES = 1024
-"""Maximum length of the key of an S3 object, in bytes of UTF-8 ("Naming Amazon S3 objects", Amazon
-S3 User Guide, 2026-11)."""
+# Maximum length of an HTTPS URL, in characters: longer than servers accept in a request.
 MAX_URL_CHARS = 8192
-"""Maximum length of an HTTPS URL, in characters: longer than servers accept in a request."""
 EXPECTED_S3_OBJECT = "an S3 object such as s3://bucket/folder/file.png"
 EXPECTED_S3_PREFIX = "an S3 folder such as s3://bucket/folder/"
 EXPECTED_HTTPS_URL = "a URL such as https://example.com/file.png, without user name and password"
 
 _ALIAS_EXAMPLE = "s3://name-1a2b3c4d-s3alias/"
+# Pattern of the names of general purpose buckets, apart from rules that matter only at their
+# creation ("General purpose bucket naming rules", Amazon S3 User Guide, 2026-11).
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-"""Pattern of the names of general purpose buckets, apart from rules that matter only at their
-creation ("General purpose bucket naming rules", Amazon S3 User Guide, 2026-11)."""
+# Ends of the names of directory buckets (S3 Express One Zone) and of their access points, with
+# which no other bucket ends (the same page). They need sessions, and list their keys unsorted.
 _DIRECTORY_BUCKET_ENDS = ("--x-s3", "--xa-s3")
-"""Ends of the names of directory buckets (S3 Express One Zone) and of their access points, with
-which no other bucket ends (the same page). They need sessions, and list their keys unsorted."""
 _S3_SCHEME = "s3://"
 _HTTPS_SCHEME = "https://"
 _S3_PATH = re.compile(r"s3:[/\\]")
@@ -78,7 +78,7 @@ class S3Prefix:
 
     bucket: str
     prefix: str
-    """Start of the keys in the folder. It is empty for the whole bucket, or ends with a slash."""
+    """Start of the keys in the folder."""
 
     def __str__(self) -> str:
         return f"{_S3_SCHEME}{self.bucket}/{self.prefix}"
@@ -93,7 +93,6 @@ class HttpsUrl:
     """HTTPS URL of a file. As text it has no query, because a query may contain a secret."""
 
     url: str
-    """Whole URL."""
 
     def __str__(self) -> str:
         shown, query, _ = self.url.partition("?")
@@ -108,16 +107,16 @@ class HttpsUrl:
         return unquote(urlsplit(self.url).path).rpartition("/")[2]
 
 
+# Location of a file that is not on this machine.
 RemoteLocation: TypeAlias = S3Object | HttpsUrl
-"""Location of a file that is not on this machine."""
+# Location of an input file.
 AnyLocation: TypeAlias = Path | S3Object | HttpsUrl
-"""Location of an input file."""
+# Location of an output file.
 OutputLocation: TypeAlias = Path | S3Object
-"""Location of an output file."""
+# Folder for output files.
 OutputFolder: TypeAlias = Path | S3Prefix
-"""Folder for output files."""
+# Types of `AnyLocation`, for ``isinstance``.
 LOCATION_TYPES = (Path, S3Object, HttpsUrl)
-"""Types of `AnyLocation`, for ``isinstance``."""
 
 
 def is_url(text: str) -> bool:
@@ -126,11 +125,7 @@ def is_url(text: str) -> bool:
 
 
 def parse_location(text: str) -> AnyLocation:
-    """Return the location that a text names: a URL of S3 or HTTPS, otherwise a path.
-
-    Raises ``ValueError`` with the found and the expected value for an invalid URL, and for a URL of
-    another scheme.
-    """
+    """Return the location that a text names: a URL of S3 or HTTPS, otherwise a path."""
     if text.startswith(_S3_SCHEME):
         return parse_s3_object(text)
     if text.startswith(_HTTPS_SCHEME):
@@ -151,20 +146,13 @@ def parse_s3_object(text: str) -> S3Object:
 
 
 def parse_s3_prefix(text: str) -> S3Prefix:
-    """Return the folder in S3 that a text names; a slash at its end may be left out.
-
-    Raises ``ValueError`` if it names none.
-    """
+    """Return the folder in S3 that a text names; a slash at its end may be left out."""
     bucket, key = _parse_s3(text, EXPECTED_S3_PREFIX)
     return S3Prefix(bucket, f"{key}/" if key and not key.endswith("/") else key)
 
 
 def parse_output_folder(text: str) -> OutputFolder:
-    """Return the folder for output files that a text names: a folder in S3, otherwise a path.
-
-    Raises ``ValueError`` with the found and the expected value for an invalid URL, and for a URL of
-    another scheme.
-    """
+    """Return the folder for output files that a text names: a folder in S3, otherwise a path."""
     if is_s3(text):
         return parse_s3_prefix(text)
     if is_url(text):
@@ -257,10 +245,8 @@ def _without_secrets(url: str) -> str:
 
 
 def location_text(location: AnyLocation | S3Prefix) -> str:
-    """Return the text from which `parse_location` makes the same location.
-
-    The text of an HTTPS URL includes its query: it is for journals, not for messages.
-    """
+    """Return the text from which `parse_location` makes the same location."""
+    # It includes the query of an HTTPS URL: it is for journals, not for messages.
     return location.url if isinstance(location, HttpsUrl) else str(location)
 
 
@@ -289,21 +275,21 @@ _AS_TEXT = (
     PlainSerializer(_serialize),
     WithJsonSchema({"type": "string"}),
 )
+# Type of a field with the location of an input file; as text: a path, ``s3://…`` or
+# ``https://…``.
 Location: TypeAlias = Annotated[
     Path | S3Object | HttpsUrl, _parsed_by(parse_location, *LOCATION_TYPES), *_AS_TEXT
 ]
-"""Type of a field with the location of an input file; as text: a path, ``s3://…`` or
-``https://…``."""
+# Type of a field with a folder for output files; as text: a path or ``s3://bucket/folder/``.
 WrittenFolder: TypeAlias = Annotated[
     Path | S3Prefix, _parsed_by(parse_output_folder, Path, S3Prefix), *_AS_TEXT
 ]
-"""Type of a field with a folder for output files; as text: a path or ``s3://bucket/folder/``."""
+# Type of a field with the location of an output file; as text: a path or ``s3://…``.
 WrittenLocation: TypeAlias = Annotated[
     Path | S3Object,
     _parsed_by(lambda text: parse_s3_object(text) if is_s3(text) else Path(text), Path, S3Object),
     *_AS_TEXT,
 ]
-"""Type of a field with the location of an output file; as text: a path or ``s3://…``."""
 
 
 def absolute_location(location: _A) -> _A | Path:
@@ -317,11 +303,7 @@ def local_paths(locations: Iterable[AnyLocation]) -> list[Path]:
 
 
 def require_path(location: AnyLocation, name: str) -> Path:
-    """Return a location that is a path on this machine.
-
-    Raises `ConfigurationError` for any other location. ``name`` is what the location is, for the
-    message.
-    """
+    """Return a location that is a path on this machine."""
     if isinstance(location, Path):
         return location
     raise ConfigurationError(f"{name}: {location}; expected a file on this machine")

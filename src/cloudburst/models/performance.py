@@ -11,56 +11,50 @@ from urllib.parse import urlsplit
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier, encoder_slots
 
+# Measured phase of a worker: ``startup``, from the launch to the first successful health check;
+# ``encode``, one encode; ``transfer``, the upload and download of one scene; ``stop``, from the
+# end of the last scene to the end of the bill. ``uplink`` is the time in which the line of this
+# machine sends a megabyte to workers.
 Measure: TypeAlias = Literal["startup", "encode", "transfer", "stop", "uplink"]
-"""Measured phase of a worker: ``startup``, from the launch to the first successful health check;
-``encode``, one encode; ``transfer``, the upload and download of one scene; ``stop``, from the end
-of the last scene to the end of the bill. ``uplink`` is the time in which the line of this machine
-sends a megabyte to workers."""
 
+# Factors by which an expected value is multiplied in the best case and in the worst case.
 Range: TypeAlias = tuple[float, float]
-"""Factors by which an expected value is multiplied in the best case and in the worst case."""
 
+# Range of a value without uncertainty.
 EXACT: Range = (1.0, 1.0)
-"""Range of a value without uncertainty."""
+# Range of a value that was assumed instead of measured: from half of the value to double. These
+# factors are a cautious choice.
 ASSUMED_RANGE: Range = (0.5, 2.0)
-"""Range of a value that was assumed instead of measured: from half of the value to double. These
-factors are a cautious choice."""
 
+# Multiple of the usual start-up that is assumed to be its 90th percentile, where fewer than 10
+# start-ups are known.
 LATE_STARTUP_FACTOR = 1.3
-"""Multiple of the usual start-up that is assumed to be its 90th percentile, where fewer than 10
-start-ups are known."""
+# Multiple of the usual start-up, and seconds more than it, which no late start-up falls below:
+# where start-ups take nearly the same time, a small delay says nothing. The values are choices.
 MIN_LATE_STARTUP_FACTOR, MIN_LATE_STARTUP_SECONDS = 1.1, 5.0
-"""Multiple of the usual start-up, and seconds more than it, which no late start-up falls below:
-where start-ups take nearly the same time, a small delay says nothing. The values are choices."""
 
+# Largest difference between the start-ups of workers that are launched together, relative to the
+# expected one, where few start-ups or none were measured. The value is a choice: `ASSUMED_RANGE`
+# is wider, because the expected value itself may be wrong by as much.
 STARTUP_SPREAD = 0.2
-"""Largest difference between the start-ups of workers that are launched together, relative to the
-expected one, where few start-ups or none were measured. The value is a choice: `ASSUMED_RANGE` is
-wider, because the expected value itself may be wrong by as much."""
 
+# Assumed seconds on Fargate from a launch to ``pullStartedAt``, where the bill begins. Five
+# published API answers and events show 12 to 24 seconds, with 18 as the median: AWS's pages on
+# StopTask (12) and on task state changes (18,
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html, 2026-11), and
+# three users (13, 20, 24).
 PLACEMENT_SECONDS = 18
-"""Assumed seconds on Fargate from a launch to ``pullStartedAt``, where the bill begins.
-
-Five published API answers and events show 12 to 24 seconds, with 18 as the median: AWS's pages on
-StopTask (12) and on task state changes (18,
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html, 2026-11), and
-three users (13, 20, 24).
-"""
+# Assumed seconds on Fargate from ``pullStartedAt`` to the first successful health check. Every
+# task pulls its whole image, because Fargate does not cache images
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
+# hundred MB take 20 to 40 seconds from ECR in the same region, and about a minute from other
+# registries (https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57
+# seconds for 413 MB).
 PULL_SECONDS = 40
-"""Assumed seconds on Fargate from ``pullStartedAt`` to the first successful health check.
-
-Every task pulls its whole image, because Fargate does not cache images
-(https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-pull-behavior.html). A few
-hundred MB take 20 to 40 seconds from ECR in the same region, and about a minute from other
-registries (https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci, 2024-04: 57
-seconds for 413 MB).
-"""
+# Assumed seconds on Fargate from the end of the last scene to ``stoppedAt``, where the bill ends.
+# Four published events of stopped tasks show 14, 23, 23 and 24 seconds from the exit of the
+# container to ``stoppedAt``. The container exits at once when it is stopped.
 STOP_SECONDS = 23
-"""Assumed seconds on Fargate from the end of the last scene to ``stoppedAt``, where the bill ends.
-
-Four published events of stopped tasks show 14, 23, 23 and 24 seconds from the exit of the container
-to ``stoppedAt``. The container exits at once when it is stopped.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +84,7 @@ class Performance:
     encode_range: Range = EXACT
     """Factors for the best and worst case of an encode."""
     measured: frozenset[Measure] = frozenset()
-    """Phases whose values were measured; the values of the others are assumed. The uplink is no
-    phase of a worker."""
+    """Phases whose values were measured; the values of the others are assumed."""
 
     def slowed(self, factor: float) -> Performance:
         """Return the performance of a worker whose encodes take longer by a factor."""
@@ -102,19 +95,12 @@ class Performance:
         )
 
     def encode_seconds(self, work: float) -> float:
-        """Return the expected encode time of a scene, in seconds.
-
-        ``work`` is the weighted length of the scene, in seconds.
-        """
+        """Return the expected encode time of a scene, in seconds."""
         return self.seconds_per_scene + self.seconds_per_work * work
 
     @property
     def late_after(self) -> float:
-        """Seconds from the launch after which a start-up is late.
-
-        It is the 90th percentile, but clearly longer than usual. It is infinite if nothing is known
-        about start-ups.
-        """
+        """Seconds from the launch after which a start-up is late."""
         usual = self.startup_seconds
         if not usual:
             return math.inf
@@ -122,11 +108,7 @@ class Performance:
         return max(p90, MIN_LATE_STARTUP_FACTOR * usual, usual + MIN_LATE_STARTUP_SECONDS)
 
     def startup_at(self, share: float) -> float:
-        """Return the start-up time, in seconds, within which a share of all workers is ready.
-
-        It is between the best and the worst case, and at most `STARTUP_SPREAD` above or below the
-        expected time. ``share`` is between 0 and 1.
-        """
+        """Return the start-up time, in seconds, within which a share of all workers is ready."""
         low = max(self.startup_range[0], 1 - STARTUP_SPREAD) - 1
         high = min(self.startup_range[1], 1 + STARTUP_SPREAD) - 1
         relative = (1 - 2 * share) * low if share < 0.5 else (2 * share - 1) * high
@@ -155,9 +137,9 @@ class Performance:
         )
 
 
+# Performance of a worker about which nothing is known: each second of work takes one second, and
+# start-up, transfers and stop take no time.
 UNKNOWN_PERFORMANCE = Performance()
-"""Performance of a worker about which nothing is known: each second of work takes one second, and
-start-up, transfers and stop take no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,31 +154,31 @@ class Sample:
     """Work of the scene (its weighted length), in seconds; 0 for a start-up or stop."""
 
 
+# CPU seconds that the render service needs for each second of work (weighted length of a scene),
+# measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An
+# encode runs on one core.
 NATIVE_CPU_SECONDS_PER_WORK = 0.235
-"""CPU seconds that the render service needs for each second of work (weighted length of a scene),
-measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An encode
-runs on one core."""
+# CPU seconds that the public image needs for each second of work (weighted length of a scene):
+# first the part that runs on one core, then the part that runs on all cores. In
+# ``benchmarks/render.py --peer``, a scene with 30 seconds of audio, zoom and subtitles took 199
+# CPU seconds in 150 seconds on two cores.
 ONESTEP_SERIAL, ONESTEP_PARALLEL = 3.1, 2.5
-"""CPU seconds that the public image needs for each second of work (weighted length of a scene):
-first the part that runs on one core, then the part that runs on all cores. In
-``benchmarks/render.py --peer``, a scene with 30 seconds of audio, zoom and subtitles took 199 CPU
-seconds in 150 seconds on two cores."""
+# Seconds that one vCPU needs, while all vCPUs are busy, for work that takes a core one second. On
+# x86, two vCPUs share a core. With all vCPUs of a c6i instance busy, each vCPU does 63 % of the
+# work that it does while the others are idle: AWS's "Graviton performance runbook" (System load
+# and compute headroom, 2026-11). For ARM, where each vCPU is a slower core, no figure is known.
 SECONDS_PER_VCPU_SECOND = 1 / 0.63
-"""Seconds that one vCPU needs, while all vCPUs are busy, for work that takes a core one second.
-On x86, two vCPUs share a core. With all vCPUs of a c6i instance busy, each vCPU does 63 % of the
-work that it does while the others are idle: AWS's "Graviton performance runbook" (System load and
-compute headroom, 2026-11). For ARM, where each vCPU is a slower core, no figure is known."""
+# Assumed seconds for upload and download of a scene: 5 MB each way at 40 Mbit/s.
 TRANSFER_SECONDS = 2.0
-"""Assumed seconds for upload and download of a scene: 5 MB each way at 40 Mbit/s."""
+# Text that stands for an unknown AWS account number in the name of a kind of worker.
 UNKNOWN_ACCOUNT = "unknown"
-"""Text that stands for an unknown AWS account number in the name of a kind of worker."""
+# Text that stands for an image whose name is unknown in the name of a kind of worker.
 UNKNOWN_IMAGE = "-"
-"""Text that stands for an image whose name is unknown in the name of a kind of worker."""
+# Number of words that follow ``fargate`` in the name of a kind of Fargate task.
 _KIND_WORDS = 7
-"""Number of words that follow ``fargate`` in the name of a kind of Fargate task."""
+# Assumed start-up time of a local worker process, in seconds, measured with
+# ``benchmarks/plan.py`` (docs/benchmarks.md).
 LOCAL_STARTUP_SECONDS = 1.5
-"""Assumed start-up time of a local worker process, in seconds, measured with ``benchmarks/plan.py``
-(docs/benchmarks.md)."""
 
 
 def local_kind(*, encoder_slots: int, cores: int) -> str:
@@ -205,10 +187,7 @@ def local_kind(*, encoder_slots: int, cores: int) -> str:
 
 
 def local_performance(*, encoder_slots: int, cores: int) -> Performance:
-    """Return the assumed performance of the local workers.
-
-    ``encoder_slots`` is the number of scenes that all local workers together encode at once.
-    """
+    """Return the assumed performance of the local workers."""
     ratio = _slot_seconds_per_work(Protocol.NATIVE, cores=cores, at_once=encoder_slots)
     return Performance(
         startup_seconds=LOCAL_STARTUP_SECONDS,
@@ -229,7 +208,6 @@ class Cloud:
     endpoint: str
     """The word ``aws``, or the scheme, host and port of an emulator's URL."""
     region: str
-    """Name of the region."""
     account: str | None
     """AWS account number; ``None`` if it is unknown because AWS was not asked for it."""
 
@@ -242,10 +220,7 @@ class Cloud:
         return cls(endpoint="".join(endpoint.split()), region=region, account=account)
 
     def account_in(self, kind: str) -> str | None:
-        """Return the account number in the name of a kind of Fargate task.
-
-        Return ``None`` if the kind is not a Fargate task of this cloud.
-        """
+        """Return the account number in the name of a kind of Fargate task."""
         name, *rest = kind.split()
         if (
             name != "fargate"
@@ -259,11 +234,9 @@ class Cloud:
 def fargate_kind(
     tier: Tier, protocol: Protocol, architecture: str, cloud: Cloud, image: str
 ) -> str:
-    """Return the name of the kind of Fargate task with these properties.
-
-    Another image takes another time to start and to encode, so its digest is a part of the name,
-    or the name of an image without one.
-    """
+    """Return the name of the kind of Fargate task with these properties."""
+    # Another image takes another time to start and to encode, so its digest is a part of the
+    # name.
     place = f"{cloud.endpoint} {cloud.region} {cloud.account or UNKNOWN_ACCOUNT}"
     version = image.rpartition("@")[2] or UNKNOWN_IMAGE
     return f"fargate {tier.name} {protocol} {architecture} {place} {version}"
@@ -286,26 +259,17 @@ def fargate_performance(tier: Tier, protocol: Protocol) -> Performance:
 
 
 def fargate_encoder_slots(tier: Tier, protocol: Protocol) -> int:
-    """Return the number of encoder slots of a Fargate task.
-
-    The public image, with the ``onestep`` protocol, encodes one scene at a time.
-    """
+    """Return the number of encoder slots of a Fargate task."""
     return encoder_slots(tier.vcpu) if protocol is Protocol.NATIVE else 1
 
 
 def endpoints_kind(addresses: Sequence[str], protocol: Protocol) -> str:
-    """Return the name of the kind of running containers at these addresses.
-
-    Each set of addresses is a kind of its own; their order does not matter.
-    """
+    """Return the name of the kind of running containers at these addresses."""
     return f"endpoints {protocol} {' '.join(sorted(addresses))}"
 
 
 def endpoints_performance(protocol: Protocol, *, encoder_slots: int) -> Performance:
-    """Return the assumed performance of a container that is already running.
-
-    The container is assumed to have one core for each encoder slot, and at least two cores.
-    """
+    """Return the assumed performance of a container that is already running."""
     cores = max(2, encoder_slots)  # two make a difference for the public image only
     return Performance(
         seconds_per_work=_slot_seconds_per_work(protocol, cores=cores, at_once=encoder_slots),
@@ -315,10 +279,6 @@ def endpoints_performance(protocol: Protocol, *, encoder_slots: int) -> Performa
 
 
 def _slot_seconds_per_work(protocol: Protocol, *, cores: int, at_once: int) -> float:
-    """Return the encode seconds for each second of work on a machine with ``cores`` cores.
-
-    ``at_once`` is the number of scenes that the machine encodes at the same time.
-    """
     if protocol is Protocol.ONESTEP:
         return ONESTEP_SERIAL + ONESTEP_PARALLEL / cores
     return NATIVE_CPU_SECONDS_PER_WORK * max(at_once / cores, 1)

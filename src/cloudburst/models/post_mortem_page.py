@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from cloudburst.models.failures import Failure
 
+# Maximum number of lines of the task's output on the page; the last lines are kept.
 MAX_OUTPUT_LINES = 100
-"""Maximum number of lines of the task's output on the page; the last lines are kept."""
 
 
 def file_name(task: str) -> str:
@@ -24,15 +24,7 @@ def build_page(
     lines: Sequence[str] | str,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the post-mortem page of a task in Markdown, the most important facts first.
-
-    Args:
-        task: Identifier of the task.
-        failure: Row of the failure table that explains why the task ended; ``None`` if unknown.
-        facts: Facts about the task by their labels; facts with an empty value are left out.
-        lines: Last lines of the task's output, or a text that says why there are none.
-        more: Long texts for further sections, by their headings.
-    """
+    """Return the post-mortem page of a task in Markdown, the most important facts first."""
     parts = [f"# Task {task} failed"]
     if failure is not None:
         parts.append(f"**{_sentence(failure.meaning)}**")
@@ -52,16 +44,10 @@ def _sentence(text: str) -> str:
 
 
 def _block(text: str) -> str:
-    """Return the text as a Markdown code block.
-
-    The block is indented, not fenced, so that no line of the text can end it.
-    """
+    # The block is indented, not fenced, so that no line of the text can end it.
     return "\n".join(f"    {printable(line)}" for line in text.splitlines())
 
 
 def printable(text: str) -> str:
-    """Return the text with each control character except the tab replaced by ``�``.
-
-    Control characters could move the cursor of a terminal.
-    """
+    """Return the text with each control character except the tab replaced by ``�``."""
     return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)

@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloudburst.models.tier import Tier
 
+# Processor architecture of a task: ``runtimePlatform.cpuArchitecture`` of its task definition.
 Architecture: TypeAlias = Literal["X86_64", "ARM64"]
-"""Processor architecture of a task: ``runtimePlatform.cpuArchitecture`` of its task definition."""
 
+# Price of one public IPv4 address per second, in USD, in every region:
+# https://aws.amazon.com/vpc/pricing/ (2026-11).
 IPV4_USD_PER_SECOND = Decimal("0.005") / 3600
-"""Price of one public IPv4 address per second, in USD, in every region:
-https://aws.amazon.com/vpc/pricing/ (2026-11)."""
 
+# GB of ephemeral storage that each task gets at no cost: https://aws.amazon.com/fargate/pricing/
+# (2026-11).
 FREE_DISK_GB = 20
-"""GB of ephemeral storage that each task gets at no cost: https://aws.amazon.com/fargate/pricing/
-(2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,33 +38,26 @@ class Rates:
     """USD per second for one public IPv4 address."""
 
     def task_usd_per_second(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
-        """Return the price of a task of this tier in USD per second.
-
-        Ephemeral storage beyond the first 20 GB is not included.
-        """
+        """Return the price of a task of this tier in USD per second."""
         size = tier.vcpu * self.vcpu + tier.memory_gb * self.memory_gb
         return size + (self.ipv4 if public_ipv4 else 0)
 
 
 def extra_disk_gb(ephemeral_storage: int | None) -> int:
-    """Return the billed part of a task's ephemeral storage, in GB.
-
-    Args:
-        ephemeral_storage: Size of the storage in GB; ``None`` for the default, `FREE_DISK_GB`.
-    """
+    """Return the billed part of a task's ephemeral storage, in GB."""
     return max(0, (ephemeral_storage or 0) - FREE_DISK_GB)
 
 
+# On-demand prices of us-east-1 for Linux on x86: https://aws.amazon.com/fargate/pricing/
+# (2026-11).
 US_EAST_1_RATES = Rates(
     vcpu=Decimal("0.04048") / 3600,
     memory_gb=Decimal("0.004445") / 3600,
     disk_gb=Decimal("0.000111") / 3600,
 )
-"""On-demand prices of us-east-1 for Linux on x86: https://aws.amazon.com/fargate/pricing/
-(2026-11)."""
 
+# Region whose prices are used for regions that the price table does not have.
 DEFAULT_REGION = "us-east-1"
-"""Region whose prices are used for regions that the price table does not have."""
 
 _PriceDate = Annotated[str, Field(pattern=r"^\d{4}(-\d\d){0,2}$")]
 # A price ten times above or below those of all regions was misread.
@@ -106,16 +99,13 @@ class PriceTable(_Frozen):
     """Date of the last update of the table; each region has its own date."""
     spot_factor: _Share
     """Assumed Spot price of vCPU and memory as a share of the on-demand price, for regions without
-    a share of their own. Disk and addresses cost the same on Spot as on demand."""
+    a share of their own."""
     spot_date: _PriceDate
     spot_source: str
     regions: Mapping[str, RegionPrices]
 
     def has_region(self, region: str, *, architecture: str = "X86_64") -> bool:
-        """Return whether the table has prices of this region for this architecture.
-
-        If it does not, `rates` returns the prices of us-east-1.
-        """
+        """Return whether the table has prices of this region for this architecture."""
         prices = self.regions.get(region)
         return prices is not None and (architecture != "ARM64" or prices.arm is not None)
 
@@ -139,6 +129,7 @@ class PriceTable(_Frozen):
             architecture: Architecture of the task: ``X86_64`` or ``ARM64``.
             capacity: Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``.
         """
+        # For an unknown region, the prices of us-east-1; see `has_region`.
         known = self.has_region(region, architecture=architecture)
         prices = self.regions[region if known else DEFAULT_REGION]
         hour = prices.arm if architecture == "ARM64" and prices.arm is not None else prices.x86

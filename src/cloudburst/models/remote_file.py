@@ -25,13 +25,10 @@ class RemoteFile:
 
     @property
     def version(self) -> str:
-        """Text that stands for the content of the file in fingerprints.
-
-        Two objects in S3 with the same text have the same content, as far as ETags identify a
-        content. ETags of web servers are often made of time and size only, so the text contains
-        the URL as well: without its query, which may be a new signature in each run. Without an
-        ETag, the query also counts, because it may name the file.
-        """
+        """Text that stands for the content of the file in fingerprints."""
+        # ETags of web servers are often made of time and size only, so the URL counts too,
+        # without its query, which may be a new signature in each run.
+        # Without an ETag, the query also counts, because it may name the file.
         if self.etag is not None:
             of_server = f" {self.location}" if isinstance(self.location, HttpsUrl) else ""
             text = f"etag {self.etag} {self.size} {self.version_id or ''}".rstrip()
@@ -40,8 +37,8 @@ class RemoteFile:
         return f"modified {self.modified} {self.size} {self.location} {whole}"
 
 
+# Method of the one kind of request for which a presigned URL is valid.
 DownloadMethod: TypeAlias = Literal["GET", "HEAD"]
-"""Method of the one kind of request for which a presigned URL is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

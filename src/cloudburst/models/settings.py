@@ -30,12 +30,12 @@ from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.task import Protocol
 from cloudburst.text import short_repr
 
+# File in the current folder that is read in addition to the environment variables, and written by
+# ``cloudburst init``.
 ENV_FILE = Path(".env")
-"""File in the current folder that is read in addition to the environment variables, and written by
-``cloudburst init``."""
+# Maximum size of a ``.env`` file in bytes, which has some hundred. For a value with spaces,
+# python-dotenv needs time that grows with the square of their number: a second for 32 kB.
 MAX_ENV_FILE_BYTES = 2**15
-"""Maximum size of a ``.env`` file in bytes, which has some hundred. For a value with spaces,
-python-dotenv needs time that grows with the square of their number: a second for 32 kB."""
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -118,18 +118,18 @@ def _named(variable: str, name: str, default: Any = None, **more: Any) -> Any:
     return Field(default=default, validation_alias=AliasChoices(variable, name), **more)
 
 
+# Value of ``Settings.image`` for our own image, which ``cloudburst init`` builds and pushes to
+# the account's ECR registry.
 OWN_IMAGE = "own"
-"""Value of ``Settings.image`` for our own image, which ``cloudburst init`` builds and pushes to the
-account's ECR registry."""
+# Value of ``Settings.image`` for `PUBLIC_IMAGE_NAME`.
 PUBLIC_IMAGE = "public"
-"""Value of ``Settings.image`` for `PUBLIC_IMAGE_NAME`."""
+# Name of the image of ``cloudburst-fargate``.
 PUBLIC_IMAGE_NAME = "betashow/video-generation-api:latest"
-"""Name of the image of ``cloudburst-fargate``."""
 _ENDPOINT = ("AWS_ENDPOINT_URL", "endpoint_url")
 _S3_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "s3_endpoint_url")
 S3EncryptionText = Annotated[str, AfterValidator(check_s3_encryption)]
+# Tuple of names; in the environment, a comma-separated list.
 Names = Annotated[tuple[str, ...], NoDecode]
-"""Tuple of names; in the environment, a comma-separated list."""
 
 
 def full_image_name(image: str) -> str:
@@ -314,11 +314,7 @@ def _names(field: str) -> list[str]:
 
 
 def _check_names(values: Iterable[str]) -> None:
-    """Raise `ConfigurationError` for arguments that are not settings.
-
-    A name in capital letters that resembles none is ignored: it is a variable of another program,
-    as in ``Settings(**emulator.environment)``.
-    """
+    """Raise `ConfigurationError` for arguments that are not settings."""
     known = [name for field in Settings.model_fields for name in _names(field)]
     faults = list[str]()
     for name in values:

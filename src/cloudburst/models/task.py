@@ -14,24 +14,23 @@ from cloudburst.models.options import Language
 from cloudburst.models.prices import Rates
 from cloudburst.models.tier import Tier
 
+# Identifier of a task: its ARN, or a name for a process on this machine.
 TaskId = NewType("TaskId", str)
-"""Identifier of a task: its ARN, or a name for a process on this machine."""
+# Version of the native protocol. It is raised with every change after which a client and a render
+# service of different versions cannot work together. ``cloudburst init`` writes it into the task
+# definition.
 PROTOCOL_VERSION = 2
-"""Version of the native protocol. It is raised with every change after which a client and a render
-service of different versions cannot work together. ``cloudburst init`` writes it into the task
-definition."""
+# Label of images and containers that names their protocol.
 PROTOCOL_LABEL = "cloudburst.protocol"
-"""Label of images and containers that names their protocol."""
+# Label of images and containers with the version of the native protocol that they speak.
 PROTOCOL_VERSION_LABEL = "cloudburst.protocol-version"
-"""Label of images and containers with the version of the native protocol that they speak."""
 
 
 class Protocol(StrEnum):
     """Protocol between the client and a render service."""
 
     NATIVE = "native"
-    """Protocol of this package's render service. Files are identified by hash, jobs report their
-    progress, and connections to Fargate use TLS."""
+    """Protocol of this package's render service."""
     ONESTEP = "onestep"
     """Protocol of the public image: one long POST for each scene, over plain HTTP."""
 
@@ -44,7 +43,6 @@ class TaskState(StrEnum):
     RUNNING = "running"
     """The task runs, or is stopping and has not stopped yet."""
     STOPPED = "stopped"
-    """The task has stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,6 @@ class Usage:
     rates: Rates
     """Prices in the task's region, for its architecture and capacity provider."""
     vcpu: float
-    """Number of vCPUs."""
     memory_gb: float
     """Memory in GB."""
     extra_disk_gb: int = 0
@@ -95,7 +92,6 @@ class TaskStatus:
     """Status of a task as its backend reports it."""
 
     state: TaskState
-    """State of the task."""
     address: str | None = None
     """Base URL of the worker; ``None`` if it is not known yet."""
     reason: str = ""
@@ -121,7 +117,6 @@ class TaskSpec:
     """Specification of a task to start."""
 
     tier: Tier = Tier.STANDARD
-    """Size of the task."""
     run: str = ""
     """Name of the run that the task is started for; a tag of the task contains it."""
     scene: str = ""
@@ -150,9 +145,7 @@ class FoundTask:
     """Task that the backend found for a run; this process or another one started it."""
 
     task: TaskId
-    """Identifier of the task."""
     status: TaskStatus
-    """Status of the task."""
     secrets: Secrets | None = None
     """Secrets of the task's worker; ``None`` if the task can only be stopped, not adopted."""
 
@@ -162,35 +155,25 @@ class LaunchRequest:
     """Request for one task, which starts no second task if it is repeated with the same token."""
 
     spec: TaskSpec
-    """Specification of the task."""
     token: str
     """Token by which the backend recognises a repetition of the request."""
     secrets: Secrets
-    """Secrets of the worker."""
 
 
+# Minimum time that AWS bills for a task, in seconds. Source: AWS Fargate pricing, "Pricing
+# details" (https://aws.amazon.com/fargate/pricing/, 2026-11).
 MINIMUM_BILLED_SECONDS = 60
-"""Minimum time that AWS bills for a task, in seconds. Source: AWS Fargate pricing, "Pricing
-details" (https://aws.amazon.com/fargate/pricing/, 2026-11)."""
+# Unit to which amounts in USD are rounded down, so that their sums are exact.
 _USD_UNIT = Decimal("1e-12")
-"""Unit to which amounts in USD are rounded down, so that their sums are exact."""
 
 
 def whole_billed_seconds(running: float) -> int:
-    """Round a running time up to the seconds that AWS bills: whole seconds, at least 60.
-
-    Args:
-        running: Seconds from the start of the image pull to the stop of the task.
-    """
+    """Round a running time up to the seconds that AWS bills: whole seconds, at least 60."""
     return max(MINIMUM_BILLED_SECONDS, math.ceil(running))
 
 
 def seconds_billed(usage: Usage) -> int:
-    """Return the billed seconds of a task, from the start of its image pull to its stop.
-
-    For a task that has not stopped, count until the last time at which it was seen running. At
-    least 60 seconds are billed, but none if the image pull never started.
-    """
+    """Return the billed seconds of a task, from the start of its image pull to its stop."""
     if usage.pull_started_at is None:
         return 0
     end = usage.last_seen_at if usage.stopped_at is None else usage.stopped_at

@@ -7,9 +7,9 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer
 
+# Number of vCPUs that a new AWS account may use at once on Fargate, separately for on-demand and
+# Spot tasks: "Amazon ECS endpoints and quotas", AWS General Reference (2026-11).
 NEW_ACCOUNT_VCPU = 6
-"""Number of vCPUs that a new AWS account may use at once on Fargate, separately for on-demand and
-Spot tasks: "Amazon ECS endpoints and quotas", AWS General Reference (2026-11)."""
 
 
 class Tier(Enum):
@@ -54,10 +54,10 @@ def _named(value: Any) -> Any:
     return Tier.__members__.get(value, value) if isinstance(value, str) else value
 
 
+# Tier that is written to JSON as its name.
 NamedTier: TypeAlias = Annotated[
     Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
 ]
-"""Tier that is written to JSON as its name."""
 
 
 def encoder_slots(vcpu: int) -> int:

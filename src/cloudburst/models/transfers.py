@@ -1,7 +1,6 @@
-"""Transfers between a worker and S3 or a web server, as a client requests them from the worker.
+"""Transfers between a worker and S3 or a web server, as a client requests them from the worker."""
 
-These are the JSON values of the native protocol: see docs/protocol.md. No I/O.
-"""
+# These are the JSON values of the native protocol: see docs/protocol.md. No I/O.
 
 from __future__ import annotations
 
@@ -18,27 +17,27 @@ from pydantic import (
     StringConstraints,
 )
 
+# Maximum length of a URL, in characters. A presigned URL with a session token has about 2,500.
 MAX_TRANSFER_URL_CHARS = 8192
-"""Maximum length of a URL, in characters. A presigned URL with a session token has about 2,500."""
+# Maximum number of parts of a multipart upload ("Amazon S3 multipart upload limits", Amazon S3
+# User Guide, 2026-11).
 MAX_PARTS = 10_000
-"""Maximum number of parts of a multipart upload ("Amazon S3 multipart upload limits", Amazon S3
-User Guide, 2026-11)."""
+# Size of a file, in bytes, above which it is uploaded in several parts.
 MULTIPART_BYTES = 100 * 1024**2
-"""Size of a file, in bytes, above which it is uploaded in several parts."""
 
+# Regular expression for an ETag, weak or strong. Its length is a choice.
 ETAG_PATTERN = r'(?:W/)?"[!#-~]{0,200}"'
-"""Regular expression for an ETag, weak or strong. Its length is a choice."""
 
 Bytes: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 HeaderName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
 HeaderValue: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,2048}\z")]
 ETag: TypeAlias = Annotated[str, StringConstraints(pattern=rf"^{ETAG_PATTERN}\z")]
+# URL that gives access to everyone who knows it. Only the JSON for a worker shows it.
 PrivateUrl: TypeAlias = Annotated[
     SecretStr,
     Field(max_length=MAX_TRANSFER_URL_CHARS),
     PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json"),
 ]
-"""URL that gives access to everyone who knows it. Only the JSON for a worker shows it."""
 
 
 def is_loopback_host(host: str | None) -> bool:

@@ -1,8 +1,7 @@
-"""Format of a video: its size and its frame rate. Pure functions.
+"""Format of a video: its size and its frame rate. Pure functions."""
 
-Every render process imports this module, so it does not import pydantic, which would take 0.2 CPU
-seconds.
-"""
+# Every render process imports this module, so it does not import pydantic, which would take 0.2
+# CPU seconds.
 
 from __future__ import annotations
 
@@ -16,44 +15,31 @@ from typing import Literal, NamedTuple, TypeAlias
 class Effect(StrEnum):
     """Movement of the camera over the picture, from the start to the end of the video.
 
-    The extents are those of the default of ``RenderOptions.motion_amount``.
+    With the default of ``RenderOptions.motion_amount``, zooms are between 1.0 and 1.1, and pans
+    show 90 % of the picture's width and height: ``pan_left`` moves from its right edge to its left.
     """
 
     ZOOM_IN = "zoom_in"
-    """Zoom from 1.0 to 1.1."""
     ZOOM_OUT = "zoom_out"
-    """Zoom from 1.1 to 1.0."""
     PAN_LEFT = "pan_left"
-    """Movement from the right edge of the picture to the left edge, with 90 % of its width and
-    height visible."""
     PAN_RIGHT = "pan_right"
-    """Movement from the left edge of the picture to the right edge, with 90 % of its width and
-    height visible."""
     PAN_UP = "pan_up"
-    """Movement from the bottom edge of the picture to the top edge, with 90 % of its width and
-    height visible."""
     PAN_DOWN = "pan_down"
-    """Movement from the top edge of the picture to the bottom edge, with 90 % of its width and
-    height visible."""
     RANDOM = "random"
     """Random choice among ``zoom_in``, ``zoom_out``, ``pan_left`` and ``pan_right``."""
 
 
+# Change of the speed of a camera movement: constant, slow at the start, at the end, or at both.
 Easing: TypeAlias = Literal["linear", "ease_in", "ease_out", "ease_in_out"]
-"""Change of the speed of a camera movement: constant, slow at the start, at the end, or at both."""
+# Extent of a camera movement: zooms magnify by up to 1.1, and pans show 90 % of the picture.
 DEFAULT_AMOUNT = 0.1
-"""Extent of a camera movement: zooms magnify by up to 1.1, and pans show 90 % of the picture."""
 
+# Effects of ``random``. Further ones would change the effect that a scene has always had.
 _RANDOM_MOVEMENTS = (Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT)
-"""Effects of ``random``. Further ones would change the effect that a scene has always had."""
 
 
 def draw_effect(effects: Sequence[Effect], scene: str) -> Effect | None:
-    """Return an effect for a scene, drawn at random but always the same for the same name.
-
-    Every attempt at a scene therefore looks the same. Return ``None``, for a still picture, if
-    ``effects`` is empty.
-    """
+    """Return an effect for a scene, drawn at random but always the same for the same name."""
     if not effects:
         return None
     rng = random.Random(scene)  # noqa: S311 - not used for security
@@ -61,14 +47,14 @@ def draw_effect(effects: Sequence[Effect], scene: str) -> Effect | None:
     return rng.choice(_RANDOM_MOVEMENTS) if effect is Effect.RANDOM else effect
 
 
+# Frames per second of a video, unless the render options name another number.
 DEFAULT_FPS = 30
-"""Frames per second of a video, unless the render options name another number."""
+# Frames per second that a video may have. A frame of each has a whole number of samples of audio
+# at 48 kHz, so that picture and sound end together.
 FRAME_RATES = (24, 25, 30, 50, 60)
-"""Frames per second that a video may have. A frame of each has a whole number of samples of audio
-at 48 kHz, so that picture and sound end together."""
+# Limits for width and height of a video, in pixels. The pixel kernel has memory for rows of 4096
+# pixels; letters and watermarks are too small for less than 240.
 MIN_SIDE, MAX_SIDE = 240, 4096
-"""Limits for width and height of a video, in pixels. The pixel kernel has memory for rows of 4096
-pixels; letters and watermarks are too small for less than 240."""
 
 
 class VideoSize(NamedTuple):
@@ -91,25 +77,25 @@ class VideoFormat(NamedTuple):
         return self.size.width * self.size.height * self.fps / (1920 * 1080 * 30)
 
 
+# Name of the size of a video, unless the render options name another one.
 DEFAULT_SIZE = "1080p"
-"""Name of the size of a video, unless the render options name another one."""
 _FIXED_SIZES = {
     "landscape": VideoSize(1920, 1080),
     "portrait": VideoSize(1080, 1920),
     "square": VideoSize(1080, 1080),
     "4:5": VideoSize(1080, 1350),
 }
+# Sizes that have portrait orientation, too, if the picture is upright.
 _TURNED_SIZES = {
     "720p": VideoSize(1280, 720),
     "1080p": VideoSize(1920, 1080),
     "4k": VideoSize(3840, 2160),
 }
-"""Sizes that have portrait orientation, too, if the picture is upright."""
+# Names of sizes; other sizes are written as WIDTHxHEIGHT.
 SIZE_NAMES = (*_FIXED_SIZES, *_TURNED_SIZES)
-"""Names of sizes; other sizes are written as WIDTHxHEIGHT."""
 
+# Description of a valid size.
 SIZES = f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT with even numbers from {MIN_SIDE} to {MAX_SIDE}"
-"""Description of a valid size."""
 
 _WIDTH_X_HEIGHT = re.compile(r"([0-9]{3,4}) *[x×] *([0-9]{3,4})")
 
@@ -139,10 +125,7 @@ def fixed_size(name: str) -> VideoSize | None:
 
 
 def video_size(name: str, *, upright: bool) -> VideoSize:
-    """Return the size of a video with a normalized name.
-
-    ``upright`` decides the orientation of sizes that can have both.
-    """
+    """Return the size of a video with a normalized name."""
     if fixed := fixed_size(name):
         return fixed
     wide = _TURNED_SIZES[name]

@@ -1,8 +1,7 @@
-"""Failure table: rows that explain the failures of AWS, tasks and workers.
+"""Failure table: rows that explain the failures of AWS, tasks and workers."""
 
-The functions of this module return the first row that matches an error code, a stop reason, an HTTP
-status or an exception. ``docs/failures.md`` shows the same table.
-"""
+# The functions of this module return the first row that matches an error code, a stop reason, an
+# HTTP status or an exception. ``docs/failures.md`` shows the same table.
 
 from __future__ import annotations
 
@@ -61,28 +60,19 @@ __all__ = [
     "is_spot_interruption",
 ]
 
+# Error code of S3, STS and IAM for a lack of permission.
 _ACCESS_DENIED = "AccessDenied"
-"""Error code of S3, STS and IAM for a lack of permission."""
+# Order in which exit codes of containers are tried: first all codes that are not listed here
+# (rank 0), then 137 (stopped with SIGKILL), then 143 (stopped with SIGTERM). When one container
+# exits, ECS stops the other containers of the task with these signals, so the exit code of the
+# first container explains the stop better.
 _STOP_EXIT_CODE_RANKS = {"137": 1, "143": 2}
-"""Order in which exit codes of containers are tried: first all codes that are not listed here (rank
-0), then 137 (stopped with SIGKILL), then 143 (stopped with SIGTERM).
-When one container exits, ECS stops the other containers of the task with these signals, so the exit
-code of the first container explains the stop better."""
 
 
 def classify_api_error(
     code: str, message: str, status: int, *, operation: str, capacity: str = ""
 ) -> Failure:
-    """Return the row for an error of the AWS API.
-
-    Args:
-        code: Error code of AWS, or the code of EC2 that the message quotes in parentheses.
-        message: Message of the error, used only for lack of capacity, exhausted quotas and the
-            reasons for denied access, which have no error codes.
-        status: HTTP status of the response.
-        operation: Method of the boto client, such as ``run_task``.
-        capacity: Capacity provider that RunTask requested; empty for other operations.
-    """
+    """Return the row for an error of the AWS API."""
     if (
         operation == "run_task"
         and (row := _first(PLACEMENT_MESSAGES, message, capacity)) is not None
@@ -103,25 +93,14 @@ def classify_denial(message: str) -> Failure | None:
 
 
 def classify_placement_failure(reasons: Sequence[str], *, capacity: str = "") -> Failure:
-    """Return the row for the most severe reason for which RunTask started no task.
-
-    Args:
-        reasons: ``reason`` of each entry in ``failures`` of the response.
-        capacity: Capacity provider that RunTask requested.
-    """
+    """Return the row for the most severe reason for which RunTask started no task."""
     rows = [_first(PLACEMENT_REASONS, reason, capacity) for reason in reasons or [""]]
     known = [row for row in rows if row is not None]
     return min(known, key=lambda row: (row.remedy.retryable, PLACEMENT_REASONS.index(row)))
 
 
 def classify_stop(code: str, reasons: Iterable[str], exits: Iterable[int]) -> Failure:
-    """Return the row for a stopped task.
-
-    Args:
-        code: ``stopCode`` of the task.
-        reasons: ``stoppedReason`` of the task, and the ``reason`` of each container.
-        exits: Exit codes of the containers.
-    """
+    """Return the row for a stopped task."""
     if (row := _first(STOP_CODES, code)) is not None:
         return row
     for reason in reasons:
@@ -146,19 +125,12 @@ def is_spot_interruption(stop_code: str) -> bool:
 
 
 def classify_http_status(status: int, *, context: str) -> Failure | None:
-    """Return the row for an HTTP status; ``None`` for a success or an unknown status.
-
-    ``context`` is the kind of request, one of `Failure.contexts`.
-    """
+    """Return the row for an HTTP status; ``None`` for a success or an unknown status."""
     return None if 200 <= status < 300 else _first(HTTP_STATUSES, str(status), context)
 
 
 def classify_exception(error: BaseException, *, context: str) -> Failure | None:
-    """Return the row for an exception of a library, or for the nearest base class with a row.
-
-    Return ``None`` if there is no such row. ``context`` is the kind of request, one of
-    `Failure.contexts`.
-    """
+    """Return the row for an exception of a library, or for the nearest base class with a row."""
     for kind in type(error).__mro__:
         name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
         if (row := _first(EXCEPTIONS, name, context)) is not None:

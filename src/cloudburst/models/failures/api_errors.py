@@ -37,6 +37,7 @@ _QUOTA_SOURCES = (
 )
 CREATE_RESOURCE = "cloudburst doctor names the missing resource, and cloudburst init creates it"
 
+# Row for a launch that is refused because ECS cannot assume the execution role.
 ROLE_NOT_READY_AT_LAUNCH = row(
     CapacityError,
     "ECS was unable to assume the role*",
@@ -47,8 +48,9 @@ ROLE_NOT_READY_AT_LAUNCH = row(
     source="https://github.com/artilleryio/artillery/issues/3198 (2024-06); "
     "https://github.com/pulumi/pulumi-awsx/issues/927 (2026-11)",
 )
-"""Row for a launch that is refused because ECS cannot assume the execution role."""
 
+# Rows for reasons that AWS sends either in ``failures`` of a successful response or as the
+# message of an error. The error can have any code.
 PLACEMENT_MESSAGES: tuple[Failure, ...] = (
     row(
         CapacityError,
@@ -94,8 +96,6 @@ PLACEMENT_MESSAGES: tuple[Failure, ...] = (
         source=f"{_EVENTS}; https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity",
     ),
 )
-"""Rows for reasons that AWS sends either in ``failures`` of a successful response or as the message
-of an error. The error can have any code."""
 
 PLACEMENT_REASONS: tuple[Failure, ...] = (
     *PLACEMENT_MESSAGES,

@@ -1,7 +1,6 @@
-"""Rows of the failure table for failed requests to workers and AWS.
+"""Rows of the failure table for failed requests to workers and AWS."""
 
-They match HTTP statuses and exceptions.
-"""
+# They match HTTP statuses and exceptions.
 
 from __future__ import annotations
 
@@ -23,8 +22,8 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures.failure import Failure, row
 
+# Instruction for a user who has no valid AWS credentials.
 ADD_CREDENTIALS = "run aws configure or aws sso login, or set AWS_PROFILE"
-"""Instruction for a user who has no valid AWS credentials."""
 
 _OURS = "docs/protocol.md"
 _PUBLIC = "source code of the public image: docs/protocol.md"

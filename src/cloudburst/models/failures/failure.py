@@ -16,10 +16,10 @@ class Failure:
     """Codes or texts that the row matches, with the wildcards ``*`` for any text and ``?`` for any
     character."""
     contexts: tuple[str, ...] = ()
-    """Contexts in which the row applies; empty if it applies in all. For errors of AWS, a context
-    is a method of a boto client; for placement reasons, a capacity provider; for HTTP statuses and
-    exceptions, the kind of request: ``aws``, ``worker``, ``onestep``, ``job``, ``file``, ``video``
-    or ``events``."""
+    """Contexts in which the row applies; empty: all. A context is a method of a boto client for
+    errors of AWS, a capacity provider for placement reasons, and a kind of request for HTTP
+    statuses and exceptions: ``aws``, ``worker``, ``onestep``, ``job``, ``file``, ``video``,
+    ``events``."""
     error: type[CloudburstError]
     """Exception that is raised for the failure."""
     remedy: Remedy
@@ -32,11 +32,7 @@ class Failure:
     """Source of the row, such as a page of AWS's documentation, with its date."""
 
     def matches(self, text: str, context: str = "") -> bool:
-        """Return whether the row applies to this text in this context.
-
-        ``text`` is the code, reason, status or exception name to explain; ``context`` is compared
-        with `contexts`.
-        """
+        """Return whether the row applies to this text in this context."""
         if self.contexts and context not in self.contexts:
             return False
         return any(fnmatchcase(text, pattern) for pattern in self.patterns)

@@ -1,7 +1,6 @@
-"""Rows of the failure table for error codes of Amazon S3, and for messages about denied access.
+"""Rows of the failure table for error codes of Amazon S3, and for messages about denied access."""
 
-A response to a HEAD request has no body, so botocore takes its HTTP status as the error code.
-"""
+# A response to a HEAD request has no body, so botocore takes its HTTP status as the error code.
 
 from __future__ import annotations
 
@@ -18,6 +17,7 @@ from cloudburst.models.failures.failure import Failure, row
 
 _SOURCE = "Error responses, Amazon S3 API reference (2026-11)"
 _HEAD = ("head_bucket", "head_object")
+# Calls of a run.
 _CALLS = (
     *_HEAD,
     "abort_multipart_upload",
@@ -28,13 +28,13 @@ _CALLS = (
     "list_objects_v2",
     "put_object",
 )
-"""Calls of a run."""
 
+# Error code of S3 for an object in an archive, which must be restored before it can be read.
 OBJECT_ARCHIVED = "InvalidObjectState"
-"""Error code of S3 for an object in an archive, which must be restored before it can be read."""
 
 _s3 = partial(row, source=_SOURCE)
 
+# Row for a lack of permission to use the key of KMS of a bucket or object.
 KEY_DENIED = row(
     AccessDeniedError,
     "*is not authorized to perform: kms:*",
@@ -44,7 +44,7 @@ KEY_DENIED = row(
     "prints; the policy of a key in another account must also allow them",
     source="https://github.com/buildkite/docs/pull/2344 (2023-08)",
 )
-"""Row for a lack of permission to use the key of KMS of a bucket or object."""
+# Row for a request that the policy of a bucket denies.
 POLICY_DENIED = row(
     AccessDeniedError,
     "*to perform: s3:*with an explicit deny in a resource-based policy*",
@@ -54,7 +54,7 @@ POLICY_DENIED = row(
     source="Troubleshoot access denied (403 Forbidden) errors in Amazon S3, Amazon S3 User Guide "
     "(2026-11)",
 )
-"""Row for a request that the policy of a bucket denies."""
+# Rows for messages of ``AccessDenied``; without such a message, the row for the code applies.
 DENIALS = (
     KEY_DENIED,
     POLICY_DENIED,
@@ -67,7 +67,6 @@ DENIALS = (
         "Guide (2026-11)",
     ),
 )
-"""Rows for messages of ``AccessDenied``; without such a message, the row for the code applies."""
 
 S3_ERRORS: tuple[Failure, ...] = (
     _s3(

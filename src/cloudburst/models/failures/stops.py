@@ -37,6 +37,7 @@ SPOT_INTERRUPTION = _code(
     "next tasks are on demand, if CLOUDBURST_FALLBACKS allows it",
 )
 
+# Rows for stop codes that explain the stop of a task without its reason and exit codes.
 STOP_CODES: tuple[Failure, ...] = (
     SPOT_INTERRUPTION,
     _code("TerminationNotice", meaning="AWS retires the host of the task"),
@@ -52,8 +53,9 @@ STOP_CODES: tuple[Failure, ...] = (
         action="look for StopTask in CloudTrail",
     ),
 )
-"""Rows for stop codes that explain the stop of a task without its reason and exit codes."""
 
+# Rows for stop codes that do not explain the stop of a task. They are tried after the rows for
+# reasons and exit codes.
 GENERIC_STOP_CODES: tuple[Failure, ...] = (
     _code(
         "TaskFailedToStart",
@@ -67,11 +69,9 @@ GENERIC_STOP_CODES: tuple[Failure, ...] = (
     ),
     _code("*", meaning="the task stopped, and AWS gives no reason"),
 )
-"""Rows for stop codes that do not explain the stop of a task. They are tried after the rows for
-reasons and exit codes."""
 
+# Row for a task that stopped because ECS could not assume the execution role.
 ROLE_NOT_READY_AT_START = replace(ROLE_NOT_READY_AT_LAUNCH, error=WorkerStoppedError)
-"""Row for a task that stopped because ECS could not assume the execution role."""
 
 PULL_NOT_PERMITTED = _pull(
     "CannotPullContainer*has the permissions to pull*",
@@ -84,6 +84,7 @@ PULL_NOT_PERMITTED = _pull(
     meaning=f"the task has no permission to pull the image; {_NEW_POLICY}",
     action=CHECK_EXECUTION_ROLE,
 )
+# Rows for tasks whose execution role lacks a permission, perhaps because its policy is new.
 START_NOT_PERMITTED = _stop(
     "ResourceInitializationError*AccessDenied*",
     "ResourceInitializationError*not authorized to perform*",
@@ -92,7 +93,6 @@ START_NOT_PERMITTED = _stop(
     action=CHECK_EXECUTION_ROLE,
     source=f"{_INIT}; https://github.com/aws/copilot-cli/issues/5984",
 )
-"""Rows for tasks whose execution role lacks a permission, perhaps because its policy is new."""
 
 STOPPED_REASONS: tuple[Failure, ...] = (
     ROLE_NOT_READY_AT_START,
@@ -277,12 +277,12 @@ EXITED_NORMALLY = _exit(
     meaning="the container exited normally",
     action="if it was too early, check its limits CLOUDBURST_LIFETIME and CLOUDBURST_IDLE",
 )
+# Row for a program that exited by itself with an error code; a signal did not end it.
 EXITED_WITH_ERROR = _exit(
     *("?", "??"),
     meaning="the program in the container exited with an error",
     action="cloudburst logs shows its output",
 )
-"""Row for a program that exited by itself with an error code; a signal did not end it."""
 
 EXIT_CODES: tuple[Failure, ...] = (
     EXITED_NORMALLY,

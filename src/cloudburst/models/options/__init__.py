@@ -33,13 +33,13 @@ __all__ = [
     "may_be_file",
 ]
 
+# Maximum number of characters of an invalid value that an error quotes.
 _MAX_VALUE_CHARS = 100
-"""Maximum number of characters of an invalid value that an error quotes."""
+# Maximum number of characters of the name of an unknown option that an error quotes.
 _MAX_NAME_CHARS = 40
-"""Maximum number of characters of the name of an unknown option that an error quotes."""
+# Options that are, or may be, locations of files. Each file is an input of a video, in the role
+# of the same name.
 OPTION_FILES = ("watermark", "music", "font")
-"""Options that are, or may be, locations of files. Each file is an input of a video, in the role of
-the same name."""
 
 
 class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions, MarkOptions):
@@ -91,22 +91,22 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
 
 
 _FIELDS = RenderOptions.model_fields
+# Options whose value is one number.
 _NUMBERS = frozenset(
     name
     for name, info in _FIELDS.items()
     if {int, float} & {info.annotation, *get_args(info.annotation)}
 )
-"""Options whose value is one number."""
+# Field of each name that an option may have.
 _FIELD_OF_NAME = {name: name for name in _FIELDS} | {
     str(choice): name
     for name, info in _FIELDS.items()
     if isinstance(info.validation_alias, AliasChoices)
     for choice in info.validation_alias.choices
 }
-"""Field of each name that an option may have."""
 
+# All names of all options.
 OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
-"""All names of all options."""
 
 
 def is_option_file(name: str, value: object) -> bool:

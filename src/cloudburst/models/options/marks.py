@@ -18,6 +18,7 @@ from pydantic import (
 from cloudburst.models.options.values import POSITIONS, OptionalLocation, Position, none_if_blank
 from cloudburst.text import short_repr
 
+# Names of the texts that an MP4 file of FFmpeg stores, apart from the title.
 METADATA_NAMES = (
     "album",
     "album_artist",
@@ -34,13 +35,12 @@ METADATA_NAMES = (
     "show",
     "synopsis",
 )
-"""Names of the texts that an MP4 file of FFmpeg stores, apart from the title."""
 MAX_TITLE_CHARS = 200
+# Maximum number of characters of a text. Together they fit into the request of a job.
 MAX_TEXT_CHARS = 500
-"""Maximum number of characters of a text. Together they fit into the request of a job."""
 
+# Pattern of texts without control characters and line breaks.
 _PRINTABLE = r"^[^\p{Cc}\p{Zl}\p{Zp}]*\z"
-"""Pattern of texts without control characters and line breaks."""
 _LANGUAGE = re.compile("[a-z]{3}")
 
 
@@ -73,26 +73,26 @@ def _check_names(texts: dict[str, str]) -> dict[str, str]:
     return texts
 
 
+# Title of a video; an empty text is none.
 Title: TypeAlias = Annotated[
     Annotated[str, StringConstraints(pattern=_PRINTABLE, max_length=MAX_TITLE_CHARS)] | None,
     BeforeValidator(none_if_blank),
 ]
-"""Title of a video; an empty text is none."""
+# Description of a valid title.
 TITLE = f"a text of at most {MAX_TITLE_CHARS} characters in one line"
-"""Description of a valid title."""
 
+# Texts by name. As text: ``artist=Me; date=2026``.
 Metadata: TypeAlias = Annotated[
     dict[str, Annotated[str, StringConstraints(pattern=_PRINTABLE, max_length=MAX_TEXT_CHARS)]],
     Field(max_length=len(METADATA_NAMES)),
     BeforeValidator(_split_texts),
     AfterValidator(_check_names),
 ]
-"""Texts by name. As text: ``artist=Me; date=2026``."""
+# Description of valid texts.
 METADATA = (
     f"up to {MAX_TEXT_CHARS} characters in one line for each of {', '.join(METADATA_NAMES)}; as "
     "text: artist=Me; date=2026; language=eng, which has three letters"
 )
-"""Description of valid texts."""
 
 
 class MarkOptions(BaseModel):

@@ -103,10 +103,10 @@ class PictureOptions(BaseModel):
 
 
 _ZOOM = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
+# Parser of true and false, also as text.
 _BOOL = TypeAdapter(bool)
-"""Parser of true and false, also as text."""
+# Maximum number of effects from which one is chosen; the same one may be there several times.
 MAX_EFFECTS = 100
-"""Maximum number of effects from which one is chosen; the same one may be there several times."""
 
 
 def _split_effects(value: Any) -> Any:

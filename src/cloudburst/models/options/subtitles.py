@@ -20,6 +20,8 @@ from cloudburst.models.options.values import (
 Language: TypeAlias = Literal["chinese", "english"]
 HighlightMode: TypeAlias = Literal["none", "color", "box"]
 
+# Families of the font of the package: shapes of characters for simplified Chinese, for
+# traditional Chinese in Taiwan and in Hong Kong, for Japanese and for Korean.
 FontFamily: TypeAlias = Literal[
     "Noto Sans CJK SC",
     "Noto Sans CJK TC",
@@ -27,8 +29,6 @@ FontFamily: TypeAlias = Literal[
     "Noto Sans CJK JP",
     "Noto Sans CJK KR",
 ]
-"""Families of the font of the package: shapes of characters for simplified Chinese, for traditional
-Chinese in Taiwan and in Hong Kong, for Japanese and for Korean."""
 _FONTS = f"{', '.join(get_args(FontFamily))}, or the path or URL of a .ttf, .otf or .ttc file"
 _FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
 
@@ -50,10 +50,10 @@ def _check_font(value: Any) -> Any:
     return value
 
 
+# Distance as a share of the width or height of the video.
 Margin: TypeAlias = Annotated[float, Field(ge=0, le=0.4)]
-"""Distance as a share of the width or height of the video."""
+# Distance as a share of the height of a line.
 Padding: TypeAlias = Annotated[float, Field(ge=0, le=2)]
-"""Distance as a share of the height of a line."""
 
 
 class SubtitleOptions(BaseModel):

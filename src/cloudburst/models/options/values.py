@@ -9,13 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from cloudburst.models.locations import Location
 
+# Colour as ``#rrggbb`` or ``#rrggbbaa``: red, green, blue and opacity in hexadecimal.
 Colour: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^#(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})\z", to_lower=True)
 ]
-"""Colour as ``#rrggbb`` or ``#rrggbbaa``: red, green, blue and opacity in hexadecimal."""
+# Description of a valid `Colour`.
 COLOUR = "a colour such as #ff0000, or #ff000080 for one that is half transparent"
-"""Description of a valid `Colour`."""
 
+# Place within the picture: a corner, the middle of a side, or the centre.
 Position: TypeAlias = Literal[
     "top-left",
     "top",
@@ -27,9 +28,8 @@ Position: TypeAlias = Literal[
     "bottom",
     "bottom-right",
 ]
-"""Place within the picture: a corner, the middle of a side, or the centre."""
+# Names of all positions.
 POSITIONS = ", ".join(get_args(Position))
-"""Names of all positions."""
 
 
 def _ass_colour(text: str) -> str:
@@ -41,12 +41,12 @@ def _ass_colour(text: str) -> str:
     return f"&H{255 - opacity:02X}{blue:02X}{green:02X}{red:02X}"
 
 
+# Colour as ``&HAABBGGRR``, the notation of ASS subtitles; a `Colour` is converted to it.
 AssColour: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=r"^(?:&H[0-9A-Fa-f]{8}|#[0-9A-Fa-f]{6}|#[0-9A-Fa-f]{8})\z"),
     AfterValidator(_ass_colour),
 ]
-"""Colour as ``&HAABBGGRR``, the notation of ASS subtitles; a `Colour` is converted to it."""
 
 _SEPARATOR = re.compile(r"[\s,]+")
 
@@ -66,6 +66,6 @@ def none_if_blank(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+# Location of a file; ``None`` or an empty text for none. An empty path would be the current
+# folder.
 OptionalLocation: TypeAlias = Annotated[Location | None, BeforeValidator(none_if_blank)]
-"""Location of a file; ``None`` or an empty text for none. An empty path would be the current
-folder."""
