@@ -20,11 +20,11 @@ from cloudburst.models.prices import DEFAULT_REGION, PriceTable, RegionPrices
 
 logger = logging.getLogger(__name__)
 
+# Region in which the Price List API is called. This API exists in three regions and returns the
+# prices of all regions:
+# https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+# (2026-11).
 PRICING_REGION = "us-east-1"
-"""Region in which the Price List API is called. This API exists in three regions and returns the
-prices of all regions:
-https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
-(2026-11)."""
 GET_PRODUCTS_PARAMETERS = {
     "ServiceCode": "AmazonECS",
     "FormatVersion": "aws_v1",

@@ -13,9 +13,9 @@ from cloudburst.errors import ThrottledError
 THROTTLE_PAUSE = 1.0
 """Seconds for which calls under a rate limit are paused after AWS has throttled one of them: other
 clients in the same account and region use up the same limit."""
+# Share of AWS's burst limit that this client uses. The rest is a margin, because calls that are
+# sent one after another may arrive at AWS together.
 USED_BURST = 0.9
-"""Share of AWS's burst limit that this client uses. The rest is a margin, because calls that are
-sent one after another may arrive at AWS together."""
 
 
 class TokenBucket:

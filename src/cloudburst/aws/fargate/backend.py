@@ -80,6 +80,10 @@ async def open_fargate(
             if not table.has_region(aws.region, architecture=definition.architecture):
                 logger.warning("no prices of %s are known: those of us-east-1 are used", aws.region)
             rates = partial(table.rates, aws.region, architecture=definition.architecture)
+            cloud = Cloud.of(settings.endpoint_url, region=aws.region, account=definition.account)
+            kind = fargate_kind(
+                tier, definition.protocol, definition.architecture, cloud, definition.image
+            )
             logger.info("tasks of %s in cluster %s", definition.arn, settings.cluster)
             async with (
                 open_run_registry(
@@ -104,7 +108,7 @@ async def open_fargate(
                 try:
                     yield replace(
                         backend,
-                        kind=_kind(aws, settings, definition, tier),
+                        kind=kind,
                         lifetime=settings.lifetime,
                         explain_silence=partial(explain_silence, aws, settings),
                     )
@@ -127,11 +131,6 @@ async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -
         ),
     )
     return definition
-
-
-def _kind(aws: AWSClient, settings: Settings, definition: TaskDefinition, tier: Tier) -> str:
-    cloud = Cloud.of(settings.endpoint_url, region=aws.region, account=definition.account)
-    return fargate_kind(tier, definition.protocol, definition.architecture, cloud, definition.image)
 
 
 async def _repeat_until(deadline: float, call: Callable[[], Awaitable[T]]) -> T:
@@ -193,7 +192,7 @@ def _backend(
         new_secrets=new_secrets,
         performance=fargate_performance(tier, definition.protocol),
         usd_per_second=launcher.usd_per_second(tier),
-        max_usd_per_second=launcher.max_usd_per_second,
+        max_usd_per_second=launcher.policy.max_usd_per_second,
         encode_timeout_factor=0.0 if is_native else onestep.MAX_ENCODE_SECONDS_PER_AUDIO_SECOND,
     )
 

@@ -29,13 +29,12 @@ from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol, Secrets, TaskId, Usage, seconds_billed, usd_amount
 
+# Maximum number of tasks in one DescribeTasks: "DescribeTasks" in the ECS API reference (2026-11).
 MAX_DESCRIBED_TASKS = 100
-"""Maximum number of tasks in one DescribeTasks: "DescribeTasks" in the ECS API reference
-(2026-11)."""
+# Maximum length of the reason of a StopTask, in characters. The ECS API reference names no limit;
+# the ECS agent cuts off the reasons that it reports after the same number of characters
+# (``ecsMaxTaskReasonLength`` in https://github.com/aws/amazon-ecs-agent, 2026-11).
 MAX_STOP_REASON_LENGTH = 1024
-"""Maximum length of the reason of a StopTask, in characters. The ECS API reference names no limit;
-the ECS agent cuts off the reasons that it reports after the same number of characters
-(``ecsMaxTaskReasonLength`` in https://github.com/aws/amazon-ecs-agent, 2026-11)."""
 
 
 async def list_task_arns(

@@ -56,12 +56,9 @@ from cloudburst.models.task import (
 from cloudburst.models.tier import Tier
 from cloudburst.redaction import hide_secrets
 
+# Maximum seconds that a launch waits for the rate limit. A launch that would wait longer is refused
+# at once, because a launch cannot be cancelled once it has begun.
 MAX_LAUNCH_WAIT = 4.0
-"""Maximum seconds that a launch waits for the rate limit. A launch that would wait longer is
-refused at once, because a launch cannot be cancelled once it has begun."""
-MAX_REMEMBERED_LAUNCHES = 10_000
-"""Maximum number of launches that are remembered, so that a repeated launch returns its task
-without a call to AWS. Fewer launches than this are in progress at once."""
 
 
 class FargateLauncher:
@@ -82,15 +79,10 @@ class FargateLauncher:
         self._watcher = watcher
         self._registry = registry
         self._rates = {provider: rates(provider) for provider in CAPACITY_PROVIDERS}
-        self._policy = PlacementPolicy(template.settings, tier, self._usd_per_second)
-        self._failures = LaunchFailures(self._policy)
+        self.policy = PlacementPolicy(template.settings, tier, self._usd_per_second)
+        self._failures = LaunchFailures(self.policy)
         self._requests: dict[str, tuple[Placement, dict[str, Any]]] = {}
         self._tasks_by_token: dict[str, TaskId] = {}
-
-    @property
-    def max_usd_per_second(self) -> Decimal:
-        """Price in USD per second of the most expensive task that can start, fallbacks included."""
-        return self._policy.max_usd_per_second
 
     def usd_per_second(self, tier: Tier) -> Decimal:
         """Return the price of a task in USD per second."""
@@ -141,7 +133,8 @@ class FargateLauncher:
                 if not isinstance(error, ThrottledError):
                     del self._requests[token]
             raise error from refusal.__cause__
-        self._remember(token, task)
+        self._requests.pop(token, None)
+        self._tasks_by_token[token] = task
         self._failures.record_launch(task, placement)
         self._registry.record_launch(token, task)
         self._watcher.watch(task, parse_task_description(response["tasks"][0]))
@@ -212,20 +205,14 @@ class FargateLauncher:
     def _new_request(self, request: LaunchRequest) -> tuple[Placement, dict[str, Any]]:
         secrets = request.secrets
         hide_secrets(secrets.key, secrets.private_key)
-        placement = self._policy.next_placement(request.spec.tier)
+        placement = self.policy.next_placement(request.spec.tier)
         created = placement, self._template.parameters(request, placement)
         self._requests[request.token] = created
         return created
 
-    def _remember(self, token: str, task: TaskId) -> None:
-        self._requests.pop(token, None)
-        self._tasks_by_token[token] = task
-        if len(self._tasks_by_token) > MAX_REMEMBERED_LAUNCHES:
-            del self._tasks_by_token[next(iter(self._tasks_by_token))]
-
     def _adopt(self, orphan: Orphan) -> FoundTask:
         definition = self._template.definition
-        secrets = adoptable_secrets(orphan, definition, self._policy.sizes)
+        secrets = adoptable_secrets(orphan, definition, self.policy.sizes)
         if secrets is not None:
             hide_secrets(secrets.key, secrets.private_key)
         described = orphan.description

@@ -36,16 +36,18 @@ logger = logging.getLogger(__name__)
 
 FALLBACKS = ("subnet", "on-demand", "size")
 """Values of ``Settings.fallbacks``, in the order in which the fallbacks are used."""
+# Seconds after a change of placement until the preferred placement, usually the cheapest, is used
+# again: AWS's own advice is to retry after 20 minutes
+# (https://repost.aws/knowledge-center/eks-resolve-pending-fargate-pods, 2026-11).
 FALLBACK_SECONDS = 1200.0
-"""Seconds after a change of placement until the preferred placement, usually the cheapest, is used
-again: AWS's own advice is to retry after 20 minutes
-(https://repost.aws/knowledge-center/eks-resolve-pending-fargate-pods, 2026-11)."""
 SPOT_INTERRUPTION_THRESHOLD = 2
 """Number of Spot interruptions within `FALLBACK_SECONDS` after which tasks are requested on demand.
 A single interruption is usual; a second one means that Spot capacity is short."""
 CAPACITY_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 """Capacity providers of Fargate, on demand and Spot."""
 
+# Sizes of memory in GB that Fargate offers for each number of vCPU: "Task CPU and memory", ECS
+# developer guide (2026-11).
 MEMORY_GB_BY_VCPU: Mapping[int, tuple[int, ...]] = {
     1: tuple(range(2, 9)),
     2: tuple(range(4, 17)),
@@ -53,8 +55,6 @@ MEMORY_GB_BY_VCPU: Mapping[int, tuple[int, ...]] = {
     8: tuple(range(16, 61, 4)),
     16: tuple(range(32, 121, 8)),
 }
-"""Sizes of memory in GB that Fargate offers for each number of vCPU: "Task CPU and memory", ECS
-developer guide (2026-11)."""
 
 UsdPerSecond = Callable[[str, int, int], Decimal]
 """Function that returns the price of a task in USD per second, by capacity provider, vCPU and GB of
@@ -234,15 +234,13 @@ def _sizes(tier: Tier) -> list[tuple[int, int]]:
     return sizes
 
 
+# Seconds for which launches are retried after the first refusal of an execution role. Most new
+# roles can be assumed after some seconds, few after a minute:
+# https://github.com/DataDog/stratus-red-team/issues/358 (2026-11).
 ROLE_TIMEOUT = 60.0
-"""Seconds for which launches are retried after the first refusal of an execution role. Most new
-roles can be assumed after some seconds, few after a minute:
-https://github.com/DataDog/stratus-red-team/issues/358 (2026-11)."""
+# Seconds without a refusal after which the next one counts as the first again: more than a task
+# takes to be stopped because of its role. Otherwise a wrong role would be tried without end.
 FORGET_REFUSALS_AFTER = 600.0
-"""Seconds without a refusal after which the next one counts as the first again: more than a task
-takes to be stopped because of its role. Otherwise a wrong role would be tried without end."""
-MAX_REMEMBERED_TASKS = 10_000
-"""Maximum number of tasks whose placement is kept: more than can run at once."""
 _ROLE_REFUSED = (
     f"the execution role could not be assumed for {ROLE_TIMEOUT:.0f} s: it does not exist, or does "
     "not trust ecs-tasks.amazonaws.com"
@@ -303,8 +301,6 @@ class LaunchFailures:
     def record_launch(self, task: TaskId, placement: Placement) -> None:
         """Remember with which placement option a task was started."""
         self._options[task] = placement.option
-        if len(self._options) > MAX_REMEMBERED_TASKS:
-            del self._options[next(iter(self._options))]
 
     def after_refusal(self, refusal: CloudburstError, placement: Placement) -> CloudburstError:
         """Adapt the placement of the next launch to a refusal, and return the error to raise."""
@@ -333,11 +329,12 @@ class LaunchFailures:
 
     def _change_placement(self, task: TaskId, failure: Failure, state: TaskState) -> None:
         reason = f"task {short_task(task)}: {failure.meaning}"
+        option = self._options.pop(task, None) if state is TaskState.STOPPED else None
         if failure is SPOT_INTERRUPTION:
             self._policy.report_spot_interruption(task)
-        elif task not in self._options or state is not TaskState.STOPPED:
+        elif option is None:
             return
         elif failure.remedy is Remedy.OTHER_SUBNET:
-            self._policy.report_no_capacity(self._options.pop(task), reason)
+            self._policy.report_no_capacity(option, reason)
         elif failure.remedy is Remedy.OTHER_SIZE:
-            self._policy.report_out_of_memory(self._options.pop(task), reason)
+            self._policy.report_out_of_memory(option, reason)

@@ -19,8 +19,8 @@ from cloudburst.errors import AccessDeniedError, CloudburstError
 from cloudburst.models.post_mortem_page import MAX_OUTPUT_LINES, build_page
 from cloudburst.redaction import hide_secrets, redact
 
+# Maximum seconds to wait until a task has stopped, because ECS shows exit codes only then.
 STOP_WAIT_TIMEOUT = 3.0
-"""Maximum seconds to wait until a task has stopped, because ECS shows exit codes only then."""
 STOP_POLL_INTERVAL = 0.5
 """Seconds between two calls of DescribeTasks while a task stops."""
 OWN_STOP_PREFIX = "cloudburst: "

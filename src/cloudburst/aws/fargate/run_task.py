@@ -28,12 +28,12 @@ CREATED_BY = "animagent"
 """Value of `CREATED_BY_TAG` on the tasks of this package and of ``cloudburst-fargate``."""
 STARTED_BY_PREFIX = "cloudburst/"
 """Beginning of the ``startedBy`` of a task; the name of the run follows."""
+# Maximum length of the value of a tag, in characters: "Tagging your Amazon ECS resources", Amazon
+# ECS developer guide (2026-11), which also lists the characters that AWS allows.
 MAX_TAG_VALUE_LENGTH = 256
-"""Maximum length of the value of a tag, in characters: "Tagging your Amazon ECS resources", Amazon
-ECS developer guide (2026-11), which also lists the characters that AWS allows."""
 _TAG_PUNCTUATION = frozenset(" _.:/=+-@")
+# Maximum length of ``startedBy``, in characters: RunTask in the ECS API reference (2026-11).
 MAX_STARTED_BY_LENGTH = 128
-"""Maximum length of ``startedBy``, in characters: RunTask in the ECS API reference (2026-11)."""
 NO_SCENE_TIMEOUT = 86_400.0
 """Value of ``CLOUDBURST_SCENE_SECONDS``, in seconds, if scenes have no timeout: one day."""
 

@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 RENDER_CONTAINER = "cloudburst-processor"
 """Name of the container that renders. If no container has this name, the first essential container
 with the port `SERVICE_PORT` is taken as the one that renders."""
+# Name of the container that limits the lifetime of a task. It only sleeps; because it is essential,
+# ECS stops the task when it exits.
 WATCHDOG_CONTAINER = "cloudburst-watchdog"
-"""Name of the container that limits the lifetime of a task. It only sleeps; because it is
-essential, ECS stops the task when it exits."""
 VERSION_LABEL = "cloudburst.version"
 """Docker label with the version of the package that registered the task definition."""
 ARM_SUFFIX = "-arm64"

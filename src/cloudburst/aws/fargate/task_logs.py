@@ -14,12 +14,12 @@ from cloudburst.aws.client.responses import get_structure
 from cloudburst.errors import ResourceMissingError
 from cloudburst.models.account_tasks import LogLine
 
+# Maximum number of events in one response: "GetLogEvents" in the CloudWatch Logs API reference
+# (2026-11).
 MAX_EVENTS = 10_000
-"""Maximum number of events in one response: "GetLogEvents" in the CloudWatch Logs API reference
-(2026-11)."""
+# Maximum number of streams in one response: "DescribeLogStreams" in the CloudWatch Logs API
+# reference (2026-11).
 MAX_STREAMS = 50
-"""Maximum number of streams in one response: "DescribeLogStreams" in the CloudWatch Logs API
-reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

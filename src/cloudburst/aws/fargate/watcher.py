@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 FAST_INTERVAL, SLOW_INTERVAL = 1.0, 5.0
 """Seconds between two polls of a task: the fast interval while its state is about to change, the
 slow interval at other times."""
+# Seconds for which a task that DescribeTasks does not find may still exist, because reads lag
+# behind writes ("eventual consistency" in the page of RunTask, ECS API reference, 2026-11). A task
+# that is missing for longer is lost.
 UNKNOWN_TASK_GRACE = 30.0
-"""Seconds for which a task that DescribeTasks does not find may still exist, because reads lag
-behind writes ("eventual consistency" in the page of RunTask, ECS API reference, 2026-11). A task
-that is missing for longer is lost."""
 STOPPED_TASK_RETENTION = 3600.0
 """Seconds for which the state of a stopped task is kept: about as long as ECS keeps it."""
 LOST_REASON = "AWS does not know the task any more"

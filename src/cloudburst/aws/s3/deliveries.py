@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 
 CREATE_TIMEOUT = 20.0
 """Maximum seconds to start the upload of a video in parts."""
+# Minimum size of a part, in bytes; S3 needs 5 MiB. The size is a choice: a part takes about two
+# seconds.
 MIN_PART_BYTES = 16 * 1024**2
-"""Minimum size of a part, in bytes; S3 needs 5 MiB. The size is a choice: a part takes about two
-seconds."""
 MAX_PARTS_OF_A_VIDEO = 64
 """Maximum number of parts of a video, so that their URLs fit into one request to a worker."""
 

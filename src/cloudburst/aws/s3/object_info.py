@@ -104,10 +104,10 @@ def named_errors(location: S3Object | S3Prefix) -> Generator[None]:
         raise
 
 
+# Maximum length of a name in the metadata of an object, in characters. All metadata together may
+# have 2 KB ("Working with object metadata", Amazon S3 User Guide, 2026-11), of which the rest takes
+# less than 500 bytes.
 MAX_SCENE_CHARS = 1000
-"""Maximum length of a name in the metadata of an object, in characters. All metadata together may
-have 2 KB ("Working with object metadata", Amazon S3 User Guide, 2026-11), of which the rest takes
-less than 500 bytes."""
 
 RUN, SCENE, FINGERPRINT, SHA256 = (
     "cloudburst-run",

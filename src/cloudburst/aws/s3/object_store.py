@@ -24,9 +24,9 @@ from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import S3Encryption, Settings, parse_s3_encryption
 
+# Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to end,
+# within this time. It is a choice: short, and longer than a scene waits for its worker.
 URL_SECONDS = 3600
-"""Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to
-end, within this time. It is a choice: short, and longer than a scene waits for its worker."""
 PRECONDITION_FAILED = "PreconditionFailed"
 """Error code of S3 for a write whose condition does not hold."""
 NO_SUCH_UPLOAD = "NoSuchUpload"

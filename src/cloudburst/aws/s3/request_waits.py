@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Seconds for which a run waits for new credentials after the old ones have expired: long enough to
+# sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice.
 CREDENTIALS_TIMEOUT = 600.0
-"""Seconds for which a run waits for new credentials after the old ones have expired: long enough to
-sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice."""
 
 
 async def repeat_while_busy(call: Callable[[], Awaitable[T]]) -> T:

@@ -21,11 +21,11 @@ from cloudburst.text import printable_line
 CONSISTENCY_BACKOFF = Backoff(first=2.0, factor=1.5, cap=8.0)
 """Delays, in seconds, between attempts of a call that fails until an earlier change has taken
 effect everywhere in AWS."""
+# Seconds for which changes of a resource are repeated while AWS does not know an earlier change
+# everywhere. IAM is eventually consistent: "Troubleshoot IAM" in its user guide (2026-11), which
+# names no figure. Conditions of policies may not see the tags of a new resource at once
+# (https://github.com/hashicorp/terraform-provider-aws/issues/28012).
 SETTLE_TIMEOUT = 60.0
-"""Seconds for which changes of a resource are repeated while AWS does not know an earlier change
-everywhere. IAM is eventually consistent: "Troubleshoot IAM" in its user guide (2026-11), which
-names no figure. Conditions of policies may not see the tags of a new resource at once
-(https://github.com/hashicorp/terraform-provider-aws/issues/28012)."""
 REMOVAL_TIMEOUT = 150.0
 """Seconds for which the removal of a resource that is still in use is repeated. A stopping task
 uses its security group until it has stopped, which takes its stop timeout, at most 120 s, and some

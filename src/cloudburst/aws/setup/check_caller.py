@@ -26,13 +26,13 @@ from cloudburst.errors import (
 from cloudburst.models.failures.connections import ADD_CREDENTIALS
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 
+# Codes of Fargate's vCPU quotas by capacity provider: "Fargate service quotas", AWS General
+# Reference (2026-11).
 QUOTA_CODES = {"FARGATE": "L-3032A538", "FARGATE_SPOT": "L-36FBB829"}
-"""Codes of Fargate's vCPU quotas by capacity provider: "Fargate service quotas", AWS General
-Reference (2026-11)."""
+# Note that is added to a quota as small as that of a new account, because Service Quotas does not
+# show whether AWS has verified the account (2026-11):
+# https://github.com/aws/copilot-cli/issues/3064.
 UNVERIFIED_ACCOUNT = "a new account starts no task until AWS has verified it, even within its quota"
-"""Note that is added to a quota as small as that of a new account, because Service Quotas does not
-show whether AWS has verified the account (2026-11):
-https://github.com/aws/copilot-cli/issues/3064."""
 OPTIONAL_SIDS = frozenset({"DescribeWorkerNetwork", "ListLogStreams", "ReadLogs"})
 """Ids (``Sid``) of the IAM statements without which a run still works."""
 ALLOW_RUN = "allow the actions of: cloudburst init --policy"

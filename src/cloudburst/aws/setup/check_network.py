@@ -26,9 +26,9 @@ from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import OWN_IMAGE
 from cloudburst.net.registry.names import ImageReference
 
+# VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC
+# endpoints", ECR user guide (2026-11).
 ENDPOINTS = ("ecr.api", "ecr.dkr", "logs", "s3")
-"""VPC endpoints that a task without a route to the internet needs: "Amazon ECR interface VPC
-endpoints", ECR user guide (2026-11)."""
 NO_SUBNET = "AWS_SUBNET_ID is not set: scenes are rendered on this machine"
 
 

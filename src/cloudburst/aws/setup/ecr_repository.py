@@ -21,6 +21,9 @@ UNTAGGED_DAYS = 14
 """Days after its push for which an image without a tag is kept. A tag moves when another image of
 the same version is pushed; task definitions that name the earlier image by its digest should be
 registered again by then."""
+# Lifecycle policy of our repository. The manifests of the architectures have no tags of their own.
+# ECR does not remove them while an index names them: "Considerations on image lifecycle policies",
+# Amazon ECR user guide (2026-11).
 LIFECYCLE_POLICY: Mapping[str, Any] = {
     "rules": [
         {
@@ -47,9 +50,6 @@ LIFECYCLE_POLICY: Mapping[str, Any] = {
         },
     ]
 }
-"""Lifecycle policy of our repository. The manifests of the architectures have no tags of their own.
-ECR does not remove them while an index names them: "Considerations on image lifecycle policies",
-Amazon ECR user guide (2026-11)."""
 OUR_ANNOTATION = PROTOCOL_VERSION_LABEL
 """Annotation of the index of our image, by which `destroy` recognises it."""
 

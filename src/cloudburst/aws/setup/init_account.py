@@ -48,11 +48,11 @@ from cloudburst.aws.setup.security_groups import (
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import OWN_IMAGE, Settings
 
+# Age of a new role, in seconds, from which it can nearly always be assumed. Before that, RunTask
+# fails with "ECS was unable to assume the role", mostly for seconds and rarely for a minute
+# (https://github.com/artilleryio/artillery/pull/3198, 2024-06). IAM is eventually consistent and
+# names no figure: "Troubleshoot IAM" in its user guide (2026-11).
 ROLE_PROPAGATION_SECONDS = 15.0
-"""Age of a new role, in seconds, from which it can nearly always be assumed. Before that, RunTask
-fails with "ECS was unable to assume the role", mostly for seconds and rarely for a minute
-(https://github.com/artilleryio/artillery/pull/3198, 2024-06). IAM is eventually consistent and
-names no figure: "Troubleshoot IAM" in its user guide (2026-11)."""
 
 __all__ = ["InitOptions", "InitReport", "SetupStep", "StepOutcome", "init"]
 

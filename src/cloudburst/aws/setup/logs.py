@@ -26,9 +26,9 @@ __all__ = ["read_logs"]
 MIN_ID_PREFIX = 4
 """Minimum number of characters if a task is given by the beginning of its id."""
 ID_LENGTH = 32
+# Seconds between two reads of new lines. GetLogEvents is limited to 25 calls a second in an
+# account: "CloudWatch Logs quotas" in its user guide (2026-11).
 FOLLOW_INTERVAL = 1.0
-"""Seconds between two reads of new lines. GetLogEvents is limited to 25 calls a second in an
-account: "CloudWatch Logs quotas" in its user guide (2026-11)."""
 LOG_DELAY = 6.0
 """Seconds after the end of a task in which lines may still arrive: awslogs sends its buffer every 5
 s (``batchPublishFrequency`` in the awslogs driver of moby)."""

@@ -25,9 +25,9 @@ __all__ = ["load_prices", "refresh_prices"]
 
 logger = logging.getLogger(__name__)
 
+# URL from which AWS's pricing page, https://aws.amazon.com/fargate/pricing/, reads the Spot prices
+# of all regions. It is public but not documented; prices change several times a day (2026-09).
 SPOT_URL = "https://dftu77xade0tc.cloudfront.net/fargate-spot-prices.json"
-"""URL from which AWS's pricing page, https://aws.amazon.com/fargate/pricing/, reads the Spot prices
-of all regions. It is public but not documented; prices change several times a day (2026-09)."""
 SPOT_TIMEOUT = 10.0
 """Maximum seconds to wait for a response from `SPOT_URL`."""
 

@@ -34,11 +34,11 @@ LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 LOG_RETENTION_DAYS = 30
 EXECUTION_ROLE_POLICY = "cloudburst"
 """Name of the execution role's inline policy."""
+# AWS's managed policy for execution roles: pull from every ECR repository and write to every log
+# stream ("Amazon ECS task execution IAM role", ECS developer guide, 2026-11). It is the permissions
+# boundary of our role, so that a user who may edit the role cannot give it more than that. The
+# role's actual permissions are those of `role_policy`.
 PERMISSIONS_BOUNDARY = "service-role/AmazonECSTaskExecutionRolePolicy"
-"""AWS's managed policy for execution roles: pull from every ECR repository and write to every log
-stream ("Amazon ECS task execution IAM role", ECS developer guide, 2026-11). It is the permissions
-boundary of our role, so that a user who may edit the role cannot give it more than that. The role's
-actual permissions are those of `role_policy`."""
 PULL_SID = "PullImages"
 """Id (``Sid``) of the statement in the execution role's policy that allows tasks to pull images
 from private ECR repositories."""
@@ -68,27 +68,27 @@ cannot reach. Every image with coreutils or busybox has ``env`` and ``sleep``.""
 WATCHDOG_COMMAND = ("sleep", "3600")
 """Command of the watchdog, the container that limits the lifetime of a task: sleep for an hour. A
 launch replaces the hour by the lifetime in its settings."""
+# Seconds from SIGTERM to SIGKILL for our service: the maximum on Fargate ("Container timeouts", ECS
+# developer guide, 2026-11).
 SERVICE_CONTAINER_STOP_TIMEOUT = 120
-"""Seconds from SIGTERM to SIGKILL for our service: the maximum on Fargate ("Container timeouts",
-ECS developer guide, 2026-11)."""
 SERVICE_STOP_SECONDS = 110
 """Seconds after SIGTERM in which our render service may finish the scenes that it encodes: a little
 less than `SERVICE_CONTAINER_STOP_TIMEOUT`."""
 OTHER_CONTAINER_STOP_TIMEOUT = 5
 """Seconds from SIGTERM to SIGKILL for containers without our render service."""
 DEFAULT_TIER = Tier.STANDARD
+# Options of the log driver, with which a slow CloudWatch never blocks the service: the buffer holds
+# lines until they can be sent. The mode is set explicitly because an account setting
+# (``defaultLogDriverMode``) would decide otherwise: "Example awslogs log driver configuration", ECS
+# developer guide (2026-11).
 LOG_MODE: Mapping[str, str] = {"mode": "non-blocking", "max-buffer-size": "25m"}
-"""Options of the log driver, with which a slow CloudWatch never blocks the service: the buffer
-holds lines until they can be sent. The mode is set explicitly because an account setting
-(``defaultLogDriverMode``) would decide otherwise: "Example awslogs log driver configuration", ECS
-developer guide (2026-11)."""
 HEALTH_COMMAND = ("CMD", "python", "-m", "cloudburst.service.health")
 SERVICE_USER = "10001"
 """Id of the unprivileged user that runs the service in the image of our Dockerfile."""
+# Name and path of the volume of our service, the only folder to which it writes. Root owns a volume
+# on Fargate unless the image declares it with VOLUME, as our Dockerfile does: "Use bind mounts with
+# Amazon ECS" (2026-11).
 SCRATCH, SCRATCH_PATH = "scratch", "/tmp"  # noqa: S108 - a path in the container
-"""Name and path of the volume of our service, the only folder to which it writes. Root owns a
-volume on Fargate unless the image declares it with VOLUME, as our Dockerfile does: "Use bind mounts
-with Amazon ECS" (2026-11)."""
 
 Tags: TypeAlias = Mapping[str, str] | Sequence[Mapping[str, str]]
 """Tags in any of the forms that AWS returns."""

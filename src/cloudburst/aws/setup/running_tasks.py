@@ -36,9 +36,9 @@ logger = logging.getLogger(__name__)
 
 STOP_REQUEST_TIMEOUT = 60.0
 """Seconds for which the request to stop one task is repeated until AWS accepts it."""
+# Seconds between two lists of tasks during a cleanup. AWS does not list a new task at once:
+# "Eventual consistency" in the ECS API reference (2026-11).
 LIST_INTERVAL = 2.0
-"""Seconds between two lists of tasks during a cleanup. AWS does not list a new task at once:
-"Eventual consistency" in the ECS API reference (2026-11)."""
 MAX_LISTS = 8
 """Maximum number of times that a cleanup lists the tasks, in case other processes keep launching
 tasks in the cluster."""
