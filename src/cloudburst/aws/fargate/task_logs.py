@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import heapq
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -86,23 +85,10 @@ class LogReader:
         lines = [line for stream in self._streams for line in await stream.read_last(count)]
         return sorted(lines, key=attrgetter("time"))[-count:] if count else []
 
-    async def read_more(self) -> AsyncGenerator[LogLine]:
-        """Yield the lines that have been written and not read yet, ordered by time.
-
-        The generator ends when no line is left, and a later call continues with newer lines.
-        Callers that stop earlier must close the generator.
-        """
-        next_lines: list[tuple[dt.datetime, int]] = []
-        for index, stream in enumerate(self._streams):
-            if (time := await stream.peek()) is not None:
-                next_lines.append((time, index))
-        heapq.heapify(next_lines)
-        while next_lines:
-            _, index = heapq.heappop(next_lines)
-            stream = self._streams[index]
-            yield stream.take()
-            if (time := await stream.peek()) is not None:
-                heapq.heappush(next_lines, (time, index))
+    async def read_more(self) -> list[LogLine]:
+        """Return the lines that have been written and not read yet, ordered by time."""
+        lines = [line for stream in self._streams for line in await stream.read_more()]
+        return sorted(lines, key=attrgetter("time"))
 
 
 class _StreamReader:
@@ -110,11 +96,9 @@ class _StreamReader:
         self._aws = aws
         self._log = log
         self._token: str | None = None
-        self._page: list[LogLine] = []
-        """Lines of the current page in reverse order: the next line is the last entry."""
 
     async def read_last(self, count: int) -> list[LogLine]:
-        """Return the last ``count`` lines of the stream; `peek` continues after them."""
+        """Return the last ``count`` lines of the stream; `read_more` continues after them."""
         response = await self._get_events(startFromHead=False, limit=min(max(count, 1), MAX_EVENTS))
         if response is None:
             return []
@@ -130,23 +114,18 @@ class _StreamReader:
             lines = self._parse_lines(response) + lines
         return lines
 
-    async def peek(self) -> dt.datetime | None:
-        """Return the time of the next line; ``None`` if there is none yet."""
-        while not self._page:
+    async def read_more(self) -> list[LogLine]:
+        lines: list[LogLine] = []
+        while True:
             position = {} if self._token is None else {"nextToken": self._token}
             response = await self._get_events(startFromHead=True, **position)
             if response is None:
-                return None
-            self._page = self._parse_lines(response)[::-1]
+                return lines
+            lines += self._parse_lines(response)
             # An empty page is not the end. At the end, the response has the token of the request.
             previous, self._token = self._token, response["nextForwardToken"]
-            if not self._page and previous == self._token:
-                return None
-        return self._page[-1].time
-
-    def take(self) -> LogLine:
-        """Return the line whose time `peek` has returned."""
-        return self._page.pop()
+            if previous == self._token:
+                return lines
 
     async def _get_events(self, **parameters: Any) -> dict[str, Any] | None:
         """Return a page of events; ``None`` if the container has not written anything yet."""

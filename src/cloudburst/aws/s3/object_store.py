@@ -88,15 +88,14 @@ class ObjectStore:
 
     async def head(self, location: S3Object) -> ObjectInfo:
         """Return the description of an object, with its SHA-256 if S3 has verified it."""
-        with named_errors(location):
-            try:
-                response = await self._call(location, "head_object", ChecksumMode="ENABLED")
-            except (AccessDeniedError, AWSError) as exc:
-                if error_code_of(exc) not in _HEAD_CODES:
-                    raise
-                # An answer to HEAD has no reason: expired credentials look like missing permission.
-                await self._explain_object(location)
-                response = await self._call(location, "head_object", ChecksumMode="ENABLED")
+        try:
+            response = await self._call(location, "head_object", ChecksumMode="ENABLED")
+        except (AccessDeniedError, AWSError) as exc:
+            if error_code_of(exc) not in _HEAD_CODES:
+                raise
+            # An answer to HEAD has no reason: expired credentials look like missing permission.
+            await self._explain_object(location)
+            response = await self._call(location, "head_object", ChecksumMode="ENABLED")
         return object_info(response, "head_object")
 
     async def find(self, location: S3Object) -> ObjectInfo | None:
@@ -108,10 +107,10 @@ class ObjectStore:
         except AccessDeniedError:
             # Without unlimited permission to list the bucket, S3 says so of a missing object, too.
             # Of all keys that begin with this one, it is the first on a page.
-            with named_errors(location):
-                page = await self._list(
-                    location.bucket, Prefix=location.key, Delimiter="/", MaxKeys=1
-                )
+            keys = S3Prefix(location.bucket, location.key)
+            page = await self._call(
+                keys, "list_objects_v2", Prefix=location.key, Delimiter="/", MaxKeys=1
+            )
             if any(entry["Key"] == location.key for entry in page.get("Contents", ())):
                 raise
             return None
@@ -128,20 +127,19 @@ class ObjectStore:
         self, location: S3Object, start: int, end: int, *, etag: str | None = None
     ) -> ObjectRange:
         """Return the bytes of an object from ``start`` to before ``end``, or to its end."""
-        with named_errors(location):
-            try:
-                response = await self._call(
-                    location,
-                    "get_object",
-                    max_body=end - start,
-                    Range=f"bytes={start}-{end - 1}",
-                    **_conditions(etag=etag),
-                )
-            except AWSError as exc:
-                if exc.code != INVALID_RANGE:
-                    raise
-                info = await self.head(location)  # there is nothing at ``start``
-                return ObjectRange(data=b"", info=info)
+        try:
+            response = await self._call(
+                location,
+                "get_object",
+                max_body=end - start,
+                Range=f"bytes={start}-{end - 1}",
+                **_conditions(etag=etag),
+            )
+        except AWSError as exc:
+            if exc.code != INVALID_RANGE:
+                raise
+            info = await self.head(location)  # there is nothing at ``start``
+            return ObjectRange(data=b"", info=info)
         return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
     async def list_folder(self, folder: S3Prefix, *, below: bool = False) -> list[S3Object]:
@@ -149,30 +147,20 @@ class ObjectStore:
 
         With ``below``, those in folders within the folder are included.
         """
-        parameters = {"Prefix": folder.prefix} | ({} if below else {"Delimiter": "/"})
+        parameters: dict[str, Any] = {"Prefix": folder.prefix}
+        if not below:
+            parameters["Delimiter"] = "/"
         found: list[S3Object] = []
         while True:
-            with named_errors(folder):
-                page = await self._list(folder.bucket, **parameters)
+            page = await self._call(folder, "list_objects_v2", **parameters)
             found += [S3Object(folder.bucket, entry["Key"]) for entry in page.get("Contents", ())]
             if not page["IsTruncated"]:
                 return found
             parameters["ContinuationToken"] = page["NextContinuationToken"]
 
-    async def _list(self, bucket: str, **parameters: Any) -> dict[str, Any]:
-        return await self.aws.call(
-            "s3",
-            "list_objects_v2",
-            in_region=await self.bucket_region(bucket),
-            Bucket=bucket,
-            **self._payer,
-            **parameters,
-        )
-
     async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
         """Return an object of at most ``max_bytes`` bytes."""
-        with named_errors(location):
-            response = await self._call(location, "get_object", max_body=max_bytes)
+        response = await self._call(location, "get_object", max_body=max_bytes)
         return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
     async def put_small(self, location: S3Object, data: bytes, *, new: bool = False) -> None:
@@ -182,21 +170,19 @@ class ObjectStore:
         with `PRECONDITION_FAILED` although the first request has written it.
         """
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        with named_errors(location):
-            await self._call(
-                location,
-                "put_object",
-                Body=data,
-                ContentType="application/json",
-                ChecksumSHA256=checksum,
-                **self._encryption.parameters,
-                **_conditions(new=new),
-            )
+        await self._call(
+            location,
+            "put_object",
+            Body=data,
+            ContentType="application/json",
+            ChecksumSHA256=checksum,
+            **self._encryption.parameters,
+            **_conditions(new=new),
+        )
 
     async def delete(self, location: S3Object) -> None:
         """Delete an object, if there is one."""
-        with named_errors(location):
-            await self._call(location, "delete_object")
+        await self._call(location, "delete_object")
 
     async def presign_get(self, file: RemoteFile) -> PresignedRequest:
         """Return a request for the version of an object that was checked."""
@@ -245,14 +231,13 @@ class ObjectStore:
         self, location: S3Object, *, content_type: str, metadata: Mapping[str, str]
     ) -> str:
         """Start a multipart upload, and return its id."""
-        with named_errors(location):
-            response = await self._call(
-                location,
-                "create_multipart_upload",
-                ContentType=content_type,
-                Metadata=dict(metadata),
-                **self._encryption.parameters,
-            )
+        response = await self._call(
+            location,
+            "create_multipart_upload",
+            ContentType=content_type,
+            Metadata=dict(metadata),
+            **self._encryption.parameters,
+        )
         return str(response["UploadId"])
 
     async def complete_upload(
@@ -269,36 +254,35 @@ class ObjectStore:
         The error has the code `NO_SUCH_UPLOAD` if the upload was already completed.
         """
         parts = [{"PartNumber": number, "ETag": part} for number, part in enumerate(etags, 1)]
-        with named_errors(location):
-            await self._call(
-                location,
-                "complete_multipart_upload",
-                UploadId=upload_id,
-                MultipartUpload={"Parts": parts},
-                **_conditions(new=new, etag=etag),
-            )
+        await self._call(
+            location,
+            "complete_multipart_upload",
+            UploadId=upload_id,
+            MultipartUpload={"Parts": parts},
+            **_conditions(new=new, etag=etag),
+        )
 
     async def abort_upload(self, location: S3Object, upload_id: str) -> None:
         """Delete the parts of a multipart upload, if it was not completed."""
-        with named_errors(location):
-            try:
-                await self._call(location, "abort_multipart_upload", UploadId=upload_id)
-            except AWSError as exc:
-                if exc.code != NO_SUCH_UPLOAD:
-                    raise
+        try:
+            await self._call(location, "abort_multipart_upload", UploadId=upload_id)
+        except AWSError as exc:
+            if exc.code != NO_SUCH_UPLOAD:
+                raise
 
     async def _call(
-        self, location: S3Object, operation: str, *, max_body: int = 0, **parameters: Any
+        self, location: S3Object | S3Prefix, operation: str, *, max_body: int = 0, **parameters: Any
     ) -> dict[str, Any]:
-        return await self.aws.call(
-            "s3",
-            operation,
-            in_region=await self.bucket_region(location.bucket),
-            max_body=max_body,
-            **_names(location),
-            **self._payer,
-            **parameters,
-        )
+        with named_errors(location):
+            return await self.aws.call(
+                "s3",
+                operation,
+                in_region=await self.bucket_region(location.bucket),
+                max_body=max_body,
+                **_names(location),
+                **self._payer,
+                **parameters,
+            )
 
     async def _presign(
         self, location: S3Object, operation: str, headers: Mapping[str, str], **parameters: Any
@@ -329,5 +313,6 @@ def _conditions(*, new: bool = False, etag: str | None = None) -> dict[str, Any]
     return ({"IfNoneMatch": "*"} if new else {}) | ({} if etag is None else {"IfMatch": etag})
 
 
-def _names(location: S3Object) -> dict[str, Any]:
-    return {"Bucket": location.bucket, "Key": location.key}
+def _names(location: S3Object | S3Prefix) -> dict[str, Any]:
+    key = {"Key": location.key} if isinstance(location, S3Object) else {}
+    return {"Bucket": location.bucket, **key}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -103,24 +103,17 @@ async def _send_lines(
                 await send.send(line)
         silent_since, stopped = math.inf, not follow
         while lines is None or follow:
-            sent = await _send_new_lines(reader, send)
+            new_lines = await reader.read_more()
+            for line in new_lines:
+                await send.send(line)
             if not follow:
                 return
             stopped = stopped or await task.has_stopped()
             now = anyio.current_time()
-            silent_since = min(silent_since, now) if stopped and not sent else math.inf
+            silent_since = min(silent_since, now) if stopped and not new_lines else math.inf
             if now - silent_since >= LOG_DELAY:
                 return
             await anyio.sleep(FOLLOW_INTERVAL)
-
-
-async def _send_new_lines(reader: LogReader, send: ObjectSendStream[LogLine]) -> bool:
-    sent = False
-    async with aclosing(reader.read_more()) as new_lines:
-        async for line in new_lines:
-            await send.send(line)
-            sent = True
-    return sent
 
 
 async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
