@@ -84,7 +84,9 @@ def parse_running_task(
     # AWS need not show the time of creation of a task that is PROVISIONING.
     created: dt.datetime = task.get("createdAt") or dt.datetime.now(dt.UTC)
     tags = {tag["key"]: tag.get("value", "") for tag in task.get("tags", ())}
-    run = tags.get(RUN_TAG) or _run_of_started_by(task)
+    starter: str = task.get("startedBy", "")
+    ours = starter.startswith(STARTED_BY_PREFIX)
+    run = tags.get(RUN_TAG) or (starter.removeprefix(STARTED_BY_PREFIX) if ours else "")
     architecture = _architecture(task)
     address = (addresses or {}).get(description.network_interface or "")
     usage = Usage(
@@ -130,12 +132,6 @@ def _owner(tags: Mapping[str, str], run: str, active_runs: Mapping[str, bool]) -
     if run not in active_runs:
         return TaskOwner.OTHER_MACHINE
     return TaskOwner.ACTIVE if active_runs[run] else TaskOwner.ORPHAN
-
-
-def _run_of_started_by(task: Mapping[str, Any]) -> str:
-    started_by: str = task.get("startedBy", "")
-    is_run = started_by.startswith(STARTED_BY_PREFIX)
-    return started_by.removeprefix(STARTED_BY_PREFIX) if is_run else ""
 
 
 def _architecture(task: Mapping[str, Any]) -> str:

@@ -46,9 +46,11 @@ async def build_post_mortem(
     secrets = secrets_of(described, definition.container)
     hide_secrets(secrets.key, secrets.certificate, secrets.private_key)
     lines = await _last_lines(aws, definition, task)
+    by_us = str(described.get("stoppedReason", "")).startswith(OWN_STOP_PREFIX)
     text = build_page(
         task.rpartition("/")[2],
-        failure=None if _is_own_stop(described) else failure_of(described, definition.containers),
+        # ECS's reason of a stop by the engine itself explains no failure.
+        failure=None if by_us else failure_of(described, definition.containers),
         facts=_facts(described, definition),
         lines=lines,
         more={
@@ -72,11 +74,6 @@ async def _describe_stopped(aws: AWSClient, cluster: str, task: str) -> Mapping[
             if described is not None and described["lastStatus"] != "STOPPED":
                 await anyio.sleep(STOP_POLL_INTERVAL)
     return described
-
-
-def _is_own_stop(task: Mapping[str, Any]) -> bool:
-    """Return whether the engine stopped a task itself, so that ECS's reason explains no failure."""
-    return str(task.get("stoppedReason", "")).startswith(OWN_STOP_PREFIX)
 
 
 def _facts(task: Mapping[str, Any], definition: TaskDefinition) -> dict[str, object]:

@@ -88,24 +88,23 @@ async def doctor(
         number = Limits().workers if tasks is None else tasks
         context = CheckContext(aws, settings, tasks=number, tier=tier, find_address=find_address)
 
-        async def run(name: str, check: CheckFunction) -> None:
-            results[name] = await _run_check(name, check, context)
-
         with collapse_single():
             async with create_task_group() as group:
                 for name, check in CHECKS:
-                    group.start_soon(run, name, check)
+                    group.start_soon(_run_check, name, check, context, results)
         checks = tuple(check for name, _ in CHECKS for check in results[name])
         return DoctorReport(region=aws.region, checks=checks)
 
 
-async def _run_check(name: str, check: CheckFunction, context: CheckContext) -> Sequence[Check]:
+async def _run_check(
+    name: str, check: CheckFunction, context: CheckContext, results: dict[str, Sequence[Check]]
+) -> None:
     try:
-        return await check(context)
+        results[name] = await check(context)
     except CredentialsError:
-        return [warning(name, "not checked: AWS rejects the credentials")]
+        results[name] = [warning(name, "not checked: AWS rejects the credentials")]
     except AccessDeniedError as exc:
         fix = "allow the actions of: cloudburst init --policy doctor"
-        return [warning(name, f"not checked: {exc}", fix)]
+        results[name] = [warning(name, f"not checked: {exc}", fix)]
     except CloudburstError as exc:
-        return [warning(name, f"not checked: {exc}")]
+        results[name] = [warning(name, f"not checked: {exc}")]

@@ -9,7 +9,6 @@ from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.setup.ecr import OUR_REPOSITORY, log_in_to_ecr
 from cloudburst.errors import (
     AccessDeniedError,
-    CloudburstError,
     ImageError,
     NoAnswerError,
     ResourceMissingError,
@@ -59,19 +58,16 @@ def translated_registry_errors() -> Generator[None]:
     """Raise errors of this package in place of `RegistryError`."""
     try:
         yield
-    except RegistryError as exc:
-        raise _translated(exc) from exc
-
-
-def _translated(error: RegistryError) -> CloudburstError:
-    if isinstance(error, LoginError):
-        msg = f"ECR refuses the image: {error}: allow the actions of: cloudburst init --policy init"
-        return AccessDeniedError(msg)
-    if isinstance(error, RegistryUnavailableError):
-        return NoAnswerError(
-            f"{error}: run the command again, which sends only the layers that did not arrive; if "
+    except LoginError as exc:
+        msg = f"ECR refuses the image: {exc}: allow the actions of: cloudburst init --policy init"
+        raise AccessDeniedError(msg) from exc
+    except RegistryUnavailableError as exc:
+        msg = (
+            f"{exc}: run the command again, which sends only the layers that did not arrive; if "
             "it fails again, look for an incident of ECR: https://health.aws.amazon.com"
         )
-    if isinstance(error, NotInRegistryError):
-        return ResourceMissingError(f"{error}: cloudburst init creates the repository")
-    return ImageError(f"the image was not pushed: {error}")
+        raise NoAnswerError(msg) from exc
+    except NotInRegistryError as exc:
+        raise ResourceMissingError(f"{exc}: cloudburst init creates the repository") from exc
+    except RegistryError as exc:
+        raise ImageError(f"the image was not pushed: {exc}") from exc

@@ -85,7 +85,9 @@ async def prepare_own_image(
         ImageError: The image cannot be built.
     """
     account = await aws.account_id()
-    known = await _find_image(aws, account)
+    repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
+    images = await read_images(aws, repository, [{"imageTag": PACKAGE_VERSION}])
+    known = images[0] if images else None
     found = OwnImage(
         name=our_image_name(account, aws.region),
         known=known,
@@ -164,12 +166,6 @@ async def push_own_image(
     sent = f"{_megabytes(report.bytes_sent)} pushed in {report.seconds:.0f} s"
     present = f", {_megabytes(report.bytes_present)} were there" if report.bytes_present else ""
     changes.record(_RESOURCE, name, outcome, f"{sent}{present}")
-
-
-async def _find_image(aws: AWSClient, account: str) -> EcrImage | None:
-    repository = Repository(account=account, region=aws.region, name=OUR_REPOSITORY)
-    found = await read_images(aws, repository, [{"imageTag": PACKAGE_VERSION}])
-    return found[0] if found else None
 
 
 def _megabytes(size: int) -> str:

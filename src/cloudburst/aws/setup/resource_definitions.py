@@ -283,6 +283,7 @@ def _differing_paths(required: Any, found: Any, path: str) -> list[str]:
 
 def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
     ours = image.runs_our_service
+    versions = {VERSION_LABEL: PACKAGE_VERSION, PROTOCOL_VERSION_LABEL: str(PROTOCOL_VERSION)}
     stop_seconds = {"name": "CLOUDBURST_STOP_SECONDS", "value": str(SERVICE_STOP_SECONDS)}
     unprivileged = {
         "user": SERVICE_USER,
@@ -296,10 +297,10 @@ def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
             {"containerPort": SERVICE_PORT, "hostPort": SERVICE_PORT, "protocol": "tcp"}
         ],
         "environment": [stop_seconds] if ours else [],
-        "dockerLabels": _labels(image),
+        "dockerLabels": {PROTOCOL_LABEL: str(image.protocol), **(versions if ours else {})},
         "stopTimeout": SERVICE_CONTAINER_STOP_TIMEOUT if ours else OTHER_CONTAINER_STOP_TIMEOUT,
         "healthCheck": {
-            "command": _health_command(image),
+            "command": list(HEALTH_COMMAND if ours else ("CMD-SHELL", _ONESTEP_HEALTH_COMMAND)),
             # A busy encoder leaves the check little CPU, and each check takes some from it.
             "interval": 60,
             "timeout": 30,
@@ -307,14 +308,6 @@ def _render_container(image: WorkerImage, region: str) -> dict[str, Any]:
             "startPeriod": 60,
         },
     }
-
-
-def _labels(image: WorkerImage) -> dict[str, str]:
-    labels = {PROTOCOL_LABEL: str(image.protocol)}
-    if image.runs_our_service:
-        labels[VERSION_LABEL] = PACKAGE_VERSION
-        labels[PROTOCOL_VERSION_LABEL] = str(PROTOCOL_VERSION)
-    return labels
 
 
 def _watchdog_container(image: WorkerImage, region: str) -> dict[str, Any]:
@@ -349,9 +342,3 @@ def _container(
             },
         },
     }
-
-
-def _health_command(image: WorkerImage) -> list[str]:
-    if image.runs_our_service:
-        return list(HEALTH_COMMAND)
-    return ["CMD-SHELL", _ONESTEP_HEALTH_COMMAND]

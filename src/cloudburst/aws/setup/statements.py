@@ -93,20 +93,16 @@ class ResourceArns:
         )
         """ARN of the ECR repository of the settings' image; ``None`` for other registries."""
         self.log_group = f"{aws}:logs:{region}:{account}:log-group:{LOG_GROUP}"
-        self.security_groups = f"{ec2}:security-group/*"
-        self.vpcs = f"{ec2}:vpc/*"
+        self.security_groups, self.vpcs = f"{ec2}:security-group/*", f"{ec2}:vpc/*"
         self.execution_role = f"{iam}:role/{execution_role(region)}"
         self.task_roles = tuple(scope.roles) or (self.execution_role,)
         """ARNs of the roles that the task definition passes to tasks."""
         self.service_role = f"{iam}:role/aws-service-role/ecs.amazonaws.com/*"
-        self.boundary = f"{aws}:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
         self.callers = _caller_arns(iam, settings.role_arn, scope.caller)
         """ARNs and patterns of ARNs of the users and roles that may use the policy."""
-        self.has_boundary = {"ArnEquals": {"iam:PermissionsBoundary": self.boundary}}
-        """Condition that a role has the permissions boundary that ``init`` gives to the execution
-        role."""
+        boundary = f"{aws}:iam::aws:policy/{PERMISSIONS_BOUNDARY}"
+        self.has_boundary = {"ArnEquals": {"iam:PermissionsBoundary": boundary}}
         self.in_cluster = {"ArnEquals": {"ecs:cluster": self.cluster}}
-        """Condition that a call is for the cluster of the settings."""
 
 
 def _caller_arns(iam: str, role_arn: str | None, caller: str) -> tuple[str, ...]:
