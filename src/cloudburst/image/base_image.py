@@ -32,9 +32,8 @@ from cloudburst.net.registry.images import PulledImage, pull_image
 from cloudburst.net.registry.names import DOCKER_HUB, ImageReference
 from cloudburst.net.registry.unpack import deleted_path, image_path, open_layer
 
+# Without an answer, the look-up of the base image fails after ten seconds.
 LOOKUP_POLICY = TransferPolicy(connect_timeout=2.0, idle_timeout=4.5, attempts=2)
-"""Limits of the attempts to look up the base image: without an answer, they fail after ten
-seconds."""
 SETUID = 0o6000
 _LIBRARY = re.compile(rf"(?:[^/]+/)*lib/python{re.escape(PYTHON)}/(.+)")
 
@@ -49,14 +48,7 @@ class BaseImage:
 
 
 async def find_base(reference: ImageReference, credentials: Credentials | None) -> ImageReference:
-    """Return the name of the base image with the digest that the registry has for it now.
-
-    This takes a few seconds at most, unlike the download of the layers, which is repeated for
-    longer.
-
-    Raises:
-        ImageError: the registry does not answer, or has no such image.
-    """
+    """Return the name of the base image with its present digest, in a few seconds at most."""
     with _base_named(reference):
         async with open_registry(reference.url, credentials, policy=LOOKUP_POLICY) as client:
             root, _ = await client.resolve(reference.repository, reference.reference)
@@ -69,11 +61,7 @@ async def pull_base(
     architecture: Architecture,
     cache: ImageCache,
 ) -> BaseImage:
-    """Download the layers of the base image that the cache does not have.
-
-    Raises:
-        ImageError: the image cannot be downloaded, or does not have the architecture.
-    """
+    """Download the layers of the base image that the cache does not have."""
     with _base_named(reference):
         pulled = await pull_image(
             *(client, reference.repository, reference.reference),
@@ -101,7 +89,7 @@ class BaseFiles:
     """Files of a base image after all its layers, by their path."""
 
     entries: dict[str, Entry]
-    """All files; those that the builder needs have their contents."""
+    """Those that the builder needs have their contents."""
 
     def lines(self, path: str) -> list[str]:
         """Return the lines of a file; none if it does not exist."""
@@ -109,10 +97,7 @@ class BaseFiles:
         return entry.data.decode("utf-8", "replace").splitlines() if entry else []
 
     def python(self) -> str:
-        """Return the path of the Python interpreter; raise `ImageError` if there is none.
-
-        If there are several, one in ``usr/local/bin`` comes first, and one in ``usr/bin`` second.
-        """
+        """Return the path of the Python interpreter; raise `ImageError` if there is none."""
         order = {"usr/local/bin": 0, "usr/bin": 1}
         found = [path for path in self.entries if path.endswith(f"bin/python{PYTHON}")]
         if found:
@@ -215,9 +200,6 @@ def docker_login(registry: str) -> Credentials | None:
     """Return the login for a registry from docker's ``config.json``; ``None`` if it has none.
 
     Credential helpers are not called; a login that one of them has is reported in the log.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or the login is not valid.
     """
     path = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:

@@ -143,7 +143,7 @@ class _Builder:
 
 @contextmanager
 def translated(action: str) -> Generator[None]:
-    """Raise `ImageError` for errors of the registry and of files; ``action`` says what failed."""
+    """Raise `ImageError` for errors of registry and files; ``action`` says what failed."""
     try:
         yield
     except RegistryError as exc:
@@ -168,11 +168,10 @@ class BuildProgress:
 
 
 OnBuildProgress: TypeAlias = Callable[[BuildProgress], None]
-"""Function that is called at the start and the end of each step of a build."""
 
 
 class BuildSteps:
-    """Counter of the steps of a build, several of which run at the same time."""
+    """Counter of the steps of a build, several of which run at once."""
 
     def __init__(self, on_progress: OnBuildProgress | None) -> None:
         self._on_progress = on_progress

@@ -11,8 +11,8 @@ from cloudburst.errors import ImageError
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.options import Architecture, ImageOptions
 
+# File in the folder of an image that describes it. It is written last.
 RECORD = "cloudburst.json"
-"""File in the folder of an image that describes it. It is written last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Bytecode for the Python of the image, compiled by an interpreter of this machine.
 
 The root file system of a task is read-only, so modules without bytecode would be compiled at each
-start. Every Python 3.13 has the same format of bytecode, on all processors. Two releases, such as
-3.13.0 and 3.13.5, may optimize differently: the digest of an image depends on the release.
+start. Every Python 3.13 has the same format of bytecode, but the digest of an image depends on the
+release, which may optimize differently.
 """
 
 from __future__ import annotations
@@ -56,11 +56,8 @@ def compile_entries(
 ) -> Sequence[Entry]:
     """Return the bytecode files of modules; none for modules that are not valid; blocks.
 
-    Temporary files are written into ``folder``. Modules are compiled in the order of their paths,
-    by a process that starts in the same state each time: bytecode depends on both.
-
-    Raises:
-        ImageError: the interpreter fails.
+    They are compiled in the order of their paths, by a process that starts in the same state each
+    time: bytecode depends on both.
     """
     paths = list[str]()
     for module in modules:

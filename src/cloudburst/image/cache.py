@@ -1,8 +1,7 @@
 """Cache of the image builder: wheels, blobs, records of layers, and finished images.
 
-Every function blocks. A file or folder is written under another name and gets its own, which says
-what is in it, when it is complete. So several builds may use the cache at the same time, and what
-has its name is used as it is.
+Every function blocks. A complete file or folder gets its name, which says what is in it, by a
+rename, so that several builds may use the cache at the same time.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from pathlib import Path
 from cloudburst.errors import ImageError
 from cloudburst.net.registry.layout import blob_path, digest_of
 
+# Age in seconds from which a temporary folder is one of a build that was killed.
 LEFTOVER_SECONDS = 86_400
-"""Age in seconds from which a temporary folder is one of a build that was killed."""
 
 
 class ImageCache:
-    """Folder of wheels, blobs, records and images."""
+    """Folder of the builder's files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,11 +33,7 @@ class ImageCache:
         self._temporary = folder / "tmp"
 
     def create(self) -> None:
-        """Create the folders, and remove what killed builds have left.
-
-        Raises:
-            ImageError: a folder cannot be created.
-        """
+        """Create the folders, and remove what killed builds have left."""
         try:
             for folder in (self.blobs / "sha256", self.images, self._temporary):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +69,7 @@ class ImageCache:
             return None
 
     def write_record(self, key: str, value: object) -> None:
-        """Write a record, which `read_record` returns."""
+        """Write the record of a layer."""
         self.write(self._record(key), json.dumps(value).encode())
 
     def _record(self, key: str) -> Path:
@@ -89,7 +84,7 @@ class ImageCache:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a complete file or folder its name. A folder that another build has moved stays."""
+    """Give a complete file or folder its name; a folder of another build stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         source.replace(target)

@@ -11,14 +11,14 @@ from typing import IO
 
 from cloudburst.errors import ImageError
 
+# Virtual environment of the image, as in the Dockerfile.
 PREFIX = "opt/cloudburst"
-"""Virtual environment of the image, as in the Dockerfile."""
+# User of the render service in the image, as in the Dockerfile.
 USER_ID, USER_NAME = 10001, "cloudburst"
-"""User of the render service in the image, as in the Dockerfile."""
 LICENCE_FOLDER = "usr/share/licenses/cloudburst"
+# Folders that are written into layers with everything below. Others are the base's, except for
+# those of bytecode, and keep their mode and owner.
 OUR_FOLDERS = (PREFIX, "usr/share/licenses")
-"""Folders that are written into layers with everything below. Others are the base's, except for
-those of bytecode, and keep their mode and owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +43,7 @@ def text_entry(path: str, text: str) -> Entry:
 
 
 def write_tar(entries: Iterable[Entry], file: IO[bytes]) -> None:
-    """Write a tar file that depends on nothing but the entries, which are sorted by their path.
-
-    Our own folders above the entries are added. All times are 0.
-
-    Raises:
-        ImageError: two entries have the same path.
-    """
+    """Write a tar file that depends on nothing but the entries, and our folders above them."""
     listed = dict[str, Entry]()
     for entry in entries:
         if listed.setdefault(entry.path, entry) is not entry:

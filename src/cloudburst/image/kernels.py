@@ -31,16 +31,12 @@ logger = logging.getLogger(__name__)
 
 
 def image_targets(architecture: Architecture) -> tuple[KernelTarget, ...]:
-    """Return the targets of the kernel that an image of an architecture needs."""
+    """Return the targets of the kernel for an architecture."""
     return targets_for("linux", MACHINES[architecture])
 
 
 def find_kernels(architecture: Architecture, cache: ImageCache) -> tuple[Path, ...]:
-    """Return the libraries for an architecture; compile those that are missing; blocks.
-
-    Raises:
-        ImageError: a library is missing, and there is no compiler for it.
-    """
+    """Return the libraries for an architecture; compile those that are missing; blocks."""
     return tuple(_library(target, cache) for target in image_targets(architecture))
 
 

@@ -44,7 +44,7 @@ class ImageLayer:
 
 
 def layer_key(*parts: object) -> str:
-    """Return the key under which the cache keeps a layer that is made of these inputs."""
+    """Return the key of a layer that is made of these inputs."""
     # Another release of zstd may make other bytes.
     text = json.dumps([zstd_module().zstd_version, LEVEL, *parts])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -61,7 +61,7 @@ def cached_layer(cache: ImageCache, key: str) -> ImageLayer | None:
 
 
 def make_layer(cache: ImageCache, key: str, name: str, entries: Iterable[Entry]) -> ImageLayer:
-    """Write a layer into the cache, whole or not at all, and return it; blocks."""
+    """Write a layer into the cache, whole or not at all; blocks."""
     with cache.temporary_folder() as folder:
         temporary = folder / "layer"
         with temporary.open("wb") as file:
@@ -155,7 +155,7 @@ def _modules(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def runtime_entries(files: BaseFiles) -> tuple[Entry, ...]:
-    """Return the environment and the user of the service, and the base's setuid files without it.
+    """Return environment and user of the service, and setuid files of the base without that bit.
 
     The service starts no program that changes its user, so none may be able to.
     """

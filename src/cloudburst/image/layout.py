@@ -42,7 +42,6 @@ NO_BYTECODE = (
     f"There is no Python {PYTHON} on this machine, so the image has no bytecode: each render "
     f"starts slower. Install it, for example with uv python install {PYTHON}, and build again."
 )
-"""Note about an image that was built without a suitable interpreter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,16 +139,16 @@ def _layer_sizes(built: BuiltLayers) -> Iterator[LayerSize]:
 PORT = 5000
 SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{PACKAGE_VERSION}/"
 """Page of this release with its source distribution."""
+# Date of the image: a real one would change the digest with each build.
 EPOCH = "1970-01-01T00:00:00Z"
-"""Date of the image: a real one would change the digest with each build."""
 _SECOND = 1_000_000_000
+# Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own.
 HEALTH_CHECK = {
     "Test": ["CMD", "python", "-m", "cloudburst.service.health"],
     "Interval": 10 * _SECOND,
     "Timeout": 5 * _SECOND,
     "StartPeriod": 10 * _SECOND,
 }
-"""Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own."""
 ENTRYPOINT = ["python", "-m", "cloudburst.service"]
 
 

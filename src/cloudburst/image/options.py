@@ -20,12 +20,12 @@ Architecture: TypeAlias = Literal["amd64", "arm64"]
 DEFAULT_BASE = "public.ecr.aws/docker/library/python:3.13-slim"
 """Base image. It is the same as Docker Hub's, without its limit of pulls."""
 ARCHITECTURES: tuple[Architecture, ...] = ("amd64", "arm64")
+# Processors as wheels and Linux name them.
 MACHINES: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Processors as wheels and Linux name them."""
+# Python version for which the packages are locked. The base image must have it.
 PYTHON = "3.13"
-"""Python version for which the packages are locked. The base image must have it."""
+# ``nox -s lock`` writes it. It is a requirements file of pip.
 LOCK_FILE = Path(__file__).with_name("requirements.lock")
-"""Lock file that ``nox -s lock`` writes. It is a requirements file of pip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,16 @@ from cloudburst.image.trim import OWN_NAME, is_unused
 from cloudburst.image.version import DISTRIBUTION, PACKAGE_VERSION
 
 PACKAGE = Path(__file__).parents[1]
-"""Folder of the package cloudburst."""
 LICENCES = Path(__file__).with_name("licenses")
+# Ours, that of FFmpeg with x264 and x265, and that of the font.
 LICENCE = "MIT AND GPL-3.0-or-later AND OFL-1.1"
-"""Licences of the image: ours, that of FFmpeg with x264 and x265, and that of the font."""
+# Annotation of the index of an image with the hash of its sources.
 SOURCES_ANNOTATION = "cloudburst.sources"
-"""Annotation of the index of an image with the hash of its sources."""
 _LIBRARIES = f"{OWN_NAME}/renderer/kernel/libs/"
 
 
 def own_entries(site_packages: str, kernels: Sequence[Path]) -> tuple[Entry, ...]:
-    """Return the files of this package with the kernels, its metadata and all licences; blocks."""
+    """Return the files of this package with kernels, metadata and all licences; blocks."""
     info = f"{site_packages}/{DISTRIBUTION.replace('-', '_')}-{PACKAGE_VERSION}.dist-info"
     metadata = (
         f"Metadata-Version: 2.4\nName: {DISTRIBUTION}\nVersion: {PACKAGE_VERSION}\n"
@@ -54,11 +53,7 @@ def needed_files() -> Iterator[tuple[str, Path]]:
 
 
 def sources_hash() -> str:
-    """Return the SHA-256 of everything in this installation that an image is built from; blocks.
-
-    Images with the same hash differ only by their base image, by compiled kernels and by bytecode,
-    which depend on the machine that builds.
-    """
+    """Return the SHA-256 of what an image is built from, beside base and bytecode; blocks."""
     found = hashlib.sha256(f"{PACKAGE_VERSION} {builder_hash()}".encode())
     for name, path in (*needed_files(), ("lock", LOCK_FILE)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -67,6 +62,6 @@ def sources_hash() -> str:
 
 
 def builder_hash() -> str:
-    """Return the SHA-256 of the image builder: the cache has no layers of another one; blocks."""
+    """Return the SHA-256 of the image builder, whose layers the cache has; blocks."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()

@@ -13,29 +13,27 @@ import sys
 from pathlib import Path, PurePosixPath
 
 OWN_PACKAGES = ("film", "media", "models", "net", "renderer", "service")
+# Parts of this package that the render service and its processes import, as a test compares.
 OWN_MODULES = (
     *("__init__.py", "concurrency.py", "errors.py", "files.py", "redaction.py", "signals.py"),
     "text.py",
 )
-"""Parts of this package that the render service and its processes import. A test compares them with
-the imports."""
 OWN_NAME = "cloudburst"
 
+# Installers, which a virtual environment contains.
 UNUSED_PACKAGES = ("pip", "pip-*.dist-info", "_virtualenv.py", "_virtualenv.pth")
-"""Installers, which a virtual environment contains."""
 UNUSED_FOLDERS = ("tests", "__pycache__")
+# What packages have for their own developers. Bytecode is compiled again.
 UNUSED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.h", "*.a", "*.lib", "*.pyc")
-"""What packages have for their own developers. Bytecode is compiled again."""
+# Parts of Pillow for AVIF pictures, which are not accepted, with the library that only they load.
+# Every file of ``av.libs`` is linked to all modules of PyAV, which cannot be imported without it.
 UNUSED_PATHS = ("PIL/_avif.*", "pillow.libs/libavif-*")
-"""Parts of Pillow for AVIF pictures, which are not accepted, with the library that only they load.
-Every file of ``av.libs`` is linked, directly or through others, to
-all modules of PyAV, which therefore cannot be imported without it."""
 UNUSED_PROGRAMS = ("pip*", "activate*", "Activate.ps1")
+# The service never imports these folders of the standard library; the Dockerfile has them, too.
 STDLIB_WITHOUT_BYTECODE = (
     *("dist-packages", "ensurepip", "idlelib", "pydoc_data", "site-packages", "test", "tkinter"),
     *("turtledemo", "venv"),
 )
-"""Folders of the standard library that the service never imports; the Dockerfile has them, too."""
 
 
 def is_unused(path: str) -> bool:

@@ -33,9 +33,9 @@ _UV_TO_PIP = {
     "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
     "SSL_CERT_FILE": "PIP_CERT",
 }
+# Minor versions of glibc for which wheels are accepted, the newest first: from that for which the
+# packages are locked, down to that of manylinux2014. Every base with our Python has a newer one.
 GLIBC_MINORS = range(28, 16, -1)
-"""Minor versions of glibc for which wheels are accepted, the newest first: from that for which the
-packages are locked, down to that of manylinux2014. Every base with our Python has a newer one."""
 logger = logging.getLogger(__name__)
 
 
@@ -71,9 +71,6 @@ async def fetch_wheels(
     """Return the wheels of the packages, sorted by name; download them unless they are there.
 
     pip checks their hashes against the lock file.
-
-    Raises:
-        ImageError: a wheel cannot be downloaded, or has another hash.
     """
     locked = await anyio.Path(lock).read_bytes()
     key = hashlib.sha256(f"{architecture}\n".encode() + locked).hexdigest()
@@ -107,9 +104,6 @@ async def run_program(command: Sequence[str], environ: Mapping[str, str]) -> tup
     """Run a program, and return its exit code and everything it has printed.
 
     A cancellation ends the program together with the processes that it has started.
-
-    Raises:
-        ImageError: it cannot be started.
     """
     try:
         # If the start were cancelled, processes that the program starts would be unknown.
@@ -138,7 +132,7 @@ async def run_program(command: Sequence[str], environ: Mapping[str, str]) -> tup
 
 
 def last_errors(output: str) -> str:
-    """Return the last errors in the output of pip, or its last lines, as one sentence."""
+    """Return the last errors or lines in the output of pip as one sentence."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines or ["pip printed nothing"]
     return printable_line(" ".join(errors[-3:])).rstrip(".") + "."

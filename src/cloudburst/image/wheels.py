@@ -1,7 +1,4 @@
-"""Contents of wheels, and how they are distributed to layers. Every function blocks.
-
-The hash of each wheel is that in the lock file, so its files are those of its publisher.
-"""
+"""Contents of wheels, and how they are distributed to layers. Every function blocks."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ from cloudburst.image.options import PYTHON
 from cloudburst.image.trim import is_unused
 
 SITE_PACKAGES = f"{PREFIX}/lib/python{PYTHON}/site-packages"
+# Compressed size up to which a wheel is one layer. Layers are downloaded at the same time, so they
+# should be of similar size: PyAV is divided into two, and the font, of 13 MB, is another one.
 LAYER_BYTES = 18_000_000
-"""Compressed size up to which a wheel is one layer. Layers are downloaded at the same time, so they
-should be of similar size: PyAV is divided into two, and the font, of 13 MB, is another one."""
+# Compressed size up to which a wheel shares a layer with others.
 SMALL_WHEEL_BYTES = 8_000_000
-"""Compressed size up to which a wheel shares a layer with others."""
 # Folders in ``NAME.data`` whose contents belong into ``site-packages``. The others have programs
 # and headers, which the service does not use.
 _INSTALLED = ("purelib", "platlib")
@@ -67,11 +64,7 @@ class LayerPart:
 
 
 def read_wheel(path: Path) -> Wheel:
-    """Return the files of a wheel. Modes are those of pip: 755 for programs and 644 for others.
-
-    Raises:
-        ImageError: the file is damaged.
-    """
+    """Return the files of a wheel, with the modes of pip: 755 for programs and 644 for others."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -104,10 +97,7 @@ def read_entries(files: Sequence[WheelFile]) -> Iterator[Entry]:
 
 
 def distribute(wheels: Sequence[Wheel]) -> tuple[LayerPart, ...]:
-    """Return the contents of the layers of wheels, so that layers have similar sizes.
-
-    A new version of one wheel changes only the layers that contain it.
-    """
+    """Return the contents of layers of similar size; a new wheel changes only its own layers."""
     parts = list[LayerPart]()
     for wheel in sorted(wheels, key=lambda wheel: (-wheel.size, wheel.name)):
         if wheel.size > SMALL_WHEEL_BYTES:
