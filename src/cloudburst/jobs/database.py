@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -116,7 +117,7 @@ class JobDatabase:
 
     async def read(self, work: Work[_T]) -> _T:
         """Return what ``work`` reads. Raises `JobStorageError` if the file cannot be read."""
-        return await self._in_thread(lambda: self._call(work, "BEGIN"))
+        return await self._in_thread(self._call, work, "BEGIN")
 
     async def write(self, work: Work[_T]) -> _T:
         """Call ``work`` and make its changes permanent, or none of them if it raises an error.
@@ -124,13 +125,12 @@ class JobDatabase:
         A cancellation does not interrupt it, and is raised when the changes are permanent. Raises
         `JobStorageError` if the file cannot be written.
         """
-        return await self._in_thread(lambda: self._call(work, "BEGIN IMMEDIATE"))
+        return await self._in_thread(self._call, work, "BEGIN IMMEDIATE")
 
-    async def _in_thread(self, function: Callable[[], _T]) -> _T:
+    async def _in_thread(self, function: Callable[..., _T], *args: object) -> _T:
+        call = partial(to_thread.run_sync, function, *args, limiter=self._limiter)
         try:
-            return await finish_despite_cancel(
-                lambda: to_thread.run_sync(function, limiter=self._limiter), seconds=CALL_TIMEOUT
-            )
+            return await finish_despite_cancel(call, seconds=CALL_TIMEOUT)
         except TimeoutError as exc:
             msg = f"{self.path} did not answer within {CALL_TIMEOUT:g} s: the disk is too slow"
             raise JobStorageError(msg) from exc

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -177,7 +178,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     async def job(self, job: str) -> Job:
         """Return a job. Raises `UnknownJobError` if it does not exist."""
         database = self._open_for(job).database
-        return await database.read(lambda c: job_rows.read_job(c, job))
+        return await database.read(partial(job_rows.read_job, job=job))
 
     async def page(
         self,
@@ -205,8 +206,8 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         if cursor is not None and not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
             raise ConfigurationError(f"cursor: {short_repr(cursor)}; expected that of another part")
         return await self._open().database.read(
-            lambda c: job_rows.read_page(
-                c,
+            partial(
+                job_rows.read_page,
                 owner=owner,
                 states=states,
                 metadata=metadata or {},
@@ -244,7 +245,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         is finished does not change. Raises `UnknownJobError` if the job does not exist.
         """
         opened = self._open_for(job)
-        found = await opened.database.write(lambda c: _cancel(c, self._log, job))
+        found = await opened.database.write(partial(_cancel, log=self._log, job=job))
         opened.feed.notify(job)
         self._dispatcher.wake()
         return found
@@ -257,7 +258,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         `UnknownJobError` if the job does not exist.
         """
         database = self._open_for(job).database
-        return await database.read(lambda c: job_rows.read_report(c, job))
+        return await database.read(partial(job_rows.read_report, job=job))
 
     async def videos(self, job: str) -> list[Video]:
         """Return the videos of a job that are finished by now.
@@ -265,14 +266,14 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         The paths are only names of files: those in `JobFolder.videos`, or in the folder in S3.
         Raises `UnknownJobError` if the job does not exist.
         """
-        return await self._open_for(job).database.read(lambda c: read_videos(c, job))
+        return await self._open_for(job).database.read(partial(read_videos, job=job))
 
     async def file(self, job: str, name: str) -> JobFile | None:
         """Return the video or the cover that has a name; ``None`` if it is not finished.
 
         A job that does not exist has no files.
         """
-        return await self._open().database.read(lambda c: find_file(c, job, name))
+        return await self._open().database.read(partial(find_file, job=job, name=name))
 
     async def download_url(
         self, job: str, file: str, *, save: bool = False, method: DownloadMethod = "GET"
@@ -293,7 +294,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             CloudburstError: S3 refuses the request, or does not answer.
         """
         database = self._open_for(job).database
-        found = await database.read(lambda c: find_download(c, job, file))
+        found = await database.read(partial(find_download, job=job, file=file))
         return await self._client.download_url(replace(found, save=save, method=method))
 
     def files(self, job: str) -> JobFolder:

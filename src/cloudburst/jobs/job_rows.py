@@ -306,7 +306,7 @@ def _job(row: Sequence[Any]) -> Job:
     done = min(fields["completed"] + fields["failed"] + encoding, scenes)
     fields |= {
         "metadata": json.loads(fields["metadata"]),
-        "progress": 1 if JobState(fields["state"]).finished else done / scenes,
+        "progress": 1 if fields["finished_at"] else done / scenes,
         "cost": None if usd is None else JobCost(usd=usd, final=fields["cost_final"]),
         "error": None if error is None else JobFailure.model_validate_json(error),
     }
