@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.text import describe_error, printable_line, short_repr, short_task
+from cloudburst.text import describe_error, printable, printable_line, short_repr, short_task
 
 
 def error_of_a_missing_file(path):
@@ -55,3 +55,8 @@ def test_a_number_of_too_many_digits_is_no_error(huge):
 )
 def test_a_task_has_a_short_name(task: str, name: str) -> None:
     assert short_task(task) == name
+
+
+@pytest.mark.parametrize(("keep", "shown"), [("", "a�b�c�"), ("\t", "a�b\tc�"), ("\n", "a\nb�c�")])
+def test_unprintable_characters_that_are_not_kept_are_replaced(keep, shown):
+    assert printable("a\nb\tc\x1b", keep=keep) == shown

@@ -27,8 +27,15 @@ def describe_error(error: BaseException) -> str:
 
 def printable_line(text: str, length: int = MAX_LINE_LENGTH) -> str:
     """Return the text, cut after ``length`` characters, with unprintable characters replaced."""
-    shown = text if len(text) <= length else f"{text[:length]}…"
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+    return printable(text if len(text) <= length else f"{text[:length]}…")
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return the text with ``�`` for each unprintable character that is not among those to keep.
+
+    Control characters could move the cursor of a terminal.
+    """
+    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
 
 
 def short_task(task: str) -> str:

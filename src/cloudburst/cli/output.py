@@ -27,8 +27,8 @@ from cloudburst.errors import (
     SceneFault,
 )
 from cloudburst.models.locations import AnyLocation, S3Prefix
+from cloudburst.text import printable
 
-_REPLACEMENT = "�"
 """Replacement for a character that a terminal might interpret instead of showing it."""
 _MAX_ERRORS_SHOWN = 100
 """Maximum number of scene faults, or of paths of existing videos, that are printed."""
@@ -128,7 +128,7 @@ def safe_text(text: str, style: str = "") -> Text:
 
     Names and messages may contain both.
     """
-    return Text("".join(c if c.isprintable() or c == "\n" else _REPLACEMENT for c in text), style)
+    return Text(printable(text, keep="\n"), style)
 
 
 def unwrapped(*parts: str | Text | tuple[str, str]) -> Text:
@@ -175,7 +175,7 @@ def short_path(path: AnyLocation | S3Prefix) -> str:
     if isinstance(path, Path) and not (relative := os.path.relpath(path)).startswith(os.pardir):
         text = relative
     # A line break in a name would start a line that looks like one of ours.
-    return safe_text(text).plain.replace("\n", _REPLACEMENT)
+    return printable(text)
 
 
 def first_line(text: str, limit: int = _MAX_TEXT) -> str:

@@ -23,13 +23,13 @@ from cloudburst.models.journal_entries import (
     SceneEntry,
     TaskEntry,
 )
-from cloudburst.models.post_mortem_page import file_name, printable
+from cloudburst.models.post_mortem_page import file_name
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Video
 from cloudburst.models.task import TaskId
 from cloudburst.ports.backend import Backend
 from cloudburst.ports.outputs import Journal
-from cloudburst.text import short_task
+from cloudburst.text import printable, short_task
 
 logger = logging.getLogger(__name__)
 
@@ -331,5 +331,5 @@ def _with_error(text: str, record: WorkerRecord) -> str:
     """
     title, blank, rest = text.partition("\n\n")
     error = record.error
-    seen = printable(f"{type(error).__name__}: {error}".replace("\n", " "))
+    seen = printable(f"{type(error).__name__}: {error}".replace("\n", " "), keep="\t")
     return f"{title}{blank}Seen from here: {seen}\n\n{rest}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from cloudburst.models.failures import Failure
+from cloudburst.text import printable
 
+_shown = partial(printable, keep="\t")
 # Maximum number of lines of the task's output on the page; the last lines are kept.
 MAX_OUTPUT_LINES = 100
 
@@ -30,7 +33,7 @@ def build_page(
         parts.append(f"**{_sentence(failure.meaning)}**")
         if failure.action:
             parts.append(f"What to do: {failure.action}.")
-    known = (f"- {name}: {printable(str(fact))}" for name, fact in facts.items() if fact)
+    known = (f"- {name}: {_shown(str(fact))}" for name, fact in facts.items() if fact)
     parts.append("\n".join(known))
     parts.append("## Last lines")
     parts.append(lines if isinstance(lines, str) else _block("\n".join(lines)))
@@ -45,9 +48,4 @@ def _sentence(text: str) -> str:
 
 def _block(text: str) -> str:
     # The block is indented, not fenced, so that no line of the text can end it.
-    return "\n".join(f"    {printable(line)}" for line in text.splitlines())
-
-
-def printable(text: str) -> str:
-    """Return the text with each control character except the tab replaced by ``�``."""
-    return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
+    return "\n".join(f"    {_shown(line)}" for line in text.splitlines())
