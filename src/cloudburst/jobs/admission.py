@@ -58,16 +58,7 @@ def check_bytes(
     incoming: int = 0,
     incoming_of_owner: int = 0,
 ) -> None:
-    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder.
-
-    Args:
-        connection: Connection to the database.
-        owner: Owner of the files.
-        size: Size of the files, in bytes.
-        limits: Limits of the folder and of each owner.
-        incoming: Size of other files that arrive at the moment, in bytes.
-        incoming_of_owner: Size of those of the same owner.
-    """
+    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder."""
     stored = bytes_stored(connection, owner) + incoming_of_owner
     if stored + size > limits.owner_bytes:
         msg = (

@@ -120,10 +120,6 @@ async def _stop_leftover_tasks(jobs: Collection[str], settings: Settings) -> Non
     job finds its tasks when it is continued, but a finished one is not continued. Tasks of other
     processes are not touched. Nothing is asked of AWS if there are none to stop.
 
-    Args:
-        jobs: Finished jobs without a final bill.
-        settings: Credentials, region and cluster.
-
     Raises:
         CloudburstError: The tasks could not be listed.
     """

@@ -106,7 +106,6 @@ class Dispatcher:
                 await self._bills.complete_regularly()
 
     async def _look(self, tasks: TaskGroup) -> None:
-        """Read what other processes have written, and begin as many jobs as there is room for."""
 
         def read(connection: sqlite3.Connection) -> tuple[int, list[str], bool, bool]:
             # This number changes when another process has written something.
@@ -143,7 +142,6 @@ class Dispatcher:
             tasks.start_soon(self._work, run, name=f"job {job.id}")
 
     async def _take_over(self) -> None:
-        """Queue the jobs of processes that have ended."""
         processes = await self._queue.database.read(job_claims.working_processes)
         for process in processes:
             if process != self._queue.process:
@@ -158,7 +156,6 @@ class Dispatcher:
     def _release(
         self, connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
     ) -> None:
-        """Queue a job again, on which a process does not work any more."""
         delete_progress(connection, job)
         if is_begun(connection, job):
             event = NewEvent(type="job.interrupted", time=time.time())
@@ -191,7 +188,6 @@ class Dispatcher:
         return held
 
     async def _write_usage(self, job: ClaimedJob, cost: JobCost | None, size: int) -> Stop | None:
-        """Write what a job has used, and return the limit of its owner that is exceeded."""
 
         def write(connection: sqlite3.Connection) -> Stop | None:
             if job_claims.is_held(connection, job.id, self._queue.process):
@@ -206,7 +202,6 @@ class Dispatcher:
         return await self._queue.database.write(write)
 
     async def _work(self, run: JobRun) -> None:
-        """Work on a job until it is finished, or this process ends."""
         end: JobEnd | None = None
         not_before = 0.0
         try:

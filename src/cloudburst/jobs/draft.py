@@ -178,12 +178,6 @@ def video_seconds(
     """Return the length of all videos of a job, in seconds of 1920x1080 at 30 frames per second.
 
     A video with more pixels in a second counts for more, as its render takes longer.
-
-    Args:
-        request: The job.
-        options: Options of jobs that name none.
-        lengths: Known lengths of audio files, in seconds.
-        unknown: Length of all other audio files, in seconds.
     """
     total = 0.0
     for scene in request.scenes:

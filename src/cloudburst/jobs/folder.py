@@ -96,10 +96,6 @@ class JobsFolder:
         """Remove files that belong to no job and no upload, and were not changed after a time.
 
         They remain when a process is killed while it receives or removes them.
-
-        Args:
-            known: Identifiers of all jobs and uploads.
-            before: Time in seconds since the epoch.
         """
         for path in (*(self.path / "jobs").iterdir(), *self.uploads.iterdir()):
             with suppress(OSError):  # another process removes it at the same time
@@ -126,7 +122,6 @@ def storage_errors(path: Path) -> Generator[None]:
 
 
 def _size_of_files(folder: Path) -> int:
-    """Return the size of the files in a folder, without those that are removed meanwhile."""
     size = 0
     with suppress(OSError):
         for path in folder.iterdir():

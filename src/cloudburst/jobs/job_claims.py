@@ -39,12 +39,6 @@ def claim_next(
     """Give a queued job to a process; return ``None`` if there is none.
 
     Owners take turns: it is the oldest job of an owner who has the fewest running ones.
-
-    Args:
-        connection: Connection to the database.
-        process: The process.
-        now: Time in seconds since the epoch.
-        begin: True if the job may be one on which no process has worked before.
     """
     row = connection.execute(
         "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
@@ -78,14 +72,7 @@ def has_queued(connection: sqlite3.Connection) -> bool:
 def release(
     connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
 ) -> bool:
-    """Queue a job again on which a process does not work any more; return false if it does not.
-
-    Args:
-        connection: Connection to the database.
-        job: The job.
-        process: Process that has worked on the job.
-        not_before: Time in seconds since the epoch before which no process begins.
-    """
+    """Queue a job again on which a process does not work any more; return false if it does not."""
     changed = connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, not_before = ? WHERE id = ? AND process = ?",
         (JobState.QUEUED, not_before, job, process),

@@ -105,7 +105,6 @@ class StoredUploads:
         return upload
 
     async def _receive(self, body: AsyncIterator[bytes], path: Path, owner: str) -> int:
-        """Write a file, and return its size in bytes."""
         size = 0
         await self._queue.room.check(path, owner, 0)
         with storage_errors(path):

@@ -71,12 +71,6 @@ class FolderDestination:
     ) -> RecoveredState | None:
         """Return the state that earlier processes of the run left; ``None`` for a new run.
 
-        Args:
-            run: Name of the run.
-            past: State of the run's journal on this machine.
-            scenes: Scenes of the run, whose videos are claimed.
-            overwrite: True if videos that the run did not write may be replaced.
-
         Raises:
             OutputExistsError: There are videos that the run did not write and may not replace.
         """

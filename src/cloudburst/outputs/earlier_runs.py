@@ -157,13 +157,7 @@ def recover_outputs(
 def recovered_state(
     past: JournalState, scenes: Sequence[CheckedScene], finished: Mapping[str, ResultEntry]
 ) -> RecoveredState:
-    """Return the state that earlier processes of a run left.
-
-    Args:
-        past: State of the run's journal.
-        scenes: Scenes of the run.
-        finished: Results whose video is there and up to date, by the name of the scene.
-    """
+    """Return the state that earlier processes of a run left."""
     same = {
         scene.scene.name
         for scene in scenes
@@ -189,7 +183,6 @@ def _message(foreign: Sequence[Path], past: JournalState, reason: str) -> str:
 
 
 def _reason(foreign: Sequence[Path], past: JournalState) -> str:
-    """Return the reason why the run does not accept these videos as its own."""
     for run, other in runs_in(foreign[0].parent):
         entries = [other.results.get(path.stem) for path in foreign]
         if all(
@@ -222,19 +215,12 @@ class _Expected(NamedTuple):
 
 
 def _outputs(path: Path, entry: ResultEntry | None, *, cover: bool) -> dict[Path, _Expected | None]:
-    """Return the output files of a scene, with what the run has written of them.
-
-    Args:
-        path: Path of the video.
-        entry: Journal entry of the finished video; ``None`` if there is none.
-        cover: True if the scene's options ask for a cover.
-    """
+    """Return the output files of a scene, with what the run has written of them."""
     files = [path, cover_path(path)] if cover else [path]
     return {file: None if entry is None else _expected(file, entry.video) for file in files}
 
 
 def _expected(path: Path, video: Video) -> _Expected | None:
-    """Return what a run has written to the path of a video, or to that of its cover."""
     if path.suffix == video.path.suffix:
         return _Expected(video.sha256, video.size)
     return None if video.cover_sha256 is None else _Expected(video.cover_sha256)
@@ -258,7 +244,6 @@ def _recover_output(output: tuple[Path, _Expected | None]) -> tuple[Path, bool]:
 
 
 def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = None) -> bool:
-    """Return whether the files at a path and beside it are this video and its cover."""
     files = [path] if video.cover is None else [path, cover_path(path)]
     return all(_is_same_file(file, _expected(file, video), stop=stop) for file in files)
 

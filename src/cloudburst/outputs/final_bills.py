@@ -48,10 +48,6 @@ def complete_bills(runs: Sequence[JournaledRun], settings: Settings) -> list[Jou
 
     What AWS reports about stopped tasks is written into the journals. If AWS does not answer, or a
     journal cannot be written, a warning is logged, and the next call tries again.
-
-    Args:
-        runs: Runs on which no process works.
-        settings: Credentials and endpoint of the AWS account.
     """
     tasks = [(run, task) for run in runs for task in _open_tasks(run.state)]
     usages = {task.task: task.usage for _, task in tasks if task.usage is not None}
@@ -70,7 +66,6 @@ def complete_bills(runs: Sequence[JournaledRun], settings: Settings) -> list[Jou
 
 
 def _open_tasks(state: JournalState) -> Iterator[TaskEntry]:
-    """Yield the billed tasks of a run that are not settled and that AWS may still know."""
     oldest = time.time() - MAX_ASKED_AGE
     for task in state.tasks.values():
         if task.settled or task.usage is None or not task.task.startswith("arn:"):
@@ -101,7 +96,6 @@ def _settled(task: TaskEntry, usage: Usage) -> TaskEntry:
 
 
 def _write(settled: Mapping[JournaledRun, Mapping[str, TaskEntry]]) -> None:
-    """Write entries of settled tasks into the journals of runs on which still no process works."""
     by_folder = defaultdict[Path, list[JournaledRun]](list)
     for run in settled:
         by_folder[run.folder].append(run)
@@ -115,7 +109,6 @@ def _write(settled: Mapping[JournaledRun, Mapping[str, TaskEntry]]) -> None:
 
 
 def _write_journal(run: JournaledRun, entries: Iterable[TaskEntry]) -> None:
-    """Write the entries, except for tasks about which another process has written since."""
     path = journal_path(run.folder, run.name)
     if not path.is_file():
         return  # it was removed meanwhile

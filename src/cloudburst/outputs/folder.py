@@ -232,7 +232,6 @@ class _Claim:
                 return alone
 
     def drop(self) -> None:
-        """Release the claim if there is one."""
         if self._run_lock is not None:
             with suppress(OSError):  # a claim file without a lock is stale: it may stay
                 self._claim_file.unlink()

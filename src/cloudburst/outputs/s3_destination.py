@@ -93,13 +93,6 @@ class S3Destination:
 
         Processes on other machines, and other runs, are not kept away: `marked` warns of them.
 
-        Args:
-            names: Names of the scenes.
-            run: Name of the run.
-            overwrite: True if existing videos may be replaced.
-            resume: True if existing videos are left to `recover`.
-            covers: Names of the scenes whose videos have a cover.
-
         Raises:
             OutputClaimedError: Another process on this machine works on the run.
             OutputExistsError: A video exists and may not be replaced.
@@ -204,7 +197,6 @@ class S3Destination:
         entry: ResultEntry | None,
         found: Mapping[S3Object, FinishedObject | None],
     ) -> ResultEntry | None:
-        """Return the result of a scene whose objects are there and up to date, or ``None``."""
         objects = [found.get(location) for location in self._outputs(scene)]
         there = [info for info in objects if info is not None]
         if len(there) < len(objects) or not scene.fingerprint:

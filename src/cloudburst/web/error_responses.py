@@ -61,7 +61,6 @@ def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
 
 
 def _status(error: CloudburstError) -> tuple[int, str | None]:
-    """Return the status for an error, and a message in place of its own if that is not public."""
     if isinstance(error, JobLimitError) and error.of_owner:
         return 429, None
     if isinstance(error, BusyError) and not error.retryable:

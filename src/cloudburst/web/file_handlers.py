@@ -18,7 +18,7 @@ from cloudburst.jobs.folder import film_name
 from cloudburst.text import describe_error
 from cloudburst.web.access import Action
 from cloudburst.web.error_responses import RETRY_AFTER
-from cloudburst.web.job_api import Call, Operation
+from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import (
     BINARY,
     BODY_ERRORS,
@@ -59,7 +59,7 @@ class _FileQuery(Document):
 
 
 @Operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})
-async def list_videos(call: Call) -> Response:
+async def list_videos(call: WebCall) -> Response:
     """Return URL, size, length and warnings of each video of a job that is finished by now."""
     job = await call.job()
     videos = await call.queue.videos(job.id)
@@ -82,7 +82,7 @@ async def list_videos(call: Call) -> Response:
     },
     query=_FileQuery,
 )
-async def read_video(call: Call) -> Response:
+async def read_video(call: WebCall) -> Response:
     """Send a finished video (`NAME.mp4`) of a job or its cover (`NAME.jpg`), or a part of it."""
     job = await call.job()
     name = str(call.request.path_params["name"])
@@ -106,7 +106,7 @@ async def read_video(call: Call) -> Response:
     },
     query=_FileQuery,
 )
-async def read_film(call: Call) -> Response:
+async def read_film(call: WebCall) -> Response:
     """Send the film in which all videos of a job are joined, or a part of it."""
     job = await call.job()
     if not job.film:
@@ -118,7 +118,7 @@ async def read_film(call: Call) -> Response:
 
 
 @Operation("POST", "/uploads", Action.UPLOAD, {201: UploadDocument, **BODY_ERRORS}, body=file_body)
-async def store_upload(call: Call) -> Response:
+async def store_upload(call: WebCall) -> Response:
     """Store the body of the request as a file for later jobs.
 
     The returned identifier may stand for a file in the scenes of any number of jobs.
@@ -136,7 +136,7 @@ async def store_upload(call: Call) -> Response:
     Action.UPLOAD,
     {204: "It is deleted.", 404: "There is no such upload, or it has another owner."},
 )
-async def delete_upload(call: Call) -> Response:
+async def delete_upload(call: WebCall) -> Response:
     """Delete an uploaded file. Jobs that were submitted with it keep the file."""
     upload = str(call.request.path_params["id"])
     if not await call.queue.uploads.remove(upload, owner=call.owner):
@@ -144,7 +144,7 @@ async def delete_upload(call: Call) -> Response:
     return Response(status_code=204)
 
 
-async def _redirect_to_s3(call: Call, job: Job, name: str) -> Response:
+async def _redirect_to_s3(call: WebCall, job: Job, name: str) -> Response:
     """Return a redirect to a presigned URL of a file in S3. No cache may store the redirect."""
     request = call.request
     try:
@@ -167,7 +167,6 @@ async def _redirect_to_s3(call: Call, job: Job, name: str) -> Response:
 
 
 def _is_saved(request: Request) -> bool:
-    """Return whether browsers save the file, and do not show it."""
     return "download" in request.query_params
 
 
@@ -194,6 +193,5 @@ async def _file_response(request: Request, path: Path, name: str, sha256: str | 
 
 
 def _has_tag(header: str, etag: str) -> bool:
-    """Return whether a list of entity tags has a tag, weak or not."""
     tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
     return any(tag in {"*", etag} for tag in tags)

@@ -56,7 +56,7 @@ class JobApi:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class WebCall:
     """Request of one caller."""
 
     api: JobApi
@@ -125,7 +125,7 @@ def base_url(request: Request, parts: int) -> str:
     return "".join(f"/{part}" for part in above if part)
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+Handler: TypeAlias = Callable[[WebCall], Awaitable[Response]]
 """Function that responds to the requests of an operation. Its docstring describes the operation."""
 
 

@@ -15,7 +15,7 @@ from cloudburst.errors import UnknownJobError
 from cloudburst.jobs import Job, JobNews, JobProgress, JobState
 from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_METADATA_KEYS, MAX_PAGE
 from cloudburst.web.access import Action
-from cloudburst.web.job_api import Call, Operation, parse_parameters
+from cloudburst.web.job_api import Operation, WebCall, parse_parameters
 from cloudburst.web.job_documents import (
     BODY_ERRORS,
     UNKNOWN_JOB,
@@ -76,7 +76,7 @@ class _EventQuery(Document):
     headers=_SubmitHeaders,
     body=job_body,
 )
-async def submit_job(call: Call) -> Response:
+async def submit_job(call: WebCall) -> Response:
     """Queue scenes, as JSON or as a form with files, and return the new job at once.
 
     The files of a form belong to this job only; files for several jobs are uploaded first.
@@ -98,7 +98,7 @@ async def submit_job(call: Call) -> Response:
     {200: JobListDocument, 400: "A parameter is invalid."},
     query=_ListQuery,
 )
-async def list_jobs(call: Call) -> Response:
+async def list_jobs(call: WebCall) -> Response:
     """Return a part of the list of the caller's jobs, the newest first.
 
     The parameter `metadata.KEY=VALUE` selects those whose metadata has this text or number under
@@ -124,13 +124,13 @@ async def list_jobs(call: Call) -> Response:
 
 
 @Operation("GET", "/jobs/{id}", Action.READ, {200: JobDocument, **UNKNOWN_JOB})
-async def read_job(call: Call) -> Response:
+async def read_job(call: WebCall) -> Response:
     """Return state, progress, bill and links of a job."""
     return json_response(call.document(await call.job()))
 
 
 @Operation("POST", "/jobs/{id}/cancel", Action.CANCEL, {202: JobDocument, **UNKNOWN_JOB})
-async def cancel_job(call: Call) -> Response:
+async def cancel_job(call: WebCall) -> Response:
     """Request the end of a job, which ends when its tasks are stopped.
 
     Finished videos are kept. A finished job does not change.
@@ -145,7 +145,7 @@ async def cancel_job(call: Call) -> Response:
     Action.DELETE,
     {204: "It is deleted.", **UNKNOWN_JOB, 409: "It is not finished; cancel it first."},
 )
-async def delete_job(call: Call) -> Response:
+async def delete_job(call: WebCall) -> Response:
     """Delete a finished job with its events, its report and its videos on this server."""
     await call.queue.remove((await call.job()).id)
     return Response(status_code=204)
@@ -160,7 +160,7 @@ async def delete_job(call: Call) -> Response:
         404: "There is no such job, or it has no report yet.",
     },
 )
-async def read_report(call: Call) -> Response:
+async def read_report(call: WebCall) -> Response:
     """Return the report of a finished job: scenes, workers, bill, and the metadata."""
     job = await call.job()
     report = await call.queue.report(job.id)
@@ -184,7 +184,7 @@ async def read_report(call: Call) -> Response:
     query=_EventQuery,
     headers=_EventHeaders,
 )
-async def read_events(call: Call) -> Response:
+async def read_events(call: WebCall) -> Response:
     """Send the events of a job as server-sent events until it is finished: then `job.finished`.
 
     A closed connection does not cancel the job. Events have numbers without gaps (`id`); progress
@@ -209,7 +209,7 @@ async def read_events(call: Call) -> Response:
 
 
 @asynccontextmanager
-async def _open_stream(call: Call, job: Job, after: int) -> AsyncGenerator[AsyncIterator[bytes]]:
+async def _open_stream(call: WebCall, job: Job, after: int) -> AsyncGenerator[AsyncIterator[bytes]]:
     with call.api.streams.entered(job.owner):
         async with (
             aclosing(call.queue.events(job.id, after=after)) as news,
@@ -219,7 +219,6 @@ async def _open_stream(call: Call, job: Job, after: int) -> AsyncGenerator[Async
 
 
 async def _formatted(job: Job, news: AsyncIterator[JobNews]) -> AsyncGenerator[bytes]:
-    """Yield the events of a job, as they are sent."""
     with suppress(UnknownJobError):  # it was deleted meanwhile
         async for one in news:
             data = {"job": job.id, **one.model_dump(mode="json", exclude={"data"})}

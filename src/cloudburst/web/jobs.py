@@ -26,7 +26,7 @@ from cloudburst.web import (  # they define the operations
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.error_responses import logged_response
-from cloudburst.web.job_api import OPERATIONS, Call, JobApi, Operation, base_url
+from cloudburst.web.job_api import OPERATIONS, JobApi, Operation, WebCall, base_url
 from cloudburst.web.job_documents import JobLinks
 from cloudburst.web.request_limits import RequestLimits
 from cloudburst.web.server_sent_events import call_on_shutdown
@@ -196,7 +196,7 @@ class Jobs:
         try:
             if self._authorize is None:
                 refuse_other_sites(request, self._public_url)
-            call = Call(api=self._api, request=request, access=access, base=base)
+            call = WebCall(api=self._api, request=request, access=access, base=base)
             return await operation.handler(call)
         except HTTPException as exc:
             document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}

@@ -112,7 +112,6 @@ class _Sender:
             self._sent_at = anyio.current_time()
 
     async def keep_alive(self) -> None:
-        """Send a comment whenever nothing was sent for `KEEP_ALIVE_SECONDS`."""
         while True:
             if (next_at := self._sent_at + KEEP_ALIVE_SECONDS) <= anyio.current_time():
                 await self.send(_body(_COMMENT))

@@ -121,7 +121,6 @@ def _scenes_and_options(
 
 
 def _remote_file(name: str, sources: Folders) -> S3Object | HttpsUrl:
-    """Return the file in S3 or on a web server that may be used under this name."""
     try:
         if is_s3(name):
             location = parse_s3_object(name)
@@ -167,7 +166,6 @@ def _require_permitted(
 
 
 def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:
-    """Yield a fault for each field that does not fit another one, or that the rules forbid."""
     if request.transition != "cut" and not request.film:
         yield _job_fault("transition", request.transition, "film: true, whose scenes it joins")
     if request.to is not None and not rules.destinations.contain(request.to):

@@ -116,7 +116,6 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
 
 
 def _require_small_parts(job: dict[str, Any]) -> None:
-    """Raise `HTTPException` 400 if a scene or an option has too many parts, or a long name."""
     scenes: object = job.get("scenes")
     owners: list[tuple[str, object]] = [("job", job)]
     if isinstance(scenes, list):
@@ -129,7 +128,6 @@ def _require_small_parts(job: dict[str, Any]) -> None:
 
 
 def _require_small(place: str, part: object) -> dict[str, object]:
-    """Return the fields of a part, which has none if it is no object."""
     items = cast("Sequence[object]", part) if isinstance(part, dict | list) else ()
     if len(items) > MAX_ITEMS:
         found = f"{len(items):,} {'fields' if isinstance(part, dict) else 'items'}"

@@ -30,8 +30,8 @@ _ASK_TO_WAIT = {429, 503}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Outcome of an attempt."""
+class PostOutcome:
+    """PostOutcome of an attempt."""
 
     error: str | None = None
     """Reason why the attempt failed; ``None`` if the message was delivered."""
@@ -41,7 +41,7 @@ class Outcome:
     """True if the receiver wants no further messages."""
 
 
-DELIVERED = Outcome()
+DELIVERED = PostOutcome()
 
 
 async def post_message(
@@ -52,20 +52,12 @@ async def post_message(
     body: bytes,
     timestamp: float,
     timeout: float,  # noqa: ASYNC109 - a part of the outcome
-) -> Outcome:
+) -> PostOutcome:
     """Send a message once.
 
     The answer is not trusted: it is read up to a limit, and redirects are not followed. Path and
     query of the URL are passed to httpcore beside the request, so that no log line of httpx can
     contain them. The query is hidden in all logs, because an answer may repeat it.
-
-    Args:
-        http: Client of `cloudburst.net.transfers.client.open_transfer_client`.
-        webhook: Webhook to which the message is sent.
-        message: Id of the message.
-        body: Body of the request.
-        timestamp: Time of the attempt, in seconds since the epoch.
-        timeout: Maximum number of seconds until the head of the answer has arrived.
     """
     if query := webhook.target.path.partition(b"?")[2].decode("ascii"):
         hide_secrets(*query_secrets(query), owner=SecretOwner.WEBHOOK)
@@ -82,9 +74,9 @@ async def post_message(
         with fail_after(timeout):
             response = await http.send(request, stream=True)
     except TimeoutError:
-        return Outcome(error=f"no answer within {timeout:g} s")
+        return PostOutcome(error=f"no answer within {timeout:g} s")
     except TransferError as exc:
-        return Outcome(error=exc.failure.reason)
+        return PostOutcome(error=exc.failure.reason)
     try:
         await _read_rest(response)
     finally:
@@ -93,17 +85,16 @@ async def post_message(
     return _outcome(response)
 
 
-def _outcome(response: httpx.Response) -> Outcome:
+def _outcome(response: httpx.Response) -> PostOutcome:
     status = response.status_code
     if 200 <= status <= 299:
         return DELIVERED
     wait = retry_after_seconds(response.headers) if status in _ASK_TO_WAIT else None
     note = " (redirects are not followed)" if 300 <= status <= 399 else ""
-    return Outcome(error=f"HTTP {status}{note}", retry_after=wait or 0.0, gone=status == 410)
+    return PostOutcome(error=f"HTTP {status}{note}", retry_after=wait or 0.0, gone=status == 410)
 
 
 async def _read_rest(response: httpx.Response) -> None:
-    """Read the body of an answer, up to a limit."""
     received = 0
     pieces = cast("AsyncGenerator[bytes]", response.aiter_raw())
     # The status has arrived, so a body that is not complete does not matter.

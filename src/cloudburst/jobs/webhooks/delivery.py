@@ -30,7 +30,7 @@ from anyio import to_thread
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.jobs.webhooks import outbox
-from cloudburst.jobs.webhooks.attempt import Outcome, post_message
+from cloudburst.jobs.webhooks.attempt import PostOutcome, post_message
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
 from cloudburst.jobs.webhooks.outbox import Message
 from cloudburst.locks import try_lock
@@ -81,14 +81,7 @@ class DeliveryPolicy:
     def next_attempt(
         self, message: Message, *, now: float, retry_after: float, random: float
     ) -> float | None:
-        """Return the time of the next attempt after a failure; ``None`` to give up the message.
-
-        Args:
-            message: The message, as it was before the failed attempt.
-            now: Time in seconds since the epoch.
-            retry_after: Seconds for which the receiver asks to wait.
-            random: Random number from 0 to 1.
-        """
+        """Return the time of the next attempt after a failure; ``None`` to give up the message."""
         if message.attempts >= len(self.delays):
             return None
         spread = 1 + self.jitter * (2 * random - 1)
@@ -136,13 +129,6 @@ async def deliver_webhooks(
     Of several processes with the same folder, one delivers; when it ends, another one goes on. All
     of them should have the same webhooks. A process without webhooks returns at once, so that it
     does not keep another one from delivering.
-
-    Args:
-        storage: Database with the outbox.
-        webhooks: Webhooks of the application and of jobs.
-        folder: Folder for the lock of the process that delivers.
-        policy: Limits and times.
-        open_client: Function that opens an HTTP client.
     """
     if not webhooks:
         return
@@ -154,7 +140,6 @@ async def deliver_webhooks(
 
 @asynccontextmanager
 async def _only_process(path: Path) -> AsyncGenerator[None]:
-    """Wait until no other process holds the lock, and hold it during the block."""
     while True:
         try:
             if (lock := await to_thread.run_sync(try_lock, path)) is not None:
@@ -248,7 +233,6 @@ class MessageSender:
         return found, anyio.current_time() - begin
 
     def _chosen(self, due: Sequence[Message]) -> list[Message]:
-        """Return the messages that are sent now."""
         policy, chosen = self._policy, list[Message]()
         of_each = Counter(map(_receiver, self._running.values()))
         to_jobs = sum(message.url is not None for message in self._running.values())
@@ -266,7 +250,6 @@ class MessageSender:
         return chosen
 
     async def _send(self, message: Message, clients: _Clients) -> None:
-        """Make an attempt, and note its outcome."""
         try:
             body = await self._storage.read(partial(outbox.read_payload, message=message))
             if body is not None:
@@ -279,17 +262,17 @@ class MessageSender:
             del self._running[message.job, message.webhook]
             self._one_ended.set()
 
-    async def _attempt(self, message: Message, body: bytes, clients: _Clients) -> Outcome:
+    async def _attempt(self, message: Message, body: bytes, clients: _Clients) -> PostOutcome:
         """Return the outcome of an attempt. No error of it, expected or not, ends the delivery."""
         try:
             webhook = await self._webhook(message)
         except ConfigurationError as exc:
-            return Outcome(error=str(exc))
+            return PostOutcome(error=str(exc))
         except Exception as exc:
             logger.exception("the secrets of webhook %s cannot be read", message.webhook)
-            return Outcome(error=f"its secrets cannot be read ({type(exc).__name__})")
+            return PostOutcome(error=f"its secrets cannot be read ({type(exc).__name__})")
         if webhook is None:
-            return Outcome(error="the process that delivers has no webhook of this name")
+            return PostOutcome(error="the process that delivers has no webhook of this name")
         try:
             return await post_message(
                 clients[webhook.private],
@@ -301,14 +284,15 @@ class MessageSender:
             )
         except Exception as exc:
             logger.exception("the request to webhook %s failed", message.webhook)
-            return Outcome(error=f"the request failed ({type(exc).__name__})")
+            return PostOutcome(error=f"the request failed ({type(exc).__name__})")
 
     async def _webhook(self, message: Message) -> Webhook | None:
         with anyio.fail_after(self._policy.attempt_timeout):
             return await self._webhooks.find(message)
 
-    def _note_of(self, message: Message, outcome: Outcome) -> Callable[[sqlite3.Connection], None]:
-        """Return the function that notes an outcome in the outbox."""
+    def _note_of(
+        self, message: Message, outcome: PostOutcome
+    ) -> Callable[[sqlite3.Connection], None]:
         now, error = self._clock(), outcome.error
         if error is None:
             logger.debug("message %s was delivered to webhook %s", message.id, message.webhook)
@@ -337,7 +321,6 @@ class MessageSender:
         )
 
     async def _record(self, message: Message, note: Callable[[sqlite3.Connection], None]) -> None:
-        """Note the outcome of an attempt, as soon as the outbox can be written."""
         while True:
             try:
                 await finish_despite_cancel(
@@ -353,5 +336,4 @@ class MessageSender:
 
 
 def _receiver(message: Message) -> tuple[str, str]:
-    """Return whose limit of attempts at once a message counts against."""
     return message.webhook, "" if message.url is None else message.owner

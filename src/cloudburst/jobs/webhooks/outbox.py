@@ -105,20 +105,7 @@ def enqueue(
     payload: str,
     now: float,
 ) -> str:
-    """Put an event for one webhook into the outbox, and return the id of the message.
-
-    Args:
-        connection: Connection in the transaction that writes the event.
-        job: Id of the job.
-        webhook: Name of the webhook.
-        url: URL that the job names; ``None`` for a webhook of the application, whose URL is looked
-            up when the message is sent.
-        owner: Owner of the job.
-        event_number: Number of the event within its job.
-        event_type: Type of the event.
-        payload: Body of the message, as JSON.
-        now: Time in seconds since the epoch.
-    """
+    """Put an event for one webhook into the outbox, and return the id of the message."""
     message = message_id(job=job, webhook=webhook, number=event_number)
     behind = connection.execute(
         "SELECT 1 FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "
@@ -138,14 +125,7 @@ def enqueue(
 
 
 def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> list[Message]:
-    """Return ready messages that are due, the oldest first.
-
-    Args:
-        connection: Connection in a transaction.
-        now: Time in seconds since the epoch.
-        of_each_webhook: Maximum number of messages of one webhook of the application, and of all
-            webhooks of the jobs of one owner.
-    """
+    """Return ready messages that are due, the oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM (SELECT {_COLUMNS}, "  # noqa: S608 - our own names
         "row_number() OVER (PARTITION BY webhook, CASE WHEN url IS NULL THEN NULL ELSE owner END "
@@ -190,16 +170,7 @@ def failed(
 def give_up(
     connection: sqlite3.Connection, message: str, *, error: str, now: float, all_of_job: bool
 ) -> None:
-    """Make a message a dead letter after a failed attempt.
-
-    Args:
-        connection: Connection in a transaction.
-        message: Id of the message.
-        error: Reason why the attempt failed.
-        now: Time in seconds since the epoch.
-        all_of_job: True to give up all messages of the same job and webhook. If false, the next one
-            becomes ready.
-    """
+    """Make a message a dead letter after a failed attempt."""
     rows = connection.execute(
         "UPDATE webhook_messages SET attempts = attempts + 1, state = 'given up', ended_at = ?, "
         "error = ? WHERE id = ? AND state <> 'given up' RETURNING job, webhook",
@@ -248,11 +219,6 @@ def replay(connection: sqlite3.Connection, chosen: str | None, *, now: float) ->
 
     Within a job they are sent in the order of their events, before later events that are not
     delivered yet.
-
-    Args:
-        connection: Connection in a transaction.
-        chosen: Id of a message, or of a job for all of its messages; ``None`` for all dead letters.
-        now: Time in seconds since the epoch.
     """
     condition = "" if chosen is None else "AND ? IN (id, job) "
     rows = connection.execute(
@@ -279,7 +245,6 @@ def purge(connection: sqlite3.Connection, *, before: float) -> int:
 
 
 def _make_ready(connection: sqlite3.Connection, job: str, webhook: str, now: float) -> None:
-    """Make the first undelivered message of a job and a webhook ready."""
     connection.execute(
         "UPDATE webhook_messages SET state = 'ready', due_at = max(due_at, ?) WHERE id = "
         "(SELECT id FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "

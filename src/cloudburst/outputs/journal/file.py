@@ -191,7 +191,6 @@ def translated_errors(path: Path) -> Generator[None]:
 
 
 def _create(path: Path) -> None:
-    """Create an empty journal, so that it exists completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".sqlite-new")
     draft.unlink(missing_ok=True)  # left by a process that was killed here

@@ -103,7 +103,6 @@ def folders_with_journals(to: OutputFolder) -> list[OutputFolder]:
 
 
 def _folder_name(part: str) -> str:
-    """Return the name of the folder on this machine for a part of a prefix."""
     data = part.encode()
     name = _ESCAPED.sub(lambda found: b"%%%02x" % found[0][0], data).decode()
     if len(name) <= _MAX_NAME:

@@ -59,12 +59,6 @@ async def open_journal(
     ensures. A new journal that cannot be created does not stop the run: see
     `SqliteJournal.trouble`.
 
-    Args:
-        folder: Output folder of the run.
-        run: Name of the run.
-        call: Callable that runs blocking functions; by default in a thread of its own.
-        clock: Function that returns seconds since the epoch.
-
     Raises:
         JournalError: The journal exists and cannot be read.
         ConfigurationError: The name of the run is not valid.
@@ -177,7 +171,6 @@ class SqliteJournal:
             await self._call(self._file.close)
 
     async def _commit(self) -> None:
-        """Commit the pending entries, and remove them from the list after the commit."""
         if self.trouble is not None and anyio.current_time() < self._retry_at:
             return
         entries = tuple(self._pending)
