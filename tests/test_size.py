@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (12, 1125, 4861),
+    ".": (12, 1126, 4886),
     "aws": (56, 7285, 12319),
     "cli": (41, 4475, 8423),
     "client": (7, 865, 2296),
@@ -23,16 +23,16 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1441, 2299),
     "image": (16, 1246, 1854),
     "inputs": (17, 1740, 4420),
-    "jobs": (22, 2864, 7916),
+    "jobs": (22, 2867, 7279),
     "media": (11, 1075, 1687),
     "models": (34, 3298, 10705),
     "net": (19, 1737, 3896),
-    "outputs": (13, 1265, 2961),
+    "outputs": (13, 1265, 2622),
     "ports": (5, 217, 2161),
     "renderer": (50, 4504, 7778),
     "service": (22, 2458, 3649),
     "testing": (3, 370, 888),
-    "web": (14, 1474, 3267),
+    "web": (14, 1474, 3140),
     "workers": (30, 3074, 7506),
 }
 TRACE = {"modules": 98, "functions": 717, "depth": 5}
