@@ -92,7 +92,7 @@ class AssignmentState(Enum):
     DOWNLOADING = auto()
 
 
-class Progress(NamedTuple):
+class ProgressSample(NamedTuple):
     """Report of the progress of an encode."""
 
     share: float
@@ -114,9 +114,9 @@ class Assignment:
     state: AssignmentState = AssignmentState.UPLOADING
     encoding_since: float | None = None
     """Time at which the encode started; ``None`` before."""
-    first_progress: Progress | None = None
+    first_progress: ProgressSample | None = None
     """First report of a progress above 0; ``None`` before, or if the worker reports none."""
-    last_progress: Progress | None = None
+    last_progress: ProgressSample | None = None
     """Latest report of a progress above 0; ``None`` before the first one."""
     sending: bool = False
     """True while a file of the scene has its turn on the uplink."""
@@ -192,7 +192,7 @@ class Assignment:
     def note_progress(self, share: float) -> None:
         """Note the share of the encode that is done, between 0 and 1."""
         if share > 0:
-            self.last_progress = Progress(share, anyio.current_time())
+            self.last_progress = ProgressSample(share, anyio.current_time())
             self.first_progress = self.first_progress or self.last_progress
 
     def note_slot(self, *, is_free: bool) -> None:

@@ -120,7 +120,7 @@ def covered_seconds(spans: Iterable[tuple[float, float]]) -> float:
     return seconds
 
 
-class Outcome(NamedTuple):
+class SceneOutcome(NamedTuple):
     """Video or error of a scene; neither while the scene is not finished."""
 
     video: Video | None
@@ -140,7 +140,7 @@ async def make_report(
     film_error: str | None = None,
 ) -> Report:
     """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled."""
-    scene_reports, outcomes = list[SceneReport](), list[Outcome]()
+    scene_reports, outcomes = list[SceneReport](), list[SceneOutcome]()
     worker_reports, costs = list[WorkerReport](), list[Cost | None]()
     usd_by_scene, names = dict[str, Decimal](), {scene.name for scene in scenes}
     with anyio.CancelScope(shield=True):
@@ -158,7 +158,7 @@ async def make_report(
             worker_reports.append(_worker_report(worker, attempts, finished, cost, started_at))
         async for record in Steps(scenes):
             scene_reports.append(_scene_report(record, usd_by_scene.get(record.name)))
-            outcomes.append(Outcome(record.video, record.error))
+            outcomes.append(SceneOutcome(record.video, record.error))
     return Report(
         run=run,
         status=status(outcomes),
@@ -224,7 +224,7 @@ def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
     )
 
 
-def status(scenes: Sequence[Outcome]) -> Status:
+def status(scenes: Sequence[SceneOutcome]) -> Status:
     """Return the status of a run from the outcomes of its scenes."""
     if any(scene.video is None and scene.error is None for scene in scenes):
         return Status.INTERRUPTED
@@ -235,7 +235,7 @@ def status(scenes: Sequence[Outcome]) -> Status:
     return Status.PARTIAL if any(scene.video is not None for scene in scenes) else Status.FAILED
 
 
-def _problem(scenes: Sequence[Outcome]) -> str | None:
+def _problem(scenes: Sequence[SceneOutcome]) -> str | None:
     """Return the text of the first error that requires a new setup; ``None`` if none does."""
     for scene in scenes:
         error = scene.error

@@ -14,7 +14,7 @@ from cloudburst.engine.film import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.records import SceneRecord, WorkerRecord
-from cloudburst.engine.report import Outcome, make_report, status
+from cloudburst.engine.report import SceneOutcome, make_report, status
 from cloudburst.events import Event, SceneEvent, SceneProgress
 from cloudburst.models.report import Prediction, Report, Status
 
@@ -151,7 +151,7 @@ class Run:
     @property
     def status(self) -> Status:
         """Current status of the run."""
-        return status([Outcome(scene.video, scene.error) for scene in self._scenes])
+        return status([SceneOutcome(scene.video, scene.error) for scene in self._scenes])
 
     def task_ids(self) -> set[str]:
         """Return the ids of all tasks that this process has started for the run or used in it."""

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.engine.forecast.scaling_rule import (
+    Forecast,
     Goal,
     NewWorker,
-    Outcome,
     forecast,
     further_workers,
     next_step,
@@ -135,7 +135,7 @@ def test_the_next_step() -> None:
     # 220 s on four tasks and on five, 160 s on six.
     load = Load.from_works([60.0] * 12)
     step = next_step(load, [task()] * 4, kind(), number=0, room=9)
-    assert step == Outcome(2, 60.0, pytest.approx(80 * RATE))
+    assert step == Forecast(2, 60.0, pytest.approx(80 * RATE))
     assert next_step(load, [task()] * 4, kind(), number=0, room=1) is None
 
 

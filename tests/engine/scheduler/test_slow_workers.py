@@ -11,7 +11,13 @@ import anyio
 import pytest
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.pool_state import Assignment, AssignmentState, PoolWorker, Progress, Ticket
+from cloudburst.engine.pool_state import (
+    Assignment,
+    AssignmentState,
+    PoolWorker,
+    ProgressSample,
+    Ticket,
+)
 from cloudburst.engine.records import WorkerRecord
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.speculation import Speculation
@@ -182,8 +188,8 @@ def worker_with(*encodes: tuple[float, float, float]) -> PoolWorker:
         )
         assignment.state = AssignmentState.ENCODING
         assignment.encoding_since = now - seconds - 50  # for example to measure the loudness
-        assignment.first_progress = Progress(0.01, now - seconds)
-        assignment.last_progress = Progress(0.01 + share, now)
+        assignment.first_progress = ProgressSample(0.01, now - seconds)
+        assignment.last_progress = ProgressSample(0.01 + share, now)
         worker.assignments.append(assignment)
     return worker
 

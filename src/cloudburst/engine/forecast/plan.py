@@ -247,7 +247,7 @@ def _expected(performance: Performance) -> Performance:
     return performance
 
 
-class _Simulation(NamedTuple):
+class _SimulatedRun(NamedTuple):
     seconds: float
     usd: Decimal
     used_workers: tuple[int, ...]
@@ -265,7 +265,7 @@ def _new_worker(kind: WorkerKind, case: _Case = _expected) -> NewWorker:
     return NewWorker(case(kind.performance), kind.encoder_slots, float(kind.usd_per_second))
 
 
-def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simulation:
+def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _SimulatedRun:
     workers = _workers(groups, case)
     schedule = load.schedule_on(workers)
     ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()
@@ -277,4 +277,4 @@ def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _Simula
                 billed = worker_billed_seconds(worker, end)
                 usd += Decimal(str(round(billed, 3))) * group.kind.usd_per_second
         used.append(worked)
-    return _Simulation(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))
+    return _SimulatedRun(schedule.makespan, usd.quantize(_USD_DIGITS, ROUND_HALF_UP), tuple(used))

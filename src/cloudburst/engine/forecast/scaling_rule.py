@@ -51,7 +51,7 @@ class NewWorker(NamedTuple):
         )
 
 
-class Outcome(NamedTuple):
+class Forecast(NamedTuple):
     """Forecast of a run with some number of further workers."""
 
     workers: int
@@ -72,7 +72,7 @@ class Goal:
     max_usd: float = math.inf
     """Largest bill, in USD; infinite: no limit."""
 
-    def badness(self, outcome: Outcome) -> tuple[float, float]:
+    def badness(self, outcome: Forecast) -> tuple[float, float]:
         """Return a sort key by which the better one of two outcomes comes first."""
         # In time: by the sum of the bill and the value of the makespan. Late: the faster one.
         # Above the largest bill: the cheaper one.
@@ -117,7 +117,7 @@ def further_workers(
 
 def best_outcome(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
-) -> Outcome:
+) -> Forecast:
     """Return the forecast of a run with the number of further workers that is best for it."""
     most = min(room, load.useful_workers(new.encoder_slots))
     if most <= 0 or not new.performance.measured >= {"startup", "encode"}:
@@ -127,23 +127,23 @@ def best_outcome(
 
 def forecast(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, number: int
-) -> Outcome:
+) -> Forecast:
     """Return the forecast of a run with a number of further workers."""
     all_workers = [*workers, *new.started(number)]
     schedule = load.schedule_on(all_workers)
     usd = sum(map(worker_usd, all_workers, schedule.worker_ends))
-    return Outcome(number, schedule.makespan, usd)
+    return Forecast(number, schedule.makespan, usd)
 
 
 def next_step(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, number: int, room: int
-) -> Outcome | None:
+) -> Forecast | None:
     """Return how many more workers than ``number`` shorten the run, and what that changes."""
     now = forecast(load, workers, new, number)
     for more in range(number + 1, min(room, number + _EACH_NUMBER_UP_TO) + 1):
         then = forecast(load, workers, new, more)
         if then.seconds < now.seconds:
-            return Outcome(more - number, now.seconds - then.seconds, then.usd - now.usd)
+            return Forecast(more - number, now.seconds - then.seconds, then.usd - now.usd)
     return None
 
 
@@ -154,14 +154,14 @@ def _best(
     *,
     most: int,
     goal: Goal,
-) -> Outcome:
+) -> Forecast:
     """Return the forecast with the best number of further workers, 1 at least without workers."""
     # A number is simulated only while the rough forecast, which is rarely worse than the
     # simulated one, says that it may be the best.
     rough = _RoughForecast(load, workers, new)
     outcomes = map(rough.outcome, _numbers(most, first=0 if workers else 1))
 
-    def key(outcome: Outcome) -> tuple[float, float, int]:
+    def key(outcome: Forecast) -> tuple[float, float, int]:
         return (*goal.badness(outcome), outcome.workers)
 
     best, *others = sorted(outcomes, key=key)
@@ -217,7 +217,7 @@ class _RoughForecast:
         self._files_sent = load.uplink_bound(workers)
         self._new_files_sent = load.uplink_bound([*workers, self._typical])
 
-    def outcome(self, number: int) -> Outcome:
+    def outcome(self, number: int) -> Forecast:
         """Return the forecast with a number of further workers."""
         new, slots = self._typical, self._slots
         if number:
@@ -232,7 +232,7 @@ class _RoughForecast:
         usd += number * worker_usd(new, max(busy, *new.free_in))
         longest = min(self._longest, self._new_longest) if number else self._longest
         seconds = max(level, longest) + new.performance.transfer_seconds
-        return Outcome(number, max(seconds, files_sent, self._load.running_seconds), usd)
+        return Forecast(number, max(seconds, files_sent, self._load.running_seconds), usd)
 
 
 def _grouped(pairs: Iterable[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:

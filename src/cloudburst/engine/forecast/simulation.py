@@ -178,7 +178,7 @@ class _Slot:
     """Start of the last scene of the slot if idle slots can share it, else infinite."""
 
 
-class _Kind:
+class _EqualWorkers:
     """Equally fast workers during a simulation, in the order in which they are free."""
 
     def __init__(self, performance: Performance) -> None:
@@ -235,9 +235,11 @@ class _Simulation:
         """Assign each scene, longest first, to the worker that finishes it first."""
         # A long scene is shared by all slots of its worker, so it may be done sooner on a worker
         # that is empty later than on the slot that is free first, beside another long scene.
-        kinds = dict[Performance, _Kind]()
+        kinds = dict[Performance, _EqualWorkers]()
         for number, slots in enumerate(self._by_worker):
-            kinds.setdefault(slots[0].performance, _Kind(slots[0].performance)).put(number, slots)
+            kinds.setdefault(slots[0].performance, _EqualWorkers(slots[0].performance)).put(
+                number, slots
+            )
         for work in sorted(works, reverse=True):
             _, number = min(kind.first_done(work) for kind in kinds.values())
             slots = self._by_worker[number]

@@ -13,8 +13,8 @@ import anyio
 
 from cloudburst.engine.forecast.scaling_rule import (
     MAX_DELAY_BY_FREE_WORKERS,
+    Forecast,
     Goal,
-    Outcome,
     best_outcome,
     further_workers,
     next_step,
@@ -129,7 +129,7 @@ class Autoscaler:
                 outcome = best_outcome(snapshot.load, workers, new, room=room, goal=goal)
                 return goal.badness(outcome)
         usd = sum(map(worker_usd, workers, snapshot.schedule.worker_ends))
-        return goal.badness(Outcome(0, snapshot.schedule.makespan, usd))
+        return goal.badness(Forecast(0, snapshot.schedule.makespan, usd))
 
     def review_starts(self) -> bool:
         """Find late starts, and return whether there are new ones or one was stopped."""
