@@ -4,10 +4,11 @@
 
 For each package in ``src/cloudburst``: its modules, its lines of code (without blank lines,
 comments and docstrings), and the words of its docstrings. Then one scene is rendered on one
-emulated Fargate task with the onestep protocol, while ``sys.setprofile`` traces the thread of the
-client's event loop: the modules and functions of the package that run in it, without
-comprehensions and the bodies of modules and classes, and the frames of the package on the stack
-of the first RunTask call. ``--list`` prints their names. ``tests/test_size.py`` holds the figures.
+emulated Fargate task with the onestep protocol, and one by a process on this machine, while
+``sys.setprofile`` traces the thread of the client's event loop: the modules and functions of the
+package that run in it, without comprehensions and the bodies of modules and classes, and the frames
+of the package on the stack of the first RunTask call. ``--list`` prints their names.
+``tests/test_size.py`` holds the figures.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from cloud.account import make_scenes, run_client
 
 import cloudburst
 import cloudburst.aws.fargate.backend  # otherwise imported during the trace
-from cloudburst import Client, Limits, fargate
+import cloudburst.workers.local.backend
+from cloudburst import Client, Limits, OpenBackend, fargate, local
 from cloudburst.testing import EmulatorConfig
 
 SOURCE = Path(__file__).parents[1] / "src" / "cloudburst"
@@ -99,12 +101,13 @@ class Trace:
         return {"modules": len(modules), "functions": len(self.functions), "depth": len(self.stack)}
 
 
-def trace_scene() -> Trace:
+def trace_scene(*, on_fargate: bool) -> Trace:
     """Render one scene in a client process with an emulator of its own, and return its trace."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scenes = make_scenes(folder / "scenes", [1.0], image_bytes=10_000)
-        command = (sys.executable, Path(__file__), "--job")
+        backend = () if on_fargate else ("--local",)
+        command = (sys.executable, Path(__file__), *backend, "--job")
         run = run_client(
             EmulatorConfig.quick(),
             scenes,
@@ -150,19 +153,19 @@ def _name(code: CodeType) -> str:
     return f"{Path(code.co_filename).relative_to(PACKAGE)}:{code.co_qualname}"
 
 
-async def _render(job: dict[str, object]) -> None:
-    async with Client(fargate(), limits=Limits(workers=1)) as client:
+async def _render(job: dict[str, object], backend: OpenBackend) -> None:
+    async with Client(backend, limits=Limits(workers=1)) as client:
         report = await client.render_all(job["scenes"], to=job["to"])  # type: ignore[arg-type]
     report.raise_for_failures()
 
 
-def _trace_client(job_path: Path) -> None:
+def _trace_client(job_path: Path, backend: OpenBackend) -> None:
     """Render the scenes of a job, and write the functions that ran to its result file."""
     job = json.loads(job_path.read_text("utf-8"))
     tracer = _Tracer()
     sys.setprofile(tracer)
     try:
-        anyio.run(_render, job)
+        anyio.run(_render, job, backend)
     finally:
         sys.setprofile(None)
     functions = sorted({_name(code) for code in tracer.codes if code.co_name not in NOT_COUNTED})
@@ -175,18 +178,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="print the names of the trace")
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--local", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job:
-        _trace_client(arguments.job)
+        _trace_client(arguments.job, local() if arguments.local else fargate())
         return
     found = sizes()
     print(f"{'package':12} modules    code  docstring words")
     for name, size in [*found.items(), ("sum", sum(found.values(), Size()))]:
         print(f"{name:12} {size.modules:7} {size.code:7} {size.words:16}")
-    trace = trace_scene()
-    print("one scene:", ", ".join(f"{name} {number}" for name, number in trace.figures.items()))
-    if arguments.list:
-        print(*trace.functions, "", "RunTask:", *trace.stack, sep="\n")
+    for place, on_fargate in (("Fargate", True), ("this machine", False)):
+        trace = trace_scene(on_fargate=on_fargate)
+        figures = ", ".join(f"{name} {number}" for name, number in trace.figures.items())
+        print(f"one scene on {place}: {figures}")
+        if arguments.list:
+            print(*trace.functions, "", "RunTask:", *trace.stack, "", sep="\n")
 
 
 if __name__ == "__main__":
