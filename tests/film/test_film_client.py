@@ -11,7 +11,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from cloudburst import Client, Status, local
+from cloudburst import Client, RenderOptions, Status, local
 from cloudburst.errors import (
     ConfigurationError,
     FilmError,
@@ -32,6 +32,7 @@ from support.video_probe import probe
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 NAMES = ("scene_2", "scene_10", "scene_1")
+SMALL = RenderOptions(size="426x240")
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def given(tmp_path_factory):
 
 
 async def render(given, out, **arguments) -> Report:
-    async with Client(local(workers=1)) as client:
+    async with Client(local(workers=1), options=SMALL) as client:
         return await client.render_all(given, to=out, **arguments)
 
 
