@@ -295,6 +295,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.real
 @pytest.mark.timeout(90)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at /proc")
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("signals", "code"),
     [

@@ -323,6 +323,7 @@ print("not reached")
 
 @pytest.mark.real
 @pytest.mark.timeout(90)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_fault_12_a_signal_leaves_no_task(signum, emulated, scenes, tmp_path):
     """Killed, nobody is there to stop them: they end by their own limit."""

@@ -91,6 +91,7 @@ async def test_a_run_makes_its_film_once(given, tmp_path):
     assert texts(film) == [*NAMES[:2]]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("present", ["own film", "no film", "no subtitles to write"])
 async def test_a_resumed_run_keeps_files_that_it_did_not_write(given, tmp_path, present):
     """They have the names of the film's subtitles and cover."""

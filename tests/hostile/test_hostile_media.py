@@ -169,7 +169,7 @@ def test_a_file_that_only_a_worker_can_refuse_is_tried_once(
     scene = {"name": "scene", **files, "audio": path}
 
     async def render() -> Any:
-        async with Client(local(workers=2)) as client:
+        async with Client(local(workers=1)) as client:
             return await client.render_all([scene], to=tmp_path / "out")
 
     (outcome,) = anyio.run(render).scenes

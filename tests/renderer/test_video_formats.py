@@ -160,6 +160,7 @@ def test_fit_backdrop_and_focus_reach_the_video(tmp_path: Path) -> None:
     assert blur == pytest.approx([166] * 3, abs=12)
 
 
+@pytest.mark.nightly
 def test_the_largest_video_fits_into_the_memory_of_a_render(tmp_path: Path) -> None:
     """Camera motion, a watermark and a large picture, with the limits of the process."""
     mark = Image.new("RGB", (80, 40), "white")

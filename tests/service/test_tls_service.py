@@ -222,6 +222,7 @@ def test_its_own_health_check_follows(start: Start, tmp_path: Path) -> None:
         ({"certificate": "x" * 70_000, "private_key": OURS.private_key}, "a certificate in PEM"),
     ],
 )  # fmt: skip
+@pytest.mark.few(3)
 def test_what_is_no_pair_does_not_start(
     tmp_path: Path, settings: dict[str, str], said: str
 ) -> None:
@@ -255,6 +256,7 @@ def test_empty_variables_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.few(1)
 @pytest.mark.parametrize("connect", [native.connect, onestep.connect], ids=["native", "onestep"])
 async def test_a_scene_is_rendered_over_it(start: Start, tmp_path: Path, connect: Any) -> None:
     Image.effect_noise((640, 360), 90).save(tmp_path / "i.png")

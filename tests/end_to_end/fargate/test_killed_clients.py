@@ -97,7 +97,7 @@ def of_type(events, kind):
 
 
 @pytest.mark.long(30)
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_goes_wrong(seed, account, our_account, scenes, tmp_path):
     rng = random.Random(f"lives {seed}")

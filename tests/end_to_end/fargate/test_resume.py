@@ -76,7 +76,7 @@ def hold(aws, report, events, told):
 
 
 @pytest.mark.chaos
-@pytest.mark.few(2)
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", ["onestep", "native"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_at_any_moment(protocol, seed, opened, late_scenes, tmp_path):

@@ -124,7 +124,7 @@ def code_of(program: str, ending: str) -> int:
     return -signum if ending == "SIGKILL" or program == "script" else 128 + signum
 
 
-@pytest.mark.few(2)
+@pytest.mark.nightly
 @pytest.mark.parametrize("ending", ENDS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed(ending, seed, scenes, watch, tmp_path):

@@ -66,7 +66,7 @@ def stamps(out: Path, names: set[str]) -> dict[str, int]:
     return {name: (out / f"{name}.mp4").stat().st_mtime_ns for name in names}
 
 
-@pytest.mark.few(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_and_resumed(seed, scenes, watch, tmp_path):
     rng, out = random.Random(seed), tmp_path / "out"

@@ -88,8 +88,8 @@ class BadConnection:
         scope.cancel()
 
 
+@pytest.mark.nightly
 @pytest.mark.chaos
-@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_broken_connections_cost_only_time(address, scene, tmp_path, seed):
     rng = random.Random(seed)
