@@ -51,7 +51,6 @@ arguments with defaults and are kept as attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -121,34 +120,11 @@ class SceneFault(NamedTuple):
 
 
 class InvalidScenesError(ConfigurationError):
-    """Error that lists every problem of every scene.
+    """Error that lists every problem of every scene. Nothing was started."""
 
-    Nothing was started, unless ``Client(early_launch=True)`` had started tasks while the files of
-    the scenes were still read. These tasks were stopped, unless ``Limits.idle`` keeps them for the
-    next call; the message says what they cost.
-    """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        faults: Sequence[SceneFault] = (),
-        tasks: int = 0,
-        seconds: float = 0.0,
-        usd: Decimal = Decimal(),
-    ) -> None:
-        lines = list(map(str, faults))
-        if tasks:
-            number = "1 task was" if tasks == 1 else f"{tasks} tasks were"
-            lines.append(f"{number} started meanwhile: {seconds:.1f} s, ${usd:.4f} so far")
-        super().__init__(message or "\n".join(lines))
+    def __init__(self, message: str = "", *, faults: Sequence[SceneFault] = ()) -> None:
+        super().__init__(message or "\n".join(map(str, faults)))
         self.faults = tuple(faults)
-        self.tasks = tasks
-        """Number of tasks that were started before the problems were found."""
-        self.seconds = seconds
-        """Seconds from the start of the run until the stops of these tasks were accepted."""
-        self.usd = usd
-        """Bill of these tasks in USD when they were stopped; AWS may add to it until they end."""
 
 
 class OutputExistsError(ConfigurationError, FileExistsError):

@@ -339,18 +339,6 @@ def test_the_reader_of_the_output_goes_away(folder: Path) -> None:
     assert process.returncode == 141
 
 
-def test_tasks_start_early_unless_told_otherwise(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs: list[RunRequest] = []
-    monkeypatch.setattr(
-        "cloudburst.cli.render.run_and_report", lambda job, _: jobs.append(job) or 0
-    )
-    assert main(["render", "good"]) == 0
-    assert main(["render", "good", "--no-early-launch"]) == 0
-    assert [job.early_launch for job in jobs] == [True, False]
-
-
 def test_timeouts_are_those_of_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

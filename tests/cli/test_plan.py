@@ -448,7 +448,7 @@ def test_plans_include_the_uplink_that_an_earlier_run_has_measured(
     cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
     kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
     checked = check_scenes(entries(scenes), RenderOptions(), Limits())
-    size = sum(path.stat().st_size for path in {p for s in checked for p in s.bytes_by_file})
+    size = sum(path.stat().st_size for path in {p for s in checked for p in s.versions})
     options = "--backend", "fargate", "--tier", "STANDARD"
     _, before = plan(capsys, scenes, *options)
     write_history([Sample(kind=kind, measure="uplink", seconds=1000e6 / size)])

@@ -6,9 +6,7 @@ import io
 import json
 import os
 import signal
-import time
 import wave
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,9 @@ from cloudburst.cli.displays import (
     screen_display,
 )
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.output import describe_error
 from cloudburst.cli.render import render
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
-from cloudburst.client import run_inputs
-from cloudburst.errors import InvalidScenesError, LaunchError, SceneFault
+from cloudburst.errors import InvalidScenesError, LaunchError
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -233,35 +229,6 @@ async def test_bad_scenes_raise_before_anything_starts(
     assert len(caught.value.faults) == 2
     assert not cloud.launched
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("early", [True, False])
-async def test_a_fault_that_is_found_after_the_launch_names_the_cost(
-    tmp_path: Path, scenes: list[dict[str, Any]], early: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cloud, console = FakeCloud(boot=30, rates=US_EAST_1_RATES), paper()
-    fault = SceneFault(
-        "good", "image", "changed since it was checked", "a file that stays the same"
-    )
-
-    def read(*_: object, **__: object) -> None:
-        time.sleep(0.5)
-        raise InvalidScenesError(faults=[fault])
-
-    monkeypatch.setattr(run_inputs, "add_fingerprints", read)
-    request = replace(job(scenes, tmp_path, cloud), early_launch=early)
-    with pytest.raises(InvalidScenesError) as caught:
-        await rendered(request, partial(line_display, console=console), console)
-    assert not cloud.running
-    assert len(cloud.launched) == (2 if early else 0)
-    console.print(describe_error(caught.value))
-    lines = written(console).splitlines()
-    if early:
-        took = f"{caught.value.seconds:.0f} s"
-        expected = f"1 fault; 2 tasks were started and stopped after {took}: $0.0033 so far."
-        assert lines[-1] == expected
-    else:
-        assert lines[-1] == "1 fault; nothing was started."
 
 
 async def test_workers_that_cannot_be_started_fail_the_scenes(

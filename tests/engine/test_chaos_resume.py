@@ -16,7 +16,6 @@ from trio._core import _run as trio_run
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.events import SceneCompleted, SceneFailed
 from cloudburst.models import limits
 from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, TaskEntry
@@ -33,13 +32,10 @@ FOUND = {1427, 2636, 3489}
 """Seeds that have found something: a launch that was not written down, starts that were given up
 and begun again without end, a stop of our own that was taken for a scene's doing. Their worlds stay
 as they were."""
-FOUND_VARIED = {1, 135}
-"""Seeds of varied worlds that have found something: workers of a held run, and workers for a copy
-on another backend, that were started again and again."""
 SEEDS = [
-    *sorted(FOUND | FOUND_VARIED),
-    *(0, 2),
-    *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3, 500) if seed != 135),
+    *sorted(FOUND),
+    *range(3),
+    *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3, 500)),
 ]
 TIMEOUTS = Timeouts(call=5, launch=120, ready=150, scene=900, stop=120, settle=60)
 CHANGING = {"launch", "stop", "find", "write"}
@@ -122,11 +118,9 @@ class Life:
         self.process = Process(world, fate)
         self.events = {run.name: [] for run in fate.runs}
         self.before = {run.name: run.journal.earlier().finished.keys() for run in fate.runs}
-        self.rejected = set()
         active, client = {}, []
         for account in world.accounts:
             account.active, account.client, account.limit = active, client, fate.limits.workers
-            account.unchecked = set()
         self.reports = {}
 
     async def live(self):
@@ -152,44 +146,12 @@ class Life:
     async def one_run(self, e, fate, runs):
         journal = fate.journal
         await anyio.sleep(fate.begins)
-        is_new = not journal.entries
-        check = self.fate.checks.get(fate.name) if is_new else None
-        try:
-            await self.opened(e, fate, runs, check)
-        except InvalidScenesError:
-            assert check is not None
-            assert check[1]
-            self.rejected.add(fate.name)
-            waiting = [r for r in e.pool.supervisors.records(fate.name) if r.stopped is None]
-            assert not waiting or self.fate.limits.idle or len(self.fate.runs) > 1
-
-    def finish_check(self, fate, check):
-        """The check of files that are read while the first tasks start."""
-        if check is None:
-            return None
-        seconds, has_fault = check
-        for account in self.world.accounts:
-            account.unchecked |= set(fate.names)
-
-        async def finish():
-            await anyio.sleep(seconds)
-            if has_fault:
-                raise InvalidScenesError(faults=[SceneFault(fate.names[0], "image", "a", "b")])
-            for account in self.world.accounts:
-                account.unchecked -= set(fate.names)
-            return fate.scenes
-
-        return finish
-
-    async def opened(self, e, fate, runs, check):
-        journal = fate.journal
         with anyio.move_on_after(self.fate.cancelled.get(fate.name)):
             async with e.open(
                 fate.scenes,
                 fate.name,
                 self.process.journals[fate.name],
                 earlier=journal.earlier() if journal.entries else None,
-                finish_check=self.finish_check(fate, check),
             ) as run:
                 async for event in run:
                     self.events[fate.name].append(event)

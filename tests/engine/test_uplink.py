@@ -18,6 +18,7 @@ from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.uplink import MIN_FILES, STALL_CHECK_SECONDS, STALL_SECONDS, LineSpeed
 from cloudburst.errors import UploadError
 from cloudburst.events import SceneEncoding, SceneUploaded
+from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -187,7 +188,11 @@ async def test_an_upload_that_has_its_place_has_a_timeout():
 
 def with_files(scene, size):
     """A scene whose picture has this size, in bytes."""
-    return scene.model_copy(update={"bytes_by_file": {scene.scene.image: size}})
+    return scene.model_copy(update={"versions": versions_of({scene.scene.image: size})})
+
+
+def versions_of(sizes):
+    return {path: FileVersion(path, size, 0, 0, 0) for path, size in sizes.items()}
 
 
 @pytest.mark.parametrize(("rate", "later"), [(SLOW, 1), (100 * SLOW, 2)], ids=["thin", "fast"])
@@ -321,7 +326,7 @@ async def test_a_file_of_several_scenes_counts_for_the_one_that_is_sent_first():
     for name, work, own in (("a", 5.0, 1), ("b", 9.0, 20), ("c", 7.0, 300)):
         ticket = Ticket(run="r", scene=name, language="english", audio_seconds=1.0, work=work)
         files = {Path("shared.png"): 4000, Path(name): own}
-        scene = checked(name).model_copy(update={"bytes_by_file": files})
+        scene = checked(name).model_copy(update={"versions": versions_of(files)})
         add_upload_size(ticket, scene, senders)
         tickets.append(ticket)
     assert [each.bytes_to_send for each in tickets] == [1, 4020, 300]

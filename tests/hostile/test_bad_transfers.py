@@ -136,7 +136,7 @@ class Client:
         self.timeouts = PATIENT
         self.to = folder.object("one.mp4")
         self.inputs: dict = {}
-        self.remote = S3RemoteFiles(store, run="r", inputs=self.inputs, fingerprints={})
+        self.remote = S3RemoteFiles(store, run="r", inputs=self.inputs)
 
     async def scene(self, name="one"):
         for kind, data in {"png": PICTURE, "mp3": SOUND}.items():

@@ -16,10 +16,9 @@ import anyio
 import pytest
 
 from cloudburst import RenderOptions
-from cloudburst.errors import InvalidScenesError, OutputExistsError
+from cloudburst.errors import OutputExistsError, UploadError
 from cloudburst.files import open_regular_file
 from cloudburst.inputs.media_file import open_media_file
-from cloudburst.inputs.scene_fingerprints import add_fingerprints
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.journal_entries import JournalState
@@ -29,6 +28,7 @@ from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs.earlier_runs import missing_videos, recover_outputs
 from cloudburst.workers.http.upload import HashedFile, hash_file
 from cloudburst.workers.local import worker_process
+from support.fingerprints import fingerprints_of
 from support.journal_entries import end, process, result, scene
 
 SECONDS = 5.0
@@ -58,16 +58,22 @@ def in_time(function, *args):
 
 def fingerprint(path):
     one = Scene(name="one", image=path, audio=path)
-    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1)
-    return add_fingerprints([checked], {})
+    return fingerprints_of([with_versions(one)])
+
+
+def with_versions(scene, **more):
+    """Return a scene whose files have just been checked."""
+    checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1, **more)
+    paths = (scene.files() | checked.options.files()).values()
+    versions = {path: FileVersion.from_path(path) for path in paths}
+    return checked.model_copy(update={"versions": versions})
 
 
 def fingerprint_of_a_watermark(path):
     path.with_name("other").write_bytes(b"other")
     one = Scene(name="one", image=path.with_name("other"), audio=path.with_name("other"))
     options = RenderOptions(watermark=path)
-    checked = CheckedScene(scene=one, audio_seconds=1, image_bytes=1, options=options)
-    return add_fingerprints([checked], {})
+    return fingerprints_of([with_versions(one, options=options)])
 
 
 def hash_of_an_upload(path):
@@ -93,7 +99,7 @@ READERS = {
 def test_an_input_that_became_a_pipe_is_refused(reader, tmp_path):
     os.mkfifo(tmp_path / "input")
     outcome = in_time(READERS[reader], tmp_path / "input")
-    assert isinstance(outcome, (InvalidInputError, InvalidScenesError, OSError))
+    assert isinstance(outcome, (InvalidInputError, UploadError, OSError))
 
 
 def test_the_log_of_a_worker_that_became_a_pipe_has_no_lines(tmp_path):
@@ -125,9 +131,7 @@ def past_with_a_video_of(size, make_scene):
 
 
 def stock_taken(past, folder, *, overwrite=False):
-    checked = CheckedScene(
-        scene=past.scenes["a"].scene, audio_seconds=1, image_bytes=1, fingerprint="f"
-    )
+    checked = CheckedScene(scene=past.scenes["a"].scene, audio_seconds=1, image_bytes=1)
     return recover_outputs(past, [checked], {"a": folder / "a.mp4"}, overwrite=overwrite)
 
 
@@ -136,13 +140,13 @@ def test_a_pipe_in_place_of_a_video_is_not_the_video(make_scene, tmp_path):
     os.mkfifo(tmp_path / "a.mp4")
     assert in_time(missing_videos, past, tmp_path) == ["a"]
     assert isinstance(in_time(stock_taken, past, tmp_path), OutputExistsError)
-    assert in_time(partial(stock_taken, overwrite=True), past, tmp_path).finished == {}
+    assert in_time(partial(stock_taken, overwrite=True), past, tmp_path) == {}
 
 
 def test_a_pipe_in_place_of_a_video_that_has_arrived_is_not_the_video(make_scene, tmp_path):
     past = past_with_a_video_of(0, make_scene)
     os.mkfifo(tmp_path / "a.mp4.part")
-    assert in_time(stock_taken, past, tmp_path).finished == {}
+    assert in_time(stock_taken, past, tmp_path) == {}
     assert not (tmp_path / "a.mp4").exists()
 
 

@@ -75,7 +75,7 @@ def test_a_file_that_changes_while_it_is_hashed(path, change):
         if not done:
             done.append(change(path))
 
-    with pytest.raises(FileChangedError, match="changed while it was read"):
+    with pytest.raises(FileChangedError, match="changed since the run began"):
         version.compute_sha256(change_once)
     with pytest.raises(FileChangedError):
         version.compute_sha256()

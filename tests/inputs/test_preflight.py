@@ -20,9 +20,8 @@ from PIL import Image, WebPImagePlugin
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs import media_probe
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.scene_fingerprints import add_fingerprints
+from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
@@ -67,9 +66,7 @@ def scene(files: Path, **changed: str) -> Scene:
 def checked(
     scenes: Sequence[Scene | Mapping[str, Any]], options: RenderOptions, limits: Limits
 ) -> tuple[CheckedScene, ...]:
-    """Check the scenes and read their files to the end, as before a run."""
-    cache = InputCache()
-    return add_fingerprints(check_scenes(scenes, options, limits, cache=cache), {}, cache=cache)
+    return check_scenes(scenes, options, limits)
 
 
 def faults(
@@ -90,7 +87,7 @@ def test_a_good_scene_comes_back_with_its_length_and_size(files: Path) -> None:
     assert one.scene == whole
     assert one.audio_seconds == 2.0
     assert one.image_bytes == (files / "a.png").stat().st_size
-    assert one.bytes_by_file == {path: path.stat().st_size for path in whole.files().values()}
+    assert one.versions == {path: FileVersion.from_path(path) for path in whole.files().values()}
 
 
 def test_scenes_keep_their_order_and_may_share_files(files: Path) -> None:

@@ -19,16 +19,14 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from PIL import Image
 
-from cloudburst.client.run_inputs import RunInputs, check_inputs, reading_inputs
+from cloudburst.client.run_inputs import RunInputs, check_inputs
 from cloudburst.errors import CredentialsError, InvalidScenesError
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.media_file import open_media_file
 from cloudburst.inputs.media_probe import check_picture, probe_audio_length
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_file_io import BLOCK_BYTES, MAX_CHECKED_BYTES
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.inputs.replaced_inputs import check_objects
-from cloudburst.inputs.scene_fingerprints import add_fingerprints
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.limits import Limits
@@ -36,6 +34,7 @@ from cloudburst.models.locations import HttpsUrl, RemoteLocation, S3Object
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs.destinations import FolderDestination
+from support.fingerprints import fingerprints_of
 from support.remote_store import BUCKET, RemoteStore
 from support.sample_media import CUES, tone
 
@@ -131,7 +130,7 @@ def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_pa
     (checked,) = check(store, scene(image=str(at)))
     assert checked.image_bytes == len(data)
     with open_media_file(tmp_path / "x", "", LIMITS) as media:
-        assert checked.upright == check_picture(media, LIMITS).upright
+        assert checked.upright == check_picture(media, LIMITS)
     assert store.bytes_of(at) <= (MAX_CHECKED_BYTES if " kB" in kind else 64 * 1024)
     assert store.requests_for(at) <= (9 if "profile" in kind else 3)
 
@@ -451,17 +450,14 @@ def test_a_file_whose_check_was_stopped_is_not_broken(
 
 
 async def inputs_of(scenes: list[Any], store: RemoteStore, folder: Path) -> RunInputs:
-    inputs = await check_inputs(
+    return await check_inputs(
         scenes,
         destination=FolderDestination(folder),
         options=RenderOptions(),
         limits=LIMITS,
         film=None,
         remote=store.inputs(),
-        cache=InputCache(),
     )
-    async with reading_inputs(inputs, early=False) as reading:
-        return reading.inputs
 
 
 @pytest.mark.anyio
@@ -498,7 +494,6 @@ async def test_inputs_of_a_run_know_their_remote_files(store: RemoteStore, tmp_p
     inputs = await inputs_of([scene()], store, tmp_path)
     assert set(inputs.remote_files) == {S3Object(BUCKET, "a.png"), S3Object(BUCKET, "a.wav")}
     assert inputs.bytes_checked == sum(map(store.bytes_of, store.files))
-    assert inputs.scenes[0].fingerprint
 
 
 def test_no_object_of_a_run_replaces_an_input(store: RemoteStore) -> None:
@@ -519,8 +514,8 @@ def test_no_object_of_a_run_replaces_an_input(store: RemoteStore) -> None:
 def fingerprints(store: RemoteStore, **fields: Any) -> str:
     with store.inputs() as remote:
         checked = check_scenes([scene(**fields)], RenderOptions(), LIMITS, remote=remote)
-        (one,) = add_fingerprints(checked, remote.files)
-    return one.fingerprint
+        (one,) = fingerprints_of(checked, remote.files)
+    return one
 
 
 def test_versions_of_files_are_in_fingerprints(store: RemoteStore) -> None:

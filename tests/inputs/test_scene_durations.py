@@ -12,7 +12,6 @@ from PIL import Image
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.scene_fingerprints import add_fingerprints
 from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
@@ -20,6 +19,7 @@ from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.service.native_api import SceneJobRequest
 from cloudburst.workers.http import public_image
 from cloudburst.workers.http.job import JobPayload
+from support.fingerprints import fingerprints_of
 
 HASH = "0" * 64
 
@@ -112,7 +112,7 @@ def test_files_of_scenes_have_durations(image: Path, name: str, text: str) -> No
 
 def test_the_duration_is_part_of_the_fingerprint(image: Path) -> None:
     scenes = [checked(image, duration=seconds) for seconds in (2, 2.5, 2)]
-    first, other, same = (one.fingerprint for one in add_fingerprints(scenes, {}))
+    first, other, same = fingerprints_of(scenes)
     assert first == same != other
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from cloudburst import Client, Limits, RenderOptions, render_frame
 from cloudburst.errors import InvalidScenesError
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.testing import FakeCloud
 from support.font_files import latin_font
@@ -79,9 +78,9 @@ def test_the_font_of_a_scene_replaces_that_of_the_run(make, font):
 
 
 def test_text_is_checked_again_if_the_file_is_known_to_be_valid(make):
-    cache, scene = InputCache(), make("a", ARABIC)
+    scene = make("a", ARABIC)
     for _ in range(2):
-        (checked,) = check_scenes([scene], RenderOptions(), Limits(), cache=cache)
+        (checked,) = check_scenes([scene], RenderOptions(), Limits())
         assert checked.undrawable
 
 

@@ -60,8 +60,6 @@ class Account(QueueingCloud):
     """Seconds of a start that is neither early nor late."""
     jitter: Callable[[str], float] = lambda _: 1.0
     """Factor of a task's start."""
-    unchecked: set[str] = field(default_factory=set)
-    """Scenes whose files are still read."""
     active: dict[str, int] = field(default_factory=dict)
     """Encodes in progress by scene, in this life of the client."""
     client: list = field(default_factory=list)
@@ -151,11 +149,6 @@ class Account(QueueingCloud):
 
 
 class _Renderer(QueueingRenderer):
-    async def upload(self, scene, options, **more):
-        if scene.name in self.cloud.unchecked:
-            self.cloud.wrong.append(f"{scene.name} is sent while its files are read")
-        return await super().upload(scene, options, **more)
-
     async def encode(self, upload, *, progress):
         if upload.scene in self.cloud.acknowledged:
             raise AskedTwiceError(upload.scene)
@@ -212,9 +205,6 @@ class LifeFate:
     """Seconds until the next life."""
     denied: bool = False
     """The account allows no launches in this life."""
-    checks: dict[str, tuple[float, bool]] = field(default_factory=dict)
-    """Runs that start before their files are read: for how long they are still read, and whether a
-    file has a fault."""
     settles: bool = True
     """The client waits until its tasks are seen to have stopped."""
 
@@ -300,10 +290,6 @@ def _vary(world, rng, span):
         hour_usd = rng.choice([Decimal(1), Decimal(0), Decimal("0.1"), Decimal(20)])
         life.limits = replace(life.limits, hour_usd=hour_usd)
         last = life is world.lives[-1]
-        for run in life.runs:
-            if rng.random() < 0.4:
-                seconds = rng.choice([0.0, rng.uniform(0, 5), rng.uniform(0, span)])
-                life.checks[run.name] = seconds, not last and rng.random() < 0.4
         if not last and rng.random() < 0.4:
             life.end, life.settles = "in order", False
 

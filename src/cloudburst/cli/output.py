@@ -202,7 +202,7 @@ def describe_error(error: CloudburstError) -> RenderableType:
     """Return an error formatted for a terminal, with a line for each scene fault or path in it."""
     match error:
         case InvalidScenesError(faults=faults) if faults:
-            return _describe_faults(error, faults)
+            return _describe_faults(faults)
         case OutputExistsError(paths=paths, objects=objects, reason=reason) if paths or objects:
             files = [*map(short_path, paths), *objects]
             pronoun = "it" if len(files) == 1 else "them"
@@ -218,20 +218,14 @@ def describe_error(error: CloudburstError) -> RenderableType:
             return unwrapped(text) if _COMMAND.search(text.plain) else WordWrapped(text)
 
 
-def _describe_faults(error: InvalidScenesError, faults: tuple[SceneFault, ...]) -> Group:
+def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
     lines: list[RenderableType] = []
     for scene, group in groupby(faults[:_MAX_ERRORS_SHOWN], key=lambda fault: fault.scene):
         if scene:
             lines += [safe_text(scene, "bold"), Padding.indent(_fault_table(group), 2)]
         else:  # a fault of the whole run
             lines.append(_fault_table(group))
-    outcome = "nothing was started."
-    if error.tasks:
-        outcome = (
-            f"{pluralize(error.tasks, 'task')} {'was' if error.tasks == 1 else 'were'} started and "
-            f"stopped after {format_duration(error.seconds)}: {format_usd(error.usd)} so far."
-        )
-    total = f"{pluralize(len(faults), 'fault')}; {outcome}"
+    total = f"{pluralize(len(faults), 'fault')}; nothing was started."
     return Group(*lines, *_more(len(faults)), Text(total, "red"))
 
 

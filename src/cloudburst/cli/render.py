@@ -126,7 +126,6 @@ async def _run(
         limits=request.limits,
         timeouts=request.timeouts,
         settings=request.settings,
-        early_launch=request.early_launch,
     ) as client:
         run = None
         try:
@@ -194,7 +193,6 @@ def render_command(
     *,
     to: Annotated[FolderOption | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    no_early_launch: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
     backend: BackendOptions | None = None,
     video: LookOptions | None = None,
     film: FilmFlags | None = None,
@@ -215,10 +213,6 @@ def render_command(
         ./cloudburst_results.
     overwrite
         Replace existing videos.
-    no_early_launch
-        Start no task before all input files are read. By default, the first tasks start while files
-        are still read; a broken file that is found later stops them, and they cost up to a minute
-        each.
     """
     settings = Settings()
     backend, run_options = backend or BackendOptions(), run_options or RunOptions()
@@ -238,7 +232,6 @@ def render_command(
         timeouts=timeouts_of(settings),
         spot=backend.spot,
         settings=settings,
-        early_launch=not no_early_launch,
     )
     if backend.deadline is not None or backend.budget is not None:
         from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import

@@ -72,8 +72,6 @@ class RunRequest:
     """True if ``--spot`` was given; the journal does not record this option."""
     settings: Settings | None = None
     """Settings with which files in S3 are accessed; ``None``: those of `Client`."""
-    early_launch: bool = True
-    """True to start the first tasks of a new run while input files are still read."""
 
     def resume_command(self, run: str) -> str:
         """Return the command that resumes the run."""

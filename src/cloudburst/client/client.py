@@ -12,6 +12,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from itertools import chain
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -22,7 +23,7 @@ import anyio.lowlevel
 from cloudburst.backends import account_of, default_backend
 from cloudburst.client.remote_access import open_remote_access
 from cloudburst.client.resources import ClientResources
-from cloudburst.client.run_inputs import AnyScene, check_inputs, reading_inputs
+from cloudburst.client.run_inputs import AnyScene, check_inputs
 from cloudburst.client.run_journals import open_run_journals
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
@@ -31,7 +32,7 @@ from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
-from cloudburst.inputs.input_cache import InputCache
+from cloudburst.inputs.scene_fingerprints import InputHashes
 from cloudburst.models.film import Transition
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
@@ -75,10 +76,6 @@ class Client(anyio.AsyncContextManagerMixin):
         backoff: Delays between two health checks of a starting worker.
         settings: Settings with which files in S3 are accessed; ``None``: those of the Fargate
             backend, or else those in the environment and ``.env``.
-        early_launch: True to start the first tasks while the input files of a new run are still
-            read, if that takes longer than a moment. Names, options, sizes and headers are checked
-            before. A problem that is found later stops the tasks; `InvalidScenesError` is then
-            raised in the block of `stream`, and says what they cost.
     """
 
     def __init__(
@@ -91,11 +88,9 @@ class Client(anyio.AsyncContextManagerMixin):
         limits: Limits | None = None,
         backoff: Backoff = READINESS_BACKOFF,
         settings: Settings | None = None,
-        early_launch: bool = False,
     ) -> None:
         self._backend = backend
         self._settings = settings
-        self._early_launch = early_launch
         self.options = options or RenderOptions()
         """Options of runs that name none."""
         self._timeouts = timeouts or Timeouts()
@@ -304,7 +299,6 @@ class Client(anyio.AsyncContextManagerMixin):
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.
             InvalidScenesError: Scenes or their files have problems; the error lists all of them.
-                With ``early_launch``, tasks may have been started, and were stopped.
             OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
                 the run itself do not count.
             OutputClaimedError: Another process of this machine works on the run or, for a folder on
@@ -322,14 +316,12 @@ class Client(anyio.AsyncContextManagerMixin):
                 limits=self.limits,
                 film=film_request(film, transition, transition_seconds),
                 remote=client.remote.inputs(),
-                cache=InputCache(),
             )
             if resume and name is None:
                 name = await destination.newest_run_with(inputs.names)
             run_name = uuid4().hex[:12] if name is None else name
             with collapse_single(), client.reserved_name(run_name):
                 async with (
-                    reading_inputs(inputs, early=self._early_launch and not resume) as reading,
                     destination.claim(
                         inputs.names,
                         run=run_name,
@@ -349,19 +341,21 @@ class Client(anyio.AsyncContextManagerMixin):
                         resume=resume,
                     ) as maker,
                 ):
-                    inputs, earlier = reading.inputs, None
+                    past, earlier = run_journal.state, None
+                    known = chain.from_iterable(entry.files for entry in past.results.values())
+                    hashes = InputHashes(inputs.remote_files, known)
                     if resume:
                         earlier = await destination.recover(
                             run_name,
-                            run_journal.state,
+                            past,
                             inputs.scenes,
                             overwrite=overwrite,
+                            hash_inputs=hashes.hash_inputs,
                         )
                     files = await client.remote.files(
                         run_name,
                         inputs.remote_files,
                         destination,
-                        fingerprints=reading.fingerprints,
                         overwrite=overwrite,
                         max_input_bytes=self.limits.file_bytes,
                     )
@@ -384,7 +378,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         film=maker,
                         remote=files,
                         bytes_checked=inputs.bytes_checked,
-                        finish_check=reading.wait if reading.late else None,
+                        hash_inputs=hashes.hash_inputs,
                     ) as run_journal.run:
                         yield run_journal.run
                 await save_history(client.pool.scheduler.performances.take_samples())

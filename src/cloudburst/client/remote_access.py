@@ -90,7 +90,6 @@ class RemoteAccess:
         inputs: Mapping[RemoteLocation, RemoteFile],
         destination: Destination,
         *,
-        fingerprints: Mapping[str, str],
         overwrite: bool,
         max_input_bytes: int,
     ) -> RemoteFiles | None:
@@ -100,7 +99,6 @@ class RemoteAccess:
             run: Name of the run.
             inputs: Remote input files, as the check before the run has found them.
             destination: Place for the videos.
-            fingerprints: Fingerprint of each scene, by its name.
             overwrite: True if existing videos may be replaced.
             max_input_bytes: Maximum size of an input whose server did not report its size, in
                 bytes.
@@ -115,7 +113,6 @@ class RemoteAccess:
             store,
             run=run,
             inputs=inputs,
-            fingerprints=fingerprints,
             overwrite=overwrite,
             private_inputs=self.settings.private_inputs,
             max_input_bytes=max_input_bytes,

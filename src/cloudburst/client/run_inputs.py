@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from anyio import CancelScope, Event, create_task_group, move_on_after, sleep_forever, to_thread
+from anyio import CancelScope, create_task_group, sleep_forever, to_thread
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
@@ -24,10 +21,8 @@ from cloudburst.errors import (
 )
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.inputs.replaced_inputs import check_covers, check_objects
-from cloudburst.inputs.scene_fingerprints import ReadingStoppedError, add_fingerprints
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import RemoteLocation
@@ -36,9 +31,6 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs.destinations import Destination, FolderDestination
 
-EARLY_LAUNCH_DELAY = 0.2
-"""Number of seconds that input files are read before the first tasks are launched early. Most runs
-need no more, and start only after the complete check."""
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """`Scene`, or a dictionary with the fields of a scene."""
 _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
@@ -49,8 +41,7 @@ class RunInputs(NamedTuple):
     """Inputs of a run, of which the starts and ends of files are checked."""
 
     scenes: tuple[CheckedScene, ...]
-    """Scenes in the order of the caller. Their fingerprints are empty until `InputReading` has
-    read all files."""
+    """Scenes in the order of the caller."""
     options: RenderOptions
     """Options of the run. Paths of files are absolute, so that other processes find the files."""
     film: FilmRequest | None
@@ -59,8 +50,6 @@ class RunInputs(NamedTuple):
     """Each input file in S3 or on a web server, as the check has found it."""
     bytes_checked: int
     """Number of bytes that the check has read of remote files."""
-    cache: InputCache
-    """Results of the check for each file on this machine."""
 
     @property
     def chapters(self) -> list[ChapterSource]:
@@ -86,9 +75,8 @@ async def check_inputs(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
-    cache: InputCache,
 ) -> RunInputs:
-    """Check the inputs of a run; read starts and ends of files, which `reading_inputs` reads whole.
+    """Check the inputs of a run; of most files, only the start and the end are read.
 
     A cancellation ends the requests for remote files at once.
 
@@ -99,7 +87,6 @@ async def check_inputs(
         limits: Limits of the files.
         film: Film to make of the videos; ``None`` for none.
         remote: Access to remote files.
-        cache: Cache, in which results for files on this machine are found and noted.
 
     Raises:
         ConfigurationError: The film is not where the videos are, or would replace a video or a file
@@ -118,7 +105,6 @@ async def check_inputs(
         limits=limits,
         film=film,
         remote=remote,
-        cache=cache,
     )
     faults: list[SceneFault] = []
     unanswered: list[CloudburstError] = []
@@ -189,100 +175,16 @@ def _check(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
-    cache: InputCache,
 ) -> RunInputs:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
 
     with remote:
-        checked = check_scenes(scenes, options, limits, remote=remote, cache=cache)
+        checked = check_scenes(scenes, options, limits, remote=remote)
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:
         check_objects(checked, destination.video)
     if film is not None:
         check_scenes_of_film(film, checked, destination.video)
-    return RunInputs(checked, options, film, remote.files, remote.bytes_read, cache)
-
-
-class InputReading:
-    """Reading of all input files on this machine in a thread, each of them once.
-
-    Args:
-        inputs: Inputs of a run.
-    """
-
-    def __init__(self, inputs: RunInputs) -> None:
-        self.inputs = inputs
-        """Inputs of the run, with the fingerprints of all scenes once all files are read."""
-        self.fingerprints = dict[str, str]()
-        """Fingerprint of each scene, by its name; empty until all files are read."""
-        self.late = False
-        """True if files were still read when the reading was yielded."""
-        self._stop = threading.Event()
-        self._ended = Event()
-        self._error: InvalidScenesError | None = None
-
-    async def run(self) -> None:
-        """Read all files, until `stop` is called."""
-        inputs = self.inputs
-        read = partial(
-            add_fingerprints,
-            inputs.scenes,
-            inputs.remote_files,
-            cache=inputs.cache,
-            stop=self._stop,
-        )
-        try:
-            self.inputs = inputs._replace(scenes=await to_thread.run_sync(read))
-            self.fingerprints |= {one.scene.name: one.fingerprint for one in self.inputs.scenes}
-        except InvalidScenesError as exc:
-            self._error = exc
-        except ReadingStoppedError:
-            return
-        self._ended.set()
-
-    def stop(self) -> None:
-        """End the reading soon."""
-        self._stop.set()
-
-    @property
-    def has_ended(self) -> bool:
-        """True once all files are read, or have problems."""
-        return self._ended.is_set()
-
-    async def wait(self) -> Sequence[CheckedScene]:
-        """Wait until all files are read, and return the scenes with their fingerprints.
-
-        Raises:
-            InvalidScenesError: Files have problems; the error lists all of them.
-        """
-        await self._ended.wait()
-        if self._error is not None:
-            raise self._error
-        return self.inputs.scenes
-
-
-@asynccontextmanager
-async def reading_inputs(inputs: RunInputs, *, early: bool) -> AsyncGenerator[InputReading]:
-    """Read all input files on this machine, and yield the reading.
-
-    Args:
-        inputs: Inputs of a run.
-        early: True to yield the reading after `EARLY_LAUNCH_DELAY` even if it continues; it ends
-            with the ``with`` block. False to wait until all files are read.
-
-    Raises:
-        InvalidScenesError: Files have problems; the error lists all of them.
-    """
-    reading = InputReading(inputs)
-    with collapse_single():
-        async with create_task_group() as tasks:
-            tasks.start_soon(reading.run)
-            try:
-                with move_on_after(EARLY_LAUNCH_DELAY if early else math.inf):
-                    await reading.wait()
-                reading.late = not reading.has_ended
-                yield reading
-            finally:
-                reading.stop()
+    return RunInputs(checked, options, film, remote.files, remote.bytes_read)

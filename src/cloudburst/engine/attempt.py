@@ -194,7 +194,7 @@ async def _attempt_on(
         encoded = await phases.encode(uploaded)
         if not assignment.finish_first():
             return None
-        video = await phases.download(encoded, uploaded.input_hashes)
+        video = await phases.download(encoded)
         pool.scheduler.on_scene_finished(phases.attempt, assignment, pool.uplink)
         return video
     raise AssertionError("unreachable: a deadline that has passed raises")

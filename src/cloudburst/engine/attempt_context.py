@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -13,8 +13,9 @@ import anyio
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import Attempt, PhaseSpan, SceneRecord
-from cloudburst.errors import CloudburstError, CredentialsError, OutputWriteError
-from cloudburst.models.fingerprint import fingerprint
+from cloudburst.errors import CloudburstError, CredentialsError, OutputWriteError, UploadError
+from cloudburst.models.file_versions import CHANGED
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ErrorEntry, SceneFailureEntry
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import OutputLocation
@@ -180,17 +181,10 @@ class AttemptContext(ABC):
         """
 
     @abstractmethod
-    async def write_result(
-        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
-    ) -> None:
+    async def write_result(self, video: Video, attempt: Attempt, *, download_began: float) -> None:
         """Write the result of an attempt to the journal, before the video gets its final name.
 
-        Args:
-            video: The video, with its final path.
-            attempt: Attempt that made the video.
-            inputs: Hashes of the files of which the video is made, by role, such as image or
-                audio.
-            download_began: Time at which the download began, on anyio's clock.
+        ``download_began`` is a time on anyio's clock.
         """
 
 
@@ -200,6 +194,7 @@ class SceneContext(AttemptContext):
 
     scene: CheckedScene
     writer: JournalWriter | None = None
+    hash_inputs: HashInputs | None = None
 
     async def upload(
         self,
@@ -208,9 +203,17 @@ class SceneContext(AttemptContext):
         turn: Turn,
     ) -> UploadedScene:
         """Give a worker the files of the scene, those of this machine in turn."""
-        return await renderer.upload(
+        if self.hash_inputs is not None:
+            self.record.inputs = await self.hash_inputs(self.scene)
+        uploaded = await renderer.upload(
             self.scene.scene, self.scene.options, remote=self.remote, turn=turn
         )
+        known = self.record.inputs.hashes
+        for field, sent in uploaded.input_hashes.items():
+            if known.get(field, sent) != sent:  # the file was replaced after it was hashed
+                renderer.discard(uploaded)
+                raise UploadError(f"{field}: {CHANGED}", scene=self.record.name, field=field)
+        return uploaded
 
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
         """Add a failed attempt to the journal, without waiting until it is written.
@@ -229,36 +232,16 @@ class SceneContext(AttemptContext):
                     worker_losses=self.record.worker_losses,
                     error=ErrorEntry.of(error),
                     given_up=final,
+                    fingerprint=self.record.inputs.fingerprint,
                 )
             )
 
-    async def write_result(
-        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
-    ) -> None:
-        """Write the result of an attempt to the journal, before the video gets its final name.
-
-        Args:
-            video: The video, with its final path.
-            attempt: Attempt that made the video.
-            inputs: Hashes of the files of which the video is made, by role, such as image or
-                audio. If a file has changed since the run began, the journal and the object in S3
-                get the fingerprint of the changed files, and a warning is logged.
-            download_began: Time at which the download began, on anyio's clock.
-        """
-        name, made_of = self.record.name, self.scene.fingerprint
-        if inputs and made_of:
-            made_of = fingerprint(
-                name, self.scene.options, inputs, duration=self.scene.scene.duration
-            )
-        if made_of != self.scene.fingerprint:
-            logger.warning(
-                "scene %s: its files have changed since the run began; its video is made of what "
-                "they were when they were sent",
-                name,
-            )
+    async def write_result(self, video: Video, attempt: Attempt, *, download_began: float) -> None:
+        """Write the result to the journal, and note the fingerprint for the object in S3."""
+        record = self.record
         if self.remote is not None:
-            self.remote.note_fingerprint(name, made_of)
+            self.remote.note_fingerprint(record.name, record.inputs.fingerprint)
         if self.writer is not None:
             download = PhaseSpan("download", download_began, anyio.current_time())
             spans = [*attempt.spans, download]
-            await self.writer.result(video, made_of, self.record.attempts, spans)
+            await self.writer.result(video, record.inputs, record.attempts, spans)

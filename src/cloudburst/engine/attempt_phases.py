@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 
@@ -204,7 +204,7 @@ class AttemptPhases:
         self._timeout.note_progress(share)
         self._context.emit(SceneProgress, task=self._task, progress=share)
 
-    async def download(self, encoded: EncodedVideo, inputs: Mapping[str, str]) -> Video:
+    async def download(self, encoded: EncodedVideo) -> Video:
         """Download the video, and write it to the journal before it gets its final name."""
         context = self._context
         self._record.encode_unfinished = False
@@ -215,7 +215,7 @@ class AttemptPhases:
             # A video under its final name without a journal entry would count as another program's.
             video = self._video(file, encoded)
             try:
-                await context.write_result(video, self.attempt, inputs, download_began=began)
+                await context.write_result(video, self.attempt, download_began=began)
             except CloudburstError:
                 raise
             except Exception as exc:  # no fault of the worker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +50,7 @@ class FilmContext(AttemptContext):
         """Log a failed attempt."""
         logger.warning("the film %s is made again: %s", self.film.path, error)
 
-    async def write_result(
-        self, video: Video, attempt: Attempt, inputs: Mapping[str, str], *, download_began: float
-    ) -> None:
+    async def write_result(self, video: Video, attempt: Attempt, *, download_began: float) -> None:
         """Do nothing."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 import anyio
@@ -13,6 +13,7 @@ from cloudburst.concurrency import Steps, finish_despite_cancel
 from cloudburst.engine.records import PhaseSpan, WorkerRecord
 from cloudburst.errors import ClosedError, WorkerStoppedError
 from cloudburst.models.failures import is_spot_interruption
+from cloudburst.models.fingerprint import HashedInputs
 from cloudburst.models.journal_entries import (
     Entry,
     ErrorEntry,
@@ -96,28 +97,33 @@ class JournalWriter:
             logger.warning("%d entries of the journal are not written yet", late)
 
     async def result(
-        self, video: Video, fingerprint: str, attempts: int, spans: Sequence[PhaseSpan]
+        self,
+        video: Video,
+        inputs: HashedInputs,
+        attempts: int,
+        spans: Sequence[PhaseSpan],
     ) -> None:
-        """Write the entry of a finished video, and wait until it would survive a power failure.
-
-        Args:
-            video: The video.
-            fingerprint: Fingerprint of the files and options of which the video is made.
-            attempts: Number of attempts at the scene.
-            spans: Phases of the successful attempt.
-        """
+        """Write the entry of a finished video, and wait until it would survive a power failure."""
         ahead = self.journal.now() - anyio.current_time()
         phases = [PhaseEntry(name, start + ahead, end + ahead) for name, start, end in spans]
         entry = ResultEntry(
-            video=video, fingerprint=fingerprint, attempts=attempts, phases=tuple(phases)
+            video=video,
+            fingerprint=inputs.fingerprint,
+            attempts=attempts,
+            phases=tuple(phases),
+            files=inputs.lasting,
         )
         await self.write(entry)
 
-    async def write_scenes(self, scenes: Iterable[CheckedScene], *first: Entry) -> None:
+    async def write_scenes(
+        self, scenes: Iterable[CheckedScene], fingerprints: Mapping[str, str], *first: Entry
+    ) -> None:
         """Write the entries of scenes after other entries, and wait: see `write`."""
         entries = [
             SceneEntry(
-                scene=one.scene, audio_seconds=one.audio_seconds, fingerprint=one.fingerprint
+                scene=one.scene,
+                audio_seconds=one.audio_seconds,
+                fingerprint=fingerprints.get(one.scene.name, ""),
             )
             async for one in Steps(scenes)
         ]

@@ -22,9 +22,10 @@ from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import RecoveredState, SceneRecord, recover_scene
 from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
-from cloudburst.engine.run_progress import FinishCheck, RunProgress
+from cloudburst.engine.run_progress import RunProgress
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.locations import OutputLocation, S3Object
 from cloudburst.models.performance import Performance
@@ -56,7 +57,7 @@ async def open_run(
     film: FilmMaker | None = None,
     remote: RemoteFiles | None = None,
     bytes_checked: int = 0,
-    finish_check: FinishCheck | None = None,
+    hash_inputs: HashInputs | None = None,
 ) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
@@ -74,15 +75,14 @@ async def open_run(
         film: Maker of the film of the run; ``None`` if no film was requested.
         remote: Access to the remote files of the run; ``None`` if all files are on this machine.
         bytes_checked: Number of bytes of remote files that were read for the checks.
-        finish_check: Function that waits for the check of the input files. Workers start meanwhile,
-            and get no scene before its end.
+        hash_inputs: Function that hashes the files of a scene before they are sent; ``None``: the
+            videos get no fingerprints, so that a resumed run makes them again.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
         ConfigurationError: A scene is too long for the lifetime of every task. Nothing was started.
-        InvalidScenesError: The workers of a backend cannot render a scene or write to S3, and
-            nothing was started; or the check has found problems. The ``with`` block is then
-            cancelled, and the error is raised when the tasks that were started are stopped.
+        InvalidScenesError: The workers of a backend cannot render a scene or write to S3. Nothing
+            was started.
     """
     await _check_supported(scenes, to, pool.backends)
     checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
@@ -118,16 +118,15 @@ async def open_run(
             output=output,
             remote=remote,
             writer=run.writer,
+            hash_inputs=hash_inputs,
         )
 
     progress = RunProgress(
         run,
         pool,
-        scenes=checked,
         records=records,
         context=context,
         recovery=recovery,
-        finish_check=finish_check,
     )
     deadline = anyio.current_time() + (math.inf if limits.deadline is None else limits.deadline)
     tickets, senders = list[Ticket](), dict[Path, Ticket]()
@@ -150,7 +149,9 @@ async def open_run(
         try:
             with pool.admit(name, tickets) as queued:
                 if run.writer is not None:
-                    await run.writer.write_scenes(scenes, *filter(None, [process]))
+                    await run.writer.write_scenes(
+                        scenes, earlier.fingerprints if earlier else {}, *filter(None, [process])
+                    )
                 started = True
                 async with (
                     stopping_leftovers(recovery),
@@ -159,7 +160,7 @@ async def open_run(
                     tasks.start_soon(progress.run, tasks, queued)
                     yield run
                     tasks.cancel_scope.cancel()
-            await progress.wait_drained()
+            await pool.wait_drained(name)
         finally:
             run.end()
             run.add_launching(pool.supervisors.records(name))
@@ -223,13 +224,13 @@ def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Tic
         scene: The scene.
         senders: Ticket for which each file of the run counts so far. It is updated.
     """
-    for path, size in scene.bytes_by_file.items():
+    for path, file in scene.versions.items():
         sender = senders.get(path)
         if sender is None or sender.work < ticket.work:
             senders[path] = ticket
-            ticket.bytes_to_send += size
+            ticket.bytes_to_send += file.size
             if sender is not None:
-                sender.bytes_to_send -= size
+                sender.bytes_to_send -= file.size
 
 
 def _check_lifetimes(

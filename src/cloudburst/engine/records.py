@@ -22,6 +22,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.failures import is_spot_interruption
+from cloudburst.models.fingerprint import HashedInputs
 from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, SceneFailureEntry, TaskEntry
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
@@ -161,6 +162,9 @@ class SceneRecord:
     skipped: bool = False
     """True if an earlier process of the run made the video."""
     error: CloudburstError | None = None
+    inputs: HashedInputs = field(default_factory=HashedInputs)
+    """Files of the last attempt that has hashed them. Of an attempt of an earlier process, only the
+    fingerprint is known."""
 
     @contextmanager
     def measure(self, phase: Phase, attempt: Attempt) -> Generator[None]:
@@ -237,6 +241,8 @@ class RecoveredState:
     divided among them."""
     failures: Mapping[str, SceneFailureEntry] = field(default_factory=dict[str, SceneFailureEntry])
     """Failed attempts at scenes whose inputs have not changed, by scene name."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the scenes whose files were compared, by scene name."""
     tasks: tuple[TaskEntry, ...] = ()
     unanswered_launches: tuple[LaunchEntry, ...] = ()
     """Launch requests whose task is not known, because no answer was recorded."""
@@ -298,6 +304,7 @@ def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
     if failure is not None:
         record.attempts = failure.failures + failure.worker_failures
         record.worker_losses = failure.worker_losses
+        record.inputs = HashedInputs(fingerprint=failure.fingerprint)
         if not failure.given_up:
             record.failures = failure.failures
             record.worker_failures = failure.worker_failures

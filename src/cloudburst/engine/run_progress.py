@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,13 +17,8 @@ from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import SceneRecord
 from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import Run
-from cloudburst.errors import ClosedError, CloudburstError, InvalidScenesError
+from cloudburst.errors import ClosedError, CloudburstError
 from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
-from cloudburst.models.scene import CheckedScene
-
-FinishCheck: TypeAlias = Callable[[], Awaitable[Sequence[CheckedScene]]]
-"""Function that waits until all input files are checked, and returns the scenes with their
-fingerprints. It raises `InvalidScenesError` with all problems."""
 
 
 class RunProgress:
@@ -35,20 +29,15 @@ class RunProgress:
         run: Run,
         pool: WorkerPool,
         *,
-        scenes: dict[str, CheckedScene],
         records: Mapping[str, SceneRecord],
         context: Callable[[Ticket], SceneContext],
         recovery: TaskRecovery | None,
-        finish_check: FinishCheck | None,
     ) -> None:
         self._run = run
         self._pool = pool
-        self._scenes = scenes
         self._records = records
         self._context = context
         self._recovery = recovery
-        self._finish_check = finish_check
-        self._invalid: InvalidScenesError | None = None  # problems that the check has found late
         self._tasks: TaskGroup | None = None
         self.unfinished = {
             name
@@ -69,44 +58,12 @@ class RunProgress:
             queued: Function that queues the scenes: see `WorkerPool.admit`.
         """
         self._tasks = tasks
-        if self._finish_check is not None:
-            self._pool.scheduler.queue.hold(self._run.name)
-            tasks.start_soon(self._release_checked, self._finish_check, tasks.cancel_scope)
         needs_worker = self._run.film is not None and self._run.film.needs_worker
         with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
             await self._make_videos(tasks, queued)
             await self._run.make_film()
-        await self.wait_drained()
-        self._run.end()
-
-    async def wait_drained(self) -> None:
-        """Wait until the stops of unneeded workers are accepted.
-
-        Raises:
-            InvalidScenesError: The check of the input files has found problems since the start.
-        """
         await self._pool.wait_drained(self._run.name)
-        if self._invalid is not None:
-            made = await self._run.report()
-            raise InvalidScenesError(
-                faults=self._invalid.faults,
-                tasks=sum(worker.launched_at is not None for worker in made.workers),
-                seconds=made.wall_seconds,
-                usd=made.cost.usd,
-            ) from self._invalid
-
-    async def _release_checked(self, finish: FinishCheck, work: anyio.CancelScope) -> None:
-        """Let workers take the scenes when their files are checked; cancel all on problems."""
-        try:
-            scenes = await finish()
-        except InvalidScenesError as exc:
-            self._invalid = exc
-            work.cancel()
-            return
-        if self._run.writer is not None:
-            await self._run.writer.write_scenes(scenes)
-        self._scenes.update({scene.scene.name: scene for scene in scenes})
-        self._pool.scheduler.release_run(self._run.name)
+        self._run.end()
 
     async def _make_videos(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]

@@ -147,10 +147,10 @@ class S3Film:
             self._store,
             run=self._run,
             inputs={**self._inputs, **found},
-            fingerprints={film.name: fingerprint},
             overwrite=self._overwrite,
             private_inputs=self._private_inputs,
         )
+        remote.note_fingerprint(film.name, fingerprint)
         await on_worker(film, remote, on_progress)
         await self._remove_old_subtitles()
         return self._film, False

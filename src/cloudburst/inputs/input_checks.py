@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.media_file import MediaFile, open_media_file
 from cloudburst.inputs.media_probe import (
     EXPECTED_AUDIO,
@@ -26,9 +26,8 @@ from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.file_versions import FileVersion
-from cloudburst.models.input_file import InputFacts
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import AnyLocation, RemoteLocation, local_paths
+from cloudburst.models.locations import AnyLocation, RemoteLocation
 
 _CHECK_THREADS = 8
 """Number of files on this machine that are checked at once; more would not be faster."""
@@ -40,31 +39,40 @@ InputFile: TypeAlias = tuple[str, AnyLocation]
 """Field of a scene or of the options, such as ``image``, and the location of its file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFacts:
+    """What a check has found out about a valid input file."""
+
+    upright: bool = False
+    """True for a picture that is taller than wide, as it is shown."""
+    seconds: float = 0.0
+    """Length of audio in seconds; 0 for other files."""
+    length_known: bool = True
+    """False for a length of audio that is guessed from the size of the file."""
+    characters: str = ""
+    """Each visible character of subtitles, once."""
+
+
 class CheckedFile(NamedTuple):
     """Valid file, as far as the check has read it."""
 
     size: int | None
     """Size in bytes; ``None`` if its server does not report it."""
     facts: InputFacts
+    version: FileVersion | None = None
+    """Version of a file on this machine; ``None`` for a remote file."""
 
 
 def check_files(
-    files: Iterable[InputFile], limits: Limits, remote: RemoteInputs, cache: InputCache
+    files: Iterable[InputFile], limits: Limits, remote: RemoteInputs
 ) -> dict[InputFile, CheckedFile | InvalidInputError]:
-    """Check files, and return the result or the error of each one.
-
-    Args:
-        files: The files.
-        limits: Limits of the files.
-        remote: Access to files in S3 and on web servers.
-        cache: Cache, in which results for files on this machine are found and noted.
-    """
+    """Check files, and return the result or the error of each one."""
 
     def check(file: InputFile) -> CheckedFile | InvalidInputError:
         name, location = file
+        if isinstance(location, Path):
+            return check_file(name, location, limits)
         try:
-            if isinstance(location, Path):
-                return _check_local(name, location, limits, cache)
             return _check_remote(name, location, limits, remote)
         except InvalidInputError as exc:
             remote.raise_if_stopped()
@@ -73,7 +81,6 @@ def check_files(
     files = list(files)
     local = [file for file in files if isinstance(file[1], Path)]
     elsewhere = [file for file in files if not isinstance(file[1], Path)]
-    cache.load(dict.fromkeys(local_paths(location for _, location in local)))
     found = dict[InputFile, CheckedFile | InvalidInputError]()
     with (
         ThreadPoolExecutor(_CHECK_THREADS, "cloudburst-preflight") as threads,
@@ -91,40 +98,15 @@ def check_files(
 
 def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidInputError:
     """Return the result or the error of one file on this machine, as `check_files` does."""
-    try:
-        return _check_local(name, path, limits, InputCache())
-    except InvalidInputError as exc:
-        return exc
-
-
-def _check_local(name: str, path: Path, limits: Limits, cache: InputCache) -> CheckedFile:
     kind = _KINDS[name]
-    version: FileVersion | None = None
-    with suppress(OSError, ValueError):  # raised again when the file is opened
-        version = FileVersion.from_path(path)
-    known = None if version is None else cache.find(version)
-    if version is not None and known is not None and _is_valid(version, known.facts, kind, limits):
-        facts = known.facts
-    else:
+    try:
         with open_media_file(path, kind.expected, limits) as media:
             facts = kind.check(media, limits)
-        if version is None:  # the file has appeared since
-            raise InvalidInputError("changed while it was checked", kind.expected)
-    cache.note_checked(version, facts)
-    return CheckedFile(version.size, facts)
-
-
-def _is_valid(version: FileVersion, facts: InputFacts, kind: _Kind, limits: Limits) -> bool:
-    """Return whether a file that was found valid before is so with these limits, as this kind.
-
-    Subtitles are read again, for their characters.
-    """
-    return (
-        facts.kind == kind.name != "subtitles"
-        and version.size <= limits.file_bytes
-        and facts.pixels <= limits.image_pixels
-        and not (facts.length_known and facts.seconds > limits.audio_seconds)
-    )
+            # Not the status of the path, at which there may be another file by now.
+            version = FileVersion.from_status(path, os.fstat(media.file.fileno()))
+            return CheckedFile(version.size, facts, version)
+    except InvalidInputError as exc:
+        return exc
 
 
 def _check_remote(
@@ -141,40 +123,38 @@ def _check_remote(
 
 
 def _picture(media: MediaFile, limits: Limits) -> InputFacts:
-    size = check_picture(media, limits)
-    return InputFacts(kind="picture", pixels=size.pixels, upright=size.upright)
+    return InputFacts(upright=check_picture(media, limits))
 
 
 def _audio(media: MediaFile, limits: Limits) -> InputFacts:
     length = probe_audio_length(media, limits)
-    return InputFacts(kind="audio", seconds=length.seconds, length_known=length.is_known)
+    return InputFacts(seconds=length.seconds, length_known=length.is_known)
 
 
 def _subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
-    return InputFacts(kind="subtitles", characters=check_subtitles(media))
+    return InputFacts(characters=check_subtitles(media))
 
 
 def _font(media: MediaFile, _limits: Limits) -> InputFacts:
     check_font(media)
-    return InputFacts(kind="font")
+    return InputFacts()
 
 
 class _Kind(NamedTuple):
     """Kind of a file, and how it is checked."""
 
-    name: str
     expected: str
     """Description of a valid file."""
     check: Callable[[MediaFile, Limits], InputFacts]
 
 
-_PICTURE = _Kind("picture", EXPECTED_PICTURE, _picture)
-_AUDIO = _Kind("audio", EXPECTED_AUDIO, _audio)
+_PICTURE = _Kind(EXPECTED_PICTURE, _picture)
+_AUDIO = _Kind(EXPECTED_AUDIO, _audio)
 _KINDS: Mapping[str, _Kind] = {
     "image": _PICTURE,
     "watermark": _PICTURE,
     "audio": _AUDIO,
     "music": _AUDIO,
-    "subtitle": _Kind("subtitles", EXPECTED_SUBTITLES, _subtitles),
-    "font": _Kind("font", EXPECTED_FONT, _font),
+    "subtitle": _Kind(EXPECTED_SUBTITLES, _subtitles),
+    "font": _Kind(EXPECTED_FONT, _font),
 }

@@ -104,23 +104,6 @@ _TEXT = _FileKind("a text file")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 
-class PictureSize(NamedTuple):
-    """Size of a picture, as far as a run needs it."""
-
-    pixels: int
-    """Number of pixels; 0 if it is not known."""
-    upright: bool
-    """True if the picture is taller than wide, after the rotation by EXIF."""
-
-    @classmethod
-    def of(cls, width: int, height: int, *, exif: Image.Exif | None = None) -> PictureSize:
-        """Return the size of a picture with these EXIF data, which may rotate it."""
-        turned = False
-        with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
-            turned = exif is not None and exif.get(ExifTags.Base.Orientation, 1) in _ROTATIONS
-        return cls(width * height, upright=height < width if turned else width < height)
-
-
 class AudioLength(NamedTuple):
     """Length of an audio file before it is decoded."""
 
@@ -129,8 +112,11 @@ class AudioLength(NamedTuple):
     """True for a length from the header; false for one that is guessed from the file size."""
 
 
-def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
+def check_picture(media: MediaFile, limits: Limits) -> bool:
     """Check that Pillow can read the picture, and that it has an end and is not too large.
+
+    Return whether the picture is taller than wide, after the rotation by EXIF; false if the header
+    is not whole.
 
     A picture of which only a part may be read is not checked for its end, and if the part is too
     small for its header, only its kind is checked.
@@ -140,21 +126,22 @@ def check_picture(media: MediaFile, limits: Limits) -> PictureSize:
     input_rules.check_webp(start, limits.image_pixels)
     if size := input_rules.webp_size(start):
         if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
-            return PictureSize.of(*size)
+            return size[0] < size[1]
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
             raise _cut_short(kind)
     try:
         picture = _read_header(media.file, kind)
     except PartNotReadError:
         if kind.picture:
-            return PictureSize(0, upright=False)
+            return False
         raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
     input_rules.check_picture(picture, limits.image_pixels)
     end = _ENDS.get(str(picture.format))
     # Pillow has read the file up to its pixels. A preview before them has an end of its own.
     if end is not None and media.is_whole and not _contains_end(media.file, end):
         raise _cut_short(kind)
-    return PictureSize.of(*picture.size, exif=_exif_of(picture))
+    width, height = picture.size
+    return height < width if _is_turned(picture) else width < height
 
 
 def _contains_end(file: BinaryIO, mark: bytes) -> bool:
@@ -184,12 +171,13 @@ def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
     return picture
 
 
-def _exif_of(picture: Image.Image) -> Image.Exif | None:
-    """Return the EXIF data of a picture; ``None`` if they are broken."""
+def _is_turned(picture: Image.Image) -> bool:
+    """Return whether EXIF data rotate a picture by 90°; false if they are broken."""
     with suppress(Exception):  # Pillow raises many types; the renderer ignores them, too
         # Not PngImageFile.getexif, which decodes the picture to find EXIF data after it.
-        return Image.Image.getexif(picture)
-    return None
+        exif = Image.Image.getexif(picture)
+        return exif.get(ExifTags.Base.Orientation, 1) in _ROTATIONS
+    return False
 
 
 def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:

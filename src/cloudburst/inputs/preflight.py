@@ -16,7 +16,6 @@ from pydantic_core import ErrorDetails
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.files import URL
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.input_checks import CheckedFile, InputFile, check_files
 from cloudburst.inputs.media_probe import (
     EXPECTED_AUDIO,
@@ -98,14 +97,13 @@ def check_scenes(
     limits: Limits,
     *,
     remote: RemoteInputs | None = None,
-    cache: InputCache | None = None,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
     Relative paths are relative to the current folder. The function blocks while it reads the files:
     call it in a thread. Only the start and the end of a file are read, except for subtitles, WebP
-    pictures, and pictures whose end is missing: `add_fingerprints` reads whole files. Of a file in
-    S3 or on a web server, at most 256 kB are read; the worker finds the faults behind them.
+    pictures, and pictures whose end is missing. Of a file in S3 or on a web server, at most 256 kB
+    are read. The worker finds the faults in the rest of a file.
 
     Raises `InvalidScenesError` with every fault of every scene, and of the files that the options
     of the run name.
@@ -116,16 +114,14 @@ def check_scenes(
         limits: Limits of the files.
         remote: Access to files in S3 and on web servers; ``None``: the access that the settings of
             this machine allow, for this call.
-        cache: Cache, in which results are found and noted; ``None``: a new one, which finds those
-            in the state folder.
     """
     if remote is None:
         with open_remote_inputs() as opened:
-            return check_scenes(scenes, options, limits, remote=opened, cache=cache)
+            return check_scenes(scenes, options, limits, remote=opened)
     entries = _parse_entries(scenes, options)
     for entry in entries:
         _add_duration_fault(entry, limits)
-    files = _check_files(entries, limits, remote, cache or InputCache())
+    files = _check_files(entries, limits, remote)
     _raise_faults(entries)
     glyphs = functools.cache(font_glyphs)
     return tuple(
@@ -188,10 +184,10 @@ def _checked_scene(
         audio_seconds=seconds,
         audio_known=known,
         image_bytes=image.size or 0,
-        bytes_by_file={
-            location: files[name, location].size or 0
-            for name, location in entry.locations.items()
-            if isinstance(location, Path)
+        versions={
+            version.path: version
+            for file in (scene.files() | entry.options.files()).items()
+            if (version := files[file].version) is not None
         },
         upright=image.facts.upright,
         options=entry.options,
@@ -349,11 +345,11 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
 
 
 def _check_files(
-    entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs, cache: InputCache
+    entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs
 ) -> dict[InputFile, CheckedFile]:
     """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
     files = dict.fromkeys(pair for entry in entries for pair in entry.locations.items())
-    found = check_files(files, limits, remote, cache)
+    found = check_files(files, limits, remote)
     for entry in entries:
         for name, location in entry.locations.items():
             if isinstance(unfit := found[name, location], InvalidInputError):

@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cloudburst.files import open_regular_file
 
@@ -16,6 +16,10 @@ HASH_BLOCK_BYTES = 256 * 1024
 MAX_KNOWN_HASHES = 50_000
 """Maximum number of hashes that a process remembers, which take about 25 MB. The oldest
 hash is dropped first."""
+
+
+CHANGED = "changed since the run began; resume the run to render what it is now"
+"""Text of errors for a file that is not what it was when it was checked."""
 
 
 class FileChangedError(OSError):
@@ -109,7 +113,11 @@ class FileVersion(NamedTuple):
         return digest.hexdigest()
 
     def _changed_error(self) -> FileChangedError:
-        return FileChangedError(f"{self.path} changed while it was read")
+        return FileChangedError(f"{self.path} {CHANGED}")
+
+
+KnownHash: TypeAlias = tuple[FileVersion, str]
+"""Version of a file, and the SHA-256 of its content in hexadecimal."""
 
 
 class FileHashes:
@@ -134,5 +142,4 @@ class FileHashes:
 
 
 KNOWN_HASHES = FileHashes()
-"""Hashes of the files that this process has read, or whose hashes an earlier process has saved. All
-clients of the process share them: the check before a run computes what the uploads need."""
+"""Hashes of the files that this process has read, or whose hashes an earlier process has saved."""

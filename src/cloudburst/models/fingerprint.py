@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from cloudburst.models.file_versions import KnownHash
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import CheckedScene
 
 _FORMAT = 2
 """Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
@@ -36,3 +40,20 @@ def fingerprint(
     if duration is not None:
         inputs["duration"] = duration
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedInputs:
+    """Input files of a scene, of which those on this machine have been hashed."""
+
+    fingerprint: str = ""
+    """Fingerprint of the scene's video; empty if the files are not hashed."""
+    hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of each file, or version of a remote file, by its role."""
+    lasting: tuple[KnownHash, ...] = ()
+    """Hashes by which a later process can recognize the files without reading them."""
+
+
+HashInputs: TypeAlias = Callable[[CheckedScene], Awaitable[HashedInputs]]
+"""Function that hashes the files of a scene. It raises `UploadError` for a file that has changed
+since the check."""

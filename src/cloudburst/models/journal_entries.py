@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from cloudburst import errors
 from cloudburst.errors import CloudburstError, Remedy
+from cloudburst.models.file_versions import KnownHash
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
@@ -120,8 +121,9 @@ class SceneEntry:
     """Scene with absolute paths."""
     audio_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
     """Length of the audio, in seconds."""
-    fingerprint: str
-    """Fingerprint of everything that determines the video: contents of the files, and options."""
+    fingerprint: str = ""
+    """Fingerprint of what the video is to be made of, if a resumed run has compared it; else empty,
+    because files are only read when they are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,8 @@ class ResultEntry:
     """Number of attempts at the scene, including the successful one."""
     phases: tuple[PhaseEntry, ...] = ()
     """Phases of the successful attempt."""
+    files: tuple[KnownHash, ...] = ()
+    """Hashes of the files on this machine of which the video is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,9 @@ class SceneFailureEntry:
     """Error of the last attempt."""
     given_up: bool = False
     """True if the run makes no further attempt at the scene."""
+    fingerprint: str = ""
+    """Fingerprint of the files that were sent to the worker and of the render options; empty if no
+    file was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

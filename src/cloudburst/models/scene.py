@@ -21,6 +21,7 @@ from pydantic import (
 
 from cloudburst.errors import SceneFault
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.locations import (
     AnyLocation,
     Location,
@@ -215,8 +216,8 @@ class CheckedScene(BaseModel):
     ``audio_seconds`` is then guessed from the size of the file."""
     image_bytes: int
     """Size of the file of the picture, in bytes; 0 if its server does not report it."""
-    bytes_by_file: Mapping[Path, int] = {}
-    """Size of each file of the scene on this machine, in bytes."""
+    versions: Mapping[Path, FileVersion] = {}
+    """Version of each file of the scene on this machine, as the check has found it."""
     upright: bool = False
     """True if the picture is taller than wide, as it is shown. False if that cannot be seen in the
     start of a remote file, which is all that the client reads of it."""
@@ -225,8 +226,6 @@ class CheckedScene(BaseModel):
     undrawable: tuple[SceneFault, ...] = ()
     """Fault of the subtitles because of characters that workers with the image of this package
     cannot draw; the public image takes them from other fonts."""
-    fingerprint: str = ""
-    """Fingerprint of everything that determines the video: contents of the files, and options."""
 
 
 VIDEO_BYTES_PER_SECOND = 40_000_000

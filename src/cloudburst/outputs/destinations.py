@@ -12,9 +12,10 @@ import anyio.to_thread
 
 from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import SceneFault
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene
-from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs
+from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs, recovered_state
 from cloudburst.outputs.folder import claim_outputs
 from cloudburst.outputs.journal import JournalState
 
@@ -68,6 +69,7 @@ class FolderDestination:
         scenes: Sequence[CheckedScene],
         *,
         overwrite: bool,
+        hash_inputs: HashInputs,
     ) -> RecoveredState | None:
         """Return the state that earlier processes of the run left; ``None`` for a new run.
 
@@ -76,7 +78,7 @@ class FolderDestination:
         """
         paths = {scene.scene.name: self.video(scene.scene.name) for scene in scenes}
         # Also without earlier processes: then every existing video belongs to another run.
-        earlier = await anyio.to_thread.run_sync(
+        results = await anyio.to_thread.run_sync(
             lambda: recover_outputs(past, scenes, paths, overwrite=overwrite)
         )
-        return earlier if past.processes else None
+        return await recovered_state(past, scenes, results, hash_inputs) if past.processes else None

@@ -1,6 +1,6 @@
 """Earlier runs of a folder: which can be resumed, and which of their videos are still valid.
 
-Every function blocks.
+Every function that is not asynchronous blocks.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from cloudburst.concurrency import Steps
 from cloudburst.engine.records import RecoveredState
-from cloudburst.errors import JournalError, OutputExistsError
+from cloudburst.errors import JournalError, OutputExistsError, UploadError
 from cloudburst.files import open_regular_file
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import OutputFolder
 from cloudburst.models.report import Status
@@ -121,8 +124,8 @@ def recover_outputs(
     paths: Mapping[str, Path],
     *,
     overwrite: bool,
-) -> RecoveredState:
-    """Return the state that earlier processes of the run left.
+) -> dict[str, ResultEntry]:
+    """Return the results of scenes whose videos are as the run has written them, by scene name.
 
     The caller must have claimed the videos. Videos and covers that were downloaded but not renamed
     when a process ended get their final name; other partial files are removed. Raises
@@ -146,29 +149,45 @@ def recover_outputs(
         reason = _reason(foreign, past)
         message = _message(foreign, past, reason)
         raise OutputExistsError(message, paths=foreign, reason=reason)
-    done = {
+    return {
         scene.scene.name: replace(entry, video=entry.video.moved_to(paths[scene.scene.name]))
         for scene, entry, all_mine in zip(scenes, entries, ours, strict=True)
-        if entry is not None and all_mine and entry.fingerprint == scene.fingerprint
+        if entry is not None and all_mine
     }
-    return recovered_state(past, scenes, done)
 
 
-def recovered_state(
-    past: JournalState, scenes: Sequence[CheckedScene], finished: Mapping[str, ResultEntry]
+async def recovered_state(
+    past: JournalState,
+    scenes: Sequence[CheckedScene],
+    results: Mapping[str, ResultEntry],
+    hash_inputs: HashInputs,
 ) -> RecoveredState:
-    """Return the state that earlier processes of a run left."""
-    same = {
-        scene.scene.name
-        for scene in scenes
-        if (known := past.scenes.get(scene.scene.name)) is not None
-        and known.fingerprint == scene.fingerprint
-    }
+    """Return the state that earlier processes of a run left.
+
+    Only the files of scenes with a result, whose video is there, or with failed attempts are
+    compared.
+    """
+    fingerprints = dict[str, str]()
+    failures = past.scene_failures
+    async for scene in Steps(scenes):
+        name = scene.scene.name
+        if name in results or name in failures:
+            with suppress(UploadError):  # the scene is rendered again, and has this error then
+                fingerprints[name] = (await hash_inputs(scene)).fingerprint
     answered = {task.token for task in past.tasks.values()}
     return RecoveredState(
-        finished=finished,
+        finished={
+            name: entry
+            for name, entry in results.items()
+            if entry.fingerprint == fingerprints.get(name)
+        },
         results=tuple(past.results.values()),
-        failures={name: failure for name, failure in past.scene_failures.items() if name in same},
+        failures={
+            name: failure
+            for name, failure in failures.items()
+            if failure.fingerprint in {"", fingerprints.get(name)}
+        },
+        fingerprints=fingerprints,
         tasks=tuple(past.tasks.values()),
         unanswered_launches=tuple(e for token, e in past.launches.items() if token not in answered),
     )

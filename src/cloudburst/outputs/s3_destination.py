@@ -30,6 +30,7 @@ from cloudburst.errors import (
     SceneFault,
     ThrottledError,
 )
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import MAX_KEY_BYTES, OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
@@ -138,6 +139,7 @@ class S3Destination:
         scenes: Sequence[CheckedScene],
         *,
         overwrite: bool,
+        hash_inputs: HashInputs,
     ) -> RecoveredState | None:
         """Return the state that earlier processes of the run left: see `FolderDestination.recover`.
 
@@ -159,12 +161,14 @@ class S3Destination:
                 "render and replace them, or choose another folder"
             )
             raise OutputExistsError(msg, objects=[*map(str, foreign)], reason=reason)
-        finished = {
+        results = {
             scene.scene.name: entry
             for scene in scenes
             if (entry := self._result(scene, past.results.get(scene.scene.name), found)) is not None
         }
-        return recovered_state(past, scenes, finished) if past.processes or finished else None
+        if not past.processes and not results:
+            return None
+        return await recovered_state(past, scenes, results, hash_inputs)
 
     async def _existing(self) -> set[S3Object]:
         return set(await repeat_while_busy(partial(self._store.list_folder, self._prefix)))
@@ -199,14 +203,15 @@ class S3Destination:
     ) -> ResultEntry | None:
         objects = [found.get(location) for location in self._outputs(scene)]
         there = [info for info in objects if info is not None]
-        if len(there) < len(objects) or not scene.fingerprint:
+        made_of = {info.fingerprint for info in there}
+        if len(there) < len(objects) or len(made_of) != 1 or made_of == {""}:
             return None
-        if any(info.fingerprint != scene.fingerprint for info in there):
-            return None
+        (fingerprint,) = made_of
         video, cover = there[0], there[1] if len(there) > 1 else None
         location = self.video(scene.scene.name)
         if entry is not None and entry.video.sha256 == video.sha256:
-            return replace(entry, video=entry.video.moved_to(location))
+            video_here = entry.video.moved_to(location)
+            return replace(entry, video=video_here, fingerprint=fingerprint)
         return ResultEntry(
             video=Video(
                 scene=scene.scene.name,
@@ -218,7 +223,7 @@ class S3Destination:
                 cover=None if cover is None else cover_path(location),
                 cover_sha256=None if cover is None else cover.sha256,
             ),
-            fingerprint=scene.fingerprint,
+            fingerprint=fingerprint,
             attempts=1,
         )
 

@@ -46,7 +46,7 @@ async def make_videos(store, folder, monkeypatch):
     picture = folder.object("a.png")
     await store.put_small(picture, b"picture")
     found = await S3FolderReader(store).read(picture, 0, 100)
-    remote = S3RemoteFiles(store, run="r", inputs={picture: found.file}, fingerprints={})
+    remote = S3RemoteFiles(store, run="r", inputs={picture: found.file})
     async with marked(store, folder, ["a", "b"], run="r", overwrite=False):
         await make_two_videos(remote, picture, folder)
 

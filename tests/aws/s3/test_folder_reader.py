@@ -16,7 +16,6 @@ from PIL import Image
 from cloudburst.client.remote_access import open_remote_access
 from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
-from cloudburst.inputs.input_cache import InputCache
 from cloudburst.inputs.media_probe import EXPECTED_PICTURE
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_file_io import BLOCK_BYTES
@@ -165,7 +164,6 @@ async def test_the_session_of_a_caller_is_used_on_its_own_event_loop(emulator, f
             limits=Limits(),
             film=None,
             remote=access.inputs(),
-            cache=InputCache(),
         )
     assert [str(file) for file in inputs.remote_files] == [str(folder.object("a.png"))]
     assert len(loops) > 3

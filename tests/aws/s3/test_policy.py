@@ -55,7 +55,7 @@ async def test_the_actions_are_those_of_a_run(emulator, store, folder, monkeypat
     picture, since = folder.object("a.png"), len(emulator.calls)
     put(emulator, picture, b"picture")
     inputs = {picture: (await store.head(picture)).remote_file(picture)}
-    remote = S3RemoteFiles(store, run="r", inputs=inputs, fingerprints={})
+    remote = S3RemoteFiles(store, run="r", inputs=inputs)
     async with marked(store, folder, ["a", "b"], run="r", overwrite=False):
         await make_two_videos(remote, picture, folder)
         async with remote.delivery(

@@ -63,8 +63,9 @@ def quick_repeats(monkeypatch):
 
 
 def files(store, **more):
-    wanted = {"run": "r", "inputs": {}, "fingerprints": {"scene ä": "f" * 64}, **more}
-    return S3RemoteFiles(store, **wanted)
+    remote = S3RemoteFiles(store, **{"run": "r", "inputs": {}, **more})
+    remote.note_fingerprint("scene ä", "f" * 64)
+    return remote
 
 
 def delivery(remote, to, data=VIDEO):
@@ -250,7 +251,7 @@ class TestDelivery:
         assert await destination.newest_run_with(["two", "one"]) == "night-1"
 
     async def test_a_film_may_have_a_long_key(self, store):
-        remote = files(store, fingerprints={})
+        remote = files(store)
         film = obj(f"{'影' * 330}.mp4")
         video = {"size": len(VIDEO), "sha256": sha256(VIDEO), "content_type": "video/mp4"}
         async with remote.delivery(str(film), film, **video) as running:

@@ -99,37 +99,3 @@ async def test_twenty_thousand_tickets_leave_in_milliseconds():
     queue.remove_all(tickets)
     assert time.thread_time() - began < 0.2
     assert len(queue) == 0
-
-
-@pytest.mark.anyio
-async def test_nobody_takes_a_ticket_of_a_held_run_but_it_counts():
-    queue = FairQueue()
-    held, other = ticket("a", "a", 3.0), ticket("b", "b", 1.0)
-    queue.hold("a")
-    queue.put(held)
-    queue.put(other)
-    assert (len(queue), queue.total_work, queue.longest_works(1)) == (2, 4.0, [3.0])
-    assert queue.take(lambda _: True) is other
-    assert queue.take(lambda _: True) is None
-    queue.pause("a")
-    queue.resume("a")
-    assert queue.take(lambda _: True) is None
-    assert (queue.held_count, queue.shortest_held()) == (1, held)
-    shorter = ticket("c", "a", 2.0)
-    queue.put(shorter)
-    assert (queue.held_count, queue.shortest_held()) == (2, shorter)
-    queue.remove(shorter)
-    assert queue.release("a")
-    assert queue.held_count == 0
-    assert not queue.release("a")
-    assert queue.take(lambda _: True) is held
-
-
-@pytest.mark.anyio
-async def test_a_held_run_can_be_ended():
-    queue = FairQueue()
-    held = ticket("a", "a", 3.0)
-    queue.hold("a")
-    queue.put(held)
-    queue.resume_all()
-    assert queue.take(lambda _: True) is held

@@ -61,7 +61,7 @@ async def at_work(emulator: FargateEmulator) -> AsyncGenerator[tuple[Worker, S3R
     put(emulator, IN, VIDEO)
     async with open_store(emulator) as store, open_transfer_client(public_only=False) as client:
         inputs = {IN: (await store.head(IN)).remote_file(IN)}
-        remote = S3RemoteFiles(store, run="r", inputs=inputs, fingerprints={"s": "f" * 64})
+        remote = S3RemoteFiles(store, run="r", inputs=inputs)
         yield Worker(client), remote
 
 

@@ -162,7 +162,7 @@ async def test_a_file_that_changes_before_it_is_sent(image, make_scene):
     async with to_image(image) as renderer:
         upload = await renderer.upload(scene, RenderOptions())
         scene.audio.write_bytes(b"another sound")
-        with pytest.raises(UploadError, match="changed while it was read") as caught:
+        with pytest.raises(UploadError, match="changed since the run began") as caught:
             await renderer.encode(upload, progress=ignore)
         assert caught.value.field == "audio"
         assert not renderer.has_abandoned_encode

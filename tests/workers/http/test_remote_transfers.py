@@ -90,9 +90,7 @@ class Run:
         self.folder = folder
         self.renderer = renderer
         self.inputs: dict = {}
-        self.remote = S3RemoteFiles(
-            store, run="r", inputs=self.inputs, fingerprints={}, private_inputs=True
-        )
+        self.remote = S3RemoteFiles(store, run="r", inputs=self.inputs, private_inputs=True)
 
     async def add(self, name: str, data: bytes) -> S3Object:
         where = self.folder.object(name)
@@ -360,7 +358,7 @@ class TestWebServers:
         assert not caught.value.retryable
 
     async def test_private_addresses_need_the_setting(self, run, authority):
-        run.remote = S3RemoteFiles(run.store, run="r", inputs=run.inputs, fingerprints={})
+        run.remote = S3RemoteFiles(run.store, run="r", inputs=run.inputs)
         async with web_server(authority, servers.answer()) as (server, url):
             with pytest.raises(UploadError, match="that is not public"):
                 await self.upload(run, url)

@@ -202,7 +202,7 @@ async def test_a_file_that_changes_while_it_is_sent(studio, make_scene, content)
     async with connect(
         "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=transport
     ) as renderer:
-        message = "No such file" if content is None else "changed while it was read"
+        message = "No such file" if content is None else "changed since the run began"
         with pytest.raises(UploadError, match=message) as caught:
             await renderer.upload(scene, OPTIONS)
     assert caught.value.field == "image"

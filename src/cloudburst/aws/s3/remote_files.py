@@ -33,7 +33,6 @@ class S3RemoteFiles:
         *,
         run: str,
         inputs: Mapping[RemoteLocation, RemoteFile],
-        fingerprints: Mapping[str, str],
         overwrite: bool = False,
         private_inputs: bool = False,
         max_input_bytes: int = Limits().file_bytes,
@@ -42,12 +41,10 @@ class S3RemoteFiles:
         self._store = store
         self._run = run
         self._inputs = inputs
-        # Read when a video is delivered; `note_fingerprint` may know better.
-        self._fingerprints = fingerprints
         self._overwrite = overwrite
         self._private_inputs = private_inputs
         self._max_input_bytes = max_input_bytes
-        self._made_of: dict[str, str] = {}
+        self._fingerprints: dict[str, str] = {}
         """Fingerprints of what videos are made of, by the name of the scene."""
         self._signed: set[S3Object] = set()
         self._waits = RequestWaits()
@@ -58,7 +55,7 @@ class S3RemoteFiles:
 
     def note_fingerprint(self, scene: str, fingerprint: str) -> None:
         """Note the fingerprint of what the video of a scene is made of, before its delivery."""
-        self._made_of[scene] = fingerprint
+        self._fingerprints[scene] = fingerprint
 
     async def fetch_request(self, location: RemoteLocation) -> FetchRequest:
         """Return a request that gets the checked version of an input.
@@ -114,7 +111,7 @@ class S3RemoteFiles:
             metadata=object_metadata(
                 run=self._run,
                 scene=scene,
-                fingerprint=self._made_of.get(scene) or self._fingerprints.get(scene, ""),
+                fingerprint=self._fingerprints.get(scene, ""),
                 sha256=sha256,
             ),
             scene=scene,

@@ -89,5 +89,5 @@ def scene_work(scene: CheckedScene) -> float:
 
 def total_upload_size(scenes: Iterable[CheckedScene]) -> int:
     """Return how many bytes are sent for scenes, of which each file counts once."""
-    sizes = {path: size for scene in scenes for path, size in scene.bytes_by_file.items()}
+    sizes = {path: file.size for scene in scenes for path, file in scene.versions.items()}
     return sum(sizes.values())

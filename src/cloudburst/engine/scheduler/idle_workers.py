@@ -14,7 +14,6 @@ from cloudburst.engine.pool_state import PoolWorker, WorkerState
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.performances import Performances
-from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.errors import WorkerNotReadyError
 from cloudburst.models.limits import Limits
@@ -206,12 +205,11 @@ def _counts_as_late(worker: PoolWorker) -> bool:
 
 
 class KeptWorkers:
-    """Choice of the idle workers that are kept for held runs, for films, and for later runs.
+    """Choice of the idle workers that are kept for films and for later runs.
 
     Args:
         limits: Limits of the client.
         workers: Workers of the client.
-        queue: Queue of the client, with the scenes of held runs.
         budget: Budget, from which the scenes must be paid.
         performances: Expected performance of the workers.
     """
@@ -221,13 +219,11 @@ class KeptWorkers:
         limits: Limits,
         *,
         workers: WorkerIndex,
-        queue: FairQueue,
         budget: Budget,
         performances: Performances,
     ) -> None:
         self._hour_usd = float(limits.hour_usd)
         self._workers = workers
-        self._queue = queue
         self._budget = budget
         self._performances = performances
         self._expected_films = 0
@@ -259,8 +255,8 @@ class KeptWorkers:
             worker.changed.set()
 
     def keeps(self, worker: PoolWorker) -> bool:
-        """Return whether an idle worker is kept: for a held run, a film, or a later run."""
-        if self._is_needed_by_held_run(worker) or self._is_kept_warm(worker):
+        """Return whether an idle worker is kept for a film or a later run."""
+        if self._is_kept_warm(worker):
             return True
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
@@ -281,18 +277,3 @@ class KeptWorkers:
         worth = billed + usual.startup_seconds * self._hour_usd / 3600 / rate
         idle = anyio.current_time() - worker.last_used
         return idle < worth and self._budget.allows_idle(worker)
-
-    def _is_needed_by_held_run(self, worker: PoolWorker) -> bool:
-        """Return whether a scene of a held run may need an idle worker and can still be paid.
-
-        Workers that were started for the run are kept: the scaling rule would start others in their
-        place. Of the other workers, as many are kept as there are scenes.
-        """
-        queue = self._queue
-        if not queue.held_count:
-            return False
-        if not queue.holds(worker.record.run):
-            idle = [each for each in self._workers.ready if not each.assignments]
-            if worker not in idle[: queue.held_count]:
-                return False
-        return self._budget.allows(worker, queue.shortest_held().audio_seconds)

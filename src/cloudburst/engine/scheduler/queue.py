@@ -31,7 +31,6 @@ class FairQueue:
         self._bytes_to_send = 0
         self._restricted: dict[Ticket, None] = {}
         self._paused: dict[str, dict[Ticket, None]] = {}  # tickets by paused run
-        self._held: set[str] = set()  # runs whose tickets cannot be taken
 
     def __len__(self) -> int:
         return self._length
@@ -122,41 +121,9 @@ class FairQueue:
         self._join(tuple(self._paused.pop(run, ())))
 
     def resume_all(self) -> None:
-        """Make the tickets of all paused and held runs available again."""
-        self._held.clear()
+        """Make the tickets of all paused runs available again."""
         for run in tuple(self._paused):
             self.resume(run)
-
-    def hold(self, run: str) -> None:
-        """Keep the tickets of a run from being taken until it is released.
-
-        Unlike those of a paused run, its tickets count as waiting: workers are started for them.
-        """
-        self._held.add(run)
-
-    def release(self, run: str) -> bool:
-        """Let the tickets of a run be taken.
-
-        Returns:
-            True if the run was held.
-        """
-        held = run in self._held
-        self._held.discard(run)
-        return held
-
-    @property
-    def held_count(self) -> int:
-        """Number of waiting scenes of held runs."""
-        return sum(len(self._runs.get(run, ())) for run in self._held)
-
-    def holds(self, run: str) -> bool:
-        """Return whether scenes of a held run wait."""
-        return run in self._held and run in self._runs
-
-    def shortest_held(self) -> Ticket:
-        """Return the waiting ticket of held runs with the least work; there must be one."""
-        held = (self._runs[run][-1] for run in self._held if run in self._runs)
-        return min(held, key=lambda ticket: ticket.work)
 
     def tickets_of(self, run: str) -> tuple[Ticket, ...]:
         """Return the waiting tickets of a run, paused or not."""
@@ -165,7 +132,7 @@ class FairQueue:
     def take(self, fits: Callable[[Ticket], bool], *, skip: int = 0) -> Ticket | None:
         """Remove and return the next ticket that fits; ``None`` if there is none.
 
-        The next ticket is the longest one of the run whose turn it is. Held runs are passed over.
+        The next ticket is the longest one of the run whose turn it is.
 
         Args:
             fits: Function that returns whether a ticket may be taken.
@@ -176,8 +143,6 @@ class FairQueue:
         if len(self._runs) > 1:
             skip = 0
         for run, tickets in self._runs.items():
-            if run in self._held:
-                continue
             for ticket in islice(tickets, skip, None):
                 if fits(ticket):
                     self._runs.move_to_end(run)

@@ -94,7 +94,7 @@ class Scheduler:
         unassign, decide = self._assigner.unassign, self._decide_on_scenes
         self.paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
         self.kept_workers = KeptWorkers(
-            limits, workers=workers, queue=queue, budget=self.budget, performances=performances
+            limits, workers=workers, budget=self.budget, performances=performances
         )
         self._active_runs = 0
         self._last_tick = 0.0
@@ -239,7 +239,6 @@ class Scheduler:
                 yield
         finally:
             self._active_runs -= 1
-            self.release_run(run)
 
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
@@ -247,12 +246,6 @@ class Scheduler:
             return
         self.queue.put(*tickets)
         self._decide_on_scenes()
-
-    def release_run(self, run: str) -> None:
-        """Let workers take the scenes of a held run; do nothing if the run is not held."""
-        if self.queue.release(run):
-            self.kept_workers.wake()
-            self.decide()
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
         """Remove scenes from the queue. Scenes that are not in the queue are ignored."""

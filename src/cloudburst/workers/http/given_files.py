@@ -13,6 +13,7 @@ import anyio
 
 from cloudburst.concurrency import for_each
 from cloudburst.errors import Remedy, RenderFailedError, UploadError, WorkerDiskFullError
+from cloudburst.models.file_versions import CHANGED
 from cloudburst.models.film import FilmJobRequest, FilmJobScene, FilmPart, WorkerFilm
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.transfers import FetchEvent, TransferProblem
@@ -28,7 +29,7 @@ MAX_FILES_AT_ONCE = 4
 """Number of files of one scene that are given to the worker at once. A scene has up to six files,
 most of them small, and each takes at least one round trip."""
 _MEANINGS = {
-    TransferProblem.CHANGED: "changed since the run began; resume the run to render what it is now",
+    TransferProblem.CHANGED: CHANGED,
     TransferProblem.MISSING: "no longer there",
 }
 
