@@ -1,4 +1,4 @@
-"""The base image: its look-up, its layers, and what the builder needs of its files."""
+"""The base image: login and look-up, its layers, and what the builder needs of its files."""
 
 from __future__ import annotations
 

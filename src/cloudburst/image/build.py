@@ -1,4 +1,4 @@
-"""Build of the container image from a base image, wheels and this package."""
+"""Build of the container image from a base image, wheels and this package, in counted steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers: compressed tar files, kept in the cache by what they are made of."""
+"""Layers above the base image: their contents, compressed tar files and keys in the cache."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ from cloudburst.net.registry.unpack import zstd_module
 # MB in 0.6 CPU seconds, 9 makes 53.9 MB in 2.8, 15 makes 53.3 MB in 20, 19 makes 47.5 MB in 58. All
 # take 0.3 seconds to unpack.
 LEVEL = 9
+OWN_LAYER, RUNTIME_LAYER = "our package", "python and user"
+Contents: TypeAlias = tuple[Sequence[Entry], Sequence[Entry]]
+"""Entries of a layer, and modules whose bytecode is added to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +107,6 @@ class _Compressor(io.RawIOBase):
 
     def finish(self) -> None:
         self._target.write(self._zstd.flush())
-
-
-OWN_LAYER, RUNTIME_LAYER = "our package", "python and user"
-Contents: TypeAlias = tuple[Sequence[Entry], Sequence[Entry]]
-"""Entries of a layer, and modules whose bytecode is added to them."""
 
 
 @dataclass(frozen=True, slots=True)

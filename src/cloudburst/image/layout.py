@@ -1,4 +1,4 @@
-"""The finished image as an OCI image layout folder, and what is recorded about it."""
+"""The finished image as an OCI image layout: configurations, manifests, index and record."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ NO_BYTECODE = (
     f"There is no Python {PYTHON} on this machine, so the image has no bytecode: each render "
     f"starts slower. Install it, for example with uv python install {PYTHON}, and build again."
 )
+PORT = 5000
+SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{PACKAGE_VERSION}/"
+"""Page of this release with its source distribution."""
+# Date of the image: a real one would change the digest with each build.
+EPOCH = "1970-01-01T00:00:00Z"
+_SECOND = 1_000_000_000
+# Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own.
+HEALTH_CHECK = {
+    "Test": ["CMD", "python", "-m", "cloudburst.service.health"],
+    "Interval": 10 * _SECOND,
+    "Timeout": 5 * _SECOND,
+    "StartPeriod": 10 * _SECOND,
+}
+ENTRYPOINT = ["python", "-m", "cloudburst.service"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +75,28 @@ def write_image(
     """Write manifests and index, and return the image in a folder of the cache; blocks."""
     base = built[0].base.reference
     image_labels = labels(base, compiler)
-    documents = _Documents(cache)
-    manifests = [documents.add_manifest(one, image_labels) for one in built]
-    # The annotations show, without reading a configuration, whose image it is and its sources.
-    index = image_index(manifests, {SOURCES_ANNOTATION: sources_hash(), **image_labels})
-    root = documents.add(OCI_INDEX, index)
+    documents = set[str]()
+
+    def add(media_type: str, value: object) -> Descriptor:
+        data = canonical(value)
+        digest = cache.add_data(data)
+        documents.add(digest)
+        return Descriptor(media_type, digest, len(data))
+
+    manifests: list[Descriptor] = []
+    for one in built:
+        config = image_config(one.base, one.architecture, one.layers, image_labels)
+        manifest = image_manifest(add(OCI_CONFIG, config), one.base, one.layers)
+        platform = Platform(one.architecture)
+        manifests.append(replace(add(OCI_MANIFEST, manifest), platform=platform))
+    index = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [described(manifest) for manifest in manifests],
+        # They show, without reading a configuration, whose image it is and its sources.
+        "annotations": {SOURCES_ANNOTATION: sources_hash(), **image_labels},
+    }
+    root = add(OCI_INDEX, index)
     folder = cache.images / root.digest.removeprefix("sha256:")
     image = BuiltImage(
         folder=folder,
@@ -78,30 +109,13 @@ def write_image(
         reused=(folder / RECORD).is_file(),
     )
     layers = {layer.digest for one in image.platforms for layer in one.layers}
-    for digest in sorted(layers | documents.digests):
+    for digest in sorted(layers | documents):
         _link(cache, cache.blob_path(digest), folder)
     entry = described(root) | {"annotations": {REFERENCE_NAME: PACKAGE_VERSION}}
     cache.write(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
     cache.write(folder / "index.json", canonical({"schemaVersion": 2, "manifests": [entry]}))
     cache.write(folder / RECORD, RECORDS.dump_json(image))
     return image
-
-
-class _Documents:
-    def __init__(self, cache: ImageCache) -> None:
-        self._cache = cache
-        self.digests = set[str]()
-
-    def add(self, media_type: str, value: object) -> Descriptor:
-        data = canonical(value)
-        digest = self._cache.add_data(data)
-        self.digests.add(digest)
-        return Descriptor(media_type, digest, len(data))
-
-    def add_manifest(self, built: BuiltLayers, image_labels: Mapping[str, str]) -> Descriptor:
-        config = image_config(built.base, built.architecture, built.layers, image_labels)
-        manifest = image_manifest(self.add(OCI_CONFIG, config), built.base, built.layers)
-        return replace(self.add(OCI_MANIFEST, manifest), platform=Platform(built.architecture))
 
 
 def _link(cache: ImageCache, blob: Path, folder: Path) -> None:
@@ -134,22 +148,6 @@ def _layer_sizes(built: BuiltLayers) -> Iterator[LayerSize]:
         yield LayerSize(name=name, digest=one.digest, size=one.size)
     for layer in built.layers:
         yield LayerSize(name=layer.name, digest=layer.digest, size=layer.size)
-
-
-PORT = 5000
-SOURCE_URL = f"https://pypi.org/project/{DISTRIBUTION}/{PACKAGE_VERSION}/"
-"""Page of this release with its source distribution."""
-# Date of the image: a real one would change the digest with each build.
-EPOCH = "1970-01-01T00:00:00Z"
-_SECOND = 1_000_000_000
-# Health check for Docker, as in the Dockerfile, in nanoseconds. ECS has its own.
-HEALTH_CHECK = {
-    "Test": ["CMD", "python", "-m", "cloudburst.service.health"],
-    "Interval": 10 * _SECOND,
-    "Timeout": 5 * _SECOND,
-    "StartPeriod": 10 * _SECOND,
-}
-ENTRYPOINT = ["python", "-m", "cloudburst.service"]
 
 
 def canonical(value: object) -> bytes:
@@ -238,16 +236,6 @@ def image_manifest(
 def _oci_type(media_type: str) -> str:
     # The bytes of both types are the same.
     return OCI_LAYER_GZIP if media_type == DOCKER_LAYER_GZIP else media_type
-
-
-def image_index(manifests: Sequence[Descriptor], annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Return the index of all architectures."""
-    return {
-        "schemaVersion": 2,
-        "mediaType": OCI_INDEX,
-        "manifests": [described(manifest) for manifest in manifests],
-        "annotations": dict(annotations),
-    }
 
 
 def described(descriptor: Descriptor) -> dict[str, Any]:

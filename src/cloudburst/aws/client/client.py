@@ -54,6 +54,18 @@ RENEWAL_INTERVAL = 60.0
 # this token. ECS and CloudWatch Logs use ``nextToken``, EC2 and most other services ``NextToken``,
 # and IAM ``Marker``.
 _PAGE_TOKENS = {"nextToken": "nextToken", "NextToken": "NextToken", "Marker": "Marker"}
+MAX_ATTEMPTS = 4
+"""Maximum number of times that one call is sent, if it may be repeated."""
+# Operations that the client sends only once, because their callers repeat them with deadlines of
+# their own.
+_SENT_ONCE = frozenset({"run_task", "stop_task"})
+# Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
+# has already carried them out.
+_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
+# Operations that change the same if AWS carries them out twice. With a condition such as
+# ``If-None-Match``, the second request is refused although the first one has succeeded: the caller
+# has to read the object then.
+_IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
 
 
 class AWSClient:
@@ -297,21 +309,6 @@ def _check_event_loop() -> None:
     except RuntimeError:
         msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
         raise ConfigurationError(msg) from None
-
-
-MAX_ATTEMPTS = 4
-"""Maximum number of times that one call is sent, if it may be repeated."""
-
-# Operations that the client sends only once, because their callers repeat them with deadlines of
-# their own.
-_SENT_ONCE = frozenset({"run_task", "stop_task"})
-# Prefixes of the names of operations that change nothing, so that they may be repeated even if AWS
-# has already carried them out.
-_READ_ONLY = ("assume_role", "describe_", "filter_", "get_", "head_", "list_", "simulate_")
-# Operations that change the same if AWS carries them out twice. With a condition such as
-# ``If-None-Match``, the second request is refused although the first one has succeeded: the caller
-# has to read the object then.
-_IDEMPOTENT = frozenset({"abort_multipart_upload", "delete_object", "put_object"})
 
 
 def max_attempts(operation: str) -> int:

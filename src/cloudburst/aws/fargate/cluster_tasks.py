@@ -1,4 +1,5 @@
-"""Tasks in a cluster: their list, their descriptions and their cost so far."""
+"""Tasks in a cluster: their descriptions and cost, those of an earlier process, and final
+usages."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from cloudburst.aws.client.client import AWSClient, open_aws
 from cloudburst.aws.fargate.run_task import (
@@ -29,12 +30,23 @@ from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol, Secrets, TaskId, Usage, seconds_billed, usd_amount
 
+logger = logging.getLogger(__name__)
+
 # Maximum number of tasks in one DescribeTasks: "DescribeTasks" in the ECS API reference (2026-11).
 MAX_DESCRIBED_TASKS = 100
 # Maximum length of the reason of a StopTask, in characters. The ECS API reference names no limit;
 # the ECS agent cuts off the reasons that it reports after the same number of characters
 # (``ecsMaxTaskReasonLength`` in https://github.com/aws/amazon-ecs-agent, 2026-11).
 MAX_STOP_REASON_LENGTH = 1024
+Description: TypeAlias = Mapping[str, Any] | None
+"""Description of a task by DescribeTasks; ``None`` if AWS only lists the task so far."""
+# Pattern of the ARN of a task: "Amazon Resource Names (ARNs) and IDs" in the ECS Developer Guide
+# (2026-11). Regions and clusters come from journals, which other programs may have changed.
+_TASK_ARN = re.compile(
+    r"arn:aws[a-z-]*:ecs:(?P<region>[a-z]{2}[a-z0-9-]{3,30}):\d{12}"
+    r":task/(?P<cluster>[A-Za-z0-9_-]{1,255})/[0-9a-f]{1,64}",
+    re.ASCII,
+)
 
 
 async def list_task_arns(
@@ -139,24 +151,7 @@ def _architecture(task: Mapping[str, Any]) -> str:
     return "ARM64" if attributes.get("ecs.cpu-architecture") == "arm64" else "X86_64"
 
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """A task of a run that an earlier process may have started."""
-
-    task: TaskId
-    description: Mapping[str, Any] | None
-    """Description by DescribeTasks; ``None`` if AWS lists the task but does not describe it yet."""
-
-    @property
-    def may_run(self) -> bool:
-        """True unless the task has stopped."""
-        return self.description is None or self.description["lastStatus"] != "STOPPED"
-
-
-async def find_orphans(aws: AWSClient, cluster: str, run: str) -> tuple[Orphan, ...]:
+async def find_orphans(aws: AWSClient, cluster: str, run: str) -> dict[TaskId, Description]:
     """Return the running tasks of a run, and the stopped tasks of the run that AWS still lists."""
     tag = started_by(run)
     arns = await list_task_arns(aws, cluster, started_by=tag)
@@ -166,12 +161,10 @@ async def find_orphans(aws: AWSClient, cluster: str, run: str) -> tuple[Orphan, 
         logger.warning("the stopped tasks of run %s could not be listed: %s", run, exc)
     arns = list(dict.fromkeys(arns))  # a task may stop between the two calls
     described = {str(task["taskArn"]): task for task in await describe_tasks(aws, cluster, arns)}
-    found = [Orphan(task=TaskId(arn), description=described.get(arn)) for arn in arns]
-    return tuple(orphan for orphan in found if _is_ours(orphan))
+    return {TaskId(arn): described.get(arn) for arn in arns if _is_ours(described.get(arn))}
 
 
-def _is_ours(orphan: Orphan) -> bool:
-    task = orphan.description
+def _is_ours(task: Description) -> bool:
     if task is None or task.get("desiredStatus") == "STOPPED":
         return True  # a task gets its tags after its creation and loses them with its stop
     tags = {tag["key"]: tag.get("value") for tag in task.get("tags", ())}
@@ -179,7 +172,7 @@ def _is_ours(orphan: Orphan) -> bool:
 
 
 def adoptable_secrets(
-    orphan: Orphan, definition: TaskDefinition, sizes: Container[tuple[float, float]]
+    task: Description, definition: TaskDefinition, sizes: Container[tuple[float, float]]
 ) -> Secrets | None:
     """Return the secrets with which to adopt a task; ``None`` if the task can only be stopped.
 
@@ -187,7 +180,6 @@ def adoptable_secrets(
     new tasks. Tasks with the public image cannot be adopted, because that image cannot discard the
     jobs of another process.
     """
-    task = orphan.description
     if task is None or definition.protocol is not Protocol.NATIVE:
         return None
     if task.get("taskDefinitionArn") != definition.arn:
@@ -197,15 +189,6 @@ def adoptable_secrets(
         return None
     secrets = secrets_of(task, definition.container)
     return secrets if secrets.key else None
-
-
-# Pattern of the ARN of a task: "Amazon Resource Names (ARNs) and IDs" in the ECS Developer Guide
-# (2026-11). Regions and clusters come from journals, which other programs may have changed.
-_TASK_ARN = re.compile(
-    r"arn:aws[a-z-]*:ecs:(?P<region>[a-z]{2}[a-z0-9-]{3,30}):\d{12}"
-    r":task/(?P<cluster>[A-Za-z0-9_-]{1,255})/[0-9a-f]{1,64}",
-    re.ASCII,
-)
 
 
 async def find_final_usages(settings: Settings, usages: Mapping[str, Usage]) -> dict[str, Usage]:

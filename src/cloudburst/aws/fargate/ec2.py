@@ -1,4 +1,4 @@
-"""Public IP addresses of tasks, which EC2 returns and ECS does not."""
+"""Network of workers as EC2 describes it: public addresses, and subnets that can be used."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ DescribeNetworkInterfaces and DescribeSubnets. Reading botocore's whole model ta
 tenth of a second."""
 # Maximum number of values of one filter: "Filter" in the EC2 API reference (2026-11).
 MAX_FILTER_VALUES = 200
+# Ids of the zones with Fargate, for the regions in which not every zone has it: "Supported Regions
+# for Amazon ECS on AWS Fargate", ECS developer guide (2026-11). Ids are used because a zone name
+# such as ``us-west-1a`` means a different zone in each account.
+FARGATE_ZONES: Mapping[str, frozenset[str]] = {
+    "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
+    "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),
+    "cn-north-1": frozenset({"cnn1-az1", "cnn1-az2"}),
+}
+# Ids of the zones in which Fargate does not run ARM64 tasks: "Amazon ECS task definitions for
+# 64-bit ARM workloads", ECS developer guide (2026-11).
+ZONES_WITHOUT_ARM64 = frozenset({"use1-az3"})
+ELSEWHERE = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
+"""What to do about a subnet in which Fargate does not run."""
 
 
 async def describe_public_addresses(aws: AWSClient, interfaces: Sequence[str]) -> dict[str, str]:
@@ -58,22 +71,6 @@ async def find_public_addresses(
     except AccessDeniedError as exc:
         logger.warning("public addresses are not shown: %s", exc)
         return {}
-
-
-# Ids of the zones with Fargate, for the regions in which not every zone has it: "Supported Regions
-# for Amazon ECS on AWS Fargate", ECS developer guide (2026-11). Ids are used because a zone name
-# such as ``us-west-1a`` means a different zone in each account.
-FARGATE_ZONES: Mapping[str, frozenset[str]] = {
-    "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
-    "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),
-    "cn-north-1": frozenset({"cnn1-az1", "cnn1-az2"}),
-}
-# Ids of the zones in which Fargate does not run ARM64 tasks: "Amazon ECS task definitions for
-# 64-bit ARM workloads", ECS developer guide (2026-11).
-ZONES_WITHOUT_ARM64 = frozenset({"use1-az3"})
-
-ELSEWHERE = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets elsewhere"
-"""What to do about a subnet in which Fargate does not run."""
 
 
 def has_fargate(region: str, zone_id: str, architecture: str) -> bool:

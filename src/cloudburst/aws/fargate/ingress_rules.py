@@ -1,4 +1,4 @@
-"""Ingress rules of security groups: which sources reach the port of workers."""
+"""Ingress rules of security groups, and which of them explain a worker that does not answer."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ RULE_DESCRIPTION = "cloudburst init"
 _ANY_ADDRESS = frozenset({ANY_IPV4, "::/0"})
 # Values of ``IpProtocol`` that include TCP; ``-1`` means all protocols.
 _TCP = frozenset({"tcp", "6", "-1"})
+# Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
+# of the source in each list item.
+_OTHER_SOURCES = {
+    "Ipv6Ranges": "CidrIpv6",
+    "UserIdGroupPairs": "GroupId",
+    "PrefixListIds": "PrefixListId",
+}
+_UNKNOWN = (
+    "a firewall between here and the task may block it, or the program in the task hangs: run "
+    "cloudburst doctor, and cloudburst logs TASK"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,21 +115,6 @@ def _parse_permission(permission: Mapping[str, Any], port: int) -> Iterator[Ingr
     for member, key in _OTHER_SOURCES.items():
         for entry in permission.get(member) or ():
             yield IngressRule(source=entry[key], permission=text)
-
-
-# Members of an ``IpPermissions`` entry that list sources other than IPv4 ranges, mapped to the key
-# of the source in each list item.
-_OTHER_SOURCES = {
-    "Ipv6Ranges": "CidrIpv6",
-    "UserIdGroupPairs": "GroupId",
-    "PrefixListIds": "PrefixListId",
-}
-
-
-_UNKNOWN = (
-    "a firewall between here and the task may block it, or the program in the task hangs: run "
-    "cloudburst doctor, and cloudburst logs TASK"
-)
 
 
 async def explain_silence(aws: AWSClient, settings: Settings, address: str) -> Silence:

@@ -13,7 +13,6 @@ from cloudburst.aws.client.rate_limit import capacity_of
 from cloudburst.aws.client.responses import error_from_failure
 from cloudburst.aws.fargate.cluster_tasks import (
     MAX_STOP_REASON_LENGTH,
-    Orphan,
     adoptable_secrets,
     find_orphans,
 )
@@ -147,10 +146,11 @@ class FargateLauncher:
         """
         await self._registry.register(run)
         found = await find_orphans(self._aws, self._template.settings.cluster, run)
-        await self._registry.record_adopted(
-            run, [orphan.task for orphan in found if orphan.may_run]
-        )
-        return [self._adopt(orphan) for orphan in found]
+        running = [
+            task for task, one in found.items() if one is None or one["lastStatus"] != "STOPPED"
+        ]
+        await self._registry.record_adopted(run, running)
+        return [self._adopt(task, one) for task, one in found.items()]
 
     async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
         """Return the last known state of a task, or with ``refresh`` the state in a new poll.
@@ -210,19 +210,17 @@ class FargateLauncher:
         self._requests[request.token] = created
         return created
 
-    def _adopt(self, orphan: Orphan) -> FoundTask:
+    def _adopt(self, task: TaskId, described: Mapping[str, Any] | None) -> FoundTask:
         definition = self._template.definition
-        secrets = adoptable_secrets(orphan, definition, self.policy.sizes)
+        secrets = adoptable_secrets(described, definition, self.policy.sizes)
         if secrets is not None:
             hide_secrets(secrets.key, secrets.private_key)
-        described = orphan.description
-        watched = self._watcher.watch(
-            orphan.task,
-            None
-            if described is None
-            else parse_task_description(described, containers=definition.containers),
+        containers = definition.containers
+        description = (
+            parse_task_description(described, containers=containers) if described else None
         )
-        return FoundTask(task=orphan.task, status=self._status(watched), secrets=secrets)
+        watched = self._watcher.watch(task, description)
+        return FoundTask(task=task, status=self._status(watched), secrets=secrets)
 
     def _status(self, watched: WatchedTask) -> TaskStatus:
         description, usage = watched.description, self._usage(watched)

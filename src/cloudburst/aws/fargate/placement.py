@@ -1,4 +1,10 @@
-"""Placement of tasks: subnets, capacity provider and size, with fallbacks."""
+"""Placement of tasks: subnets, capacity provider and size, with fallbacks after failures.
+
+A lack of capacity or memory and Spot interruptions change the placement of the next launches. A
+launch whose execution role ECS cannot assume is retried for a while, because IAM takes some
+seconds, at most about a minute, to make a new role known everywhere. The same is true of the
+permissions of a role, until a first task has started.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +65,17 @@ MEMORY_GB_BY_VCPU: Mapping[int, tuple[int, ...]] = {
 UsdPerSecond = Callable[[str, int, int], Decimal]
 """Function that returns the price of a task in USD per second, by capacity provider, vCPU and GB of
 memory."""
+# Seconds for which launches are retried after the first refusal of an execution role. Most new
+# roles can be assumed after some seconds, few after a minute:
+# https://github.com/DataDog/stratus-red-team/issues/358 (2026-11).
+ROLE_TIMEOUT = 60.0
+# Seconds without a refusal after which the next one counts as the first again: more than a task
+# takes to be stopped because of its role. Otherwise a wrong role would be tried without end.
+FORGET_REFUSALS_AFTER = 600.0
+_ROLE_REFUSED = (
+    f"the execution role could not be assumed for {ROLE_TIMEOUT:.0f} s: it does not exist, or does "
+    "not trust ecs-tasks.amazonaws.com"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,19 +249,6 @@ def _sizes(tier: Tier) -> list[tuple[int, int]]:
         vcpu = min(larger)
         sizes.append((vcpu, min(gb for gb in MEMORY_GB_BY_VCPU[vcpu] if gb >= tier.memory_gb)))
     return sizes
-
-
-# Seconds for which launches are retried after the first refusal of an execution role. Most new
-# roles can be assumed after some seconds, few after a minute:
-# https://github.com/DataDog/stratus-red-team/issues/358 (2026-11).
-ROLE_TIMEOUT = 60.0
-# Seconds without a refusal after which the next one counts as the first again: more than a task
-# takes to be stopped because of its role. Otherwise a wrong role would be tried without end.
-FORGET_REFUSALS_AFTER = 600.0
-_ROLE_REFUSED = (
-    f"the execution role could not be assumed for {ROLE_TIMEOUT:.0f} s: it does not exist, or does "
-    "not trust ecs-tasks.amazonaws.com"
-)
 
 
 class RolePropagation:

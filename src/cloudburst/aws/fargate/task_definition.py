@@ -37,36 +37,38 @@ SERVICE_PORT = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:
-    """The parts of an ECS task definition that launches and workers need."""
+    """The parts of an ECS task definition that launches and workers need.
+
+    Defaults are what ``cloudburst-fargate`` assumes of every task definition.
+    """
 
     arn: str
     """ARN of the exact revision."""
-    container: str
-    """Name of the container that renders."""
-    containers: frozenset[str]
-    """Names of all containers."""
-    image: str
-    port: int
-    """TCP port of the render service."""
     protocol: Protocol
-    architecture: str
-    """``X86_64`` or ``ARM64``."""
-    watchdog: bool
-    """True if a container limits the lifetime of the task."""
-    log_group: str | None
-    """Log group in CloudWatch Logs; ``None`` if the container does not log to CloudWatch."""
-    log_prefix: str | None
-    """Prefix of the names of log streams (``awslogs-stream-prefix``); ``None`` if there is none."""
     account: str | None
     """Number of the AWS account; ``None`` if it is unknown."""
+    container: str = RENDER_CONTAINER
+    """Name of the container that renders."""
+    containers: frozenset[str] = frozenset({RENDER_CONTAINER, WATCHDOG_CONTAINER})
+    """Names of all containers."""
+    image: str = ""
+    port: int = SERVICE_PORT
+    """TCP port of the render service."""
+    architecture: str = "X86_64"
+    """``X86_64`` or ``ARM64``."""
+    watchdog: bool = False
+    """True if a container limits the lifetime of the task."""
+    log_group: str | None = None
+    """Log group in CloudWatch Logs; ``None`` if the container does not log to CloudWatch."""
+    log_prefix: str | None = None
+    """Prefix of the names of log streams (``awslogs-stream-prefix``); ``None`` if there is none."""
     version: str = ""
     """Version of the package that registered the task definition; empty if it is not recorded."""
     protocol_version: str | None = None
     """Version of the native protocol in the container's label; ``None`` for the protocol onestep,
     which has no versions."""
     assumed: bool = False
-    """True if the credentials may not read the task definition, so that the other fields have the
-    values that ``cloudburst-fargate`` assumes."""
+    """True if the credentials may not read the task definition, so that fields have defaults."""
 
 
 async def describe_task_definition(
@@ -101,7 +103,6 @@ async def describe_task_definition(
 
 
 async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None) -> TaskDefinition:
-    """Return what ``cloudburst-fargate`` assumes of every task definition."""
     account = account_of_arn(reference)
     if account is None:
         try:
@@ -109,18 +110,7 @@ async def _assumed(aws: AWSClient, reference: str, *, protocol: Protocol | None)
         except CloudburstError as exc:
             logger.info("the number of the account is unknown: %s", exc)
     return TaskDefinition(
-        arn=reference,
-        container=RENDER_CONTAINER,
-        containers=frozenset({RENDER_CONTAINER, WATCHDOG_CONTAINER}),
-        image="",
-        port=SERVICE_PORT,
-        protocol=protocol or Protocol.ONESTEP,
-        architecture="X86_64",
-        watchdog=False,
-        log_group=None,
-        log_prefix=None,
-        account=account,
-        assumed=True,
+        arn=reference, protocol=protocol or Protocol.ONESTEP, account=account, assumed=True
     )
 
 

@@ -1,4 +1,4 @@
-"""Answers of S3: descriptions of objects with checked values, and errors that name the location."""
+"""Objects as S3 describes them, and the metadata of those that runs of this package write."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ from cloudburst.models.transfers import ETAG_PATTERN
 
 _SIZE = re.compile(r"[0-9]{1,15}")
 _ETAG = re.compile(ETAG_PATTERN)
+# Maximum length of a name in the metadata of an object, in characters. All metadata together may
+# have 2 KB ("Working with object metadata", Amazon S3 User Guide, 2026-11), of which the rest takes
+# less than 500 bytes.
+MAX_SCENE_CHARS = 1000
+RUN, SCENE, FINGERPRINT, SHA256 = (
+    "cloudburst-run",
+    "cloudburst-scene",
+    "cloudburst-fingerprint",
+    "cloudburst-sha256",
+)
+"""Names of the metadata of a video or cover in S3. The scene's name is percent-encoded; in place of
+the location of a film that is too long, there is its hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +114,6 @@ def named_errors(location: S3Object | S3Prefix) -> Generator[None]:
         if not message.startswith("s3://"):
             exc.args = (f"{location}: {message}",)
         raise
-
-
-# Maximum length of a name in the metadata of an object, in characters. All metadata together may
-# have 2 KB ("Working with object metadata", Amazon S3 User Guide, 2026-11), of which the rest takes
-# less than 500 bytes.
-MAX_SCENE_CHARS = 1000
-
-RUN, SCENE, FINGERPRINT, SHA256 = (
-    "cloudburst-run",
-    "cloudburst-scene",
-    "cloudburst-fingerprint",
-    "cloudburst-sha256",
-)
-"""Names of the metadata of a video or cover in S3. The scene's name is percent-encoded; in place of
-the location of a film that is too long, there is its hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,8 @@ INVALID_RANGE = "InvalidRange"
 
 # Codes of refused HEAD requests, whose reason only a request with a body in its answer shows.
 _HEAD_CODES = {"301", "400", "403"}
+# Headers of conditions, which a signature covers, by the parameters of boto.
+_HEADERS = {"IfMatch": "if-match", "IfNoneMatch": "if-none-match"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,10 +304,6 @@ class ObjectStore:
         }
         payer = {"x-amz-request-payer": "requester"} if self._payer else {}
         return PresignedRequest(url=url, headers={**headers, **signed, **payer})
-
-
-# Headers of conditions, which a signature covers, by the parameters of boto.
-_HEADERS = {"IfMatch": "if-match", "IfNoneMatch": "if-none-match"}
 
 
 def _conditions(*, new: bool = False, etag: str | None = None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Files of one run in S3 and on web servers: requests for its inputs, and deliveries of its videos.
+"""Files of one run in S3 and on web servers: requests for inputs, deliveries, and downloads.
 
-Signed URLs go to workers only: they are not logged, and no error contains them.
+Signed URLs go to workers, or to the caller of `sign_download`, only: they are not logged, and no
+error contains them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from cloudburst.models.remote_file import Download, RemoteFile
 from cloudburst.models.scene import COVER_SUFFIX
 from cloudburst.models.transfers import MULTIPART_BYTES, FetchRequest
 from cloudburst.ports.remote_files import Delivery
+
+CACHE_CONTROL = "private, no-cache"
+"""Header of S3's response: no cache uses a copy without a new request, which S3 refuses when the
+URL has expired."""
+_OPERATIONS = {"GET": "get_object", "HEAD": "head_object"}
 
 
 class S3RemoteFiles:
@@ -135,13 +141,6 @@ def _condition(file: RemoteFile) -> dict[str, str]:
     if file.etag is not None:
         return {"if-match": file.etag}
     return {} if file.modified is None else {"if-unmodified-since": file.modified}
-
-
-CACHE_CONTROL = "private, no-cache"
-"""Header of S3's response: no cache uses a copy without a new request, which S3 refuses when the
-URL has expired."""
-
-_OPERATIONS = {"GET": "get_object", "HEAD": "head_object"}
 
 
 async def sign_download(store: ObjectStore, download: Download) -> str:

@@ -1,4 +1,4 @@
-"""Waits of a run while S3 is busy, and for newer credentials after the old ones have expired."""
+"""Requests to S3 that are repeated while it is busy, or finished despite a cancellation."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Seconds for which a run waits for new credentials after the old ones have expired: long enough to
 # sign in again, and shorter than the default of ``Timeouts.scene``. The time is a choice.
 CREDENTIALS_TIMEOUT = 600.0
+DELETE_TIMEOUT = 20.0
+"""Maximum seconds to delete an object, or the parts of an upload."""
 
 
 async def repeat_while_busy(call: Callable[[], Awaitable[T]]) -> T:
@@ -90,10 +92,6 @@ class RequestWaits:
                 error,
             )
         return self._refused_at + CREDENTIALS_TIMEOUT
-
-
-DELETE_TIMEOUT = 20.0
-"""Maximum seconds to delete an object, or the parts of an upload."""
 
 
 async def finish_write(

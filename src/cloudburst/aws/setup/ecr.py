@@ -1,4 +1,4 @@
-"""Names of container images in ECR: repository, and tag or digest."""
+"""Images in private ECR repositories: their names, their descriptions, and the login."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ OCI_ARCHITECTURES: Mapping[Architecture, Literal["amd64", "arm64"]] = {
 _ECR_HOST = re.compile(
     r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<domain>[a-z0-9.]+)"
 )
+MAX_IMAGES_PER_CALL = 100
+"""Maximum number of images in one call of BatchGetImage and BatchDeleteImage (ECR API reference,
+2026-11)."""
+UNKNOWN_ARCHITECTURE = "unknown"
+"""Architecture of the entries of an index that are records of the build ("attestations")."""
+OUR_REPOSITORY = "cloudburst"
+"""Name of the ECR repository of our image, and thus the last part of the image's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +91,6 @@ def image_id(image: str) -> dict[str, str]:
     if name.digest:
         return {"imageDigest": name.digest}
     return {"imageTag": name.tag or "latest"}
-
-
-MAX_IMAGES_PER_CALL = 100
-"""Maximum number of images in one call of BatchGetImage and BatchDeleteImage (ECR API reference,
-2026-11)."""
-UNKNOWN_ARCHITECTURE = "unknown"
-"""Architecture of the entries of an index that are records of the build ("attestations")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +164,6 @@ def _document(text: str) -> Index | Manifest | None:
         except InvalidImageError:
             continue
     return None
-
-
-OUR_REPOSITORY = "cloudburst"
-"""Name of the ECR repository of our image, and thus the last part of the image's name."""
 
 
 def our_image_name(account: str, region: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ async def init(
                 build=build_image,
                 on_progress=on_progress,
             )
-            plan = plan.with_image(own.reference)
+            plan = replace(plan, image=replace(plan.image, name=own.reference))
         changes = AccountChanges(aws, dry_run=options.dry_run, on_wait=on_wait)
         if own is not None:
             if options.arm64 is None and "ARM64" not in plan.architectures:

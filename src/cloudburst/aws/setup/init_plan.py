@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,6 @@ class SetupPlan:
     """CIDRs from which workers can be reached."""
     image: WorkerImage
     architectures: Sequence[Architecture]
-
-    def with_image(self, name: str) -> SetupPlan:
-        """Return the plan with another name of the image, such as one with a digest."""
-        return replace(self, image=replace(self.image, name=name))
 
     def image_options(self, settings: Settings) -> ImageOptions:
         """Return the options of the build of our own image."""

@@ -37,6 +37,8 @@ BUFFERED_LINES = 1000
 _MAX_LINES = 10_000
 _MAX_IDS_SHOWN = 5
 _ID = re.compile(r"[0-9a-f-]+")
+# Task definition of the first matching task, and the ids of all matching tasks.
+_Matches: TypeAlias = tuple[dict[str, Any], set[str]]
 
 
 @asynccontextmanager
@@ -131,10 +133,6 @@ async def _find(aws: AWSClient, settings: Settings, task: str) -> _LoggedTask:
         msg = f"{len(ids)} tasks begin with {name}: {list_some(sorted(ids), _MAX_IDS_SHOWN)}"
         raise ConfigurationError(msg)
     return _LoggedTask(aws=aws, cluster=cluster, task_id=ids.pop(), definition=definition)
-
-
-# Task definition of the first matching task, and the ids of all matching tasks.
-_Matches: TypeAlias = tuple[dict[str, Any], set[str]]
 
 
 async def _find_in_ecs(aws: AWSClient, cluster: str, name: str) -> _Matches | None:

@@ -1,4 +1,4 @@
-"""Subnets: their default routes, their zones, and whether Fargate runs there."""
+"""Network of an account: subnets with their routes and zones, and the address of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IAM policies with the least permissions for each purpose."""
+"""IAM policies with the least permissions for each purpose, and the statements for S3."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ from cloudburst.models.settings import Settings
 __all__ = ["PolicyScope", "Purpose", "Statement", "policy", "policy_document", "statements"]
 
 ANY_ACCOUNT = "*"
+# Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
+# IAM user guide (2026-11).
+_ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
+# Ends of the aliases of access points, with which no name of a bucket ends ("General purpose bucket
+# naming rules", Amazon S3 User Guide, 2026-11).
+_ALIAS_ENDS = ("-s3alias", "--ol-s3")
+LIVE_NAME = "cloudburst-check"
+"""Name of the repository that exists only during the check, and of the run in the tags of its
+tasks."""
+LIVE_OBJECTS = ".cloudburst/check-live-"
+"""Start of the names of its objects in a folder of S3. In this subfolder, the policy of a run
+permits to delete objects."""
 
 
 class Purpose(StrEnum):
@@ -121,14 +133,6 @@ def statements(scope: PolicyScope, purpose: Purpose) -> tuple[Statement, ...]:
             return doctor_statements(arns)
         case Purpose.PRICES:
             return (allow("ReadPrices", "*", "pricing:GetProducts"),)
-
-
-# Escapes of the characters with a meaning in a policy: "IAM policy elements: Variables and tags",
-# IAM user guide (2026-11).
-_ESCAPES = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
-# Ends of the aliases of access points, with which no name of a bucket ends ("General purpose bucket
-# naming rules", Amazon S3 User Guide, 2026-11).
-_ALIAS_ENDS = ("-s3alias", "--ol-s3")
 
 
 def s3_run_statements(
@@ -222,14 +226,6 @@ def _metadata(folder: S3Prefix, region: str) -> str:
 
 def _escaped(prefix: str) -> str:
     return prefix.translate(_ESCAPES)
-
-
-LIVE_NAME = "cloudburst-check"
-"""Name of the repository that exists only during the check, and of the run in the tags of its
-tasks."""
-LIVE_OBJECTS = ".cloudburst/check-live-"
-"""Start of the names of its objects in a folder of S3. In this subfolder, the policy of a run
-permits to delete objects."""
 
 
 def live_statements(scope: PolicyScope) -> tuple[Statement, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -100,30 +100,25 @@ async def cleanup(
         raise ConfigurationError(f"run={run!r}; expected the name of a run, or all tasks, not both")
     if not tagged_only and not all_tasks:
         raise ConfigurationError("tagged_only=False; expected all_tasks=True with it")
-    selection = _Selection(
-        run=run, all_tasks=all_tasks, older_than=older_than, tagged_only=tagged_only
-    )
+
+    def selects(task: RunningTask) -> bool:
+        if tagged_only and task.owner is TaskOwner.FOREIGN:
+            return False
+        if older_than is not None and task.age_seconds < older_than:
+            return False
+        if run is not None:
+            return task.run == run
+        return all_tasks or task.owner is TaskOwner.ORPHAN
+
     async with open_aws(settings) as aws:
         cluster = _Cluster(aws, settings, await load_prices(), addresses=False)
-        work = _Cleanup(cluster, selection, reason=reason[:MAX_STOP_REASON_LENGTH])
+        work = _Cleanup(
+            cluster,
+            selects,
+            only_orphans=run is None and not all_tasks,
+            reason=reason[:MAX_STOP_REASON_LENGTH],
+        )
         return await (work.dry_run() if dry_run else work.run())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Selection:
-    run: str | None
-    all_tasks: bool
-    older_than: float | None
-    tagged_only: bool
-
-    def includes(self, task: RunningTask) -> bool:
-        if self.tagged_only and task.owner is TaskOwner.FOREIGN:
-            return False
-        if self.older_than is not None and task.age_seconds < self.older_than:
-            return False
-        if self.run is not None:
-            return task.run == self.run
-        return self.all_tasks or task.owner is TaskOwner.ORPHAN
 
 
 @dataclass(slots=True)
@@ -160,16 +155,24 @@ class _Cluster:
 class _Cleanup:
     """A cleanup, which lists and stops tasks until a list has no further task to stop."""
 
-    def __init__(self, cluster: _Cluster, selection: _Selection, *, reason: str) -> None:
+    def __init__(
+        self,
+        cluster: _Cluster,
+        selects: Callable[[RunningTask], bool],
+        *,
+        only_orphans: bool,
+        reason: str,
+    ) -> None:
         self._cluster = cluster
-        self._selection = selection
+        self._selects = selects
+        self._only_orphans = only_orphans
         self._reason = reason
         self._stopped: dict[str, RunningTask] = {}
         self._failed: dict[str, FailedStop] = {}
 
     async def dry_run(self) -> CleanupReport:
         tasks = await self._cluster.tasks()
-        selected = tuple(task for task in tasks if self._selection.includes(task))
+        selected = tuple(task for task in tasks if self._selects(task))
         return CleanupReport(stopped=selected, kept=self._kept(tasks), dry_run=True)
 
     async def run(self) -> CleanupReport:
@@ -196,13 +199,11 @@ class _Cleanup:
 
     def _is_new(self, task: RunningTask) -> bool:
         known = self._stopped.keys() | self._failed.keys()
-        return task.task_arn not in known and self._selection.includes(task)
+        return task.task_arn not in known and self._selects(task)
 
     def _may_appear(self) -> bool:
         """Return whether tasks to stop may exist that AWS does not list yet."""
-        selection = self._selection
-        ended_runs = any(not run.active for run in self._cluster.runs)
-        return selection.all_tasks or selection.run is not None or ended_runs
+        return not self._only_orphans or any(not run.active for run in self._cluster.runs)
 
     async def _stop(self, task: RunningTask) -> None:
         error = f"not answered within {STOP_REQUEST_TIMEOUT:.0f} s"
@@ -238,7 +239,7 @@ class _Cleanup:
             for task in tasks
             if task.owner is not TaskOwner.FOREIGN
             and task.task_arn not in self._stopped
-            and not self._selection.includes(task)
+            and not self._selects(task)
         )
 
     async def _forget_runs(self, tasks: Sequence[RunningTask]) -> tuple[str, ...]:

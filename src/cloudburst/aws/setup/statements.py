@@ -1,4 +1,4 @@
-"""IAM statements for rendering and for ``doctor``, and the ARNs in them."""
+"""IAM statements for runs, ``doctor``, ``init`` and ``destroy``, and the ARNs in them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,25 @@ from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import OWN_IMAGE, Settings
 
 Conditions: TypeAlias = Mapping[str, Mapping[str, str | Sequence[str]]]
+OUR_TAG = "CreatedBy"
+"""Key of the tag by which tasks of cloudburst are recognised; `cloudburst.aws.fargate.run_task`
+sets the tag."""
+OUR_TAGS = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}}
+"""Condition that a resource carries the tags of ``init``."""
+# Conditions of RunTask: tasks must have our tag, and run on Fargate without a shell and without EBS
+# volumes. Their size is not limited: a run may need the most vCPU that Fargate has, and no
+# condition limits the number of tasks. AWS does not document which of the ``ecs:`` keys are present
+# if a request omits the parameter in question. Where a key is missing, ``IfExists`` and
+# ``ForAllValues`` allow the request; a plain operator would deny every run. The values of
+# ``ecs:capacity-provider`` are ARNs.
+_TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
+    "StringEquals": {f"aws:RequestTag/{OUR_TAG}": TAGS[OUR_TAG]},
+    "StringEqualsIfExists": {
+        "ecs:enable-ebs-volumes": "false",
+        "ecs:enable-execute-command": "false",
+    },
+    "ForAllValues:StringLike": {"ecs:capacity-provider": ["*FARGATE", "*FARGATE_SPOT"]},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,27 +133,6 @@ def _caller_arns(iam: str, role_arn: str | None, caller: str) -> tuple[str, ...]
         name = session.partition("/")[0]
         arns += [f"{iam}:role/{name}", f"{iam}:role/*/{name}"]
     return tuple(arns)
-
-
-OUR_TAG = "CreatedBy"
-"""Key of the tag by which tasks of cloudburst are recognised; `cloudburst.aws.fargate.run_task`
-sets the tag."""
-OUR_TAGS = {"StringEquals": {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}}
-"""Condition that a resource carries the tags of ``init``."""
-# Conditions of RunTask: tasks must have our tag, and run on Fargate without a shell and without EBS
-# volumes. Their size is not limited: a run may need the most vCPU that Fargate has, and no
-# condition limits the number of tasks. AWS does not document which of the ``ecs:`` keys are present
-# if a request omits the parameter in question. Where a key is missing, ``IfExists`` and
-# ``ForAllValues`` allow the request; a plain operator would deny every run. The values of
-# ``ecs:capacity-provider`` are ARNs.
-_TASK_LIMITS: Mapping[str, Mapping[str, str | Sequence[str]]] = {
-    "StringEquals": {f"aws:RequestTag/{OUR_TAG}": TAGS[OUR_TAG]},
-    "StringEqualsIfExists": {
-        "ecs:enable-ebs-volumes": "false",
-        "ecs:enable-execute-command": "false",
-    },
-    "ForAllValues:StringLike": {"ecs:capacity-provider": ["*FARGATE", "*FARGATE_SPOT"]},
-}
 
 
 def run_statements(settings: Settings, arns: ResourceArns) -> tuple[Statement, ...]:
