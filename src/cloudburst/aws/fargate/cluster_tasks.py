@@ -1,5 +1,4 @@
-"""Tasks in a cluster: their descriptions and cost, those of an earlier process, and final
-usages."""
+"""Tasks in a cluster: their cost, those of an earlier process, and their final usages."""
 
 from __future__ import annotations
 
