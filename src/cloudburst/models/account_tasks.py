@@ -13,15 +13,13 @@ class TaskOwner(StrEnum):
     """Owner of a running task, according to the runs that are registered on this machine."""
 
     ACTIVE = "active"
-    """The task belongs to a run that is in progress on this machine."""
+    """A run in progress on this machine."""
     ORPHAN = "orphan"
-    """The task belongs to a run that was started on this machine; the run has ended or its process
-    has exited."""
+    """A run of this machine that has ended, or whose process has exited."""
     OTHER_MACHINE = "other_machine"
-    """The task belongs to a run that is not registered on this machine; another machine may have
-    started it."""
+    """A run that is not registered on this machine."""
     FOREIGN = "foreign"
-    """The task does not carry the tag of cloudburst: another program started it."""
+    """Another program: the task does not carry the tag of cloudburst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +34,26 @@ class RunningTask:
     created_at: dt.datetime
     started_at: dt.datetime | None = None
     cpu: str
-    """CPU units of the task as text, 1,024 for each vCPU; empty if only its containers have
-    sizes."""
+    """CPU units as text, 1,024 for each vCPU; empty if only the containers have sizes."""
     memory: str
-    """Memory of the task in MiB, as text; empty if only its containers have sizes."""
+    """MiB as text; empty if only the containers have sizes."""
     architecture: str = "X86_64"
     capacity: str = "FARGATE"
-    """Capacity provider: ``FARGATE`` or ``FARGATE_SPOT``."""
     zone: str = ""
-    """Availability zone of the task; empty if it is unknown."""
     public_ip: str | None = None
     private_ip: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     run: str = ""
-    """Name of the run that started the task; empty if it is unknown."""
     scene: str = ""
-    """Name of the first scene that waited for the task; empty if it is unknown."""
+    """First scene that waited for the task."""
     owner: TaskOwner
     age_seconds: float
-    """Seconds since the launch of the task."""
+    """Seconds since the launch."""
     billed_seconds: int
-    """Seconds for which AWS bills the task so far."""
     usd: Decimal
-    """Cost of the task so far, in USD, at list prices."""
+    """Cost so far, in USD, at list prices."""
     price_assumed: bool = False
-    """True if the prices of us-east-1 are used because those of the task's region are not known."""
+    """True if the prices are those of us-east-1, for lack of those of the region."""
 
     @property
     def task_id(self) -> str:
@@ -84,10 +77,9 @@ class CleanupReport:
     """Tasks whose stop AWS accepted; in a dry run, the tasks that would be stopped."""
     failed: tuple[FailedStop, ...] = ()
     kept: tuple[RunningTask, ...] = ()
-    """Other tasks of cloudburst in the cluster, which the options of the cleanup did not select."""
+    """Other tasks of cloudburst, which the options did not select."""
     forgotten_runs: tuple[str, ...] = ()
-    """Names of ended runs that have no tasks left and were removed from this machine's registry of
-    runs."""
+    """Ended runs without tasks that were removed from this machine's registry."""
     dry_run: bool = False
 
     @property

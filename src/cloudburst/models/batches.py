@@ -38,11 +38,10 @@ class Distribution(Keyed):
     """
 
     num_tasks: int
-    """Planned number of tasks."""
     batch_distribution: list[int]
     """Planned number of scenes of each task, in descending order."""
     total_batches: int
-    """Number of tasks, the same as ``num_tasks``."""
+    """The same as ``num_tasks``."""
     strategy: str
     """Plan as one line of text, such as ``50 scenes on 5 tasks: 5 × 10``."""
     warnings: list[str]
@@ -75,7 +74,6 @@ class TaskResult(Keyed):
     """Seconds from the launch of the task until its stop was accepted."""
     downloaded_files: list[str]
     error: str | None = None
-    """Error of the task as ``Kind: message``; ``None`` if there was none."""
     may_run: bool = False
     """True if the stop of the task was not accepted: the task is possibly still running and
     billed."""
@@ -87,7 +85,6 @@ class BatchResult(Keyed):
     success: bool
     """True if every scene has a video."""
     status: Status
-    """Status of the run."""
     run: str
     """Name of the run. It is part of the name of the output folder and of the tags of the tasks."""
     total_scenes: int
@@ -165,7 +162,6 @@ class CleanupResult(Keyed):
     terminated_count: int
     failed_count: int
     terminated_tasks: list[str]
-    """ARNs of the tasks whose stop AWS accepted."""
     failed_tasks: list[FailedTask]
 
 

@@ -53,13 +53,10 @@ class FilmPart:
 
     name: str
     title: str
-    """Title of the scene's chapter."""
     video: S3Object
-    """Finished video of the scene."""
     sha256: str
-    """SHA-256 of the finished video, in hexadecimal."""
+    """SHA-256 of the video."""
     subtitle: AnyLocation | None
-    """Subtitles of the scene; ``None`` if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +68,8 @@ class WorkerFilm:
     """Scenes in the order of the film."""
     transition: Transition
     transition_seconds: float
-    """Length of a transition, in seconds."""
     seconds: float
-    """Expected length of all videos together, in seconds."""
+    """Expected length of all videos together."""
 
     @property
     def name(self) -> str:
@@ -107,7 +103,6 @@ class FilmJobScene(BaseModel):
     name: SceneText
     """Name of the scene, for errors."""
     title: SceneText
-    """Title of the scene's chapter."""
     video: Sha256
     subtitle: Sha256 | None = None
 
@@ -118,7 +113,6 @@ class FilmJobRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenes: Annotated[tuple[FilmJobScene, ...], Field(min_length=1, max_length=MAX_FILM_SCENES)]
-    """Scenes in the order of the film."""
     transition: Transition = "cut"
     transition_seconds: Annotated[
         float, Field(ge=MIN_TRANSITION_SECONDS, le=MAX_TRANSITION_SECONDS, allow_inf_nan=False)

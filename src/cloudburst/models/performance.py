@@ -64,27 +64,24 @@ class Performance:
     startup_seconds: float = 0.0
     """Seconds from the launch to the first successful health check."""
     seconds_per_scene: float = 0.0
-    """Part of an encode that does not depend on the scene's length, in seconds."""
+    """Part of an encode that does not depend on the scene's length."""
     seconds_per_work: float = 1.0
-    """Seconds that an encode takes for each second of work (weighted length of the scene), in
-    addition to `seconds_per_scene`."""
+    """Further seconds of an encode for each second of work."""
     transfer_seconds: float = 0.0
     """Seconds for upload and download of one scene."""
     stop_seconds: float = 0.0
     """Seconds from the end of the last scene to the end of the bill."""
     uplink_seconds_per_megabyte: float = 0.0
-    """Seconds in which the uplink, which all workers share, sends a megabyte; 0 if this was not
-    measured, or if no files are sent over the uplink."""
+    """Seconds in which the shared uplink sends a megabyte; 0 if that was not measured."""
     placement_seconds: float = 0.0
-    """Part of the start-up before the bill begins, in seconds."""
+    """Part of the start-up before the bill begins."""
     startup_range: Range = EXACT
     """Factors for the best and worst case of the billed part of the start-up."""
     startup_p90: float | None = None
-    """90th percentile of measured start-ups, in seconds; ``None`` if fewer than 10 are known."""
+    """90th percentile of measured start-ups; ``None`` if fewer than 10 are known."""
     encode_range: Range = EXACT
-    """Factors for the best and worst case of an encode."""
     measured: frozenset[Measure] = frozenset()
-    """Phases whose values were measured; the values of the others are assumed."""
+    """Phases whose values were measured, not assumed."""
 
     def slowed(self, factor: float) -> Performance:
         """Return the performance of a worker whose encodes take longer by a factor."""
@@ -147,11 +144,10 @@ class Sample:
     """Measured duration of one phase of a worker."""
 
     kind: str
-    """Name of the kind of worker, as in ``Backend.kind``."""
     measure: Measure
     seconds: float
     work: float = 0.0
-    """Work of the scene (its weighted length), in seconds; 0 for a start-up or stop."""
+    """Work of the scene; 0 for a start-up or stop."""
 
 
 # CPU seconds that the render service needs for each second of work (weighted length of a scene),
@@ -209,7 +205,7 @@ class Cloud:
     """The word ``aws``, or the scheme, host and port of an emulator's URL."""
     region: str
     account: str | None
-    """AWS account number; ``None`` if it is unknown because AWS was not asked for it."""
+    """AWS account number; ``None`` if AWS was not asked for it."""
 
     @classmethod
     def of(cls, endpoint_url: str | None, *, region: str, account: str | None) -> Cloud:

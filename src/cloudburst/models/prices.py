@@ -29,13 +29,11 @@ class Rates:
     """Prices of Fargate in a region, in USD per second."""
 
     vcpu: Decimal
-    """USD per second for one vCPU."""
     memory_gb: Decimal
-    """USD per second for one GB of memory."""
     disk_gb: Decimal = Decimal()
-    """USD per second for one GB of ephemeral storage beyond the first 20."""
+    """USD for a GB of ephemeral storage beyond the first 20."""
     ipv4: Decimal = IPV4_USD_PER_SECOND
-    """USD per second for one public IPv4 address."""
+    """USD for a public IPv4 address."""
 
     def task_usd_per_second(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
         """Return the price of a task of this tier in USD per second."""
@@ -87,19 +85,17 @@ class RegionPrices(_Frozen):
     x86: HourlyPrices
     arm: HourlyPrices | None = None
     disk_gb: _DiskHour | None = None
-    """USD per hour for one GB of ephemeral storage beyond the first 20."""
+    """USD per hour for a GB of ephemeral storage beyond the first 20."""
     spot_factor: _Share | None = None
-    """Spot price of vCPU and memory in this region as a share of the on-demand price."""
+    """Spot price as a share of the on-demand price."""
 
 
 class PriceTable(_Frozen):
     """List prices of Fargate for tasks on Linux, by region."""
 
     date: dt.date
-    """Date of the last update of the table; each region has its own date."""
     spot_factor: _Share
-    """Assumed Spot price of vCPU and memory as a share of the on-demand price, for regions without
-    a share of their own."""
+    """Assumed share, for regions without one of their own."""
     spot_date: _PriceDate
     spot_source: str
     regions: Mapping[str, RegionPrices]

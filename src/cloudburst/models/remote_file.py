@@ -15,13 +15,12 @@ class RemoteFile:
 
     location: RemoteLocation
     size: int | None
-    """Size in bytes; ``None`` if the server does not report it."""
     etag: str | None
-    """ETag as the server sends it, with its quotes; ``None`` if there is none or it is weak."""
+    """ETag with its quotes; ``None`` if there is none or it is weak."""
     version_id: str | None = None
-    """Version of an S3 object in a bucket with versions; ``None`` otherwise."""
+    """Version of an S3 object in a bucket with versions."""
     modified: str | None = None
-    """``Last-Modified`` as the server sends it; ``None`` if there is none."""
+    """``Last-Modified`` as the server sends it."""
 
     @property
     def version(self) -> str:
@@ -47,11 +46,9 @@ class Download:
 
     location: S3Object
     run: str
-    """Name of the run that has written the object."""
     scene: str
     """Name of the scene; of a film, its location."""
     sha256: str | None
-    """SHA-256 of the file in hexadecimal; ``None`` if it is not known."""
     save: bool = False
     """True if browsers save the file, and do not show it."""
     method: DownloadMethod = "GET"

@@ -85,7 +85,7 @@ class Prediction(_ReportModel):
     """Forecast of the duration and cost of a run, made when the run began."""
 
     wall_seconds: float
-    """Expected wall time of the run, in seconds."""
+    """Expected wall time, in seconds."""
     usd_low: Decimal = Decimal()
     """Cost in the best case, in USD; 0 if nothing is billed."""
     usd_high: Decimal = Decimal()
@@ -99,9 +99,7 @@ class SceneReport(_ReportModel):
     """
 
     scene: str
-    """Name of the scene."""
     video: Video | None = None
-    """Finished video; ``None`` if there is none."""
     error: str | None = None
     """Error of a failed scene as ``Kind: message``; ``None`` if it is done or was cancelled."""
     task: str | None = None
@@ -124,8 +122,8 @@ class SceneReport(_ReportModel):
     bytes_received: int = 0
     """Size of the received video, in bytes; 0 if there is none, or if its worker wrote it to S3."""
     bytes_delivered: int = 0
-    """Size of the video that its worker wrote to S3, in bytes; otherwise 0. It did not pass through
-    this machine. Videos in S3 of earlier processes of the run count as written by a worker."""
+    """Size of the video that its worker wrote to S3, in bytes; otherwise 0. Videos in S3 of earlier
+    processes of the run count as written by a worker."""
     usd: Decimal | None = None
     """Cost of the scene in USD: its share of the task's bill, in proportion to the time spent on
     it. ``None`` if nothing is billed for it."""
@@ -142,9 +140,7 @@ class WorkerReport(_ReportModel):
     """
 
     task: str
-    """Identifier of the task."""
     backend: str
-    """Name of the backend."""
     size: str = ""
     """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
     launched_at: float | None
@@ -176,16 +172,13 @@ class Report(_ReportModel):
     """Report of a run, with an entry for each scene and for each worker."""
 
     run: str
-    """Name of the run."""
     status: Status
-    """Status of the run."""
     wall_seconds: float
     """Wall time of the run in this process, in seconds. All other fields cover all processes of the
     run."""
     scenes: tuple[SceneReport, ...] = ()
-    """Reports of the scenes, in the caller's order."""
+    """Reports in the caller's order."""
     workers: tuple[WorkerReport, ...] = ()
-    """Reports of the workers."""
     cost: Cost = Cost(final=True)
     """Bill of all tasks that were started for this run; 0 if nothing is billed: see `is_billed`."""
     problem: str | None = None

@@ -205,11 +205,9 @@ class Settings(BaseSettings):
 
     # Tasks.
     subnets: Names = _named("AWS_SUBNET_ID", "subnets", ())
-    """Subnets in which tasks get their network interfaces; in the environment, a comma-separated
-    list."""
+    """Subnets of the tasks; in the environment, a comma-separated list."""
     security_groups: Names = _named("AWS_SECURITY_GROUP_ID", "security_groups", ())
-    """Security groups of tasks; in the environment, a comma-separated list. Empty: the default
-    group of the VPC."""
+    """Security groups of the tasks, given in the same way. Empty: the default group of the VPC."""
     public_address: bool = _named("CLOUDBURST_PUBLIC_ADDRESS", "public_address", True)
     """True if tasks get public addresses. False if workers are reached inside the VPC, which avoids
     the cost of public addresses and the calls to EC2 that look them up."""
@@ -222,11 +220,10 @@ class Settings(BaseSettings):
     capacity: Literal["FARGATE", "FARGATE_SPOT"] = _named(
         "CLOUDBURST_CAPACITY", "capacity", "FARGATE"
     )
-    """Capacity provider of tasks."""
     fallbacks: Names = _named("CLOUDBURST_FALLBACKS", "fallbacks", ("subnet", "on-demand", "size"))
     """Fallbacks that are allowed if Fargate has no capacity: ``subnet`` (each subnet alone),
-    ``on-demand`` (instead of Spot) and ``size`` (a larger task). They are always tried in this
-    order. In the environment, a comma-separated list. Empty: wait for capacity."""
+    ``on-demand`` (instead of Spot) and ``size`` (a larger task), tried in this order. Empty: wait
+    for capacity."""
     platform_version: str | None = _named("CLOUDBURST_PLATFORM_VERSION", "platform_version")
     """Platform version of Fargate; ``None``: AWS's ``LATEST``."""
     ephemeral_storage: int | None = _named(
@@ -251,13 +248,13 @@ class Settings(BaseSettings):
     idle: float = _named("CLOUDBURST_IDLE", "idle", 300.0, gt=0)
     """Seconds without a request after which a task ends by itself, if its image supports it."""
     api_timeout_minutes: float = _named("API_TIMEOUT_MINUTES", "api_timeout_minutes", 15.0, gt=0)
-    """Minutes that an attempt at a scene may take without progress. The name is that of
-    ``cloudburst-fargate``; the value becomes ``Timeouts.scene``."""
+    """Minutes that an attempt at a scene may take without progress: ``Timeouts.scene``. The name is
+    that of ``cloudburst-fargate``."""
     api_request_timeout_seconds: float = _named(
         "API_REQUEST_TIMEOUT_SECONDS", "api_request_timeout_seconds", 300.0, gt=0
     )
-    """Seconds within which a worker must be ready. The name is that of ``cloudburst-fargate``; the
-    value becomes ``Timeouts.ready``."""
+    """Seconds within which a worker must be ready: ``Timeouts.ready``. The name is that of
+    ``cloudburst-fargate``."""
 
     s3_encryption: S3EncryptionText | None = _named("CLOUDBURST_S3_ENCRYPTION", "s3_encryption")
     """Encryption that requests for new objects in S3 name, for buckets whose policy demands it:

@@ -39,7 +39,6 @@ class TaskState(StrEnum):
     """State of a task. Each value stands for one or more states of ECS."""
 
     STARTING = "starting"
-    """The task was requested and does not run yet."""
     RUNNING = "running"
     """The task runs, or is stopping and has not stopped yet."""
     STOPPED = "stopped"
@@ -53,22 +52,18 @@ class Usage:
     """
 
     rates: Rates
-    """Prices in the task's region, for its architecture and capacity provider."""
     vcpu: float
     memory_gb: float
-    """Memory in GB."""
     extra_disk_gb: int = 0
-    """Ephemeral storage in GB beyond the first 20 GB, which are not billed."""
+    """GB of ephemeral storage beyond the first 20, which are not billed."""
     public_ipv4: bool = False
-    """True if the task has a public IPv4 address."""
     created_at: float
     pull_started_at: float | None = None
-    """Time at which the image pull started, from which the task is billed; ``None`` if it has not
-    started."""
+    """Start of the image pull, from which the task is billed."""
     last_seen_at: float
     """Last time at which the task was seen running."""
     stopped_at: float | None = None
-    """Time at which the task stopped, until which it is billed; ``None`` if it has not stopped."""
+    """End of the task, until which it is billed."""
 
     @property
     def size(self) -> str:
@@ -93,21 +88,17 @@ class TaskStatus:
 
     state: TaskState
     address: str | None = None
-    """Base URL of the worker; ``None`` if it is not known yet."""
+    """Base URL of the worker, once it is known."""
     reason: str = ""
-    """Reason why the task stopped or has no address yet, with the last lines of the output of a
-    failed local process; empty if there is none."""
+    """Reason why the task stopped or has no address yet, if there is one."""
     stop_code: str = ""
-    """Stop code of ECS: ``SpotInterruption``, ``EssentialContainerExited``… Empty if there is
-    none."""
+    """Stop code of ECS, such as ``SpotInterruption``."""
     failure: Failure | None = None
-    """Row of the failure table that explains the stop; ``None`` if the task neither has stopped nor
-    will be stopped, or no row is known."""
+    """Row of the failure table that explains the stop."""
     stop_announced: bool = False
-    """True if the task still runs but AWS has announced its stop, so that it gets no more
-    scenes."""
+    """True if the task still runs but AWS has announced its stop."""
     spot: bool = False
-    """True if the task runs on Fargate Spot, which may take its machine back."""
+    """True on Fargate Spot, which may take the machine back."""
     usage: Usage | None = None
     """Billed resources and times; ``None`` if nothing is billed."""
 
@@ -118,11 +109,9 @@ class TaskSpec:
 
     tier: Tier = Tier.STANDARD
     run: str = ""
-    """Name of the run that the task is started for; a tag of the task contains it."""
     scene: str = ""
-    """Name of the first scene that waited for the task; a tag of the task contains it."""
+    """First scene that waited for the task. It, run and language are tags of the task."""
     language: Language = "chinese"
-    """Subtitle language of the run; a tag of the task contains it."""
     limits: Limits = field(default_factory=Limits)
     """Limits of the client, some of which the worker applies to its input, too."""
 
@@ -132,12 +121,10 @@ class Secrets:
     """Secrets of one worker. They are never shown or logged."""
 
     key: str = field(repr=False)
-    """Key that the worker expects in the header ``X-Authentication-Key``."""
+    """Key for the header ``X-Authentication-Key``."""
     certificate: str = field(default="", repr=False)
-    """TLS certificate of the worker in PEM, the only one that the client accepts; empty for plain
-    HTTP."""
+    """Certificate of the worker in PEM, the only one that is accepted; empty for plain HTTP."""
     private_key: str = field(default="", repr=False)
-    """Private key of the certificate in PEM; empty for plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +134,7 @@ class FoundTask:
     task: TaskId
     status: TaskStatus
     secrets: Secrets | None = None
-    """Secrets of the task's worker; ``None`` if the task can only be stopped, not adopted."""
+    """Secrets of the worker; ``None`` if the task can only be stopped, not adopted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +143,6 @@ class LaunchRequest:
 
     spec: TaskSpec
     token: str
-    """Token by which the backend recognises a repetition of the request."""
     secrets: Secrets
 
 

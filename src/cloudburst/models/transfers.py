@@ -68,11 +68,8 @@ class TransferProblem(StrEnum):
     FORBIDDEN_ADDRESS = "forbidden address"
     """The URL leads to an address that is not public, or the server answers with a redirect."""
     TOO_LARGE = "too large"
-    """The file is larger than allowed."""
     INVALID = "invalid"
-    """The server's answer is not a valid one."""
     NO_SPACE = "no space"
-    """The worker has no room for the file."""
 
 
 class TransferFailure(BaseModel):
@@ -82,9 +79,8 @@ class TransferFailure(BaseModel):
     reason: Annotated[str, StringConstraints(max_length=500)]
     """Description of what happened, without the URL."""
     status: Annotated[int, Field(ge=100, le=599)] | None = None
-    """HTTP status of the server's answer; ``None`` if there was none."""
     retry_after: Annotated[float, Field(ge=0, le=3600)] | None = None
-    """Seconds after which the server asks to repeat the request; ``None`` if it does not say."""
+    """Seconds after which the server asks to repeat the request."""
 
 
 class FetchRequest(BaseModel):
@@ -95,11 +91,8 @@ class FetchRequest(BaseModel):
     url: PrivateUrl
     """URL with the scheme ``https``, or ``http`` for an S3 endpoint on this machine."""
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=16)] = {}
-    """Headers of the request, such as ``If-Match``."""
     size: Bytes | None = None
-    """Size of the file in bytes; ``None`` if it is not known."""
     max_bytes: Bytes
-    """Maximum size of the file, in bytes."""
     public_only: bool = True
     """True if the URL is not trusted, so that it may only lead to public addresses."""
 
@@ -108,11 +101,10 @@ class FetchEvent(BaseModel):
     """Line of the response to ``POST /fetches``. The last line has a hash or a failure."""
 
     received: Bytes = 0
-    """Number of bytes received so far."""
+    """Bytes received so far."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")] | None = None
     """SHA-256 of the whole file, under which the worker has stored it."""
     etag: ETag | None = None
-    """ETag that the server sent; ``None`` if it sent none."""
     failure: TransferFailure | None = None
 
 
@@ -125,9 +117,7 @@ class PutPart(BaseModel):
     headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=16)] = {}
     """Headers of the request, which the URL's signature may cover."""
     offset: Bytes = 0
-    """Position of the part in the file, in bytes."""
     size: Bytes
-    """Size of the part, in bytes."""
 
 
 class UploadRequest(BaseModel):
@@ -145,7 +135,7 @@ class UploadEvent(BaseModel):
     """Line of the response to ``POST /jobs/{id}/uploads``. The last has ETags or a failure."""
 
     sent: Bytes = 0
-    """Number of bytes sent so far."""
+    """Bytes sent so far."""
     etags: Annotated[tuple[ETag, ...], Field(max_length=MAX_PARTS)] | None = None
     """ETag of each part, once all parts are written."""
     failure: TransferFailure | None = None

@@ -31,9 +31,7 @@ class Launcher(Protocol):
     async def describe(self, task: TaskId, *, refresh: bool = False) -> TaskStatus:
         """Return the status of a task.
 
-        Args:
-            task: Identifier of the task.
-            refresh: True to ask the backend again instead of using its last answer.
+        ``refresh`` asks the backend again instead of using its last answer.
         """
         ...
 
@@ -47,16 +45,12 @@ class Launcher(Protocol):
     async def find(self, run: str) -> Sequence[FoundTask]:
         """Return the tasks that were started for a run, by this process or an earlier one.
 
-        Stopped tasks are included for as long as the backend remembers them. The returned tasks can
-        be passed to `describe` and `stop`.
+        Stopped tasks are included for as long as the backend remembers them.
         """
         ...
 
     async def post_mortem(self, task: TaskId) -> str | None:
-        """Return a text without secrets that explains why a task failed.
-
-        Return ``None`` if nothing is known about the failure.
-        """
+        """Return a text without secrets that explains why a task failed."""
         ...
 
 
@@ -93,8 +87,7 @@ class Backend:
     """Function that creates the secrets of a new launch request; it must not block."""
     kind: str = ""
     """Name under which measured times of the backend's workers are kept for later runs on this
-    machine: place, size and protocol, as in ``fargate STANDARD native``. Empty: they are not
-    kept."""
+    machine: place, size and protocol, as in ``fargate STANDARD native``; empty: not kept."""
     performance: Performance = UNKNOWN_PERFORMANCE
     """Times of start-up, encode, transfer and stop that are assumed until they are measured."""
     eager: bool = False
@@ -123,11 +116,10 @@ class Backend:
     """Function that returns a fault for each option of a scene that the workers cannot render;
     ``None``: they can render everything but `CheckedScene.undrawable`."""
     encode_timeout_factor: float = 0.0
-    """Encode timeout of workers that report no progress, in seconds per second of audio; one
-    minute is added. If ``Timeouts.scene`` is longer, it is used instead of this timeout. 0: the
-    workers report progress."""
+    """Encode timeout of workers that report no progress, in seconds per second of audio; one minute
+    is added, and ``Timeouts.scene`` is used if it is longer. 0: the workers report progress."""
 
 
+# Function that gets the client's timeouts and tier and returns a context manager of a backend.
+# The backend is opened and closed with the client.
 OpenBackend: TypeAlias = Callable[[Timeouts, Tier], AbstractAsyncContextManager[Backend]]
-"""Function that gets the client's timeouts and tier and returns a context manager of a backend. The
-backend is opened and closed with the client."""

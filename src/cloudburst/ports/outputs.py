@@ -30,9 +30,9 @@ class Journal(Protocol):
         ...
 
 
+# Function that makes a film on a worker of the run, which gets its videos and writes it to S3. It
+# raises `FilmError` if the film cannot be made.
 OnWorker: TypeAlias = Callable[[WorkerFilm, RemoteFiles, OnProgress], Awaitable[None]]
-"""Function that makes a film on a worker of the run, which gets its videos and writes it to S3. It
-raises `FilmError` if the film cannot be made."""
 
 
 class FilmMaker(Protocol):
@@ -49,11 +49,6 @@ class FilmMaker(Protocol):
         """Make the film of the finished videos, in their order.
 
         Return its location, and true if it was made earlier from the same videos.
-
-        Args:
-            videos: Finished videos.
-            on_progress: Function that is called with the finished share of the film.
-            on_worker: Function that makes the film if a worker makes it.
 
         Raises:
             FilmError: No film can be made of the videos.

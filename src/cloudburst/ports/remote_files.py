@@ -29,8 +29,6 @@ class RangeReader(Protocol):
     async def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
         """Return the bytes of a file from ``start`` up to, but not including, ``end``.
 
-        ``start`` is 0, or within the file.
-
         Raises:
             InvalidInputError: The file cannot be read. Its ``expected`` may be empty: then a file
                 of the right kind is expected.
@@ -73,9 +71,8 @@ class Delivery(Protocol):
     async def is_written(self) -> bool:
         """Return whether an object that was in the way of the file is the file itself, verified.
 
-        That is so if the answer to an earlier request was lost. If an earlier attempt at the scene
-        in this run has written another video, return false: `parts` then returns requests that
-        replace the object.
+        That is so if the answer to an earlier request was lost. False if an earlier attempt in this
+        run has written another video: `parts` then returns requests that replace it.
 
         Raises:
             DownloadError: Another program has written the object.
@@ -86,9 +83,6 @@ class Delivery(Protocol):
 
     async def finish(self, etags: Sequence[str]) -> None:
         """Complete the object of its written parts, and verify its size and checksum.
-
-        Args:
-            etags: ETag of each part.
 
         Raises:
             DownloadError: The object is not the file that was sent, or another program has written
@@ -103,10 +97,7 @@ class RemoteFiles(Protocol):
     """Files of one run that are in S3 or on web servers: its inputs, and its videos."""
 
     def version(self, location: RemoteLocation) -> str:
-        """Return the version of an input that was checked before the run.
-
-        It stands for the content of the file in fingerprints.
-        """
+        """Return the version of an input that was checked before the run."""
         ...
 
     def note_fingerprint(self, scene: str, fingerprint: str) -> None:
@@ -128,12 +119,5 @@ class RemoteFiles(Protocol):
         """Return a context manager of the delivery of a scene's video or cover.
 
         A delivery that is not finished leaves nothing in the bucket.
-
-        Args:
-            scene: Name of the scene.
-            to: Object to write.
-            size: Size of the file, in bytes.
-            sha256: SHA-256 of the file, in hexadecimal.
-            content_type: Media type of the file.
         """
         ...

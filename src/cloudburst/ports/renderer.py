@@ -20,10 +20,7 @@ class Sending(Protocol):
     """File that is being sent to a worker, as the uplink sees it."""
 
     async def wait(self, sent: int) -> None:
-        """Wait until the next block of the file may be sent.
-
-        ``sent`` is the number of bytes of the file that were passed to the system so far.
-        """
+        """Wait until the next block of the file may be sent."""
         ...
 
     def arrived(self) -> None:
@@ -31,9 +28,9 @@ class Sending(Protocol):
         ...
 
 
+# Function that returns a context manager in which a file of this many bytes is sent to a worker.
+# The context manager first waits until it is the file's turn.
 Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[Sending]]
-"""Function that returns a context manager in which a file of this many bytes is sent to a worker.
-The context manager first waits until it is the file's turn."""
 
 
 class _SendingAtOnce:
@@ -46,8 +43,8 @@ class _SendingAtOnce:
         """Do nothing."""
 
 
+# File that waits for no other file.
 SENDING_AT_ONCE: Sending = _SendingAtOnce()
-"""File that waits for no other file."""
 
 
 def at_once(size: int) -> AbstractAsyncContextManager[Sending]:  # noqa: ARG001
@@ -55,9 +52,9 @@ def at_once(size: int) -> AbstractAsyncContextManager[Sending]:  # noqa: ARG001
     return nullcontext(SENDING_AT_ONCE)
 
 
+# Function that is called with the finished share of an encode, from 0 to 1. The first call means
+# that the encode has begun. The function must not block or raise.
 OnProgress: TypeAlias = Callable[[float], None]
-"""Function that is called with the finished share of an encode, from 0 to 1. The first call means
-that the encode has begun. The function must not block or raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,22 +65,16 @@ class UploadedScene:
     reference: str
     """Identifier of the uploaded scene on the worker."""
     sent: int
-    """Number of bytes sent to the worker; files that the worker already had are not sent again, and
-    files that the worker gets from a URL do not count."""
+    """Number of bytes sent to the worker."""
     fetched: int = 0
-    """Number of bytes that the worker got from S3 and web servers; files that it already had are
-    not fetched again."""
+    """Number of bytes that the worker got from S3 and web servers."""
     input_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """SHA-256 of each input file of the video, by the role of the file: ``image``, ``audio``,
-    ``subtitle``, ``watermark``, ``music`` or ``font``; of a remote file, the version that
-    `RemoteFiles.version` returns. Empty if the hashes are not known."""
+    """SHA-256 of each input file, or version of a remote file, by its role, such as ``image``;
+    empty if the hashes are not known."""
     audio_seconds: float = math.inf
-    """Length of the audio, in seconds, from which the largest accepted size of the video is
-    computed; infinite if it is not known."""
+    """Length of the audio, in seconds, for the largest accepted size of the video."""
     needs_cover: bool = False
-    """True if the worker must make a cover of the video."""
     is_film: bool = False
-    """True for the files of a film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +82,7 @@ class EncodedFile:
     """Cover of a video, or subtitles of a film, that are ready on a worker."""
 
     size: int
-    """Size of the file, in bytes."""
     sha256: str
-    """SHA-256 of the file, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,20 +93,16 @@ class EncodedVideo:
     reference: str
     """Identifier of the video on the worker."""
     size: int
-    """Size of the video, in bytes."""
     sha256: str | None
-    """SHA-256 of the video, in hexadecimal; ``None`` if the worker does not report it."""
+    """SHA-256 in hexadecimal; ``None`` if the worker does not report it."""
     seconds: float
-    """Length of the video, in seconds; 0 if the worker does not report it."""
+    """Length of the video; 0 if the worker does not report it."""
     warnings: tuple[str, ...] = ()
     """What differs from the inputs in the video, according to the worker."""
     shared_seconds: float = 0.0
-    """Seconds for which other encoder slots of the worker have encoded parts of the video, over all
-    of these slots."""
+    """Seconds that all other encoder slots of the worker together have spent on the video."""
     cover: EncodedFile | None = None
-    """Cover of the video; ``None`` if none was requested."""
     subtitles: EncodedFile | None = None
-    """Subtitles of the film; ``None`` if it has none, and for the video of a scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,29 +111,24 @@ class DownloadedVideo:
 
     path: OutputLocation
     size: int
-    """Size of the video, in bytes."""
     sha256: str
     seconds: float = 0.0
-    """Length of the video according to the index in its file, in seconds; 0 if the index lacks
-    it."""
+    """Length of the video according to the index in its file; 0 if the index lacks it."""
     cover: OutputLocation | None = None
-    """Location of the cover, which was verified as well; ``None`` if there is none."""
     cover_sha256: str | None = None
-    """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
     by_worker: bool = False
     """True if the worker wrote the video to S3, so that it did not pass through this machine."""
 
 
+# Function that is awaited with a received and verified video before the video gets its final
+# name.
 OnVerified: TypeAlias = Callable[[DownloadedVideo], Awaitable[None]]
-"""Function that is awaited with a received and verified video before the video gets its final
-name."""
 
 
 class Renderer(Protocol):
     """Connection to one worker: uploads and encodes scenes, and downloads their videos.
 
-    A cancelled call leaves nothing running on the worker, unless `has_abandoned_encode` is true
-    afterwards.
+    A cancelled call leaves nothing running on the worker, unless `has_abandoned_encode` is true.
     """
 
     @property
@@ -182,14 +162,7 @@ class Renderer(Protocol):
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
-        """Send a scene's files to the worker, or let the worker get them.
-
-        Args:
-            scene: The scene.
-            options: Options of its video.
-            remote: Access to the remote files of the scene; ``None`` if it has none.
-            turn: Function with which each file is sent in turn.
-        """
+        """Send a scene's files to the worker, or let the worker get them."""
         ...
 
     async def upload_film(
@@ -212,7 +185,7 @@ class Renderer(Protocol):
         """Encode an uploaded scene or film, and return when the video is ready on the worker.
 
         Raises `WorkerStoppedError` with ``draining`` if the worker is stopping and has not begun
-        the encode.
+        it.
         """
         ...
 
@@ -226,13 +199,8 @@ class Renderer(Protocol):
     ) -> DownloadedVideo:
         """Download a video or let the worker write it to S3, verify it, and name it.
 
-        It may be called again for the same video after an `OutputWriteError`.
-
-        Args:
-            output: The video on the worker.
-            to: Final location; a video on this machine is first written to another file beside it.
-            on_verified: Function that is awaited before the video gets its final name.
-            remote: Access to S3; ``None`` if ``to`` is on this machine.
+        It may be called again for the same video after an `OutputWriteError`. ``on_verified`` is
+        awaited before the video gets its final name.
         """
         ...
 
@@ -241,8 +209,5 @@ class Connect(Protocol):
     """Function that opens connections to workers."""
 
     def __call__(self, address: str, *, secrets: Secrets) -> AbstractAsyncContextManager[Renderer]:
-        """Return a context manager that opens a connection to the worker at a base URL.
-
-        ``secrets`` are those with which the worker was launched.
-        """
+        """Return a context manager that opens a connection to the worker at a base URL."""
         ...

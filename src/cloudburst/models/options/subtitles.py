@@ -67,8 +67,8 @@ class SubtitleOptions(BaseModel):
     background_opacity: float = Field(
         default=0.2, ge=0, le=1, description="a number from 0 (black) to 1 (no box)"
     )
-    """*Transparency* of the box behind the subtitles, despite the name, which is that of the public
-    image: 0 is solid black; 1 is no box but an outline around the letters."""
+    """*Transparency* of the box, despite the name, which is that of the public image: 0 is solid
+    black; 1 is no box but an outline around the letters."""
     font: Annotated[FontFamily | Location | None, BeforeValidator(_check_font)] = Field(
         default=None, description=_FONTS
     )
@@ -88,9 +88,8 @@ class SubtitleOptions(BaseModel):
         default="&H00000000",
         description="a colour such as #000000, or &HAABBGGRR such as &H00000000",
     )
-    """Colour of the outline around letters: ``#rrggbb``, ``#rrggbbaa``, or the notation of ASS
-    subtitles, ``&HAABBGGRR``, with alpha, blue, green and red in hexadecimal, in which alpha 00 is
-    opaque. The value of the option is always in the notation of ASS."""
+    """Colour of the outline around letters: ``#rrggbb``, ``#rrggbbaa``, or in the notation of ASS,
+    ``&HAABBGGRR`` (alpha 00 is opaque), which is the value of the option."""
     outline_width: float | None = Field(
         default=None, ge=0, le=0.2, description="a number from 0 to 0.2"
     )
