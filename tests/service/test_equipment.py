@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -26,8 +27,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 
 @asynccontextmanager
-async def opened(folder: Path, probe: Sequence[str]) -> AsyncGenerator[httpx.AsyncClient]:
-    settings = ServiceSettings(key=KEY, folder=folder)
+async def opened(
+    folder: Path, probe: Sequence[str], **options: Any
+) -> AsyncGenerator[httpx.AsyncClient]:
+    settings = ServiceSettings(key=KEY, folder=folder, **options)
     async with open_service(settings, render=STAND_IN, probe=probe) as service:
         transport = httpx.ASGITransport(build_app(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
@@ -43,6 +46,14 @@ async def ended(http: httpx.AsyncClient) -> httpx.Response:
     while (answer := await http.get("/health")).status_code == 503:
         pass
     return answer
+
+
+async def test_health_without_a_test_render_is_healthy_at_once(tmp_path: Path) -> None:
+    probe = printing("raise SystemExit('a test render')")
+    async with opened(tmp_path, probe, test_render=False) as http:
+        answer = await http.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "healthy", "authentication": {"mode": "secure"}}
 
 
 @pytest.mark.real

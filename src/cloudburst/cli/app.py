@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
@@ -22,11 +21,18 @@ from cloudburst.cli.output import (
 )
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - slow to import
+
+    return version("cloudburst-sdk")
+
+
 AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
     help="Render scenes into videos, on this machine and on AWS Fargate.",
-    version=lambda: version("cloudburst-sdk"),
+    version=_version,
     version_flags=["--version"],
     help_format="markdown",
     default_parameter=Parameter(show_default=False),

@@ -63,6 +63,10 @@ class ServiceSettings(BaseModel):
     """Folder in which the service creates its own folder; ``None``: the system's temporary
     folder."""
 
+    test_render: bool = True
+    """Whether the service is healthy only after a test render. A client that starts the service on
+    its own machine does without: there, the first scene shows what is missing."""
+
     encoders: int = Field(default_factory=lambda: encoder_slots(usable_cores()), ge=1, le=256)
     """Number of encoder slots: scenes that are encoded at the same time."""
     waiting: int = Field(default=100, ge=0)

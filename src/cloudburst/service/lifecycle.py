@@ -52,7 +52,8 @@ async def serve(
         context = server_context(settings.certificate, settings.private_key.get_secret_value())
     become_subreaper()
     async with open_service(settings, render=render, probe=probe) as service:
-        service.self_test.start()
+        if settings.test_render:
+            service.self_test.start()
         server = LimitedServer(build_app(service, unpack=unpack), context, settings.head_seconds)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)

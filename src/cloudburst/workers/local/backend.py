@@ -236,6 +236,7 @@ class ProcessLauncher:
             "SECRETS_FD": 0,
             "FOLDER": self._folder,
             "STOP_SECONDS": SERVICE_STOP_TIMEOUT,
+            "TEST_RENDER": False,  # it would cost a third of a short scene
             **service_limits(request.spec.limits),
             **self._settings,
         }
