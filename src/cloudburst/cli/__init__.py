@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+from cloudburst.start import skip_needless_imports
 
 _EXTRA = {"cyclopts", "rich", "yaml"}
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv is None:
             argv = sys.argv[1:]
-            _skip_needless_imports()
+            skip_needless_imports()
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing
 
         return run(argv)
@@ -37,12 +37,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             msg = f"cloudburst: the command line {needed}"
         print(msg, file=sys.stderr)
         return 2
-
-
-def _skip_needless_imports() -> None:
-    """Keep libraries from importing what this process does not need; 0.1 CPU seconds."""
-    # httpx has a command line of its own (click, pygments), and httpcore can run on trio.
-    absent: dict[str, Any] = {"httpx._main": None, "trio": None}
-    sys.modules.update(absent)
-    # The search for plugins of pydantic reads the metadata of all installed packages.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")

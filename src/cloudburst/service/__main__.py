@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 
 from cloudburst.signals import stop_signals
+from cloudburst.start import skip_needless_imports
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -20,9 +21,7 @@ def main() -> int:
     # would ignore them, because signals have no default action for process 1.
     for number in stop_signals():
         signal.signal(number, _end)
-    # The search for plugins of pydantic, which the service does not use, reads the metadata of all
-    # installed packages: a tenth of the start in an environment with many of them.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
+    skip_needless_imports()
     from cloudburst.service.lifecycle import run  # noqa: PLC0415 - the import takes half a second
 
     return run()

@@ -16,10 +16,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import h11
-import uvicorn
+import uvicorn.server
 from anyio import create_task_group
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloudburst.errors import ConfigurationError
@@ -183,7 +184,7 @@ class Connection(H11Protocol):
             self.abort()
 
 
-class LimitedServer(uvicorn.Server):
+class LimitedServer(uvicorn.server.Server):
     """uvicorn server without signal handling; it prints its address and limits connections.
 
     A connection without an authorised request is closed after ``seconds``.
@@ -191,7 +192,7 @@ class LimitedServer(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, context: ssl.SSLContext | None, seconds: float) -> None:
         super().__init__(
-            uvicorn.Config(
+            Config(
                 app,
                 access_log=False,
                 http="h11",
