@@ -15,8 +15,6 @@ from typing import TypeAlias, assert_never
 import anyio
 from anyio import to_thread
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -86,6 +84,8 @@ would take time that the run needs."""
 @asynccontextmanager
 async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
     """Show a live view with failures above it, and remove the live view at the end of the run."""
+    from rich.live import Live  # noqa: PLC0415 - only for a terminal
+
     live = Live(console=console, auto_refresh=False, transient=True)
     printing, visible = anyio.Lock(), True
     started_at = anyio.current_time()
@@ -239,6 +239,8 @@ def _overall_line(view: RunView, now: float) -> Table:
         state.append(" · stopping", "yellow")
     elif view.film is not None:
         state.append(f" · film {view.film:.0%}", "cyan")
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only for a terminal
+
     bar = ProgressBar(
         total=1,
         completed=view.share,

@@ -45,6 +45,8 @@ from cloudburst.text import shorten
 logger = logging.getLogger(__name__)
 
 RUN = Group("Run", sort_key=20)
+RESULTS_FOLDER = Path("cloudburst_results")
+"""Default folder of the videos."""
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION = re.compile(

@@ -78,7 +78,7 @@ class OutputConsole(Console):
 @contextmanager
 def shared_error_console() -> Generator[Console]:
     """Create the console for standard error that `error_console` returns in the context."""
-    console = OutputConsole(stderr=True)
+    console = OutputConsole(stderr=True, emoji=False)
     token = _error_console.set(console)
     try:
         yield console
@@ -96,7 +96,7 @@ def error_console() -> Console:
 
 def print_output(*renderables: RenderableType) -> None:
     """Print renderables to standard output, each in lines of its own."""
-    _print(renderables, OutputConsole(highlight=False))
+    _print(renderables, OutputConsole(highlight=False, emoji=False))
 
 
 def print_error(renderable: RenderableType, console: Console) -> None:

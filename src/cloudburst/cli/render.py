@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from contextlib import nullcontext, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import anyio
@@ -21,12 +21,18 @@ from cloudburst.aws.fargate.run_registry import (
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.displays import Display, OpenDisplay
 from cloudburst.cli.look_options import LookOptions
-from cloudburst.cli.options import RUN, FilmFlags, FolderOption, RunOptions, scenes_of
+from cloudburst.cli.options import (
+    RESULTS_FOLDER,
+    RUN,
+    FilmFlags,
+    FolderOption,
+    RunOptions,
+    scenes_of,
+)
 from cloudburst.cli.output import WordWrapped, error_console, print_error
 from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
 from cloudburst.client.client import Client
-from cloudburst.compat import timeouts_of
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import OutputExistsError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
@@ -35,8 +41,6 @@ from cloudburst.models.settings import Settings
 from cloudburst.outputs.earlier_runs import unfinished_run_with
 from cloudburst.signals import InterruptHandler, stop_signals
 
-RESULTS_FOLDER = Path("cloudburst_results")
-"""Default folder of the videos."""
 _ALL_STOPPED = (
     "Exited at once. Workers on this machine exit by themselves, and no Fargate task is left."
 )
@@ -229,7 +233,7 @@ def render_command(
         overwrite=overwrite,
         film=(film or FilmFlags()).request(),
         custom_folder=to is not None,
-        timeouts=timeouts_of(settings),
+        timeouts=settings.timeouts(),
         spot=backend.spot,
         settings=settings,
     )

@@ -10,12 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cloudburst.cli.backend_options import WorkerOptions
-from cloudburst.cli.options import RUN, FilmFlags, FolderOption, RunOptions
+from cloudburst.cli.options import RESULTS_FOLDER, RUN, FilmFlags, FolderOption, RunOptions
 from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
-from cloudburst.cli.render import RESULTS_FOLDER, run_and_report
+from cloudburst.cli.render import run_and_report
 from cloudburst.cli.result import RunRequest
 from cloudburst.cli.tasks import cleanup_command
-from cloudburst.compat import timeouts_of
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.plan import read_fingerprint
 from cloudburst.inputs.remote_inputs import open_remote_inputs
@@ -106,7 +105,7 @@ def resume_command(
         film=wanted,
         run=run,
         custom_folder=custom_folder,
-        timeouts=timeouts_of(settings),
+        timeouts=settings.timeouts(),
         spot=backend.spot,
         settings=settings,
     )

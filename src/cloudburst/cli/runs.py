@@ -17,7 +17,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.options import FolderOption
+from cloudburst.cli.options import RESULTS_FOLDER, FolderOption
 from cloudburst.cli.output import (
     format_usd,
     print_output,
@@ -26,7 +26,6 @@ from cloudburst.cli.output import (
     unwrapped,
     write_line,
 )
-from cloudburst.cli.render import RESULTS_FOLDER
 from cloudburst.errors import JournalError
 from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location

@@ -15,7 +15,6 @@ from cloudburst.compat.calls import (
 from cloudburst.compat.parameters import (
     calculate_optimal_batch_distribution,
     scan_scenes_from_folder,
-    timeouts_of,
 )
 from cloudburst.compat.results import calculate_fargate_cost
 from cloudburst.models.batches import (
@@ -42,5 +41,4 @@ __all__ = [
     "execute_parallel_batches",
     "scan_and_test_folder",
     "scan_scenes_from_folder",
-    "timeouts_of",
 ]

@@ -22,7 +22,6 @@ from cloudburst.compat.parameters import (
     options_of,
     scan_scenes_from_folder,
     tier_of,
-    timeouts_of,
 )
 from cloudburst.compat.results import Progress, batch_result, calculate_fargate_cost
 from cloudburst.errors import CloudburstError, ConfigurationError
@@ -292,7 +291,7 @@ async def _render(
 ) -> BatchResult:
     settings = await anyio.to_thread.run_sync(checked_settings)
     folder = _folder(saving_dir) or settings.results or DEFAULT_RESULTS_FOLDER
-    timeouts = timeouts_of(settings)
+    timeouts = settings.timeouts()
     limits, backend = Limits(workers=tasks), _eager(backend_of(settings))
     if message:  # logged after the choice of the backend
         logger.info("%s", message)

@@ -15,7 +15,6 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.inputs import scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.batches import Distribution
-from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import is_s3
 from cloudburst.models.options import RenderOptions, describe_option_errors
 from cloudburst.models.scene import SceneDict
@@ -123,13 +122,6 @@ def _callers_level() -> int:
     while level < len(roots) and roots[level] in {"asyncio", "anyio"}:
         level += 1
     return level + 1
-
-
-def timeouts_of(settings: Settings) -> Timeouts:
-    """Return the client's timeouts according to the settings of ``cloudburst-fargate``."""
-    return Timeouts(
-        scene=settings.api_timeout_minutes * 60, ready=settings.api_request_timeout_seconds
-    )
 
 
 def calculate_optimal_batch_distribution(

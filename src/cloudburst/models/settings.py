@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import read_regular_file
+from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import WrittenFolder
 from cloudburst.models.task import Protocol
 from cloudburst.text import short_repr
@@ -273,6 +274,10 @@ class Settings(BaseSettings):
     def names_task_definition(self) -> bool:
         """True if the task definition was set explicitly, even to its default."""
         return "task_definition" in self.model_fields_set
+
+    def timeouts(self) -> Timeouts:
+        """Return the timeouts of a run according to these settings."""
+        return Timeouts(scene=self.api_timeout_minutes * 60, ready=self.api_request_timeout_seconds)
 
     def is_from_file(self, field: str) -> bool:
         """Return whether the value of a field is from ``.env``."""
