@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - have formats
 from tinytag import TinyTag
 
 from cloudburst.errors import CloudburstError
@@ -265,7 +265,7 @@ def _open_picture(file: PictureReader) -> Image.Image | None:
     The pixel limit and the warnings of ``Image.open`` depend on global settings of the process,
     which belong to the program that uses this package.
     """
-    Image.init()
+    Image.preinit()  # `Image.init` would import 50 modules for other formats
     file.seek(0)
     start = file.read(16)
     for name in _PICTURE_FORMATS:
