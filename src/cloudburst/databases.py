@@ -16,18 +16,18 @@ from cloudburst.files import state_folder
 
 logger = logging.getLogger(__name__)
 
+# Maximum number of seconds to wait while another process writes a state file.
 STATE_LOCK_TIMEOUT = 2.0
-"""Maximum number of seconds to wait while another process writes a state file."""
 _MOUNTINFO = Path("/proc/self/mountinfo")
+# Types of file systems that several machines can mount at once. SQLite's write-ahead log (WAL) does
+# not work on them, because all processes that use the log must share memory
+# (https://sqlite.org/wal.html, "Overview").
 _NETWORK = {
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "coda"),
     *("ceph", "lustre", "glusterfs", "beegfs", "gpfs", "ocfs2", "gfs2", "orangefs"),
     *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"),
     *("fuse.mount-s3", "fuse.juicefs", "fuse.davfs", "davfs"),
 }
-"""Types of file systems that several machines can mount at once. SQLite's write-ahead log (WAL)
-does not work on them, because all processes that use the log must share memory
-(https://sqlite.org/wal.html, "Overview")."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _T = TypeVar("_T")
 
@@ -81,11 +81,11 @@ class StateDatabase:
     No run depends on it: if it is missing, damaged, or in use by other processes, it is not used.
     """
 
+    # Name of the file. It contains the version of the table, so that other versions of cloudburst
+    # use other files.
     name: str
-    """Name of the file. It contains the version of the table, so that other versions of cloudburst
-    use other files."""
+    # SQL statement that creates the table if it does not exist.
     create: str
-    """SQL statement that creates the table if it does not exist."""
 
     @property
     def path(self) -> Path:

@@ -11,13 +11,13 @@ from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.job_rows import NewJob, active_seconds, bytes_stored, count_active, spent_since
 from cloudburst.jobs.models import JobLimits
 
+# Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds.
 BUDGET_SECONDS = 86_400.0
-"""Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds."""
+# Number of bytes after which files that arrive are compared with the limits again.
 BYTES_PER_CHECK = 16_000_000
-"""Number of bytes after which files that arrive are compared with the limits again."""
+# Bytes of the disk that files which arrive and jobs that begin leave free, for the events and the
+# videos of jobs that run: the smaller one of this number and this part of the disk.
 FREE_BYTES, FREE_SHARE = 1_000_000_000, 0.05
-"""Bytes of the disk that files which arrive and jobs that begin leave free, for the events and the
-videos of jobs that run: the smaller one of this number and this part of the disk."""
 
 
 def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
@@ -43,7 +43,7 @@ def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) ->
 def within_budget(
     connection: sqlite3.Connection, owner: str, limits: JobLimits, now: float
 ) -> bool:
-    """Return whether the bill of an owner's jobs in the last 24 hours is below the limit."""
+    """Return whether an owner has not used up the budget of 24 hours."""
     if limits.owner_usd is None:
         return True
     return spent_since(connection, owner, now - BUDGET_SECONDS) < limits.owner_usd
@@ -58,7 +58,7 @@ def check_bytes(
     incoming: int = 0,
     incoming_of_owner: int = 0,
 ) -> None:
-    """Raise `JobLimitError` if files of this size, in bytes, do not fit into the folder."""
+    """Raise `JobLimitError` if files of this size, in bytes, do not fit."""
     stored = bytes_stored(connection, owner) + incoming_of_owner
     if stored + size > limits.owner_bytes:
         msg = (
@@ -71,17 +71,13 @@ def check_bytes(
 
 
 def has_free_disk(folder: Path) -> bool:
-    """Return whether the disk of a folder has room for more files."""
+    """Return whether the disk has room for more files."""
     disk = shutil.disk_usage(folder)
     return disk.free >= min(FREE_BYTES, FREE_SHARE * disk.total)
 
 
 class Room:
-    """Room for the files that arrive in this process.
-
-    The database has the size of a file only when all of it has arrived. Until then its size is
-    noted here, so that many files that arrive at once do not exceed the limits together.
-    """
+    """Room for files that arrive in this process, whose sizes the database does not have yet."""
 
     def __init__(self, database: JobDatabase, limits: JobLimits) -> None:
         self._database = database
@@ -89,10 +85,7 @@ class Room:
         self._incoming = dict[object, tuple[str, int]]()
 
     async def check(self, transfer: object, owner: str, size: int) -> None:
-        """Note the size of a transfer, in bytes, and raise `JobLimitError` if it does not fit.
-
-        A size that is less than `BYTES_PER_CHECK` above the one that is noted changes nothing.
-        """
+        """Note the size of a transfer, in bytes; raise `JobLimitError` if it does not fit."""
         _, noted = self._incoming.get(transfer, ("", -BYTES_PER_CHECK))
         if size < noted + BYTES_PER_CHECK:
             return
@@ -116,5 +109,5 @@ class Room:
         await self._database.read(check)
 
     def release(self, transfer: object) -> None:
-        """Forget a transfer: it has ended, and the database has its size if it is kept."""
+        """Forget a transfer, which has ended."""
         self._incoming.pop(transfer, None)

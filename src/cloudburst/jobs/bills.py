@@ -29,9 +29,9 @@ from cloudburst.outputs.journal.reader import journal_folder, journal_path, read
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two questions to AWS about tasks of finished jobs. AWS forgets a task an hour
+# after its stop, and a task of a killed process is billed until it is stopped.
 INTERVAL = 60.0
-"""Seconds between two questions to AWS about tasks of finished jobs. AWS forgets a task an hour
-after its stop, and a task of a killed process is billed until it is stopped."""
 
 
 class FinalBills:
@@ -41,10 +41,7 @@ class FinalBills:
         self._queue = queue
 
     async def settle(self, job: str, report: Report) -> None:
-        """Wait until the tasks of a job have stopped, and write its final bill.
-
-        If other jobs still use them, `complete_regularly` writes it later.
-        """
+        """Write the final bill of a job when its tasks have stopped."""
         if report.cost.final:
             return
         settled = await report.settled()
@@ -52,11 +49,7 @@ class FinalBills:
             await self._write(job, cost, await json_of(settled))
 
     async def complete_regularly(self) -> None:
-        """Ask AWS again and again for the bills of jobs that have finished without a final one.
-
-        Their process has ended before their tasks had stopped, or other jobs used the tasks. Tasks
-        of processes that have ended are stopped.
-        """
+        """Ask AWS for bills that were not final when their jobs finished, until cancelled."""
         while True:
             try:
                 await self._complete()
@@ -116,12 +109,8 @@ class FinalBills:
 async def _stop_leftover_tasks(jobs: Collection[str], settings: Settings) -> None:
     """Stop the tasks of finished jobs whose processes on this machine have ended.
 
-    Jobs share tasks: one that was started for a finished job may render another one. An unfinished
-    job finds its tasks when it is continued, but a finished one is not continued. Tasks of other
-    processes are not touched. Nothing is asked of AWS if there are none to stop.
-
-    Raises:
-        CloudburstError: The tasks could not be listed.
+    Jobs share tasks, and an unfinished job finds its tasks when it is continued: so tasks of
+    other processes are not touched. Asks nothing of AWS if there are none.
     """
     runs = await registered_runs()
     in_use = {run.run for run in runs if run.active}

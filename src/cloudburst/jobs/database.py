@@ -21,12 +21,12 @@ from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.webhooks import outbox
 
 DATABASE_NAME = "jobs.sqlite"
+# Maximum number of seconds to wait while another process writes, which takes milliseconds.
 BUSY_TIMEOUT = 10.0
-"""Maximum number of seconds to wait while another process writes, which takes milliseconds."""
+# Seconds between two attempts for which SQLite does not wait itself.
 BUSY_INTERVAL = 0.02
-"""Seconds between two attempts for which SQLite does not wait itself."""
+# Maximum number of seconds that a call waits for earlier ones of this process.
 CALL_TIMEOUT = 30.0
-"""Maximum number of seconds that a call waits for earlier ones of this process."""
 _T = TypeVar("_T")
 Work = Callable[[sqlite3.Connection], _T]
 
@@ -75,10 +75,10 @@ _FORMAT_2 = (
     # What an owner has is computed from it, because the column is behind the request.
     "CREATE INDEX jobs_of_length ON jobs (owner, state, video_seconds)",
 )
+# Statements that bring a database to each format from the one before; the first creates it. What a
+# release has is never changed: a new format is a further step, and `tests/support` gets a file of
+# the last one.
 STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1, _FORMAT_2)
-"""Statements that bring a database to each format from the one before; the first creates it. What a
-release has is never changed: a new format is a further step, and `tests/support` gets a file of the
-last one."""
 
 
 @asynccontextmanager
@@ -96,11 +96,7 @@ async def open_database(folder: Path) -> AsyncGenerator[JobDatabase]:
 
 
 class JobDatabase:
-    """Connection of this process to the database, used by one thread at a time.
-
-    A function that is passed to `read` or `write` runs in a transaction of its own. It sees nothing
-    of a transaction of another process that is not complete.
-    """
+    """Connection of this process, used by one thread at a time, each time in a transaction."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / DATABASE_NAME
@@ -173,11 +169,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Choose the journal of SQLite that lets processes read while one of them writes.
-
-    SQLite does not wait for the lock that the change needs. Another process may have it, which has
-    been started at the same time.
-    """
+    # Processes read while one of them writes. SQLite does not wait for the lock that the change
+    # needs, which another process may have that started at the same time.
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
@@ -191,10 +184,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring an empty database, or one of an older format, to the newest format.
-
-    Raises ``sqlite3.DatabaseError`` for one of a newer format.
-    """
+    """Bring a database to the newest format; raise an error for a newer one."""
     found = schema_of(connection)
     if found > len(STEPS):
         msg = (

@@ -41,19 +41,19 @@ from cloudburst.outputs.journal.reader import journal_folder
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two looks at what other processes have written. An event of another process, or
+# its request to cancel a job, is noticed so late.
 POLL_SECONDS = 0.5
-"""Seconds between two looks at what other processes have written. An event of another process, or
-its request to cancel a job, is noticed so late."""
+# Seconds between two searches for jobs whose process has ended.
 TAKEOVER_SECONDS = 2.0
-"""Seconds between two searches for jobs whose process has ended."""
+# Seconds before the database is used again after an error.
 RETRY_SECONDS = 5.0
-"""Seconds before the database is used again after an error."""
+# Seconds between two removals of jobs and uploads that have been kept long enough.
 PRUNE_SECONDS = 600.0
-"""Seconds between two removals of jobs and uploads that have been kept long enough."""
 
 
+# Age in seconds above which files are removed that belong to no job and no upload.
 STRAY_SECONDS = 86_400.0
-"""Age in seconds above which files are removed that belong to no job and no upload."""
 
 
 class Dispatcher:

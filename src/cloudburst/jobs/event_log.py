@@ -25,18 +25,18 @@ from cloudburst.models.remote_file import Download
 from cloudburst.models.scene import Video
 from cloudburst.text import short_repr
 
+# Maximum number of events that are read at once, so that a long job needs little memory.
 EVENTS_PER_READ = 500
-"""Maximum number of events that are read at once, so that a long job needs little memory."""
+# Types of events that a resumed run repeats for what was finished before.
 _OUTCOMES = {"film.completed", "scene.completed", "scene.failed"}
-"""Types of events that a resumed run repeats for what was finished before."""
 
 
+# Maximum size of a message for webhooks, in bytes.
 MAX_PAYLOAD_BYTES = 256 * 1024
-"""Maximum size of a message for webhooks, in bytes."""
+# Fields of the job that its last event has.
 _FINAL_FIELDS = {"state", "scenes", "completed", "failed", "cost", "error"}
-"""Fields of the job that its last event has."""
+# Function that returns the URLs of a job, by their name.
 Links = Callable[[str], Mapping[str, str]]
-"""Function that returns the URLs of a job, by their name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +44,21 @@ class NewEvent:
     """Event that is not numbered yet."""
 
     type: str
+    # Time in seconds since the epoch.
     time: float
-    """Time in seconds since the epoch."""
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    # Name of the scene; ``None`` if the event does not belong to one.
     scene: str | None = None
-    """Name of the scene; ``None`` if the event does not belong to one."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewsPosition:
     """What a reader of a job's events has received."""
 
+    # Number of the last event.
     event: int = 0
-    """Number of the last event."""
+    # Version of the last progress.
     progress: int = 0
-    """Version of the last progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,14 @@ class News:
 
     items: Sequence[JobNews]
     position: NewsPosition
+    # True if the job is finished, and all of its events have been read.
     complete: bool
-    """True if the job is finished, and all of its events have been read."""
 
 
 def append_events(
     connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]
 ) -> list[JobEvent]:
-    """Write events with the next numbers of the job, and return those that were written.
-
-    An event that a resumed run repeats is left out if the job has it already. That of a scene which
-    was rendered once more is written, because its video is another one.
-    """
+    """Write events with the next numbers of the job, and return those that were written."""
     (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
     completed = failed = 0
     written = list[JobEvent]()
@@ -129,15 +125,12 @@ def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[s
 
 
 def delete_progress(connection: sqlite3.Connection, job: str) -> None:
-    """Delete the progress of all scenes: none of them is encoded any more."""
+    """Delete the progress of all scenes."""
     connection.execute("DELETE FROM progress WHERE job = ?", [job])
 
 
 def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> News:
-    """Return the events of a job after a position, and the progress that has changed since.
-
-    Raises `UnknownJobError` if the job does not exist.
-    """
+    """Return the news of a job after a position."""
     state, newest = connection.execute(
         "SELECT state, last_event FROM jobs WHERE id = ?", [job]
     ).fetchone() or (None, 0)
@@ -163,10 +156,7 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
 
 
 def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
-    """Return the newest video of each scene that has one, in the order of their events.
-
-    Raises `UnknownJobError` if the job does not exist.
-    """
+    """Return the newest video of each scene that has one."""
     read_job(connection, job)
     rows = connection.execute(
         "SELECT scene, data FROM events WHERE job = ? AND type = 'scene.completed' ORDER BY number",
@@ -177,7 +167,7 @@ def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:
 
 
 def find_video(connection: sqlite3.Connection, job: str, scene: str) -> Video | None:
-    """Return the newest video of a scene; ``None`` if it has none."""
+    """Return the newest video of a scene, if there is one."""
     # For the condition that every row meets, and INDEXED BY, see `_last_outcome`.
     row = connection.execute(
         "SELECT data FROM events INDEXED BY events_of_outcomes WHERE job = ? AND scene = ? "
@@ -192,12 +182,12 @@ class JobFile(NamedTuple):
     """Video of a scene, or its cover."""
 
     scene: str
+    # SHA-256 of the file, in hexadecimal; ``None`` if it is not known.
     sha256: str | None
-    """SHA-256 of the file, in hexadecimal; ``None`` if it is not known."""
 
 
 def find_file(connection: sqlite3.Connection, job: str, name: str) -> JobFile | None:
-    """Return the video or the cover that has a name; ``None`` if there is none by now."""
+    """Return the video or the cover that has a name, if there is one."""
     # Not of all videos: a player that seeks in a video of a large job sends many requests.
     video = find_video(connection, job, name.rpartition(".")[0])
     if video is not None and name == video.path.name:
@@ -208,10 +198,9 @@ def find_file(connection: sqlite3.Connection, job: str, name: str) -> JobFile | 
 
 
 def find_download(connection: sqlite3.Connection, job: str, file: str) -> Download:
-    """Return the download of a video, a cover or the film of a job in S3, by the file's name.
+    """Return the download of a file of a job in S3.
 
-    Raises `UnknownJobError` if the job does not exist, and `ResourceMissingError` if it has no such
-    file in S3.
+    Raises `UnknownJobError`, and `ResourceMissingError` if the job has no such file in S3.
     """
     found = read_job(connection, job)
     if found.destination is None:
@@ -228,12 +217,10 @@ def find_download(connection: sqlite3.Connection, job: str, file: str) -> Downlo
 
 
 class _Outcome(NamedTuple):
-    """Last event about how a scene, or the film, ended."""
-
+    # Type of the event; ``None`` if there is none.
     type: str | None = None
-    """Type of the event; ``None`` if there is none."""
+    # SHA-256 of the video of a scene; ``None`` if it failed.
     video_sha256: str | None = None
-    """SHA-256 of the video of a scene; ``None`` if it failed."""
 
 
 def _last_outcome(connection: sqlite3.Connection, job: str, scene: str | None) -> _Outcome:
@@ -266,13 +253,13 @@ def _dump(data: Mapping[str, Any]) -> str:
 class EventLog:
     """Writer of events."""
 
+    # Webhooks that receive events.
     webhooks: Webhooks
-    """Webhooks that receive events."""
+    # Function that returns the URLs of a job.
     links: Links
-    """Function that returns the URLs of a job."""
 
     def append(self, connection: sqlite3.Connection, job: str, events: Iterable[NewEvent]) -> None:
-        """Write events with the next numbers of the job, and the messages about them."""
+        """Write events, and the messages about them."""
         written = append_events(connection, job, events)
         url = webhook_of(connection, job)
         for event in written:
@@ -303,7 +290,7 @@ class EventLog:
             )
 
     def end_job(self, connection: sqlite3.Connection, job: str, end: JobEnd) -> None:
-        """Write that a job is finished, with the event ``job.finished``."""
+        """Write the end of a job, with its last event."""
         now = time.time()
         delete_progress(connection, job)
         write_end(connection, job, end, now)
@@ -312,10 +299,7 @@ class EventLog:
 
 
 def message_payload(event: JobEvent, job: Job, links: Mapping[str, str]) -> str:
-    """Return the JSON that is sent to webhooks for an event of a job.
-
-    If it would be too large, ``event`` is null; the receiver can read the event from the job.
-    """
+    """Return the JSON that webhooks get; ``event`` is null if it would be too large."""
     data: dict[str, Any] = {
         "job": job.id,
         "number": event.number,

@@ -25,7 +25,7 @@ class JobFolder:
 
     @property
     def inputs(self) -> Path:
-        """Folder with the input files that belong to the job; removed when the job is finished."""
+        """Folder with the input files; removed when the job is finished."""
         return self.path / "inputs"
 
     @property
@@ -39,7 +39,7 @@ class JobFolder:
         return self.path / "film.mp4"
 
     def create(self) -> None:
-        """Create the folder for the input files."""
+        """Create the folder."""
         self.inputs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def input_bytes(self) -> int:
@@ -47,11 +47,11 @@ class JobFolder:
         return _size_of_files(self.inputs)
 
     def output_bytes(self) -> int:
-        """Return the size of the videos, the film and the files beside them, in bytes."""
+        """Return the size of videos, film and what is beside them, in bytes."""
         return _size_of_files(self.path) + _size_of_files(self.videos)
 
     def bytes(self) -> int:
-        """Return the size of the inputs, the videos and the files beside them, in bytes."""
+        """Return the size of all files, in bytes."""
         return self.input_bytes() + self.output_bytes()
 
     def remove_inputs(self) -> None:
@@ -75,10 +75,7 @@ class JobsFolder:
         return self.path / "uploads"
 
     def job(self, job: str) -> JobFolder:
-        """Return the folder of a job.
-
-        Raises `UnknownJobError` for what is no identifier of a job: it may lead to another folder.
-        """
+        """Return the folder of a job; raise `UnknownJobError` for what is no identifier."""
         if not _ID.fullmatch(job):
             raise UnknownJobError(f"there is no job {short_repr(job)}")
         return JobFolder(self.path / "jobs" / job)
@@ -93,10 +90,7 @@ class JobsFolder:
         return self.uploads / upload
 
     def remove_strays(self, known: Collection[str], before: float) -> None:
-        """Remove files that belong to no job and no upload, and were not changed after a time.
-
-        They remain when a process is killed while it receives or removes them.
-        """
+        """Remove what killed processes have left of other jobs and uploads."""
         for path in (*(self.path / "jobs").iterdir(), *self.uploads.iterdir()):
             with suppress(OSError):  # another process removes it at the same time
                 if path.name in known or path.stat().st_mtime >= before:
@@ -108,13 +102,13 @@ class JobsFolder:
 
 
 def film_name(job: str) -> str:
-    """Return the name of the film of a job in S3, in the folder of its videos."""
+    """Return the name of the film of a job in S3."""
     return f"{job}.mp4"
 
 
 @contextmanager
 def storage_errors(path: Path) -> Generator[None]:
-    """Raise `JobStorageError` instead of an error about a file, a folder or the database."""
+    """Raise errors of files and of the database as `JobStorageError`."""
     try:
         yield
     except (OSError, sqlite3.Error) as exc:

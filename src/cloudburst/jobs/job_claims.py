@@ -26,17 +26,17 @@ class ClaimedJob:
 
     id: str
     owner: str
+    # `JobRequest` as JSON.
     request: str
-    """`JobRequest` as JSON."""
+    # True if a process has worked on the job before.
     started_before: bool
-    """True if a process has worked on the job before."""
     cancel_requested: bool
 
 
 def claim_next(
     connection: sqlite3.Connection, process: str, now: float, *, begin: bool = True
 ) -> ClaimedJob | None:
-    """Give a queued job to a process; return ``None`` if there is none.
+    """Give a queued job to a process, if there is one.
 
     Owners take turns: it is the oldest job of an owner who has the fewest running ones.
     """
@@ -72,7 +72,7 @@ def has_queued(connection: sqlite3.Connection) -> bool:
 def release(
     connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
 ) -> bool:
-    """Queue a job again on which a process does not work any more; return false if it does not."""
+    """Queue a job again; return false if the process does not work on it."""
     changed = connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, not_before = ? WHERE id = ? AND process = ?",
         (JobState.QUEUED, not_before, job, process),
@@ -81,13 +81,13 @@ def release(
 
 
 def jobs_of(connection: sqlite3.Connection, process: str) -> list[str]:
-    """Return the jobs on which a process works, or was working when it ended."""
+    """Return the jobs of a process, which may have ended."""
     rows = connection.execute("SELECT id FROM jobs WHERE process = ?", [process])
     return [job for (job,) in rows]
 
 
 def working_processes(connection: sqlite3.Connection) -> list[str]:
-    """Return the processes that work on jobs, or were working when they ended."""
+    """Return the processes that have jobs, and may have ended."""
     rows = connection.execute("SELECT DISTINCT process FROM jobs WHERE process IS NOT NULL")
     return [process for (process,) in rows]
 
@@ -99,10 +99,9 @@ def is_held(connection: sqlite3.Connection, job: str, process: str) -> bool:
 
 
 def request_cancel(connection: sqlite3.Connection, job: str) -> bool:
-    """Note that a job is to be cancelled, unless it is finished.
+    """Request the end of a job; return true if no process has ever worked on it.
 
-    Return true if the job is queued and no process has worked on it, so that it can have no tasks.
-    Raises `UnknownJobError` if the job does not exist.
+    Raises `UnknownJobError`.
     """
     row = connection.execute(
         "UPDATE jobs SET cancel_requested = cancel_requested OR state IN (?, ?) WHERE id = ? "
@@ -122,7 +121,7 @@ def cancel_requests(connection: sqlite3.Connection, process: str) -> list[str]:
 
 @contextmanager
 def registered_process(folder: Path) -> Generator[str]:
-    """Register this process in the folder of the jobs, and yield its identifier."""
+    """Register this process, and yield its identifier."""
     process = uuid4().hex
     path = _lock_path(folder, process)
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -136,11 +135,7 @@ def registered_process(folder: Path) -> Generator[str]:
 
 @contextmanager
 def ended_process(folder: Path, process: str) -> Generator[bool]:
-    """Yield whether a process has ended; its lock file is then removed after the block.
-
-    During the block, other processes that ask receive false; afterwards they receive true, because
-    there is no lock file any more.
-    """
+    """Yield whether a process has ended; other processes that ask meanwhile receive false."""
     path, lock = _lock_path(folder, process), None
     exists = path.exists()
     with suppress(OSError):

@@ -320,7 +320,6 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         return StoredUploads(self._open())
 
     def _open_for(self, job: str) -> OpenQueue:
-        """Return the resources for a call about a job; raise an error if it cannot exist."""
         opened = self._open()
         self._folder.job(job)
         return opened
@@ -332,7 +331,6 @@ class JobQueue(anyio.AsyncContextManagerMixin):
 
 
 def _cancel(connection: sqlite3.Connection, log: EventLog, job: str) -> Job:
-    """Note that a job is to be cancelled; end it if no process has worked on it."""
     if job_claims.request_cancel(connection, job):
         log.end_job(connection, job, JobEnd(state=JobState.CANCELLED))
     return job_rows.read_job(connection, job)

@@ -13,9 +13,9 @@ from cloudburst.errors import JobConflictError, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
 from cloudburst.text import short_repr
 
+# Number of bytes for which each upload, job and scene counts in addition to its files: for a block
+# of the file system, and for rows, events and reports in the database.
 BYTES_OF_ENTRY = 4_096
-"""Number of bytes for which each upload, job and scene counts in addition to its files: for a block
-of the file system, and for rows, events and reports in the database."""
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
@@ -33,14 +33,14 @@ class NewJob:
     id: str
     owner: str
     request: JobRequest
+    # SHA-256 of what the caller sent, in hexadecimal, with which a later request with the same
+    # idempotency key is compared; empty without a key.
     request_sha256: str
-    """SHA-256 of what the caller sent, in hexadecimal, with which a later request with the same
-    idempotency key is compared; empty without a key."""
     idempotency_key: str | None
+    # Size of the input files in the folder of the job, in bytes.
     bytes: int
-    """Size of the input files in the folder of the job, in bytes."""
+    # Length of all videos, in seconds of 1920x1080 at 30 frames per second.
     video_seconds: float
-    """Length of all videos, in seconds of 1920x1080 at 30 frames per second."""
     now: float
 
 
@@ -49,14 +49,14 @@ class JobEnd:
     """How a job ended."""
 
     state: JobState
+    # Report as JSON; ``None`` if no run was started.
     report: Mapping[str, Any] | None = None
-    """Report as JSON; ``None`` if no run was started."""
     completed: int = 0
     failed: int = 0
     cost: JobCost | None = None
     error: JobFailure | None = None
+    # Size of the videos in the folder of the job, in bytes.
     video_bytes: int = 0
-    """Size of the videos in the folder of the job, in bytes."""
 
 
 def unknown_job(job: str) -> UnknownJobError:
@@ -95,10 +95,7 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
 def find_repeated(
     connection: sqlite3.Connection, owner: str, key: str, request_sha256: str
 ) -> str | None:
-    """Return the job of an earlier request of an owner with this idempotency key.
-
-    Raises `JobConflictError` if that was another request.
-    """
+    """Return the earlier job with this idempotency key; raise `JobConflictError` if it differs."""
     found = connection.execute(
         "SELECT id, request_sha256 FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, key)
     ).fetchone()
@@ -127,7 +124,7 @@ def read_page(
     before: int | None,
     limit: int,
 ) -> JobPage:
-    """Return the newest jobs that match, before a place in the list if one is given."""
+    """Return the newest jobs that match."""
     wanted, values = ["1"], list[Any]()
     if owner is not None:
         wanted.append("owner = ?")
@@ -150,13 +147,13 @@ def read_page(
 
 
 def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
-    """Return the URL to which the job itself wants its events sent; ``None`` if there is none."""
+    """Return the URL that the job names."""
     row = connection.execute("SELECT webhook FROM jobs WHERE id = ?", [job]).fetchone()
     return None if row is None else row[0]
 
 
 def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float) -> None:
-    """Write the end of a job on which no process works from now on."""
+    """Write the end of a job."""
     connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
         "error = ? WHERE id = ?",
@@ -174,7 +171,7 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
 
 
 def write_bytes(connection: sqlite3.Connection, job: str, size: int) -> None:
-    """Write the size of the files in the folder of a job, in bytes."""
+    """Write the size of the files in the folder of a job."""
     connection.execute(
         "UPDATE jobs SET bytes = ? + ? * scenes + length(request) WHERE id = ?",
         (size, BYTES_OF_ENTRY, job),
@@ -187,7 +184,7 @@ def write_report(
     report: Mapping[str, Any] | None,
     cost: JobCost | None,
 ) -> None:
-    """Write the report of a job and its bill."""
+    """Write report and bill."""
     if report is not None:
         text = json.dumps(report, separators=(",", ":"))
         connection.execute("INSERT OR REPLACE INTO reports VALUES (?, ?)", (job, text))
@@ -203,21 +200,16 @@ def write_cost(connection: sqlite3.Connection, job: str, cost: JobCost) -> None:
 
 
 def read_report(connection: sqlite3.Connection, job: str) -> dict[str, Any] | None:
-    """Return the report of a job as JSON; ``None`` if it has none yet.
-
-    Raises `UnknownJobError` if the job does not exist.
-    """
+    """Return the report of a job as JSON; ``None`` if it has none yet."""
     read_job(connection, job)
     row = connection.execute("SELECT report FROM reports WHERE job = ?", [job]).fetchone()
     return None if row is None else json.loads(row[0])
 
 
 def delete_job(connection: sqlite3.Connection, job: str) -> str | None:
-    """Delete a job with its events and its report, and return the folder in S3 with its videos.
+    """Delete a finished job, and return the folder in S3 with its videos, if they are there.
 
-    Return ``None`` if its videos are in the folder of the job.
-
-    Raises `UnknownJobError` if it does not exist, and `JobConflictError` if it is not finished.
+    Raises `UnknownJobError`, and `JobConflictError` if it is not finished.
     """
     row = connection.execute("SELECT state, destination FROM jobs WHERE id = ?", [job]).fetchone()
     if row is None:
@@ -238,7 +230,7 @@ def job_ids(connection: sqlite3.Connection) -> list[str]:
 
 
 def unsettled_jobs(connection: sqlite3.Connection, since: float) -> list[tuple[str, str | None]]:
-    """Return the jobs that finished after a time without a final bill, and their destinations."""
+    """Return the jobs that finished without a final bill, with their destinations."""
     rows = connection.execute(
         "SELECT id, destination FROM jobs WHERE finished_at > ? AND usd IS NOT NULL "
         "AND NOT cost_final",
@@ -248,33 +240,33 @@ def unsettled_jobs(connection: sqlite3.Connection, since: float) -> list[tuple[s
 
 
 def is_final(connection: sqlite3.Connection, job: str) -> bool:
-    """Return whether nothing can change the bill of a job any more; true if it was removed."""
+    """Return whether the bill of a job is final, or the job was removed."""
     row = connection.execute("SELECT cost_final FROM jobs WHERE id = ?", [job]).fetchone()
     return row is None or bool(row[0])
 
 
 def finished_before(connection: sqlite3.Connection, time: float) -> list[str]:
-    """Return the jobs that finished before a time in seconds since the epoch."""
+    """Return the jobs that finished before a time."""
     rows = connection.execute("SELECT id FROM jobs WHERE finished_at < ?", [time])
     return [job for (job,) in rows]
 
 
 def count_active(connection: sqlite3.Connection, owner: str) -> int:
-    """Return the number of jobs of an owner that are queued or running."""
+    """Return how many jobs are queued or running."""
     query = "SELECT count(*) FROM jobs WHERE owner = ? AND state IN (?, ?)"
     (number,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
     return int(number)
 
 
 def active_seconds(connection: sqlite3.Connection, owner: str) -> float:
-    """Return the length of the videos of an owner's jobs that are queued or running."""
+    """Return the length of the videos of unfinished jobs."""
     query = "SELECT total(video_seconds) FROM jobs WHERE owner = ? AND state IN (?, ?)"
     (seconds,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
     return float(seconds)
 
 
 def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Decimal:
-    """Return the bill of an owner's jobs that were active after a time, in USD."""
+    """Return the bill of an owner since a time, in USD."""
     rows = connection.execute(
         "SELECT usd FROM jobs WHERE owner = ? AND usd IS NOT NULL "
         "AND (finished_at IS NULL OR finished_at > ?)",
@@ -284,10 +276,7 @@ def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Deci
 
 
 def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> int:
-    """Return the size of all uploads, inputs and videos, or of those of one owner, in bytes.
-
-    `BYTES_OF_ENTRY` is added for each, so that many small ones are limited as well.
-    """
+    """Return the size of all that is stored, or of what one owner has, in bytes."""
     where, values = ("", []) if owner is None else ("WHERE owner = ?", [owner])
     total = 0
     for table in ("uploads", "jobs"):
@@ -299,7 +288,6 @@ def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> in
 
 
 def _job(row: Sequence[Any]) -> Job:
-    """Return the job in a row; its other columns have the names of fields."""
     *values, encoding = row
     fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False))
     usd, error, scenes = fields["usd"], fields["error"], fields["scenes"]

@@ -42,50 +42,50 @@ from cloudburst.models.report import Report
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two writes of progress.
 PROGRESS_SECONDS = 0.5
-"""Seconds between two writes of progress."""
+# Seconds between two looks at the bill of a job and the size of its files.
 USAGE_SECONDS = 5.0
-"""Seconds between two looks at the bill of a job and the size of its files."""
+# Seconds before events that could not be written are written again.
 RETRY_SECONDS = 5.0
-"""Seconds before events that could not be written are written again."""
+# Seconds before a job begins again that found the queue of the client full, S3 busy, or its videos
+# claimed by a process that is about to end.
 BUSY_SECONDS = 5.0
-"""Seconds before a job begins again that found the queue of the client full, S3 busy, or its videos
-claimed by a process that is about to end."""
 
 
+# Errors whose text is for the sender of a job.
 _PUBLIC = (BudgetError, BusyError, FilmError, JobError, OutputExistsError, SceneError)
-"""Errors whose text is for the sender of a job."""
 _NOT_PUBLIC = "the server could not render the job; its log says why"
+# Errors after which a job may begin later.
 _POSTPONING = (BusyError, NoAnswerError, OutputClaimedError, ThrottledError)
-"""Errors after which a job may begin later."""
 
 
+# Function that writes events and progress of the job; false if another process works on it.
 WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
-"""Function that writes events and progress of the job; false if another process works on it."""
 
 
 class Stop(Enum):
     """Reason for which the work on a job ends before the job does."""
 
+    # The job is cancelled.
     CANCEL = auto()
-    """The job is cancelled."""
+    # The budget of its owner is used up.
     BUDGET = auto()
-    """The budget of its owner is used up."""
+    # The files of its owner are larger than the limit.
     ROOM = auto()
-    """The files of its owner are larger than the limit."""
+    # This process ends; another one continues the job.
     SHUTDOWN = auto()
-    """This process ends; another one continues the job."""
+    # Another process works on the job.
     LOST = auto()
-    """Another process works on the job."""
 
 
 class Postponed(Exception):  # noqa: N818 - not an error
     """The job cannot begin now, and is queued again."""
 
 
+# Function that writes the bill of the job and the size of its files in bytes; the result is the
+# reason to stop it, or ``None``.
 WriteUsage = Callable[[JobCost | None, int], Awaitable[Stop | None]]
-"""Function that writes the bill of the job and the size of its files in bytes; the result is the
-reason to stop it, or ``None``."""
 
 
 class JobRun:
@@ -102,10 +102,10 @@ class JobRun:
     ) -> None:
         self.job = job
         self._run: Run | None = None
+        # Report of the run when it ended; ``None`` if none was started.
         self.report: Report | None = None
-        """Report of the run when it ended; ``None`` if none was started."""
+        # Reason for which the work was stopped; ``None`` if it was not.
         self.stopped: Stop | None = None
-        """Reason for which the work was stopped; ``None`` if it was not."""
         self._client = client
         self._folder = folder
         self._write_events = write_events
@@ -125,9 +125,8 @@ class JobRun:
             # Otherwise the run begins first: it finds and stops the tasks of its earlier processes.
 
     async def render(self) -> JobEnd | None:
-        """Render the scenes of the job, and return how it ended.
+        """Render the scenes of the job, and return how it ended; ``None`` if it goes on elsewhere.
 
-        Return ``None`` if this process has stopped its work, so that the job goes on elsewhere.
         Raises `Postponed` if the job cannot begin now.
         """
         request = await anyio.to_thread.run_sync(parse_request, self.job.request)
@@ -279,10 +278,7 @@ def parse_request(text: str) -> JobRequest:
 
 
 def failure_of(error: CloudburstError) -> JobFailure:
-    """Return what a job says of an error, without folders of this machine.
-
-    What only the operator can change, such as credentials and settings, is in the log alone.
-    """
+    """Return what a job says of an error; what only the operator can change is in the log."""
     message, faults = _NOT_PUBLIC, list[dict[str, str]]()
     if isinstance(error, InvalidScenesError):
         message, faults = public_faults(error)
@@ -297,7 +293,7 @@ def failure_of(error: CloudburstError) -> JobFailure:
 
 
 def cost_of(report: Report) -> JobCost | None:
-    """Return the bill in a report; ``None`` if nothing is billed."""
+    """Return the bill in a report, if anything is billed."""
     if not report.is_billed:
         return None
     return JobCost(usd=report.cost.usd, final=report.cost.final)

@@ -169,7 +169,6 @@ class JobRequest(BaseModel):
 
 
 def _faults(scenes: object, error: ValidationError) -> list[SceneFault]:
-    """Return the faults of the fields of a job; those of scenes are described as before a run."""
     faults = list[SceneFault]()
     if isinstance(scenes, list | tuple):
         try:
@@ -181,7 +180,6 @@ def _faults(scenes: object, error: ValidationError) -> list[SceneFault]:
 
 
 def _field_fault(error: ErrorDetails) -> SceneFault:
-    """Return the fault for an invalid field of a job."""
     field = ".".join(map(str, error["loc"]))
     text = error["msg"].removeprefix("Value error, ")
     found, parted, expected = text.partition("; expected ")

@@ -66,5 +66,5 @@ class OpenQueue:
     feed: JobFeed
     log: EventLog
     room: Room
+    # Identifier of this process.
     process: str
-    """Identifier of this process."""

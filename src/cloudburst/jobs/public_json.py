@@ -10,30 +10,30 @@ from typing import Any, cast
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 
+# Pattern of a quote inside a path. A quote that closes a quoted path is followed by a space or
+# punctuation.
 _QUOTE = r"['\"](?=[^\s;,:.)])"
-"""Pattern of a quote inside a path. A quote that closes a quoted path is followed by a space or
-punctuation."""
 _FOLDER = rf"(?:[^/\\\n:;,'\"]|{_QUOTE})+[/\\]"
+# Pattern of a path within a text; its group is the last part of the path. Folder names may have
+# spaces, so text between two slashes is removed even if it does not belong to a path.
 _PATH = re.compile(
     rf"(?<![\w./\\])(?:\.{{1,2}}/|/(?!/)|[A-Za-z]:\\|\\\\)(?:{_FOLDER})*"
     rf"((?:[^/\\\s:;,)'\"]|{_QUOTE})*)"
 )
-"""Pattern of a path within a text; its group is the last part of the path. Folder names may have
-spaces, so text between two slashes is removed even if it does not belong to a path."""
+# Pattern of the location of an object or a folder in S3; its group is the last part.
 _S3_LOCATION = re.compile(rf"s3://(?:{_FOLDER})+((?:[^/\\\s:;,)'\"]|{_QUOTE})*)")
-"""Pattern of the location of an object or a folder in S3; its group is the last part."""
+# Fields of events and reports that hold paths.
 _PATH_FIELDS = {"path", "cover", "film", "post_mortem"}
-"""Fields of events and reports that hold paths."""
 
 
 logger = logging.getLogger(__name__)
+# Maximum number of faults that are listed. A job of 1,000 scenes may have some thousand, which
+# would be megabytes in each response about it.
 MAX_FAULTS = 100
-"""Maximum number of faults that are listed. A job of 1,000 scenes may have some thousand, which
-would be megabytes in each response about it."""
+# Pattern of a hint at a setting, behind what is expected; its group is the hint.
 _HINT = re.compile(r"; (CLOUDBURST_[A-Z_]+=[^;\n]*)")
-"""Pattern of a hint at a setting, behind what is expected; its group is the hint."""
+# Pattern of the path of a file of this machine behind what was found.
 _FILE = re.compile(r": /[^\n]*$")
-"""Pattern of the path of a file of this machine behind what was found."""
 
 
 def without_folders(value: Any) -> Any:
@@ -60,9 +60,9 @@ def _without_folders(value: Any, field: str) -> Any:
 
 
 def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]:
-    """Return the message of an error, and its faults as JSON; of many, the first ones.
+    """Return message and faults of an error as JSON; of many faults, the first ones.
 
-    Hints at settings of the server, which only its operator can change, are logged instead.
+    Hints at settings of the server are for its operator: they are logged.
     """
     shown = [_public(fault) for fault in error.faults[:MAX_FAULTS]]
     lines = [*map(str, shown)]

@@ -22,16 +22,16 @@ from cloudburst.outputs.journal import JournalState
 if TYPE_CHECKING:
     from cloudburst.outputs.s3_destination import S3Destination
 
+# Place for the videos of a run; both classes have the same methods.
 Destination: TypeAlias = "FolderDestination | S3Destination"
-"""Place for the videos of a run; both classes have the same methods."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderDestination:
     """Folder on this machine, whose subfolder ``.cloudburst`` has the journals of its runs."""
 
+    # Absolute path of the folder.
     folder: Path
-    """Absolute path of the folder."""
 
     def video(self, scene: str) -> Path:
         """Return the path of the video of a scene."""

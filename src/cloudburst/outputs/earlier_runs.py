@@ -31,10 +31,10 @@ from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
+# Number of videos that are hashed at once.
 _HASH_THREADS = 2
-"""Number of videos that are hashed at once."""
+# Bytes that are hashed between two checks for cancellation.
 _BLOCK = 1024**2
-"""Bytes that are hashed between two checks for cancellation."""
 
 
 def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
@@ -229,8 +229,8 @@ class _Expected(NamedTuple):
     """Properties of a file that a run has written."""
 
     sha256: str
+    # Size of the file in bytes; ``None`` if it is not known.
     size: int | None = None
-    """Size of the file in bytes; ``None`` if it is not known."""
 
 
 def _outputs(path: Path, entry: ResultEntry | None, *, cover: bool) -> dict[Path, _Expected | None]:

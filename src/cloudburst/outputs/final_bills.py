@@ -25,11 +25,11 @@ from cloudburst.outputs.journal.reader import journal_path
 
 logger = logging.getLogger(__name__)
 
+# Seconds since a task was last seen for which AWS is asked about it. AWS forgets a task an hour
+# after its stop, and a task whose stop was not accepted ends by itself within hours.
 MAX_ASKED_AGE = 86_400.0
-"""Seconds since a task was last seen for which AWS is asked about it. AWS forgets a task an hour
-after its stop, and a task whose stop was not accepted ends by itself within hours."""
+# Maximum seconds to wait for AWS's answers, so that a list of runs does not hang.
 ANSWER_TIMEOUT = 10.0
-"""Maximum seconds to wait for AWS's answers, so that a list of runs does not hang."""
 NOT_KNOWN = "some bills are not final yet (≥); AWS cannot be asked now, try again later: %s"
 
 
@@ -37,8 +37,8 @@ NOT_KNOWN = "some bills are not final yet (≥); AWS cannot be asked now, try ag
 class JournaledRun:
     """Run with the state that its journal has."""
 
+    # Folder whose ``.cloudburst`` has the journal of the run.
     folder: Path
-    """Folder whose ``.cloudburst`` has the journal of the run."""
     name: str
     state: JournalState
 

@@ -34,8 +34,8 @@ from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import cover_path, fold_name, validate_scene_name
 from cloudburst.text import list_some, printable_line
 
+# Largest size of a claim file in bytes, enough for the names of a hundred thousand scenes.
 MAX_CLAIM_BYTES = 32 * 1024**2
-"""Largest size of a claim file in bytes, enough for the names of a hundred thousand scenes."""
 
 
 def metadata_folder(folder: Path) -> Path:
@@ -98,8 +98,8 @@ def read_claim(claim_file: Path) -> tuple[list[str], str]:
 
 logger = logging.getLogger(__name__)
 
+# Maximum number of seconds to wait for the folder's lock. Processes hold it for milliseconds.
 _FOLDER_LOCK_TIMEOUT = 10.0
-"""Maximum number of seconds to wait for the folder's lock. Processes hold it for milliseconds."""
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
 
 

@@ -22,8 +22,8 @@ CREATE TABLE IF NOT EXISTS samples (
     seconds REAL NOT NULL,
     work REAL NOT NULL
 )"""
+# Database of this user with measured speeds of workers.
 HISTORY = StateDatabase(name="history-3.sqlite", create=_CREATE)
-"""Database of this user with measured speeds of workers."""
 _INSERT = "INSERT INTO samples (kind, measure, seconds, work) VALUES (?, ?, ?, ?)"
 _NUMBERED = """
 SELECT id, kind, measure, seconds, work,
@@ -33,9 +33,9 @@ FROM samples
 _SELECT = f"SELECT kind, measure, seconds, work FROM ({_NUMBERED}) WHERE age <= ? ORDER BY id"  # noqa: S608 - our own names
 _DELETE = f"DELETE FROM samples WHERE id IN (SELECT id FROM ({_NUMBERED}) WHERE age > ?)"  # noqa: S608 - our own names
 _DELETE_OLD = "DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?"
+# Maximum number of samples in the file, over all kinds of workers: about 2 MB. Each emulator that a
+# test starts has workers of another kind.
 MAX_SAMPLES = 20_000
-"""Maximum number of samples in the file, over all kinds of workers: about 2 MB. Each emulator that
-a test starts has workers of another kind."""
 
 
 async def load_history() -> tuple[Sample, ...]:

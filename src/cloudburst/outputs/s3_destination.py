@@ -41,19 +41,18 @@ from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)
 
+# Number of objects that are asked about at once.
 _MAX_REQUESTS = 32
-"""Number of objects that are asked about at once."""
+# Number of existing objects that are asked for their run, if no journal on this machine knows it.
 _OBJECTS_THAT_NAME_RUNS = 3
-"""Number of existing objects that are asked for their run, if no journal on this machine knows
-it."""
 
 
 class S3Destination:
     """Folder in S3 for the videos of a run; its journals are on this machine."""
 
     def __init__(self, prefix: S3Prefix, store: ObjectStore) -> None:
+        # Absolute path of the folder on this machine with the journals of its runs.
         self.folder = journal_folder(prefix)
-        """Absolute path of the folder on this machine with the journals of its runs."""
         self._prefix = prefix
         self._store = store
 

@@ -27,10 +27,11 @@ from cloudburst.jobs.public_json import public_faults, without_folders
 logger = logging.getLogger(__name__)
 
 
+# Header of a response to a caller that has reached a limit: seconds until the next attempt.
 RETRY_AFTER = {"retry-after": "10"}
-"""Header of a response to a caller that has reached a limit: seconds until the next attempt."""
 
 
+# Status of each class of errors, and the message if that of the error is not public.
 _STATUSES: tuple[tuple[type[CloudburstError], int, str | None], ...] = (
     (InvalidScenesError, 400, None),
     (OutputExistsError, 409, "a video of this name already exists"),
@@ -41,7 +42,6 @@ _STATUSES: tuple[tuple[type[CloudburstError], int, str | None], ...] = (
     (JobStorageError, 507, "the server cannot store this now; try again later"),
     (BusyError, 503, None),
 )
-"""Status of each class of errors, and the message if that of the error is not public."""
 
 
 def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
@@ -79,12 +79,10 @@ async def _handle(request: Request, error: Exception) -> Response:
     return logged_response(cast("CloudburstError", error), request)
 
 
+# Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``. The
+# statuses are: 400 for invalid scenes, with up to 100 scene faults; 404 for an unknown job; 409 if
+# the output exists or is claimed by another run, or a job is not in the right state; 413 if a call
+# alone has more scenes than the queue may have; 422 if the scene's files cannot be rendered; 429 if
+# the limit of a caller is reached; 503 if the queue is full or a later attempt may succeed; 507 if
+# the server has no room; 500 for all other errors. Those from 500 are logged with their traceback.
 exception_handlers: Mapping[Any, Any] = {CloudburstError: _handle}
-"""Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``.
-
-The statuses are: 400 for invalid scenes, with up to 100 scene faults; 404 for an unknown job; 409
-if the output exists or is claimed by another run, or a job is not in the right state; 413 if a call
-alone has more scenes than the queue may have; 422 if the scene's files cannot be rendered; 429 if
-the limit of a caller is reached; 503 if the queue is full or a later attempt may succeed; 507 if
-the server has no room; 500 for all other errors. Those from 500 are logged with their traceback.
-"""

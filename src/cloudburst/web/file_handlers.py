@@ -34,8 +34,8 @@ from cloudburst.web.request_limits import limited_body
 
 logger = logging.getLogger(__name__)
 
+# Maximum number of seconds until a file in S3 has its URL: a browser waits for it.
 SIGN_TIMEOUT = 20.0
-"""Maximum number of seconds until a file in S3 has its URL: a browser waits for it."""
 _FILE_HEADERS = {
     # Users may lose access, or delete the job: a stored copy is used after asking this server.
     "cache-control": "private, no-cache",

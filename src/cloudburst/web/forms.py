@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 
 from cloudburst.web.request_limits import RequestLimits, full_disk_refused
 
+# Form field with the JSON of a job.
 FORM_FIELD = "job"
-"""Form field with the JSON of a job."""
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 
 
@@ -69,12 +69,12 @@ class Form:
 
     _folder: Path
     _limits: RequestLimits
+    # JSON of the job; ``None`` before it arrives.
     job: bytearray | None = None
-    """JSON of the job; ``None`` before it arrives."""
+    # Path of each file in the folder, by the file name that the sender gave.
     files: dict[str, Path] = field(default_factory=dict[str, Path])
-    """Path of each file in the folder, by the file name that the sender gave."""
+    # True if the last boundary has arrived.
     complete: bool = False
-    """True if the last boundary has arrived."""
     _file: BufferedWriter | None = None
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)

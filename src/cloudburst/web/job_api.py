@@ -24,25 +24,25 @@ from cloudburst.web.submission_checks import SubmissionRules
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+# Responses of an operation by status, that to a valid request first: JSON document, OpenAPI
+# description of the content by media type, or description of an error.
 Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
-"""Responses of an operation by status, that to a valid request first: JSON document, OpenAPI
-description of the content by media type, or description of an error."""
+# All operations, in the order of the page ``/docs``.
 OPERATIONS: list[Operation] = []
-"""All operations, in the order of the page ``/docs``."""
 
 
 class JobApi:
     """State that the routes of `Jobs` share."""
 
     def __init__(self, rules: SubmissionRules) -> None:
+        # Rules for submissions, unless the access of a caller has others.
         self.rules = rules
-        """Rules for submissions, unless the access of a caller has others."""
         self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
+        # Queue of the jobs; ``None`` outside the lifespan of the app.
         self.open_queue: JobQueue | None = None
-        """Queue of the jobs; ``None`` outside the lifespan of the app."""
+        # Event that is set when the server is about to stop, so that event streams end.
         self.stopping = anyio.Event()
-        """Event that is set when the server is about to stop, so that event streams end."""
 
     @property
     def queue(self) -> JobQueue:
@@ -62,8 +62,8 @@ class WebCall:
     api: JobApi
     request: Request
     access: Access
+    # Path at which the routes are mounted, without a slash at its end.
     base: str
-    """Path at which the routes are mounted, without a slash at its end."""
 
     @property
     def owner(self) -> str:
@@ -125,8 +125,8 @@ def base_url(request: Request, parts: int) -> str:
     return "".join(f"/{part}" for part in above if part)
 
 
+# Function that responds to the requests of an operation. Its docstring describes the operation.
 Handler: TypeAlias = Callable[[WebCall], Awaitable[Response]]
-"""Function that responds to the requests of an operation. Its docstring describes the operation."""
 
 
 @dataclass(slots=True)
@@ -137,17 +137,17 @@ class Operation:
     """
 
     method: Literal["GET", "POST", "DELETE"]
+    # Path below the one at which the routes are mounted.
     path: str
-    """Path below the one at which the routes are mounted."""
+    # Action for which the function ``authorize`` is asked.
     action: Action
-    """Action for which the function ``authorize`` is asked."""
     responses: Responses
+    # Parameters of the query that the handler reads.
     query: type[BaseModel] | None = None
-    """Parameters of the query that the handler reads."""
+    # Headers that the handler reads.
     headers: type[BaseModel] | None = None
-    """Headers that the handler reads."""
+    # Function that returns the OpenAPI description of the body of a request.
     body: Callable[[], Mapping[str, Any]] | None = None
-    """Function that returns the OpenAPI description of the body of a request."""
     handler: Handler = field(init=False)
 
     def __call__(self, handler: Handler) -> Handler:

@@ -24,12 +24,12 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError
 from cloudburst.web.error_responses import logged_response
 
+# Seconds without an event after which a comment is sent. Some proxies close a connection on which
+# nothing is sent for 30 to 60 s, and tasks may take longer to start. The HTML Standard advises 15 s
+# ("Server-sent events", authoring notes, 2026-11).
 KEEP_ALIVE_SECONDS = 15.0
-"""Seconds without an event after which a comment is sent. Some proxies close a connection on which
-nothing is sent for 30 to 60 s, and tasks may take longer to start. The HTML Standard advises 15 s
-("Server-sent events", authoring notes, 2026-11)."""
+# Comment in the format of server-sent events, which browsers ignore.
 _COMMENT = b": the run continues\n\n"
-"""Comment in the format of server-sent events, which browsers ignore."""
 
 
 def format_event(name: str, data: Any, number: int | None = None) -> bytes:
@@ -102,8 +102,8 @@ class _Sender:
         self._send = send
         self._lock = anyio.Lock()
         self._sent_at = 0.0
+        # True if the status of the response was sent.
         self.started = False
-        """True if the status of the response was sent."""
 
     async def send(self, message: Message) -> None:
         async with self._lock:

@@ -37,15 +37,15 @@ from cloudburst.text import printable_line, short_repr
 from cloudburst.web.access import Folders
 from cloudburst.web.request_limits import RequestLimits
 
+# Function that returns the location for a name in a request. It raises `InvalidInputError` if the
+# name must not, or cannot, be used.
 Locate: TypeAlias = Callable[[str], AnyLocation]
-"""Function that returns the location for a name in a request. It raises `InvalidInputError` if the
-name must not, or cannot, be used."""
 
+# Fields of a scene that contain the name of a file.
 _FILES = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
-"""Fields of a scene that contain the name of a file."""
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
+# Number of problems after which no further scene is read. Each takes about 0.3 ms to describe.
 MAX_FAULTS = 1_000
-"""Number of problems after which no further scene is read. Each takes about 0.3 ms to describe."""
 _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
     "object in a permitted folder"
@@ -57,13 +57,13 @@ class SubmissionRules:
     """Rules for the submissions of one owner."""
 
     owner: str
+    # Folders in S3 from which scenes may use files.
     sources: Folders
-    """Folders in S3 from which scenes may use files."""
+    # Folders in S3 to which videos may be written.
     destinations: Folders
-    """Folders in S3 to which videos may be written."""
     limits: RequestLimits
+    # Webhooks of the app, which decide what URL a job may name.
     webhooks: Webhooks
-    """Webhooks of the app, which decide what URL a job may name."""
 
 
 def upload_names(job: Mapping[str, Any], limits: RequestLimits) -> set[str]:

@@ -18,17 +18,17 @@ from cloudburst.web.forms import read_form
 from cloudburst.web.request_limits import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
+# Header with a key by which a repeated request is known.
 IDEMPOTENCY_KEY = "idempotency-key"
-"""Header with a key by which a repeated request is known."""
+# Maximum number of values in the JSON of a request: 100 fields and options in each of 1,000 scenes.
+# Each value needs up to 70 bytes of memory, and no thread runs while all of them are read.
 MAX_VALUES = 100_000
-"""Maximum number of values in the JSON of a request: 100 fields and options in each of 1,000
-scenes. Each value needs up to 70 bytes of memory, and no thread runs while all of them are read."""
+# Maximum number of fields of a scene, of options, and of items in the value of an option.
 MAX_ITEMS = 100
-"""Maximum number of fields of a scene, of options, and of items in the value of an option."""
+# Maximum length of the name of a field or an option, in characters.
 MAX_NAME_CHARS = 100
-"""Maximum length of the name of a field or an option, in characters."""
+# Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes.
 SMALL_BYTES = 100_000
-"""Largest size of a body in bytes that does not count as a transfer: JSON of about 500 scenes."""
 
 
 async def read_submission(

@@ -18,27 +18,27 @@ from cloudburst.redaction import SecretOwner, hide_secrets
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+# Maximum number of bytes that are read of the body of an answer. The body is not used: after its
+# end, the connection can be used again.
 MAX_READ_BYTES = 64 * 1024
-"""Maximum number of bytes that are read of the body of an answer. The body is not used: after its
-end, the connection can be used again."""
+# Maximum number of seconds for reading the body of an answer.
 READ_TIMEOUT = 1.0
-"""Maximum number of seconds for reading the body of an answer."""
+# Maximum number of seconds for closing a connection.
 CLOSE_TIMEOUT = 2.0
-"""Maximum number of seconds for closing a connection."""
+# Statuses with which a receiver may name the time of the next attempt (RFC 6585, RFC 9110).
 _ASK_TO_WAIT = {429, 503}
-"""Statuses with which a receiver may name the time of the next attempt (RFC 6585, RFC 9110)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostOutcome:
     """PostOutcome of an attempt."""
 
+    # Reason why the attempt failed; ``None`` if the message was delivered.
     error: str | None = None
-    """Reason why the attempt failed; ``None`` if the message was delivered."""
+    # Seconds for which the receiver asks to wait.
     retry_after: float = 0.0
-    """Seconds for which the receiver asks to wait."""
+    # True if the receiver wants no further messages.
     gone: bool = False
-    """True if the receiver wants no further messages."""
 
 
 DELIVERED = PostOutcome()
@@ -53,11 +53,10 @@ async def post_message(
     timestamp: float,
     timeout: float,  # noqa: ASYNC109 - a part of the outcome
 ) -> PostOutcome:
-    """Send a message once.
+    """Send a message once; ``timeout`` is for the head of the answer.
 
-    The answer is not trusted: it is read up to a limit, and redirects are not followed. Path and
-    query of the URL are passed to httpcore beside the request, so that no log line of httpx can
-    contain them. The query is hidden in all logs, because an answer may repeat it.
+    The answer is not trusted: it is read up to a limit, and redirects are not followed. The query
+    of the URL is hidden in all logs, because an answer may repeat it.
     """
     if query := webhook.target.path.partition(b"?")[2].decode("ascii"):
         hide_secrets(*query_secrets(query), owner=SecretOwner.WEBHOOK)
@@ -68,6 +67,7 @@ async def post_message(
         headers={**headers, "Content-Type": "application/json"},
         content=body,
         timeout=httpx.Timeout(timeout),
+        # Beside the URL, so that no log line of httpx contains path and query.
         extensions={"target": webhook.target.path},
     )
     try:

@@ -142,7 +142,6 @@ class Webhooks:
             self._webhooks[webhook.name] = webhook
 
     def __bool__(self) -> bool:
-        """Return whether there can be webhooks."""
         return bool(self._webhooks) or self._job_secrets is not None
 
     def check_job_url(self, url: str) -> None:
@@ -153,22 +152,16 @@ class Webhooks:
         parse_webhook_url(url, private=False)
 
     def receivers(self, event_type: str, *, job_url: str | None) -> list[tuple[str, str | None]]:
-        """Return the name of each webhook that receives an event, and the URL if the job names it.
-
-        Args:
-            event_type: Type of the event.
-            job_url: URL that the job names; ``None`` if it names none.
-        """
+        """Return the name of each webhook for an event, and the URL if the job names it."""
         found = [(w.name, None) for w in self._webhooks.values() if w.receives(event_type)]
         if job_url is not None and event_type == JOB_FINISHED:
             return [*found, (NAME_OF_JOB_WEBHOOK, job_url)]
         return list[tuple[str, str | None]](found)
 
     async def find(self, message: Message) -> Webhook | None:
-        """Return the webhook to which a message is sent; ``None`` if it is not among these.
+        """Return the webhook of a message, if it is among these.
 
-        Raises `ConfigurationError` if the secrets for a job are not valid. An error of the function
-        that returns them is raised as it is.
+        Raises `ConfigurationError` for invalid secrets, and the errors of ``job_secrets``.
         """
         if message.url is None:
             return self._webhooks.get(message.webhook)

@@ -40,13 +40,13 @@ from cloudburst.text import describe_error
 logger = logging.getLogger(__name__)
 
 LOCK_NAME = "webhooks.lock"
+# Seconds between two looks whether the process that sends has ended.
 LOCK_INTERVAL = 2.0
-"""Seconds between two looks whether the process that sends has ended."""
+# Seconds after which the outbox is used again after an error of the disk.
 STORAGE_INTERVAL = 10.0
-"""Seconds after which the outbox is used again after an error of the disk."""
+# Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
+# message would be sent once more.
 RECORD_TIMEOUT = 10.0
-"""Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
-message would be sent once more."""
 _T = TypeVar("_T")
 MINUTE, HOUR = 60.0, 3600.0
 
@@ -55,28 +55,28 @@ MINUTE, HOUR = 60.0, 3600.0
 class DeliveryPolicy:
     """Limits and times of the delivery. Times are in seconds."""
 
+    # Delays after failed attempts, as Standard Webhooks 1.0 proposes them, with two short ones
+    # more: the messages of a job wait for the first of them. A message is given up when one attempt
+    # more than there are delays has failed.
     delays: tuple[float, ...] = (
         *(5.0, 30.0, MINUTE, 5 * MINUTE, 30 * MINUTE),
         *(2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
     )
-    """Delays after failed attempts, as Standard Webhooks 1.0 proposes them, with two short ones
-    more: the messages of a job wait for the first of them. A message is given up when one attempt
-    more than there are delays has failed."""
+    # Largest part of a delay that is added to it or subtracted from it, at random: messages that
+    # failed at the same time are not repeated at the same time.
     jitter: float = 0.2
-    """Largest part of a delay that is added to it or subtracted from it, at random: messages that
-    failed at the same time are not repeated at the same time."""
+    # Time from the start of which a message is not tried again after a failure: the delays take at
+    # most 91 hours. Messages that waited behind others are thus tried at least once.
     max_age: float = 96 * HOUR
-    """Time from the start of which a message is not tried again after a failure: the delays take
-    at most 91 hours. Messages that waited behind others are thus tried at least once."""
+    # Time from the start of an attempt to the head of the answer.
     attempt_timeout: float = 15.0
-    """Time from the start of an attempt to the head of the answer."""
+    # Maximum number of attempts at the same time.
     at_once: int = 32
-    """Maximum number of attempts at the same time."""
+    # Maximum number of attempts at the same time for one webhook of the application, and for all
+    # webhooks of the jobs of one owner.
     at_once_for_each: int = 4
-    """Maximum number of attempts at the same time for one webhook of the application, and for all
-    webhooks of the jobs of one owner."""
+    # Time between two looks at the outbox, into which other processes write as well.
     poll_interval: float = 0.5
-    """Time between two looks at the outbox, into which other processes write as well."""
 
     def next_attempt(
         self, message: Message, *, now: float, retry_after: float, random: float
@@ -112,8 +112,8 @@ class OpenClient(Protocol):
         ...
 
 
+# HTTP clients of a sender: with the key ``True``, one that connects to private addresses too.
 _Clients: TypeAlias = Mapping[bool, httpx.AsyncClient]
-"""HTTP clients of a sender: with the key ``True``, one that connects to private addresses too."""
 
 
 async def deliver_webhooks(
@@ -126,9 +126,8 @@ async def deliver_webhooks(
 ) -> None:
     """Deliver the messages in the outbox until cancelled.
 
-    Of several processes with the same folder, one delivers; when it ends, another one goes on. All
-    of them should have the same webhooks. A process without webhooks returns at once, so that it
-    does not keep another one from delivering.
+    Of several processes with the same folder, one delivers; when it ends, another one goes on. A
+    process without webhooks returns at once, so that it keeps no other one from delivering.
     """
     if not webhooks:
         return
@@ -161,9 +160,8 @@ async def _only_process(path: Path) -> AsyncGenerator[None]:
 class MessageSender:
     """Sender of the messages in an outbox, several at once.
 
-    A slow webhook does not delay others: attempts for one webhook are limited. Messages to URLs of
-    jobs use at most half of all attempts at once: callers of the application choose these, and can
-    let many of them hang.
+    A slow webhook delays no others. Messages to URLs of jobs, which callers choose and may let
+    hang, use at most half of all attempts at once.
     """
 
     def __init__(
@@ -180,8 +178,8 @@ class MessageSender:
         self._open_client = open_client
         self._policy = policy
         self._clock = clock
+        # Messages that are being sent, by job and webhook.
         self._running = dict[tuple[str, str], Message]()
-        """Messages that are being sent, by job and webhook."""
         self._one_ended = anyio.Event()
 
     async def run(self) -> None:
@@ -216,10 +214,7 @@ class MessageSender:
             return None
 
     async def _look(self) -> tuple[Sequence[Message], float]:
-        """Return messages that are due, and the seconds until the outbox may be read again.
-
-        Messages that are being sent are among them.
-        """
+        """Return messages that are due, and the seconds until the next look."""
         begin = anyio.current_time()
         look = partial(
             outbox.due, now=self._clock(), of_each_webhook=2 * self._policy.at_once_for_each

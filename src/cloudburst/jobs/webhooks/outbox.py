@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# Statements that create the table and its indexes.
 CREATE_TABLES = (
     # The payload is the last column, so that SQLite reads no other page for the columns before it.
     (
@@ -33,11 +34,10 @@ CREATE_TABLES = (
         "WHERE state = 'given up'"
     ),
 )
-"""Statements that create the table and its indexes."""
+# Maximum length of the reason of a failed attempt, in characters.
 MAX_ERROR_CHARS = 500
-"""Maximum length of the reason of a failed attempt, in characters."""
+# Maximum number of messages that `due` returns.
 MAX_DUE_MESSAGES = 1000
-"""Maximum number of messages that `due` returns."""
 
 _COLUMNS = (
     "id, job, webhook, url, owner, number, type, state, attempts, queued_at, due_at, ended_at, "
@@ -48,42 +48,42 @@ _COLUMNS = (
 class MessageState(StrEnum):
     """State of a message in the outbox."""
 
+    # The message is the next one of its job and webhook: it is sent when it is due.
     READY = "ready"
-    """The message is the next one of its job and webhook: it is sent when it is due."""
+    # An earlier message of the same job and webhook is not delivered yet.
     WAITING = "waiting"
-    """An earlier message of the same job and webhook is not delivered yet."""
+    # The message was given up; it is a dead letter until it is replayed or removed.
     GIVEN_UP = "given up"
-    """The message was given up; it is a dead letter until it is replayed or removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """Event for one webhook, without its payload. Times are in seconds since the epoch."""
 
+    # Id that receivers get with every attempt, as the header ``webhook-id``.
     id: str
-    """Id that receivers get with every attempt, as the header ``webhook-id``."""
     job: str
+    # Name of the webhook.
     webhook: str
-    """Name of the webhook."""
+    # URL that the job names; ``None`` for a webhook of the application.
     url: str | None
-    """URL that the job names; ``None`` for a webhook of the application."""
+    # Owner of the job.
     owner: str
-    """Owner of the job."""
+    # Number of the event within its job.
     number: int
-    """Number of the event within its job."""
+    # Type of the event.
     type: str
-    """Type of the event."""
     state: MessageState
+    # Number of attempts that failed.
     attempts: int
-    """Number of attempts that failed."""
+    # Time at which the message was put into the outbox, or last replayed.
     queued_at: float
-    """Time at which the message was put into the outbox, or last replayed."""
+    # Time of the next attempt.
     due_at: float
-    """Time of the next attempt."""
+    # Time at which the message was given up; ``None`` if it is not a dead letter.
     ended_at: float | None
-    """Time at which the message was given up; ``None`` if it is not a dead letter."""
+    # Reason why the last attempt failed; ``None`` if there was none.
     error: str | None
-    """Reason why the last attempt failed; ``None`` if there was none."""
 
 
 def message_id(*, job: str, webhook: str, number: int) -> str:
@@ -105,7 +105,7 @@ def enqueue(
     payload: str,
     now: float,
 ) -> str:
-    """Put an event for one webhook into the outbox, and return the id of the message."""
+    """Put an event for one webhook into the outbox; return the id of the message."""
     message = message_id(job=job, webhook=webhook, number=event_number)
     behind = connection.execute(
         "SELECT 1 FROM webhook_messages WHERE job = ? AND webhook = ? AND state <> 'given up' "
@@ -138,17 +138,14 @@ def due(connection: sqlite3.Connection, *, now: float, of_each_webhook: int) -> 
 
 
 def read_payload(connection: sqlite3.Connection, message: Message) -> bytes | None:
-    """Return the body of a message; ``None`` if it is not ready, or its next attempt has changed.
-
-    An attempt may have ended since `due` returned the message.
-    """
+    """Return the body of a message, unless an attempt has ended since `due` returned it."""
     query = "SELECT payload FROM webhook_messages WHERE id = ? AND state = 'ready' AND due_at = ?"
     row = connection.execute(query, (message.id, message.due_at)).fetchone()
     return None if row is None else str(row[0]).encode()
 
 
 def delivered(connection: sqlite3.Connection, message: str, *, now: float) -> None:
-    """Remove a message that was delivered; the next one of its job and webhook becomes ready."""
+    """Remove a message; the next one becomes ready."""
     rows = connection.execute(
         "DELETE FROM webhook_messages WHERE id = ? RETURNING job, webhook", [message]
     ).fetchall()
@@ -159,7 +156,7 @@ def delivered(connection: sqlite3.Connection, message: str, *, now: float) -> No
 def failed(
     connection: sqlite3.Connection, message: str, *, attempts: int, due_at: float, error: str
 ) -> None:
-    """Note the number of failed attempts, the time of the next one, and the reason."""
+    """Note a failed attempt."""
     connection.execute(
         "UPDATE webhook_messages SET attempts = ?, due_at = ?, error = ? "
         "WHERE id = ? AND state <> 'given up'",
@@ -170,7 +167,7 @@ def failed(
 def give_up(
     connection: sqlite3.Connection, message: str, *, error: str, now: float, all_of_job: bool
 ) -> None:
-    """Make a message a dead letter after a failed attempt."""
+    """Make a message, or all of its job and webhook, a dead letter."""
     rows = connection.execute(
         "UPDATE webhook_messages SET attempts = attempts + 1, state = 'given up', ended_at = ?, "
         "error = ? WHERE id = ? AND state <> 'given up' RETURNING job, webhook",
@@ -198,7 +195,7 @@ def dead_letters(connection: sqlite3.Connection, *, limit: int) -> list[Message]
 
 
 def undelivered(connection: sqlite3.Connection, *, limit: int) -> list[tuple[Message, int]]:
-    """Return ready messages, and the number of messages that wait behind each, the oldest first."""
+    """Return ready messages, the oldest first, and how many wait behind each."""
     rows = connection.execute(
         f"SELECT {_COLUMNS}, (SELECT count(*) - 1 FROM webhook_messages AS other "  # noqa: S608
         "WHERE other.job = one.job AND other.webhook = one.webhook AND other.state <> 'given up') "
@@ -215,11 +212,7 @@ def count(connection: sqlite3.Connection) -> dict[MessageState, int]:
 
 
 def replay(connection: sqlite3.Connection, chosen: str | None, *, now: float) -> int:
-    """Make dead letters ready again, as if they were new, and return their number.
-
-    Within a job they are sent in the order of their events, before later events that are not
-    delivered yet.
-    """
+    """Make the dead letters of a message, of a job, or all, ready again; return their number."""
     condition = "" if chosen is None else "AND ? IN (id, job) "
     rows = connection.execute(
         "UPDATE webhook_messages SET state = 'waiting', attempts = 0, queued_at = ?, "  # noqa: S608
@@ -238,7 +231,7 @@ def replay(connection: sqlite3.Connection, chosen: str | None, *, now: float) ->
 
 
 def purge(connection: sqlite3.Connection, *, before: float) -> int:
-    """Remove dead letters that were given up before a time, and return their number."""
+    """Remove old dead letters, and return their number."""
     return connection.execute(
         "DELETE FROM webhook_messages WHERE state = 'given up' AND ended_at < ?", [before]
     ).rowcount

@@ -24,15 +24,15 @@ from cloudburst.outputs.journal.tables import (
     select,
 )
 
+# Largest size of a journal in bytes; ten thousand scenes take 8 MB.
 MAX_JOURNAL_BYTES = 512 * 1024**2
-"""Largest size of a journal in bytes; ten thousand scenes take 8 MB."""
+# Maximum seconds to wait while another process uses the file, usually for milliseconds.
 BUSY_TIMEOUT = 5.0
-"""Maximum seconds to wait while another process uses the file, usually for milliseconds."""
+# Endings of the files that SQLite keeps beside a database.
 _SUFFIXES = ("-wal", "-shm", "-journal")
-"""Endings of the files that SQLite keeps beside a database."""
+# Last bytes of a rollback journal that ends with the name of a super-journal (``readSuperJournal``
+# in SQLite's pager.c).
 _NAMES_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
-"""Last bytes of a rollback journal that ends with the name of a super-journal
-(``readSuperJournal`` in SQLite's pager.c)."""
 
 
 class JournalFile:

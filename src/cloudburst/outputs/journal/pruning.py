@@ -14,11 +14,11 @@ from cloudburst.outputs.journal.reader import is_completed, journal_path, journa
 
 logger = logging.getLogger(__name__)
 
+# Number of the newest journals in a folder that are kept in any case.
 KEPT_JOURNALS = 100
-"""Number of the newest journals in a folder that are kept in any case."""
+# Maximum number of journals that one call opens; to open one takes 0.4 ms. A limit is needed
+# because all journals of failed runs are kept.
 MAX_OPENED_JOURNALS = 200
-"""Maximum number of journals that one call opens; to open one takes 0.4 ms. A limit is needed
-because all journals of failed runs are kept."""
 
 
 def prune_journals(folder: Path, *, kept: int = KEPT_JOURNALS) -> None:

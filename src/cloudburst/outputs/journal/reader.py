@@ -17,8 +17,8 @@ from cloudburst.outputs.folder import metadata_folder
 from cloudburst.outputs.journal.file import check_format, connect, select_all, translated_errors
 from cloudburst.outputs.journal.tables import select_end
 
+# Folder inside the output folder for journals, locks and claims.
 METADATA_FOLDER = ".cloudburst"
-"""Folder inside the output folder for journals, locks and claims."""
 _RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -71,13 +71,13 @@ def is_completed(path: Path) -> bool:
     return end is not None and end.status is Status.COMPLETE
 
 
+# Maximum length of the name of a folder, in bytes. Most file systems allow 255.
 _MAX_NAME = 200
-"""Maximum length of the name of a folder, in bytes. Most file systems allow 255."""
+# Number of characters that are kept of a longer name, before a tilde and a hash.
 _SHORT_NAME = 160
-"""Number of characters that are kept of a longer name, before a tilde and a hash."""
+# Pattern of bytes that are percent-encoded in names. Capital letters and dots are among them: some
+# file systems ignore the case of letters, and ``.cloudburst`` has another meaning.
 _ESCAPED = re.compile(rb"[^a-z0-9_-]")
-"""Pattern of bytes that are percent-encoded in names. Capital letters and dots are among them: some
-file systems ignore the case of letters, and ``.cloudburst`` has another meaning."""
 
 
 def journal_folder(to: OutputFolder) -> Path:

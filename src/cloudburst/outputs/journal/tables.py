@@ -22,10 +22,10 @@ from cloudburst.models.journal_entries import (
     TaskEntry,
 )
 
+# Application id of journals, ``ClDB``, which distinguishes them from other SQLite files.
 APPLICATION_ID = 0x436C6442
-"""Application id of journals, ``ClDB``, which distinguishes them from other SQLite files."""
+# Version of the format; only journals of the same version can be read.
 SCHEMA_VERSION = 5
-"""Version of the format; only journals of the same version can be read."""
 
 _E = TypeVar("_E")
 _LAST_PROCESS = "(SELECT coalesce(max(id), 0) FROM processes)"
@@ -41,8 +41,8 @@ class _Table:
 
     name: str
     kind: type[Any]
+    # Name of the column that holds the key of a row.
     key: str
-    """Name of the column that holds the key of a row."""
     key_of: Callable[[Any], str | float | None]
     key_sql: str = "?"
     adapter: TypeAdapter[Any] = field(init=False)

@@ -25,14 +25,14 @@ from cloudburst.outputs.journal.reader import is_run_name, journal_path
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two attempts to write a journal that could not be written.
 RETRY_SECONDS = 10.0
-"""Seconds between two attempts to write a journal that could not be written."""
 _NOT_WRITTEN = (
     "%s cannot be written (%s). The run continues without it: if this process is killed, "
     "cloudburst resume does not know what was finished since"
 )
+# Seconds after which closing is abandoned, for a disk that hardly responds.
 _WRITER_CLOSE_TIMEOUT = 10.0
-"""Seconds after which closing is abandoned, for a disk that hardly responds."""
 
 _T = TypeVar("_T")
 
@@ -91,9 +91,9 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = file.path
+        # Reason why entries cannot be written at present, although the run continues; ``None`` if
+        # they can be written.
         self.trouble: str | None = None
-        """Reason why entries cannot be written at present, although the run continues; ``None`` if
-        they can be written."""
         self._file = file
         self._call = call
         self._clock = clock
