@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (12, 1110, 4810),
+    ".": (13, 1122, 4780),
     "aws": (56, 7261, 12367),
     "cli": (29, 4386, 8251),
     "client": (7, 803, 2004),
@@ -23,16 +23,16 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1441, 2299),
     "image": (16, 1241, 1851),
     "inputs": (16, 1602, 4032),
-    "jobs": (22, 2867, 7279),
+    "jobs": (22, 2867, 5027),
     "media": (11, 1075, 1687),
     "models": (33, 3302, 10051),
     "net": (19, 1737, 3896),
-    "outputs": (13, 1287, 2651),
+    "outputs": (13, 1287, 2193),
     "ports": (5, 217, 1650),
     "renderer": (50, 4504, 7778),
     "service": (22, 2458, 3649),
     "testing": (3, 370, 888),
-    "web": (14, 1474, 3140),
+    "web": (14, 1474, 2557),
     "workers": (28, 3058, 7485),
 }
 TRACE = {"modules": 98, "functions": 698, "depth": 5}
