@@ -51,7 +51,7 @@ from cloud.metrics import Pauses, measure_pauses, peak_megabytes
 from cloudburst import Client
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -196,12 +196,7 @@ async def run_engine(
     with measure_pauses(asyncio.get_running_loop()) as pauses:
         async with (
             open_pool(cloud, limits, measurements) as pool,
-            open_run(
-                "bench",
-                scenes,
-                pool,
-                to=paths,
-            ) as run,
+            open_run(RunSpec("bench", scenes, paths), pool) as run,
         ):
             async for _ in run:
                 events += 1

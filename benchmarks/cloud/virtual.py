@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.report import Report
@@ -94,12 +94,9 @@ async def render_runs(
     reports = dict[int, Report]()
 
     async def render(number: int, audio_seconds: Mapping[str, float], pool: WorkerPool) -> None:
-        async with open_run(
-            f"bench-{number}",
-            [scene(name, seconds) for name, seconds in audio_seconds.items()],
-            pool,
-            to={name: Path(f"{name}.mp4") for name in audio_seconds},
-        ) as run:
+        scenes = [scene(name, seconds) for name, seconds in audio_seconds.items()]
+        to = {name: Path(f"{name}.mp4") for name in audio_seconds}
+        async with open_run(RunSpec(f"bench-{number}", scenes, to), pool) as run:
             await run.until_done()
             reports[number] = await run.settled()
 

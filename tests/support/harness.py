@@ -11,7 +11,7 @@ import anyio
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.performance import Sample
@@ -51,10 +51,11 @@ class Engine:
     pool: WorkerPool
 
     def open(self, scenes, name="run", journal=None, **more):
-        """Open a run; ``more`` are other arguments of `open_run`."""
+        """Open a run; ``more`` are other fields of `RunSpec`."""
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
         to = {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes}
-        return open_run(name, scenes, self.pool, **{"to": to, "journal": journal} | more)
+        spec = RunSpec(name, scenes, **{"to": to, "journal": journal} | more)
+        return open_run(spec, self.pool)
 
     async def render(self, scenes, name="run", journal=None):
         async with self.open(scenes, name, journal) as run:

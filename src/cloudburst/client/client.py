@@ -27,7 +27,7 @@ from cloudburst.client.run_inputs import AnyScene, check_inputs
 from cloudburst.client.run_journals import open_run_journals
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
@@ -359,10 +359,9 @@ class Client(anyio.AsyncContextManagerMixin):
                         overwrite=overwrite,
                         max_input_bytes=self.limits.file_bytes,
                     )
-                    async with open_run(
+                    spec = RunSpec(
                         run_name,
                         inputs.scenes,
-                        client.pool,
                         to={name: destination.video(name) for name in inputs.names},
                         journal=run_journal.journal,
                         process=ProcessEntry(
@@ -379,7 +378,8 @@ class Client(anyio.AsyncContextManagerMixin):
                         remote=files,
                         bytes_checked=inputs.bytes_checked,
                         hash_inputs=hashes.hash_inputs,
-                    ) as run_journal.run:
+                    )
+                    async with open_run(spec, client.pool) as run_journal.run:
                         yield run_journal.run
                 await save_history(client.pool.scheduler.performances.take_samples())
 

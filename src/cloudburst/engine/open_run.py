@@ -1,20 +1,23 @@
-"""Start of a run on a pool, with everything that its scenes need, and the end of the run."""
+"""Start of a run on a pool, its concurrent work, and its end."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import Steps, collapse_single
+from cloudburst.engine.attempt import render_scene
 from cloudburst.engine.attempt_context import OutputFolder, SceneContext
+from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.film import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.pool import WorkerPool
@@ -22,9 +25,15 @@ from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import RecoveredState, SceneRecord, recover_scene
 from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
 from cloudburst.engine.run import Run
-from cloudburst.engine.run_progress import RunProgress
 from cloudburst.engine.scheduler.performances import Performances
-from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.errors import (
+    ClosedError,
+    CloudburstError,
+    ConfigurationError,
+    InvalidScenesError,
+    SceneFault,
+)
+from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.locations import OutputLocation, S3Object
@@ -44,39 +53,36 @@ _NO_S3 = SceneFault(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Specification of a run to start."""
+
+    name: str
+    scenes: Sequence[CheckedScene]
+    to: Mapping[str, OutputLocation]
+    """Location of each scene's video, by the name of the scene."""
+    journal: Journal | None = None
+    """Journal of the run; ``None``: the run cannot be resumed."""
+    process: ProcessEntry | None = None
+    """Entry of this process for the journal; ``None`` without a journal."""
+    earlier: RecoveredState | None = None
+    """State that earlier processes of the run left; ``None`` for a new run. Videos that they
+    finished are kept, and their tasks are used or stopped."""
+    film: FilmMaker | None = None
+    remote: RemoteFiles | None = None
+    """Access to the remote files of the run; ``None`` if all files are on this machine."""
+    bytes_checked: int = 0
+    """Number of bytes of remote files that were read for the checks."""
+    hash_inputs: HashInputs | None = None
+    """Function that hashes the files of a scene before they are sent; ``None``: the videos get no
+    fingerprints, so that a resumed run makes them again."""
+
+
 @asynccontextmanager
-async def open_run(
-    name: str,
-    scenes: Sequence[CheckedScene],
-    pool: WorkerPool,
-    *,
-    to: Mapping[str, OutputLocation],
-    journal: Journal | None = None,
-    process: ProcessEntry | None = None,
-    earlier: RecoveredState | None = None,
-    film: FilmMaker | None = None,
-    remote: RemoteFiles | None = None,
-    bytes_checked: int = 0,
-    hash_inputs: HashInputs | None = None,
-) -> AsyncGenerator[Run]:
+async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
     """Start the scenes of a run, and yield the run.
 
     If the ``with`` block ends before the run does, unfinished scenes are cancelled.
-
-    Args:
-        name: Name of the run.
-        scenes: Scenes that have passed all checks.
-        pool: Pool whose workers render the scenes.
-        to: Location of each scene's video, by the name of the scene.
-        journal: Journal of the run; ``None``: the run cannot be resumed.
-        process: Entry of this process for the journal; ``None`` without a journal.
-        earlier: State that earlier processes of the run left; ``None`` for a new run. Videos that
-            they finished are kept, and their tasks are used or stopped.
-        film: Maker of the film of the run; ``None`` if no film was requested.
-        remote: Access to the remote files of the run; ``None`` if all files are on this machine.
-        bytes_checked: Number of bytes of remote files that were read for the checks.
-        hash_inputs: Function that hashes the files of a scene before they are sent; ``None``: the
-            videos get no fingerprints, so that a resumed run makes them again.
 
     Raises:
         BusyError: The queue has no room for all scenes. Nothing was started.
@@ -84,129 +90,202 @@ async def open_run(
         InvalidScenesError: The workers of a backend cannot render a scene or write to S3. Nothing
             was started.
     """
-    await _check_supported(scenes, to, pool.backends)
-    checked, records = dict[str, CheckedScene](), dict[str, SceneRecord]()
-    async for scene in Steps(scenes):
-        checked[scene.scene.name] = scene
-        records[scene.scene.name] = record = SceneRecord(name=scene.scene.name)
-        if earlier is not None:
-            recover_scene(record, earlier)
-    limits, language = pool.limits, scenes[0].options.language
-    run = Run(name, tuple(records.values()), pool)
-    run.bytes_checked = bytes_checked
-    output = OutputFolder(name, pool.scheduler.paused_runs)
-    if film is not None:
-        run.film = FilmStep(film, name, pool, language=language, output=output, emit=run.emit)
-    recovery: TaskRecovery | None = None
-    if earlier is not None:
-        ahead = journal.now() - anyio.current_time() if journal else 0.0
-        spec = replace(pool.spec, run=name, scene=scenes[0].scene.name, language=language)
-        recovery = TaskRecovery(spec, earlier, pool, own_tasks=run.task_ids, ahead=ahead)
-        # An earlier use of the run in this client may not be done with its workers.
-        run.add_workers(worker for worker in pool.supervisors.records(name) if worker.task)
-        run.add_workers(recovery.records)
-
-    def context(ticket: Ticket) -> SceneContext:
-        scene = checked[ticket.scene]
-        return SceneContext(
-            scene=scene,
-            ticket=ticket,
-            to=to[ticket.scene],
-            record=records[ticket.scene],
-            emit=partial(run.emit, scene=ticket.scene),
-            max_audio_seconds=scene.audio_seconds if scene.audio_known else limits.audio_seconds,
-            output=output,
-            remote=remote,
-            writer=run.writer,
-            hash_inputs=hash_inputs,
-        )
-
-    progress = RunProgress(
-        run,
-        pool,
-        records=records,
-        context=context,
-        recovery=recovery,
-    )
-    deadline = anyio.current_time() + (math.inf if limits.deadline is None else limits.deadline)
-    tickets, senders = list[Ticket](), dict[Path, Ticket]()
-    async for record in Steps(records.values()):
-        if record.name in progress.unfinished:
-            ticket = _new_ticket(name, checked[record.name], record, progress.start_scene, deadline)
-            add_upload_size(ticket, checked[record.name], senders)
-            tickets.append(ticket)
+    await _check_supported(spec, pool.backends)
+    records = list[SceneRecord]()
+    async for scene in Steps(spec.scenes):
+        record = SceneRecord(name=scene.scene.name)
+        if spec.earlier is not None:
+            recover_scene(record, spec.earlier)
+        records.append(record)
+    run = Run(spec.name, records, pool, bytes_checked=spec.bytes_checked)
+    progress = RunProgress(spec, run, pool)
+    tickets = await progress.new_tickets()
     _check_lifetimes(tickets, pool.backends, pool.scheduler.performances)
     run.predicted = pool.scheduler.plan_for(
         [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
     ).prediction
-    writers = pool.supervisors.writers
+    writers, journal = pool.supervisors.writers, spec.journal
     with (
         collapse_single(),
-        nullcontext() if journal is None else writers.writing(name, journal) as run.writer,
+        nullcontext() if journal is None else writers.writing(run.name, journal) as run.writer,
         pool.supervisors.observed(run.on_worker_event),
     ):
         started = False
         try:
-            with pool.admit(name, tickets) as queued:
+            with pool.admit(run.name, tickets) as queued:
                 if run.writer is not None:
-                    await run.writer.write_scenes(
-                        scenes, earlier.fingerprints if earlier else {}, *filter(None, [process])
-                    )
+                    known = spec.earlier.fingerprints if spec.earlier else {}
+                    await run.writer.write_scenes(spec.scenes, known, *filter(None, [spec.process]))
                 started = True
                 async with (
-                    stopping_leftovers(recovery),
+                    stopping_leftovers(progress.recovery),
                     anyio.create_task_group() as tasks,
                 ):
                     tasks.start_soon(progress.run, tasks, queued)
                     yield run
                     tasks.cancel_scope.cancel()
-            await pool.wait_drained(name)
+            await pool.wait_drained(run.name)
         finally:
             run.end()
-            run.add_launching(pool.supervisors.records(name))
+            run.add_launching(pool.supervisors.records(run.name))
             if started and run.writer is not None:
                 await run.writer.end(run.status, within=pool.timeouts.call)
 
 
-def _new_ticket(
-    run: str,
-    scene: CheckedScene,
-    record: SceneRecord,
-    start: Callable[[Ticket], None],
-    deadline: float,
-) -> Ticket:
-    """Return the ticket of a scene that is still to be rendered."""
-    return Ticket(
-        run=run,
-        scene=record.name,
-        language=scene.options.language,
-        audio_seconds=scene.audio_seconds,
-        work=scene_work(scene),
-        deadline=deadline,
-        suspect=record.worker_losses > 0,
-        start=start,
-    )
+class RunProgress:
+    """Concurrent work of a run: its recovery, and an anyio task for each scene with a worker."""
+
+    def __init__(self, spec: RunSpec, run: Run, pool: WorkerPool) -> None:
+        self._spec = spec
+        self._run = run
+        self._pool = pool
+        self._scenes = {scene.scene.name: scene for scene in spec.scenes}
+        self._records = {record.name: record for record in run.records}
+        self._output = OutputFolder(run.name, pool.scheduler.paused_runs)
+        language = spec.scenes[0].options.language
+        if spec.film is not None:
+            run.film = FilmStep(
+                spec.film, run.name, pool, language=language, output=self._output, emit=run.emit
+            )
+        self.recovery: TaskRecovery | None = None
+        if spec.earlier is not None:
+            ahead = spec.journal.now() - anyio.current_time() if spec.journal else 0.0
+            task = replace(
+                pool.spec, run=run.name, scene=spec.scenes[0].scene.name, language=language
+            )
+            self.recovery = TaskRecovery(
+                task, spec.earlier, pool, own_tasks=run.task_ids, ahead=ahead
+            )
+            # An earlier use of the run in this client may not be done with its workers.
+            run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
+            run.add_workers(self.recovery.records)
+        self._tasks: TaskGroup | None = None
+        self._unfinished = set[str]()
+        self._finished = anyio.Event()
+        self._recovered = anyio.Event()
+
+    async def new_tickets(self) -> list[Ticket]:
+        """Return the tickets of the scenes that are still to be rendered."""
+        seconds = self._pool.limits.deadline
+        deadline = anyio.current_time() + (math.inf if seconds is None else seconds)
+        tickets, senders = list[Ticket](), dict[Path, Ticket]()
+        async for record in Steps(self._run.records):
+            if record.video is not None or record.error is not None:
+                continue
+            self._unfinished.add(record.name)
+            scene = self._scenes[record.name]
+            ticket = Ticket(
+                run=self._run.name,
+                scene=record.name,
+                language=scene.options.language,
+                audio_seconds=scene.audio_seconds,
+                work=scene_work(scene),
+                deadline=deadline,
+                suspect=record.worker_losses > 0,
+                start=self.start_scene,
+            )
+            add_upload_size(ticket, scene, senders)
+            tickets.append(ticket)
+        return tickets
+
+    async def run(
+        self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Recover earlier tasks, render all scenes, make the film, and end the run."""
+        self._tasks = tasks
+        needs_worker = self._run.film is not None and self._run.film.needs_worker
+        with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
+            await self._make_videos(tasks, queued)
+            if self._run.film is not None:  # all scenes have a video or an error
+                await self._run.film.run(self._run.records)
+        await self._pool.wait_drained(self._run.name)
+        self._run.end()
+
+    async def _make_videos(
+        self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        async for record in Steps(self._records.values()):
+            self._emit_start(record)
+        if self.recovery is not None:
+            await self.recovery.look()
+            self._adopt(self.recovery, len(self._unfinished))
+            tasks.start_soon(self._keep_looking, self.recovery)
+        with queued():  # without a pause, or the adopted workers would be given up as needless
+            if self._unfinished:
+                await self._finished.wait()
+        if self.recovery is not None:
+            await self._recovered.wait()
+
+    async def _keep_looking(self, recovery: TaskRecovery) -> None:
+        while await recovery.look_again():
+            self._adopt(recovery, 0)
+        self._recovered.set()
+
+    def _adopt(self, recovery: TaskRecovery, scenes: int) -> None:
+        recovery.adopt(scenes)
+        self._run.add_workers(recovery.records)
+
+    def start_scene(self, ticket: Ticket) -> None:
+        """Start the anyio task of a scene that has its first assignment or an error."""
+        assert self._tasks is not None, "no ticket is notified before it is queued"
+        self._tasks.start_soon(self._render, ticket, name=f"scene {ticket.scene}")
+
+    async def _render(self, ticket: Ticket) -> None:
+        record, scene = self._records[ticket.scene], self._scenes[ticket.scene]
+        longest = self._pool.limits.audio_seconds
+        context = SceneContext(
+            scene=scene,
+            ticket=ticket,
+            to=self._spec.to[ticket.scene],
+            record=record,
+            emit=partial(self._run.emit, scene=ticket.scene),
+            max_audio_seconds=scene.audio_seconds if scene.audio_known else longest,
+            output=self._output,
+            remote=self._spec.remote,
+            writer=self._run.writer,
+            hash_inputs=self._spec.hash_inputs,
+        )
+        try:
+            record.video = await render_scene(context, self._pool)
+        except CloudburstError as exc:
+            record.error = exc
+        except Exception as exc:  # noqa: BLE001 - the other scenes go on
+            record.error = scene_defect(exc, record.name)
+        if (error := record.error) is None:
+            context.emit(SceneCompleted, video=record.video)
+        else:
+            if not isinstance(error, ClosedError):  # which is no failure of the scene
+                context.write_failure(error, final=True)
+            self._emit_failed(record, error)
+        self._unfinished.remove(ticket.scene)
+        if not self._unfinished:
+            self._finished.set()
+
+    def _emit_start(self, record: SceneRecord) -> None:
+        """Emit the first event of a scene: queued, or finished or failed in an earlier process."""
+        run = self._run
+        if record.video is not None:
+            run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
+        elif record.error is not None:
+            self._emit_failed(record, record.error)
+        else:
+            run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+
+    def _emit_failed(self, record: SceneRecord, error: CloudburstError) -> None:
+        kind, message, retryable = type(error).__name__, str(error), error.retryable
+        facts = {"kind": kind, "message": message, "retryable": retryable}
+        self._run.emit(SceneFailed, scene=record.name, **facts)
 
 
-async def _check_supported(
-    scenes: Sequence[CheckedScene], to: Mapping[str, OutputLocation], backends: Sequence[Backend]
-) -> None:
-    """Raise `InvalidScenesError` with everything that a backend's workers cannot render.
-
-    A run may use each of its backends for each scene, so every backend must support every scene,
-    and the folder of the videos.
-
-    Args:
-        scenes: Scenes of the run.
-        to: Location of each scene's video, by the name of the scene; all are in one folder.
-        backends: Backends of the run.
-    """
+async def _check_supported(spec: RunSpec, backends: Sequence[Backend]) -> None:
+    """Raise `InvalidScenesError` with everything that a backend's workers cannot render."""
+    # A run may use each of its backends for each scene and for the folder of the videos.
     checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
     faults = dict[SceneFault, None]()
-    async for scene in Steps(scenes):
+    async for scene in Steps(spec.scenes):
         for find_unsupported in checks:
             faults |= dict.fromkeys(find_unsupported(scene))
-    in_s3 = any(isinstance(location, S3Object) for location in to.values())
+    in_s3 = any(isinstance(location, S3Object) for location in spec.to.values())
     if in_s3 and not all(each.uses_s3 for each in backends):
         faults[_NO_S3] = None
     if faults:

@@ -79,19 +79,21 @@ class EventStream:
 class Run:
     """Run that was started. Iterating over it yields its events; `report` can always be called."""
 
-    def __init__(self, name: str, scenes: Sequence[SceneRecord], pool: WorkerPool) -> None:
+    def __init__(
+        self, name: str, records: Sequence[SceneRecord], pool: WorkerPool, *, bytes_checked: int = 0
+    ) -> None:
         self.name = name
         """Name of the run, in tags, reports and file names."""
         self.writer: JournalWriter | None = None
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
         """Time and cost that were predicted when the run started."""
-        self.bytes_checked = 0
-        """Number of bytes of remote files that were read before the run started."""
+        self.records = records
+        """Records of the scenes, in the caller's order."""
         self.film: FilmStep | None = None
         """Step that makes the film of the run; ``None`` if no film was requested."""
         self._pool = pool
-        self._scenes = scenes
+        self._bytes_checked = bytes_checked  # of remote files, before the run started
         self._workers: dict[WorkerRecord, None] = {}
         self._launching: tuple[WorkerRecord, ...] = ()  # when the run ended
         self._events = EventStream()
@@ -119,12 +121,12 @@ class Run:
         launched = (worker for worker in self._launching if worker.task)
         report = await make_report(
             self.name,
-            self._scenes,
+            self.records,
             (*self._workers, *launched),
             started_at=self._started_at,
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
-            bytes_checked=self.bytes_checked,
+            bytes_checked=self._bytes_checked,
             film=None if self.film is None else self.film.path,
             film_error=None if self.film is None else self.film.error,
         )
@@ -133,12 +135,7 @@ class Run:
     @property
     def scenes(self) -> Sequence[str]:
         """Names of the scenes, in the caller's order."""
-        return [scene.name for scene in self._scenes]
-
-    async def make_film(self) -> None:
-        """Make the film of the run, if one was requested; all scenes have a video or an error."""
-        if self.film is not None:
-            await self.film.run(self._scenes)
+        return [scene.name for scene in self.records]
 
     async def settled(self) -> Report:
         """Return the report once every task of the run has stopped: see `Report.settled`."""
@@ -151,7 +148,7 @@ class Run:
     @property
     def status(self) -> Status:
         """Current status of the run."""
-        return status([SceneOutcome(scene.video, scene.error) for scene in self._scenes])
+        return status([SceneOutcome(scene.video, scene.error) for scene in self.records])
 
     def task_ids(self) -> set[str]:
         """Return the ids of all tasks that this process has started for the run or used in it."""

@@ -15,7 +15,7 @@ from cloudburst import redaction
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.post_mortem import _without_overrides, build_post_mortem
 from cloudburst.aws.fargate.task_definition import describe_task_definition
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.scene import CheckedScene, Scene
@@ -213,13 +213,8 @@ async def test_a_run_keeps_them_and_ends_for_an_image_that_is_not_there(make_sce
                 limits=limits,
                 backoff=READINESS_BACKOFF,
             )
-            async with open_run(
-                "run",
-                scenes,
-                pool,
-                to={s.scene.name: tmp_path / f"{s.scene.name}.mp4" for s in scenes},
-                journal=Kept(tmp_path),
-            ) as run:
+            to = {s.scene.name: tmp_path / f"{s.scene.name}.mp4" for s in scenes}
+            async with open_run(RunSpec("run", scenes, to, Kept(tmp_path)), pool) as run:
                 report = await run.until_done()
             await pool.stop_all()
             tasks.cancel_scope.cancel()

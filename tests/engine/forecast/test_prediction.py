@@ -15,7 +15,7 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan, make_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.forecast.simulation import Load
-from cloudburst.engine.open_run import open_run
+from cloudburst.engine.open_run import RunSpec, open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
@@ -63,12 +63,8 @@ async def rendered(places, scenes, *, limits, measurements=None):
                 backoff=READINESS_BACKOFF,
                 measurements=measurements or Measurements(),
             )
-            async with open_run(
-                "run",
-                scenes,
-                pool,
-                to={scene.scene.name: scene.scene.image for scene in scenes},
-            ) as run:
+            to = {scene.scene.name: scene.scene.image for scene in scenes}
+            async with open_run(RunSpec("run", scenes, to), pool) as run:
                 first = (await run.report()).predicted
                 assert first is not None
                 report = await run.until_done()
