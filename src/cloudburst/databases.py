@@ -1,23 +1,14 @@
-"""SQLite databases: opening, transactions, and files in the state folder. Every function blocks."""
+"""SQLite databases: opening, transactions, and where a write-ahead log works. All block."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
-from cloudburst.files import state_folder
-
-logger = logging.getLogger(__name__)
-
-# Maximum number of seconds to wait while another process writes a state file.
-STATE_LOCK_TIMEOUT = 2.0
 _MOUNTINFO = Path("/proc/self/mountinfo")
 # Types of file systems that several machines can mount at once. SQLite's write-ahead log (WAL) does
 # not work on them, because all processes that use the log must share memory
@@ -29,7 +20,6 @@ _NETWORK = {
     *("fuse.mount-s3", "fuse.juicefs", "fuse.davfs", "davfs"),
 }
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-_T = TypeVar("_T")
 
 
 def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -72,47 +62,6 @@ def schema_of(connection: sqlite3.Connection) -> int:
     """Return the version of a database's format; 0 for an empty database."""
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     return int(schema)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateDatabase:
-    """Database with one table in the state folder, which several processes use at once.
-
-    No run depends on it: if it is missing, damaged, or in use by other processes, it is not used.
-    """
-
-    # Name of the file. It contains the version of the table, so that other versions of cloudburst
-    # use other files.
-    name: str
-    # SQL statement that creates the table if it does not exist.
-    create: str
-
-    @property
-    def path(self) -> Path:
-        """Path of the file, which need not exist."""
-        return state_folder() / self.name
-
-    def read(self, work: Callable[[sqlite3.Connection], _T], *, default: _T) -> _T:
-        """Return what ``work`` reads; ``default`` if there is no usable database."""
-        return self._call(work, default, "BEGIN") if self.path.exists() else default
-
-    def write(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Call ``work`` in a transaction; do nothing if the database cannot be written."""
-        self._call(work, None, "BEGIN IMMEDIATE")
-
-    def _call(self, work: Callable[[sqlite3.Connection], _T], default: _T, begin: str) -> _T:
-        path = self.path
-        try:
-            create_private_file(path)
-            with closing(connect(path, busy_timeout=STATE_LOCK_TIMEOUT)) as connection:
-                connection.execute(self.create)
-                with transaction(connection, begin):
-                    return work(connection)
-        except (OSError, sqlite3.OperationalError) as exc:
-            logger.debug("%s is not used: %s", path, exc)
-        except (sqlite3.Error, TypeError, ValueError) as exc:
-            logger.warning("%s is damaged and is not used (%s): delete it", path, exc)
-        return default
 
 
 def network_file_system(folder: Path) -> str | None:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import databases
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.models.performance import Sample
+from cloudburst.outputs import history
 from cloudburst.outputs.history import (
-    HISTORY,
+    history_path,
     load_history,
     read_history,
     save_history,
@@ -36,14 +36,14 @@ def some(count, **more):
 
 def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
     assert read_history() == ()
-    assert not HISTORY.path.parent.exists()
+    assert not history_path().parent.exists()
     write_history([])
-    assert not HISTORY.path.parent.exists()
+    assert not history_path().parent.exists()
 
 
 def test_what_was_saved_comes_back_in_its_order():
     state = Path(os.environ["XDG_STATE_HOME"])
-    assert HISTORY.path == state / "cloudburst" / "history-3.sqlite"
+    assert history_path() == state / "cloudburst" / "history-3.sqlite"
     first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
     then = [sample(0.5), sample(7.25, "transfer")]
     write_history(first)
@@ -61,7 +61,7 @@ def test_the_newest_of_each_kind_and_measure_stay():
         *(float(n) for n in range(20, MAX_SAMPLES_PER_MEASURE - 10)),
         *(1000.0 + n for n in range(30)),
     ]
-    with closing(sqlite3.connect(HISTORY.path)) as connection:  # the rest is gone
+    with closing(sqlite3.connect(history_path())) as connection:  # the rest is gone
         assert connection.execute("SELECT count(*) FROM samples").fetchone() == (
             MAX_SAMPLES_PER_MEASURE + 2,
         )
@@ -85,24 +85,24 @@ def half(path):
 @pytest.mark.parametrize("damage", [garbage, half])
 def test_a_damaged_file_is_not_used_and_the_warning_says_to_delete_it(caplog, damage):
     write_history(some(50))
-    damage(HISTORY.path)
-    damaged = HISTORY.path.read_bytes()
+    damage(history_path())
+    damaged = history_path().read_bytes()
     with caplog.at_level(logging.WARNING, "cloudburst"):
         assert read_history() == ()
         write_history(some(2))
     assert len(caplog.messages) == 2
     for told in caplog.messages:
-        assert told.startswith(f"{HISTORY.path} is damaged and is not used")
+        assert told.startswith(f"{history_path()} is damaged and is not used")
         assert told.endswith("delete it")
-    assert HISTORY.path.read_bytes() == damaged
-    HISTORY.path.unlink()
+    assert history_path().read_bytes() == damaged
+    history_path().unlink()
     write_history(some(2))
     assert read_history() == tuple(some(2))
 
 
 def test_an_empty_file_is_no_damage(caplog):
-    HISTORY.path.parent.mkdir(parents=True)
-    HISTORY.path.touch()  # as one is that was killed before it wrote
+    history_path().parent.mkdir(parents=True)
+    history_path().touch()  # as one is that was killed before it wrote
     assert read_history() == ()
     write_history(some(2))
     assert read_history() == tuple(some(2))
@@ -122,9 +122,9 @@ def test_a_home_where_nothing_can_be_kept_stops_nobody(tmp_path, monkeypatch, ca
 
 
 def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr("cloudburst.databases.STATE_LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("cloudburst.outputs.history.BUSY_TIMEOUT", 0.05)
     write_history(some(2))
-    with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(history_path(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert read_history() == ()
         write_history(some(1))
@@ -136,9 +136,8 @@ def test_a_process_that_holds_it_for_long_is_not_waited_for(monkeypatch, caplog)
 WRITER = """
 import sys
 from cloudburst.outputs import history
-from cloudburst import databases
 from cloudburst.models.performance import Sample
-databases.STATE_LOCK_TIMEOUT = 30.0  # a machine that tests is busy with other things too
+history.BUSY_TIMEOUT = 30.0  # a machine that tests is busy with other things too
 for n in range(10):
     history.write_history([Sample(kind=sys.argv[1], measure="encode", seconds=float(n))])
 """
@@ -171,12 +170,12 @@ except sqlite3.OperationalError as exc:
 
 def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
     """POSIX drops all locks that a process has on a file when it closes any descriptor of it."""
-    monkeypatch.setattr(databases, "STATE_LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(history, "BUSY_TIMEOUT", 0.1)
     write_history(some(1))
-    with closing(sqlite3.connect(HISTORY.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(history_path(), isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         write_history(some(1))  # gives up, for the file is locked
-        command = [sys.executable, "-c", OTHER_WRITER, str(HISTORY.path)]
+        command = [sys.executable, "-c", OTHER_WRITER, str(history_path())]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert said.stdout == "database is locked\n"
 
@@ -187,5 +186,5 @@ def test_nobody_else_may_read_it():
         write_history(some(2))
     finally:
         os.umask(before)
-    assert stat.S_IMODE(HISTORY.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(HISTORY.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(history_path().stat().st_mode) == 0o600
+    assert stat.S_IMODE(history_path().parent.stat().st_mode) == 0o700

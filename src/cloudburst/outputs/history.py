@@ -1,18 +1,28 @@
 """Performance samples of earlier runs on this machine, in ``<state>/cloudburst/history-3.sqlite``.
 
-No run depends on the file: if it cannot be read, a run starts with assumed values instead.
+Several processes use it at once. No run depends on it: if it is missing, damaged or in use, a run
+starts with assumed values instead. Other versions of the table have other files.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from anyio import to_thread
 
-from cloudburst.databases import StateDatabase
+from cloudburst.databases import connect, create_private_file, transaction
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
+from cloudburst.files import state_folder
 from cloudburst.models.performance import Sample
+
+logger = logging.getLogger(__name__)
+
+# Maximum number of seconds to wait while another process writes.
+BUSY_TIMEOUT = 2.0
 
 _CREATE = """\
 CREATE TABLE IF NOT EXISTS samples (
@@ -22,8 +32,6 @@ CREATE TABLE IF NOT EXISTS samples (
     seconds REAL NOT NULL,
     work REAL NOT NULL
 )"""
-# Database of this user with measured speeds of workers.
-HISTORY = StateDatabase(name="history-3.sqlite", create=_CREATE)
 _INSERT = "INSERT INTO samples (kind, measure, seconds, work) VALUES (?, ?, ?, ?)"
 _NUMBERED = """
 SELECT id, kind, measure, seconds, work,
@@ -51,28 +59,46 @@ async def save_history(samples: Iterable[Sample]) -> None:
     await to_thread.run_sync(write_history, tuple(samples))
 
 
+def history_path() -> Path:
+    """Return the path of the file, which need not exist."""
+    return state_folder() / "history-3.sqlite"
+
+
 def read_history() -> tuple[Sample, ...]:
     """Return the same samples as `load_history`; block while the file is read."""
-    return HISTORY.read(_read, default=())
+    with _errors_logged():
+        if history_path().exists():
+            with _opened() as connection, transaction(connection, "BEGIN"):
+                rows = connection.execute(_SELECT, (MAX_SAMPLES_PER_MEASURE,)).fetchall()
+                return tuple(
+                    Sample(kind=kind, measure=measure, seconds=seconds, work=work)
+                    for kind, measure, seconds, work in rows
+                )
+    return ()
 
 
 def write_history(samples: Iterable[Sample]) -> None:
     """Add samples as `save_history` does; block while the file is written."""
-    rows = [(s.kind, s.measure, s.seconds, s.work) for s in samples]
-    if not rows:
-        return
-
-    def write(connection: sqlite3.Connection) -> None:
-        connection.executemany(_INSERT, rows)
-        connection.execute(_DELETE, (MAX_SAMPLES_PER_MEASURE,))
-        connection.execute(_DELETE_OLD, (MAX_SAMPLES,))
-
-    HISTORY.write(write)
+    if rows := [(s.kind, s.measure, s.seconds, s.work) for s in samples]:
+        with _errors_logged(), _opened() as connection, transaction(connection):
+            connection.executemany(_INSERT, rows)
+            connection.execute(_DELETE, (MAX_SAMPLES_PER_MEASURE,))
+            connection.execute(_DELETE_OLD, (MAX_SAMPLES,))
 
 
-def _read(connection: sqlite3.Connection) -> tuple[Sample, ...]:
-    rows = connection.execute(_SELECT, (MAX_SAMPLES_PER_MEASURE,)).fetchall()
-    return tuple(
-        Sample(kind=kind, measure=measure, seconds=seconds, work=work)
-        for kind, measure, seconds, work in rows
-    )
+@contextmanager
+def _opened() -> Generator[sqlite3.Connection]:
+    create_private_file(history_path())
+    with closing(connect(history_path(), busy_timeout=BUSY_TIMEOUT)) as connection:
+        connection.execute(_CREATE)
+        yield connection
+
+
+@contextmanager
+def _errors_logged() -> Generator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as exc:
+        logger.debug("%s is not used: %s", history_path(), exc)
+    except (sqlite3.Error, TypeError, ValueError) as exc:
+        logger.warning("%s is damaged and is not used (%s): delete it", history_path(), exc)
