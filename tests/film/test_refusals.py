@@ -34,6 +34,7 @@ def encoded(folder: Path, name: str, scene: FilmScene, *options: str) -> FilmSce
     return made
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -135,6 +135,7 @@ def server_context(tmp_path):
     return context
 
 
+@pytest.mark.few(12, spread=True)
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("cancels", [1, 2])
 @pytest.mark.parametrize("steps", range(6))

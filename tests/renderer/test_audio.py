@@ -51,6 +51,7 @@ def refused(folder: Path, limit: float = 60) -> str:
     return fault.found
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize(
     ("options", "least"),
     [

@@ -79,6 +79,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.real
 @pytest.mark.parametrize(("options", "frame"), CASES)
 def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, frame):
@@ -95,6 +96,7 @@ def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, f
         assert found.tobytes() != to_picture(encoded[frame - 16]).tobytes()
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize(("at", "state"), [(0, 0), (0.29, 0), (0.3, 1), (0.6, 2), (1.19, 3)])
 def test_a_still_video_shows_the_frame_of_its_state(tmp_path, monkeypatch, at, state):

@@ -18,6 +18,7 @@ PANNED = 1 / 0.9
 """Magnification of a pan by default."""
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize(
     ("options", "start", "end", "parts"),
     [

@@ -63,6 +63,7 @@ def test_the_volume_is_a_factor(tmp_path: Path, options: dict[str, Any], factor:
     assert level == pytest.approx(0.5 * factor, rel=0.02, abs=1e-4)
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -143,6 +144,7 @@ def ducked(folder: Path, voice: array[float], ducking: float) -> list[float]:
     ]
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("level", [0.5, 0.1, 0.02])
 @pytest.mark.parametrize("ducking", [6, 15])
 def test_the_voice_lowers_the_music_by_an_exact_depth(

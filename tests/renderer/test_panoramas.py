@@ -47,9 +47,9 @@ def test_the_side_across_a_pan_is_fitted_to_the_video(picture, video, effect, si
 
 
 @pytest.mark.parametrize("effect", PANS)
-@pytest.mark.parametrize("video", [LANDSCAPE, PORTRAIT, (1080, 1080), (240, 240), (3840, 2160)])
-@pytest.mark.parametrize("ratio", [1.0001, 1.01, 1.1, 1.3, 2, 7.77, 40, 100])
-@pytest.mark.parametrize("amount", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("video", [LANDSCAPE, PORTRAIT, (240, 240)])
+@pytest.mark.parametrize("ratio", [1.0001, 1.3, 100])
+@pytest.mark.parametrize("amount", [0.01, 0.5])
 def test_windows_go_from_end_to_end_within_the_picture(effect, video, ratio, amount):
     across = effect in {Effect.PAN_LEFT, Effect.PAN_RIGHT}
     axis = 0 if across else 1

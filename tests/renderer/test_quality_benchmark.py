@@ -150,6 +150,7 @@ def test_both_versions_of_the_encoder_are_made_lossless(bench):
     assert done.stdout.splitlines() == ["-i", "a b", "-qp", "0", "-threads", "21"]
 
 
+@pytest.mark.nightly
 def test_our_lossless_video_is_what_is_drawn(bench, picture, tmp_path):
     """A still picture is drawn without any change, so its frames are the ideal ones."""
     inputs = bench.inputs.make_inputs(tmp_path, 1)

@@ -166,6 +166,7 @@ def test_a_video_of_full_size(tmp_path):
         check_video(lengths, tmp_path, photo(size))
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("size", "fps"),
     [

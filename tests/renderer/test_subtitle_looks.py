@@ -45,6 +45,7 @@ def pixels(picture: Image.Image, colour: tuple[int, int, int]) -> int:
     return sum(most.histogram()[: TOLERANCE + 1])
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize(
     ("options", "colour"),
     [
@@ -164,6 +165,7 @@ PLACES = (
 PLACED = {"text_color": "#ff0000", "outline_width": 0, **OUTLINED}
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.parametrize("is_portrait", [False, True])
 @pytest.mark.parametrize(("number", "name"), list(enumerate(PLACES)))
 def test_a_text_without_a_position_has_that_of_the_option(tmp_path, number, name, is_portrait):

@@ -21,6 +21,7 @@ SECONDS = 0.717
 """Length of the audio; no multiple of a frame."""
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
 @pytest.mark.parametrize(
     ("options", "size"),

@@ -34,6 +34,7 @@ def box(luma: Image.Image) -> tuple[int, int, int, int] | None:
     return luma.point(lambda value: 255 * (value > 160)).getbbox()
 
 
+@pytest.mark.few(6, spread=True)
 @pytest.mark.real
 @pytest.mark.parametrize(("options", "expected"), PLACES)
 @pytest.mark.parametrize("effects", [[], ["zoom_in"]], ids=["still", "moving"])
