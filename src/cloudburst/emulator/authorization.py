@@ -21,6 +21,10 @@ from cloudburst.emulator.protocols import ApiCall
 from cloudburst.emulator.roles import named_roles
 from cloudburst.emulator.services import EmulatedAccount
 
+# Resources of operations by service: ends of ARNs, with names of parameters. The first one whose
+# parameters a call has is its resource; if there is none, the operation has no resource. Sources:
+# "Actions, resources, and condition keys" of each service, Service Authorization Reference, and the
+# messages of AWS (2026-11).
 RESOURCES: Mapping[str, str] = {
     "ecs": "{resourceArn} task/{cluster}/{tasks} task/{cluster}/{task} cluster/{cluster} "
     "cluster/{clusters} cluster/{clusterName}",
@@ -31,10 +35,8 @@ RESOURCES: Mapping[str, str] = {
     "log-group:{logGroupName}:log-stream:",
     "sts": "{RoleArn}",
 }
-"""Resources of operations by service: ends of ARNs, with names of parameters. The first one whose
-parameters a call has is its resource; if there is none, the operation has no resource. Sources:
-"Actions, resources, and condition keys" of each service, Service Authorization Reference, and the
-messages of AWS (2026-11)."""
+# Other resources than `RESOURCES` says: of an operation, which needs a permission for all of them,
+# and of the permission to tag what an operation creates.
 EXCEPTIONS: Mapping[str, str] = {
     "ec2:CreateSecurityGroup": "security-group/* vpc/{VpcId}",
     "ecs:ListTasks": "",
@@ -43,17 +45,15 @@ EXCEPTIONS: Mapping[str, str] = {
     "RunTask with tags": "task/{cluster}/*",
     "RegisterTaskDefinition with tags": "task-definition/{family}:*",
 }
-"""Other resources than ``RESOURCES`` says: of an operation, which needs a permission for all of
-them, and of the permission to tag what an operation creates."""
+# Condition keys by the parameter that is their value.
 CONDITION_KEYS: Mapping[str, str] = {
     "AWSServiceName": "iam:AWSServiceName",
     "PermissionsBoundary": "iam:PermissionsBoundary",
     "PolicyArn": "iam:PolicyARN",
     "enableExecuteCommand": "ecs:enable-execute-command",
 }
-"""Condition keys by the parameter that is their value."""
+# Pattern of the ARN or id of a new resource in a response; the group is its name.
 NEW_RESOURCE = re.compile(r'\b(?:taskArn|repositoryArn|Arn|groupId)"?[:>] ?"?(?:[^"<]*/)?([^"<]+)')
-"""Pattern of the ARN or id of a new resource in a response; the group is its name."""
 NAME = re.compile(r"\{(\w+)\}")
 TAG_KEY = re.compile(r"(Tags\.member|TagSpecification\.1\.Tag)\.\d+\.Key")
 
@@ -68,11 +68,7 @@ class Authorization:
         """Times at which resources were created, by name or id."""
 
     async def check(self, call: ApiCall) -> None:
-        """Check that the access key of a call is valid and may make the call.
-
-        Raises:
-            ApiError: the key has expired, or lacks a permission.
-        """
+        """Check that the access key of a call is valid and may make the call."""
         identity = self._account.identity
         identity.check_expiry(call.key, call.service, call.operation)
         if identity.is_unlimited(call.key):
@@ -114,7 +110,6 @@ class Authorization:
                 yield Access(action="iam:PassRole", resource=role, context=passed)
 
     def _arns(self, patterns: str | None, call: ApiCall) -> list[str]:
-        """Return the ARNs of resources with the parameters of a call, one for each value."""
         if patterns is None:
             known = RESOURCES.get(call.service, "").split()
             fits = (one for one in known if {*NAME.findall(one)} <= call.parameters.keys())
@@ -150,7 +145,6 @@ class Authorization:
         return context
 
     async def _tags(self, resource: str) -> Mapping[str, str]:
-        """Return the tags of a resource that conditions see: none of a resource that is new."""
         account, name = self._account, resource.rpartition("/")[2]
         if time.monotonic() - self._created.get(name, -math.inf) < self._config.tag_lag:
             return {}
@@ -171,7 +165,6 @@ class Authorization:
 
 
 def _tags_in(members: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags in the parameters or the response of a call, in the form of any service."""
     tags = members.get("tags") or ()
     if isinstance(tags, Mapping):
         return {**tags}

@@ -14,8 +14,8 @@ START = (
     *("--info-fd", "3"),  # programs.runtime reads the process id of the first process from it
 )
 SYSTEM = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm")  # noqa: S108 - of the container
+# Files for the resolution of names. Those of this machine replace those of the image.
 HOST_FILES = ("/etc/hosts", "/etc/resolv.conf")
-"""Files for the resolution of names. Those of this machine replace those of the image."""
 TEST_TIMEOUT = 10.0
 
 
@@ -29,11 +29,7 @@ class User:
 
 
 def reason_not_run(folder: Path) -> str:
-    """Return the reason why images cannot run on this machine; empty if they can.
-
-    Args:
-        folder: Empty folder for a test.
-    """
+    """Return the reason why images cannot run on this machine; empty if they can."""
     if shutil.which(PROGRAM) is None:
         return f"the program {PROGRAM} is missing; install bubblewrap"
     test = ("--ro-bind", "/", "/", *_overlay(folder, str(folder)), *SYSTEM, "true")
@@ -80,14 +76,7 @@ def _overlay(folder: Path, place: str) -> tuple[str, ...]:
 
 
 def find_problem(root: Path, command: Sequence[str], path: str, folder: str) -> str | None:
-    """Return the reason why a command cannot be started in an image, as Docker says it.
-
-    Args:
-        root: Folder with the unpacked image.
-        command: Command; its first word may be searched for in ``path``.
-        path: Value of ``PATH``.
-        folder: Working folder.
-    """
+    """Return the reason why a command cannot be started in an image, as Docker says it."""
     if not command:
         return "no command specified"
     if not _exists(root, folder):

@@ -9,25 +9,25 @@ from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import Task
 
+# Last parts of the ids of availability zones, by region and by letter in the zone's name. In AWS,
+# the letters differ between accounts; these are the letters of moto, so that they do not change
+# when moto starts.
 ZONE_IDS: Mapping[str, Mapping[str, str]] = {
     "us-east-1": {"a": "az6", "b": "az1", "c": "az2", "d": "az4", "e": "az3", "f": "az5"},
     "us-west-1": {"a": "az3", "b": "az1"},
     "ap-northeast-1": {"a": "az4", "c": "az1", "d": "az2"},
 }
-"""Last parts of the ids of availability zones, by region and by letter in the zone's name. In AWS,
-the letters differ between accounts; these are the letters of moto, so that they do not change when
-moto starts."""
 DEFAULT_ZONE_IDS: Mapping[str, str] = {letter: f"az{n + 1}" for n, letter in enumerate("abc")}
+# Ids of zones with Fargate, for regions in which some zones lack Fargate: "Supported Regions for
+# Amazon ECS on AWS Fargate" in the ECS developer guide (2026-11).
 ZONES_WITH_FARGATE: Mapping[str, frozenset[str]] = {
     "us-west-1": frozenset({"usw1-az1", "usw1-az3"}),
     "ap-northeast-1": frozenset({"apne1-az1", "apne1-az2", "apne1-az4"}),
     "cn-north-1": frozenset({"cnn1-az1", "cnn1-az2"}),
 }
-"""Ids of zones with Fargate, for regions in which some zones lack Fargate: "Supported Regions for
-Amazon ECS on AWS Fargate" in the ECS developer guide (2026-11)."""
+# Ids of zones without ARM64 on Fargate: "Amazon ECS task definitions for 64-bit ARM workloads" in
+# the ECS developer guide (2026-11).
 NO_ARM64 = frozenset({"use1-az3"})
-"""Ids of zones without ARM64 on Fargate: "Amazon ECS task definitions for 64-bit ARM workloads" in
-the ECS developer guide (2026-11)."""
 REGION_WORDS: Mapping[str, str] = {"northeast": "ne", "northwest": "nw", "southeast": "se"} | {
     "southwest": "sw",
     "central": "c",
@@ -52,21 +52,21 @@ def has_fargate(region: str, zone_id: str, architecture: str) -> bool:
     return known and not (architecture == "ARM64" and zone_id in NO_ARM64)
 
 
+# Reason that RunTask returns if running tasks use up the On-Demand vCPU quota: "Amazon ECS service
+# event messages" in the ECS developer guide (2026-11).
 NO_VCPUS = "You've reached the limit on the number of vCPUs you can run concurrently"
-"""Reason that RunTask returns if running tasks use up the On-Demand vCPU quota: "Amazon ECS service
-event messages" in the ECS developer guide (2026-11)."""
+# Reason that RunTask returns in a new account that AWS has not verified yet:
+# https://github.com/aws/copilot-cli/issues/3064.
 NO_TASKS = "You've reached the limit on the number of tasks you can run concurrently"
-"""Reason that RunTask returns in a new account that AWS has not verified yet:
-https://github.com/aws/copilot-cli/issues/3064."""
+# Reason that RunTask returns if running tasks use up the Spot vCPU quota:
+# https://github.com/aws/copilot-cli/issues/2685.
 NO_SPOT = "You've reached the limit on the number of spot tasks you can run concurrently"
-"""Reason that RunTask returns if running tasks use up the Spot vCPU quota:
-https://github.com/aws/copilot-cli/issues/2685."""
+# Reason that RunTask returns if a single task exceeds the vCPU quota: "Amazon ECS service event
+# messages" in the ECS developer guide (2026-11).
 TOO_LARGE = "The requested CPU configuration is above your limit."
-"""Reason that RunTask returns if a single task exceeds the vCPU quota: "Amazon ECS service event
-messages" in the ECS developer guide (2026-11)."""
+# Reason that RunTask returns in an availability zone without Fargate: "Amazon ECS service event
+# messages" in the ECS developer guide (2026-11).
 NO_ZONE = "Internal error."
-"""Reason that RunTask returns in an availability zone without Fargate: "Amazon ECS service event
-messages" in the ECS developer guide (2026-11)."""
 
 
 def launch_failure(spec: LaunchSpec, config: EmulatorConfig, running: Sequence[Task]) -> str | None:

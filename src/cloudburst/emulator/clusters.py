@@ -26,11 +26,7 @@ class Clusters:
         }
 
     def find(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the cluster that a request names, or ``default`` if it names none.
-
-        Raises:
-            ApiError: the cluster does not exist or was deleted.
-        """
+        """Return the cluster that a request names, or ``default`` if it names none."""
         cluster = self._clusters.get(_short(parameters.get("cluster") or "default"))
         if cluster is None or cluster["status"] != "ACTIVE":
             raise ApiError("ClusterNotFoundException", "Cluster not found.")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 SHARED_READS = ("DescribeTasks", "ListTasks")
+# Value of `EmulatorConfig.worker` that runs the stub worker: a simulated render service with the
+# onestep protocol.
 STUB_WORKER: tuple[str, ...] = ()
-"""Value of ``EmulatorConfig.worker`` that runs the stub worker: a simulated render service with the
-onestep protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +47,14 @@ AWS_BUCKETS: tuple[Bucket, ...] = (
 lists its operation. The buckets ``FARGATE`` and ``FARGATE_SPOT`` count launched tasks instead of
 calls. Sources (2026-11): "Request throttling for the Amazon ECS API" in the ECS API reference, and
 for RunTask and launches "AWS Fargate throttling quotas" in the ECS developer guide."""
+# Shell pattern of the names of the public image.
 PUBLIC_IMAGE_PATTERN = "betashow/video-generation-api*"
-"""Shell pattern of the names of the public image."""
+# Processor architectures for which an image exists, by shell pattern of the image's name. An image
+# that matches no pattern exists for all architectures.
 IMAGE_PLATFORMS: Mapping[str, Collection[str]] = {PUBLIC_IMAGE_PATTERN: ("X86_64",)}
-"""Processor architectures for which an image exists, by shell pattern of the image's name. An image
-that matches no pattern exists for all architectures."""
+# Connection of the account's subnets to other networks: a default route to an internet gateway or
+# to a NAT gateway; or none.
 WayOut = Literal["internet gateway", "nat", "none"]
-"""Connection of the account's subnets to other networks: a default route to an internet gateway or
-to a NAT gateway; or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +283,7 @@ class EmulatorConfig:
         return cls(**settings)
 
 
+# Times that `EmulatorConfig.quick` sets, in seconds.
 QUICK_TIMES: Mapping[str, float] = {
     "provisioning": 0.1,
     "pending": 0.2,
@@ -297,4 +298,3 @@ QUICK_TIMES: Mapping[str, float] = {
     "role_policy_lag": 0.6,
     "tag_lag": 0.2,
 }
-"""Times that `EmulatorConfig.quick` sets, in seconds."""

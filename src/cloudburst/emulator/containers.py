@@ -20,9 +20,9 @@ from cloudburst.concurrency import collapse_single
 from cloudburst.emulator.errors import EmulatorError
 
 PROGRAMS = Path(__file__).parent / "programs"
+# Maximum size of an event from the runtime process, in bytes. Events contain the containers'
+# output.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Maximum size of an event from the runtime process, in bytes. Events contain the containers'
-output."""
 RUNTIME_EXIT_TIMEOUT = 10.0
 RUNTIME_ENDED = "containers: their runtime process was killed; start the emulator again"
 
@@ -39,12 +39,7 @@ class ContainerListener(Protocol):
         ...
 
     def ended(self, code: int) -> None:
-        """Handle the end of the container.
-
-        Args:
-            code: Exit code as in a shell: 128 plus the signal's number if a signal ended the
-                container.
-        """
+        """Handle the end of the container; the code is as in a shell: 128 plus a signal's number."""
         ...
 
 
@@ -63,19 +58,9 @@ class Containers:
         listener: ContainerListener,
         *,
         in_image: bool = False,
-        has_init: bool = True,
+        has_init: bool = True,  # without one, a program ignores SIGTERM unless it handles it
     ) -> None:
-        """Start a container under a unique name.
-
-        Args:
-            name: Name of the container.
-            command: Command of the container. An empty command starts the stub worker.
-            environment: Environment variables.
-            listener: Receiver of the container's events.
-            in_image: True if the command is from `bubblewrap.Sandbox`.
-            has_init: True if an init process runs the program. Without one, the program ignores
-                SIGTERM unless it handles it.
-        """
+        """Start a container under a unique name; an empty command starts the stub worker."""
         self._listeners[name] = listener
         self._send_command(
             do="start",

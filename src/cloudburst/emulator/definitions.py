@@ -12,6 +12,8 @@ from cloudburst.emulator.errors import ApiError, client_error
 from cloudburst.emulator.roles import Roles
 
 GB = 1024
+# Sizes of memory that Fargate offers, in MB, by CPU units (1024 per vCPU): "Task size" in the ECS
+# developer guide (2026-11).
 MEMORY_MB_BY_CPU: Mapping[int, tuple[int, ...]] = {
     256: (512, GB, 2 * GB),
     512: tuple(range(GB, 4 * GB + 1, GB)),
@@ -21,12 +23,10 @@ MEMORY_MB_BY_CPU: Mapping[int, tuple[int, ...]] = {
     8192: tuple(range(16 * GB, 60 * GB + 1, 4 * GB)),
     16384: tuple(range(32 * GB, 120 * GB + 1, 8 * GB)),
 }
-"""Sizes of memory that Fargate offers, in MB, by CPU units (1024 per vCPU): "Task size" in the ECS
-developer guide (2026-11)."""
 NO_SUCH_SIZE = "No Fargate configuration exists for given values."
+# Maximum of `stopTimeout` on Fargate, in seconds: "Container timeouts" in the ECS developer guide
+# (2026-11).
 MAX_STOP_TIMEOUT = 120
-"""Maximum of ``stopTimeout`` on Fargate, in seconds: "Container timeouts" in the ECS developer
-guide (2026-11)."""
 FAMILY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -49,9 +49,6 @@ class TaskDefinitions:
         """Return a task definition and its tags.
 
         A reference without a revision means the latest active revision of the family.
-
-        Raises:
-            ApiError: the task definition does not exist.
         """
         family, _, number = reference.rpartition("/")[2].partition(":")
         for definition, tags in reversed(self._families.get(family, [])):
@@ -65,9 +62,6 @@ class TaskDefinitions:
         """Return a task definition that RunTask can launch, and its tags.
 
         A reference without a revision means the latest active revision of the family.
-
-        Raises:
-            ApiError: the task definition does not exist or is inactive.
         """
         try:
             definition, tags = self.find(reference)
@@ -78,11 +72,7 @@ class TaskDefinitions:
         return definition, tags
 
     def register(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Register a task definition and return the response of RegisterTaskDefinition.
-
-        Raises:
-            ApiError: the task definition is invalid.
-        """
+        """Register a task definition and return the response of RegisterTaskDefinition."""
         family = parameters["family"]
         if not FAMILY_PATTERN.fullmatch(family):
             raise client_error("Family contains invalid characters.")
@@ -150,11 +140,7 @@ class TaskDefinitions:
 
 
 def check_size(cpu: int, memory_mb: int) -> None:
-    """Raise an error for a combination of CPU and memory that Fargate does not offer.
-
-    Raises:
-        ApiError: Fargate does not offer this size.
-    """
+    """Raise an error for a combination of CPU and memory that Fargate does not offer."""
     if memory_mb not in MEMORY_MB_BY_CPU.get(cpu, ()):
         raise client_error(NO_SUCH_SIZE)
 

@@ -20,21 +20,21 @@ from cloudburst.emulator.task_state import Task
 
 VPC_ID = "vpc-0c10adb0057000001"
 DEFAULT_GROUP_ID = "sg-0c10adb0057000001"
+# Id of the security group for workers, which exists if `EmulatorConfig.prepared` is true.
 WORKER_GROUP_ID = "sg-0c10adb0057000002"
-"""Id of the security group for workers, which exists if ``EmulatorConfig.prepared`` is true."""
 WORKER_GROUP_NAME = "cloudburst"
 ROUTE_TABLE_ID = "rtb-0c10adb0057000001"
 INTERNET_GATEWAY_ID = "igw-0c10adb0057000001"
 NAT_GATEWAY_ID = "nat-0c10adb0057000001"
+# Letters of the availability zones that can have a default subnet.
 ZONE_LETTERS = "abcdef"
-"""Letters of the availability zones that can have a default subnet."""
+# Names of the parameters that contain the id of the resource to delete, by operation. These
+# operations fail while a network interface uses the resource.
 DELETE_PARAMETERS = {"DeleteSecurityGroup": "GroupId", "DeleteSubnet": "SubnetId"}
-"""Names of the parameters that contain the id of the resource to delete, by operation. These
-operations fail while a network interface uses the resource."""
 
+# Names of response members by name of the filter. Filters not listed here are named after the
+# member by which they filter, such as `vpc-id` after `vpcId`.
 FILTER_MEMBERS = {"description": "groupDescription"}
-"""Names of response members by name of the filter. Filters not listed here are named after the
-member by which they filter, such as ``vpc-id`` after ``vpcId``."""
 
 Item = dict[str, Any]
 
@@ -112,11 +112,7 @@ class EC2:
         return [main | {"associationSet": [{"main": True}]}]
 
     def check_unused(self, operation: str, parameters: Mapping[str, str]) -> None:
-        """Raise an error if a call would delete a resource that a task's network interface uses.
-
-        Raises:
-            ApiError: the resource is in use.
-        """
+        """Raise an error if a call would delete a resource that a task's network interface uses."""
         ident = parameters.get(DELETE_PARAMETERS.get(operation, ""))
         for task in self._registry.with_interfaces() if ident else ():
             shown = self._interface(task)
@@ -198,7 +194,6 @@ def is_port_open(groups: Sequence[Item], config: EmulatorConfig) -> bool:
 
 
 def _passes(item: Item, parameters: Mapping[str, str]) -> bool:
-    """Return whether a resource matches all filters of a request, such as ``vpc-id``."""
     number = 1
     while name := parameters.get(f"Filter.{number}.Name"):
         values = numbered_values(parameters, f"Filter.{number}.Value")

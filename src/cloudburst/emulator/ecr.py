@@ -14,12 +14,11 @@ from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, ope
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.image_store import ImageStore
 
+# Repository that the account has if `EmulatorConfig.prepared` is true.
 REPOSITORY_NAME = "cloudburst"
-"""Repository that the account has if ``EmulatorConfig.prepared`` is true."""
 DAY_SECONDS = 24 * 3600
+# Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference (2026-11).
 LOGIN_SECONDS = 12 * 3600
-"""Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference
-(2026-11)."""
 NOT_FOUND = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
@@ -67,11 +66,7 @@ class ECR:
         }
 
     async def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Execute an operation and return its response.
-
-        Raises:
-            ApiError: the operation fails, or the emulator does not implement it.
-        """
+        """Execute an operation and return its response."""
         function = self.operations.get(operation)
         if function is None:
             raise ApiError("UnknownOperationException", f"ecr:{operation} is not emulated")
@@ -150,7 +145,6 @@ class ECR:
         return self._shown_policy(parameters, text)
 
     async def _start_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Evaluate the lifecycle policy for `_get_preview`."""
         shown, name = self._get_policy(parameters), str(parameters["repositoryName"])
         repository, now = self._find(name), time.time()
         async with self._images_of(name) as images:

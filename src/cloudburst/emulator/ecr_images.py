@@ -19,8 +19,8 @@ from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, parse
 from cloudburst.net.registry.errors import InvalidImageError, NotInRegistryError, RegistryError
 from cloudburst.net.registry.http import Credentials
 
+# Maximum number of tags that are read from a repository.
 MAX_TAGS = 1000
-"""Maximum number of tags that are read from a repository."""
 REQUEST_TIMEOUT = 30.0
 
 
@@ -75,11 +75,7 @@ class RepositoryImages:
         return next((one.digest for one in images.values() if digest in members_of(one)), None)
 
     async def delete(self, digest: str) -> None:
-        """Delete an image; ignore an image that does not exist.
-
-        Raises:
-            ApiError: the registry does not permit deletion.
-        """
+        """Delete an image; ignore an image that does not exist."""
         response = await self._requests.delete(f"/v2/{self._name}/manifests/{digest}")
         if response.status_code not in {HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND}:
             raise ApiError(
@@ -101,11 +97,7 @@ class RepositoryImages:
 async def open_repository_images(
     registry: EmulatedRegistry, name: str
 ) -> AsyncGenerator[RepositoryImages]:
-    """Connect to the registry and yield the images of a repository.
-
-    Raises:
-        ApiError: the registry does not answer.
-    """
+    """Connect to the registry and yield the images of a repository."""
     login = Credentials(registry.username, registry.password)
     try:
         async with (
@@ -139,11 +131,6 @@ def expired_images(
 
     Images that an index names are not removed. The first rule that selects an image by its tags
     decides: "Lifecycle policy evaluation rules" in the Amazon ECR user guide (2026-11).
-
-    Args:
-        policy: Policy whose rules select images without tags, or by patterns of tags.
-        images: Images by digest.
-        ages: Days since the push of each image, by digest.
     """
     named = {digest for image in images.values() for digest in members_of(image)}
     left, expired = sorted(images.keys() - named, key=ages.__getitem__), dict[str, int]()

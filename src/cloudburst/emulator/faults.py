@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+# Reason that ECS gives when Fargate has no capacity for a task.
 NO_CAPACITY = (
     "Capacity is unavailable at this time. "
     "Please try again later or in a different availability zone"
 )
-"""Reason that ECS gives when Fargate has no capacity for a task."""
 
 FaultKind = Literal["error", "failures", "lost", "dropped", "doubled", "delay", "truncated", "slow"]
 

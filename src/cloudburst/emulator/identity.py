@@ -16,15 +16,15 @@ from cloudburst.emulator.policies import Access, Document, decide, refusal
 from cloudburst.emulator.protocols import numbered_values
 from cloudburst.emulator.signature import Signature, SignedRequest
 
+# Lifetime of credentials from AssumeRole, in seconds: the STS API reference (2026-11).
 DEFAULT_SESSION_SECONDS = 3600
-"""Lifetime of credentials from AssumeRole, in seconds: the STS API reference (2026-11)."""
+# Services whose requests may be signed for us-east-1 in any region.
 GLOBAL_SERVICES = {"iam", "sts", "pricing", "organizations", "cloudfront", "route53"}
-"""Services whose requests may be signed for us-east-1 in any region."""
 
 FORBIDDEN_STATUS_SERVICES = {"sts", "iam"}
 XML_SERVICES = ("sts", "iam", "s3")
+# Key of the error code that all other services use.
 OTHERS = ""
-"""Key of the error code that all other services use."""
 EXPIRED_CODES = {"ec2": "RequestExpired"} | dict.fromkeys(XML_SERVICES, "ExpiredToken")
 DENIED_CODES = {"ec2": "UnauthorizedOperation"} | dict.fromkeys(XML_SERVICES, "AccessDenied")
 UNKNOWN_KEY_CODES = dict.fromkeys(("sts", "iam"), "InvalidClientTokenId") | {
@@ -32,12 +32,12 @@ UNKNOWN_KEY_CODES = dict.fromkeys(("sts", "iam"), "InvalidClientTokenId") | {
     "s3": "InvalidAccessKeyId",
     OTHERS: "UnrecognizedClientException",
 }
+# Error codes for a wrong signature, by service. Source: "Common errors" in the API references of
+# the services (2026-11), also for `UNKNOWN_KEY_CODES` and `UNTIMELY_CODES`.
 WRONG_SIGNATURE_CODES = dict.fromkeys(XML_SERVICES, "SignatureDoesNotMatch") | {
     "ec2": "AuthFailure",
     OTHERS: "InvalidSignatureException",
 }
-"""Error codes for a wrong signature, by service. Source: "Common errors" in the API references of
-the services (2026-11), also for ``UNKNOWN_KEY_CODES`` and ``UNTIMELY_CODES``."""
 UNTIMELY_CODES = WRONG_SIGNATURE_CODES | {"s3": "RequestTimeTooSkewed", "ec2": "RequestExpired"}
 
 
@@ -46,10 +46,10 @@ def _statement(effect: str, *actions: str) -> Document:
 
 
 FULL_ACCESS = (_statement("Allow", "*"),)
+# Policy of the keys of other accounts.
 S3_ONLY = (_statement("Allow", "s3:*"),)
-"""Policy of the keys of other accounts."""
+# Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11).
 ALWAYS_ALLOWED = _statement("Allow", "sts:GetCallerIdentity")
-"""Actions that need no permission: GetCallerIdentity in the STS API reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,6 @@ class _Key:
 
     @property
     def account(self) -> str:
-        """Number of the account of the key's owner."""
         return self.arn.split(":")[4]
 
 
@@ -107,9 +106,6 @@ class Identity:
         """Check the access key, session token, region and date of a signature.
 
         These checks do not need the body of the request, which is read only if they succeed.
-
-        Raises:
-            ApiError: a check fails.
         """
         service, key = signature.service, self._keys.get(signature.key)
         if key is None or not hmac.compare_digest(key.token.encode(), signature.token.encode()):
@@ -140,11 +136,7 @@ class Identity:
             )
 
     def authenticate(self, signature: Signature, request: SignedRequest) -> None:
-        """Check that a signature is valid for a complete request.
-
-        Raises:
-            ApiError: the signature is wrong.
-        """
+        """Check that a signature is valid for a complete request."""
         if not signature.fits(request, self._keys[signature.key].secret):
             raise _refused(
                 WRONG_SIGNATURE_CODES,
@@ -158,9 +150,6 @@ class Identity:
 
         AssumeRole also accepts expired keys: the long-term keys of AWS never expire, and callers
         need AssumeRole to get new credentials.
-
-        Raises:
-            ApiError: the key has expired.
         """
         ends = self._keys[key].ends
         expired = key in self._expired or (ends is not None and time.time() > ends)
@@ -180,11 +169,7 @@ class Identity:
         return self._decide(self._keys[key].arn, self._keys[key].policies, access) == "allowed"
 
     def check(self, key: str, access: Access, service: str) -> None:
-        """Check that the policies of an access key allow an access that a service needs.
-
-        Raises:
-            ApiError: they do not.
-        """
+        """Check that the policies of an access key allow an access that a service needs."""
         caller = self._keys[key]
         decision = self._decide(caller.arn, caller.policies, access)
         if decision != "allowed":
@@ -257,7 +242,6 @@ def _random_id() -> str:
 
 
 def _refused(codes: Mapping[str, str], service: str, message: str) -> ApiError:
-    """Return an authentication error with the code and the HTTP status that a service uses."""
     by_service = {"ec2": 401, "sts": 403, "iam": 403, "s3": 403}
     code = codes.get(service, codes[OTHERS])
     return ApiError(code, message, status=by_service.get(service, 400))

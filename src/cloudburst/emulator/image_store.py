@@ -31,18 +31,18 @@ from cloudburst.net.registry.images import pull_image
 from cloudburst.net.registry.names import ImageReference
 from cloudburst.net.registry.unpack import unpack_layers
 
+# Architectures of ECS by the name that Linux has for them.
 ARCHITECTURES = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "ARM64", "arm64": "ARM64"}
-"""Architectures of ECS by the name that Linux has for them."""
+# Stopped reason of a task whose image is damaged, or whose registry refuses the pull.
 PULL_FAILED = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve "
     "ref {image}: {problem}"
 )
-"""Stopped reason of a task whose image is damaged, or whose registry refuses the pull."""
+# Stopped reason of a task for a processor that this machine does not have. On AWS it would run.
 OTHER_PROCESSOR = (
     "CannotStartContainerError: exec format error: the image exists for {platform}, but this "
     "machine runs {own} only; use a task definition for {own} with the emulator"
 )
-"""Stopped reason of a task for a processor that this machine does not have. On AWS it would run."""
 
 
 class PullError(Exception):
@@ -86,10 +86,6 @@ class ImageStore:
     async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
         """Pull and unpack an image; return ``None`` if tasks do not run their image.
 
-        Args:
-            image: Name of the image.
-            architecture: Architecture of the task, ``X86_64`` or ``ARM64``.
-
         Raises:
             PullError: the image does not exist, or not for the architecture; it is damaged; or this
                 machine has another processor.
@@ -119,7 +115,6 @@ class ImageStore:
             raise PullError(PULL_FAILED.format(image=image, problem=exc)) from exc
 
     def _reference(self, image: str) -> ImageReference:
-        """Return the parts of an image's name, if it is in a repository of the account."""
         try:
             reference = ImageReference.parse(image)
         except RegistryError as exc:
@@ -133,7 +128,6 @@ class ImageStore:
     async def _manifest(
         self, client: RegistryClient, reference: ImageReference, platform: str
     ) -> Descriptor:
-        """Return the descriptor of the manifest for a platform."""
         descriptor, data = await client.resolve(reference.repository, reference.reference)
         if descriptor.media_type not in INDEX_TYPES:
             return descriptor

@@ -12,12 +12,12 @@ from typing import Any
 from cloudburst.emulator.config import EmulatorConfig, TaskFault
 from cloudburst.emulator.logs import LogDestination
 
+# Environment variables that programs of this machine take from the emulator's process. Definitions
+# set them for the files of an image.
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-"""Environment variables that programs of this machine take from the emulator's process. Definitions
-set them for the files of an image."""
+# Command of a container beside the worker whose definition has none. On AWS, the program of its
+# image would run.
 WAIT_COMMAND = ("sleep", "infinity")
-"""Command of a container beside the worker whose definition has none. On AWS, the program of its
-image would run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

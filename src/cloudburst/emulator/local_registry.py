@@ -21,18 +21,18 @@ from cloudburst.emulator.local_servers import AddressListener
 from cloudburst.net.registry.http import Credentials, TransferPolicy
 
 PROGRAM, PASSWORD_PROGRAM = "docker-registry", "htpasswd"
+# Packages of Debian and Ubuntu that contain the programs.
 PACKAGES = {PROGRAM: "docker-registry", PASSWORD_PROGRAM: "apache2-utils"}
-"""Packages of Debian and Ubuntu that contain the programs."""
+# User name of ECR's logins.
 USERNAME = "AWS"
-"""User name of ECR's logins."""
+# Limits of the requests to the registry, which is on this machine.
 LOCAL_TRANSFERS = TransferPolicy(attempts=2)
-"""Limits of the requests to the registry, which is on this machine."""
 START_TIMEOUT = 20.0
 PASSWORD_TIMEOUT = 10.0
+# Line in the log of the registry that names its port.
 LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
-"""Line in the log of the registry that names its port."""
+# Parameter in the URL of a layer, which needs no login then.
 SIGNATURE = "X-Amz-Signature"
-"""Parameter in the URL of a layer, which needs no login then."""
 
 
 @dataclass(slots=True)
@@ -69,11 +69,6 @@ async def choose_registry(
 
     A started registry has a random password and an unused port, and ends with the containers.
 
-    Args:
-        config: Configuration.
-        containers: Processes of the emulator.
-        folder: Folder for the files of a started registry.
-
     Raises:
         EmulatorError: a program is missing, or the registry does not start.
     """
@@ -101,7 +96,6 @@ async def choose_registry(
 
 
 def _write_files(folder: Path, password: str) -> Path:
-    """Write the password file and the configuration; return the path of the configuration."""
     folder.mkdir(mode=0o700)
     made = subprocess.run(
         [PASSWORD_PROGRAM, "-niB", USERNAME],

@@ -13,19 +13,14 @@ from yarl import URL
 
 from cloudburst.emulator.errors import EmulatorError
 
+# Number of the last lines of a server's output that an error shows.
 SHOWN_LINES = 20
-"""Number of the last lines of a server's output that an error shows."""
+# Maximum number of characters of each of these lines.
 SHOWN_LINE_CHARS = 500
-"""Maximum number of characters of each of these lines."""
 
 
 class AddressListener:
-    """Listener that waits until a server prints its address.
-
-    Args:
-        server: Name of the server, for errors.
-        pattern: Part of the line with the address, which is the first group.
-    """
+    """Listener that waits until a server prints its address."""
 
     def __init__(self, server: str, pattern: re.Pattern[str]) -> None:
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -57,8 +52,8 @@ class AddressListener:
 
 
 LENGTH = frozenset({"content-length"})
+# Headers that apply to one connection only, or that the emulator sets itself.
 DROPPED_HEADERS = frozenset({"connection", "date", "expect", "server", "transfer-encoding"})
-"""Headers that apply to one connection only, or that the emulator sets itself."""
 
 
 async def forward(

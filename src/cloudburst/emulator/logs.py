@@ -10,9 +10,9 @@ from typing import Any
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError, invalid_parameter
 
+# Maximum number of log events in a response: GetLogEvents in the CloudWatch Logs API reference
+# (2026-11).
 MAX_EVENTS_PER_PAGE = 10_000
-"""Maximum number of log events in a response: GetLogEvents in the CloudWatch Logs API
-reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +90,7 @@ class CloudWatchLogs:
         stream.events += [LogEvent(_now(), line) for line in lines]
 
     def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a log group and return the response of CreateLogGroup.
-
-        Raises:
-            ApiError: the log group already exists.
-        """
+        """Create a log group and return the response of CreateLogGroup."""
         name = parameters["logGroupName"]
         if name in self._groups:
             raise ApiError(

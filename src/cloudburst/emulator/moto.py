@@ -40,14 +40,14 @@ from cloudburst.emulator.policies import Document
 from cloudburst.emulator.roles import RoleDetails, execution_role_name
 
 MOTO_START_TIMEOUT = 60.0
+# Line in which moto's server names its socket. It has no port, because it checks no signatures.
 LISTENING = re.compile(r"Running on unix://(.*)")
-"""Line in which moto's server names its socket. It has no port, because it checks no signatures."""
 URL = "http://moto"
+# Environment variables that moto's server inherits; none of them contains credentials.
 MOTO_VARIABLES = ("PATH", "HOME")
-"""Environment variables that moto's server inherits; none of them contains credentials."""
+# Environment variables that configure moto: it loads AWS's managed policies, because an execution
+# role needs one of these policies.
 MOTO_SETTINGS = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-"""Environment variables that configure moto: it loads AWS's managed policies, because an execution
-role needs one of these policies."""
 
 
 def moto_is_installed() -> bool:
@@ -56,6 +56,7 @@ def moto_is_installed() -> bool:
 
 
 EXECUTION_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+# Trust policy of the task execution role: ECS tasks may assume the role.
 EXECUTION_ROLE_TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -66,7 +67,6 @@ EXECUTION_ROLE_TRUST = {
         }
     ],
 }
-"""Trust policy of the task execution role: ECS tasks may assume the role."""
 
 
 class MotoServer:
@@ -126,22 +126,14 @@ class MotoServer:
         return response
 
     async def describe(self, operation: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return EC2 resources in the form in which `EC2.operations` describe them.
-
-        Raises:
-            ApiError: a resource does not exist.
-        """
+        """Return EC2 resources in the form in which `EC2.operations` describe them."""
         status, found = await self._ec2(operation, query)
         if status != HTTPStatus.OK:
             raise ApiError("NotFound", f"{operation}: status {status}")
         return [_plain(item) for one in found for item in one.findall("item")]
 
     async def security_group_tags(self, ident: str) -> dict[str, str]:
-        """Return the tags of a security group.
-
-        Raises:
-            ApiError: it does not exist.
-        """
+        """Return the tags of a security group."""
         [group] = await self.describe("DescribeSecurityGroups", {"GroupId.1": ident})
         return {tag["key"]: tag["value"] for tag in group["tagSet"]}
 
@@ -161,7 +153,6 @@ class MotoServer:
         return None
 
     async def _managed_policy(self, arn: str) -> Document:
-        """Return the first version of a managed policy; no statements if it does not exist."""
         query = {"PolicyArn": arn, "VersionId": "v1"}
         found = await self._iam("GetPolicyVersion", query)
         document = found[0].findtext("PolicyVersion/Document") or '{"Statement": []}'
@@ -178,10 +169,8 @@ class MotoServer:
         return content
 
     async def _set_up_account(self) -> None:
-        """Create the VPC's default route and, if configured, the tasks' security group and role."""
 
         async def alias(ours: Iterable[str], operation: str, member: str, **query: str) -> None:
-            """Add the ids of the resources that an operation returns to the translated ids."""
             _, found = await self._ec2(operation, query)
             theirs = (text.text or "" for one in found for text in one.iter(member))
             self._aliases |= dict(zip(ours, theirs, strict=False))
@@ -234,10 +223,6 @@ class MotoServer:
         return (await self._ask("iam", query))[1]
 
     async def _ask(self, service: str, query: Mapping[str, str]) -> tuple[int, list[ET.Element]]:
-        """Send a query to moto; return status and XML elements of the response.
-
-        XML namespaces are removed from the names of the elements.
-        """
         assert self._session is not None
         body = self._with_its_ids(urlencode(query).encode())
         scope = f"EMULATOR/20260101/{self._config.region}/{service}/aws4_request"

@@ -15,11 +15,7 @@ from cloudburst.emulator.moto import MotoServer
 async def resolve_network(
     config: EmulatorConfig, parameters: Mapping[str, Any], ec2: EC2, moto: MotoServer | None
 ) -> TaskNetwork:
-    """Return the network of the tasks of a RunTask request, in one of its subnets.
-
-    Raises:
-        ApiError: the network is missing, or a subnet or a security group does not exist.
-    """
+    """Return the network of the tasks of a RunTask request, in one of its subnets."""
 
     async def describe(operation: str, parameter: str, idents: Sequence[str]) -> list[Item]:
         query = {f"{parameter}.{number}": ident for number, ident in enumerate(idents, 1)}
@@ -64,7 +60,6 @@ async def resolve_network(
 
 
 def _reaches_internet(tables: Sequence[Item], subnet: Item, *, public: bool) -> bool:
-    """Return whether the routes of a subnet lead a task to the internet."""
     tables = [table for table in tables if table["vpcId"] == subnet["vpcId"]]
     own = [table for table in tables if _has(table, "subnetId", subnet["subnetId"])]
     routes = [

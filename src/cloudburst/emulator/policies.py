@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+# Policy in the syntax of IAM, parsed from JSON.
 Document = Mapping[str, Any]
-"""Policy in the syntax of IAM, parsed from JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,6 @@ def _filled_in(text: str, access: Access) -> str:
 
 
 def _literal(text: str) -> str:
-    """Replace the escapes ``${*}``, ``${?}`` and ``${$}``."""
     return re.sub(r"\$\{([*?$])\}", r"\1", text)
 
 
@@ -104,12 +103,12 @@ def _like(text: str, pattern: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern with ``*``, ``?`` and their escapes."""
     parts = re.split(r"(\$\{[*?$]\}|[*?])", pattern)
     wild = {"*": "(?s:.*)", "?": "(?s:.)"}
     return re.compile("".join(wild.get(one) or re.escape(_literal(one)) for one in parts))
 
 
+# Operators of conditions; those with `Not` are the opposites of the others.
 _OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "ArnEquals": _like,
     "ArnLike": _like,
@@ -117,4 +116,3 @@ _OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda found, wanted: found == _literal(wanted),
     "StringLike": _like,
 }
-"""Operators of conditions; those with ``Not`` are the opposites of the others."""

@@ -14,12 +14,12 @@ from aiohttp import web
 
 from cloudburst.emulator.errors import ApiError
 
+# XML namespaces of responses by service, from botocore's service descriptions.
 NAMESPACES = {
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
     "ec2": "http://ec2.amazonaws.com/doc/2016-11-15/",
 }
-"""XML namespaces of responses by service, from botocore's service descriptions."""
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 
 
@@ -40,17 +40,7 @@ class ApiCall:
 
 
 def parse_call(request: web.Request, body: bytes, *, key: str, service: str) -> ApiCall:
-    """Return the API call that an HTTP request contains.
-
-    Args:
-        request: HTTP request.
-        body: Body of the request.
-        key: Id of the access key with which the request was signed.
-        service: Service for which the request was signed.
-
-    Raises:
-        ApiError: the body cannot be parsed.
-    """
+    """Return the API call that an HTTP request contains."""
     operation, parameters = operation_of(request), dict[str, Any]()
     try:
         if operation:

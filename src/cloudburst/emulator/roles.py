@@ -12,8 +12,8 @@ from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.errors import ApiError, client_error
 from cloudburst.emulator.policies import Access, Document, decide, refusal
 
+# Names of the members that contain a role, in task definitions and in overrides of requests.
 ROLE_MEMBERS = ("executionRoleArn", "taskRoleArn")
-"""Names of the members that contain a role, in task definitions and in overrides of requests."""
 
 
 def execution_role_name(region: str) -> str:
@@ -32,8 +32,8 @@ class RoleDetails:
     """Policies, and the permissions boundary if there is one: both must allow an access."""
 
 
+# First entry in the history of a role: its first policy has an effect after a while, too.
 _NO_POLICY = (-math.inf, RoleDetails(tags={}, boundary="", documents=[[]]))
-"""First entry in the history of a role: its first policy has an effect after a while, too."""
 
 
 class Roles:
@@ -82,11 +82,7 @@ class Roles:
         return refusal("implicitDeny", access, caller)
 
     def check_passing(self, parameters: Mapping[str, Any], caller: str) -> None:
-        """Check that a task definition can be registered with its roles.
-
-        Raises:
-            ApiError: a role does not exist, or is too new to be passed to ECS.
-        """
+        """Check that a task definition can be registered with its roles."""
         for role in named_roles(parameters):
             age = self._age(role)
             if age is None:
@@ -96,11 +92,7 @@ class Roles:
                 raise ApiError("AccessDeniedException", refusal("implicitDeny", access, caller))
 
     def check_run(self, definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-        """Check the roles of a RunTask request.
-
-        Raises:
-            ApiError: a role does not exist, or is too new to be assumed by ECS.
-        """
+        """Check the roles of a RunTask request."""
         for role in named_roles({**definition, **overrides}):
             age = self._age(role)
             if age is None or age < self._config.role_assumable / 2:

@@ -18,16 +18,16 @@ from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.token_buckets import TokenBuckets
 
+# Maximum number of tasks that one call of RunTask launches (ECS API reference, 2026-11).
 MAX_TASKS_PER_CALL = 10
-"""Maximum number of tasks that one call of RunTask launches (ECS API reference, 2026-11)."""
+# Maximum length of a request's overrides as JSON, in characters: RunTask in the ECS API reference
+# (2026-11).
 MAX_OVERRIDES_CHARS = 8192
-"""Maximum length of a request's overrides as JSON, in characters: RunTask in the ECS API reference
-(2026-11)."""
+# Pattern of valid `startedBy` values: RunTask in the ECS API reference (2026-11).
 STARTED_BY_PATTERN = re.compile(r"[A-Za-z0-9/_-]{0,128}")
-"""Pattern of valid ``startedBy`` values: RunTask in the ECS API reference (2026-11)."""
+# Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
+# (ECS API reference, 2026-11).
 MIN_DISK_GIB = 20
-"""Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
-(ECS API reference, 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,7 @@ class TaskLauncher:
     def run(
         self, parameters: Mapping[str, Any], network: TaskNetwork, *, failure: str | None = None
     ) -> dict[str, Any]:
-        """Launch tasks and return the response of RunTask.
-
-        Args:
-            parameters: Parameters of the request.
-            network: Network of the tasks.
-            failure: Reason to return as a failure for each task instead of launching the task;
-                ``None``: launch the tasks.
-
-        Raises:
-            ApiError: the request is invalid or throttled.
-        """
+        """Launch tasks, or fail each for a given reason; return the response of RunTask."""
         cluster = self._clusters.find(parameters)
         token = parameters.get("clientToken")
         body = json.dumps(
@@ -120,7 +110,6 @@ class TaskLauncher:
     def _providers(
         self, parameters: Mapping[str, Any], cluster: Mapping[str, Any], count: int
     ) -> list[str | None]:
-        """Return the capacity provider of each task; ``None`` if the request has a launch type."""
         strategy = parameters.get("capacityProviderStrategy") or ()
         launch_type = parameters.get("launchType")
         if launch_type and strategy:

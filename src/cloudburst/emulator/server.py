@@ -30,16 +30,16 @@ from cloudburst.emulator.s3.handler import S3Handler
 from cloudburst.emulator.services import EmulatedAccount
 from cloudburst.emulator.signature import SignedRequest, read_signature
 
+# Maximum size of the body of a request to a service other than S3, in bytes. The body is kept in
+# memory until the request's signature has been checked.
 MAX_CALL_BYTES = 16 << 20
-"""Maximum size of the body of a request to a service other than S3, in bytes. The body is kept in
-memory until the request's signature has been checked."""
 LOOPBACK = "127.0.0.1"
+# Names of this machine that are allowed in a `Host` header. Requests from a web page whose domain
+# resolves to a loopback address (DNS rebinding) have another name and are rejected.
 HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
-"""Names of this machine that are allowed in a ``Host`` header. Requests from a web page whose
-domain resolves to a loopback address (DNS rebinding) have another name and are rejected."""
 SHUTDOWN_TIMEOUT = 5.0
+# Kinds of faults after which the emulator sends no response.
 UNANSWERED_FAULTS = {"lost", "dropped"}
-"""Kinds of faults after which the emulator sends no response."""
 
 
 class ApiServer:
@@ -100,7 +100,6 @@ class ApiServer:
     async def _handled(
         self, request: web.Request, body: bytes, call: ApiCall, at: float
     ) -> web.StreamResponse:
-        """Answer a request whose signature is valid."""
         if self._config.latency:
             await sleep(self._config.latency)
         fault = self.faults.take(call.service, call.operation)
@@ -207,7 +206,6 @@ class ApiServer:
 
 @contextmanager
 def _missing_members_reported() -> Generator[None]:
-    """Report a member that is missing in a request as AWS does."""
     try:
         yield
     except KeyError as missing:

@@ -32,16 +32,16 @@ WORKER_CONTAINER, WATCHDOG_CONTAINER = "cloudburst-processor", "cloudburst-watch
 LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 RETENTION_DAYS = 30
 PUBLIC_IMAGE = "betashow/video-generation-api:latest"
+# Version of the native protocol that the installed render service speaks.
 NATIVE_PROTOCOL_VERSION = "2"
-"""Version of the native protocol that the installed render service speaks."""
+# Values of `stopTimeout` in seconds: for the render service, which finishes its scenes after
+# SIGTERM, and for all other containers.
 SERVICE_CONTAINER_STOP_TIMEOUT, OTHER_CONTAINER_STOP_TIMEOUT = 120, 5
-"""Values of ``stopTimeout`` in seconds: for the render service, which finishes its scenes after
-SIGTERM, and for all other containers."""
 WATCHDOG_SECONDS = 3600
 TASK_CPU, TASK_MEMORY = "2048", "4096"
+# Tags of the resources that the account has from the start. Like the other constants of this
+# module, the tags have the values that `cloudburst init` uses.
 PREPARED_TAGS = {"CreatedBy": "animagent", "Project": "CloudBurst"}
-"""Tags of the resources that the account has from the start. Like the other constants of this
-module, the tags have the values that ``cloudburst init`` uses."""
 
 
 class EmulatedAccount:
@@ -107,9 +107,6 @@ class EmulatedAccount:
 
         If ``protocol``, ``architecture`` or ``watchdog`` is ``None``, the value comes from the
         configuration. ``container`` replaces members of the main container's definition.
-
-        Returns:
-            ARN of the task definition.
         """
         config = self._config
         protocol = protocol or config.protocol
@@ -189,9 +186,9 @@ def _common(name: str, image: str, *, init: bool, region: str) -> dict[str, Any]
     }
 
 
+# Text with which CloudTrail replaces values of environment variables (2026-11):
+# https://github.com/aws-samples/aws-batch-runtime-monitoring/issues/20.
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
-"""Text with which CloudTrail replaces values of environment variables (2026-11):
-https://github.com/aws-samples/aws-batch-runtime-monitoring/issues/20."""
 
 
 def lookup_events(registry: TaskRegistry, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,9 +198,9 @@ def lookup_events(registry: TaskRegistry, _: Mapping[str, Any]) -> dict[str, Any
     return {"Events": [{"EventName": "RunTask", "CloudTrailEvent": one} for one in records]}
 
 
+# vCPU quota of a new account, for On-Demand and for Spot: "Service quotas" of Fargate in the AWS
+# General Reference (2026-11).
 DEFAULT_VCPUS = 6.0
-"""vCPU quota of a new account, for On-Demand and for Spot: "Service quotas" of Fargate in the AWS
-General Reference (2026-11)."""
 ON_DEMAND_QUOTA_CODE, SPOT_QUOTA_CODE = "L-3032A538", "L-36FBB829"
 
 

@@ -17,8 +17,8 @@ from cloudburst.emulator.errors import ApiError
 ALGORITHM = "AWS4-HMAC-SHA256"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 MAX_PRESIGNED_LIFETIME = timedelta(days=7)
+# Maximum difference between a caller's clock and AWS's: for most services, and for S3.
 SKEW, S3_SKEW = timedelta(minutes=5), timedelta(minutes=15)
-"""Maximum difference between a caller's clock and AWS's: for most services, and for S3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +104,7 @@ class Signature:
 
 
 def read_signature(request: SignedRequest) -> Signature:
-    """Return the signature of a request, whose body need not have been read yet.
-
-    Raises:
-        ApiError: there is no signature, or it cannot be parsed.
-    """
+    """Return the signature of a request, whose body need not have been read yet."""
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     header = request.headers.get("authorization", "")
     if header:

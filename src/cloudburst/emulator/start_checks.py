@@ -23,33 +23,33 @@ from cloudburst.emulator.config import EmulatorConfig
 ECR_PATTERN = re.compile(r"\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 DOCKER_PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
 
+# Stopped reason of a task whose image does not exist for its architecture:
+# https://github.com/aws/containers-roadmap/issues/1120.
 NO_PLATFORM = (
     "CannotPullContainerError: pull image manifest has been retried 7 time(s): image Manifest does "
     "not contain descriptor matching platform '{platform}'"
 )
-"""Stopped reason of a task whose image does not exist for its architecture:
-https://github.com/aws/containers-roadmap/issues/1120."""
+# Stopped reason of a task that cannot reach the registry of its image: "Amazon ECS stopped task
+# error messages" in the ECS developer guide.
 NO_REGISTRY = (
     "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve "
     'ref {image}: failed to do request: Head "https://{registry}/v2/": dial tcp: i/o timeout'
 )
-"""Stopped reason of a task that cannot reach the registry of its image: "Amazon ECS stopped task
-error messages" in the ECS developer guide."""
+# Stopped reason of a task that cannot reach ECR to log in: "Amazon ECS stopped task error messages"
+# in the ECS developer guide.
 NO_LOGIN = (
     "ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull "
     "registry auth from Amazon ECR: There is a connection issue between the task and Amazon ECR. "
     'Check your task network configuration. RequestError: send request failed caused by: Post "'
     'https://api.ecr.{region}.amazonaws.com/": dial tcp: i/o timeout'
 )
-"""Stopped reason of a task that cannot reach ECR to log in: "Amazon ECS stopped task error
-messages" in the ECS developer guide."""
+# Stopped reason of a task that cannot reach CloudWatch Logs: "Amazon ECS stopped task error
+# messages" in the ECS developer guide.
 NO_LOGS = (
     "ResourceInitializationError: failed to validate logger args: create stream has been retried "
     "1 times: failed to create Cloudwatch log stream: RequestError: send request failed caused by: "
     'Post "https://logs.{region}.amazonaws.com/": dial tcp: i/o timeout'
 )
-"""Stopped reason of a task that cannot reach CloudWatch Logs: "Amazon ECS stopped task error
-messages" in the ECS developer guide."""
 
 
 def image_failure(spec: LaunchSpec, config: EmulatorConfig) -> str | None:
@@ -78,23 +78,26 @@ def _architectures(image: str, config: EmulatorConfig) -> Collection[str]:
     return tuple(DOCKER_PLATFORMS)
 
 
+# Stopped reason of a task whose image does not exist: "Amazon ECS stopped task error messages" in
+# the ECS developer guide (2026-11).
 NO_IMAGE = (
     "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
     "failed to resolve ref {image}: not found"
 )
-"""Stopped reason of a task whose image does not exist: "Amazon ECS stopped task error messages" in
-the ECS developer guide (2026-11)."""
+# Stopped reason of a task that gets no network interface: "Amazon ECS stopped task error messages"
+# in the ECS developer guide (2026-11).
 NO_INTERFACE = "Timeout waiting for network interface provisioning to complete."
-"""Stopped reason of a task that gets no network interface: "Amazon ECS stopped task error messages"
-in the ECS developer guide (2026-11)."""
+# Stopped reason of a task whose log group does not exist: "Amazon ECS stopped task error messages"
+# in the ECS developer guide (2026-11).
 NO_LOG_GROUP = (
     "ResourceInitializationError: failed to validate logger args: create stream has been retried "
     "1 times: failed to create Cloudwatch log stream: ResourceNotFoundException: The specified "
     "log group does not exist."
 )
-"""Stopped reason of a task whose log group does not exist: "Amazon ECS stopped task error messages"
-in the ECS developer guide (2026-11)."""
 
+# Stopped reasons of a task whose execution role lacks a permission, by action:
+# https://github.com/artilleryio/artillery/issues/2194, https://github.com/aws/aws-cdk/issues/32877,
+# and "Amazon ECS stopped task error messages" in the ECS developer guide (2026-11).
 ROLE_REFUSALS = {
     "ecr:GetAuthorizationToken": "ResourceInitializationError: unable to pull secrets or registry "
     "auth: execution resource retrieval failed: unable to retrieve ecr registry auth: service call "
@@ -105,9 +108,6 @@ ROLE_REFUSALS = {
     "stream has been retried 1 times: failed to create Cloudwatch log stream: "
     "AccessDeniedException: {refusal} status code: 400",
 }
-"""Stopped reasons of a task whose execution role lacks a permission, by action:
-https://github.com/artilleryio/artillery/issues/2194, https://github.com/aws/aws-cdk/issues/32877,
-and "Amazon ECS stopped task error messages" in the ECS developer guide (2026-11)."""
 
 
 def reason_before_pull(spec: LaunchSpec, fault: TaskFault, shared: SharedState) -> str | None:
@@ -148,7 +148,6 @@ def reason_at_start(
 
 
 def _role_refusal(spec: LaunchSpec, task: str, shared: SharedState) -> str | None:
-    """Return the reason why the execution role may not start a task, or ``None``."""
     place = f"{shared.config.region}:{shared.config.account}"
     stream = f"arn:aws:logs:{place}:log-group:{{0.group}}:log-stream:{{0.stream}}"
     images = [ImageReference.split(str(one.get("image", ""))) for one in spec.containers]

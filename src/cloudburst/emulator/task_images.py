@@ -15,15 +15,15 @@ from cloudburst.emulator.image_store import ImageStore, PullError, UnpackedImage
 from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.task_state import ImagePull
 
+# Stopped reason of a task whose container cannot be started:
+# https://github.com/saebyn/glowing-telegram/issues/398 (2025-03).
 NOT_STARTED = (
     "CannotStartContainerError: ResourceInitializationError: failed to create new container "
     "runtime task: failed to create shim task: OCI runtime create failed: runc create failed: "
     "unable to start container process: {problem}: unknown"
 )
-"""Stopped reason of a task whose container cannot be started:
-https://github.com/saebyn/glowing-telegram/issues/398 (2025-03)."""
+# Value of `PATH` for images that set none, as in Docker.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Value of ``PATH`` for images that set none, as in Docker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +81,6 @@ class TaskImages:
         return self.store.folder / "tasks" / self.task
 
     def _prepared(self, container: Mapping[str, Any], image: UnpackedImage) -> ImageProgram:
-        """Create the volumes of a container, and return its program.
-
-        Raises:
-            ValueError: the program cannot be started in the image.
-        """
         override = self.spec.override(container["name"])
         user = find_user(image.root, str(container.get("user") or image.config.user))
         environment = {"PATH": DEFAULT_PATH, "HOME": user.home} | dict(image.config.environment)

@@ -50,16 +50,16 @@ class Timers:
         self._pending.clear()
 
 
+# Fraction of the time in PROVISIONING after which the network interface is attached.
 INTERFACE_SHARE = 0.6
-"""Fraction of the time in PROVISIONING after which the network interface is attached."""
+# Length in seconds of a cycle in which a slowed process is stopped and then continues.
 SLOW_PERIOD = 0.1
-"""Length in seconds of a cycle in which a slowed process is stopped and then continues."""
+# Maximum time in seconds from the interruption notice to the end of a Spot task: "Fargate Spot
+# termination notices" in the ECS developer guide (2026-11).
 MAX_SPOT_NOTICE = 120.0
-"""Maximum time in seconds from the interruption notice to the end of a Spot task: "Fargate Spot
-termination notices" in the ECS developer guide (2026-11)."""
 
+# Stop code and reason of an interrupted Spot task.
 SPOT_STOP = ("SpotInterruption", "Your Spot Task was interrupted.")
-"""Stop code and reason of an interrupted Spot task."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,14 +102,7 @@ class TaskLifecycle:
     def stop(
         self, code: str, reason: str, *, grace: float | None = None, wait: float = 0.0
     ) -> None:
-        """Stop the task; a second call has no effect.
-
-        Args:
-            code: Stop code of ECS.
-            reason: Stopped reason of ECS.
-            grace: Seconds from SIGTERM to SIGKILL; ``None``: the stop timeouts of the containers.
-            wait: Seconds until SIGTERM.
-        """
+        """Stop the task; a second call has no effect."""
         if self._interrupted:
             self._report_interruption()  # it is already stopping; report that now
         if not self.snapshot.live:
@@ -132,12 +125,7 @@ class TaskLifecycle:
         self._worker.close()
 
     def interrupt(self, notice: float | None = None) -> None:
-        """Interrupt the task as Fargate Spot does.
-
-        Args:
-            notice: Seconds from SIGTERM to SIGKILL, at most 120; ``None``: the stop timeouts of the
-                containers.
-        """
+        """Interrupt the task as Fargate Spot does."""
         grace = None if notice is None else min(notice, MAX_SPOT_NOTICE)
         lag = self.shared.config.interruption_lag
         if lag <= 0 or not self._alive or not self.snapshot.live:
@@ -205,7 +193,6 @@ class TaskLifecycle:
             self._timers.later(wait, self._pulled)
 
     async def _pull_images(self, images: TaskImages, earliest: float) -> None:
-        """Pull the images of the task, which takes at least the configured time."""
         reason = reason_after_pull(self.spec, self.fault, images.task, self.shared)
         reason = reason or await images.pull()
         self._change(images=images.pulled)

@@ -19,9 +19,9 @@ from cloudburst.emulator.launch_spec import LaunchSpec
 from cloudburst.emulator.shared_state import SharedState
 from cloudburst.emulator.task_images import ImageProgram, TaskImages
 
+# Defaults of a health check, in seconds except for the number of retries: HealthCheck in the ECS
+# API reference (2026-11).
 INTERVAL, TIMEOUT, RETRIES, START_PERIOD = 30, 5, 3, 0
-"""Defaults of a health check, in seconds except for the number of retries: HealthCheck in the ECS
-API reference (2026-11)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +92,8 @@ class _ExitCode:
             self.code.set_result(code)
 
 
+# What stands for the own container in the command of a health check.
 LOOPBACK = re.compile(r"\b(?:127\.0\.0\.1|localhost)\b")
-"""What stands for the own container in the command of a health check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +108,7 @@ class TaskPrograms:
     def start(
         self, container: Mapping[str, Any], key: str, address: str, listener: ContainerListener
     ) -> None:
-        """Start a container.
-
-        Args:
-            container: Definition of the container.
-            key: Name of the container in `Containers`.
-            address: IP address at which the worker listens.
-            listener: Receiver of the container's events.
-        """
+        """Start a container."""
         command, environment = self._program(container, address)
         self.shared.containers.start(
             key,
@@ -133,7 +126,6 @@ class TaskPrograms:
     def _program(
         self, container: Mapping[str, Any], address: str, command: Sequence[str] = ()
     ) -> tuple[Sequence[str], Mapping[str, str]]:
-        """Return command and environment variables of a container, or of another command in it."""
         config, name = self.shared.config, str(container["name"])
         if program := self._in_images.get(name):
             own = self.spec.variables(name, config, self.fault, address)
@@ -168,7 +160,6 @@ class TaskPrograms:
 
 
 def _health_command(check: Mapping[str, Any], address: str) -> Sequence[str]:
-    """Return the command of a health check; empty for none."""
     kind, *words = [LOOPBACK.sub(address, str(word)) for word in check.get("command") or ("NONE",)]
     match kind:
         case "CMD":

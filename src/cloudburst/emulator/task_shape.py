@@ -18,10 +18,11 @@ CONTAINER_STATES = {
     "STOPPED": "STOPPED",
 }
 ATTACHMENT_STATES = {"DEPROVISIONING": "DETACHING", "STOPPED": "DELETED"}
+# Time at the start of PROVISIONING during which a task is described without containers and without
+# attachment: as a fraction of PROVISIONING, and its maximum in seconds. AWS does the same:
+# https://github.com/apache/airflow/issues/51429. Afterwards, the attachment is PRECREATED.
 BARE_SHARE, MAX_BARE_SECONDS = 0.2, 1.0
-"""Time at the start of PROVISIONING during which a task is described without containers and without
-attachment: as a fraction of PROVISIONING, and its maximum in seconds. AWS does the same:
-https://github.com/apache/airflow/issues/51429. Afterwards, the attachment is PRECREATED."""
+# Names of the fields of `Task` that contain times, by name of the member in the ECS API.
 TIME_MEMBERS = {
     "pullStartedAt": "pull_started",
     "pullStoppedAt": "pull_stopped",
@@ -31,7 +32,6 @@ TIME_MEMBERS = {
     "stoppedAt": "stopped",
     "connectivityAt": "pull_started",
 }
-"""Names of the fields of `Task` that contain times, by name of the member in the ECS API."""
 
 
 def ecs_task(

@@ -12,9 +12,9 @@ from cloudburst.emulator.errors import invalid_parameter
 from cloudburst.emulator.task_registry import TaskRegistry
 from cloudburst.emulator.task_state import Task
 
+# Maximum number of tasks in a DescribeTasks request and in a ListTasks response (ECS API reference,
+# 2026-11).
 MAX_ARNS = 100
-"""Maximum number of tasks in a DescribeTasks request and in a ListTasks response (ECS API
-reference, 2026-11)."""
 
 
 class TaskOperations:

@@ -20,21 +20,13 @@ class TokenBuckets:
         self._buckets = {bucket.name: bucket for bucket in buckets}
 
     def allows(self, operation: str) -> bool:
-        """Take a token from each bucket of an operation.
-
-        Returns:
-            True if every bucket had a token; otherwise no token is taken.
-        """
+        """Take a token from each bucket of an operation, or none if one bucket is empty."""
         buckets = [one for one in self._buckets.values() if operation in one.operations]
         enough = all(self._level(bucket) >= 1 for bucket in buckets)
         return enough and all(self.try_take(bucket.name) for bucket in buckets)
 
     def try_take(self, name: str, amount: float = 1.0) -> bool:
-        """Take tokens from a bucket; a bucket that is not configured has no limit.
-
-        Returns:
-            True if the bucket had enough tokens; otherwise no token is taken.
-        """
+        """Take tokens if a bucket has enough; one that is not configured has no limit."""
         bucket = self._buckets.get(name)
         if bucket is None:
             return True

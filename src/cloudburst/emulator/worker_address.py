@@ -17,8 +17,8 @@ from cloudburst.emulator.config import TaskFault
 from cloudburst.emulator.shared_state import SharedState
 
 COPY_BLOCK_BYTES = 64 * 1024
+# Seconds between two attempts to connect to a worker that does not listen yet.
 CONNECT_RETRY_DELAY = 0.02
-"""Seconds between two attempts to connect to a worker that does not listen yet."""
 
 
 class WorkerProxy:
@@ -110,13 +110,7 @@ class WorkerAddress:
     def open(
         self, outer: str, *, port_open: bool, run: Callable[[Callable[[], Awaitable[None]]], None]
     ) -> None:
-        """Prepare the address of a task.
-
-        Args:
-            outer: Address of the task's network interface.
-            port_open: True if the security groups allow connections to the worker.
-            run: Function that runs a coroutine function until the task has ended.
-        """
+        """Prepare the address of a task."""
         config = self.shared.config
         self.address = outer
         if self.fault.black_hole or not port_open:

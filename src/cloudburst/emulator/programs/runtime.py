@@ -21,8 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+# Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11).
 MAX_LOG_EVENT_BYTES = 256 * 1024
-"""Maximum size of a log event, in bytes: "CloudWatch Logs quotas" (2026-11)."""
 READ_BYTES = 65_536
 
 
@@ -67,12 +67,12 @@ class Container:
         ]
 
 
+# Options of the system call `prctl`, from `linux/prctl.h`.
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-"""Options of the system call ``prctl``, from ``linux/prctl.h``."""
 LIBC = ctypes.CDLL(None)
+# File descriptor on which `bwrap` reports the first process of a container, as JSON. In other
+# containers it is closed when the container has started.
 STATUS_FD = 3
-"""File descriptor on which ``bwrap`` reports the first process of a container, as JSON. In other
-containers it is closed when the container has started."""
 EXIT_TIMEOUT = 5.0
 MAX_DESCRIPTORS = 65_536
 
@@ -185,7 +185,6 @@ class Runtime:
         self._selector.register(status, selectors.EVENT_READ, lambda: self._started(container))
 
     def _started(self, container: Container) -> None:
-        """Report the start of a container, unless this was done."""
         if not container.starting:
             return
         container.starting = False
@@ -256,7 +255,6 @@ class Runtime:
 
 
 def _children_of(pid: int) -> list[int]:
-    """Return the child processes of a process, including adopted orphans."""
     with suppress(OSError):  # it has ended
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
@@ -267,7 +265,6 @@ def _ignore_signal(*_: object) -> None:
 
 
 def _prepare(parent: int, output: int, status: int, *, ignores: bool) -> None:
-    """Set up a fork of this process as the first process of a container."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -285,7 +282,6 @@ def _prepare(parent: int, output: int, status: int, *, ignores: bool) -> None:
 
 
 def _become(argv: list[str], env: dict[str, str]) -> NoReturn:
-    """Run a command, or the stub worker, in a fork of this process."""
     code = 127
     try:
         if argv:

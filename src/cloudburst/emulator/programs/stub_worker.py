@@ -48,8 +48,8 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, cast
 
 MAX_STEP_BYTES = 64 * 1024
+# Reads or writes per second on a connection with a rate limit.
 STEPS_PER_SECOND = 20
-"""Reads or writes per second on a connection with a rate limit."""
 CRASH_EXIT_CODE = 70
 
 

@@ -11,8 +11,8 @@ from cloudburst.emulator.policies import Access, decide, refusal
 from cloudburst.emulator.s3.objects import Bucket, Encryption, StoredObject
 from cloudburst.emulator.s3.requests import S3Request, not_implemented
 
+# Id of the key `aws/s3` of each account in the emulator.
 MANAGED_KEY = "aws-s3"
-"""Id of the key ``aws/s3`` of each account in the emulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,6 @@ def check_bucket(request: S3Request, bucket: Bucket, caller: Caller) -> None:
     """Check that a caller may send a request to a bucket.
 
     All accounts may use the buckets of each other, as if their policies allowed it.
-
-    Raises:
-        ApiError: The bucket belongs to another account than expected, bills its requesters, or has
-            a policy that denies the request.
     """
     expected = request.headers.get("x-amz-expected-bucket-owner", bucket.owner)
     pays = request.headers.get("x-amz-request-payer") or request.query.get("x-amz-request-payer")
@@ -54,9 +50,6 @@ def check_key(encryption: Encryption, caller: Caller, action: str) -> None:
     """Check that a caller may use the key with which an object is encrypted.
 
     Everyone in the account may use its key ``aws/s3`` through S3.
-
-    Raises:
-        ApiError: The caller lacks the permission.
     """
     key = encryption.key
     if not key or key.endswith(f"/{MANAGED_KEY}"):
@@ -68,15 +61,7 @@ def check_key(encryption: Encryption, caller: Caller, action: str) -> None:
 
 
 def check_conditions(request: S3Request, current: StoredObject | None) -> None:
-    """Check ``If-None-Match`` and ``If-Match`` of a request.
-
-    Args:
-        request: The request.
-        current: The current object of the key; ``None`` if there is none.
-
-    Raises:
-        ApiError: A condition does not hold.
-    """
+    """Check ``If-None-Match`` and ``If-Match`` of a request."""
     wanted, unwanted = (request.headers.get(n) for n in ("if-match", "if-none-match"))
     if unwanted not in {None, "*"}:
         raise not_implemented("If-None-Match with an ETag")
@@ -124,6 +109,5 @@ def _context(request: S3Request, bucket: Bucket, caller: Caller) -> dict[str, An
 
 
 def _denied(message: str, bucket: Bucket | None = None) -> ApiError:
-    """Return the error for denied access, which names the region of the bucket as S3 does."""
     region = {} if bucket is None else {"x-amz-bucket-region": bucket.region}
     return ApiError("AccessDenied", message, status=403, more={"headers": region})

@@ -40,8 +40,8 @@ from cloudburst.emulator.s3.responses import (
     xml_response,
 )
 
+# Region whose buckets have no location constraint.
 DEFAULT_REGION = "us-east-1"
-"""Region whose buckets have no location constraint."""
 
 
 class BucketOperations:
@@ -94,8 +94,8 @@ class BucketOperations:
         return S3Response()
 
 
+# Maximum number of keys in one response.
 MAX_LISTED = 1000
-"""Maximum number of keys in one response."""
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -112,9 +112,6 @@ class S3:
 
         The emulator stands for the endpoints of all regions. As on AWS, the global endpoint, for
         which requests are signed with ``us-east-1``, and other endpoints answer differently.
-
-        Raises:
-            ApiError: The bucket is in another region.
         """
         bucket = self._folder.buckets.get(request.bucket)
         if bucket is None or region == bucket.region:
@@ -130,17 +127,7 @@ class S3:
     async def answer(
         self, request: S3Request, body: AsyncIterable[bytes], *, caller: Caller
     ) -> S3Response:
-        """Execute an operation.
-
-        Args:
-            request: The request.
-            body: Blocks of its body.
-            caller: Owner of the access key. If the owner may not list the bucket, a missing
-                object is reported as a lack of permission, as on AWS.
-
-        Raises:
-            ApiError: The operation is refused.
-        """
+        """Execute an operation."""
         if request.headers.get("content-encoding", "").startswith("aws-chunked"):
             raise not_implemented("aws-chunked")
         if bucket := self._folder.buckets.get(request.bucket):
@@ -264,10 +251,6 @@ class S3:
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """Return the first position that a ``Range`` header selects, and the end of the range.
-
-    Return ``None`` if there is no such header.
-    """
     if (match := _RANGE.fullmatch(header)) is None:
         return None
     start, end = int(match[1]), min(int(match[2] or size) + 1, size)

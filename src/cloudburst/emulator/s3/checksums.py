@@ -10,8 +10,8 @@ from typing import Any
 
 from cloudburst.emulator.errors import ApiError
 
+# Start of the headers with a checksum; the name of the algorithm follows.
 HEADER = "x-amz-checksum-"
-"""Start of the headers with a checksum; the name of the algorithm follows."""
 
 
 class _Crc32:
@@ -57,14 +57,7 @@ class BodyHash:
         return bytes(self._hashes["md5"].digest())
 
     def check(self) -> dict[str, str]:
-        """Compare the body with the hashes in the headers, and return the checksum to be kept.
-
-        Returns:
-            Checksum in Base64 by algorithm; empty if the headers have none.
-
-        Raises:
-            ApiError: The body is not the one that the headers describe.
-        """
+        """Compare the body with the hashes in the headers, and return the checksum to be kept."""
         declared = self._headers.get("x-amz-content-sha256", "")
         if len(declared) == 64 and declared != self._hashes["sha256"].digest().hex():
             raise ApiError(

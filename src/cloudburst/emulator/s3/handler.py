@@ -19,8 +19,8 @@ from cloudburst.emulator.services import EmulatedAccount
 from cloudburst.emulator.signature import Signature, SignedRequest
 
 BLOCK_BYTES = 1 << 16
+# Number of blocks of a response's body that is sent slowly.
 SLOW_BLOCKS = 10
-"""Number of blocks of a response's body that is sent slowly."""
 NO_FAULT = Fault(kind="delay")
 
 
@@ -38,11 +38,9 @@ class _Exchange:
         return self._calls[self._index]
 
     def record(self, **members: Any) -> None:
-        """Change members of the record."""
         self._calls[self._index] = replace(self.call, **members)
 
     async def blocks(self) -> AsyncGenerator[bytes]:
-        """Yield the blocks of the request's body."""
         async for block in self.http.content.iter_chunked(BLOCK_BYTES):
             if not self.call.received and self.fault.kind == "slow":
                 await sleep(self.fault.seconds)
@@ -50,7 +48,6 @@ class _Exchange:
             yield block
 
     def reset(self) -> NoReturn:
-        """Reset the connection."""
         if self.http.transport:
             self.http.transport.abort()
         raise ConnectionResetError
@@ -159,7 +156,6 @@ class S3Handler:
         )
 
     async def _send(self, exchange: _Exchange, response: S3Response) -> web.StreamResponse:
-        """Send a response, with its fault."""
         headers = {**response.headers, "Content-Length": str(response.size)}
         sent = web.StreamResponse(status=response.status, headers=headers)
         await sent.prepare(exchange.http)

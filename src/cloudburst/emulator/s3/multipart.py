@@ -12,9 +12,9 @@ from cloudburst.emulator.s3.objects import BucketFolder, MultipartUpload, Stored
 from cloudburst.emulator.s3.requests import S3Request, parse_document
 from cloudburst.emulator.s3.responses import S3Response, encoded_key, xml_response
 
+# Minimum size of all parts but the last one, in bytes: "Amazon S3 multipart upload limits", Amazon
+# S3 User Guide (2026-11).
 MIN_PART_BYTES = 5 << 20
-"""Minimum size of all parts but the last one, in bytes: "Amazon S3 multipart upload limits",
-Amazon S3 User Guide (2026-11)."""
 
 
 class MultipartUploads:
@@ -24,11 +24,7 @@ class MultipartUploads:
         self._folder = folder
 
     def find(self, request: S3Request) -> MultipartUpload:
-        """Return the upload that a request names.
-
-        Raises:
-            ApiError: There is no such upload.
-        """
+        """Return the upload that a request names."""
         upload = self._folder.bucket(request.bucket).uploads.get(request.query["uploadId"])
         if upload is None or upload.request.key != request.key:
             raise ApiError("NoSuchUpload", "The specified upload does not exist.", status=404)
@@ -87,11 +83,6 @@ class MultipartUploads:
 
 
 def _chosen_parts(upload: MultipartUpload, document: bytes) -> list[StoredObject]:
-    """Return the parts that a request to complete an upload names.
-
-    Raises:
-        ApiError: A part is missing or too small.
-    """
     parts = list[StoredObject]()
     for entry in parse_document(document).findall("Part"):
         part = upload.parts.get(int(entry.findtext("PartNumber", "0")))

@@ -80,11 +80,7 @@ class Bucket:
     uploads: dict[str, MultipartUpload] = field(default_factory=dict[str, MultipartUpload])
 
     def find(self, key: str) -> StoredObject:
-        """Return the object of a key.
-
-        Raises:
-            ApiError: There is no such object.
-        """
+        """Return the object of a key."""
         if (found := self.objects.get(key)) is None:
             raise ApiError("NoSuchKey", "The specified key does not exist.", status=404)
         return found
@@ -119,11 +115,7 @@ class BucketFolder:
         folder.mkdir()
 
     def bucket(self, name: str) -> Bucket:
-        """Return a bucket.
-
-        Raises:
-            ApiError: There is no such bucket.
-        """
+        """Return a bucket."""
         if (found := self.buckets.get(name)) is None:
             raise ApiError("NoSuchBucket", "The specified bucket does not exist", status=404)
         return found

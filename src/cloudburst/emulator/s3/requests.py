@@ -11,6 +11,7 @@ from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.policies import Access
 from cloudburst.emulator.signature import SignedRequest
 
+# Parameters of a query that do not select an operation, and that the emulator knows.
 ARGUMENTS = {
     "continuation-token",
     "delimiter",
@@ -21,14 +22,14 @@ ARGUMENTS = {
     "x-amz-request-payer",
     "x-id",
 }
-"""Parameters of a query that do not select an operation, and that the emulator knows."""
+# Headers that a request for an object may set in its response, by parameter of the query:
+# GetObject, Amazon S3 API reference (2026-11).
 RESPONSE_HEADERS: Mapping[str, str] = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-type": "Content-Type",
 }
-"""Headers that a request for an object may set in its response, by parameter of the query:
-GetObject, Amazon S3 API reference (2026-11)."""
+# Operations by method, target and parameters of the query: Amazon S3 API reference (2026-11).
 OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("GET", "service", frozenset()): "ListBuckets",
     ("PUT", "bucket", frozenset()): "CreateBucket",
@@ -47,7 +48,8 @@ OPERATIONS: Mapping[tuple[str, str, frozenset[str]], str] = {
     ("POST", "object", frozenset({"uploadId"})): "CompleteMultipartUpload",
     ("DELETE", "object", frozenset({"uploadId"})): "AbortMultipartUpload",
 }
-"""Operations by method, target and parameters of the query: Amazon S3 API reference (2026-11)."""
+# IAM actions of operations that have another name: "Required permissions for Amazon S3 API
+# operations", Amazon S3 User Guide (2026-11).
 ACTIONS: Mapping[str, str] = {
     "ListBuckets": "ListAllMyBuckets",
     "HeadBucket": "ListBucket",
@@ -59,10 +61,8 @@ ACTIONS: Mapping[str, str] = {
     "CompleteMultipartUpload": "PutObject",
     "PutBucketEncryption": "PutEncryptionConfiguration",
 }
-"""IAM actions of operations that have another name: "Required permissions for Amazon S3 API
-operations", Amazon S3 User Guide (2026-11)."""
+# Operations with a body that is streamed to a file.
 READ_BODY = {"PutObject", "UploadPart"}
-"""Operations with a body that is streamed to a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +92,7 @@ class S3Request:
 
 
 def parse_request(head: SignedRequest) -> S3Request:
-    """Return the call of S3 that an HTTP request is. Buckets are the first part of the path.
-
-    Raises:
-        ApiError: The emulator does not implement the operation.
-    """
+    """Return the call of S3 that an HTTP request is. Buckets are the first part of the path."""
     bucket, _, key = unquote(head.path).removeprefix("/").partition("/")
     query = dict(parse_qsl(head.query, keep_blank_values=True))
     target = "object" if key else "bucket" if bucket else "service"
