@@ -39,7 +39,7 @@ class ContainerListener(Protocol):
         ...
 
     def ended(self, code: int) -> None:
-        """Handle the end of the container; the code is as in a shell: 128 plus a signal's number."""
+        """Handle the end of the container; a code over 128 is 128 plus a signal's number."""
         ...
 
 
