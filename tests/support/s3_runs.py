@@ -21,7 +21,7 @@ from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts
 from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
 from cloudburst.emulator import Call
-from cloudburst.engine import attempt_context as output_folder
+from cloudburst.engine import attempt_context
 from cloudburst.events import Event
 from cloudburst.files import state_folder
 from cloudburst.models.limits import Backoff
@@ -76,12 +76,12 @@ def impatient(monkeypatch: Any) -> None:
     """Let runs repeat requests after hundredths of a second, and give up after seconds."""
     short = Backoff(first=0.02, factor=2.0, cap=0.1)
     repeat_quickly(monkeypatch, short)
-    monkeypatch.setattr(output_folder, "WRITE_BACKOFF", short)
+    monkeypatch.setattr(attempt_context, "WRITE_BACKOFF", short)
     for module, name in (
         (transfer_retries, "TRANSFER_TIMEOUT"),
         (request_waits, "TRANSFER_TIMEOUT"),
         (request_waits, "CREDENTIALS_TIMEOUT"),
-        (output_folder, "WRITE_TIMEOUT"),
+        (attempt_context, "WRITE_TIMEOUT"),
     ):
         monkeypatch.setattr(module, name, 3.0)
     monkeypatch.setattr(aws_client, "RENEWAL_INTERVAL", 0.05)

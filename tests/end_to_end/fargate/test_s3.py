@@ -13,7 +13,7 @@ from PIL import Image
 
 from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import attempt_context as output_folder
+from cloudburst.engine import attempt_context
 from cloudburst.events import SceneEncoding
 from cloudburst.inputs.remote_file_io import MAX_CHECKED_BYTES
 from support.counted_sockets import Traffic, counted_sockets
@@ -210,7 +210,7 @@ async def rendered(aws, folder, at_first_encode, **settings):
 async def test_credentials_that_never_return(our_account, tmp_path, monkeypatch):
     """Nothing can be stopped without credentials: the report names the tasks, and they end soon."""
     monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
-    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(attempt_context, "WRITE_TIMEOUT", 0.5)
     with our_account(moto=False) as aws:
         report = await rendered(
             aws, tmp_path, lambda _: aws.expire_credentials(), CLOUDBURST_IDLE=3

@@ -7,7 +7,7 @@ import pytest
 
 from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import attempt_context as output_folder
+from cloudburst.engine import attempt_context
 from cloudburst.errors import CredentialsError
 from cloudburst.events import SceneCompleted, SceneEncoded, SceneStarted
 from support.s3_account import account
@@ -56,7 +56,7 @@ async def test_credentials_that_return(world, profile, moment, told_at_debug):
 async def test_credentials_that_do_not_return(world, profile, moment, monkeypatch):
     """The run ends with the reason; what is in S3 by then is whole."""
     monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
-    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(attempt_context, "WRITE_TIMEOUT", 0.5)
     settings, _ = profile
     scenes = world.scenes(0, *NAMES)
     met = []

@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst import Status
 from cloudburst.aws.s3 import request_waits
-from cloudburst.engine import attempt_context as output_folder
+from cloudburst.engine import attempt_context
 from cloudburst.errors import CloudburstError, InvalidScenesError, ThrottledError
 from cloudburst.events import SceneEncoding
 from cloudburst.jobs import JobQueue, JobRequest, JobState, dispatcher
@@ -199,7 +199,7 @@ async def test_an_output_that_is_refused_for_a_moment(world):
     ],
 )
 async def test_an_output_that_is_always_refused(world, name, error, told_at_debug, monkeypatch):
-    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(attempt_context, "WRITE_TIMEOUT", 0.5)
     monkeypatch.setattr(transfer_retries, "TRANSFER_TIMEOUT", 0.5)
     scenes = world.scenes(3)
     world.emulator.add_fault(s3_fault(name, "PutObject", presigned=True, times=None))

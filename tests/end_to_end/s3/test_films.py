@@ -17,7 +17,7 @@ import pytest
 from cloudburst import Status, local
 from cloudburst.aws.s3 import deliveries, remote_files, request_waits
 from cloudburst.emulator.s3 import multipart
-from cloudburst.engine import output_folder, recovery
+from cloudburst.engine import attempt_context, recovery
 from cloudburst.testing import Fault
 from support.s3_account import account
 from support.s3_runs import World, impatient, running_service
@@ -76,7 +76,7 @@ async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, 
     count, returns = case
     if not returns:
         monkeypatch.setattr(request_waits, "CREDENTIALS_TIMEOUT", 0.5)
-        monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 0.5)
+        monkeypatch.setattr(attempt_context, "WRITE_TIMEOUT", 0.5)
     settings, write = profile
     scenes = world.scenes(0, *NAMES)
     await world.run(scenes, name="run", settings=settings)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from cloudburst import Client, Limits, Status, endpoints
-from cloudburst.engine import attempt_context as output_folder
+from cloudburst.engine import attempt_context
 from cloudburst.errors import (
     CapacityError,
     CloudburstError,
@@ -421,9 +421,9 @@ async def test_a_worker_on_which_scene_after_scene_fails_is_given_up(real_scene)
             for number in range(MAX_FAILED_SCENES):
                 scene = Scene.model_validate(real_scene(f"s{number}"))
                 upload = await renderer.upload(scene, RenderOptions())
-                output_folder = await renderer.encode(upload, progress=lambda share: None)
+                output = await renderer.encode(upload, progress=lambda share: None)
                 try:
-                    await renderer.download(output_folder, scene.image.with_suffix(".mp4"))
+                    await renderer.download(output, scene.image.with_suffix(".mp4"))
                 except CloudburstError as exc:
                     errors.append(type(exc))
         assert errors == [DownloadError] * (MAX_FAILED_SCENES - 1) + [WorkerProtocolError]
@@ -446,7 +446,7 @@ async def test_a_folder_that_becomes_read_only_fails_scenes_by_name_and_no_run(
             refuse(path)
         return open_file(path, flags, *more, **options)
 
-    monkeypatch.setattr(output_folder, "WRITE_TIMEOUT", 1.0)
+    monkeypatch.setattr(attempt_context, "WRITE_TIMEOUT", 1.0)
     scenes = [real_scene(f"s{number}") for number in range(8)]
     async with fake_image() as one, fake_image() as two:
         one.video = two.video = mp4(bytes(3_000_000))
