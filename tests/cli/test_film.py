@@ -133,6 +133,7 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     assert [scene["skipped"] for scene in report["scenes"]] == [True, True]
 
 
+@pytest.mark.nightly
 def test_a_film_elsewhere_is_made_again_only_if_the_command_line_names_it(tmp_path, here):
     """A journal may be from a stranger; its own folder and the one above are the user's."""
     work, photo = tmp_path / "work", tmp_path / "photo"

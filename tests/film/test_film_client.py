@@ -120,6 +120,7 @@ async def test_a_resumed_run_keeps_files_that_it_did_not_write(given, tmp_path, 
     assert cover.read_bytes() != b"photo"
 
 
+@pytest.mark.nightly
 async def test_a_resumed_run_replaces_the_unchanged_files_of_a_removed_film(given, tmp_path):
     out, film = tmp_path / "out", tmp_path / "story.mp4"
     await render(given, out, film=film)
@@ -223,6 +224,7 @@ async def test_other_formats_start_nothing(given, tmp_path, first, second, fault
     assert expected.startswith(f"{fault[2]}, as in scene_2: a film has one ")
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize(
     ("size", "orientation", "is_other"),
     [

@@ -220,6 +220,7 @@ def test_pictures_that_cost_too_much_are_faults(file, size, kind, found):
         assert caught.value.fault.found.startswith(found)
 
 
+@pytest.mark.few(4, spread=True)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "CMYK"])
 @pytest.mark.parametrize("size", [(2600, 1850), (600, 3300)])
 def test_a_large_picture_looks_as_if_it_had_been_resized_at_once(file, mode, size, monkeypatch):

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.real
 SRT = "1\n00:00:00,100 --> 00:00:00,300\n{text}\n"
 
 
+@pytest.mark.few(3, spread=True)
 @pytest.mark.parametrize(
     ("effects", "subtitle", "scenario", "seconds", "frames"),
     [

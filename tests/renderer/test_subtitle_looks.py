@@ -204,6 +204,7 @@ def test_a_text_keeps_its_margin(tmp_path, position, margin, is_portrait):
     assert edge == pytest.approx(down * picture.height, abs=2)
 
 
+@pytest.mark.few(2, spread=True)
 @pytest.mark.parametrize("share", [0.3, 1.0])
 @pytest.mark.parametrize("position", ["bottom", "bottom-left", "bottom-right"])
 def test_a_text_is_not_wider_than_the_option(tmp_path, share, position):

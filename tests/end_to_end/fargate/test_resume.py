@@ -126,6 +126,7 @@ def keys_of(task):
                 yield variable["value"]
 
 
+@pytest.mark.nightly
 async def test_the_public_image_s_tasks_are_stopped(account, scenes, tmp_path):
     six = scenes(6)
     with account(worker_environment=WORKING) as aws:

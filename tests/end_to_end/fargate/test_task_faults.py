@@ -196,6 +196,7 @@ async def test_a_host_freezes_for_a_moment(account, scenes, out):
     assert not trial.errors()
 
 
+@pytest.mark.nightly
 async def test_a_host_freezes_while_our_service_encodes(our_account, make_scene, out):
     with our_account() as aws:
         watch = first(SceneEncoding, lambda event: aws.freeze(event.task, 8))

@@ -41,7 +41,7 @@ anyio.run(main)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_process_loses_nothing_that_it_was_told_is_there(tmp_path, seed):
     rng, told = random.Random(seed), list[str]()

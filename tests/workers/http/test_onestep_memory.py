@@ -60,6 +60,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.real
 @pytest.mark.timeout(120)
 def test_a_picture_of_two_hundred_megabytes(tmp_path):
