@@ -18,7 +18,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "cli": (29, 4386, 8251),
     "client": (7, 803, 2004),
     "compat": (6, 521, 1126),
-    "emulator": (54, 6093, 11758),
+    "emulator": (54, 6093, 8818),
     "engine": (37, 5701, 12110),
     "film": (14, 1441, 2299),
     "image": (16, 1241, 1851),
