@@ -136,3 +136,11 @@ def cache_folder() -> Path:
     """
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "cloudburst"
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a file; ``None`` if there is no such file. Blocks."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None

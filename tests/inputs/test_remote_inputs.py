@@ -19,14 +19,17 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from PIL import Image
 
-from cloudburst.client.run_inputs import RunInputs, check_inputs
+from cloudburst.client.run_inputs import RunInputs, check_inputs, check_objects
 from cloudburst.errors import CredentialsError, InvalidScenesError
 from cloudburst.inputs.media_file import open_media_file
-from cloudburst.inputs.media_probe import check_picture, probe_audio_length
+from cloudburst.inputs.media_probe import check_audio, check_picture
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.remote_file_io import BLOCK_BYTES, MAX_CHECKED_BYTES
-from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
-from cloudburst.inputs.replaced_inputs import check_objects
+from cloudburst.inputs.remote_inputs import (
+    BLOCK_BYTES,
+    MAX_CHECKED_BYTES,
+    CheckStoppedError,
+    RemoteInputs,
+)
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
 from cloudburst.models.limits import Limits
@@ -130,7 +133,7 @@ def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_pa
     (checked,) = check(store, scene(image=str(at)))
     assert checked.image_bytes == len(data)
     with open_media_file(tmp_path / "x", "", LIMITS) as media:
-        assert checked.upright == check_picture(media, LIMITS)
+        assert checked.upright == check_picture(media, LIMITS).upright
     assert store.bytes_of(at) <= (MAX_CHECKED_BYTES if " kB" in kind else 64 * 1024)
     assert store.requests_for(at) <= (9 if "profile" in kind else 3)
 
@@ -174,7 +177,7 @@ def test_sounds_are_measured_by_their_header(store: RemoteStore, kind: str, tmp_
     assert checked.audio_known == known
     if known:
         with open_media_file(tmp_path / "x", "", LIMITS) as media:
-            assert checked.audio_seconds == probe_audio_length(media, LIMITS).seconds
+            assert checked.audio_seconds == check_audio(media, LIMITS).seconds
     assert not known or checked.audio_seconds == pytest.approx(12, abs=0.1)
     assert store.bytes_of(at) <= MAX_CHECKED_BYTES
     assert store.requests_for(at) <= 3
@@ -186,7 +189,7 @@ def test_what_follows_the_last_page_of_an_ogg_file_is_no_sound(tmp_path: Path) -
     data = (tmp_path / "x").read_bytes()
     (tmp_path / "x").write_bytes(data + b"OggS" + bytes(40))
     with open_media_file(tmp_path / "x", "", LIMITS) as media:
-        assert probe_audio_length(media, LIMITS).seconds == pytest.approx(2, abs=0.01)
+        assert check_audio(media, LIMITS).seconds == pytest.approx(2, abs=0.01)
 
 
 def test_a_length_that_is_nowhere_is_guessed(store: RemoteStore) -> None:

@@ -25,8 +25,8 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.workers.local.frame import draw_frame
 
+# File formats by the suffix of a path
 _SUFFIXES = {".png": ".png", ".jpg": ".jpg", ".jpeg": ".jpg"}
-"""File formats by the suffix of a path."""
 
 
 async def render_frame(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from anyio import CancelScope, create_task_group, sleep_forever, to_thread
@@ -19,22 +20,25 @@ from cloudburst.errors import (
     SceneFault,
     ThrottledError,
 )
+from cloudburst.files import file_identity
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
-from cloudburst.inputs.replaced_inputs import check_covers, check_objects
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import RemoteLocation
+from cloudburst.models.locations import OutputLocation, RemoteLocation, local_paths
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import CheckedScene, Scene, cover_path
 from cloudburst.outputs.destinations import Destination, FolderDestination
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """`Scene`, or a dictionary with the fields of a scene."""
+# Types that are rejected as a list of scenes although their values may be iterable
 _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
-"""Types that are rejected as a list of scenes although their values may be iterable."""
+
+_NEW_FOLDER = "another folder for the videos, so that no cover replaces an input"
+_NEW_FOLDER_IN_S3 = "another folder for the videos, so that no input is replaced"
 
 
 class RunInputs(NamedTuple):
@@ -188,3 +192,48 @@ def _check(
     if film is not None:
         check_scenes_of_film(film, checked, destination.video)
     return RunInputs(checked, options, film, remote.files, remote.bytes_read)
+
+
+def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
+    """Check that no cover would replace an input of the run, such as a picture beside its video."""
+    covers = {
+        scene.scene.name: cover_path(folder / f"{scene.scene.name}.mp4")
+        for scene in scenes
+        if scene.options.cover
+    }
+    files = {name: identity for name, path in covers.items() if (identity := file_identity(path))}
+    inputs = {
+        file_identity(path)
+        for scene in scenes
+        if files
+        for path in local_paths((scene.scene.files() | scene.options.files()).values())
+    }
+    faults = [
+        SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)
+        for name, identity in files.items()
+        if identity in inputs
+    ]
+    if faults:
+        raise InvalidScenesError(faults=faults)
+
+
+def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]) -> None:
+    """Check that no video and no cover in S3 would replace an input of the run."""
+    inputs = {
+        location
+        for scene in scenes
+        for location in (scene.scene.files() | scene.options.files()).values()
+    }
+    faults: list[SceneFault] = []
+    for scene in scenes:
+        name = scene.scene.name
+        outputs = {"name": video(name)}
+        if scene.options.cover:
+            outputs["options.cover"] = cover_path(video(name))
+        faults += [
+            SceneFault(name, field, f"an input at its place: {location}", _NEW_FOLDER_IN_S3)
+            for field, location in outputs.items()
+            if location in inputs
+        ]
+    if faults:
+        raise InvalidScenesError(faults=faults)

@@ -17,8 +17,8 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.outputs.journal import JournalState, SqliteJournal, open_journal
 from cloudburst.outputs.journal.pruning import remove_journal
 
+# Maximum number of seconds for the removal of an empty journal
 _REMOVE_TIMEOUT = 10.0
-"""Maximum number of seconds for the removal of an empty journal."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.files import open_regular_file
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.plan import read_fingerprint
-from cloudburst.inputs.scene_layouts import SUBTITLE_SUFFIXES, natural_key
+from cloudburst.inputs.scenes import SUBTITLE_SUFFIXES, natural_key
 from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import require_path
 from cloudburst.models.scene import Video

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.files import file_identity
 from cloudburst.film.folder_film import check_modules
 from cloudburst.film.plan import film_files
-from cloudburst.inputs.replaced_inputs import file_identity
 from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.locations import (
     OutputLocation,

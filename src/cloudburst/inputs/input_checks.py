@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,11 +15,12 @@ from cloudburst.inputs.media_probe import (
     EXPECTED_FONT,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
+    InputFacts,
+    check_audio,
     check_font,
     check_picture,
     check_subtitle_kind,
     check_subtitles,
-    probe_audio_length,
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
@@ -29,28 +29,13 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, RemoteLocation
 
+# Number of files on this machine that are checked at once; more would not be faster
 _CHECK_THREADS = 8
-"""Number of files on this machine that are checked at once; more would not be faster."""
+# Number of remote files that are checked at once. Their checks wait for answers most of the time
 _REMOTE_CHECK_THREADS = 32
-"""Number of files in S3 and on web servers that are checked at once. Their checks wait for answers
-most of the time."""
 
 InputFile: TypeAlias = tuple[str, AnyLocation]
 """Field of a scene or of the options, such as ``image``, and the location of its file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputFacts:
-    """What a check has found out about a valid input file."""
-
-    upright: bool = False
-    """True for a picture that is taller than wide, as it is shown."""
-    seconds: float = 0.0
-    """Length of audio in seconds; 0 for other files."""
-    length_known: bool = True
-    """False for a length of audio that is guessed from the size of the file."""
-    characters: str = ""
-    """Each visible character of subtitles, once."""
 
 
 class CheckedFile(NamedTuple):
@@ -101,10 +86,9 @@ def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidIn
     kind = _KINDS[name]
     try:
         with open_media_file(path, kind.expected, limits) as media:
-            facts = kind.check(media, limits)
             # Not the status of the path, at which there may be another file by now.
             version = FileVersion.from_status(path, os.fstat(media.file.fileno()))
-            return CheckedFile(version.size, facts, version)
+            return CheckedFile(version.size, kind.check(media, limits), version)
     except InvalidInputError as exc:
         return exc
 
@@ -122,39 +106,18 @@ def _check_remote(
         return CheckedFile(whole.size, kind.check(whole, limits))
 
 
-def _picture(media: MediaFile, limits: Limits) -> InputFacts:
-    return InputFacts(upright=check_picture(media, limits))
-
-
-def _audio(media: MediaFile, limits: Limits) -> InputFacts:
-    length = probe_audio_length(media, limits)
-    return InputFacts(seconds=length.seconds, length_known=length.is_known)
-
-
-def _subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
-    return InputFacts(characters=check_subtitles(media))
-
-
-def _font(media: MediaFile, _limits: Limits) -> InputFacts:
-    check_font(media)
-    return InputFacts()
-
-
 class _Kind(NamedTuple):
-    """Kind of a file, and how it is checked."""
-
     expected: str
-    """Description of a valid file."""
     check: Callable[[MediaFile, Limits], InputFacts]
 
 
-_PICTURE = _Kind(EXPECTED_PICTURE, _picture)
-_AUDIO = _Kind(EXPECTED_AUDIO, _audio)
+_PICTURE = _Kind(EXPECTED_PICTURE, check_picture)
+_AUDIO = _Kind(EXPECTED_AUDIO, check_audio)
 _KINDS: Mapping[str, _Kind] = {
     "image": _PICTURE,
     "watermark": _PICTURE,
     "audio": _AUDIO,
     "music": _AUDIO,
-    "subtitle": _Kind(EXPECTED_SUBTITLES, _subtitles),
-    "font": _Kind(EXPECTED_FONT, _font),
+    "subtitle": _Kind(EXPECTED_SUBTITLES, lambda media, _: check_subtitles(media)),
+    "font": _Kind(EXPECTED_FONT, lambda media, _: check_font(media)),
 }

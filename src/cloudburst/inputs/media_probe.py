@@ -20,7 +20,6 @@ from tinytag import TinyTag
 
 from cloudburst.errors import CloudburstError
 from cloudburst.inputs.media_file import MediaFile, PartNotReadError
-from cloudburst.inputs.media_readers import AudioReader, PictureReader
 from cloudburst.media import font_tables, input_rules, subtitles
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
@@ -33,37 +32,51 @@ EXPECTED_SUBTITLES = subtitles.FORMATS
 EXPECTED_FONT = font_tables.EXPECTED_FONT
 
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Values of the EXIF orientation of pictures that are shown rotated by 90°
 _ROTATIONS = range(5, 9)
-"""Values of the EXIF orientation of pictures that are shown rotated by 90°."""
+# Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
+# is used for scheduling only
 _GUESSED_BYTES_PER_SECOND = 16_000
-"""Assumed bytes per second (128 kbit/s) of audio without a length in its header. The guessed length
-is used for scheduling only."""
+# Assumed length of audio, in seconds, if the size of its file is unknown, too
 _GUESSED_SECONDS = 60.0
-"""Assumed length of audio, in seconds, if the size of its file is unknown, too."""
+# Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
+# header only
 _MIN_GUESSED_SECONDS = 0.05
-"""Shortest guessed length of audio, in seconds; a file for which less is guessed has room for a
-header only."""
 
+# Maximum number of reads of one file. Pillow makes up to four reads for each chunk of a PNG, all
+# in slow Python code. Usual files need dozens
+_MAX_READS = 100_000
+# Maximum number of bytes in a picture before its pixels, and in one read of an audio file.
+# Metadata, colour profile, thumbnail and depth map together have a few MB. The file size is not
+# the limit, because Pillow keeps up to five copies of these bytes in memory
+_MAX_BYTES = 16 * 2**20
+# Size of an audio file per additional read: tinytag reads a page of an Ogg file, of about 4 KB,
+# with up to three reads
+_BYTES_PER_AUDIO_READ = 1_024
+# Maximum number of reads of a JPEG: 16 MB in full segments take 512. For each segment of EXIF
+# data, Pillow copies all of these data
+_MAX_JPEG_READS = 1_000
+
+# Size in bytes of the shortest head of a WAV file
 _WAV_HEAD_BYTES = 44
-"""Size in bytes of the shortest head of a WAV file."""
+# Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
+# the size of the picture is checked
 _MAX_WEBP_BYTES = 8 * 2**20
-"""Maximum size in bytes of a WebP that Pillow opens: it reads the whole file. Of a larger one, only
-the size of the picture is checked."""
+# Maximum size in bytes of an Ogg file that tinytag reads: it may keep all of it in memory. An hour
+# has about 58 MB at 128 kbit/s
 _MAX_OGG_BYTES = 2**26
-"""Maximum size in bytes of an Ogg file that tinytag reads: it may keep all of it in memory. An hour
-has about 58 MB at 128 kbit/s."""
+# Number of bytes at the end of a picture in which its end mark is searched first. Only a picture
+# that was cut short, or to which a program has appended more, is read further
 _TAIL_BYTES = 2**16
-"""Number of bytes at the end of a picture in which its end mark is searched first. Only a picture
-that was cut short, or to which a program has appended more, is read further."""
 _BLOCK_BYTES = 2**20
 
 _JPEG = "a JPEG picture"
 _WAV, _OGG = "a wav file", "an ogg file"
+# Kinds of audio whose length is guessed
 _UNREAD = {"an aac file", "a webm or mkv file", "an RF64 file"}
-"""Kinds of audio whose length is guessed."""
+# Marks of the ends of pictures, by Pillow's name of the format; that of a PNG is the name and the
+# checksum of its last chunk
 _ENDS: Mapping[str, bytes] = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-"""Marks of the ends of pictures, by Pillow's name of the format; that of a PNG is the name and the
-checksum of its last chunk."""
 
 
 class _FileKind(NamedTuple):
@@ -104,19 +117,60 @@ _TEXT = _FileKind("a text file")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 
-class AudioLength(NamedTuple):
-    """Length of an audio file before it is decoded."""
+class InputFacts(NamedTuple):
+    """What a check has found out about a valid input file."""
 
-    seconds: float
-    is_known: bool
-    """True for a length from the header; false for one that is guessed from the file size."""
+    upright: bool = False
+    """True for a picture that is taller than wide, as it is shown; false if its header is not
+    read whole."""
+    seconds: float = 0.0
+    """Length of audio in seconds; 0 for other files."""
+    length_known: bool = True
+    """False for a length of audio that is guessed from the size of the file."""
+    characters: str = ""
+    """Each visible character of subtitles, once."""
 
 
-def check_picture(media: MediaFile, limits: Limits) -> bool:
+class _PictureReader:
+    """Picture file for Pillow's parsers, with limits on the number of reads and of bytes."""
+
+    def __init__(self, file: BinaryIO, kind: _FileKind) -> None:
+        self._file = file
+        self._kind = kind
+        self._reads = _MAX_JPEG_READS if kind.name == _JPEG else _MAX_READS
+        self._bytes = _MAX_BYTES
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._reads -= 1
+        self._bytes -= len(data)
+        if self._reads < 0 or self._bytes < 0:
+            found = f"{self._kind.name} in too many or too large parts"
+            raise InvalidInputError(found, "a picture without layers and large metadata")
+        return data
+
+
+class _AudioReader:
+    """Audio file for tinytag, with limits on the number of reads and the size of each.
+
+    tinytag reads every part of a file, however small: gigabytes of zeros are parts of eight bytes.
+    """
+
+    def __init__(self, file: BinaryIO, size: int | None) -> None:
+        self._file = file
+        self._reads = _MAX_READS + (size or 0) // _BYTES_PER_AUDIO_READ
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads -= 1
+        if self._reads < 0 or size > _MAX_BYTES:
+            raise PartNotReadError
+        return self._file.read(size)
+
+
+def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     """Check that Pillow can read the picture, and that it has an end and is not too large.
-
-    Return whether the picture is taller than wide, after the rotation by EXIF; false if the header
-    is not whole.
 
     A picture of which only a part may be read is not checked for its end, and if the part is too
     small for its header, only its kind is checked.
@@ -126,14 +180,14 @@ def check_picture(media: MediaFile, limits: Limits) -> bool:
     input_rules.check_webp(start, limits.image_pixels)
     if size := input_rules.webp_size(start):
         if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
-            return size[0] < size[1]
+            return InputFacts(upright=size[0] < size[1])
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
             raise _cut_short(kind)
     try:
         picture = _read_header(media.file, kind)
     except PartNotReadError:
         if kind.picture:
-            return False
+            return InputFacts()
         raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
     input_rules.check_picture(picture, limits.image_pixels)
     end = _ENDS.get(str(picture.format))
@@ -141,7 +195,7 @@ def check_picture(media: MediaFile, limits: Limits) -> bool:
     if end is not None and media.is_whole and not _contains_end(media.file, end):
         raise _cut_short(kind)
     width, height = picture.size
-    return height < width if _is_turned(picture) else width < height
+    return InputFacts(upright=height < width if _is_turned(picture) else width < height)
 
 
 def _contains_end(file: BinaryIO, mark: bytes) -> bool:
@@ -165,7 +219,7 @@ def _cut_short(kind: _FileKind) -> InvalidInputError:
 
 def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
     with _translated_parser_errors(kind, EXPECTED_PICTURE):
-        picture = _open_picture(PictureReader(file, name=kind.name, is_jpeg=kind.name == _JPEG))
+        picture = _open_picture(_PictureReader(file, kind))
     if picture is None:
         raise InvalidInputError(kind.name, EXPECTED_PICTURE)
     return picture
@@ -180,30 +234,27 @@ def _is_turned(picture: Image.Image) -> bool:
     return False
 
 
-def probe_audio_length(media: MediaFile, limits: Limits) -> AudioLength:
-    """Return the length of the audio: from its header, or guessed from the file size."""
+def check_audio(media: MediaFile, limits: Limits) -> InputFacts:
+    """Check the kind of audio and its length, which is guessed if the header lacks it."""
     kind = _kind(media.file.read(32))
     if not kind.audio:
         raise InvalidInputError(kind.name, EXPECTED_AUDIO)
     try:
-        length = _header_length(media, kind)
+        facts = _header_length(media, kind)
     except PartNotReadError:
-        length = _guessed_length(media.size)
-    if length.is_known and length.seconds > limits.audio_seconds:
+        facts = _guessed_length(media.size)
+    if facts.length_known and facts.seconds > limits.audio_seconds:
         raise InvalidInputError(
-            f"{length.seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
+            f"{facts.seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
         )
-    return length
+    return facts
 
 
-def check_subtitles(media: MediaFile) -> str:
-    """Check that the subtitles have a supported format and never show too much text at once.
-
-    Return each visible character of them once.
-    """
+def check_subtitles(media: MediaFile) -> InputFacts:
+    """Check that the subtitles have a supported format and never show too much text at once."""
     data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
-        return characters_of(subtitles.read_subtitles(data).cues)
+        return InputFacts(characters=characters_of(subtitles.read_subtitles(data).cues))
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):
@@ -218,7 +269,7 @@ def check_subtitle_kind(media: MediaFile) -> None:
         raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
 
 
-def check_font(media: MediaFile) -> None:
+def check_font(media: MediaFile) -> InputFacts:
     """Check that a font file is complete, has outlines, and is not too large.
 
     If only a part of the file may be read, the tables outside it are not checked.
@@ -228,6 +279,7 @@ def check_font(media: MediaFile) -> None:
         raise InvalidInputError(kind.name, EXPECTED_FONT)
     with suppress(PartNotReadError):
         font_tables.check_font(media.file)
+    return InputFacts()
 
 
 def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
@@ -259,12 +311,10 @@ def _kind(start: bytes) -> _FileKind:
     return _UNKNOWN
 
 
-def _open_picture(file: PictureReader) -> Image.Image | None:
-    """Open a picture with Pillow but without ``Image.open``; return ``None`` for other formats.
-
-    The pixel limit and the warnings of ``Image.open`` depend on global settings of the process,
-    which belong to the program that uses this package.
-    """
+def _open_picture(file: _PictureReader) -> Image.Image | None:
+    """Open a picture with Pillow; return ``None`` for other formats."""
+    # Not Image.open: its pixel limit and its warnings depend on global settings of the process,
+    # which belong to the program that uses this package.
     Image.preinit()  # `Image.init` would import 50 modules for other formats
     file.seek(0)
     start = file.read(16)
@@ -276,7 +326,7 @@ def _open_picture(file: PictureReader) -> Image.Image | None:
     return None
 
 
-def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
+def _header_length(media: MediaFile, kind: _FileKind) -> InputFacts:
     size = media.size
     # tinytag reads some as mp3, or not at all, and every page of an Ogg file.
     if kind.name in _UNREAD or (
@@ -286,7 +336,7 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
     with _translated_parser_errors(kind, EXPECTED_AUDIO):
         seconds = _tag_seconds(media.file, size, is_wav=kind.name == _WAV)
     if math.isfinite(seconds) and seconds > 0:
-        return AudioLength(seconds, is_known=True)
+        return InputFacts(seconds=seconds)
     guess = _guessed_length(size)
     if kind.lengthless and guess.seconds > _MIN_GUESSED_SECONDS:
         return guess
@@ -294,9 +344,9 @@ def _header_length(media: MediaFile, kind: _FileKind) -> AudioLength:
 
 
 def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
-    """Return the length in seconds that tinytag finds in the header, 0 for none."""
+    """Return the length that tinytag finds in the header, 0 for none."""
     file.seek(0)
-    reader = AudioReader(file, size)
+    reader = _AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)
     if tag.channels and tag.samplerate:
         input_rules.check_audio_format(tag.channels, tag.samplerate)
@@ -307,17 +357,14 @@ def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
     return seconds
 
 
-def _guessed_length(size: int | None) -> AudioLength:
+def _guessed_length(size: int | None) -> InputFacts:
     seconds = _GUESSED_SECONDS if size is None else size / _GUESSED_BYTES_PER_SECOND
-    return AudioLength(seconds, is_known=False)
+    return InputFacts(seconds=seconds, length_known=False)
 
 
 @contextmanager
 def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]:
-    """Raise every error of a third-party parser as `InvalidInputError`: the file is broken.
-
-    Errors of reading the file are raised as they are.
-    """
+    """Raise every error of a parser as `InvalidInputError`, but not those of reading the file."""
     try:
         yield
     except (InvalidInputError, PartNotReadError, CloudburstError):

@@ -34,25 +34,24 @@ from cloudburst.text import short_repr, shorten
 
 _LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
 _URL_IN_PATH = re.compile(f"(?:^|/)({URL.pattern}.*)", re.DOTALL)
+# Names that callers may use for each field of a scene; the name in ``cloudburst-fargate`` is last
 _ALIASES = {
     name: tuple(str(choice) for choice in info.validation_alias.choices)
     for name, info in Scene.model_fields.items()
     if isinstance(info.validation_alias, AliasChoices)
 }
-"""Names that callers may use for each field of a scene; the name in ``cloudburst-fargate`` is
-last."""
 _EXPECTED = {
     "name": "a name",
     "image": EXPECTED_PICTURE,
     "audio": EXPECTED_AUDIO,
     "subtitle": EXPECTED_SUBTITLES,
 }
+# Description of a valid value for each field that is not a location
 _EXPECTED_TYPES = {
     "name": "a text",
     "duration": DURATION,
     "options": "a mapping of options to their values",
 }
-"""Description of a valid value for each field that is not a location."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ S3 on its own event loop, because a session of boto may be used on one loop only
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -20,8 +21,7 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from cloudburst.errors import NoAnswerError
-from cloudburst.inputs.media_file import MediaFile, check_size
-from cloudburst.inputs.remote_file_io import BLOCK_BYTES, RemoteFileIO
+from cloudburst.inputs.media_file import MediaFile, PartNotReadError, check_size
 from cloudburst.inputs.remote_readers import open_https_reader, open_s3_reader
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import TRANSFER_TIMEOUT, Limits
@@ -30,6 +30,12 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
 
+MAX_CHECKED_BYTES = 256 * 1024
+"""Maximum number of bytes that are read of an input file, for pictures with much metadata.
+Subtitles are read whole."""
+BLOCK_BYTES = 16 * 1024
+"""Number of bytes in a block of a file. A request reads whole blocks; the first one, of one block,
+reads the header of most files."""
 MAX_RANGE_BYTES = 64 * 1024
 """Maximum number of bytes that one request for an input file reads."""
 SCENE_FILE_RANGE_BYTES = 1024 * 1024
@@ -45,6 +51,85 @@ OpenFolderReader = Callable[[], AbstractAsyncContextManager[FolderReader]]
 """Function that returns a context manager of access to S3."""
 OpenRangeReader = Callable[[], AbstractAsyncContextManager[RangeReader]]
 """Function that returns a context manager of access to web servers."""
+
+
+class _RemoteFileIO(io.RawIOBase):
+    """Remote file that is read in blocks, each at most once, up to `MAX_CHECKED_BYTES` in all.
+
+    ``read`` returns a range of the file, from a position to before another one.
+    """
+
+    def __init__(self, read: Callable[[int, int], RangeAnswer]) -> None:
+        super().__init__()
+        self._read = read
+        self._position = 0
+        self._budget = MAX_CHECKED_BYTES
+        self._blocks: dict[int, bytes] = {}  # blocks that were read, by their number
+        answer = self._read(0, BLOCK_BYTES)
+        self.size = answer.file.size  # in bytes, if it is known
+        if self.size is None and len(answer.data) < BLOCK_BYTES:
+            self.size = len(answer.data)
+        self._add(answer, 0, BLOCK_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence == io.SEEK_CUR:
+            offset += self._position
+        elif whence == io.SEEK_END:
+            if self.size is None:
+                raise PartNotReadError
+            offset += self.size
+        if offset < 0:
+            msg = f"negative position {offset}"
+            raise ValueError(msg)
+        self._position = offset
+        return offset
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read bytes; raise `PartNotReadError` for more than `MAX_CHECKED_BYTES` of the file."""
+        view = memoryview(buffer).cast("B")
+        if self.size is not None and self._position >= self.size:
+            return 0
+        number, offset = divmod(self._position, BLOCK_BYTES)
+        if number not in self._blocks:
+            # The buffer above this file asks for as much as it can hold, even for a few bytes.
+            self._read_blocks(number, offset + (len(view) if len(view) > BLOCK_BYTES else 0))
+        data = self._blocks[number][offset : offset + len(view)]
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _read_blocks(self, first: int, length: int) -> None:
+        """Read blocks from one that is missing on, up to a length or the next known block."""
+        end = first + 1
+        while (end - first) * BLOCK_BYTES < length and end not in self._blocks:
+            end += 1
+        start, stop = first * BLOCK_BYTES, end * BLOCK_BYTES
+        stop = stop if self.size is None else min(stop, self.size)
+        if stop - start > self._budget:
+            raise PartNotReadError
+        answer = self._read(start, stop)
+        if not answer.data:
+            raise PartNotReadError
+        self._add(answer, start, stop)
+
+    def _add(self, answer: RangeAnswer, start: int, stop: int) -> None:
+        self._budget -= stop - start
+        data = answer.data[: stop - start]
+        if self.size is not None and len(data) < min(stop, self.size) - start:
+            raise InvalidInputError("an answer that ends too early", "the whole range")
+        for offset in range(0, len(data), BLOCK_BYTES):
+            self._blocks[(start + offset) // BLOCK_BYTES] = data[offset : offset + BLOCK_BYTES]
+        if self.size is None and len(data) < stop - start:
+            self.size = start + len(data)
 
 
 class CheckStoppedError(Exception):
@@ -109,13 +194,13 @@ class RemoteInputs:
 
     @contextmanager
     def open(self, location: RemoteLocation, expected: str, limits: Limits) -> Generator[MediaFile]:
-        """Open a file for a check that reads at most `remote_file_io.MAX_CHECKED_BYTES`.
+        """Open a file for a check that reads at most `MAX_CHECKED_BYTES`.
 
         ``expected`` is the description of a valid file in errors. Raises `InvalidInputError` for a
         file that cannot be read, is empty or is too large, also while the block reads it.
         """
         with _expecting(expected):
-            raw = RemoteFileIO(partial(self.read, location))
+            raw = _RemoteFileIO(partial(self.read, location))
             if raw.size is not None:
                 check_size(raw.size, expected, limits)
             yield MediaFile(

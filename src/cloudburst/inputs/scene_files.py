@@ -23,9 +23,9 @@ MAX_SCENES = 50_000
 """Maximum number of scenes in one file. Checking 50,000 small scenes takes about 10 s on one core;
 without a limit, a file of a few megabytes could keep a command busy for minutes without output."""
 _PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
+# Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
+# and one with fourteen options
 _NODES_PER_SCENE = 40
-"""Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
-and one with fourteen options."""
 _SCENE_COLUMNS = ("name", "scene_name", "duration", *_PATH_FIELDS)
 _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 

@@ -18,8 +18,7 @@ from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
 from cloudburst.inputs.media_probe import EXPECTED_PICTURE
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.remote_file_io import BLOCK_BYTES
-from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.inputs.remote_inputs import BLOCK_BYTES, open_remote_inputs
 from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions

@@ -15,7 +15,7 @@ from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.s3 import request_waits
 from cloudburst.engine import attempt_context
 from cloudburst.events import SceneEncoding
-from cloudburst.inputs.remote_file_io import MAX_CHECKED_BYTES
+from cloudburst.inputs.remote_inputs import MAX_CHECKED_BYTES
 from support.counted_sockets import Traffic, counted_sockets
 from support.emulator_calls import client, logged
 from support.emulator_settings import settings_of

@@ -16,8 +16,7 @@ from PIL import Image
 
 from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.preflight import check_scenes
-from cloudburst.inputs.remote_file_io import BLOCK_BYTES
-from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
+from cloudburst.inputs.remote_inputs import BLOCK_BYTES, RemoteInputs, open_remote_inputs
 from cloudburst.inputs.remote_readers import HttpsReader, open_s3_reader
 from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
