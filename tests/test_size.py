@@ -13,16 +13,16 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (13, 1122, 4780),
+    ".": (13, 1127, 4797),
     "aws": (56, 7261, 12367),
     "cli": (29, 4386, 8251),
-    "client": (7, 803, 2004),
+    "client": (7, 845, 2004),
     "compat": (6, 521, 1126),
     "emulator": (54, 6093, 8818),
     "engine": (37, 5701, 12110),
     "film": (14, 1441, 2299),
     "image": (16, 1241, 1851),
-    "inputs": (16, 1602, 4032),
+    "inputs": (12, 1509, 3235),
     "jobs": (22, 2867, 5027),
     "media": (11, 1075, 1687),
     "models": (33, 3302, 10051),
