@@ -45,7 +45,7 @@ def anyio_backend():
 
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_errors_of_calls(kind, monkeypatch):
-    monkeypatch.setattr(client, "max_attempts", lambda _: 1)
+    monkeypatch.setattr(client, "MAX_ATTEMPTS", 1)
     monkeypatch.setattr(client, "CALL_TIMEOUT", 1.0)
     async with serving(ANSWERS[kind], None) as server:
         settings = Settings(

@@ -127,7 +127,8 @@ class AWSClient:
                 code.
             ClosedError: The context of `open_aws` has been left.
         """
-        attempts = max_attempts(operation)
+        attempts = 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
+        repeatable = operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT
         attempt, renewed = 0, False
         delays = CALL_BACKOFF.delays()
         while True:
@@ -150,7 +151,7 @@ class AWSClient:
                 if attempt >= attempts:
                     raise
             except NoAnswerError:
-                if attempt >= attempts or not is_repeatable(operation):
+                if attempt >= attempts or not repeatable:
                     raise
             renewed = False
             delay = next(delays)
@@ -309,13 +310,3 @@ def _check_event_loop() -> None:
     except RuntimeError:
         msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
         raise ConfigurationError(msg) from None
-
-
-def max_attempts(operation: str) -> int:
-    """Return the maximum number of times that a call of an operation is sent."""
-    return 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
-
-
-def is_repeatable(operation: str) -> bool:
-    """Return whether a call without an answer may be sent again."""
-    return operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT

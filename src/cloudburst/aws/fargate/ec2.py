@@ -36,6 +36,11 @@ ELSEWHERE = "remove it from AWS_SUBNET_ID; if that is empty, init finds subnets 
 """What to do about a subnet in which Fargate does not run."""
 
 
+def filters(**values: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the filters of a call of EC2, such as ``vpc-id``."""
+    return [{"Name": name.replace("_", "-"), "Values": [*each]} for name, each in values.items()]
+
+
 async def describe_public_addresses(aws: AWSClient, interfaces: Sequence[str]) -> dict[str, str]:
     """Return the public addresses of network interfaces, by the ids of the interfaces.
 
@@ -49,7 +54,7 @@ async def describe_public_addresses(aws: AWSClient, interfaces: Sequence[str]) -
             EC2_SERVICE,
             "describe_network_interfaces",
             "NetworkInterfaces",
-            Filters=[{"Name": "network-interface-id", "Values": batch}],
+            Filters=filters(network_interface_id=batch),
         )
         for interface in existing:
             if address := get_structure(interface, "Association").get("PublicIp"):
@@ -124,9 +129,9 @@ async def usable_subnets(aws: AWSClient, settings: Settings, architecture: str) 
     """
     if not settings.public_address and architecture != "ARM64":
         return settings.subnets  # clients inside a VPC may have no way to EC2
-    filters = [{"Name": "subnet-id", "Values": [*settings.subnets]}]
+    named = filters(subnet_id=settings.subnets)
     try:
-        found = await aws.collect_pages(EC2_SERVICE, "describe_subnets", "Subnets", Filters=filters)
+        found = await aws.collect_pages(EC2_SERVICE, "describe_subnets", "Subnets", Filters=named)
     except CloudburstError as exc:
         logger.info("the zones of the subnets are not known: %s", exc)
         return settings.subnets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cloudburst.aws.fargate.ec2 import ELSEWHERE, find_obstacles
+from cloudburst.aws.fargate.ec2 import ELSEWHERE, filters, find_obstacles
 from cloudburst.aws.fargate.ingress_rules import IngressRule
 from cloudburst.aws.fargate.task_definition import SERVICE_PORT
 from cloudburst.aws.setup.checks import INIT, Check, CheckContext, failed, passed, warning
@@ -105,9 +105,8 @@ async def _check_private_routes(context: CheckContext, found: Sequence[Subnet]) 
 
 
 async def _missing_endpoints(context: CheckContext, vpc: str) -> list[str]:
-    filters = [{"Name": "vpc-id", "Values": [vpc]}]
     endpoints = await context.aws.collect_pages(
-        "ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=filters
+        "ec2", "describe_vpc_endpoints", "VpcEndpoints", Filters=filters(vpc_id=[vpc])
     )
     services = {one["ServiceName"] for one in endpoints}
     prefix = f"com.amazonaws.{context.aws.region}."

@@ -14,7 +14,7 @@ from cloudburst.aws.client.public_ip import (
     private_address,
     public_address,
 )
-from cloudburst.aws.fargate.ec2 import has_fargate
+from cloudburst.aws.fargate.ec2 import filters, has_fargate
 from cloudburst.aws.fargate.ingress_rules import ANY_IPV4
 from cloudburst.errors import ConfigurationError, ResourceMissingError
 from cloudburst.models.settings import Settings
@@ -71,9 +71,8 @@ async def default_subnets(aws: AWSClient, *, architecture: str = "X86_64") -> tu
     Raises:
         ConfigurationError: There is no default VPC, or it has no suitable subnet.
     """
-    vpcs = await aws.collect_pages(
-        "ec2", "describe_vpcs", "Vpcs", Filters=_filters(is_default="true")
-    )
+    default = filters(is_default=["true"])
+    vpcs = await aws.collect_pages("ec2", "describe_vpcs", "Vpcs", Filters=default)
     if not vpcs:
         msg = (
             f"{aws.region} has no default VPC: name subnets in AWS_SUBNET_ID, "
@@ -81,9 +80,8 @@ async def default_subnets(aws: AWSClient, *, architecture: str = "X86_64") -> tu
         )
         raise ConfigurationError(msg)
     vpc = vpcs[0]["VpcId"]
-    found = await aws.collect_pages(
-        "ec2", "describe_subnets", "Subnets", Filters=_filters(vpc_id=vpc)
-    )
+    inside = filters(vpc_id=[vpc])
+    found = await aws.collect_pages("ec2", "describe_subnets", "Subnets", Filters=inside)
     subnets = await _with_default_routes(aws, found)
     chosen: dict[str, Subnet] = {}
     for subnet in sorted(subnets, key=lambda one: (one.zone, -one.free_addresses, one.id)):
@@ -129,8 +127,8 @@ async def _with_default_routes(aws: AWSClient, found: Sequence[Mapping[str, Any]
     vpcs = sorted({subnet["VpcId"] for subnet in found})
     if not vpcs:
         return []
-    filters = [{"Name": "vpc-id", "Values": vpcs}]
-    tables = await aws.collect_pages("ec2", "describe_route_tables", "RouteTables", Filters=filters)
+    inside = filters(vpc_id=vpcs)
+    tables = await aws.collect_pages("ec2", "describe_route_tables", "RouteTables", Filters=inside)
     return [
         Subnet(
             id=subnet["SubnetId"],
@@ -166,10 +164,6 @@ def _default_route(table: Mapping[str, Any]) -> DefaultRoute:
             by_nat = bool(route.get("NatGatewayId"))
             return DefaultRoute.NAT_GATEWAY if by_nat else DefaultRoute.OTHER_NETWORK
     return DefaultRoute.NONE
-
-
-def _filters(**values: str) -> list[dict[str, Any]]:
-    return [{"Name": name.replace("_", "-"), "Values": [value]} for name, value in values.items()]
 
 
 async def find_client_address(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
+from cloudburst.aws.fargate.ec2 import filters
 from cloudburst.aws.fargate.ingress_rules import (
     RULE_DESCRIPTION,
     IngressRule,
@@ -70,9 +71,9 @@ async def find_security_group(
 
     The name of a security group is unique in its VPC. Raises the errors of `AWSClient.call`.
     """
-    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": [name]}]
+    named = filters(vpc_id=[vpc], group_name=[name])
     found = await aws.collect_pages(
-        "ec2", "describe_security_groups", "SecurityGroups", Filters=filters
+        "ec2", "describe_security_groups", "SecurityGroups", Filters=named
     )
     return _parse_group(found[0], port) if found else None
 
