@@ -7,7 +7,7 @@ import pytest
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.database import upgrade
 from cloudburst.jobs.event_log import find_video
-from cloudburst.jobs.job_rows import active_seconds, count_active, read_page, spent_since
+from cloudburst.jobs.job_rows import count_active, read_page, spent_since
 from cloudburst.jobs.models import JobLimits, JobState
 
 
@@ -31,7 +31,6 @@ def plan_of(work):
     [
         lambda c: check_bytes(c, "a", 1, JobLimits()),
         lambda c: count_active(c, "a"),
-        lambda c: active_seconds(c, "a"),
         lambda c: spent_since(c, "a", 0.0),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cloudburst.errors import JobLimitError
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.job_rows import NewJob, active_seconds, bytes_stored, count_active, spent_since
+from cloudburst.jobs.job_rows import NewJob, bytes_stored, count_active, spent_since
 from cloudburst.jobs.models import JobLimits
 
 # Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds.
@@ -22,11 +22,10 @@ FREE_BYTES, FREE_SHARE = 1_000_000_000, 0.05
 
 def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
     """Raise `JobLimitError` if a new job would exceed a limit."""
-    active = count_active(connection, new.owner)
+    active, seconds = count_active(connection, new.owner)
     if active >= limits.owner_jobs:
         msg = f"{active} jobs are queued or running; expected at most {limits.owner_jobs}"
         raise JobLimitError(msg)
-    seconds = active_seconds(connection, new.owner)
     if seconds + new.video_seconds > limits.owner_seconds:
         msg = (
             f"{seconds:,.0f} seconds of video are queued or running, and {new.video_seconds:,.0f} "

@@ -251,18 +251,11 @@ def finished_before(connection: sqlite3.Connection, time: float) -> list[str]:
     return [job for (job,) in rows]
 
 
-def count_active(connection: sqlite3.Connection, owner: str) -> int:
-    """Return how many jobs are queued or running."""
-    query = "SELECT count(*) FROM jobs WHERE owner = ? AND state IN (?, ?)"
-    (number,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
-    return int(number)
-
-
-def active_seconds(connection: sqlite3.Connection, owner: str) -> float:
-    """Return the length of the videos of unfinished jobs."""
-    query = "SELECT total(video_seconds) FROM jobs WHERE owner = ? AND state IN (?, ?)"
-    (seconds,) = connection.execute(query, (owner, *_ACTIVE)).fetchone()
-    return float(seconds)
+def count_active(connection: sqlite3.Connection, owner: str) -> tuple[int, float]:
+    """Return the number of unfinished jobs, and the length of their videos in seconds."""
+    query = "SELECT count(*), total(video_seconds) FROM jobs WHERE owner = ? AND state IN (?, ?)"
+    number, seconds = connection.execute(query, (owner, *_ACTIVE)).fetchone()
+    return int(number), float(seconds)
 
 
 def spent_since(connection: sqlite3.Connection, owner: str, time: float) -> Decimal:

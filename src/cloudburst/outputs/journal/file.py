@@ -190,6 +190,15 @@ def translated_errors(path: Path) -> Generator[None]:
         raise damaged_error(path, str(exc)) from exc
 
 
+@contextmanager
+def read_errors(path: Path) -> Generator[None]:
+    """Raise an ``OSError`` that `translated_errors` leaves as `JournalError`: it cannot be read."""
+    try:
+        yield
+    except OSError as exc:
+        raise JournalError(f"{path} cannot be read: {exc}", path=path) from exc
+
+
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".sqlite-new")

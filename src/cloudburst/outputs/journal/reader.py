@@ -14,7 +14,13 @@ from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import OutputFolder, subfolder
 from cloudburst.models.report import Status
 from cloudburst.outputs.folder import metadata_folder
-from cloudburst.outputs.journal.file import check_format, connect, select_all, translated_errors
+from cloudburst.outputs.journal.file import (
+    check_format,
+    connect,
+    read_errors,
+    select_all,
+    translated_errors,
+)
 from cloudburst.outputs.journal.tables import select_end
 
 # Folder inside the output folder for journals, locks and claims.
@@ -52,12 +58,9 @@ def read_journal(path: Path) -> JournalState:
     The run may continue in another process at the same time. Raises `JournalError` for a journal
     that is missing or cannot be read.
     """
-    try:
-        with translated_errors(path), closing(connect(path)) as connection:
-            check_format(connection, path)
-            return select_all(connection)
-    except OSError as exc:
-        raise JournalError(f"{path} cannot be read: {exc}", path=path) from exc
+    with read_errors(path), translated_errors(path), closing(connect(path)) as connection:
+        check_format(connection, path)
+        return select_all(connection)
 
 
 def is_completed(path: Path) -> bool:

@@ -19,7 +19,7 @@ from cloudburst.errors import ClosedError, ConfigurationError, JournalError
 from cloudburst.files import replaced_file
 from cloudburst.models.journal_entries import Entry, JournalState
 from cloudburst.models.scene import validate_scene_name
-from cloudburst.outputs.journal.file import JournalFile
+from cloudburst.outputs.journal.file import JournalFile, read_errors
 from cloudburst.outputs.journal.pruning import prune_journals
 from cloudburst.outputs.journal.reader import is_run_name, journal_path
 
@@ -126,10 +126,8 @@ class SqliteJournal:
 
         Raises `JournalError` if the file cannot be read.
         """
-        try:
+        with read_errors(self.path):
             return await self._call(self._file.read)
-        except OSError as exc:
-            raise JournalError(f"{self.path} cannot be read: {exc}", path=self.path) from exc
 
     async def save_file(self, name: str, text: str) -> Path:
         """Write a file of the run beside its journal, completely or not at all.
@@ -153,10 +151,8 @@ class SqliteJournal:
         Raises `JournalError` for an existing file that cannot be read or resumed.
         """
         if await self._call(self.path.exists):
-            try:
+            with read_errors(self.path):
                 await self._call(self._file.open)
-            except OSError as exc:
-                raise JournalError(f"{self.path} cannot be read: {exc}", path=self.path) from exc
         else:
             await self._commit()
             await self._call(partial(prune_journals, self.path.parent.parent))
