@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst import calculate_optimal_batch_distribution
-from cloudburst.compat.parameters import distribute_scenes
 from cloudburst.errors import ConfigurationError
 
 count = st.integers(1, 300)
@@ -67,12 +66,7 @@ def test_numbers_that_are_none(place, number):
 
 @given(count, count, count, count)
 def test_the_rule(scenes, per_batch, most, least):
-    plan = distribute_scenes(
-        scenes,
-        scenes_per_batch=per_batch,
-        max_parallel_tasks=most,
-        min_scenes_per_batch=least,
-    )
+    plan = calculate_optimal_batch_distribution(scenes, per_batch, most, least)
     shares = plan.batch_distribution
     assert sum(shares) == scenes
     assert max(shares) - min(shares) <= 1

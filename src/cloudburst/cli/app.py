@@ -112,9 +112,6 @@ def _use_docstrings_as_help(argv: Sequence[str]) -> None:
     """If ``--help`` is among the arguments, make it print the docstring of the given command.
 
     By default it prints a one-line summary, because the docstring requires an import.
-
-    Args:
-        argv: Arguments of the command line.
     """
     arguments = set(argv)
     if arguments.isdisjoint(app.help_flags):

@@ -54,11 +54,7 @@ class WorkerOptions:
     def open_backend(
         self, settings: Settings, *, workers: int | None
     ) -> OpenBackend | Sequence[OpenBackend]:
-        """Return the backend that the options name, or several backends that share a queue.
-
-        Raises:
-            ConfigurationError: The backend is unknown or cannot be used with the settings.
-        """
+        """Return the backend that the options name, or several backends that share a queue."""
         match self.backend:
             case None if settings.subnets and can_render_locally():
                 return burst(settings)
@@ -108,11 +104,7 @@ class BackendOptions(WorkerOptions):
     can. With a budget and no deadline, the fastest tasks within the budget are used."""
 
     def selected_tier(self) -> Tier:
-        """Return the tier that ``--tier`` names, or STANDARD without this option.
-
-        Raises:
-            ConfigurationError: The tier is unknown.
-        """
+        """Return the tier that ``--tier`` names, or STANDARD without this option."""
         if self.tier is None:
             return Tier.STANDARD
         if self.tier.isdecimal():

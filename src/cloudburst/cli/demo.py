@@ -49,7 +49,6 @@ def demo_command(
 
 
 def _story_folder() -> Path:
-    """Return the folder of the demo's scenes, in the installed package or in a Git checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "story", package.parents[1] / "examples" / "story"):
         if folder.is_dir():

@@ -257,7 +257,6 @@ def _overall_line(view: RunView, now: float) -> Table:
 
 
 def _worker_cells(worker: WorkerView, scenes: list[SceneView], now: float) -> tuple[Text, ...]:
-    """Return the cells of a worker's line: scene, stage and percentage."""
     blank = Text()
     if not worker.ready:
         waited = format_duration(max(now - worker.since, 0))

@@ -95,11 +95,7 @@ def doctor_command(
 
 
 def _fixed_address(text: str) -> Callable[[], Awaitable[str]]:
-    """Return an asynchronous function that returns a given address of this machine.
-
-    Raises:
-        ConfigurationError: The text is not an IPv4 address.
-    """
+    """Return an asynchronous function that returns a given address of this machine."""
     try:
         address = str(ipaddress.IPv4Address(text))
     except ValueError as exc:
@@ -153,10 +149,6 @@ def _check_lines(
 
 
 def _grouped(checks: Sequence[Check]) -> Iterator[tuple[list[str], Check]]:
-    """Group consecutive checks with the same result.
-
-    Yields the names of all checks in a group, and its first check.
-    """
     for _, same in groupby(checks, key=lambda check: (check.status, check.found, check.fix)):
         group = list(same)
         yield [check.name for check in group], group[0]

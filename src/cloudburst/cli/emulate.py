@@ -102,11 +102,6 @@ def _command(worker: str | None, *, runs_images: bool) -> tuple[str, ...]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """Return the IAM policy in a file.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or contains something else.
-    """
     try:
         document: Any = json.loads(path.read_text())
         if document["Statement"]:
@@ -141,7 +136,6 @@ async def _emulate(config: EmulatorConfig, policies: Sequence[Mapping[str, Any]]
 
 
 async def _cancel_at_end(emulator: FargateEmulator, scope: anyio.CancelScope) -> None:
-    """Cancel a scope when the emulator has ended by itself, because of an error."""
     await anyio.to_thread.run_sync(emulator.wait, abandon_on_cancel=True)
     scope.cancel()
 
@@ -196,7 +190,6 @@ class StateLines:
 
 
 def _pulled(task: Task) -> str:
-    """Return a text about the image of a task; empty for a task without an image."""
     image = task.images.get(task.main)
     if image is None:
         return ""

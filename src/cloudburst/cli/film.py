@@ -128,7 +128,6 @@ async def _make(
 
 @contextmanager
 def _progress(console: Console | None) -> Generator[Callable[[float], None]]:
-    """Show a progress bar on a terminal, if any; yield the function that sets the progress."""
     columns = (TextColumn("film"), BarColumn(), TaskProgressColumn())
     hidden = console is None or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:

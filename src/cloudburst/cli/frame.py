@@ -73,5 +73,4 @@ def _choose(scenes: list[SceneDict], name: str | None, source: str) -> SceneDict
 
 
 def _name(scene: SceneDict) -> str:
-    """Return the name of a scene; `render_frame` reports a missing or invalid one."""
     return str(scene.get("name", scene.get("scene_name", "scene")))

@@ -166,7 +166,6 @@ def _export(layout: Path, to: Path) -> None:
 async def _build_and_push(
     options: ImageOptions, repository: str | None
 ) -> tuple[BuiltImage, str, PushReport]:
-    """Return the image, its name without tag and digest, and what was sent."""
     target = _target(repository) if repository else None
     with image_progress(error_console()) as show:
         image = await build_image(options, show)
@@ -202,7 +201,6 @@ async def _push_to_ecr(
 
 
 def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
-    """Print what an image is, and what its layers and packages weigh."""
     if as_json:
         write_line(json.dumps(asdict(image) | {"folder": str(folder)}))
         return
@@ -231,7 +229,6 @@ def _print_notes(image: BuiltImage) -> None:
 
 
 def _sizes(title: str, columns: Mapping[Architecture, Mapping[str, int]]) -> Table:
-    """Return a table of compressed sizes with a column for each architecture."""
     table = plain_table()
     table.add_column(title, no_wrap=True)
     for architecture in columns:
@@ -249,11 +246,7 @@ ImageProgress: TypeAlias = BuildProgress | PushProgress
 
 @contextmanager
 def image_progress(console: Console) -> Generator[Callable[[ImageProgress], None]]:
-    """Show the progress of a build and of an upload on a terminal; show nothing in a pipe.
-
-    Yields:
-        The function to call with each progress.
-    """
+    """Show the progress of a build and of an upload on a terminal; show nothing in a pipe."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

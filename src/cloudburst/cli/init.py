@@ -189,11 +189,6 @@ def init_command(
 
 
 def _print_template(given: Mapping[str, object]) -> None:
-    """Print the CloudFormation template.
-
-    Raises:
-        ConfigurationError: Another option is given.
-    """
     options = signature(init_command).parameters
     if any(value != options[name].default for name, value in given.items()):
         msg = "--template with other options; expected it alone: the stack has its own parameters"
@@ -226,7 +221,6 @@ def _print_report(report: InitReport | DestroyReport, *, as_json: bool) -> None:
 
 
 def _report_lines(report: InitReport | DestroyReport) -> Iterator[RenderableType]:
-    """Yield account and region, steps, totals and the next command."""
     account = Text.assemble(
         "AWS account ", safe_text(report.account, "bold"), ", ", safe_text(report.region)
     )

@@ -68,12 +68,7 @@ class NotTriedError(Exception):
 
 
 class Findings:
-    """Findings so far.
-
-    Args:
-        on_finding: Function that is called with each finding.
-        account: Number of the account, which is left out of all findings.
-    """
+    """Findings so far."""
 
     def __init__(self, on_finding: Callable[[Finding], object], *, account: str) -> None:
         self.all: list[Finding] = []
@@ -151,12 +146,7 @@ class Live:
         subnets: Sequence[str] = (),
         tiny: bool = False,
     ) -> str:
-        """Start a task as a run does, and return its ARN.
-
-        Raises:
-            CapacityError: Fargate has no capacity now.
-            CloudburstError: Any other error of `AWSClient.call`.
-        """
+        """Start a task as a run does, and return its ARN."""
         request = request or new_request()
         tier, subnets = request.spec.tier, tuple(subnets) or self.settings.subnets
         size: dict[str, int] = {"vcpu": tier.vcpu, "memory_gb": tier.memory_gb}
@@ -172,16 +162,7 @@ class Live:
     async def until(
         self, task: str, condition: str | Callable[[dict[str, Any]], object]
     ) -> dict[str, Any]:
-        """Describe a task until a condition is true, and return the description.
-
-        Args:
-            task: ARN of the task.
-            condition: Value of ``lastStatus``, or a function of the description.
-
-        Raises:
-            CapacityError: The task stopped before, because there is no capacity.
-            CloudburstError: The task stopped before for another reason, or AWS refuses the call.
-        """
+        """Describe a task until a condition is true, and return the description."""
         while True:
             # Empty while ECS does not find the task yet.
             for shown in await describe_tasks(self.aws, self.settings.cluster, [task]):
@@ -224,11 +205,7 @@ class Live:
 
 
 async def accepted(call: Callable[[], Awaitable[object]]) -> tuple[float, str]:
-    """Repeat a call until AWS accepts it, for `ACCEPT_TIMEOUT` seconds.
-
-    Returns:
-        Seconds until then, and the code of the first refusal; empty if there was none.
-    """
+    """Repeat a call until AWS accepts it, for `ACCEPT_TIMEOUT` seconds."""
     started_at, refusal = anyio.current_time(), ""
     while True:
         waited = anyio.current_time() - started_at

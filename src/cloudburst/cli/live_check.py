@@ -235,15 +235,7 @@ _STYLES = dict(zip(Outcome, ("green", "red", "yellow", "dim"), strict=True))
 
 
 def check_account(*, yes: bool, **options: Any) -> int:
-    """Make the live check after a question, print its findings, and return the exit code.
-
-    Args:
-        yes: True to ask nothing.
-        **options: Options of `plan_live`.
-
-    Raises:
-        ConfigurationError: There is no terminal for the question.
-    """
+    """Make the live check after a question, print its findings, and return the exit code."""
     if not yes and not sys.stdin.isatty():
         raise ConfigurationError("--live asks a question, and there is no terminal: add --yes")
     settings = Settings()

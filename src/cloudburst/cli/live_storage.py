@@ -67,12 +67,7 @@ async def check_image(live: Live) -> None:
 
 
 async def remove_repository(aws: AWSClient) -> bool:
-    """Delete the repository of a check, and return whether there was one.
-
-    Raises:
-        ConfigurationError: There is a repository of this name that no check has created.
-        CloudburstError: Any error of `AWSClient.call`.
-    """
+    """Delete the repository of a check, and return whether there was one."""
     found = await read_image_repository(aws, LIVE_NAME, to_remove=True)
     if found.exists and not has_our_tags(found.tags):
         raise ConfigurationError(f"the repository {LIVE_NAME} in ECR is not ours: delete it first")
@@ -258,7 +253,6 @@ class _S3Check:
         report("a second one of its name is refused", code == PRECONDITION_FAILED, code)
 
     async def _upload(self, to: S3Object, *parts: bytes) -> tuple[str, list[str]]:
-        """Send the parts of a new upload, and return its id and their ETags."""
         kind: dict[str, Any] = {"content_type": CONTENT_TYPE, "metadata": METADATA}
         upload = await self.store.create_upload(to, **kind)
         urls = [await self.store.presign_part(to, upload, n) for n in range(1, len(parts) + 1)]
@@ -269,7 +263,6 @@ class _S3Check:
         return await self.store.presign_put(to, sha256=SHA256, new=etag is None, **kind)
 
     async def _put(self, signed: PresignedRequest, data: bytes) -> str:
-        """Write bytes as a worker does, and return the ETag."""
         url, headers = SecretStr(signed.url), dict(signed.headers)
         part = PutPart(url=url, headers=headers, offset=0, size=len(data))
 
@@ -279,7 +272,6 @@ class _S3Check:
         return await put_part(part, read_block, client=self.http, progress=lambda _: None)
 
     async def _fetch(self, signed: PresignedRequest) -> str:
-        """Get an object as a worker does, and return its SHA-256."""
         url, headers, size = SecretStr(signed.url), dict(signed.headers), len(CONTENT)
         request = FetchRequest(url=url, headers=headers, max_bytes=size, public_only=False)
         return (await fetch(request, _ignore, client=self.http)).sha256
@@ -290,7 +282,6 @@ async def _ignore(_: bytes) -> None:
 
 
 async def _refusal(request: Awaitable[object]) -> str:
-    """Return the problem or the code with which a request fails; ``none`` if it succeeds."""
     try:
         await request
     except TransferError as exc:

@@ -201,7 +201,6 @@ def _has_interface(task: Mapping[str, Any]) -> bool:
 
 
 def _note_containers(live: Live, running: Mapping[str, Any]) -> None:
-    """Report the images of a task, and containers that others have added, such as GuardDuty."""
     containers = get_list(running, "containers")
     images = {str(one.get("name")): str(one.get("image")) for one in containers}
     others = images.keys() - {live.template.definition.container, WATCHDOG_CONTAINER}

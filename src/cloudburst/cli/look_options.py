@@ -164,11 +164,7 @@ class LookOptions:
     marks: MarkFlags = MarkFlags()
 
     def options(self) -> RenderOptions:
-        """Return the render options that these command-line options define.
-
-        Raises:
-            ConfigurationError: A value is out of range, or two options contradict each other.
-        """
+        """Return the render options that these command-line options define."""
         if self.motion.effects is not None and self.motion.enable_zoom is not None:
             raise ConfigurationError("expected either --effects or --zoom (--no-zoom), not both")
         given = {
@@ -184,5 +180,4 @@ class LookOptions:
 
 
 def _option_name(name: str) -> str:
-    """Return the command-line option for a field, such as ``--font-size`` for ``font_size``."""
     return f"--{name.replace('_', '-')}"

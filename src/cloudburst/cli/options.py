@@ -101,11 +101,7 @@ def _folder_only(_type: object, to: OutputFolder | None) -> None:
 
 
 def s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:
-    """Return folders that are written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``.
-
-    Raises:
-        ConfigurationError: Some are not valid; the message has a line for each.
-    """
+    """Return folders that are written as ``BUCKET/PREFIX`` or ``s3://BUCKET/PREFIX``."""
     folders, faults = list[S3Prefix](), list[str]()
     for text in texts:
         try:
@@ -120,16 +116,7 @@ def s3_folders(texts: Sequence[str]) -> tuple[S3Prefix, ...]:
 def scenes_of(
     sources: Sequence[str], options: RenderOptions, remote: RemoteInputs
 ) -> list[SceneDict]:
-    """Return the scenes of files and folders; log a warning for each picture without audio.
-
-    Args:
-        sources: Paths, or URLs of S3.
-        options: Options of the run.
-        remote: Access to S3.
-
-    Raises:
-        ConfigurationError: A file or folder cannot be read as scenes.
-    """
+    """Return the scenes of files and folders; log a warning for each picture without audio."""
     scenes = [scene for one in sources for scene in read_scenes(one, remote=remote)]
     watermark = options.watermark and absolute_location(options.watermark)
     for text in (p for one in sources for p in pictures_without_audio(one, remote=remote)):
@@ -210,9 +197,5 @@ class FilmFlags(TransitionFlags):
     s3://bucket/film.mp4 for videos in S3."""
 
     def request(self) -> FilmRequest | None:
-        """Return the request for the film; ``None`` if there is none.
-
-        Raises:
-            ConfigurationError: A value is invalid, or the extra ``[film]`` is not installed.
-        """
+        """Return the request for the film; ``None`` if there is none."""
         return film_request(self.film, self.transition, self.transition_seconds)

@@ -206,7 +206,6 @@ class PlanView:
 
 
 def _range_text(plan: Plan) -> str:
-    """Return the times and bills of eight of ten runs, in words."""
     times = map(format_duration, (plan.seconds_low, plan.seconds_high))
     text = f"Eight of ten runs take {' to '.join(dict.fromkeys(times))}"
     if plan.paid_group and plan.usd_low < plan.usd_high:

@@ -158,7 +158,6 @@ class PlanData:
         return Protocol.NATIVE if is_our_image(settings.image) else Protocol.ONESTEP
 
     def _latest_kinds(self) -> Iterator[str]:
-        """Yield the kind of worker of each measurement, the newest first."""
         return (sample.kind for sample in reversed(self._samples))
 
     def _candidate(
@@ -230,13 +229,6 @@ def choose(
     runs, or the one that keeps it most often. With
     only a budget, it is the fastest plan within the budget. With neither, it is the plan that a
     run follows by default. If no plan meets the conditions, it is the plan that comes closest.
-
-    Args:
-        scenes: Scenes of the run.
-        candidates: Kinds of workers for plans with a deadline or budget.
-        options: Options with the deadline and the budget.
-        default_candidates: Kinds of workers for a run without deadline and budget.
-        limits: Limits of a run without deadline and budget.
     """
     works, size = [scene_work(scene) for scene in scenes], total_upload_size(scenes)
     kinds = [each.worker_kind for each in candidates]
@@ -299,12 +291,7 @@ def no_plan_text(choice: Choice) -> str:
 def apply_plan(
     request: RunRequest, backend: BackendOptions, settings: Settings, *, workers: int | None
 ) -> RunRequest:
-    """Choose a plan for a requested run; return the request with the workers of this plan.
-
-    Raises:
-        InvalidScenesError: Scenes cannot be rendered.
-        ConfigurationError: No plan meets deadline and budget.
-    """
+    """Choose a plan for a requested run; return the request with the workers of this plan."""
     with open_remote_inputs(settings) as remote:
         checked = check_scenes(request.scenes, request.options, request.limits, remote=remote)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
@@ -343,19 +330,7 @@ def find_candidates(
     workers: int | None,
     everywhere: bool,
 ) -> list[Candidate]:
-    """Return the kinds of workers that a run can use; workers that cost nothing come first.
-
-    Args:
-        data: Measurements and prices.
-        options: Options that name the backend.
-        settings: Settings of Fargate.
-        workers: Number of tasks; without Fargate, number of local workers.
-        everywhere: True to include Fargate even without a configured subnet, if the options name
-            no backend.
-
-    Raises:
-        ConfigurationError: The backend is unknown, or no kind of worker can be used.
-    """
+    """Return the kinds of workers that a run can use; workers that cost nothing come first."""
     backend = options.backend
     if backend is not None and "://" in backend:
         return [data.endpoints(options.addresses(), options.protocol)]

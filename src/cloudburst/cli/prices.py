@@ -68,7 +68,6 @@ def _tiers(table: PriceTable, region: str, *, public: bool) -> Table:
 
 
 def _notes(table: PriceTable, region: str, *, public: bool) -> Iterator[Text]:
-    """Yield notes on what the prices include and on their source."""
     ipv4 = table.rates(region).ipv4 * _HOUR
     with_address = f", with a public address (${ipv4.quantize(Decimal('0.001'))})"
     yield Text.assemble(

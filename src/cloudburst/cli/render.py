@@ -85,12 +85,6 @@ async def render(
     this wait and changes nothing else. Otherwise, the caller prints the report. A signal two
     seconds or more after the first one exits the process at once, with a message about tasks that
     are possibly still running. Raises the errors of `Client.stream`.
-
-    Args:
-        request: Scenes, backend and options.
-        display: Display to show the run on.
-        printer: Printer of the report.
-        signals: Signal handler that is already in use; ``None`` to use `interrupt_handler`.
     """
     outcome, view, work = RunOutcome(), RunView(), anyio.CancelScope()
 
@@ -169,7 +163,6 @@ async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter)
 
 
 def _film_arguments(film: FilmRequest | None) -> dict[str, Any]:
-    """Return the arguments of `Client.stream` for a film."""
     if film is None:
         return {}
     how = {"transition": film.transition, "transition_seconds": film.transition_seconds}

@@ -149,7 +149,6 @@ def group_failures(report: Report) -> list[FailureGroup]:
 
 
 def _failures(report: Report) -> Iterator[RenderableType]:
-    """Yield each cause of failures with its scenes and tasks, then other unfinished scenes."""
     for failure in group_failures(report):
         style = "red" if failure.scenes else "yellow"
         subject = (
@@ -173,7 +172,6 @@ def _failures(report: Report) -> Iterator[RenderableType]:
 
 
 def _warnings(report: Report) -> Iterator[RenderableType]:
-    """Yield each warning about finished videos, with the scenes that it concerns."""
     scenes: dict[str, list[str]] = {}
     for video in report.videos:
         for warning in video.warnings:
@@ -185,7 +183,6 @@ def _warnings(report: Report) -> Iterator[RenderableType]:
 
 
 def _film(report: Report) -> Iterator[RenderableType]:
-    """Yield the path of the film, or the reason why there is none."""
     if report.film is not None:
         yield unwrapped("Film: ", safe_text(short_path(report.film), "green"))
     if report.film_error is not None:
@@ -227,7 +224,6 @@ def _is_resumed(report: Report) -> bool:
 
 
 def _prediction_text(predicted: Prediction, report: Report) -> str:
-    """Return the prediction and the result: ``16 s predicted, 24 s taken; $0.0017 …``."""
     taken = format_duration(report.wall_seconds)
     text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
     if predicted.usd_high or report.is_billed:
@@ -248,7 +244,6 @@ _STATUS_TEXT = {
 
 
 def _bill(report: Report) -> Iterator[RenderableType]:
-    """Yield warnings about tasks possibly still running, a table of billed tasks, and the total."""
     for worker in report.workers:
         if worker.possibly_running:
             name = safe_text(worker.task or "a task whose launch was not answered")
@@ -328,13 +323,7 @@ class RunOutcome:
 
 
 class ResultPrinter:
-    """Printer of the result of a run, in the form that the options choose. Every method blocks.
-
-    Args:
-        options: Options that choose the form of the output.
-        errors: Console for standard error.
-        request: Request of the run.
-    """
+    """Printer of the result of a run, in the form that the options choose. Every method blocks."""
 
     def __init__(self, options: RunOptions, errors: Console, request: RunRequest) -> None:
         self._options = options
@@ -387,7 +376,6 @@ class ResultPrinter:
             self._errors.print(unwrapped("\n" if echoed else "", head, command))
 
     def _print_commands(self, report: Report) -> None:
-        """Print how to resume an incomplete run, after the files to replace, if any."""
         head = "Resume with: "
         if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
             for path in _files_to_replace(report, self._request):
@@ -397,7 +385,6 @@ class ResultPrinter:
         print_output(unwrapped(head, command))
 
     def _print_failures(self, report: Report) -> None:
-        """Print each cause of failure once, after the names of the scenes that failed from it."""
         for failure in group_failures(report):
             if failure.scenes:
                 text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
@@ -431,6 +418,5 @@ def _location(value: object) -> AnyLocation:
 
 
 def _succeeded(report: Report) -> bool:
-    """Return whether videos and film are complete and all tasks are known to have stopped."""
     complete = report.status is Status.COMPLETE and report.film_error is None
     return complete and not any(worker.possibly_running for worker in report.workers)

@@ -113,11 +113,7 @@ def resume_command(
 
 
 def _check_film(film: FilmRequest | None, folder: OutputFolder) -> None:
-    """Check the film that a journal names: a downloaded journal must not name files elsewhere.
-
-    Raises:
-        ConfigurationError: The film is on this machine, and not below the folder's parent folder.
-    """
+    """Check the film that a journal names: a downloaded journal must not name files elsewhere."""
     if film is not None and isinstance(film.path, Path) and isinstance(folder, Path):
         parent = folder.resolve().parent
         if not film.path.resolve().is_relative_to(parent):
@@ -179,11 +175,7 @@ def _backend_name(names: tuple[str, ...]) -> str:
 def _find_run(
     run: str | None, folder: OutputFolder, *, custom_folder: bool
 ) -> tuple[str, OutputFolder, JournalState]:
-    """Return name, folder and journal state of a run; find a run to resume if ``run`` is ``None``.
-
-    Raises:
-        ConfigurationError: There is no such run.
-    """
+    """Return name, folder and state of a run, or of one to resume if ``run`` is ``None``."""
     if run is None:
         return _newest_run(folder)
     for candidate in folders_with_journals(folder) if is_run_name(run) else ():
@@ -198,7 +190,6 @@ def _find_run(
 
 
 def _where(folder: OutputFolder) -> str:
-    """Return the part of a message that says where runs were looked for."""
     if isinstance(folder, Path):
         return f"in {short_path(folder)}"
     return f"of this machine in {folder}"
@@ -217,9 +208,6 @@ def _newest_run(folder: OutputFolder) -> tuple[str, OutputFolder, JournalState]:
     """Return the newest run that can be resumed, or the newest run if none needs to be resumed.
 
     A run need not be resumed if it is complete or a later run made its videos.
-
-    Raises:
-        ConfigurationError: There is no run, or other processes continue all incomplete runs.
     """
     found = list[tuple[str, OutputFolder, JournalState]]()
     superseded = set[tuple[str, OutputFolder]]()

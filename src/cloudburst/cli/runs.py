@@ -129,8 +129,6 @@ def list_runs(folder: OutputFolder, settings: Settings) -> list[ListedRun]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Folder:
-    """Journals of one folder."""
-
     folder: OutputFolder
     active: Mapping[str, str]
     """Description of the process that works on a run, by the name of the run."""
@@ -139,11 +137,7 @@ class _Folder:
     """Runs whose journal cannot be read."""
 
     def listed(self, states: Mapping[JournaledRun, JournalState]) -> list[ListedRun]:
-        """Return the runs of the folder, the newest first.
-
-        Args:
-            states: Newer states of runs than those that were read.
-        """
+        """Return the runs of the folder, the newest first."""
         journals = [(run.name, states.get(run, run.state)) for run in self.runs]
         runs = list(self.unreadable)
         for name, state in journals:
@@ -202,7 +196,6 @@ def _count_videos(journal: JournalState) -> int:
 def _run_lines(
     runs: Sequence[ListedRun], folder: OutputFolder, *, default: bool
 ) -> Iterator[RenderableType]:
-    """Yield runs by folder, and the command that resumes the newest incomplete run."""
     if not runs:
         where = "in" if isinstance(folder, Path) else "of this machine in"
         yield unwrapped(f"No runs {where} ", safe_text(short_path(folder)), ".")
@@ -228,7 +221,6 @@ def _run_lines(
 
 
 def _notes(runs: Sequence[ListedRun]) -> Iterator[Text]:
-    """Yield active processes, runs whose videos another run made, and errors."""
     for run in runs:
         if run.process:
             yield safe_text(f"{run.run}: {run.process} continues it")

@@ -184,7 +184,6 @@ def cleanup_command(
 
 
 def _report_lines(report: CleanupReport) -> Iterator[RenderableType]:
-    """Yield the stopped, failed and kept tasks; failures with the same error share a line."""
     if report.stopped:
         yield from tables_by_run(report.stopped)
         head = "Would stop" if report.dry_run else "Stopped"

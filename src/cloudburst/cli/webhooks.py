@@ -110,7 +110,6 @@ def replay_command(
 
 
 def _print(message: Message, seconds: float, behind: str = "") -> None:
-    """Print a message with a time, and the reason of its last failure below it."""
     when = dt.datetime.fromtimestamp(seconds, dt.UTC).astimezone().strftime("%m-%d %H:%M")
     print_output(safe_text(f"  {when}  {message.job}  {message.webhook}  {message.type}{behind}"))
     if message.error:

@@ -23,8 +23,11 @@ from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
 
 
-def distribute_scenes(
-    scenes: int, *, scenes_per_batch: int, max_parallel_tasks: int, min_scenes_per_batch: int
+def calculate_optimal_batch_distribution(
+    total_scenes: int,
+    scenes_per_batch: int = 10,
+    max_parallel_tasks: int = 10,
+    min_scenes_per_batch: int = 5,
 ) -> Distribution:
     """Return the number of tasks and the number of scenes of each.
 
@@ -36,17 +39,17 @@ def distribute_scenes(
     Raises `ConfigurationError` if an argument is not a whole number of at least 1.
     """
     for name, number in (
-        ("total_scenes", scenes),
+        ("total_scenes", total_scenes),
         ("scenes_per_batch", scenes_per_batch),
         ("max_parallel_tasks", max_parallel_tasks),
         ("min_scenes_per_batch", min_scenes_per_batch),
     ):
         if type(number) is not int or number < 1:
             raise ConfigurationError(f"{name} is {number!r}; expected a whole number, at least 1")
-    wanted = -(-scenes // scenes_per_batch)
+    wanted = -(-total_scenes // scenes_per_batch)
     least = min(min_scenes_per_batch, scenes_per_batch)
-    tasks = max(1, min(wanted, max_parallel_tasks, scenes // least))
-    size, larger = divmod(scenes, tasks)
+    tasks = max(1, min(wanted, max_parallel_tasks, total_scenes // least))
+    size, larger = divmod(total_scenes, tasks)
     shares = [size + 1] * larger + [size] * (tasks - larger)
     warnings: list[str] = []
     if wanted > max_parallel_tasks:
@@ -64,7 +67,7 @@ def distribute_scenes(
         batch_distribution=shares,
         total_batches=tasks,
         strategy=(
-            f"{_counted(scenes, 'scene')} on {_counted(tasks, 'task')}: "
+            f"{_counted(total_scenes, 'scene')} on {_counted(tasks, 'task')}: "
             f"{_describe(size, larger, tasks)}"
         ),
         warnings=warnings,
@@ -122,24 +125,6 @@ def _callers_level() -> int:
     while level < len(roots) and roots[level] in {"asyncio", "anyio"}:
         level += 1
     return level + 1
-
-
-def calculate_optimal_batch_distribution(
-    total_scenes: int,
-    scenes_per_batch: int = 10,
-    max_parallel_tasks: int = 10,
-    min_scenes_per_batch: int = 5,
-) -> Distribution:
-    """Plan the number of tasks and the number of scenes of each; see `execute_parallel_batches`.
-
-    Raises `ConfigurationError` for a number below 1.
-    """
-    return distribute_scenes(
-        total_scenes,
-        scenes_per_batch=scenes_per_batch,
-        max_parallel_tasks=max_parallel_tasks,
-        min_scenes_per_batch=min_scenes_per_batch,
-    )
 
 
 def scan_scenes_from_folder(path: Path | str) -> list[SceneDict]:

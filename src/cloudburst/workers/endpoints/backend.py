@@ -127,10 +127,6 @@ class _ObservedRenderer:
 
         Any program may run at an address that a user has typed. Without this check, a scene would
         be sent to that program and would wait for the whole timeout of an encode.
-
-        Raises:
-            KeyRefusedError: The worker refuses the key.
-            WorkerUnfitError: The worker answers that it cannot render.
         """
         with self._observe():
             healthy = await self._renderer.is_healthy()
@@ -221,20 +217,7 @@ async def open_endpoints_backend(
     encoders: int = 1,
     timeouts: Timeouts,
 ) -> AsyncGenerator[Backend]:
-    """Open a backend of workers that already run; it starts and stops no worker.
-
-    Args:
-        addresses: Base URLs of the workers. With ``https``, a worker is verified with the
-            certificate authorities of this system.
-        key: Key of all workers; empty if they require none.
-        protocol: Protocol of all workers.
-        encoders: Number of scenes that each worker encodes at once. Pass more than 1 only for our
-            own render service: concurrent encodes on the public image interfere with each other.
-        timeouts: ``silence``, ``call`` and ``ready`` are used.
-
-    Raises:
-        ConfigurationError: An address, the key or ``encoders`` is invalid.
-    """
+    """Open a backend of workers that already run; it starts and stops no worker."""
     secrets = Secrets(key=validate_key(key))
     if encoders < 1:
         msg = f"encoders={encoders}: at least 1"

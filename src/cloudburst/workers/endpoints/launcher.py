@@ -60,12 +60,7 @@ class EndpointLauncher:
         return len(self._endpoints) == 1
 
     async def launch(self, request: LaunchRequest) -> TaskId:
-        """Assign an unused address to a task, preferably one that has not failed recently.
-
-        Raises:
-            CapacityError: All addresses are in use or have just failed.
-            LaunchError: None of the addresses has a usable worker.
-        """
+        """Assign an unused address to a task, preferably one that has not failed recently."""
         if (task := self._tasks.get(request.token)) is not None:
             return task
         now = anyio.current_time()
@@ -150,11 +145,7 @@ class EndpointLauncher:
 
 
 def parse_addresses(addresses: Sequence[str]) -> tuple[Endpoint, ...]:
-    """Return an endpoint for each address.
-
-    Raises:
-        ConfigurationError: An address is invalid or given twice, or there is none.
-    """
+    """Return an endpoint for each address."""
     if isinstance(addresses, str) or not addresses:
         msg = f"{addresses!r}: expected base URLs of workers, at least one"
         raise ConfigurationError(msg)

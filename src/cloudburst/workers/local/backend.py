@@ -62,19 +62,7 @@ async def open_local_backend(
     command: Sequence[str] = SERVICE_COMMAND,
     required_modules: Sequence[str] = MODULES,
 ) -> AsyncGenerator[Backend]:
-    """Open the local backend; when it is closed, wait for the end of its worker processes.
-
-    Args:
-        workers: Maximum number of processes; ``None`` for a number that suits the machine.
-        encoders: Encoder slots of each process; ``None`` for a number that suits the machine.
-        folder: Parent of the temporary folder; ``None`` for the system's temporary folder.
-        timeouts: ``call``, ``silence`` and ``scene`` are used.
-        command: Command that starts a worker.
-        required_modules: Modules without which the command cannot succeed.
-
-    Raises:
-        LaunchError: A required module is missing, or the temporary folder cannot be created.
-    """
+    """Open the local backend; when it is closed, wait for the end of its worker processes."""
     cores, parent = await to_thread.run_sync(_inspect_machine, required_modules, folder)
     workers, encoders = choose_worker_counts(workers, encoders, cores=cores)
     settings = {"ENCODERS": encoders, "SCENE_SECONDS": timeouts.scene or DAY}
@@ -147,13 +135,7 @@ class ProcessLauncher:
         self._closed = False
 
     async def launch(self, request: LaunchRequest) -> TaskId:
-        """Start a worker, or return the worker that the same request has started before.
-
-        Raises:
-            CapacityError: The maximum number of workers runs, or the system has no resources for
-                another process.
-            LaunchError: The command cannot be started.
-        """
+        """Start a worker, or return the worker that the same request has started before."""
         worker = self._by_token.get(request.token) or self._start_worker(request)
         await worker.started.wait()
         if worker.start_error is None:
@@ -249,11 +231,7 @@ class ProcessLauncher:
 
 
 def _inspect_machine(required_modules: Sequence[str], folder: Path | None) -> tuple[int, Path]:
-    """Return the number of usable cores, and the parent of the folder that workers share. Blocks.
-
-    Raises:
-        LaunchError: A required module is missing.
-    """
+    """Return the number of usable cores, and the parent of the workers' folder. Blocks."""
     if missing := missing_requirements(*required_modules):
         raise LaunchError(f"this machine cannot render: {missing}")
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()

@@ -42,18 +42,6 @@ async def draw_frame(
     """Return the content of a picture file with the frame that a scene's video shows at a time.
 
     If the call is cancelled, the process is killed before the call returns.
-
-    Args:
-        scene: Scene that passed all checks.
-        seconds: Time in the video.
-        suffix: ``.png`` or ``.jpg``.
-        limits: Limits of the input files.
-        command: Command that draws a frame.
-
-    Raises:
-        InvalidScenesError: An input cannot be rendered, or the video ends before this time.
-        LaunchError: The extra ``cloudburst-sdk[local]`` is not installed.
-        RenderFailedError: The process failed.
     """
     if missing := missing_requirements("av"):
         raise LaunchError(f"this machine cannot draw: {missing}")
@@ -94,7 +82,6 @@ def _add(lines: list[ChildLine], line: bytes) -> None:
 
 
 def _check(scene: str, ended: ExitedProcess, lines: Sequence[ChildLine]) -> None:
-    """Raise the error of a process that has not succeeded."""
     if ended.code == 0:
         return
     reading = next((line.reading for line in reversed(lines) if line.reading is not None), "")

@@ -34,11 +34,7 @@ match."""
 
 @asynccontextmanager
 async def open_shared_folder(parent: Path) -> AsyncGenerator[Path]:
-    """Create a folder for the workers' files and logs; at the end, keep only logs of failures.
-
-    Raises:
-        LaunchError: The folder cannot be created.
-    """
+    """Create a folder for the workers' files and logs; at the end, keep only logs of failures."""
     folder = _SharedFolder(parent / f"{_PREFIX}{secrets.token_hex(6)}")
     try:
         try:

@@ -127,7 +127,6 @@ class WorkerProcess:
         raise AssertionError("unreachable: the scope raises at its deadline")
 
     async def _read_output(self, process: Process) -> None:
-        """Read the worker's address from its standard output, then discard further output."""
         if process.stdout is None:
             return
         output = BufferedByteReceiveStream(process.stdout)
@@ -186,7 +185,6 @@ async def _send_secrets(process: Process, secrets: str) -> None:
 
 
 def _kill(process: Process) -> None:
-    """Kill the process and its process group."""
     with suppress(ProcessLookupError):
         if sys.platform == "win32":
             process.kill()
