@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from types import ModuleType
 
 
-def skip_needless_imports() -> None:
-    """Keep libraries from importing what no program of this package uses: 0.1 CPU seconds each.
+def lighten_start() -> None:
+    """Import less in this process, and look for less garbage: 0.1 CPU seconds.
 
-    It changes this process for all other code, so only a program may call it, before its imports.
+    It changes the process for all other code, so only a program may call it, before its imports.
     """
     # httpx has a command line of its own (click, pygments), and httpcore can run on trio.
     for absent in ("httpx._main", "trio"):
@@ -22,3 +23,5 @@ def skip_needless_imports() -> None:
     command.__getattr__ = lambda _: None  # type: ignore[method-assign]
     sys.modules |= {module.__name__: module for module in (loader, command)}
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
+    # What an import makes is no garbage; from 700 objects on, Python would look through all of it.
+    gc.set_threshold(50_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cloudburst.start import skip_needless_imports
+from cloudburst.start import lighten_start
 
 _EXTRA = {"cyclopts", "rich", "yaml"}
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv is None:
             argv = sys.argv[1:]
-            skip_needless_imports()
+            lighten_start()
         from cloudburst.cli.app import run  # noqa: PLC0415 - the extra may be missing
 
         return run(argv)

@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 
 from cloudburst.signals import stop_signals
-from cloudburst.start import skip_needless_imports
+from cloudburst.start import lighten_start
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -21,7 +21,7 @@ def main() -> int:
     # would ignore them, because signals have no default action for process 1.
     for number in stop_signals():
         signal.signal(number, _end)
-    skip_needless_imports()
+    lighten_start()
     from cloudburst.service.lifecycle import run  # noqa: PLC0415 - the import takes half a second
 
     return run()
