@@ -25,12 +25,12 @@ from cloudburst.ports.renderer import DownloadedVideo, Renderer, Turn, UploadedS
 
 logger = logging.getLogger(__name__)
 
+# Seconds without a written video after which the run is aborted. The value is a choice: enough
+# time to free space or to remount a disk, but not more than the minimum billed time of a task.
 WRITE_TIMEOUT = 60.0
-"""Seconds without a written video after which the run is aborted. The value is a choice: enough
-time to free space or to remount a disk, but not more than the minimum billed time of a task."""
+# Delays between two tries to write a video. They are long because each try downloads the video
+# again.
 WRITE_BACKOFF = Backoff(first=1.0, factor=2.0, cap=10.0)
-"""Delays between two tries to write a video. They are long because each try downloads the video
-again."""
 
 
 class PausesRuns(Protocol):
@@ -52,11 +52,13 @@ class PausesRuns(Protocol):
 class OutputFolder:
     """Output folder of a run, which pauses the run while videos cannot be written to it.
 
-    After the first failed write, no further scene of the run is started. Encoded videos stay on
-    their workers and are downloaded again, one at a time, so that they do not compete for the
-    remaining disk space. When all of them are written, the run is resumed. If no video can be
-    written for `WRITE_TIMEOUT`, the run is aborted. It is aborted at once if the credentials for S3
-    are not accepted: a delivery has waited for newer ones before it fails.
+    Encoded videos stay on their workers and are downloaded again, one at a time, so that they do
+    not compete for the remaining disk space.
+
+    After the first failed write, no further scene of the run is started; when all videos that wait
+    are written, the run is resumed. It is aborted if none can be written for `WRITE_TIMEOUT`, or at
+    once if S3 does not accept the credentials: a delivery has waited for newer ones before it
+    fails.
     """
 
     def __init__(self, run: str, pool: PausesRuns) -> None:
@@ -70,10 +72,6 @@ class OutputFolder:
 
     async def fetch(self, download: Callable[[], Awaitable[DownloadedVideo]]) -> DownloadedVideo:
         """Download a video, and return it when it has its final name.
-
-        Args:
-            download: Function that downloads the video. It is called again after an
-                `OutputWriteError`.
 
         Raises:
             OutputWriteError: No video of the run could be written for `WRITE_TIMEOUT`.
@@ -142,8 +140,8 @@ class OutputFolder:
         return self._aborted
 
 
+# Function that emits an event of one scene; called with the event's class and fields.
 Emit: TypeAlias = Callable[..., None]
-"""Function that emits an event of one scene; called with the event's class and fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,26 +164,15 @@ class AttemptContext(ABC):
     async def upload(
         self, renderer: Renderer, on_file: Callable[[], None], turn: Turn
     ) -> UploadedScene:
-        """Give a worker the files, those of this machine in turn.
-
-        ``on_file`` is called when a file is done and others follow.
-        """
+        """Give a worker the files, those of this machine in turn."""
 
     @abstractmethod
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
-        """Add a failed attempt to the journal, without waiting until it is written.
-
-        Args:
-            error: Error of the attempt.
-            final: True if no other attempt follows.
-        """
+        """Add a failed attempt to the journal, without waiting until it is written."""
 
     @abstractmethod
     async def write_result(self, video: Video, attempt: Attempt, *, download_began: float) -> None:
-        """Write the result of an attempt to the journal, before the video gets its final name.
-
-        ``download_began`` is a time on anyio's clock.
-        """
+        """Write the result of an attempt to the journal, before the video gets its final name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +203,7 @@ class SceneContext(AttemptContext):
         return uploaded
 
     def write_failure(self, error: CloudburstError, *, final: bool = False) -> None:
-        """Add a failed attempt to the journal, without waiting until it is written.
-
-        Args:
-            error: Error of the attempt.
-            final: True if no other attempt follows.
-        """
+        """Add a failed attempt to the journal, without waiting until it is written."""
         if self.writer is not None:
             # Not awaited: the scene must be back in the queue before the next scheduling decision.
             self.writer.add(

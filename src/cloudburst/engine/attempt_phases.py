@@ -28,17 +28,16 @@ from cloudburst.ports.backend import Backend
 from cloudburst.ports.renderer import DownloadedVideo, EncodedVideo, Sending, UploadedScene, at_once
 from cloudburst.redaction import redact
 
+# Constant part of the timeout of an encode on workers that report no progress, in seconds. A part
+# for the length of the audio is added.
 BASE_ENCODE_TIMEOUT = 60.0
-"""Constant part of the timeout of an encode on workers that report no progress, in seconds. A part
-for the length of the audio is added."""
 
 
 class ProgressTimeout:
     """Timeout of the current phase of an attempt.
 
-    The timeout starts again with each phase and, during the encode, with each increase of progress:
-    a long scene may take hours as long as it makes progress. On workers that report no progress,
-    the whole encode has one timeout, which grows with the length of the audio.
+    The timeout starts again with each phase and each increase of the progress. On workers that
+    report no progress, the whole encode has one timeout, which grows with the length of the audio.
     """
 
     def __init__(
@@ -59,11 +58,7 @@ class ProgressTimeout:
         self._scope.deadline = math.inf
 
     def note_progress(self, share: float) -> None:
-        """Start the timeout again if the progress of the encode has increased.
-
-        Args:
-            share: Share of the encode that is done, between 0 and 1.
-        """
+        """Start the timeout again if the progress of the encode has increased."""
         if share > self._progress:
             self._progress = share
             if self._reports_progress:
@@ -75,13 +70,6 @@ def progress_timeout(
     backend: Backend, seconds: float | None, *, audio_seconds: float, scene: str
 ) -> Generator[ProgressTimeout]:
     """Cancel the ``with`` block when an attempt makes no progress, and yield the timeout.
-
-    Args:
-        backend: Backend of the attempt's worker.
-        seconds: ``Timeouts.scene``; ``None``: no timeout. Workers that report no progress have
-            more time for long scenes.
-        audio_seconds: Length of the scene's audio, in seconds.
-        scene: Name of the scene, for the error.
 
     Raises:
         SceneTimeoutError: The attempt made no progress for too long.
@@ -146,10 +134,7 @@ class AttemptPhases:
 
     @contextmanager
     def _waiting_for_line(self) -> Generator[None]:
-        """Suspend the timeout while a file waits for the line, and measure the time.
-
-        Time in which several files of the scene wait counts once.
-        """
+        """Suspend the timeout while a file waits for the line, and measure the time."""
         began = anyio.current_time()
         self._timeout.suspend()
         try:

@@ -55,10 +55,7 @@ class FilmContext(AttemptContext):
 
 
 class FilmStep:
-    """Step that makes the film of a run when all of its scenes have their videos.
-
-    ``emit`` adds an event to the stream of the run: its class, and its fields.
-    """
+    """Step that makes the film of a run when all of its scenes have their videos."""
 
     def __init__(
         self,
@@ -118,7 +115,6 @@ class FilmStep:
     async def _make_on_worker(
         self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress
     ) -> None:
-        """Make the film on a worker that is still there, or on a new one."""
         transitions = 0 if film.transition == "cut" else len(film.parts) - 1
         work = film_work(film.seconds, transitions)
         ticket = Ticket(

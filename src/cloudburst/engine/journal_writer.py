@@ -34,18 +34,14 @@ from cloudburst.text import printable, short_task
 
 logger = logging.getLogger(__name__)
 
+# Seconds after which entries that are not urgent are written, such as the usage of a running
+# task. The usage changes every two seconds. The final usage is written by the process that sees
+# the task stop.
 LAZY_SECONDS = 30.0
-"""Seconds after which entries that are not urgent are written, such as the usage of a running task.
-The usage changes every two seconds. The final usage is written by the process that sees the task
-stop."""
 
 
 class JournalWriter:
-    """Writer of one run's journal, which collects entries and writes them in the background.
-
-    The method `run` writes urgent entries at once and others after `LAZY_SECONDS`. The method
-    `flush` writes everything that is collected.
-    """
+    """Writer of one run's journal, which collects entries and writes them in the background."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -60,14 +56,7 @@ class JournalWriter:
         self._urgent = anyio.Event()
 
     def note(self, record: WorkerRecord, *, lazily: bool = False) -> None:
-        """Schedule an entry with the state of a worker.
-
-        The state is read when the entry is written. A worker without a task gets no entry.
-
-        Args:
-            record: Record of the worker.
-            lazily: True if the entry may be written up to `LAZY_SECONDS` later.
-        """
+        """Schedule an entry with the state of a worker."""
         if record.task:
             self._noted[record] = None
             if not lazily:
@@ -86,10 +75,7 @@ class JournalWriter:
             await self._flush()
 
     async def flush(self, *, within: float) -> None:
-        """Write all scheduled entries now, even if the calling task is being cancelled.
-
-        A warning is logged if this takes longer than ``within`` seconds.
-        """
+        """Write all scheduled entries now, even if the calling task is being cancelled."""
         try:
             await finish_despite_cancel(self._flush, seconds=within)
         except TimeoutError:
@@ -130,19 +116,12 @@ class JournalWriter:
         await self.write(*first, *entries)
 
     async def end(self, status: Status, *, within: float) -> None:
-        """Write that this process has ended its part of the run, and flush the journal.
-
-        This works even if the calling task is being cancelled. A warning is logged if it takes
-        longer than ``within`` seconds.
-        """
+        """Write that this process has ended its part of the run, and flush the journal."""
         self.add(ProcessEndEntry(ended_at=self.journal.now(), status=status))
         await self.flush(within=within)
 
     async def write(self, *entries: Entry) -> None:
-        """Write entries, and wait until they would survive a power failure.
-
-        If the journal is closed already, the entries are lost and a warning is logged.
-        """
+        """Write entries, and wait until they would survive a power failure."""
         try:
             await self.journal.write(*entries)
         except ClosedError:  # the client was left without waiting
@@ -165,14 +144,7 @@ class JournalWriter:
 
 
 class JournalWriters:
-    """Journal writers of all runs of a pool.
-
-    Args:
-        tasks: Task group in which the writers run.
-        none_left: Function that waits until the workers of a run, given by its name, can cause no
-            more entries.
-        within: Seconds that the last write of a journal may take.
-    """
+    """Journal writers of all runs of a pool."""
 
     def __init__(
         self, tasks: TaskGroup, none_left: Callable[[str], Awaitable[None]], *, within: float
@@ -184,11 +156,8 @@ class JournalWriters:
 
     @contextmanager
     def writing(self, run: str, journal: Journal) -> Generator[JournalWriter]:
-        """Write the journal of a run in the background, and yield the writer.
-
-        After the ``with`` block has ended, writing continues until all tasks of the run are
-        settled.
-        """
+        """Write the journal of a run in the background, and yield the writer."""
+        # Writing continues after the block until all tasks of the run are settled.
         writer = self._writers[run] = JournalWriter(journal)
         self._tasks.start_soon(self._write, run, writer, name=f"cloudburst journal of {run}")
         try:
@@ -214,10 +183,7 @@ class JournalWriters:
                 await writer.done.wait()
 
     async def launching(self, record: WorkerRecord) -> None:
-        """Write to the journal of a worker's run that its launch request is about to be sent.
-
-        Nothing is written if the run has no journal or the record has no token.
-        """
+        """Write to the journal of a worker's run that its launch request is about to be sent."""
         writer = self._writers.get(record.run)
         if writer is not None and record.token is not None:
             now = writer.journal.now()
@@ -226,11 +192,7 @@ class JournalWriters:
             )
 
     def note(self, record: WorkerRecord, *, lazily: bool = False) -> JournalWriter | None:
-        """Schedule an entry with the state of a worker: see `JournalWriter.note`.
-
-        Returns:
-            The journal writer of the worker's run; ``None`` if there is none.
-        """
+        """Schedule an entry with the state of a worker: see `JournalWriter.note`."""
         writer = self._writers.get(record.run)
         if writer is not None:
             writer.note(record, lazily=lazily)
@@ -238,12 +200,7 @@ class JournalWriters:
 
 
 def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
-    """Return the journal entry of a worker's task.
-
-    Args:
-        record: Record of the worker.
-        ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
-    """
+    """Return the journal entry of a worker's task."""
 
     def epoch(time: float | None) -> float | None:
         return None if time is None else time + ahead
@@ -262,19 +219,19 @@ def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
     )
 
 
+# Timeout of one post-mortem, in seconds. It takes a few requests to the backend, each of which
+# may be repeated.
 POST_MORTEM_TIMEOUT = 15.0
-"""Timeout of one post-mortem, in seconds. It takes a few requests to the backend, each of which may
-be repeated."""
+# Longest time for which a post-mortem delays the end of a run, in seconds from the start of the
+# post-mortem.
 POST_MORTEM_GRACE = 5.0
-"""Longest time for which a post-mortem delays the end of a run, in seconds from the start of the
-post-mortem."""
 
 
 class PostMortems:
     """Writer of post-mortems, each in a background task.
 
-    A post-mortem never delays the stop of a task and never makes a run fail. It delays the end of a
-    run by `POST_MORTEM_GRACE` at most.
+    None delays the stop of a task, makes a run fail, or delays its end by more than
+    `POST_MORTEM_GRACE`.
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
@@ -291,10 +248,7 @@ class PostMortems:
         self._tasks.start_soon(self._write, backend, record, journal, name=name)
 
     async def done(self, run: str) -> None:
-        """Wait until the post-mortems of a run are written.
-
-        The wait ends `POST_MORTEM_GRACE` after the start of the last one.
-        """
+        """Wait until the post-mortems of a run are written."""
         while started := [since for record, since in self._open.items() if record.run == run]:
             left = max(started) + POST_MORTEM_GRACE - anyio.current_time()
             if left <= 0:
@@ -330,11 +284,9 @@ def has_failed(record: WorkerRecord) -> bool:
 
 
 def _with_error(text: str, record: WorkerRecord) -> str:
-    """Return the text of a post-mortem, with the client's error inserted below the title.
-
-    The backend's reason alone may mislead: if the client stopped the task because of its own error,
-    the backend's reason is only that stop.
-    """
+    """Return the text of a post-mortem, with the client's error inserted below the title."""
+    # The backend's reason alone may mislead: if the client stopped the task because of its own
+    # error, the backend's reason is only that stop.
     title, blank, rest = text.partition("\n\n")
     error = record.error
     seen = printable(f"{type(error).__name__}: {error}".replace("\n", " "), keep="\t")

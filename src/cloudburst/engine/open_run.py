@@ -66,8 +66,7 @@ class RunSpec:
     process: ProcessEntry | None = None
     """Entry of this process for the journal; ``None`` without a journal."""
     earlier: RecoveredState | None = None
-    """State that earlier processes of the run left; ``None`` for a new run. Videos that they
-    finished are kept, and their tasks are used or stopped."""
+    """State that earlier processes of the run left; ``None`` for a new run."""
     film: FilmMaker | None = None
     remote: RemoteFiles | None = None
     """Access to the remote files of the run; ``None`` if all files are on this machine."""
@@ -293,16 +292,7 @@ async def _check_supported(spec: RunSpec, backends: Sequence[Backend]) -> None:
 
 
 def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Ticket]) -> None:
-    """Set how many bytes are sent for a scene, so that each file counts once for the run.
-
-    A file of several scenes counts for the one with the most work, which is sent first. Files that
-    workers get from S3 or web servers do not count.
-
-    Args:
-        ticket: Ticket of the scene, which is not queued yet.
-        scene: The scene.
-        senders: Ticket for which each file of the run counts so far. It is updated.
-    """
+    """Set how many bytes are sent for a scene, so that each file counts once for the run."""
     for path, file in scene.versions.items():
         sender = senders.get(path)
         if sender is None or sender.work < ticket.work:
@@ -315,14 +305,7 @@ def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Tic
 def _check_lifetimes(
     tickets: Iterable[Ticket], backends: Sequence[Backend], performances: Performances
 ) -> None:
-    """Check that the longest scene can be finished within the lifetime of a task.
-
-    A warning is logged if the scene is expected to take longer.
-
-    Raises:
-        ConfigurationError: Measured encode times show that no backend can finish the scene in time,
-            even in the best case.
-    """
+    """Check that the longest scene can be finished within the lifetime of a task."""
     ticket = max(tickets, key=lambda ticket: ticket.work, default=None)
     limited = [(performances.of_backend(each), each.lifetime) for each in backends if each.lifetime]
     if ticket is None or len(limited) < len(backends):

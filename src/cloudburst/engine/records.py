@@ -1,7 +1,6 @@
-"""Records of workers, attempts and scenes, also as they are restored from a journal.
+"""Records of workers, attempts and scenes, also as they are restored from a journal."""
 
-Times are in seconds on anyio's clock.
-"""
+# Times are in seconds on anyio's clock.
 
 from __future__ import annotations
 
@@ -28,8 +27,8 @@ from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
 from cloudburst.models.task import TaskState, TaskStatus, Usage
 
+# Name of one of the three phases of an attempt.
 Phase: TypeAlias = Literal["upload", "encode", "download"]
-"""Name of one of the three phases of an attempt."""
 
 
 class PhaseSpan(NamedTuple):
@@ -114,11 +113,11 @@ class WorkerRecord:
         self.possibly_running = self.possibly_running and not self.settled
 
 
+# A scene fails once this number of its attempts have failed because of their workers.
 MAX_WORKER_FAILURES = 10
-"""A scene fails once this number of its attempts have failed because of their workers."""
+# A scene fails once this number of workers have ended by themselves while they encoded it. Two
+# are enough evidence against the scene, because the second worker encoded nothing else.
 MAX_WORKER_LOSSES = 2
-"""A scene fails once this number of workers have ended by themselves while they encoded it.
-Two are enough evidence against the scene, because the second worker encoded nothing else."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -135,7 +134,6 @@ class SceneRecord:
     queued_seconds: float = 0.0
     """Seconds that the scene waited for a worker, summed over all attempts."""
     slot_wait_seconds: float = 0.0
-    """Seconds that the last attempt waited for an encoder slot."""
     phase_seconds: dict[Phase, float] = field(default_factory=dict[Phase, float])
     """Seconds that the last attempt spent in each phase."""
     bytes_sent: int = 0
@@ -163,8 +161,7 @@ class SceneRecord:
     """True if an earlier process of the run made the video."""
     error: CloudburstError | None = None
     inputs: HashedInputs = field(default_factory=HashedInputs)
-    """Files of the last attempt that has hashed them. Of an attempt of an earlier process, only the
-    fingerprint is known."""
+    """Files of the last attempt that has hashed them."""
 
     @contextmanager
     def measure(self, phase: Phase, attempt: Attempt) -> Generator[None]:
@@ -189,13 +186,11 @@ class SceneRecord:
         self.slot_wait_seconds, self.phase_seconds = copy.slot_wait_seconds, copy.phase_seconds
 
     def may_retry(self, error: CloudburstError, max_attempts: int) -> bool:
-        """Count a failed attempt, and return whether another one may follow.
-
-        An attempt counts as a failure of its worker if the worker ended before or after the encode,
-        was interrupted, has a full disk or breaks the protocol. `MAX_WORKER_FAILURES` limits these
-        attempts. Every other failed attempt counts against the scene, because the scene may be the
-        cause, for example if the worker ended during the encode. ``max_attempts`` limits these.
-        """
+        """Count a failed attempt, and return whether another one may follow."""
+        # An attempt counts against its worker if the worker ended before or after the encode, was
+        # interrupted, has a full disk or breaks the protocol.
+        # Every other failed attempt counts against the scene, because the scene may be the cause,
+        # for example if the worker ended during the encode.
         interrupted = isinstance(error, WorkerStoppedError) and (
             is_spot_interruption(error.stop_code)
         )
@@ -237,8 +232,7 @@ class RecoveredState:
     finished: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
     """Results whose video is verified and up to date with its inputs, by scene name."""
     results: tuple[ResultEntry, ...] = ()
-    """Results of all finished scenes, even if their inputs have changed since. The cost of tasks is
-    divided among them."""
+    """Results of all finished scenes, even if their inputs have changed since."""
     failures: Mapping[str, SceneFailureEntry] = field(default_factory=dict[str, SceneFailureEntry])
     """Failed attempts at scenes whose inputs have not changed, by scene name."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -249,16 +243,9 @@ class RecoveredState:
 
 
 def recover_workers(run: str, state: RecoveredState, *, ahead: float) -> dict[str, WorkerRecord]:
-    """Return the records of the workers of earlier processes, by task id.
-
-    If a task was not seen to have stopped, its bill is provisional and ends when the task was last
-    seen. It is corrected later if the backend still has information about the task.
-
-    Args:
-        run: Name of the run.
-        state: State of the run from its journal.
-        ahead: Time of the journal's clock minus time of anyio's clock, in seconds.
-    """
+    """Return the records of the workers of earlier processes, by task id."""
+    # If a task was not seen to have stopped, its bill ends when it was last seen. It is corrected
+    # later if the backend still knows the task.
     attempts = dict[str, list[Attempt]]()
     for entry in state.results:
         spans = [PhaseSpan(phase, a - ahead, b - ahead) for phase, a, b in entry.phases]
@@ -295,11 +282,9 @@ def _worker_record(
 
 
 def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
-    """Restore the record of a scene from the state that earlier processes left.
-
-    A scene that an earlier process gave up is tried again, unless too many workers ended while they
-    encoded it.
-    """
+    """Restore the record of a scene from the state that earlier processes left."""
+    # A scene that an earlier process gave up is tried again, unless it has ended too many
+    # workers.
     result, failure = state.finished.get(record.name), state.failures.get(record.name)
     if failure is not None:
         record.attempts = failure.failures + failure.worker_failures

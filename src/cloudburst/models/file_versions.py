@@ -11,15 +11,15 @@ from typing import NamedTuple, TypeAlias
 
 from cloudburst.files import open_regular_file
 
+# Number of bytes that are read and hashed at once; they fit into the cache of a core.
 HASH_BLOCK_BYTES = 256 * 1024
-"""Number of bytes that are read and hashed at once; they fit into the cache of a core."""
+# Maximum number of hashes that a process remembers, which take about 25 MB. The oldest hash is
+# dropped first.
 MAX_KNOWN_HASHES = 50_000
-"""Maximum number of hashes that a process remembers, which take about 25 MB. The oldest
-hash is dropped first."""
 
 
+# Text of errors for a file that is not what it was when it was checked.
 CHANGED = "changed since the run began; resume the run to render what it is now"
-"""Text of errors for a file that is not what it was when it was checked."""
 
 
 class FileChangedError(OSError):
@@ -35,8 +35,7 @@ class FileVersion(NamedTuple):
     mtime_ns: int
     """Time of the last change of the content, in nanoseconds since the Unix epoch."""
     ctime_ns: int
-    """Time of the last change of the content or the status, in nanoseconds since the Unix epoch. It
-    also shows a change after which a program has set the first time back."""
+    """Time of the last change of the content or the status, in nanoseconds since the Unix epoch."""
     inode: int
     """Number of the file in its file system; another file at the same path has another number."""
 
@@ -51,11 +50,8 @@ class FileVersion(NamedTuple):
         return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def has_content_of(self, other: FileVersion) -> bool:
-        """Return whether the content is that of another version of the file.
-
-        The time of the status does not count: it changes when a program sets permissions or makes
-        a hard link.
-        """
+        """Return whether the content is that of another version of the file."""
+        # The time of the status does not count: it changes with permissions or a hard link.
         mine, theirs = (each._replace(ctime_ns=0) for each in (self, other))
         return mine == theirs
 
@@ -71,12 +67,11 @@ class FileVersion(NamedTuple):
     def read_block(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from an offset on, or fewer at the end of the file.
 
-        The file is closed after each block, so that no open file can leak.
-
         Raises:
             FileChangedError: The file was changed.
             OSError: The file cannot be read.
         """
+        # The file is closed after each block, so that no open file can leak.
         with open_regular_file(self.path) as file:
             self.check_unchanged(file.fileno())
             file.seek(offset)
@@ -90,10 +85,6 @@ class FileVersion(NamedTuple):
 
     def compute_sha256(self, on_block: Callable[[], None] = lambda: None) -> str:
         """Read the file once, and return the SHA-256 of its content in hexadecimal.
-
-        Args:
-            on_block: Function that is called after each block. It may raise an error to end the
-                reading.
 
         Raises:
             FileChangedError: The file was changed.
@@ -116,8 +107,8 @@ class FileVersion(NamedTuple):
         return FileChangedError(f"{self.path} {CHANGED}")
 
 
+# Version of a file, and the SHA-256 of its content in hexadecimal.
 KnownHash: TypeAlias = tuple[FileVersion, str]
-"""Version of a file, and the SHA-256 of its content in hexadecimal."""
 
 
 class FileHashes:
@@ -141,5 +132,5 @@ class FileHashes:
             self._hashes.popitem(last=False)
 
 
+# Hashes of the files that this process has read, or whose hashes an earlier process has saved.
 KNOWN_HASHES = FileHashes()
-"""Hashes of the files that this process has read, or whose hashes an earlier process has saved."""

@@ -12,8 +12,8 @@ from cloudburst.models.file_versions import KnownHash
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 
+# Version of the fingerprint; increased when videos of the same inputs must be rendered again.
 _FORMAT = 2
-"""Version of the fingerprint; increased when videos of the same inputs must be rendered again."""
 
 
 def fingerprint(
@@ -23,15 +23,7 @@ def fingerprint(
     *,
     duration: float | None,
 ) -> str:
-    """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal.
-
-    Args:
-        scene: Name of the scene, which determines its camera movement.
-        options: Render options of the video.
-        hashes: SHA-256 of each input file, or version of a remote file, by its role, for example
-            ``image`` or ``watermark``; ``None`` for a file that the scene does not have.
-        duration: Length in seconds of a video without an audio file.
-    """
+    """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal."""
     look = options.model_dump(
         mode="json", exclude_defaults=True, exclude={"effects", *options.files()}
     )
@@ -54,6 +46,6 @@ class HashedInputs:
     """Hashes by which a later process can recognize the files without reading them."""
 
 
+# Function that hashes the files of a scene. It raises `UploadError` for a file that has changed
+# since the check.
 HashInputs: TypeAlias = Callable[[CheckedScene], Awaitable[HashedInputs]]
-"""Function that hashes the files of a scene. It raises `UploadError` for a file that has changed
-since the check."""

@@ -1,8 +1,7 @@
-"""Entries of a run's journal, from which another process can resume the run.
+"""Entries of a run's journal, from which another process can resume the run."""
 
-Times are in seconds since the Unix epoch, which is the same for all processes. An entry replaces
-the earlier entry of the same class with the same key, for example the same scene.
-"""
+# Times are in seconds since the Unix epoch, which is the same for all processes. An entry
+# replaces the earlier entry of the same class with the same key, for example the same scene.
 
 from __future__ import annotations
 
@@ -33,7 +32,6 @@ class ErrorEntry:
     kind: str
     """Name of the error's class in `cloudburst.errors`."""
     message: str
-    """Message of the error."""
     remedy: str
     """Value of the error's `Remedy`."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -50,11 +48,9 @@ class ErrorEntry:
         return cls(kind=kind.__name__, message=str(error), remedy=error.remedy.value, facts=facts)
 
     def restore(self) -> CloudburstError:
-        """Return an error that is equal to the original one.
-
-        If the class or one of its attributes is unknown, because another version of cloudburst
-        wrote the entry, return a `CloudburstError` whose message names the class.
-        """
+        """Return an error that is equal to the original one."""
+        # If the class or one of its attributes is unknown, because another version of cloudburst
+        # wrote the entry, return a `CloudburstError` whose message names the class.
         kind = _public(self.kind)
         if kind is None:
             return CloudburstError(f"{self.kind}: {self.message}")
@@ -89,8 +85,8 @@ def _fields(name: str) -> dict[str, TypeAdapter[Any]]:
     return {each: TypeAdapter(hints[each]) for each in names}
 
 
+# Time in seconds since the Unix epoch, limited to the years 1653 to 5138.
 EpochSeconds: TypeAlias = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
-"""Time in seconds since the Unix epoch, limited to the years 1653 to 5138."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +94,6 @@ class ProcessEntry:
     """Entry of a process that started or resumed the run."""
 
     run: str
-    """Name of the run."""
     started_at: EpochSeconds
     """Time at which the process began to work on the run."""
     options: RenderOptions
@@ -106,7 +101,6 @@ class ProcessEntry:
     tier: NamedTier
     """Size of the Fargate tasks of the run."""
     limits: Limits
-    """Limits of the client."""
     backends: tuple[str, ...]
     """Names of the backends in the order of preference."""
     film: FilmRequest | None = None
@@ -118,7 +112,6 @@ class SceneEntry:
     """Entry of a scene of the run."""
 
     scene: Scene
-    """Scene with absolute paths."""
     audio_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
     """Length of the audio, in seconds."""
     fingerprint: str = ""
@@ -130,14 +123,12 @@ class SceneEntry:
 class LaunchEntry:
     """Entry that is written before a task is requested.
 
-    It shows a later process that the task may exist, even if this process ends before the backend
-    answers.
+    The task may exist even if this process ends before the backend answers.
     """
 
     token: str
     """Token of the launch request."""
     backend: str
-    """Name of the backend."""
     requested_at: EpochSeconds
     """Time shortly before the first request for the task."""
 
@@ -147,9 +138,7 @@ class TaskEntry:
     """Entry of a task that was launched for the run."""
 
     task: str
-    """Identifier of the task."""
     backend: str
-    """Name of the backend."""
     token: str | None
     """Token of the launch request; ``None`` for a task that was found in the backend's list of
     tasks."""
@@ -172,11 +161,8 @@ class PhaseEntry(NamedTuple):
     """Phase of an attempt with its start and end."""
 
     phase: Literal["upload", "encode", "download"]
-    """Phase of the attempt."""
     started_at: EpochSeconds
-    """Start of the phase."""
     ended_at: EpochSeconds
-    """End of the phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +170,6 @@ class ResultEntry:
     """Entry of a video that was downloaded and verified."""
 
     video: Video
-    """Finished video."""
     fingerprint: str
     """Fingerprint of the files that were sent to the worker and of the render options."""
     attempts: int
@@ -200,7 +185,6 @@ class SceneFailureEntry:
     """Entry of a scene's failed attempts so far, with the error of the last one."""
 
     scene: str
-    """Name of the scene."""
     failures: int
     """Number of attempts that failed for a reason that may lie in the scene."""
     worker_failures: int
@@ -244,11 +228,8 @@ class JournalState:
     processes: tuple[ProcessEntry, ...] = ()
     """Processes that have worked on the run, the first one first."""
     scenes: Mapping[str, SceneEntry] = field(default_factory=dict[str, SceneEntry])
-    """Scenes by name."""
     launches: Mapping[str, LaunchEntry] = field(default_factory=dict[str, LaunchEntry])
-    """Launches by token."""
     tasks: Mapping[str, TaskEntry] = field(default_factory=dict[str, TaskEntry])
-    """Tasks by identifier."""
     results: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
     """Finished videos by the name of their scene."""
     scene_failures: Mapping[str, SceneFailureEntry] = field(

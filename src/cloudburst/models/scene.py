@@ -32,20 +32,20 @@ from cloudburst.models.locations import (
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation, none_if_blank
 
+# File name extension of covers.
 COVER_SUFFIX = ".jpg"
-"""File name extension of covers."""
+# Scene as a dictionary of its fields, which were not checked.
 SceneDict: TypeAlias = dict[str, Any]
-"""Scene as a dictionary of its fields, which were not checked."""
 _O = TypeVar("_O", bound=Path | S3Object)
 
+# Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
+# still fits into the 255 bytes that file systems allow.
 MAX_NAME_BYTES = 200
-"""Maximum length of the name of a scene, in bytes of UTF-8. With ``.mp4.part`` appended, the name
-still fits into the 255 bytes that file systems allow."""
 
+# Shortest `Scene.duration`, in seconds: three frames of a video.
 MIN_SCENE_SECONDS = 0.1
-"""Shortest `Scene.duration`, in seconds: three frames of a video."""
+# Description of a valid `Scene.duration`.
 DURATION = f"a number of seconds, at least {MIN_SCENE_SECONDS:g}"
-"""Description of a valid `Scene.duration`."""
 
 
 def _refuse_bool(value: object) -> object:
@@ -54,27 +54,27 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
+# Length of a scene without an audio file, in seconds.
 Duration = Annotated[
     float, BeforeValidator(_refuse_bool), Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)
 ]
-"""Length of a scene without an audio file, in seconds."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+# Words for path separators. Errors for other people have no paths, nor separators alone.
 _SEPARATORS = {"/": "a slash", "\\": "a backslash"}
-"""Words for path separators. Errors for other people have no paths, nor separators alone."""
+# Pattern of the device names of Windows, which are reserved even with spaces and any suffix
+# behind them ("Naming Files, Paths, and Namespaces", Microsoft Learn, 2026-11;
+# ``os.path.isreserved`` has the same list).
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
 )
-"""Pattern of the device names of Windows, which are reserved even with spaces and any suffix behind
-them ("Naming Files, Paths, and Namespaces", Microsoft Learn, 2026-11; ``os.path.isreserved`` has
-the same list)."""
+# Zero-width non-joiner and zero-width joiner, invisible characters that Persian, Indic scripts
+# and many emoji need.
 _JOINERS = "\u200c\u200d"
-"""Zero-width non-joiner and zero-width joiner, invisible characters that Persian, Indic scripts and
-many emoji need."""
+# Unicode categories of invisible characters, which can make one name look like another: control
+# characters, formatting characters (such as U+202E, which reverses the text), line and paragraph
+# separators.
 _INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}
-"""Unicode categories of invisible characters, which can make one name look like another: control
-characters, formatting characters (such as U+202E, which reverses the text), line and paragraph
-separators."""
 
 
 def validate_scene_name(name: str) -> str:
@@ -228,12 +228,12 @@ class CheckedScene(BaseModel):
     cannot draw; the public image takes them from other fonts."""
 
 
+# Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos
+# of the render service have at most 300 Mbit/s, and those of the public image 225 Mbit/s if every
+# frame is new noise (2026-11). Usual scenes have 1 to 5 Mbit/s in 1080p.
 VIDEO_BYTES_PER_SECOND = 40_000_000
-"""Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos of
-the render service have at most 300 Mbit/s, and those of the public image 225 Mbit/s if every frame
-is new noise (2026-11). Usual scenes have 1 to 5 Mbit/s in 1080p."""
+# Part of the upper bound for the size of a video that does not depend on its length, in bytes.
 VIDEO_BYTES_BASE = 64 * 1024 * 1024
-"""Part of the upper bound for the size of a video that does not depend on its length, in bytes."""
 
 
 def max_video_bytes(seconds: float) -> float:
@@ -244,8 +244,8 @@ def max_video_bytes(seconds: float) -> float:
     return VIDEO_BYTES_BASE + VIDEO_BYTES_PER_SECOND * max(0.0, seconds)
 
 
+# Upper bound for the size of a cover in bytes, more than 4096x4096 pixels of noise need.
 MAX_COVER_BYTES = 64 * 1024 * 1024
-"""Upper bound for the size of a cover in bytes, more than 4096x4096 pixels of noise need."""
 
 
 def cover_path(video: _O) -> _O:

@@ -21,39 +21,29 @@ from cloudburst.ports.backend import Backend
 
 logger = logging.getLogger(__name__)
 
+# Multiple of the time after which a start is late, after which the worker is stopped to make room
+# for another one. The value is a choice: most late starts succeed soon, and the other worker
+# needs a whole start-up; without a limit on workers, both start at the same time.
 OVERDUE_FACTOR = 1.3
-"""Multiple of the time after which a start is late, after which the worker is stopped to make room
-for another one. The value is a choice: most late starts succeed soon, and the other worker needs a
-whole start-up; without a limit on workers, both start at the same time."""
+# Seconds for which no worker is started on a backend after the start of a needless one was
+# cancelled, unless scenes arrive. A task is billed for at least a minute, so what is needed a
+# moment after it was needless must not cost more than one task a minute.
 PAUSE_AFTER_NEEDLESS_START = 60.0
-"""Seconds for which no worker is started on a backend after the start of a needless one was
-cancelled, unless scenes arrive. A task is billed for at least a minute, so what is needed a moment
-after it was needless must not cost more than one task a minute."""
+# Reason for which most late workers are stopped.
 REPLACED = "another task replaces it"
-"""Reason for which most late workers are stopped."""
 
 
 class Starts:
     """Starts of a client's workers that are late, or needless.
 
-    A worker that starts late is no longer counted on: the scaling rule may start another one in its
-    place. If that one is ready first, the late one is stopped.
-
     If no worker of a backend was ready in time, more than one late start probably has a common
-    reason, such as a slow registry, and another worker would not be ready sooner. Therefore only as
-    many starts count as late as there were workers ready, and always the first one. A start that
-    was stopped counts while the one in its place lasts.
+    reason, such as a slow registry, and another worker would not be ready sooner. Starts on
+    backends that cost nothing are never late, because their workers share a machine, nor are those
+    of callers that have planned the number of their tasks.
 
-    Starts on backends that cost nothing are never late, because their workers share a machine, nor
-    are those of callers that have planned the number of their tasks.
-
-    A start is needless if its worker is not expected to get a scene. After it was cancelled, starts
-    on its backend are paused.
-
-    Args:
-        workers: Workers of the client.
-        performances: Expected performance of the workers.
-        estimator: Estimator of the makespan.
+    A late start is not counted on any more: the scaling rule may start another worker in its place,
+    and the one that is ready first stays. Only as many starts count as late as workers were ready,
+    and always the first one. A start that was stopped counts while the one in its place lasts.
     """
 
     def __init__(
@@ -74,11 +64,7 @@ class Starts:
                 other.replaces = None
 
     def review(self) -> bool:
-        """Find late and overdue starts.
-
-        Returns:
-            True if a start has become late or overdue since the last review.
-        """
+        """Find late and overdue starts."""
         late = Counter(
             worker.backend.name
             for worker in tuple(self._workers.starting)
@@ -109,11 +95,8 @@ class Starts:
         return 0.0 if launched is None else anyio.current_time() - launched
 
     def _late_after(self, worker: PoolWorker) -> float:
-        """Return the seconds from the launch after which the start of a worker is late.
-
-        They double for a worker that replaces another late one: if starts are slower than ever
-        measured, workers must not be replaced until the end of time.
-        """
+        # The seconds double for a worker that replaces another late one: if starts are slower
+        # than ever measured, workers must not be replaced until the end of time.
         backend = worker.backend
         if worker.found is not None or backend.eager or not backend.usd_per_second:
             return math.inf
@@ -125,11 +108,9 @@ class Starts:
         return next((each for each in self._unreplaced() if each.backend is backend), None)
 
     def overdue(self) -> list[PoolWorker]:
-        """Return the overdue workers that no other worker replaces.
-
-        Only starts on backends with measured start-ups are overdue: if the assumed time is wrong,
-        all workers would be stopped just before they are ready.
-        """
+        """Return the overdue workers that no other worker replaces."""
+        # Only starts on backends with measured start-ups are overdue: if the assumed time is
+        # wrong, all workers would be stopped just before they are ready.
         return [
             worker
             for worker in self._unreplaced()
@@ -142,12 +123,7 @@ class Starts:
         return (worker for worker in late if worker not in replaced)
 
     def give_up(self, worker: PoolWorker, reason: str) -> None:
-        """Stop a late worker, with an error that explains why.
-
-        Args:
-            worker: Worker that is not ready.
-            reason: Reason why it is not waited for, such as `REPLACED`.
-        """
+        """Stop a late worker, with an error that explains why."""
         usual = self._performances.of_backend(worker.backend).startup_seconds
         error = WorkerNotReadyError(
             f"{worker.record.task} was stopped because it was not ready {self._age(worker):.0f} s "
@@ -167,10 +143,7 @@ class Starts:
         return paused and bool(self._workers.expected())
 
     def cancel_needless(self) -> None:
-        """Cancel the start-up of workers that are not expected to get a scene.
-
-        While scenes wait, this is decided by a simulation: see `Estimator.next_simulation_at`.
-        """
+        """Cancel the start-up of workers that are not expected to get a scene."""
         starting = tuple(self._workers.starting)
         if not starting:
             return
@@ -205,14 +178,7 @@ def _counts_as_late(worker: PoolWorker) -> bool:
 
 
 class KeptWorkers:
-    """Choice of the idle workers that are kept for films and for later runs.
-
-    Args:
-        limits: Limits of the client.
-        workers: Workers of the client.
-        budget: Budget, from which the scenes must be paid.
-        performances: Expected performance of the workers.
-    """
+    """Choice of the idle workers that are kept for films and for later runs."""
 
     def __init__(
         self,
@@ -262,11 +228,8 @@ class KeptWorkers:
         return bool(self._expected_films) and not any(each.usable for each in others)
 
     def _is_kept_warm(self, worker: PoolWorker) -> bool:
-        """Return whether a worker is kept for a later run.
-
-        As long as it has cost less than a new start would, its price and the wait for it, the bill
-        is at most twice that of a client that knows when the next run comes (ski rental).
-        """
+        # As long as it has cost less than a new start would, its price and the wait for it, the
+        # bill is at most twice that of a client that knows when the next run comes (ski rental).
         rate = float(worker.backend.usd_per_second)
         if not (self._warm and rate) or any(
             other.backend.usd_per_second for other in self._workers.ready if other is not worker

@@ -20,8 +20,7 @@ from cloudburst.errors import CloudburstError
 class FairQueue:
     """Queue that serves runs in turn, and within a run the longest scene first.
 
-    The longest scene is the one with the most work. Because runs take turns, a large run does not
-    delay a small one for long.
+    Because runs take turns, a large run does not delay a small one for long.
     """
 
     def __init__(self) -> None:
@@ -64,11 +63,7 @@ class FairQueue:
         return min((tickets[0].deadline for tickets in self._runs.values()), default=math.inf)
 
     def longest_works(self, count: int) -> list[float]:
-        """Return the largest work values of the waiting scenes, in descending order.
-
-        Args:
-            count: Largest number of values to return.
-        """
+        """Return the largest work values of the waiting scenes, in descending order."""
         runs = [[ticket.work for ticket in tickets[:count]] for tickets in self._runs.values()]
         return sorted(chain.from_iterable(runs), reverse=True)[:count]
 
@@ -105,10 +100,7 @@ class FairQueue:
         self._length += len(tickets)
 
     def pause(self, run: str) -> None:
-        """Withhold all tickets of a run, also those that are added later, until it is resumed.
-
-        Nothing happens if the run is paused already.
-        """
+        """Withhold all tickets of a run, also those that are added later, until it is resumed."""
         if run in self._paused:
             return
         tickets = self.tickets_of(run)
@@ -130,16 +122,7 @@ class FairQueue:
         return (*self._runs.get(run, ()), *self._paused.get(run, ()))
 
     def take(self, fits: Callable[[Ticket], bool], *, skip: int = 0) -> Ticket | None:
-        """Remove and return the next ticket that fits; ``None`` if there is none.
-
-        The next ticket is the longest one of the run whose turn it is.
-
-        Args:
-            fits: Function that returns whether a ticket may be taken.
-            skip: Number of the longest tickets to pass over. It is used only while a single run
-                waits: with several runs, the few scenes of a small run would be passed over until a
-                large run is done.
-        """
+        """Remove and return the next ticket that fits; ``None`` if there is none."""
         if len(self._runs) > 1:
             skip = 0
         for run, tickets in self._runs.items():
@@ -165,10 +148,8 @@ class FairQueue:
                 self._leave(ticket)
 
     def remove_all(self, tickets: Iterable[Ticket]) -> None:
-        """Remove many tickets at once; ignore those that are not in the queue.
-
-        If a run has further tickets, the other runs come before it.
-        """
+        """Remove many tickets at once; ignore those that are not in the queue."""
+        # If a run has further tickets, the other runs come before it.
         leaving = [ticket for ticket in tickets if ticket.queued]
         if not leaving:
             return
@@ -203,14 +184,7 @@ def _sort_key(ticket: Ticket) -> float:
 
 
 class PausedRuns:
-    """Register of paused and aborted runs. Other runs are not affected.
-
-    Args:
-        workers: Workers of the client.
-        queue: Queue of the client.
-        unassign: Function that removes an assignment from its worker.
-        decide: Function that is called when workers or the queue have changed.
-    """
+    """Register of paused and aborted runs. Other runs are not affected."""
 
     def __init__(
         self,
@@ -229,11 +203,8 @@ class PausedRuns:
 
     @contextmanager
     def active(self, run: str) -> Generator[None]:
-        """Register a run as active until the ``with`` block ends.
-
-        Then it is forgotten, because a later run may have the same name. Blocks of one run may be
-        nested.
-        """
+        """Register a run as active until the ``with`` block ends."""
+        # Then it is forgotten, because a later run may have the same name.
         self._active[run] += 1
         try:
             yield
@@ -245,14 +216,8 @@ class PausedRuns:
                 self._queue.resume(run)
 
     def requeue(self, assignments: Iterable[Assignment], *, encoding: bool = False) -> None:
-        """Take scenes that wait for an encoder slot off their workers, and queue them again.
-
-        Speculative copies are cancelled and not queued.
-
-        Args:
-            assignments: Scenes on workers.
-            encoding: Whether scenes that encode are taken off their workers as well.
-        """
+        """Take scenes that wait for an encoder slot off their workers, and queue them again."""
+        # Speculative copies are cancelled and not queued.
         for each in tuple(assignments):
             encodes = each.state is AssignmentState.ENCODING and not each.scope.cancel_called
             if each.waits_for_slot or (encoding and encodes):
@@ -274,10 +239,8 @@ class PausedRuns:
         self._decide()
 
     def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of an active run, and cancel the encodes of the run.
-
-        All unfinished scenes fail with this error, except for running downloads.
-        """
+        """Start no further scene of an active run, and cancel the encodes of the run."""
+        # Running downloads continue.
         if run not in self._active:
             return
         self._aborted[run] = error
@@ -296,11 +259,7 @@ class PausedRuns:
         self._decide()
 
     def fail_aborted(self, tickets: Iterable[Ticket]) -> bool:
-        """Fail the given tickets that belong to an aborted run, with the error of that run.
-
-        Returns:
-            True if any ticket has failed.
-        """
+        """Fail the given tickets that belong to an aborted run, with the error of that run."""
         failed = False
         for ticket in tickets:
             if (error := self._aborted.get(ticket.run)) is not None:

@@ -29,23 +29,15 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 
+# Seconds after which decisions are made again even if nothing has happened: an encode may have
+# become too slow, or a deadline may be close.
 TICK_SECONDS = 2.0
-"""Seconds after which decisions are made again even if nothing has happened: an encode may have
-become too slow, or a deadline may be close."""
 
 
 class Scheduler:
     """Scheduler of all runs of a client.
 
-    The pool and the supervisors report what happens with the ``on_…`` methods. The scheduler
-    decides at once, calls ``start`` with each new worker, and notifies the ticket of each scene
-    that gets a worker. It never awaits, so that decisions do not race.
-
-    Args:
-        backends: Backends from which workers come, in the order of preference.
-        spec: Specification of a task, in which run, scene and language are replaced.
-        limits: Limits of the client.
-        measurements: Measurements of earlier runs, to which those of this client are added.
+    It never awaits, so that decisions do not race.
     """
 
     def __init__(
@@ -106,12 +98,7 @@ class Scheduler:
     # Decisions.
 
     def decide(self, changed_worker: PoolWorker | None = None) -> None:
-        """Make all decisions that are possible now.
-
-        Args:
-            changed_worker: Worker whose change is the reason for the decisions; ``None`` if they
-                have another reason.
-        """
+        """Make all decisions that are possible now."""
         if changed_worker is not None:
             grant_slots(changed_worker)
             self._update_times(changed_worker)
@@ -138,7 +125,6 @@ class Scheduler:
         self.decision_made = anyio.Event()
 
     def _update_times(self, worker: PoolWorker) -> None:
-        """Update the speed of a worker and the expected times of its encodes."""
         self.performances.update_worker(worker)
         self._speculation.note(worker)
 
@@ -163,11 +149,9 @@ class Scheduler:
             ticket.notify()
 
     def tick(self, worker: PoolWorker) -> None:
-        """Update the expected times of a worker, and make decisions again after `TICK_SECONDS`.
-
-        No decision is made while no scene waits, no worker has a free encoder slot and no encode is
-        slow, or while workers only start, without a deadline or a new late start.
-        """
+        """Update the expected times of a worker, and make decisions again after `TICK_SECONDS`."""
+        # No decision is made while no scene waits, no slot is free and no encode is slow, or
+        # while workers only start, without a deadline or a new late start.
         now = anyio.current_time()
         if worker.assignments:
             self._update_times(worker)
@@ -225,12 +209,10 @@ class Scheduler:
 
     @contextmanager
     def active_run(self, run: str) -> Generator[None]:
-        """Register a run as active until the ``with`` block ends.
-
-        When a run begins while no other run is active, the circuit breakers of all backends are
-        closed. Until then, an open one stays open, so that scenes between two attempts get its
-        error, too.
-        """
+        """Register a run as active until the ``with`` block ends."""
+        # If no other run is active, all circuit breakers are closed.
+        # Until then, an open one stays open, so that scenes between two attempts get its error,
+        # too.
         if not self._active_runs:
             self.health.reset()
         self._active_runs += 1
@@ -284,10 +266,7 @@ class Scheduler:
     # Workers.
 
     def drain(self, worker: PoolWorker) -> None:
-        """Assign no more scenes to a worker whose stop was announced by its backend.
-
-        Its running encodes may finish; its other scenes go back into the queue.
-        """
+        """Assign no more scenes to a worker whose stop was announced by its backend."""
         worker.stop_announced = True
         worker.move_to(WorkerState.DRAINING)
         self._requeue(worker)
@@ -314,19 +293,14 @@ class Scheduler:
         self.decide(worker)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:
-        """Handle the failed start of a worker.
-
-        If no worker can start on its backend, all other starts there are cancelled. Workers that
-        are ready are kept.
-        """
+        """Handle the failed start of a worker."""
+        # If no worker can start on its backend, all other starts there are cancelled; ready ones
+        # stay.
         if self.health.on_start_failed(worker, error):
             self.autoscaler.cancel_starting(worker.backend)
 
     def on_ended(self, worker: PoolWorker) -> None:
-        """Remove a worker that has ended, and count its cost against the budget.
-
-        The record of the worker has the error that ended it, if there was one.
-        """
+        """Remove a worker that has ended, and count its cost against the budget."""
         self.health.on_ended(worker)
         self.workers.remove(worker)
         self.performances.forget(worker)
@@ -336,12 +310,7 @@ class Scheduler:
         self.on_launch_answered(worker)
 
     def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
-        """Return the plan of a run, assuming that no other run is active and no worker is warm.
-
-        Args:
-            works: Work of each scene: see `cloudburst.engine.forecast.scene_work.scene_work`.
-            bytes_to_send: Size of the files on this machine, each counted once, in bytes.
-        """
+        """Return the plan of a run, assuming that no other run is active and no worker is warm."""
         limits = self._limits
         kinds = [
             WorkerKind(
