@@ -154,11 +154,10 @@ class AttemptContext(ABC):
     record: SceneRecord
     emit: Emit
     max_audio_seconds: float
-    """Length of the audio in seconds, or the limit for it if the length is not known."""
+    """Length of the audio, or the limit for it."""
     output: OutputFolder
     """Output folder of the run, through which videos are downloaded."""
     remote: RemoteFiles | None = None
-    """Access to the remote files of the run; ``None`` if all files are on this machine."""
 
     @abstractmethod
     async def upload(

@@ -60,21 +60,21 @@ class RunSpec:
     name: str
     scenes: Sequence[CheckedScene]
     to: Mapping[str, OutputLocation]
-    """Location of each scene's video, by the name of the scene."""
+    """Location of each video, by scene."""
     journal: Journal | None = None
     """Journal of the run; ``None``: the run cannot be resumed."""
     process: ProcessEntry | None = None
-    """Entry of this process for the journal; ``None`` without a journal."""
+    """Entry of this process for the journal."""
     earlier: RecoveredState | None = None
     """State that earlier processes of the run left; ``None`` for a new run."""
     film: FilmMaker | None = None
     remote: RemoteFiles | None = None
-    """Access to the remote files of the run; ``None`` if all files are on this machine."""
+    """Access to remote files, if there are any."""
     bytes_checked: int = 0
-    """Number of bytes of remote files that were read for the checks."""
+    """Bytes of remote files that were read for the checks."""
     hash_inputs: HashInputs | None = None
-    """Function that hashes the files of a scene before they are sent; ``None``: the videos get no
-    fingerprints, so that a resumed run makes them again."""
+    """Function that hashes the files of a scene before they are sent; ``None``: without
+    fingerprints, a resumed run makes the videos again."""
 
 
 @asynccontextmanager

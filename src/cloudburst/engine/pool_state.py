@@ -28,41 +28,34 @@ class Ticket:
     run: str
     scene: str
     language: Language
-    """Subtitle language of the run."""
     audio_seconds: float
-    """Length of the scene's audio, in seconds."""
     work: float
-    """Weighted length of the scene, by which the queue is sorted: see
-    `cloudburst.engine.forecast.scene_work.scene_work`."""
+    """Weighted length, by which the queue is sorted: see `scene_work`."""
     bytes_to_send: int = 0
-    """Size of the scene's files on this machine, in bytes."""
+    """Size of the scene's files on this machine."""
     deadline: float = math.inf
     """Time at which the run should be done; infinite: no deadline."""
     avoided_tasks: set[str] = field(default_factory=set[str])
-    """Ids of tasks on which an attempt at the scene failed."""
+    """Tasks on which an attempt at the scene failed."""
     suspect: bool = False
     """True if a worker ended while it encoded the scene."""
     is_film: bool = False
-    """True for the film of the run, which has no speculative copy, and from whose times nothing is
-    learned about scenes."""
+    """True for the film of the run: no copy, and nothing is learned from its times."""
     queued: bool = False
-    """True while the scene is in the queue."""
     waiting_since: float | None = None
-    """Time at which the scene began to wait for its next attempt; ``None`` if it does not wait."""
+    """Time at which the scene began to wait for its next attempt."""
     assignment: Assignment | None = None
     copy: Assignment | None = None
-    """Assignment of the speculative copy; ``None`` while there is no copy."""
+    """Speculative copy."""
     on_copy: Callable[[Assignment], None] | None = None
-    """Function that starts a speculative copy with its assignment; ``None`` while no copy is
-    allowed."""
+    """Function that starts a speculative copy; ``None`` while none is allowed."""
     error: CloudburstError | None = None
-    """Error because of which the scene will get no assignment; ``None`` if there is none."""
+    """Error because of which the scene gets no assignment."""
     start: Callable[[Ticket], None] | None = None
-    """Function that starts the anyio task of the scene, when the scene has its first assignment or
-    an error; ``None`` if it has a task."""
+    """Function that starts the anyio task of the scene at its first assignment or error; ``None``
+    if it has a task."""
     notified: anyio.Event | None = None
-    """Event that is set when a scene that was started before gets another assignment or an
-    error."""
+    """Event of a further assignment or error."""
 
     def unassign(self, assignment: Assignment) -> None:
         """Remove an assignment from the scene: the first one or that of the speculative copy."""
@@ -96,7 +89,6 @@ class ProgressSample(NamedTuple):
     """Report of the progress of an encode."""
 
     share: float
-    """Share of the encode that is done, between 0 and 1."""
     at: float
 
 
@@ -113,32 +105,29 @@ class Assignment:
     connection: WorkerConnection
     state: AssignmentState = AssignmentState.UPLOADING
     encoding_since: float | None = None
-    """Time at which the encode started; ``None`` before."""
     first_progress: ProgressSample | None = None
-    """First report of a progress above 0; ``None`` before, or if the worker reports none."""
+    """First report above 0, if the worker reports any."""
     last_progress: ProgressSample | None = None
-    """Latest report of a progress above 0; ``None`` before the first one."""
     sending: bool = False
     """True while a file of the scene has its turn on the uplink."""
     # Not a second one: if the first could not take the copy, the next one could not either.
     copy_worker_started: bool = False
     """True once a worker was started only for a copy of this encode."""
     superseded: bool = False
-    """True if the other assignment of the scene, the first one or the copy, has encoded it
-    first."""
+    """True if the other assignment of the scene has encoded it first."""
     granted: anyio.Event = field(default_factory=anyio.Event)
     """Event that is set when the worker may be asked to encode the scene."""
     requested_at: float = math.inf
-    """Time at which the worker was asked to encode the scene; infinite before."""
+    """Time at which the worker was asked to encode the scene."""
     has_slot: bool = False
     """True once an encoder slot of the worker encodes the scene, or is free for it."""
     on_slot_change: Callable[[], None] = _do_nothing
     """Function that is called when ``has_slot`` changes while the scene is queued."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """Cancel scope that is cancelled to take the scene off the worker."""
+    """Scope that is cancelled to take the scene off the worker."""
     on_phase_end: Callable[[PoolWorker], None]
-    """Function that is called with the worker when the scene's upload or encode has ended, and when
-    a queued encode has begun."""
+    """Function that is called when the upload or encode has ended, and when a queued encode has
+    begun."""
 
     @property
     def waits_for_slot(self) -> bool:
@@ -210,18 +199,16 @@ class WorkerState(IntEnum):
     """State of a worker. It changes only to a state that is defined after the current one."""
 
     LAUNCHING = auto()
-    """The launch was not answered yet."""
     STARTING = auto()
-    """The task was launched or found, and its worker has not passed a health check yet."""
+    """Launched or found; the worker has not passed a health check yet."""
     READY = auto()
     FAILING = auto()
     """A call to the worker failed, and the backend is asked for the reason."""
     CLOSING = auto()
-    """The worker takes no new scenes, and is stopped as soon as its encodes are done."""
+    """It takes no new scenes, and is stopped as soon as its encodes are done."""
     DRAINING = auto()
     """The backend has announced that it will stop the task."""
     STOPPING = auto()
-    """The worker was given up, and its task is being stopped."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -230,50 +217,47 @@ class PoolWorker:
 
     backend: Backend
     number: int
-    """Number of the worker in its pool, in the order of creation."""
+    """Number in the order of creation."""
     spec: TaskSpec
     record: WorkerRecord
     expected_audio_seconds: float
-    """Length of the audio of the scene for which the worker was started, in seconds."""
+    """Length of the audio of the scene for which the worker was started."""
     state: WorkerState = WorkerState.LAUNCHING
     exempt_from_scaling_rule: bool = False
-    """True if the worker was started even though it may save no time, for example for a scene that
-    has failed on all other workers."""
+    """True if the worker was started although it may save no time, as for a scene that has failed
+    on all others."""
     slowness: float = 1.0
-    """Factor by which encodes take longer on this worker than on others of its kind; 1 if they do
-    not, or if too little is known."""
+    """Factor by which encodes take longer than on others of its kind; 1 if unknown."""
     late: bool = False
-    """True if the worker starts and its start-up takes longer than that of most workers."""
+    """True if the start-up takes longer than that of most workers."""
     overdue: bool = False
-    """True if the worker is stopped to make room for another one, if no more may be started."""
+    """True if the worker is stopped when another one needs its place."""
     replaces: PoolWorker | None = None
-    """Late worker that is stopped when this one is ready first; ``None`` if there is none."""
+    """Late worker that is stopped when this one is ready first."""
     late_starts_before: int = 0
-    """Number of late starts in a row that the start of this worker replaces."""
+    """Number of late starts in a row that this start replaces."""
     # It does not count against the limits on the number of workers then.
     stop_announced: bool = False
     """True once the backend has announced that it will stop the task."""
     stop_guaranteed: bool = False
-    """True once the supervisor of an adopted task is certain to stop the task."""
+    """True once the supervisor of an adopted task is certain to stop it."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """Cancel scope that is cancelled to give up the worker before it is ready."""
+    """Scope that is cancelled to give up the worker before it is ready."""
     found: FoundTask | None = None
-    """Adopted task of an earlier process; ``None`` if a new task is launched for the worker."""
+    """Adopted task of an earlier process."""
     # ``record.ready`` is then the time at which this process first saw it ready.
     ready_unknown: bool = False
     """True if an earlier process may have seen the worker ready."""
     connection: WorkerConnection | None = None
-    """Connection to the worker; ``None`` until the worker is ready."""
     closing_error: CloudburstError | None = None
-    """Error because of which the worker is closing; ``None`` if there is none."""
     assignments: list[Assignment] = field(default_factory=list[Assignment])
     encode_ends: tuple[float, ...] = ()
-    """Times at which the encodes on the worker are expected to end, in ascending order."""
+    """Times at which the encodes are expected to end, in ascending order."""
     last_used: float = 0.0
     """Time at which the last scene left the worker or, before that, at which it became ready; at
     the end, the time of the decision to stop it."""
     changed: anyio.Event = field(default_factory=anyio.Event)
-    """Event that wakes the worker's supervisor when the worker has changed."""
+    """Event that wakes the supervisor."""
 
     def move_to(self, state: WorkerState) -> None:
         """Change the state of the worker to a later one; do nothing if it is in a later one."""

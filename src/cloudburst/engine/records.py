@@ -47,12 +47,10 @@ class Attempt:
     scene: str
     spans: list[PhaseSpan] = field(default_factory=list[PhaseSpan])
     finished: bool = False
-    """True once the attempt has made the video."""
     shared_seconds: float = 0.0
-    """Seconds for which other encoder slots of the worker have encoded parts of the video."""
+    """Seconds that other encoder slots of the worker have spent on the video."""
     uplink_wait_seconds: float = 0.0
-    """Part of the upload, in seconds, in which a file of the scene waited for a place on the
-    uplink."""
+    """Part of the upload in which a file waited for the uplink."""
 
     def seconds(self, phase: Phase) -> float:
         """Return the seconds that the attempt spent in a phase."""
@@ -64,36 +62,30 @@ class WorkerRecord:
     """Record of one worker, for the report, the bill and the journal."""
 
     backend: str
-    """Name of the worker's backend."""
     run: str
-    """Name of the run for which the worker was started."""
+    """Run for which the worker was started."""
     task: str = ""
     """Id of the task; empty until the launch is answered."""
     token: str | None = None
-    """Idempotency token of the launch request; ``None`` before the launch, or if it is not
-    known."""
+    """Idempotency token of the launch request, if known."""
     launched: float | None = None
-    """Time at which the launch was accepted; ``None`` until then."""
+    """Time at which the launch was accepted."""
     ready: float | None = None
-    """Time of the first successful health check; ``None`` until then."""
+    """Time of the first successful health check."""
     stopped: float | None = None
-    """Time at which the stop was accepted or the task was seen to have stopped; ``None`` until
-    then."""
+    """Time at which the stop was accepted or seen."""
     error: CloudburstError | None = None
-    """Error because of which the worker failed or was given up; ``None`` if there was none."""
+    """Error because of which the worker failed or was given up."""
     deliberate: bool = False
-    """True if the client gave up the worker although it had not failed; ``error`` is the reason."""
+    """True if the worker was given up although it had not failed."""
     usage: Usage | None = None
-    """Billed resources and times of the task, as far as they are known; ``None`` if nothing is
-    billed."""
+    """Billed resources and times so far; ``None`` if nothing is billed."""
     spot: bool = False
-    """True if the task runs on Fargate Spot."""
     settled: bool = False
     """True once the task was seen to have stopped, so that its bill is final."""
     possibly_running: bool = False
-    """True if the stop was not accepted and the task was not seen to have stopped."""
+    """True if the stop was neither accepted nor seen."""
     post_mortem: Path | None = None
-    """Path of the page that explains why the task failed; ``None`` if no page was written."""
     attempts: list[Attempt] = field(default_factory=list[Attempt])
 
     @property
@@ -129,34 +121,31 @@ class SceneRecord:
 
     name: str
     task: str | None = None
-    """Id of the task of the current or last attempt; ``None`` until the attempt has a worker."""
+    """Task of the current or last attempt."""
     attempts: int = 0
     queued_seconds: float = 0.0
-    """Seconds that the scene waited for a worker, summed over all attempts."""
+    """Wait for a worker, over all attempts."""
     slot_wait_seconds: float = 0.0
     phase_seconds: dict[Phase, float] = field(default_factory=dict[Phase, float])
-    """Seconds that the last attempt spent in each phase."""
+    """Seconds of each phase of the last attempt."""
     bytes_sent: int = 0
-    """Number of bytes uploaded, summed over all attempts."""
+    """Bytes uploaded, over all attempts."""
     bytes_fetched: int = 0
-    """Number of bytes that workers got from S3 and web servers, summed over all attempts."""
+    """Bytes that workers got from S3 and web servers, over all attempts."""
     failures: int = 0
-    """Number of attempts that failed for a reason that may lie in the scene."""
+    """Attempts that failed for a reason that may lie in the scene."""
     worker_failures: int = 0
-    """Number of attempts that failed because of their worker."""
+    """Attempts that failed because of their worker."""
     worker_losses: int = 0
-    """Number of workers that ended by themselves while they encoded the scene."""
+    """Workers that ended by themselves while they encoded the scene."""
     spot_interruptions: int = 0
-    """Number of attempts that ended because Spot took back the worker's machine."""
     losses: list[WorkerStoppedError] = field(default_factory=list[WorkerStoppedError])
-    """Errors of the workers that ended while they encoded the scene, as far as this process saw
-    them."""
+    """Errors of these workers, as far as this process saw them."""
     encode_unfinished: bool = False
-    """True while the current attempt encodes, and after the attempt if it ended during the
-    encode."""
+    """True while the attempt encodes, and after it if it ended in the encode."""
     video: Video | None = None
     written_by_worker: bool = False
-    """True if a worker wrote the video to S3, so that it did not pass through this machine."""
+    """True if a worker wrote the video to S3."""
     skipped: bool = False
     """True if an earlier process of the run made the video."""
     error: CloudburstError | None = None
@@ -230,16 +219,16 @@ class RecoveredState:
     """
 
     finished: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
-    """Results whose video is verified and up to date with its inputs, by scene name."""
+    """Results whose video is verified and up to date with its inputs, by scene."""
     results: tuple[ResultEntry, ...] = ()
-    """Results of all finished scenes, even if their inputs have changed since."""
+    """Results of all finished scenes, also with other inputs."""
     failures: Mapping[str, SceneFailureEntry] = field(default_factory=dict[str, SceneFailureEntry])
-    """Failed attempts at scenes whose inputs have not changed, by scene name."""
+    """Failed attempts at scenes with the same inputs, by scene."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Fingerprints of the scenes whose files were compared, by scene name."""
+    """Fingerprints of the scenes whose files were compared."""
     tasks: tuple[TaskEntry, ...] = ()
     unanswered_launches: tuple[LaunchEntry, ...] = ()
-    """Launch requests whose task is not known, because no answer was recorded."""
+    """Launch requests without a recorded answer."""
 
 
 def recover_workers(run: str, state: RecoveredState, *, ahead: float) -> dict[str, WorkerRecord]:

@@ -35,7 +35,7 @@ class ErrorEntry:
     remedy: str
     """Value of the error's `Remedy`."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Keyword arguments of the error by name, as values that JSON can represent."""
+    """Keyword arguments of the error, as values that JSON can represent."""
 
     @classmethod
     def of(cls, error: CloudburstError) -> ErrorEntry:
@@ -95,16 +95,12 @@ class ProcessEntry:
 
     run: str
     started_at: EpochSeconds
-    """Time at which the process began to work on the run."""
     options: RenderOptions
-    """Render options of the run."""
     tier: NamedTier
-    """Size of the Fargate tasks of the run."""
     limits: Limits
     backends: tuple[str, ...]
     """Names of the backends in the order of preference."""
     film: FilmRequest | None = None
-    """Film of the run; ``None`` if none was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +109,6 @@ class SceneEntry:
 
     scene: Scene
     audio_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-    """Length of the audio, in seconds."""
     fingerprint: str = ""
     """Fingerprint of what the video is to be made of, if a resumed run has compared it; else empty,
     because files are only read when they are sent."""
@@ -127,10 +122,9 @@ class LaunchEntry:
     """
 
     token: str
-    """Token of the launch request."""
     backend: str
     requested_at: EpochSeconds
-    """Time shortly before the first request for the task."""
+    """Time shortly before the first request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,21 +134,18 @@ class TaskEntry:
     task: str
     backend: str
     token: str | None
-    """Token of the launch request; ``None`` for a task that was found in the backend's list of
-    tasks."""
+    """Token of the launch request; ``None`` for a task that the backend has listed."""
     launched_at: EpochSeconds
     """Time at which the backend accepted the launch."""
     ready_at: EpochSeconds | None = None
-    """Time of the first successful health check; ``None`` if there was none."""
+    """Time of the first successful health check."""
     stopped_at: EpochSeconds | None = None
-    """Time at which the stop of the task was accepted or the task was seen to have stopped;
-    ``None`` before."""
+    """Time at which the stop was accepted or the task was seen to have stopped."""
     usage: Usage | None = None
-    """Billed resources and times; ``None`` if nothing is billed."""
     settled: bool = False
     """True if the task was seen to have stopped, so that its bill is final."""
     error: ErrorEntry | None = None
-    """Error because of which the worker failed or was given up; ``None`` if there is none."""
+    """Error because of which the worker failed or was given up."""
 
 
 class PhaseEntry(NamedTuple):
@@ -173,7 +164,7 @@ class ResultEntry:
     fingerprint: str
     """Fingerprint of the files that were sent to the worker and of the render options."""
     attempts: int
-    """Number of attempts at the scene, including the successful one."""
+    """Number of attempts, including the successful one."""
     phases: tuple[PhaseEntry, ...] = ()
     """Phases of the successful attempt."""
     files: tuple[KnownHash, ...] = ()
@@ -186,15 +177,14 @@ class SceneFailureEntry:
 
     scene: str
     failures: int
-    """Number of attempts that failed for a reason that may lie in the scene."""
+    """Attempts that failed for a reason that may lie in the scene."""
     worker_failures: int
-    """Number of attempts that failed because of their worker."""
+    """Attempts that failed because of their worker."""
     worker_losses: int
-    """Number of workers that ended by themselves while they encoded the scene."""
+    """Workers that ended by themselves while they encoded the scene."""
     error: ErrorEntry | None = None
-    """Error of the last attempt."""
     given_up: bool = False
-    """True if the run makes no further attempt at the scene."""
+    """True if the run makes no further attempt."""
     fingerprint: str = ""
     """Fingerprint of the files that were sent to the worker and of the render options; empty if no
     file was read."""
@@ -205,9 +195,7 @@ class ProcessEndEntry:
     """Entry of a process that ended its part of the run normally."""
 
     ended_at: EpochSeconds
-    """Time at which the process ended its part of the run."""
     status: Status
-    """Status of the run at that time."""
 
 
 Entry: TypeAlias = (
@@ -231,11 +219,10 @@ class JournalState:
     launches: Mapping[str, LaunchEntry] = field(default_factory=dict[str, LaunchEntry])
     tasks: Mapping[str, TaskEntry] = field(default_factory=dict[str, TaskEntry])
     results: Mapping[str, ResultEntry] = field(default_factory=dict[str, ResultEntry])
-    """Finished videos by the name of their scene."""
+    """Finished videos by scene."""
     scene_failures: Mapping[str, SceneFailureEntry] = field(
         default_factory=dict[str, SceneFailureEntry]
     )
-    """Failed attempts by the name of their scene."""
+    """Failed attempts by scene."""
     end: ProcessEndEntry | None = None
-    """Entry that the last process wrote when it ended its part of the run; ``None`` if this process
-    is still running or ended abnormally."""
+    """Entry of the end of the last process; ``None`` if it runs or ended abnormally."""

@@ -209,20 +209,18 @@ class CheckedScene(BaseModel):
     scene: Scene
     """Scene with absolute paths."""
     audio_seconds: float
-    """Length of the audio in seconds according to its header, accurate enough for scheduling; the
-    duration of a scene without audio."""
+    """Length of the audio according to its header, accurate enough for scheduling, or the
+    duration."""
     audio_known: bool = True
-    """False if the header of the audio, as far as the client has read it, has no length:
-    ``audio_seconds`` is then guessed from the size of the file."""
+    """False if the header has no length: it is then guessed from the size of the file."""
     image_bytes: int
-    """Size of the file of the picture, in bytes; 0 if its server does not report it."""
+    """Size of the picture's file; 0 if its server does not report it."""
     versions: Mapping[Path, FileVersion] = {}
     """Version of each file of the scene on this machine, as the check has found it."""
     upright: bool = False
-    """True if the picture is taller than wide, as it is shown. False if that cannot be seen in the
-    start of a remote file, which is all that the client reads of it."""
+    """True if the picture is seen to be taller than wide, as it is shown."""
     options: RenderOptions = RenderOptions()
-    """Options of the scene's video: those of the run, overridden by those of the scene."""
+    """Options of the run, overridden by those of the scene."""
     undrawable: tuple[SceneFault, ...] = ()
     """Fault of the subtitles because of characters that workers with the image of this package
     cannot draw; the public image takes them from other fonts."""
@@ -259,7 +257,6 @@ class Video(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     scene: str
-    """Name of the scene."""
     path: WrittenLocation
     """Location of the file: an absolute path, or an object in S3."""
     task: str
@@ -274,9 +271,8 @@ class Video(BaseModel):
     """What differs from the inputs in the video, for example characters of the subtitles that the
     font lacks, or corrupt audio that was replaced by silence."""
     cover: WrittenLocation | None = None
-    """Location of the cover; ``None`` if the option ``cover`` was not set."""
+    """Location of the cover, if the option ``cover`` was set."""
     cover_sha256: str | None = None
-    """SHA-256 of the cover, in hexadecimal; ``None`` if there is no cover."""
 
     def moved_to(self, path: OutputLocation) -> Video:
         """Return the video at another location, with its cover beside it."""
