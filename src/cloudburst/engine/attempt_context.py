@@ -1,4 +1,4 @@
-"""What all attempts at the scenes of a run share: their contexts and the output folder."""
+"""Shared objects of all attempts at the scenes of a run: their contexts and the output folder."""
 
 from __future__ import annotations
 

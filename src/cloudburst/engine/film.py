@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmContext(AttemptContext):
-    """What all attempts at a film use.
+    """Inputs, settings and shared objects of all attempts at a film.
 
     The journal has no entries of films: an object in S3 shows that it is up to date.
     """

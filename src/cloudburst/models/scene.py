@@ -268,8 +268,8 @@ class Video(BaseModel):
     seconds: float
     """Length of the video in seconds."""
     warnings: tuple[str, ...] = ()
-    """What differs from the inputs in the video, for example characters of the subtitles that the
-    font lacks, or corrupt audio that was replaced by silence."""
+    """Differences between video and inputs, for example characters of the subtitles that the font
+    lacks, or corrupt audio that was replaced by silence."""
     cover: WrittenLocation | None = None
     """Location of the cover, if the option ``cover`` was set."""
     cover_sha256: str | None = None

@@ -1,4 +1,4 @@
-"""What a run writes beside its videos: its journal, and the film."""
+"""Outputs of a run beside its videos: its journal, and the film."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class EncodedVideo:
     seconds: float
     """Length of the video; 0 if the worker does not report it."""
     warnings: tuple[str, ...] = ()
-    """What differs from the inputs in the video, according to the worker."""
+    """Differences between video and inputs, according to the worker."""
     shared_seconds: float = 0.0
     """Seconds that all other encoder slots of the worker together have spent on the video."""
     cover: EncodedFile | None = None

@@ -63,7 +63,7 @@ class Forecast(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What a decision about further workers must achieve."""
+    """Goal of a decision about further workers."""
 
     hour_usd: float
     """Value of an hour of waiting for the run, in USD."""

@@ -45,7 +45,7 @@ class PoolSnapshot:
     load: Load
     """Scenes that wait or encode."""
     workers: dict[PoolWorker, SimulatedWorker]
-    """All usable workers."""
+    """Usable workers."""
     measured: bool
     """True if the encode time of every worker was measured."""
 
