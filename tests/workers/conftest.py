@@ -1,13 +1,9 @@
-"""Fixtures of the adapters' tests, which use the real clock for threads and sockets."""
+"""Fixtures of the workers' tests, which use the real clock for threads and sockets."""
 
 from __future__ import annotations
 
 import pytest
 from blockbuster import blockbuster_ctx
-
-from cloudburst.models.limits import Timeouts
-from cloudburst.models.scene import Scene
-from support.fake_native_service import Studio
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -19,29 +15,3 @@ def anyio_backend(request):
 def nothing_blocks_the_loop():
     with blockbuster_ctx(scanned_modules=["cloudburst.workers"]):
         yield
-
-
-@pytest.fixture
-def studio():
-    return Studio()
-
-
-@pytest.fixture
-def hasty():
-    """Return short timeouts, so that a stopped worker costs a test little time."""
-    return Timeouts(silence=0.4, call=0.3)
-
-
-@pytest.fixture
-def make_scene(tmp_path):
-    def make(name="one", *, image=b"picture" * 1000, subtitle=b"1\n"):
-        for kind, content in {"png": image, "mp3": b"sound " * 2000, "srt": subtitle}.items():
-            (tmp_path / f"{name}.{kind}").write_bytes(content)
-        return Scene(
-            name=name,
-            image=tmp_path / f"{name}.png",
-            audio=tmp_path / f"{name}.mp3",
-            subtitle=tmp_path / f"{name}.srt",
-        )
-
-    return make
