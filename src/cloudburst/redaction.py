@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from typing import Any, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -35,8 +35,9 @@ _LIBRARIES = ("aiobotocore", "aiohttp", "anyio", "asyncio", "botocore", "h11", "
 """Packages whose functions have signed requests in their local variables."""
 HIDDEN = "***"
 """Text in place of a secret."""
-MIN_SECRET_LENGTH = 4
-"""Minimum length of a redacted value, in characters. Shorter values also occur in ordinary text."""
+MIN_SECRET_LENGTH, MIN_VALUE_LENGTH = 4, 8
+"""Minimum length of a redacted value, in characters. Shorter values also occur in ordinary text.
+So do values of a URL's query that are shorter than the second number, without their names."""
 
 
 class SecretOwner(Enum):
@@ -160,6 +161,7 @@ def without_secrets(error: _E, *, in_messages: bool = False) -> _E:
 def _remove_request(error: Any) -> None:
     attributes = cast("dict[str, Any]", vars(error))
     attributes.pop("request", None)
+    attributes.pop("_request", None)  # of httpx
     arguments: Any = attributes.get("kwargs")
     if isinstance(arguments, dict):  # of botocore
         cast("dict[str, Any]", arguments).pop("request", None)
@@ -175,6 +177,23 @@ def _begins_in_library(error: BaseException) -> bool:
         return False
     name = str(error.__traceback__.tb_frame.f_globals.get("__name__", ""))
     return name.partition(".")[0] in _LIBRARIES
+
+
+def repeats_secret(text: str, query: str) -> bool:
+    """Return whether a text of a server has a part of a URL's query in it that may be a secret."""
+    return any(secret in text for secret in query_secrets(query))
+
+
+def query_secrets(query: str) -> Iterator[str]:
+    """Yield the parts of a URL's query that may be secrets, as they are and decoded.
+
+    They are its values, but with its name if a value is so short that it may be an ordinary word.
+    """
+    for part in query.split("&"):
+        value = part.partition("=")[2] or part
+        secret = value if len(value) >= MIN_VALUE_LENGTH else part
+        if len(secret) >= MIN_SECRET_LENGTH:
+            yield from dict.fromkeys((secret, unquote(secret)))
 
 
 def _forms_of(value: str) -> Iterator[str]:

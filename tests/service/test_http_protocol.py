@@ -10,6 +10,7 @@ import anyio
 import pytest
 from starlette.applications import Starlette
 
+from cloudburst.net.session import WORKERS
 from cloudburst.service import connections
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.connections import (
@@ -19,7 +20,6 @@ from cloudburst.service.connections import (
     LimitedServer,
 )
 from cloudburst.service.lifecycle import listening_socket
-from cloudburst.workers.http.transport import KEEPALIVE_EXPIRY
 from support.service_caller import KEY
 
 pytestmark = pytest.mark.anyio
@@ -111,4 +111,4 @@ async def test_a_request_that_begins_before_the_last_one_has_ended_is_protected(
 
 
 def test_the_client_closes_idle_connections_before_the_service_does() -> None:
-    assert KEEPALIVE_EXPIRY <= KEEP_ALIVE_TIMEOUT - 5
+    assert WORKERS.idle <= KEEP_ALIVE_TIMEOUT - 5

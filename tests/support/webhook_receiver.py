@@ -17,6 +17,7 @@ from cloudburst.jobs.webhooks.delivery import (
     MessageSender,
     OutboxStorage,
 )
+from cloudburst.net.session import SessionPolicy
 
 SECRET = "whsec_" + "c2VjcmV0" * 6
 
@@ -91,7 +92,7 @@ def sender(
     """Return a sender whose times are those of the event loop."""
 
     @asynccontextmanager
-    async def open_client(*, public_only: bool) -> AsyncGenerator[httpx.AsyncClient]:
+    async def open_client(_: SessionPolicy) -> AsyncGenerator[httpx.AsyncClient]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(receiver.handle)) as http:
             yield http
 

@@ -32,7 +32,7 @@ from cloudburst.jobs.webhooks.delivery import (
     DeliveryPolicy,
     deliver_webhooks,
 )
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import open_session
 from support import hostile_servers as servers
 from support.hostile_servers import Authority, Handler, Peer, resolve_to_loopback, serving
 from support.outbox import Outbox
@@ -128,9 +128,7 @@ async def test_a_receiver_with_the_reference_library_accepts_our_messages(
     async with serving(recorder, authority.server("hooks.example")) as server:
         url = f"https://hooks.example:{server.port}/in/path-token?key=query-token"
         webhook = Webhook(url=url, secrets=[NEW_SECRET, SECRET], name="main", private=True)
-        opened = partial(
-            open_transfer_client, verify=authority.trusting, resolve=resolve_to_loopback
-        )
+        opened = partial(open_session, verify=authority.trusting, resolve=resolve_to_loopback)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 partial(
@@ -248,7 +246,7 @@ async def test_a_name_that_leads_to_this_machine_is_refused_before_a_connection(
     box = filled()
     async with serving(Recorder(), authority.server("hooks.example")) as server:
         webhook = Webhook(url=f"https://hooks.example:{server.port}/", secrets=SECRET, name="main")
-        opened = partial(open_transfer_client, verify=authority.trusting, resolve=resolve)
+        opened = partial(open_session, verify=authority.trusting, resolve=resolve)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 partial(

@@ -28,6 +28,7 @@ from cloudburst.concurrency import for_each
 from cloudburst.errors import CapacityError, CloudburstError, LaunchError, Remedy
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec
 from cloudburst.models.tier import Tier
+from cloudburst.net.session import WORKERS, open_session
 from cloudburst.redaction import hide_secrets
 from cloudburst.workers.http.certificates import new_secrets
 
@@ -232,7 +233,8 @@ async def seconds_until_answer(url: str) -> float | None:
     """Return the seconds until a worker answers; ``None`` if it does not within a minute."""
     started_at = anyio.current_time()
     # No secret is sent here; the part that renders a scene verifies the certificate.
-    async with httpx.AsyncClient(verify=False, timeout=3.0, trust_env=False) as http:  # noqa: S501
+    untrusting = httpx.create_ssl_context(verify=False)
+    async with open_session(WORKERS, verify=untrusting, timeouts=3.0) as http:
         while anyio.current_time() < started_at + REACH_TIMEOUT:
             with suppress(httpx.HTTPError):
                 if (await http.get(f"{url}/health")).is_success:

@@ -31,7 +31,7 @@ from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import FetchRequest, PutPart, TransferProblem
 from cloudburst.net.registry.images import PushProgress, PushReport
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
 from cloudburst.net.transfers.put import put_part
@@ -156,7 +156,7 @@ async def check_s3(live: Live, prefix: S3Prefix) -> None:
     found = await check_destination(store, folder, account=await live.aws.account_id())
     accepted = found.tried and not found.left and not found.url_refusal
     findings.report("the folder accepts objects", accepted, found.detail)
-    async with open_transfer_client(public_only=False) as http:
+    async with open_session(TRUSTED_URLS) as http:
         check = _S3Check(store=store, findings=findings, folder=folder, http=http)
         await check.presigned_put()
         await check.reads()

@@ -18,6 +18,7 @@ from cloudburst.net.registry.client import RegistryClient, open_registry
 from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, parse_index
 from cloudburst.net.registry.errors import InvalidImageError, NotInRegistryError, RegistryError
 from cloudburst.net.registry.http import Credentials
+from cloudburst.net.session import WORKERS, open_session
 
 # Maximum number of tags that are read from a repository.
 MAX_TAGS = 1000
@@ -102,11 +103,11 @@ async def open_repository_images(
     try:
         async with (
             open_registry(registry.url, login, policy=LOCAL_TRANSFERS) as client,
-            httpx.AsyncClient(
+            open_session(
+                WORKERS,
                 base_url=registry.url,
                 auth=(registry.username, registry.password),
-                timeout=REQUEST_TIMEOUT,
-                trust_env=False,
+                timeouts=REQUEST_TIMEOUT,
             ) as requests,
         ):
             yield RepositoryImages(name, client, requests)

@@ -159,7 +159,7 @@ class UploadConcurrency:
 
 
 # Bytes of a file that are assumed to be in buffers: what the system accepts ahead
-# (`cloudburst.workers.http.transport`), and what is on its way. They have not arrived when they
+# (`cloudburst.net.session`), and what is on its way. They have not arrived when they
 # are passed to the system.
 BUFFER_BYTES = 256 * 1024
 # Bytes of further files that are always sent at once. A slow line of 2 Mbit/s takes a second.

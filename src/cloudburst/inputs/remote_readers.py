@@ -17,7 +17,7 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.models.transfers import FetchRequest, TransferFailure, TransferProblem
 from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
-from cloudburst.redaction import SecretOwner, hide_secrets
+from cloudburst.redaction import SecretOwner, hide_secrets, query_secrets
 
 if TYPE_CHECKING:
     import httpx
@@ -52,10 +52,9 @@ async def open_s3_reader(settings: Settings) -> AsyncGenerator[FolderReader]:
 @asynccontextmanager
 async def open_https_reader(settings: Settings) -> AsyncGenerator[RangeReader]:
     """Open access to files on web servers; addresses that are not public need a setting."""
-    module: Any = await to_thread.run_sync(import_module, "cloudburst.net.transfers.client")
-    async with module.open_transfer_client(
-        public_only=True, private_inputs=settings.private_inputs
-    ) as client:
+    module: Any = await to_thread.run_sync(import_module, "cloudburst.net.session")
+    policy = module.TRUSTED_URLS if settings.private_inputs else module.PUBLIC_URLS
+    async with module.open_session(policy) as client:
         yield HttpsReader(client)
 
 
@@ -63,7 +62,7 @@ class HttpsReader:
     """Reader of ranges of files on web servers.
 
     Args:
-        client: Client of `cloudburst.net.transfers.client.open_transfer_client`.
+        client: Client of `cloudburst.net.session.open_session`.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -80,10 +79,7 @@ class HttpsReader:
         assert isinstance(location, HttpsUrl), "only files on web servers are read here"
         if start and (file := self._unseekable.get(location)) is not None:
             return RangeAnswer(data=b"", file=file)
-        from cloudburst.net.transfers.errors import (  # noqa: PLC0415 - loads httpx
-            TransferError,
-            query_secrets,
-        )
+        from cloudburst.net.transfers.errors import TransferError  # noqa: PLC0415 - loads httpx
 
         # Servers and workers that know the URL may repeat its query, also in headers.
         secrets = query_secrets(location.url.partition("?")[2])

@@ -72,10 +72,14 @@ class Transfers:
         async with self._opening:
             if public_only not in self._clients:
                 await to_thread.run_sync(_import_modules)
-                from cloudburst.net.transfers.client import open_transfer_client  # noqa: PLC0415
+                from cloudburst.net.session import (  # noqa: PLC0415
+                    PUBLIC_URLS,
+                    TRUSTED_URLS,
+                    open_session,
+                )
 
                 self._clients[public_only] = await self._stack.enter_async_context(
-                    open_transfer_client(public_only=public_only)
+                    open_session(PUBLIC_URLS if public_only else TRUSTED_URLS)
                 )
             return self._clients[public_only]
 

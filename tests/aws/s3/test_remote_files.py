@@ -28,7 +28,7 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.locations import HttpsUrl
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.settings import Settings
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.put import put_part
 from cloudburst.outputs.s3_destination import S3Destination
@@ -421,7 +421,7 @@ class TestParts:
         with small_parts(monkeypatch):
             async with (
                 delivery(files(store), folder.object("v.mp4"), self.BIG) as running,
-                open_transfer_client(public_only=False) as http,
+                open_session(TRUSTED_URLS) as http,
             ):
                 first, second, _ = await running.parts()
                 await put_part(second, read_block, client=http, progress=lambda _: None)

@@ -13,10 +13,10 @@ import pytest
 from pydantic import SecretStr
 
 from cloudburst.models.transfers import FetchRequest, TransferProblem
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.network import ForbiddenAddressError, PinnedBackend, is_permitted, resolve_name
+from cloudburst.net.session import PUBLIC_URLS, TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
-from cloudburst.net.transfers.public_addresses import PinnedBackend, is_permitted, resolve_name
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,9 @@ async def test_a_name_that_resolves_to_another_address_later() -> None:
     network = Network("93.184.216.34")
     backend = PinnedBackend(private=False, resolve=resolve, inner=network)
     await backend.connect_tcp("files.example", 443, 1.0)
-    with pytest.raises(TransferError, match=r"files\.example has an address that is not public"):
+    with pytest.raises(
+        ForbiddenAddressError, match=r"files\.example has an address that is not public"
+    ):
         await backend.connect_tcp("files.example", 443, 1.0)
     assert network.asked == ["93.184.216.34"]
 
@@ -77,7 +79,7 @@ async def test_one_address_that_is_not_public_is_enough() -> None:
 
     network = Network("93.184.216.34")
     backend = PinnedBackend(private=False, resolve=resolve, inner=network)
-    with pytest.raises(TransferError, match="that is not public"):
+    with pytest.raises(ForbiddenAddressError, match="that is not public"):
         await backend.connect_tcp("files.example", 443, 1.0)
     assert network.asked == []
 
@@ -153,7 +155,7 @@ async def test_urls_that_lead_away_or_nowhere() -> None:
     async def write(_: bytes) -> None:
         raise AssertionError
 
-    async with open_transfer_client(public_only=True) as client:
+    async with open_session(PUBLIC_URLS) as client:
         for url, problem in LEADS_AWAY.items():
             request = FetchRequest.model_construct(url=SecretStr(url), max_bytes=10)
             with pytest.raises(TransferError) as caught:
@@ -163,7 +165,7 @@ async def test_urls_that_lead_away_or_nowhere() -> None:
 
 async def test_urls_that_are_not_trusted_need_https_even_on_this_machine() -> None:
     """Also if private addresses are permitted."""
-    async with open_transfer_client(public_only=True, private_inputs=True) as client:
+    async with open_session(TRUSTED_URLS) as client:
         for url in ("http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/"):
             request = FetchRequest.model_validate({"url": url, "max_bytes": 1})
             with pytest.raises(TransferError, match="scheme http"):
@@ -179,7 +181,7 @@ async def test_trusted_urls_lead_to_private_addresses_but_never_to_metadata() ->
             await fetch(request, print, client=client)  # type: ignore[arg-type]
         return caught.value.failure.problem
 
-    async with open_transfer_client(public_only=False) as client:
+    async with open_session(TRUSTED_URLS) as client:
         assert await problem("http://127.0.0.1:1/key") is TransferProblem.UNREACHABLE
         assert await problem("http://localhost:1/key") is TransferProblem.UNREACHABLE
         assert await problem("https://127.0.0.1:1/key") is TransferProblem.UNREACHABLE

@@ -13,7 +13,7 @@ import pytest
 from anyio import to_thread
 
 from cloudburst.models.transfers import FetchRequest, TransferProblem
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
 from cloudburst.net.transfers.requests import TransferPolicy
@@ -48,9 +48,8 @@ async def fetched(
             "max_bytes": case.max_bytes if case else 100_000,
         }
     )
-    async with open_transfer_client(
-        public_only=True,
-        private_inputs=True,
+    async with open_session(
+        TRUSTED_URLS,
         verify=authority.trusting,
         resolve=servers.resolve_to_loopback,
     ) as client:
@@ -145,9 +144,8 @@ async def test_a_connection_that_has_ended_is_not_used_again(
 
         async with (
             anyio.create_task_group() as tasks,
-            open_transfer_client(
-                public_only=True,
-                private_inputs=True,
+            open_session(
+                TRUSTED_URLS,
                 verify=authority.trusting,
                 resolve=servers.resolve_to_loopback,
             ) as client,
@@ -190,9 +188,8 @@ async def test_cookies_and_proxies_are_not_used(
     handler = servers.answer(OK + b"Set-Cookie: a=b; Path=/\r\nConnection: close\r\n")
     async with (
         serving(handler, context) as server,
-        open_transfer_client(
-            public_only=True,
-            private_inputs=True,
+        open_session(
+            TRUSTED_URLS,
             verify=authority.trusting,
             resolve=servers.resolve_to_loopback,
         ) as client,

@@ -22,7 +22,7 @@ from cloudburst.models.limits import Backoff, Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.redaction import redact
 from support import hostile_servers as servers
 from support.hostile_servers import HOST, Authority, Handler, Peer, serving
@@ -93,9 +93,8 @@ class Checker:
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[HttpsReader]:
-        async with open_transfer_client(
-            public_only=True,
-            private_inputs=True,
+        async with open_session(
+            TRUSTED_URLS,
             verify=self._authority.trusting,
             resolve=servers.resolve_to_loopback,
         ) as client:

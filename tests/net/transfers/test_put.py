@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from cloudburst.models.transfers import PutPart
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError, error_from_answer
 from cloudburst.net.transfers.put import put_part
 from cloudburst.net.transfers.requests import TransferPolicy
@@ -50,8 +50,8 @@ async def putting(
 ) -> AsyncGenerator[tuple[Put, servers.Server]]:
     async with (
         serving(handler, context) as server,
-        open_transfer_client(
-            public_only=False, verify=authority.trusting, resolve=servers.resolve_to_loopback
+        open_session(
+            TRUSTED_URLS, verify=authority.trusting, resolve=servers.resolve_to_loopback
         ) as client,
     ):
 
@@ -180,8 +180,8 @@ async def test_cancelled_transfers_close_their_connections(
     async with serving(waiting, context) as server:
 
         async def transfer() -> None:
-            async with open_transfer_client(
-                public_only=False, verify=authority.trusting, resolve=servers.resolve_to_loopback
+            async with open_session(
+                TRUSTED_URLS, verify=authority.trusting, resolve=servers.resolve_to_loopback
             ) as client:
                 part = PutPart.model_validate({"url": f"https://{HOST}:{server.port}/", "size": 9})
                 calls = (

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from cloudburst.models.transfers import FetchRequest, TransferProblem
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import FetchedRange, read_range
 from cloudburst.net.transfers.requests import TransferPolicy
@@ -38,9 +38,8 @@ class Reader:
     ) -> FetchedRange:
         async with (
             serving(handler, self._context) as server,
-            open_transfer_client(
-                public_only=True,
-                private_inputs=True,
+            open_session(
+                TRUSTED_URLS,
                 verify=self._authority.trusting,
                 resolve=servers.resolve_to_loopback,
             ) as client,

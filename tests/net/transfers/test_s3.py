@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.models.transfers import FetchRequest, PutPart
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import Fetched, fetch
 from cloudburst.net.transfers.put import put_part
@@ -59,7 +59,7 @@ class Worker:
 @asynccontextmanager
 async def at_work(emulator: FargateEmulator) -> AsyncGenerator[tuple[Worker, S3RemoteFiles]]:
     put(emulator, IN, VIDEO)
-    async with open_store(emulator) as store, open_transfer_client(public_only=False) as client:
+    async with open_store(emulator) as store, open_session(TRUSTED_URLS) as client:
         inputs = {IN: (await store.head(IN)).remote_file(IN)}
         remote = S3RemoteFiles(store, run="r", inputs=inputs)
         yield Worker(client), remote

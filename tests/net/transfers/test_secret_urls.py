@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from cloudburst.models.transfers import FetchRequest, PutPart
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.fetch import fetch
 from cloudburst.net.transfers.put import put_part
@@ -80,7 +80,7 @@ async def put(url, client):
 async def test_no_error_shows_the_query(kind, transfer):
     async with (
         serving(ANSWERS[kind], None) as server,
-        open_transfer_client(public_only=False) as client,
+        open_session(TRUSTED_URLS) as client,
     ):
         with pytest.raises(TransferError) as caught:
             await transfer(presigned(server.port), client)
@@ -89,7 +89,7 @@ async def test_no_error_shows_the_query(kind, transfer):
 
 
 async def test_no_error_shows_the_query_without_a_connection():
-    async with open_transfer_client(public_only=False) as client:
+    async with open_session(TRUSTED_URLS) as client:
         with pytest.raises(TransferError) as caught:
             await get(presigned(1), client)
     assert places_of(SECRETS, caught.value) == []

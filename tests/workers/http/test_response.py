@@ -10,13 +10,15 @@ import httpx
 import pytest
 
 from cloudburst.errors import WorkerProtocolError
+from cloudburst.net.session import (
+    INITIAL_PIECES,
+    PIECES_PER_CHECKPOINT,
+    InvalidResponseError,
+    iter_pieces,
+)
 from cloudburst.testing import VirtualClockLoop
 from cloudburst.workers.http.response import (
-    CHUNKS_PER_CHECKPOINT,
-    INITIAL_CHUNKS,
     MAX_RESPONSE_BYTES,
-    InvalidAnswerError,
-    iter_chunks,
     iter_lines,
     read_response,
 )
@@ -45,7 +47,7 @@ class TinyChunks(httpx.AsyncByteStream):
 
 
 def all_chunks(response):
-    return iter_chunks(response)
+    return iter_pieces(response)
 
 
 def all_lines(response):
@@ -60,10 +62,10 @@ async def complete(response):
 @pytest.mark.parametrize("reading", [all_chunks, all_lines, complete])
 async def test_many_tiny_chunks_are_refused_early(reading):
     body = TinyChunks(b"x", MAX_RESPONSE_BYTES)
-    with pytest.raises(InvalidAnswerError, match="too small chunks"):
+    with pytest.raises(InvalidResponseError, match="too small chunks"):
         async for _ in reading(httpx.Response(200, stream=body)):
             pass
-    assert body.taken < 2 * INITIAL_CHUNKS
+    assert body.taken < 2 * INITIAL_PIECES
 
 
 @ASYNCIO
@@ -72,12 +74,12 @@ async def test_a_video_in_tiny_chunks_is_given_up(studio, make_scene, tmp_path):
     studio.script["GET video"] = [httpx.Response(200, stream=body) for body in bodies]
     with pytest.raises(WorkerProtocolError, match="too small chunks"):
         await rendered(studio, make_scene(), tmp_path / "one.mp4")
-    assert sum(body.taken for body in bodies) < 10 * INITIAL_CHUNKS
+    assert sum(body.taken for body in bodies) < 10 * INITIAL_PIECES
     assert left_in(tmp_path) == []
 
 
 async def test_other_tasks_run_while_chunks_arrive():
-    count, turns = 20 * CHUNKS_PER_CHECKPOINT, 0
+    count, turns = 20 * PIECES_PER_CHECKPOINT, 0
 
     async def other():
         nonlocal turns
@@ -87,7 +89,7 @@ async def test_other_tasks_run_while_chunks_arrive():
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
-        async for _ in iter_chunks(httpx.Response(200, stream=TinyChunks(bytes(1000), count))):
+        async for _ in iter_pieces(httpx.Response(200, stream=TinyChunks(bytes(1000), count))):
             pass
         tasks.cancel_scope.cancel()
     assert turns > 10
@@ -96,7 +98,7 @@ async def test_other_tasks_run_while_chunks_arrive():
 async def test_packets_of_a_fast_connection_and_lines_of_a_file_are_accepted():
     for size in (536, 1380, 256):
         body = TinyChunks(bytes(size), 20_000)
-        async for _ in iter_chunks(httpx.Response(200, stream=body)):
+        async for _ in iter_pieces(httpx.Response(200, stream=body)):
             pass
         assert body.taken == body.count
 
@@ -105,4 +107,4 @@ async def test_packets_of_a_fast_connection_and_lines_of_a_file_are_accepted():
 async def test_tiny_packets_of_a_slow_connection_are_accepted():
     """80 bytes every 2 ms are 40 kB a second."""
     response = httpx.Response(200, stream=Pieces(*[bytes(80), 0.002] * 20_000))
-    assert [len(chunk) async for chunk in iter_chunks(response)] == [80] * 20_000
+    assert [len(chunk) async for chunk in iter_pieces(response)] == [80] * 20_000

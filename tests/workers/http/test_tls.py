@@ -26,10 +26,10 @@ from cryptography.x509.oid import NameOID
 from cloudburst.errors import ConfigurationError, WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
+from cloudburst.net.session import UNSENT_BYTES
 from cloudburst.service.connections import server_context
-from cloudburst.workers.http import native, onestep, tls
+from cloudburst.workers.http import connection, native, onestep
 from cloudburst.workers.http.certificates import new_secrets
-from cloudburst.workers.http.transport import UNSENT_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -208,10 +208,10 @@ def authorities(monkeypatch, tmp_path):
     def trust(secrets):
         (tmp_path / "authorities.pem").write_text(secrets.certificate)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
-        tls._system_context.cache_clear()
+        connection._system_context.cache_clear()
 
     yield trust
-    tls._system_context.cache_clear()
+    connection._system_context.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ async def test_old_tls_is_refused(connect):
     ],
 )
 async def test_a_key_in_clear_text_is_reported_once(connect, caplog, address, warns):
-    tls._warn_once.cache_clear()
+    connection._warn_once.cache_clear()
     for _ in range(3):
         async with connect(address, Secrets(key="k-3")):
             pass
@@ -266,7 +266,7 @@ async def test_a_key_in_clear_text_is_reported_once(connect, caplog, address, wa
 
 
 async def test_without_a_key_nothing_is_reported(connect, caplog):
-    tls._warn_once.cache_clear()
+    connection._warn_once.cache_clear()
     async with connect("http://8.8.8.8:5000", Secrets(key="")):
         pass
     assert not caplog.text

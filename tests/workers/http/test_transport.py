@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
+from dataclasses import replace
 
 import anyio
-import httpx
 import pytest
 
-from cloudburst.workers.http import transport
+from cloudburst.net.session import WORKERS, open_session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -19,8 +18,7 @@ def anyio_backend():
 
 
 @pytest.mark.parametrize("reuse", [True, False])
-async def test_a_connection_is_used_again_for_some_time(monkeypatch, reuse):
-    monkeypatch.setattr(transport, "KEEPALIVE_EXPIRY", 1.0)
+async def test_a_connection_is_used_again_for_some_time(reuse):
     accepted = []
 
     async def serve(stream):
@@ -36,8 +34,7 @@ async def test_a_connection_is_used_again_for_some_time(monkeypatch, reuse):
     host, port = listener.extra(anyio.abc.SocketAttribute.local_address)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
-        opened = transport.create_transport(ssl.create_default_context(), reuse=reuse)
-        async with httpx.AsyncClient(transport=opened) as client:
+        async with open_session(replace(WORKERS, reuse=reuse, idle=1.0)) as client:
             for _ in range(2):
                 assert (await client.get(f"http://{host}:{port}/")).status_code == 204
             assert len(accepted) == (1 if reuse else 2)

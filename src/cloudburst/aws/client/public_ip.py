@@ -5,15 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-import anyio
-import anyio.to_thread
 import httpx
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.net.registry.names import is_loopback_host
+from cloudburst.net.session import AWS_PAGES, get_page
 
 CHECKIP_URL = "https://checkip.amazonaws.com"
 """URL of an AWS service that returns the public address of its caller."""
@@ -29,7 +29,7 @@ def is_emulated(settings: Settings) -> bool:
     return is_loopback_host(urlsplit(settings.endpoint_url or "").hostname or "")
 
 
-async def public_address(transport: httpx.BaseTransport | None = None) -> str:
+async def public_address(transport: httpx.AsyncBaseTransport | None = None) -> str:
     """Return the IPv4 address from which this machine reaches the internet without a proxy.
 
     Workers are reached without a proxy, too.
@@ -37,18 +37,14 @@ async def public_address(transport: httpx.BaseTransport | None = None) -> str:
     Raises:
         ConfigurationError: `CHECKIP_URL` does not answer, or its answer is not an IPv4 address.
     """
-
-    def ask() -> str:
-        with httpx.Client(transport=transport, timeout=CHECKIP_TIMEOUT, trust_env=False) as client:
-            return client.get(CHECKIP_URL).raise_for_status().text.strip()
-
+    policy = replace(AWS_PAGES, proxies=False)
     try:
-        with anyio.fail_after(CHECKIP_TIMEOUT):
-            text = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
-    except (httpx.HTTPError, TimeoutError) as exc:
+        page = await get_page(CHECKIP_URL, policy, seconds=CHECKIP_TIMEOUT, transport=transport)
+    except httpx.HTTPError as exc:
         reason = f"{type(exc).__name__}: {exc}"
         msg = f"the address of this machine is unknown: {CHECKIP_URL} does not answer ({reason})"
         raise ConfigurationError(msg) from exc
+    text = page.decode("utf-8", "replace").strip()
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError as exc:

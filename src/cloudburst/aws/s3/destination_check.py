@@ -21,7 +21,7 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.transfers import PutPart, TransferProblem
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, open_session
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.net.transfers.put import put_part
 
@@ -155,7 +155,7 @@ async def check_accepted(store: ObjectStore, folder: S3Prefix) -> None:
         )
         part = PutPart(url=SecretStr(signed.url), headers=dict(signed.headers), size=0)
         try:
-            async with open_transfer_client(public_only=False) as client:
+            async with open_session(TRUSTED_URLS) as client:
                 await put_part(part, _no_block, client=client, progress=_ignore)
         except TransferError as exc:
             raise AWSError(f"{folder}: {exc.failure.reason}") from exc

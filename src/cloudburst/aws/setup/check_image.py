@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-import anyio
 import httpx
 
 from cloudburst.aws.client.public_ip import is_emulated
@@ -30,10 +29,9 @@ from cloudburst.aws.setup.resource_definitions import is_our_image
 from cloudburst.errors import CloudburstError
 from cloudburst.models.prices import Architecture
 from cloudburst.models.settings import OWN_IMAGE
-from cloudburst.net.http_connections import closing_connections
 from cloudburst.net.registry.documents import Manifest, parse_config
 from cloudburst.net.registry.errors import InvalidImageError
-from cloudburst.redaction import install_filters
+from cloudburst.net.session import get_page
 from cloudburst.text import list_some, printable_line
 
 CONFIGURATION_TIMEOUT = 10.0
@@ -117,15 +115,8 @@ async def _image_platform(
             repositoryName=repository.name,
             layerDigest=image.document.config.digest,
         )
-        data = await _read(str(response["downloadUrl"]), transport)
+        url = str(response["downloadUrl"])
+        data = await get_page(url, seconds=CONFIGURATION_TIMEOUT, transport=transport)
         return {parse_config(data).platform.architecture}
-    except (CloudburstError, InvalidImageError, httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+    except (CloudburstError, InvalidImageError, httpx.HTTPError, httpx.InvalidURL):
         return set()
-
-
-async def _read(url: str, transport: httpx.AsyncBaseTransport | None) -> bytes:
-    install_filters()  # httpx logs the URL
-    with anyio.fail_after(CONFIGURATION_TIMEOUT):
-        new = httpx.AsyncClient(transport=transport, timeout=CONFIGURATION_TIMEOUT)
-        async with closing_connections(new) as client:
-            return (await client.get(url)).raise_for_status().content

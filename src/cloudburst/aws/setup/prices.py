@@ -20,6 +20,7 @@ from cloudburst.aws.client.public_ip import is_emulated
 from cloudburst.errors import AWSError, ConfigurationError
 from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
+from cloudburst.net.session import get_page
 
 __all__ = ["load_prices", "refresh_prices"]
 
@@ -73,9 +74,8 @@ async def _with_spot_prices(
     table: PriceTable, transport: httpx.AsyncBaseTransport | None, today: dt.date
 ) -> PriceTable:
     try:
-        async with httpx.AsyncClient(transport=transport, timeout=SPOT_TIMEOUT) as client:
-            feed = (await client.get(SPOT_URL)).raise_for_status().text
-        return update_spot(table, feed, source=SPOT_URL, today=today)
+        feed = await get_page(SPOT_URL, seconds=SPOT_TIMEOUT, transport=transport)
+        return update_spot(table, feed.decode("utf-8", "replace"), source=SPOT_URL, today=today)
     except (httpx.HTTPError, AWSError) as exc:
         logger.warning("the Spot prices stay as they were (%s): %s", table.spot_date, exc)
         return table

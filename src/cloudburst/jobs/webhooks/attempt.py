@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import httpx
 from anyio import fail_after, move_on_after
@@ -12,11 +11,9 @@ from anyio import fail_after, move_on_after
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.jobs.webhooks.definitions import Webhook
 from cloudburst.jobs.webhooks.signature import signed_headers
-from cloudburst.net.transfers.errors import TransferError, query_secrets, retry_after_seconds
-from cloudburst.redaction import SecretOwner, hide_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+from cloudburst.net.session import read_up_to
+from cloudburst.net.transfers.errors import TransferError, retry_after_seconds, translated_errors
+from cloudburst.redaction import SecretOwner, hide_secrets, query_secrets
 
 # Maximum number of bytes that are read of the body of an answer. The body is not used: after its
 # end, the connection can be used again.
@@ -71,14 +68,16 @@ async def post_message(
         extensions={"target": webhook.target.path},
     )
     try:
-        with fail_after(timeout):
+        with fail_after(timeout), translated_errors():
             response = await http.send(request, stream=True)
     except TimeoutError:
         return PostOutcome(error=f"no answer within {timeout:g} s")
     except TransferError as exc:
         return PostOutcome(error=exc.failure.reason)
     try:
-        await _read_rest(response)
+        # The status has arrived, so a body that is not complete does not matter.
+        with move_on_after(READ_TIMEOUT), suppress(httpx.RequestError):
+            await read_up_to(response, MAX_READ_BYTES + 1)
     finally:
         with suppress(TimeoutError):
             await finish_despite_cancel(response.aclose, seconds=CLOSE_TIMEOUT)
@@ -92,15 +91,3 @@ def _outcome(response: httpx.Response) -> PostOutcome:
     wait = retry_after_seconds(response.headers) if status in _ASK_TO_WAIT else None
     note = " (redirects are not followed)" if 300 <= status <= 399 else ""
     return PostOutcome(error=f"HTTP {status}{note}", retry_after=wait or 0.0, gone=status == 410)
-
-
-async def _read_rest(response: httpx.Response) -> None:
-    received = 0
-    pieces = cast("AsyncGenerator[bytes]", response.aiter_raw())
-    # The status has arrived, so a body that is not complete does not matter.
-    with move_on_after(READ_TIMEOUT), suppress(TransferError):
-        async with aclosing(pieces):
-            async for piece in pieces:
-                received += len(piece)
-                if received > MAX_READ_BYTES:
-                    return

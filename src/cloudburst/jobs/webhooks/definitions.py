@@ -15,7 +15,7 @@ from cloudburst.concurrency import call_sync_or_async
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs.webhooks.outbox import Message
 from cloudburst.jobs.webhooks.signature import decode_secrets
-from cloudburst.net.transfers.public_addresses import is_permitted
+from cloudburst.net.network import is_permitted
 from cloudburst.text import list_some, short_repr
 
 JOB_FINISHED = "job.finished"

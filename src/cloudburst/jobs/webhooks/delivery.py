@@ -34,7 +34,7 @@ from cloudburst.jobs.webhooks.attempt import PostOutcome, post_message
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
 from cloudburst.jobs.webhooks.outbox import Message
 from cloudburst.locks import try_lock
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import PUBLIC_URLS, TRUSTED_URLS, SessionPolicy, open_session
 from cloudburst.text import describe_error
 
 logger = logging.getLogger(__name__)
@@ -104,14 +104,8 @@ class OutboxStorage(Protocol):
         ...
 
 
-class OpenClient(Protocol):
-    """Function that opens an HTTP client, such as `open_transfer_client`."""
-
-    def __call__(self, *, public_only: bool) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        """Return a client; with ``public_only``, it connects to public addresses only."""
-        ...
-
-
+# Function that opens an HTTP client, such as `open_session`.
+OpenClient: TypeAlias = Callable[[SessionPolicy], AbstractAsyncContextManager[httpx.AsyncClient]]
 # HTTP clients of a sender: with the key ``True``, one that connects to private addresses too.
 _Clients: TypeAlias = Mapping[bool, httpx.AsyncClient]
 
@@ -122,7 +116,7 @@ async def deliver_webhooks(
     *,
     folder: Path,
     policy: DeliveryPolicy = DEFAULT_POLICY,
-    open_client: OpenClient = open_transfer_client,
+    open_client: OpenClient = open_session,
 ) -> None:
     """Deliver the messages in the outbox until cancelled.
 
@@ -205,8 +199,8 @@ class MessageSender:
         """Return the HTTP clients; ``None`` if certificate authorities cannot be read."""
         try:
             return {
-                private: await stack.enter_async_context(self._open_client(public_only=not private))
-                for private in (False, True)
+                private: await stack.enter_async_context(self._open_client(policy))
+                for private, policy in ((False, PUBLIC_URLS), (True, TRUSTED_URLS))
             }
         except OSError as exc:  # of SSL_CERT_FILE, for example
             logger.warning("no webhooks are sent: %s", describe_error(exc))

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -13,7 +14,6 @@ from typing import BinaryIO, cast
 import httpx
 from anyio import to_thread
 
-from cloudburst.net.http_connections import closing_connections
 from cloudburst.net.registry.documents import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from cloudburst.net.registry.errors import DigestError, InvalidImageError, RegistryError
 from cloudburst.net.registry.http import (
@@ -25,7 +25,7 @@ from cloudburst.net.registry.http import (
 )
 from cloudburst.net.registry.layout import digest_of, file_digest, read_part
 from cloudburst.net.registry.names import DIGEST, is_loopback_host
-from cloudburst.redaction import install_filters
+from cloudburst.net.session import REGISTRIES, open_session
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)
 PIECE_BYTES = 256 * 1024
@@ -60,17 +60,10 @@ async def open_registry(
     local = is_loopback_host(address.host)
     if address.scheme != "https" and not (address.scheme == "http" and local):
         raise RegistryError(f"{url}: expected https, or http with a loopback address")
-    # Reads a file of certificates. A proxy cannot reach a registry of this machine.
-    context = await to_thread.run_sync(partial(httpx.create_ssl_context, trust_env=not local))
-    http_client = httpx.AsyncClient(
-        verify=context,
-        transport=transport,
-        trust_env=not local,
-        headers={"User-Agent": "cloudburst", "Accept-Encoding": "identity"},
-        timeout=httpx.Timeout(policy.idle_timeout, connect=policy.connect_timeout, pool=None),
-    )
-    install_filters()  # httpx logs URLs, which may be presigned
-    async with closing_connections(http_client):
+    # A proxy cannot reach a registry of this machine.
+    session = replace(REGISTRIES, proxies=False) if local else REGISTRIES
+    timeout = httpx.Timeout(policy.idle_timeout, connect=policy.connect_timeout, pool=None)
+    async with open_session(session, timeouts=timeout, transport=transport) as http_client:
         yield RegistryClient(RegistryHttp(http_client, address, credentials, policy))
 
 

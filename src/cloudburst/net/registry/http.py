@@ -172,7 +172,8 @@ class RegistryHttp:
         request = self._http.build_request(method, url, headers=headers, content=content)
         if authorization:
             request.headers["Authorization"] = authorization
-        return await self._http.send(request, stream=True, follow_redirects=method == "GET")
+        follow = httpx.USE_CLIENT_DEFAULT if method == "GET" else False
+        return await self._http.send(request, stream=True, follow_redirects=follow)
 
     async def _fetch_token(self, url: httpx.URL, authorization: str | None) -> httpx.Response:
         what = f"login at {url.host}"

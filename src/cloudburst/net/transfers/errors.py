@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
-from urllib.parse import unquote
+from collections import defaultdict
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+import httpx
+from anyio import move_on_after
 
 from cloudburst.models.transfers import TransferFailure, TransferProblem
-from cloudburst.text import printable_line, shorten
+from cloudburst.net.network import ForbiddenAddressError, UntrustedCertificateError
+from cloudburst.redaction import repeats_secret, without_secrets
+from cloudburst.text import describe_error, printable_line, shorten
 
 MAX_REASON_CHARS = 400
 MAX_RETRY_AFTER = 3600
 """Largest value in seconds of ``Retry-After`` that is passed on."""
-
-MIN_VALUE_CHARS = 8
-"""Length in characters from which a value of a query is recognized without its name."""
-MIN_PART_CHARS = 4
-"""Length in characters from which a part of a query, with name and value, is recognized."""
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
@@ -99,6 +100,43 @@ def transfer_error(
     )
 
 
+@contextmanager
+def translated_errors() -> Generator[None]:
+    """Turn the errors of a session into `TransferError`."""
+    try:
+        yield
+    except httpx.RequestError as exc:
+        problem = TransferProblem.UNREACHABLE
+        if isinstance(exc, ForbiddenAddressError):
+            problem = TransferProblem.FORBIDDEN_ADDRESS
+        elif isinstance(exc, (httpx.ProtocolError, UntrustedCertificateError)):
+            problem = TransferProblem.INVALID
+        reason = describe_error(exc) if str(exc) else _TEXTS[type(exc)]
+        without_secrets(exc)
+        raise transfer_error(problem, reason) from exc
+
+
+_TEXTS: Mapping[type[Exception], str] = defaultdict(
+    lambda: "the connection broke",
+    {
+        httpx.ConnectTimeout: "no connection in time",
+        httpx.ReadTimeout: "the server sends nothing",
+        httpx.WriteTimeout: "the server receives too slowly",
+        httpx.PoolTimeout: "too many transfers at the same time",
+    },
+)
+"""Reasons for errors without a text of their own."""
+
+
+@contextmanager
+def time_limit(seconds: float | None, reason: str) -> Generator[None]:
+    """Raise a `TransferError` with a reason if the block takes longer than ``seconds``."""
+    with move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise transfer_error(TransferProblem.UNREACHABLE, reason)
+
+
 def error_from_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, writing: bool, query: str
 ) -> TransferError:
@@ -126,23 +164,6 @@ def error_from_answer(
         status=status if 100 <= status <= 599 else None,
         retry_after=retry_after_seconds(headers),
     )
-
-
-def repeats_secret(text: str, query: str) -> bool:
-    """Return whether a text of a server has a part of a URL's query in it that may be a secret."""
-    return any(secret in text for secret in query_secrets(query))
-
-
-def query_secrets(query: str) -> Iterator[str]:
-    """Yield the parts of a URL's query that may be secrets, as they are and decoded.
-
-    They are its values, but with its name if a value is so short that it may be an ordinary word.
-    """
-    for part in query.split("&"):
-        value = part.partition("=")[2] or part
-        secret = value if len(value) >= MIN_VALUE_CHARS else part
-        if len(secret) >= MIN_PART_CHARS:
-            yield from dict.fromkeys((secret, unquote(secret)))
 
 
 def _problem(status: int, code: str, message: str, *, writing: bool) -> TransferProblem:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 
 import httpx
-from anyio import fail_after, to_thread
+from anyio import to_thread
 
 from cloudburst.models.transfers import FetchRequest, TransferProblem
-from cloudburst.net.transfers.errors import transfer_error
+from cloudburst.net.transfers.errors import time_limit, transfer_error
 from cloudburst.net.transfers.requests import (
     DEFAULT_POLICY,
     TransferPolicy,
@@ -72,18 +72,14 @@ async def fetch(
     Args:
         request: URL, headers and limits.
         write: Function that is awaited with each block. What it raises is raised.
-        client: Client of `open_transfer_client`.
+        client: Client of `open_session`.
         policy: Limits of time.
 
     Raises:
         TransferError: The file was not received completely, or is not the requested one.
     """
-    try:
-        with fail_after(policy.total_timeout):
-            return await _fetch(request, write, client, policy)
-    except TimeoutError:
-        reason = f"not received within {policy.total_timeout:g} s"
-        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+    with _in_time(policy):
+        return await _fetch(request, write, client, policy)
 
 
 async def _fetch(
@@ -143,12 +139,8 @@ async def read_range(
     if not 0 <= start < end <= start + MAX_RANGE_BYTES:
         msg = f"a range from {start} to {end}; expected 1 to {MAX_RANGE_BYTES} bytes"
         raise ValueError(msg)
-    try:
-        with fail_after(policy.total_timeout):
-            return await _read_range(request, start, end, client, policy)
-    except TimeoutError:
-        reason = f"not received within {policy.total_timeout:g} s"
-        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+    with _in_time(policy):
+        return await _read_range(request, start, end, client, policy)
 
 
 async def _read_range(
@@ -198,6 +190,10 @@ async def _read_range(
             modified=modified if sendable else None,
             seekable=seekable,
         )
+
+
+def _in_time(policy: TransferPolicy) -> AbstractContextManager[None]:
+    return time_limit(policy.total_timeout, f"not received within {policy.total_timeout:g} s")
 
 
 def _sent_range(response: httpx.Response, start: int, end: int) -> tuple[int | None, int]:

@@ -8,11 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import httpx
-from anyio import fail_after
 
 from cloudburst.models.transfers import PutPart, TransferProblem
-from cloudburst.net.transfers.client import LocalReadError
-from cloudburst.net.transfers.errors import transfer_error
+from cloudburst.net.transfers.errors import time_limit, transfer_error
 from cloudburst.net.transfers.requests import (
     DEFAULT_POLICY,
     TransferPolicy,
@@ -42,7 +40,7 @@ async def put_part(
         part: URL, headers, offset and size of the part.
         read_block: Function that returns bytes of the file, by their offset and number. An error of
             it is raised as it is.
-        client: Client of `open_transfer_client`.
+        client: Client of `open_session`.
         progress: Function that is called with the number of bytes of the part sent so far.
         policy: Limits of time.
 
@@ -51,28 +49,22 @@ async def put_part(
     """
     blocks = _blocks(part, read_block, progress)
     etag: str | None = None
-    try:
-        headers = {"Content-Length": str(part.size), **await _content_md5(part, read_block)}
-        with fail_after(policy.total_timeout):
-            async with (
-                aclosing(blocks),
-                open_answer(
-                    client,
-                    "PUT",
-                    part.url,
-                    headers=part.headers,
-                    own_headers=headers,
-                    public_only=False,
-                    content=blocks,
-                    policy=policy,
-                ) as response,
-            ):
-                etag = entity_tag(response)
-    except LocalReadError as exc:
-        raise exc.reason from None
-    except TimeoutError:
-        reason = f"not sent within {policy.total_timeout:g} s"
-        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+    headers = {"Content-Length": str(part.size), **await _content_md5(part, read_block)}
+    with time_limit(policy.total_timeout, f"not sent within {policy.total_timeout:g} s"):
+        async with (
+            aclosing(blocks),
+            open_answer(
+                client,
+                "PUT",
+                part.url,
+                headers=part.headers,
+                own_headers=headers,
+                public_only=False,
+                content=blocks,
+                policy=policy,
+            ) as response,
+        ):
+            etag = entity_tag(response)
     if etag is None:
         raise transfer_error(TransferProblem.INVALID, "the server sends no ETag", status=200)
     return etag
@@ -87,10 +79,7 @@ async def _content_md5(
     md5 = hashlib.md5(usedforsecurity=False)
     for start in range(0, part.size, BLOCK_BYTES):
         count = min(BLOCK_BYTES, part.size - start)
-        try:
-            md5.update(await read_block(part.offset + start, count))
-        except Exception as exc:
-            raise LocalReadError(exc) from exc
+        md5.update(await read_block(part.offset + start, count))
     return {"Content-MD5": base64.b64encode(md5.digest()).decode()}
 
 
@@ -102,10 +91,6 @@ async def _blocks(
     sent = 0
     while sent < part.size:
         count = min(BLOCK_BYTES, part.size - sent)
-        try:
-            block = await read_block(part.offset + sent, count)
-        except Exception as exc:
-            raise LocalReadError(exc) from exc
-        yield block
+        yield await read_block(part.offset + sent, count)
         sent += count
         progress(sent)

@@ -6,17 +6,20 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
-from anyio import current_time, fail_after, move_on_after
-from anyio.lowlevel import checkpoint
+from anyio import current_time, move_on_after
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from cloudburst.models.transfers import ETag, TransferProblem, is_loopback_host
-from cloudburst.net.transfers.client import secret_query
-from cloudburst.net.transfers.errors import TransferError, error_from_answer, transfer_error
+from cloudburst.net.session import iter_pieces, query_of
+from cloudburst.net.transfers.errors import (
+    error_from_answer,
+    time_limit,
+    transfer_error,
+    translated_errors,
+)
 
 KiB = 1024
 
@@ -45,10 +48,6 @@ DEFAULT_POLICY = TransferPolicy()
 
 MAX_ERROR_BYTES = 64 * 1024
 """Maximum number of bytes that are read of the body of an unsuccessful answer."""
-UNCHECKED_PIECES = 1000
-"""Number of pieces of a body above which the mean size of all its pieces is checked."""
-MIN_MEAN_PIECE_BYTES = 64
-"""Smallest mean size in bytes of the pieces of a body: each costs as much time as a large one."""
 
 _OWN_HEADERS = {
     *("accept-encoding", "connection", "content-length", "expect", "host", "range"),
@@ -108,12 +107,8 @@ async def open_answer(
     )
     # The time for the connection, with two timeouts of its own, is not part of the server's time.
     limit = 2 * policy.connect_timeout + policy.answer_timeout if content is None else None
-    try:
-        with fail_after(limit):
-            response = await client.send(request, stream=True, follow_redirects=False)
-    except TimeoutError:
-        reason = f"no answer within {policy.answer_timeout:g} s"
-        raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+    with time_limit(limit, f"no answer within {policy.answer_timeout:g} s"), translated_errors():
+        response = await client.send(request, stream=True)
     try:
         if response.status_code not in expected:
             raise error_from_answer(
@@ -121,9 +116,8 @@ async def open_answer(
                 response.headers,
                 await _start_of_body(response, policy),
                 writing=content is not None,
-                query=secret_query(request).get_secret_value(),
+                query=query_of(request),
             )
-        _check_encoding(response)
         yield response
     finally:
         await response.aclose()
@@ -139,29 +133,18 @@ async def iter_body(response: httpx.Response, policy: TransferPolicy) -> AsyncGe
             ends early.
     """
     left, received = policy.pace_window, 0
-    total = pieces = 0
-    async with aclosing(_raw_pieces(response)) as body:
+    too_slow = f"less than {policy.pace_bytes} bytes within {policy.pace_window:g} s"
+    async with aclosing(iter_pieces(response)) as body:
         while True:
             begin = current_time()
-            try:
-                with fail_after(left):
-                    piece = await anext(body, None)
-                    await checkpoint()  # a server can send thousands of pieces at once
-            except TimeoutError:
-                reason = f"less than {policy.pace_bytes} bytes within {policy.pace_window:g} s"
-                raise transfer_error(TransferProblem.UNREACHABLE, reason) from None
+            with time_limit(left, too_slow), translated_errors():
+                piece = await anext(body, None)
             if piece is None:
                 return
             left -= current_time() - begin
             received += len(piece)
             if received >= policy.pace_bytes:
                 left, received = policy.pace_window, 0
-            total += len(piece)
-            pieces += 1
-            if pieces > UNCHECKED_PIECES and total < pieces * MIN_MEAN_PIECE_BYTES:
-                raise transfer_error(
-                    TransferProblem.INVALID, "the chunks of the body are too small"
-                )
             yield piece
 
 
@@ -234,22 +217,10 @@ def _parse_url(url: str, *, public_only: bool) -> _Target:
 async def _start_of_body(response: httpx.Response, policy: TransferPolicy) -> bytes:
     body = bytearray()
     # What is known about the error counts, even if the rest of the answer is missing.
-    with move_on_after(policy.answer_timeout), suppress(TransferError):
-        async with aclosing(_raw_pieces(response)) as pieces:
+    with move_on_after(policy.answer_timeout), suppress(httpx.RequestError):
+        async with aclosing(iter_pieces(response)) as pieces:
             async for piece in pieces:
                 body += piece
                 if len(body) >= MAX_ERROR_BYTES:
                     break
-                await checkpoint()
     return bytes(body[:MAX_ERROR_BYTES])
-
-
-def _raw_pieces(response: httpx.Response) -> AsyncGenerator[bytes]:
-    return cast("AsyncGenerator[bytes]", response.aiter_raw())
-
-
-def _check_encoding(response: httpx.Response) -> None:
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() not in {"", "identity"}:
-        reason = "the server sends the file compressed, although it was asked not to"
-        raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
+import ipaddress
+import logging
 import math
+import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cache
 
 import anyio
 import httpx
+from anyio import to_thread
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import ConfigurationError, Remedy, WorkerStoppedError, WorkerUnfitError
 from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
-from cloudburst.net.http_connections import NoCookies, closing_connections
+from cloudburst.net.session import WORKERS, open_session
 from cloudburst.text import describe_error
 from cloudburst.workers.http.response import (
     REQUEST_ERRORS,
@@ -27,19 +32,18 @@ from cloudburst.workers.http.response import (
     parse_json_as,
     raise_for_worker_status,
     read_response,
-    translate_library_errors,
 )
 from cloudburst.workers.http.retries import ConnectionRetries, ProcessPauseDetector
-from cloudburst.workers.http.tls import create_ssl_context, warn_about_plain_http
-from cloudburst.workers.http.transport import create_transport
 
-importlib.import_module("httpcore")  # otherwise the first client imports it, in the event loop
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to establish a connection; a running machine answers in one round trip."""
 HEALTH_CHECK_TIMEOUT, HEALTH_CHECK_CONNECT_TIMEOUT = 2.0, 0.5
 """Seconds for the complete answer to a health check, and seconds to establish its connection. They
 are short because a worker that is still starting is soon checked again."""
+_PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".home.arpa")
+"""Endings of host names that no public DNS server resolves."""
 
 
 class HttpConnection:
@@ -124,7 +128,7 @@ class HttpConnection:
         limit = silence if answer_timeout is None else min(answer_timeout, silence)
         stream = content if isinstance(content, httpx.AsyncByteStream) else None
         connect = min(CONNECT_TIMEOUT, limit) if with_key else HEALTH_CHECK_CONNECT_TIMEOUT
-        with translate_library_errors(), fail_after(limit, "no complete answer") as scope:
+        with fail_after(limit, "no complete answer") as scope:
             if stream is not None:
                 scope.deadline = math.inf
 
@@ -201,12 +205,12 @@ class HttpConnection:
         """Make a request; yield the response and, if it is an error, its complete body.
 
         If the status is 2xx, the second value is ``None``, and the caller reads the body with
-        `iter_chunks` or `iter_lines`. Otherwise no body is left to read. `REQUEST_ERRORS`
+        `iter_pieces` or `iter_lines`. Otherwise no body is left to read. `REQUEST_ERRORS`
         are raised if the connection breaks.
         """
         timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None)
         limit = min(CONNECT_TIMEOUT, read_timeout) + read_timeout
-        with translate_library_errors(), fail_after(limit, "no answer"):
+        with fail_after(limit, "no answer"):
             request = self.http_client.build_request(
                 method, path, content=content, headers=headers, timeout=timeout
             )
@@ -264,17 +268,15 @@ async def open_connection(
     context = await create_ssl_context(url.scheme, secrets)
     if key:
         warn_about_plain_http(url.scheme, url.host)
-    http_client = httpx.AsyncClient(
+    detector = ProcessPauseDetector()
+    async with open_session(
+        replace(WORKERS, reuse=reuse),
+        verify=context,
         base_url=url,
         auth=_KeyAuth(key) if key else None,
-        headers={"Accept-Encoding": "identity"},
-        timeout=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
-        trust_env=False,
-        cookies=NoCookies(),
-        transport=transport or create_transport(context, reuse=reuse),
-    )
-    detector = ProcessPauseDetector()
-    async with closing_connections(http_client):
+        timeouts=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
+        transport=transport,
+    ) as http_client:
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(detector.watch, name=f"cloudburst pause detector of {url.host}")
@@ -324,3 +326,69 @@ def validate_address(address: str) -> httpx.URL:
         msg = f"{address!r} is not the base URL of a worker; expected http(s)://host:port"
         raise ConfigurationError(msg)
     return url
+
+
+async def create_ssl_context(scheme: str, secrets: Secrets) -> ssl.SSLContext:
+    """Return the TLS context for connections to a worker whose address has this scheme.
+
+    If the secrets contain a certificate, only that certificate is trusted, and the host name is not
+    checked. Otherwise the certificate authorities of this system are trusted. Connections over
+    ``http`` do not use the context.
+
+    Raises:
+        ConfigurationError: The certificate in the secrets is invalid, or the secrets contain a
+            certificate although the scheme is not ``https``.
+    """
+    if secrets.certificate:
+        if scheme != "https":
+            msg = "a worker with a certificate can be reached over https only"
+            raise ConfigurationError(msg)
+        return _context_of_certificate(secrets.certificate)
+    if scheme == "https":
+        # Reading the certificates of all authorities takes up to 0.2 s.
+        return await to_thread.run_sync(_system_context)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # plain HTTP: never used
+
+
+def _context_of_certificate(certificate: str) -> ssl.SSLContext:
+    context = _restrict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, ValueError) as exc:
+        msg = "the worker's certificate is not PEM"
+        raise ConfigurationError(msg) from exc
+    return context
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    return _restrict(ssl.create_default_context())
+
+
+def _restrict(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def warn_about_plain_http(scheme: str, host: str) -> None:
+    """Log a warning, once per process, if a key crosses public networks in clear text."""
+    if scheme == "http" and not _is_private(host):
+        _warn_once()
+
+
+@cache
+def _warn_once() -> None:
+    logger.warning(
+        "workers are reached over plain HTTP at public addresses: anyone on the network path can "
+        "read their keys and the files; native workers with a certificate are reached over TLS"
+    )
+
+
+def _is_private(host: str) -> bool:
+    """Return whether an address belongs to this machine or to a private network."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:  # a host name
+        return "." not in host or host.lower().rstrip(".").endswith(_PRIVATE_DOMAINS)

@@ -49,13 +49,12 @@ from cloudburst.workers.http.public_image import (
     request_options,
 )
 from cloudburst.workers.http.response import (
+    INVALID_ANSWERS,
     REQUEST_ERRORS,
-    InvalidAnswerError,
     WorkerResponse,
     fail_after,
     key_refused_error,
     read_response,
-    translate_library_errors,
 )
 from cloudburst.workers.http.upload import SceneFile, hash_file
 from cloudburst.workers.http.video_download import check_result, download_video, video_file
@@ -256,7 +255,7 @@ class OnestepRenderer:
             except REQUEST_ERRORS as exc:
                 if not body.complete:
                     await retries.wait(exc)
-                elif isinstance(exc, InvalidAnswerError):
+                elif isinstance(exc, INVALID_ANSWERS):
                     msg = f"the worker's answers are invalid: {describe_error(exc)}"
                     raise WorkerProtocolError(msg) from exc
                 else:
@@ -272,21 +271,19 @@ class OnestepRenderer:
         # The engine limits the time of the encode, and keep-alive detects a broken connection.
         silence = self._connection.timeouts.silence
         client = self._connection.http_client
-        with translate_library_errors():
-            request = client.build_request(
-                "POST",
-                VIDEO_PATH,
-                headers={"Content-Type": "application/json", "Content-Length": str(length)},
-                timeout=httpx.Timeout(read=None, write=silence, connect=CONNECT_TIMEOUT, pool=None),
-            )
-            request.stream = body  # as ``content``, httpx would wrap it in a generator
-            response = await client.send(request, stream=True)
-            try:
-                with fail_after(silence, "no complete answer"):
-                    return await read_response(response)
-            finally:
-                await response.aclose()
-        raise AssertionError("unreachable: a deadline raises")
+        request = client.build_request(
+            "POST",
+            VIDEO_PATH,
+            headers={"Content-Type": "application/json", "Content-Length": str(length)},
+            timeout=httpx.Timeout(read=None, write=silence, connect=CONNECT_TIMEOUT, pool=None),
+        )
+        request.stream = body  # as ``content``, httpx would wrap it in a generator
+        response = await client.send(request, stream=True)
+        try:
+            with fail_after(silence, "no complete answer"):
+                return await read_response(response)
+        finally:
+            await response.aclose()
 
     async def download(
         self,

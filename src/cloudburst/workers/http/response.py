@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
-from typing import Annotated, NamedTuple, TypeVar, cast
+from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
 import anyio.lowlevel
 import httpx
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
-from cloudburst.errors import CloudburstError, KeyRefusedError, WorkerDiskFullError
+from cloudburst.errors import KeyRefusedError, WorkerDiskFullError
 from cloudburst.models import failures
 from cloudburst.models.failures.connections import WORKER_BUSY
-from cloudburst.text import describe_error, printable_line
+from cloudburst.net.session import InvalidResponseError, iter_pieces, read_up_to
+from cloudburst.text import printable_line
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +31,6 @@ MAX_RESPONSE_BYTES = 64 * 1024
 INITIAL_LINES, LINES_PER_SECOND = 1000, 100
 """Limit of lines in an event stream: the number allowed at its start, and the number added for each
 second since then. The render service writes at most ten lines a second."""
-INITIAL_CHUNKS, CHUNKS_PER_SECOND = 1000, 1000
-"""Limit of chunks in a body: the number allowed at its start, and the number added for each second
-since then.
-
-A chunk is a piece of a body that the HTTP library returns at once. It costs about 15 microseconds
-of processor time even if it holds a single byte. A slow connection with very small packets stays
-within the limit, because its body takes long."""
-BYTES_PER_CHUNK = 128
-"""Number of received bytes for which one chunk is added to the limit. Packets of a fast connection
-have more than 500 bytes. Web frameworks that send a video file "line by line" send chunks of 256
-bytes on average."""
-CHUNKS_PER_CHECKPOINT = 64
-"""Number of chunks after which other asynchronous tasks get a turn. Receiving them takes about a
-millisecond."""
-
-
 PrintableText = Annotated[str, AfterValidator(printable_line)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 VideoSize = Annotated[int, Field(ge=1, le=2**44)]
@@ -63,6 +48,7 @@ class InvalidAnswerError(UnavailableError):
     """A response that does not follow the protocol, for example one from another program."""
 
 
+INVALID_ANSWERS = (InvalidAnswerError, InvalidResponseError)
 REQUEST_ERRORS = (httpx.RequestError, TimeoutError, UnavailableError)
 """Exceptions of a request that got no useful answer. `ConnectionRetries` decides how often such a
 request is repeated."""
@@ -165,65 +151,16 @@ def key_refused_error(status: int) -> KeyRefusedError:
     return KeyRefusedError(f"{msg}: set VIDEO_API_AUTH_KEY, or key= of endpoints(), to its key")
 
 
-@contextmanager
-def translate_library_errors() -> Generator[None]:
-    """Raise `InvalidAnswerError` for any error of a library that processes a worker's response.
-
-    Errors of this package and `REQUEST_ERRORS` are not translated.
-    """
-    try:
-        yield
-    except (CloudburstError, *REQUEST_ERRORS):
-        raise
-    except Exception as exc:
-        logger.debug("a library rejected a response", exc_info=True)
-        raise InvalidAnswerError(f"{type(exc).__name__}: {describe_error(exc)}") from exc
-
-
 async def read_response(response: httpx.Response) -> WorkerResponse:
     """Read a response with a short body completely. The caller must set a deadline.
 
     Raises:
         InvalidAnswerError: The body is too long, or compressed.
     """
-    content = bytearray()
-    async with aclosing(iter_chunks(response)) as body:
-        async for chunk in body:
-            content += chunk
-            if len(content) > MAX_RESPONSE_BYTES:
-                raise InvalidAnswerError(f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
-    return WorkerResponse(response.status_code, bytes(content))
-
-
-async def iter_chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
-    """Yield the chunks of a body as they arrive.
-
-    Raises:
-        InvalidAnswerError: The body is compressed although the client did not ask for that, or it
-            arrives in too many tiny chunks. Decompression could need gigabytes of memory, and each
-            tiny chunk takes as much processor time as a large one.
-    """
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in {"", "identity"}:
-        msg = f"a compressed answer ({printable_line(coding)}), which was not asked for"
-        raise InvalidAnswerError(msg)
-    body = aiter(cast("httpx.AsyncByteStream", response.stream))
-    started_at = anyio.current_time()
-    count = size = 0
-    while True:
-        with translate_library_errors():
-            chunk = await anext(body, None)
-        if chunk is None:
-            return
-        count += 1
-        size += len(chunk)
-        if count % CHUNKS_PER_CHECKPOINT == 0:
-            allowed = INITIAL_CHUNKS + size // BYTES_PER_CHUNK
-            if count > allowed + CHUNKS_PER_SECOND * (anyio.current_time() - started_at):
-                raise InvalidAnswerError(f"too small chunks: {size} bytes in {count} chunks")
-            # The chunks of one network read arrive without a chance for other tasks to run.
-            await anyio.lowlevel.checkpoint()
-        yield chunk
+    content = await read_up_to(response, MAX_RESPONSE_BYTES + 1)
+    if len(content) > MAX_RESPONSE_BYTES:
+        raise InvalidAnswerError(f"an answer of more than {MAX_RESPONSE_BYTES} bytes")
+    return WorkerResponse(response.status_code, content)
 
 
 async def iter_lines(response: httpx.Response, *, read_timeout: float) -> AsyncGenerator[bytes]:
@@ -235,7 +172,7 @@ async def iter_lines(response: httpx.Response, *, read_timeout: float) -> AsyncG
     """
     rest, count, ended = b"", 0, False
     started_at = anyio.current_time()
-    async with aclosing(iter_chunks(response)) as body:
+    async with aclosing(iter_pieces(response)) as body:
         while not ended:
             complete: list[bytes] = []
             with fail_after(read_timeout, "no line of events"):

@@ -11,7 +11,7 @@ from cloudburst.models.failures.connections import CONNECTION_REFUSED
 from cloudburst.models.limits import TRANSFER_BACKOFF, TRANSFER_TIMEOUT, Backoff
 from cloudburst.models.transfers import TransferFailure, TransferProblem
 from cloudburst.text import describe_error
-from cloudburst.workers.http.response import InvalidAnswerError
+from cloudburst.workers.http.response import INVALID_ANSWERS
 
 MAX_SIGNATURES = 3
 """Number of times in a row that a URL may be refused as expired directly after it was signed."""
@@ -141,7 +141,7 @@ class ConnectionRetries:
             WorkerStoppedError: The worker no longer accepts connections or answers.
             WorkerProtocolError: The worker's answers are invalid.
         """
-        self._invalid_answers += isinstance(exc, InvalidAnswerError)
+        self._invalid_answers += isinstance(exc, INVALID_ANSWERS)
         if self._invalid_answers >= MAX_INVALID_ANSWERS:
             msg = f"the worker's answers are invalid: {describe_error(exc)}"
             raise WorkerProtocolError(msg) from exc

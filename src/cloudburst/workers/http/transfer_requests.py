@@ -18,7 +18,7 @@ from cloudburst.models.transfers import (
     UploadEvent,
     UploadRequest,
 )
-from cloudburst.net.transfers.errors import repeats_secret
+from cloudburst.redaction import repeats_secret
 from cloudburst.text import describe_error, printable_line
 from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.response import (

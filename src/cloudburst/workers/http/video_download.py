@@ -14,6 +14,7 @@ from cloudburst.errors import DownloadError, RenderFailedError
 from cloudburst.models import failures
 from cloudburst.models.failures.connections import VIDEO_CHANGED
 from cloudburst.models.scene import cover_path, max_video_bytes
+from cloudburst.net.session import iter_pieces
 from cloudburst.ports.renderer import (
     DownloadedVideo,
     EncodedFile,
@@ -30,7 +31,6 @@ from cloudburst.workers.http.response import (
     ErrorBody,
     UnavailableError,
     WorkerResponse,
-    iter_chunks,
 )
 
 WRITE_BLOCK_BYTES = 256 * 1024
@@ -235,7 +235,7 @@ async def _write_body(response: httpx.Response, source: WorkerFile, file: Downlo
         await file.open()
     block = bytearray()
     try:
-        async with aclosing(iter_chunks(response)) as body:
+        async with aclosing(iter_pieces(response)) as body:
             async for chunk in body:
                 block += chunk
                 if file.size + len(block) > source.size:

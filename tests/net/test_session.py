@@ -14,10 +14,8 @@ import pytest
 from anyio.streams.tls import TLSListener
 
 from cloudburst import Timeouts
-from cloudburst.aws.setup import check_image
-from cloudburst.net.http_connections import closing_connections
 from cloudburst.net.registry.client import open_registry
-from cloudburst.net.transfers.client import open_transfer_client
+from cloudburst.net.session import TRUSTED_URLS, WORKERS, get_page, open_session
 from cloudburst.workers.http.certificates import new_secrets
 from cloudburst.workers.http.connection import open_connection
 
@@ -52,7 +50,7 @@ async def worker(url):
 async def transfers(url):
     trusted = ssl.create_default_context(cadata=SECRETS.certificate)
     trusted.check_hostname = False
-    async with open_transfer_client(public_only=False, verify=trusted) as client:
+    async with open_session(TRUSTED_URLS, verify=trusted) as client:
         yield partial(client.get, url)
 
 
@@ -64,7 +62,7 @@ async def registry(url):
 
 @asynccontextmanager
 async def configuration_of_an_image(url):
-    yield partial(check_image._read, url, None)
+    yield partial(get_page, url, seconds=10)
 
 
 @asynccontextmanager
@@ -187,7 +185,7 @@ async def test_a_trace_of_the_request_is_still_called():
     async def trace(step, _result):
         steps.append(step)
 
-    async with silent_server() as (url, _), closing_connections(httpx.AsyncClient()) as client:
+    async with silent_server() as (url, _), open_session(WORKERS) as client:
         with pytest.raises(httpx.ConnectTimeout):
             await client.get(url, extensions={"trace": trace}, timeout=0.2)
     assert steps[-1] == "connection.start_tls.failed"
