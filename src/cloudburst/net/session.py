@@ -122,7 +122,7 @@ async def open_session(
     *,
     verify: ssl.SSLContext | None = None,
     base_url: httpx.URL | str = "",
-    auth: httpx.Auth | tuple[str, str] | None = None,
+    auth: Callable[[httpx.Request], httpx.Request] | tuple[str, str] | None = None,
     timeouts: httpx.Timeout | float = 5.0,
     transport: httpx.AsyncBaseTransport | None = None,
     resolve: Resolve = resolve_name,

@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import math
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
@@ -268,12 +268,17 @@ async def open_connection(
     context = await create_ssl_context(url.scheme, secrets)
     if key:
         warn_about_plain_http(url.scheme, url.host)
+
+    def add_key(request: httpx.Request) -> httpx.Request:
+        request.headers[KEY_HEADER] = key
+        return request
+
     detector = ProcessPauseDetector()
     async with open_session(
         replace(WORKERS, reuse=reuse),
         verify=context,
         base_url=url,
-        auth=_KeyAuth(key) if key else None,
+        auth=add_key if key else None,
         timeouts=httpx.Timeout(timeouts.silence, connect=CONNECT_TIMEOUT, pool=None),
         transport=transport,
     ) as http_client:
@@ -282,17 +287,6 @@ async def open_connection(
                 tasks.start_soon(detector.watch, name=f"cloudburst pause detector of {url.host}")
                 yield HttpConnection(http_client, timeouts, detector)
                 tasks.cancel_scope.cancel()
-
-
-class _KeyAuth(httpx.Auth):
-    """Authentication that adds the worker's key to each request."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers[KEY_HEADER] = self._key
-        yield request
 
 
 def validate_key(key: str) -> str:

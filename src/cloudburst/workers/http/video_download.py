@@ -191,7 +191,11 @@ async def _receive(
             async with connection.stream(
                 source.path,
                 read_timeout=connection.timeouts.silence,
-                headers=_range_headers(source, previous_size),
+                headers=(
+                    {"Range": f"bytes={file.size}-", "If-Range": f'"{source.sha256}"'}
+                    if file.size and source.sha256
+                    else None
+                ),
             ) as (response, failed):
                 answered = True
                 if failed is None:
@@ -214,12 +218,6 @@ async def _receive(
     return await file.find_problem(size=source.size, sha256=source.sha256, check=source.check)
 
 
-def _range_headers(source: WorkerFile, offset: int) -> dict[str, str]:
-    if offset and source.sha256:
-        return {"Range": f"bytes={offset}-", "If-Range": f'"{source.sha256}"'}
-    return {}
-
-
 async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: DownloadFile) -> None:
     """Empty the file if status 416 shows that it has changed; else raise `DownloadError`."""
     failure = failures.classify_http_status(response.status, context="video")
@@ -230,7 +228,9 @@ async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: Do
 
 async def _write_body(response: httpx.Response, source: WorkerFile, file: DownloadFile) -> None:
     """Write the body of a response to the file, including the part that arrived before an error."""
-    _check_etag(response, source)
+    etag = response.headers.get("ETag")
+    if source.sha256 and etag and etag != f'"{source.sha256}"':
+        source.fail(f"was replaced on its worker: {printable_line(etag)}")
     if file.size and not _continues(response, file.size):
         await file.open()
     block = bytearray()
@@ -247,12 +247,6 @@ async def _write_body(response: httpx.Response, source: WorkerFile, file: Downlo
         await file.write(block)
         raise
     await file.write(block)
-
-
-def _check_etag(response: httpx.Response, source: WorkerFile) -> None:
-    sha256, etag = source.sha256, response.headers.get("ETag")
-    if sha256 and etag and etag != f'"{sha256}"':
-        source.fail(f"was replaced on its worker: {printable_line(etag)}")
 
 
 def _continues(response: httpx.Response, offset: int) -> bool:
