@@ -17,17 +17,16 @@ import anyio.lowlevel
 import anyio.to_thread
 
 T = TypeVar("T")
+# Number of items, such as scenes, that Steps yields before other tasks may run. Their work takes a
+# few milliseconds.
 ITEMS_PER_STEP = 100
-"""Number of items, such as scenes, that `Steps` yields before other tasks may run. Their work takes
-a few milliseconds."""
+# Seconds for the start of a process, which takes milliseconds and is shielded from cancellation. If
+# asyncio.run ends meanwhile, it cancels the task of asyncio that connects the pipes. Some versions
+# of Python then wait for the process without end (https://github.com/python/cpython/issues/125502,
+# 2026-11).
 START_TIMEOUT = 30.0
-"""Seconds for the start of a process, which takes milliseconds and is shielded from cancellation.
-If ``asyncio.run`` ends meanwhile, it cancels the task of asyncio that connects the pipes. Some
-versions of Python then wait for the process without end
-(https://github.com/python/cpython/issues/125502, 2026-11)."""
+# Seconds after which opened_in_thread gives up to close something, for a disk that hardly responds.
 CLOSE_TIMEOUT = 10.0
-"""Seconds after which `opened_in_thread` gives up to close something, for a disk that hardly
-responds."""
 
 
 async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[float]) -> T:

@@ -24,19 +24,21 @@ import httpcore
 import httpx
 from anyio import CapacityLimiter, current_time, to_thread
 
+# Number of addresses of a name that are tried.
 MAX_ADDRESSES = 8
-"""Number of addresses of a name that are tried."""
 
+# Largest size in bytes of the head of an answer, including informational answers before it. Heads
+# of S3 have at most 10 KB: 8 KB of headers and 2 KB of metadata.
 MAX_HEAD_BYTES = 32 * 1024
-"""Largest size in bytes of the head of an answer, including informational answers before it. Heads
-of S3 have at most 10 KB: 8 KB of headers and 2 KB of metadata."""
+# Number of bytes that are read at once before the head is complete.
 HEAD_READ_BYTES = 16 * 1024
-"""Number of bytes that are read at once before the head is complete."""
 
 
+# Function that returns the IP addresses of a host name.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Function that returns the IP addresses of a host name."""
 
+# Addresses of metadata services, all link-local addresses, and networks that versions of Python
+# judge differently. They are never permitted.
 _METADATA = tuple(
     map(
         ipaddress.ip_network,
@@ -52,14 +54,13 @@ _METADATA = tuple(
         ),
     )
 )
-"""Addresses of metadata services, all link-local addresses, and networks that versions of Python
-judge differently. They are never permitted."""
+# All IPv6 addresses that have been assigned so far (RFC 4291, IANA, 2026-11).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""All IPv6 addresses that have been assigned so far (RFC 4291, IANA, 2026-11)."""
+# 6to4 and Teredo, whose addresses contain an IPv4 address. Both are deprecated.
 _TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
-"""6to4 and Teredo, whose addresses contain an IPv4 address. Both are deprecated."""
+# Addresses that contain the IPv4 address to which a gateway sends the packets (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""Addresses that contain the IPv4 address to which a gateway sends the packets (RFC 6052)."""
+# Private networks and loopback addresses.
 _PRIVATE = tuple(
     map(
         ipaddress.ip_network,
@@ -70,7 +71,6 @@ _PRIVATE = tuple(
         ),
     )
 )
-"""Private networks and loopback addresses."""
 
 
 class ForbiddenAddressError(httpx.ConnectError):

@@ -27,20 +27,20 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.net.network import BoundedStream, PinnedBackend, Resolve, resolve_name
 from cloudburst.redaction import install_filters, repeats_secret, without_secrets
 
+# Seconds to close the connections of a session; the servers need not answer.
 CLOSE_TIMEOUT = 2.0
-"""Seconds to close the connections of a session; the servers need not answer."""
+# Maximum size of a page that get_page returns, in bytes. The feed of Spot prices has 0.1 MB.
 PAGE_BYTES = 8 * 1024 * 1024
-"""Maximum size of a page that `get_page` returns, in bytes. The feed of Spot prices has 0.1 MB."""
+# Limit of the pieces of a body: the number allowed at its start, and those added for each second
+# since then, and the bytes for which one more is added.
 INITIAL_PIECES, PIECES_PER_SECOND, BYTES_PER_PIECE = 1000, 1000, 128
-"""Limit of the pieces of a body: the number allowed at its start, and the numbers added for each
-second since then and for each so many bytes."""
 # A piece costs about 15 microseconds of processor time even if it holds a single byte. Slow
 # connections with very small packets stay within the limit. Packets of fast ones have more than 500
 # bytes; web frameworks that send a video "line by line" send chunks of 256 bytes on average.
+# Number of pieces after which other tasks get a turn. Receiving them takes about a millisecond.
 PIECES_PER_CHECKPOINT = 64
-"""Number of pieces after which other tasks get a turn. Receiving them takes about a millisecond."""
+# Bytes that the system accepts ahead of what it has sent to a worker.
 UNSENT_BYTES = 128 * 1024
-"""Bytes that the system accepts ahead of what it has sent to a worker."""
 # With more, files would be passed to it long before they arrive, so that the order of files could
 # no longer be changed and their rate not be measured. 1 Gbit/s sends this in 1 ms, more than the
 # event loop needs to pass the next block.
@@ -95,21 +95,21 @@ def _worker_socket_options() -> tuple[tuple[int, int, int], ...]:
     )
 
 
+# Workers at any address, which their certificate and the key prove.
 WORKERS = SessionPolicy(
     addresses=Addresses.ALL,
     idle=50.0,  # less than the 60 s of the render service, which might close as a request is sent
     socket_options=_worker_socket_options(),
 )
-"""Workers at any address, which their certificate and the key prove."""
+# URLs that callers name: inputs, and webhooks of jobs.
 PUBLIC_URLS = SessionPolicy(addresses=Addresses.PUBLIC, connections=64, idle=3.0)
-"""URLs that callers name: inputs, and webhooks of jobs."""
+# Presigned URLs, and URLs of the user who permits private addresses. S3 closes unused connections
+# after more than 5 s.
 TRUSTED_URLS = SessionPolicy(addresses=Addresses.PRIVATE, connections=64, idle=3.0)
-"""Presigned URLs, and URLs of the user who permits private addresses. S3 closes unused connections
-after more than 5 s."""
+# Container registries, which redirect to storage on other hosts.
 REGISTRIES = SessionPolicy(addresses=Addresses.ALL, proxies=True, redirects=True)
-"""Container registries, which redirect to storage on other hosts."""
+# Documents of AWS outside its APIs.
 AWS_PAGES = SessionPolicy(addresses=Addresses.ALL, proxies=True)
-"""Documents of AWS outside its APIs."""
 
 
 class InvalidResponseError(httpx.RemoteProtocolError):

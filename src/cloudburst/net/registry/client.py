@@ -28,13 +28,13 @@ from cloudburst.net.registry.names import DIGEST, is_loopback_host
 from cloudburst.net.session import REGISTRIES, open_session
 
 ANY_MANIFEST = (*INDEX_TYPES, *MANIFEST_TYPES)
+# Number of bytes of an upload that are read at once, in a thread.
 PIECE_BYTES = 256 * 1024
-"""Number of bytes of an upload that are read at once, in a thread."""
+# Error codes of an upload that did not arrive as it was sent: it begins again.
 LOST_CODES = {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "DIGEST_INVALID", "SIZE_INVALID"}
-"""Error codes of an upload that did not arrive as it was sent: it begins again."""
+# Function that is called with the number of bytes of the blob that are transferred so far. The
+# number decreases if a transfer begins again.
 Progress = Callable[[int], object]
-"""Function that is called with the number of bytes of the blob that are transferred so far. The
-number decreases if a transfer begins again."""
 
 
 @asynccontextmanager

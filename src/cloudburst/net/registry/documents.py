@@ -19,10 +19,10 @@ OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+# Media types of an index: OCI image specification 1.1 and Docker registry specification.
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
-"""Media types of an index: OCI image specification 1.1 and Docker registry specification."""
+# Media types of the manifest of an image for one platform, from the same specifications.
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
-"""Media types of the manifest of an image for one platform, from the same specifications."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ class Credentials:
 
 
 T = TypeVar("T")
+# Body of a request, or a function that creates it for each attempt.
 Body = bytes | Callable[[], AsyncIterable[bytes]]
-"""Body of a request, or a function that creates it for each attempt."""
 
 
 class NoAnswerError(Exception):
@@ -210,8 +210,8 @@ def _is_certificate_error(error: BaseException) -> bool:
     return cause is not None
 
 
+# Function that gets a token from a URL, with an optional header Authorization.
 Fetch = Callable[[httpx.URL, str | None], Awaitable[httpx.Response]]
-"""Function that gets a token from a URL, with an optional header ``Authorization``."""
 
 
 class Login:

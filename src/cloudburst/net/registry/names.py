@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from cloudburst.net.registry.errors import InvalidImageError
 
+# Registry of names without a host.
 DOCKER_HUB = "docker.io"
-"""Registry of names without a host."""
+# Host that answers the requests for images of DOCKER_HUB.
 DOCKER_HUB_API = "registry-1.docker.io"
-"""Host that answers the requests for images of `DOCKER_HUB`."""
+# Pattern of a digest. Registries may use other algorithms, but none does.
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-"""Pattern of a digest. Registries may use other algorithms, but none does."""
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
 _MAX_PORT = 65_535
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+# Pattern of a name with its host (OCI distribution specification 1.1).
 _NAME = re.compile(rf"{_HOST}/{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{DIGEST.pattern})?")
-"""Pattern of a name with its host (OCI distribution specification 1.1)."""
 
 
 @dataclass(frozen=True, slots=True)

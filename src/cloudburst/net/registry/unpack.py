@@ -18,12 +18,12 @@ from anyio import from_thread, to_thread
 
 from cloudburst.net.registry.errors import InvalidImageError
 
+# Prefix of the name of an entry that deletes the file of that name in lower layers.
 WHITEOUT = ".wh."
-"""Prefix of the name of an entry that deletes the file of that name in lower layers."""
+# Name of an entry that deletes its folder in lower layers. An entry of the folder follows.
 OPAQUE = ".wh..wh..opq"
-"""Name of an entry that deletes its folder in lower layers. An entry of the folder follows."""
+# Mode bits that are kept: not setuid and setgid, because files belong to the current user.
 MODE_BITS = 0o1777
-"""Mode bits that are kept: not setuid and setgid, because files belong to the current user."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 

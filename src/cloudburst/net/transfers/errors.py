@@ -17,17 +17,19 @@ from cloudburst.redaction import repeats_secret, without_secrets
 from cloudburst.text import describe_error, printable_line, shorten
 
 MAX_REASON_CHARS = 400
+# Largest value in seconds of Retry-After that is passed on.
 MAX_RETRY_AFTER = 3600
-"""Largest value in seconds of ``Retry-After`` that is passed on."""
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,1000})</Message>")
+# Messages with which S3 answers AccessDenied to a presigned URL that has expired, or that was
+# signed by a clock that is fast. The answer has no code of its own ("Error responses", Amazon S3
+# API Reference, 2026-11).
 _UNTIMELY_MESSAGES = {"Request has expired", "Request is not valid yet"}
-"""Messages with which S3 answers ``AccessDenied`` to a presigned URL that has expired, or that was
-signed by a clock that is fast. The answer has no code of its own ("Error responses", Amazon S3 API
-Reference, 2026-11)."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 
+# Problems that the code of an S3 error determines, for any status ("Error responses", Amazon S3 API
+# Reference, 2026-11).
 _PROBLEMS_BY_CODE: Mapping[str, TransferProblem] = {
     code: problem
     for problem, codes in {
@@ -60,8 +62,6 @@ _PROBLEMS_BY_CODE: Mapping[str, TransferProblem] = {
     }.items()
     for code in codes
 }
-"""Problems that the code of an S3 error determines, for any status ("Error responses", Amazon S3
-API Reference, 2026-11)."""
 
 _PROBLEMS_BY_STATUS: Mapping[int, TransferProblem] = {
     **dict.fromkeys(_REDIRECTS, TransferProblem.FORBIDDEN_ADDRESS),
@@ -116,6 +116,7 @@ def translated_errors() -> Generator[None]:
         raise transfer_error(problem, reason) from exc
 
 
+# Reasons for errors without a text of their own.
 _TEXTS: Mapping[type[Exception], str] = defaultdict(
     lambda: "the connection broke",
     {
@@ -125,7 +126,6 @@ _TEXTS: Mapping[type[Exception], str] = defaultdict(
         httpx.PoolTimeout: "too many transfers at the same time",
     },
 )
-"""Reasons for errors without a text of their own."""
 
 
 @contextmanager

@@ -23,10 +23,10 @@ from cloudburst.net.transfers.requests import (
     open_answer,
 )
 
+# Number of bytes that are collected before they are hashed in a thread and written.
 BLOCK_BYTES = 1024 * 1024
-"""Number of bytes that are collected before they are hashed in a thread and written."""
+# Largest size of a range, in bytes.
 MAX_RANGE_BYTES = 64 * 1024
-"""Largest size of a range, in bytes."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")

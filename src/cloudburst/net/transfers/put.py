@@ -18,9 +18,9 @@ from cloudburst.net.transfers.requests import (
     open_answer,
 )
 
+# Number of bytes that are read and sent at a time. Each block must be sent within the pace_window
+# of the policy, which is 9 kB per second by default.
 BLOCK_BYTES = 256 * 1024
-"""Number of bytes that are read and sent at a time. Each block must be sent within the
-``pace_window`` of the policy, which is 9 kB per second by default."""
 
 
 async def put_part(

@@ -46,14 +46,14 @@ class TransferPolicy:
 DEFAULT_POLICY = TransferPolicy()
 
 
+# Maximum number of bytes that are read of the body of an unsuccessful answer.
 MAX_ERROR_BYTES = 64 * 1024
-"""Maximum number of bytes that are read of the body of an unsuccessful answer."""
 
+# Headers that only this module sets, because they change the meaning of the request.
 _OWN_HEADERS = {
     *("accept-encoding", "connection", "content-length", "expect", "host", "range"),
     *("te", "trailer", "transfer-encoding", "upgrade"),
 }
-"""Headers that only this module sets, because they change the meaning of the request."""
 _TARGET = re.compile(r"/[!#-\[\]_a-z~]*")
 _ETAG: TypeAdapter[str] = TypeAdapter(ETag)
 

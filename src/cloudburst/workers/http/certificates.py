@@ -13,11 +13,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloudburst.models.task import Secrets
 
+# Margin that is subtracted from the creation time of a certificate to get the start of its
+# validity, because the clock of this machine may be set back afterwards.
 CLOCK_SKEW = timedelta(hours=1)
-"""Margin that is subtracted from the creation time of a certificate to get the start of its
-validity, because the clock of this machine may be set back afterwards."""
+# Time for which a certificate is valid after its creation, longer than any worker runs.
 CERTIFICATE_VALIDITY = timedelta(hours=48)
-"""Time for which a certificate is valid after its creation, longer than any worker runs."""
 
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cloudburst")])
 

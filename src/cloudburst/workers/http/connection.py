@@ -37,13 +37,13 @@ from cloudburst.workers.http.retries import ConnectionRetries, ProcessPauseDetec
 
 logger = logging.getLogger(__name__)
 
+# Seconds to establish a connection; a running machine answers in one round trip.
 CONNECT_TIMEOUT = 5.0
-"""Seconds to establish a connection; a running machine answers in one round trip."""
+# Seconds for the complete answer to a health check, and seconds to establish its connection. They
+# are short because a worker that is still starting is soon checked again.
 HEALTH_CHECK_TIMEOUT, HEALTH_CHECK_CONNECT_TIMEOUT = 2.0, 0.5
-"""Seconds for the complete answer to a health check, and seconds to establish its connection. They
-are short because a worker that is still starting is soon checked again."""
+# Endings of host names that no public DNS server resolves.
 _PRIVATE_DOMAINS = (".internal", ".local", ".localhost", ".lan", ".home.arpa")
-"""Endings of host names that no public DNS server resolves."""
 
 
 class HttpConnection:

@@ -22,13 +22,13 @@ from cloudburst.workers.http.mp4 import video_seconds
 
 logger = logging.getLogger(__name__)
 
+# Function that returns why a file of a size in bytes is not valid; None if it is.
 ContentCheck: TypeAlias = Callable[[BinaryIO, int], str | None]
-"""Function that returns why a file of a size in bytes is not valid; ``None`` if it is."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Maximum number of seconds for the removal of a temporary file; a disk may be slow.
 DISCARD_TIMEOUT = 10.0
-"""Maximum number of seconds for the removal of a temporary file; a disk may be slow."""
 
 
 class DownloadFile:

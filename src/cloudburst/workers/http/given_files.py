@@ -25,9 +25,9 @@ from cloudburst.workers.http.retries import TransferFailedError
 from cloudburst.workers.http.transfer_requests import request_transfer
 from cloudburst.workers.http.upload import FileUploader, SceneFile, hash_file
 
+# Number of files of one scene that are given to the worker at once. A scene has up to six files,
+# most of them small, and each takes at least one round trip.
 MAX_FILES_AT_ONCE = 4
-"""Number of files of one scene that are given to the worker at once. A scene has up to six files,
-most of them small, and each takes at least one round trip."""
 _MEANINGS = {
     TransferProblem.CHANGED: CHANGED,
     TransferProblem.MISSING: "no longer there",
@@ -149,14 +149,14 @@ class GivenFiles:
         return event.sha256, event.received
 
 
+# Number of files that a worker gets at once, as many as the render service fetches.
 MAX_FILES = 8
-"""Number of files that a worker gets at once, as many as the render service fetches."""
 
 _VIDEO, _SUBTITLES = "video", "subtitles"
 
+# Function that gives the worker a file: called with the use of the file and its location, it
+# returns the file's SHA-256 and the number of bytes that were sent from here.
 GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
-"""Function that gives the worker a file: called with the use of the file and its location, it
-returns the file's SHA-256 and the number of bytes that were sent from here."""
 
 
 async def give_film(

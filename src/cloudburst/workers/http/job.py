@@ -44,18 +44,18 @@ from cloudburst.workers.http.response import (
 
 logger = logging.getLogger(__name__)
 
+# Seconds without a line after which a stream of events counts as broken and is opened again: the
+# worker sends a line at least every 10 s.
 EVENT_TIMEOUT = 20.0
-"""Seconds without a line after which a stream of events counts as broken and is opened again: the
-worker sends a line at least every 10 s."""
+# Seconds to wait for the end of an event stream after the job's final state, so that the TCP
+# connection can be used again.
 STREAM_END_TIMEOUT = 1.0
-"""Seconds to wait for the end of an event stream after the job's final state, so that the TCP
-connection can be used again."""
+# Seconds to cancel a job; the worker kills the job's render process before it answers.
 DELETE_JOB_TIMEOUT = 5.0
-"""Seconds to cancel a job; the worker kills the job's render process before it answers."""
+# States of a job that a worker has begun.
 _BEGUN = frozenset({"running", "done", "failed"})
-"""States of a job that a worker has begun."""
+# Maximum size of the subtitles of a film, in bytes.
 MAX_FILM_SUBTITLE_BYTES = 256 * 1024 * 1024
-"""Maximum size of the subtitles of a film, in bytes."""
 
 
 class JobPayload(BaseModel):

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import BinaryIO
 
 _MAX_TYPES_SHOWN = 8
+# Maximum number of boxes that are read on one level. Videos have about four; reading millions of
+# empty boxes would take minutes.
 MAX_BOXES = 10_000
-"""Maximum number of boxes that are read on one level. Videos have about four; reading millions of
-empty boxes would take minutes."""
 
 
 def find_playback_problem(file: BinaryIO, size: int, *, fast_start: bool = True) -> str | None:

@@ -48,10 +48,10 @@ from cloudburst.workers.http.video_download import (
     video_file,
 )
 
+# Seconds to delete a downloaded video on its worker, which otherwise deletes it later.
 DELETE_VIDEO_TIMEOUT = 2.0
-"""Seconds to delete a downloaded video on its worker, which otherwise deletes it later."""
+# Seconds between two looks at a job that is being started while the connection is closed.
 START_POLL_INTERVAL = 0.02
-"""Seconds between two looks at a job that is being started while the connection is closed."""
 
 
 def service_limits(limits: Limits) -> dict[str, object]:

@@ -61,9 +61,9 @@ from cloudburst.workers.http.video_download import check_result, download_video,
 
 logger = logging.getLogger(__name__)
 
+# Seconds that the public image may need for each second of audio: it encodes a video up to four
+# times, and computes camera movements in Python.
 MAX_ENCODE_SECONDS_PER_AUDIO_SECOND = 10.0
-"""Seconds that the public image may need for each second of audio: it encodes a video up to four
-times, and computes camera movements in Python."""
 VIDEO_PATH = "/create_video_onestep"
 
 

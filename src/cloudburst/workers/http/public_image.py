@@ -40,6 +40,7 @@ from cloudburst.workers.http.response import (
 )
 from cloudburst.workers.http.upload import SceneFile
 
+# Options that the public image knows; RenderOptions describes them.
 OPTIONS = frozenset(
     (
         "language",
@@ -52,22 +53,20 @@ OPTIONS = frozenset(
         "outline_color",
     )
 )
-"""Options that the public image knows; `RenderOptions` describes them."""
+# Camera movements that the public image knows.
 EFFECTS = (Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT, Effect.RANDOM)
-"""Camera movements that the public image knows."""
 
 
+# Bytes of a file that are read and converted to base64 at once. A multiple of three, so that base64
+# needs no padding between blocks.
 BLOCK_BYTES = 3 * 64 * 1024
-"""Bytes of a file that are read and converted to base64 at once. A multiple of three, so that
-base64 needs no padding between blocks."""
+# Fields of Scene and RenderOptions with input files, by their names in the public image's protocol.
 FIELDS = {
     "input_image": "image",
     "input_audio": "audio",
     "subtitle": "subtitle",
     "watermark": "watermark",
 }
-"""Fields of `Scene` and `RenderOptions` with input files, by their names in the public image's
-protocol."""
 
 
 def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:

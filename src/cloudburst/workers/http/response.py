@@ -25,17 +25,17 @@ from cloudburst.text import printable_line
 
 logger = logging.getLogger(__name__)
 
+# Maximum size of a JSON response or of a line of events, in bytes. Real workers send less than 2
+# kB.
 MAX_RESPONSE_BYTES = 64 * 1024
-"""Maximum size of a JSON response or of a line of events, in bytes. Real workers send less than
-2 kB."""
+# Limit of lines in an event stream: the number allowed at its start, and the number added for each
+# second since then. The render service writes at most ten lines a second.
 INITIAL_LINES, LINES_PER_SECOND = 1000, 100
-"""Limit of lines in an event stream: the number allowed at its start, and the number added for each
-second since then. The render service writes at most ten lines a second."""
 PrintableText = Annotated[str, AfterValidator(printable_line)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+# Size of a video, in bytes. check_result checks that it is plausible for the length of the scene's
+# audio.
 VideoSize = Annotated[int, Field(ge=1, le=2**44)]
-"""Size of a video, in bytes. `check_result` checks that it is plausible for the length of
-the scene's audio."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,9 +49,9 @@ class InvalidAnswerError(UnavailableError):
 
 
 INVALID_ANSWERS = (InvalidAnswerError, InvalidResponseError)
+# Exceptions of a request that got no useful answer. ConnectionRetries decides how often such a
+# request is repeated.
 REQUEST_ERRORS = (httpx.RequestError, TimeoutError, UnavailableError)
-"""Exceptions of a request that got no useful answer. `ConnectionRetries` decides how often such a
-request is repeated."""
 
 
 class WorkerResponse(NamedTuple):

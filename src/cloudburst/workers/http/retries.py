@@ -13,8 +13,8 @@ from cloudburst.models.transfers import TransferFailure, TransferProblem
 from cloudburst.text import describe_error
 from cloudburst.workers.http.response import INVALID_ANSWERS
 
+# Number of times in a row that a URL may be refused as expired directly after it was signed.
 MAX_SIGNATURES = 3
-"""Number of times in a row that a URL may be refused as expired directly after it was signed."""
 
 _REPEATED = {TransferProblem.BUSY, TransferProblem.UNREACHABLE}
 
@@ -66,16 +66,16 @@ class TransferRetries:
         raise TransferFailedError(failure)
 
 
+# Refused connections in a row after which the worker counts as stopped. A worker that is only busy
+# does not refuse: its kernel accepts the connection.
 MAX_REFUSED_CONNECTIONS = 3
-"""Refused connections in a row after which the worker counts as stopped. A worker that is only
-busy does not refuse: its kernel accepts the connection."""
+# Invalid answers during one operation after which the operation fails. A single invalid answer may
+# be a proxy's error page while the worker restarts.
 MAX_INVALID_ANSWERS = 3
-"""Invalid answers during one operation after which the operation fails. A single invalid answer may
-be a proxy's error page while the worker restarts."""
+# Seconds between two checks for a pause of this process.
 PAUSE_CHECK_INTERVAL = 1.0
-"""Seconds between two checks for a pause of this process."""
+# Seconds by which a check must be late to count as a pause of this process.
 MIN_PAUSE = 1.0
-"""Seconds by which a check must be late to count as a pause of this process."""
 
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError)
 

@@ -21,12 +21,15 @@ from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.retries import TransferFailedError
 from cloudburst.workers.http.transfer_requests import request_transfer
 
+# Media types of objects in S3.
 VIDEO_TYPE, COVER_TYPE, SUBTITLES_TYPE = "video/mp4", "image/jpeg", "application/x-subrip"
-"""Media types of objects in S3."""
 _FileName: TypeAlias = Literal["video", "cover", "subtitles"]
+# Number of times that a worker may report that S3 refuses a file although S3 accepts an object from
+# this machine. The first time, S3 may have accepted files again in the meantime.
 MAX_FALSE_REFUSALS = 2
-"""Number of times that a worker may report that S3 refuses a file although S3 accepts an object
-from this machine. The first time, S3 may have accepted files again in the meantime."""
+# Problems that lie in the bucket or in the permissions, so that every video has them, and no other
+# worker helps. If this machine finds the problem as well, the run is paused, and the worker keeps
+# the video. A worker that only reports it must not delay the scenes of the other workers.
 _OF_THE_BUCKET = {
     TransferProblem.REFUSED,
     TransferProblem.MISSING,
@@ -34,9 +37,6 @@ _OF_THE_BUCKET = {
     TransferProblem.BUSY,
     TransferProblem.FORBIDDEN_ADDRESS,  # a redirect: the bucket is in another region
 }
-"""Problems that lie in the bucket or in the permissions, so that every video has them, and no other
-worker helps. If this machine finds the problem as well, the run is paused, and the worker keeps the
-video. A worker that only reports it must not delay the scenes of the other workers."""
 
 
 async def deliver_video(

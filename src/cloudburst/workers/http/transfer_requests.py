@@ -33,12 +33,12 @@ from cloudburst.workers.http.retries import TransferFailedError, TransferRetries
 
 logger = logging.getLogger(__name__)
 
+# Seconds without a line after which the response of a transfer counts as broken: the worker sends a
+# line at least every 10 s.
 LINE_TIMEOUT = 20.0
-"""Seconds without a line after which the response of a transfer counts as broken: the worker sends
-a line at least every 10 s."""
+# Seconds for which a response must last before its lines count as signs of a working connection.
+# Otherwise a worker that breaks each response after a line would be asked without end.
 MIN_STREAM_SECONDS = 1.0
-"""Seconds for which a response must last before its lines count as signs of a working connection.
-Otherwise a worker that breaks each response after a line would be asked without end."""
 _HIDDEN = "the worker's answer repeats a URL that gives access to a file, so it is not shown"
 
 Event = TypeVar("Event", FetchEvent, UploadEvent)

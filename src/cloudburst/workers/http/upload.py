@@ -22,9 +22,9 @@ from cloudburst.text import describe_error
 from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.response import ErrorBody
 
+# Bytes that one call in a thread reads. The overhead of such a call is about the time in which 100
+# kB are read.
 READ_BLOCK_BYTES = 256 * 1024
-"""Bytes that one call in a thread reads. The overhead of such a call is about the time in which
-100 kB are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,12 @@ async def hash_file(path: Path, hashes: FileHashes = KNOWN_HASHES) -> HashedFile
     return HashedFile(version=version, sha256=sha256)
 
 
+# File size in bytes from which sending a file takes longer than asking whether the worker has it.
 MIN_BYTES_TO_ASK = 256 * 1024
-"""File size in bytes from which sending a file takes longer than asking whether the worker has
-it."""
 
+# Seconds between two requests to a worker while a file for it waits for its turn. A task ends by
+# itself after some minutes without a request.
 USE_INTERVAL = 30.0
-"""Seconds between two requests to a worker while a file for it waits for its turn. A task ends by
-itself after some minutes without a request."""
 
 
 class FileUploader:

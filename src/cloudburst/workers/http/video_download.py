@@ -33,11 +33,11 @@ from cloudburst.workers.http.response import (
     WorkerResponse,
 )
 
+# Bytes that one call in a thread writes. The overhead of such a call is about the time in which 100
+# kB are written.
 WRITE_BLOCK_BYTES = 256 * 1024
-"""Bytes that one call in a thread writes. The overhead of such a call is about the time in which
-100 kB are written."""
+# Number of responses in a row without new bytes after which a download fails.
 MAX_ANSWERS_WITHOUT_PROGRESS = 5
-"""Number of responses in a row without new bytes after which a download fails."""
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
