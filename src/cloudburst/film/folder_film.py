@@ -30,6 +30,14 @@ from cloudburst.ports.renderer import OnProgress
 from cloudburst.service.subprocesses import Subprocesses
 from cloudburst.workers.temporary_folders import temporary_folder
 
+# Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
+# import modules from the current folder.
+COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
+# Modules of the extra ``cloudburst-sdk[film]``.
+REQUIRED_MODULES = ("av", "PIL")
+# Seconds for the removal of the partial files of a film.
+REMOVE_TIMEOUT = 10.0
+
 
 class ChapterSource(NamedTuple):
     """Name, chapter title and subtitles of a scene, which the film takes besides the video."""
@@ -163,15 +171,6 @@ def subtitle_digest(scene: str, path: Path) -> str:
     except OSError as exc:
         raise FilmError(f"{scene}: {path}: {exc.strerror or exc}") from exc
     return hashlib.sha256(data).hexdigest()
-
-
-# Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
-# import modules from the current folder.
-COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
-# Modules of the extra ``cloudburst-sdk[film]``.
-REQUIRED_MODULES = ("av", "PIL")
-# Seconds for the removal of the partial files of a film.
-REMOVE_TIMEOUT = 10.0
 
 
 def check_modules() -> None:

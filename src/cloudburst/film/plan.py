@@ -26,6 +26,15 @@ FAULT_EXIT_CODE = 2
 # Number that changes if the same videos make another film with a new version of the package.
 _VERSION = 1
 
+# Start of the comment in the metadata of a film; the fingerprint follows.
+_TAG = "cloudburst film "
+_FINGERPRINT = re.compile(rb"cloudburst film ([0-9a-f]{64})")
+# Bytes at the end of a film's index in which the metadata are: titles of chapters, and the
+# comment.
+_END_BYTES = 512 * 1024
+# Number of boxes at the start of a film among which the index is: ``ftyp``, ``moov``, ``mdat``.
+_MAX_BOXES = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmScene:
@@ -88,16 +97,6 @@ def partial_files(film: Path) -> dict[Path, Path]:
 def film_files(film: _P) -> tuple[_P, _P, _P]:
     """Return the subtitles of a film, its cover picture, and the film itself."""
     return film.with_suffix(".srt"), film.with_suffix(".jpg"), film
-
-
-# Start of the comment in the metadata of a film; the fingerprint follows.
-_TAG = "cloudburst film "
-_FINGERPRINT = re.compile(rb"cloudburst film ([0-9a-f]{64})")
-# Bytes at the end of a film's index in which the metadata are: titles of chapters, and the
-# comment.
-_END_BYTES = 512 * 1024
-# Number of boxes at the start of a film among which the index is: ``ftyp``, ``moov``, ``mdat``.
-_MAX_BOXES = 4
 
 
 def fingerprint_tag(fingerprint: str) -> str:

@@ -36,6 +36,17 @@ _ANY_QUANTIZER = 26
 # ``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in ``extradata``.
 _GLOBAL_HEADER = 1 << 22
 
+# Quantizer for parts of a video that are encoded again, if the video does not name its own.
+_DEFAULT_QUANTIZER = 21
+# Pattern of the settings that libx264 writes into the first picture of a video.
+_QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov",
+    "codec_whitelist": "h264,aac",
+}
+_OURS = "expected a video that this version of cloudburst has rendered"
+
 
 def length_prefixed(data: bytes) -> bytes:
     """Return a picture of the encoder in the form of MP4: lengths of 4 bytes, no start codes."""
@@ -86,18 +97,6 @@ def our_sets(size: VideoSize, fps: Fraction) -> list[bytes] | None:
     context.open()
     units = _START_CODE.split(context.extradata or b"")
     return [unit for unit in units if unit and unit[0] & 0x1F in (SPS, PPS)]
-
-
-# Quantizer for parts of a video that are encoded again, if the video does not name its own.
-_DEFAULT_QUANTIZER = 21
-# Pattern of the settings that libx264 writes into the first picture of a video.
-_QUANTIZER = re.compile(rb"x264 .{0,2000}? qp=(\d{1,2}) ", re.DOTALL)
-_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov",
-    "codec_whitelist": "h264,aac",
-}
-_OURS = "expected a video that this version of cloudburst has rendered"
 
 
 class StoredPicture(NamedTuple):

@@ -33,6 +33,13 @@ _TIFF_BYTES = 8
 # keeps until the last scan.
 _JPEG_COEFFICIENT_BYTES = 2
 
+# Maximum number of audio channels: the 8 channels of 7.1 surround sound. A file with more channels
+# does not define which channel belongs to which loudspeaker.
+MAX_CHANNELS = 8
+MIN_SAMPLE_RATE = 1_000
+# Maximum sample rate in Hz. Resampling from a much higher rate takes gigabytes of memory.
+MAX_SAMPLE_RATE = 384_000
+
 
 def check_dimensions(width: int, height: int, max_pixels: int) -> None:
     """Raise `InvalidInputError` for a picture with too many pixels or too large an aspect ratio."""
@@ -119,14 +126,6 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
             return width & 0x3FFF, height & 0x3FFF
         case _:
             return None
-
-
-# Maximum number of audio channels: the 8 channels of 7.1 surround sound. A file with more channels
-# does not define which channel belongs to which loudspeaker.
-MAX_CHANNELS = 8
-MIN_SAMPLE_RATE = 1_000
-# Maximum sample rate in Hz. Resampling from a much higher rate takes gigabytes of memory.
-MAX_SAMPLE_RATE = 384_000
 
 
 def check_audio_format(channels: int, rate: int) -> None:

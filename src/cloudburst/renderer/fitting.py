@@ -15,6 +15,25 @@ CENTRE: Point = (0.5, 0.5)
 # Left, top, right and bottom edge of a part of a picture, in pixels.
 Box: TypeAlias = tuple[float, float, float, float]
 
+# Maximum number of pixels of a panorama, in memory. In a video of 1920x1080, it is 11 times as
+# long as the video. Of a longer picture, the ends are left out.
+MAX_PANORAMA_PIXELS = 20_000_000
+# Magnification of a panorama in the video. Without magnification, fine details are sharp only in
+# frames whose window is at a whole pixel, and flicker: the energy of the edges of a photograph
+# changes by 60 % between frames, with this magnification by less than 1 %.
+_ZOOM = 1.1
+_ACROSS = (Effect.PAN_LEFT, Effect.PAN_RIGHT)
+_PANS = (*_ACROSS, Effect.PAN_UP, Effect.PAN_DOWN)
+# Name of the backdrop that is made of the picture.
+BLUR = "blur"
+# Shorter side of the picture that is blurred, in pixels. Nothing finer is left after the blur, and
+# it takes a hundredth of the time of a blur in full size.
+_SMALL_SIDE = 108
+# Standard deviation of the blur in pixels of the small picture: 3.7 % of the shorter side.
+_BLUR_RADIUS = 4.0
+# Brightness of the blurred picture relative to the original, so that the picture stands out.
+_BRIGHTNESS = 0.65
+
 
 def crop_box(size: tuple[int, int], shape: tuple[int, int], focus: Point) -> Box:
     """Return the largest part of a picture with the proportions of ``shape``, near ``focus``."""
@@ -55,17 +74,6 @@ def stored_point(point: Point, orientation: int) -> Point:
     return turned.get(orientation, point)
 
 
-# Maximum number of pixels of a panorama, in memory. In a video of 1920x1080, it is 11 times as
-# long as the video. Of a longer picture, the ends are left out.
-MAX_PANORAMA_PIXELS = 20_000_000
-# Magnification of a panorama in the video. Without magnification, fine details are sharp only in
-# frames whose window is at a whole pixel, and flicker: the energy of the edges of a photograph
-# changes by 60 % between frames, with this magnification by less than 1 %.
-_ZOOM = 1.1
-_ACROSS = (Effect.PAN_LEFT, Effect.PAN_RIGHT)
-_PANS = (*_ACROSS, Effect.PAN_UP, Effect.PAN_DOWN)
-
-
 class Panorama(NamedTuple):
     """Size in which a picture is needed for a pan from end to end."""
 
@@ -99,17 +107,6 @@ def plan_panorama(
     kept = min(planned_length, limit)
     size = (kept, planned_side) if across else (planned_side, kept)
     return Panorama(size, planned_length > limit)
-
-
-# Name of the backdrop that is made of the picture.
-BLUR = "blur"
-# Shorter side of the picture that is blurred, in pixels. Nothing finer is left after the blur, and
-# it takes a hundredth of the time of a blur in full size.
-_SMALL_SIDE = 108
-# Standard deviation of the blur in pixels of the small picture: 3.7 % of the shorter side.
-_BLUR_RADIUS = 4.0
-# Brightness of the blurred picture relative to the original, so that the picture stands out.
-_BRIGHTNESS = 0.65
 
 
 def on_backdrop(picture: Image.Image, size: VideoSize, backdrop: str, focus: Point) -> Image.Image:

@@ -14,6 +14,9 @@ from cloudburst.renderer.planes import to_picture
 # Function that is called with the number of frames of a GOP that are done.
 Progress: TypeAlias = Callable[[int], None]
 
+# Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it.
+JPEG_QUALITY = 90
+
 
 class Gop(NamedTuple):
     """Group of pictures: frames that are encoded without reference to other frames."""
@@ -59,10 +62,6 @@ def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
             gops.append(Gop(len(gops), start, min(length, end - start)))
         first = end
     return gops
-
-
-# Quality of covers and other pictures as JPEG files, from 1 to 95, as Pillow counts it.
-JPEG_QUALITY = 90
 
 
 def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedFile:

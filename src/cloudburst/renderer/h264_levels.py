@@ -18,6 +18,11 @@ _SIDE_FACTOR = 8
 # A-2).
 _HIGH_PROFILE_BITS = 1250
 
+# Quantizer at which a video may have any size. Even noise stays far below the limit with it.
+MAX_QUANTIZER = 48
+# Steps of the quantizer that halve the size of a video, roughly (H.264, section 8.5).
+_QUANTIZERS_PER_HALF = 6
+
 
 class Level(NamedTuple):
     """Level of H.264 with its limits, in macroblocks of 16x16 pixels."""
@@ -69,12 +74,6 @@ def lowest_level(video_format: VideoFormat) -> Level:
             return level
     msg = f"{video_format}: expected a size and a frame rate that level 6 of H.264 allows"
     raise ValueError(msg)
-
-
-# Quantizer at which a video may have any size. Even noise stays far below the limit with it.
-MAX_QUANTIZER = 48
-# Steps of the quantizer that halve the size of a video, roughly (H.264, section 8.5).
-_QUANTIZERS_PER_HALF = 6
 
 
 class BitrateError(Exception):

@@ -52,6 +52,9 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
+# Short side of the video for which margins are given, in pixels.
+_SHORT_SIDE = 1080
+
 
 class FittedPicture(NamedTuple):
     """Picture in RGB, rotated by EXIF and fitted to the size of the video, or to a panorama."""
@@ -281,10 +284,6 @@ def _complaint(path: Path, exc: BaseException) -> str:
     if path.stat().st_size == 0:
         return "an empty file"
     return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__
-
-
-# Short side of the video for which margins are given, in pixels.
-_SHORT_SIDE = 1080
 
 
 class Watermark(NamedTuple):

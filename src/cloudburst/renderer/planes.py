@@ -10,6 +10,25 @@ from PIL import Image
 Yuv: TypeAlias = tuple[int, int, int]
 BLACK: Yuv = (16, 128, 128)
 
+# Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits.
+_RGB_TO_BT709 = (
+    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
+    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
+    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
+)
+_LUMA, _CHROMA = 255 / 219, 255 / 224
+_GREEN_OF_CB, _GREEN_OF_CR = -0.0722 * 1.8556 / 0.7152, -0.2126 * 1.5748 / 0.7152
+# Inverse of the matrix above.
+_BT709_TO_RGB = (
+    *(_LUMA, 0, 1.5748 * _CHROMA, -16 * _LUMA - 128 * 1.5748 * _CHROMA),
+    *(_LUMA, _GREEN_OF_CB * _CHROMA, _GREEN_OF_CR * _CHROMA),
+    -16 * _LUMA - 128 * (_GREEN_OF_CB + _GREEN_OF_CR) * _CHROMA,
+    *(_LUMA, 1.8556 * _CHROMA, 0, -16 * _LUMA - 128 * 1.8556 * _CHROMA),
+)
+# Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
+# luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels.
+MASK_MARGIN = 4
+
 
 class Rgba(NamedTuple):
     """Red, green, blue and opacity, from 0 to 255."""
@@ -38,23 +57,6 @@ def bt709(red: int, green: int, blue: int) -> Yuv:
         round(128 + (blue - luma) / 1.8556 * 224 / 255),
         round(128 + (red - luma) / 1.5748 * 224 / 255),
     )
-
-
-# Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits.
-_RGB_TO_BT709 = (
-    *(0.2126 * 219 / 255, 0.7152 * 219 / 255, 0.0722 * 219 / 255, 16),
-    *(-0.2126 / 1.8556 * 224 / 255, -0.7152 / 1.8556 * 224 / 255, 0.5 * 224 / 255, 128),
-    *(0.5 * 224 / 255, -0.7152 / 1.5748 * 224 / 255, -0.0722 / 1.5748 * 224 / 255, 128),
-)
-_LUMA, _CHROMA = 255 / 219, 255 / 224
-_GREEN_OF_CB, _GREEN_OF_CR = -0.0722 * 1.8556 / 0.7152, -0.2126 * 1.5748 / 0.7152
-# Inverse of the matrix above.
-_BT709_TO_RGB = (
-    *(_LUMA, 0, 1.5748 * _CHROMA, -16 * _LUMA - 128 * 1.5748 * _CHROMA),
-    *(_LUMA, _GREEN_OF_CB * _CHROMA, _GREEN_OF_CR * _CHROMA),
-    -16 * _LUMA - 128 * (_GREEN_OF_CB + _GREEN_OF_CR) * _CHROMA,
-    *(_LUMA, 1.8556 * _CHROMA, 0, -16 * _LUMA - 128 * 1.8556 * _CHROMA),
-)
 
 
 class Planes(NamedTuple):
@@ -143,11 +145,6 @@ def halve_plane(plane: Image.Image) -> Image.Image:
         Image.Resampling.BILINEAR,
         box=(0.5, 0, width + 0.5, height),
     )
-
-
-# Pixels around the visible part of a mask that a layer keeps. A sample of the half mask depends on
-# luma pixels up to a distance of 2; with 4, all samples that are not 0 have these pixels.
-MASK_MARGIN = 4
 
 
 class ColourLayer(NamedTuple):

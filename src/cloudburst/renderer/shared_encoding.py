@@ -26,6 +26,14 @@ _COUNT = struct.Struct("<I")
 # Format of size and position of each picture in a result; the data of all pictures follow.
 _PICTURE = struct.Struct("<II")
 
+# Name of the plan in a job's folder.
+PLAN_FILE = "gops.json"
+# Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
+# half a GOP.
+MIN_SHARED_GOPS = 3
+# Seconds between two looks for a GOP that another process encodes.
+_POLL_INTERVAL = 0.02
+
 
 class GopExchange:
     """Files in a folder through which processes share the GOPs of one video."""
@@ -81,15 +89,6 @@ class GopExchange:
 
     def _path(self, index: int, kind: str) -> Path:
         return self._folder / f"{self._prefix}{index}.{kind}"
-
-
-# Name of the plan in a job's folder.
-PLAN_FILE = "gops.json"
-# Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
-# half a GOP.
-MIN_SHARED_GOPS = 3
-# Seconds between two looks for a GOP that another process encodes.
-_POLL_INTERVAL = 0.02
 
 
 class GopPlan(NamedTuple):

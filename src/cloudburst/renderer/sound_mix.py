@@ -49,6 +49,24 @@ _SOURCE = (
     f":channel_layout=stereo:time_base={TIME_BASE}"
 )
 
+# Filter that adds the loudness so far to each frame, with true peaks measured at 192 kHz.
+METER: Filter = ("ebur128", "metadata=1:peak=true:framelog=quiet")
+# Absolute gate of EBU R128 in LUFS, which is also the result for sound below it or too short.
+SILENCE = -70.0
+# Level in dB to which true peaks are limited before the sound is encoded. Decoded AAC has peaks
+# that are up to 1 dB higher: a video stays below -1 dBTP (EBU R128, section h, 2023).
+MAX_TRUE_PEAK_DB = -2.0
+# Largest gain, in dB. More would make audible what is the noise of a recording.
+MAX_GAIN_DB = 30.0
+# Decibels by which peaks may be lowered without a warning. Speech needs 3 to 6 for -14 LUFS.
+MAX_UNREPORTED_LIMITING_DB = 6.0
+# Difference from the wanted loudness that needs no warning, in LU (EBU R128, section b).
+LOUDNESS_TOLERANCE = 0.5
+# Sample rate of the limiter. With four times as many samples, few peaks lie between two.
+_LIMITER_RATE = 4 * SAMPLE_RATE
+# Largest error of a true peak in the meter's output, which has three digits.
+_PEAK_STEP = 0.0005
+
 
 def limiter(peak: float) -> Filter:
     """Return a filter that limits samples to a level in dB of full scale."""
@@ -181,25 +199,6 @@ class _Input:
         if self._open:
             self._open = False
             self._context.push(None)
-
-
-# Filter that adds the loudness so far to each frame, with true peaks measured at 192 kHz.
-METER: Filter = ("ebur128", "metadata=1:peak=true:framelog=quiet")
-# Absolute gate of EBU R128 in LUFS, which is also the result for sound below it or too short.
-SILENCE = -70.0
-# Level in dB to which true peaks are limited before the sound is encoded. Decoded AAC has peaks
-# that are up to 1 dB higher: a video stays below -1 dBTP (EBU R128, section h, 2023).
-MAX_TRUE_PEAK_DB = -2.0
-# Largest gain, in dB. More would make audible what is the noise of a recording.
-MAX_GAIN_DB = 30.0
-# Decibels by which peaks may be lowered without a warning. Speech needs 3 to 6 for -14 LUFS.
-MAX_UNREPORTED_LIMITING_DB = 6.0
-# Difference from the wanted loudness that needs no warning, in LU (EBU R128, section b).
-LOUDNESS_TOLERANCE = 0.5
-# Sample rate of the limiter. With four times as many samples, few peaks lie between two.
-_LIMITER_RATE = 4 * SAMPLE_RATE
-# Largest error of a true peak in the meter's output, which has three digits.
-_PEAK_STEP = 0.0005
 
 
 class Loudness(NamedTuple):

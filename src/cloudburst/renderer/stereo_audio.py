@@ -16,6 +16,10 @@ from av.filter import Graph
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, layout_name, silent_frames
 from cloudburst.renderer.audio_source import DecodedPacket, reporting_faults
 
+# Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
+# file with hundreds of different rates would make exact calculations slow.
+_MAX_DENOMINATOR = 10**12
+
 
 class StereoConverter:
     """Converter for frames with the sample format, channels and sample rate of its first frame."""
@@ -84,11 +88,6 @@ class StereoConverter:
 
 def _parameters(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, layout_name(frame), frame.sample_rate
-
-
-# Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
-# file with hundreds of different rates would make exact calculations slow.
-_MAX_DENOMINATOR = 10**12
 
 
 class _Length:

@@ -24,6 +24,17 @@ from cloudburst.renderer.planes import MASK_MARGIN, ColourLayer, Yuv, bt709, lay
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
 
+# Overlap in pixels that is caused by the rounding of sums.
+_TOLERANCE = 0.01
+# Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
+# mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
+# last one.
+MAX_COLOURS = 8
+# Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
+# check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
+# 1.7 CPU seconds.
+CHECK_HEIGHT = 75
+
 
 class CueArea(NamedTuple):
     """Area of the picture, in pixels; it may extend beyond it."""
@@ -45,10 +56,6 @@ class CueArea(NamedTuple):
     def moved(self, down: float) -> CueArea:
         """Return the rectangle at another height."""
         return self._replace(top=self.top + down, bottom=self.bottom + down)
-
-
-# Overlap in pixels that is caused by the rounding of sums.
-_TOLERANCE = 0.01
 
 
 def aligned(
@@ -78,17 +85,6 @@ def free_place(wanted: CueArea, taken: Iterable[CueArea], *, downwards: bool) ->
         if place.overlaps(other):
             place = place.moved(other.bottom - place.top if downwards else other.top - place.bottom)
     return place
-
-
-# Maximum number of colours of the letters of a cue, including the default one. Each colour takes a
-# mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
-# last one.
-MAX_COLOURS = 8
-
-# Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
-# check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
-# 1.7 CPU seconds.
-CHECK_HEIGHT = 75
 
 
 class _TextBlock(NamedTuple):

@@ -43,6 +43,19 @@ _NOT_BROKEN = frozenset("\xa0\u202f\u2007" + WORD_JOINER)
 _STRAIGHT_QUOTES = frozenset("\"'")
 _HYPHENS = frozenset("-\u2010\u2013")
 
+_TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
+_FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# An apostrophe between letters that are as narrow as Latin ones.
+_APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
+_BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
+# Red, green and blue, from 0 to 255.
+Rgb: TypeAlias = tuple[int, int, int]
+# Function that returns the width of a character; the unit is free.
+Advance: TypeAlias = Callable[[str], float]
+# Function that returns whether a character is shown; others are removed.
+Shown: TypeAlias = Callable[[str], bool]
+
 
 def is_space(character: str) -> bool:
     """Return whether a character is a space at which a line may be broken."""
@@ -89,22 +102,10 @@ def _is_wide(character: str) -> bool:
     return code >= _FIRST_WIDE and code not in _ARABIC_FORMS and code not in _HALF_WIDTH_LATIN
 
 
-_TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
-_FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-
 # Quotation marks that are as narrow as Latin letters, by characters for private use that stand for
 # them in lines. In Chinese fonts, the marks themselves are as wide as Chinese characters.
 NARROW_QUOTES = {chr(0xF0000 + ord(quote)): quote for quote in "“”‘’"}
 _NARROW = {ord(quote): narrow for narrow, quote in NARROW_QUOTES.items()}
-# An apostrophe between letters that are as narrow as Latin ones.
-_APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
-
-_BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
-
-
-# Red, green and blue, from 0 to 255.
-Rgb: TypeAlias = tuple[int, int, int]
 
 
 class TextStyle(NamedTuple):
@@ -129,11 +130,6 @@ class TextRun(NamedTuple):
 
 
 Line: TypeAlias = tuple[TextRun, ...]
-
-# Function that returns the width of a character; the unit is free.
-Advance: TypeAlias = Callable[[str], float]
-# Function that returns whether a character is shown; others are removed.
-Shown: TypeAlias = Callable[[str], bool]
 
 
 def line_width(line: Line) -> float:

@@ -19,6 +19,12 @@ from cloudburst.service.subprocesses import Subprocesses
 # process takes about as long, which would be wasted between two jobs that follow each other.
 IDLE_SECONDS = 0.5
 
+log = logging.getLogger("cloudburst.service")
+# Command that encodes GOPs of a job; the job's folder is appended as the last argument.
+GOP_COMMAND = (sys.executable, "-m", "cloudburst.renderer.gop_process")
+# Function that is called with the seconds for which a process has had an encoder slot.
+OnSlotUsed = Callable[[float], None]
+
 
 class EncoderSlots:
     """Encoder slots, which jobs get in the order in which they ask.
@@ -92,15 +98,6 @@ class EncoderSlots:
         self._free += 1
         freed, self._freed = self._freed, anyio.Event()
         freed.set()
-
-
-log = logging.getLogger("cloudburst.service")
-
-# Command that encodes GOPs of a job; the job's folder is appended as the last argument.
-GOP_COMMAND = (sys.executable, "-m", "cloudburst.renderer.gop_process")
-
-# Function that is called with the seconds for which a process has had an encoder slot.
-OnSlotUsed = Callable[[float], None]
 
 
 class GopProcesses:

@@ -18,6 +18,9 @@ from cloudburst.renderer.job import (
     RenderedVideo,
 )
 
+# Files that are kept until the job is deleted.
+RESULT_FILES = (VIDEO_FILE, COVER_FILE, SUBTITLES_FILE)
+
 
 class ChildLine(BaseModel):
     """Line in the output of a render process, with exactly one of its fields set.
@@ -34,10 +37,6 @@ class ChildLine(BaseModel):
     """Number of parts of the video that other processes may help to encode from now on."""
     done: RenderedVideo | None = None
     fault: InputFault | None = None
-
-
-# Files that are kept until the job is deleted.
-RESULT_FILES = (VIDEO_FILE, COVER_FILE, SUBTITLES_FILE)
 
 
 async def has_results(folder: Path, done: RenderedVideo) -> bool:

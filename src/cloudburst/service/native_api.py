@@ -48,6 +48,9 @@ _TOKEN = re.compile("[0-9a-f]{32}")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
+# Largest size in bytes of the body of ``POST /films``: names, titles and hashes of the scenes.
+MAX_FILM_REQUEST_BYTES = 16 * 1024 * 1024
+
 
 def _without_files(options: RenderOptions) -> RenderOptions:
     for name in options.files():
@@ -296,10 +299,6 @@ def _idempotency_key(request: Request) -> str | None:
 def _named(job: ServiceJob, status: int) -> Response:
     location = {"Location": f"/jobs/{job.id}"}
     return JSONResponse({"id": job.id, "state": job.state}, status, location)
-
-
-# Largest size in bytes of the body of ``POST /films``: names, titles and hashes of the scenes.
-MAX_FILM_REQUEST_BYTES = 16 * 1024 * 1024
 
 
 def film_contents(asked: FilmJobRequest) -> Mapping[str, str]:

@@ -22,6 +22,10 @@ BLOCK_BYTES = 256 * 1024
 
 _RANGE = re.compile(r"bytes=([0-9]{1,40})-([0-9]{0,40})")
 
+# Minimum number of seconds between two lines of an event stream; lines with another state are not
+# delayed.
+EVENT_INTERVAL = 0.1
+
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     """Return the half-open range of bytes that a ``Range`` header asks for.
@@ -163,11 +167,6 @@ class LineStream(Response):
         with move_on_after(self._stall) as stalled:
             await send({"type": "http.response.body", "body": line + b"\n", "more_body": more})
         return more and not stalled.cancelled_caught
-
-
-# Minimum number of seconds between two lines of an event stream; lines with another state are not
-# delayed.
-EVENT_INTERVAL = 0.1
 
 
 class JobEventStream(LineStream):

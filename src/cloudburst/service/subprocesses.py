@@ -27,6 +27,17 @@ _PASSED_NAMES = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TEMP", "TMP", "T
 # reason.
 _PASSED_PREFIXES = ("DYLD_", "LC_", "LD_", "MALLOC_", "PYTHON")
 
+# Maximum length of a line of output, in bytes. A longer line is dropped.
+MAX_LINE_BYTES = 1024 * 1024
+# Number of bytes that are kept from the end of the error output.
+MAX_STDERR_BYTES = 8192
+# Seconds to wait for the end of a killed process group. The kernel ends it in milliseconds, except
+# for a process that is blocked in disk access.
+KILL_TIMEOUT = 5.0
+# Option of ``prctl``, from ``linux/prctl.h``: whether this process becomes the parent of its
+# orphaned descendants.
+PR_SET_CHILD_SUBREAPER = 36
+
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables that a child process needs, without credentials."""
@@ -45,20 +56,6 @@ def hide_process() -> None:
     # have access.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-# Maximum length of a line of output, in bytes. A longer line is dropped.
-MAX_LINE_BYTES = 1024 * 1024
-# Number of bytes that are kept from the end of the error output.
-MAX_STDERR_BYTES = 8192
-# Seconds to wait for the end of a killed process group. The kernel ends it in milliseconds, except
-# for a process that is blocked in disk access.
-KILL_TIMEOUT = 5.0
-
-
-# Option of ``prctl``, from ``linux/prctl.h``: whether this process becomes the parent of its
-# orphaned descendants.
-PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,13 @@ MAX_FETCHES = 8
 # Maximum number of results that are written to S3 at the same time; further requests wait.
 MAX_UPLOADS = 8
 
+# Seconds between two lines while bytes are transferred.
+PROGRESS_INTERVAL = 1.0
+# Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers.
+MAX_FETCH_REQUEST_BYTES = 64 * 1024
+# Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts.
+MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
+
 
 class Transfers:
     """HTTP clients of all transfers of a service, and limits of their number."""
@@ -98,10 +105,6 @@ def _import_modules() -> None:
         import_module(f"cloudburst.net.transfers.{name}")
 
 
-# Seconds between two lines while bytes are transferred.
-PROGRESS_INTERVAL = 1.0
-
-
 class TransferStream(LineStream):
     """Response that makes a transfer while it is sent.
 
@@ -138,10 +141,6 @@ class TransferStream(LineStream):
                 shown, sent_at = event, current_time()
             with move_on_after(min(PROGRESS_INTERVAL, self._heartbeat)):
                 await self._ended.wait()
-
-
-# Largest size in bytes of the body of ``POST /fetches``: a URL and a few headers.
-MAX_FETCH_REQUEST_BYTES = 64 * 1024
 
 
 class InputFetch:
@@ -206,10 +205,6 @@ class InputFetch:
 def _write_all(file: IO[bytes], block: bytes) -> None:
     while block:
         block = block[file.write(block) :]
-
-
-# Largest size in bytes of the body of ``POST /jobs/{id}/uploads``: URLs of about 1,000 parts.
-MAX_UPLOAD_REQUEST_BYTES = 4 * 1024 * 1024
 
 
 class ResultUpload:

@@ -31,6 +31,11 @@ _OVERRIDE_STYLE = re.compile(
 )
 _POSITION = re.compile(r"\\an([1-9])")
 
+_TAG = re.compile(r"(<[^<>]*>)")
+_CLASS_TAG = re.compile(r"<([ibu])\.[^<>]*>", re.IGNORECASE)
+_TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
+_TIMESTAMP = re.compile(rf"<{STAMP}>")
+
 
 class Block(NamedTuple):
     """Lines of a cue in a file."""
@@ -145,12 +150,6 @@ def to_subrip(cues: Sequence[Cue]) -> str:
         times = f"{timestamp(cue.start)} --> {timestamp(cue.end)}"
         blocks.append(f"{number}\n{times}\n{place}{text}\n")
     return "\n".join(blocks)
-
-
-_TAG = re.compile(r"(<[^<>]*>)")
-_CLASS_TAG = re.compile(r"<([ibu])\.[^<>]*>", re.IGNORECASE)
-_TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
-_TIMESTAMP = re.compile(rf"<{STAMP}>")
 
 
 def parse_webvtt(text: str) -> Subtitles:
