@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -77,38 +78,27 @@ async def claimed_s3_film(
             film,
             sources,
             inputs,
-            run=run,
-            overwrite=overwrite,
-            earlier=ours,
-            private_inputs=private_inputs,
+            run,
+            overwrite,
+            ours,
+            private_inputs,
         )
 
 
+@dataclass(frozen=True, slots=True)
 class S3Film:
     """Maker of a film in S3: `cloudburst.ports.outputs.FilmMaker`."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        request: FilmRequest,
-        film: S3Object,
-        sources: Sequence[ChapterSource],
-        inputs: Mapping[RemoteLocation, RemoteFile],
-        *,
-        run: str,
-        overwrite: bool,
-        earlier: Mapping[S3Object, FinishedObject],
-        private_inputs: bool,
-    ) -> None:
-        self._store = store
-        self._request = request
-        self._film = film
-        self._sources = sources
-        self._inputs = inputs
-        self._run = run
-        self._overwrite = overwrite
-        self._earlier = earlier  # objects of an earlier film of the run
-        self._private_inputs = private_inputs
+    store: ObjectStore
+    request: FilmRequest
+    film: S3Object
+    sources: Sequence[ChapterSource]
+    inputs: Mapping[RemoteLocation, RemoteFile]
+    run: str
+    overwrite: bool
+    earlier: Mapping[S3Object, FinishedObject]
+    """Objects of an earlier film of the run."""
+    private_inputs: bool
 
     @property
     def needs_worker(self) -> bool:
@@ -121,7 +111,7 @@ class S3Film:
         """Make the film unless it is up to date: see `FilmMaker.make`."""
         fingerprint = await to_thread.run_sync(self._fingerprint, videos)
         if self._is_up_to_date(fingerprint):
-            return self._film, True
+            return self.film, True
         parts = [
             FilmPart(
                 name=source.name,
@@ -130,13 +120,13 @@ class S3Film:
                 sha256=video.sha256,
                 subtitle=source.subtitle,
             )
-            for video, source in zip(videos, self._sources, strict=True)
+            for video, source in zip(videos, self.sources, strict=True)
         ]
         film = WorkerFilm(
-            path=self._film,
+            path=self.film,
             parts=tuple(parts),
-            transition=self._request.transition,
-            transition_seconds=self._request.transition_seconds,
+            transition=self.request.transition,
+            transition_seconds=self.request.transition_seconds,
             seconds=sum(video.seconds for video in videos),
         )
         try:
@@ -144,16 +134,16 @@ class S3Film:
         except CloudburstError as exc:
             raise FilmError(f"no film was made: {exc}") from exc
         remote = S3RemoteFiles(
-            self._store,
-            run=self._run,
-            inputs={**self._inputs, **found},
-            overwrite=self._overwrite,
-            private_inputs=self._private_inputs,
+            self.store,
+            run=self.run,
+            inputs={**self.inputs, **found},
+            overwrite=self.overwrite,
+            private_inputs=self.private_inputs,
         )
         remote.note_fingerprint(film.name, fingerprint)
         await on_worker(film, remote, on_progress)
         await self._remove_old_subtitles()
-        return self._film, False
+        return self.film, False
 
     def _fingerprint(self, videos: Sequence[Video]) -> str:
         """Return the fingerprint of the film. Blocks."""
@@ -166,11 +156,11 @@ class S3Film:
                 sha256=video.sha256,
                 subtitle_sha256=self._version_of_subtitles(source),
             )
-            for video, source in zip(videos, self._sources, strict=True)
+            for video, source in zip(videos, self.sources, strict=True)
         ]
-        how = self._request.transition, self._request.transition_seconds
+        how = self.request.transition, self.request.transition_seconds
         return FilmPlan(
-            path=str(self._film), scenes=tuple(scenes), transition=how[0], transition_seconds=how[1]
+            path=str(self.film), scenes=tuple(scenes), transition=how[0], transition_seconds=how[1]
         ).fingerprint
 
     def _version_of_subtitles(self, source: ChapterSource) -> str:
@@ -180,14 +170,14 @@ class S3Film:
             case Path() as path:
                 return subtitle_digest(source.name, path)
             case location:
-                return self._inputs[location].version
+                return self.inputs[location].version
 
     def _is_up_to_date(self, fingerprint: str) -> bool:
-        subtitles, cover, film = film_files(self._film)
+        subtitles, cover, film = film_files(self.film)
         needed = {film, cover}
-        if any(source.subtitle is not None for source in self._sources):
+        if any(source.subtitle is not None for source in self.sources):
             needed.add(subtitles)
-        there = {at for at, found in self._earlier.items() if found.fingerprint == fingerprint}
+        there = {at for at, found in self.earlier.items() if found.fingerprint == fingerprint}
         return needed == there
 
     async def _find(self, videos: Sequence[S3Object]) -> dict[RemoteLocation, RemoteFile]:
@@ -196,21 +186,21 @@ class S3Film:
         waits = RequestWaits()
 
         async def find(video: S3Object) -> None:
-            info = await waits.repeat(self._store, partial(self._store.head, video))
+            info = await waits.repeat(self.store, partial(self.store.head, video))
             found[video] = info.remote_file(video)
 
         await for_each(videos, find, at_once=_MAX_REQUESTS)
         return found
 
     async def _remove_old_subtitles(self) -> None:
-        subtitles = film_files(self._film)[0]
-        if subtitles not in self._earlier or any(one.subtitle for one in self._sources):
+        subtitles = film_files(self.film)[0]
+        if subtitles not in self.earlier or any(one.subtitle for one in self.sources):
             return
         try:
-            info = await self._store.find(subtitles)
+            info = await self.store.find(subtitles)
             # Another program may have written its own subtitles while the film was made.
-            if info and as_finished(info, run=self._run, scene=str(self._film)):
-                await self._store.delete(subtitles)
+            if info and as_finished(info, run=self.run, scene=str(self.film)):
+                await self.store.delete(subtitles)
         except CloudburstError as exc:
             logger.warning("%s: subtitles of an earlier film stay: %s", subtitles, exc)
 

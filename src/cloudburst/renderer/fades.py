@@ -39,10 +39,12 @@ class Fades(NamedTuple):
         return round(_OPAQUE * (1 - light))
 
 
-def plan_fades(fade_in: float, fade_out: float, frames: int, fps: int) -> Fades:
-    """Return the fades of a video, from their lengths in seconds."""
+def plan_fades(fade_in: float, fade_out: float, frames: int, fps: int) -> Fades | None:
+    """Return the fades of a video, from their lengths in seconds; ``None`` if both are 0."""
     # In a video that is shorter than both together, each gets its share of the length, so that the
     # options of a run also fit its shortest scenes.
+    if not fade_in and not fade_out:
+        return None
     start, end = round(fade_in * fps), round(fade_out * fps)
     if start + end > frames:
         start = round(frames * start / (start + end))

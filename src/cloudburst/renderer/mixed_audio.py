@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from av.audio.frame import AudioFrame
 
@@ -102,30 +103,22 @@ def _repeated(path: Path, limit: float, budget: DecodeBudget) -> Iterator[Decode
             yield from source.decoded()
 
 
-class _Sound:
+class _Sound(NamedTuple):
     """Sound of a video, which is decoded and mixed each time that it is played."""
 
-    def __init__(
-        self,
-        folder: Path,
-        job: RenderJob,
-        samples: int,
-        music: Music | None,
-        budget: DecodeBudget,
-    ) -> None:
-        self._folder = folder
-        self._job = job
-        self._samples = samples
-        self._music = music
-        self._budget = budget
+    folder: Path
+    job: RenderJob
+    samples: int
+    music: Music | None
+    budget: DecodeBudget
 
     def write(self, path: Path) -> tuple[int, list[str]]:
         """Write the track's file; return its priming in samples, and warnings."""
         correction = None
-        tail = [] if self._music is None else [limiter(MAX_PEAK_DB)]
-        if self._job.options.loudness is not None:
-            correction = Correction.find(self._job.options.loudness, self._measure, self._samples)
-            tail = [*correction.filters(self._samples), METER]
+        tail = [] if self.music is None else [limiter(MAX_PEAK_DB)]
+        if self.job.options.loudness is not None:
+            correction = Correction.find(self.job.options.loudness, self._measure, self.samples)
+            tail = [*correction.filters(self.samples), METER]
         meter = Meter()
         with open_writer(path) as writer:
             for frame in meter.watch(self._frames(tail)):
@@ -140,27 +133,27 @@ class _Sound:
         return meter.loudness
 
     def _frames(self, tail: Sequence[Filter]) -> Iterator[AudioFrame]:
-        mixer = Mixer(self._music, tail)
+        mixer = Mixer(self.music, tail)
         with closing(self._voice_frames()) as voice, closing(self._music_frames()) as music:
             for frame in mixer.frames(voice, music):
-                self._budget.add(frame.samples / SAMPLE_RATE)
+                self.budget.add(frame.samples / SAMPLE_RATE)
                 yield frame
 
     def _voice_frames(self) -> Generator[AudioFrame]:
         length = 0
-        if self._job.duration is None:
-            limit = self._job.audio_seconds
-            with open_source(self._folder / AUDIO, limit, self._budget) as source:
+        if self.job.duration is None:
+            limit = self.job.audio_seconds
+            with open_source(self.folder / AUDIO, limit, self.budget) as source:
                 audio = StereoAudio(source.decoded(), source.expected, source.field)
                 yield from audio.frames()
             length = audio.samples
-        yield from silent_frames(self._samples - length)
+        yield from silent_frames(self.samples - length)
 
     def _music_frames(self) -> Generator[AudioFrame]:
-        path, limit = self._folder / MUSIC, self._job.audio_seconds
-        if self._job.options.music_loop:
-            packets = _repeated(path, limit, self._budget)
+        path, limit = self.folder / MUSIC, self.job.audio_seconds
+        if self.job.options.music_loop:
+            packets = _repeated(path, limit, self.budget)
             yield from StereoAudio(packets, expected_audio(limit), MUSIC).frames()
             return
-        with open_source(path, limit, self._budget, MUSIC) as source:
+        with open_source(path, limit, self.budget, MUSIC) as source:
             yield from StereoAudio(source.decoded(), source.expected, source.field).frames()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -27,14 +27,12 @@ from cloudburst.renderer.fitting import (
     Point,
     contained_size,
     crop_box,
+    on_backdrop,
+    plan_panorama,
     position_in_box,
     stored_point,
 )
 from cloudburst.renderer.job import IMAGE, WATERMARK, InputFaultError, JobOptions, RenderJob
-
-if TYPE_CHECKING:
-    from cloudburst.renderer.fitting import Panorama
-
 
 # Largest height of a watermark, divided by the height of its visible part.
 _MAX_WATERMARK_PARTS = 8
@@ -81,7 +79,9 @@ def load_picture(
         shown = (picture.height, picture.width) if lies else picture.size
         upright = shown[0] < shown[1] if options.is_portrait is None else options.is_portrait
         size = video_size(options.size, upright=upright)
-        panorama = _panorama(shown, size, options, effect)
+        panorama = None
+        if options.panorama and effect is not None:
+            panorama = plan_panorama(shown, size, effect, options.motion_amount)
         contain = options.fit == "contain" and panorama is None
         filled_size = size if panorama is None else panorama.size
         placed = contained_size(shown, size) if contain else filled_size
@@ -94,8 +94,6 @@ def load_picture(
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
     if contain:
-        from cloudburst.renderer.fitting import on_backdrop  # noqa: PLC0415 - few renders need it
-
         whole = on_backdrop(turned, size, options.backdrop, options.focus)
         return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)), notes)
     if turned.mode == "RGBA":
@@ -105,16 +103,6 @@ def load_picture(
     if panorama is not None and panorama.is_shortened:
         notes = (*notes, "image: too long for a panorama; its ends are left out")
     return FittedPicture(turned.convert("RGB"), size, point, notes)
-
-
-def _panorama(
-    picture: tuple[int, int], size: VideoSize, options: JobOptions, effect: Effect | None
-) -> Panorama | None:
-    if not options.panorama or effect is None:
-        return None
-    from cloudburst.renderer.fitting import plan_panorama  # noqa: PLC0415 - few renders need it
-
-    return plan_panorama(picture, size, effect, options.motion_amount)
 
 
 def _focus(options: JobOptions, size: tuple[int, int], box: Box) -> Point:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from PIL import Image
 
@@ -13,6 +13,7 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
 from cloudburst.models.video_format import Effect, VideoFormat
 from cloudburst.renderer import pictures, process_limits
+from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
 from cloudburst.renderer.fonts import Font, find_font, input_font
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import (
@@ -32,9 +33,6 @@ from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
-
-if TYPE_CHECKING:
-    from cloudburst.renderer.fades import Fades
 
 log = logging.getLogger("cloudburst.renderer")
 
@@ -81,7 +79,8 @@ def load_scene(
     track, missing, ignored = _LoadedSubtitles(SubtitleTrack(), (), ())
     if subtitled:
         track, missing, ignored = _load_subtitles(folder, job, video_format, frames, announce)
-    effect, fades = job.effect, _plan_fades(job, frames)
+    effect, options = job.effect, job.options
+    fades = plan_fades(options.fade_in, options.fade_out, frames, options.fps)
     source: GopSource
     if effect is None:
         source = _still_video(
@@ -147,23 +146,10 @@ def _read_subtitles(
     return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
 
 
-def _plan_fades(job: RenderJob, frames: int) -> Fades | None:
-    options = job.options
-    if not options.fade_in and not options.fade_out:
-        return None
-    from cloudburst.renderer.fades import plan_fades  # noqa: PLC0415 - rarely needed
-
-    return plan_fades(options.fade_in, options.fade_out, frames, options.fps)
-
-
 def _with_fades(
     subtitles: SubtitleTrack, fades: Fades | None, size: tuple[int, int]
 ) -> SubtitleTrack:
-    if fades is None:
-        return subtitles
-    from cloudburst.renderer.fades import FadedTrack  # noqa: PLC0415 - rarely needed
-
-    return FadedTrack(subtitles, fades, size)
+    return subtitles if fades is None else FadedTrack(subtitles, fades, size)
 
 
 def _still_video(
@@ -184,8 +170,6 @@ def _still_video(
             return _motionless_video(planes, frames, subtitles, fades, fps=fps)
         if fades is None:
             return StillVideo(planes, subtitles, fps=fps)
-        from cloudburst.renderer.fades import FadedStillVideo  # noqa: PLC0415 - rarely needed
-
         return FadedStillVideo(planes, frames, subtitles, fades, fps=fps)
     except RepetitionError as error:
         log.warning("every frame of the picture is encoded: %s", error)

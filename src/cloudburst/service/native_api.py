@@ -200,11 +200,7 @@ class NativeApi:
 
     async def get_events(self, request: Request) -> Response:
         """Return a stream of a job's states until it has ended."""
-        return JobEventStream(
-            self._job(request),
-            heartbeat=self._settings.heartbeat_seconds,
-            stall=self._settings.stall_seconds,
-        )
+        return JobEventStream(self._job(request), self._settings)
 
     async def get_video(self, request: Request) -> Response:
         """Return the finished video of a job."""
@@ -235,8 +231,7 @@ class NativeApi:
             ),
             self._settings.body_bytes,
         )
-        heartbeat = self._settings.heartbeat_seconds
-        return TransferStream(fetch.run, fetch.progress, heartbeat=heartbeat, stall=stall)
+        return TransferStream(fetch, self._settings)
 
     async def post_upload(self, request: Request) -> Response:
         """Write a result of a job to S3, with a stream of its progress."""
@@ -245,8 +240,7 @@ class NativeApi:
             request, UploadRequest, limit=MAX_UPLOAD_REQUEST_BYTES, stall=stall, secret=True
         )
         upload = ResultUpload(self._service.transfers, job, finished_video(job), asked)
-        heartbeat = self._settings.heartbeat_seconds
-        return TransferStream(upload.run, upload.progress, heartbeat=heartbeat, stall=stall)
+        return TransferStream(upload, self._settings)
 
     async def delete_job(self, request: Request) -> Response:
         """Cancel a job that has not ended, or delete a job that has ended."""

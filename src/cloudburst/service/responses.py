@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cloudburst.renderer.job import RenderedVideo
+from cloudburst.service.config import ServiceSettings
 from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
 from cloudburst.service.jobs import ServiceJob
 
@@ -139,16 +140,16 @@ async def cancel_on_disconnect(receive: Receive, scope: CancelScope) -> None:
 class LineStream(Response):
     """Response that streams JSON objects, one per line, while its reader is connected and reads.
 
-    There are at most ``heartbeat`` seconds between two lines.
+    There are at most `ServiceSettings.heartbeat_seconds` between two lines.
     """
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, *, heartbeat: float, stall: float) -> None:
+    def __init__(self, settings: ServiceSettings) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._heartbeat = heartbeat
-        self._stall = stall
+        self._heartbeat = settings.heartbeat_seconds
+        self._stall = settings.stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send lines until there are no more or the reader has disconnected."""
@@ -175,8 +176,8 @@ class JobEventStream(LineStream):
     States are not queued: a slow reader gets the present state as soon as it reads again.
     """
 
-    def __init__(self, job: ServiceJob, *, heartbeat: float, stall: float) -> None:
-        super().__init__(heartbeat=heartbeat, stall=stall)
+    def __init__(self, job: ServiceJob, settings: ServiceSettings) -> None:
+        super().__init__(settings)
         self._job = job
 
     async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:  # noqa: ARG002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,7 @@ from cloudburst.models.transfers import (
 )
 from cloudburst.net.transfers.errors import TransferError
 from cloudburst.renderer.job import RenderedVideo
+from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore, OutOfDiskError
 from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import ServiceJob
@@ -111,29 +112,21 @@ class TransferStream(LineStream):
     The transfer ends when the reader disconnects. The last line has its result or failure.
     """
 
-    def __init__(
-        self,
-        transfer: Callable[[], Awaitable[FetchEvent | UploadEvent]],
-        progress: Callable[[], FetchEvent | UploadEvent],
-        *,
-        heartbeat: float,
-        stall: float,
-    ) -> None:
-        super().__init__(heartbeat=heartbeat, stall=stall)
+    def __init__(self, transfer: InputFetch | ResultUpload, settings: ServiceSettings) -> None:
+        super().__init__(settings)
         self._transfer = transfer
-        self._progress = progress
         self._result: FetchEvent | UploadEvent | None = None
         self._ended = anyio.Event()
 
     async def _run(self) -> None:
-        self._result = await self._transfer()
+        self._result = await self._transfer.run()
         self._ended.set()
 
     async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:
         tasks.start_soon(self._run)
         shown, sent_at = None, -math.inf
         while True:
-            event = self._result or self._progress()
+            event = self._result or self._transfer.progress()
             if event != shown or current_time() - sent_at >= self._heartbeat:
                 line = event.model_dump_json(exclude_defaults=True).encode()
                 if not await self._send_line(send, line, more=self._result is None):
