@@ -195,6 +195,9 @@ class InputFault:
     found: str
     expected: str
 
+    def __str__(self) -> str:
+        return f"{self.field}: {self.found}; expected {self.expected}"
+
 
 class InputFaultError(Exception):
     """Error for an input that cannot be rendered, on this or any other worker."""
@@ -204,4 +207,4 @@ class InputFaultError(Exception):
         self.fault = InputFault(field=field, found=found, expected=expected)
 
     def __str__(self) -> str:
-        return f"{self.fault.field}: {self.fault.found}; expected {self.fault.expected}"
+        return str(self.fault)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 from anyio import CancelScope, current_time
@@ -100,15 +101,12 @@ class EncoderSlots:
         freed.set()
 
 
-class GopProcesses:
+class GopProcesses(NamedTuple):
     """Runner of processes that encode GOPs of a job beside its render process."""
 
-    def __init__(
-        self, slots: EncoderSlots, subprocesses: Subprocesses, command: Sequence[str]
-    ) -> None:
-        self._slots = slots
-        self._subprocesses = subprocesses
-        self._command = command
+    slots: EncoderSlots
+    subprocesses: Subprocesses
+    command: Sequence[str]
 
     async def run(self, folder: Path, gops: int, on_slot_used: OnSlotUsed) -> None:
         """Run processes for one job in all idle slots; return when nothing is left to encode.
@@ -130,7 +128,7 @@ class GopProcesses:
         *,
         task_status: TaskStatus[None],
     ) -> None:
-        async with self._slots.for_shared_encoding():
+        async with self.slots.for_shared_encoding():
             since = current_time()
             task_status.started()
             try:
@@ -141,7 +139,7 @@ class GopProcesses:
 
     async def _encode(self, folder: Path) -> None:
         try:
-            ended = await self._subprocesses.run([*self._command, str(folder)], _ignore)
+            ended = await self.subprocesses.run([*self.command, str(folder)], _ignore)
         except OSError as exc:  # such as too many processes on the machine
             log.warning("%s: no process for shared encoding can be started: %s", folder.name, exc)
             return

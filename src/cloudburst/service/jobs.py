@@ -336,9 +336,7 @@ class ServiceJobs:
         if output.done and ended.code == 0 and await has_results(job.folder, output.done):
             return JobOutcome("done", done=output.done)
         if output.fault and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
-            fault = output.fault
-            text = f"{fault.field}: {fault.found}; expected {fault.expected}"
-            return JobOutcome("failed", text, fault=fault)
+            return JobOutcome("failed", str(output.fault), fault=output.fault)
         log.error("job %s: its render process exited with %d: %s", job.id, ended.code, ended.errors)
         reason = ended.errors.rpartition("\n")[2][:MAX_REASON_CHARS] or "no error output"
         return JobOutcome("failed", f"the render failed (exit {ended.code}: {reason})")

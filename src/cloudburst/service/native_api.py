@@ -212,13 +212,8 @@ class NativeApi:
         done = finished_video(job)
         if done.cover is None:
             raise RejectedRequestError(404, "there is no cover: the job has no option cover")
-        return JobFileResponse(
-            job.cover,
-            size=done.cover.size,
-            sha256=done.cover.sha256,
-            stall=self._settings.stall_seconds,
-            media_type="image/jpeg",
-        )
+        stall = self._settings.stall_seconds
+        return JobFileResponse(job.cover, done.cover, stall=stall, media_type="image/jpeg")
 
     async def post_fetch(self, request: Request) -> Response:
         """Get a file from a URL and store it, with a stream of its progress."""

@@ -128,9 +128,6 @@ class OnestepApi:
         if ended and ended.code == 0 and last.unpacked:
             return last.unpacked
         if ended and ended.code == INPUT_FAULT_EXIT_CODE and last.fault:
-            fault = last.fault
-            raise RejectedRequestError(
-                400, f"{fault.field}: {fault.found}; expected {fault.expected}"
-            )
+            raise RejectedRequestError(400, str(last.fault))
         log.error("job %s: the unpack process exited: %s", job.id, ended)
         raise RejectedRequestError(500, "the body could not be unpacked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,23 +128,26 @@ def _rejection(error: ValidationError, *, secret: bool = False) -> RejectedReque
 
 async def read_to_memory(request: Request, *, limit: int, stall: float) -> bytes:
     """Return a request body of at most ``limit`` bytes; raise as `read_to_file`."""
-    content_length(request, limit)
     body = bytearray()
-    while (chunk := await _next(request, stall)) is not None:
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
+    await _read(request, body.extend, limit=limit, stall=stall)
     return bytes(body)
 
 
 async def discard(request: Request, *, limit: int, stall: float) -> None:
     """Read and discard a request body, so that the caller can read the response."""
+    await _read(request, lambda _: None, limit=limit, stall=stall)
+
+
+async def _read(
+    request: Request, take: Callable[[bytes], object], *, limit: int, stall: float
+) -> None:
     content_length(request, limit)
     size = 0
     while (chunk := await _next(request, stall)) is not None:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        take(chunk)
 
 
 async def _flush(sink: _Sink, store: ContentStore) -> None:

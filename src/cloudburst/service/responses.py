@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cloudburst.renderer.job import RenderedVideo
+from cloudburst.renderer.job import RenderedFile, RenderedVideo
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
 from cloudburst.service.jobs import ServiceJob
@@ -57,22 +57,25 @@ class JobFileResponse(Response):
     def __init__(
         self,
         path: Path,
+        file: RenderedFile | RenderedVideo,
         *,
-        size: int,
-        sha256: str,
         stall: float,
         media_type: str = "video/mp4",
         on_sent: Callable[[], None] = _do_nothing,
         headers: dict[str, str] | None = None,
     ) -> None:
-        own = {"Accept-Ranges": "bytes", "ETag": f'"{sha256}"', "Content-Length": str(size)}
+        own = {
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{file.sha256}"',
+            "Content-Length": str(file.size),
+        }
         self.body = b""
         self.status_code = 200
         self.background = None
         self.media_type = media_type
         self.init_headers(own | (headers or {}))
         self._path = path
-        self._size = size
+        self._size = file.size
         self._stall = stall
         self._on_sent = on_sent
 
@@ -206,14 +209,7 @@ def video_response(
     def delivered() -> None:
         job.delivered = True
 
-    return JobFileResponse(
-        job.video,
-        size=done.size,
-        sha256=done.sha256,
-        stall=stall,
-        on_sent=delivered,
-        headers=headers,
-    )
+    return JobFileResponse(job.video, done, stall=stall, on_sent=delivered, headers=headers)
 
 
 def finished_video(job: ServiceJob) -> RenderedVideo:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
@@ -26,29 +27,19 @@ from cloudburst.service.transfers import Transfers, open_transfers
 MAX_EXPIRY_INTERVAL = 60.0
 
 
+@dataclass(slots=True)
 class RenderService:
     """State of the render service that the endpoints of both protocols share."""
 
-    def __init__(
-        self,
-        settings: ServiceSettings,
-        folder: Path,
-        *,
-        store: ContentStore,
-        jobs: ServiceJobs,
-        subprocesses: Subprocesses,
-        self_test: SelfTest,
-        transfers: Transfers,
-    ) -> None:
-        self.settings = settings
-        self.folder = folder
-        self.store = store
-        self.jobs = jobs
-        self.subprocesses = subprocesses
-        self.self_test = self_test
-        self.transfers = transfers
-        self._requests = 0
-        self._last_request = current_time()
+    settings: ServiceSettings
+    folder: Path
+    store: ContentStore
+    jobs: ServiceJobs
+    subprocesses: Subprocesses
+    self_test: SelfTest
+    transfers: Transfers
+    _requests: int = field(default=0, init=False)
+    _last_request: float = field(default_factory=current_time, init=False)
 
     @contextmanager
     def request_in_progress(self) -> Generator[None]:
