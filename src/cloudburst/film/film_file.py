@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import av
 from av.audio.frame import AudioFrame
-from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -22,15 +21,12 @@ from av.video.stream import VideoStream
 from cloudburst.film.pictures import FilmPicture
 from cloudburst.film.plan import fingerprint_tag
 from cloudburst.film.timeline import Timeline
-from cloudburst.renderer.audio_frames import SAMPLE_RATE
-from cloudburst.renderer.encoder import REORDERED_PICTURES
-from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE, SoundEncoder
+from cloudburst.renderer.mp4_writer import MP4_OPTIONS, picture_packet
+from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, SoundEncoder, sound_packet
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a type only
 
-# Options of the MP4 format, as for the videos of scenes (`cloudburst.renderer.mp4_writer`).
-_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
 # Number of sound packets that are encoded ahead of the pictures, about 4 s.
 _AHEAD = 200
 
@@ -54,7 +50,7 @@ def write_film(
     are those of the chapters. ``pictures`` are in decoding order, and ``sound`` is as long as they
     are. ``progress`` is called with the number of pictures that are written.
     """
-    with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options=MP4_OPTIONS) as container:
         video = container.add_stream_from_template(template)
         encoder = SoundEncoder(container)
         container.set_chapters(_chapters(timeline, titles))
@@ -70,7 +66,10 @@ def write_film(
                 if (late := next(packets, None)) is None:
                     break
                 late.stream = encoder.stream
-            _write_picture(container, video, picture, number, timeline)
+            packet = picture_packet(picture.data, picture.frame, number)
+            packet.stream, packet.time_base = video, 1 / timeline.fps
+            packet.is_keyframe = picture.is_key
+            container.mux(packet)
             progress(number + 1)
         for packet in packets if late is None else (late, *packets):
             packet.stream = encoder.stream
@@ -92,23 +91,6 @@ def _chapters(timeline: Timeline, titles: Sequence[str]) -> list[Chapter]:
     ]
 
 
-def _write_picture(
-    container: OutputContainer,
-    stream: VideoStream,
-    picture: FilmPicture,
-    number: int,
-    timeline: Timeline,
-) -> None:
-    packet = av.Packet(picture.data)
-    packet.stream = stream
-    packet.time_base = 1 / timeline.fps
-    packet.pts = picture.frame
-    packet.dts = number - REORDERED_PICTURES
-    packet.duration = 1
-    packet.is_keyframe = picture.is_key
-    container.mux(packet)
-
-
 def _encoded(
     encoder: SoundEncoder, sound: Iterable[AudioFrame], samples: int
 ) -> Iterator[Packet[Stream]]:
@@ -117,13 +99,8 @@ def _encoded(
     for data in chain.from_iterable(map(encoder.encode, chain(sound, (None,)))):
         if start >= samples:
             return
-        packet = Packet(data)
-        packet.time_base = TIME_BASE
-        packet.pts = packet.dts = start
-        packet.duration = min(PACKET_SAMPLES, samples - start)
-        packet.is_keyframe = True
+        yield sound_packet(data, start, min(PACKET_SAMPLES, samples - start))
         start += PACKET_SAMPLES
-        yield packet
 
 
 def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:

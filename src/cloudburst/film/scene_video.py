@@ -31,8 +31,6 @@ from cloudburst.renderer.encoder import MAX_GOP_BYTES, configure
 # Types of NAL units (H.264, table 7-1).
 IDR, SPS, PPS = 5, 7, 8
 _START_CODE = re.compile(b"\0*\0\0\1")
-# Quantizer of an encoder from which only the parameter sets are taken.
-_ANY_QUANTIZER = 26
 # ``AV_CODEC_FLAG_GLOBAL_HEADER``: parameter sets are stored in ``extradata``.
 _GLOBAL_HEADER = 1 << 22
 
@@ -92,7 +90,7 @@ def our_sets(size: VideoSize, fps: Fraction) -> list[bytes] | None:
         return None
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, VideoCodecContext)
-    configure(context, VideoFormat(size, int(fps)), _ANY_QUANTIZER)
+    configure(context, VideoFormat(size, int(fps)))
     context.flags |= _GLOBAL_HEADER
     context.open()
     units = _START_CODE.split(context.extradata or b"")

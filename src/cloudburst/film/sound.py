@@ -18,7 +18,7 @@ from av.filter import Graph
 from cloudburst.film.plan import FilmFaultError
 from cloudburst.film.scene_video import OpenVideo, SceneVideo
 from cloudburst.film.timeline import Timeline
-from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, silence
+from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, STEREO_SOURCE, silence
 
 # Samples that are passed on at once.
 _CHUNK = 8192
@@ -130,16 +130,10 @@ def _crossfaded(old: AudioFrame, new: AudioFrame) -> Iterator[AudioFrame]:
     and a sound that continues through both scenes keeps its level.
     """
     graph = Graph()
-    arguments = {
-        "sample_rate": str(SAMPLE_RATE),
-        "sample_fmt": SAMPLE_FORMAT,
-        "channel_layout": "stereo",
-        "time_base": f"1/{SAMPLE_RATE}",
-    }
     mix = graph.add("acrossfade", nb_samples=str(old.samples), curve1="tri", curve2="tri")
     sink = graph.add("abuffersink")
     mix.link_to(sink)
-    sources = [graph.add("abuffer", **arguments) for _ in (old, new)]
+    sources = [graph.add("abuffer", STEREO_SOURCE) for _ in (old, new)]
     for place, source in enumerate(sources):
         source.link_to(mix, 0, place)
     graph.configure()

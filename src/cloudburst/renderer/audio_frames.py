@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from errno import EAGAIN
 from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from av.error import EOFError as EndOfFileError
+from av.error import FFmpegError
+from av.filter.context import FilterContext
 
 # Samples per second of a video's audio.
 SAMPLE_RATE = 48_000
 # Sample format of the AAC encoder: 32-bit floating point, one plane for each channel.
 SAMPLE_FORMAT = "fltp"
+
+# Arguments of a source of FFmpeg's filters for the sound of a video.
+STEREO_SOURCE = (
+    f"sample_rate={SAMPLE_RATE}:sample_fmt={SAMPLE_FORMAT}"
+    f":channel_layout=stereo:time_base=1/{SAMPLE_RATE}"
+)
 
 IS_PYAV_18 = av.__version__.startswith("18.")
 
@@ -82,3 +92,18 @@ def silence(samples: int) -> AudioFrame:
     for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
     return frame
+
+
+def available_frames(sink: FilterContext) -> Iterator[AudioFrame]:
+    """Yield the frames that a graph of filters has finished so far."""
+    while True:
+        try:
+            frame = sink.pull()
+        except EndOfFileError:
+            return
+        except FFmpegError as exc:
+            if exc.errno != EAGAIN:
+                raise
+            return
+        assert isinstance(frame, AudioFrame)
+        yield frame

@@ -22,7 +22,7 @@ from av.stream import Stream
 
 from cloudburst.models.video_format import DEFAULT_FPS
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
-from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, TIME_BASE, SoundEncoder
+from cloudburst.renderer.sound_encoder import PACKET_SAMPLES, SoundEncoder, sound_packet
 
 _FORMAT = "ipod"  # FFmpeg's name for m4a
 
@@ -88,7 +88,7 @@ class TrackWriter:
 
     def copy(self, data: bytes, number: int) -> None:
         """Add the packet of a number, from 0."""
-        packet = _packet(data, number * PACKET_SAMPLES, PACKET_SAMPLES)
+        packet = sound_packet(data, number * PACKET_SAMPLES, PACKET_SAMPLES)
         packet.stream = self._encoder.stream
         self._container.mux(packet)
 
@@ -135,7 +135,9 @@ class TrackReader:
         demuxed = container.demux(self.template)
         for number, packet in zip(range(self._track.packets), demuxed, strict=False):
             start = number * PACKET_SAMPLES - self._track.priming
-            yield _packet(bytes(packet), start, min(PACKET_SAMPLES, self._track.samples - start))
+            yield sound_packet(
+                bytes(packet), start, min(PACKET_SAMPLES, self._track.samples - start)
+            )
 
 
 @contextmanager
@@ -144,12 +146,3 @@ def open_track(track: AudioTrack) -> Generator[TrackReader]:
     options = {"protocol_whitelist": "file", "ignore_editlist": "1"}
     with av.open(f"file:{track.path}", "r", format="mov", options=options) as container:
         yield TrackReader(container, track)
-
-
-def _packet(data: bytes, start: int, duration: int) -> Packet[Stream]:
-    packet = Packet(data)
-    packet.time_base = TIME_BASE
-    packet.pts = packet.dts = start
-    packet.duration = duration
-    packet.is_keyframe = True
-    return packet

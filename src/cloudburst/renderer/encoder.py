@@ -135,9 +135,14 @@ class GopEncoder:
 
 
 def configure(
-    context: VideoCodecContext, video_format: VideoFormat, quantizer: int, *, still: bool = False
+    context: VideoCodecContext,
+    video_format: VideoFormat,
+    quantizer: int = 26,
+    *,
+    still: bool = False,
 ) -> None:
     """Set the parameters of all videos of a format on a context of libx264 that is not open."""
+    # The parameter sets do not depend on the quantizer, except on 0, which is lossless.
     context.width, context.height = video_format.size
     context.pix_fmt = "yuv420p"
     context.time_base, context.framerate = Fraction(1, video_format.fps), Fraction(video_format.fps)

@@ -28,10 +28,7 @@ from cloudburst.renderer.gops import Gop
 
 # Options of the MP4 format. The index comes first, so that players can begin before they have
 # received the whole file. Times of edit lists are exact to a sample of audio.
-_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
-# Quantizer of the encoder that gives the parameter sets, which do not depend on it. Only 0 would
-# have others, because it is lossless.
-_ANY_QUANTIZER = 26
+MP4_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(SAMPLE_RATE)}
 
 
 class Mp4Writer:
@@ -44,7 +41,7 @@ class Mp4Writer:
         self._video = container.add_stream("libx264", video_format.fps)
         self._time_base = Fraction(1, video_format.fps)
         # The encoder gives the parameter sets only.
-        configure(self._video.codec_context, video_format, _ANY_QUANTIZER)
+        configure(self._video.codec_context, video_format)
         self._audio_stream = container.add_stream_from_template(audio.template)
         self._audio = audio
         self._written = 0
@@ -60,12 +57,8 @@ class Mp4Writer:
         for picture in pictures:
             self._copy(self._audio.packets_before(self._written + 1))
             data = picture.data if self._written == 0 else without_settings(picture.data)
-            packet = av.Packet(data)
-            packet.stream = self._video
-            packet.time_base = self._time_base
-            packet.pts = gop.first + picture.position
-            packet.dts = self._written - REORDERED_PICTURES
-            packet.duration = 1
+            packet = picture_packet(data, gop.first + picture.position, self._written)
+            packet.stream, packet.time_base = self._video, self._time_base
             packet.is_keyframe = picture.position == 0
             self._container.mux(packet)
             self._written += 1
@@ -80,6 +73,13 @@ class Mp4Writer:
             self._container.mux(packet)
 
 
+def picture_packet(data: bytes, frame: int, number: int) -> Packet[Stream]:
+    """Return the packet of a frame, the ``number``-th in decoding order; times are in frames."""
+    packet = Packet(data)
+    packet.pts, packet.dts, packet.duration = frame, number - REORDERED_PICTURES, 1
+    return packet
+
+
 @contextmanager
 def open_mp4(
     path: Path,
@@ -91,7 +91,7 @@ def open_mp4(
 
     ``texts`` describe the video, by the names that FFmpeg uses for MP4 files.
     """
-    with av.open(f"file:{path}", "w", format="mp4", options=_OPTIONS) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options=MP4_OPTIONS) as container:
         writer = Mp4Writer(container, video_format, audio)
         if texts:
             writer.describe(texts)

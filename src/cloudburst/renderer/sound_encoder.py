@@ -16,6 +16,8 @@ from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
 
 from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
 
@@ -105,6 +107,16 @@ class SoundEncoder:
         encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "stereo", SAMPLE_FORMAT
         encoder.bit_rate, encoder.options = BIT_RATE, _EXACT_CODER
         return [*_encoded(encoder, self._frames, 0), *map(bytes, encoder.encode(None))]
+
+
+def sound_packet(data: bytes, start: int, duration: int) -> Packet[Stream]:
+    """Return a packet with times in samples; its stream is not set."""
+    packet = Packet(data)
+    packet.time_base = TIME_BASE
+    packet.pts = packet.dts = start
+    packet.duration = duration
+    packet.is_keyframe = True
+    return packet
 
 
 def _encoded(

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from errno import EAGAIN
 from typing import NamedTuple, TypeAlias
 
 from av.audio.frame import AudioFrame
-from av.error import EOFError as EndOfFileError
-from av.error import FFmpegError
 from av.filter import Graph
 from av.filter.context import FilterContext
 
-from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE
+from cloudburst.renderer.audio_frames import (
+    SAMPLE_FORMAT,
+    SAMPLE_RATE,
+    STEREO_SOURCE,
+    available_frames,
+)
 from cloudburst.renderer.sound_encoder import TIME_BASE
 
 # Name of a filter of FFmpeg and its arguments.
@@ -43,10 +45,6 @@ _VOICE_DETECTION = (
 # the music does not change between sentences, and closes within 2 s.
 _DUCKING_GATE = (
     "detection=peak:link=maximum:threshold=0.5:knee=1.4:range=0:ratio=4:attack=400:release=6000"
-)
-_SOURCE = (
-    f"sample_rate={SAMPLE_RATE}:sample_fmt={SAMPLE_FORMAT}"
-    f":channel_layout=stereo:time_base={TIME_BASE}"
 )
 
 # Filter that adds the loudness so far to each frame, with true peaks measured at 192 kHz.
@@ -99,12 +97,12 @@ class Mixer:
 
     def __init__(self, music: Music | None, tail: Iterable[Filter]) -> None:
         self._graph = graph = Graph()
-        voice = graph.add("abuffer", _SOURCE)
+        voice = graph.add("abuffer", STEREO_SOURCE)
         self._voice = _Input(voice)
         self._music: _Input | None = None
         mix = voice
         if music is not None:
-            source = graph.add("abuffer", _SOURCE)
+            source = graph.add("abuffer", STEREO_SOURCE)
             self._music = _Input(source)
             mix = self._mixed(voice, self._chain(source, music.filters()), music.ducking)
         end = ("aformat", f"sample_fmts={SAMPLE_FORMAT}:channel_layouts=stereo")
@@ -120,11 +118,11 @@ class Mixer:
             self._voice.push(frame)
             if self._music is not None:
                 self._music.push_up_to(self._voice.samples, music)
-            yield from self._available()
+            yield from available_frames(self._sink)
         self._voice.close()
         if self._music is not None:
             self._music.close()
-        yield from self._available()
+        yield from available_frames(self._sink)
 
     def _mixed(self, voice: FilterContext, music: FilterContext, ducking: float) -> FilterContext:
         # A gate that the voice opens lets the music pass. Its output is multiplied by a factor and
@@ -160,19 +158,6 @@ class Mixer:
             last.link_to(following, output)
             last, output = following, 0
         return last
-
-    def _available(self) -> Iterator[AudioFrame]:
-        while True:
-            try:
-                frame = self._sink.pull()
-            except EndOfFileError:
-                return
-            except FFmpegError as exc:
-                if exc.errno != EAGAIN:
-                    raise
-                return
-            assert isinstance(frame, AudioFrame)
-            yield frame
 
 
 class _Input:

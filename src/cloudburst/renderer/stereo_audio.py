@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator
-from errno import EAGAIN
 from fractions import Fraction
 from itertools import pairwise
 
 from av.audio.frame import AudioFrame
-from av.error import EOFError as EndOfFileError
-from av.error import FFmpegError
 from av.filter import Graph
 
-from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, layout_name, silent_frames
+from cloudburst.renderer.audio_frames import (
+    SAMPLE_FORMAT,
+    SAMPLE_RATE,
+    available_frames,
+    layout_name,
+    silent_frames,
+)
 from cloudburst.renderer.audio_source import DecodedPacket, reporting_faults
 
 # Largest denominator of an exact length. The lengths of usual sample rates stay far below it; a
@@ -72,18 +75,7 @@ class StereoConverter:
         if frame is not None:
             frame.pts = None  # the audio is continuous; the times in the file are ignored
         self._graph.push(frame)
-        converted: list[AudioFrame] = []
-        while True:
-            try:
-                pulled = self._sink.pull()
-            except EndOfFileError:
-                return converted
-            except FFmpegError as exc:
-                if exc.errno != EAGAIN:
-                    raise
-                return converted
-            assert isinstance(pulled, AudioFrame)
-            converted.append(pulled)
+        return list(available_frames(self._sink))
 
 
 def _parameters(frame: AudioFrame) -> tuple[str, str, int]:
