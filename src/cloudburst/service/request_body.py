@@ -171,10 +171,14 @@ class _Sink:
     def flush(self) -> None:
         block, self.waiting = bytes(self.waiting), bytearray()
         self.digest.update(block)
-        while block:
-            written = self._file.write(block)
-            self.written += written
-            block = block[written:]
+        write_all(self._file, block)
+        self.written += len(block)
+
+
+def write_all(file: IO[bytes], block: bytes) -> None:
+    """Write a block to a file without a buffer, which may take it in parts."""
+    while block:
+        block = block[file.write(block) :]
 
 
 @asynccontextmanager

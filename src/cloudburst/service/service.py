@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +17,7 @@ from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore
 from cloudburst.service.encoder_slots import GOP_COMMAND
+from cloudburst.service.job_output import clear
 from cloudburst.service.jobs import RENDER_COMMAND, ServiceJob, ServiceJobs
 from cloudburst.service.self_test import TEST_RENDER_COMMAND, SelfTest
 from cloudburst.service.subprocesses import Subprocesses
@@ -71,7 +71,7 @@ class RenderService:
         finally:
             if self.jobs.find(ident) is not job:
                 with CancelScope(shield=True):
-                    await to_thread.run_sync(_remove, job.folder)
+                    await to_thread.run_sync(clear, job.folder)
 
     async def submit(
         self, job: ServiceJob, *, name: str, options: RenderOptions, duration: float | None = None
@@ -134,7 +134,7 @@ async def open_service(
                 tasks.cancel_scope.cancel()
     finally:
         with CancelScope(shield=True):
-            await to_thread.run_sync(_remove, folder)
+            await to_thread.run_sync(clear, folder)
 
 
 def _make_folder(parent: Path | None) -> Path:
@@ -142,7 +142,3 @@ def _make_folder(parent: Path | None) -> Path:
     (folder / "files").mkdir()
     (folder / "jobs").mkdir()
     return folder
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import Lock, Semaphore, current_time, move_on_after, to_thread
@@ -31,7 +31,7 @@ from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore, OutOfDiskError
 from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import ServiceJob
-from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file
+from cloudburst.service.request_body import DISK_FULL_ERRNOS, new_file, write_all
 from cloudburst.service.responses import LineStream
 
 if TYPE_CHECKING:
@@ -189,15 +189,10 @@ class InputFetch:
 
             async def write(block: bytes) -> None:
                 await self._store.ensure_room(len(block))
-                await to_thread.run_sync(_write_all, file, block)
+                await to_thread.run_sync(write_all, file, block)
                 self._received += len(block)
 
             return await fetch(self._request, write, client=client)
-
-
-def _write_all(file: IO[bytes], block: bytes) -> None:
-    while block:
-        block = block[file.write(block) :]
 
 
 class ResultUpload:
