@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer import pictures
-from cloudburst.renderer.pictures import load_watermark
+from cloudburst.renderer.pictures import scaled_watermark
 from support.icc_profiles import ADOBE_RGB, DISPLAY_P3, profile
 from support.render_job import lay_job, rendered_here
 
@@ -72,7 +72,7 @@ def test_transparent_parts_stay_transparent(tmp_path):
     mark = Image.new("RGBA", (64, 64), (200, 150, 122, 255))
     mark.paste((200, 150, 122, 0), (0, 0, 32, 64))
     mark.save(tmp_path / "p.png", icc_profile=ADOBE)
-    found = load_watermark(tmp_path / "p.png", PIXELS, 64, 64)
+    found = scaled_watermark(tmp_path / "p.png", PIXELS, 64, 64)
     assert found.getpixel((4, 4))[3] == 0
     assert found.getpixel((60, 4)) == pytest.approx((217, 151, 119, 255), abs=2)
     assert colour(loaded(tmp_path / "p.png"))[0] > 0

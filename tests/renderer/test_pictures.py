@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageOps
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer import pictures
 from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.pictures import load_watermark
+from cloudburst.renderer.pictures import scaled_watermark
 from support.fitted_pictures import load_picture
 
 PIXELS = 10_000_000
@@ -173,7 +173,7 @@ def cut(kind):
     return out.getvalue()[: len(out.getvalue()) // 2]
 
 
-@pytest.mark.parametrize("maker", [load_picture, load_watermark])
+@pytest.mark.parametrize("maker", [load_picture, scaled_watermark])
 @pytest.mark.parametrize(
     ("raw", "found"),
     [
@@ -191,7 +191,7 @@ def cut(kind):
 def test_bad_pictures_are_faults(file, maker, raw, found):
     file.write_bytes(raw)
     with pytest.raises(InputFaultError) as caught:
-        load_picture(file, PIXELS, DEFAULTS) if maker is load_picture else load_watermark(
+        load_picture(file, PIXELS, DEFAULTS) if maker is load_picture else scaled_watermark(
             file, PIXELS, 240, 1070
         )
     fault = caught.value.fault
@@ -213,7 +213,7 @@ def test_pictures_that_cost_too_much_are_faults(file, size, kind, found):
     Image.new("L", size).save(file, kind, method=0)  # WebP's fastest
     for read in (
         lambda: load_picture(file, 10**8, DEFAULTS),
-        lambda: load_watermark(file, 10**8, 240, 1070),
+        lambda: scaled_watermark(file, 10**8, 240, 1070),
     ):
         with pytest.raises(InputFaultError) as caught:
             read()
@@ -246,19 +246,19 @@ def test_a_large_picture_looks_as_if_it_had_been_resized_at_once(file, mode, siz
 
 def test_a_mark_has_the_width_and_keeps_its_transparency(file):
     Image.new("RGBA", (400, 100), (0, 255, 0, 100)).save(file, "PNG")
-    found = load_watermark(file, PIXELS, 240, 1070)
+    found = scaled_watermark(file, PIXELS, 240, 1070)
     assert (found.size, found.mode) == ((240, 60), "RGBA")
     assert found.getpixel((100, 30)) == (0, 255, 0, 100)
-    assert load_watermark(file, PIXELS, 135, 1910).size == (135, 34)
+    assert scaled_watermark(file, PIXELS, 135, 1910).size == (135, 34)
 
 
 def test_tall_marks_are_cut_and_endless_ones_refused(file):
     tall = Image.linear_gradient("L").resize((10, 100)).convert("RGB")
     tall.save(file, "PNG")
-    found = load_watermark(file, PIXELS, 240, 1070)
-    whole = load_watermark(file, PIXELS, 240, 2400).crop((0, 0, 240, 1070))
+    found = scaled_watermark(file, PIXELS, 240, 1070)
+    whole = scaled_watermark(file, PIXELS, 240, 2400).crop((0, 0, 240, 1070))
     assert found.size == (240, 1070)
     assert max(high for _, high in ImageChops.difference(found, whole).getextrema()) <= 1
     Image.new("RGB", (100, 9000)).save(file, "PNG")
     with pytest.raises(InputFaultError, match="less tall"):
-        load_watermark(file, PIXELS, 240, 1070)
+        scaled_watermark(file, PIXELS, 240, 1070)

@@ -1,8 +1,7 @@
 """Pictures of a film: those of the scenes, copied, and encoded again only where a transition is.
 
-A scene is copied except for the frames that a transition changes, and for frames that refer to
-them: up to five before the end of the scene, and at its start the rest of the first group of
-pictures.
+Frames that refer to those of a transition are encoded again, too: up to five before the end of a
+scene, and at its start the rest of the first group of pictures.
 """
 
 from __future__ import annotations

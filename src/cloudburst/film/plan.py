@@ -47,7 +47,7 @@ class FilmScene:
     video: str
     """Path of the finished video."""
     sha256: str
-    """SHA-256 of the finished video, in hexadecimal."""
+    """SHA-256 of the finished video."""
     subtitle: str | None = None
     """Path of the scene's subtitles; ``None`` if it has none."""
     subtitle_sha256: str = ""

@@ -181,7 +181,6 @@ class RenderedVideo:
     warnings: tuple[str, ...] = ()
     """What differs from the inputs, such as characters that the font lacks."""
     cover: RenderedFile | None = None
-    """Cover of the video, with the option ``cover``."""
     subtitles: RenderedFile | None = None
     """Subtitles of a film, if it has some."""
 

@@ -1,7 +1,7 @@
 """Characters that cannot be drawn, because of the font or because of their script.
 
-Without a letter, a digit or an accent the text would be another one, so the subtitles are refused.
-Other characters without a glyph, such as emoji, are left out and reported.
+Subtitles without a letter, a digit or an accent are refused. Other characters without a glyph, such
+as emoji, are left out and reported.
 """
 
 from __future__ import annotations

@@ -76,7 +76,6 @@ class PictureLayer(NamedTuple):
     y: int
     """Position of the top left corner in the frame; both are even."""
     planes: Planes
-    """Colours, with even width and height."""
     mask: bytes
     """Opacity of each pixel."""
     half_mask: bytes
@@ -132,10 +131,8 @@ def _double_plane(plane: Image.Image) -> Image.Image:
 
 
 def halve_plane(plane: Image.Image) -> Image.Image:
-    """Return a colour plane, or a picture, at half its width and height.
-
-    Horizontally, each sample lies where the left one of its two source samples was, as in H.264.
-    """
+    """Return a colour plane, or a picture, at half its width and height."""
+    # Horizontally, each sample lies where the left one of its two source samples was, as in H.264.
     width, height = plane.size
     padded = Image.new(plane.mode, (width + 1, height))
     padded.paste(plane)  # repeats the first column on the left
@@ -157,7 +154,7 @@ class ColourLayer(NamedTuple):
     mask: bytes
     """Opacity of each luma pixel, row by row; 255 is opaque."""
     half_mask: bytes
-    """Opacity of each chroma sample; samples are sited left."""
+    """Opacity of each chroma sample."""
     colour: tuple[int, int, int]
     """Y, U and V in limited range, BT.709."""
 

@@ -1,7 +1,7 @@
 """Filters for the sound of a video: voice and music become one stream of a wanted loudness.
 
-The filters are those of FFmpeg. They process frame by frame, so that memory does not grow with the
-length. Loudness is that of EBU R128.
+They process frame by frame, so that memory does not grow with the length. Loudness is that of EBU
+R128.
 """
 
 from __future__ import annotations

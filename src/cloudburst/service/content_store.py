@@ -45,12 +45,10 @@ def free_bytes(folder: Path) -> int:
 
 
 class ContentStore:
-    """Store of uploaded files, which are named by the SHA-256 of their content.
+    """Store of uploaded files, which are named by the SHA-256 of their content."""
 
-    Jobs get hard links, so a file that expires stays complete for the jobs that use it. The index
-    of the files is only used on the event loop, without an await between a check and a change;
-    files are accessed in threads.
-    """
+    # Jobs get hard links, so a file that expires stays complete for the jobs that use it. The
+    # index is only used on the event loop, without an await between a check and a change.
 
     def __init__(
         self, folder: Path, *, reserve: int, free: Callable[[Path], int] = free_bytes

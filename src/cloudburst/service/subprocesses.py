@@ -69,11 +69,10 @@ class ExitedProcess:
 
 
 class Subprocesses:
-    """Runner of child processes, which ends their whole process groups after each run.
+    """Runner of child processes, which ends their whole process groups after each run."""
 
-    Groups are also ended on errors and cancellation. The standard input of a child is a pipe that
-    is never written to; it is closed when this process ends.
-    """
+    # Also on errors and cancellation. The standard input of a child is a pipe that is never
+    # written to; it is closed when this process ends.
 
     def __init__(self) -> None:
         self._groups: set[int] = set()

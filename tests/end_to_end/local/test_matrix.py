@@ -140,7 +140,7 @@ def drawn(
     mark = None
     if (folder / WATERMARK).exists():
         width, height = size
-        image = pictures.load_watermark(
+        image = pictures.scaled_watermark(
             folder / WATERMARK, job.image_pixels, width // 8, height - 10
         )
         mark = to_picture_layer(image, 10, 10)
