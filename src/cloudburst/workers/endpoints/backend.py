@@ -45,12 +45,12 @@ from cloudburst.workers.http.connection import validate_key
 from cloudburst.workers.http.native import NativeRenderer
 from cloudburst.workers.http.onestep import OnestepRenderer
 
+# Number of scenes in a row that fail on one worker before the worker itself counts as failed,
+# although it answers.
 MAX_FAILED_SCENES = 3
-"""Number of scenes in a row that fail on one worker before the worker itself counts as failed,
-although it answers."""
+# Tolerance of ``Timeouts.ready`` and ``reach``, in seconds. If a connection had no successful
+# health check and ends after that timeout minus this tolerance, the worker never became ready.
 READY_TOLERANCE = 0.1
-"""Tolerance of ``Timeouts.ready`` and ``reach``, in seconds. If a connection had no successful
-health check and ends after that timeout minus this tolerance, the worker never became ready."""
 
 
 def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: Timeouts) -> Connect:
@@ -101,13 +101,12 @@ class _ObservedRenderer:
         *,
         has_single_address: bool,
     ) -> None:
-        self.failure = ""
-        """Reason why the worker cannot be used; empty if it can."""
+        self.failure = ""  # reason why the worker cannot be used; empty if it can
+        # True if the worker requires another key or uses another protocol.
         self.wrong_key_or_protocol = False
-        """True if the worker requires another key or uses another protocol."""
         self.was_healthy = False
+        # Reason why the last scene failed on the worker; empty if it did not fail.
         self.scene_failure = ""
-        """Reason why the last scene failed on the worker; empty if it did not fail."""
         self.made_video = False
         self._renderer = renderer
         self._set_failure = set_failure
@@ -204,8 +203,8 @@ class _ObservedRenderer:
             raise WorkerProtocolError(self.failure) from exc
 
 
+# Words for workers with this protocol in the errors of options.
 _ONESTEP = "the protocol onestep of the public image (for our image, set protocol to native)"
-"""Words for workers with this protocol in the errors of options."""
 
 
 @asynccontextmanager

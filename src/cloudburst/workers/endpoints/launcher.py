@@ -13,13 +13,13 @@ from cloudburst.errors import CapacityError, ConfigurationError, LaunchError
 from cloudburst.models.task import FoundTask, LaunchRequest, TaskId, TaskState, TaskStatus
 from cloudburst.workers.http.connection import validate_address
 
+# Seconds for which an address is not used after its first failure. Other addresses take its
+# scenes; if the address were used again at once, scene after scene would fail there.
 INITIAL_COOLDOWN = 10.0
-"""Seconds for which an address is not used after its first failure. Other addresses take its
-scenes; if the address were used again at once, scene after scene would fail there."""
+# Factor by which the cooldown (`INITIAL_COOLDOWN`) grows with each further failure in a row, and
+# its maximum in seconds. The program at the address may not be a worker at all, and each use
+# costs a scene one attempt.
 COOLDOWN_FACTOR, MAX_COOLDOWN = 4.0, 600.0
-"""Factor by which the cooldown (`INITIAL_COOLDOWN`) grows with each further failure in a row, and
-its maximum in seconds. The program at the address may not be a worker at all, and each use costs a
-scene one attempt."""
 MAX_FAILURES_SHOWN = 3
 
 
@@ -28,22 +28,21 @@ class Endpoint:
     """Address of a worker, with its current task and its recent failures."""
 
     address: str
-    task: TaskId | None = None
-    """Task that uses the address now; ``None`` if the address is unused."""
+    task: TaskId | None = None  # task that uses the address now; None if the address is unused
+    # Time until which the address is not used after a failure, on the clock of
+    # `anyio.current_time`.
     cooldown_until: float = -math.inf
-    """Time until which the address is not used after a failure, on the clock of
-    `anyio.current_time`."""
     failures_in_a_row: int = 0
+    # Reason of the last failure, or why the worker is not ready yet; empty if there is none.
     failure: str = ""
-    """Reason of the last failure, or why the worker is not ready yet; empty if there is none."""
+    # True if another program answers at the address, the worker requires another key, or the
+    # worker never became ready.
     unusable: bool = False
-    """True if another program answers at the address, the worker requires another key, or the
-    worker never became ready."""
+    # True if the worker answers but its last scene failed. The address can then be used before
+    # `cooldown_until`, but only if no address is in use and all are in their cooldown.
     scenes_failed: bool = False
-    """True if the worker answers but its last scene failed. The address can then be used before
-    `cooldown_until`, but only if no address is in use and all are in their cooldown."""
+    # End of the last use of the address, on the clock of `anyio.current_time`.
     last_used: float = -math.inf
-    """End of the last use of the address, on the clock of `anyio.current_time`."""
 
 
 class EndpointLauncher:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-MODULES = ("av", "starlette", "uvicorn")
-"""Modules of the extra ``cloudburst-sdk[local]``."""
-_SYSTEM_MODULES = ("fcntl", "resource")
-"""Modules that Python has on Linux and macOS."""
+MODULES = ("av", "starlette", "uvicorn")  # modules of the extra ``cloudburst-sdk[local]``
+_SYSTEM_MODULES = ("fcntl", "resource")  # modules that Python has on Linux and macOS
 
 
 def missing_requirements(*modules: str) -> str:

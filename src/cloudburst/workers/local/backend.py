@@ -32,21 +32,17 @@ from cloudburst.workers.local import MODULES, missing_requirements
 from cloudburst.workers.local.shared_folder import open_shared_folder
 from cloudburst.workers.local.worker_process import WorkerProcess
 
-SERVICE_COMMAND = (sys.executable, "-m", "cloudburst.service")
-"""Command that starts a worker."""
-DEFAULT_MAX_WORKERS = 4
-"""Maximum number of worker processes if the caller does not set it."""
-MAX_ENCODERS = 256
-"""Maximum number of encoder slots of a worker: see ``ServiceSettings.encoders``."""
+SERVICE_COMMAND = (sys.executable, "-m", "cloudburst.service")  # command that starts a worker
+DEFAULT_MAX_WORKERS = 4  # maximum number of worker processes if the caller does not set it
+MAX_ENCODERS = 256  # maximum number of encoder slots of a worker: see ``ServiceSettings.encoders``
+# Seconds that a worker may take to stop after SIGTERM. The time is short, because the videos of
+# the worker's current jobs are no longer needed.
 SERVICE_STOP_TIMEOUT = 2.0
-"""Seconds that a worker may take to stop after SIGTERM. The time is short, because the videos of
-the worker's current jobs are no longer needed."""
-MAX_ENDED_WORKERS = 100
-"""Number of ended workers whose status is kept, more than a client asks for."""
+MAX_ENDED_WORKERS = 100  # number of ended workers whose status is kept, more than a client asks for
 DAY = 86_400.0
+# Environment variables that name the certificate authorities to trust. Workers fetch files on web
+# servers and must trust the same servers as the client, which has checked these files.
 CERTIFICATE_VARIABLES = ("SSL_CERT_DIR", "SSL_CERT_FILE")
-"""Environment variables that name the certificate authorities to trust. Workers fetch files on web
-servers and must trust the same servers as the client, which has checked these files."""
 
 
 _OUT_OF_RESOURCES = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}

@@ -21,14 +21,13 @@ from cloudburst.text import describe_error
 from cloudburst.workers.local import missing_requirements
 from cloudburst.workers.temporary_folders import temporary_folder
 
+# Command that draws a frame. ``-P``: never import modules from the current folder.
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
-"""Command that draws a frame. ``-P``: never import modules from the current folder."""
+# Maximum number of seconds for one frame. An hour of audio is decoded in 10 s.
 FRAME_TIMEOUT = 300.0
-"""Maximum number of seconds for one frame. An hour of audio is decoded in 10 s."""
+# Maximum size of a frame's file in bytes, more than 4096x4096 pixels in RGB need.
 MAX_FRAME_BYTES = 128 * 1024 * 1024
-"""Maximum size of a frame's file in bytes, more than 4096x4096 pixels in RGB need."""
-_MAX_REASON_CHARS = 300
-"""Maximum number of characters of the process's error output in a message."""
+_MAX_REASON_CHARS = 300  # maximum number of characters of the process's error output in a message
 
 
 async def draw_frame(

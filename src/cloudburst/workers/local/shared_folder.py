@@ -24,12 +24,10 @@ from cloudburst.locks import release_and_remove, try_lock
 
 logger = logging.getLogger(__name__)
 
-FOLDER_TIMEOUT = 10.0
-"""Seconds to create or remove a folder; a disk may be slow."""
+FOLDER_TIMEOUT = 10.0  # seconds to create or remove a folder; a disk may be slow
 _PREFIX = "cloudburst-"
+# Pattern of the names of shared folders. Other names such as ``cloudburst-fargate`` do not match.
 _FOLDER_NAME = re.compile(f"{_PREFIX}[0-9a-f]{{12}}")
-"""Pattern of the names of shared folders. Other names such as ``cloudburst-fargate`` do not
-match."""
 
 
 @asynccontextmanager

@@ -20,16 +20,15 @@ from cloudburst.files import open_regular_file
 from cloudburst.models.failures import Failure, classify_stop
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 
+# Seconds from SIGTERM to SIGKILL, more than the render service may take to stop.
 TERMINATE_TIMEOUT = 5.0
-"""Seconds from SIGTERM to SIGKILL, more than the render service may take to stop."""
-REAP_TIMEOUT = 5.0
-"""Seconds for the system to remove a killed process."""
+REAP_TIMEOUT = 5.0  # seconds for the system to remove a killed process
 MAX_ADDRESS_LINE_BYTES = 1024
 ADDRESS_PREFIX = b"listening on "
+# Maximum number of lines and bytes from the end of the log that the reason of a failure quotes.
 TAIL_LINES, TAIL_BYTES = 10, 4096
-"""Maximum number of lines and bytes from the end of the log that the reason of a failure quotes."""
+# Assumed maximum size of a log line in bytes, for reading a number of lines from the end.
 MAX_LOG_LINE_BYTES = 1024
-"""Assumed maximum size of a log line in bytes, for reading a number of lines from the end."""
 
 
 class WorkerProcess:
@@ -38,10 +37,10 @@ class WorkerProcess:
     def __init__(self, task: TaskId, command: Sequence[str], log: Path) -> None:
         self.task = task
         self.log = log
+        # Event that is set when the process runs or its start has failed.
         self.started = anyio.Event()
-        """Event that is set when the process runs or its start has failed."""
+        # Error with which the start failed; None if it has not failed.
         self.start_error: OSError | None = None
-        """Error with which the start failed; ``None`` if it has not failed."""
         self.ended = False
         self._command = command
         self._stop = anyio.Event()
