@@ -6,13 +6,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import anyio
 
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import Attempt, PhaseSpan, SceneRecord
+from cloudburst.engine.scheduler.queue import PausedRuns
 from cloudburst.errors import CloudburstError, CredentialsError, OutputWriteError, UploadError
 from cloudburst.models.file_versions import CHANGED
 from cloudburst.models.fingerprint import HashInputs
@@ -33,22 +34,6 @@ WRITE_TIMEOUT = 60.0
 WRITE_BACKOFF = Backoff(first=1.0, factor=2.0, cap=10.0)
 
 
-class PausesRuns(Protocol):
-    """Object that pauses, resumes and aborts runs, as the worker pool does."""
-
-    def pause(self, run: str) -> None:
-        """Start no further scene of a run until `resume` is called."""
-        ...
-
-    def resume(self, run: str) -> None:
-        """Start scenes of a paused run again."""
-        ...
-
-    def abort(self, run: str, error: CloudburstError) -> None:
-        """Start no further scene of a run, and fail its unfinished scenes with this error."""
-        ...
-
-
 class OutputFolder:
     """Output folder of a run, which pauses the run while videos cannot be written to it.
 
@@ -61,9 +46,9 @@ class OutputFolder:
     fails.
     """
 
-    def __init__(self, run: str, pool: PausesRuns) -> None:
+    def __init__(self, run: str, runs: PausedRuns) -> None:
         self._run = run
-        self._pool = pool
+        self._runs = runs
         self._lock = anyio.Lock()
         self._waiting = 0  # videos that could not be written yet
         self._last_error: OutputWriteError | None = None  # of the last write, if it failed
@@ -89,7 +74,7 @@ class OutputFolder:
             self._waiting -= 1
             if not self._waiting and self._aborted is None:
                 logger.info("run %s: videos can be written again; the run is resumed", self._run)
-                self._pool.resume(self._run)
+                self._runs.resume(self._run)
 
     async def _retry(self, download: Callable[[], Awaitable[DownloadedVideo]]) -> DownloadedVideo:
         for delay in WRITE_BACKOFF.delays():
@@ -117,7 +102,7 @@ class OutputFolder:
         except CredentialsError as exc:
             if self._aborted is None:
                 self._aborted = exc
-                self._pool.abort(self._run, exc)
+                self._runs.abort(self._run, exc)
             raise
         self._last_error, self._deadline = None, anyio.current_time() + WRITE_TIMEOUT
         return file
@@ -128,7 +113,7 @@ class OutputFolder:
             "run %s: %s; no scene starts until videos can be written again, for %g s at most",
             *(self._run, self._last_error, WRITE_TIMEOUT),
         )
-        self._pool.pause(self._run)
+        self._runs.pause(self._run)
 
     def _abort(self, cause: OutputWriteError) -> OutputWriteError:
         self._aborted = OutputWriteError(
@@ -136,7 +121,7 @@ class OutputFolder:
             "make room, restore the folder or the permission to write to it, then resume the run"
         )
         self._aborted.__cause__ = cause
-        self._pool.abort(self._run, self._aborted)
+        self._runs.abort(self._run, self._aborted)
         return self._aborted
 
 

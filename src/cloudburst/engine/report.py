@@ -81,14 +81,10 @@ def _starting_seconds(worker: WorkerRecord, usage: Usage) -> float:
 def total_cost(costs: Iterable[Cost | None]) -> Cost:
     """Return the sum of the costs of tasks; ``None`` stands for a task that is not billed."""
     known = [cost for cost in costs if cost is not None]
-
-    def added(name: str) -> Decimal:
-        return sum((getattr(cost, name) for cost in known), Decimal())
-
     return Cost(
         billed_seconds=sum(cost.billed_seconds for cost in known),
         final=all(cost.final for cost in known),
-        **{name: added(name) for name in COST_PARTS},
+        **{name: sum((getattr(c, name) for c in known), Decimal()) for name in COST_PARTS},
     )
 
 

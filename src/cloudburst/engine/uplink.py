@@ -390,7 +390,7 @@ class LineSpeed:
 
     def __init__(self) -> None:
         self._measured_until = 0.0
-        self._bytes = self._seconds = 0.0
+        self._bytes = self.seconds = 0.0
 
     def begin(self, now: float) -> None:
         """Note that the line is used from now on, after it was not used."""
@@ -402,15 +402,10 @@ class LineSpeed:
         passed = now - self._measured_until
         self._measured_until = now
         weight = 0.5 ** (passed / HALF_LIFE_SECONDS)
-        self._seconds = self._seconds * weight + passed
+        self.seconds = self.seconds * weight + passed
         self._bytes = self._bytes * weight + size
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the measurement. Older ones have less weight."""
-        return self._seconds
 
     @property
     def mean(self) -> float | None:
         """Bytes per second, also if the line had room for more; ``None`` before the first bytes."""
-        return self._bytes / self._seconds if self._seconds else None
+        return self._bytes / self.seconds if self.seconds else None

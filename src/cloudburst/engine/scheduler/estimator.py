@@ -192,22 +192,19 @@ class Estimator:
         """Return the load of the queue and of the scenes that wait on workers."""
         longest = self._queue.longest_works(MAX_SCENES_SIMULATED)
         others = len(self._queue) - len(longest)
-        return Load(
-            longest_works=[*longest, *assigned],
-            other_scenes=others,
-            other_work=max(0.0, self._queue.total_work - sum(longest)) if others else 0.0,
-            running_seconds=running,
-            bytes_to_send=self._queue.bytes_to_send + self._bytes_being_sent(),
-        )
-
-    def _bytes_being_sent(self) -> int:
-        """Return the size of the files of scenes whose upload has not ended."""
-        return sum(
+        being_sent = sum(
             each.ticket.bytes_to_send
             for worker in self._workers.expected()
             if worker.backend.shares_uplink
             for each in worker.assignments
             if each.state is AssignmentState.UPLOADING
+        )
+        return Load(
+            longest_works=[*longest, *assigned],
+            other_scenes=others,
+            other_work=max(0.0, self._queue.total_work - sum(longest)) if others else 0.0,
+            running_seconds=running,
+            bytes_to_send=self._queue.bytes_to_send + being_sent,
         )
 
     def can_finish(self, worker: PoolWorker, work: float) -> bool:

@@ -26,8 +26,10 @@ class FairQueue:
     def __init__(self) -> None:
         self._runs: OrderedDict[str, list[Ticket]] = OrderedDict()
         self._length = 0
-        self._total_work = 0.0
-        self._bytes_to_send = 0
+        self.total_work = 0.0
+        """Work of all waiting scenes, without those of paused runs."""
+        self.bytes_to_send = 0
+        """Size of their files on this machine."""
         self._restricted: dict[Ticket, None] = {}
         self._paused: dict[str, dict[Ticket, None]] = {}  # tickets by paused run
 
@@ -41,16 +43,6 @@ class FairQueue:
             bisect_right(tickets, -MIN_SHARED_WORK, key=_sort_key)
             for tickets in self._runs.values()
         )
-
-    @property
-    def total_work(self) -> float:
-        """Total work of all waiting scenes, in seconds, without those of paused runs."""
-        return self._total_work
-
-    @property
-    def bytes_to_send(self) -> int:
-        """Size of the files of all waiting scenes on this machine, without those of paused runs."""
-        return self._bytes_to_send
 
     @property
     def restricted(self) -> tuple[Ticket, ...]:
@@ -84,8 +76,8 @@ class FairQueue:
 
     def _join(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
-            self._total_work += ticket.work
-            self._bytes_to_send += ticket.bytes_to_send
+            self.total_work += ticket.work
+            self.bytes_to_send += ticket.bytes_to_send
             if ticket.avoided_tasks or ticket.suspect:
                 self._restricted[ticket] = None
         match tickets:
@@ -165,13 +157,13 @@ class FairQueue:
                 self._runs[run] = rest
         self._restricted = {ticket: None for ticket in self._restricted if ticket.queued}
         rest = list(chain.from_iterable(self._runs.values()))
-        self._total_work = sum(ticket.work for ticket in rest)
-        self._bytes_to_send = sum(ticket.bytes_to_send for ticket in rest)
+        self.total_work = sum(ticket.work for ticket in rest)
+        self.bytes_to_send = sum(ticket.bytes_to_send for ticket in rest)
 
     def _leave(self, ticket: Ticket) -> None:
         self._length -= 1
-        self._bytes_to_send -= ticket.bytes_to_send
-        self._total_work = self._total_work - ticket.work if self._length else 0.0
+        self.bytes_to_send -= ticket.bytes_to_send
+        self.total_work = self.total_work - ticket.work if self._length else 0.0
         self._restricted.pop(ticket, None)
         tickets = self._runs[ticket.run]
         tickets.remove(ticket)

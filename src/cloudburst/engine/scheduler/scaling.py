@@ -189,7 +189,10 @@ class Autoscaler:
                 copy = self._copy_without_worker(backend)
                 if copy is None:
                     continue
-            exempt = backend.eager or refused or self._all_workers_avoided()
+            # A waiting scene that has failed on all current workers needs a new one.
+            tasks = {worker.record.task for worker in self._workers.usable}
+            avoided = any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
+            exempt = backend.eager or refused or avoided
             if not exempt and copy is None and self._starts.is_paused(backend):
                 continue
             if exempt or self._workers_to_start(backend):
@@ -221,11 +224,6 @@ class Autoscaler:
             late = worker.replaces = self._starts.to_replace(worker.backend)
         if late is not None:
             worker.late_starts_before = late.late_starts_before + 1
-
-    def _all_workers_avoided(self) -> bool:
-        """Return whether a waiting scene has failed on all current workers and needs a new one."""
-        tasks = {worker.record.task for worker in self._workers.usable}
-        return any(tasks <= ticket.avoided_tasks for ticket in self._queue.restricted)
 
     def _workers_to_start(self, backend: Backend) -> int:
         """Return how many workers of a backend are still to start by the scaling rule."""

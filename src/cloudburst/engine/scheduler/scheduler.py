@@ -112,7 +112,7 @@ class Scheduler:
             # it is clear which starts are needless and which workers the uplink does not feed.
             if self._limits.speculative_copies:
                 self._speculation.review()
-                self._speculation.copy_longest()
+                self._speculation.start_copies()
             self._assigner.assign_queue()
             self.autoscaler.start_workers()
             self._fail_hopeless()
@@ -120,7 +120,8 @@ class Scheduler:
             self.autoscaler.cancel_needless()
             if (starved := self.autoscaler.stop_starved()) is not None:
                 self.paused_runs.requeue(each for each in starved.assignments if not each.sending)
-            self._speculation.copy_others()
+            if not (len(self.queue) or self.workers.overbooked):
+                self._speculation.start_copies()
         self.decision_made.set()
         self.decision_made = anyio.Event()
 

@@ -108,26 +108,16 @@ class Speculation:
         encode = slowness * performance.encode_seconds(assignment.ticket.work)
         return performance.transfer_seconds + margin * encode
 
-    def copy_longest(self) -> None:
+    def start_copies(self) -> None:
         """Start the planned copies of scenes that are longer than all waiting ones."""
-        if self._estimator.copies:
-            (longest,) = self._queue.longest_works(1) or (0.0,)
-            self._start_copies(min_work=longest)
-
-    def copy_others(self) -> None:
-        """Start the planned copies, when no scene waits."""
-        if not (len(self._queue) or self._workers.overbooked):
-            self._start_copies(min_work=0.0)
-
-    def _start_copies(self, *, min_work: float) -> None:
-        copies = tuple(self._estimator.copies)
+        if not (copies := tuple(self._estimator.copies)):
+            return
+        (longest,) = self._queue.longest_works(1) or (0.0,)
         for slow in copies:
-            free = self._worker_for(slow) if slow.ticket.work >= min_work else None
+            free = self._worker_for(slow) if slow.ticket.work >= longest else None
             if free is not None:
                 self._start_copy(slow, free)
-        if copies:
-            left = (slow for slow in copies if slow.ticket.copy is None)
-            self._estimator.plan_copies(left)
+        self._estimator.plan_copies(slow for slow in copies if slow.ticket.copy is None)
 
     def _worker_for(self, assignment: Assignment) -> PoolWorker | None:
         """Return a worker that would encode a copy first; ``None`` if there is none."""
