@@ -232,14 +232,16 @@ def scenes_of(bads: Sequence[Bad], scene: Mapping[str, Any]) -> list[dict[str, A
     ]
 
 
-async def test_in_scenes(cloud: Account, scene: dict[str, Any]) -> None:
+async def test_a_bad_option_in_scenes_is_named(cloud: Account, scene: dict[str, Any]) -> None:
     await check_scenes(VALUES, cloud, scenes_of(VALUES, scene))
 
 
 TEXTS_IN_FILES = [bad for bad in VALUES if isinstance(bad.value, str)]
 
 
-async def test_in_csv(cloud: Account, scene: dict[str, Any], tmp_path: Path) -> None:
+async def test_a_bad_option_in_csv_is_named(
+    cloud: Account, scene: dict[str, Any], tmp_path: Path
+) -> None:
     bads = [bad for bad in TEXTS_IN_FILES if bad.value and bad.value.isprintable()]
     known = [bad for bad in bads if bad.found != "not an option"]
     columns = [*scene, *of_option(known)]
@@ -260,7 +262,9 @@ def test_unknown_columns(column: str, scene: dict[str, Any], tmp_path: Path) -> 
     assert len(str(caught.value)) < MAX_ERROR_CHARS
 
 
-async def test_in_yaml(cloud: Account, scene: dict[str, Any], tmp_path: Path) -> None:
+async def test_a_bad_option_in_yaml_is_named(
+    cloud: Account, scene: dict[str, Any], tmp_path: Path
+) -> None:
     """A value may be quoted, and then empty or with escaped control characters."""
     text = yaml.safe_dump(scenes_of(TEXTS_IN_FILES, scene))
     (tmp_path / "s.yaml").write_text(text, "utf-8")
@@ -277,7 +281,9 @@ IN_CALLS = of_option(
 
 
 @pytest.mark.parametrize("bads", IN_CALLS.values(), ids=IN_CALLS)
-async def test_in_old_calls(bads: list[Bad], cloud: Account, scene: dict[str, Any]) -> None:
+async def test_a_bad_option_in_old_calls_is_named(
+    bads: list[Bad], cloud: Account, scene: dict[str, Any]
+) -> None:
     for bad in bads:
         with pytest.raises(ConfigurationError) as caught, soon():
             await FargateOperationV1().execute_batch([scene], **{bad.option: bad.value})
@@ -306,7 +312,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.few(10, spread=True)
 @pytest.mark.parametrize("bads", FLAGS.values(), ids=FLAGS)
-def test_on_the_command_line(
+def test_a_bad_option_on_the_command_line_is_named(
     bads: list[Bad], cloud: Account, scene: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("s.json").write_text(json.dumps([scene]), "utf-8")

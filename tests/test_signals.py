@@ -62,7 +62,7 @@ def test_the_first_signal_is_told_in_the_loop_and_further_ones_are_not():
     assert told == [signal.SIGTERM]
 
 
-def test_one_that_came_before_the_loop_is_told_at_once():
+def test_a_signal_before_the_loop_is_reported_at_once():
     told = []
 
     async def main(taken):
@@ -74,7 +74,7 @@ def test_one_that_came_before_the_loop_is_told_at_once():
         asyncio.run(main(taken))
 
 
-def test_one_that_comes_while_the_loop_is_busy_or_asleep_wakes_it():
+def test_a_signal_wakes_a_busy_or_sleeping_loop():
     async def main(taken):
         came = asyncio.Event()
         with taken.call_on_first_signal(came.set):

@@ -183,7 +183,7 @@ def test_bad_scenes_are_told_first(scenes: Path, capsys: pytest.CaptureFixture[s
         (["--tier", "9", "--backend", "fargate"], "--tier: '9'; expected one of 1 (STANDARD)"),
     ],
 )
-def test_what_cannot_be_asked_for(
+def test_impossible_requests_are_refused(
     arguments: list[str], message: str, scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", str(scenes), *arguments]) == 2

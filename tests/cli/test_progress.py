@@ -245,7 +245,7 @@ def test_a_run_that_made_no_video_has_no_speed() -> None:
     assert text(summary(cut))[-1] == "Interrupted: 0 videos of 1 scene after 12 s"
 
 
-def test_the_summary_counts_no_work_of_earlier_lives() -> None:
+def test_the_summary_of_a_resumed_run_counts_its_own_work_only() -> None:
     worker = WorkerReport(task="t", backend="local", launched_at=0, ready_at=1, stopped_at=12)
     killed = WorkerReport(task="k", backend="local", launched_at=-30, ready_at=-29, stopped_at=-9)
     told = report(
@@ -282,7 +282,7 @@ def test_names_and_messages_cannot_play_with_the_terminal() -> None:
     assert "\x1b]0" not in "".join(lines)
 
 
-def test_what_somebody_has_to_mend_is_told_once_and_where_to_read_why() -> None:
+def test_a_problem_to_fix_is_reported_once_with_its_page() -> None:
     arn = "arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/0123abcd"
     fault = "WorkerStoppedError: the image is not there: check DOCKER_IMAGE"
     worker = WorkerReport(

@@ -76,7 +76,7 @@ def test_no_runs(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_has_become_of_each(tmp_path, capsys):
+def test_each_run_is_listed_with_its_state(tmp_path, capsys):
     out = tmp_path / "cloudburst_results"
     journal(out, "a" * 12, *scenes(60), *results(60), task(settled=True), end(Status.COMPLETE))
     journal(out, "b" * 12, *scenes(1000), *results(873), task(), task("t2"), began=NOON + 60)
@@ -130,7 +130,7 @@ def test_runs_whose_videos_are_in_s3(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_it_fits_the_terminal(tmp_path, capsys, monkeypatch, width):
+def test_the_list_fits_the_terminal(tmp_path, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     name = "a-name-of-sixty-four-letters-which-is-the-most-that-a-run-may-be"
     journal(tmp_path / "out", name, *scenes(1000), *results(999), task())
@@ -192,7 +192,7 @@ def test_folders_of_the_folder_are_listed_too(tmp_path, capsys):
     assert "resume with: cloudburst resume 77 --to 'my results/batch_77'" in told
 
 
-def test_one_that_cannot_be_read_hides_no_other(tmp_path, capsys):
+def test_an_unreadable_run_hides_no_other(tmp_path, capsys):
     out = tmp_path / "cloudburst_results"
     journal(out, "a" * 12, *scenes(2), end())
     (out / ".cloudburst" / "broken.sqlite").write_bytes(b"garbage" * 999)

@@ -184,7 +184,7 @@ def test_a_burst_wants_a_subnet(monkeypatch):
         (100.0, "1 min 40 s predicted, 1 min 23 s taken; "),
     ],
 )
-def test_what_was_predicted_is_held_against_what_came(seconds, told_so):
+def test_the_prediction_is_compared_with_the_result(seconds, told_so):
     predicted = Prediction(
         wall_seconds=seconds, usd_low=Decimal("0.004"), usd_high=Decimal("0.009")
     )

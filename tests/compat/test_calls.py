@@ -393,7 +393,7 @@ def test_the_minimum_is_that_of_every_bill(monkeypatch):
     assert calculate_fargate_cost(1).billed_seconds == 90
 
 
-def test_what_little_costs(monkeypatch):
+def test_a_cost_is_at_least_that_of_a_minute(monkeypatch):
     minute = calculate_fargate_cost(60)
     assert calculate_fargate_cost(1).total_cost_usd == minute.total_cost_usd
     assert calculate_fargate_cost(60.1).billed_seconds == 61

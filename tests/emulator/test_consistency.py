@@ -115,7 +115,7 @@ class TestInterruption:
         assert task.exit_code == 128 + signal.SIGKILL
         assert lasts(time.monotonic() - began, 3.0)
 
-    def test_who_stops_it_meanwhile_hears_of_the_interruption(self, emulate):
+    def test_a_stop_during_an_interruption_reports_the_interruption(self, emulate):
         emulator, task = self.run(emulate, interruption_lag=5.0)
         emulator.freeze(task, 0.5)
         emulator.interrupt(task)

@@ -156,7 +156,7 @@ class TestThrottle:
         ecs.run_task(**asked)
         assert len(emulator.tasks) == 1, "that is another bucket"
 
-    def test_it_fills_again(self, emulate):
+    def test_a_bucket_fills_again(self, emulate):
         emulator = emulate(buckets=[replace(HURRIED, burst=1, per_second=0.5)])
         ecs, asked = client(emulator, "ecs"), request(emulator)
         ecs.run_task(**asked)
@@ -259,7 +259,7 @@ class TestCredentials:
         session = self.as_role(emulator, "sts", given)
         assert session.get_caller_identity()["Arn"].endswith(":assumed-role/me/here")
 
-    def test_nobody_is_nobody(self, emulator):
+    def test_an_unsigned_request_is_refused(self, emulator):
         import urllib.error
         import urllib.request
 

@@ -113,7 +113,7 @@ class TestThatAreBroken:
         found = reason(account, shell, entryPoint=["/opt/run"])
         assert 'exec: "/opt/run": stat /opt/run: no such file or directory: unknown' in found
 
-    def test_it_is_for_another_processor(self, account):
+    def test_an_image_for_another_processor_stops_the_task(self, account):
         """The file is there and permitted, but Linux cannot execute it."""
         image = account.add(SHELL.but(files={"opt/run": b"\x7fELF\2\1\1" + bytes(60)}))
         task, lines = account.run(image, entryPoint=["/opt/run"])

@@ -79,7 +79,7 @@ class TestConfinement:
         pulled = now(account.emulator, task).images["cloudburst-processor"]
         assert pulled.compressed_bytes > 1_000_000
 
-    def test_it_sees_the_files_and_variables_of_its_image_only(self, account, shell):
+    def test_a_container_sees_files_and_variables_of_its_image_only(self, account, shell):
         script = "id -u; ls /; echo; ls /dev; echo; ls /proc; echo; cat /proc/1/environ"
         given = [{"name": "GIVEN", "value": "1"}]
         task, lines = account.run(shell, script, environment=given)
@@ -277,7 +277,7 @@ with FargateEmulator(config) as emulator:
 """
 
 
-def test_nothing_is_left_when_the_emulator_is_killed(account, shell):
+def test_a_killed_emulator_leaves_no_container(account, shell):
     repository = shell.partition("/")[2]
     login = [account.server.url, account.server.username, account.server.password]
     with subprocess.Popen(

@@ -95,7 +95,7 @@ class TestStubWorker:
         assert lasts(uploaded - began, 0.5)
         assert lasts(time.monotonic() - uploaded, 0.5)
 
-    def test_fails_where_it_was_told(self, emulate):
+    def test_the_stub_fails_where_it_was_told(self, emulate):
         task, emulator = self.start(
             emulate, STUB_FAIL_CREATE="0", STUB_FAIL_DOWNLOAD="0", STUB_CRASH_CREATE="2"
         )

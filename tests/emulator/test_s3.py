@@ -121,7 +121,7 @@ class TestPresignedUrls:
         assert opened(url, "PUT", b"x", x_amz_meta_a="b")[0] == 403
         assert opened(url, "PUT", b"x")[0] == 200
 
-    def test_one_that_expired_is_refused_with_the_words_of_s3(self, s3, key, monkeypatch):
+    def test_an_expired_url_is_refused_with_the_words_of_s3(self, s3, key, monkeypatch):
         def at(when):
             monkeypatch.setattr(
                 botocore.auth, "get_current_datetime", lambda **_: when.replace(tzinfo=None)

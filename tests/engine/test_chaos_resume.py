@@ -296,7 +296,7 @@ def same_again(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_goes_wrong(seed, same_again):
+def test_clients_killed_amid_random_faults_lose_nothing(seed, same_again):
     """Half of the seeds on each event loop."""
     world = drawn(seed, varied=seed not in FOUND)
     same_again(seed)

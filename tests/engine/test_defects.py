@@ -104,7 +104,7 @@ async def test_a_task_that_is_hit_is_stopped_and_costs_no_scene(defects, where, 
 
 
 @pytest.mark.parametrize("where", ["launch", "describe"])
-async def test_what_never_ends_does_not_start_tasks_for_ever(defects, where):
+async def test_a_scene_that_never_ends_starts_a_bounded_number_of_tasks(defects, where):
     cloud = Defective(where, KeyError("tasks"), times=10_000, boot=1, encode=5)
     async with engine(cloud, limits=Limits(workers=2, attempts=3)) as eng:
         report = await eng.render([f"s{number}" for number in range(6)])

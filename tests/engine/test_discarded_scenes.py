@@ -58,7 +58,7 @@ async def test_a_run_that_is_left(defects, defect):
     defects.records.clear()
 
 
-async def test_none_of_scenes_that_were_encoded():
+async def test_encoded_scenes_are_not_discarded():
     cloud = Cloud(broken_scenes={"b"})
     async with engine(cloud, limits=Limits(workers=1)) as e:
         report = await e.render(["a", "b", "c"])

@@ -47,7 +47,7 @@ async def test_a_refusal_after_no_answer_does_not_forget_the_task():
     assert [w.possibly_running for w in report.workers] == [False]
 
 
-async def test_what_cannot_be_found_may_still_run_and_that_is_told():
+async def test_a_task_that_cannot_be_found_is_reported_as_possibly_running():
     cloud = Unsure(*(CredentialsError("expired") for _ in range(2)))
     async with engine(cloud, limits=Limits(workers=1)) as e:
         report = await e.render("a")

@@ -52,7 +52,7 @@ async def rendered(cloud, scenes, journal, **limits):
         return report, anyio.current_time() - began
 
 
-async def test_one_for_a_task_that_died(caplog):
+async def test_a_task_that_exited_has_a_post_mortem(caplog):
     cloud = FakeCloud(encode=10.0, crashing_tasks={"fake-1": 3.0})
     notes = Notes()
     report, _ = await rendered(cloud, ["a"], notes)
@@ -70,14 +70,14 @@ async def test_one_for_a_task_that_died(caplog):
     assert any("kept" in text and "fake-1" in text for text in warned)
 
 
-async def test_one_for_a_task_that_never_answered():
+async def test_a_task_that_never_answered_has_a_post_mortem():
     cloud = FakeCloud(silent_tasks={"fake-1"})
     notes = Notes()
     await rendered(cloud, ["a"], notes)
     assert list(notes.pages) == ["post-mortem-fake-1.md"]
 
 
-async def test_none_for_our_own_stops_nor_for_spot_nor_without_a_task():
+async def test_own_stops_and_spot_have_no_post_mortem():
     notes = Notes()
     await rendered(FakeCloud(encode=1.0), ["a", "b"], notes)
     spot = FakeCloud(encode=10.0, interrupted_tasks={"fake-1": (2.0, 3.0)})
@@ -105,7 +105,7 @@ class Busied(FakeCloud):
         yield Busy(self, TaskId(address))
 
 
-async def test_none_for_a_worker_that_is_given_up_while_it_is_well():
+async def test_a_healthy_worker_that_is_given_up_has_no_post_mortem():
     notes = Notes()
     report, _ = await rendered(Busied(encode=1.0), ["a", "b"], notes)
     assert report.status is Status.COMPLETE
@@ -113,7 +113,7 @@ async def test_none_for_a_worker_that_is_given_up_while_it_is_well():
     assert not notes.pages
 
 
-async def test_none_where_nobody_keeps_it():
+async def test_a_run_without_a_journal_has_no_post_mortem():
     cloud = FakeCloud(encode=10.0, crashing_tasks={"fake-1": 3.0}, post_mortem_takes=4.0)
     without, ended = await rendered(cloud, ["a"], None)
     assert [worker.post_mortem for worker in without.workers] == [None, None]
@@ -133,7 +133,7 @@ async def test_the_end_of_a_run_waits_for_it_a_few_seconds_and_no_longer():
     assert ended <= without + POST_MORTEM_GRACE + 1
 
 
-async def test_what_comes_late_is_in_a_later_report():
+async def test_a_late_post_mortem_is_in_a_later_report():
     cloud = FakeCloud(crashing_tasks={"fake-1": 0.0}, post_mortem_takes=POST_MORTEM_GRACE + 2)
     async with engine(cloud, limits=Limits(workers=1)) as e:
         async with e.open("a", journal=Notes()) as run:
@@ -142,7 +142,7 @@ async def test_what_comes_late_is_in_a_later_report():
         assert (await run.report()).workers[0].post_mortem is not None
 
 
-async def test_it_is_given_up_after_a_while(caplog):
+async def test_a_slow_post_mortem_is_given_up(caplog):
     cloud = FakeCloud(crashing_tasks={"fake-1": 0.0}, encode=60.0, post_mortem_takes=1000.0)
     report, ended = await rendered(cloud, ["a"], Notes())
     assert ended < 100
@@ -158,7 +158,7 @@ async def test_what_goes_wrong_with_it_fails_nothing(error, caplog):
     assert "fake-1: no post-mortem" in caplog.text
 
 
-async def test_it_begins_after_the_stop_and_holds_up_no_other():
+async def test_a_post_mortem_begins_after_the_stop_and_delays_no_other():
     """Both workers fail; the second one is stopped while the first one's page is written."""
     cloud = FakeCloud(encode=20.0, silent_tasks={"fake-1"}, post_mortem_takes=2.0)
     asked = []

@@ -101,7 +101,7 @@ async def test_killed_at_any_moment_it_goes_on(ticks):
 
 @pytest.mark.parametrize("trouble", ["plain", "lost launches", "lost stops", "public image"])
 @pytest.mark.parametrize("seconds", [0, 0.5, 7, 9, 30, 41, 45, 61, 70, 81, 82, 100])
-async def test_the_bill_has_the_tasks_of_both_lives(seconds, trouble):
+async def test_the_bill_of_a_resumed_run_has_the_tasks_of_both_processes(seconds, trouble):
     cloud, journal = billing(), MemoryJournal()
     cloud.stalls = 2 if trouble == "lost launches" else 0
     cloud.lost_stops = 2 if trouble == "lost stops" else 0
@@ -128,7 +128,7 @@ async def test_a_worker_that_answers_is_taken_over():
     assert kinds == [WorkerLaunched, WorkerReady]
 
 
-async def test_what_the_dead_process_encoded_there_is_dropped():
+async def test_encodes_of_the_killed_process_are_dropped():
     """The fake complains when more is encoded on a worker than it has slots for."""
     cloud, journal = FakeCloud(boot=1, encode=50), MemoryJournal()
     await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=1))
@@ -147,7 +147,7 @@ async def test_a_worker_that_still_starts_is_waited_for():
     assert len(cloud.launched) == 1
 
 
-async def test_one_that_does_not_answer_at_once_is_stopped_and_another_started():
+async def test_a_worker_that_does_not_answer_at_once_is_replaced():
     cloud, journal = FakeCloud(boot=1, encode=50), MemoryJournal()
     await killed(cloud, journal, scenes(), seconds=20, limits=Limits(workers=1))
     cloud.silent_tasks.add("fake-1")
@@ -300,7 +300,7 @@ async def test_a_run_that_is_left_and_tidies_up_begins_no_scene():
     assert not cloud.running
 
 
-async def test_nobody_waits_for_what_was_asked_for_long_ago():
+async def test_launches_requested_long_ago_are_not_waited_for():
     lost = [NoAnswerError("lost") for _ in range(100)]  # however soon it asks again
     cloud, journal = FakeCloud(boot=1, encode=1, refuse=lost), MemoryJournal()
     settings = {"limits": Limits(workers=1), "timeouts": Timeouts(call=0.5, stop=0.1)}

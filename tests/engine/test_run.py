@@ -237,7 +237,7 @@ async def test_a_worker_that_nobody_needs_any_more_is_not_waited_for():
     assert not second.running
 
 
-async def test_nobody_waits_for_what_others_give_back():
+async def test_workers_that_other_runs_return_are_not_waited_for():
     """There is a run every other second, and a stop takes longer than that."""
     cloud, seconds = FakeCloud(boot=1, encode=1, stop_takes=5), []
 
@@ -263,7 +263,7 @@ class Uneven(FakeCloud):
         return await super().describe(task, refresh=refresh)
 
 
-async def test_nobody_waits_for_a_start_that_others_want():
+async def test_a_start_for_other_runs_is_not_waited_for():
     cloud, reports = Uneven(encode=20), {}
 
     async def one(eng, name, scenes):

@@ -321,7 +321,7 @@ def test_the_record_of_an_image_can_be_read(tiny, tmp_path):
         ({"architectures": ()}, ConfigurationError, "at least one architecture"),
     ],
 )
-def test_what_cannot_be_built_is_an_error_of_ours(offline, changes, error, message):
+def test_a_failed_build_is_an_error_of_ours(offline, changes, error, message):
     with pytest.raises(error, match=message):
         offline.again(**changes)
 

@@ -174,7 +174,7 @@ def test_a_signal_ends_a_build_and_its_programs(offline, tmp_path, signum):
     assert list(tmp_path.glob("cache/cloudburst/image/tmp/*")) == []
 
 
-def test_nothing_was_built_yet(monkeypatch, tmp_path, capsys):
+def test_show_before_a_build_names_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["image", "show"]) == 2
     assert "run cloudburst image build" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_pictures_are_known_by_their_start(store: RemoteStore, kind: str, tmp_pa
     assert store.requests_for(at) <= (9 if "profile" in kind else 3)
 
 
-def test_of_a_picture_with_more_metadata_than_is_read_only_the_kind_is_known(
+def test_a_picture_with_too_much_metadata_has_a_known_kind_only(
     store: RemoteStore,
 ) -> None:
     data = picture("JPEG", quality=95, icc_profile=os.urandom(500_000))
@@ -183,7 +183,7 @@ def test_sounds_are_measured_by_their_header(store: RemoteStore, kind: str, tmp_
     assert store.requests_for(at) <= 3
 
 
-def test_what_follows_the_last_page_of_an_ogg_file_is_no_sound(tmp_path: Path) -> None:
+def test_bytes_after_the_last_page_of_an_ogg_file_are_no_sound(tmp_path: Path) -> None:
     """Its last page counts, even if the mark of a page is in the sound behind it."""
     tone(tmp_path / "x", "-f", "ogg", "-c:a", "libvorbis", seconds=2)
     data = (tmp_path / "x").read_bytes()

@@ -26,7 +26,7 @@ def of(scene: CheckedScene, **options) -> str:
     return found
 
 
-def test_it_is_the_same_wherever_the_files_lie(scene, tmp_path):
+def test_a_fingerprint_does_not_depend_on_folders(scene, tmp_path):
     files = {}
     for name in ("image", "audio"):
         path = getattr(scene.scene, name)

@@ -318,7 +318,7 @@ def test_relative_paths_count_from_the_file_and_not_from_here(
     assert scene["image"] == f"{tmp_path}/sub/x/a.png"
 
 
-def test_it_loads_nothing_heavy() -> None:
+def test_reading_scenes_imports_nothing_heavy() -> None:
     code = (
         "import sys, cloudburst.inputs.scenes; print({'PIL', 'yaml', 'httpx'} & set(sys.modules))"
     )

@@ -175,7 +175,7 @@ async def test_the_next_process_continues_what_an_earlier_one_has_begun(
     assert sorted(completed) == ["quick", "slow"]
 
 
-async def test_of_two_processes_one_works_on_a_job_and_the_other_reads_and_cancels_it(
+async def test_two_processes_one_works_on_a_job_and_the_other_reads_and_cancels_it(
     cloud, make_scene, tmp_path
 ):
     cloud.encode = 60.0

@@ -206,7 +206,7 @@ def test_a_refusal_without_a_code_is_not_from_aws(operation, status):
         ("InternalFailure", "Internal error", 500),
     ],
 )
-def test_what_may_have_been_done_all_the_same_is_no_refusal(code, message, status, operation):
+def test_a_call_that_may_have_succeeded_is_no_refusal(code, message, status, operation):
     """As a refusal of RunTask, it would leave a task that nobody knows."""
     assert classify_api_error(code, message, status, operation=operation).error is NoAnswerError
 
@@ -301,7 +301,7 @@ def test_the_containers_own_reason_counts_too_and_a_code_before_all():
     assert classify_stop("SpotInterruption", [ended, memory], [137]) is SPOT_INTERRUPTION
 
 
-def test_who_is_stopped_by_others_was_well():
+def test_a_task_stopped_by_others_was_well():
     well = {
         code for code in ECS["shapes"]["TaskStopCode"]["enum"] if failures.is_external_stop(code)
     }
@@ -336,7 +336,7 @@ def subclasses(kind):
     return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
 
-def test_whatever_httpx_raises_for_a_request_is_a_broken_line():
+def test_errors_of_httpx_are_broken_connections():
     row = failures.classify_exception(httpx.ReadTimeout("x"), context="worker")
     assert row.remedy is Remedy.REPEAT_REQUEST
     for kind in subclasses(httpx.RequestError):
@@ -383,7 +383,7 @@ def test_there_are_no_two_truths(kind):
 
 
 @pytest.mark.parametrize("kind", [CapacityError, WorkerStoppedError, AWSError])
-def test_what_one_error_is_told_travels_with_it(kind):
+def test_the_remedy_of_one_error_survives_pickle(kind):
     error = kind("no")
     error.remedy = Remedy.FIX_SETUP if kind.remedy.retryable else Remedy.REPEAT_REQUEST
     copied = pickle.loads(pickle.dumps(error))

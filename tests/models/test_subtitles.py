@@ -61,7 +61,7 @@ def test_line_ends(end):
     assert parse_cues(SRT.replace("\n", end)) == CUES
 
 
-def test_what_is_nearly_subrip():
+def test_subtitles_that_are_nearly_subrip_are_read():
     text = """
 00:00:00.5 --> 00:00:01
 no number, a dot, no milliseconds

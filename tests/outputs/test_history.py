@@ -41,7 +41,7 @@ def test_nothing_is_known_at_first_and_nothing_made_by_asking(tmp_path):
     assert not history_path().parent.exists()
 
 
-def test_what_was_saved_comes_back_in_its_order():
+def test_saved_entries_come_back_in_their_order():
     state = Path(os.environ["XDG_STATE_HOME"])
     assert history_path() == state / "cloudburst" / "history-3.sqlite"
     first = [sample(3.0), sample(1.0, "startup", work=0.0), sample(2.0, kind="local")]
@@ -180,7 +180,7 @@ def test_a_write_leaves_the_locks_of_this_process_alone(monkeypatch):
     assert said.stdout == "database is locked\n"
 
 
-def test_nobody_else_may_read_it():
+def test_a_history_is_readable_by_its_owner_only():
     before = os.umask(0)
     try:
         write_history(some(2))

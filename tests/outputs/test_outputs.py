@@ -394,7 +394,7 @@ async def test_a_folder_lock_that_nobody_lets_go_is_reported(
             pytest.fail("must not get here")
 
 
-async def test_who_holds_what_can_be_told(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+async def test_claims_name_their_runs(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     async with claim_outputs(tmp_path, ["c"], run="mine", overwrite=False):
         told = await anyio.to_thread.run_sync(active_runs, tmp_path)
         assert told.keys() == {"other", "mine"}
@@ -407,7 +407,7 @@ async def test_who_holds_what_can_be_told(tmp_path: Path, holder: subprocess.Pop
         assert not (tmp_path / ".cloudburst" / "other.json").exists()
 
 
-async def test_nobody_holds_anything_where_nothing_is(tmp_path: Path) -> None:
+async def test_an_empty_folder_has_no_claims(tmp_path: Path) -> None:
     assert await anyio.to_thread.run_sync(active_runs, tmp_path / "nothing") == {}
     assert await anyio.to_thread.run_sync(active_runs, tmp_path) == {}
     assert everything(tmp_path) == []
@@ -430,7 +430,7 @@ async def test_telling_who_holds_what_disturbs_no_run_that_begins(tmp_path: Path
                 begun += 1
 
 
-async def test_what_nobody_holds_cannot_begin_meanwhile(
+async def test_locked_inactive_runs_cannot_begin_meanwhile(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     assert holder.poll() is None

@@ -133,7 +133,7 @@ def videos(out):
     return sorted(path.name for path in out.iterdir() if path.name != ".cloudburst")
 
 
-async def test_what_is_done_is_not_done_again(scenes, out):
+async def test_finished_videos_are_not_rendered_again(scenes, out):
     cloud = Cloud()
     await begun(cloud, scenes, out)
     async with Client(cloud.backend, limits=Limits(workers=1)) as client:

@@ -24,7 +24,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 @pytest.mark.real
 @pytest.mark.parametrize("effects", [[], ["pan_left"]], ids=["still", "moving"])
 @pytest.mark.parametrize("is_portrait", [False, True])
-def test_it_is_the_middle_frame_without_subtitles(tmp_path, effects, is_portrait):
+def test_a_cover_is_the_middle_frame_without_subtitles(tmp_path, effects, is_portrait):
     (tmp_path / "plain").mkdir()
     options = {
         "picture": photo((640, 400)),

@@ -195,7 +195,7 @@ def test_all_windows_of_the_effects_are_drawn(kernel, size):
 
 
 @every_kernel
-def test_what_does_not_fit_is_rejected(kernel):
+def test_planes_that_do_not_fit_are_rejected(kernel):
     frame, other = Frame(*SIZE, kernel), Frame(WIDTH, HEIGHT + 2, kernel)
     layer = ColourLayer(0, 0, 2, 2, bytes(4), bytes(1), (16, 128, 128))
     for size in ((3, 2), (2, 3)):

@@ -256,7 +256,7 @@ CANCELLED: list[Callable[[Users], None]] = [
 
 @pytest.mark.parametrize("checkpoints", range(12))
 @pytest.mark.parametrize("cancel", CANCELLED, ids=["waiting", "sharing", "running"])
-async def test_no_slot_is_lost_wherever_a_user_is_cancelled(
+async def test_an_encoder_slot_is_returned_after_a_cancellation_at_any_await(
     cancel: Callable[[Users], None], checkpoints: int
 ) -> None:
     slots = EncoderSlots(2, idle_seconds=0)

@@ -213,7 +213,7 @@ def test_all_ends_with_the_parent(start: Start, tmp_path: Path) -> None:
     assert list(service.folder.iterdir()) == []
 
 
-def test_it_ends_after_its_lifetime(start: Start) -> None:
+def test_a_service_ends_after_its_lifetime(start: Start) -> None:
     service = start(lifetime_seconds="1", stop_seconds="1")
     job = service.start({"do": "hang"})
     with events(service, job) as told:
@@ -232,7 +232,7 @@ STRANGERS = [
 """What anybody can ask without the key."""
 
 
-def test_it_ends_when_idle_and_not_before(start: Start) -> None:
+def test_a_service_ends_when_idle_and_not_before(start: Start) -> None:
     service = start(idle_seconds="1")
     job = service.start({"do": "render", "seconds": 1.6})
     time.sleep(1.4)

@@ -201,7 +201,7 @@ def test_a_body_in_tiny_chunks_ends_its_connection(start: Start) -> None:
         assert seconds_until_closed(line) < 10
 
 
-def test_who_has_the_key_sends_chunked_bodies_on_one_connection(start: Start) -> None:
+def test_callers_with_the_key_send_chunked_bodies_on_one_connection(start: Start) -> None:
     service = start()
     body = b"4\r\nsome\r\n" * 500 + b"0\r\n\r\n"
     with service.connect() as line:

@@ -121,7 +121,7 @@ def ended(
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_it_speaks_tls_and_nothing_else(start: Start) -> None:
+def test_a_service_with_a_certificate_speaks_tls_only(start: Start) -> None:
     service = start()
     with service.client() as http:
         assert http.get("/health").status_code in {200, 500}

@@ -431,7 +431,7 @@ async def test_identifiers_of_others_are_unknown(cloud, make_scene, tmp_path):
         ("s3://films/a.png", False),
     ],
 )
-def test_what_a_run_uses_is_checked_again(location, permitted):
+def test_inputs_that_a_run_uses_are_checked_again(location, permitted):
     """So a new field of scenes or options with a file cannot be forgotten."""
     made = Scene(name="a", image="https://a.com/a.png", duration=1)
     for part in (
@@ -473,7 +473,7 @@ async def test_hints_at_settings_are_for_the_operator(cloud, tmp_path, caplog):
     assert ("cloudburst.jobs.public_json", logging.WARNING, hint) in caplog.record_tuples
 
 
-async def test_of_many_faults_the_first_ones_are_listed(cloud, tmp_path):
+async def test_many_faults_are_listed_up_to_a_limit(cloud, tmp_path):
     """Thousands of them would be megabytes, written by the event loop."""
     many = [scene("0" * 32, name=str(number), audio="x", subtitle="x") for number in range(1_000)]
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):

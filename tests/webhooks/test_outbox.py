@@ -151,7 +151,7 @@ def test_one_webhook_does_not_crowd_out_the_others(box: Outbox) -> None:
     assert ("retried", 1) in found
 
 
-def test_what_waits_behind_each_ready_message(box: Outbox) -> None:
+def test_messages_behind_a_ready_one_are_counted(box: Outbox) -> None:
     for number in range(1, 4):
         box.add(number=number)
     box.add("job2", now=9.0)
@@ -193,7 +193,7 @@ def test_looking_for_due_messages_is_cheap_in_a_large_outbox(box: Outbox) -> Non
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_happens_the_order_of_a_job_holds(box: Outbox, seed: int) -> None:
+def test_messages_of_a_job_keep_their_order_through_any_fault(box: Outbox, seed: int) -> None:
     """Random calls: at most one message of a job and webhook is ready, and it is the first one."""
     random, now, last = Random(seed), 0.0, dict[str, int]()
     for _ in range(150):

@@ -122,7 +122,7 @@ async def test_an_answer_that_takes_too_long_is_none(monkeypatch):
                 await aws.call("ecs", "stop_task", cluster="c", task="t")
 
 
-async def test_nobody_there_is_no_answer():
+async def test_a_closed_port_is_no_answer():
     async with open_aws(
         Settings(access_key_id="a", secret_access_key="b", endpoint_url=NOWHERE)
     ) as aws:

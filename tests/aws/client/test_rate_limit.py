@@ -73,7 +73,7 @@ async def test_stops_never_wait_behind_launches():
         tasks.cancel_scope.cancel()
 
 
-async def test_who_is_not_patient_is_refused_before_anything_is_taken():
+async def test_a_wait_over_the_limit_is_refused_before_a_token_is_taken():
     limiter = RateLimiter()
     await passes(limiter, "run_task", number=98)
     before = anyio.current_time()
@@ -97,7 +97,7 @@ async def test_a_throttle_is_a_pause_for_all_who_share():
     assert (await passes(limiter, "stop_task", number=1))[0] == 0
 
 
-async def test_who_is_cancelled_takes_nothing_and_holds_up_nobody():
+async def test_a_cancelled_waiter_takes_no_token_and_delays_no_other():
     limiter = RateLimiter()
     limiter.record_throttling("run_task")
     with anyio.move_on_after(0.5):

@@ -123,7 +123,7 @@ async def test_tracebacks_and_arguments_are_cleaned_too(log):
     assert "hidden-value-1" not in said
 
 
-def test_what_is_hidden_anew_is_forgotten_last(monkeypatch):
+def test_a_secret_that_is_hidden_again_is_forgotten_last(monkeypatch):
     """A page about an old task hides its key first, and then a certificate of many lines."""
     monkeypatch.setitem(redaction._written_forms, SecretOwner.WORKER, {})
     monkeypatch.setattr(redaction, "MAX_WRITTEN_FORMS", 8)

@@ -623,7 +623,7 @@ async def test_a_stop_is_no_error_for_a_task_that_is_gone_but_for_one_that_is_no
     assert await registered_runs() == ()
 
 
-async def test_who_may_not_look_is_told_and_goes_on_when_he_may():
+async def test_denied_looks_are_reported_and_succeed_when_allowed():
     with account() as emulator:
         async with backend_of(emulator) as backend:
             task = await backend.launcher.launch(request("one"))
@@ -759,7 +759,7 @@ def test_tags_have_only_what_aws_takes(name, value):
     check_tags({"Scene": tag_value(name)})
 
 
-def test_who_started_it():
+def test_started_by_is_short_and_names_the_run():
     assert started_by("abc-1") == "cloudburst/abc-1"
     assert started_by("a b/场" + "x" * 200) == ("cloudburst/a_b/_" + "x" * 200)[:128]
 

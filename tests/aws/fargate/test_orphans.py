@@ -141,7 +141,7 @@ async def test_a_task_of_another_revision_cannot_be_taken_over():
             assert one.secrets is None
 
 
-async def test_what_does_not_have_our_tag_is_left_alone():
+async def test_tasks_without_our_tag_are_left_alone():
     with account(**NO_PROCESSES, protocol="native") as emulator:
         await left(emulator)
         (task,) = emulator.tasks
@@ -151,7 +151,7 @@ async def test_what_does_not_have_our_tag_is_left_alone():
             assert await found(backend) == {}
 
 
-async def test_whoever_finds_them_answers_for_them():
+async def test_a_run_that_finds_orphans_registers_them():
     with account(**NO_PROCESSES, protocol="native") as emulator:
         await left(emulator, "ab")
         (dead,) = await registered_runs()

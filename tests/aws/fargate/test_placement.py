@@ -129,7 +129,7 @@ async def test_a_larger_task_encodes_no_more_than_its_tier():
             )
 
 
-async def test_nothing_is_climbed_that_the_setting_does_not_allow():
+async def test_sizes_beyond_the_setting_are_not_tried():
     shortages = [CapacityShortage(provider="FARGATE_SPOT")]
     with account(**NO_PROCESSES, capacity_shortages=shortages) as emulator:
         spot = {"capacity": "FARGATE_SPOT"}

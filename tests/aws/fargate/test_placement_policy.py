@@ -94,7 +94,7 @@ async def test_the_budget_counts_with_the_dearest_rung(tier, fallbacks):
     assert policy.max_usd_per_second == max(seen)
 
 
-async def test_it_knows_the_sizes_that_fargate_has():
+async def test_sizes_of_fargate_are_known():
     """The emulator has them from AWS's page on its own."""
     for vcpu, sizes in MEMORY_GB_BY_VCPU.items():
         assert list(sizes) == [mb // 1024 for mb in MEMORY_MB_BY_CPU[vcpu * 1024]]

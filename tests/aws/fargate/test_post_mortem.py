@@ -94,7 +94,7 @@ async def test_no_key_lands_there(by):
     values=st.lists(st.text(min_size=1), min_size=1, max_size=4),
     command=st.lists(st.text(min_size=1), max_size=2),
 )
-def test_whatever_an_override_says_only_its_name_is_shown(values, command):
+def test_overrides_are_shown_without_values(values, command):
     planted = [f"planted {value}" for value in values]
     override = {
         "name": "c",
@@ -147,7 +147,7 @@ async def test_a_task_that_still_runs_is_waited_for_and_told_as_it_is():
             await backend.launcher.stop(other, reason="done")
 
 
-async def test_one_that_we_have_stopped_ourselves_is_not_somebodys():
+async def test_a_task_that_we_stopped_was_not_stopped_by_others():
     with account() as emulator:
         async with backend_of(emulator) as backend:
             task = await backend.launcher.launch(request("one"))
@@ -167,7 +167,7 @@ async def crash_soon(emulator):
     await anyio.to_thread.run_sync(emulator.crash)
 
 
-async def test_one_that_aws_has_forgotten():
+async def test_a_task_that_aws_has_forgotten_has_no_post_mortem():
     with account() as emulator:
         async with backend_of(emulator) as backend:
             arn = f"arn:aws:ecs:us-east-1:123456789012:task/cloudburst-cluster/{'0' * 32}"

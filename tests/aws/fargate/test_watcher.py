@@ -97,7 +97,7 @@ async def watching():
         tasks.cancel_scope.cancel()
 
 
-async def test_nothing_to_watch_asks_nothing(watching):
+async def test_a_watcher_without_tasks_calls_nothing(watching):
     aws, watcher = watching
     await anyio.sleep(3600)
     assert aws.asked == []

@@ -83,7 +83,7 @@ def test_scene_files_name_objects(emulator, remote, folder):
     assert scene["image"] == f"{folder}x/a.png"
 
 
-def test_what_cannot_be_read_is_in_one_error(emulator, remote, folder):
+def test_all_unreadable_files_are_in_one_error(emulator, remote, folder):
     image = str(folder.object("a.png"))
     put(emulator, obj("far.png", ABROAD), picture())
     put(emulator, folder.object("a.png"), picture())

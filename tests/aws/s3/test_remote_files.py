@@ -451,7 +451,7 @@ class TestParts:
                 await anyio.sleep_forever()
         assert uploads(emulator) == []
 
-    async def test_one_that_is_cancelled_while_it_is_started_leaves_nothing(
+    async def test_an_upload_that_is_cancelled_at_its_start_leaves_nothing(
         self, emulator, store, folder, monkeypatch
     ):
         await store.bucket_region(folder.bucket)

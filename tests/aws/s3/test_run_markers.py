@@ -80,7 +80,7 @@ async def test_a_second_run_with_the_same_names_is_told_of_the_first(store, fold
     assert "a.mp4, b.mp4: the last video of a name stays" in overwriting
 
 
-async def test_of_two_runs_that_begin_at_once_one_is_told(store, folder, warnings):
+async def test_two_runs_at_once_one_is_told(store, folder, warnings):
     both = anyio.Event()
     inside = []
 

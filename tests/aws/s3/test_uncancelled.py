@@ -33,7 +33,7 @@ async def warnings_of(error):
     return warnings
 
 
-async def test_nothing_to_delete_is_no_failure():
+async def test_a_delete_of_nothing_succeeds():
     assert not await warnings_of(ResourceMissingError("gone"))
 
 

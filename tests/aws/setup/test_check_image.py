@@ -208,7 +208,7 @@ async def test_an_image_that_was_never_pushed_is_a_failure(emulator, monkeypatch
         assert check.found.endswith(" for amd64, is not in ECR: tasks cannot pull it")
 
 
-async def test_who_may_not_ask_ecr_is_told_what_to_allow():
+async def test_a_denied_call_of_ecr_names_the_permission():
     with bare(moto=False, prepared=True, denied=frozenset({"ecr:*"})) as emulator:
         ecs = client(emulator, "ecs")
         ecs.register_task_definition(

@@ -141,7 +141,7 @@ async def test_a_quota_that_nobody_has_touched_is_the_default_one():
     assert found["quota"].found == f"2 vCPU needed (1 task of 2), 6 allowed; {UNVERIFIED_ACCOUNT}"
 
 
-async def test_what_is_amiss_in_a_task_definition_is_named(emulator):
+async def test_defects_of_a_task_definition_are_named(emulator):
     _, settings = await set_up(emulator)
     redefined(
         emulator,
@@ -420,7 +420,7 @@ async def test_a_run_works_without_logs_groups_and_subnets():
         assert action in found["permissions"].found
 
 
-async def test_what_may_not_be_looked_at_hides_nothing_else():
+async def test_a_denied_check_hides_no_other():
     denied = frozenset(
         {"iam:*", "ec2:Describe*", "servicequotas:*", "logs:*", "ecs:DescribeClusters"}
     )
@@ -523,7 +523,7 @@ def test_the_command_tells_all_and_its_exit_code_the_worst(monkeypatch, capsys, 
         doctor_command(address="here")
 
 
-def test_it_is_told_in_80_columns_and_markup_stays_text():
+def test_checks_fit_into_80_columns_and_markup_stays_text():
     long = "x" * 30 + " [bold]of[/bold] " + "y" * 120
     diagnosis = DoctorReport(
         region="r",

@@ -282,7 +282,7 @@ async def test_the_door_is_open_to_this_machine_only(emulator):
     assert [r[2] for r in group_rules(emulator, group)] == ["192.0.2.0/24", f"{HERE}/32"]
 
 
-async def test_what_others_made_is_used_as_it_is_and_never_removed(emulator):
+async def test_foreign_resources_are_used_unchanged_and_never_removed(emulator):
     ecs, ec2, iam = (client(emulator, name) for name in ("ecs", "ec2", "iam"))
     ecs.create_cluster(clusterName="cloudburst-cluster", capacityProviders=["FARGATE"])
     client(emulator, "logs").create_log_group(logGroupName=LOG_GROUP)

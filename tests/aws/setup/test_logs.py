@@ -144,7 +144,7 @@ async def test_a_beginning_that_many_have_names_none(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", "abc", "no task", "abcdefgh", "0123/"])
-async def test_what_cannot_be_a_task(name):
+async def test_a_name_that_cannot_be_a_task_is_refused(name):
     with account() as emulator:
         with pytest.raises(ConfigurationError, match="expected an ARN, an id or at least 4"):
             await read(emulator, name)
@@ -233,7 +233,7 @@ async def test_following_survives_throttling_and_says_when_it_may_not_go_on():
             await read(emulator, arn, follow=True)
 
 
-async def test_nothing_written_yet_is_no_lines():
+async def test_an_empty_stream_has_no_lines():
     with account() as emulator:
         (arn,) = launch(emulator)
         assert await read(emulator, arn) == []

@@ -126,7 +126,7 @@ async def test_stops_that_are_denied(emulated):
         assert "StopTask" in result["failed_tasks"][0]["error"]
 
 
-async def test_what_cannot_be_listed_is_an_error(emulated, monkeypatch):
+async def test_a_list_that_fails_is_an_error(emulated, monkeypatch):
     with account(denied={"ecs:ListTasks"}) as emulator:
         emulated(emulator)
         with pytest.raises(AccessDeniedError):
@@ -153,7 +153,7 @@ async def test_whether_the_credentials_are_valid(emulated, monkeypatch):
         assert "GetCallerIdentity" in found["message"]
 
 
-def test_the_program_of_old(emulated, capsys):
+def test_the_program_of_cloudburst_fargate_runs(emulated, capsys):
     with account() as emulator:
         emulated(emulator)
         ours = launch(emulator, 2, scene="场景_001")

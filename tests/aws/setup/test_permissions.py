@@ -196,7 +196,7 @@ async def test_the_roles_are_those_that_the_task_definition_has(emulator):
     assert by_sid["PassRolesToTasks"]["Resource"] == [role, f"{role}-task"]
 
 
-async def test_who_has_no_credentials_yet_gets_a_policy_too():
+async def test_a_policy_is_printed_without_credentials():
     document = await policy(Settings(_env_file=None, region="cn-north-1"))
     start = document["Statement"][0]
     assert start["Resource"][0] == "arn:aws-cn:ecs:cn-north-1:*:task-definition/cloudburst-task:*"
@@ -353,7 +353,7 @@ def run_statements():
     )
 
 
-def test_who_may_write_the_roles_policy_can_give_it_no_more_than_awss_own():
+def test_the_policy_of_the_role_cannot_exceed_that_of_aws():
     """The policy of init would be a way to any permission else: a task has what its role has."""
     writes_role = {
         "iam:AttachRolePolicy",

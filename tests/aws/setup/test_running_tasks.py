@@ -170,7 +170,7 @@ def emulator_live(emulator):
     return [Named(task) for task in emulator.live]
 
 
-async def test_nothing_to_do_is_one_look():
+async def test_a_cleanup_without_tasks_is_one_list():
     with account() as emulator:
         launch(emulator, run="other")
         report = await cleanup(settings_of(emulator))

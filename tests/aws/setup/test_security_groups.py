@@ -90,7 +90,7 @@ async def test_init_closes_what_an_earlier_init_has_opened(emulator):
     assert (await door(settings)).status is CheckStatus.PASSED
 
 
-async def test_what_add_keeps_open_is_reported(emulator):
+async def test_rules_that_add_keeps_open_are_reported(emulator):
     _, settings = await set_up(emulator, open_to_world=True)
     report, _ = await set_up(emulator, settings=settings, keep_sources=True)
     ((_, outcome, detail),) = steps(report)

@@ -158,7 +158,9 @@ async def test_stops_are_answered_badly(account, scenes, out, fault):
     ],
     ids=["lost", "throttled", "5xx", "late", "addresses throttled", "addresses lost"],
 )
-async def test_nobody_sees_the_tasks_for_a_while(account, scenes, out, fault):
+async def test_tasks_that_cannot_be_described_for_a_while_are_waited_for(
+    account, scenes, out, fault
+):
     with account() as aws:
         aws.add_fault(fault)
         trial = await tried(aws, scenes(3), out)
@@ -166,7 +168,7 @@ async def test_nobody_sees_the_tasks_for_a_while(account, scenes, out, fault):
     assert len(trial.tasks) == 2
 
 
-async def test_nobody_sees_the_tasks_while_they_work(account, scenes, out):
+async def test_tasks_that_cannot_be_described_while_they_work_go_on(account, scenes, out):
     """The rendering goes on without AWS, and what ends meanwhile is noticed by the line to it."""
 
     def blind(event):

@@ -27,7 +27,7 @@ TIMEOUTS = Timeouts(call=4, launch=90, ready=15, scene=30, silence=5, stop=30, s
 @pytest.mark.long(20)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_whatever_goes_wrong(seed, account, scenes, out):
+async def test_random_faults_lose_no_video(seed, account, scenes, out):
     mix = drawn(seed)
     try:
         with account(**mix.config) as aws:

@@ -99,7 +99,9 @@ def of_type(events, kind):
 @pytest.mark.long(30)
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_goes_wrong(seed, account, our_account, scenes, tmp_path):
+def test_clients_killed_amid_random_faults_lose_no_video(
+    seed, account, our_account, scenes, tmp_path
+):
     rng = random.Random(f"lives {seed}")
     mix, opened = drawn(seed), account
     if seed % 4 == 1:

@@ -99,7 +99,7 @@ async def spot(aws, scenes, out, **more):
     return await tried(aws, scenes, out, settings={"capacity": "FARGATE_SPOT"}, **more)
 
 
-async def test_spot_takes_a_task_back_that_drains(account, scenes, out):
+async def test_a_spot_task_that_is_reclaimed_and_drains_is_replaced(account, scenes, out):
     """With its notice the worker finishes what it encodes; nothing of it is wasted."""
     env = {"STUB_GENERATE_SECONDS": "1.5", "STUB_TERM": "drain"}
     with account(worker_environment=env) as aws:
@@ -110,7 +110,7 @@ async def test_spot_takes_a_task_back_that_drains(account, scenes, out):
     assert all(task.spot for task in trial.tasks)
 
 
-async def test_spot_takes_a_task_back_that_dies(account, scenes, out):
+async def test_a_spot_task_that_is_reclaimed_and_dies_is_replaced(account, scenes, out):
     with account(worker_environment=SLOWLY) as aws:
         watch = first(SceneEncoding, lambda event: aws.interrupt(event.task, notice=1))
         trial = await spot(aws, scenes(3), out, watch=watch)
@@ -119,7 +119,7 @@ async def test_spot_takes_a_task_back_that_dies(account, scenes, out):
     assert len(trial.errors()) == 1
 
 
-async def test_spot_takes_one_after_the_other(account, scenes, out):
+async def test_spot_tasks_reclaimed_one_after_the_other_are_replaced(account, scenes, out):
     faults = {n: TaskFault(interrupt_after=0.8) for n in range(4)}
     with account(worker_environment={"STUB_GENERATE_SECONDS": "1"}, task_faults=faults) as aws:
         limits = Limits(workers=1, attempts=2)
@@ -249,7 +249,7 @@ async def test_a_worker_fails_at_its_first_scene(account, scenes, out, env):
     hold(trial, resumed=env == "STUB_CUT_DOWNLOAD")
 
 
-async def test_somebody_else_stops_a_task(account, scenes, out):
+async def test_a_task_stopped_by_others_is_replaced(account, scenes, out):
     async def stop(task):
         async with open_aws(settings_of(aws)) as other:
             await other.call("ecs", "stop_task", cluster="cloudburst-cluster", task=task)

@@ -14,7 +14,7 @@ SCENES = 5
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_whatever_goes_wrong(world, seed, told_at_debug):
+async def test_random_faults_of_s3_lose_no_video(world, seed, told_at_debug):
     faults = drawn(seed, SCENES)
     large = "scene 7MB" if seed % 3 == 0 else "scene"
     scenes = world.scenes(0, large, *[f"scene {number}" for number in range(1, SCENES)])

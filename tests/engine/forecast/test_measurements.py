@@ -49,7 +49,7 @@ def test_a_start_that_is_shorter_than_assumed_has_no_more_before_its_bill() -> N
     assert measurements.performance("here", ASSUMED).placement_seconds == 5.0
 
 
-def test_of_starts_the_usual_one_counts() -> None:
+def test_the_median_start_counts() -> None:
     starts = [Sample(kind="here", measure="startup", seconds=s) for s in (30.0, 31.0, 300.0)]
     assert Measurements(starts).performance("here", ASSUMED).startup_seconds == 31.0
 

@@ -79,7 +79,7 @@ def test_a_minute_at_least() -> None:
     assert plan.usd == 60 * RATE
 
 
-def test_who_has_nothing_to_do_is_not_started() -> None:
+def test_a_worker_without_work_is_not_started() -> None:
     plan = make_plan(Load.from_works([10.0, 20.0]), [WorkerGroup(kind=tasks(), count=4)])
     assert plan.tasks == 2
     both = make_plan(

@@ -40,7 +40,7 @@ def test_longest_first() -> None:
     assert sorted(found.worker_ends) == [9.0, 12.0]
 
 
-def test_who_comes_late_takes_what_is_left() -> None:
+def test_a_late_worker_takes_the_rest() -> None:
     found = schedule([10.0, 10.0, 10.0], places(0.0, 15.0))
     assert found.worker_ends == (20.0, 25.0)
 
@@ -62,7 +62,7 @@ def test_the_last_video_travels() -> None:
     assert (found.makespan, found.worker_ends) == (7.0, (5.0,))
 
 
-def test_nothing_to_do_is_done() -> None:
+def test_a_simulation_without_work_ends_at_once() -> None:
     assert schedule([], []).makespan == 0.0
     assert schedule([], places(3.0)).worker_ends == (3.0,)
 
@@ -192,7 +192,7 @@ def test_more_scenes_never_make_it_earlier(works, places, others, each):
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 50)), min_size=1), st.integers(1, 999))
-def test_what_is_poured_is_all_there(pairs, number):
+def test_the_fill_level_places_the_whole_number(pairs, number):
     ends, each = zip(*pairs, strict=True)
     level = fill_level(ends, each, number)
     done = sum(max(0.0, level - end) / seconds for end, seconds in pairs)

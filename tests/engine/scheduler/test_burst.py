@@ -60,7 +60,7 @@ async def render(works, *clouds, measurements, **limits):
     return events, final
 
 
-async def test_what_is_done_here_before_a_task_would_be_ready_starts_none():
+async def test_work_that_ends_before_a_task_would_be_ready_starts_none():
     works = [10] * 6
     near, far = here(works), there(works)
     _, report = await render(works, near, far, measurements=measured((near, 1), (far, 1)))
@@ -118,7 +118,7 @@ async def test_a_slow_core_does_not_take_the_longest_scene_at_the_end():
     assert report.wall_seconds < 120
 
 
-async def test_what_waits_at_a_task_does_not_move_to_a_slow_core():
+async def test_a_scene_that_waits_at_a_task_does_not_move_to_a_slow_core():
     works = [30, 29, 2]
     near = here(works, ratio=8, cores=1)
     far = there(works, boot=2.0, capacity=1)

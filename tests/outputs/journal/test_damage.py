@@ -323,7 +323,7 @@ def leave_half_a_commit(written, folder):
 
 
 @pytest.mark.parametrize("first", ["reader", "writer"])
-async def test_half_a_commit_is_taken_back_by_whoever_comes_next(written, tmp_path, first):
+async def test_half_a_commit_is_undone_by_the_next_process(written, tmp_path, first):
     path = leave_half_a_commit(written, tmp_path)
     model = Model().write(*one_of_each(), *(scene(f"s{n}") for n in range(60)))
     if first == "reader":

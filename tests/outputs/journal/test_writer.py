@@ -72,7 +72,7 @@ async def test_every_kind_comes_back_as_it_was(tmp_path):
         assert same(await journal.read(), model)
 
 
-async def test_who_reads_it_leaves_nothing_behind(tmp_path):
+async def test_a_reader_leaves_no_file(tmp_path):
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         await journal.write(*one_of_each())
     found = journal.path.read_bytes()
@@ -82,7 +82,7 @@ async def test_who_reads_it_leaves_nothing_behind(tmp_path):
     assert journal.path.read_bytes() == found
 
 
-async def test_who_reads_it_at_its_end_holds_up_nobody(tmp_path):
+async def test_a_reader_at_the_end_delays_no_writer(tmp_path):
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         await journal.write(*one_of_each())
         reader = connect(journal.path)
@@ -246,7 +246,7 @@ async def test_nothing_of_it_blocks_the_loop(tmp_path):
                 pass
 
 
-async def test_it_is_not_written_after_its_end(tmp_path):
+async def test_a_journal_is_not_written_after_its_end(tmp_path):
     async with open_journal(tmp_path, "r1", call=inline) as journal:
         pass
     with pytest.raises(ClosedError, match="was closed"):
@@ -255,7 +255,7 @@ async def test_it_is_not_written_after_its_end(tmp_path):
         await journal.read()
 
 
-async def test_whoever_is_cancelled_inside_leaves_no_file_open(tmp_path):
+async def test_a_cancelled_writer_leaves_no_file_open(tmp_path):
     with anyio.CancelScope() as scope:
         async with open_journal(tmp_path, "r1", call=inline) as journal:
             await journal.write(launch())
@@ -286,7 +286,7 @@ async def test_asyncio_cancels_and_no_file_is_left_open(tmp_path, times):
 
 
 @REAL
-async def test_who_left_while_it_was_opened_leaves_no_connection(tmp_path):
+async def test_a_cancelled_opening_leaves_no_connection(tmp_path):
     file = JournalFile(journal_path(tmp_path, "r1"))
     await anyio.to_thread.run_sync(file.close)
     with pytest.raises(JournalError, match="was closed"):  # the thread comes too late
@@ -344,7 +344,7 @@ def test_a_file_of_this_format_can_be_read(tmp_path):
     assert same(read_journal(path), Model().write(*one_of_each()))
 
 
-async def test_nobody_else_may_read_a_journal(tmp_path):
+async def test_a_journal_is_readable_by_its_owner_only(tmp_path):
     before = os.umask(0)
     try:
         async with open_journal(tmp_path, "r1", call=inline) as journal:

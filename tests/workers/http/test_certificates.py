@@ -22,14 +22,14 @@ def test_the_private_key_belongs_to_the_certificate():
     server_context(SECRETS.certificate, SECRETS.private_key)
 
 
-def test_it_is_valid_from_an_hour_ago_for_two_days():
+def test_a_certificate_is_valid_from_an_hour_ago_for_two_days():
     certificate = x509.load_pem_x509_certificate(SECRETS.certificate.encode())
     now = datetime.now(UTC)
     assert certificate.not_valid_before_utc < now - timedelta(minutes=55)
     assert timedelta(hours=47) < certificate.not_valid_after_utc - now <= timedelta(hours=48)
 
 
-def test_it_may_not_sign_others():
+def test_a_certificate_may_not_sign_others():
     certificate = x509.load_pem_x509_certificate(SECRETS.certificate.encode())
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
@@ -46,11 +46,11 @@ def test_its_repr_shows_no_secret():
     assert "BEGIN" not in shown
 
 
-def test_it_leaves_room_in_the_overrides_of_a_task():
+def test_a_certificate_leaves_room_in_the_overrides_of_a_task():
     assert len(SECRETS.key + SECRETS.certificate + SECRETS.private_key) < 1000
 
 
-def test_it_does_not_block_the_loop():
+def test_a_certificate_is_made_beside_the_loop():
     spent = []
     for _ in range(50):
         began = time.perf_counter()

@@ -39,7 +39,7 @@ def check(studio, to):
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_by_a_scope(studio, make_scene, tmp_path, seed):
+async def test_a_render_cancelled_by_a_scope_leaves_nothing(studio, make_scene, tmp_path, seed):
     studio.pause, to = 0.003, tmp_path / "one.mp4"
     scene = make_scene()
     with anyio.move_on_after(random.Random(seed).uniform(0, LONGEST)):
@@ -51,7 +51,9 @@ async def test_by_a_scope(studio, make_scene, tmp_path, seed):
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_by_asyncio(studio, make_scene, tmp_path, seed, times):
+async def test_a_render_cancelled_by_asyncio_leaves_nothing(
+    studio, make_scene, tmp_path, seed, times
+):
     rng = random.Random(seed)
     studio.pause, to = 0.003, tmp_path / "one.mp4"
     scene = make_scene()

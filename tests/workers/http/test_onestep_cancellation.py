@@ -60,7 +60,7 @@ def ride(make_scene, tmp_path):
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_by_a_scope(ride, seed):
+async def test_renders_cancelled_by_a_scope_leave_nothing(ride, seed):
     with anyio.move_on_after(random.Random(seed).uniform(0, LONGEST)):
         await ride.go()
     ride.check()
@@ -73,7 +73,7 @@ async def test_by_a_scope(ride, seed):
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.few(4)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_by_asyncio(ride, seed, times, everybody):
+async def test_renders_cancelled_by_asyncio_leave_nothing(ride, seed, times, everybody):
     rng, others = random.Random(seed), asyncio.all_tasks()
     task = asyncio.get_running_loop().create_task(ride.go())
     await asyncio.sleep(rng.uniform(0, LONGEST))

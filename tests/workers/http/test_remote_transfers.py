@@ -183,7 +183,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         "name", ["slow down", "internal error", "url expired", "token expired", "truncated"]
     )
-    async def test_of_inputs_are_survived(self, run, emulator, name, caplog):
+    async def test_faults_of_inputs_are_survived(self, run, emulator, name, caplog):
         caplog.set_level(logging.DEBUG)
         scene = await run.scene(picture=PICTURE + b" " * 100_000 + name.encode())
         emulator.add_fault(s3_fault(name, "GetObject"))
@@ -191,7 +191,7 @@ class TestFaults:
         assert "X-Amz-Signature" not in caplog.text
 
     @pytest.mark.parametrize("name", ["slow down", "lost", "dropped", "url expired"])
-    async def test_of_outputs_are_survived(self, run, emulator, name):
+    async def test_faults_of_outputs_are_survived(self, run, emulator, name):
         scene = await run.scene()
         encoded = await run.encode(scene)
         emulator.add_fault(s3_fault(name, "PutObject", times=2))  # of the cover, or of both
@@ -201,7 +201,7 @@ class TestFaults:
         assert sha256(content(emulator, video.path)) == video.sha256
 
     @pytest.mark.parametrize("name", ["slow down", "lost", "url expired"])
-    async def test_of_parts_are_survived(self, run, emulator, monkeypatch, name):
+    async def test_faults_of_parts_are_survived(self, run, emulator, monkeypatch, name):
         monkeypatch.setattr(remote_files, "MULTIPART_BYTES", 10)
         encoded = await run.encode(await run.scene())
         to, since = run.folder.object("one.mp4"), len(emulator.calls)

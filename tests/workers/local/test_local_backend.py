@@ -299,7 +299,7 @@ def test_one_worker_has_a_slot_for_each_core(cores):
     ("workers", "encoders", "expected"),
     [(2, None, (2, 4)), (3, None, (3, 3)), (None, 3, (3, 3)), (None, 1, (4, 1)), (9, 9, (9, 9))],
 )
-def test_of_eight_cores_what_is_not_set_gets_the_rest(workers, encoders, expected):
+def test_encoders_that_are_not_set_get_the_other_cores(workers, encoders, expected):
     assert choose_worker_counts(workers, encoders, cores=8) == expected
 
 
