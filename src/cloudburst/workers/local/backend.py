@@ -91,9 +91,8 @@ def choose_worker_counts(
     """Return the number of workers and the encoder slots of each; choose those that are ``None``.
 
     By default there is one worker with a slot for each core, because only slots of the same worker
-    share the encoding of a long scene. Each further process would also import the service and make
-    a test render. Scenes are rendered in processes of their own, so a crash of a render does not
-    end the worker.
+    share the encoding of a long scene. Each further process would also import the service.
+    Scenes are rendered in processes of their own, so a crash of a render does not end the worker.
 
     If only ``workers`` is given, all of them together have a slot for each core: a surplus slot
     costs little, a missing slot leaves a core idle.
