@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -42,6 +42,31 @@ async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[flo
             return answer
         await anyio.sleep(delay)
     raise AssertionError("unreachable: delays never end")
+
+
+class Retries:
+    """Attempts that are left for one thing, and the delays before them."""
+
+    def __init__(
+        self, delays: Iterator[float], *, attempts: float = math.inf, seconds: float = math.inf
+    ) -> None:
+        self._delays = delays
+        self._attempts = attempts
+        self._seconds = seconds
+        self._end: float | None = None
+
+    async def wait(self, error: Exception, *, at_least: float = 0.0) -> None:
+        """Wait before the next attempt; raise the error if there is none.
+
+        The time of all attempts begins with the first failure.
+        """
+        delay, now = max(next(self._delays), at_least), anyio.current_time()
+        self._attempts -= 1
+        if self._end is None:
+            self._end = now + self._seconds
+        if self._attempts <= 0 or now + delay > self._end:
+            raise error
+        await anyio.sleep(delay)
 
 
 async def for_each(

@@ -30,6 +30,7 @@ from cloudburst.aws.client.responses import (
     read_body,
     translate_errors,
 )
+from cloudburst.concurrency import Retries
 from cloudburst.errors import (
     ClosedError,
     ConfigurationError,
@@ -128,12 +129,11 @@ class AWSClient:
             ClosedError: The context of `open_aws` has been left.
         """
         attempts = 1 if operation in _SENT_ONCE else MAX_ATTEMPTS
+        retries = Retries(CALL_BACKOFF.delays(), attempts=attempts)
         repeatable = operation.startswith(_READ_ONLY) or operation in _IDEMPOTENT
-        attempt, renewed = 0, False
-        delays = CALL_BACKOFF.delays()
+        renewed = False
         while True:
             if not renewed:
-                attempt += 1
                 await self._rate_limiter.acquire(operation, max_wait=max_wait)
             clients = self._open_clients()
             try:
@@ -146,17 +146,14 @@ class AWSClient:
                     raise
                 renewed = True  # AWS checks the credentials first, so the call was not carried out
                 continue
-            except ThrottledError:
+            except ThrottledError as exc:
                 self._rate_limiter.record_throttling(operation)
-                if attempt >= attempts:
+                await retries.wait(exc)
+            except NoAnswerError as exc:
+                if not repeatable:
                     raise
-            except NoAnswerError:
-                if attempt >= attempts or not repeatable:
-                    raise
+                await retries.wait(exc)
             renewed = False
-            delay = next(delays)
-            logger.debug("%s: repeating the call in %.1f s", operation, delay)
-            await anyio.sleep(delay)
 
     async def collect_pages(
         self,

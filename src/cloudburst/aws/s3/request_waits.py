@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from cloudburst.aws.s3.object_store import ObjectStore
-from cloudburst.concurrency import finish_despite_cancel
+from cloudburst.concurrency import Retries, finish_despite_cancel
 from cloudburst.errors import (
     CloudburstError,
     CredentialsError,
@@ -37,17 +37,12 @@ async def repeat_while_busy(call: Callable[[], Awaitable[T]]) -> T:
 
     The time begins with its first failure.
     """
-    end = math.inf
-    for delay in TRANSFER_BACKOFF.delays():
+    retries = Retries(TRANSFER_BACKOFF.delays(), seconds=TRANSFER_TIMEOUT)
+    while True:
         try:
             return await call()
-        except (ThrottledError, NoAnswerError):
-            now = anyio.current_time()
-            end = min(end, now + TRANSFER_TIMEOUT)
-            if now + delay > end:
-                raise
-        await anyio.sleep(delay)
-    raise AssertionError("unreachable: delays never end")
+        except (ThrottledError, NoAnswerError) as exc:
+            await retries.wait(exc)
 
 
 class RequestWaits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import httpx
 
+from cloudburst.concurrency import Retries
 from cloudburst.errors import WorkerProtocolError, WorkerStoppedError
 from cloudburst.models import failures
 from cloudburst.models.failures.connections import CONNECTION_REFUSED
@@ -36,8 +37,7 @@ class TransferRetries:
         self._restart()
 
     def _restart(self) -> None:
-        self._deadline: float | None = None
-        self._delays = TRANSFER_BACKOFF.delays()
+        self._retries = Retries(TRANSFER_BACKOFF.delays(), seconds=TRANSFER_TIMEOUT)
 
     def progressed(self, size: int) -> None:
         """Restart the delays and the time limit if more bytes were transferred than before."""
@@ -55,14 +55,10 @@ class TransferRetries:
         if failure.problem is TransferProblem.EXPIRED:
             self._signatures += 1
             if self._signatures < MAX_SIGNATURES:
-                return
+                return None
         elif failure.problem in _REPEATED:
-            delay = max(next(self._delays), failure.retry_after or 0.0)
-            if self._deadline is None:  # the time begins with the first failure
-                self._deadline = anyio.current_time() + TRANSFER_TIMEOUT
-            if anyio.current_time() + delay < self._deadline:
-                await anyio.sleep(delay)
-                return
+            error = TransferFailedError(failure)
+            return await self._retries.wait(error, at_least=failure.retry_after or 0.0)
         raise TransferFailedError(failure)
 
 
