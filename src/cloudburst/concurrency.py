@@ -30,13 +30,7 @@ CLOSE_TIMEOUT = 10.0
 
 
 async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[float]) -> T:
-    """Call ``probe`` until it returns something other than ``None``, and return that.
-
-    Args:
-        probe: The function to call; the first call is made at once.
-        delays: Endless series of delays between two calls, in seconds. The caller sets the
-            deadline.
-    """
+    """Call ``probe`` until it returns something other than ``None``, and return that."""
     for delay in delays:
         if (answer := await probe()) is not None:
             return answer
@@ -75,11 +69,6 @@ async def for_each(
     """Call a function for each item, for some of them at once.
 
     After an error, the calls for the other items are cancelled.
-
-    Args:
-        items: The items.
-        call: The function.
-        at_once: Maximum number of concurrent calls.
 
     Raises:
         Exception: The first error of a call, not in an exception group.
@@ -190,10 +179,6 @@ async def opened_in_thread(
     """Open something in a thread, yield it, and close it in a thread at the end.
 
     A cancellation is raised when the thread that opens it has ended: see `finish_despite_cancel`.
-
-    Args:
-        open_it: Function that opens it; its exceptions are raised.
-        close: Function that closes it.
     """
     opened = list[T]()
     try:

@@ -47,12 +47,6 @@ async def open_registry(
 ) -> AsyncGenerator[RegistryClient]:
     """Open a client of the registry at a URL, such as ``https://public.ecr.aws``.
 
-    Args:
-        url: Address of the registry, without a path.
-        credentials: User name and password; ``None``: anonymous.
-        transport: Replacement for the network.
-        policy: Timeouts and retries.
-
     Raises:
         RegistryError: The URL is neither https, nor http with a loopback address.
     """

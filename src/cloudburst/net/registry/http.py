@@ -230,10 +230,7 @@ class Login:
     async def answer(self, scope: str, challenge: str, sent: str | None) -> str:
         """Return a new value of ``Authorization`` after an answer with the status 401.
 
-        Args:
-            scope: Repository and actions that a token must allow: ``repository:NAME:pull,push``.
-            challenge: ``WWW-Authenticate`` of the answer.
-            sent: Authorization of the request that was refused.
+        ``scope`` is ``repository:NAME:pull,push``; ``sent`` was refused.
 
         Raises:
             LoginError: The registry needs other credentials.

@@ -142,12 +142,7 @@ def error_from_answer(
 ) -> TransferError:
     """Return the error that an unsuccessful answer of a server stands for.
 
-    Args:
-        status: Status of the answer.
-        headers: Headers of the answer.
-        body: Start of its body, which is read if it is an error of S3.
-        writing: True for the answer to a ``PUT``.
-        query: Query of the URL, which must not be shown even if the server repeats it.
+    The query of the URL must not be shown even if the server repeats it.
     """
     match = _CODE.search(body)
     code = match.group(1).decode("ascii") if match else ""

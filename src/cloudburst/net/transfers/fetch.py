@@ -69,12 +69,6 @@ async def fetch(
 ) -> Fetched:
     """Get a whole file, and pass it on in blocks of at most `BLOCK_BYTES`.
 
-    Args:
-        request: URL, headers and limits.
-        write: Function that is awaited with each block. What it raises is raised.
-        client: Client of `open_session`.
-        policy: Limits of time.
-
     Raises:
         TransferError: The file was not received completely, or is not the requested one.
     """

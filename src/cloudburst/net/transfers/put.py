@@ -34,15 +34,8 @@ async def put_part(
     """Write a part of a file to S3 and return its ETag.
 
     S3 verifies the content by the checksum that is among the signed headers, or by its MD5: a part
-    of a multipart upload is signed before its checksum is known.
-
-    Args:
-        part: URL, headers, offset and size of the part.
-        read_block: Function that returns bytes of the file, by their offset and number. An error of
-            it is raised as it is.
-        client: Client of `open_session`.
-        progress: Function that is called with the number of bytes of the part sent so far.
-        policy: Limits of time.
+    of a multipart upload is signed before its checksum is known. Errors of ``read_block``
+    are raised as they are.
 
     Raises:
         TransferError: The part was not written, or it is not certain that it was.

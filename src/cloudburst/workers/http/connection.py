@@ -226,12 +226,7 @@ class HttpConnection:
 
 
 def _parse_health(response: WorkerResponse) -> HealthResponse:
-    """Return the body of the response to a health check.
-
-    Raises:
-        UnavailableError: The body states neither healthy nor unhealthy, or it states healthy in a
-            response with an error status.
-    """
+    """Return the body of the response to a health check."""
     try:
         health = parse_json_as(HealthResponse, response.content)
     except InvalidAnswerError as exc:

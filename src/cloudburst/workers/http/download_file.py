@@ -102,11 +102,7 @@ class DownloadFile:
             logger.warning("%s cannot be removed: %s", self._path, exc.strerror or repr(exc))
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a thread.
-
-        Raises:
-            OutputWriteError: The function raised an `OSError`.
-        """
+        """Call a function in a thread."""
         work = partial(call, *args, **kwargs)
         try:
             return await finish_despite_cancel(lambda: to_thread.run_sync(work), seconds=math.inf)

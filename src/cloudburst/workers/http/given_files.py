@@ -65,12 +65,7 @@ class GivenFiles:
         remote: RemoteFiles | None,
         turn: Turn,
     ) -> Mapping[str, GivenFile]:
-        """Give the worker the files of a scene, some of them at once; return them by their use.
-
-        Raises:
-            UploadError: A file cannot be read or got, was changed, or was refused.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
-        """
+        """Give the worker the files of a scene, some of them at once; return them by their use."""
         given: dict[str, GivenFile] = {}
 
         async def give(item: tuple[str, AnyLocation]) -> None:
@@ -84,10 +79,7 @@ class GivenFiles:
     async def give(
         self, file: SceneFile, remote: RemoteFiles | None, turn: Turn = at_once
     ) -> GivenFile:
-        """Send a file to the worker unless the worker has it, or let the worker get it.
-
-        Raises errors as `give_all` does.
-        """
+        """Send a file to the worker unless the worker has it, or let the worker get it."""
         key: tuple[RemoteLocation | None, str]
         give: Callable[[], Awaitable[tuple[str, int]]]
         if is_local := isinstance(location := file.location, Path):
@@ -162,17 +154,7 @@ GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
 async def give_film(
     film: WorkerFilm, give_file: GiveFile, on_file: Callable[[], None]
 ) -> UploadedScene:
-    """Give a worker the videos and subtitles of a film.
-
-    Args:
-        film: The film.
-        give_file: Function that gives the worker one file.
-        on_file: Function that is called after each file.
-
-    Raises:
-        UploadError: A file cannot be read or got, or a video is not the one that was rendered.
-        WorkerError: The worker has stopped, refuses the key, or its disk is full.
-    """
+    """Give a worker the videos and subtitles of a film."""
     hashes: dict[tuple[str, str], str] = {}
     bytes_sent = 0
 

@@ -77,13 +77,6 @@ async def connect(
 ) -> AsyncGenerator[NativeRenderer]:
     """Open a connection to the worker at a base URL.
 
-    Args:
-        address: ``https://host:port``, or ``http://`` for a worker without a certificate; the
-            worker may still be starting.
-        secrets: Secrets with which the worker was started.
-        timeouts: Only ``silence`` and ``call`` are used.
-        transport: Replacement for the network in tests.
-
     Raises:
         ConfigurationError: The address, the key or the certificate cannot be used for HTTP.
     """
@@ -95,6 +88,9 @@ async def connect(
 
 class NativeRenderer:
     """Client of a worker with the native protocol.
+
+    Its methods raise `EncodeError`, `UploadError` or `DownloadError` for a fault of the scene,
+    `OutputWriteError` for one of this machine or the bucket, and `WorkerError` for the worker's.
 
     Files are identified by their hashes, jobs report their progress, and broken downloads are
     resumed.
@@ -137,11 +133,7 @@ class NativeRenderer:
         return accepted
 
     async def is_healthy(self) -> bool:
-        """Return whether the worker answers that it can render; false if it does not answer.
-
-        Raises:
-            WorkerUnfitError: The worker answers that it cannot render.
-        """
+        """Return whether the worker answers that it can render; false if it does not answer."""
         return await self._connection.check_health() is not None
 
     async def discard_jobs(self) -> None:
@@ -179,10 +171,6 @@ class NativeRenderer:
         """Send the files of a scene that the worker does not have yet; it gets remote ones itself.
 
         The returned ``reference`` is the body of the request with which `encode` starts the job.
-
-        Raises:
-            UploadError: A file cannot be read, was changed, or was refused.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         files = scene.files() | options.files()
         given = await self._files.give_all(scene.name, files, remote, turn)
@@ -203,12 +191,7 @@ class NativeRenderer:
     async def upload_film(
         self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]
     ) -> UploadedScene:
-        """Let the worker get the files of a film; see `upload`.
-
-        Raises:
-            UploadError: A file cannot be read or got, or a video is not the one that was rendered.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
-        """
+        """Let the worker get the files of a film; see `upload`."""
 
         async def give_file(field: str, location: AnyLocation) -> tuple[str, int]:
             file = SceneFile(scene=film.name, field=field, location=location)
@@ -221,14 +204,7 @@ class NativeRenderer:
         """Do nothing: the worker deletes files that no job uses after a while."""
 
     async def encode(self, upload: UploadedScene, *, progress: OnProgress) -> EncodedVideo:
-        """Make the video of an uploaded scene or film; if this fails or is cancelled, end the job.
-
-        Raises:
-            EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`,
-                the render service failed.
-            UploadError: A file that the worker has lost cannot be sent again.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
-        """
+        """Make the video of an uploaded scene or film; end the job if this fails."""
         path = "/films" if upload.is_film else "/jobs"
         job = WorkerJob(self._connection, upload.scene, upload.reference, path=path)
         self._jobs.add(job)
@@ -265,11 +241,6 @@ class NativeRenderer:
 
         They are deleted on the worker even after a failure, unless the video could not be written:
         then the worker keeps it for another attempt.
-
-        Raises:
-            DownloadError: The video is incomplete, or is not the one that the worker announced.
-            OutputWriteError: This machine, or the bucket, does not accept the video.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         keep = False
         try:

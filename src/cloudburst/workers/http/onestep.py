@@ -77,12 +77,6 @@ async def connect(
 ) -> AsyncGenerator[OnestepRenderer]:
     """Open a connection to the worker at a base URL.
 
-    Args:
-        address: ``http://host:port`` or ``https://``; the worker may still be starting.
-        secrets: Secrets with which the worker was started; the key is empty if it requires none.
-        timeouts: Only ``silence`` and ``call`` are used; the caller limits the time of an encode.
-        transport: Replacement for the network in tests.
-
     Raises:
         ConfigurationError: The address, the key or the certificate cannot be used for HTTP.
     """
@@ -115,11 +109,7 @@ class OnestepRenderer:
         return self._connection.health_failure
 
     async def is_healthy(self) -> bool:
-        """Return whether the worker answers that it can render; false if it does not answer.
-
-        Raises:
-            WorkerUnfitError: The worker answers that it cannot render.
-        """
+        """Return whether the worker answers that it can render; false if it does not answer."""
         health = await self._connection.check_health()
         if health and self._has_key and health.authentication.get("mode") == "default":
             logger.warning("the worker does not require the key it was given: it is open to all")
@@ -164,11 +154,7 @@ class OnestepRenderer:
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:
-        """Read and hash the files of a scene, which `encode` sends.
-
-        Raises:
-            UploadError: A file cannot be read, or was changed.
-        """
+        """Read and hash the files of a scene, which `encode` sends."""
         fields = request_options(scene.name, options)
         files: list[tuple[str, SceneFile, FileVersion]] = []
         hashes: dict[str, str] = {}
@@ -203,11 +189,7 @@ class OnestepRenderer:
         remote: RemoteFiles,  # noqa: ARG002
         on_file: Callable[[], None],  # noqa: ARG002
     ) -> UploadedScene:
-        """Refuse a film.
-
-        Raises:
-            EncodeError: Always: the public image makes no films.
-        """
+        """Refuse a film."""
         msg = "the public image makes no films: use the image of this package"
         raise EncodeError(msg, scene=film.name)
 
@@ -219,12 +201,6 @@ class OnestepRenderer:
         """Send a scene to the worker, which makes its video.
 
         If the call is cancelled after the whole request was sent, the worker continues to encode.
-
-        Raises:
-            EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`,
-                the render service failed.
-            UploadError: A file cannot be read, was changed or is too large.
-            WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
         """
         request = self._requests.pop(upload.reference)
         progress(0.0)
@@ -293,13 +269,7 @@ class OnestepRenderer:
         on_verified: OnVerified | None = None,
         remote: RemoteFiles | None = None,  # noqa: ARG002
     ) -> DownloadedVideo:
-        """Download the video. The worker deletes its copy an hour later.
-
-        Raises:
-            DownloadError: The video is missing or incomplete.
-            OutputWriteError: This machine does not accept the video.
-            WorkerError: The worker has stopped or refuses the key.
-        """
+        """Download the video. The worker deletes its copy an hour later."""
         assert isinstance(to, Path), "a run that writes to S3 has no such worker"
         # The image writes the index last after it has drawn subtitles or moved the camera.
         source = video_file(output, output.reference, fast_start=False)

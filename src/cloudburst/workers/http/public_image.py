@@ -70,12 +70,7 @@ FIELDS = {
 
 
 def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
-    """Return a fault for each option and field of a scene that the public image cannot render.
-
-    Args:
-        scene: The scene, with its options.
-        image: Name of the image, or other words for the workers, for the errors.
-    """
+    """Return a fault for each option and field of a scene that the public image cannot render."""
     files = scene.scene.files() | scene.options.files()
     changed = scene.options.model_dump(exclude_defaults=True)
     reason = f"a file on this machine, because {image} gets none from S3 and web servers"
@@ -139,11 +134,7 @@ class RequestBody(httpx.AsyncByteStream):
 
 
 def _pieces(request: SceneRequest) -> Iterator[bytes]:
-    """Yield the pieces of a body in order; without the last one, the JSON is invalid. Blocks.
-
-    Raises:
-        UploadError: A file cannot be read, or was changed.
-    """
+    """Yield the pieces of a body in order; without the last one, the JSON is invalid. Blocks."""
     yield request.head
     for name, file, version in request.files:
         yield f', "{name}": "'.encode("ascii")

@@ -109,13 +109,7 @@ class ProcessPauseDetector:
 
 
 class ConnectionRetries:
-    """Delays and limits of the retries of one operation while its worker gives no useful answer.
-
-    Args:
-        seconds: Seconds without an answer after which the worker counts as stopped.
-        pause_detector: Detector of pauses of this process, which do not count as time without an
-            answer.
-    """
+    """Delays and limits of the retries of one operation while its worker gives no useful answer."""
 
     def __init__(self, seconds: float, pause_detector: ProcessPauseDetector) -> None:
         self._seconds = seconds

@@ -54,12 +54,6 @@ async def request_transfer(
 
     Broken connections and temporary problems of the other server are repeated.
 
-    Args:
-        connection: Connection to the worker.
-        path: Path of the request's URL.
-        sign: Function that returns the request, with freshly signed URLs.
-        event: Model of a line of the response.
-
     Raises:
         TransferFailedError: The transfer failed, or the worker does not have the job of the path.
         WorkerError: The worker has stopped, refuses the key, or sends invalid answers.
@@ -132,11 +126,7 @@ def _refusal(
 
 
 def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | UploadRequest) -> None:
-    """Check that an event can belong to a request.
-
-    Raises:
-        InvalidAnswerError: It has more bytes than the file, or not one ETag for each part.
-    """
+    """Check that an event can belong to a request."""
     if isinstance(request, FetchRequest):
         largest = request.max_bytes if request.size is None else request.size
     else:

@@ -66,11 +66,6 @@ class HashedFile:
 async def hash_file(path: Path, hashes: FileHashes = KNOWN_HASHES) -> HashedFile:
     """Return the current version of a file with its hash; known hashes are not computed again.
 
-    Args:
-        path: The file.
-        hashes: Hashes that are known, as those of the files that were checked before the run are;
-            new ones are added.
-
     Raises:
         FileChangedError: The file was changed while it was read.
         OSError: The file cannot be read.
