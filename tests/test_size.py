@@ -14,7 +14,7 @@ from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (13, 1127, 4797),
-    "aws": (56, 7256, 12353),
+    "aws": (56, 7247, 12353),
     "cli": (29, 4387, 8238),
     "client": (7, 845, 2004),
     "compat": (6, 521, 1126),
