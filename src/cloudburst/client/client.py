@@ -21,10 +21,8 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.backends import account_of, default_backend
-from cloudburst.client.remote_access import open_remote_access
-from cloudburst.client.resources import ClientResources
+from cloudburst.client.resources import ClientResources, open_remote_access, open_run_journals
 from cloudburst.client.run_inputs import AnyScene, check_inputs
-from cloudburst.client.run_journals import open_run_journals
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import RunSpec, open_run
@@ -47,8 +45,7 @@ from cloudburst.outputs.history import load_history, save_history
 from cloudburst.ports.backend import OpenBackend
 
 CALLS_TIMEOUT = 10.0
-"""Maximum number of seconds that the end of a client waits for its open calls. They end within this
-time, unless the caller does something else in the block of a stream."""
+"""Maximum number of seconds that the end of a client waits for its open calls."""
 
 
 class Client(anyio.AsyncContextManagerMixin):
@@ -113,7 +110,6 @@ class Client(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def _opened_resources(self) -> AsyncGenerator[ClientResources]:
-        """Open what the client owns; on exit, stop every task and keep the measured times."""
         openers = self._openers()
         async with AsyncExitStack() as stack:
             backends = [

@@ -45,15 +45,12 @@ class RunInputs(NamedTuple):
     """Inputs of a run, of which the starts and ends of files are checked."""
 
     scenes: tuple[CheckedScene, ...]
-    """Scenes in the order of the caller."""
     options: RenderOptions
-    """Options of the run. Paths of files are absolute, so that other processes find the files."""
+    """Options with absolute paths of files, so that other processes find the files."""
     film: FilmRequest | None
-    """Film to make of the videos; ``None`` for none."""
     remote_files: Mapping[RemoteLocation, RemoteFile]
-    """Each input file in S3 or on a web server, as the check has found it."""
     bytes_checked: int
-    """Number of bytes that the check has read of remote files."""
+    """Number of bytes of remote files that the check has read."""
 
     @property
     def chapters(self) -> list[ChapterSource]:
@@ -62,7 +59,7 @@ class RunInputs(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Names of the scenes."""
+        """Names of all scenes."""
         return [scene.scene.name for scene in self.scenes]
 
     @property
@@ -82,21 +79,8 @@ async def check_inputs(
 ) -> RunInputs:
     """Check the inputs of a run; of most files, only the start and the end are read.
 
-    A cancellation ends the requests for remote files at once.
-
-    Args:
-        scenes: Scenes as the caller wrote them.
-        destination: Place for the videos.
-        options: Options of the run.
-        limits: Limits of the files.
-        film: Film to make of the videos; ``None`` for none.
-        remote: Access to remote files.
-
-    Raises:
-        ConfigurationError: The film is not where the videos are, or would replace a video or a file
-            of a scene.
-        InvalidScenesError: Scenes or their files have problems; the error lists all of them.
-        ThrottledError, NoAnswerError: S3 has been busy for two minutes.
+    Raises `InvalidScenesError` with every fault, `ConfigurationError` for a misplaced film, and
+    `ThrottledError` or `NoAnswerError` if S3 stays busy.
     """
     if film is not None:
         in_s3 = not isinstance(destination, FolderDestination)
@@ -141,11 +125,7 @@ async def check_inputs(
 
 
 def scene_list(scenes: object) -> list[AnyScene]:
-    """Return the scenes as a list.
-
-    Raises `InvalidScenesError` if the argument is not an iterable of scenes, for example a text, a
-    path or a single scene.
-    """
+    """Return the scenes as a list; refuse a text, a path or a single scene."""
     name = type(scenes).__name__
     if isinstance(scenes, Iterable) and not isinstance(scenes, _NOT_LISTS):
         return list(cast("Iterable[AnyScene]", scenes))
@@ -195,7 +175,7 @@ def _check(
 
 
 def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
-    """Check that no cover would replace an input of the run, such as a picture beside its video."""
+    """Check that no cover would replace an input of the run."""
     covers = {
         scene.scene.name: cover_path(folder / f"{scene.scene.name}.mp4")
         for scene in scenes
@@ -218,7 +198,7 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
 
 
 def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]) -> None:
-    """Check that no video and no cover in S3 would replace an input of the run."""
+    """Check that no video and no cover in S3 would do so."""
     inputs = {
         location
         for scene in scenes

@@ -17,11 +17,11 @@ from cloudburst.models.limits import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """Media file that is open for a check: on this machine, in S3 or on a web server."""
+    """Media file that is open for a check."""
 
     file: BinaryIO
     size: int | None
-    """Size in bytes; ``None`` if it is not known."""
+    """Size in bytes, if it is known."""
     is_whole: bool = True
     """False if only a part of the file may be read. Reading more raises `PartNotReadError`."""
 
@@ -32,10 +32,9 @@ class PartNotReadError(Exception):
 
 @contextmanager
 def open_media_file(path: Path, expected: str, limits: Limits) -> Generator[MediaFile]:
-    """Open a file on this machine; reject a file that is unreadable, empty or too large.
+    """Open a regular file on this machine; reject one that is unreadable, empty or too large.
 
-    Anything but a regular file is rejected, too. ``expected`` is the description of a valid file in
-    the error. Errors while the block reads the file are raised as `InvalidInputError` as well.
+    Errors while the block reads the file are raised as `InvalidInputError`, too.
     """
     with _translated_os_errors(expected):
         status = path.stat()
@@ -50,7 +49,7 @@ def open_media_file(path: Path, expected: str, limits: Limits) -> Generator[Medi
 
 
 def check_size(size: int, expected: str, limits: Limits) -> None:
-    """Reject the size in bytes of a file that is empty or too large."""
+    """Reject a file that is empty or too large."""
     if not size:
         raise InvalidInputError("an empty file", expected)
     if size > limits.file_bytes:

@@ -1,8 +1,7 @@
 """Checks of media files by their content; names and suffixes are ignored.
 
-Each function checks the start and the end of one open file without decoding it, and raises
-`InvalidInputError` if the file cannot be rendered. The worker finds the defects that only decoding
-reveals, and those in the part of a remote file that the client does not read.
+A check reads the start and the end of an open file without decoding it, and raises
+`InvalidInputError` if the file cannot be rendered. The worker finds all other defects.
 """
 
 from __future__ import annotations
@@ -235,7 +234,7 @@ def _is_turned(picture: Image.Image) -> bool:
 
 
 def check_audio(media: MediaFile, limits: Limits) -> InputFacts:
-    """Check the kind of audio and its length, which is guessed if the header lacks it."""
+    """Check audio, whose length is guessed if the header lacks it."""
     kind = _kind(media.file.read(32))
     if not kind.audio:
         raise InvalidInputError(kind.name, EXPECTED_AUDIO)
@@ -263,17 +262,14 @@ def check_subtitles(media: MediaFile) -> InputFacts:
 
 
 def check_subtitle_kind(media: MediaFile) -> None:
-    """Check that the start of a file does not show it to be of another kind than subtitles."""
+    """Check that a file does not start like one of another kind."""
     kind = _kind(media.file.read(32))
     if kind not in (_TEXT, _UNKNOWN):
         raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
 
 
 def check_font(media: MediaFile) -> InputFacts:
-    """Check that a font file is complete, has outlines, and is not too large.
-
-    If only a part of the file may be read, the tables outside it are not checked.
-    """
+    """Check that a font is complete and has outlines, as far as it may be read."""
     kind = _kind(media.file.read(32))
     if kind not in (_TEXT, _UNKNOWN):
         raise InvalidInputError(kind.name, EXPECTED_FONT)
@@ -283,11 +279,7 @@ def check_font(media: MediaFile) -> InputFacts:
 
 
 def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
-    """Return the function that looks up whether a font has a glyph for a character.
-
-    ``None`` stands for a font in S3 or on a web server, and for a file that has just changed: the
-    worker checks the text.
-    """
+    """Return the function that looks up a font's glyphs; ``None``: the worker checks the text."""
     if font is None or isinstance(font, str):
         return font_tables.noto_has_glyph
     with suppress(OSError, InvalidInputError):

@@ -135,7 +135,7 @@ def _parse_entries(
     options: RenderOptions,
     max_faults: int | None = None,
 ) -> list[_CheckedEntry]:
-    """Return an entry for each scene, and a last one for the options of the run."""
+    """Return an entry for each scene, and one for the options of the run."""
     entries, faults = list[_CheckedEntry](), 0
     for place, raw in enumerate(scenes):
         entries.append(_entry_of(raw, f"scenes[{place}]"))
@@ -232,7 +232,6 @@ def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
 
 
 def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
-    """Add the options of the run, overridden by those of the scene, and the files of the latter."""
     if entry.scene is None:
         return
     own = entry.scene.options.with_absolute_files()
@@ -247,10 +246,8 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
 
 
 def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
-    """Add a fault unless the fields contain either audio or a duration.
-
-    `Scene` has the same rule, but applies it only if every field is valid.
-    """
+    """Add a fault unless the fields contain either audio or a duration."""
+    # `Scene` has the same rule, but applies it only if every field is valid.
     values = {name: fields.get(name) for name in (audio, "duration")}
     given = [name for name, value in values.items() if value is not None and value != ""]
     if len(given) > 1:
@@ -286,11 +283,8 @@ def _refuse_urls(entry: _CheckedEntry) -> None:
 
 
 def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
-    """Return the name of each field of a scene as the caller writes it.
-
-    A missing field gets its name in ``cloudburst-fargate`` if the caller uses such a name for
-    another field.
-    """
+    """Return the name of each field of a scene as the caller writes it."""
+    # A missing field gets its name in ``cloudburst-fargate`` if the caller uses such names.
     old = any(key in fields for known in _ALIASES.values() for key in known[1:])
     return {
         name: next((key for key in known if key in fields), known[-1 if old else 0])
@@ -325,10 +319,7 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
 
 
 def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
-    """Add a fault to each scene that has the same name as an earlier scene.
-
-    Names that differ only in case, for example, are the same: some file systems ignore case.
-    """
+    """Add a fault to each scene that has the name of an earlier one, for some file system."""
     first: dict[str, int] = {}
     for place, entry in enumerate(entries):
         earlier = first.setdefault(fold_name(entry.label), place)
@@ -346,7 +337,7 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
 def _check_files(
     entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs
 ) -> dict[InputFile, CheckedFile]:
-    """Check every file once, even if scenes share it, and add its faults to all of these scenes."""
+    """Check every file once, and add its faults to all of its scenes."""
     files = dict.fromkeys(pair for entry in entries for pair in entry.locations.items())
     found = check_files(files, limits, remote)
     for entry in entries:

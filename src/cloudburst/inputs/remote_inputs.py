@@ -1,8 +1,7 @@
 """Remote files that are read before a run: input files, of which a part is read, and scene files.
 
-Files in S3 and on web servers are read by an event loop in a thread of its own, so that the
-functions that check files can block, whether or not their caller has an event loop. A client reads
-S3 on its own event loop, because a session of boto may be used on one loop only.
+An event loop in a thread reads them, so that checks can block. A client reads S3 on its own event
+loop, because a session of boto may be used on one loop only.
 """
 
 from __future__ import annotations
@@ -31,33 +30,27 @@ from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import FolderReader, RangeAnswer, RangeReader
 
 MAX_CHECKED_BYTES = 256 * 1024
-"""Maximum number of bytes that are read of an input file, for pictures with much metadata.
-Subtitles are read whole."""
+"""Maximum number of bytes that are read of an input file with much metadata; subtitles are read
+whole."""
 BLOCK_BYTES = 16 * 1024
-"""Number of bytes in a block of a file. A request reads whole blocks; the first one, of one block,
-reads the header of most files."""
+"""Number of bytes in a block of a file. Requests read whole blocks; one reads most headers."""
 MAX_RANGE_BYTES = 64 * 1024
 """Maximum number of bytes that one request for an input file reads."""
 SCENE_FILE_RANGE_BYTES = 1024 * 1024
 """Number of bytes that one request for a scene file reads."""
 READ_TIMEOUT = 60.0
-"""Maximum number of seconds for one range of a file, including the start of the connection and
-repeated requests. For S3, the time for which requests are repeated while it is busy is added."""
+"""Maximum number of seconds for one range of a file, with repeated requests. For S3, the time for
+which requests are repeated while it is busy is added."""
 LIST_TIMEOUT = 600.0
-"""Maximum number of seconds for the names of a folder: a million names take some minutes."""
+"""Maximum number of seconds for the names of a folder: a million take some minutes."""
 
 _T = TypeVar("_T")
 OpenFolderReader = Callable[[], AbstractAsyncContextManager[FolderReader]]
-"""Function that returns a context manager of access to S3."""
 OpenRangeReader = Callable[[], AbstractAsyncContextManager[RangeReader]]
-"""Function that returns a context manager of access to web servers."""
 
 
 class _RemoteFileIO(io.RawIOBase):
-    """Remote file that is read in blocks, each at most once, up to `MAX_CHECKED_BYTES` in all.
-
-    ``read`` returns a range of the file, from a position to before another one.
-    """
+    """Remote file that is read in blocks, each at most once, up to `MAX_CHECKED_BYTES` in all."""
 
     def __init__(self, read: Callable[[int, int], RangeAnswer]) -> None:
         super().__init__()
@@ -108,7 +101,7 @@ class _RemoteFileIO(io.RawIOBase):
         return len(data)
 
     def _read_blocks(self, first: int, length: int) -> None:
-        """Read blocks from one that is missing on, up to a length or the next known block."""
+        """Read blocks up to a length or the next known block."""
         end = first + 1
         while (end - first) * BLOCK_BYTES < length and end not in self._blocks:
             end += 1
@@ -147,13 +140,12 @@ class RemoteInputs:
     open_s3: OpenFolderReader
     open_https: OpenRangeReader
     s3_portal: BlockingPortal | None = None
-    """Portal of the event loop on which S3 is read; ``None``: a loop in a thread of its own."""
+    """Portal of the event loop on which S3 is read; ``None``: that of a thread of its own."""
     files: dict[RemoteLocation, RemoteFile] = field(
         default_factory=dict[RemoteLocation, RemoteFile]
     )
-    """Each file that was read, as it was at the first request."""
+    """Each file that was read, as it was first."""
     bytes_read: int = 0
-    """Number of bytes of files that were read."""
     _stack: ExitStack = field(default_factory=ExitStack)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _opening: threading.Lock = field(default_factory=threading.Lock)
@@ -164,7 +156,7 @@ class RemoteInputs:
     _stopped: bool = False
 
     def __enter__(self) -> Self:
-        """Return the access itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -173,10 +165,7 @@ class RemoteInputs:
         self._stack.close()
 
     def stop(self) -> None:
-        """Stop all requests. Calls that wait for them raise `CheckStoppedError`, as do later ones.
-
-        It returns at once, and may be called from any thread.
-        """
+        """Stop all requests at once, also those of later calls: they raise `CheckStoppedError`."""
         with self._lock:
             self._stopped = True
             calls = list(self._calls)
@@ -184,10 +173,7 @@ class RemoteInputs:
             call.cancel()
 
     def raise_if_stopped(self) -> None:
-        """Raise `CheckStoppedError` if `stop` was called.
-
-        Parsers turn that error into their own when they read a file, which then looks broken.
-        """
+        """Raise `CheckStoppedError` after `stop`: parsers turn that error into their own."""
         with self._lock:
             if self._stopped:
                 raise CheckStoppedError
@@ -196,8 +182,8 @@ class RemoteInputs:
     def open(self, location: RemoteLocation, expected: str, limits: Limits) -> Generator[MediaFile]:
         """Open a file for a check that reads at most `MAX_CHECKED_BYTES`.
 
-        ``expected`` is the description of a valid file in errors. Raises `InvalidInputError` for a
-        file that cannot be read, is empty or is too large, also while the block reads it.
+        Raises `InvalidInputError` for a file that cannot be read, is empty or is too large, also
+        while the block reads it.
         """
         with _expecting(expected):
             raw = _RemoteFileIO(partial(self.read, location))
@@ -212,15 +198,9 @@ class RemoteInputs:
     def read_whole(
         self, location: RemoteLocation, *, limit: int, block: int = MAX_RANGE_BYTES
     ) -> bytes:
-        """Return the content of a file.
+        """Return the content of a file of at most ``limit`` bytes, read in blocks.
 
-        Args:
-            location: The file.
-            limit: Maximum size of the file, in bytes.
-            block: Number of bytes that one request reads.
-
-        Raises:
-            InvalidInputError: The file cannot be read, changes meanwhile, or is too large.
+        Raises `InvalidInputError` for a file that cannot be read, changes meanwhile, or is larger.
         """
         content = bytearray()
         while True:
@@ -243,8 +223,7 @@ class RemoteInputs:
     def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
         """Return a range of a file, of the version that was read first.
 
-        Raises:
-            InvalidInputError: The file cannot be read, or has changed.
+        Raises `InvalidInputError` for a file that cannot be read, or has changed.
         """
         in_s3 = isinstance(location, S3Object)
         reader = self._s3_reader() if in_s3 else self._https_reader()
@@ -258,10 +237,9 @@ class RemoteInputs:
         return answer
 
     def list_names(self, folder: S3Prefix) -> Sequence[str]:
-        """Return the names of the files directly in a folder; there are none if it is missing.
+        """Return the names of the files directly in a folder, of which there may be none.
 
-        Raises:
-            InvalidInputError: The folder cannot be listed.
+        Raises `InvalidInputError` for a folder that cannot be listed.
         """
         reader = self._s3_reader()
         return self._call(lambda: reader.list_names(folder), in_s3=True, timeout=LIST_TIMEOUT)
@@ -331,12 +309,7 @@ class RemoteInputs:
 
 
 def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
-    """Return access to remote files; a context manager.
-
-    Args:
-        settings: Credentials and endpoint for S3, and permission for addresses that are not public;
-            ``None``: the settings in the environment variables.
-    """
+    """Return access to remote files with these settings, or those of the environment."""
     return RemoteInputs(
         open_s3=lambda: open_s3_reader(settings or Settings()),
         open_https=lambda: open_https_reader(settings or Settings()),
@@ -345,7 +318,7 @@ def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
 
 @contextmanager
 def _expecting(expected: str) -> Generator[None]:
-    """Complete errors that lack the description of a valid file."""
+    """Complete errors without a description of a valid file."""
     try:
         yield
     except InvalidInputError as exc:

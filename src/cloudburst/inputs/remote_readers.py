@@ -42,7 +42,7 @@ _EXPECTED: Mapping[TransferProblem, str] = {
 
 @asynccontextmanager
 async def open_s3_reader(settings: Settings) -> AsyncGenerator[FolderReader]:
-    """Open access to S3 with the credentials of the settings."""
+    """Open access to S3."""
     # Imported in a thread: importing the AWS libraries is slow, and not every run uses S3.
     module: Any = await to_thread.run_sync(import_module, "cloudburst.aws.s3.folder_reader")
     async with module.open_folder_reader(settings) as reader:
@@ -59,23 +59,15 @@ async def open_https_reader(settings: Settings) -> AsyncGenerator[RangeReader]:
 
 
 class HttpsReader:
-    """Reader of ranges of files on web servers.
-
-    Args:
-        client: Client of `cloudburst.net.session.open_session`.
-    """
+    """Reader of ranges of files on web servers."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        # Files whose servers ignore ranges, so that only their start can be read.
         self._unseekable: dict[RemoteLocation, RemoteFile] = {}
-        """Files whose servers ignore ranges, so that only their start can be read."""
 
     async def read(self, location: RemoteLocation, start: int, end: int) -> RangeAnswer:
-        """Return the bytes of a file from ``start`` up to, but not including, ``end``.
-
-        Raises:
-            InvalidInputError: The file cannot be read.
-        """
+        """Return the bytes of a file from ``start`` up to, but not including, ``end``."""
         assert isinstance(location, HttpsUrl), "only files on web servers are read here"
         if start and (file := self._unseekable.get(location)) is not None:
             return RangeAnswer(data=b"", file=file)

@@ -20,8 +20,7 @@ from cloudburst.text import printable_line, short_repr
 MAX_SCENE_FILE_BYTES = 64 * 1024**2
 """Largest size of a scene file in bytes: more than a kilobyte for each of `MAX_SCENES` scenes."""
 MAX_SCENES = 50_000
-"""Maximum number of scenes in one file. Checking 50,000 small scenes takes about 10 s on one core;
-without a limit, a file of a few megabytes could keep a command busy for minutes without output."""
+"""Maximum number of scenes in one file; checking 50,000 takes about 10 s on one core."""
 _PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
 # Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
 # and one with fourteen options
@@ -38,9 +37,8 @@ def is_scene_file(name: str) -> bool:
 def read_scene_file(folder: SceneFolder, name: str) -> list[SceneDict]:
     """Return the scenes of a scene file, with absolute paths or URLs.
 
-    Raises:
-        ConfigurationError: The file cannot be read, or has no scenes or too many.
-        InvalidScenesError: Scenes are no mappings, or name files that they must not name.
+    Raises `ConfigurationError` for a file that cannot be read, or has no scenes or too many, and
+    `InvalidScenesError` for scenes that are no mappings, or name files that they must not name.
     """
     path = folder.locate(name)
     if (read := _READERS.get(_suffix(name))) is None:
@@ -171,11 +169,7 @@ def _too_many(file: _SceneFile) -> ConfigurationError:
 
 
 def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[SceneDict]:
-    """Return scenes with locations that need no folder.
-
-    Raises:
-        InvalidScenesError: Scenes name files that a scene file of this folder must not name.
-    """
+    """Return scenes with locations that need no folder."""
     faults: list[SceneFault] = []
 
     def locate(fields: SceneDict, scene: str) -> SceneDict:
@@ -203,6 +197,5 @@ def _is_file(key: str, value: str) -> bool:
 
 
 def _name_of(scene: SceneDict, number: int) -> str:
-    """Return the name of a scene for messages."""
     name: object = scene.get("name") or scene.get("scene_name")
     return printable_line(name, 100) if isinstance(name, str) else f"scenes[{number}]"

@@ -23,39 +23,30 @@ class SceneFolder(Protocol):
     """Folder with scenes; as text, its location."""
 
     def names(self, inner: str = "") -> Sequence[str]:
-        """Return the names of the files in the folder, or in a folder in it.
+        """Return the names of the files in the folder, or in a folder in it; none if it is missing.
 
-        Hidden files, whose names begin with a dot, are left out. There are no names if there is no
-        such folder.
+        Hidden files, whose names begin with a dot, are left out.
         """
         ...
 
     def locate(self, name: str) -> str:
-        """Return the location of a file in the folder, as text; the name may contain slashes."""
+        """Return the location of a file; the name may contain slashes."""
         ...
 
     def resolve(self, text: str) -> str:
         """Return the location that a text in a scene file of the folder names.
 
-        Relative paths are relative to the folder. A URL is unchanged; a later check rejects one
-        that is not valid.
-
-        Raises:
-            InvalidInputError: A scene file of this folder must not name this file.
+        URLs are unchanged. Raises `InvalidInputError` for a file that must not be named there.
         """
         ...
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Return the content of a file in the folder, of at most ``limit`` bytes."""
+        """Return the content of a file of at most ``limit`` bytes."""
         ...
 
 
 class LocalFolder:
-    """Folder on this machine.
-
-    Args:
-        path: Absolute path of the folder.
-    """
+    """Folder on this machine, by its absolute path."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +63,7 @@ class LocalFolder:
             return []
 
     def locate(self, name: str) -> str:
-        """Return the path of a file in the folder."""
+        """Return the path of a file."""
         return str(self._path / name)
 
     def resolve(self, text: str) -> str:
@@ -84,17 +75,12 @@ class LocalFolder:
         return str(self._path / text)
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Return the content of a file in the folder."""
+        """Return the content of a file."""
         return read_regular_file(self._path / name, limit=limit)
 
 
 class S3Folder:
-    """Folder in S3.
-
-    Args:
-        prefix: The folder.
-        remote: Access to S3.
-    """
+    """Folder in S3."""
 
     def __init__(self, prefix: S3Prefix, remote: RemoteInputs) -> None:
         self._prefix = prefix
@@ -104,7 +90,7 @@ class S3Folder:
         return str(self._prefix)
 
     def names(self, inner: str = "") -> Sequence[str]:
-        """Return the names of the objects in the folder, or in a folder in it."""
+        """Return the names of objects."""
         prefix = self._prefix
         if inner:
             prefix = S3Prefix(prefix.bucket, f"{prefix.prefix}{inner}/")
@@ -112,15 +98,13 @@ class S3Folder:
             return [name for name in self._remote.list_names(prefix) if name[:1] not in {"", "."}]
 
     def locate(self, name: str) -> str:
-        """Return the URL of an object in the folder."""
+        """Return the URL of an object."""
         return str(self._prefix.object(name))
 
     def resolve(self, text: str) -> str:
-        """Return the URL that a relative path names.
+        """Return the URL that a relative path names; refuse others.
 
-        Raises:
-            InvalidInputError: The path is absolute. Users who can write to the bucket must not
-                choose files of this machine.
+        Users who can write to the bucket must not choose files of this machine.
         """
         if is_url(text):
             return text
@@ -131,7 +115,7 @@ class S3Folder:
         return str(S3Prefix(self._prefix.bucket, "").object(key))
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Return the content of an object in the folder."""
+        """Return the content of an object."""
         file = self._prefix.object(name)
         with _configuration_errors(str(file)):
             return self._remote.read_whole(file, limit=limit, block=SCENE_FILE_RANGE_BYTES)

@@ -104,7 +104,7 @@ def scan_scenes_from_folder(
 def _opened(
     path: Path | str, remote: RemoteInputs | None
 ) -> Generator[tuple[SceneFolder, str | None]]:
-    """Yield a folder, and ``None``; or the folder of a scene file, and the name of the file."""
+    """Yield a folder, and the name of a scene file in it or ``None``."""
     if isinstance(path, str) and is_url(path):
         if not is_s3(path):
             expected = "s3:// in lower case" if is_s3(path.lower()) else "a path or s3://"
@@ -130,7 +130,7 @@ def _opened(
 
 
 def _in_s3(text: str) -> tuple[S3Prefix, str | None]:
-    """Return a folder, and ``None``; or the folder of a scene file, and the name of the file."""
+    """Return a folder in S3, and the name of a scene file in it or ``None``."""
     if is_scene_file(text):
         file = parse_s3_object(text)
         return file.folder, file.name
@@ -158,21 +158,13 @@ def _from_folder(folder: SceneFolder) -> list[SceneDict]:
 
 
 def _has_numbered_scenes(folder: SceneFolder) -> bool:
-    """Return whether a folder has ``images/scene_*.png`` or ``audio/scene_*.mp3``."""
     return any(map(_is_scene_picture, folder.names("images"))) or any(
         map(_is_scene_audio, folder.names("audio"))
     )
 
 
 def _read_numbered_scenes(folder: SceneFolder) -> list[SceneDict]:
-    """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder.
-
-    The dictionaries have the keys of ``cloudburst-fargate``.
-
-    Raises:
-        ConfigurationError: There are no scenes, a scene has no audio or no picture, or its
-            subtitles cannot be used.
-    """
+    """Return the scenes in ``images/scene_*.png`` and ``audio/scene_*.mp3`` of a folder."""
     in_images, in_audio = folder.names("images"), folder.names("audio")
     pictures = {_stem(name): name for name in in_images if _is_scene_picture(name)}
     audio_files = {_stem(name): name for name in in_audio if _is_scene_audio(name)}
@@ -200,16 +192,7 @@ def _read_numbered_scenes(folder: SceneFolder) -> list[SceneDict]:
 
 
 def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[SceneDict]:
-    """Return the scenes of a folder with pictures and audio files of the same names.
-
-    Args:
-        folder: The folder.
-        seen: Names of the files in the folder.
-
-    Raises:
-        ConfigurationError: There are no scenes, a scene has no picture or several ones, or its
-            subtitles cannot be used.
-    """
+    """Return the scenes of a folder with pictures and audio files of the same names."""
     pictures: dict[str, list[str]] = {}
     audio_files: dict[str, list[str]] = {}
     for file in seen:
@@ -247,12 +230,6 @@ def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[Scene
 
 
 def _lone_pictures(folder: SceneFolder, seen: Collection[str]) -> list[str]:
-    """Return the pictures that have no audio file beside them, sorted by name.
-
-    Args:
-        folder: Folder with pictures and audio files side by side.
-        seen: Names of the files in the folder.
-    """
     audio_files = {_stem(file) for file in seen if _suffix(file) in AUDIO_SUFFIXES}
     lone = {
         file
@@ -267,9 +244,7 @@ def _subtitles(
 ) -> dict[str, str]:
     """Return the subtitle file of each scene that has one, as its name in the folder.
 
-    An error is added to ``faults`` for each subtitle file that would otherwise be ignored: a file
-    in an unsupported format, a second file for a scene, or a file with a longer name like
-    ``NAME.en.srt``.
+    An error is added to ``faults`` for each subtitle file that would otherwise be ignored.
     """
     expected = f"one of {', '.join(SUBTITLE_SUFFIXES)}"
     found: dict[str, str] = {}

@@ -13,7 +13,7 @@ from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshabl
 from aiobotocore.session import get_session
 from PIL import Image
 
-from cloudburst.client.remote_access import open_remote_access
+from cloudburst.client.resources import open_remote_access
 from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
 from cloudburst.inputs.media_probe import EXPECTED_PICTURE
