@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.locks import release_and_remove, try_lock
+from cloudburst.locks import release_and_remove, take_lock, try_lock
 
 
 def test_lock_that_is_free_is_taken_and_one_that_is_held_is_not(tmp_path):
@@ -13,6 +13,13 @@ def test_lock_that_is_free_is_taken_and_one_that_is_held_is_not(tmp_path):
     assert try_lock(tmp_path / "a.lock") is None
     lock.release()
     assert try_lock(tmp_path / "a.lock") is not None
+
+
+def test_taking_a_lock_that_is_held_raises_an_error_with_its_path(tmp_path):
+    lock = take_lock(tmp_path / "a.lock")
+    with pytest.raises(OSError, match=r"locked by another process.*a\.lock"):
+        take_lock(tmp_path / "a.lock", seconds=0.01)
+    lock.release()
 
 
 def test_lock_that_is_removed_leaves_no_file(tmp_path):

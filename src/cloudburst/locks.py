@@ -30,6 +30,13 @@ def try_lock(path: Path, *, seconds: float = 0.0) -> BaseFileLock | None:
     return lock
 
 
+def take_lock(path: Path, *, seconds: float = 0.0) -> BaseFileLock:
+    """Take the lock of a file as `try_lock` does; raise ``OSError`` if another process holds it."""
+    if (lock := try_lock(path, seconds=seconds)) is None:
+        raise BlockingIOError(errno.EAGAIN, "locked by another process", str(path))
+    return lock
+
+
 def release_and_remove(lock: BaseFileLock) -> None:
     """Release a lock and remove its file."""
     # Removed before the release, so that no other process locks a file that is about to be removed.

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.jobs.models import JobState
-from cloudburst.locks import release_and_remove, try_lock
+from cloudburst.locks import release_and_remove, take_lock, try_lock
 
 _FOLDER = "processes"
 
@@ -125,12 +125,11 @@ def registered_process(folder: Path) -> Generator[str]:
     process = uuid4().hex
     path = _lock_path(folder, process)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    lock = try_lock(path)
+    lock = take_lock(path)
     try:
         yield process
     finally:
-        if lock is not None:
-            release_and_remove(lock)
+        release_and_remove(lock)
 
 
 @contextmanager

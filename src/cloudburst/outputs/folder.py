@@ -29,7 +29,7 @@ from filelock import BaseFileLock
 from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
 from cloudburst.files import parse_json, read_regular_file
-from cloudburst.locks import release_and_remove, try_lock
+from cloudburst.locks import release_and_remove, take_lock, try_lock
 from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import cover_path, fold_name, validate_scene_name
 from cloudburst.text import list_some, printable_line
@@ -277,9 +277,7 @@ class _Claim:
         try:
             with self._claim_file.open("x", encoding="utf-8") as file:  # does not follow a link
                 json.dump(claim, file)
-            self._run_lock = try_lock(self._claim_file.with_suffix(".lock"))
-            if self._run_lock is None:
-                raise BlockingIOError(errno.EAGAIN, "locked by another process")  # noqa: TRY301
+            self._run_lock = take_lock(self._claim_file.with_suffix(".lock"))
         except BaseException:
             self._claim_file.unlink(missing_ok=True)
             raise

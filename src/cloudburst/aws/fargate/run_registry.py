@@ -29,7 +29,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
 from cloudburst.files import replaced_file, state_folder
-from cloudburst.locks import release_and_remove, try_lock
+from cloudburst.locks import release_and_remove, take_lock, try_lock
 from cloudburst.models.task import TaskId
 
 logger = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ class _RunFile:
 
     def create(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = try_lock(self._path.with_suffix(".lock"))  # of a new name: it is free
+        self._lock = take_lock(self._path.with_suffix(".lock"))
         with replaced_file(self._path) as file:
             file.write(json.dumps(self._facts).encode())
 

@@ -20,7 +20,7 @@ from filelock import BaseFileLock
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import LaunchError
-from cloudburst.locks import release_and_remove, try_lock
+from cloudburst.locks import release_and_remove, take_lock, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class _SharedFolder:
                 continue
             with suppress(OSError):  # another user's, or another backend removes it
                 _remove_abandoned(lock)
-        self._lock = try_lock(self.path.with_suffix(".lock"))  # of a new name: it is free
+        # Another backend may hold it for a moment, to see whether this process has ended.
+        self._lock = take_lock(self.path.with_suffix(".lock"), seconds=FOLDER_TIMEOUT)
         self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
