@@ -61,16 +61,12 @@ NamedTier: TypeAlias = Annotated[
 
 
 def encoder_slots(vcpu: int) -> int:
-    """Return the number of encoder slots of a task with this number of vCPUs: one per vCPU.
-
-    ``nox -s bench -- slots`` measured encodes on one core and on two; docs/benchmarks.md has the
-    figures and their limits:
-
-    - An encode uses one core, and always has CPU work: one slot per core leaves no core idle, and
-      fewer slots leave the others idle.
-    - More slots per core are not faster. They add 1 to 2 % of CPU time and about 120 MB each.
-    - Each vCPU has 2 GB of memory, and a slot needs 0.5 GB at most, for the largest picture.
-    - Slots that no scene needs are used for shared encoding of a long scene, so a task with many
-      slots is not slower for a few scenes.
-    """
+    """Return the number of encoder slots of a task with this number of vCPUs: one per vCPU."""
+    # Measured by ``nox -s bench -- slots`` on one core and on two (docs/benchmarks.md):
+    # - An encode uses one core, and always has CPU work: one slot per core leaves no core idle,
+    # and fewer slots leave the others idle.
+    # - More slots per core are not faster. They add 1 to 2 % of CPU time and about 120 MB each.
+    # - Each vCPU has 2 GB of memory, and a slot needs 0.5 GB at most, for the largest picture.
+    # - Slots that no scene needs are used for shared encoding of a long scene, so a task with
+    # many slots is not slower for a few scenes.
     return max(1, vcpu)
