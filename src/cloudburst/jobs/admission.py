@@ -21,7 +21,7 @@ FREE_BYTES, FREE_SHARE = 1_000_000_000, 0.05
 
 
 def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
-    """Raise `JobLimitError` if a new job would exceed a limit."""
+    """Raise `JobLimitError` if a job would exceed a limit."""
     active, seconds = count_active(connection, new.owner)
     if active >= limits.owner_jobs:
         msg = f"{active} jobs are queued or running; expected at most {limits.owner_jobs}"

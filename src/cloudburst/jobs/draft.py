@@ -179,7 +179,6 @@ def video_seconds(
 
 
 def _files(request: JobRequest) -> Iterator[tuple[str, str, tuple[str, Path]]]:
-    """Yield the files on this machine, each with the name of its scene and its field."""
     parts = [(scene.name, scene.files(), scene.options) for scene in request.scenes]
     if request.options is not None:
         parts.append(("", {}, request.options))

@@ -101,7 +101,7 @@ def append_events(
 
 
 def is_begun(connection: sqlite3.Connection, job: str) -> bool:
-    """Return whether the run of a job has begun, and no process has given it up since."""
+    """Return whether the run of a job has begun, and was not given up since."""
     row = connection.execute(
         "SELECT type FROM events WHERE job = ? AND type IN ('job.started', 'job.interrupted') "
         "ORDER BY number DESC LIMIT 1",

@@ -134,7 +134,7 @@ def registered_process(folder: Path) -> Generator[str]:
 
 @contextmanager
 def ended_process(folder: Path, process: str) -> Generator[bool]:
-    """Yield whether a process has ended; other processes that ask meanwhile receive false."""
+    """Yield whether a process has ended; others that ask meanwhile receive false."""
     path, lock = _lock_path(folder, process), None
     exists = path.exists()
     with suppress(OSError):

@@ -87,7 +87,7 @@ class Message:
 
 
 def message_id(*, job: str, webhook: str, number: int) -> str:
-    """Return the id of the message for an event and a webhook, which is always the same."""
+    """Return the id of the message for an event and a webhook."""
     # A digest: ids must not contain full stops, which names of webhooks may contain.
     digest = hashlib.sha256(f"{job}\n{number}\n{webhook}".encode())
     return f"msg_{digest.hexdigest()[:32]}"
