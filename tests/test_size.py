@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (13, 1127, 4797),
+    ".": (13, 1123, 4704),
     "aws": (56, 7247, 12353),
     "cli": (29, 4387, 8238),
     "client": (5, 831, 1453),
@@ -23,11 +23,11 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1441, 2299),
     "image": (16, 1241, 1851),
     "inputs": (12, 1505, 2639),
-    "jobs": (22, 2867, 5027),
+    "jobs": (22, 2850, 4979),
     "media": (11, 1075, 1687),
     "models": (33, 3305, 9130),
     "net": (19, 1737, 3896),
-    "outputs": (13, 1287, 2193),
+    "outputs": (13, 1312, 2231),
     "ports": (5, 217, 1650),
     "renderer": (50, 4504, 7778),
     "service": (22, 2467, 3686),
