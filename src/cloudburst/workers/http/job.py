@@ -206,13 +206,7 @@ class WorkerJob:
                 raise self._encode_error(reason)
 
     async def wait_until_done(self, progress: OnProgress) -> EncodedVideo:
-        """Wait for the end of the job and report progress; reconnect if the connection breaks.
-
-        Raises:
-            EncodeError: The scene's files or options are invalid, or the render failed.
-            WorkerError: The worker has stopped or is stopping, refuses the key, or sends invalid
-                answers.
-        """
+        """Wait for the end of the job and report progress; reconnect if the connection breaks."""
         retries = self._connection.new_retries()
         reported: float | None = None
 
@@ -326,11 +320,7 @@ async def delete_job(
 
 
 async def cancel_all_jobs(connection: HttpConnection) -> None:
-    """Cancel all jobs of a worker.
-
-    Raises:
-        WorkerError: The worker has stopped, refuses the key, or cannot cancel them.
-    """
+    """Cancel all jobs of a worker."""
     try:
         response = raise_for_worker_status(await connection.request("DELETE", "/jobs"))
     except REQUEST_ERRORS as exc:

@@ -51,12 +51,6 @@ async def deliver_video(
 
     ``on_verified`` is awaited before the first object is written. The video is the last object; a
     film has subtitles as well.
-
-    Raises:
-        DownloadError: An object cannot be written, or is not what the worker has sent.
-        OutputWriteError: The bucket does not accept objects at present.
-        WorkerError: The worker has stopped, refuses the key, sends invalid answers, or reports
-            refusals of S3 that this machine does not find.
     """
     if video.sha256 is None:
         raise RenderFailedError("the worker reports no hash of the video", scene=video.scene)

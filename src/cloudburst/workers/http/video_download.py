@@ -132,11 +132,6 @@ async def download_video(
     """Download a video and its cover, verify both, and rename both to their final paths.
 
     ``on_verified`` is awaited after both are verified and before either is renamed.
-
-    Raises:
-        DownloadError: A file is incomplete, or is not the one that the worker announced.
-        OutputWriteError: This machine cannot write a file.
-        WorkerError: The worker has stopped or refuses the key.
     """
     async with AsyncExitStack() as stack:
         picture: DownloadFile | None = None
