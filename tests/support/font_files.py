@@ -96,7 +96,6 @@ def groups(*of: tuple[int, int, int], count: int | None = None) -> bytes:
 
 # Outlines
 
-_INSTRUCTIONS = 1 << 8
 _MORE, _WORDS, _XY = 1 << 5, 1, 2
 
 

@@ -69,10 +69,6 @@ class MemoryJournal:
         return ends[-1] if ends else None
 
 
-class Unplugged(BaseException):
-    """Never raised: nothing that a dead process does is seen by anybody."""
-
-
 class Plug:
     """A process's connection to the world. Pulled, nothing that it does reaches anything.
 
