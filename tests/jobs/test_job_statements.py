@@ -1,6 +1,7 @@
 """Statements that are repeated every second: they must not read all rows of a large folder."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -13,17 +14,17 @@ from cloudburst.jobs.models import JobLimits, JobState
 
 def plan_of(work):
     """Return what SQLite does for each statement of a function."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    upgrade(connection)
-    statements = []
-    connection.set_trace_callback(statements.append)
-    work(connection)
-    connection.set_trace_callback(None)
-    return [
-        step
-        for statement in statements
-        for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
-    ]
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        upgrade(connection)
+        statements = []
+        connection.set_trace_callback(statements.append)
+        work(connection)
+        connection.set_trace_callback(None)
+        return [
+            step
+            for statement in statements
+            for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def onestep(service, contents, **more):
     return service.post("/create_video_onestep", json={**coded, **more})
 
 
+@pytest.mark.few(5, spread=True)
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_file(service, files, name):
     good, bad = files
@@ -149,6 +150,7 @@ def test_a_name_that_leaves_the_folder(service, files, name):
     assert answer.json()["field"] == "name"
 
 
+@pytest.mark.few(7, spread=True)
 @pytest.mark.parametrize(
     "path",
     [

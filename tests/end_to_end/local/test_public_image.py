@@ -166,6 +166,7 @@ async def test_left_after_its_last_byte_the_image_goes_on(image, make):
         await until(lambda: len(image.made) > before)
 
 
+@pytest.mark.nightly
 async def test_a_download_goes_on_where_it_was_cut(image, make):
     async with to(image) as renderer:
         upload = await renderer.upload(make("one"), RenderOptions())
