@@ -25,7 +25,6 @@ from cloudburst.models.transfers import (
     UploadEvent,
     UploadRequest,
 )
-from cloudburst.net.transfers.errors import TransferError
 from cloudburst.renderer.job import RenderedVideo
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore, OutOfDiskError
@@ -144,8 +143,7 @@ class InputFetch:
     ) -> None:
         self._transfers = transfers
         self._store = store
-        limit = min(request.max_bytes, limit)
-        self._request = request.model_copy(update={"max_bytes": limit})
+        self._request = request.model_copy(update={"max_bytes": min(request.max_bytes, limit)})
         self._received = 0
 
     def progress(self) -> FetchEvent:
@@ -157,8 +155,11 @@ class InputFetch:
 
         Nothing is kept of a file that was not received completely.
         """
+        client = await self._transfers.client(public_only=self._request.public_only)
+        from cloudburst.net.transfers.errors import TransferError  # noqa: PLC0415 - needs httpx
+
         try:
-            fetched = await self._stored()
+            fetched = await self._stored(client)
         except TransferError as error:
             return FetchEvent(received=self._received, failure=error.failure)
         except OutOfDiskError:
@@ -172,17 +173,16 @@ class InputFetch:
         failure = TransferFailure(problem=TransferProblem.NO_SPACE, reason=reason)
         return FetchEvent(received=self._received, failure=failure)
 
-    async def _stored(self) -> Fetched:
+    async def _stored(self, client: httpx.AsyncClient) -> Fetched:
         async with (
             self._transfers.fetch_slots(public_only=self._request.public_only),
             self._store.partial() as path,
         ):
-            fetched = await self._write(path)
+            fetched = await self._write(path, client)
             await self._store.add(path, fetched.sha256)
         return fetched
 
-    async def _write(self, path: Path) -> Fetched:
-        client = await self._transfers.client(public_only=self._request.public_only)
+    async def _write(self, path: Path, client: httpx.AsyncClient) -> Fetched:
         from cloudburst.net.transfers.fetch import fetch  # noqa: PLC0415 - needs httpx
 
         async with new_file(path) as file:
@@ -221,9 +221,12 @@ class ResultUpload:
 
         After the video, the job counts as delivered.
         """
+        client = await self._transfers.client(public_only=False)
+        from cloudburst.net.transfers.errors import TransferError  # noqa: PLC0415 - needs httpx
+
         try:
             async with self._transfers.upload_slots, _open(self._path) as file:
-                etags = [await self._put(part, file) for part in self._request.parts]
+                etags = [await self._put(part, file, client) for part in self._request.parts]
         except TransferError as error:
             return UploadEvent(sent=self._sent, failure=error.failure)
         except FileNotFoundError:
@@ -233,8 +236,7 @@ class ResultUpload:
             self._job.delivered = True
         return UploadEvent(sent=self._sent, etags=tuple(etags))
 
-    async def _put(self, part: PutPart, file: int) -> str:
-        client = await self._transfers.client(public_only=False)
+    async def _put(self, part: PutPart, file: int, client: httpx.AsyncClient) -> str:
         from cloudburst.net.transfers.put import put_part  # noqa: PLC0415 - needs httpx
 
         async def read_block(offset: int, size: int) -> bytes:
