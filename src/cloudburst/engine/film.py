@@ -70,7 +70,7 @@ class FilmStep:
         self._maker = maker
         self._run = run
         self._pool = pool
-        self._language = language
+        self._language: Language = language
         self._output = output
         self._emit = emit
         self._percent = -1

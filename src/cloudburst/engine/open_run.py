@@ -113,7 +113,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
         try:
             with pool.admit(run.name, tickets) as queued:
                 if run.writer is not None:
-                    known = spec.earlier.fingerprints if spec.earlier else {}
+                    known = spec.earlier.fingerprints if spec.earlier else dict[str, str]()
                     await run.writer.write_scenes(spec.scenes, known, *filter(None, [spec.process]))
                 started = True
                 async with (
