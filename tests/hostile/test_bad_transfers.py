@@ -377,6 +377,7 @@ async def test_a_refusal_that_has_passed(client):
     assert client.listed() == ["one.mp4"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("etags", [['"a"', '"b"'], ['"0123456789abcdef0123456789abcdef"'] * 2])
 async def test_parts_that_were_not_sent(client, monkeypatch, etags):
     """Nothing stays in the bucket, and the run is not paused, as it is for faults of the bucket."""

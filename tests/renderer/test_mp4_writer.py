@@ -200,6 +200,7 @@ def resident_bytes() -> int:
     return 1024 * int(text.partition("RssAnon:")[2].split()[0])
 
 
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_length(tmp_path):
     """10 minutes need little more memory than one: an index of 46,000 packets, 7 MB."""
     source = StillVideo(to_planes(photo(SMALL)), SubtitleTrack())

@@ -184,10 +184,11 @@ async def submit(http, number, scenes):
     return answer.json()["id"]
 
 
+@pytest.mark.nightly
 @pytest.mark.long(15)
 @pytest.mark.parametrize(
     ("number_of_jobs", "number_of_readers"),
-    [(4, 16), pytest.param(20, 100, marks=pytest.mark.nightly)],
+    [(4, 16), (20, 100)],
 )
 async def test_jobs_and_their_readers_survive_two_kills(
     our_account, make_scene, tmp_path, number_of_jobs, number_of_readers

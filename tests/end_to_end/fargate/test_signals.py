@@ -157,6 +157,7 @@ def test_the_command_line_is_interrupted_twice(account, scenes, tmp_path):
         all_given_back(aws, time.time())
 
 
+@pytest.mark.nightly
 def test_a_worker_that_ignores_sigterm_is_killed(account, scenes, tmp_path):
     """Without an init process, the first process of a container is deaf to SIGTERM."""
     with account(worker_environment=WORKING) as aws:
