@@ -36,7 +36,7 @@ import anyio.to_thread
 from PIL import Image
 
 from cloudburst import Client, Limits
-from cloudburst.backends import local
+from cloudburst.client.backends import local
 
 SAMPLE_INTERVAL = 30.0
 """Seconds between two samples."""

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from cloudburst.databases import file_system, network_file_system
+from cloudburst.outputs.databases import file_system, network_file_system
 
 MOUNTINFO = r"""
 22 28 0:20 / /proc rw,nosuid shared:13 - proc proc rw
@@ -53,7 +53,7 @@ def mounted(tmp_path, monkeypatch):
         mountinfo = tmp_path / "mountinfo"
         place = str(tmp_path.resolve()).replace(" ", r"\040")
         mountinfo.write_text(f"{MOUNTINFO}\n99 28 0:9 / {place} rw - {kind} it rw\n")
-        monkeypatch.setattr("cloudburst.databases._MOUNTINFO", mountinfo)
+        monkeypatch.setattr("cloudburst.outputs.databases._MOUNTINFO", mountinfo)
 
     return mount
 
@@ -80,5 +80,5 @@ def test_a_link_leads_to_where_the_files_are(tmp_path, mounted, monkeypatch):
 
 
 def test_a_system_without_that_file_has_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("cloudburst.databases._MOUNTINFO", tmp_path / "nothing")
+    monkeypatch.setattr("cloudburst.outputs.databases._MOUNTINFO", tmp_path / "nothing")
     assert network_file_system(tmp_path) is None

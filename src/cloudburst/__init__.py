@@ -9,10 +9,10 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
-    from cloudburst.backends import burst as burst
-    from cloudburst.backends import endpoints as endpoints
-    from cloudburst.backends import fargate as fargate
-    from cloudburst.backends import local as local
+    from cloudburst.client.backends import burst as burst
+    from cloudburst.client.backends import endpoints as endpoints
+    from cloudburst.client.backends import fargate as fargate
+    from cloudburst.client.backends import local as local
     from cloudburst.client.client import Client as Client
     from cloudburst.client.client import render as render
     from cloudburst.client.client import render_all as render_all
@@ -46,7 +46,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.ports.backend import OpenBackend as OpenBackend
 
 _NAMES = {
-    "cloudburst.backends": (
+    "cloudburst.client.backends": (
         "burst",
         "endpoints",
         "fargate",

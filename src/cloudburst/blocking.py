@@ -39,7 +39,7 @@ from cloudburst.compat import (
 )
 from cloudburst.compat.results import log_to_terminal
 from cloudburst.errors import ConfigurationError
-from cloudburst.signals import InterruptHandler, stop_signals
+from cloudburst.programs import InterruptHandler, stop_signals
 
 __all__ = [
     "FargateOperationV1",

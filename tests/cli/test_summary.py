@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cloudburst import backends
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.result import RunOutcome, summary
+from cloudburst.client import backends
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video

@@ -14,7 +14,7 @@ from cloudburst import Client, FargateOperationV1, Settings, execute_parallel_ba
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.client.credentials import create_role_session, create_session
 from cloudburst.aws.setup import InitOptions, init, init_account
-from cloudburst.backends import default_backend
+from cloudburst.client.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.errors import CapacityError, ConfigurationError

@@ -10,7 +10,6 @@ import anyio
 import pytest
 from PIL import Image
 
-from cloudburst.databases import schema_of
 from cloudburst.errors import JobLimitError, JobStorageError
 from cloudburst.jobs import (
     JobLimits,
@@ -24,6 +23,7 @@ from cloudburst.jobs import (
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.event_log import NewEvent, append_events, find_video, read_videos
 from cloudburst.jobs.job_rows import BYTES_OF_ENTRY
+from cloudburst.outputs.databases import schema_of
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ MAX_MODULES = 430
 
 def test_the_start_imports_nothing_needless():
     code = (
-        "import sys; from cloudburst.start import lighten_start; lighten_start()\n"
+        "import sys; from cloudburst.programs import lighten_start; lighten_start()\n"
         "import cloudburst.service.lifecycle\n"
         f"print(len(sys.modules), *set({NEEDLESS}) & set(sys.modules))"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cloudburst.start import lighten_start
+from cloudburst.programs import lighten_start
 
 _EXTRA = {"cyclopts", "rich", "yaml"}
 

@@ -10,7 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from cloudburst.backends import (
+from cloudburst.cli.options import RUN, Duration
+from cloudburst.client.backends import (
     burst,
     can_render_locally,
     default_backend,
@@ -18,7 +19,6 @@ from cloudburst.backends import (
     fargate,
     local,
 )
-from cloudburst.cli.options import RUN, Duration
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings

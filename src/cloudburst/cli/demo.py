@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cloudburst.backends import local
 from cloudburst.cli.options import RUN, FilmFlags, FolderOption, RunOptions
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.result import RunRequest
+from cloudburst.client.backends import local
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.scenes import read_scenes
 from cloudburst.models.options import RenderOptions

@@ -21,7 +21,7 @@ from rich.text import Text
 from cloudburst.cli.options import Delay
 from cloudburst.cli.output import OutputConsole, pluralize, safe_text
 from cloudburst.errors import ConfigurationError
-from cloudburst.signals import stop_signals
+from cloudburst.programs import stop_signals
 from cloudburst.workers.local import MODULES, missing_requirements
 
 if TYPE_CHECKING:

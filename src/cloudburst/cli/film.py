@@ -33,7 +33,7 @@ from cloudburst.film.folder import FolderVideo, videos_in
 from cloudburst.film.folder_film import claimed_film
 from cloudburst.film.request import film_request
 from cloudburst.models.film import FilmRequest
-from cloudburst.signals import InterruptHandler
+from cloudburst.programs import InterruptHandler
 
 _FILM_NAME = "film.mp4"
 """Default name of the film in the folder of its videos."""

@@ -46,7 +46,7 @@ from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.errors import InvalidImageError
 from cloudburst.net.registry.images import PushProgress, PushReport, push_image
 from cloudburst.net.registry.names import ImageReference
-from cloudburst.signals import run_until_signal
+from cloudburst.programs import run_until_signal
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 Architectures = Annotated[

@@ -38,7 +38,7 @@ from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import extra_disk_gb
 from cloudburst.models.settings import OWN_IMAGE, Settings
 from cloudburst.models.tier import Tier
-from cloudburst.signals import run_until_signal
+from cloudburst.programs import run_until_signal
 
 __all__ = ["Finding", "LivePlan", "Outcome", "Part", "check_account", "check_live", "plan_live"]
 

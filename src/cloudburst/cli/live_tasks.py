@@ -27,7 +27,6 @@ from cloudburst.aws.fargate.task_definition import (
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.aws.setup.logs import read_logs
 from cloudburst.aws.setup.permissions import LIVE_NAME
-from cloudburst.backends import fargate
 from cloudburst.cli.live_account import (
     Live,
     NotTriedError,
@@ -35,6 +34,7 @@ from cloudburst.cli.live_account import (
     seconds_between,
     seconds_until_answer,
 )
+from cloudburst.client.backends import fargate
 from cloudburst.client.client import Client
 from cloudburst.concurrency import for_each
 from cloudburst.errors import (

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture
-from cloudburst.backends import burst, can_render_locally, fargate, local
 from cloudburst.cli.backend_options import BackendOptions, unknown_backend
 from cloudburst.cli.output import format_duration, format_usd
 from cloudburst.cli.result import RunRequest
+from cloudburst.client.backends import burst, can_render_locally, fargate, local
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import (
     Plan,

@@ -39,7 +39,7 @@ from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.earlier_runs import unfinished_run_with
-from cloudburst.signals import InterruptHandler, stop_signals
+from cloudburst.programs import InterruptHandler, stop_signals
 
 _ALL_STOPPED = (
     "Exited at once. Workers on this machine exit by themselves, and no Fargate task is left."

@@ -20,7 +20,7 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from cloudburst.backends import account_of, default_backend
+from cloudburst.client.backends import account_of, default_backend
 from cloudburst.client.resources import ClientResources, open_remote_access, open_run_journals
 from cloudburst.client.run_inputs import AnyScene, check_inputs
 from cloudburst.concurrency import collapse_single, finish_despite_cancel

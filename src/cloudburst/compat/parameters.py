@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cloudburst.backends import default_backend, local, only_for_fargate
+from cloudburst.client.backends import default_backend, local, only_for_fargate
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs import scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 OWN_PACKAGES = ("film", "media", "models", "net", "renderer", "service")
 # Parts of this package that the render service and its processes import, as a test compares.
 OWN_MODULES = (
-    *("__init__.py", "concurrency.py", "errors.py", "files.py", "redaction.py", "signals.py"),
-    *("start.py", "text.py"),
+    *("__init__.py", "concurrency.py", "errors.py", "files.py", "programs.py", "redaction.py"),
+    "text.py",
 )
 OWN_NAME = "cloudburst"
 

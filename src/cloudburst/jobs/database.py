@@ -13,12 +13,17 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from cloudburst import databases
 from cloudburst.concurrency import finish_despite_cancel
-from cloudburst.databases import create_private_file, network_file_system, schema_of, transaction
 from cloudburst.errors import ClosedError, JobStorageError
 from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.webhooks import outbox
+from cloudburst.outputs import databases
+from cloudburst.outputs.databases import (
+    create_private_file,
+    network_file_system,
+    schema_of,
+    transaction,
+)
 
 DATABASE_NAME = "jobs.sqlite"
 # Maximum number of seconds to wait while another process writes, which takes milliseconds.

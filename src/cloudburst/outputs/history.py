@@ -14,10 +14,10 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from cloudburst.databases import connect, create_private_file, transaction
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.files import state_folder
 from cloudburst.models.performance import Sample
+from cloudburst.outputs.databases import connect, create_private_file, transaction
 
 logger = logging.getLogger(__name__)
 

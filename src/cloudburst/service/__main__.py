@@ -7,8 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from cloudburst.signals import stop_signals
-from cloudburst.start import lighten_start
+from cloudburst.programs import lighten_start, stop_signals
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from pydantic import ValidationError
 
 from cloudburst.errors import ConfigurationError
+from cloudburst.programs import stop_signals
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings, load_settings
 from cloudburst.service.connections import LimitedServer, server_context
@@ -26,7 +27,6 @@ from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
 from cloudburst.service.service import RenderService, open_service
 from cloudburst.service.subprocesses import become_subreaper
-from cloudburst.signals import stop_signals
 
 log = logging.getLogger("cloudburst.service")
 

@@ -18,7 +18,7 @@ import pytest
 from cloudburst import Client, Limits, fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.setup.running_tasks import cleanup
-from cloudburst.signals import REPEAT_WINDOW
+from cloudburst.programs import REPEAT_WINDOW
 from cloudburst.testing import Fault
 from support.emulator_settings import settings_of
 from support.killable_render import CLI, rendering, stopped

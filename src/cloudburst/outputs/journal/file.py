@@ -10,11 +10,11 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from cloudburst import databases
-from cloudburst.databases import create_private_file, schema_of, transaction
 from cloudburst.errors import JournalError
 from cloudburst.files import open_regular_file, require_regular_file, sync_folder
 from cloudburst.models.journal_entries import Entry, JournalState
+from cloudburst.outputs import databases
+from cloudburst.outputs.databases import create_private_file, schema_of, transaction
 from cloudburst.outputs.journal.tables import (
     APPLICATION_ID,
     SCHEMA_VERSION,

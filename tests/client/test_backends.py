@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from cloudburst import Settings, endpoints, fargate
-from cloudburst.backends import default_backend
+from cloudburst.client.backends import default_backend
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.tier import Tier
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from cloudburst import signals
-from cloudburst.signals import InterruptHandler, stop_signals
+from cloudburst import programs as signals
+from cloudburst.programs import InterruptHandler, stop_signals
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
@@ -129,7 +129,7 @@ def test_other_threads_leave_signals_alone():
 def test_a_repetition_does_not_change_the_end_of_a_process():
     code = (
         "import signal, time\n"
-        "from cloudburst.signals import InterruptHandler\n"
+        "from cloudburst.programs import InterruptHandler\n"
         "class Late:\n"
         "    def __del__(self): signal.raise_signal(signal.SIGINT); print('late', flush=True)\n"
         "with InterruptHandler([signal.SIGINT]) as taken:\n"
