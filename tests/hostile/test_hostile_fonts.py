@@ -36,7 +36,7 @@ def refusal(path: Path) -> str | None:
     """Return the error of the check before a run."""
     try:
         with open_media_file(path, EXPECTED_FONT, Limits()) as media:
-            check_font(media)
+            check_font(media, Limits())
     except InvalidInputError as error:
         return error.found
     return None

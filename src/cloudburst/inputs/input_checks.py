@@ -118,6 +118,6 @@ _KINDS: Mapping[str, _Kind] = {
     "watermark": _PICTURE,
     "audio": _AUDIO,
     "music": _AUDIO,
-    "subtitle": _Kind(EXPECTED_SUBTITLES, lambda media, _: check_subtitles(media)),
-    "font": _Kind(EXPECTED_FONT, lambda media, _: check_font(media)),
+    "subtitle": _Kind(EXPECTED_SUBTITLES, check_subtitles),
+    "font": _Kind(EXPECTED_FONT, check_font),
 }

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
-from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - have formats
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 from tinytag import TinyTag
 
 from cloudburst.errors import CloudburstError
@@ -30,6 +30,7 @@ EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
 EXPECTED_SUBTITLES = subtitles.FORMATS
 EXPECTED_FONT = font_tables.EXPECTED_FONT
 
+_REGISTERED = (TiffImagePlugin, WebPImagePlugin)  # formats that Pillow does not load by itself
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # Values of the EXIF orientation of pictures that are shown rotated by 90°
 _ROTATIONS = range(5, 9)
@@ -249,7 +250,7 @@ def check_audio(media: MediaFile, limits: Limits) -> InputFacts:
     return facts
 
 
-def check_subtitles(media: MediaFile) -> InputFacts:
+def check_subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
     """Check that the subtitles have a supported format and never show too much text at once."""
     data = media.file.read(subtitles.MAX_SUBTITLE_BYTES + 1)
     try:
@@ -268,7 +269,7 @@ def check_subtitle_kind(media: MediaFile) -> None:
         raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
 
 
-def check_font(media: MediaFile) -> InputFacts:
+def check_font(media: MediaFile, _limits: Limits) -> InputFacts:
     """Check that a font is complete and has outlines, as far as it may be read."""
     kind = _kind(media.file.read(32))
     if kind not in (_TEXT, _UNKNOWN):

@@ -86,6 +86,7 @@ class RateLimiter:
         self._buckets: Mapping[str, tuple[TokenBucket, ...]] = {
             "describe_tasks": (reads,),
             "list_tasks": (reads,),
+            "register_task_definition": (TokenBucket(burst=20, per_second=1),),
             "run_task": (launches, run_and_stop),
             "stop_task": (run_and_stop,),
         }

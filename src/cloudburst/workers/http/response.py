@@ -13,7 +13,6 @@ from contextlib import aclosing, contextmanager
 from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
-import anyio.lowlevel
 import httpx
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError
 
