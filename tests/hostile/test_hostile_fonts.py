@@ -14,8 +14,8 @@ import pytest
 
 from cloudburst import Client, RenderOptions, Report, local
 from cloudburst.errors import InvalidScenesError
+from cloudburst.inputs.media_checks import EXPECTED_FONT, check_font
 from cloudburst.inputs.media_file import open_media_file
-from cloudburst.inputs.media_probe import EXPECTED_FONT, check_font
 from cloudburst.media import font_tables
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits

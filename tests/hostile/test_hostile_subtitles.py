@@ -14,7 +14,7 @@ import pytest
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import check_glyph_area, read_subtitles
-from cloudburst.media.subtitles.subrip import to_subrip
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, WebPImagePlugin
 
 from cloudburst.errors import InvalidScenesError, SceneFault
-from cloudburst.inputs import media_probe
+from cloudburst.inputs import media_checks
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
@@ -311,7 +311,7 @@ def test_a_webp_is_upright_as_its_exif_data_say(files: Path) -> None:
 def test_a_webp_that_is_too_large_for_pillow_is_measured_by_its_start(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_probe, "_MAX_WEBP_BYTES", 10_000)
+    monkeypatch.setattr(media_checks, "_MAX_WEBP_BYTES", 10_000)
     monkeypatch.setattr(WebPImagePlugin, "WebPImageFile", None)  # it reads the whole file
     (files / "large.webp").write_bytes(webp_kinds()["lossy"])
     assert not good(scene(files, image="large.webp"))[0].upright

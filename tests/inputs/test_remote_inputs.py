@@ -21,8 +21,8 @@ from PIL import Image
 
 from cloudburst.client.run_inputs import RunInputs, check_inputs, check_objects
 from cloudburst.errors import CredentialsError, InvalidScenesError
+from cloudburst.inputs.media_checks import check_audio, check_picture
 from cloudburst.inputs.media_file import open_media_file
-from cloudburst.inputs.media_probe import check_audio, check_picture
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import (
     BLOCK_BYTES,

@@ -30,8 +30,8 @@ MODULES = 225
 """Upper limit for the modules beyond those of a bare interpreter: 221 with Python 3.11."""
 
 SUBRIP_READER = {
-    "cloudburst.media.subtitles.subrip",
-    "cloudburst.media.subtitles.timed_text",
+    "cloudburst.media.subtitles.subrip_webvtt",
+    "cloudburst.media.subtitles.cue_text",
 }
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""
 

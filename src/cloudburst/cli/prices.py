@@ -39,7 +39,7 @@ def prices_command(
     region
         Region of the prices. Default: AWS_REGION.
     """
-    from cloudburst.aws.setup.prices import load_prices, refresh_prices  # noqa: PLC0415 - boto takes a while to import
+    from cloudburst.aws.setup import load_prices, refresh_prices  # noqa: PLC0415 - boto is slow to import
 
     settings = Settings()
     table = anyio.run(refresh_prices, settings) if refresh else anyio.run(load_prices)

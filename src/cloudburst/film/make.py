@@ -22,7 +22,7 @@ from cloudburst.film.sound import film_sound
 from cloudburst.film.timeline import Timeline
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
-from cloudburst.media.subtitles.subrip import to_subrip
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from cloudburst.models.film import MAX_FILM_SECONDS
 from cloudburst.renderer.gops import JPEG_QUALITY
 

@@ -16,8 +16,8 @@ from pydantic_core import ErrorDetails
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.files import URL
-from cloudburst.inputs.input_checks import CheckedFile, InputFile, check_files
-from cloudburst.inputs.media_probe import (
+from cloudburst.inputs.file_checks import CheckedFile, InputFile, check_files
+from cloudburst.inputs.media_checks import (
     EXPECTED_AUDIO,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,

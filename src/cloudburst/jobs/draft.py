@@ -27,7 +27,7 @@ from cloudburst.models.scene import check_duration
 from cloudburst.models.video_format import VideoFormat, video_size
 
 if TYPE_CHECKING:
-    from cloudburst.inputs.input_checks import CheckedFile
+    from cloudburst.inputs.file_checks import CheckedFile
 
 
 # Seconds after which no further file is checked. A picture or sound takes 0.1 to 0.3 ms, subtitles
@@ -133,7 +133,7 @@ def _sha256(request: JobRequest) -> str:
 def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]:
     """Return the length of each audio file that was checked, in seconds."""
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-    from cloudburst.inputs.input_checks import check_file  # noqa: PLC0415
+    from cloudburst.inputs.file_checks import check_file  # noqa: PLC0415
 
     deadline = time.monotonic() + CHECK_SECONDS
     checked: dict[tuple[str, Path], CheckedFile | InvalidInputError] = {}

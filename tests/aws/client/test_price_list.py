@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from cloudburst.aws.client.price_list import load_prices, prices_file, save_prices, update_prices
-from cloudburst.aws.setup.prices import refresh_prices
+from cloudburst.aws.setup.price_refresh import refresh_prices
 from cloudburst.errors import AccessDeniedError, AWSError, ConfigurationError
 from cloudburst.models.prices import IPV4_USD_PER_SECOND, US_EAST_1_RATES, PriceTable
 from cloudburst.models.settings import Settings

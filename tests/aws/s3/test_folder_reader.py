@@ -16,7 +16,7 @@ from PIL import Image
 from cloudburst.client.resources import open_remote_access
 from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
-from cloudburst.inputs.media_probe import EXPECTED_PICTURE
+from cloudburst.inputs.media_checks import EXPECTED_PICTURE
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import BLOCK_BYTES, open_remote_inputs
 from cloudburst.inputs.scenes import read_scenes

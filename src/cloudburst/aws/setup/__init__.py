@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cloudburst.aws.client.price_list import load_prices as load_prices
     from cloudburst.aws.setup.changes import SetupStep as SetupStep
     from cloudburst.aws.setup.changes import StepOutcome as StepOutcome
     from cloudburst.aws.setup.check_account import doctor as doctor
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from cloudburst.aws.setup.logs import read_logs as read_logs
     from cloudburst.aws.setup.permissions import Purpose as Purpose
     from cloudburst.aws.setup.permissions import policy as policy
-    from cloudburst.aws.setup.prices import load_prices as load_prices
-    from cloudburst.aws.setup.prices import refresh_prices as refresh_prices
+    from cloudburst.aws.setup.price_refresh import refresh_prices as refresh_prices
     from cloudburst.aws.setup.running_tasks import cleanup as cleanup
     from cloudburst.aws.setup.running_tasks import list_tasks as list_tasks
     from cloudburst.models.account_tasks import CleanupReport as CleanupReport
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cloudburst.models.prices import PriceTable as PriceTable
 
 _MODULES = {
+    "cloudburst.aws.client.price_list": ("load_prices",),
     "cloudburst.aws.setup.changes": ("SetupStep", "StepOutcome"),
     "cloudburst.aws.setup.check_account": ("doctor",),
     "cloudburst.aws.setup.checks": ("Check", "CheckStatus", "DoctorReport"),
@@ -41,7 +42,7 @@ _MODULES = {
     "cloudburst.aws.setup.init_account": ("InitOptions", "InitReport", "init"),
     "cloudburst.aws.setup.logs": ("read_logs",),
     "cloudburst.aws.setup.permissions": ("Purpose", "policy"),
-    "cloudburst.aws.setup.prices": ("load_prices", "refresh_prices"),
+    "cloudburst.aws.setup.price_refresh": ("refresh_prices",),
     "cloudburst.aws.setup.running_tasks": ("cleanup", "list_tasks"),
     "cloudburst.models.account_tasks": (
         "CleanupReport",

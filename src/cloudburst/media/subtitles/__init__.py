@@ -91,10 +91,10 @@ def _parse(text: str) -> Subtitles:
         from cloudburst.media.subtitles import substation  # noqa: PLC0415 - rarely needed
 
         return substation.parse(text)
-    from cloudburst.media.subtitles import subrip  # noqa: PLC0415 - not without subtitles
+    from cloudburst.media.subtitles import subrip_webvtt  # noqa: PLC0415 - not without subtitles
 
     is_webvtt = _WEBVTT.match(text)
-    subtitles = subrip.parse_webvtt(text) if is_webvtt else subrip.parse_subrip(text)
+    subtitles = subrip_webvtt.parse_webvtt(text) if is_webvtt else subrip_webvtt.parse_subrip(text)
     if subtitles.cues or "[" not in text:
         return subtitles
     from cloudburst.media.subtitles import lyrics  # noqa: PLC0415 - rarely needed

@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import (
     MAX_CHARACTERS,
     MAX_CUES,
@@ -24,7 +25,6 @@ from cloudburst.media.subtitles.cues import (
     collect,
     milliseconds,
 )
-from cloudburst.media.subtitles.timed_text import TimedText, escape
 
 # End of the last line, in milliseconds: later than the end of any video.
 LAST_END = (100 * 3600 - 1) * 1000
@@ -115,7 +115,7 @@ def _has_end(line: _LyricsLine) -> bool:
 def _timed_text(
     lines: Sequence[_LyricsLine], offset: int, start: int, end: int
 ) -> tuple[str, tuple[Word, ...]]:
-    timed = TimedText(start, end)
+    timed = CueText(start, end)
     for row, line in enumerate(lines):
         if row:
             timed.mark(end)  # the next line is not a part of the last word

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import (
     MAX_CHARACTERS,
     Cue,
@@ -20,7 +21,6 @@ from cloudburst.media.subtitles.cues import (
     milliseconds,
 )
 from cloudburst.media.subtitles.overrides import Ignored, ignored_name, split_overrides
-from cloudburst.media.subtitles.timed_text import TimedText, escape
 
 # Maximum number of styles in a file; a large file has dozens.
 MAX_STYLES = 5_000
@@ -226,7 +226,7 @@ class _Converter:
         self._styles = styles
         self._soft_break = soft_break
         self._ignored = ignored
-        self._timed = TimedText(line.start, line.end)
+        self._timed = CueText(line.start, line.end)
         self._look = line.style.look
         self._drawing = False
         self._sung = line.start

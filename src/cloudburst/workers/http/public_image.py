@@ -23,7 +23,7 @@ from cloudburst.errors import (
 )
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
-from cloudburst.media.subtitles.subrip import to_subrip
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from cloudburst.models import failures
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.options import RenderOptions

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import (
     MAX_CUES,
     Cue,
@@ -18,7 +19,6 @@ from cloudburst.media.subtitles.cues import (
     milliseconds,
     timestamp,
 )
-from cloudburst.media.subtitles.timed_text import TimedText, escape
 
 # Pattern of a time, with groups for `milliseconds`.
 STAMP = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?"
@@ -170,7 +170,7 @@ def _text(body: str, start: int, end: int) -> tuple[str, tuple[Word, ...]]:
         parts[::2] = [escape(html.unescape(part)) for part in parts[::2]]
         parts[1::2] = [_CLASS_TAG.sub(r"<\1>", part) for part in parts[1::2]]
         return OVERRIDES.sub(override_tags, "".join(parts)).strip(), ()
-    timed = TimedText(start, end)
+    timed = CueText(start, end)
     timed.mark(start)
     for place, part in enumerate(parts):
         if place % 2 == 0:

@@ -17,7 +17,7 @@ def escape(text: str) -> str:
     return text.replace("<", "<\u2060")
 
 
-class TimedText:
+class CueText:
     """Builder of a cue's text, from pieces of text, tags, and marks between words.
 
     A mark is the time at which the following text begins to be spoken; the times of text before the

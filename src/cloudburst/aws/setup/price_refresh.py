@@ -1,4 +1,4 @@
-"""Prices of Fargate: the table that is in use, and its update from AWS's price list."""
+"""Refresh of this user's prices from AWS's price list and from its page of Spot prices."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from cloudburst.errors import AWSError, ConfigurationError
 from cloudburst.models.prices import PriceTable
 from cloudburst.models.settings import Settings
 from cloudburst.net.session import get_page
-
-__all__ = ["load_prices", "refresh_prices"]
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from cloudburst.inputs.media_file import MediaFile, open_media_file
-from cloudburst.inputs.media_probe import (
+from cloudburst.inputs.media_checks import (
     EXPECTED_AUDIO,
     EXPECTED_FONT,
     EXPECTED_PICTURE,
@@ -22,6 +21,7 @@ from cloudburst.inputs.media_probe import (
     check_subtitle_kind,
     check_subtitles,
 )
+from cloudburst.inputs.media_file import MediaFile, open_media_file
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
