@@ -26,7 +26,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.outputs.earlier_runs import missing_videos, recover_outputs
-from cloudburst.workers.http.upload import HashedFile, hash_file
+from cloudburst.workers.http.upload import READ_BLOCK_BYTES, hash_file
 from cloudburst.workers.local import worker_process
 from support.fingerprints import fingerprints_of
 from support.journal_entries import end, process, result, scene
@@ -82,8 +82,7 @@ def hash_of_an_upload(path):
 
 def block_of_an_upload(path):
     """The file was hashed when it still was one."""
-    content = HashedFile(version=FileVersion.from_path(path), sha256="0" * 64)
-    return anyio.run(content.read_block, 0)
+    return FileVersion.from_path(path).read_block(0, READ_BLOCK_BYTES)
 
 
 READERS = {

@@ -255,7 +255,7 @@ async def test_old_tls_is_refused(connect):
     ],
 )
 async def test_a_key_in_clear_text_is_reported_once(connect, caplog, address, warns):
-    connection._warn_once.cache_clear()
+    connection._warn_about_plain_http.cache_clear()
     for _ in range(3):
         async with connect(address, Secrets(key="k-3")):
             pass
@@ -266,7 +266,7 @@ async def test_a_key_in_clear_text_is_reported_once(connect, caplog, address, wa
 
 
 async def test_without_a_key_nothing_is_reported(connect, caplog):
-    connection._warn_once.cache_clear()
+    connection._warn_about_plain_http.cache_clear()
     async with connect("http://8.8.8.8:5000", Secrets(key="")):
         pass
     assert not caplog.text

@@ -261,8 +261,8 @@ async def open_connection(
     """
     url, key = validate_address(address), validate_key(secrets.key)
     context = await create_ssl_context(url.scheme, secrets)
-    if key:
-        warn_about_plain_http(url.scheme, url.host)
+    if key and url.scheme == "http" and not _is_private(url.host):
+        _warn_about_plain_http()
 
     def add_key(request: httpx.Request) -> httpx.Request:
         request.headers[KEY_HEADER] = key
@@ -361,15 +361,9 @@ def _restrict(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def warn_about_plain_http(scheme: str, host: str) -> None:
-    """Log a warning, once per process, if a key crosses public networks in clear text."""
-    if scheme == "http" and not _is_private(host):
-        _warn_once()
-
-
 @cache
-def _warn_once() -> None:
-    logger.warning(
+def _warn_about_plain_http() -> None:
+    logger.warning(  # once per process
         "workers are reached over plain HTTP at public addresses: anyone on the network path can "
         "read their keys and the files; native workers with a certificate are reached over TLS"
     )

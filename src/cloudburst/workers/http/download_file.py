@@ -36,7 +36,7 @@ class DownloadFile:
 
     An existing file of that name is removed and never written to.
 
-    The methods work in threads. A cancellation is raised when the thread has ended.
+    Its methods block: `in_thread` calls them.
     """
 
     def __init__(self, scene: str, to: Path) -> None:
@@ -47,49 +47,10 @@ class DownloadFile:
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
 
-    async def open(self, size: int = 0) -> None:
-        """Create the file; if this object has created it before, empty it.
-
-        Raises:
-            OutputWriteError: The file cannot be created, or the disk has no room for ``size``
-                bytes.
-        """
-        await self._run(self._open, size)
-
-    async def write(self, block: bytes | bytearray) -> None:
-        """Append a block, which must not be changed meanwhile."""
-        await self._run(self._write, block)
-
-    async def find_problem(
-        self, *, size: int, sha256: str | None, check: ContentCheck
-    ) -> str | None:
-        """Return the problem of the downloaded file; ``None`` if it is complete and valid.
-
-        The file must have ``size`` bytes and the hash ``sha256``, which is ``None`` if it is
-        unknown.
-        """
-        return await self._run(self._find_problem, size, sha256, check)
-
     @property
     def sha256(self) -> str:
         """SHA-256 of the bytes written so far, in hexadecimal."""
         return self._digest.hexdigest()
-
-    async def video_seconds(self) -> float:
-        """Return the length of the video in seconds, 0 if it is unknown."""
-        return await self._run(self._video_seconds)
-
-    async def rename(self, *, companion: DownloadFile | None = None) -> None:
-        """Rename the file to its final path.
-
-        ``companion`` is renamed immediately before, so that a cancellation cannot leave only one of
-        both.
-        """
-        await self._run(self._rename, companion)
-
-    async def sync(self) -> None:
-        """Flush the file to disk."""
-        await self._run(self._sync)
 
     async def discard(self) -> None:
         """Remove the temporary file, even during a cancellation; a committed video is kept."""
@@ -101,8 +62,12 @@ class DownloadFile:
             # It must not replace the original error. The next attempt removes the file.
             logger.warning("%s cannot be removed: %s", self._path, exc.strerror or repr(exc))
 
-    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a thread."""
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of this object in a thread; a cancellation is raised at its end.
+
+        Raises:
+            OutputWriteError: The file cannot be created or written.
+        """
         work = partial(call, *args, **kwargs)
         try:
             return await finish_despite_cancel(lambda: to_thread.run_sync(work), seconds=math.inf)
@@ -110,7 +75,8 @@ class DownloadFile:
             msg = f"{self._path} cannot be written: {exc.strerror or exc}"
             raise OutputWriteError(msg, scene=self._scene) from exc
 
-    def _open(self, size: int) -> None:
+    def open(self, size: int = 0) -> None:
+        """Create the file, with room for ``size`` bytes; if it exists already, empty it."""
         if self._file is None:
             self._path.unlink(missing_ok=True)
             # "x" fails if the name exists, even as a link: a link to a file elsewhere may have been
@@ -122,7 +88,8 @@ class DownloadFile:
         self._digest = hashlib.sha256()
         self.size = 0
 
-    def _write(self, block: bytes | bytearray) -> None:
+    def write(self, block: bytes | bytearray) -> None:
+        """Append a block, which must not be changed meanwhile."""
         if self._file is None:
             return
         remaining = memoryview(block)
@@ -131,7 +98,8 @@ class DownloadFile:
         self._digest.update(block)
         self.size += len(block)
 
-    def _find_problem(self, size: int, sha256: str | None, check: ContentCheck) -> str | None:
+    def find_problem(self, *, size: int, sha256: str | None, check: ContentCheck) -> str | None:
+        """Return the problem of the downloaded file; ``None`` if it is complete and valid."""
         if self._file is None:
             return "was removed"
         if self.size != size:
@@ -140,18 +108,21 @@ class DownloadFile:
             return f"has the hash {self.sha256} instead of {sha256}"
         return check(self._file, size)
 
-    def _video_seconds(self) -> float:
+    def video_seconds(self) -> float:
+        """Return the length of the video in seconds, 0 if it is unknown."""
         return 0.0 if self._file is None else video_seconds(self._file, self.size) or 0.0
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Flush the file to disk."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
-    def _rename(self, companion: DownloadFile | None = None) -> None:
+    def rename(self, companion: DownloadFile | None = None) -> None:
+        """Rename the companion, then the file, so that a cancellation cannot leave only one."""
         if self._file is None:
             return
         if companion is not None:
-            companion._rename()  # noqa: SLF001 - an object of the same class
+            companion.rename()
         self._file.close()
         self._path.replace(self._to)
         self._file = None

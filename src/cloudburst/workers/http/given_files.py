@@ -23,7 +23,7 @@ from cloudburst.text import describe_error, printable_line
 from cloudburst.workers.http.connection import HttpConnection
 from cloudburst.workers.http.retries import TransferFailedError
 from cloudburst.workers.http.transfer_requests import request_transfer
-from cloudburst.workers.http.upload import FileUploader, SceneFile, hash_file
+from cloudburst.workers.http.upload import SceneFile, hash_file, send_file
 
 # Number of files of one scene that are given to the worker at once. A scene has up to six files,
 # most of them small, and each takes at least one round trip.
@@ -51,7 +51,6 @@ class GivenFiles:
 
     def __init__(self, connection: HttpConnection) -> None:
         self._connection = connection
-        self._uploader = FileUploader(connection)
         self._hashes: dict[tuple[RemoteLocation | None, str], str] = {}
         """SHA-256 of each file, by its location and version; a local file needs no location."""
         self._locks = defaultdict[tuple[RemoteLocation | None, str], anyio.Lock](anyio.Lock)
@@ -88,7 +87,7 @@ class GivenFiles:
             except OSError as exc:
                 raise file.error(describe_error(exc)) from exc
             key = None, content.sha256
-            give = partial(self._uploader.upload, file, content, turn)
+            give = partial(send_file, self._connection, file, content, turn)
         else:
             assert remote is not None, "a run with remote files has access to them"
             key = location, remote.version(location)

@@ -258,7 +258,18 @@ class WorkerJob:
         error = event.error or ErrorBody(error="no reason given")
         match event.state:
             case "done" if event.done:
-                return self._encoded_video(event.done, event.shared_seconds)
+                done, cover, subtitles = event.done, event.done.cover, event.done.subtitles
+                return EncodedVideo(
+                    scene=self._scene,
+                    reference=str(self.id),
+                    size=done.size,
+                    sha256=done.sha256,
+                    seconds=done.seconds,
+                    warnings=done.warnings,
+                    shared_seconds=event.shared_seconds,
+                    cover=None if cover is None else EncodedFile(**cover.model_dump()),
+                    subtitles=None if subtitles is None else EncodedFile(**subtitles.model_dump()),
+                )
             case "done":
                 msg = "the worker reports the job as done, but no video"
                 raise WorkerProtocolError(msg)
@@ -270,21 +281,6 @@ class WorkerJob:
             case _:
                 msg = f"{event.state} because of an error of the render service: {error}"
                 raise RenderFailedError(msg, scene=self._scene)
-
-    def _encoded_video(self, done: FinishedVideo, shared_seconds: float) -> EncodedVideo:
-        return EncodedVideo(
-            scene=self._scene,
-            reference=str(self.id),
-            size=done.size,
-            sha256=done.sha256,
-            seconds=done.seconds,
-            warnings=done.warnings,
-            shared_seconds=shared_seconds,
-            cover=None if done.cover is None else EncodedFile(**done.cover.model_dump()),
-            subtitles=(
-                None if done.subtitles is None else EncodedFile(**done.subtitles.model_dump())
-            ),
-        )
 
     def _encode_error(self, reason: ErrorBody) -> SceneError:
         return EncodeError(str(reason), scene=self._scene, field=reason.field or "")

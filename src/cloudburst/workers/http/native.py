@@ -96,16 +96,14 @@ class NativeRenderer:
     resumed.
     """
 
+    has_abandoned_encode = False
+    """Always false, because jobs that are no longer needed are cancelled on the worker."""
+
     def __init__(self, connection: HttpConnection) -> None:
         self._connection = connection
         self._files = GivenFiles(connection)
         self._jobs: set[WorkerJob] = set()
         """Jobs that were started and are not deleted yet."""
-
-    @property
-    def has_abandoned_encode(self) -> bool:
-        """Always false, because jobs that are no longer needed are cancelled on the worker."""
-        return False
 
     @property
     def health_failure(self) -> str:

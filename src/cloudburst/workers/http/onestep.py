@@ -93,15 +93,9 @@ class OnestepRenderer:
         self._connection = connection
         self._has_key = has_key
         self._requests: dict[str, SceneRequest] = {}
-        self._abandoned_encode = False
-
-    @property
-    def has_abandoned_encode(self) -> bool:
-        """True if the worker may still encode a scene whose response is lost.
-
-        The public image cannot cancel an encode.
-        """
-        return self._abandoned_encode
+        # The public image cannot cancel an encode.
+        self.has_abandoned_encode = False
+        """True if the worker may still encode a scene whose response is lost."""
 
     @property
     def health_failure(self) -> str:
@@ -207,7 +201,7 @@ class OnestepRenderer:
         response = await self._post(request)
         failure = failures.classify_http_status(response.status, context="onestep")
         if failure is PROXY_LOST_WORKER:
-            self._abandoned_encode = True
+            self.has_abandoned_encode = True
         created = parse_video(response, upload.scene)
         video = EncodedVideo(
             scene=upload.scene,
@@ -241,7 +235,7 @@ class OnestepRenderer:
                 return response
             finally:
                 if body.complete and not answered:
-                    self._abandoned_encode = True
+                    self.has_abandoned_encode = True
 
     async def _send(self, body: RequestBody, length: int) -> WorkerResponse:
         # The engine limits the time of the encode, and keep-alive detects a broken connection.

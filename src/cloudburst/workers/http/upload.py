@@ -48,20 +48,6 @@ class HashedFile:
     version: FileVersion
     sha256: str
 
-    @property
-    def size(self) -> int:
-        """Size of the file, in bytes."""
-        return self.version.size
-
-    async def read_block(self, offset: int) -> bytes:
-        """Return `READ_BLOCK_BYTES` from an offset on, or fewer at the end of the file.
-
-        Raises:
-            FileChangedError: The file was changed.
-            OSError: The file cannot be read.
-        """
-        return await to_thread.run_sync(self.version.read_block, offset, READ_BLOCK_BYTES)
-
 
 async def hash_file(path: Path, hashes: FileHashes = KNOWN_HASHES) -> HashedFile:
     """Return the current version of a file with its hash; known hashes are not computed again.
@@ -85,86 +71,90 @@ MIN_BYTES_TO_ASK = 256 * 1024
 USE_INTERVAL = 30.0
 
 
-class FileUploader:
-    """Uploader of files to one worker."""
+async def send_file(
+    connection: HttpConnection, file: SceneFile, content: HashedFile, turn: Turn
+) -> tuple[str, int]:
+    """Send a file in turn unless the worker has it; return its SHA-256 and the bytes sent.
 
-    def __init__(self, connection: HttpConnection) -> None:
-        self._connection = connection
+    Raises:
+        UploadError: The file cannot be read, was changed, or was refused.
+        WorkerError: The worker has stopped or refuses the key.
+    """
+    # A small file is sent in less time than the question takes.
+    if content.version.size >= MIN_BYTES_TO_ASK and await _ask_for(connection, content):
+        return content.sha256, 0
+    async with _in_turn(connection, content, turn) as sending:
+        bytes_sent = await _send(connection, file, content, sending)
+        sending.arrived()
+    return content.sha256, bytes_sent
 
-    async def upload(self, file: SceneFile, content: HashedFile, turn: Turn) -> tuple[str, int]:
-        """Send a file in turn unless the worker has it; return its SHA-256 and the bytes sent.
 
-        Raises:
-            UploadError: The file cannot be read, was changed, or was refused.
-            WorkerError: The worker has stopped or refuses the key.
-        """
-        # A small file is sent in less time than the question takes.
-        if content.size >= MIN_BYTES_TO_ASK and await self._ask_for(content):
-            return content.sha256, 0
-        async with self._in_turn(content, turn) as sending:
-            bytes_sent = await self._send(file, content, sending)
-            sending.arrived()
-        return content.sha256, bytes_sent
+@asynccontextmanager
+async def _in_turn(
+    connection: HttpConnection, content: HashedFile, turn: Turn
+) -> AsyncGenerator[Sending]:
+    """Wait for the turn of a file; meanwhile send requests, so that the worker is not idle."""
+    waiting, lost = anyio.CancelScope(), list[CloudburstError]()
 
-    @asynccontextmanager
-    async def _in_turn(self, content: HashedFile, turn: Turn) -> AsyncGenerator[Sending]:
-        """Wait for the turn of a file; meanwhile send requests, so that the worker is not idle."""
-        waiting, lost = anyio.CancelScope(), list[CloudburstError]()
+    async def use_worker() -> None:
+        try:
+            with waiting:
+                while True:
+                    await anyio.sleep(USE_INTERVAL)
+                    await _ask_for(connection, content)
+        except CloudburstError as exc:
+            lost.append(exc)
+            tasks.cancel_scope.cancel()
 
-        async def use_worker() -> None:
-            try:
-                with waiting:
-                    while True:
-                        await anyio.sleep(USE_INTERVAL)
-                        await self._ask_for(content)
-            except CloudburstError as exc:
-                lost.append(exc)
-                tasks.cancel_scope.cancel()
+    with collapse_single():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(use_worker)
+            async with turn(content.version.size) as sending:
+                waiting.cancel()
+                yield sending
+    if lost:
+        raise lost[0]
 
-        with collapse_single():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(use_worker)
-                async with turn(content.size) as sending:
-                    waiting.cancel()
-                    yield sending
-        if lost:
-            raise lost[0]
 
-    async def _ask_for(self, content: HashedFile) -> bool:
-        """Ask the worker whether it has a file."""
-        response = await self._connection.request_with_retries(
-            "HEAD", _url(content), answer_timeout=self._connection.timeouts.call
-        )
-        return response.is_success
+async def _ask_for(connection: HttpConnection, content: HashedFile) -> bool:
+    """Ask the worker whether it has a file."""
+    response = await connection.request_with_retries(
+        "HEAD", f"/files/{content.sha256}", answer_timeout=connection.timeouts.call
+    )
+    return response.is_success
 
-    async def _send(self, file: SceneFile, content: HashedFile, sending: Sending) -> int:
-        bodies: list[_FileBody] = []
 
-        def new_body() -> _FileBody:
-            bodies.append(_FileBody(file, content, sending))
-            return bodies[-1]
+async def _send(
+    connection: HttpConnection, file: SceneFile, content: HashedFile, sending: Sending
+) -> int:
+    bodies: list[_FileBody] = []
 
-        response = await self._connection.request_with_retries(
-            "PUT", _url(content), content=new_body, headers={"Content-Length": str(content.size)}
-        )
-        match failures.classify_http_status(response.status, context="file"):
-            case None:
-                pass
-            case failure if failure.error is UploadError and (reason := ErrorBody.parse(response)):
-                raise file.error(f"the worker refused {file.location}: {reason}")
-            case failure:
-                reason = ErrorBody.from_response(response)
-                msg = f"{failure.summary} (HTTP {response.status}: {reason})"
-                raise WorkerProtocolError(msg)
-        return sum(body.bytes_sent for body in bodies)
+    def new_body() -> _FileBody:
+        bodies.append(_FileBody(file, content.version, sending))
+        return bodies[-1]
+
+    headers = {"Content-Length": str(content.version.size)}
+    response = await connection.request_with_retries(
+        "PUT", f"/files/{content.sha256}", content=new_body, headers=headers
+    )
+    match failures.classify_http_status(response.status, context="file"):
+        case None:
+            pass
+        case failure if failure.error is UploadError and (reason := ErrorBody.parse(response)):
+            raise file.error(f"the worker refused {file.location}: {reason}")
+        case failure:
+            reason = ErrorBody.from_response(response)
+            msg = f"{failure.summary} (HTTP {response.status}: {reason})"
+            raise WorkerProtocolError(msg)
+    return sum(body.bytes_sent for body in bodies)
 
 
 class _FileBody(httpx.AsyncByteStream):
     """Request body that reads a file in blocks and counts the bytes that were sent."""
 
-    def __init__(self, file: SceneFile, content: HashedFile, sending: Sending) -> None:
+    def __init__(self, file: SceneFile, version: FileVersion, sending: Sending) -> None:
         self._file = file
-        self._content = content
+        self._version = version
         self._sending = sending
         self._offset = 0
         self.bytes_sent = 0
@@ -174,16 +164,14 @@ class _FileBody(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         self.bytes_sent = self._offset
-        if self._offset >= self._content.size:
+        if self._offset >= self._version.size:
             raise StopAsyncIteration
         await self._sending.wait(self._offset)
         try:
-            block = await self._content.read_block(self._offset)
+            block = await to_thread.run_sync(
+                self._version.read_block, self._offset, READ_BLOCK_BYTES
+            )
         except OSError as exc:
             raise self._file.error(describe_error(exc)) from exc
         self._offset += len(block)
         return block
-
-
-def _url(content: HashedFile) -> str:
-    return f"/files/{content.sha256}"

@@ -143,13 +143,13 @@ async def download_video(
             path=to,
             size=file.size,
             sha256=file.sha256,
-            seconds=await file.video_seconds(),
+            seconds=await file.in_thread(file.video_seconds),
             cover=None if cover is None else cover_path(to),
             cover_sha256=None if cover is None else cover.sha256,
         )
         if on_verified is not None:
             await on_verified(downloaded)
-        await file.rename(companion=picture)
+        await file.in_thread(file.rename, picture)
         return downloaded
     raise AssertionError("unreachable: the block does not suppress exceptions")
 
@@ -168,7 +168,7 @@ async def _received(
             problem := await _receive(connection, source, file)
         ):
             source.fail(problem)
-        await file.sync()
+        await file.in_thread(file.sync)
         yield file
     finally:
         await file.discard()
@@ -179,7 +179,7 @@ async def _receive(
 ) -> str | None:
     """Download the file, over several connections if needed; return its problem, or ``None``."""
     retries, attempts_left = connection.new_retries(), MAX_ANSWERS_WITHOUT_PROGRESS
-    await file.open(source.size)
+    await file.in_thread(file.open, source.size)
     while file.size < source.size:
         previous_size, answered = file.size, False
         try:
@@ -210,7 +210,9 @@ async def _receive(
             reason = describe_error(error)
             source.fail(f"cannot be downloaded beyond byte {file.size}: {reason}", error)
         await retries.wait(error)
-    return await file.find_problem(size=source.size, sha256=source.sha256, check=source.check)
+    return await file.in_thread(
+        file.find_problem, size=source.size, sha256=source.sha256, check=source.check
+    )
 
 
 async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: DownloadFile) -> None:
@@ -218,7 +220,7 @@ async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: Do
     failure = failures.classify_http_status(response.status, context="video")
     if failure is not VIDEO_CHANGED:
         source.fail(f"is not available: {ErrorBody.from_response(response)}")
-    await file.open()
+    await file.in_thread(file.open)
 
 
 async def _write_body(response: httpx.Response, source: WorkerFile, file: DownloadFile) -> None:
@@ -227,7 +229,7 @@ async def _write_body(response: httpx.Response, source: WorkerFile, file: Downlo
     if source.sha256 and etag and etag != f'"{source.sha256}"':
         source.fail(f"was replaced on its worker: {printable_line(etag)}")
     if file.size and not _continues(response, file.size):
-        await file.open()
+        await file.in_thread(file.open)
     block = bytearray()
     try:
         async with aclosing(iter_pieces(response)) as body:
@@ -236,12 +238,12 @@ async def _write_body(response: httpx.Response, source: WorkerFile, file: Downlo
                 if file.size + len(block) > source.size:
                     source.fail(f"has more than the {source.size} bytes announced")
                 if len(block) >= WRITE_BLOCK_BYTES:
-                    await file.write(block)
+                    await file.in_thread(file.write, block)
                     block = bytearray()
     except REQUEST_ERRORS:
-        await file.write(block)
+        await file.in_thread(file.write, block)
         raise
-    await file.write(block)
+    await file.in_thread(file.write, block)
 
 
 def _continues(response: httpx.Response, offset: int) -> bool:
