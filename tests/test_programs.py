@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cloudburst import programs as signals
+from cloudburst import programs
 from cloudburst.programs import InterruptHandler, stop_signals
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -102,7 +102,7 @@ def test_the_handlers_of_a_loop_are_still_called():
 
 
 def test_a_later_one_leaves_from_wherever_the_program_is(monkeypatch):
-    monkeypatch.setattr(signals, "REPEAT_WINDOW", 0.2)
+    monkeypatch.setattr(programs, "REPEAT_WINDOW", 0.2)
     left = []
     with InterruptHandler(BOTH, on_later_signal=left.append):
         for _ in range(3):

@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst.aws.client.public_ip import parse_source, private_address, public_address
 from cloudburst.aws.fargate.task_definition import task_families
-from cloudburst.aws.setup import changes as account_changes
+from cloudburst.aws.setup import changes
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init, write_settings
 from cloudburst.aws.setup.resource_definitions import (
@@ -336,7 +336,7 @@ async def _ecs_agrees(ecs, tasks):
 
 
 async def test_nothing_is_removed_while_tasks_run(emulator, monkeypatch):
-    monkeypatch.setattr(account_changes, "CONSISTENCY_BACKOFF", Backoff(first=0.2, cap=0.5))
+    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.2, cap=0.5))
     _, settings = await set_up(emulator)
     await anyio.sleep(1)  # by then ECS can assume the role
     ecs = client(emulator, "ecs")
@@ -418,7 +418,7 @@ async def test_init_after_destroy_creates_the_group_that_the_settings_still_name
 
 async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
     _, settings = await set_up(emulator)
-    monkeypatch.setattr(account_changes, "REMOVAL_TIMEOUT", 0.3)
+    monkeypatch.setattr(changes, "REMOVAL_TIMEOUT", 0.3)
     emulator.add_fault(Fault(operation="DeleteCluster", kind="delay", seconds=2))
     report = await destroy(settings, session=session())
     step = next(step for step in report.steps if step.resource == "cluster")
@@ -426,7 +426,7 @@ async def test_a_removal_without_any_answer_says_so(emulator, monkeypatch):
 
 
 async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, monkeypatch):
-    monkeypatch.setattr(account_changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
+    monkeypatch.setattr(changes, "CONSISTENCY_BACKOFF", Backoff(first=0.05, cap=0.1))
     refused = "Unable to assume the service linked role."
     emulator.add_fault(
         Fault(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.aws.setup import network as client_address
+from cloudburst.aws.setup import network
 from cloudburst.aws.setup.network import find_client_address
 from cloudburst.models.settings import Settings
 
@@ -26,9 +26,9 @@ def asked(monkeypatch):
     async def cidrs(aws, vpc):
         return ["198.51.100.0/24"]
 
-    monkeypatch.setattr(client_address, "public_address", public)
-    monkeypatch.setattr(client_address, "private_address", private)
-    monkeypatch.setattr(client_address, "vpc_cidrs", cidrs)
+    monkeypatch.setattr(network, "public_address", public)
+    monkeypatch.setattr(network, "private_address", private)
+    monkeypatch.setattr(network, "vpc_cidrs", cidrs)
     return found
 
 
