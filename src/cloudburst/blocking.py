@@ -124,10 +124,7 @@ class FargateOperationV1:
 
 
 def _run(call: Callable[[], Awaitable[T]]) -> T:
-    """Run the call in a new event loop and return its result.
-
-    Raises `ConfigurationError` if an event loop already runs in this thread.
-    """
+    """Run the call in a new event loop; there must be no running one in this thread."""
     try:
         anyio.lowlevel.current_token()
     except RuntimeError:  # no loop in this thread
@@ -157,16 +154,12 @@ def _run_here(call: Callable[[], Awaitable[T]]) -> T:
 async def _guarded(
     call: Callable[[], Awaitable[T]], taken: InterruptHandler, answers: list[T]
 ) -> None:
-    """Run the call and cancel it at the first signal; further signals have no effect."""
     with anyio.CancelScope() as work, taken.call_on_first_signal(work.cancel):
         answers.append(await call())
 
 
 def _signals() -> list[signal.Signals]:
-    """Return which of SIGINT, SIGTERM and SIGHUP still have Python's default handler.
-
-    The list is empty outside the main thread and on Windows.
-    """
+    """Return which stop signals have Python's own handler; none outside the main thread."""
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return []
     default = (signal.SIG_DFL, signal.default_int_handler)

@@ -172,7 +172,6 @@ def _remove_request(error: Any) -> None:
 
 
 def _begins_in_library(error: BaseException) -> bool:
-    """Return whether an error was raised within a library and caught there."""
     if error.__traceback__ is None:
         return False
     name = str(error.__traceback__.tb_frame.f_globals.get("__name__", ""))

@@ -157,7 +157,6 @@ class _LogHandler(logging.Handler):
 
 @contextmanager
 def _logging_to(console: Console) -> Generator[None]:
-    """Print the package's warnings and logged errors, above the live view of a run."""
     handler = _LogHandler(console)
     logger = logging.getLogger("cloudburst")
     logger.addHandler(handler)

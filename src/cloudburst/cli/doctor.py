@@ -95,7 +95,6 @@ def doctor_command(
 
 
 def _fixed_address(text: str) -> Callable[[], Awaitable[str]]:
-    """Return an asynchronous function that returns a given address of this machine."""
     try:
         address = str(ipaddress.IPv4Address(text))
     except ValueError as exc:

@@ -157,7 +157,6 @@ def next_steps(emulator: FargateEmulator) -> Iterator[Text]:
 
 @contextmanager
 def _configured() -> Generator[None]:
-    """Convert errors of the emulator to `ConfigurationError` for the command line."""
     from cloudburst.emulator.errors import EmulatorError  # noqa: PLC0415 - loads a web server
 
     try:

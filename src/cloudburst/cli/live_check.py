@@ -268,7 +268,6 @@ def _print_plan(plan: LivePlan) -> None:
 
 
 def _print_finding(found: list[Finding], finding: Finding) -> None:
-    """Print a finding, below the name of its part if it is the first one, and remember it."""
     if not found or found[-1].part != finding.part:
         print_output(Text(f"\n{finding.part}", "bold"))
     found.append(finding)

@@ -95,7 +95,6 @@ def _convert_folder(_type: Any, tokens: Sequence[Token]) -> OutputFolder:
 
 
 def _folder_only(_type: object, to: OutputFolder | None) -> None:
-    """Raise `ValueError` if ``--to`` names an existing file that is not a folder."""
     if isinstance(to, Path) and to.exists() and not to.is_dir():
         raise ValueError(f"{to} is a file; --to names a folder")
 

@@ -49,7 +49,6 @@ class WordWrapped:
         self._text = Text.assemble(*parts)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the text, wrapped to the width of the terminal."""
         for paragraph in self._text.split("\n", allow_blank=True):
             starts, column = list[int](), 0
             for word in _WORD.finditer(paragraph.plain):

@@ -111,7 +111,6 @@ class PlanView:
     """Note about prices; may be empty."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the chosen plan, the table of plans, and the figures behind them."""
         yield from self._chosen()
         yield Text()
         yield self._table()

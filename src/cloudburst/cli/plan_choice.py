@@ -117,7 +117,6 @@ class PlanData:
     def _kind(
         self, tier: Tier, protocol: Protocol, architecture: str, cloud: default_performance.Cloud
     ) -> str:
-        """Return the kind of worker with the image of the latest run in this cloud."""
         for kind in self._latest_kinds():
             if cloud.account_in(kind) is not None and kind.split()[2:4] == [protocol, architecture]:
                 image = kind.split()[-1]

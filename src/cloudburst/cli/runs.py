@@ -186,7 +186,6 @@ def _listed_run(
 
 
 def _count_videos(journal: JournalState) -> int:
-    """Return the number of scenes whose video is up to date with its inputs."""
     return sum(
         name in journal.results and scene.fingerprint in {"", journal.results[name].fingerprint}
         for name, scene in journal.scenes.items()

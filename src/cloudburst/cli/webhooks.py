@@ -131,7 +131,6 @@ def _read(
 
 
 def _replay(connection: sqlite3.Connection, chosen: Sequence[str | None]) -> int:
-    """Replay dead letters, or raise `ConfigurationError` if one of those chosen does not exist."""
     number, now = 0, time.time()
     for one in dict.fromkeys(chosen):
         replayed = outbox.replay(connection, one, now=now)
@@ -146,7 +145,6 @@ def _replay(connection: sqlite3.Connection, chosen: Sequence[str | None]) -> int
 
 
 def _in_database(folder: Path, call: Callable[[JobDatabase], Awaitable[_T]]) -> _T:
-    """Return the result of a call of an existing database of jobs."""
     if not (folder / DATABASE_NAME).is_file():
         msg = (
             f"{short_path(folder)} has no file {DATABASE_NAME}; expected the folder of the jobs of "

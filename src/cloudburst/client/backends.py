@@ -87,8 +87,6 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
 
 @dataclass(frozen=True, slots=True)
 class _OpenFargate:
-    """Function that opens the Fargate backend of an AWS account."""
-
     settings: Settings
     session: Any
 

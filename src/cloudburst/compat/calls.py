@@ -253,10 +253,6 @@ async def scan_and_test_folder(
 
 
 async def _account() -> tuple[Any, Settings]:
-    """Import the module that manages running tasks, read the settings, and return both.
-
-    The work is done in a thread, because it blocks.
-    """
     sweep = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.setup.running_tasks")
     return sweep, await anyio.to_thread.run_sync(Settings)
 
@@ -273,7 +269,6 @@ def _eager(open_backend: OpenBackend) -> OpenBackend:
 
 
 def _folder(saving_dir: Path | str | None) -> OutputFolder | None:
-    """Return the folder that a caller names; raise `ConfigurationError` if it cannot be one."""
     try:
         return parse_output_folder(str(saving_dir)) if saving_dir else None
     except ValueError as exc:

@@ -184,7 +184,6 @@ def _check_fargate(parameters: Mapping[str, Any]) -> None:
 
 
 def _complete(container: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a container definition with the default members that AWS adds."""
     return {
         "cpu": 0,
         "portMappings": [],

@@ -333,7 +333,6 @@ class FargateEmulator(ContextManagerMixin):
         return self._open
 
     def _do(self, function: Callable[[], T]) -> T:
-        """Call a function in the emulator's thread, wait for it and return its result."""
         if self._portal is None or self._inside.ended.is_set():
             raise RuntimeError(NOT_RUNNING)
         return self._portal.call(function)

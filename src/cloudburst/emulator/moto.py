@@ -252,7 +252,6 @@ def text_of(item: ET.Element, name: str) -> str:
 
 
 def _plain(item: ET.Element) -> Any:
-    """Convert an XML element to a dictionary, a list or a text; an empty list is an empty text."""
     children = list(item)
     if any(child.tag == "item" for child in children):
         return [_plain(child) for child in children]

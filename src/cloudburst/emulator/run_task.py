@@ -227,11 +227,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
 
 
 def _pick(strategy: Sequence[Mapping[str, Any]], number: int) -> str:
-    """Return the capacity provider of one of the tasks that a call launches.
-
-    ``number`` is the position of the task in the call, from 0. The first tasks get their providers
-    by ``base``, the others by ``weight``.
-    """
+    """Return the capacity provider of the task at a position in the call: first by ``base``."""
     based = [item["capacityProvider"] for item in strategy for _ in range(item.get("base") or 0)]
     if number < len(based):
         return str(based[number])

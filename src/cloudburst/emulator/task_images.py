@@ -114,10 +114,7 @@ class TaskImages:
 def _command(
     container: Mapping[str, Any], override: Mapping[str, Any], image: UnpackedImage
 ) -> list[str]:
-    """Return the command of a container, as Docker combines it.
-
-    An entry point of the definition also replaces the command of the image.
-    """
+    """Return the command of a container: its entry point also replaces the image's command."""
     entry_point = container.get("entryPoint")
     command = override.get("command") or container.get("command")
     if command is None:

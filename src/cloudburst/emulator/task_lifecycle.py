@@ -136,7 +136,6 @@ class TaskLifecycle:
             self._timers.later(lag, self._report_interruption)
 
     def _report_interruption(self) -> None:
-        """Report an interruption in the API after the containers have received SIGTERM."""
         if self.snapshot.live:
             self._change(last_status="STOPPING")
             self._want_stopped(*SPOT_STOP)
@@ -341,8 +340,6 @@ class TaskLifecycle:
 
 @dataclass(slots=True, kw_only=True)
 class _Container:
-    """Listener that passes the events of a container to its task's lifecycle."""
-
     life: TaskLifecycle
     name: str
 

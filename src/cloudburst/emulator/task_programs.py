@@ -75,8 +75,6 @@ class ContainerHealthCheck:
 
 @dataclass(slots=True)
 class _ExitCode:
-    """Listener that waits for the exit code of a process."""
-
     code: asyncio.Future[int] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

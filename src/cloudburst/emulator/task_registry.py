@@ -128,7 +128,6 @@ class TaskRegistry:
             listener(snapshot)
 
     def _drawn(self, fault: TaskFault) -> TaskFault:
-        """Return a task's fault combined with the random faults of the configuration."""
         config = self.config
         lost = self._chance.random() < config.lost_interfaces
         slower = 1 + self._chance.random() * config.cpu_spread

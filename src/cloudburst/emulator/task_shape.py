@@ -126,7 +126,6 @@ def _container(
 
 
 def _foreign(name: str, end: str | int, task: Task, prefix: str) -> dict[str, Any]:
-    """Return the description of a container that is not in the task definition."""
     stopped = task.last_status in {"DEPROVISIONING", "STOPPED"}
     shown: dict[str, Any] = {
         "containerArn": f"{prefix}container/{task.cluster}/{task.id}/{name}",

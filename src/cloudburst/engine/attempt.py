@@ -60,7 +60,6 @@ async def render_scene(context: AttemptContext, pool: WorkerPool) -> Video:
 
 
 async def _attempt(context: AttemptContext, pool: WorkerPool) -> Video | None:
-    """Make one attempt, and a speculative copy of it if the scheduler starts one."""
     record = context.record
     record.start_attempt()
     render_copy = partial(_attempt_copy, context=context, pool=pool)
@@ -102,7 +101,6 @@ async def _attempt_first(context: AttemptContext, pool: WorkerPool) -> Video | N
 async def _attempt_copy(
     assignment: Assignment, *, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
-    """Make a speculative copy of an attempt: render the scene on a second worker."""
     # Until the copy has encoded the scene, the record of the scene describes the first attempt.
     task, video = assignment.connection.task, None
     record = SceneRecord(name=context.record.name, task=task, attempts=context.record.attempts)
@@ -182,7 +180,6 @@ async def _speculative_copy(
 async def _attempt_on(
     assignment: Assignment, context: AttemptContext, pool: WorkerPool
 ) -> Video | None:
-    """Upload, encode and download a scene on one worker, and return its video."""
     with progress_timeout(
         assignment.worker.backend,
         pool.timeouts.scene,

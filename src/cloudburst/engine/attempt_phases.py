@@ -123,7 +123,6 @@ class AttemptPhases:
 
     @asynccontextmanager
     async def _turn(self, size: int) -> AsyncGenerator[Sending]:
-        """Wait for a place on the line for a file, and hold it until the ``with`` block ends."""
         needed_at, waiting = slot_expected_at(self._assignment), self._waiting_for_line
         async with self._uplink.place(size, needed_at=needed_at, waiting=waiting) as sending:
             self._assignment.sending = True
@@ -168,7 +167,6 @@ class AttemptPhases:
         return video
 
     def _note_start(self) -> None:
-        """Record that the encode begins."""
         self._record.slot_wait_seconds = anyio.current_time() - self._waiting_since
         self._timeout.renew()
         self._context.emit(SceneEncoding, task=self._task)
@@ -176,7 +174,6 @@ class AttemptPhases:
         self._encode_span.enter_context(self._record.measure("encode", self.attempt))
 
     def _note_slot(self) -> None:
-        """Start the timeout of the queued scene if an encoder slot is free, else suspend it."""
         if self._assignment.has_slot:
             self._timeout.renew()
         else:

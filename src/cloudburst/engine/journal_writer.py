@@ -284,7 +284,6 @@ def has_failed(record: WorkerRecord) -> bool:
 
 
 def _with_error(text: str, record: WorkerRecord) -> str:
-    """Return the text of a post-mortem, with the client's error inserted below the title."""
     # The backend's reason alone may mislead: if the client stopped the task because of its own
     # error, the backend's reason is only that stop.
     title, blank, rest = text.partition("\n\n")

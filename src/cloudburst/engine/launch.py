@@ -154,8 +154,6 @@ class TaskStop:
 
 
 class _Launch:
-    """Launch of one task: the current launch request, and the task's id once it is known."""
-
     def __init__(
         self, backend: Backend, spec: TaskSpec, timeouts: Timeouts, observer: LaunchObserver
     ) -> None:
@@ -192,7 +190,6 @@ class _Launch:
         raise self._not_accepted() from self._lack
 
     async def _send_request(self) -> None:
-        """Send the request once; after an error, prepare the next request, or raise the error."""
         # The next request repeats the previous one with the same token; after a refusal for lack
         # of capacity, it is a new request with a new token.
         self._maybe_launched = True
@@ -244,7 +241,6 @@ class _Launch:
             self.stopped = stop.accepted
 
     async def _find_task(self) -> TaskId:
-        """Return the id of the task, by the launch request with its token once more."""
         with anyio.fail_after(self._timeouts.call):  # this answer may be lost as well
             task = await self._backend.launcher.launch(self.request)
         self._note_task(task)

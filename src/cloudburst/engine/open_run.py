@@ -277,7 +277,6 @@ class RunProgress:
 
 
 async def _check_supported(spec: RunSpec, backends: Sequence[Backend]) -> None:
-    """Raise `InvalidScenesError` with everything that a backend's workers cannot render."""
     # A run may use each of its backends for each scene and for the folder of the videos.
     checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
     faults = dict[SceneFault, None]()
@@ -305,7 +304,6 @@ def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Tic
 def _check_lifetimes(
     tickets: Iterable[Ticket], backends: Sequence[Backend], performances: Performances
 ) -> None:
-    """Check that the longest scene can be finished within the lifetime of a task."""
     ticket = max(tickets, key=lambda ticket: ticket.work, default=None)
     limited = [(performances.of_backend(each), each.lifetime) for each in backends if each.lifetime]
     if ticket is None or len(limited) < len(backends):
@@ -327,5 +325,4 @@ def _check_lifetimes(
 
 
 def _needed(performance: Performance, work: float) -> float:
-    """Return the expected seconds from the upload to the download of a scene."""
     return performance.transfer_seconds + performance.encode_seconds(work)

@@ -176,7 +176,6 @@ class WorkerPool:
                 self.scheduler.release(assignment)
 
     async def _explained(self, assignment: Assignment, error: WorkerError) -> WorkerError:
-        """Give up a failed worker, and return its error with the backend's reason, if any."""
         worker = assignment.worker
         worker.move_to(WorkerState.FAILING)
         self.scheduler.workers.refresh(worker)

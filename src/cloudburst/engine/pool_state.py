@@ -92,8 +92,7 @@ class ProgressSample(NamedTuple):
     at: float
 
 
-def _do_nothing() -> None:
-    """Do nothing."""
+def _do_nothing() -> None: ...
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

@@ -84,7 +84,6 @@ class TaskRecovery:
         self._warn_of_others()
 
     def _warn_of_others(self) -> None:
-        """Log the tasks that may still run on backends that this client does not have."""
         names = {backend.name for backend in self._pool.backends}
         for record in self._records.values():
             if record.backend not in names and record.usage is not None and not record.settled:
@@ -198,7 +197,6 @@ class TaskRecovery:
         return True
 
     def _unlisted(self) -> list[tuple[Backend, WorkerRecord]]:
-        """Return backend and record of tasks that may run although they were not listed."""
         backends = {backend.name: backend for backend in self._pool.backends}
         return [
             (backends[record.backend], record)

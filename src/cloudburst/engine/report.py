@@ -71,7 +71,6 @@ def _part_seconds(worker: WorkerRecord, usage: Usage, billed: int) -> Mapping[st
 
 
 def _starting_seconds(worker: WorkerRecord, usage: Usage) -> float:
-    """Return the seconds from the start of the image pull to the first successful health check."""
     # The launch is known on AWS's clock and on ours, and relates the two.
     if worker.launched is None or worker.ready is None or usage.pull_started_at is None:
         return 0.0
@@ -232,7 +231,6 @@ def status(scenes: Sequence[SceneOutcome]) -> Status:
 
 
 def _problem(scenes: Sequence[SceneOutcome]) -> str | None:
-    """Return the text of the first error that requires a new setup; ``None`` if none does."""
     for scene in scenes:
         error = scene.error
         if error is None or isinstance(error, BudgetError | ClosedError):

@@ -21,8 +21,6 @@ from cloudburst.models.report import Prediction, Report, Status
 
 @dataclass(eq=False, slots=True)
 class _Unread:
-    """Holder of an event that was not read yet, so that a newer event can replace it."""
-
     event: Event
 
 

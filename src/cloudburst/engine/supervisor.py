@@ -155,7 +155,6 @@ class Supervisor:
                 await self._serve(connection)
 
     async def _serve(self, connection: WorkerConnection) -> None:
-        """Let the scheduler use the worker until it is idle for too long or given up."""
         worker, record = self._worker, self._record
         worker.connection, worker.last_used = connection, anyio.current_time()
         worker.move_to(WorkerState.READY)
@@ -232,7 +231,6 @@ class Supervisor:
             self._scheduler.on_start_failed(self._worker, error)
 
     async def _note_end(self) -> None:
-        """Record the end of the worker, and notify the scheduler, the observers and the journal."""
         worker, record = self._worker, self._record
         record.error = record.error or worker.closing_error
         self._scheduler.on_ended(worker)
@@ -251,7 +249,6 @@ class Supervisor:
             await writer.flush(within=self._timeouts.call)
 
     async def _wait_settled(self) -> None:
-        """Wait until the task is seen to have stopped, for `Timeouts.settle` at most."""
         record = self._record
         # A task whose stop was not accepted may run until its own lifetime limit.
         if not record.task or record.possibly_running:
@@ -265,7 +262,6 @@ class Supervisor:
 
 
 async def _is_leaving(connection: WorkerConnection) -> bool:
-    """Return whether the backend has announced that it will stop the task."""
     try:
         return await connection.is_leaving()
     except WorkerError:

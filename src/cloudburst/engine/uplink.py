@@ -124,7 +124,6 @@ class UploadConcurrency:
         self._rate, self._has_changed = rate, False
 
     def _is_better(self, rate: float, kept: int) -> bool:
-        """Return whether the number of files of a trial is to be kept."""
         more = self.limit > kept
         change = MIN_GAIN ** math.log2(self.limit / kept) if more else 1 / MAX_LOSS
         if rate < self._rate * change:
@@ -137,7 +136,6 @@ class UploadConcurrency:
         return True
 
     def _try_next(self, files: int, now: float) -> None:
-        """Start a trial if one is planned and possible."""
         if self._try_fewer and self.limit > MIN_FILES:
             self._try_fewer, limit = False, max(self.limit // 2, MIN_FILES)
             self._next_trial = MEASUREMENTS_PER_TRIAL
@@ -149,7 +147,6 @@ class UploadConcurrency:
         self._change(limit, now)
 
     def _more(self, files: int) -> int:
-        """Return the larger number of files that is to be tried; 0 if there is none."""
         limit = min(2 * self.limit, files, MAX_FILES)
         return limit if self._try_more and limit > self.limit else 0
 
@@ -304,7 +301,6 @@ class Uplink:
         self._add(file, 0)
 
     def _add(self, file: _File, left: int) -> None:
-        """Add the bytes of a file that have arrived now to the measurements."""
         size, now = file.left - left, anyio.current_time()
         if size <= 0:  # possibly an upload that began again
             return
@@ -355,12 +351,10 @@ class Uplink:
             self._was_full = False
 
     def _has_room(self, files: int, size: int) -> bool:
-        """Return whether a file may be sent beside others."""
         window = max(MIN_WINDOW_BYTES, WINDOW_SECONDS * (self._speed.mean or 0.0))
         return files < self._concurrency.limit or size <= window
 
     def _keeps_place(self, file: _File) -> bool:
-        """Return whether there is room for a file beside those that are needed before it."""
         if self._has_room(len(self._sending) - 1, self._bytes_sending):
             return True
         before = [each for each in self._sending if each.rank < file.rank]
@@ -379,7 +373,6 @@ class Uplink:
         file.admitted.set()
 
     def _stall_time(self, file: _File) -> float:
-        """Return the time at which a file counts as stalled if it makes no progress until then."""
         speed = max(self._speed.mean or 0.0, MIN_BYTES_PER_SECOND) / self._concurrency.limit
         expected = min(file.size, STALL_BYTES) / speed
         return anyio.current_time() + STALL_SECONDS + STALL_FACTOR * expected

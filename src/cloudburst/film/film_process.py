@@ -45,7 +45,6 @@ def main(plan_file: Path) -> int:
 
 
 def _confine(plan: FilmPlan) -> None:
-    """Confine this process to the videos, the subtitles, and empty partial files of the film."""
     partial = list(partial_files(Path(plan.path)))
     try:
         for path in partial:

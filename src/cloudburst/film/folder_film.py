@@ -219,7 +219,6 @@ async def make_film(
 
 
 async def _run(plan: FilmPlan, on_progress: Callable[[float], None]) -> dict[str, Any]:
-    """Run the film process, and return the values of its last line."""
     last = dict[str, Any]()
 
     def on_line(text: bytes) -> None:

@@ -57,8 +57,6 @@ class FilmPicture(NamedTuple):
 
 
 class _DecodedFrame(NamedTuple):
-    """Decoded frame of a scene."""
-
     number: int
     """Number of the frame in its scene, from 0."""
     picture: VideoFrame

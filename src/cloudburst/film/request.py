@@ -176,7 +176,6 @@ def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
 
 
 def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str, str]:
-    """Return the field that gives a scene another size than the first one, and the two values."""
     reason = f"as in {first.scene.name}: a film has one size"
     for name in ("size", "is_portrait"):
         found, expected = getattr(scene.options, name), getattr(first.options, name)

@@ -146,7 +146,6 @@ class S3Film:
         return self.film, False
 
     def _fingerprint(self, videos: Sequence[Video]) -> str:
-        """Return the fingerprint of the film. Blocks."""
         # Subtitles that are not on this machine are in it by their version.
         scenes = [
             FilmScene(

@@ -88,8 +88,6 @@ def _smooth(before: AudioFrame, after: AudioFrame) -> None:
 
 
 class _SceneSound:
-    """Decoded sound of one video, followed by silence."""
-
     def __init__(self, video: SceneVideo) -> None:
         self._video = video
         self._frames = self._decoded()

@@ -75,8 +75,6 @@ async def build_image(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Builder:
-    """Builder of layers. What the cache has is not built again."""
-
     options: ImageOptions
     cache: ImageCache
     compiler: BytecodeCompiler | None

@@ -85,8 +85,6 @@ def make_layer(cache: ImageCache, key: str, name: str, entries: Iterable[Entry])
 
 
 class _Compressor(io.RawIOBase):
-    """File for `tarfile` that hashes and compresses what is written."""
-
     def __init__(self, target: IO[bytes]) -> None:
         zstd = zstd_module()
         parameters = zstd.CompressionParameter

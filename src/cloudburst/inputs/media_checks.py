@@ -305,7 +305,6 @@ def _kind(start: bytes) -> _FileKind:
 
 
 def _open_picture(file: _PictureReader) -> Image.Image | None:
-    """Open a picture with Pillow; return ``None`` for other formats."""
     # Not Image.open: its pixel limit and its warnings depend on global settings of the process,
     # which belong to the program that uses this package.
     Image.preinit()  # `Image.init` would import 50 modules for other formats
@@ -337,7 +336,6 @@ def _header_length(media: MediaFile, kind: _FileKind) -> InputFacts:
 
 
 def _tag_seconds(file: BinaryIO, size: int | None, *, is_wav: bool) -> float:
-    """Return the length that tinytag finds in the header, 0 for none."""
     file.seek(0)
     reader = _AudioReader(file, size)
     tag = TinyTag.get(file_obj=cast("BinaryIO", reader), tags=False)

@@ -135,7 +135,6 @@ def _parse_entries(
     options: RenderOptions,
     max_faults: int | None = None,
 ) -> list[_CheckedEntry]:
-    """Return an entry for each scene, and one for the options of the run."""
     entries, faults = list[_CheckedEntry](), 0
     for place, raw in enumerate(scenes):
         entries.append(_entry_of(raw, f"scenes[{place}]"))
@@ -246,7 +245,6 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
 
 
 def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
-    """Add a fault unless the fields contain either audio or a duration."""
     # `Scene` has the same rule, but applies it only if every field is valid.
     values = {name: fields.get(name) for name in (audio, "duration")}
     given = [name for name, value in values.items() if value is not None and value != ""]
@@ -257,7 +255,6 @@ def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio:
 
 
 def _add_duration_fault(entry: _CheckedEntry, limits: Limits) -> None:
-    """Add a fault for a duration that is longer than the longest audio."""
     if entry.scene is None:
         return
     try:
@@ -293,7 +290,6 @@ def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
 
 
 def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return field, found value and expected value of a pydantic error."""
     written = shorten(str(error["loc"][0]), 40)
     name = next((name for name, known in _ALIASES.items() if written in known), written)
     match error["type"]:
@@ -337,7 +333,6 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
 def _check_files(
     entries: Sequence[_CheckedEntry], limits: Limits, remote: RemoteInputs
 ) -> dict[InputFile, CheckedFile]:
-    """Check every file once, and add its faults to all of its scenes."""
     files = dict.fromkeys(pair for entry in entries for pair in entry.locations.items())
     found = check_files(files, limits, remote)
     for entry in entries:

@@ -101,7 +101,6 @@ class _RemoteFileIO(io.RawIOBase):
         return len(data)
 
     def _read_blocks(self, first: int, length: int) -> None:
-        """Read blocks up to a length or the next known block."""
         end = first + 1
         while (end - first) * BLOCK_BYTES < length and end not in self._blocks:
             end += 1
@@ -156,11 +155,9 @@ class RemoteInputs:
     _stopped: bool = False
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop all requests and close all connections."""
         self.stop()
         self._stack.close()
 
@@ -318,7 +315,6 @@ def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
 
 @contextmanager
 def _expecting(expected: str) -> Generator[None]:
-    """Complete errors without a description of a valid file."""
     try:
         yield
     except InvalidInputError as exc:

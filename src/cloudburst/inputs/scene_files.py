@@ -60,8 +60,6 @@ def _suffix(name: str) -> str:
 
 
 class _SceneFile(NamedTuple):
-    """Scene file; as text, its location."""
-
     folder: SceneFolder
     location: str
 
@@ -145,7 +143,6 @@ def _listed(file: _SceneFile, data: object) -> list[SceneDict]:
 
 
 def _faults(file: _SceneFile, items: Sequence[object]) -> list[SceneFault]:
-    """Return the faults of all scenes of a file in which some are not mappings."""
     from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415 - loads Pillow
 
     mappings = [cast("SceneDict", item) for item in items if isinstance(item, dict)]
@@ -169,7 +166,6 @@ def _too_many(file: _SceneFile) -> ConfigurationError:
 
 
 def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[SceneDict]:
-    """Return scenes with locations that need no folder."""
     faults: list[SceneFault] = []
 
     def locate(fields: SceneDict, scene: str) -> SceneDict:

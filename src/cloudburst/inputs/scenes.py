@@ -104,7 +104,6 @@ def scan_scenes_from_folder(
 def _opened(
     path: Path | str, remote: RemoteInputs | None
 ) -> Generator[tuple[SceneFolder, str | None]]:
-    """Yield a folder, and the name of a scene file in it or ``None``."""
     if isinstance(path, str) and is_url(path):
         if not is_s3(path):
             expected = "s3:// in lower case" if is_s3(path.lower()) else "a path or s3://"
@@ -130,7 +129,6 @@ def _opened(
 
 
 def _in_s3(text: str) -> tuple[S3Prefix, str | None]:
-    """Return a folder in S3, and the name of a scene file in it or ``None``."""
     if is_scene_file(text):
         file = parse_s3_object(text)
         return file.folder, file.name
@@ -192,7 +190,6 @@ def _read_numbered_scenes(folder: SceneFolder) -> list[SceneDict]:
 
 
 def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[SceneDict]:
-    """Return the scenes of a folder with pictures and audio files of the same names."""
     pictures: dict[str, list[str]] = {}
     audio_files: dict[str, list[str]] = {}
     for file in seen:
@@ -242,10 +239,6 @@ def _lone_pictures(folder: SceneFolder, seen: Collection[str]) -> list[str]:
 def _subtitles(
     folder: SceneFolder, seen: Iterable[str], scenes: Collection[str], faults: list[str]
 ) -> dict[str, str]:
-    """Return the subtitle file of each scene that has one, as its name in the folder.
-
-    An error is added to ``faults`` for each subtitle file that would otherwise be ignored.
-    """
     expected = f"one of {', '.join(SUBTITLE_SUFFIXES)}"
     found: dict[str, str] = {}
     for file in sorted(seen):

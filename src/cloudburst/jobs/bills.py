@@ -71,7 +71,6 @@ class FinalBills:
             await self._write(job, cost, None)
 
     def _final_costs(self, jobs: Sequence[tuple[str, str | None]]) -> dict[str, JobCost]:
-        """Return the final bills that are known, by job. Blocks."""
         runs = list[JournaledRun]()
         for job, destination in jobs:
             to = parse_s3_prefix(destination) if destination else self._queue.folder.job(job).videos

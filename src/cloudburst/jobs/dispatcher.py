@@ -255,7 +255,6 @@ class Dispatcher:
 
 
 async def _tried(work: Awaitable[None]) -> bool:
-    """Return whether the work was done; log the reason if it was not."""
     try:
         await work
     except JobError as exc:

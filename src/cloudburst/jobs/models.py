@@ -161,7 +161,6 @@ class JobRequest(BaseModel):
     if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
 
         def __init__(self, /, **fields: Any) -> None:
-            """Raise `InvalidScenesError` with all faults if a field is invalid."""
             try:
                 super().__init__(**fields)
             except ValidationError as exc:

@@ -147,8 +147,6 @@ def face_index(file: BinaryIO, family: str) -> int | None:
 
 
 class _Directory(NamedTuple):
-    """Places of the tables of one face."""
-
     file: BinaryIO
     places: dict[str, tuple[int, int]]
     """Offset and size in bytes of each table."""
@@ -255,7 +253,6 @@ def _advances(hhea: bytes, hmtx: bytes) -> array[int]:
 
 
 def _character_map(table: bytes) -> tuple[array[int], array[int], array[int]]:
-    """Return the first characters, last characters and first glyphs of ranges of characters."""
     # The ranges are sorted. Within a range, glyph numbers rise with characters.
     (count,) = struct.unpack_from(">H", table, 2)
     subtables: dict[int, int] = {}  # offset of a Unicode subtable of each format

@@ -17,17 +17,14 @@ class Keyed(BaseModel, Mapping[str, Any]):
     model_config = ConfigDict(frozen=True)
 
     def __getitem__(self, key: str) -> Any:
-        """Return the field with this name."""
         if key not in type(self).model_fields:
             raise KeyError(key)
         return getattr(self, key)
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # a model yields pairs
-        """Return an iterator over the names of the fields."""
         return iter(type(self).model_fields)
 
     def __len__(self) -> int:
-        """Return the number of fields."""
         return len(type(self).model_fields)
 
 

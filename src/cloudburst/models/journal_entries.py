@@ -76,7 +76,6 @@ def _public(name: str) -> type[CloudburstError] | None:
 
 @cache
 def _fields(name: str) -> dict[str, TypeAdapter[Any]]:
-    """Return the keyword arguments of an error class, each with a validator for its type."""
     kind = _public(name)
     assert kind is not None, "the name of an error's class"
     parameters = inspect.signature(kind.__init__).parameters.values()

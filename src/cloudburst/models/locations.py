@@ -231,7 +231,6 @@ def parse_https_url(text: str) -> HttpsUrl:
 
 
 def _wrong_scheme(url: str, expected: str) -> str:
-    """Return the message for a URL whose scheme is not accepted."""
     for scheme in (_S3_SCHEME, _HTTPS_SCHEME):
         if url.lower().startswith(scheme):
             expected = f"{scheme} in lower case"

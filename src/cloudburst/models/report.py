@@ -236,7 +236,6 @@ class Report(_ReportModel):
         return report
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Return the state for pickle without the function that `settled` calls."""
         return super().__getstate__() | {"__pydantic_private__": {"_settle": None}}
 
     async def settled(self) -> Report:

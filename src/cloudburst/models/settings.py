@@ -310,13 +310,11 @@ class Settings(BaseSettings):
 
 
 def _names(field: str) -> list[str]:
-    """Return the variable of a setting, its other variables, and its name in a program."""
     alias = Settings.model_fields[field].validation_alias
     return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
 
 
 def _check_names(values: Iterable[str]) -> None:
-    """Raise `ConfigurationError` for arguments that are not settings."""
     known = [name for field in Settings.model_fields for name in _names(field)]
     faults = list[str]()
     for name in values:

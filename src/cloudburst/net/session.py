@@ -293,8 +293,6 @@ class _Sent(httpx.AsyncByteStream):
 
 
 class _Body(httpx.AsyncByteStream):
-    """Body of an answer."""
-
     def __init__(
         self, answer: httpcore.Response, request: httpx.Request, connection: object
     ) -> None:

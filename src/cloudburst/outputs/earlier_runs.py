@@ -226,8 +226,6 @@ def _reason(foreign: Sequence[Path], past: JournalState) -> str:
 
 
 class _Expected(NamedTuple):
-    """Properties of a file that a run has written."""
-
     sha256: str
     # Size of the file in bytes; ``None`` if it is not known.
     size: int | None = None
@@ -270,7 +268,6 @@ def _is_same_video(path: Path, video: Video, *, stop: threading.Event | None = N
 def _is_same_file(
     path: Path, expected: _Expected | None, *, stop: threading.Event | None = None
 ) -> bool:
-    """Return whether the file is as expected; return false early if ``stop`` is set."""
     if expected is None:
         return False
     digest = hashlib.sha256()

@@ -175,7 +175,6 @@ class S3Destination:
     async def _find(
         self, run: str, outputs: Mapping[S3Object, str]
     ) -> dict[S3Object, FinishedObject | None]:
-        """Return what the run has written to each location; ``None`` for objects of others."""
         found = dict[S3Object, FinishedObject | None]()
 
         async def find(output: tuple[S3Object, str]) -> None:

@@ -34,8 +34,6 @@ Turn: TypeAlias = Callable[[int], AbstractAsyncContextManager[Sending]]
 
 
 class _SendingAtOnce:
-    """File that waits for no other file."""
-
     async def wait(self, sent: int) -> None:
         """Return at once."""
 
@@ -209,5 +207,5 @@ class Connect(Protocol):
     """Function that opens connections to workers."""
 
     def __call__(self, address: str, *, secrets: Secrets) -> AbstractAsyncContextManager[Renderer]:
-        """Return a context manager that opens a connection to the worker at a base URL."""
+        """Open a connection to the worker at a base URL."""
         ...

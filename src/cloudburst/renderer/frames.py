@@ -95,7 +95,6 @@ class Frame:
 
 
 def _areas(x: int, y: int, width: int, height: int) -> tuple[Rectangle, Rectangle, Rectangle]:
-    """Return the parts of the three planes that belong to a rectangle of the frame."""
     _check_even(x, y, width, height)
     half = Rectangle(x // 2, y // 2, width // 2, height // 2)
     return Rectangle(x, y, width, height), half, half

@@ -40,8 +40,6 @@ _GLYPH_OVERHEAD = 500
 
 
 class _Glyph(NamedTuple):
-    """Shape of a letter; distances are in samples."""
-
     mask: Image.Image | None
     """Shape without margins; ``None`` for one that draws nothing, such as a space."""
     left: int = 0
@@ -67,7 +65,6 @@ class Letters:
     # machines do not have.
 
     def __init__(self, font: Font, line_height: float) -> None:
-        """Open a font; ``line_height`` is its ascender plus its descender."""
         self._tables = font_tables(font.path, font.face)
         self._file = font
         sizes = self._tables.metrics

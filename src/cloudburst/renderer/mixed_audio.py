@@ -97,15 +97,12 @@ def _read_music(
 
 
 def _repeated(path: Path, limit: float, budget: DecodeBudget) -> Iterator[DecodedPacket]:
-    """Yield the packets of the music again and again."""
     while True:
         with open_source(path, limit, budget, MUSIC) as source:
             yield from source.decoded()
 
 
 class _Sound(NamedTuple):
-    """Sound of a video, which is decoded and mixed each time that it is played."""
-
     folder: Path
     job: RenderJob
     samples: int

@@ -122,7 +122,6 @@ def _whole(picture: Image.Image) -> Box:
 
 
 def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Return the part of a picture within ``box`` at another size, in RGB or RGBA."""
     # A large picture is converted and reduced in strips, because a converted copy of 100 million
     # pixels would take 400 MB. The reduced picture is still at least twice as large as the result,
     # so resampling it well looks the same as resampling the whole.

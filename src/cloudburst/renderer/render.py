@@ -87,7 +87,6 @@ def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTra
 def _start_encoding(
     folder: Path, scene: LoadedScene, plan: GopPlan, progress: RenderProgress, share: Share
 ) -> GopEncoding:
-    """Return the encoding of a plan, and share a long one with other processes."""
     gops = scene.source.gops(plan.frames)
     exchange = None
     if scene.costly and len(gops) >= MIN_SHARED_GOPS:

@@ -179,7 +179,6 @@ def _still_video(
 def _motionless_video(
     planes: Planes, frames: int, subtitles: SubtitleTrack, fades: Fades | None, *, fps: int
 ) -> MotionVideo:
-    """Return a video whose frames are drawn one by one, although nothing moves."""
     faded = _with_fades(subtitles, fades, (planes.width, planes.height))
     return MotionVideo(planes, frames, None, None, faded, fps=fps)
 

@@ -152,7 +152,6 @@ class Mixer:
     def _chain(
         self, last: FilterContext, filters: Iterable[Filter], output: int = 0
     ) -> FilterContext:
-        """Add filters in a row behind an output of a filter, and return the last of them."""
         for name, arguments in filters:
             following = self._graph.add(name, arguments)
             last.link_to(following, output)

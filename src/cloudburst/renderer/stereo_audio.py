@@ -83,8 +83,6 @@ def _parameters(frame: AudioFrame) -> tuple[str, str, int]:
 
 
 class _Length:
-    """Exact length of decoded audio."""
-
     def __init__(self) -> None:
         # Length of the parts with other sample rates.
         self._seconds = Fraction(0)
@@ -162,7 +160,6 @@ class StereoAudio:
         yield from self._silence_to_end()
 
     def _rest(self) -> Iterator[AudioFrame]:
-        """Yield the audio that the converter still holds."""
         if self._converter is None:
             return
         with reporting_faults(self._expected, self._field):

@@ -47,8 +47,6 @@ _PIXELS_PER_SKIPPED_BYTE = 10_000
 
 
 class _SingleState(NamedTuple):
-    """Encoded GOP with one state."""
-
     layers: Sequence[ColourLayer]
     quantizer: int
     pictures: list[bytes]
@@ -131,7 +129,6 @@ class StillVideo:
         return pictures
 
     def _show(self, layers: Sequence[ColourLayer]) -> None:
-        """Draw layers on the canvas, in place of those that were drawn before."""
         for layer in self._layers:
             self._canvas.copy_rectangle(self._picture, layer.x, layer.y, layer.width, layer.height)
         self._layers = layers

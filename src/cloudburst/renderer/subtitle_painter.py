@@ -95,8 +95,6 @@ class _TextBlock(NamedTuple):
 
 
 class _PlacedCue:
-    """Cue with its place; it is drawn when its layers are needed."""
-
     def __init__(self, block: _TextBlock, place: CueArea) -> None:
         self.block = block
         self.place = place
@@ -115,7 +113,6 @@ class SubtitlePainter:
     def __init__(
         self, cues: Sequence[Cue], style: SubtitleStyle, font: Font, width: int, height: int
     ) -> None:
-        """Prepare the painter for a video of this size in pixels; both numbers are even."""
         self._cues = cues
         self._characters = characters_of(cues)
         self._style = style
@@ -242,7 +239,6 @@ class SubtitlePainter:
     def _word_boxes(
         self, block: _TextBlock, word: int, highlight: Highlight
     ) -> Iterator[ColourLayer | None]:
-        """Yield the boxes behind a word: one in each line that has a part of it."""
         across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
         for row, line in enumerate(block.lines):
             ends = [0.0, *accumulate(run.width for run in line)]

@@ -69,7 +69,6 @@ def subtitle_states(
 def _divided(
     states: Sequence[SubtitleState], cues: Sequence[Cue], frames: int, fps: int
 ) -> list[SubtitleState]:
-    """Return the states, divided where the current word of a cue changes."""
     changes: dict[int, list[tuple[int, int]]] = {state.first_frame: [] for state in states}
     for index in {index for state in states for index in state.shown}:
         for number, word in enumerate(cues[index].words):
@@ -98,7 +97,6 @@ def _frames(start: int, end: int, frames: int, fps: int) -> tuple[int, int]:
 
 
 def _spans(cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool) -> list[_Span]:
-    """Return the spans of the cues that are shown, sorted by their begin."""
     # A cue is joined with one of the same look that ends in the frame in which it begins. Cues
     # with words that are shown are not joined.
     order = sorted(range(len(cues)), key=lambda index: (cues[index].start, index))

@@ -267,7 +267,6 @@ class _Paragraph:
         return max(0.0, self._ends[self._solid_ends[end]] - self._ends[start])
 
     def _filled(self, room: float) -> list[int]:
-        """Return the first characters of lines that are filled one after the other."""
         starts, start, fits = [0], 0, 0
         for end in (*self._breaks, len(self._text)):
             if self._width(start, end) > room and fits > start:
@@ -278,7 +277,6 @@ class _Paragraph:
         return starts
 
     def _cut(self, start: int, room: float) -> int:
-        """Return the end of the part of an endless word that fits into a line."""
         end = max(start + 1, bisect_right(self._ends, self._ends[start] + room) - 1)
         while end > start + 1 and end < len(self._text) and is_combining(self._text[end]):
             end -= 1

@@ -296,7 +296,6 @@ def server_context(certificate: str, private_key: str) -> ssl.SSLContext:
 
 @contextmanager
 def _piped(text: str) -> Generator[str]:
-    """Yield the path of a pipe that contains a text."""
     # ``ValueError`` for a text that is not ASCII or has more than 16,000 bytes, which fit into a
     # pipe on any system.
     data = text.encode("ascii")  # other characters raise a ValueError

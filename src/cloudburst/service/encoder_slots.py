@@ -73,7 +73,6 @@ class EncoderSlots:
             self._release()
 
     async def _is_idle(self) -> bool:
-        """Return whether a slot is free now and after `IDLE_SECONDS`."""
         if self._free:
             await anyio.sleep(self._idle_seconds)
         return self._free > 0
@@ -147,5 +146,4 @@ class GopProcesses(NamedTuple):
             log.warning("%s: a process of shared encoding failed: %s", folder.name, ended)
 
 
-def _ignore(line: bytes) -> None:
-    """Ignore a line of output."""
+def _ignore(line: bytes) -> None: ...

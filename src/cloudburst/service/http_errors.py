@@ -36,7 +36,7 @@ class RejectionResponse(JSONResponse):
     # explains the error.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response, then read the rest of the body for `LINGER_TIMEOUT` seconds."""
+        """Send the response, then read the rest of the body."""
         head = {"type": "http.response.start", "status": self.status_code}
         await send({**head, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})

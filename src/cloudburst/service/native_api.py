@@ -160,7 +160,6 @@ class NativeApi:
     async def _accepted(
         self, request: Request, submitted: Callable[[str], Awaitable[ServiceJob]]
     ) -> Response:
-        """Return the job of a repeated request; otherwise submit a new one."""
         ident = _idempotency_key(request) or uuid4().hex
         async with self._posting:  # a repeated request must find the job of the first one
             if (job := self._service.jobs.get(ident)) is not None:
@@ -171,7 +170,6 @@ class NativeApi:
     async def _drafted(
         self, ident: str, contents: Mapping[str, str], *, is_film: bool = False
     ) -> AsyncGenerator[ServiceJob]:
-        """Yield a job with its input files, which the block submits."""
         await self._service.store.ensure_room(0)
         async with self._service.draft_job(ident, is_film=is_film) as job:
             try:

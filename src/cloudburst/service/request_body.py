@@ -113,7 +113,6 @@ async def read_model(
 
 
 def _rejection(error: ValidationError, *, secret: bool = False) -> RejectedRequestError:
-    """Return a rejection that describes the first validation error."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(map(str, first["loc"]))
     shown = "nothing" if first["type"] == "missing" else display_value(first["input"])

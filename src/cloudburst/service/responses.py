@@ -44,8 +44,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return (start, end) if start < end else None
 
 
-def _do_nothing() -> None:
-    """Do nothing."""
+def _do_nothing() -> None: ...
 
 
 class JobFileResponse(Response):
@@ -163,11 +162,9 @@ class LineStream(Response):
             tasks.cancel_scope.cancel()
 
     async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:
-        """Send all lines. Tasks that are started in the group end with the response."""
         raise NotImplementedError
 
     async def _send_line(self, send: Send, line: bytes, *, more: bool) -> bool:
-        """Send a line; return whether another one is to be sent."""
         with move_on_after(self._stall) as stalled:
             await send({"type": "http.response.body", "body": line + b"\n", "more_body": more})
         return more and not stalled.cancelled_caught

@@ -43,7 +43,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the emulator on first use: its libraries take some time to import."""
     if name in __all__:
         return getattr(import_module("cloudburst.emulator"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

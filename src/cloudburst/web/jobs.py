@@ -176,7 +176,6 @@ class Jobs:
         return fastapi_router(self._endpoint)
 
     def _links(self, job: str) -> Mapping[str, str]:
-        """Return the URLs of a job for a webhook."""
         links = JobLinks.of(job, self._public_url, film=False)
         return links.model_dump(exclude_none=True)
 

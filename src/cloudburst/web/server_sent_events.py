@@ -96,8 +96,6 @@ class EventStreamResponse(Response):
 
 
 class _Sender:
-    """Sender of the messages of one response, of which one is sent at a time."""
-
     def __init__(self, send: Send) -> None:
         self._send = send
         self._lock = anyio.Lock()

@@ -134,7 +134,6 @@ async def _check_setup(aws: AWSClient, settings: Settings, timeouts: Timeouts) -
 
 
 async def _repeat_until(deadline: float, call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call until AWS answers; raise at the deadline, or if its address is wrong."""
     for delay in RETRY_BACKOFF.delays():
         try:
             return await call()

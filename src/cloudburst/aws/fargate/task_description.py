@@ -129,7 +129,6 @@ def _containers(task: Mapping[str, Any], names: Container[str] | None) -> list[M
 
 
 def _stop_reason(task: Mapping[str, Any], containers: Container[str] | None) -> str:
-    """Return ECS's reason, and the exit code and reason of each container; or an empty text."""
     parts: list[str] = [task["stoppedReason"]] if task.get("stoppedReason") else []
     for container in _containers(task, containers):
         details: list[str] = []

@@ -307,7 +307,6 @@ class ObjectStore:
 
 
 def _conditions(*, new: bool = False, etag: str | None = None) -> dict[str, Any]:
-    """Return the parameters of a request for an object that must not exist, or have an ETag."""
     return ({"IfNoneMatch": "*"} if new else {}) | ({} if etag is None else {"IfMatch": etag})
 
 

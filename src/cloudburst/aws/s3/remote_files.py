@@ -43,7 +43,6 @@ class S3RemoteFiles:
         private_inputs: bool = False,
         max_input_bytes: int = Limits().file_bytes,
     ) -> None:
-        """Initialize the access."""
         self._store = store
         self._run = run
         self._inputs = inputs

@@ -128,7 +128,6 @@ async def _look(
 
 
 async def _read(store: ObjectStore, location: S3Object) -> Marker | None:
-    """Return the marker at a location; ``None`` if there is none, or another object."""
     try:
         return Marker.model_validate_json((await store.read(location, max_bytes=_MAX_BYTES)).data)
     except (ResourceMissingError, AccessDeniedError, AWSError, ValidationError):

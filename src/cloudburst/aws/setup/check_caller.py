@@ -178,7 +178,6 @@ async def _denied_actions(
 
 
 def _context_entries(statement: Statement) -> list[dict[str, Any]]:
-    """Return the values that real calls have for the keys of a statement's conditions."""
     entries: list[dict[str, Any]] = []
     for operator, condition in (statement.conditions or {}).items():
         for key, value in condition.items():

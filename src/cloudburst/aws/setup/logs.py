@@ -148,7 +148,6 @@ async def _find_in_ecs(aws: AWSClient, cluster: str, name: str) -> _Matches | No
 
 
 async def _find_in_logs(aws: AWSClient, settings: Settings, name: str) -> _Matches | None:
-    """Return the tasks that have logs by the task definition in the settings; else ``None``."""
     try:
         definition = await _describe_definition(aws, settings.task_definition)
     except ResourceMissingError:

@@ -156,7 +156,6 @@ def _route_table(
 
 
 def _default_route(table: Mapping[str, Any]) -> DefaultRoute:
-    """Return the target of the first usable default route of a route table."""
     for route in table.get("Routes") or ():
         if route.get("DestinationCidrBlock") == ANY_IPV4 and route.get("State") != "blackhole":
             if str(route.get("GatewayId")).startswith("igw-"):

@@ -243,7 +243,6 @@ class _Cleanup:
         )
 
     async def _forget_runs(self, tasks: Sequence[RunningTask]) -> tuple[str, ...]:
-        """Remove ended runs that have no task in this cluster from this machine's registry."""
         ours = [task for task in tasks if task.owner is not TaskOwner.FOREIGN]
         with_tasks = {task.run for task in ours if task.task_arn not in self._stopped}
         ended = [

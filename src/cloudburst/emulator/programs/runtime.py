@@ -79,10 +79,7 @@ MAX_DESCRIPTORS = 65_536
 
 @cache
 def _stub_worker() -> Any:
-    """Import the stub worker, which takes as long as the start of this process.
-
-    Its forks run the stub worker at once, without imports and with shared memory.
-    """
+    """Import the stub worker once, so that its forks need not."""
     return importlib.import_module("stub_worker")
 
 

@@ -97,7 +97,6 @@ def encryption_of(bucket: Bucket, caller: Caller, algorithm: str, key: str) -> E
 
 
 def _context(request: S3Request, bucket: Bucket, caller: Caller) -> dict[str, Any]:
-    """Return the values of condition keys. A request counts as sent with TLS."""
     upload = bucket.uploads.get(request.query.get("uploadId", ""))
     headers = {**(upload.request.headers if upload else {}), **request.headers}
     return {

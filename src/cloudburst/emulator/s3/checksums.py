@@ -15,8 +15,6 @@ HEADER = "x-amz-checksum-"
 
 
 class _Crc32:
-    """CRC-32 with the interface of ``hashlib``."""
-
     def __init__(self) -> None:
         self._value = 0
 

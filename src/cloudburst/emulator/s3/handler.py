@@ -25,8 +25,6 @@ NO_FAULT = Fault(kind="delay")
 
 
 class _Exchange:
-    """Request that is being answered, with its record in the list of calls."""
-
     def __init__(self, http: web.Request, calls: list[Call], call: Call) -> None:
         self.http = http
         self.fault = NO_FAULT

@@ -124,7 +124,6 @@ def _range(ratios: Sequence[float], assumed: Range) -> Range:
 
 
 def _percentile_90(seconds: Sequence[float]) -> float | None:
-    """Return the 90th percentile of measured times; ``None`` if there are too few."""
     if len(seconds) < _MIN_SAMPLES_FOR_PERCENTILE:
         return None
     return quantiles(seconds, n=10, method="inclusive")[-1]
@@ -148,7 +147,6 @@ def _usual_encodes(samples: tuple[Sample, ...], assumed: Performance) -> tuple[S
 
 
 def _age_weights(count: int) -> list[float]:
-    """Return the weights of samples, the oldest first."""
     return [AGE_DECAY**age for age in reversed(range(count))]
 
 

@@ -194,7 +194,6 @@ def _growing_plans(load: Load, others: tuple[WorkerGroup, ...], kind: WorkerKind
 
 
 def _useful_workers(kind: WorkerKind, load: Load) -> int:
-    """Return the number of workers that can encode all scenes at the same time."""
     return max(1, min(kind.max_workers, load.useful_workers(kind.encoder_slots)))
 
 
@@ -255,7 +254,6 @@ class _SimulatedRun(NamedTuple):
 
 
 def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[SimulatedWorker]:
-    """Return workers that are all launched now."""
     return [
         worker for group in groups for worker in _new_worker(group.kind, case).started(group.count)
     ]

@@ -184,11 +184,7 @@ def _numbers(most: int, *, first: int) -> Iterator[int]:
 
 
 class _RoughForecast:
-    """Forecast that treats all scenes as work that can be divided in any way.
-
-    Encoder slots that are free at about the same time are combined, so that it takes the same short
-    time for any number of workers.
-    """
+    """Forecast that treats all scenes as work that can be divided in any way."""
 
     def __init__(self, load: Load, workers: Sequence[SimulatedWorker], new: NewWorker) -> None:
         self._load, self._encoder_slots = load, new.encoder_slots

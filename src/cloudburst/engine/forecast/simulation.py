@@ -167,8 +167,6 @@ class Load:
 
 @dataclass(slots=True)
 class _Slot:
-    """Encoder slot during a simulation; times are in seconds from now."""
-
     performance: Performance
     end: float
     """Time at which the slot has encoded its last scene."""
@@ -223,8 +221,6 @@ def _shared_level(ends: Sequence[float], encode: float) -> float:
 
 
 class _Simulation:
-    """Simulation of scenes on the encoder slots of workers."""
-
     def __init__(self, workers: Sequence[SimulatedWorker]) -> None:
         self._by_worker = [
             [_Slot(worker.performance, end) for end in worker.free_in] for worker in workers
@@ -287,7 +283,6 @@ class _Simulation:
 
 
 def _shared_end(slots: Sequence[_Slot], shared: Sequence[_Slot]) -> float:
-    """Return the time at which the slots of a worker have encoded its last, shared scenes."""
     performance = slots[0].performance
     start = performance.encode_seconds(SHARED_START_WORK)
     free = [
@@ -330,7 +325,6 @@ def paid_until(worker: SimulatedWorker) -> float:
 
 
 def _until_stopped(worker: SimulatedWorker) -> float:
-    """Return the seconds from the end of the last encode to the end of the bill."""
     return worker.performance.transfer_seconds + worker.performance.stop_seconds
 
 

@@ -61,7 +61,6 @@ class Assigner:
                 pass
 
     def _assign_next(self) -> bool:
-        """Assign one scene, to a free encoder slot if possible."""
         self._empty_in = None
         if any(self._assign_to(worker, skip=0) for worker in self._workers.with_free_slot()):
             return True
@@ -74,7 +73,6 @@ class Assigner:
         return any(self._assign_to(worker, skip=skip) for worker in busy)
 
     def _assign_to(self, worker: PoolWorker, *, skip: int) -> bool:
-        """Assign the next scene that fits a worker, and return whether there was such a scene."""
         wait = self._lets_long_scenes_wait(worker)
         if wait and not self._queue.restricted:
             skip = max(skip, self._queue.long_scenes)  # quicker than to ask for each of them

@@ -122,7 +122,6 @@ class Budget:
         return sum(map(_stopped_usd, self._stopped.values()), Decimal())
 
     def _foreseen(self, worker: PoolWorker, *, extra: float | None = None) -> Decimal:
-        """Return the forecast bill of a worker in USD, up to its stop after all its scenes."""
         if worker.stopping:
             return _usd(worker, _age(worker) + STOP_SECONDS)
         now, backend, age = anyio.current_time(), worker.backend, _age(worker)
@@ -158,7 +157,6 @@ def _age(worker: PoolWorker) -> float:
 
 
 def _usd(worker: PoolWorker, seconds: float) -> Decimal:
-    """Return the bill of a worker in USD if it runs for ``seconds`` from its launch to its stop."""
     backend, usage = worker.backend, worker.record.usage
     # The price of a task that is not there yet may be that of the dearest placement.
     highest = max(backend.usd_per_second, backend.max_usd_per_second)
@@ -172,12 +170,10 @@ def _usd_if_encodes_end(worker: PoolWorker) -> Decimal:
 
 
 def _usd_if_stopped_now(worker: PoolWorker) -> Decimal:
-    """Return the bill of a worker in USD if the request to stop it is sent now."""
     return _usd(worker, _age(worker) + STOP_REQUEST_SECONDS + STOP_SECONDS)
 
 
 def _stopped_usd(record: WorkerRecord) -> Decimal:
-    """Return the bill in USD of a worker whose stop was accepted."""
     if record.usage is None:
         return Decimal()
     seconds = seconds_billed(record.usage)

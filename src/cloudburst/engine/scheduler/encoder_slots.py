@@ -35,7 +35,6 @@ def _count(worker: PoolWorker, *states: AssignmentState) -> int:
 
 
 def _requested(worker: PoolWorker) -> int:
-    """Return the number of scenes that a worker encodes or was asked to encode."""
     return _count(worker, AssignmentState.QUEUED, AssignmentState.ENCODING)
 
 
@@ -109,7 +108,6 @@ def grant_slots(worker: PoolWorker) -> None:
 
 
 def _note_free_slots(worker: PoolWorker) -> None:
-    """Note for which queued scenes encoder slots are free: those requested first."""
     free = slot_count(worker) - _count(worker, AssignmentState.ENCODING)
     queued = [each for each in worker.assignments if each.state is AssignmentState.QUEUED]
     queued.sort(key=lambda assignment: (assignment.requested_at, -assignment.ticket.work))

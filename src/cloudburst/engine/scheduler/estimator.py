@@ -157,12 +157,7 @@ class Estimator:
         return _remaining(startup, 0.0 if launched is None else now - launched)
 
     def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float], float]:
-        """Return the remaining seconds of the encodes that run on a worker, and its waiting work.
-
-        The second value is the work of assigned scenes whose encode has not started, and of scenes
-        of which a copy is planned, in seconds. The third value is the number of seconds until all
-        other encodes are done.
-        """
+        """Return the seconds that running encodes still take, the work that waits, and the end."""
         # Second: work of assigned scenes that do not encode yet or of which a copy is planned.
         # Third: seconds until all other encodes are done.
         encoding, waiting, last = list[float](), list[float](), 0.0
@@ -179,7 +174,6 @@ class Estimator:
         return encoding, waiting, last
 
     def _left_of_both(self, assignment: Assignment, left: float, now: float) -> float:
-        """Return the remaining seconds of the attempt at a scene that ends first."""
         ticket = assignment.ticket
         other = ticket.assignment if assignment.is_copy else ticket.copy
         if other is None:
@@ -189,7 +183,6 @@ class Estimator:
         return 0.0  # the other one waits, and is a part of the waiting work
 
     def _load(self, assigned: Iterable[float], running: float) -> Load:
-        """Return the load of the queue and of the scenes that wait on workers."""
         longest = self._queue.longest_works(MAX_SCENES_SIMULATED)
         others = len(self._queue) - len(longest)
         being_sent = sum(
@@ -313,6 +306,5 @@ def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> 
 
 
 def _remaining(expected: float, passed: float) -> float:
-    """Return the expected remaining seconds of a start-up."""
     # One that has lasted some seconds too long is expected to last as many seconds more.
     return abs(expected - passed)

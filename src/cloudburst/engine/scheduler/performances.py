@@ -31,8 +31,6 @@ _MAX_FINISHED = 4
 
 
 class _MeasuredProgress(NamedTuple):
-    """Progress between the first and the last report of an encode."""
-
     share: float
     seconds: float
     """Seconds between the two reports."""

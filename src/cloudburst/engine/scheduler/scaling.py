@@ -114,7 +114,6 @@ class Autoscaler:
         self._make_room()
 
     def _first_ticket(self) -> Ticket:
-        """Return the next ticket of the queue, or else the first one of which a copy is planned."""
         return (
             self._queue.first() if len(self._queue) else next(iter(self._estimator.copies)).ticket
         )
@@ -169,7 +168,6 @@ class Autoscaler:
             return  # one at a time: the next one when its stop was accepted
 
     def _claimed_scenes(self) -> int:
-        """Return the number of waiting scenes that the starting workers will take."""
         if not self._health.any_eager:
             number = len(self._workers.starting_on_time)
             long = min(number, self._queue.long_scenes)
@@ -178,7 +176,6 @@ class Autoscaler:
         return sum(1 if backend.eager else backend.encoder_slots for backend in starting)
 
     def _next_worker(self) -> PoolWorker | None:
-        """Return a new worker that is needed and can be paid for; ``None`` if there is none."""
         for backend in self._health.with_room:
             if (late := self._made_room.get(backend.name)) is not None and late in self._workers:
                 continue  # its stop was not accepted yet
@@ -207,7 +204,6 @@ class Autoscaler:
         return None
 
     def _copy_without_worker(self, backend: Backend) -> Assignment | None:
-        """Return a slow encode for whose copy a worker may be started on a backend."""
         # A copy is compared with an attempt on the backend of the slow encode, so a worker of
         # another backend may not be able to take it.
         if backend.eager:  # the callers of eager backends have planned no task for a copy
@@ -218,7 +214,6 @@ class Autoscaler:
         return None
 
     def _replace_late(self, worker: PoolWorker) -> None:
-        """Let a new worker replace a late one of its backend, if there is any."""
         late = self._made_room.pop(worker.backend.name, None)
         if late is None:
             late = worker.replaces = self._starts.to_replace(worker.backend)
@@ -226,7 +221,6 @@ class Autoscaler:
             worker.late_starts_before = late.late_starts_before + 1
 
     def _workers_to_start(self, backend: Backend) -> int:
-        """Return how many workers of a backend are still to start by the scaling rule."""
         situation, number = self._to_start.get(backend.name, (None, 0))
         is_new = situation != self._situation
         too_soon = anyio.current_time() < self._next_start.get(backend.name, -math.inf)
@@ -241,7 +235,6 @@ class Autoscaler:
         return number
 
     def _number_to_start(self, backend: Backend, *, room: int) -> int:
-        """Return how many workers of a backend to start by the scaling rule, at most ``room``."""
         snapshot = self._estimator.snapshot()
         return further_workers(
             snapshot.load,

@@ -130,7 +130,6 @@ class Scheduler:
         self._speculation.note(worker)
 
     def _decide_on_scenes(self) -> None:
-        """Make all decisions again because scenes have arrived in the queue."""
         self.autoscaler.on_new_scenes()
         self.decide()
 
@@ -187,7 +186,6 @@ class Scheduler:
                 self.workers.refresh(worker)
 
     def _close(self, worker: PoolWorker) -> None:
-        """Close a worker whose encodes would exceed the budget; others may take its scenes."""
         worker.move_to(WorkerState.CLOSING)
         worker.closing_error = BudgetError(
             f"{worker.record.task} was stopped while it encoded, because the end of its encodes "

@@ -80,7 +80,6 @@ class Speculation:
         estimator.plan_copies(planned)
 
     def _candidates_on(self, worker: PoolWorker) -> Iterator[tuple[Assignment, float]]:
-        """Yield the slow encodes of a worker, with the time at which each is expected to end."""
         if not worker.usable:
             return
         for assignment in worker.assignments:
@@ -120,7 +119,6 @@ class Speculation:
         self._estimator.plan_copies(slow for slow in copies if slow.ticket.copy is None)
 
     def _worker_for(self, assignment: Assignment) -> PoolWorker | None:
-        """Return a worker that would encode a copy first; ``None`` if there is none."""
         # It has a free encoder slot, or will have one soon, so that the copy is sent ahead.
         ticket, now = assignment.ticket, anyio.current_time()
         left = self._performances.encode_end(assignment) - now

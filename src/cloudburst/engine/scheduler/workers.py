@@ -124,7 +124,6 @@ class WorkerIndex:
 
 
 def _update(workers: dict[PoolWorker, None], worker: PoolWorker, belongs: bool) -> int:
-    """Add a worker to a set or remove it, and return the change of the set's size."""
     if belongs == (worker in workers):
         return 0
     if belongs:

@@ -208,7 +208,6 @@ class MessageSender:
             return None
 
     async def _look(self) -> tuple[Sequence[Message], float]:
-        """Return messages that are due, and the seconds until the next look."""
         begin = anyio.current_time()
         look = partial(
             outbox.due, now=self._clock(), of_each_webhook=2 * self._policy.at_once_for_each

@@ -122,7 +122,6 @@ def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
 
 
 def _peak(weighted: Iterable[tuple[Cue, int]]) -> tuple[int, int]:
-    """Return the largest total weight of cues that are shown at once, and its time."""
     # A cue that is shown for less than a second counts for one second, because drawing many short
     # texts in a row takes as much work as drawing all of them at once.
     changes: list[tuple[int, int]] = []

@@ -39,8 +39,6 @@ _OFFSET = re.compile(r"\[offset:\s*([+-]?\d{1,9})\s*\]", re.IGNORECASE)
 
 
 class _LyricsLine(NamedTuple):
-    """Line of lyrics at one of its times; times are in milliseconds."""
-
     start: int
     pieces: tuple[str, ...]
     """Texts of the words; the first one is the text before the first time of a word."""

@@ -75,8 +75,6 @@ _IGNORED_STYLE_FIELDS = (
 
 
 class _Look(NamedTuple):
-    """Look of letters."""
-
     bold: bool = False
     italic: bool = False
     underlined: bool = False
@@ -97,8 +95,6 @@ class _Look(NamedTuple):
 
 
 class _Style(NamedTuple):
-    """Style of lines of dialogue."""
-
     look: _Look = _Look()
     position: int | None = None
     ignored: tuple[str, ...] = ()
@@ -122,8 +118,6 @@ def parse(text: str) -> Subtitles:
 
 
 class _Reader:
-    """Reader of one file."""
-
     def __init__(self) -> None:
         self.ignored: Ignored = {}
         self._styles: dict[str, _Style] = {}
@@ -215,8 +209,6 @@ def _cue(line: _Dialogue, styles: Mapping[str, _Style], soft_break: str, ignored
 
 
 class _Converter:
-    """Converter of a line of dialogue to the text of a cue."""
-
     def __init__(
         self, line: _Dialogue, styles: Mapping[str, _Style], soft_break: str, ignored: Ignored
     ) -> None:

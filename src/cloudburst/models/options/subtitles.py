@@ -39,7 +39,6 @@ def is_font_path(text: str) -> bool:
 
 
 def _check_font(value: Any) -> Any:
-    """Raise an error for a value that is neither a family nor a location."""
     if isinstance(value, str):
         is_font = value in get_args(FontFamily) or is_font_path(value)
     else:

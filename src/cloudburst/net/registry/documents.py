@@ -141,7 +141,6 @@ def parse_config(data: bytes) -> ImageConfig:
 
 @contextmanager
 def _reading(what: str) -> Generator[None]:
-    """Raise `InvalidImageError` if a document lacks what the block reads, or is no JSON."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError) as exc:

@@ -92,7 +92,6 @@ def is_loopback_host(host: str) -> bool:
 
 
 def _split_host(name: str) -> tuple[str, str]:
-    """Return registry and repository of a name without tag and digest."""
     host, slash, repository = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         if host in {DOCKER_HUB, "index.docker.io"}:

@@ -236,7 +236,6 @@ async def _flush(
 
 
 def _check_size(request: FetchRequest, size: int, *, complete: bool = False) -> None:
-    """Check the number of bytes received so far, or of the complete file."""
     if size > request.max_bytes:
         reason = f"more than {request.max_bytes} bytes"
         raise transfer_error(TransferProblem.TOO_LARGE, reason)

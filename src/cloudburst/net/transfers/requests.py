@@ -60,8 +60,6 @@ _ETAG: TypeAdapter[str] = TypeAdapter(ETag)
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Parts of a URL."""
-
     shown: str
     """URL without its query, which may be logged."""
     path: bytes = field(repr=False)

@@ -37,8 +37,6 @@ class DamagedRowError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """Table for one class of entry, with one row for each key."""
-
     name: str
     kind: type[Any]
     # Name of the column that holds the key of a row.

@@ -67,7 +67,6 @@ def _image(area: Rectangle, samples: bytes) -> Image.Image:
 def _zoomed(
     image: Image.Image, start: float, zoom: float, length: int, *, vertical: bool
 ) -> Image.Image:
-    """Return a window of the columns or rows of the image, resampled to ``length`` of them."""
     # Pillow accepts no window that extends beyond the image. Then the first or the last sample is
     # drawn apart, as a window of one sample with the same centre.
     size = image.height if vertical else image.width

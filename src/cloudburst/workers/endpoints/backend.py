@@ -92,8 +92,6 @@ def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: T
 
 
 class _ObservedRenderer:
-    """Client of a worker that records the successes and failures of the worker."""
-
     def __init__(
         self,
         renderer: NativeRenderer | OnestepRenderer,

@@ -226,7 +226,6 @@ class HttpConnection:
 
 
 def _parse_health(response: WorkerResponse) -> HealthResponse:
-    """Return the body of the response to a health check."""
     try:
         health = parse_json_as(HealthResponse, response.content)
     except InvalidAnswerError as exc:
@@ -370,7 +369,6 @@ def _warn_about_plain_http() -> None:
 
 
 def _is_private(host: str) -> bool:
-    """Return whether an address belongs to this machine or to a private network."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:  # a host name

@@ -193,7 +193,6 @@ async def give_film(
 
 
 def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart, str, AnyLocation]]:
-    """Yield each file of a film with its scene and use."""
     for part in film.parts:
         yield part, _VIDEO, part.video
         if part.subtitle is not None:

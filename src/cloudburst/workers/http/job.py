@@ -230,7 +230,6 @@ class WorkerJob:
             await retries.wait(error)
 
     async def _read_events(self, on_event: Callable[[JobEvent], None]) -> JobEvent | None:
-        """Call ``on_event`` with each event; return the final event, ``None`` if there was none."""
         read_timeout = min(EVENT_TIMEOUT, self._connection.timeouts.silence / 2)
         final: JobEvent | None = None
         path = f"/jobs/{self.id}/events"

@@ -215,7 +215,6 @@ class OnestepRenderer:
         return video
 
     async def _post(self, request: SceneRequest) -> WorkerResponse:
-        """Send a request and return the response; retry if it breaks before its end."""
         retries = self._connection.new_retries()
         while True:
             body, answered = RequestBody(request), False

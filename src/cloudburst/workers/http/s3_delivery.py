@@ -100,8 +100,6 @@ async def _deliver(
 async def _write(
     connection: HttpConnection, video: EncodedVideo, file: _FileName, delivery: Delivery
 ) -> Sequence[str]:
-    """Let the worker make the requests of a delivery, and return the ETag of each part."""
-
     async def sign() -> UploadRequest:
         return UploadRequest(file=file, parts=tuple(await delivery.parts()))
 

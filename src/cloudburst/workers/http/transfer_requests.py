@@ -90,7 +90,6 @@ async def _read_events(
     event: type[Event],
     on_event: Callable[[Event], None],
 ) -> Event:
-    """Send a request and read its response to the last event, which has a result or a failure."""
     read_timeout = min(LINE_TIMEOUT, connection.timeouts.silence / 2)
     async with connection.stream(
         path,
@@ -114,7 +113,6 @@ async def _read_events(
 def _refusal(
     response: WorkerResponse, path: str, request: FetchRequest | UploadRequest
 ) -> Exception:
-    """Return the error for a response that refuses a transfer."""
     status, reason = response.status, ErrorBody.from_response(response)
     if status == 404 and path.startswith("/jobs/"):
         gone = printable_line(f"the worker no longer has the job ({reason})", 400)
@@ -126,7 +124,6 @@ def _refusal(
 
 
 def _check_event(event: FetchEvent | UploadEvent, request: FetchRequest | UploadRequest) -> None:
-    """Check that an event can belong to a request."""
     if isinstance(request, FetchRequest):
         largest = request.max_bytes if request.size is None else request.size
     else:
@@ -163,7 +160,6 @@ def _urls_hidden(request: FetchRequest | UploadRequest) -> Generator[None]:
 
 
 def _printable(failure: TransferFailure, request: FetchRequest | UploadRequest) -> TransferFailure:
-    """Return a failure whose reason can be shown in a message."""
     hidden = _repeats_url(failure.reason, request)
     reason = _HIDDEN if hidden else printable_line(failure.reason)
     return failure.model_copy(update={"reason": reason})

@@ -177,7 +177,6 @@ async def _received(
 async def _receive(
     connection: HttpConnection, source: WorkerFile, file: DownloadFile
 ) -> str | None:
-    """Download the file, over several connections if needed; return its problem, or ``None``."""
     retries, attempts_left = connection.new_retries(), MAX_ANSWERS_WITHOUT_PROGRESS
     await file.in_thread(file.open, source.size)
     while file.size < source.size:
@@ -216,7 +215,6 @@ async def _receive(
 
 
 async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: DownloadFile) -> None:
-    """Empty the file if status 416 shows that it has changed; else raise `DownloadError`."""
     failure = failures.classify_http_status(response.status, context="video")
     if failure is not VIDEO_CHANGED:
         source.fail(f"is not available: {ErrorBody.from_response(response)}")
@@ -224,7 +222,6 @@ async def _handle_failure(response: WorkerResponse, source: WorkerFile, file: Do
 
 
 async def _write_body(response: httpx.Response, source: WorkerFile, file: DownloadFile) -> None:
-    """Write the body of a response to the file, including the part that arrived before an error."""
     etag = response.headers.get("ETag")
     if source.sha256 and etag and etag != f'"{source.sha256}"':
         source.fail(f"was replaced on its worker: {printable_line(etag)}")

@@ -199,7 +199,6 @@ class ProcessLauncher:
         return worker
 
     def _forget_oldest(self) -> None:
-        """Forget ended workers except the last `MAX_ENDED_WORKERS`; a client can run for weeks."""
         ended = [worker for worker in self._by_task.values() if worker.ended]
         for worker in ended[:-MAX_ENDED_WORKERS]:
             del self._by_task[worker.task]
@@ -226,7 +225,6 @@ class ProcessLauncher:
 
 
 def _inspect_machine(required_modules: Sequence[str], folder: Path | None) -> tuple[int, Path]:
-    """Return the number of usable cores, and the parent of the workers' folder. Blocks."""
     if missing := missing_requirements(*required_modules):
         raise LaunchError(f"this machine cannot render: {missing}")
     return usable_cores(), (folder or Path(tempfile.gettempdir())).absolute()

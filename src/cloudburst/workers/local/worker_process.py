@@ -166,7 +166,6 @@ class WorkerProcess:
             self.log.unlink()
 
     async def _terminate(self, process: Process) -> bool:
-        """Stop the process; return whether it had to be killed."""
         with suppress(ProcessLookupError):
             process.terminate()
         with move_on_after(TERMINATE_TIMEOUT):
