@@ -26,7 +26,7 @@ from cloudburst.errors import (
     OutputExistsError,
 )
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE
-from cloudburst.outputs.history import load_history
+from cloudburst.outputs.history import read_history
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer
 
@@ -321,15 +321,15 @@ async def test_what_was_measured_is_known_to_the_next_client(make_scene, tmp_pat
     for folder in ("first", "second"):
         async with Client(Kept(encode=0.01).backend) as client:
             await client.render_all(scenes, to=tmp_path / folder)
-    measures = [sample.measure for sample in await load_history()]
+    measures = [sample.measure for sample in read_history()]
     assert measures.count("encode") == 6
     assert measures.count("startup") >= 2
-    assert {sample.kind for sample in await load_history()} == {"fake STANDARD"}
-    known = Measurements(await load_history()).performance("fake STANDARD", UNKNOWN_PERFORMANCE)
+    assert {sample.kind for sample in read_history()} == {"fake STANDARD"}
+    known = Measurements(read_history()).performance("fake STANDARD", UNKNOWN_PERFORMANCE)
     assert {"startup", "encode"} <= known.measured
 
 
 async def test_figures_of_no_kind_are_not_kept(make_scene, tmp_path):
     async with Client(FakeCloud().backend) as client:
         await client.render_all([make_scene()], to=tmp_path / "out")
-    assert await load_history() == ()
+    assert read_history() == ()

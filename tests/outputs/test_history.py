@@ -19,9 +19,7 @@ from cloudburst.models.performance import Sample
 from cloudburst.outputs import history
 from cloudburst.outputs.history import (
     history_path,
-    load_history,
     read_history,
-    save_history,
     write_history,
 )
 
@@ -65,13 +63,6 @@ def test_the_newest_of_each_kind_and_measure_stay():
         assert connection.execute("SELECT count(*) FROM samples").fetchone() == (
             MAX_SAMPLES_PER_MEASURE + 2,
         )
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_without_blocking_the_loop():
-    await save_history(some(3))
-    assert await load_history() == tuple(some(3))
 
 
 def garbage(path):

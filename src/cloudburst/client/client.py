@@ -12,6 +12,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -19,9 +20,10 @@ from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
+from anyio import to_thread
 
 from cloudburst.client.backends import account_of, default_backend
-from cloudburst.client.resources import ClientResources, open_remote_access, open_run_journals
+from cloudburst.client.resources import ClientResources, RemoteAccess, RunJournals
 from cloudburst.client.run_inputs import AnyScene, check_inputs
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
@@ -41,7 +43,7 @@ from cloudburst.models.scene import Video
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
-from cloudburst.outputs.history import load_history, save_history
+from cloudburst.outputs.history import read_history, write_history
 from cloudburst.ports.backend import OpenBackend
 
 CALLS_TIMEOUT = 10.0
@@ -116,10 +118,13 @@ class Client(anyio.AsyncContextManagerMixin):
                 await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
                 for opener in openers
             ]
-            account = account_of(self._settings, openers)
-            remote = await stack.enter_async_context(open_remote_access(*account))
-            # Entered before the task group, so that journals are closed after all tasks.
-            run_journals = await stack.enter_async_context(open_run_journals())
+            # Before the task group, so that both are closed after all tasks.
+            remote = RemoteAccess(
+                await stack.enter_async_context(AsyncExitStack()),
+                partial(account_of, self._settings, openers),
+            )
+            run_journals = RunJournals()
+            stack.push_async_callback(run_journals.close_all)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             pool = WorkerPool(
                 tasks,
@@ -128,7 +133,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 timeouts=self._timeouts,
                 limits=self.limits,
                 backoff=self._backoff,
-                measurements=Measurements(await load_history()),
+                measurements=Measurements(await to_thread.run_sync(read_history)),
             )
             resources = ClientResources(
                 pool=pool,
@@ -140,7 +145,8 @@ class Client(anyio.AsyncContextManagerMixin):
             try:
                 yield resources
                 await pool.stop_all()
-                await save_history(pool.scheduler.performances.take_samples())
+                samples = pool.scheduler.performances.take_samples()
+                await to_thread.run_sync(write_history, samples)
             finally:
                 pool.close()
                 with suppress(TimeoutError):
@@ -377,7 +383,8 @@ class Client(anyio.AsyncContextManagerMixin):
                     )
                     async with open_run(spec, client.pool) as run_journal.run:
                         yield run_journal.run
-                await save_history(client.pool.scheduler.performances.take_samples())
+                samples = client.pool.scheduler.performances.take_samples()
+                await to_thread.run_sync(write_history, samples)
 
     def keeping_warm(self) -> AbstractContextManager[None]:
         """Use ``Limits(idle=None)`` in place of ``idle=0`` until the ``with`` block ends."""

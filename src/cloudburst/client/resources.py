@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -11,7 +11,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,17 +54,22 @@ unless a launch for other runs is unanswered or a task of the run is still bille
 class RemoteAccess:
     """Access of a client to remote files, whose connections are closed with the stack."""
 
-    def __init__(self, stack: AsyncExitStack, settings: Settings, session: Any) -> None:
-        self.settings = settings
-        self.session = session
+    def __init__(self, stack: AsyncExitStack, account: Callable[[], tuple[Settings, Any]]) -> None:
         self._stack = stack
+        self._find_account = account
         self._store: ObjectStore | None = None
         self._opening = anyio.Lock()
+
+    # A run without remote files needs no settings of AWS.
+    @cached_property
+    def _account(self) -> tuple[Settings, Any]:
+        """Settings of the AWS account, and its session of aioboto3, if any."""
+        return self._find_account()
 
     def inputs(self) -> RemoteInputs:
         """Return access for a check."""
         return RemoteInputs(
-            open_s3=self._folder_reader, open_https=lambda: open_https_reader(self.settings)
+            open_s3=self._folder_reader, open_https=lambda: open_https_reader(self._account[0])
         )
 
     @asynccontextmanager
@@ -80,7 +85,7 @@ class RemoteAccess:
             msg = f"to: the path {to}; expected the text s3://bucket/folder/, which is not a path"
             raise ConfigurationError(msg)
         if not isinstance(to, str) or not is_s3(to):
-            return _folder_destination(to)
+            return FolderDestination(Path(to).absolute())  # noqa: ASYNC240 - reads nothing
         try:
             prefix = parse_s3_prefix(to)
         except ValueError as exc:
@@ -111,7 +116,7 @@ class RemoteAccess:
             run=run,
             inputs=inputs,
             overwrite=overwrite,
-            private_inputs=self.settings.private_inputs,
+            private_inputs=self._account[0].private_inputs,
             max_input_bytes=max_input_bytes,
         )
         return files
@@ -148,7 +153,7 @@ class RemoteAccess:
             run=run,
             overwrite=overwrite,
             resume=resume,
-            private_inputs=self.settings.private_inputs,
+            private_inputs=self._account[0].private_inputs,
         )
         async with claim as maker:
             yield maker
@@ -167,24 +172,12 @@ class RemoteAccess:
             # Importing boto takes a quarter of a second.
             aws = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.client.client")
             s3 = await anyio.to_thread.run_sync(import_module, "cloudburst.aws.s3.object_store")
-            client = await self._stack.enter_async_context(
-                aws.open_aws(self.settings, session=self.session)
-            )
-            store: ObjectStore = s3.ObjectStore(client, self.settings)
+            settings, session = self._account
+            client = await self._stack.enter_async_context(aws.open_aws(settings, session=session))
+            store: ObjectStore = s3.ObjectStore(client, settings)
             self._store = store
             return store
         raise AssertionError("unreachable: the lock suppresses no exception")
-
-
-def _folder_destination(to: Path | str) -> FolderDestination:
-    return FolderDestination(Path(to).absolute())
-
-
-@asynccontextmanager
-async def open_remote_access(settings: Settings, session: Any) -> AsyncGenerator[RemoteAccess]:
-    """Yield access to remote files."""
-    async with AsyncExitStack() as stack:
-        yield RemoteAccess(stack, settings, session)
 
 
 # Maximum number of seconds for the removal of an empty journal
@@ -227,8 +220,8 @@ class RunJournals:
 
     async def close_later(self, run_journal: RunJournal) -> None:
         """Close the journal when its last entry is written."""
-        if run_journal.run is not None:
-            await run_journal.run.wait_written()
+        if run_journal.run is not None and run_journal.run.writer is not None:
+            await run_journal.run.writer.done.wait()
         await self.close(run_journal)
 
     async def close(self, run_journal: RunJournal) -> None:
@@ -248,16 +241,6 @@ class RunJournals:
         """Close every open journal."""
         for run_journal in tuple(self._open):
             await self.close(run_journal)
-
-
-@asynccontextmanager
-async def open_run_journals() -> AsyncGenerator[RunJournals]:
-    """Yield an empty registry."""
-    run_journals = RunJournals()
-    try:
-        yield run_journals
-    finally:
-        await run_journals.close_all()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,13 +285,11 @@ class ClientResources:
             else:
                 with suppress(RuntimeError):  # the client is being closed, and closes every journal
                     self.tasks.start_soon(self.run_journals.close_later, run_journal)
-                    await self._closed(run_journal, run)
-
-    async def _closed(self, run_journal: RunJournal, run: str) -> None:
-        if self.pool.supervisors.still_billed(run):
-            return
-        with suppress(TimeoutError):
-            await finish_despite_cancel(run_journal.closed.wait, seconds=JOURNAL_CLOSE_TIMEOUT)
+                    if not self.pool.supervisors.still_billed(run):
+                        with suppress(TimeoutError):
+                            await finish_despite_cancel(
+                                run_journal.closed.wait, seconds=JOURNAL_CLOSE_TIMEOUT
+                            )
 
     @contextmanager
     def reserved_name(self, name: str) -> Generator[None]:

@@ -19,13 +19,11 @@ from cloudburst.models.journal_entries import (
     ErrorEntry,
     LaunchEntry,
     PhaseEntry,
-    ProcessEndEntry,
     ResultEntry,
     SceneEntry,
     TaskEntry,
 )
 from cloudburst.models.post_mortem_page import file_name
-from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Video
 from cloudburst.models.task import TaskId
 from cloudburst.ports.backend import Backend
@@ -114,11 +112,6 @@ class JournalWriter:
             async for one in Steps(scenes)
         ]
         await self.write(*first, *entries)
-
-    async def end(self, status: Status, *, within: float) -> None:
-        """Write that this process has ended its part of the run, and flush the journal."""
-        self.add(ProcessEndEntry(ended_at=self.journal.now(), status=status))
-        await self.flush(within=within)
 
     async def write(self, *entries: Entry) -> None:
         """Write entries, and wait until they would survive a power failure."""

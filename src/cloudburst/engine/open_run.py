@@ -23,7 +23,7 @@ from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
 from cloudburst.engine.records import RecoveredState, SceneRecord, recover_scene
-from cloudburst.engine.recovery import TaskRecovery, stopping_leftovers
+from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import Run
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.errors import (
@@ -35,7 +35,7 @@ from cloudburst.errors import (
 )
 from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
 from cloudburst.models.fingerprint import HashInputs
-from cloudburst.models.journal_entries import ProcessEntry
+from cloudburst.models.journal_entries import ProcessEndEntry, ProcessEntry
 from cloudburst.models.locations import OutputLocation, S3Object
 from cloudburst.models.performance import Performance
 from cloudburst.models.scene import CheckedScene
@@ -116,19 +116,22 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
                     known = spec.earlier.fingerprints if spec.earlier else dict[str, str]()
                     await run.writer.write_scenes(spec.scenes, known, *filter(None, [spec.process]))
                 started = True
-                async with (
-                    stopping_leftovers(progress.recovery),
-                    anyio.create_task_group() as tasks,
-                ):
-                    tasks.start_soon(progress.run, tasks, queued)
-                    yield run
-                    tasks.cancel_scope.cancel()
+                try:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(progress.run, tasks, queued)
+                        yield run
+                        tasks.cancel_scope.cancel()
+                finally:
+                    if progress.recovery is not None:
+                        await progress.recovery.stop_leftovers()
             await pool.wait_drained(run.name)
         finally:
             run.end()
             run.add_launching(pool.supervisors.records(run.name))
             if started and run.writer is not None:
-                await run.writer.end(run.status, within=pool.timeouts.call)
+                now = run.writer.journal.now()
+                run.writer.add(ProcessEndEntry(ended_at=now, status=run.status))
+                await run.writer.flush(within=pool.timeouts.call)
 
 
 class RunProgress:
@@ -191,29 +194,29 @@ class RunProgress:
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
         """Recover earlier tasks, render all scenes, make the film, and end the run."""
-        self._tasks = tasks
-        needs_worker = self._run.film is not None and self._run.film.needs_worker
+        self._tasks, run = tasks, self._run
+        needs_worker = run.film is not None and run.film.needs_worker
         with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
-            await self._make_videos(tasks, queued)
-            if self._run.film is not None:  # all scenes have a video or an error
-                await self._run.film.run(self._run.records)
-        await self._pool.wait_drained(self._run.name)
-        self._run.end()
-
-    async def _make_videos(
-        self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        async for record in Steps(self._records.values()):
-            self._emit_start(record)
-        if self.recovery is not None:
-            await self.recovery.look()
-            self._adopt(self.recovery, len(self._unfinished))
-            tasks.start_soon(self._keep_looking, self.recovery)
-        with queued():  # without a pause, or the adopted workers would be given up as needless
-            if self._unfinished:
-                await self._finished.wait()
-        if self.recovery is not None:
-            await self._recovered.wait()
+            async for record in Steps(run.records):
+                if record.video is not None:
+                    run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
+                elif record.error is not None:
+                    self._emit_failed(record, record.error)
+                else:
+                    run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+            if self.recovery is not None:
+                await self.recovery.look()
+                self._adopt(self.recovery, len(self._unfinished))
+                tasks.start_soon(self._keep_looking, self.recovery)
+            with queued():  # without a pause, or the adopted workers would be given up as needless
+                if self._unfinished:
+                    await self._finished.wait()
+            if self.recovery is not None:
+                await self._recovered.wait()
+            if run.film is not None:  # all scenes have a video or an error
+                await run.film.run(run.records)
+        await self._pool.wait_drained(run.name)
+        run.end()
 
     async def _keep_looking(self, recovery: TaskRecovery) -> None:
         while await recovery.look_again():
@@ -259,16 +262,6 @@ class RunProgress:
         self._unfinished.remove(ticket.scene)
         if not self._unfinished:
             self._finished.set()
-
-    def _emit_start(self, record: SceneRecord) -> None:
-        """Emit the first event of a scene: queued, or finished or failed in an earlier process."""
-        run = self._run
-        if record.video is not None:
-            run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
-        elif record.error is not None:
-            self._emit_failed(record, record.error)
-        else:
-            run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
 
     def _emit_failed(self, record: SceneRecord, error: CloudburstError) -> None:
         kind, message, retryable = type(error).__name__, str(error), error.retryable

@@ -290,7 +290,3 @@ class PoolWorker:
         self.changed.set()
         for assignment in self.assignments:
             assignment.scope.cancel()
-
-    def idle_seconds_left(self, idle: float) -> float:
-        """Return the seconds until the worker has been unused for ``idle`` seconds."""
-        return math.inf if self.assignments else self.last_used + idle - anyio.current_time()

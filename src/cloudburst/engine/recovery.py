@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import anyio
@@ -237,14 +236,3 @@ class TaskRecovery:
 async def _stop(stop: TaskStop, record: WorkerRecord) -> None:
     await stop.finish()
     record.possibly_running = not stop.accepted
-
-
-@asynccontextmanager
-async def stopping_leftovers(recovery: TaskRecovery | None) -> AsyncGenerator[None]:
-    """Stop the unused tasks of earlier processes when the ``with`` block ends."""
-    # Nothing is done without a recovery, because there were no earlier processes.
-    try:
-        yield
-    finally:
-        if recovery is not None:
-            await recovery.stop_leftovers()

@@ -153,11 +153,6 @@ class Run:
         records = self._pool.supervisors.records(self.name)
         return {worker.task for worker in (*records, *self._workers)}
 
-    async def wait_written(self) -> None:
-        """Wait until the workers of the run are settled, and its journal is written."""
-        if self.writer is not None:
-            await self.writer.done.wait()
-
     def emit(self, event: type[Any], **fields: Any) -> None:
         """Add an event of this class to the stream, with the seconds since the run started."""
         self._events.write(event(at=self._now(), **fields))
@@ -167,7 +162,7 @@ class Run:
     ) -> None:
         """Emit an event of a worker, and include the worker in the report from then on."""
         self._workers[worker] = None
-        self.emit(event, **fields)
+        self.emit(event, task=worker.task, backend=worker.backend, **fields)
 
     def add_workers(self, workers: Iterable[WorkerRecord]) -> None:
         """Add workers of earlier processes to the report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -65,8 +66,7 @@ class Supervisors:
         """Call the observer for every event of a worker until the ``with`` block ends."""
         for worker in self.scheduler.workers:
             if worker.connection is not None and not worker.stopping:
-                fields = _fields(worker.record) | {"size": worker.record.size}
-                observer(worker.record, WorkerReady, fields)
+                observer(worker.record, WorkerReady, {"size": worker.record.size})
         self._observers.append(observer)
         try:
             yield
@@ -76,7 +76,7 @@ class Supervisors:
     def emit(self, event: type[Any], record: WorkerRecord, **fields: Any) -> None:
         """Report an event of a worker to all observers."""
         for observer in self._observers:
-            observer(record, event, _fields(record) | fields)
+            observer(record, event, fields)
 
     async def _none_left(self, run: str) -> None:
         while self.still_billed(run) or self.scheduler.workers.has_unanswered_launch(run):
@@ -180,7 +180,10 @@ class Supervisor:
         worker = self._worker
         while not worker.stopping:
             closing = worker.state in {WorkerState.CLOSING, WorkerState.DRAINING}
-            left = worker.idle_seconds_left(0.0 if closing else self._shared.limits.idle or 0.0)
+            idle = 0.0 if closing else self._shared.limits.idle or 0.0
+            left = (
+                math.inf if worker.assignments else worker.last_used + idle - anyio.current_time()
+            )
             if left <= 0 and not closing and self._scheduler.kept_workers.keeps(worker):
                 left = WATCH_SECONDS
             if left <= 0:
@@ -271,7 +274,3 @@ async def _is_leaving(connection: WorkerConnection) -> bool:
     except Exception as exc:  # noqa: BLE001 - it says nothing about the worker
         log_defect(exc, f"state of {connection.task}")
     return False
-
-
-def _fields(record: WorkerRecord) -> dict[str, Any]:
-    return {"task": record.task, "backend": record.backend}

@@ -12,8 +12,6 @@ from collections.abc import Generator, Iterable
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from anyio import to_thread
-
 from cloudburst.engine.forecast.measurements import MAX_SAMPLES_PER_MEASURE
 from cloudburst.files import state_folder
 from cloudburst.models.performance import Sample
@@ -46,26 +44,13 @@ _DELETE_OLD = "DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?
 MAX_SAMPLES = 20_000
 
 
-async def load_history() -> tuple[Sample, ...]:
-    """Return the most recent samples for each kind of worker and phase, in measurement order."""
-    return await to_thread.run_sync(read_history)
-
-
-async def save_history(samples: Iterable[Sample]) -> None:
-    """Add samples in the order in which they were measured, and delete the oldest ones.
-
-    At most `MAX_SAMPLES` are kept, and `MAX_SAMPLES_PER_MEASURE` for each kind of worker and phase.
-    """
-    await to_thread.run_sync(write_history, tuple(samples))
-
-
 def history_path() -> Path:
     """Return the path of the file, which need not exist."""
     return state_folder() / "history-3.sqlite"
 
 
 def read_history() -> tuple[Sample, ...]:
-    """Return the same samples as `load_history`; block while the file is read."""
+    """Return the latest samples for each kind of worker and phase, in their order. Blocks."""
     with _errors_logged():
         if history_path().exists():
             with _opened() as connection, transaction(connection, "BEGIN"):
@@ -78,7 +63,10 @@ def read_history() -> tuple[Sample, ...]:
 
 
 def write_history(samples: Iterable[Sample]) -> None:
-    """Add samples as `save_history` does; block while the file is written."""
+    """Add samples in the order in which they were measured, and delete the oldest ones. Blocks.
+
+    At most `MAX_SAMPLES` are kept, and `MAX_SAMPLES_PER_MEASURE` for each kind of worker and phase.
+    """
     if rows := [(s.kind, s.measure, s.seconds, s.work) for s in samples]:
         with _errors_logged(), _opened() as connection, transaction(connection):
             connection.executemany(_INSERT, rows)

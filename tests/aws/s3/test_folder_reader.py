@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import aioboto3
@@ -13,7 +14,7 @@ from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshabl
 from aiobotocore.session import get_session
 from PIL import Image
 
-from cloudburst.client.resources import open_remote_access
+from cloudburst.client.resources import RemoteAccess
 from cloudburst.client.run_inputs import check_inputs
 from cloudburst.errors import ConfigurationError, CredentialsError, InvalidScenesError
 from cloudburst.inputs.media_checks import EXPECTED_PICTURE
@@ -155,7 +156,8 @@ async def test_the_session_of_a_caller_is_used_on_its_own_event_loop(emulator, f
     session = get_session()
     session.register_component("credential_provider", AioCredentialResolver([Provider()]))
     own = aioboto3.Session(botocore_session=session, region_name="us-east-1")
-    async with open_remote_access(settings_of(emulator), own) as access:
+    async with AsyncExitStack() as stack:
+        access = RemoteAccess(stack, lambda: (settings_of(emulator), own))
         inputs = await check_inputs(
             [{"name": "a", "image": str(folder.object("a.png")), "duration": 1}],
             destination=await access.destination(f"{folder}out/"),
