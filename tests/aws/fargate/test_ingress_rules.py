@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.aws.client import public_ip
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.ingress_rules import explain_silence
 from cloudburst.testing import Fault
@@ -52,22 +51,3 @@ async def test_without_a_group_or_the_permission_other_causes_are_named():
         text, certain = await explained(emulator)
     assert "cloudburst doctor" in text
     assert not certain
-
-
-async def test_the_address_of_this_machine_is_asked_past_a_proxy(monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    made = []
-
-    class Recorded(public_ip.httpx.Client):
-        def __init__(self, **arguments):
-            super().__init__(**arguments)
-            made.append(self)
-
-        def get(self, url):
-            return public_ip.httpx.Response(
-                200, text="198.51.100.4\n", request=public_ip.httpx.Request("GET", url)
-            )
-
-    monkeypatch.setattr(public_ip.httpx, "Client", Recorded)
-    assert await public_ip.public_address() == "198.51.100.4"
-    assert not made[0].trust_env
