@@ -305,14 +305,14 @@ def _check_lifetimes(
     needed = _needed(performance, ticket.work)
     if needed <= lifetime:
         return
-    setting = math.ceil(_needed(performance.worst_case, ticket.work) / 600) * 600
+    setting = math.ceil(_needed(performance.in_case("worst"), ticket.work) / 600) * 600
     text = (
         f"scene {ticket.scene} needs about {needed / 60:.0f} minutes of a task, "
         f"and a task ends by itself after {lifetime / 60:.0f}: "
         f"set CLOUDBURST_LIFETIME to {setting} (seconds), or choose a larger tier"
     )
     measured = "encode" in performance.measured
-    if measured and _needed(performance.best_case, ticket.work) > lifetime:
+    if measured and _needed(performance.in_case("best"), ticket.work) > lifetime:
         raise ConfigurationError(text)
     logger.warning("%s", text)
 

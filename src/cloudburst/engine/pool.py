@@ -64,7 +64,8 @@ class WorkerPool:
 
         self.uplink = Uplink()
         """Line from this machine to the workers, which uploads share."""
-        tasks.start_soon(self.uplink.watch, name="cloudburst uplink")
+        if any(backend.shares_uplink for backend in backends):
+            tasks.start_soon(self.uplink.watch, name="cloudburst uplink")
 
     # Runs.
 

@@ -282,6 +282,12 @@ class PoolWorker:
         """True if an earlier process started the task and it was running when it was found."""
         return self.found is not None and self.found.status.state is TaskState.RUNNING
 
+    @property
+    def age(self) -> float:
+        """Seconds since the launch was accepted; 0 until then."""
+        launched = self.record.launched
+        return 0.0 if launched is None else anyio.current_time() - launched
+
     def give_up(self, error: CloudburstError, *, deliberate: bool = False) -> None:
         """Take every scene off the worker and have its task stopped."""
         self.move_to(WorkerState.STOPPING)

@@ -20,6 +20,9 @@ Measure: TypeAlias = Literal["startup", "encode", "transfer", "stop", "uplink"]
 # Factors by which an expected value is multiplied in the best case and in the worst case.
 Range: TypeAlias = tuple[float, float]
 
+# Case for which a run is forecast.
+Case: TypeAlias = Literal["best", "expected", "worst"]
+
 # Range of a value without uncertainty.
 EXACT: Range = (1.0, 1.0)
 # Range of a value that was assumed instead of measured: from half of the value to double. These
@@ -111,17 +114,11 @@ class Performance:
         relative = (1 - 2 * share) * low if share < 0.5 else (2 * share - 1) * high
         return self.startup_seconds + relative * (self.startup_seconds - self.placement_seconds)
 
-    @property
-    def best_case(self) -> Performance:
-        """Performance with the start-up and encode times of the best case."""
-        return self._at(0)
-
-    @property
-    def worst_case(self) -> Performance:
-        """Performance with the start-up and encode times of the worst case."""
-        return self._at(1)
-
-    def _at(self, end: Literal[0, 1]) -> Performance:
+    def in_case(self, case: Case) -> Performance:
+        """Return the performance with the start-up and encode times of a case."""
+        if case == "expected":
+            return self
+        end = 0 if case == "best" else 1
         start, encode = self.startup_range[end], self.encode_range[end]
         return replace(
             self,

@@ -46,10 +46,6 @@ class SlowestTimes:
     """Longest time of an attempt, in seconds per second of the scene's audio, without the wait for
     an encoder slot; ``None`` before the first attempt."""
 
-    def add_startup(self, seconds: float) -> None:
-        """Add the start-up time of a worker, in seconds."""
-        self.startup_seconds = max(self.startup_seconds or 0.0, seconds)
-
     def add_scene(self, seconds: float, audio_seconds: float) -> None:
         """Add the time of an attempt that has made a video."""
         ratio = seconds / max(audio_seconds, 0.1)

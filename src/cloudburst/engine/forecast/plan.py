@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import islice, pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from cloudburst.engine.forecast.scaling_rule import Goal, NewWorker, further_workers
 from cloudburst.engine.forecast.simulation import Load, SimulatedWorker, worker_billed_seconds
-from cloudburst.models.performance import Performance
+from cloudburst.models.performance import Case, Performance
 from cloudburst.models.report import Prediction
 from cloudburst.models.tier import Tier
 
@@ -220,9 +220,9 @@ def default_plan(
 
 def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
     """Return the plan for a load of scenes on groups of workers."""
-    expected = _simulate(load, groups, _expected)
-    best = _simulate(load, groups, lambda performance: performance.best_case)
-    worst = _simulate(load, groups, lambda performance: performance.worst_case)
+    expected = _simulate(load, groups, "expected")
+    best = _simulate(load, groups, "best")
+    worst = _simulate(load, groups, "worst")
     return Plan(
         groups=tuple(
             WorkerGroup(kind=group.kind, count=count)
@@ -238,14 +238,6 @@ def make_plan(load: Load, groups: Sequence[WorkerGroup]) -> Plan:
     )
 
 
-# Function that returns the performance to use: the expected one, or that of another case.
-_Case: TypeAlias = Callable[[Performance], Performance]
-
-
-def _expected(performance: Performance) -> Performance:
-    return performance
-
-
 class _SimulatedRun(NamedTuple):
     seconds: float
     usd: Decimal
@@ -253,17 +245,17 @@ class _SimulatedRun(NamedTuple):
     """Number of workers of each group that get a scene."""
 
 
-def _workers(groups: Iterable[WorkerGroup], case: _Case = _expected) -> list[SimulatedWorker]:
+def _workers(groups: Iterable[WorkerGroup], case: Case = "expected") -> list[SimulatedWorker]:
     return [
         worker for group in groups for worker in _new_worker(group.kind, case).started(group.count)
     ]
 
 
-def _new_worker(kind: WorkerKind, case: _Case = _expected) -> NewWorker:
-    return NewWorker(case(kind.performance), kind.encoder_slots, float(kind.usd_per_second))
+def _new_worker(kind: WorkerKind, case: Case = "expected") -> NewWorker:
+    return NewWorker(kind.performance.in_case(case), kind.encoder_slots, float(kind.usd_per_second))
 
 
-def _simulate(load: Load, groups: Sequence[WorkerGroup], case: _Case) -> _SimulatedRun:
+def _simulate(load: Load, groups: Sequence[WorkerGroup], case: Case) -> _SimulatedRun:
     workers = _workers(groups, case)
     schedule = load.schedule_on(workers)
     ends, usd, used = zip(workers, schedule.worker_ends, strict=True), Decimal(), list[int]()

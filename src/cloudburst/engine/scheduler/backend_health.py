@@ -67,7 +67,7 @@ class BackendHealth:
         """Return how many more workers a backend may have."""
         if backend.name in self._open:
             return 0
-        count = self._workers.count_on(backend)
+        count = self._workers.count_by_backend[backend.name]
         rooms = [self._limits.workers - self._workers.count_billed_like(backend)]
         if backend.capacity is not None:
             rooms.append(backend.capacity - count)

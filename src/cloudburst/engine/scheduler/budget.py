@@ -123,8 +123,8 @@ class Budget:
 
     def _foreseen(self, worker: PoolWorker, *, extra: float | None = None) -> Decimal:
         if worker.stopping:
-            return _usd(worker, _age(worker) + STOP_SECONDS)
-        now, backend, age = anyio.current_time(), worker.backend, _age(worker)
+            return _usd(worker, worker.age + STOP_SECONDS)
+        now, backend, age = anyio.current_time(), worker.backend, worker.age
         startup = self._slowest.startup_seconds
         startup = DEFAULT_STARTUP_SECONDS if startup is None else startup
         startup_left = 0.0 if worker.connection is not None else max(0.0, startup - age)
@@ -151,11 +151,6 @@ class Budget:
         return audio_seconds * slowest
 
 
-def _age(worker: PoolWorker) -> float:
-    launched = worker.record.launched
-    return 0.0 if launched is None else anyio.current_time() - launched
-
-
 def _usd(worker: PoolWorker, seconds: float) -> Decimal:
     backend, usage = worker.backend, worker.record.usage
     # The price of a task that is not there yet may be that of the dearest placement.
@@ -166,11 +161,11 @@ def _usd(worker: PoolWorker, seconds: float) -> Decimal:
 
 def _usd_if_encodes_end(worker: PoolWorker) -> Decimal:
     left = max(worker.encode_ends, default=0.0) - anyio.current_time()
-    return _usd(worker, _age(worker) + max(0.0, left) + STOP_SECONDS)
+    return _usd(worker, worker.age + max(0.0, left) + STOP_SECONDS)
 
 
 def _usd_if_stopped_now(worker: PoolWorker) -> Decimal:
-    return _usd(worker, _age(worker) + STOP_REQUEST_SECONDS + STOP_SECONDS)
+    return _usd(worker, worker.age + STOP_REQUEST_SECONDS + STOP_SECONDS)
 
 
 def _stopped_usd(record: WorkerRecord) -> Decimal:

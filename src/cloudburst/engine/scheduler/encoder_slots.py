@@ -14,6 +14,8 @@ from cloudburst.engine.pool_state import (
     WorkerState,
 )
 
+# States of scenes that a worker encodes or was asked to encode.
+_REQUESTED = AssignmentState.QUEUED, AssignmentState.ENCODING
 # Largest number of scenes on a worker, in any phase, for each of its encoder slots.
 MAX_SCENES_PER_SLOT = 3
 
@@ -32,10 +34,6 @@ def _has_suspect(worker: PoolWorker) -> bool:
 
 def _count(worker: PoolWorker, *states: AssignmentState) -> int:
     return sum(assignment.state in states for assignment in worker.assignments)
-
-
-def _requested(worker: PoolWorker) -> int:
-    return _count(worker, AssignmentState.QUEUED, AssignmentState.ENCODING)
 
 
 def occupied_slots(worker: PoolWorker) -> int:
@@ -80,7 +78,7 @@ def has_room(worker: PoolWorker, *, ahead: bool) -> bool:
     if not ahead:
         return spare_slots(worker) > 0
     slots = slot_count(worker)
-    return _requested(worker) >= slots and spare_slots(worker) > -slots
+    return _count(worker, *_REQUESTED) >= slots and spare_slots(worker) > -slots
 
 
 def grant_slots(worker: PoolWorker) -> None:
@@ -94,7 +92,7 @@ def grant_slots(worker: PoolWorker) -> None:
     # Two requests at the same time may arrive in any order, and the longest must come first.
     all_encode = _count(worker, AssignmentState.ENCODING) >= slot_count(worker)
     if not worker.backend.queues_jobs or _has_suspect(worker) or not all_encode:
-        waiting = waiting[: max(0, slot_count(worker) - _requested(worker))]
+        waiting = waiting[: max(0, slot_count(worker) - _count(worker, *_REQUESTED))]
     now = anyio.current_time()
     for assignment in waiting:
         assignment.requested_at = now
@@ -104,10 +102,7 @@ def grant_slots(worker: PoolWorker) -> None:
             assignment.state = AssignmentState.ENCODING
             assignment.encoding_since, assignment.has_slot = now, True
         assignment.granted.set()
-    _note_free_slots(worker)
-
-
-def _note_free_slots(worker: PoolWorker) -> None:
+    # Encoder slots are free for the queued scenes that were requested first.
     free = slot_count(worker) - _count(worker, AssignmentState.ENCODING)
     queued = [each for each in worker.assignments if each.state is AssignmentState.QUEUED]
     queued.sort(key=lambda assignment: (assignment.requested_at, -assignment.ticket.work))

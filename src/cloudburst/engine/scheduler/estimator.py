@@ -120,13 +120,13 @@ class Estimator:
             if left:
                 running = max(running, left + performance.transfer_seconds)
             assigned += waiting
-            ready_in = self._ready_in(worker, now)
+            ready_in = self._ready_in(worker)
             idle = slot_count(worker) - len(encoding)
             workers[worker] = SimulatedWorker(
                 free_in=(*encoding, *[ready_in] * idle),
                 performance=performance,
                 usd_per_second=_usd_per_second(worker),
-                billed_so_far=_billed_so_far(worker, performance, now),
+                billed_so_far=_billed_so_far(worker, performance),
                 ready_in=ready_in,
             )
         return PoolSnapshot(
@@ -148,13 +148,12 @@ class Estimator:
         price = float(backend.usd_per_second)
         return NewWorker(self._performances.of_backend(backend), backend.encoder_slots, price)
 
-    def _ready_in(self, worker: PoolWorker, now: float) -> float:
+    def _ready_in(self, worker: PoolWorker) -> float:
         # An adopted worker that runs is ready in a moment, however long ago it was launched.
         if worker.connection is not None or worker.found_running:
             return 0.0
-        launched = worker.record.launched
-        startup = self._performances.of_backend(worker.backend).startup_seconds
-        return _remaining(startup, 0.0 if launched is None else now - launched)
+        # A start-up that has lasted some seconds too long is expected to last as many more.
+        return abs(self._performances.of_backend(worker.backend).startup_seconds - worker.age)
 
     def _assigned(self, worker: PoolWorker, now: float) -> tuple[list[float], list[float], float]:
         """Return the seconds that running encodes still take, the work that waits, and the end."""
@@ -257,7 +256,7 @@ class Estimator:
                 seconds += self._performances.encode_end(each) - now
             elif each.state is not AssignmentState.DOWNLOADING and each.ticket is not without:
                 seconds += performance.encode_seconds(each.ticket.work)
-        return self._ready_in(worker, now) + seconds / worker.backend.encoder_slots
+        return self._ready_in(worker) + seconds / worker.backend.encoder_slots
 
     def needless_workers(self) -> list[PoolWorker]:
         """Return the starting workers that are not expected to get a scene."""
@@ -297,14 +296,9 @@ def _usd_per_second(worker: PoolWorker) -> float:
     return float(worker.backend.usd_per_second if usage is None else usage.usd_per_second)
 
 
-def _billed_so_far(worker: PoolWorker, performance: Performance, now: float) -> float:
-    launched, usage = worker.record.launched, worker.record.usage
+def _billed_so_far(worker: PoolWorker, performance: Performance) -> float:
+    usage = worker.record.usage
     placement = performance.placement_seconds
     if usage is not None and usage.pull_started_at is not None:
         placement = usage.pull_started_at - usage.created_at
-    return (0.0 if launched is None else now - launched) - placement
-
-
-def _remaining(expected: float, passed: float) -> float:
-    # One that has lasted some seconds too long is expected to last as many seconds more.
-    return abs(expected - passed)
+    return worker.age - placement

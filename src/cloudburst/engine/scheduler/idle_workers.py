@@ -57,11 +57,13 @@ class Starts:
         self._paused_until: dict[str, float] = {}  # by backend
 
     def on_ready(self, worker: PoolWorker) -> None:
-        """Count a worker that has become ready, and let no other worker replace it any more."""
+        """Count a worker that has become ready, and stop the late one that it replaces."""
         self._ready[worker.backend.name] += 1
         for other in self._workers:
             if other.replaces is worker:
                 other.replaces = None
+        if worker.replaces is not None and worker.replaces.starting:
+            self.give_up(worker.replaces, REPLACED)
 
     def review(self) -> bool:
         """Find late and overdue starts."""
@@ -72,8 +74,7 @@ class Starts:
         )
         changed = False
         for worker in tuple(self._workers.starting):
-            age = self._age(worker)
-            limit = self._late_after(worker)
+            age, limit = worker.age, self._late_after(worker)
             if not worker.late and age > limit:
                 name = worker.backend.name
                 others = late[name] - _counts_as_late(worker)
@@ -89,10 +90,6 @@ class Starts:
             if worker.late and not worker.overdue and age > OVERDUE_FACTOR * limit:
                 worker.overdue = changed = True
         return changed
-
-    def _age(self, worker: PoolWorker) -> float:
-        launched = worker.record.launched
-        return 0.0 if launched is None else anyio.current_time() - launched
 
     def _late_after(self, worker: PoolWorker) -> float:
         # The seconds double for a worker that replaces another late one: if starts are slower
@@ -126,7 +123,7 @@ class Starts:
         """Stop a late worker, with an error that explains why."""
         usual = self._performances.of_backend(worker.backend).startup_seconds
         error = WorkerNotReadyError(
-            f"{worker.record.task} was stopped because it was not ready {self._age(worker):.0f} s "
+            f"{worker.record.task} was stopped because it was not ready {worker.age:.0f} s "
             f"after its launch; a usual start takes {usual:.0f} s, and {reason}",
             task=worker.record.task,
         )
@@ -164,6 +161,12 @@ class Starts:
             worker.move_to(WorkerState.CLOSING)
             worker.changed.set()
             self._workers.refresh(worker)
+
+    def cancel_on(self, backend: Backend) -> None:
+        """Cancel the start-up of all workers of a backend."""
+        for worker in tuple(self._workers.starting):
+            if worker.backend is backend:
+                self.cancel(worker)
 
     def cancel(self, worker: PoolWorker) -> None:
         """Cancel the start-up of a worker."""

@@ -73,7 +73,7 @@ class Performances:
         """Add the start-up time of a worker, in seconds, to the measurements."""
         # If it was late as well, it also counts for the late starts in whose place it was: they
         # would have taken as long.
-        self.slowest.add_startup(seconds)
+        self.slowest.startup_seconds = max(self.slowest.startup_seconds or 0.0, seconds)
         late = seconds > self.of_backend(worker.backend).late_after
         for _ in range(1 + worker.late_starts_before if late else 1):
             self._learn(worker.backend, "startup", seconds)

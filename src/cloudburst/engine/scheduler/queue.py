@@ -30,7 +30,8 @@ class FairQueue:
         """Work of all waiting scenes, without those of paused runs."""
         self.bytes_to_send = 0
         """Size of their files on this machine."""
-        self._restricted: dict[Ticket, None] = {}
+        self.restricted: dict[Ticket, None] = {}
+        """Tickets that some workers must not take: retries and suspect scenes."""
         self._paused: dict[str, dict[Ticket, None]] = {}  # tickets by paused run
 
     def __len__(self) -> int:
@@ -43,11 +44,6 @@ class FairQueue:
             bisect_right(tickets, -MIN_SHARED_WORK, key=_sort_key)
             for tickets in self._runs.values()
         )
-
-    @property
-    def restricted(self) -> tuple[Ticket, ...]:
-        """Tickets that some workers must not take: retries and suspect scenes."""
-        return tuple(self._restricted)
 
     @property
     def earliest_deadline(self) -> float:
@@ -79,7 +75,7 @@ class FairQueue:
             self.total_work += ticket.work
             self.bytes_to_send += ticket.bytes_to_send
             if ticket.avoided_tasks or ticket.suspect:
-                self._restricted[ticket] = None
+                self.restricted[ticket] = None
         match tickets:
             case (ticket,):
                 insort(self._runs.setdefault(ticket.run, []), ticket, key=_sort_key)
@@ -155,7 +151,7 @@ class FairQueue:
             self._length += len(rest) - len(waiting)
             if rest:
                 self._runs[run] = rest
-        self._restricted = {ticket: None for ticket in self._restricted if ticket.queued}
+        self.restricted = {ticket: None for ticket in self.restricted if ticket.queued}
         rest = list(chain.from_iterable(self._runs.values()))
         self.total_work = sum(ticket.work for ticket in rest)
         self.bytes_to_send = sum(ticket.bytes_to_send for ticket in rest)
@@ -164,7 +160,7 @@ class FairQueue:
         self._length -= 1
         self.bytes_to_send -= ticket.bytes_to_send
         self.total_work = self.total_work - ticket.work if self._length else 0.0
-        self._restricted.pop(ticket, None)
+        self.restricted.pop(ticket, None)
         tickets = self._runs[ticket.run]
         tickets.remove(ticket)
         if not tickets:

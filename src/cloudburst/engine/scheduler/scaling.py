@@ -26,7 +26,6 @@ from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.idle_workers import REPLACED, Starts
-from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
 from cloudburst.models.limits import Limits
@@ -65,7 +64,7 @@ class Autoscaler:
         queue: FairQueue,
         health: BackendHealth,
         budget: Budget,
-        performances: Performances,
+        starts: Starts,
         estimator: Estimator,
     ) -> None:
         self._spec = spec
@@ -78,11 +77,12 @@ class Autoscaler:
         self.start: Callable[[PoolWorker], None]
         """Function that is called with each new worker; the pool sets it."""
         self._numbers = count()
-        self._unanswered: set[PoolWorker] = set()  # workers whose launch waits for an answer
+        self.unanswered: set[PoolWorker] = set()
+        """Workers whose launch waits for an answer."""
         self._situation = 0  # changes when the scaling rule may have another result
         # By backend: the situation of the last decision, and how many workers are still to start.
         self._to_start: dict[str, tuple[int, int]] = {}
-        self._starts = Starts(workers, performances, estimator)
+        self._starts = starts
         # By backend: late worker that was stopped to make room for another one.
         self._made_room: dict[str, PoolWorker] = {}
         # By backend: time on anyio's clock before which the scaling rule is not applied again.
@@ -94,22 +94,16 @@ class Autoscaler:
         """Decide again how many workers are needed."""
         self._situation += 1
 
-    def on_new_scenes(self) -> None:
-        """Decide again how many workers are needed, also after a needless start."""
-        self._starts.end_pauses()
-        self.reconsider()
-
     def start_workers(self) -> None:
         """Start as many workers as the scaling rule says, as far as the budget allows it."""
-        limit = min(MAX_UNANSWERED_LAUNCHES, len(self._unanswered) + LAUNCHES_PER_DECISION)
+        limit = min(MAX_UNANSWERED_LAUNCHES, len(self.unanswered) + LAUNCHES_PER_DECISION)
         while (
-            self._estimator.waiting_scenes > self._claimed_scenes()
-            and len(self._unanswered) < limit
+            self._estimator.waiting_scenes > self._claimed_scenes() and len(self.unanswered) < limit
         ):
             worker = self._next_worker()
             if worker is None:
                 break
-            self._unanswered.add(worker)
+            self.unanswered.add(worker)
             self._add(worker)
         self._make_room()
 
@@ -142,12 +136,6 @@ class Autoscaler:
                 self._starts.give_up(worker, "no scene could be rendered within max_usd")
                 return True
         return changed
-
-    def on_ready(self, worker: PoolWorker) -> None:
-        """Stop the late worker that a worker replaces that has become ready."""
-        self._starts.on_ready(worker)
-        if worker.replaces is not None and worker.replaces.starting:
-            self._starts.give_up(worker.replaces, REPLACED)
 
     def _make_room(self) -> None:
         """Stop overdue workers in whose place another one is needed that would exceed a limit."""
@@ -289,18 +277,6 @@ class Autoscaler:
         self._estimator.invalidate()
         self.start(worker)
 
-    def on_launch_answered(self, worker: PoolWorker) -> bool:
-        """Record that the launch of a worker was accepted or given up."""
-        if worker not in self._unanswered:
-            return False
-        self._unanswered.remove(worker)
-        return True
-
-    def cancel_needless(self) -> None:
-        """Cancel the start-up of workers that are not expected to get a scene."""
-        if not self._limits.idle:
-            self._starts.cancel_needless()
-
     def stop_starved(self) -> PoolWorker | None:
         """Stop a worker that the uplink does not feed and whose start is cheaper than its wait."""
         now = anyio.current_time()
@@ -324,9 +300,3 @@ class Autoscaler:
                 self._starts.stop_needless(worker)
                 return worker
         return None
-
-    def cancel_starting(self, backend: Backend) -> None:
-        """Cancel the start-up of all workers of a backend."""
-        for worker in tuple(self._workers.starting):
-            if worker.backend is backend:
-                self._starts.cancel(worker)

@@ -17,7 +17,7 @@ from cloudburst.engine.scheduler.backend_health import BackendHealth
 from cloudburst.engine.scheduler.budget import Budget
 from cloudburst.engine.scheduler.encoder_slots import grant_slots
 from cloudburst.engine.scheduler.estimator import Estimator
-from cloudburst.engine.scheduler.idle_workers import KeptWorkers
+from cloudburst.engine.scheduler.idle_workers import KeptWorkers, Starts
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue, PausedRuns
 from cloudburst.engine.scheduler.scaling import Autoscaler
@@ -57,6 +57,7 @@ class Scheduler:
         self.performances = performances = Performances(measurements)
         self._estimator = Estimator(backends, workers, queue, performances)
         self.budget = Budget(limits.max_usd, performances.slowest, workers)
+        self._starts = Starts(workers, performances, self._estimator)
         self.autoscaler = Autoscaler(
             spec=spec,
             limits=limits,
@@ -64,7 +65,7 @@ class Scheduler:
             queue=queue,
             health=self.health,
             budget=self.budget,
-            performances=performances,
+            starts=self._starts,
             estimator=self._estimator,
         )
         self._assigner = Assigner(
@@ -117,7 +118,8 @@ class Scheduler:
             self.autoscaler.start_workers()
             self._fail_hopeless()
             self._assigner.move_waiting()
-            self.autoscaler.cancel_needless()
+            if not self._limits.idle:
+                self._starts.cancel_needless()
             if (starved := self.autoscaler.stop_starved()) is not None:
                 self.paused_runs.requeue(each for each in starved.assignments if not each.sending)
             if not (len(self.queue) or self.workers.overbooked):
@@ -129,9 +131,11 @@ class Scheduler:
         self.performances.update_worker(worker)
         self._speculation.note(worker)
 
-    def _decide_on_scenes(self) -> None:
-        self.autoscaler.on_new_scenes()
-        self.decide()
+    def _decide_on_scenes(self, changed_worker: PoolWorker | None = None) -> None:
+        """Make all decisions again because scenes have arrived in the queue."""
+        self._starts.end_pauses()
+        self.autoscaler.reconsider()
+        self.decide(changed_worker)
 
     def _fail_hopeless(self) -> None:
         """Fail all waiting scenes if no worker is busy or starting and none can be started."""
@@ -272,12 +276,12 @@ class Scheduler:
 
     def _requeue(self, worker: PoolWorker) -> None:
         self.paused_runs.requeue(worker.assignments)
-        self.autoscaler.on_new_scenes()
-        self.decide(worker)
+        self._decide_on_scenes(worker)
 
     def on_launch_answered(self, worker: PoolWorker) -> None:
         """Record that the launch of a worker was accepted or given up."""
-        if self.autoscaler.on_launch_answered(worker):
+        if worker in self.autoscaler.unanswered:
+            self.autoscaler.unanswered.remove(worker)
             self.decide(worker)
 
     def on_ready(self, worker: PoolWorker) -> None:
@@ -288,7 +292,7 @@ class Scheduler:
         if observed and launched is not None and ready is not None:
             self.performances.learn_startup(worker, ready - launched)
             self.autoscaler.reconsider()
-        self.autoscaler.on_ready(worker)
+        self._starts.on_ready(worker)
         self.decide(worker)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:
@@ -296,7 +300,7 @@ class Scheduler:
         # If no worker can start on its backend, all other starts there are cancelled; ready ones
         # stay.
         if self.health.on_start_failed(worker, error):
-            self.autoscaler.cancel_starting(worker.backend)
+            self._starts.cancel_on(worker.backend)
 
     def on_ended(self, worker: PoolWorker) -> None:
         """Remove a worker that has ended, and count its cost against the budget."""

@@ -27,7 +27,8 @@ class WorkerIndex:
         self.usable: dict[PoolWorker, None] = {}
         self.ready: dict[PoolWorker, None] = {}
         self._counted: dict[PoolWorker, None] = {}
-        self._count_by_backend: Counter[str] = Counter()
+        self.count_by_backend: Counter[str] = Counter()
+        """Number of workers of each backend, except those whose stop was announced."""
         self._count_by_billing: Counter[bool] = Counter()
         self.starting_slots = 0
         """Number of encoder slots of all workers that are starting and not late."""
@@ -69,12 +70,8 @@ class WorkerIndex:
         ready = known and worker.state is WorkerState.READY
         self.ready_slots += slots * _update(self.ready, worker, ready)
         change = _update(self._counted, worker, known and not worker.stop_announced)
-        self._count_by_backend[worker.backend.name] += change
+        self.count_by_backend[worker.backend.name] += change
         self._count_by_billing[bool(worker.backend.usd_per_second)] += change
-
-    def count_on(self, backend: Backend) -> int:
-        """Return the number of workers of a backend, except those whose stop was announced."""
-        return self._count_by_backend[backend.name]
 
     def count_billed_like(self, backend: Backend) -> int:
         """Return the number of billed workers, or of workers that cost nothing, on all backends."""
