@@ -236,6 +236,8 @@ class PoolWorker:
     late_starts_before: int = 0
     """Number of late starts in a row that this start replaces."""
     # It does not count against the limits on the number of workers then.
+    tasks_beside: int = 0
+    """Number of tasks that the backend had when it last refused this one for want of quota."""
     stop_announced: bool = False
     """True once the backend has announced that it will stop the task."""
     stop_guaranteed: bool = False

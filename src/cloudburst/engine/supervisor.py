@@ -224,7 +224,9 @@ class Supervisor:
 
     def has_other_tasks(self) -> bool:
         """Return whether the backend has started tasks besides this one."""
-        return self._scheduler.health.accepted_tasks(self._worker.backend) > 0
+        worker = self._worker
+        worker.tasks_beside = self._scheduler.health.accepted_tasks(worker.backend)
+        return worker.tasks_beside > 0
 
     # The end of the worker.
 

@@ -115,7 +115,9 @@ class BackendHealth:
         Returns:
             True if no other start on this backend can succeed.
         """
-        name, accepted = worker.backend.name, self.accepted_tasks(worker.backend)
+        name = worker.backend.name
+        # A task that was there when the launch was given up may have ended since, and freed quota.
+        accepted = max(worker.tasks_beside, self.accepted_tasks(worker.backend))
         if error.remedy is Remedy.FEWER_TASKS and accepted:
             self._reduce_limit(name, accepted)
             return False
