@@ -35,10 +35,16 @@ class Rates:
     ipv4: Decimal = IPV4_USD_PER_SECOND
     """USD for a public IPv4 address."""
 
+    def usd_per_second(
+        self, vcpu: float, memory_gb: float, extra_disk_gb: int, *, public_ipv4: bool
+    ) -> Decimal:
+        """Return the price of a task of this size in USD per second."""
+        size = Decimal(str(vcpu)) * self.vcpu + Decimal(str(memory_gb)) * self.memory_gb
+        return size + extra_disk_gb * self.disk_gb + (self.ipv4 if public_ipv4 else 0)
+
     def task_usd_per_second(self, tier: Tier, *, public_ipv4: bool = True) -> Decimal:
-        """Return the price of a task of this tier in USD per second."""
-        size = tier.vcpu * self.vcpu + tier.memory_gb * self.memory_gb
-        return size + (self.ipv4 if public_ipv4 else 0)
+        """Return that of a tier."""
+        return self.usd_per_second(tier.vcpu, tier.memory_gb, 0, public_ipv4=public_ipv4)
 
 
 def extra_disk_gb(ephemeral_storage: int | None) -> int:

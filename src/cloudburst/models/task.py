@@ -72,13 +72,9 @@ class Usage:
 
     @property
     def usd_per_second(self) -> Decimal:
-        """Price of the whole task in USD per second."""
-        rates = self.rates
-        return (
-            Decimal(str(self.vcpu)) * rates.vcpu
-            + Decimal(str(self.memory_gb)) * rates.memory_gb
-            + self.extra_disk_gb * rates.disk_gb
-            + (rates.ipv4 if self.public_ipv4 else 0)
+        """USD per second."""
+        return self.rates.usd_per_second(
+            self.vcpu, self.memory_gb, self.extra_disk_gb, public_ipv4=self.public_ipv4
         )
 
 

@@ -90,15 +90,8 @@ class FargateLauncher:
 
     def _usd_per_second(self, provider: str, vcpu: int, memory_gb: int) -> Decimal:
         settings = self._template.settings
-        return Usage(
-            rates=self._rates[provider],
-            vcpu=vcpu,
-            memory_gb=memory_gb,
-            extra_disk_gb=extra_disk_gb(settings.ephemeral_storage),
-            public_ipv4=settings.public_address,
-            created_at=0.0,
-            last_seen_at=0.0,
-        ).usd_per_second
+        disk, ipv4 = extra_disk_gb(settings.ephemeral_storage), settings.public_address
+        return self._rates[provider].usd_per_second(vcpu, memory_gb, disk, public_ipv4=ipv4)
 
     async def launch(self, request: LaunchRequest) -> TaskId:
         """Start a task, or return the task that an earlier attempt of this request has started.
