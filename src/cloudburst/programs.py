@@ -10,18 +10,19 @@ installed from before the loop is created until after it is closed.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 _T = TypeVar("_T")
 
@@ -133,6 +134,8 @@ class InterruptHandler:
 
         If a signal has arrived before the block, the function is called at once.
         """
+        import asyncio  # noqa: PLC0415 - the help of the command needs none, nor its 45 modules
+
         loop = asyncio.get_running_loop()
         self._notify = lambda: loop.call_soon_threadsafe(call)
         if self.first_signal is not None:
@@ -161,6 +164,9 @@ def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Generator[None]:
     Python runs handlers in the main thread only. If the system delivers a signal to another thread,
     the main thread sleeps on unless a byte arrives at a socket of its event loop.
     """
+    import asyncio  # noqa: PLC0415 - as above
+    import socket  # noqa: PLC0415 - as above
+
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or not isinstance(loop, asyncio.SelectorEventLoop) or _is_woken():
         yield
