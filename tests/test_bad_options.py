@@ -182,6 +182,11 @@ def check(message: str, bad: Bad, *places: str) -> None:
     assert message.isprintable()
 
 
+def test_every_option_has_a_bad_value() -> None:
+    known = {bad.option for bad in VALUES}
+    assert RenderOptions.model_fields.keys() <= known, "add bad values to VALUES"
+
+
 LISTS = ("effects", "focus", "box_padding", "subtitle_margin")
 
 

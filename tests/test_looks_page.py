@@ -32,12 +32,12 @@ def script() -> ModuleType:
 def test_every_option_has_a_row() -> None:
     rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert RenderOptions.model_fields.keys() - named == set()
+    assert RenderOptions.model_fields.keys() - named == set(), "add rows to docs/looks.md"
 
 
 def test_the_tables_of_pictures_are_those_of_the_script(script: ModuleType) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert script.tables(page) == page
+    assert script.tables(page) == page, "run python docs/make_looks.py"
 
 
 def test_every_picture_is_there_and_differs_from_the_others(script: ModuleType) -> None:

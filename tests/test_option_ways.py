@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
@@ -25,89 +25,13 @@ from cloudburst import (
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.jobs import JobQueue, JobRequest
-from cloudburst.models.video_format import Effect
 from cloudburst.renderer.job import JobOptions, RenderJob
 from cloudburst.workers.local.frame import draw_frame
 from support.font_files import latin_font
 from support.old_calls import Account, account
+from support.option_values import FILES, OPTIONS, VALUES, Option
 
 pytestmark = pytest.mark.anyio
-
-
-class Option(NamedTuple):
-    """A value of an option, other than its default, in each form in which it may be given."""
-
-    value: Any
-    """Value in Python and JSON."""
-    flags: tuple[str, ...]
-    """Words of the command line."""
-    result: Any = None
-    """Value of the field, if it is not equal to ``value``; of a path its name only."""
-    text: str = ""
-    """Text in CSV, if it is not ``str(value)``."""
-
-    @property
-    def cell(self) -> str:
-        """Text in CSV."""
-        return self.text or str(self.value)
-
-
-OPTIONS: Mapping[str, Option] = {
-    "size": Option("4k", ("--size", "4k")),
-    "fps": Option(50, ("--fps", "50")),
-    "is_portrait": Option(True, ("--portrait",)),
-    "fit": Option("contain", ("--fit", "contain")),
-    "backdrop": Option("#102030", ("--backdrop", "#102030")),
-    "focus": Option([0.25, 1], ("--focus", "0.25 1"), (0.25, 1.0), "0.25 1"),
-    "effects": Option(
-        ["pan_up", "zoom_in"],
-        ("--effects", "pan_up", "--effects", "zoom_in"),
-        (Effect.PAN_UP, Effect.ZOOM_IN),
-        "pan_up, zoom_in",
-    ),
-    "motion_amount": Option(0.2, ("--motion-amount", "0.2")),
-    "motion_easing": Option("ease_in", ("--motion-easing", "ease_in")),
-    "panorama": Option(True, ("--panorama",)),
-    "fade_in": Option(1.5, ("--fade-in", "1.5")),
-    "fade_out": Option(2, ("--fade-out", "2")),
-    "language": Option("english", ("--language", "english")),
-    "background_box": Option(False, ("--no-background-box",)),
-    "background_opacity": Option(0.5, ("--background-opacity", "0.5")),
-    "font": Option("own.ttf", ("--font", "own.ttf"), Path("own.ttf")),
-    "font_size": Option(30, ("--font-size", "30")),
-    "text_color": Option("#ff8000", ("--text-color", "#ff8000")),
-    "outline_color": Option("#ff8000", ("--outline-color", "#ff8000"), "&H000080FF"),
-    "outline_width": Option(0.1, ("--outline-width", "0.1")),
-    "shadow": Option(0.05, ("--shadow", "0.05")),
-    "shadow_color": Option("#102030", ("--shadow-color", "#102030")),
-    "box_color": Option("#10203040", ("--box-color", "#10203040")),
-    "box_padding": Option([0.5, 0], ("--box-padding", "0.5 0"), (0.5, 0.0), "0.5 0"),
-    "subtitle_position": Option("top", ("--subtitle-position", "top")),
-    "subtitle_margin": Option([0.1, 0.2], ("--subtitle-margin", "0.1,0.2"), (0.1, 0.2), "0.1 0.2"),
-    "subtitle_width": Option(0.5, ("--subtitle-width", "0.5")),
-    "highlight": Option("box", ("--highlight", "box")),
-    "highlight_color": Option("#00ff0080", ("--highlight-color", "#00ff0080")),
-    "music": Option("music.wav", ("--music", "music.wav"), Path("music.wav")),
-    "music_volume": Option(0.75, ("--music-volume", "0.75")),
-    "music_loop": Option(False, ("--no-music-loop",)),
-    "music_fade": Option(0.5, ("--music-fade", "0.5")),
-    "music_ducking": Option(12, ("--music-ducking", "12")),
-    "loudness": Option(-16, ("--loudness", "-16")),
-    "watermark": Option("mark.png", ("--watermark", "mark.png"), Path("mark.png")),
-    "watermark_position": Option("bottom", ("--watermark-position", "bottom")),
-    "watermark_width": Option(0.5, ("--watermark-width", "0.5")),
-    "watermark_margin": Option(20, ("--watermark-margin", "20")),
-    "watermark_opacity": Option(0.25, ("--watermark-opacity", "0.25")),
-    "title": Option("春天, first", ("--title", "春天, first")),
-    "metadata": Option(
-        {"artist": "Me", "date": "2026"},
-        ("--metadata", "artist=Me", "--metadata", "date=2026"),
-        text="artist=Me; date=2026",
-    ),
-    "cover": Option(True, ("--cover",)),
-}
-VALUES = {name: option.value for name, option in OPTIONS.items()}
-FILES = ("font", "music", "watermark")
 
 
 @pytest.fixture
@@ -149,7 +73,9 @@ def check(cloud: Account, folder: Path, names: Mapping[str, Option] = OPTIONS) -
 
 
 def test_every_option_has_a_value_that_is_not_its_default() -> None:
-    assert OPTIONS.keys() == RenderOptions.model_fields.keys()
+    assert OPTIONS.keys() == RenderOptions.model_fields.keys(), (
+        "give each option a value in tests/support/option_values.py"
+    )
     defaults = RenderOptions()
     chosen = RenderOptions.model_validate(VALUES)
     for name, option in OPTIONS.items():
@@ -318,7 +244,9 @@ def test_a_job_has_the_defaults_of_the_options() -> None:
 
 def test_every_option_is_a_value_or_a_file_of_the_job() -> None:
     values = {field.name for field in fields(JobOptions)}
-    assert values | set(FILES) == RenderOptions.model_fields.keys()
+    assert values | set(FILES) == RenderOptions.model_fields.keys(), (
+        "renderer/job.py: JobOptions has the fields of RenderOptions"
+    )
 
 
 @pytest.mark.parametrize("name", OPTIONS)

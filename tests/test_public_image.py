@@ -13,6 +13,7 @@ from cloudburst.errors import InvalidScenesError
 from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.workers.http.public_image import OPTIONS, find_unsupported
+from support.option_values import VALUES
 
 KNOWN: dict[str, Any] = {
     "language": "english",
@@ -24,20 +25,7 @@ KNOWN: dict[str, Any] = {
     "font_size": 30,
     "outline_color": "&H00FF0000",
 }
-UNKNOWN: dict[str, Any] = {
-    "size": "720p",
-    "fps": 25,
-    "fit": "contain",
-    "panorama": True,
-    "fade_in": 1,
-    "text_color": "#ff0000",
-    "highlight": "box",
-    "music": "music.mp3",
-    "loudness": -16,
-    "watermark_width": 0.5,
-    "title": "Title",
-    "cover": True,
-}
+UNKNOWN = {name: value for name, value in VALUES.items() if name not in OPTIONS}
 
 
 def checked(**options: Any) -> CheckedScene:
