@@ -13,7 +13,7 @@ import pytest
 from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
-    ".": (10, 957, 4013),
+    ".": (10, 960, 4013),
     "aws": (56, 7240, 12231),
     "cli": (29, 4389, 7160),
     "client": (6, 941, 1963),
