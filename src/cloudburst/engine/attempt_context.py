@@ -1,4 +1,4 @@
-"""Shared objects of all attempts at the scenes of a run: their contexts and the output folder."""
+"""Shared objects of all attempts at the scenes of a run: their contexts, and writes of videos."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ WRITE_TIMEOUT = 60.0
 WRITE_BACKOFF = Backoff(first=1.0, factor=2.0, cap=10.0)
 
 
-class OutputFolder:
-    """Output folder of a run, which pauses the run while videos cannot be written to it.
+class VideoWrites:
+    """Writes of the videos of a run, which is paused while they fail.
 
     Encoded videos stay on their workers and are downloaded again, one at a time, so that they do
     not compete for the remaining disk space.
@@ -140,8 +140,7 @@ class AttemptContext(ABC):
     emit: Emit
     max_audio_seconds: float
     """Length of the audio, or the limit for it."""
-    output: OutputFolder
-    """Output folder of the run, through which videos are downloaded."""
+    writes: VideoWrites
     remote: RemoteFiles | None = None
 
     @abstractmethod

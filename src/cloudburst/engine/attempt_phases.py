@@ -216,7 +216,7 @@ class AttemptPhases:
                 self._timeout.suspend()
 
         self._timeout.suspend()  # the output folder may not be writable for a while
-        file = await context.output.fetch(download)
+        file = await context.writes.fetch(download)
         self._record.written_by_worker = file.by_worker
         return self._video(file, encoded)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.engine.attempt import render_scene
-from cloudburst.engine.attempt_context import AttemptContext, OutputFolder
+from cloudburst.engine.attempt_context import AttemptContext, VideoWrites
 from cloudburst.engine.forecast.scene_work import film_work
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
@@ -64,14 +64,14 @@ class FilmStep:
         pool: WorkerPool,
         *,
         language: Language,
-        output: OutputFolder,
+        writes: VideoWrites,
         emit: Callable[..., None],
     ) -> None:
         self._maker = maker
         self._run = run
         self._pool = pool
         self._language: Language = language
-        self._output = output
+        self._writes = writes
         self._emit = emit
         self._percent = -1
         self.path: OutputLocation | None = None
@@ -136,7 +136,7 @@ class FilmStep:
             record=SceneRecord(name=film.name),
             emit=emit,
             max_audio_seconds=MAX_FILM_SECONDS,
-            output=self._output,
+            writes=self._writes,
             remote=remote,
             film=film,
         )

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from cloudburst.concurrency import Steps, collapse_single
 from cloudburst.engine.attempt import render_scene
-from cloudburst.engine.attempt_context import OutputFolder, SceneContext
+from cloudburst.engine.attempt_context import SceneContext, VideoWrites
 from cloudburst.engine.defects import scene_defect
 from cloudburst.engine.film import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
@@ -143,11 +143,11 @@ class RunProgress:
         self._pool = pool
         self._scenes = {scene.scene.name: scene for scene in spec.scenes}
         self._records = {record.name: record for record in run.records}
-        self._output = OutputFolder(run.name, pool.scheduler.paused_runs)
+        self._writes = VideoWrites(run.name, pool.scheduler.paused_runs)
         language = spec.scenes[0].options.language
         if spec.film is not None:
             run.film = FilmStep(
-                spec.film, run.name, pool, language=language, output=self._output, emit=run.emit
+                spec.film, run.name, pool, language=language, writes=self._writes, emit=run.emit
             )
         self.recovery: TaskRecovery | None = None
         if spec.earlier is not None:
@@ -242,7 +242,7 @@ class RunProgress:
             record=record,
             emit=partial(self._run.emit, scene=ticket.scene),
             max_audio_seconds=scene.audio_seconds if scene.audio_known else longest,
-            output=self._output,
+            writes=self._writes,
             remote=self._spec.remote,
             writer=self._run.writer,
             hash_inputs=self._spec.hash_inputs,

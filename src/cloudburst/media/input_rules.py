@@ -1,4 +1,4 @@
-"""Rules for pictures and audio that client and worker check before they decode a file. No I/O."""
+"""Limits of pictures and audio, which client and worker check before decoding. No I/O."""
 
 from __future__ import annotations
 
