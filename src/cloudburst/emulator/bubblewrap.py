@@ -97,13 +97,7 @@ def _exists(root: Path, path: str) -> bool:
 
 
 def find_user(root: Path, text: str) -> User:
-    """Return the user in an image with a name or number; ``USER:GROUP`` sets the group, too.
-
-    A number that ``/etc/passwd`` does not list has the group 0, as in Docker.
-
-    Raises:
-        ValueError: the image has no user or group with this name.
-    """
+    """Return the user ``USER`` or ``USER:GROUP`` of an image; ``ValueError`` if it has none."""
     name, _, group = (text or "0").partition(":")
     found = next((row for row in _rows(root, "passwd", 7) if name in {row[0], row[2]}), None)
     if found is None and not name.isdecimal():

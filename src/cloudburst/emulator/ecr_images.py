@@ -128,10 +128,9 @@ def members_of(image: FoundImage) -> list[str]:
 def expired_images(
     policy: Mapping[str, Any], images: Mapping[str, FoundImage], ages: Mapping[str, float]
 ) -> dict[str, int]:
-    """Return the digests of images that a lifecycle policy removes, with the priority of the rule.
+    """Return the digests of images that a lifecycle policy removes, each with the rule's priority.
 
-    Images that an index names are not removed. The first rule that selects an image by its tags
-    decides: "Lifecycle policy evaluation rules" in the Amazon ECR user guide (2026-11).
+    Of the rules with tags the first one decides: Amazon ECR user guide (2026-11).
     """
     named = {digest for image in images.values() for digest in members_of(image)}
     left, expired = sorted(images.keys() - named, key=ages.__getitem__), dict[str, int]()

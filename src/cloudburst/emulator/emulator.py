@@ -55,10 +55,7 @@ class EmulatorState:
 
 @contextmanager
 def collect_defects() -> Generator[list[Exception]]:
-    """Yield a list for unexpected errors of the emulator, and raise them as a group at the end.
-
-    Exceptions that the event loop reports are added to the list, except for ``OSError``.
-    """
+    """Yield a list for unexpected errors, also the loop's; raise them as a group at the end."""
     defects = list[Exception]()
 
     def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -76,13 +73,7 @@ def collect_defects() -> Generator[list[Exception]]:
 
 @asynccontextmanager
 async def run_emulator(config: EmulatorConfig) -> AsyncGenerator[EmulatorState]:
-    """Run an emulator on the asyncio event loop and yield its state.
-
-    All processes and connections of the emulator are ended when the context manager exits.
-
-    Raises:
-        EmulatorError: the emulator cannot start with this configuration.
-    """
+    """Run an emulator on the asyncio event loop and yield its state."""
     with_moto = moto_is_installed() if config.moto is None else config.moto
     if with_moto and not moto_is_installed():
         raise EmulatorError("moto: not installed; expected cloudburst-sdk[testing]")

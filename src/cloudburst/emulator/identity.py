@@ -103,10 +103,7 @@ class Identity:
         return key in self._keys
 
     def check_key(self, signature: Signature) -> None:
-        """Check the access key, session token, region and date of a signature.
-
-        These checks do not need the body of the request, which is read only if they succeed.
-        """
+        """Check key, token, region and date of a signature, which need no body."""
         service, key = signature.service, self._keys.get(signature.key)
         if key is None or not hmac.compare_digest(key.token.encode(), signature.token.encode()):
             raise _refused(

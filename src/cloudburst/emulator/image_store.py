@@ -84,12 +84,7 @@ class ImageStore:
         return not fnmatchcase(image, PUBLIC_IMAGE_PATTERN)
 
     async def pull(self, image: str, architecture: str) -> UnpackedImage | None:
-        """Pull and unpack an image; return ``None`` if tasks do not run their image.
-
-        Raises:
-            PullError: the image does not exist, or not for the architecture; it is damaged; or this
-                machine has another processor.
-        """
+        """Pull and unpack an image; return ``None`` if tasks do not run their image."""
         platform = DOCKER_PLATFORMS[architecture]
         reference = self._reference(image)
         try:

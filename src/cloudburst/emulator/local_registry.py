@@ -65,13 +65,7 @@ class AccountRegistry:
 async def choose_registry(
     config: EmulatorConfig, containers: Containers, folder: Path
 ) -> AccountRegistry:
-    """Return the registry of the configuration, which is started if the configuration says so.
-
-    A started registry has a random password and an unused port, and ends with the containers.
-
-    Raises:
-        EmulatorError: a program is missing, or the registry does not start.
-    """
+    """Return the configured registry; a started one has a random password and an unused port."""
     if isinstance(config.registry, EmulatedRegistry):
         return AccountRegistry(config.registry)
     folder = folder / "registry"

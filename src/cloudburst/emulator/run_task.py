@@ -205,15 +205,7 @@ def _checked_tags(
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
-    """Raise an error for tags that AWS does not accept.
-
-    AWS accepts up to 50 tags, with keys of up to 128 and values of up to 256 characters: letters,
-    digits, spaces and ``_.:/=+-@``. Source: "Tagging your Amazon ECS resources" in the ECS
-    developer guide (2026-11).
-
-    Raises:
-        ApiError: a tag is invalid, or there are too many.
-    """
+    """Refuse tags that AWS does not accept: "Tagging your Amazon ECS resources" (2026-11)."""
     if len(tags) > 50:
         raise invalid_parameter("The number of tags exceeds the limit of 50.")
     for key, value in tags.items():

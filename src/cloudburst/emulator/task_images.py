@@ -123,12 +123,7 @@ def _command(
 
 
 def _volume_mode(image: UnpackedImage, path: str, user: User) -> int:
-    """Return the mode of a volume: on AWS, it belongs to root, with the mode of the image's folder.
-
-    If the image does not declare the volume, the mode is 755: "Bind mounts" in the ECS developer
-    guide (2026-11). Here, the volume belongs to the user of the container, who gets the rights that
-    he has on AWS.
-    """
+    """Return the mode of a volume: that of the image's folder, else 755."""
     folder = image.root / path.lstrip("/")
     declared = path in image.config.volumes and folder.is_dir()
     mode = folder.stat().st_mode if declared else 0o755

@@ -137,11 +137,7 @@ class TaskPrograms:
     def health_check(
         self, address: str, on_change: Callable[[bool], None]
     ) -> ContainerHealthCheck | None:
-        """Return the health check of the main container, or ``None`` if it has none.
-
-        In an image, the check runs beside the container: it has the same files, but not the changes
-        of the container.
-        """
+        """Return the health check of the main container, which runs beside it; or ``None``."""
         check: Mapping[str, Any] = self.spec.main_container.get("healthCheck") or {}
         command = _health_command(check, address)
         if not command:

@@ -37,13 +37,8 @@ WRITE_BACKOFF = Backoff(first=1.0, factor=2.0, cap=10.0)
 class VideoWrites:
     """Writes of the videos of a run, which is paused while they fail.
 
-    Encoded videos stay on their workers and are downloaded again, one at a time, so that they do
-    not compete for the remaining disk space.
-
-    After the first failed write, no further scene of the run is started; when all videos that wait
-    are written, the run is resumed. It is aborted if none can be written for `WRITE_TIMEOUT`, or at
-    once if S3 does not accept the credentials: a delivery has waited for newer ones before it
-    fails.
+    Encoded videos stay on their workers and are downloaded again, one at a time. The run is aborted
+    if none can be written for `WRITE_TIMEOUT`, or at once if S3 refuses the credentials.
     """
 
     def __init__(self, run: str, runs: PausedRuns) -> None:

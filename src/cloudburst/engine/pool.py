@@ -73,12 +73,7 @@ class WorkerPool:
     def admit(
         self, run: str, tickets: Sequence[Ticket]
     ) -> Generator[Callable[[], AbstractContextManager[None]]]:
-        """Admit the scenes of a run, and yield a function that queues them.
-
-        Raises:
-            BusyError: The queue would have more scenes than ``Limits.queued_scenes`` allows. The
-                error is not retryable if the run alone has more.
-        """
+        """Admit the scenes of a run, or raise `BusyError`; yield a function that queues them."""
         # A film is always admitted: it is the last step of a run that was admitted. When the
         # block has ended, no scene of the run is queued or has a worker.
         # On entry it queues all scenes at once, so that the longest one comes first; on exit it

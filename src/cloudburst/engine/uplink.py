@@ -280,10 +280,7 @@ class Uplink:
                 self._admit()
 
     def may_send(self, file: _File, sent: int) -> bool:
-        """Note the bytes of a file that were passed to the system; return whether it has a place.
-
-        If it has none, its ``admitted`` event will be set once it has.
-        """
+        """Note bytes that were passed to the system; return whether the file keeps its place."""
         self._add(file, max(0, file.size - max(0, sent - BUFFER_BYTES)))
         if file in self._sending:
             if self._keeps_place(file):

@@ -44,12 +44,7 @@ def write_film(
     sound: Iterable[AudioFrame],
     progress: Callable[[int], None],
 ) -> None:
-    """Write the file of a film, or replace it.
-
-    ``template`` is the stream of a scene's video, with the parameter sets of all scenes; ``titles``
-    are those of the chapters. ``pictures`` are in decoding order, and ``sound`` is as long as they
-    are. ``progress`` is called with the number of pictures that are written.
-    """
+    """Write the file of a film, or replace it; ``pictures`` are in decoding order."""
     with av.open(f"file:{path}", "w", format="mp4", options=MP4_OPTIONS) as container:
         video = container.add_stream_from_template(template)
         encoder = SoundEncoder(container)

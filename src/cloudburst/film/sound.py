@@ -68,11 +68,7 @@ def film_sound(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[Audi
 
 
 def _smooth(before: AudioFrame, after: AudioFrame) -> None:
-    """Replace the last and first samples at a cut by a line between the samples around them.
-
-    An encoder reproduces the first and last samples of a sound the least exactly. If a sound
-    continues from one scene to the next, the difference would be a click.
-    """
+    """Replace the samples at a cut, which encoders reproduce the least exactly, by a line."""
     if before.samples <= _SMOOTHED_BEFORE or after.samples <= _SMOOTHED_AFTER:
         return
     steps = _SMOOTHED_BEFORE + _SMOOTHED_AFTER + 1
@@ -122,11 +118,7 @@ class _SceneSound:
 
 
 def _crossfaded(old: AudioFrame, new: AudioFrame) -> Iterator[AudioFrame]:
-    """Yield two frames of the same length, the first faded out and the second faded in.
-
-    Both change linearly. Their shares add up to 1, so that the sum is never louder than full scale,
-    and a sound that continues through both scenes keeps its level.
-    """
+    """Yield two frames, faded out and in linearly: a sound in both scenes keeps its level."""
     graph = Graph()
     mix = graph.add("acrossfade", nb_samples=str(old.samples), curve1="tri", curve2="tri")
     sink = graph.add("abuffersink")

@@ -152,10 +152,7 @@ class _PictureReader:
 
 
 class _AudioReader:
-    """Audio file for tinytag, with limits on the number of reads and the size of each.
-
-    tinytag reads every part of a file, however small: gigabytes of zeros are parts of eight bytes.
-    """
+    """Audio file for tinytag, with limits: it would read each part of a file, however small."""
 
     def __init__(self, file: BinaryIO, size: int | None) -> None:
         self._file = file

@@ -62,11 +62,6 @@ NamedTier: TypeAlias = Annotated[
 
 def encoder_slots(vcpu: int) -> int:
     """Return the number of encoder slots of a task with this number of vCPUs: one per vCPU."""
-    # Measured by ``nox -s bench -- slots`` on one core and on two (docs/benchmarks.md):
-    # - An encode uses one core, and always has CPU work: one slot per core leaves no core idle,
-    # and fewer slots leave the others idle.
-    # - More slots per core are not faster. They add 1 to 2 % of CPU time and about 120 MB each.
-    # - Each vCPU has 2 GB of memory, and a slot needs 0.5 GB at most, for the largest picture.
-    # - Slots that no scene needs are used for shared encoding of a long scene, so a task with
-    # many slots is not slower for a few scenes.
+    # More are not faster: each adds 1 to 2 % of CPU time and 120 MB (docs/benchmarks.md). A vCPU
+    # has 2 GB, and a slot needs at most 0.5 GB. Slots without a scene share a long one.
     return max(1, vcpu)

@@ -216,13 +216,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of a host that accepts a connection.
-
-        Raises:
-            ForbiddenAddressError: An address of the host is not permitted.
-            httpcore.ConnectError: No address accepts a connection, or there is none.
-            httpcore.ConnectTimeout: The time is over.
-        """
+        """Connect to the first permitted address of a host that accepts a connection."""
         end = current_time() + (math.inf if timeout is None else timeout)
         addresses = await self._addresses(host, port, timeout)
         failure: Exception = httpcore.ConnectError("the name has no address")

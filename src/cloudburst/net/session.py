@@ -31,19 +31,15 @@ from cloudburst.redaction import install_filters, repeats_secret, without_secret
 CLOSE_TIMEOUT = 2.0
 # Maximum size of a page that get_page returns, in bytes. The feed of Spot prices has 0.1 MB.
 PAGE_BYTES = 8 * 1024 * 1024
-# Limit of the pieces of a body: the number allowed at its start, and those added for each second
-# since then, and the bytes for which one more is added.
+# Limit of the pieces of a body, each of which costs about 15 microseconds of processor time: those
+# allowed at its start and for each second since then, and the bytes for which one more is added.
+# Web frameworks that send a video "line by line" send chunks of 256 bytes on average.
 INITIAL_PIECES, PIECES_PER_SECOND, BYTES_PER_PIECE = 1000, 1000, 128
-# A piece costs about 15 microseconds of processor time even if it holds a single byte. Slow
-# connections with very small packets stay within the limit. Packets of fast ones have more than 500
-# bytes; web frameworks that send a video "line by line" send chunks of 256 bytes on average.
 # Number of pieces after which other tasks get a turn. Receiving them takes about a millisecond.
 PIECES_PER_CHECKPOINT = 64
-# Bytes that the system accepts ahead of what it has sent to a worker.
+# Bytes that the system accepts ahead of what it has sent to a worker: with more, the order of files
+# could not be changed any more, nor their rate be measured. 1 Gbit/s sends this in 1 ms.
 UNSENT_BYTES = 128 * 1024
-# With more, files would be passed to it long before they arrive, so that the order of files could
-# no longer be changed and their rate not be measured. 1 Gbit/s sends this in 1 ms, more than the
-# event loop needs to pass the next block.
 
 
 class Addresses(Enum):

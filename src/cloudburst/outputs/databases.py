@@ -79,11 +79,7 @@ def network_file_system(folder: Path) -> str | None:
 
 
 def file_system(mountinfo: str, path: PurePosixPath) -> str:
-    """Return the type of the file system that contains a path, or an empty text if none does.
-
-    ``path`` is absolute and without symbolic links. ``mountinfo`` is the text of
-    ``/proc/self/mountinfo``, which proc_pid_mountinfo(5) describes.
-    """
+    """Return the file system of an absolute path in the text of ``/proc/self/mountinfo``."""
     best, found = -1, ""
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")

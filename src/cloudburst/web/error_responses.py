@@ -79,10 +79,5 @@ async def _handle(request: Request, error: Exception) -> Response:
     return logged_response(cast("CloudburstError", error), request)
 
 
-# Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``. The
-# statuses are: 400 for invalid scenes, with up to 100 scene faults; 404 for an unknown job; 409 if
-# the output exists or is claimed by another run, or a job is not in the right state; 413 if a call
-# alone has more scenes than the queue may have; 422 if the scene's files cannot be rendered; 429 if
-# the limit of a caller is reached; 503 if the queue is full or a later attempt may succeed; 507 if
-# the server has no room; 500 for all other errors. Those from 500 are logged with their traceback.
+# Handlers for errors that a route raises: ``FastAPI(exception_handlers=exception_handlers)``.
 exception_handlers: Mapping[Any, Any] = {CloudburstError: _handle}

@@ -1,9 +1,8 @@
 """Runtime process that starts the containers, and ends them when it exits.
 
-The runtime process is small and has one thread, so it can be forked quickly and safely, unlike the
-emulator's process with its threads. It receives commands and sends events over a socket, as lines
-of JSON. When the emulator's process ends, even by SIGKILL, the socket is closed, and the runtime
-process ends with all containers. It imports no package.
+It is small and has one thread, so that its forks are quick and safe. When the emulator's process
+ends, even by SIGKILL, the socket between them is closed, and all containers end. It imports no
+package.
 """
 
 from __future__ import annotations
@@ -46,11 +45,7 @@ class Container:
         self._rest = b""
 
     def lines(self, *, last: bool = False) -> list[str]:
-        """Return the lines of output since the last call, of which each call reads a part.
-
-        Longer lines than a log event are split. If ``last`` is true, an incomplete line at the end
-        of the output is returned as well.
-        """
+        """Return lines of new output; if ``last`` is true, with an incomplete one at the end."""
         with suppress(BlockingIOError):
             while len(self._rest) <= MAX_LOG_EVENT_BYTES and not self.closed:
                 chunk = os.read(self.output, READ_BYTES)

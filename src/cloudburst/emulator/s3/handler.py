@@ -72,11 +72,7 @@ class S3Handler:
     async def handle(
         self, http: web.Request, head: SignedRequest, signature: Signature, at: float
     ) -> web.StreamResponse:
-        """Answer a request whose access key and time have been checked.
-
-        The signature is checked before the body is read. If it covers a hash of the body, the hash
-        is checked when the body has arrived.
-        """
+        """Answer a request whose key and time are checked; read its body after its signature."""
         presigned, key = signature.lasts is not None, signature.key
         operation = f"{head.method} {head.path}"
         call = Call(at=at, service="s3", operation=operation, status=0, key=key)

@@ -88,20 +88,10 @@ def further_workers(
     load: Load, workers: Sequence[SimulatedWorker], new: NewWorker, *, room: int, goal: Goal
 ) -> int:
     """Return how many more workers of one kind should be started."""
-    # It is the number with the lowest sum of the bill and the value of the time until the run is
-    # done, or, if the deadline would be missed with it, the cheapest number that meets the
-    # deadline.
-    # * Without any worker, at least one is started.
-    # * If the start-up or encode times of the kind were never measured and the bill has no limit,
-    # a worker is started for every scene, because there is nothing to calculate with.
-    # * Of workers that cost nothing, all that get a scene are started.
-    # * Workers that cost nothing shorten the run, so that another billed worker saves less, but
-    # they must not delay the run: it should be done as soon as with the best number of billed
-    # workers alone.
     most = min(room, load.useful_workers(new.encoder_slots))
     measured = new.performance.measured >= {"startup", "encode"}
     if most <= 0 or not (measured or math.isfinite(goal.max_usd)):
-        return max(0, most)
+        return max(0, most)  # without times there is nothing to calculate with
     if not new.usd_per_second:
         started = new.started(most)
         ends = load.schedule_on([*workers, *started]).worker_ends[len(workers) :]
@@ -109,6 +99,7 @@ def further_workers(
         return max(used, 0 if workers else 1)
     billed = [worker for worker in workers if worker.usd_per_second]
     if len(billed) < len(workers):
+        # Workers that cost nothing must not delay the run: a billed one saves less beside them.
         alone = _best(load, billed, new, most=most, goal=goal)
         latest = MAX_DELAY_BY_FREE_WORKERS * alone.seconds
         goal = replace(goal, deadline=min(goal.deadline, latest))

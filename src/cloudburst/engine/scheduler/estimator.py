@@ -74,11 +74,10 @@ class Estimator:
         """Slow encodes of which a copy is planned, the one that ends last first."""
 
     def send_ahead_until(self) -> float:
-        """Return the time by which a running encode must end for the next scene to be uploaded now.
+        """Return the time by which an encode must end for the next scene to be uploaded now.
 
-        The time is on anyio's clock. Uploads ahead are made as late as possible, because a scene
-        that was uploaded is no longer in the queue for other workers. The time is infinite while
-        encode and transfer times were not measured.
+        Uploads ahead are made as late as possible, because other workers cannot take such a scene.
+        The time is infinite while encode and transfer times were not measured.
         """
         if not all(
             self._performances.has_measured(backend, "encode", "transfer")

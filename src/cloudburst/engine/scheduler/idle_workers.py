@@ -36,14 +36,8 @@ REPLACED = "another task replaces it"
 class Starts:
     """Starts of a client's workers that are late, or needless.
 
-    If no worker of a backend was ready in time, more than one late start probably has a common
-    reason, such as a slow registry, and another worker would not be ready sooner. Starts on
-    backends that cost nothing are never late, because their workers share a machine, nor are those
-    of callers that have planned the number of their tasks.
-
-    A late start is not counted on any more: the scaling rule may start another worker in its place,
-    and the one that is ready first stays. Only as many starts count as late as workers were ready,
-    and always the first one. A start that was stopped counts while the one in its place lasts.
+    More late starts than workers that were ready have a common reason, such as a slow registry, and
+    are not replaced. Workers that cost nothing, or whose number is planned, are never late.
     """
 
     def __init__(

@@ -175,10 +175,7 @@ class Scheduler:
         self.decide()
 
     def _close_expiring(self) -> None:
-        """Close workers whose task ends by itself before the shortest waiting scene would be done.
-
-        They finish their encodes and take no new scenes. Other workers are started in their place.
-        """
+        """Close workers whose task ends before the shortest waiting scene would be done."""
         if not len(self.queue):
             return
         shortest = self.queue.shortest().work

@@ -104,13 +104,7 @@ class WorkerIndex:
         return any(not worker.record.task and worker.record.run == run for worker in self._workers)
 
     def longest_waiting(self, fits: Callable[[Ticket], bool]) -> Assignment | None:
-        """Return the assignment of the longest scene that waits on its worker for an encoder slot.
-
-        Speculative copies are left out. Return ``None`` if no scene waits.
-
-        Args:
-            fits: Function that returns whether the scene of a ticket may be chosen.
-        """
+        """Return the assignment of the longest scene that waits for a slot; no copies."""
         waiting = [
             assignment
             for worker in self.overbooked

@@ -87,12 +87,7 @@ class RegistryHttp:
         return self._url.netloc.decode("ascii")
 
     async def repeat(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Call a function until the registry answers its requests; ``what`` is for the error.
-
-        Raises:
-            RegistryUnavailableError: There was no answer in all attempts, or the certificate of the
-                registry is not valid.
-        """
+        """Call a function until the registry answers its requests; ``what`` is for the error."""
         for attempt in count(1):
             try:
                 return await call()

@@ -30,12 +30,7 @@ class LayoutImage:
 
 
 def read_layout(folder: Path) -> LayoutImage:
-    """Return the image in a folder, whose first entry of ``index.json`` it is.
-
-    Raises:
-        InvalidImageError: The folder is not a complete image layout.
-        DigestError: A manifest does not have its digest.
-    """
+    """Return the image in a folder, whose first entry of ``index.json`` it is."""
     try:
         entries = parse_index((folder / "index.json").read_bytes()).manifests
         if not entries:
