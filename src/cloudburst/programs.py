@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
-from types import FrameType, ModuleType, TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -37,15 +37,9 @@ def lighten_start() -> None:
 
     It changes the process for all other code, so only a program may call it, before its imports.
     """
-    # httpx has a command line of its own (click, pygments), and httpcore can run on trio.
+    # httpx works without its command line (click, pygments), and httpcore without trio.
     for absent in ("httpx._main", "trio"):
         sys.modules[absent] = None  # type: ignore[assignment]
-    # The loader of pydantic's plugins reads the metadata of all installed packages, with email and
-    # zipfile. uvicorn has a command line, with click and multiprocessing.
-    loader, command = ModuleType("pydantic.plugin._loader"), ModuleType("uvicorn.main")
-    loader.get_plugins = tuple  # type: ignore[attr-defined]
-    command.__getattr__ = lambda _: None  # type: ignore[method-assign]
-    sys.modules |= {module.__name__: module for module in (loader, command)}
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
     # What an import makes is no garbage; from 700 objects on, Python would look through all of it.
     gc.set_threshold(50_000)
