@@ -119,7 +119,6 @@ async def _make(
         async with claimed_film(
             request, sources, run=run, overwrite=overwrite, replace_film=True
         ) as maker:
-            assert maker is not None, "a film is requested"
             with _progress(console) as show:
                 _, skipped = await maker.make([video.video for video in videos], show)
         return videos, skipped

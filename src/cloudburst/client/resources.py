@@ -137,7 +137,10 @@ class RemoteAccess:
         Raises `OutputExistsError`, `OutputClaimedError`, or `ConfigurationError` if the film cannot
         be written to its place.
         """
-        if film is None or isinstance(film.path, Path):
+        if film is None:
+            yield None
+            return
+        if isinstance(film.path, Path):
             async with claimed_film(
                 film, sources, run=run, overwrite=overwrite, replace_film=resume
             ) as maker:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from anyio import CancelScope, create_task_group, sleep_forever, to_thread
 from anyio.from_thread import BlockingPortal
@@ -31,6 +31,9 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import CheckedScene, Scene, cover_path
 from cloudburst.outputs.destinations import Destination, FolderDestination
+
+if TYPE_CHECKING:
+    from cloudburst.outputs.s3_destination import S3Destination
 
 AnyScene: TypeAlias = Scene | Mapping[str, Any]
 """`Scene`, or a dictionary with the fields of a scene."""
@@ -98,9 +101,9 @@ async def check_inputs(
     unanswered: list[CloudburstError] = []
     inputs: RunInputs | None = None
 
-    async def find_faults_of_destination() -> None:
+    async def find_faults_of(folder: S3Destination) -> None:
         try:
-            faults.extend(await destination.find_faults(None if film is None else film.path))
+            faults.extend(await folder.find_faults(None if film is None else film.path))
         except (NoAnswerError, ThrottledError) as exc:
             unanswered.append(exc)  # the faults of the scenes are more useful
 
@@ -108,7 +111,9 @@ async def check_inputs(
         async with create_task_group() as background:
             background.start_soon(_stop_when_cancelled, remote)
             async with create_task_group() as tasks:
-                tasks.start_soon(find_faults_of_destination)
+                # A folder on this machine is checked when its videos are claimed.
+                if not isinstance(destination, FolderDestination):
+                    tasks.start_soon(find_faults_of, destination)
                 try:
                     inputs = await _in_thread(check, remote)
                 except InvalidScenesError as exc:

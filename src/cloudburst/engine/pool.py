@@ -97,7 +97,7 @@ class WorkerPool:
                 self.scheduler.withdraw(tickets)
 
         try:
-            with self.scheduler.active_run(run):
+            with self.scheduler.paused_runs.active(run):
                 yield queued
         finally:
             self.scheduler.withdraw(tickets)

@@ -54,14 +54,14 @@ class ChapterSource(NamedTuple):
 
 @asynccontextmanager
 async def claimed_film(
-    request: FilmRequest | None,
+    request: FilmRequest,
     sources: Sequence[ChapterSource],
     *,
     run: str,
     overwrite: bool,
     replace_film: bool = False,
-) -> AsyncGenerator[FolderFilm | None]:
-    """Claim the files of a film on this machine, and yield its maker; ``None`` for no request.
+) -> AsyncGenerator[FolderFilm]:
+    """Claim the files of a film on this machine, and yield its maker.
 
     With ``replace_film``, a film that this package has made is replaced, also if only its other
     files are left.
@@ -71,9 +71,6 @@ async def claimed_film(
         OutputClaimedError: Another process writes this film, or a video of this name.
         ConfigurationError: The folder of the film cannot be written to.
     """
-    if request is None:
-        yield None
-        return
     film = request.path
     assert isinstance(film, Path), "films in S3 are claimed in S3"
     # No run has such a name, because it has a dot. With `resume`, existing files are left to the

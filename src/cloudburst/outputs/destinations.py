@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio.to_thread
 
 from cloudburst.engine.records import RecoveredState
-from cloudburst.errors import SceneFault
 from cloudburst.models.fingerprint import HashInputs
-from cloudburst.models.locations import OutputLocation
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs, recovered_state
 from cloudburst.outputs.folder import claim_outputs
@@ -36,13 +34,6 @@ class FolderDestination:
     def video(self, scene: str) -> Path:
         """Return the path of the video of a scene."""
         return self.folder / f"{scene}.mp4"
-
-    async def find_faults(
-        self,
-        film: OutputLocation | None = None,  # noqa: ARG002 - it is checked when it is claimed
-    ) -> Sequence[SceneFault]:
-        """Return no faults: the folder is checked when its videos are claimed."""
-        return ()
 
     def claim(
         self,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudburst.engine.forecast.scaling_rule import NewWorker
 from cloudburst.engine.forecast.scene_work import (
     MIN_SHARED_WORK,
     SHARED_START_WORK,
@@ -229,7 +230,7 @@ def far_load(*, megabytes: float) -> Load:
 
 
 def started(number: int, *, slots: int = 1) -> list[SimulatedWorker]:
-    return SimulatedWorker.started_now(LINE, number, encoder_slots=slots, usd_per_second=0.0)
+    return NewWorker(LINE, slots, 0.0).started(number)
 
 
 def test_more_workers_do_not_shorten_the_time_of_the_uplink() -> None:

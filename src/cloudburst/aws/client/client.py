@@ -275,7 +275,11 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
         ConfigurationError: The event loop is trio's, or ``.env`` names an endpoint for credentials
             from elsewhere.
     """
-    _check_event_loop()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
+        raise ConfigurationError(msg) from None
     own_session = session is not None
     check_endpoints(settings, own_session=own_session)
     with translate_errors("credentials"):
@@ -299,11 +303,3 @@ async def open_aws(settings: Settings, *, session: Any = None) -> AsyncGenerator
     finally:
         await aws.close()
         await base.close()
-
-
-def _check_event_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        msg = "AWS is called with aioboto3, which needs asyncio: run this on asyncio, not on trio"
-        raise ConfigurationError(msg) from None

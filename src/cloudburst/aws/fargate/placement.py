@@ -148,7 +148,7 @@ class PlacementPolicy:
         return Placement(
             option=self._current,
             subnets=option.subnets,
-            provider=None if self._capacity_of(option) == "FARGATE" else self._capacity,
+            provider=None if option.on_demand or self._capacity == "FARGATE" else self._capacity,
             vcpu=vcpu,
             memory_gb=memory_gb,
         )
@@ -205,12 +205,8 @@ class PlacementPolicy:
         logger.warning("%s; the next tasks are requested %s, %s", reason, after.description, cost)
 
     def _usd_of(self, option: PlacementOption) -> Decimal:
-        return self._usd_per_second(
-            self._capacity_of(option), *_size(self._tier, option.size_steps)
-        )
-
-    def _capacity_of(self, option: PlacementOption) -> str:
-        return "FARGATE" if option.on_demand else self._capacity
+        capacity = "FARGATE" if option.on_demand else self._capacity
+        return self._usd_per_second(capacity, *_size(self._tier, option.size_steps))
 
 
 def _options(settings: Settings, tier: Tier) -> Iterator[PlacementOption]:

@@ -43,12 +43,19 @@ class NewWorker(NamedTuple):
 
     def started(self, number: int) -> list[SimulatedWorker]:
         """Return a number of workers that are launched now."""
-        return SimulatedWorker.started_now(
-            self.performance,
-            number,
-            encoder_slots=self.encoder_slots,
-            usd_per_second=self.usd_per_second,
-        )
+        # Start-ups are spread evenly over the usual range: of several workers, the last one is
+        # ready later than usual, but the first one earlier.
+        return [
+            SimulatedWorker(
+                free_in=(self.performance.startup_at((position + 0.5) / number),)
+                * self.encoder_slots,
+                performance=self.performance,
+                usd_per_second=self.usd_per_second,
+                billed_so_far=-self.performance.placement_seconds,
+                ready_in=self.performance.startup_seconds,
+            )
+            for position in range(number)
+        ]
 
 
 class Forecast(NamedTuple):

@@ -37,24 +37,6 @@ class SimulatedWorker:
     ready_in: float = 0.0
     """Usual number of seconds from now until files can be sent to the worker; 0 if it is ready."""
 
-    @classmethod
-    def started_now(
-        cls, performance: Performance, number: int, *, encoder_slots: int, usd_per_second: float
-    ) -> list[SimulatedWorker]:
-        """Return workers that are launched now."""
-        # Start-ups are spread evenly over the usual range: of several workers, the last one is
-        # ready later than usual, but the first one earlier.
-        return [
-            cls(
-                free_in=(performance.startup_at((position + 0.5) / number),) * encoder_slots,
-                performance=performance,
-                usd_per_second=usd_per_second,
-                billed_so_far=-performance.placement_seconds,
-                ready_in=performance.startup_seconds,
-            )
-            for position in range(number)
-        ]
-
     def encode_speed(self, work: float) -> float:
         """Return how many scenes with this work one encoder slot encodes in a second."""
         return 1 / max(self.performance.encode_seconds(work), _MIN_ENCODE_SECONDS)

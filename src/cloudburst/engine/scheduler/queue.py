@@ -181,11 +181,13 @@ class PausedRuns:
         *,
         unassign: Callable[[Assignment], None],
         decide: Callable[[], None],
+        on_first_run: Callable[[], None],
     ) -> None:
         self._workers = workers
         self._queue = queue
         self._unassign = unassign
         self._decide = decide
+        self._on_first_run = on_first_run
         self._active = Counter[str]()
         self._aborted: dict[str, CloudburstError] = {}  # by run
 
@@ -193,6 +195,8 @@ class PausedRuns:
     def active(self, run: str) -> Generator[None]:
         """Register a run as active until the ``with`` block ends."""
         # Then it is forgotten, because a later run may have the same name.
+        if not self._active:
+            self._on_first_run()
         self._active[run] += 1
         try:
             yield

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import anyio
 
@@ -85,11 +84,14 @@ class Scheduler:
             start_copy=self._assigner.start_copy,
         )
         unassign, decide = self._assigner.unassign, self._decide_on_scenes
-        self.paused_runs = PausedRuns(workers, queue, unassign=unassign, decide=decide)
+        # When a run begins while no other is active, all circuit breakers are closed. Until then,
+        # an open one stays open, so that scenes between two attempts get its error, too.
+        self.paused_runs = PausedRuns(
+            workers, queue, unassign=unassign, decide=decide, on_first_run=self.health.reset
+        )
         self.kept_workers = KeptWorkers(
             limits, workers=workers, budget=self.budget, performances=performances
         )
-        self._active_runs = 0
         self._last_tick = 0.0
         self.decision_made = anyio.Event()
         """Event that is set after every decision, and is then replaced by a new event."""
@@ -206,21 +208,6 @@ class Scheduler:
         self._fail_waiting(error)
 
     # Runs and scenes.
-
-    @contextmanager
-    def active_run(self, run: str) -> Generator[None]:
-        """Register a run as active until the ``with`` block ends."""
-        # If no other run is active, all circuit breakers are closed.
-        # Until then, an open one stays open, so that scenes between two attempts get its error,
-        # too.
-        if not self._active_runs:
-            self.health.reset()
-        self._active_runs += 1
-        try:
-            with self.paused_runs.active(run):
-                yield
-        finally:
-            self._active_runs -= 1
 
     def enqueue(self, *tickets: Ticket) -> None:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""

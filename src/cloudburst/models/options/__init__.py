@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Self, get_args
 
 from pydantic import (
@@ -81,13 +81,10 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
         values = ((name, getattr(self, name)) for name in OPTION_FILES)
         return {name: value for name, value in values if isinstance(value, LOCATION_TYPES)}
 
-    def with_files(self, locations: Mapping[str, AnyLocation]) -> Self:
-        """Return the options with these locations, by the name of the option."""
-        return self.model_copy(update=dict(locations)) if locations else self
-
     def with_absolute_files(self) -> Self:
         """Return the options with absolute paths; relative ones begin at the current folder."""
-        return self.with_files({name: absolute_location(at) for name, at in self.files().items()})
+        locations = {name: absolute_location(at) for name, at in self.files().items()}
+        return self.model_copy(update=locations) if locations else self
 
 
 _FIELDS = RenderOptions.model_fields
