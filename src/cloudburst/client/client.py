@@ -102,56 +102,50 @@ class Client(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        with collapse_single():
-            async with self._opened_resources() as opened:
-                self._open = opened
-                try:
-                    yield self
-                finally:
-                    self._open = None
-
-    @asynccontextmanager
-    async def _opened_resources(self) -> AsyncGenerator[ClientResources]:
         openers = self._openers()
-        async with AsyncExitStack() as stack:
-            backends = [
-                await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
-                for opener in openers
-            ]
-            # Before the task group, so that both are closed after all tasks.
-            remote = RemoteAccess(
-                await stack.enter_async_context(AsyncExitStack()),
-                partial(account_of, self._settings, openers),
-            )
-            run_journals = RunJournals()
-            stack.push_async_callback(run_journals.close_all)
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            pool = WorkerPool(
-                tasks,
-                backends,
-                spec=self._spec,
-                timeouts=self._timeouts,
-                limits=self.limits,
-                backoff=self._backoff,
-                measurements=Measurements(await to_thread.run_sync(read_history)),
-            )
-            resources = ClientResources(
-                pool=pool,
-                loop=anyio.lowlevel.current_token(),
-                tasks=tasks,
-                run_journals=run_journals,
-                remote=remote,
-            )
-            try:
-                yield resources
-                await pool.stop_all()
-                samples = pool.scheduler.performances.take_samples()
-                await to_thread.run_sync(write_history, samples)
-            finally:
-                pool.close()
-                with suppress(TimeoutError):
-                    await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
-                tasks.cancel_scope.cancel()
+        with collapse_single():
+            async with AsyncExitStack() as stack:
+                backends = [
+                    await stack.enter_async_context(opener(self._timeouts, self._spec.tier))
+                    for opener in openers
+                ]
+                # Before the task group, so that both are closed after all tasks.
+                remote = RemoteAccess(
+                    await stack.enter_async_context(AsyncExitStack()),
+                    partial(account_of, self._settings, openers),
+                )
+                run_journals = RunJournals()
+                stack.push_async_callback(run_journals.close_all)
+                tasks = await stack.enter_async_context(anyio.create_task_group())
+                pool = WorkerPool(
+                    tasks,
+                    backends,
+                    spec=self._spec,
+                    timeouts=self._timeouts,
+                    limits=self.limits,
+                    backoff=self._backoff,
+                    measurements=Measurements(await to_thread.run_sync(read_history)),
+                )
+                self._open = resources = ClientResources(
+                    pool=pool,
+                    loop=anyio.lowlevel.current_token(),
+                    tasks=tasks,
+                    run_journals=run_journals,
+                    remote=remote,
+                )
+                try:
+                    try:
+                        yield self
+                    finally:
+                        self._open = None
+                    await pool.stop_all()
+                    samples = pool.scheduler.performances.take_samples()
+                    await to_thread.run_sync(write_history, samples)
+                finally:
+                    pool.close()
+                    with suppress(TimeoutError):
+                        await finish_despite_cancel(resources.calls_ended, seconds=CALLS_TIMEOUT)
+                    tasks.cancel_scope.cancel()
 
     async def open(self) -> Self:
         """Open the client without an ``async with`` block, and return it (asyncio only).

@@ -234,7 +234,10 @@ class PostMortems:
 
     def start(self, backend: Backend, record: WorkerRecord, journal: Journal | None) -> None:
         """Start the post-mortem of a worker, if it failed and its run has a journal."""
-        if journal is None or not (record.task and has_failed(record)):
+        error = record.failure
+        if journal is None or not record.task or error is None or isinstance(error, ClosedError):
+            return
+        if isinstance(error, WorkerStoppedError) and is_spot_interruption(error.stop_code):
             return
         self._open[record] = anyio.current_time()
         name = f"cloudburst post-mortem of {record.task}"
@@ -266,14 +269,6 @@ class PostMortems:
             del self._open[record]
             self._changed.set()
             self._changed = anyio.Event()
-
-
-def has_failed(record: WorkerRecord) -> bool:
-    """Return whether a worker failed, other than by a deliberate stop or a Spot interruption."""
-    error = record.failure
-    if error is None or isinstance(error, ClosedError):
-        return False
-    return not (isinstance(error, WorkerStoppedError) and is_spot_interruption(error.stop_code))
 
 
 def _with_error(text: str, record: WorkerRecord) -> str:

@@ -126,8 +126,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
                         await progress.recovery.stop_leftovers()
             await pool.wait_drained(run.name)
         finally:
-            run.end()
-            run.add_launching(pool.supervisors.records(run.name))
+            run.end(launching=pool.supervisors.records(run.name))
             if started and run.writer is not None:
                 now = run.writer.journal.now()
                 run.writer.add(ProcessEndEntry(ended_at=now, status=run.status))

@@ -168,11 +168,11 @@ class Run:
         """Add workers of earlier processes to the report."""
         self._workers |= dict.fromkeys(workers)
 
-    def add_launching(self, workers: Iterable[WorkerRecord]) -> None:
-        """Include workers that are being launched in the report, once their launch is answered."""
-        self._launching = tuple(worker for worker in workers if worker not in self._workers)
+    def end(self, launching: Iterable[WorkerRecord] = ()) -> None:
+        """End the stream of events, and fix the wall time of the run.
 
-    def end(self) -> None:
-        """End the stream of events, and fix the wall time of the run."""
+        Workers that are being launched are in the report once their launch is answered.
+        """
+        self._launching = tuple(worker for worker in launching if worker not in self._workers)
         self._seconds = self._now()
         self._events.close()

@@ -107,7 +107,7 @@ class FargateLauncher:
         if (known := self._tasks_by_token.get(token)) is not None:
             return known
         placement, parameters = self._requests.get(token) or self._new_request(request)
-        repeated = self._registry.has_open_request(token)
+        repeated = token in self._registry.open_requests
         await self._registry.record_request(request.spec.run, token)
         try:
             response = await self._aws.call(

@@ -85,13 +85,14 @@ class RunRegistry:
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._facts = facts
         self._files: dict[str, _RunFile] = {}
-        self._open_requests: dict[str, str] = {}  # run by the token of a launch without an answer
+        self.open_requests: dict[str, str] = {}
+        """Run by the token of a launch without an answer, which may have started a task."""
         self._tasks: dict[TaskId, str] = {}  # run by a task whose stop was not accepted
         self._lock = anyio.Lock()
 
     async def record_request(self, run: str, token: str) -> None:
         """Record that a task of a run is about to be requested."""
-        self._open_requests[token] = run
+        self.open_requests[token] = run
         await self.register(run)
 
     async def register(self, run: str) -> None:
@@ -112,18 +113,14 @@ class RunRegistry:
         await _in_thread(lambda: _remove_earlier(run, self._facts))
         await self._remove_if_done(run)
 
-    def has_open_request(self, token: str) -> bool:
-        """Return whether the launch with a token may have started a task that is not known yet."""
-        return token in self._open_requests
-
     def record_launch(self, token: str, task: TaskId) -> None:
         """Record the task that was started by the launch request with this client token."""
-        if run := self._open_requests.pop(token, None):
+        if run := self.open_requests.pop(token, None):
             self._tasks[task] = run
 
     async def record_refusal(self, token: str) -> None:
         """Record that the launch with a token was refused, so that it has started no task."""
-        if run := self._open_requests.pop(token, None):
+        if run := self.open_requests.pop(token, None):
             await self._remove_if_done(run)
 
     async def record_stop(self, task: TaskId) -> None:
@@ -137,7 +134,7 @@ class RunRegistry:
 
         These are launches that AWS has not answered, and tasks whose stop AWS has not accepted.
         """
-        return len(self._open_requests) + len(self._tasks)
+        return len(self.open_requests) + len(self._tasks)
 
     async def close(self) -> None:
         """Release all locks, and keep only the files of runs whose tasks may still exist."""
@@ -149,7 +146,7 @@ class RunRegistry:
                 await self._remove_if_done(run)
 
     def _may_have_tasks(self, run: str) -> bool:
-        return run in self._tasks.values() or run in self._open_requests.values()
+        return run in self._tasks.values() or run in self.open_requests.values()
 
     async def _remove_if_done(self, run: str) -> None:
         async with self._lock:

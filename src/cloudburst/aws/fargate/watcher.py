@@ -233,7 +233,11 @@ class Watcher:
             elif self._exceeds_grace(watched):
                 logger.warning("%s: %s", watched.task, LOST_REASON)
                 watched.lost = True
-            self._schedule(watched, received_at)
+            if watched.stopped and watched.task in self._active:
+                del self._active[watched.task]
+                self._stopped.append((received_at, watched.task))
+            watched.backoff_polls += 1
+            watched.next_poll_at = received_at + self._interval(watched)
 
     def _update(
         self,
@@ -252,13 +256,6 @@ class Watcher:
 
     def _exceeds_grace(self, watched: WatchedTask) -> bool:
         return anyio.current_time() > watched.last_known_at + UNKNOWN_TASK_GRACE
-
-    def _schedule(self, watched: WatchedTask, now: float) -> None:
-        if watched.stopped and watched.task in self._active:
-            del self._active[watched.task]
-            self._stopped.append((now, watched.task))
-        watched.backoff_polls += 1
-        watched.next_poll_at = now + self._interval(watched)
 
     def _interval(self, watched: WatchedTask) -> float:
         description = watched.description
