@@ -236,3 +236,26 @@ async def test_registry_redirects_a_blob_to_storage_without_the_login(tmp_path: 
     assert b"Basic secret" in server.heads[0]
     assert len(other.heads) == 1
     assert b"secret" not in other.heads[0]
+
+
+async def test_connection_made_while_the_session_closes_is_closed() -> None:
+    asked, closed, left = anyio.Event(), anyio.Event(), []
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        asked.set()
+        await closed.wait()
+        return ["127.0.0.1"]
+
+    async def get(client: httpx.AsyncClient, url: str) -> None:
+        try:
+            response = await client.get(url)
+            left.append(response.extensions["network_stream"])
+        except httpx.RequestError:
+            pass
+
+    async with two_servers() as (server, _), anyio.create_task_group() as tasks:
+        async with open_session(TRUSTED_URLS, resolve=resolve, timeouts=5) as client:
+            tasks.start_soon(get, client, server.url)
+            await asked.wait()
+        closed.set()
+    assert not left

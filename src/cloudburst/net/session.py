@@ -147,7 +147,7 @@ async def open_session(
     install_filters()  # httpx logs URLs, which may be presigned
     # Weak references: httpcore holds each connection as long as it is open.
     connections: WeakSet[httpcore.AsyncNetworkStream] = WeakSet()
-    client.event_hooks = {"request": [partial(_follow, connections)]}
+    client.event_hooks = {"request": [partial(_follow, client, connections)]}
     try:
         yield client
     finally:
@@ -356,7 +356,9 @@ async def _close(
 
 
 async def _follow(
-    connections: WeakSet[httpcore.AsyncNetworkStream], request: httpx.Request
+    client: httpx.AsyncClient,
+    connections: WeakSet[httpcore.AsyncNetworkStream],
+    request: httpx.Request,
 ) -> None:
     """Note the connection that is opened for a request. A trace function of the request is kept."""
     inner: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None
@@ -366,8 +368,10 @@ async def _follow(
     async def trace(step: str, result: Mapping[str, Any]) -> None:
         nonlocal opened
         if step.endswith(("connect_tcp.complete", "start_tls.complete")):
-            opened = result["return_value"]
-            connections.add(result["return_value"])
+            opened = cast("httpcore.AsyncNetworkStream", result["return_value"])
+            connections.add(opened)
+            if client.is_closed:  # httpcore does not close what it has not yet opened
+                await opened.aclose()
         elif step.endswith("start_tls.failed") and opened is not None:
             with anyio.CancelScope(shield=True):  # a connection without TLS waits for nothing
                 await opened.aclose()
