@@ -122,11 +122,13 @@ def count_request(service: RenderService, scope: Scope) -> Generator[None]:
 class HealthEndpoint:
     """Endpoint ``GET /health``, which answers in the format of the public image.
 
-    The service is healthy after a successful test render, or at once if it makes none.
+    The service is healthy after a successful test render, or at once if it has made none. Without
+    that setting it makes one only after a render has failed for a reason other than its files.
     """
 
     def __init__(self, service: RenderService) -> None:
-        self._self_test = service.self_test if service.settings.test_render else None
+        self._self_test = service.self_test
+        self._tests = service.settings.test_render
         self._secure = service.settings.key is not None
 
     async def get(self, _: Request) -> Response:
@@ -135,9 +137,10 @@ class HealthEndpoint:
             "status": "healthy",
             "authentication": {"mode": "secure" if self._secure else "default"},
         }
-        if self._self_test is None:
+        if self._tests:
+            self._self_test.start()
+        elif not self._self_test.started:
             return JSONResponse(healthy)
-        self._self_test.start()
         with move_on_after(SELF_TEST_WAIT):
             await self._self_test.checked.wait()
         if self._self_test.missing is not None:

@@ -171,12 +171,14 @@ class ServiceJobs:
         render: Sequence[str] = RENDER_COMMAND,
         film: Sequence[str] = FILM_COMMAND,
         gop_command: Sequence[str] = GOP_COMMAND,
+        on_broken_render: Callable[[], None] = lambda: None,
     ) -> None:
         self._tasks = tasks
         self._subprocesses = subprocesses
         self._settings = settings
         self._render = render
         self._film = film
+        self._on_broken_render = on_broken_render
         self._slots = EncoderSlots(settings.encoders)
         self._gop_processes = GopProcesses(self._slots, subprocesses, gop_command)
         self._jobs: dict[str, ServiceJob] = {}
@@ -338,5 +340,6 @@ class ServiceJobs:
         if output.fault and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
             return JobOutcome("failed", str(output.fault), fault=output.fault)
         log.error("job %s: its render process exited with %d: %s", job.id, ended.code, ended.errors)
+        self._on_broken_render()
         reason = ended.errors.rpartition("\n")[2][:MAX_REASON_CHARS] or "no error output"
         return JobOutcome("failed", f"the render failed (exit {ended.code}: {reason})")

@@ -70,12 +70,12 @@ class SelfTest:
         self._subprocesses = subprocesses
         self._folder = folder
         self._probe = probe
-        self._started = False
+        self.started = False
 
     def start(self) -> None:
         """Start the test render, unless it was started before."""
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             self._tasks.start_soon(self._check)
 
     async def _check(self) -> None:

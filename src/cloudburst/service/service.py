@@ -115,8 +115,14 @@ async def open_service(
         store = ContentStore(folder / "files", reserve=settings.reserve_bytes)
         subprocesses = Subprocesses()
         async with open_transfers() as transfers, create_task_group() as tasks:
+            self_test = SelfTest(tasks, subprocesses, folder / "probe", probe=probe)
             jobs = ServiceJobs(
-                tasks, subprocesses, settings, render=render, gop_command=gop_command
+                tasks,
+                subprocesses,
+                settings,
+                render=render,
+                gop_command=gop_command,
+                on_broken_render=self_test.start,  # is the machine the cause?
             )
             service = RenderService(
                 settings,
@@ -124,7 +130,7 @@ async def open_service(
                 store=store,
                 jobs=jobs,
                 subprocesses=subprocesses,
-                self_test=SelfTest(tasks, subprocesses, folder / "probe", probe=probe),
+                self_test=self_test,
                 transfers=transfers,
             )
             tasks.start_soon(service.expire)

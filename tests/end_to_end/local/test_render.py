@@ -289,3 +289,23 @@ async def test_a_warm_worker_is_used_again_and_then_let_go(scenes, out, watch):
         idle = time.monotonic()
         await gone(lambda: services(watch), 6)
         assert time.monotonic() - idle > 1.5
+
+
+async def test_library_that_cannot_be_loaded_ends_the_run_after_a_few_workers(
+    make_scene, out, tmp_path, monkeypatch
+):
+    (tmp_path / "av.py").write_text("raise ImportError('libavcodec.so.62: no such file')")
+    scenes = [make_scene(f"scene {number}", seconds=0.1) for number in range(20)]
+    limits = Limits(attempts=2)
+    async with Client(local(workers=1, encoders=2), options=SMALL, limits=limits) as client:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the workers
+        async with client.stream(scenes, to=out) as run:
+            begun = [event.scene async for event in run if event.type == "scene.encoding"]
+        report = await run.report()
+    assert report.status is Status.FAILED
+    assert len(report.errors) == 20
+    assert all("ImportError: libavcodec.so.62: no such file" in str(e) for e in report.errors)
+    assert len(report.workers) == 2
+    assert len(begun) <= 8
+    assert report.problem
+    assert report.problem.startswith("WorkerUnfitError")

@@ -220,7 +220,7 @@ class WorkerJob:
         while True:
             try:
                 if final := await self._read_events(on_event):
-                    return self._result(final, has_begun=reported is not None)
+                    return await self._result(final, has_begun=reported is not None)
                 error: Exception = UnavailableError("the stream of events ended before the job")
             except REQUEST_ERRORS as exc:
                 error = exc
@@ -253,7 +253,7 @@ class WorkerJob:
                         await anext(lines, None)
         return final
 
-    def _result(self, event: JobEvent, *, has_begun: bool) -> EncodedVideo:
+    async def _result(self, event: JobEvent, *, has_begun: bool) -> EncodedVideo:
         error = event.error or ErrorBody(error="no reason given")
         match event.state:
             case "done" if event.done:
@@ -278,6 +278,7 @@ class WorkerJob:
                 msg = "the worker is stopping and has interrupted the job"
                 raise WorkerStoppedError(msg, draining=not has_begun)
             case _:
+                await self._connection.check_health()  # raises if it cannot render at all
                 msg = f"{event.state} because of an error of the render service: {error}"
                 raise RenderFailedError(msg, scene=self._scene)
 
