@@ -333,3 +333,14 @@ async def test_figures_of_no_kind_are_not_kept(make_scene, tmp_path):
     async with Client(FakeCloud().backend) as client:
         await client.render_all([make_scene()], to=tmp_path / "out")
     assert read_history() == ()
+
+
+async def test_wrong_settings_of_aws_without_remote_files_stop_no_run(
+    make_scene, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CLOUDBURST_LIFETIME", "long")
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all([make_scene()], to=tmp_path / "out")
+        assert not report.errors
+        with pytest.raises(ConfigurationError, match="CLOUDBURST_LIFETIME"):
+            await client.render_all([make_scene("two")], to="s3://bucket/out/")
