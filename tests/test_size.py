@@ -14,7 +14,7 @@ from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (10, 956, 4013),
-    "aws": (56, 7224, 12230),
+    "aws": (56, 7228, 12241),
     "cli": (29, 4388, 7160),
     "client": (6, 936, 1966),
     "compat": (4, 497, 942),

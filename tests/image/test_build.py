@@ -147,7 +147,7 @@ def test_image_has_what_the_service_needs_and_no_more(root):
     names = sorted(path.name for path in (packages / "cloudburst").iterdir())
     assert names == [
         *("__init__.py", "__pycache__", "concurrency.py", "errors.py", "files.py", "film"),
-        *("media", "models", "net", "redaction.py", "renderer", "service", "signals.py"),
+        *("media", "models", "net", "programs.py", "redaction.py", "renderer", "service"),
         "text.py",
     ]
     libraries = (packages / "cloudburst/renderer/kernel/libs").iterdir()

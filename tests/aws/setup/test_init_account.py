@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst.aws.client.public_ip import parse_source, private_address, public_address
 from cloudburst.aws.fargate.task_definition import task_families
-from cloudburst.aws.setup import changes
+from cloudburst.aws.setup import changes, resources
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.init_account import InitOptions, StepOutcome, init, write_settings
 from cloudburst.aws.setup.resource_definitions import (
@@ -439,7 +439,8 @@ async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, m
     emulator.add_fault(Fault(operation="RegisterTaskDefinition", code="ClientException", times=2))
     report, settings = await set_up(emulator)
     assert outcomes(report)["cluster", "cloudburst-cluster"] == "created"
-    # Later on, the same refusal is told at once.
+    # When the role is older, the same refusal is told at once.
+    monkeypatch.setattr(resources, "SETTLE_TIMEOUT", 0.0)
     emulator.add_fault(Fault(operation="RegisterTaskDefinition", code="ClientException"))
     with pytest.raises(AWSError) as caught:
         await set_up(emulator, settings=settings, changes={"x": "y"}, arm64=True)

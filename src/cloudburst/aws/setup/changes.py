@@ -116,6 +116,8 @@ class Resource:
     exists: bool
     arn: str = ""
     """ARN of the resource, if it is needed."""
+    is_new: bool = False
+    """True if it was created within `SETTLE_TIMEOUT`, perhaps by another process."""
     tags: Tags = ()
     missing: Sequence[Change] = ()
     """Calls that create or correct the resource, in their order; none if ``init`` must not change

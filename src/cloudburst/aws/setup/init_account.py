@@ -185,7 +185,7 @@ async def _apply(
     await changes.ensure(partial(resources.read_cluster, aws, settings.cluster), settling=settling)
     await changes.ensure(partial(resources.read_log_group, aws))
     role = await changes.ensure(partial(resources.read_execution_role, aws, account, image))
-    settling = changes.has_changed("execution role")
+    settling = role.is_new or changes.has_changed("execution role")
     usable_at = anyio.current_time() + ROLE_PROPAGATION_SECONDS if settling else 0.0
     groups = await _ensure_security_groups(changes, options, plan)
     await push_image()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudburst.aws.client.client import AWSClient
 from cloudburst.aws.client.responses import get_structure, or_none
 from cloudburst.aws.fargate.placement import CAPACITY_PROVIDERS
-from cloudburst.aws.setup.changes import USED_UNCHANGED, Change, Resource
+from cloudburst.aws.setup.changes import SETTLE_TIMEOUT, USED_UNCHANGED, Change, Resource
 from cloudburst.aws.setup.ecr import repository_of, short_image_name
 from cloudburst.aws.setup.resource_definitions import (
     EXECUTION_ROLE_POLICY,
@@ -176,6 +177,8 @@ async def read_execution_role(aws: AWSClient, account: str, image: str = "") -> 
         name=name,
         exists=role is not None,
         arn=str(role["Arn"]) if role else f"{prefix}:{account}:role/{name}",
+        is_new=role is not None
+        and (datetime.now(UTC) - role["CreateDate"]).total_seconds() < SETTLE_TIMEOUT,
         tags=tags,
         missing=missing,
         removal=removal,

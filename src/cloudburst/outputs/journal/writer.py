@@ -42,6 +42,7 @@ class CallBlocking(Protocol):
 
     def __call__(self, function: Callable[[], _T], /) -> Awaitable[_T]:
         """Run the function and return its result."""
+        ...
 
 
 @asynccontextmanager
