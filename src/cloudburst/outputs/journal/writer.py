@@ -40,7 +40,9 @@ _T = TypeVar("_T")
 class CallBlocking(Protocol):
     """Asynchronous function that runs a blocking function, usually in a thread."""
 
-    def __call__(self, function: Callable[[], _T], /) -> Awaitable[_T]: ...
+    def __call__(self, function: Callable[[], _T], /) -> Awaitable[_T]:
+        """Run the function and return its result."""
+        ...
 
 
 @asynccontextmanager
