@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cloudburst.aws.setup import changes, init_account
+from cloudburst.aws.setup import changes, init_account, resources
 from cloudburst.aws.setup.destroy_account import destroy
 from cloudburst.aws.setup.ecr import ecr_host, image_id, repository_of
 from cloudburst.aws.setup.init_account import StepOutcome
@@ -136,7 +136,8 @@ async def test_a_role_that_may_not_be_passed_yet_is_waited_for(emulator, monkeyp
     assert outcomes(report)["task definition", "cloudburst-task"] == "created"
     (line,) = [line for line in lines if "until AWS knows the earlier changes" in line]
     assert "iam:PassRole" in line
-    # Once the role is known, the same refusal is one.
+    # When the role is older, the same refusal is one.
+    monkeypatch.setattr(resources, "SETTLE_TIMEOUT", 0.0)
     emulator.add_fault(Fault(operation="RegisterTaskDefinition", message=PASS_ROLE, **denied))
     with pytest.raises(AccessDeniedError, match="iam:PassRole"):
         await set_up(emulator, settings=settings, arm64=True)

@@ -185,8 +185,8 @@ async def _apply(
     await changes.ensure(partial(resources.read_cluster, aws, settings.cluster), settling=settling)
     await changes.ensure(partial(resources.read_log_group, aws))
     role = await changes.ensure(partial(resources.read_execution_role, aws, account, image))
-    settling = role.is_new or changes.has_changed("execution role")
-    usable_at = anyio.current_time() + ROLE_PROPAGATION_SECONDS if settling else 0.0
+    changed = changes.has_changed("execution role")
+    usable_at = anyio.current_time() + ROLE_PROPAGATION_SECONDS if changed else 0.0
     groups = await _ensure_security_groups(changes, options, plan)
     await push_image()
     for architecture in plan.architectures:
@@ -194,7 +194,7 @@ async def _apply(
             settings, plan.image, architecture=architecture, region=aws.region, role=role.arn
         )
         read = partial(resources.read_task_definition, aws, required)
-        await changes.ensure(read, settling=settling)
+        await changes.ensure(read, settling=changed or role.is_new)
     families = task_families(settings.task_definition)
     environment = {
         "AWS_REGION": changes.aws.region,
