@@ -1,4 +1,4 @@
-"""What only this package's own programs do: a lighter start, and a handling of signals.
+"""What only this package's own programs do: they start faster, and handle signals.
 
 The command, the service and `cloudburst.blocking` must stop their tasks before they exit.
 
@@ -33,7 +33,7 @@ the program has already received, and users press Ctrl-C several times."""
 
 
 def lighten_start() -> None:
-    """Import less in this process, and look for less garbage: 0.1 CPU seconds.
+    """Import less in this process, and look for garbage less often: saves 0.08 CPU seconds.
 
     It changes the process for all other code, so only a program may call it, before its imports.
     """

@@ -89,7 +89,7 @@ class BaseFiles:
     """Files of a base image after all its layers, by their path."""
 
     entries: dict[str, Entry]
-    """Those that the builder needs have their contents."""
+    """Only files that the builder reads have contents."""
 
     def lines(self, path: str) -> list[str]:
         """Return the lines of a file; none if it does not exist."""

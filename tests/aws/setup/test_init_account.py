@@ -445,6 +445,11 @@ async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(emulator, m
     with pytest.raises(AWSError) as caught:
         await set_up(emulator, settings=settings, changes={"x": "y"}, arm64=True)
     assert caught.value.code == "ClientException"
+    # Another init may have made the role a moment ago.
+    monkeypatch.setattr(resources, "SETTLE_TIMEOUT", 60.0)
+    emulator.add_fault(Fault(operation="RegisterTaskDefinition", code="ClientException", times=2))
+    report, _ = await set_up(emulator, settings=settings, arm64=True)
+    assert outcomes(report)["execution role", EXECUTION_ROLE] == "found"
 
 
 @pytest.mark.parametrize(
