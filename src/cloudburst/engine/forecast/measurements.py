@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median, quantiles
 
 from cloudburst.models.performance import Measure, Performance, Range, Sample
@@ -75,9 +76,7 @@ class Measurements:
             tuple(self._samples.get((kind, measure), ()))
             for measure in ("startup", "encode", "transfer", "stop", "uplink")
         )
-        shortest = min((sample.work for sample in encodes), default=0.0)
-        encodes = _usual_encodes(encodes, assumed)
-        per_scene, per_work = _fit_encodes(encodes, assumed, shortest=shortest)
+        (per_scene, per_work), encodes = _fit_usual_encodes(encodes, assumed)
         starts = starts[-MAX_SAMPLES_OF_MEDIAN:]
         startup = _latest_median(starts[-MAX_STARTS_OF_MEDIAN:], assumed.startup_seconds)
         return Performance(
@@ -100,7 +99,7 @@ class Measurements:
                 assumed.encode_range,
             ),
             measured=frozenset(
-                sample.measure for samples in (starts, encodes, moves, stops) for sample in samples
+                samples[0].measure for samples in (starts, encodes, moves, stops) if samples
             ),
         )
 
@@ -125,25 +124,33 @@ def _percentile_90(seconds: Sequence[float]) -> float | None:
     return quantiles(seconds, n=10, method="inclusive")[-1]
 
 
-def _usual_encodes(samples: tuple[Sample, ...], assumed: Performance) -> tuple[Sample, ...]:
-    """Return the samples without those of single workers that were much slower or faster."""
-    # Their time, compared with a line through all of them, is close to the median of the newer
-    # ones.
+def _fit_usual_encodes(
+    samples: tuple[Sample, ...], assumed: Performance
+) -> tuple[tuple[float, float], tuple[Sample, ...]]:
+    """Fit a line to the samples but for those of single workers that were much slower or faster.
+
+    Return the line and its samples.
+    """
+    # The time of usual samples, compared with a line through all of them, is close to the median
+    # of the newer ones.
+    shortest = min((sample.work for sample in samples), default=0.0)
+    line = per_scene, per_work = _fit_encodes(samples, assumed, shortest=shortest)
     if len(samples) < _MIN_SAMPLES_FOR_RANGE:
-        return samples
-    shortest = min(sample.work for sample in samples)
-    per_scene, per_work = _fit_encodes(samples, assumed, shortest=shortest)
+        return line, samples
     ratios = [each.seconds / max(per_scene + per_work * each.work, 0.01) for each in samples]
     typical = _weighted_median(ratios, _age_weights(len(samples)))
-    return tuple(
-        sample
-        for sample, ratio in zip(samples, ratios, strict=True)
-        if typical / OUTLIER_FACTOR <= ratio <= typical * OUTLIER_FACTOR
+    low, high = typical / OUTLIER_FACTOR, typical * OUTLIER_FACTOR
+    usual = tuple(
+        sample for sample, ratio in zip(samples, ratios, strict=True) if low <= ratio <= high
     )
+    if len(usual) == len(samples):
+        return line, samples
+    return _fit_encodes(usual, assumed, shortest=shortest), usual
 
 
-def _age_weights(count: int) -> list[float]:
-    return [AGE_DECAY**age for age in reversed(range(count))]
+@cache
+def _age_weights(count: int) -> tuple[float, ...]:
+    return tuple(AGE_DECAY**age for age in reversed(range(count)))
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
@@ -167,7 +174,7 @@ def _fit_encodes(
         return assumed.seconds_per_scene, assumed.seconds_per_work
     works = [sample.work for sample in samples]
     seconds = [sample.seconds for sample in samples]
-    weights = _age_weights(len(samples))
+    weights = [*_age_weights(len(samples))]
     as_assumed = sum(w * assumed.encode_seconds(x) for w, x in zip(weights, works, strict=True))
     scale = sum(w * y for w, y in zip(weights, seconds, strict=True)) / max(as_assumed, 0.01)
     far = 2 * sum(w * x for w, x in zip(weights, works, strict=True)) / sum(weights)
