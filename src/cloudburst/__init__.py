@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.engine.run import Run as Run
     from cloudburst.errors import CloudburstError as CloudburstError
     from cloudburst.inputs.scenes import read_scenes as read_scenes
+    from cloudburst.models.film import FilmOptions as FilmOptions
     from cloudburst.models.film import Transition as Transition
     from cloudburst.models.limits import Limits as Limits
     from cloudburst.models.limits import Timeouts as Timeouts
@@ -68,7 +69,10 @@ _NAMES = {
     "cloudburst.engine.run": ("Run",),
     "cloudburst.errors": ("CloudburstError",),
     "cloudburst.models.video_format": ("Effect",),
-    "cloudburst.models.film": ("Transition",),
+    "cloudburst.models.film": (
+        "FilmOptions",
+        "Transition",
+    ),
     "cloudburst.models.options": ("RenderOptions",),
     "cloudburst.models.limits": (
         "Limits",

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from cloudburst import Client, RenderOptions, Status, local
+from cloudburst import Client, RenderOptions, Status, local, render_all
 from cloudburst.errors import (
     ConfigurationError,
     FilmError,
@@ -166,6 +166,7 @@ async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_pa
         ({"film": "out/scene_1.mp4"}, "is the video or the cover of a scene"),
         ({"film": "con.mp4"}, "film: 'con.mp4'; expected a name"),
         ({"transition": "fade"}, "transition: 'fade'; expected a film"),
+        ({"transition_seconds": 1.0}, "transition_seconds: 1.0; expected a film"),
     ],
 )
 async def test_bad_requests_start_nothing(given, tmp_path, monkeypatch, arguments, reason):
@@ -176,6 +177,12 @@ async def test_bad_requests_start_nothing(given, tmp_path, monkeypatch, argument
             await client.render_all(given, to="out", **arguments)
     assert not cloud.launched
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [{"fim": "film.mp4"}, {"film": "f.mp4", "path": "f.mp4"}])
+async def test_an_unknown_argument_is_a_type_error(given, tmp_path, arguments):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument '(fim|path)'"):
+        await render_all(given, to=tmp_path, backend=FakeCloud().backend, **arguments)
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -129,7 +129,7 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
 
 
 def test_a_film_is_where_its_videos_are(tmp_path):
-    film = film_request(FILM, "cut", 0.5)
+    film = film_request(FILM)
     assert film is not None
     assert film.path == S3Object(BUCKET, "out/film.mp4")
     check_place_of_film(film.path, videos_in_s3=True)
@@ -139,7 +139,7 @@ def test_a_film_is_where_its_videos_are(tmp_path):
         check_place_of_film(tmp_path / "film.mp4", videos_in_s3=True)
     for wrong in (f"s3://{BUCKET}/", f"s3://{BUCKET}/film.avi", "s3:/videos/film.mp4"):
         with pytest.raises(ConfigurationError, match="film: "):
-            film_request(wrong, "cut", 0.5)
+            film_request(wrong)
 
 
 async def test_a_film_in_s3_does_not_replace_a_file_of_a_scene(emulator, scenes, state):

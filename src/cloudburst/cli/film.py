@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -82,7 +83,7 @@ def film_command(
         raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
     how = how or TransitionFlags()
     path = folder / _FILM_NAME if film is None else film
-    request = film_request(path, how.transition, how.transition_seconds)
+    request = film_request(path, **asdict(how))
     assert request is not None, "a path is given"
     console = None if quiet or as_json else error_console()
     make = partial(_make, overwrite=overwrite)

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
@@ -197,4 +197,4 @@ class FilmFlags(TransitionFlags):
 
     def request(self) -> FilmRequest | None:
         """Return the request for the film; ``None`` if there is none."""
-        return film_request(self.film, self.transition, self.transition_seconds)
+        return film_request(**asdict(self))

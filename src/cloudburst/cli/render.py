@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -165,8 +166,8 @@ async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter)
 def _film_arguments(film: FilmRequest | None) -> dict[str, Any]:
     if film is None:
         return {}
-    how = {"transition": film.transition, "transition_seconds": film.transition_seconds}
-    return {"film": film.path, **how}
+    how = {field.name: getattr(film, field.name) for field in fields(film)}
+    return {"film": how.pop("path"), **how}
 
 
 def _exit_now(signum: int) -> None:

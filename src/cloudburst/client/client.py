@@ -15,7 +15,7 @@ from contextlib import (
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Self, Unpack
 from uuid import uuid4
 
 import anyio
@@ -33,7 +33,7 @@ from cloudburst.engine.run import Run
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
 from cloudburst.inputs.scene_fingerprints import InputHashes
-from cloudburst.models.film import Transition
+from cloudburst.models.film import FilmOptions
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
@@ -230,9 +230,7 @@ class Client(anyio.AsyncContextManagerMixin):
         overwrite: bool = False,
         name: str | None = None,
         resume: bool = False,
-        film: Path | str | None = None,
-        transition: Transition = "cut",
-        transition_seconds: float = 0.5,
+        **film: Unpack[FilmOptions],
     ) -> Report:
         """Render all scenes into the folder ``to`` and return the report.
 
@@ -251,9 +249,7 @@ class Client(anyio.AsyncContextManagerMixin):
             overwrite=overwrite,
             name=name,
             resume=resume,
-            film=film,
-            transition=transition,
-            transition_seconds=transition_seconds,
+            **film,
         ) as run:
             return await run.until_done()
         raise AssertionError("unreachable: a stream does not suppress exceptions")
@@ -268,9 +264,7 @@ class Client(anyio.AsyncContextManagerMixin):
         overwrite: bool = False,
         name: str | None = None,
         resume: bool = False,
-        film: Path | str | None = None,
-        transition: Transition = "cut",
-        transition_seconds: float = 0.5,
+        **film: Unpack[FilmOptions],
     ) -> AsyncGenerator[Run]:
         """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
@@ -288,9 +282,10 @@ class Client(anyio.AsyncContextManagerMixin):
         ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
         of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
         is a path on this machine or, for videos in S3, an object such as ``s3://bucket/film.mp4``,
-        which a worker makes. From scene to scene there is a ``transition`` of
-        ``transition_seconds``. A film that cannot be made is not an error of a scene: see
-        `Report.film` and `Report.film_error`.
+        which a worker makes. From scene to scene there is a ``transition``, ``"cut"`` (the
+        default), ``"fade"`` or ``"crossfade"``, of ``transition_seconds`` (0.5 by default): see
+        `FilmOptions`. A film that cannot be made is not an error of a scene: see `Report.film` and
+        `Report.film_error`.
 
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.
@@ -310,7 +305,7 @@ class Client(anyio.AsyncContextManagerMixin):
                 destination=destination,
                 options=options or self.options,
                 limits=self.limits,
-                film=film_request(film, transition, transition_seconds),
+                film=film_request(**film),
                 remote=client.remote.inputs(),
             )
             if resume and name is None:
@@ -426,9 +421,7 @@ async def render_all(
     overwrite: bool = False,
     name: str | None = None,
     resume: bool = False,
-    film: Path | str | None = None,
-    transition: Transition = "cut",
-    transition_seconds: float = 0.5,
+    **film: Unpack[FilmOptions],
 ) -> Report:
     """Render all scenes with a new client; see `Client` and `Client.render_all`."""
     async with Client(backend, options=options, tier=tier, limits=limits) as client:
@@ -438,8 +431,6 @@ async def render_all(
             overwrite=overwrite,
             name=name,
             resume=resume,
-            film=film,
-            transition=transition,
-            transition_seconds=transition_seconds,
+            **film,
         )
     raise AssertionError("unreachable: a client does not suppress exceptions")

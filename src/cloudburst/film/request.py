@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import check_modules
 from cloudburst.film.plan import film_files
-from cloudburst.models.film import FilmRequest, Transition
+from cloudburst.models.film import FilmOptions, FilmRequest
 from cloudburst.models.locations import (
     OutputLocation,
     S3Object,
@@ -27,21 +29,26 @@ from cloudburst.models.video_format import VideoSize, video_size
 _LENGTH_TOLERANCE = 0.05
 
 
-def film_request(
-    film: OutputLocation | str | None, transition: Transition, seconds: float
-) -> FilmRequest | None:
+def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRequest | None:
     """Return the request for a film at an absolute location; ``None`` if no film is requested.
 
-    Raises `ConfigurationError` for invalid values, for a transition without a film, and if this
-    machine makes the film and the extra ``[film]`` is not installed.
+    The arguments are those of `FilmOptions`.
+
+    Raises:
+        ConfigurationError: A value is invalid, or is given without a film; or this machine makes
+            the film, and the extra ``[film]`` is not installed.
+        TypeError: An argument has an unknown name.
     """
+    if unknown := sorted(how.keys() - FilmOptions.__annotations__.keys()):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    default = FilmRequest(path=Path())
     if film is None:
-        if transition != "cut":
-            msg = f"transition: {transition!r}; expected a film, whose scenes it joins"
-            raise ConfigurationError(msg)
+        for name, value in how.items():
+            if value != getattr(default, name):
+                raise ConfigurationError(f"{name}: {value!r}; expected a film, to which it belongs")
         return None
     path = _location(film)
-    request = FilmRequest(path=path, transition=transition, transition_seconds=seconds)
+    request = replace(default, path=path, **how)
     faults = list(request.faults())
     try:
         validate_scene_name(PurePosixPath(path.name).stem)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, get_args
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -18,6 +19,20 @@ Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
 # Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour.
 MAX_FILM_SECONDS = 12 * 3600.0
+
+
+class FilmOptions(TypedDict, total=False):
+    """Keyword arguments for the film of a run, each of which may be left out.
+
+    Functions that pass them on to `Client.stream` declare ``**film: Unpack[FilmOptions]``.
+    """
+
+    film: Path | str | None
+    """File ``.mp4`` in which the videos are joined: a path, or ``s3://bucket/film.mp4``."""
+    transition: Transition
+    """How one scene changes to the next; ``"cut"`` by default."""
+    transition_seconds: float
+    """Length of a transition, in seconds; 0.5 by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
