@@ -53,6 +53,7 @@ def _confine(plan: FilmPlan) -> None:
     except OSError as exc:
         raise FilmFaultError(f"{plan.path}: the film cannot be written: {exc.strerror}") from exc
     inputs = [name for scene in plan.scenes for name in (scene.video, scene.subtitle) if name]
+    inputs += [file.path for file in plan.files.values()]
     confine(None, readable=list(map(Path, inputs)), writable=partial)
 
 

@@ -18,7 +18,7 @@ from cloudburst.film.film_file import write_film
 from cloudburst.film.pictures import film_pictures
 from cloudburst.film.plan import FilmFaultError, FilmPlan, FilmScene, film_files, partial_files
 from cloudburst.film.scene_video import SceneVideo, open_video
-from cloudburst.film.sound import film_sound
+from cloudburst.film.sound import mixed_sound
 from cloudburst.film.timeline import Timeline
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
@@ -75,7 +75,7 @@ def _write(
     progress: Callable[[float], None],
 ) -> None:
     subtitles, cover, film = film_files(Path(plan.path))
-    if text := film_subtitles(plan.scenes, timeline):
+    if text := film_subtitles(plan, timeline):
         partial[subtitles].write_text(text, "utf-8")
     with open_video(plan.scenes[0]) as first:
         _write_cover(first, partial[cover])
@@ -87,7 +87,7 @@ def _write(
             titles=[scene.title for scene in plan.scenes],
             fingerprint=plan.fingerprint,
             pictures=film_pictures(map(open_video, plan.scenes), timeline),
-            sound=film_sound(map(open_video, plan.scenes), timeline),
+            sound=mixed_sound(plan, timeline),
             progress=lambda frames: progress(frames / timeline.frames),
         )
 
@@ -151,24 +151,26 @@ def _picture(frame: VideoFrame) -> Image.Image:
     return Image.frombytes("RGB", size, bytes(plane), "raw", "RGB", plane.line_size)
 
 
-def film_subtitles(scenes: Sequence[FilmScene], timeline: Timeline) -> str:
-    """Return the content of a film's subtitle file; it is empty if no scene has subtitles."""
+def film_subtitles(plan: FilmPlan, timeline: Timeline) -> str:
+    """Return the content of a film's subtitle file; it is empty if there are no subtitles."""
     cues: list[Cue] = []
-    for scene, place in zip(scenes, timeline.places, strict=True):
+    if (whole := plan.files.get("film_subtitle")) is not None:
+        end = round(1000 * timeline.seconds(timeline.frames))
+        cues += _moved(_read("film_subtitle", whole.path), 0, end)
+    for scene, place in zip(plan.scenes, timeline.places, strict=True):
         if scene.subtitle is not None:
             start = round(1000 * timeline.seconds(place.start))
             end = round(1000 * timeline.seconds(place.start + place.frames))
-            cues += _moved(_read(scene), start, end)
+            cues += _moved(_read(scene.name, scene.subtitle), start, end)
     return to_subrip(sorted(cues, key=lambda cue: (cue.start, cue.end)))
 
 
-def _read(scene: FilmScene) -> list[Cue]:
-    assert scene.subtitle is not None
+def _read(owner: str, path: str) -> list[Cue]:
     try:
-        with open_regular_file(Path(scene.subtitle)) as file:
+        with open_regular_file(Path(path)) as file:
             return read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1)).cues
     except (OSError, InvalidInputError) as exc:
-        raise FilmFaultError(f"{scene.name}: {scene.subtitle}: {exc}") from exc
+        raise FilmFaultError(f"{owner}: {path}: {exc}") from exc
 
 
 def _moved(cues: Iterable[Cue], start: int, end: int) -> Iterator[Cue]:

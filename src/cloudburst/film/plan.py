@@ -10,13 +10,17 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel
 
 from cloudburst.files import open_regular_file
-from cloudburst.models.film import Transition
+from cloudburst.models.film import FilmFileName, Transition
 from cloudburst.models.locations import S3Object
+from cloudburst.models.options.sound import SoundOptions
 
 _P = TypeVar("_P", Path, S3Object)
 
@@ -54,6 +58,14 @@ class FilmScene:
     """SHA-256 of the subtitles, in hexadecimal; empty if there are none."""
 
 
+class FilmFile(NamedTuple):
+    """File of the whole film, on the machine that makes it."""
+
+    path: str
+    sha256: str
+    """SHA-256 of the file, or another text that stands for its content."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmPlan:
     """Everything that the film process needs to make a film."""
@@ -65,23 +77,33 @@ class FilmPlan:
     transition: Transition = "cut"
     transition_seconds: float = 0.5
     """Length of a transition, in seconds. A ``fade`` takes half of it from each scene."""
+    files: Mapping[FilmFileName, FilmFile] = field(default_factory=dict[FilmFileName, FilmFile])
+    """Files of the whole film, by their names."""
+    sound: SoundOptions = field(default_factory=SoundOptions)
+    """How the music is mixed, and the loudness of the whole film."""
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that determines the film; equal plans make equal films."""
         scenes = [(scene.title, scene.sha256, scene.subtitle_sha256) for scene in self.scenes]
         how = None if self.transition == "cut" else (self.transition, self.transition_seconds)
-        return hashlib.sha256(json.dumps([_VERSION, scenes, how]).encode()).hexdigest()
+        content: list[object] = [_VERSION, scenes, how]
+        if self.files:
+            hashes = {name: file.sha256 for name, file in self.files.items()}
+            content += [hashes, self.sound.model_dump()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the plan as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=BaseModel.model_dump)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Return the plan of a line of JSON."""
         values: dict[str, Any] = json.loads(text)
         values["scenes"] = tuple(FilmScene(**scene) for scene in values["scenes"])
+        values["files"] = {name: FilmFile(*file) for name, file in values["files"].items()}
+        values["sound"] = SoundOptions(**values["sound"])
         return cls(**values)
 
 

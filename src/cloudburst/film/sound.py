@@ -1,7 +1,8 @@
-"""Sound of a film: the sound of all scenes, decoded and encoded once over the whole film.
+"""Sound of a film: scenes, or one voice, beside one piece of music; encoded once over the film.
 
 An encoder that started again with each scene would begin it with silence of its own. Encoded in one
-piece, the sound has neither gap nor click where one scene ends and the next one begins.
+piece, the sound has neither gap nor click where one scene ends and the next one begins. Everything
+is decoded while it is mixed, so that memory does not grow with the length of the film.
 """
 
 # PyAV's types of `decode` and `encode` are incomplete.
@@ -9,16 +10,39 @@ piece, the sound has neither gap nor click where one scene ends and the next one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
-from cloudburst.film.plan import FilmFaultError
-from cloudburst.film.scene_video import OpenVideo, SceneVideo
+from cloudburst.film.plan import FilmFaultError, FilmPlan
+from cloudburst.film.scene_video import OpenVideo, SceneVideo, open_video
 from cloudburst.film.timeline import Timeline
-from cloudburst.renderer.audio_frames import SAMPLE_FORMAT, SAMPLE_RATE, STEREO_SOURCE, silence
+from cloudburst.models.film import MAX_FILM_SECONDS, FilmFileName
+from cloudburst.renderer.audio_frames import (
+    SAMPLE_FORMAT,
+    SAMPLE_RATE,
+    STEREO_SOURCE,
+    silence,
+    silent_frames,
+)
+from cloudburst.renderer.audio_source import open_source
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.mixed_audio import MIN_LOOP_SECONDS
+from cloudburst.renderer.sound_mix import (
+    MAX_PEAK_DB,
+    METER,
+    Correction,
+    Filter,
+    Loudness,
+    Mixer,
+    Music,
+    limiter,
+    measured,
+)
+from cloudburst.renderer.stereo_audio import StereoAudio
 
 # Samples that are passed on at once.
 _CHUNK = 8192
@@ -28,6 +52,112 @@ _SMOOTHED_BEFORE, _SMOOTHED_AFTER = 3, 2
 # Samples by which the sound of a video may be shorter than its pictures. It is less than a frame,
 # because the renderer adds silence up to a whole frame.
 _MAX_MISSING = SAMPLE_RATE // 10
+# Samples by which lengths may differ from those in headers, which need not be exact.
+_MAX_CUT = SAMPLE_RATE // 4
+# Decoders of formats from whose files FFmpeg drops what is corrupt; their headers have the length.
+_DROPPING = {"flac", "opus", "libopus", "vorbis", "libvorbis"}
+# Samples over which the end of music that is repeated is crossfaded with its start: 20 ms prevent a
+# click, and do not change a rhythm.
+_JOIN = SAMPLE_RATE // 50
+
+
+def mixed_sound(plan: FilmPlan, timeline: Timeline) -> Iterator[AudioFrame]:
+    """Return the sound of a film with its own voice, music and loudness, if the plan has them."""
+    samples, options = timeline.samples(timeline.frames), plan.sound
+    music: Music | None = None
+    tail: list[Filter] = []
+    if has_music := "film_music" in plan.files:
+        length = samples
+        if not options.music_loop:
+            length = min(samples, sum(frame.samples for frame in _decoded(plan, "film_music")))
+        fade = min(round(options.music_fade * SAMPLE_RATE), length // 2)
+        music = Music(options.music_volume, length, fade, options.music_ducking)
+        tail = [limiter(MAX_PEAK_DB)]
+
+    def mixed(tail: Sequence[Filter]) -> Iterator[AudioFrame]:
+        if "film_audio" in plan.files:
+            voice = _voice(plan, samples)
+        else:
+            voice = film_sound(map(open_video, plan.scenes), timeline)
+        if not (has_music or tail):
+            return voice
+        piece: Iterator[AudioFrame] = iter(())
+        if has_music:
+            piece = _repeated(plan) if options.music_loop else _decoded(plan, "film_music")
+        return Mixer(music, tail).frames(voice, piece)
+
+    def measure(tail: Sequence[Filter]) -> Loudness:
+        return measured(mixed([*tail, METER]))
+
+    if options.loudness is not None:
+        tail = Correction.find(options.loudness, measure, samples).filters(samples)
+    return mixed(tail)
+
+
+def _voice(plan: FilmPlan, samples: int) -> Iterator[AudioFrame]:
+    """Yield the voice of a film, and silence from its end to that of the pictures."""
+    length = 0
+    for frame in _decoded(plan, "film_audio"):
+        length += frame.samples
+        yield frame
+    if length > samples + _MAX_CUT:
+        found, expected = (f"{count / SAMPLE_RATE:.2f} s" for count in (length, samples))
+        raise FilmFaultError(
+            f"film_audio: {found} long; expected at most {expected}, where the pictures end"
+        )
+    yield from silent_frames(samples - length)
+
+
+def _repeated(plan: FilmPlan) -> Iterator[AudioFrame]:
+    """Yield the music again and again, its end crossfaded with its start."""
+    fifo = AudioFifo()
+    end: AudioFrame | None = None
+    while True:
+        length = 0
+        for frame in _decoded(plan, "film_music"):
+            length += frame.samples
+            frame.pts = None  # the music is continuous
+            fifo.write(frame)
+            if end is not None and fifo.samples >= _JOIN:
+                yield from _crossfaded(end, _read(fifo, _JOIN))
+                end = None
+            if end is None and fifo.samples > _JOIN:
+                yield _read(fifo, fifo.samples - _JOIN)
+        if length < MIN_LOOP_SECONDS * SAMPLE_RATE:
+            expected = f"at least {MIN_LOOP_SECONDS:g} seconds, or music_loop=false"
+            raise FilmFaultError(
+                f"film_music: {length / SAMPLE_RATE:.2f} seconds; expected {expected}"
+            )
+        end = _read(fifo, _JOIN)
+
+
+def _read(fifo: AudioFifo, samples: int) -> AudioFrame:
+    found = fifo.read(samples)
+    assert found is not None, "as many samples were written"
+    return found
+
+
+def _decoded(plan: FilmPlan, name: FilmFileName) -> Iterator[AudioFrame]:
+    """Yield the sound of a file, or raise `FilmFaultError` if it is invalid or partly corrupt."""
+    length, path = 0, Path(plan.files[name].path)
+    try:
+        # The CPU time of the process is limited by the length of the film.
+        with open_source(path, MAX_FILM_SECONDS, None, name) as source:
+            audio = StereoAudio(source.decoded(), source.expected, name)
+            for frame in audio.frames():
+                if audio.replaced:
+                    found = f"corrupt data at {length / SAMPLE_RATE:.1f} s"
+                    raise FilmFaultError(f"{name}: {found}; expected a whole file")
+                length += frame.samples
+                yield frame
+            stream = source.stream
+            if stream.codec_context.name in _DROPPING:
+                claimed = float((stream.duration or 0) * (stream.time_base or 0))
+                if (length + _MAX_CUT) / SAMPLE_RATE < claimed:
+                    found = f"{length / SAMPLE_RATE:.1f} s of sound"
+                    raise FilmFaultError(f"{name}: {found}; expected {claimed:.1f} s, its length")
+    except InputFaultError as exc:
+        raise FilmFaultError(str(exc)) from exc
 
 
 def film_sound(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[AudioFrame]:
@@ -101,9 +231,7 @@ class _SceneSound:
                     raise self._video.fault("a sound that ends before the picture")
             frame.pts = None  # the sound is continuous
             self._fifo.write(frame)
-        found = self._fifo.read(samples)
-        assert found is not None
-        return found
+        return _read(self._fifo, samples)
 
     def _decoded(self) -> Iterator[AudioFrame]:
         stream = self._video.container.streams.audio[0]

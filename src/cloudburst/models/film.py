@@ -15,6 +15,9 @@ from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
 # ``crossfade``, both scenes at the same time, so that the film becomes shorter.
 Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 
+# Name of a file of the whole film.
+FilmFileName: TypeAlias = Literal["film_music", "film_audio", "film_subtitle"]
+
 # Limits for the length of a transition, in seconds.
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
 # Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour.

@@ -86,7 +86,7 @@ class AudioSource:
         self,
         container: InputContainer,
         limit: float,
-        budget: process_limits.DecodeBudget,
+        budget: process_limits.DecodeBudget | None,
         field: str,
     ) -> None:
         self._container = container
@@ -200,7 +200,8 @@ class AudioSource:
         self._read += float(seconds)
         if self._read > self._limit + _LIMIT_TOLERANCE:
             raise InputFaultError(self.field, f"more than {self._limit:g} seconds", self.expected)
-        self._budget.add(float(seconds))
+        if self._budget is not None:
+            self._budget.add(float(seconds))
 
 
 def _discard_others(container: InputContainer, stream: AudioStream) -> None:
@@ -211,9 +212,11 @@ def _discard_others(container: InputContainer, stream: AudioStream) -> None:
 
 @contextmanager
 def open_source(
-    path: Path, limit: float, budget: process_limits.DecodeBudget, field: str = AUDIO
+    path: Path, limit: float, budget: process_limits.DecodeBudget | None, field: str = AUDIO
 ) -> Generator[AudioSource]:
     """Open an audio file of at most ``limit`` seconds; ``field`` is the input that errors name.
+
+    Without a budget, the process has another limit for its CPU time.
 
     Raises `InputFaultError` for a file that is in none of `DEMUXERS`.
     """

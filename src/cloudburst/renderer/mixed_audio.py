@@ -35,6 +35,7 @@ from cloudburst.renderer.sound_mix import (
     Mixer,
     Music,
     limiter,
+    measured,
 )
 from cloudburst.renderer.stereo_audio import StereoAudio
 
@@ -124,10 +125,7 @@ class _Sound(NamedTuple):
         return priming, [] if correction is None else list(correction.warnings(meter.loudness))
 
     def _measure(self, tail: Sequence[Filter]) -> Loudness:
-        meter = Meter()
-        for _ in meter.watch(self._frames([*tail, METER])):
-            pass
-        return meter.loudness
+        return measured(self._frames([*tail, METER]))
 
     def _frames(self, tail: Sequence[Filter]) -> Iterator[AudioFrame]:
         mixer = Mixer(self.music, tail)

@@ -215,6 +215,14 @@ class Meter:
             yield frame
 
 
+def measured(frames: Iterable[AudioFrame]) -> Loudness:
+    """Return the loudness of all frames of a sound, to which `METER` has added it."""
+    meter = Meter()
+    for _ in meter.watch(frames):
+        pass
+    return meter.loudness
+
+
 # Function that measures the sound behind further filters.
 Measure: TypeAlias = Callable[[Sequence[Filter]], Loudness]
 
