@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,54 @@ def test_a_fade_goes_through_black(scenes, tmp_path):
     assert len(light) == 62
     expected = [16 + 219 * min(1, abs(n - 30.5) / 9 - 0.5 / 9) for n in range(62)]
     assert max(abs(a - b) for a, b in zip(light, expected, strict=True)) < 3
+
+
+def test_each_seam_has_the_transition_of_the_scene_before_it(scenes, tmp_path):
+    """White fades to white, which crossfades to black, and a cut leads back to white."""
+    black, _, white = scenes
+    order = [(white, None), (white, "crossfade"), (black, "cut"), (white, "crossfade")]
+    given = [replace(scene, transition=transition) for scene, transition in order]
+    film, _ = film_of(tmp_path, given, transition="fade", transition_seconds=0.5)
+    strict_decode(film)
+    light = [(ImageStat.Stat(luma(frame)).mean[0] - 16) / 219 for frame in frames(film)]
+    faded = [n / 8 for n in reversed(range(8))]
+    mixed = [1 - n / 16 for n in range(1, 16)]
+    expected = [1.0] * 23 + faded + faded[::-1] + [1.0] * 8 + mixed + [0.0] * 30 + [1.0] * 31
+    assert light == pytest.approx(expected, abs=0.02)
+    assert 0 <= len(heard(film)) - len(expected) * SAMPLES < 1024
+    with av.open(str(film)) as container:
+        starts = [round(30 * float(c["start"] * c["time_base"])) for c in container.chapters()]
+    assert starts == [0, 31, 47, 92]
+
+
+@pytest.mark.parametrize("transition", ["cut", "fade"])
+def test_a_gap_is_black_and_silent(scenes, tmp_path, transition):
+    white = scenes[2]
+    film, _ = film_of(
+        tmp_path, [white, white], transition=transition, transition_seconds=0.2, film_gap=0.5
+    )
+    strict_decode(film)
+    probe(film).check(size=SIZE, seconds=77 / 30, within=0.001)
+    light = [ImageStat.Stat(luma(frame)).mean[0] for frame in frames(film)]
+    fade = [] if transition == "cut" else [0, 1 / 3, 2 / 3]
+    bright = [1.0] * (31 - len(fade))
+    expected = [*bright, *fade[::-1], *[0.0] * 15, *fade, *bright]
+    assert [(each - 16) / 219 for each in light] == pytest.approx(expected, abs=0.02)
+    sound = heard(film)
+    gap = sound[31 * SAMPLES + 2048 : 46 * SAMPLES - 2048]
+    assert max(map(abs, gap)) < 0.001
+    assert max(map(abs, sound[46 * SAMPLES + 64 : 47 * SAMPLES])) > 0.4
+    assert "00:00:01,633 --> 00:00:02,033" in film.with_suffix(".srt").read_text("utf-8")
+
+
+def test_the_shortest_fades_and_gaps_have_no_group_of_one_picture(tmp_path):
+    """Two groups of one picture in a row would have key frames of the same number."""
+    picture = Image.new("RGB", (16, 9), "teal")
+    scenes = [scene_video(tmp_path / name, picture, sine(0, RATE // 4), fps=24) for name in "ab"]
+    film, _ = film_of(tmp_path, scenes, transition="fade", transition_seconds=0.1, film_gap=0.1)
+    strict_decode(film)
+    assert all(one[1] != other[1] for one, other in pairwise(idr_ids(film)) if one[0] and other[0])
+    assert min(after - before for before, after in pairwise(key_frames(film))) > 1
 
 
 def test_sound_crossfades_with_the_picture(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -163,6 +164,10 @@ async def test_videos_of_another_renderer_are_an_error_of_the_film(given, tmp_pa
             "transition_seconds: 0; expected 0.1 to 10",
         ),
         ({"film": "film.mp4", "transition_seconds": float("nan")}, "transition_seconds: nan"),
+        ({"film": "film.mp4", "film_gap": 0.05}, "film_gap: 0.05; expected 0.1 to 10 seconds, or"),
+        ({"film": "film.mp4", "film_gap": float("nan")}, "film_gap: nan"),
+        ({"film": "film.mp4", "film_gap": 1, "transition": "crossfade"}, "1 with crossfade"),
+        ({"film_gap": 1}, "film_gap: 1; expected a film"),
         ({"film": "out/scene_1.mp4"}, "is the video or the cover of a scene"),
         ({"film": "con.mp4"}, "film: 'con.mp4'; expected a name"),
         ({"transition": "fade"}, "transition: 'fade'; expected a film"),
@@ -213,6 +218,32 @@ async def test_short_scenes_start_nothing(given, tmp_path):
     assert found == [("scene_10", "audio", "0.50 s long", needed)]
     found = await faults_of([given[0], silent | {"duration": 0.7}, given[2]], tmp_path, **how)
     assert found == [("scene_10", "duration", "0.70 s long", needed)]
+
+
+async def test_a_scene_is_as_long_as_its_own_transitions(given, tmp_path):
+    """The transition of a scene, to the next one, overrides that of the film."""
+    given = [given[0] | {"transition": "cut"}, *given[1:]]
+    needed = "at least 0.6 s, for the transitions of the film"
+    how = {"transition": "crossfade", "transition_seconds": 0.6}
+    found = await faults_of(given, tmp_path, **how)
+    assert found == [(name, "audio", "0.50 s long", needed) for name in ("scene_10", "scene_1")]
+    last = given[2] | {"transition": "crossfade"}  # it leads to no scene
+    given = [given[0], given[1] | {"transition": "fade"}, last]
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4", **how)
+    assert report.status is Status.COMPLETE
+
+
+async def test_a_crossfade_across_a_gap_starts_nothing(given, tmp_path):
+    scenes = [given[0], given[1] | {"transition": "crossfade"}, given[2]]
+    ((scene, *found),) = await faults_of(scenes, tmp_path, film_gap=1)
+    assert (scene, found[:2]) == ("scene_10", ["transition", "crossfade"])
+
+
+async def test_an_unknown_transition_of_a_scene_starts_nothing(given, tmp_path):
+    scenes = [given[0], given[1] | {"transition": "wipe"}]
+    expected = "one of cut, fade, crossfade"
+    assert await faults_of(scenes, tmp_path) == [("scene_10", "transition", "'wipe'", expected)]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +324,19 @@ def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
 
     found = videos_in(videos, film) * repeat
     return film_plan(FilmRequest(path=film), [v.video for v in found], [v.source for v in found])
+
+
+async def test_a_changed_transition_or_gap_makes_another_film(videos, tmp_path):
+    plan = plan_of(videos, tmp_path / "film.mp4")
+    first, *others, last = plan.scenes
+    changed = [
+        replace(plan, transition="fade"),
+        replace(plan, film_gap=1.0),
+        replace(plan, scenes=(replace(first, transition="fade"), *others, last)),
+    ]
+    assert len({each.fingerprint for each in (plan, *changed)}) == 4
+    at_the_end = replace(plan, scenes=(first, *others, replace(last, transition="fade")))
+    assert at_the_end.fingerprint == plan.fingerprint
 
 
 async def test_a_cancelled_film_leaves_nothing(videos, tmp_path):

@@ -18,7 +18,7 @@ from cloudburst.renderer import scene, still_video
 from cloudburst.renderer.encoder import STILL_GOP_SECONDS, EncodedPicture, GopEncoder
 from cloudburst.renderer.gops import Gop
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import grey, to_planes
+from cloudburst.renderer.planes import GREY, to_planes, uniform
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER
 from cloudburst.renderer.still_video import (
     PERIOD,
@@ -288,7 +288,7 @@ class Restless(GopEncoder):
 def test_an_encoder_without_equal_skipped_pictures_is_noticed(monkeypatch):
     monkeypatch.setattr(still_video, "GopEncoder", Restless)
     with pytest.raises(RepetitionError, match="different pictures"):
-        StillVideo(grey(*SMALL), SubtitleTrack())
+        StillVideo(uniform(*SMALL, GREY), SubtitleTrack())
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 48), (320, 180), (130, 98)])

@@ -184,6 +184,8 @@ class TransitionFlags:
     """cut, fade (through black) or crossfade. Default: cut."""
     transition_seconds: Duration = 0.5
     """Length of a transition, 0.1 to 10. Default: 0.5."""
+    film_gap: Delay = 0.0
+    """Seconds of black and silence between scenes, 0.1 to 10. Default: 0."""
 
 
 @Parameter(name="*", group=FILM)

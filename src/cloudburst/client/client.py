@@ -283,9 +283,9 @@ class Client(anyio.AsyncContextManagerMixin):
         of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
         is a path on this machine or, for videos in S3, an object such as ``s3://bucket/film.mp4``,
         which a worker makes. From scene to scene there is a ``transition``, ``"cut"`` (the
-        default), ``"fade"`` or ``"crossfade"``, of ``transition_seconds`` (0.5 by default): see
-        `FilmOptions`. A film that cannot be made is not an error of a scene: see `Report.film` and
-        `Report.film_error`.
+        default), ``"fade"`` or ``"crossfade"``, of ``transition_seconds`` (0.5 by default), and
+        ``film_gap`` seconds of black: see `FilmOptions`. A film that cannot be made is not an error
+        of a scene: see `Report.film` and `Report.film_error`.
 
         Raises, before anything is started:
             ConfigurationError: The name is invalid or in use, or the journal cannot be read.

@@ -21,7 +21,7 @@ from cloudburst.errors import ConfigurationError, FilmError, OutputExistsError
 from cloudburst.files import read_regular_file
 from cloudburst.film.plan import FilmPlan, FilmScene, film_files, partial_files, read_fingerprint
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
-from cloudburst.models.film import FilmRequest
+from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.scene import Scene, Video
 from cloudburst.outputs.folder import claim_outputs
@@ -40,16 +40,18 @@ REMOVE_TIMEOUT = 10.0
 
 
 class ChapterSource(NamedTuple):
-    """Name, chapter title and subtitles of a scene, which the film takes besides the video."""
+    """What a film takes from a scene besides its video; ``title`` is that of the chapter."""
 
     name: str
     title: str
     subtitle: AnyLocation | None
+    transition: Transition | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> Self:
         """Return what the film takes from a scene; the title is its own one, else its name."""
-        return cls(scene.name, scene.options.title or scene.name, scene.subtitle)
+        title = scene.options.title or scene.name
+        return cls(scene.name, title, scene.subtitle, scene.transition)
 
 
 @asynccontextmanager
@@ -143,6 +145,7 @@ def film_plan(
         scenes=tuple(map(_film_scene, videos, sources)),
         transition=request.transition,
         transition_seconds=request.transition_seconds,
+        film_gap=request.film_gap,
     )
 
 
@@ -158,6 +161,7 @@ def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
         sha256=video.sha256,
         subtitle=None if source.subtitle is None else str(source.subtitle),
         subtitle_sha256=digest,
+        transition=source.transition,
     )
 
 

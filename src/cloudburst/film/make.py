@@ -101,7 +101,9 @@ def _measure(plan: FilmPlan) -> tuple[Timeline, tuple[int, int]]:
             with open_video(scene) as video:
                 _check_same(first, video)
                 lengths.append(video.frames)
-    timeline = Timeline(lengths, first.fps, plan.transition, plan.transition_seconds)
+    timeline = Timeline(
+        lengths, first.fps, plan.transitions, plan.transition_seconds, plan.film_gap
+    )
     _check_lengths(plan.scenes, timeline)
     return timeline, first.size
 

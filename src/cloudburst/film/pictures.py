@@ -18,7 +18,8 @@ from cloudburst.film.timeline import ScenePlace, Timeline
 from cloudburst.models.video_format import VideoFormat
 from cloudburst.renderer.encoder import EncodedPicture, GopEncoder, without_settings
 from cloudburst.renderer.frames import Frame, plane_images
-from cloudburst.renderer.planes import BLACK, Planes
+from cloudburst.renderer.planes import BLACK, Planes, uniform
+from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER
 
 
 def mixed(first: VideoFrame, second: VideoFrame, share: float) -> VideoFrame:
@@ -73,8 +74,9 @@ def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[F
     with ExitStack() as held:
         for place, opening in zip(timeline.places, videos, strict=True):
             current = ExitStack()
-            scene = _PlacedScene(current.enter_context(opening), place, overlaps=timeline.overlaps)
-            if timeline.overlaps and previous is not None:
+            scene = _PlacedScene(current.enter_context(opening), place)
+            if previous is not None:
+                yield from _gap(previous, scene)
                 yield from _crossfade(previous, scene)
             held.close()  # the previous scene was open until here, to be mixed with this one
             held.push(current)
@@ -83,10 +85,9 @@ def film_pictures(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[F
 
 
 class _PlacedScene:
-    def __init__(self, video: SceneVideo, place: ScenePlace, *, overlaps: bool) -> None:
+    def __init__(self, video: SceneVideo, place: ScenePlace) -> None:
         self.place = place
         self.format = VideoFormat(video.size, round(video.fps))
-        self._overlaps = overlaps
         self._pieces = _pieces(video, place)
 
     def next_frame(self) -> _DecodedFrame:
@@ -96,14 +97,13 @@ class _PlacedScene:
 
     def body(self) -> Iterator[FilmPicture]:
         """Yield the pictures of the scene without the frames that are mixed with other scenes."""
-        start, frames, head, tail = self.place
-        position, end = (head, frames - tail) if self._overlaps else (0, frames)
+        start, position, end = self.place.start, self.place.body, self.place.end
         gop: _NewGop | None = None
         while position < end:
             piece = next(self._pieces)
             if isinstance(piece, _DecodedFrame):
                 gop = gop or _NewGop(start + position, self.format, piece.quantizer)
-                gop.add(piece.picture if self._overlaps else self._faded(piece))
+                gop.add(self._faded(piece))
                 position += 1
                 continue
             if gop is not None:
@@ -117,16 +117,28 @@ class _PlacedScene:
 
     def _faded(self, frame: _DecodedFrame) -> VideoFrame:
         """Return a frame of a fade: the frames next to another scene are black."""
-        _, frames, head, tail = self.place
-        from_end = frames - 1 - frame.number
+        head, tail = self.place.head, self.place.tail
+        from_end = self.place.frames - 1 - frame.number
         brightness = min(
             frame.number / head if head else 1.0, from_end / tail if tail else 1.0, 1.0
         )
         return frame.picture if brightness == 1.0 else darkened(frame.picture, brightness)
 
 
+def _gap(old: _PlacedScene, new: _PlacedScene) -> Iterator[FilmPicture]:
+    start = old.place.start + old.place.end
+    if start == new.place.start:
+        return
+    black = Frame(*new.format.size)
+    black.fill(uniform(*new.format.size, BLACK))
+    gop = _NewGop(start, new.format, STILL_TRIAL_QUANTIZER)
+    for _ in range(start, new.place.start):
+        gop.add(black.video)
+    yield from gop.finish()
+
+
 def _crossfade(old: _PlacedScene, new: _PlacedScene) -> Iterator[FilmPicture]:
-    count = new.place.head
+    count = new.place.body
     gop: _NewGop | None = None
     for number in range(count):
         first, second = old.next_frame(), new.next_frame()

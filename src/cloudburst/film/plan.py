@@ -56,6 +56,8 @@ class FilmScene:
     """Path of the scene's subtitles; ``None`` if it has none."""
     subtitle_sha256: str = ""
     """SHA-256 of the subtitles, in hexadecimal; empty if there are none."""
+    transition: Transition | None = None
+    """Transition to the next scene; ``None``: that of the film."""
 
 
 class FilmFile(NamedTuple):
@@ -77,16 +79,23 @@ class FilmPlan:
     transition: Transition = "cut"
     transition_seconds: float = 0.5
     """Length of a transition, in seconds. A ``fade`` takes half of it from each scene."""
+    film_gap: float = 0.0
+    """Length of black and silence between two scenes, in seconds."""
     files: Mapping[FilmFileName, FilmFile] = field(default_factory=dict[FilmFileName, FilmFile])
     """Files of the whole film, by their names."""
     sound: SoundOptions = field(default_factory=SoundOptions)
     """How the music is mixed, and the loudness of the whole film."""
 
     @property
+    def transitions(self) -> list[Transition]:
+        """Transition from each scene, except the last one, to the next."""
+        return [scene.transition or self.transition for scene in self.scenes[:-1]]
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything that determines the film; equal plans make equal films."""
         scenes = [(scene.title, scene.sha256, scene.subtitle_sha256) for scene in self.scenes]
-        how = None if self.transition == "cut" else (self.transition, self.transition_seconds)
+        how = self.transitions, self.transition_seconds, self.film_gap
         content: list[object] = [_VERSION, scenes, how]
         if self.files:
             hashes = {name: file.sha256 for name, file in self.files.items()}

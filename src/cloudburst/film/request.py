@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +12,7 @@ from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import check_modules
 from cloudburst.film.plan import film_files
-from cloudburst.models.film import FilmOptions, FilmRequest
+from cloudburst.models.film import FilmOptions, FilmRequest, changed_seconds
 from cloudburst.models.locations import (
     OutputLocation,
     S3Object,
@@ -112,7 +113,11 @@ def check_scenes_of_film(
         _check_objects(request.path, scenes, outputs)
     else:
         _check_paths(request.path, scenes, [path for path in outputs if isinstance(path, Path)])
-    faults = [*_short_scenes(request, scenes), *_other_formats(scenes)]
+    faults = [
+        *_overlaps_with_gap(request, scenes),
+        *_short_scenes(request, scenes),
+        *_other_formats(scenes),
+    ]
     if faults:
         raise InvalidScenesError(faults=faults)
 
@@ -159,10 +164,22 @@ def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
     )
 
 
+def _overlaps_with_gap(
+    request: FilmRequest, scenes: Sequence[CheckedScene]
+) -> Iterator[SceneFault]:
+    for scene in scenes[:-1] if request.film_gap else ():
+        if scene.scene.transition == "crossfade":
+            expected = "cut or fade, because the film has a gap (film_gap)"
+            yield SceneFault(scene.scene.name, "transition", "crossfade", expected)
+
+
 def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
-    for number, scene in enumerate(scenes):
-        ends = (number > 0) + (number < len(scenes) - 1)
-        needed = request.least_seconds(ends)
+    lengths = [
+        changed_seconds(scene.scene.transition or request.transition, request.transition_seconds)
+        for scene in scenes[:-1]
+    ]
+    for scene, ends in zip(scenes, pairwise((0.0, *lengths, 0.0)), strict=True):
+        needed = sum(ends)
         if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
             found = f"{scene.audio_seconds:.2f} s long"
             expected = f"at least {needed:g} s, for the transitions of the film"

@@ -119,6 +119,7 @@ class S3Film:
                 video=_in_s3(video),
                 sha256=video.sha256,
                 subtitle=source.subtitle,
+                transition=source.transition,
             )
             for video, source in zip(videos, self.sources, strict=True)
         ]
@@ -127,6 +128,7 @@ class S3Film:
             parts=tuple(parts),
             transition=self.request.transition,
             transition_seconds=self.request.transition_seconds,
+            film_gap=self.request.film_gap,
             seconds=sum(video.seconds for video in videos),
         )
         try:
@@ -154,12 +156,16 @@ class S3Film:
                 video=str(video.path),
                 sha256=video.sha256,
                 subtitle_sha256=self._version_of_subtitles(source),
+                transition=source.transition,
             )
             for video, source in zip(videos, self.sources, strict=True)
         ]
-        how = self.request.transition, self.request.transition_seconds
         return FilmPlan(
-            path=str(self.film), scenes=tuple(scenes), transition=how[0], transition_seconds=how[1]
+            path=str(self.film),
+            scenes=tuple(scenes),
+            transition=self.request.transition,
+            transition_seconds=self.request.transition_seconds,
+            film_gap=self.request.film_gap,
         ).fingerprint
 
     def _version_of_subtitles(self, source: ChapterSource) -> str:

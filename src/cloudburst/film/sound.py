@@ -172,15 +172,20 @@ def film_sound(videos: Iterable[OpenVideo], timeline: Timeline) -> Iterator[Audi
     """Last frame of the previous scene, before a cut."""
     written = 0
     for place, opening in zip(timeline.places, videos, strict=True):
-        head_end = timeline.samples(place.start + place.head)
-        tail_start = timeline.samples(place.start + place.frames - place.tail)
+        start = timeline.samples(place.start)
+        head_end = timeline.samples(place.start + place.body)
+        body_end = timeline.samples(place.start + place.end)
         end = timeline.samples(place.start + place.frames)
         with opening as video:
             sound = _SceneSound(video)
             if tail is not None:
                 yield from _crossfaded(tail, sound.read(head_end - written))
                 written = head_end
-            body_end = tail_start if timeline.overlaps else end
+            elif last is not None and written < start:
+                gap = silence(start - written)
+                _smooth(last, gap)
+                yield last
+                last, written = gap, start
             while written < body_end:
                 frame = sound.read(min(_CHUNK, body_end - written))
                 written += frame.samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from cloudburst.models.film import Transition, changed_seconds
@@ -21,28 +22,40 @@ class ScenePlace(NamedTuple):
     """Frames at the start of the scene that the transition from the previous scene changes."""
     tail: int
     """Frames at the end of the scene that the transition to the next scene changes."""
+    body: int
+    """First frame of the scene that is not mixed with the previous scene."""
+    end: int
+    """Frame of the scene after the last one that is not mixed with the next scene."""
 
 
 class Timeline:
     """Places of all scenes of a film, from their lengths in frames.
 
-    ``seconds`` is the length of a transition; ignored for cuts.
+    ``transitions`` are those between the scenes, and ``seconds`` is the length of one that is no
+    cut. ``gap`` is the length of the black between two scenes, in seconds.
     """
 
     def __init__(
-        self, lengths: Sequence[int], fps: Fraction, transition: Transition, seconds: float
+        self,
+        lengths: Sequence[int],
+        fps: Fraction,
+        transitions: Sequence[Transition],
+        seconds: float,
+        gap: float = 0.0,
     ) -> None:
         self.fps = fps
-        self.overlaps = transition == "crossfade"
-        changed = transition_frames(transition, seconds, fps)
         self.places: list[ScenePlace] = []
+        black = round(gap * fps)
         start = 0
-        for number, frames in enumerate(lengths):
-            head = changed if number else 0
-            tail = changed if number < len(lengths) - 1 else 0
-            self.places.append(ScenePlace(start, frames, head, tail))
-            start += frames - (tail if self.overlaps else 0)
-        self.frames = start
+        for frames, (before, after) in zip(
+            lengths, pairwise(("cut", *transitions, "cut")), strict=True
+        ):
+            head, tail = (transition_frames(each, seconds, fps) for each in (before, after))
+            body = head if before == "crossfade" else 0
+            end = frames - (tail if after == "crossfade" else 0)
+            self.places.append(ScenePlace(start, frames, head, tail, body, end))
+            start += end + black
+        self.frames = start - black
         """Length of the film, in frames."""
 
     def samples(self, frames: int) -> int:
@@ -58,4 +71,4 @@ def transition_frames(transition: Transition, seconds: float, fps: Fraction | in
     """Return the number of frames of one scene that a transition changes, at one of its ends."""
     if transition == "cut":
         return 0
-    return max(1, round(changed_seconds(transition, seconds) * fps))
+    return max(2, round(changed_seconds(transition, seconds) * fps))

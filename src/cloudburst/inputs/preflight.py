@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,6 +25,7 @@ from cloudburst.inputs.media_checks import (
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.film import Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
@@ -50,6 +51,7 @@ _EXPECTED = {
 _EXPECTED_TYPES = {
     "name": "a text",
     "duration": DURATION,
+    "transition": f"one of {', '.join(get_args(Transition))}",
     "options": "a mapping of options to their values",
 }
 
@@ -302,7 +304,7 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
         case "extra_forbidden" if name in spelling:
             return written, "the field twice", f"{spelling[name]} only"
         case "extra_forbidden":
-            known = (*spelling.values(), "duration", "options")
+            known = (*spelling.values(), "duration", "transition", "options")
             near = difflib.get_close_matches(written, known, n=1)
             return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
         case "value_error":

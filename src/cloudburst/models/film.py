@@ -18,7 +18,8 @@ Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 # Name of a file of the whole film.
 FilmFileName: TypeAlias = Literal["film_music", "film_audio", "film_subtitle"]
 
-# Limits for the length of a transition, in seconds.
+# Limits for the length of a transition, and of a gap, in seconds. At least two frames are encoded
+# for each, because a group of one picture could not follow another one.
 MIN_TRANSITION_SECONDS, MAX_TRANSITION_SECONDS = 0.1, 10.0
 # Maximum length of a film, in seconds. Its index grows by 20 MB of memory for each hour.
 MAX_FILM_SECONDS = 12 * 3600.0
@@ -33,9 +34,11 @@ class FilmOptions(TypedDict, total=False):
     film: Path | str | None
     """File ``.mp4`` in which the videos are joined: a path, or ``s3://bucket/film.mp4``."""
     transition: Transition
-    """How one scene changes to the next; ``"cut"`` by default."""
+    """How one scene changes to the next; ``"cut"`` by default. `Scene.transition` overrides it."""
     transition_seconds: float
     """Length of a transition, in seconds; 0.5 by default."""
+    film_gap: float
+    """Length of black and silence between two scenes, in seconds; 0 by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,8 @@ class FilmRequest:
     transition: Transition = "cut"
     transition_seconds: float = 0.5
     """Length of a transition, in seconds; ignored for cuts."""
+    film_gap: float = 0.0
+    """Length of black and silence between two scenes, in seconds."""
 
     def faults(self) -> Iterator[str]:
         """Yield a text for each invalid value."""
@@ -55,14 +60,17 @@ class FilmRequest:
         if self.transition not in get_args(Transition):
             expected = ", ".join(get_args(Transition))
             yield f"transition: {self.transition!r}; expected one of {expected}"
-        seconds = self.transition_seconds
-        if not MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS:  # also not-a-number
-            limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
-            yield f"transition_seconds: {seconds!r}; expected {limits}"
+        limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
+        if not _is_length(self.transition_seconds):
+            yield f"transition_seconds: {self.transition_seconds!r}; expected {limits}"
+        if self.film_gap and not _is_length(self.film_gap):
+            yield f"film_gap: {self.film_gap!r}; expected {limits}, or 0"
+        if self.film_gap and self.transition == "crossfade":
+            yield f"film_gap: {self.film_gap!r} with crossfade; expected cut or fade, or no gap"
 
-    def least_seconds(self, ends: int) -> float:
-        """Return the shortest length in seconds of a scene with transitions at ``ends`` ends."""
-        return ends * changed_seconds(self.transition, self.transition_seconds)
+
+def _is_length(seconds: float) -> bool:
+    return MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS  # not for not-a-number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +83,8 @@ class FilmPart:
     sha256: str
     """SHA-256 of the video."""
     subtitle: AnyLocation | None
+    transition: Transition | None = None
+    """Transition to the next scene; ``None``: that of the film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,7 @@ class WorkerFilm:
     """Scenes in the order of the film."""
     transition: Transition
     transition_seconds: float
+    film_gap: float = 0.0
     seconds: float
     """Expected length of all videos together."""
 
@@ -123,6 +134,7 @@ class FilmJobScene(BaseModel):
     title: SceneText
     video: Sha256
     subtitle: Sha256 | None = None
+    transition: Transition | None = None
 
 
 class FilmJobRequest(BaseModel):
@@ -135,3 +147,4 @@ class FilmJobRequest(BaseModel):
     transition_seconds: Annotated[
         float, Field(ge=MIN_TRANSITION_SECONDS, le=MAX_TRANSITION_SECONDS, allow_inf_nan=False)
     ] = 0.5
+    film_gap: Annotated[float, Field(ge=0, le=MAX_TRANSITION_SECONDS, allow_inf_nan=False)] = 0.0

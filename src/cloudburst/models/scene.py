@@ -22,6 +22,7 @@ from pydantic import (
 from cloudburst.errors import SceneFault
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
+from cloudburst.models.film import Transition
 from cloudburst.models.locations import (
     AnyLocation,
     Location,
@@ -182,6 +183,9 @@ class Scene(BaseModel):
     )
     """Location of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
     ``None`` for no subtitles."""
+    transition: Annotated[Transition | None, BeforeValidator(none_if_blank)] = None
+    """Change to the next scene of a film: ``cut``, ``fade`` or ``crossfade``; ``None``: that of the
+    film. Without a film it has no effect."""
     options: RenderOptions = RenderOptions()
     """Options of this scene. Those that are given replace the options of the run; the others are
     those of the run."""

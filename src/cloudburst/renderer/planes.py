@@ -9,6 +9,7 @@ from PIL import Image
 # Y, U and V in limited range of 8 bits, BT.709.
 Yuv: TypeAlias = tuple[int, int, int]
 BLACK: Yuv = (16, 128, 128)
+GREY: Yuv = (128, 128, 128)
 
 # Matrix from R'G'B' to Y'CbCr of ITU-R BT.709-6, limited range of 8 bits.
 _RGB_TO_BT709 = (
@@ -82,10 +83,11 @@ class PictureLayer(NamedTuple):
     """Opacity of each chroma sample."""
 
 
-def grey(width: int, height: int) -> Planes:
-    """Return a frame of medium grey. Width and height are even."""
-    half = bytes([128]) * (width * height // 4)
-    return Planes(width, height, bytes([128]) * (width * height), half, half)
+def uniform(width: int, height: int, colour: Yuv) -> Planes:
+    """Return a frame of one colour. Width and height are even."""
+    pixels = width * height
+    y, u, v = (bytes([value]) * pixels for value in colour)
+    return Planes(width, height, y, u[: pixels // 4], v[: pixels // 4])
 
 
 def to_planes(picture: Image.Image) -> Planes:

@@ -23,7 +23,7 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
-from cloudburst.renderer.planes import ColourLayer, Planes, grey
+from cloudburst.renderer.planes import GREY, ColourLayer, Planes, uniform
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
@@ -152,7 +152,7 @@ def skipped_pictures(video_format: VideoFormat) -> list[bytes]:
     """
     size = video_format.size
     frame = Frame(*size)
-    frame.fill(grey(*size))
+    frame.fill(uniform(*size, GREY))
     encoder = GopEncoder(video_format, STILL_TRIAL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(1 + PERIOD):

@@ -309,10 +309,11 @@ def film_description(asked: FilmJobRequest) -> str:
             "sha256": scene.video,
             "subtitle": None if scene.subtitle is None else _subtitle(number),
             "subtitle_sha256": scene.subtitle or "",
+            "transition": scene.transition,
         }
         for number, scene in enumerate(asked.scenes)
     ]
-    how = {"transition": asked.transition, "transition_seconds": asked.transition_seconds}
+    how = asked.model_dump(exclude={"scenes"})
     return json.dumps({"path": VIDEO_FILE, "scenes": scenes, **how})
 
 

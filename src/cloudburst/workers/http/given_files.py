@@ -175,6 +175,7 @@ async def give_film(
             title=part.title,
             video=hashes[part.name, _VIDEO],
             subtitle=hashes.get((part.name, _SUBTITLES)),
+            transition=part.transition,
         )
         for part in film.parts
     ]
@@ -182,6 +183,7 @@ async def give_film(
         scenes=tuple(scenes),
         transition=film.transition,
         transition_seconds=film.transition_seconds,
+        film_gap=film.film_gap,
     )
     return UploadedScene(
         scene=film.name,
