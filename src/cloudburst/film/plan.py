@@ -111,8 +111,8 @@ class FilmPlan:
         """Return the plan of a line of JSON."""
         values: dict[str, Any] = json.loads(text)
         values["scenes"] = tuple(FilmScene(**scene) for scene in values["scenes"])
-        values["files"] = {name: FilmFile(*file) for name, file in values["files"].items()}
-        values["sound"] = SoundOptions(**values["sound"])
+        values["files"] = {name: FilmFile(*file) for name, file in values.get("files", {}).items()}
+        values["sound"] = SoundOptions(**values.get("sound", {}))
         return cls(**values)
 
 
