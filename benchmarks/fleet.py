@@ -51,8 +51,9 @@ from cloud.metrics import Pauses, measure_pauses, peak_megabytes
 from cloudburst import Client
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
@@ -191,12 +192,11 @@ async def run_engine(
         )
         for n in range(number)
     ]
-    paths = {scene.scene.name: Path(f"{scene.scene.name}.mp4") for scene in scenes}
     limits, events, began = Limits(workers=tasks), 0, time.process_time()
     with measure_pauses(asyncio.get_running_loop()) as pauses:
         async with (
             open_pool(cloud, limits, measurements) as pool,
-            open_run(RunSpec("bench", scenes, paths), pool) as run,
+            open_run(RunSpec("bench", scenes, lambda name: Path(f"{name}.mp4")), pool) as run,
         ):
             async for _ in run:
                 events += 1

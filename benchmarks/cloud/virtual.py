@@ -12,8 +12,9 @@ from typing import TypeVar
 import anyio
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene
@@ -95,8 +96,9 @@ async def render_runs(
 
     async def render(number: int, audio_seconds: Mapping[str, float], pool: WorkerPool) -> None:
         scenes = [scene(name, seconds) for name, seconds in audio_seconds.items()]
-        to = {name: Path(f"{name}.mp4") for name in audio_seconds}
-        async with open_run(RunSpec(f"bench-{number}", scenes, to), pool) as run:
+        async with open_run(
+            RunSpec(f"bench-{number}", scenes, lambda name: Path(f"{name}.mp4")), pool
+        ) as run:
             await run.until_done()
             reports[number] = await run.settled()
 

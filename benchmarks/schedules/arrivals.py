@@ -15,7 +15,8 @@ from cloud.virtual import log_normal, open_pool, run_in_virtual_time, scene
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
+from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
 from cloudburst.models.task import seconds_billed
@@ -100,8 +101,9 @@ async def _serve(model: TaskModel, seed: int, gap: float, limits: Limits) -> _Re
 
         async def render(number: int, lengths: Mapping[str, float]) -> None:
             scenes = [scene(name, seconds) for name, seconds in lengths.items()]
-            to = {name: Path(f"{name}.mp4") for name in lengths}
-            async with open_run(RunSpec(f"run-{number}", scenes, to), pool) as run:
+            async with open_run(
+                RunSpec(f"run-{number}", scenes, lambda name: Path(f"{name}.mp4")), pool
+            ) as run:
                 report = await run.until_done()
                 assert report.status is Status.COMPLETE
                 walls.append(report.wall_seconds)

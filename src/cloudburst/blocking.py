@@ -26,7 +26,6 @@ import anyio.lowlevel
 
 from cloudburst import compat
 from cloudburst.client import client
-from cloudburst.client.run_inputs import AnyScene
 from cloudburst.compat import (
     AccountValidity,
     BatchResult,
@@ -39,6 +38,7 @@ from cloudburst.compat import (
 )
 from cloudburst.compat.results import log_to_terminal
 from cloudburst.errors import ConfigurationError
+from cloudburst.models.scene import AnyScene
 from cloudburst.programs import InterruptHandler, stop_signals
 
 __all__ = [

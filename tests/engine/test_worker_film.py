@@ -14,7 +14,7 @@ from cloudburst.errors import FilmError, InvalidScenesError
 from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, WorkerFilm
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import S3Object
+from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
@@ -64,8 +64,8 @@ class PublicImage(FakeCloud):
 @asynccontextmanager
 async def running(e, maker, names):
     scenes = [checked(name) for name in names]
-    to = {name: S3Object("videos", f"out/{name}.mp4") for name in names}
-    async with e.open(scenes, to=to, film=maker) as run:
+    to = S3Prefix("videos", "out/").object
+    async with e.open(scenes, to=lambda name: to(f"{name}.mp4"), film=maker) as run:
         yield run
 
 

@@ -515,3 +515,55 @@ async def test_a_file_that_was_another_one_for_a_while_fails_and_is_rendered_by_
     again = {"a", "b", "c"} - set(report.skipped)
     assert again == failed
     assert set(cloud.made) == again
+
+
+async def source(scenes):
+    for scene in scenes:
+        yield scene
+
+
+async def test_resumed_sources_skip_what_is_finished(scenes, make_scene, out):
+    cloud = Cloud()
+
+    async def failing():
+        yield scenes[0]
+        await run.video("a")
+        yield scenes[1]
+        await run.video("b")
+        raise OSError("the model has no answer")
+
+    async with Client(cloud.backend) as client:
+        with pytest.raises(OSError, match="no answer"):
+            async with client.stream(failing(), to=out, name="r1") as run:
+                await run.until_done()
+        first = await run.report()
+    assert first.status is Status.INTERRUPTED
+    assert [video.scene for video in first.videos] == ["a", "b"]
+    scenes[1] = make_scene("b", color="red")
+    async with (
+        Client(cloud.backend) as client,
+        client.stream(source(scenes), to=out, resume=True) as run,
+    ):
+        events = [event async for event in run]
+        report = await run.report()
+    assert run.name == "r1"
+    assert report.status is Status.COMPLETE
+    done = {event.scene: event.skipped for event in events if isinstance(event, SceneCompleted)}
+    assert done == {"a": True, "b": False, "c": False}
+    assert cloud.made == [*"abbc"]
+
+
+async def test_a_run_that_a_source_left_is_resumed_as_a_list(scenes, out):
+    cloud = Cloud(encode=0.3)
+    async with Client(cloud.backend, limits=Limits(workers=1)) as client:
+        async with client.stream(to=out, name="r1") as run:
+            for scene in scenes:
+                await run.submit(scene)
+            await run.video("a")
+        past = read_journal(journal_path(out, "r1"))
+        assert [*past.scenes] == [*"abc"]
+        report = await client.render_all(
+            [entry.scene for entry in past.scenes.values()], to=out, name="r1", resume=True
+        )
+    assert report.status is Status.COMPLETE
+    assert [scene.skipped for scene in report.scenes] == [True, False, False]

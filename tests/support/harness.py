@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.records import RecoveredState
+from cloudburst.engine.run import ClaimedScenes, RunSpec
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.performance import Sample
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import CheckedScene, Scene, fold_name
 from cloudburst.models.task import TaskSpec
 
 
@@ -47,15 +51,42 @@ def known(*clouds, ratio=1.0, starts=True):
 
 
 @dataclass
+class Intake:
+    """The client's checks and claims of names, or scenes, without files; an error is refused."""
+
+    earlier: RecoveredState | None = None
+
+    async def check(self, scene, labels):
+        await anyio.lowlevel.checkpoint()
+        if isinstance(scene, Exception):
+            raise scene
+        scene = checked(scene) if isinstance(scene, str) else scene
+        if fold_name(scene.scene.name) in labels:
+            raise InvalidScenesError(
+                faults=[SceneFault(scene.scene.name, "name", "used before", "a unique name")]
+            )
+        return scene
+
+    async def claim(self, scene):
+        await anyio.lowlevel.checkpoint()
+        return ClaimedScenes(self.earlier)
+
+
+@dataclass
 class Engine:
     pool: WorkerPool
 
-    def open(self, scenes, name="run", journal=None, **more):
+    def open(self, scenes, name="run", journal=None, *, earlier=None, **more):
         """Open a run; ``more`` are other fields of `RunSpec`."""
         scenes = [checked(scene) if isinstance(scene, str) else scene for scene in scenes]
-        to = {s.scene.name: Path(f"{s.scene.name}.mp4") for s in scenes}
-        spec = RunSpec(name, scenes, **{"to": to, "journal": journal} | more)
+        more = {"to": lambda scene: Path(f"{scene}.mp4")} | more
+        spec = RunSpec(name, scenes, claimed=ClaimedScenes(earlier), journal=journal, **more)
         return open_run(spec, self.pool)
+
+    def open_source(self, source=None, name="run", *, earlier=None, **more):
+        """Open a run whose scenes come from a source, or by `Run.submit`."""
+        more = {"intake": Intake(earlier), "source": source} | more
+        return self.open([], name, earlier=earlier, **more)
 
     async def render(self, scenes, name="run", journal=None):
         async with self.open(scenes, name, journal) as run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -24,12 +24,12 @@ from anyio import to_thread
 
 from cloudburst.client.backends import account_of, default_backend
 from cloudburst.client.resources import ClientResources, RemoteAccess, RunJournals
-from cloudburst.client.run_inputs import AnyScene, check_inputs
+from cloudburst.client.run_inputs import SceneIntake, check_inputs, scene_list
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import Run
+from cloudburst.engine.run import Run, RunSpec
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
 from cloudburst.inputs.scene_fingerprints import InputHashes
@@ -39,7 +39,7 @@ from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeout
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import Download
 from cloudburst.models.report import Report
-from cloudburst.models.scene import Video
+from cloudburst.models.scene import AnyScene, Video
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import TaskSpec
 from cloudburst.models.tier import Tier
@@ -223,7 +223,7 @@ class Client(anyio.AsyncContextManagerMixin):
 
     async def render_all(
         self,
-        scenes: Iterable[AnyScene],
+        scenes: Iterable[AnyScene] | AsyncIterable[AnyScene],
         *,
         to: Path | str,
         options: RenderOptions | None = None,
@@ -243,7 +243,7 @@ class Client(anyio.AsyncContextManagerMixin):
             ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
         """
         async with self.stream(
-            scenes,
+            scenes if isinstance(scenes, AsyncIterable) else scene_list(scenes),
             to=to,
             options=options,
             overwrite=overwrite,
@@ -257,7 +257,7 @@ class Client(anyio.AsyncContextManagerMixin):
     @asynccontextmanager
     async def stream(
         self,
-        scenes: Iterable[AnyScene],
+        scenes: Iterable[AnyScene] | AsyncIterable[AnyScene] | None = None,
         *,
         to: Path | str,
         options: RenderOptions | None = None,
@@ -298,20 +298,23 @@ class Client(anyio.AsyncContextManagerMixin):
             BusyError: The queue would exceed ``Limits.queued_scenes``.
             ClosedError: The client is not open, or belongs to another event loop.
         """
+        source = scenes if isinstance(scenes, AsyncIterable) else None
+        all_known = source is None and scenes is not None
         with self._opened() as client:
             destination = await client.remote.destination(to)
             inputs = await check_inputs(
-                scenes,
+                scenes if all_known else (),
                 destination=destination,
                 options=options or self.options,
                 limits=self.limits,
                 film=film_request(**film),
                 remote=client.remote.inputs(),
+                labels=None if all_known else {},
             )
             if resume and name is None:
-                name = await destination.newest_run_with(inputs.names)
+                name = await destination.newest_run_with(inputs.names if all_known else None)
             run_name = uuid4().hex[:12] if name is None else name
-            with collapse_single(), client.reserved_name(run_name):
+            with client.reserved_name(run_name):
                 async with (
                     destination.claim(
                         inputs.names,
@@ -319,7 +322,7 @@ class Client(anyio.AsyncContextManagerMixin):
                         overwrite=overwrite,
                         resume=resume,
                         covers=inputs.covers,
-                    ),
+                    ) as claim_more,
                     client.open_run_journal(
                         destination.folder, run_name, resume=resume
                     ) as run_journal,
@@ -332,28 +335,27 @@ class Client(anyio.AsyncContextManagerMixin):
                         resume=resume,
                     ) as maker,
                 ):
-                    past, earlier = run_journal.state, None
+                    past = run_journal.state
                     known = chain.from_iterable(entry.files for entry in past.results.values())
-                    hashes = InputHashes(inputs.remote_files, known)
-                    if resume:
-                        earlier = await destination.recover(
-                            run_name,
-                            past,
-                            inputs.scenes,
-                            overwrite=overwrite,
-                            hash_inputs=hashes.hash_inputs,
-                        )
-                    files = await client.remote.files(
-                        run_name,
-                        inputs.remote_files,
-                        destination,
+                    intake = SceneIntake(
+                        inputs=inputs,
+                        destination=destination,
+                        access=client.remote,
+                        limits=self.limits,
+                        run=run_name,
+                        past=past,
+                        hash_inputs=InputHashes(inputs.remote_files, known).hash_inputs,
+                        claim_more=claim_more,
                         overwrite=overwrite,
-                        max_input_bytes=self.limits.file_bytes,
+                        resume=resume,
                     )
                     spec = RunSpec(
                         run_name,
                         inputs.scenes,
-                        to={name: destination.video(name) for name in inputs.names},
+                        to=destination.video,
+                        claimed=await intake.look_up(inputs.scenes),
+                        intake=None if all_known else intake,
+                        source=source,
                         journal=run_journal.journal,
                         process=ProcessEntry(
                             run=run_name,
@@ -364,11 +366,8 @@ class Client(anyio.AsyncContextManagerMixin):
                             backends=tuple(backend.name for backend in client.pool.backends),
                             film=inputs.film,
                         ),
-                        earlier=earlier,
                         film=maker,
-                        remote=files,
-                        bytes_checked=inputs.bytes_checked,
-                        hash_inputs=hashes.hash_inputs,
+                        hash_inputs=intake.hash_inputs,
                     )
                     async with open_run(spec, client.pool) as run_journal.run:
                         yield run_journal.run
@@ -411,7 +410,7 @@ async def render(
 
 
 async def render_all(
-    scenes: Iterable[AnyScene],
+    scenes: Iterable[AnyScene] | AsyncIterable[AnyScene],
     *,
     to: Path | str,
     backend: OpenBackend | Sequence[OpenBackend] | None = None,

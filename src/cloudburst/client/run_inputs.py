@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope, create_task_group, sleep_forever, to_thread
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
+from cloudburst.client.resources import RemoteAccess
 from cloudburst.concurrency import collapse_single
+from cloudburst.engine.run import ClaimedScenes
 from cloudburst.errors import (
     CloudburstError,
     InvalidScenesError,
@@ -25,18 +28,18 @@ from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import check_place_of_film, check_scenes_of_film
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.models.film import FilmRequest
+from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputLocation, RemoteLocation, local_paths
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.scene import CheckedScene, Scene, cover_path
-from cloudburst.outputs.destinations import Destination, FolderDestination
+from cloudburst.models.scene import AnyScene, CheckedScene, Scene, SceneLabels, cover_path
+from cloudburst.outputs.destinations import ClaimMore, Destination, FolderDestination
+from cloudburst.outputs.journal import JournalState
 
 if TYPE_CHECKING:
     from cloudburst.outputs.s3_destination import S3Destination
 
-AnyScene: TypeAlias = Scene | Mapping[str, Any]
-"""`Scene`, or a dictionary with the fields of a scene."""
 # Types that are rejected as a list of scenes although their values may be iterable
 _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
 
@@ -44,21 +47,23 @@ _NEW_FOLDER = "another folder for the videos, so that no cover replaces an input
 _NEW_FOLDER_IN_S3 = "another folder for the videos, so that no input is replaced"
 
 
-class RunInputs(NamedTuple):
+@dataclass(slots=True)
+class RunInputs:
     """Inputs of a run, of which the starts and ends of files are checked."""
 
-    scenes: tuple[CheckedScene, ...]
+    scenes: list[CheckedScene]
+    """Scenes so far: further ones may come."""
     options: RenderOptions
     """Options with absolute paths of files, so that other processes find the files."""
     film: FilmRequest | None
-    remote_files: Mapping[RemoteLocation, RemoteFile]
+    remote_files: dict[RemoteLocation, RemoteFile]
     bytes_checked: int
     """Number of bytes of remote files that the check has read."""
+    chapters: list[ChapterSource] = field(default_factory=list[ChapterSource])
+    """What the film takes from the scenes besides their videos; nothing without a film."""
 
-    @property
-    def chapters(self) -> list[ChapterSource]:
-        """What the film takes from the scenes besides their videos; nothing without a film."""
-        return [] if self.film is None else [ChapterSource.of(one.scene) for one in self.scenes]
+    def __post_init__(self) -> None:
+        self._add_chapters(self.scenes)
 
     @property
     def names(self) -> list[str]:
@@ -70,6 +75,81 @@ class RunInputs(NamedTuple):
         """Names of the scenes whose videos have a cover."""
         return [scene.scene.name for scene in self.scenes if scene.options.cover]
 
+    def add(self, scene: CheckedScene) -> None:
+        """Add a further scene."""
+        self.scenes.append(scene)
+        self._add_chapters([scene])
+
+    def _add_chapters(self, scenes: Iterable[CheckedScene]) -> None:
+        if self.film is not None:
+            self.chapters += [ChapterSource.of(scene.scene) for scene in scenes]
+
+
+@dataclass(slots=True, kw_only=True)
+class SceneIntake:
+    """Checks and claims of the scenes that come while a run is open: `engine.open_run.Intake`."""
+
+    inputs: RunInputs
+    destination: Destination
+    access: RemoteAccess
+    limits: Limits
+    run: str
+    past: JournalState
+    hash_inputs: HashInputs
+    claim_more: ClaimMore
+    overwrite: bool
+    resume: bool
+
+    async def check(self, scene: object, labels: SceneLabels) -> CheckedScene:
+        """Check a scene: see `Intake.check`."""
+        inputs = self.inputs
+        found = await check_inputs(
+            [scene],
+            destination=self.destination,
+            options=inputs.options,
+            limits=self.limits,
+            film=inputs.film,
+            remote=self.access.inputs(),
+            labels=labels,
+            # A film has the format of its first scene, and a transition from the last one.
+            earlier=[*inputs.scenes[:1], *inputs.scenes[1:][-1:]],
+        )
+        inputs.remote_files |= found.remote_files
+        inputs.bytes_checked += found.bytes_checked
+        return found.scenes[0]
+
+    async def claim(self, scene: CheckedScene) -> ClaimedScenes:
+        """Claim the video of a checked scene: see `Intake.claim`."""
+        name = scene.scene.name
+        await self.claim_more([name], [name] if scene.options.cover else [])
+        claimed = await self.look_up([scene])
+        self.inputs.add(scene)
+        return claimed
+
+    async def look_up(self, scenes: Sequence[CheckedScene]) -> ClaimedScenes:
+        """Return what is known of scenes whose videos are claimed.
+
+        Raises `OutputExistsError` in a resumed run for videos that are not of the run.
+        """
+        earlier = None
+        if self.resume:
+            earlier = await self.destination.recover(
+                self.run,
+                self.past,
+                scenes,
+                overwrite=self.overwrite,
+                hash_inputs=self.hash_inputs,
+            )
+        remote = await self.access.files(
+            self.run,
+            self.inputs.remote_files,
+            self.destination,
+            overwrite=self.overwrite,
+            max_input_bytes=self.limits.file_bytes,
+        )
+        checked, self.inputs.bytes_checked = self.inputs.bytes_checked, 0
+        return ClaimedScenes(earlier, remote, checked)
+
 
 async def check_inputs(
     scenes: object,
@@ -79,13 +159,19 @@ async def check_inputs(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
+    labels: SceneLabels | None = None,
+    earlier: Sequence[CheckedScene] | None = None,
 ) -> RunInputs:
     """Check the inputs of a run; of most files, only the start and the end are read.
+
+    ``labels`` are those of the scenes that came before from a source; ``None``: the scenes are all
+    of the run. ``earlier`` are the neighbours of a further scene in the film; ``None``: the run
+    begins.
 
     Raises `InvalidScenesError` with every fault, `ConfigurationError` for a misplaced film, and
     `ThrottledError` or `NoAnswerError` if S3 stays busy.
     """
-    if film is not None:
+    if film is not None and earlier is None:
         in_s3 = not isinstance(destination, FolderDestination)
         check_place_of_film(film.path, videos_in_s3=in_s3)
     check = partial(
@@ -96,6 +182,8 @@ async def check_inputs(
         limits=limits,
         film=film,
         remote=remote,
+        labels=labels,
+        earlier=earlier or (),
     )
     faults: list[SceneFault] = []
     unanswered: list[CloudburstError] = []
@@ -112,7 +200,7 @@ async def check_inputs(
             background.start_soon(_stop_when_cancelled, remote)
             async with create_task_group() as tasks:
                 # A folder on this machine is checked when its videos are claimed.
-                if not isinstance(destination, FolderDestination):
+                if earlier is None and not isinstance(destination, FolderDestination):
                     tasks.start_soon(find_faults_of, destination)
                 try:
                     inputs = await _in_thread(check, remote)
@@ -164,19 +252,21 @@ def _check(
     limits: Limits,
     film: FilmRequest | None,
     remote: RemoteInputs,
+    labels: SceneLabels | None,
+    earlier: Sequence[CheckedScene],
 ) -> RunInputs:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
 
     with remote:
-        checked = check_scenes(scenes, options, limits, remote=remote)
+        checked = check_scenes(scenes, options, limits, remote=remote, labels=labels)
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:
         check_objects(checked, destination.video)
-    if film is not None:
-        check_scenes_of_film(film, checked, destination.video)
-    return RunInputs(checked, options, film, remote.files, remote.bytes_read)
+    if film is not None and checked:
+        check_scenes_of_film(film, [*earlier, *checked], destination.video)
+    return RunInputs([*checked], options, film, remote.files, remote.bytes_read)
 
 
 def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio.to_thread
 
 from cloudburst.client.client import Client
-from cloudburst.client.run_inputs import AnyScene, scene_list
+from cloudburst.client.run_inputs import scene_list
 from cloudburst.compat.parameters import (
     backend_of,
     calculate_optimal_batch_distribution,
@@ -36,6 +36,7 @@ from cloudburst.models.batches import (
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.locations import OutputFolder, parse_output_folder, subfolder
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import AnyScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
 from cloudburst.ports.backend import Backend, OpenBackend

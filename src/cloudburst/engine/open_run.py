@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 import anyio
@@ -22,10 +29,9 @@ from cloudburst.engine.film import FilmStep
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.pool_state import Ticket
-from cloudburst.engine.records import RecoveredState, SceneRecord, recover_scene
+from cloudburst.engine.records import SceneRecord, recover_scene
 from cloudburst.engine.recovery import TaskRecovery
-from cloudburst.engine.run import Run
-from cloudburst.engine.scheduler.performances import Performances
+from cloudburst.engine.run import ClaimedScenes, Run, RunSpec, Submission
 from cloudburst.errors import (
     ClosedError,
     CloudburstError,
@@ -34,13 +40,10 @@ from cloudburst.errors import (
     SceneFault,
 )
 from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
-from cloudburst.models.fingerprint import HashInputs
-from cloudburst.models.journal_entries import ProcessEndEntry, ProcessEntry
-from cloudburst.models.locations import OutputLocation, S3Object
+from cloudburst.models.journal_entries import ProcessEndEntry
+from cloudburst.models.locations import S3Object
 from cloudburst.models.performance import Performance
-from cloudburst.models.scene import CheckedScene
-from cloudburst.ports.backend import Backend
-from cloudburst.ports.outputs import FilmMaker, Journal
+from cloudburst.models.scene import CheckedScene, fold_name
 from cloudburst.ports.remote_files import RemoteFiles
 
 logger = logging.getLogger(__name__)
@@ -53,28 +56,8 @@ _NO_S3 = SceneFault(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """Specification of a run to start."""
-
-    name: str
-    scenes: Sequence[CheckedScene]
-    to: Mapping[str, OutputLocation]
-    """Location of each video, by scene."""
-    journal: Journal | None = None
-    """Journal of the run; ``None``: the run cannot be resumed."""
-    process: ProcessEntry | None = None
-    """Entry of this process for the journal."""
-    earlier: RecoveredState | None = None
-    """State that earlier processes of the run left; ``None`` for a new run."""
-    film: FilmMaker | None = None
-    remote: RemoteFiles | None = None
-    """Access to remote files, if there are any."""
-    bytes_checked: int = 0
-    """Bytes of remote files that were read for the checks."""
-    hash_inputs: HashInputs | None = None
-    """Function that hashes the files of a scene before they are sent; ``None``: without
-    fingerprints, a resumed run makes the videos again."""
+# Seconds for which the end of a run waits for an asynchronous generator of scenes to be closed.
+SOURCE_CLOSE_TIMEOUT = 10.0
 
 
 @asynccontextmanager
@@ -89,32 +72,27 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
         InvalidScenesError: The workers of a backend cannot render a scene or write to S3. Nothing
             was started.
     """
-    await _check_supported(spec, pool.backends)
-    records = list[SceneRecord]()
-    async for scene in Steps(spec.scenes):
-        record = SceneRecord(name=scene.scene.name)
-        if spec.earlier is not None:
-            recover_scene(record, spec.earlier)
-        records.append(record)
-    run = Run(spec.name, records, pool, bytes_checked=spec.bytes_checked)
-    progress = RunProgress(spec, run, pool)
-    tickets = await progress.new_tickets()
-    _check_lifetimes(tickets, pool.backends, pool.scheduler.performances)
-    run.predicted = pool.scheduler.plan_for(
-        [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
-    ).prediction
+    run = Run(spec.name, pool)
     writers, journal = pool.supervisors.writers, spec.journal
-    with (
-        collapse_single(),
-        nullcontext() if journal is None else writers.writing(run.name, journal) as run.writer,
-        pool.supervisors.observed(run.on_worker_event),
-    ):
+    with collapse_single(), ExitStack() as stack:
+        progress = RunProgress(spec, run, pool)
+        await progress.check_supported(spec.scenes)
+        await progress.add(spec.scenes, spec.claimed)
+        tickets = progress.tickets
+        check_lifetimes(((ticket.scene, ticket.work) for ticket in tickets), pool)
+        if not run.is_open:
+            run.predicted = pool.scheduler.plan_for(
+                [ticket.work for ticket in tickets], sum(ticket.bytes_to_send for ticket in tickets)
+            ).prediction
+        if journal is not None:
+            run.writer = stack.enter_context(writers.writing(run.name, journal))
+        stack.enter_context(pool.supervisors.observed(run.on_worker_event))
         started = False
         try:
             with pool.admit(run.name, tickets) as queued:
                 if run.writer is not None:
-                    known = spec.earlier.fingerprints if spec.earlier else dict[str, str]()
-                    await run.writer.write_scenes(spec.scenes, known, *filter(None, [spec.process]))
+                    first = filter(None, [spec.process])
+                    await run.writer.write_scenes(spec.scenes, spec.claimed.fingerprints, *first)
                 started = True
                 try:
                     async with anyio.create_task_group() as tasks:
@@ -131,6 +109,8 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
                 now = run.writer.journal.now()
                 run.writer.add(ProcessEndEntry(ended_at=now, status=run.status))
                 await run.writer.flush(within=pool.timeouts.call)
+    if run.source_error is not None:  # as it is, even if it is a group
+        raise run.source_error
 
 
 class RunProgress:
@@ -140,112 +120,229 @@ class RunProgress:
         self._spec = spec
         self._run = run
         self._pool = pool
-        self._scenes = {scene.scene.name: scene for scene in spec.scenes}
-        self._records = {record.name: record for record in run.records}
         self._writes = VideoWrites(run.name, pool.scheduler.paused_runs)
-        language = spec.scenes[0].options.language
+        seconds = pool.limits.deadline
+        self._deadline = anyio.current_time() + (math.inf if seconds is None else seconds)
+        self.tickets = list[Ticket]()
+        """Tickets of all scenes that are, or were, to be rendered."""
+        self._senders = dict[Path, Ticket]()
+        self._labels = dict[str, tuple[int, str]]()  # of the scenes of the source so far
+        first = next(iter(spec.scenes), None)
+        language = pool.spec.language if first is None else first.options.language
         if spec.film is not None:
             run.film = FilmStep(
                 spec.film, run.name, pool, language=language, writes=self._writes, emit=run.emit
             )
         self.recovery: TaskRecovery | None = None
-        if spec.earlier is not None:
+        if (earlier := spec.claimed.earlier) is not None:
             ahead = spec.journal.now() - anyio.current_time() if spec.journal else 0.0
-            task = replace(
-                pool.spec, run=run.name, scene=spec.scenes[0].scene.name, language=language
-            )
-            self.recovery = TaskRecovery(
-                task, spec.earlier, pool, own_tasks=run.task_ids, ahead=ahead
-            )
+            scene = "" if first is None else first.scene.name
+            task = replace(pool.spec, run=run.name, scene=scene, language=language)
+            self.recovery = TaskRecovery(task, earlier, pool, own_tasks=run.task_ids, ahead=ahead)
             # An earlier use of the run in this client may not be done with its workers.
             run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
             run.add_workers(self.recovery.records)
+        run.is_open = spec.intake is not None
+        if spec.intake is None or spec.source is not None:
+            run.close()
         self._tasks: TaskGroup | None = None
         self._unfinished = set[str]()
         self._finished = anyio.Event()
         self._recovered = anyio.Event()
 
-    async def new_tickets(self) -> list[Ticket]:
-        """Return the tickets of the scenes that are still to be rendered."""
-        seconds = self._pool.limits.deadline
-        deadline = anyio.current_time() + (math.inf if seconds is None else seconds)
-        tickets, senders = list[Ticket](), dict[Path, Ticket]()
-        async for record in Steps(self._run.records):
+    async def check_supported(self, scenes: Iterable[CheckedScene]) -> None:
+        """Raise `InvalidScenesError` for scenes that the workers of a backend do not support."""
+        # A run may use each of its backends for each scene and for the folder of the videos.
+        backends = self._pool.backends
+        checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
+        faults = dict[SceneFault, None]()
+        async for scene in Steps(scenes):
+            for find_unsupported in checks:
+                faults |= dict.fromkeys(find_unsupported(scene))
+        in_s3 = isinstance(self._spec.to("scene"), S3Object)
+        if in_s3 and not all(each.uses_s3 for each in backends):
+            faults[_NO_S3] = None
+        if faults:
+            raise InvalidScenesError(faults=[*faults])
+
+    async def add(self, scenes: Iterable[CheckedScene], claimed: ClaimedScenes) -> Sequence[Ticket]:
+        """Add scenes to the run, and return the tickets of those to be rendered."""
+        records, tickets = list[SceneRecord](), list[Ticket]()
+        async for scene in Steps(scenes):
+            record = SceneRecord(name=scene.scene.name)
+            if claimed.earlier is not None:
+                recover_scene(record, claimed.earlier)
+            records.append(record)
             if record.video is not None or record.error is not None:
                 continue
-            self._unfinished.add(record.name)
-            scene = self._scenes[record.name]
             ticket = Ticket(
                 run=self._run.name,
                 scene=record.name,
                 language=scene.options.language,
                 audio_seconds=scene.audio_seconds,
                 work=scene_work(scene),
-                deadline=deadline,
+                deadline=self._deadline,
                 suspect=record.worker_losses > 0,
-                start=self.start_scene,
+                start=partial(self._start_scene, record, scene, claimed.remote),
             )
-            add_upload_size(ticket, scene, senders)
+            add_upload_size(ticket, scene, self._senders)
             tickets.append(ticket)
+        self._run.add(records)
+        self._run.bytes_checked += claimed.bytes_checked
+        self.tickets += tickets
+        self._unfinished.update(ticket.scene for ticket in tickets)
         return tickets
 
     async def run(
         self, tasks: TaskGroup, queued: Callable[[], AbstractContextManager[None]]
     ) -> None:
         """Recover earlier tasks, render all scenes, make the film, and end the run."""
-        self._tasks, run = tasks, self._run
+        self._tasks, run, kept = tasks, self._run, self._pool.scheduler.kept_workers
         needs_worker = run.film is not None and run.film.needs_worker
-        with self._pool.scheduler.kept_workers.expecting_film() if needs_worker else nullcontext():
+        with kept.expecting_film() if needs_worker else nullcontext(), ExitStack() as coming:
+            if run.is_open:
+                coming.enter_context(kept.expecting_scenes())
+                tasks.start_soon(self._end_with_client)
             async for record in Steps(run.records):
-                if record.video is not None:
-                    run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
-                elif record.error is not None:
-                    self._emit_failed(record, record.error)
-                else:
-                    run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
+                self._announce(record)
             if self.recovery is not None:
                 await self.recovery.look()
-                self._adopt(self.recovery, len(self._unfinished))
+                self._adopt(self.recovery, math.inf if run.is_open else len(self._unfinished))
                 tasks.start_soon(self._keep_looking, self.recovery)
             with queued():  # without a pause, or the adopted workers would be given up as needless
+                if run.is_open:
+                    await self._take_scenes()
+                    coming.close()
+                    self._pool.scheduler.decide()
                 if self._unfinished:
                     await self._finished.wait()
             if self.recovery is not None:
                 await self._recovered.wait()
-            if run.film is not None:  # all scenes have a video or an error
+            if run.film is not None and run.records:  # all scenes have a video or an error
                 await run.film.run(run.records)
         await self._pool.wait_drained(run.name)
         run.end()
+
+    async def _end_with_client(self) -> None:
+        while not self._pool.scheduler.closed:
+            if not self._run.is_open:
+                return
+            await self._pool.scheduler.decision_made.wait()
+        self._fail(ClosedError("the client was left while the run could get further scenes"))
+
+    def _fail(self, error: Exception) -> None:
+        """End the run as if its block was left, and let the block raise the error."""
+        assert self._tasks is not None, "the run has started"
+        self._run.source_error = error
+        self._tasks.cancel_scope.cancel()
+
+    async def _take_scenes(self) -> None:
+        """Accept the scenes of the source, one after another."""
+        scheduler = self._pool.scheduler
+        try:
+            async with _iterating(self._spec.source or self._run.submitted()) as scenes:
+                while True:
+                    while len(scheduler.queue.tickets_of(self._run.name)) >= self._pool.max_waiting:
+                        await scheduler.decision_made.wait()
+                    try:
+                        scene = await anext(scenes)
+                    except StopAsyncIteration:
+                        break
+                    await self._take(scene)
+        except Exception as exc:  # noqa: BLE001 - the block of the run raises it
+            self._fail(exc)
+            await anyio.sleep_forever()
+        self._run.is_open = False
+
+    async def _take(self, scene: object) -> None:
+        """Accept a scene, or note why it cannot be rendered."""
+        submission = scene if isinstance(scene, Submission) else None
+        name = ""
+        try:
+            checked = await self._check(scene if submission is None else submission.scene)
+            name = checked.scene.name
+            await self._accept(checked)
+        except CloudburstError as exc:
+            if submission is None:
+                self._refuse(name, exc)
+            else:
+                submission.outcome = exc
+        else:
+            if submission is not None:
+                submission.outcome = name
+        finally:
+            if submission is not None:
+                submission.answered.set()
+
+    async def _check(self, scene: object) -> CheckedScene:
+        assert self._spec.intake is not None, "the run takes scenes"
+        checked = await self._spec.intake.check(scene, self._labels)
+        await self.check_supported([checked])
+        check_lifetimes([(checked.scene.name, scene_work(checked))], self._pool)
+        return checked
+
+    async def _accept(self, scene: CheckedScene) -> None:
+        assert self._spec.intake is not None, "the run takes scenes"
+        claimed = await self._spec.intake.claim(scene)
+        if self._run.writer is not None:
+            await self._run.writer.write_scenes([scene], claimed.fingerprints)
+        self._add_label(scene.scene.name)
+        tickets = await self.add([scene], claimed)
+        self._announce(self._run.records[-1])
+        self._pool.scheduler.enqueue(*tickets)
+
+    def _refuse(self, name: str, error: CloudburstError) -> None:
+        """Add a scene that has failed before it was accepted."""
+        if not name and isinstance(error, InvalidScenesError):
+            name = error.faults[0].scene
+        if name in {"", "options"} or fold_name(name) in self._labels:
+            name = f"scenes[{len(self._labels)}]"
+        self._add_label(name)
+        self._run.add([record := SceneRecord(name=name, error=error)])
+        self._announce(record)
+
+    def _add_label(self, label: str) -> None:
+        self._labels[fold_name(label)] = len(self._labels), label
+
+    def _announce(self, record: SceneRecord) -> None:
+        if record.video is not None:
+            self._run.emit(SceneCompleted, scene=record.name, video=record.video, skipped=True)
+        elif record.error is not None:
+            self._emit_failed(record, record.error)
+        else:
+            self._run.emit(SceneQueued, scene=record.name, attempt=record.attempts + 1)
 
     async def _keep_looking(self, recovery: TaskRecovery) -> None:
         while await recovery.look_again():
             self._adopt(recovery, 0)
         self._recovered.set()
 
-    def _adopt(self, recovery: TaskRecovery, scenes: int) -> None:
+    def _adopt(self, recovery: TaskRecovery, scenes: float) -> None:
         recovery.adopt(scenes)
         self._run.add_workers(recovery.records)
 
-    def start_scene(self, ticket: Ticket) -> None:
+    def _start_scene(
+        self, record: SceneRecord, scene: CheckedScene, remote: RemoteFiles | None, ticket: Ticket
+    ) -> None:
         """Start the anyio task of a scene that has its first assignment or an error."""
         assert self._tasks is not None, "no ticket is notified before it is queued"
-        self._tasks.start_soon(self._render, ticket, name=f"scene {ticket.scene}")
-
-    async def _render(self, ticket: Ticket) -> None:
-        record, scene = self._records[ticket.scene], self._scenes[ticket.scene]
         longest = self._pool.limits.audio_seconds
         context = SceneContext(
             scene=scene,
             ticket=ticket,
-            to=self._spec.to[ticket.scene],
+            to=self._spec.to(ticket.scene),
             record=record,
             emit=partial(self._run.emit, scene=ticket.scene),
             max_audio_seconds=scene.audio_seconds if scene.audio_known else longest,
             writes=self._writes,
-            remote=self._spec.remote,
+            remote=remote,
             writer=self._run.writer,
             hash_inputs=self._spec.hash_inputs,
         )
+        self._tasks.start_soon(self._render, context, name=f"scene {ticket.scene}")
+
+    async def _render(self, context: SceneContext) -> None:
+        record = context.record
         try:
             record.video = await render_scene(context, self._pool)
         except CloudburstError as exc:
@@ -258,8 +355,8 @@ class RunProgress:
             if not isinstance(error, ClosedError):  # which is no failure of the scene
                 context.write_failure(error, final=True)
             self._emit_failed(record, error)
-        self._unfinished.remove(ticket.scene)
-        if not self._unfinished:
+        self._unfinished.remove(record.name)
+        if not self._unfinished and not self._run.is_open:
             self._finished.set()
 
     def _emit_failed(self, record: SceneRecord, error: CloudburstError) -> None:
@@ -268,50 +365,55 @@ class RunProgress:
         self._run.emit(SceneFailed, scene=record.name, **facts)
 
 
-async def _check_supported(spec: RunSpec, backends: Sequence[Backend]) -> None:
-    # A run may use each of its backends for each scene and for the folder of the videos.
-    checks = [each.find_unsupported or attrgetter("undrawable") for each in backends]
-    faults = dict[SceneFault, None]()
-    async for scene in Steps(spec.scenes):
-        for find_unsupported in checks:
-            faults |= dict.fromkeys(find_unsupported(scene))
-    in_s3 = any(isinstance(location, S3Object) for location in spec.to.values())
-    if in_s3 and not all(each.uses_s3 for each in backends):
-        faults[_NO_S3] = None
-    if faults:
-        raise InvalidScenesError(faults=[*faults])
+@asynccontextmanager
+async def _iterating(source: AsyncIterable[object]) -> AsyncGenerator[AsyncIterator[object]]:
+    """Yield the iterator of a source, and close it at the end if it is a generator."""
+    scenes = aiter(source)
+    try:
+        yield scenes
+    finally:
+        close = getattr(scenes, "aclose", None)
+        if close is not None:  # in this task, because generators may have cancel scopes
+            with anyio.move_on_after(SOURCE_CLOSE_TIMEOUT, shield=True):
+                await close()
 
 
 def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Ticket]) -> None:
     """Set how many bytes are sent for a scene, so that each file counts once for the run."""
     for path, file in scene.versions.items():
         sender = senders.get(path)
-        if sender is None or sender.work < ticket.work:
+        # What waits already is sent first.
+        if sender is None or (sender.waiting_since is None and sender.work < ticket.work):
             senders[path] = ticket
             ticket.bytes_to_send += file.size
             if sender is not None:
                 sender.bytes_to_send -= file.size
 
 
-def _check_lifetimes(
-    tickets: Iterable[Ticket], backends: Sequence[Backend], performances: Performances
-) -> None:
-    ticket = max(tickets, key=lambda ticket: ticket.work, default=None)
-    limited = [(performances.of_backend(each), each.lifetime) for each in backends if each.lifetime]
-    if ticket is None or len(limited) < len(backends):
+def check_lifetimes(works: Iterable[tuple[str, float]], pool: WorkerPool) -> None:
+    """Raise `ConfigurationError` if a scene takes longer than a task may run, or log a warning.
+
+    ``works`` are the names of scenes and their work.
+    """
+    performances = pool.scheduler.performances
+    scene, work = max(works, key=itemgetter(1), default=("", 0.0))
+    limited = [
+        (performances.of_backend(each), each.lifetime) for each in pool.backends if each.lifetime
+    ]
+    if not scene or len(limited) < len(pool.backends):
         return
-    performance, lifetime = min(limited, key=lambda pair: _needed(pair[0], ticket.work) - pair[1])
-    needed = _needed(performance, ticket.work)
+    performance, lifetime = min(limited, key=lambda pair: _needed(pair[0], work) - pair[1])
+    needed = _needed(performance, work)
     if needed <= lifetime:
         return
-    setting = math.ceil(_needed(performance.in_case("worst"), ticket.work) / 600) * 600
+    setting = math.ceil(_needed(performance.in_case("worst"), work) / 600) * 600
     text = (
-        f"scene {ticket.scene} needs about {needed / 60:.0f} minutes of a task, "
+        f"scene {scene} needs about {needed / 60:.0f} minutes of a task, "
         f"and a task ends by itself after {lifetime / 60:.0f}: "
         f"set CLOUDBURST_LIFETIME to {setting} (seconds), or choose a larger tier"
     )
     measured = "encode" in performance.measured
-    if measured and _needed(performance.in_case("best"), ticket.work) > lifetime:
+    if measured and _needed(performance.in_case("best"), work) > lifetime:
         raise ConfigurationError(text)
     logger.warning("%s", text)
 

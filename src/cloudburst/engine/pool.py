@@ -25,6 +25,10 @@ from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.models.task import TaskSpec
 from cloudburst.ports.backend import Backend
 
+# Scenes of an open run that wait for a worker, for each encoder slot that the client may have, when
+# its source is asked for the next one: enough to keep every slot busy while the source works.
+SCENES_PER_SLOT = 2
+
 
 class WorkerPool:
     """Workers of a client, from one or more backends, and the queue of scenes that wait for them.
@@ -69,11 +73,25 @@ class WorkerPool:
 
     # Runs.
 
+    @property
+    def max_waiting(self) -> int:
+        """Number of scenes that may wait for a worker when an open run is asked for the next."""
+        limits = self.limits
+        if limits.queued_scenes is not None:
+            return limits.queued_scenes
+        return SCENES_PER_SLOT * sum(
+            min(limits.workers, backend.capacity or limits.workers) * backend.encoder_slots
+            for backend in self.backends
+        )
+
     @contextmanager
     def admit(
         self, run: str, tickets: Sequence[Ticket]
     ) -> Generator[Callable[[], AbstractContextManager[None]]]:
-        """Admit the scenes of a run, or raise `BusyError`; yield a function that queues them."""
+        """Admit the scenes of a run, or raise `BusyError`; yield a function that queues them.
+
+        Scenes that are added to ``tickets`` later are removed from the queue at the end, too.
+        """
         # A film is always admitted: it is the last step of a run that was admitted. When the
         # block has ended, no scene of the run is queued or has a worker.
         # On entry it queues all scenes at once, so that the longest one comes first; on exit it

@@ -156,7 +156,7 @@ class TaskRecovery:
             record.stopped = usage.stopped_at - self._ahead
         return record
 
-    def adopt(self, scenes: int) -> None:
+    def adopt(self, scenes: float) -> None:
         """Let the pool use as many of the found tasks as the scenes need, and stop the others."""
         running = [
             (backend, found)

@@ -130,6 +130,7 @@ async def make_report(
     started_at: float,
     seconds: float,
     predicted: Prediction | None,
+    is_open: bool = False,
     bytes_checked: int = 0,
     film: OutputLocation | None = None,
     film_error: str | None = None,
@@ -156,7 +157,7 @@ async def make_report(
             outcomes.append(SceneOutcome(record.video, record.error))
     return Report(
         run=run,
-        status=status(outcomes),
+        status=status(outcomes, is_open=is_open),
         wall_seconds=seconds,
         scenes=tuple(scene_reports),
         workers=tuple(worker_reports),
@@ -219,9 +220,9 @@ def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
     )
 
 
-def status(scenes: Sequence[SceneOutcome]) -> Status:
-    """Return the status of a run from the outcomes of its scenes."""
-    if any(scene.video is None and scene.error is None for scene in scenes):
+def status(scenes: Sequence[SceneOutcome], *, is_open: bool = False) -> Status:
+    """Return the status of a run from the outcomes of its scenes; more may come if it is open."""
+    if is_open or any(scene.video is None and scene.error is None for scene in scenes):
         return Status.INTERRUPTED
     if any(isinstance(scene.error, BudgetError) for scene in scenes):
         return Status.BUDGET

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -13,10 +22,17 @@ import anyio.lowlevel
 from cloudburst.engine.film import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.records import SceneRecord, WorkerRecord
+from cloudburst.engine.records import RecoveredState, SceneRecord, WorkerRecord
 from cloudburst.engine.report import SceneOutcome, make_report, status
-from cloudburst.events import Event, SceneEvent, SceneProgress
+from cloudburst.errors import ClosedError, CloudburstError, ConfigurationError
+from cloudburst.events import Event, SceneCompleted, SceneEvent, SceneFailed, SceneProgress
+from cloudburst.models.fingerprint import HashInputs
+from cloudburst.models.journal_entries import ProcessEntry
+from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Prediction, Report, Status
+from cloudburst.models.scene import AnyScene, CheckedScene, SceneLabels, Video
+from cloudburst.ports.outputs import FilmMaker, Journal
+from cloudburst.ports.remote_files import RemoteFiles
 
 
 @dataclass(eq=False, slots=True)
@@ -74,24 +90,105 @@ class EventStream:
         return event
 
 
+class ClaimedScenes(NamedTuple):
+    """What is known of scenes whose videos are claimed for the run."""
+
+    earlier: RecoveredState | None = None
+    """State that earlier processes of the run left; ``None`` if there is none."""
+    remote: RemoteFiles | None = None
+    """Access to remote files, if there are any."""
+    bytes_checked: int = 0
+    """Number of bytes of remote files that the checks have read."""
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Fingerprints of the scenes whose files were compared."""
+        return {} if self.earlier is None else self.earlier.fingerprints
+
+
+class Intake(Protocol):
+    """Checks and claims of scenes that come while the run is open."""
+
+    async def check(self, scene: object, labels: SceneLabels) -> CheckedScene:
+        """Check a scene; ``labels`` are those of all scenes that came before.
+
+        Raises `InvalidScenesError` with all faults of the scene.
+        """
+        ...
+
+    async def claim(self, scene: CheckedScene) -> ClaimedScenes:
+        """Claim the video of a checked scene, which the run then has.
+
+        Raises `OutputExistsError` or `OutputClaimedError` for a video that may not be written.
+        """
+        ...
+
+
+_NOTHING_CLAIMED = ClaimedScenes()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Specification of a run to start."""
+
+    name: str
+    scenes: Sequence[CheckedScene]
+    """Scenes that are known when the run starts."""
+    to: Callable[[str], OutputLocation]
+    """Function that returns the location of the video of a scene."""
+    intake: Intake | None = None
+    """Checks of further scenes; ``None``: there are none, and the run is never open."""
+    source: AsyncIterable[object] | None = None
+    """Further scenes; ``None``: they come by `Run.submit`."""
+    journal: Journal | None = None
+    """Journal of the run; ``None``: the run cannot be resumed."""
+    process: ProcessEntry | None = None
+    """Entry of this process for the journal."""
+    claimed: ClaimedScenes = _NOTHING_CLAIMED
+    """What is known of these scenes."""
+    film: FilmMaker | None = None
+    hash_inputs: HashInputs | None = None
+    """Function that hashes the files of a scene before they are sent; ``None``: without
+    fingerprints, a resumed run makes the videos again."""
+
+
+@dataclass(eq=False, slots=True)
+class Submission:
+    """Scene that waits to be accepted."""
+
+    scene: object
+    outcome: str | CloudburstError = field(default_factory=lambda: ClosedError("the run has ended"))
+    """Name of the accepted scene, or the reason why it was not accepted."""
+    answered: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Run:
     """Run that was started. Iterating over it yields its events; `report` can always be called."""
 
-    def __init__(
-        self, name: str, records: Sequence[SceneRecord], pool: WorkerPool, *, bytes_checked: int = 0
-    ) -> None:
+    def __init__(self, name: str, pool: WorkerPool) -> None:
         self.name = name
         """Name of the run, in tags, reports and file names."""
         self.writer: JournalWriter | None = None
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
-        """Time and cost that were predicted when the run started."""
-        self.records = records
+        """Time and cost that were predicted when the run started; ``None`` if its scenes were not
+        known then."""
+        self.records = list[SceneRecord]()
         """Records of the scenes, in the caller's order."""
+        self.is_open = False
+        """True while the run may get further scenes."""
+        self._submissions = deque[Submission]()
+        self._submitted = anyio.Event()
+        self._closed = False
+        self.source_error: Exception | None = None
+        """Error that the source of the scenes has raised, which ends the run."""
         self.film: FilmStep | None = None
         """Step that makes the film of the run; ``None`` if no film was requested."""
         self._pool = pool
-        self._bytes_checked = bytes_checked  # of remote files, before the run started
+        self.bytes_checked = 0
+        """Number of bytes of remote files that the checks of the scenes have read."""
+        self._by_name = dict[str, SceneRecord]()
+        self._scene_ended = anyio.Event()
         self._workers: dict[WorkerRecord, None] = {}
         self._launching: tuple[WorkerRecord, ...] = ()  # when the run ended
         self._events = EventStream()
@@ -101,11 +198,77 @@ class Run:
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._events
 
+    async def submit(self, scene: AnyScene) -> str:
+        """Add a scene to a run that was started without scenes, and return the scene's name.
+
+        The call waits while ``Limits.queued_scenes`` scenes of the run wait for a worker. When it
+        returns, the scene is checked and in the journal. If the call is cancelled, the run may have
+        the scene or not.
+
+        Raises:
+            InvalidScenesError: The scene or its files have problems; the error lists all of them.
+            OutputExistsError: The video exists and may not be replaced.
+            OutputClaimedError: Another process writes the video.
+            ClosedError: The run was closed or has ended, or its scenes come from elsewhere.
+        """
+        if self._closed:
+            raise ClosedError(f"run {self.name} takes no further scenes")
+        submission = Submission(scene)
+        self._submissions.append(submission)
+        self._submitted.set()
+        try:
+            await submission.answered.wait()
+        finally:
+            with suppress(ValueError):  # it was taken
+                self._submissions.remove(submission)
+        if isinstance(submission.outcome, CloudburstError):
+            raise submission.outcome
+        return submission.outcome
+
+    async def submitted(self) -> AsyncGenerator[Submission]:
+        """Yield submitted scenes, until the run is closed and none waits."""
+        while self._submissions or not self._closed:
+            if self._submissions:
+                yield self._submissions.popleft()
+            else:
+                self._submitted = anyio.Event()
+                await self._submitted.wait()
+
+    def close(self) -> None:
+        """Take no further scenes by `submit`, so that the run ends when the present ones are done.
+
+        Further calls, and calls for other runs, do nothing.
+        """
+        self._closed = True
+        self._submitted.set()
+
+    async def video(self, name: str) -> Video:
+        """Wait for the video of the scene with this name, and return it.
+
+        Raises:
+            ConfigurationError: The run has no such scene.
+            ClosedError: The run has ended before the scene did.
+            CloudburstError: The scene has failed.
+        """
+        record = self._by_name.get(name)
+        if record is None:
+            raise ConfigurationError(f"run {self.name} has no scene {name!r}")
+        while record.video is None and record.error is None:
+            if self._seconds is not None:
+                raise ClosedError(f"run {self.name} has ended before the scene {name}")
+            await self._scene_ended.wait()
+        if record.error is not None:
+            raise record.error
+        assert record.video is not None, "the loop has ended"
+        return record.video
+
     async def until_done(self) -> Report:
         """Wait for the end of the run, discard its events, and return its report.
 
-        Failed scenes raise no error here; the report lists them.
+        A run that takes scenes by `submit` is closed first. Failed scenes raise no error here; the
+        report lists them.
         """
+        self.close()
         async for _ in self:
             pass
         return await self.report()
@@ -124,7 +287,8 @@ class Run:
             started_at=self._started_at,
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,
-            bytes_checked=self._bytes_checked,
+            is_open=self.is_open,
+            bytes_checked=self.bytes_checked,
             film=None if self.film is None else self.film.path,
             film_error=None if self.film is None else self.film.error,
         )
@@ -146,16 +310,29 @@ class Run:
     @property
     def status(self) -> Status:
         """Current status of the run."""
-        return status([SceneOutcome(scene.video, scene.error) for scene in self.records])
+        outcomes = [SceneOutcome(scene.video, scene.error) for scene in self.records]
+        return status(outcomes, is_open=self.is_open)
 
     def task_ids(self) -> set[str]:
         """Return the ids of all tasks that this process has started for the run or used in it."""
         records = self._pool.supervisors.records(self.name)
         return {worker.task for worker in (*records, *self._workers)}
 
+    def add(self, records: Iterable[SceneRecord]) -> None:
+        """Add records of scenes."""
+        for record in records:
+            self.records.append(record)
+            self._by_name[record.name] = record
+
     def emit(self, event: type[Any], **fields: Any) -> None:
         """Add an event of this class to the stream, with the seconds since the run started."""
         self._events.write(event(at=self._now(), **fields))
+        if event in {SceneCompleted, SceneFailed}:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._scene_ended.set()
+        self._scene_ended = anyio.Event()
 
     def on_worker_event(
         self, worker: WorkerRecord, event: type[Any], fields: Mapping[str, Any]
@@ -176,3 +353,7 @@ class Run:
         self._launching = tuple(worker for worker in launching if worker not in self._workers)
         self._seconds = self._now()
         self._events.close()
+        self.close()
+        for submission in self._submissions:
+            submission.answered.set()
+        self._wake()

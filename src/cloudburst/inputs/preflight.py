@@ -29,7 +29,14 @@ from cloudburst.models.film import Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
-from cloudburst.models.scene import DURATION, CheckedScene, Scene, check_duration, fold_name
+from cloudburst.models.scene import (
+    DURATION,
+    CheckedScene,
+    Scene,
+    SceneLabels,
+    check_duration,
+    fold_name,
+)
 from cloudburst.renderer.missing_glyphs import HasGlyph, check_characters
 from cloudburst.text import short_repr, shorten
 
@@ -98,6 +105,7 @@ def check_scenes(
     limits: Limits,
     *,
     remote: RemoteInputs | None = None,
+    labels: SceneLabels | None = None,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
@@ -115,11 +123,13 @@ def check_scenes(
         limits: Limits of the files.
         remote: Access to files in S3 and on web servers; ``None``: the access that the settings of
             this machine allow, for this call.
+        labels: Labels of the scenes that came earlier from the same source; ``None``: the scenes
+            are all of the run, at least one.
     """
     if remote is None:
         with open_remote_inputs() as opened:
-            return check_scenes(scenes, options, limits, remote=opened)
-    entries = _parse_entries(scenes, options)
+            return check_scenes(scenes, options, limits, remote=opened, labels=labels)
+    entries = _parse_entries(scenes, options, labels=labels)
     for entry in entries:
         _add_duration_fault(entry, limits)
     files = _check_files(entries, limits, remote)
@@ -136,9 +146,10 @@ def _parse_entries(
     scenes: Iterable[Scene | Mapping[str, Any]],
     options: RenderOptions,
     max_faults: int | None = None,
+    labels: SceneLabels | None = None,
 ) -> list[_CheckedEntry]:
-    entries, faults = list[_CheckedEntry](), 0
-    for place, raw in enumerate(scenes):
+    entries, faults, earlier = list[_CheckedEntry](), 0, labels or {}
+    for place, raw in enumerate(scenes, len(earlier)):
         entries.append(_entry_of(raw, f"scenes[{place}]"))
         faults += len(entries[-1].faults)
         if max_faults is not None and faults >= max_faults:
@@ -146,9 +157,10 @@ def _parse_entries(
     options = options.with_absolute_files()
     for entry in entries:
         _add_options(entry, options)
-    _add_duplicate_faults(entries)
-    rest = _CheckedEntry("options") if entries else _CheckedEntry("")
-    if not entries:
+    _add_duplicate_faults(entries, earlier)
+    is_empty = not entries and labels is None
+    rest = _CheckedEntry("" if is_empty else "options")
+    if is_empty:
         rest.fault("scenes", "none", "at least one scene")
     rest.locations = options.files()
     for entry in [*entries, rest]:
@@ -316,18 +328,18 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
             return name, short_repr(error["input"]), expected
 
 
-def _add_duplicate_faults(entries: Sequence[_CheckedEntry]) -> None:
+def _add_duplicate_faults(entries: Sequence[_CheckedEntry], earlier: SceneLabels) -> None:
     """Add a fault to each scene that has the name of an earlier one, for some file system."""
-    first: dict[str, int] = {}
-    for place, entry in enumerate(entries):
-        earlier = first.setdefault(fold_name(entry.label), place)
-        if earlier != place:
-            first_label = entries[earlier].label
-            found = f"scenes[{earlier}] and scenes[{place}] both have the name {entry.label!r}"
-            if first_label != entry.label:
+    labels = dict[str, tuple[int, str]]()
+    for place, entry in enumerate(entries, len(earlier)):
+        key = fold_name(entry.label)
+        first, label = earlier.get(key) or labels.setdefault(key, (place, entry.label))
+        if first != place:
+            found = f"scenes[{first}] and scenes[{place}] both have the name {entry.label!r}"
+            if label != entry.label:
                 found = (
-                    f"scenes[{place}] has the name {entry.label!r} and scenes[{earlier}] "
-                    f"{first_label!r}, which are the same file on some systems"
+                    f"scenes[{place}] has the name {entry.label!r} and scenes[{first}] "
+                    f"{label!r}, which are the same file on some systems"
                 )
             entry.fault("name", found, "a unique name")
 

@@ -205,6 +205,13 @@ class Scene(BaseModel):
         return options.model_dump(mode="json", exclude_unset=True)
 
 
+# `Scene`, or a dictionary with the fields of a scene.
+AnyScene: TypeAlias = Scene | Mapping[str, Any]
+# Places and labels of the scenes of a source, by `fold_name`. A scene without a valid name has its
+# place as its label, such as ``scenes[3]``.
+SceneLabels: TypeAlias = Mapping[str, tuple[int, str]]
+
+
 class CheckedScene(BaseModel):
     """Scene whose files passed the check before the run."""
 

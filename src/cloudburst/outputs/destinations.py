@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Place for the videos of a run; both classes have the same methods.
 Destination: TypeAlias = "FolderDestination | S3Destination"
+# Function that claims the videos, and the covers, of these names in addition.
+ClaimMore: TypeAlias = Callable[[Sequence[str], Collection[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class FolderDestination:
         """Return the path of the video of a scene."""
         return self.folder / f"{scene}.mp4"
 
-    def claim(
+    @asynccontextmanager
+    async def claim(
         self,
         names: Sequence[str],
         *,
@@ -43,14 +46,18 @@ class FolderDestination:
         overwrite: bool,
         resume: bool,
         covers: Collection[str],
-    ) -> AbstractAsyncContextManager[object]:
-        """Return a context manager that claims the videos for a run: see `claim_outputs`."""
-        return claim_outputs(
+    ) -> AsyncGenerator[ClaimMore]:
+        """Claim the videos of a run, and yield a function that claims more: see `claim_outputs`."""
+        async with claim_outputs(
             self.folder, names, run=run, overwrite=overwrite, resume=resume, covers=covers
-        )
+        ) as claim:
+            yield claim.add
 
-    async def newest_run_with(self, names: Collection[str]) -> str | None:
-        """Return the name of the newest run with a scene of one of these names, or ``None``."""
+    async def newest_run_with(self, names: Collection[str] | None) -> str | None:
+        """Return the name of the newest run with a scene of one of these names, or ``None``.
+
+        ``names=None`` stands for any names.
+        """
         return await anyio.to_thread.run_sync(newest_run_with, self.folder, names)
 
     async def recover(

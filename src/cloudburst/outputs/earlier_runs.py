@@ -54,11 +54,14 @@ def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
     return sorted(found, key=lambda pair: pair[1].processes[0].started_at, reverse=True)
 
 
-def newest_run_with(folder: Path, names: Collection[str]) -> str | None:
-    """Return the name of the newest run that has a scene with one of these names, or ``None``."""
-    wanted = {fold_name(name) for name in names}
+def newest_run_with(folder: Path, names: Collection[str] | None) -> str | None:
+    """Return the name of the newest run that has a scene with one of these names, or ``None``.
+
+    ``names=None`` stands for any names.
+    """
+    wanted = {fold_name(name) for name in names or ()}
     for run, past in runs_in(folder):
-        if wanted & {fold_name(name) for name in past.scenes}:
+        if names is None or wanted & {fold_name(name) for name in past.scenes}:
             return run
     return None
 

@@ -15,7 +15,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import product
@@ -28,7 +28,7 @@ from filelock import BaseFileLock
 
 from cloudburst.concurrency import finish_despite_cancel, poll
 from cloudburst.errors import ConfigurationError, OutputClaimedError, OutputExistsError
-from cloudburst.files import parse_json, read_regular_file
+from cloudburst.files import parse_json, read_regular_file, replaced_file
 from cloudburst.locks import release_and_remove, take_lock, try_lock
 from cloudburst.models.limits import Backoff
 from cloudburst.models.scene import cover_path, fold_name, validate_scene_name
@@ -112,8 +112,8 @@ async def claim_outputs(
     overwrite: bool,
     resume: bool = False,
     covers: Collection[str] = (),
-) -> AsyncGenerator[dict[str, Path]]:
-    """Claim ``<folder>/<name>.mp4`` for every name; yield the absolute paths by name.
+) -> AsyncGenerator[OutputClaim]:
+    """Claim ``<folder>/<name>.mp4`` for every name; yield the claim, to which names can be added.
 
     ``covers`` are the names of the videos that have a cover, which is claimed as well. Create the
     folder if needed. With ``resume``, existing videos and partial files are left to the
@@ -121,24 +121,10 @@ async def claim_outputs(
     run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
     if the folder cannot be written to.
     """
-    # In a thread: the paths of thousands of videos would block the event loop.
-    make = partial(_Claim, folder, names, covers, run=run, overwrite=overwrite, resume=resume)
-    claim = await anyio.to_thread.run_sync(make)
-
-    async def try_claim() -> bool | None:
-        take = partial(anyio.to_thread.run_sync, claim.take)
-        return await finish_despite_cancel(take, seconds=math.inf) or None
-
+    claim = OutputClaim(folder, run=run, overwrite=overwrite, resume=resume)
     try:
-        with anyio.move_on_after(_FOLDER_LOCK_TIMEOUT) as waiting:
-            await poll(try_claim, delays=_FOLDER_LOCK_BACKOFF.delays())
-        if waiting.cancelled_caught:
-            msg = (
-                f"{claim.home} has been locked by another process for {_FOLDER_LOCK_TIMEOUT:g} s: "
-                "end that process, or choose another folder"
-            )
-            raise ConfigurationError(msg)
-        yield claim.paths
+        await claim.add(names, covers)
+        yield claim
     finally:
         await finish_despite_cancel(
             lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
@@ -190,59 +176,72 @@ def _held(home: Path) -> dict[str, str]:
     return found
 
 
-class _Claim:
-    """Claim of the videos of one run. The methods block."""
+class OutputClaim:
+    """Claim of the videos of one run."""
 
-    def __init__(
-        self,
-        folder: Path,
-        names: Sequence[str],
-        covers: Collection[str],
-        *,
-        run: str,
-        overwrite: bool,
-        resume: bool,
-    ) -> None:
-        folder = folder.absolute()
-        self.home = folder / ".cloudburst"  # checked for links before each use
-        self.paths = {name: folder / f"{name}.mp4" for name in names}
-        self._outputs = [*self.paths.values(), *(cover_path(self.paths[name]) for name in covers)]
-        self._folder = folder
-        self._claim_file = self.home / f"{run}.json"
+    def __init__(self, folder: Path, *, run: str, overwrite: bool, resume: bool) -> None:
+        self._folder = folder.absolute()
+        self._home = self._folder / ".cloudburst"  # checked for links before each use
+        self._claim_file = self._home / f"{run}.json"
         self._run_lock: BaseFileLock | None = None
         self._overwrite = overwrite
         self._resume = resume
+        self.paths: dict[str, Path] = {}
+        """Absolute paths of the claimed videos, by name."""
 
-    def take(self) -> bool:
+    async def add(self, names: Sequence[str], covers: Collection[str]) -> None:
+        """Claim videos, and covers, in addition: see `claim_outputs`."""
+        take = partial(self._take, names, covers)  # in a thread, because names may be thousands
+
+        async def try_claim() -> bool | None:
+            call = partial(anyio.to_thread.run_sync, take)
+            return await finish_despite_cancel(call, seconds=math.inf) or None
+
+        with anyio.move_on_after(_FOLDER_LOCK_TIMEOUT) as waiting:
+            await poll(try_claim, delays=_FOLDER_LOCK_BACKOFF.delays())
+        if waiting.cancelled_caught:
+            msg = (
+                f"{self._home} has been locked by another process for {_FOLDER_LOCK_TIMEOUT:g} s: "
+                "end that process, or choose another folder"
+            )
+            raise ConfigurationError(msg)
+
+    def _take(self, names: Sequence[str], covers: Collection[str]) -> bool:
         """Claim the videos; return false if another process holds the folder's lock."""
+        paths = {name: self._folder / f"{name}.mp4" for name in names}
         with _usable(self._folder):
             metadata_folder(self._folder)
             try:
-                self.home.mkdir(parents=True, exist_ok=True)
+                self._home.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
-                if self.home.is_file():
+                if self._home.is_file():
                     raise
                 return False  # another process removed it during the call
-            with exclusive_access(self.home) as alone:
+            with exclusive_access(self._home) as alone:
                 if alone:
-                    self._refuse_claimed(resume=self._resume)
+                    self._refuse_claimed(paths)
                     if not self._resume:
-                        self._refuse_existing()
-                    self._write_claim_file()
+                        outputs = [*paths.values(), *(cover_path(paths[name]) for name in covers)]
+                        self._refuse_existing(outputs)
+                    self._write_claim_file([*self.paths, *paths])
+                    self.paths |= paths
                 return alone
 
     def drop(self) -> None:
+        """Release the claim. Blocks."""
         if self._run_lock is not None:
             with suppress(OSError):  # a claim file without a lock is stale: it may stay
                 self._claim_file.unlink()
             release_and_remove(self._run_lock)
             self._run_lock = None
-            with suppress(OSError), exclusive_access(self.home):
+            with suppress(OSError), exclusive_access(self._home):
                 pass  # removes an empty folder; another process would do it as well
 
-    def _refuse_claimed(self, *, resume: bool) -> None:
-        ours = {fold_name(name): path for name, path in self.paths.items()}
-        for claim_file in sorted(self.home.glob("*.json")):
+    def _refuse_claimed(self, paths: Mapping[str, Path]) -> None:
+        ours = {fold_name(name): path for name, path in paths.items()}
+        for claim_file in sorted(self._home.glob("*.json")):
+            if claim_file == self._claim_file and self._run_lock is not None:
+                continue
             lock = try_lock(claim_file.with_suffix(".lock"))
             names, holder = read_claim(claim_file)
             if lock is None:
@@ -253,7 +252,7 @@ class _Claim:
                     msg = f"{holder} is writing {list_some(shared)}"
                     raise OutputClaimedError(msg, paths=shared, holder=holder)
             else:  # the process has ended: remove its partial files
-                left = resume and claim_file == self._claim_file
+                left = self._resume and claim_file == self._claim_file
                 for name, suffix in () if left else product(names, (".mp4", ".jpg")):
                     with suppress(OSError):  # not a file
                         (self._folder / f"{name}{suffix}.part").unlink()
@@ -261,8 +260,8 @@ class _Claim:
                     claim_file.unlink()
                 release_and_remove(lock)
 
-    def _refuse_existing(self) -> None:
-        there = [path for path in self._outputs if os.path.lexists(path)]
+    def _refuse_existing(self, outputs: Iterable[Path]) -> None:
+        there = [path for path in outputs if os.path.lexists(path)]
         if there and not self._overwrite:
             msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
             raise OutputExistsError(msg, paths=there)
@@ -270,10 +269,14 @@ class _Claim:
             msg = f"folders have the names of videos: {list_some(folders)}; move them away"
             raise OutputExistsError(msg, paths=folders)
 
-    def _write_claim_file(self) -> None:
+    def _write_claim_file(self, names: Sequence[str]) -> None:
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        claim = {"pid": os.getpid(), "host": socket.gethostname(), "names": [*self.paths]}
+        claim = {"pid": os.getpid(), "host": socket.gethostname(), "names": names}
+        if self._run_lock is not None:
+            with replaced_file(self._claim_file) as file:
+                file.write(json.dumps(claim).encode())
+            return
         try:
             with self._claim_file.open("x", encoding="utf-8") as file:  # does not follow a link
                 json.dump(claim, file)

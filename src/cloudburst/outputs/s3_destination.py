@@ -34,6 +34,7 @@ from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.locations import MAX_KEY_BYTES, OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
+from cloudburst.outputs.destinations import ClaimMore
 from cloudburst.outputs.earlier_runs import newest_run_with, recovered_state
 from cloudburst.outputs.folder import claim_outputs
 from cloudburst.outputs.journal import JournalState, is_run_name, journal_folder
@@ -43,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 # Number of objects that are asked about at once.
 _MAX_REQUESTS = 32
+# Number of objects up to which each is asked about instead of listing the folder: a video and its
+# cover.
+_MAX_SINGLE_REQUESTS = 2
 # Number of existing objects that are asked for their run, if no journal on this machine knows it.
 _OBJECTS_THAT_NAME_RUNS = 3
 
@@ -88,16 +92,27 @@ class S3Destination:
         overwrite: bool,
         resume: bool,
         covers: Collection[str],
-    ) -> AsyncGenerator[None]:
+    ) -> AsyncGenerator[ClaimMore]:
         """Keep other processes on this machine away from the run, and mark the folder.
 
-        Processes on other machines, and other runs, are not kept away: `marked` warns of them.
+        Processes on other machines, and other runs, are not kept away: `marked` warns of them, but
+        not of the names that are claimed later with the yielded function.
 
         Raises:
             OutputClaimedError: Another process on this machine works on the run.
             OutputExistsError: A video exists and may not be replaced.
             ConfigurationError: The key of a video would be too long, or the journal cannot be kept.
         """
+        claim = partial(self._claim, may_exist=resume or overwrite)
+        await anyio.to_thread.run_sync(_make_folder, self.folder)
+        async with claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume):
+            await claim(names, covers)
+            async with marked(self._store, self._prefix, names, run=run, overwrite=overwrite):
+                yield claim
+
+    async def _claim(
+        self, names: Sequence[str], covers: Collection[str], *, may_exist: bool
+    ) -> None:
         videos = [self.video(name) for name in names]
         if too_long := [each for each in videos if len(each.key.encode()) > MAX_KEY_BYTES]:
             msg = (
@@ -105,25 +120,26 @@ class S3Destination:
                 "with a shorter name"
             )
             raise ConfigurationError(msg)
-        await anyio.to_thread.run_sync(_make_folder, self.folder)
-        async with claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume):
-            if not resume and not overwrite:
-                outputs = {*videos, *(cover_path(self.video(name)) for name in covers)}
-                if there := sorted(await self._existing() & outputs, key=str):
-                    msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
-                    raise OutputExistsError(msg, objects=[*map(str, there)])
-            async with marked(self._store, self._prefix, names, run=run, overwrite=overwrite):
-                yield
+        if may_exist:
+            return
+        outputs = {*videos, *(cover_path(self.video(name)) for name in covers)}
+        if there := sorted(await self._existing(outputs), key=str):
+            msg = f"videos already exist: {list_some(there)}; overwrite=True replaces them"
+            raise OutputExistsError(msg, objects=[*map(str, there)])
 
-    async def newest_run_with(self, names: Collection[str]) -> str | None:
+    async def newest_run_with(self, names: Collection[str] | None) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.
 
-        If no journal of this machine knows such a run, it is the run that made one of the videos.
+        ``names=None`` stands for any names. If no journal of this machine knows such a run, it is
+        the run that made one of the videos.
         """
         if run := await anyio.to_thread.run_sync(newest_run_with, self.folder, names):
             return run
-        there = await self._existing()
-        videos = [video for name in names if (video := self.video(name)) in there]
+        there = await self._list()
+        if names is None:
+            videos = [each for each in there if each.suffix == ".mp4"]
+        else:
+            videos = [video for name in names if (video := self.video(name)) in there]
         for video in videos[:_OBJECTS_THAT_NAME_RUNS]:
             info = await repeat_while_busy(partial(self._store.find, video))
             # Any program may have written the metadata.
@@ -144,14 +160,11 @@ class S3Destination:
 
         The processes may have run on other machines.
         """
-        there = await self._existing()
         outputs = {
-            location: scene.scene.name
-            for scene in scenes
-            for location in self._outputs(scene)
-            if location in there
+            location: scene.scene.name for scene in scenes for location in self._outputs(scene)
         }
-        found = await self._find(run, outputs)
+        there = await self._existing(outputs)
+        found = await self._find(run, {at: outputs[at] for at in there})
         foreign = [location for location, info in found.items() if info is None]
         if foreign and not overwrite:
             reason = f"run {run} has not made them"
@@ -169,8 +182,19 @@ class S3Destination:
             return None
         return await recovered_state(past, scenes, results, hash_inputs)
 
-    async def _existing(self) -> set[S3Object]:
-        return set(await repeat_while_busy(partial(self._store.list_folder, self._prefix)))
+    async def _existing(self, outputs: Collection[S3Object]) -> list[S3Object]:
+        """Return those of the outputs that exist."""
+        if len(outputs) > _MAX_SINGLE_REQUESTS:
+            there = set(await self._list())
+            return [each for each in outputs if each in there]
+        return [
+            each
+            for each in outputs
+            if await repeat_while_busy(partial(self._store.find, each)) is not None
+        ]
+
+    async def _list(self) -> Sequence[S3Object]:
+        return await repeat_while_busy(partial(self._store.list_folder, self._prefix))
 
     async def _find(
         self, run: str, outputs: Mapping[S3Object, str]

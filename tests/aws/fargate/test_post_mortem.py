@@ -15,8 +15,9 @@ from cloudburst import redaction
 from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.post_mortem import _without_overrides, build_post_mortem
 from cloudburst.aws.fargate.task_definition import describe_task_definition
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskId, TaskSpec, TaskState
@@ -213,8 +214,12 @@ async def test_a_run_keeps_them_and_ends_for_an_image_that_is_not_there(make_sce
                 limits=limits,
                 backoff=READINESS_BACKOFF,
             )
-            to = {s.scene.name: tmp_path / f"{s.scene.name}.mp4" for s in scenes}
-            async with open_run(RunSpec("run", scenes, to, Kept(tmp_path)), pool) as run:
+            async with open_run(
+                RunSpec(
+                    "run", scenes, lambda name: tmp_path / f"{name}.mp4", journal=Kept(tmp_path)
+                ),
+                pool,
+            ) as run:
                 report = await run.until_done()
             await pool.stop_all()
             tasks.cancel_scope.cancel()

@@ -6,6 +6,7 @@ import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -15,8 +16,9 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan, make_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.engine.forecast.simulation import Load
-from cloudburst.engine.open_run import RunSpec, open_run
+from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
+from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Performance, Sample
@@ -63,8 +65,9 @@ async def rendered(places, scenes, *, limits, measurements=None):
                 backoff=READINESS_BACKOFF,
                 measurements=measurements or Measurements(),
             )
-            to = {scene.scene.name: scene.scene.image for scene in scenes}
-            async with open_run(RunSpec("run", scenes, to), pool) as run:
+            async with open_run(
+                RunSpec("run", scenes, lambda name: Path(f"{name}.mp4")), pool
+            ) as run:
                 first = (await run.report()).predicted
                 assert first is not None
                 report = await run.until_done()

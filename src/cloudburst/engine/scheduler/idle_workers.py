@@ -190,7 +190,13 @@ class KeptWorkers:
         self._budget = budget
         self._performances = performances
         self._expected_films = 0
+        self._open_runs = 0
         self._warm = 0 if limits.idle is not None else 1
+
+    @property
+    def expects_scenes(self) -> bool:
+        """True while a run may get further scenes."""
+        return self._open_runs > 0
 
     @contextmanager
     def expecting_film(self) -> Generator[None]:
@@ -200,6 +206,16 @@ class KeptWorkers:
             yield
         finally:
             self._expected_films -= 1
+            self.wake()
+
+    @contextmanager
+    def expecting_scenes(self) -> Generator[None]:
+        """Keep workers until the ``with`` block ends as long as that is cheaper than new starts."""
+        self._open_runs += 1
+        try:
+            yield
+        finally:
+            self._open_runs -= 1
             self.wake()
 
     @contextmanager
@@ -218,22 +234,29 @@ class KeptWorkers:
             worker.changed.set()
 
     def keeps(self, worker: PoolWorker) -> bool:
-        """Return whether an idle worker is kept for a film or a later run."""
+        """Return whether an idle worker is kept for further scenes, a film or a later run."""
         if self._is_kept_warm(worker):
             return True
+        if self._open_runs:  # the film is far off
+            return False
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
 
     def _is_kept_warm(self, worker: PoolWorker) -> bool:
         # As long as it has cost less than a new start would, its price and the wait for it, the
-        # bill is at most twice that of a client that knows when the next run comes (ski rental).
+        # bill is at most twice that of a client that knows when the next run or scene comes (ski
+        # rental). Of several workers, only the first one saves the wait.
         rate = float(worker.backend.usd_per_second)
-        if not (self._warm and rate) or any(
+        if not rate:
+            return self.expects_scenes
+        is_first = not any(
             other.backend.usd_per_second for other in self._workers.ready if other is not worker
-        ):
+        )
+        if not (self._open_runs or (self._warm and is_first)):
             return False
         usual = self._performances.of_backend(worker.backend)
-        billed = max(0.0, usual.startup_seconds - usual.placement_seconds)
-        worth = billed + usual.startup_seconds * self._hour_usd / 3600 / rate
+        worth = max(0.0, usual.startup_seconds - usual.placement_seconds)  # what is billed of it
+        if is_first:
+            worth += usual.startup_seconds * self._hour_usd / 3600 / rate
         idle = anyio.current_time() - worker.last_used
         return idle < worth and self._budget.allows_idle(worker)

@@ -120,7 +120,7 @@ class Scheduler:
             self.autoscaler.start_workers()
             self._fail_hopeless()
             self._assigner.move_waiting()
-            if not self._limits.idle:
+            if not (self._limits.idle or self.kept_workers.expects_scenes):
                 self._starts.cancel_needless()
             if (starved := self.autoscaler.stop_starved()) is not None:
                 self.paused_runs.requeue(each for each in starved.assignments if not each.sending)
@@ -206,6 +206,7 @@ class Scheduler:
         self.closed = True
         self.queue.resume_all()
         self._fail_waiting(error)
+        self.decide()
 
     # Runs and scenes.
 

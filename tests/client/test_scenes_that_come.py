@@ -1,0 +1,132 @@
+"""Scenes that come while others render, with real files, claims and journals, and a fake cloud."""
+
+from __future__ import annotations
+
+import json
+
+import anyio
+import pytest
+
+import cloudburst
+from cloudburst import Client, Status
+from cloudburst.errors import (
+    ClosedError,
+    ConfigurationError,
+    InvalidScenesError,
+    OutputClaimedError,
+    OutputExistsError,
+)
+from cloudburst.outputs.journal import journal_path, read_journal
+from cloudburst.testing import FakeCloud
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"  # files are read in threads
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+async def source(*scenes, pause=0.0):
+    for scene in scenes:
+        await anyio.sleep(pause)
+        yield scene
+
+
+async def test_an_asynchronous_generator_is_rendered_like_a_list(make_scene, out):
+    cloud = FakeCloud()
+    scenes = source(*[make_scene(name) for name in "abc"])
+    report = await cloudburst.render_all(scenes, to=out, backend=cloud.backend, name="r1")
+    assert [video.path for video in report.videos] == [out / f"{name}.mp4" for name in "abc"]
+    assert report.status is Status.COMPLETE
+    past = read_journal(journal_path(out, "r1"))
+    assert [*past.scenes] == [*"abc"]
+    assert past.end.status is Status.COMPLETE
+
+
+async def test_a_later_scene_is_claimed_for_the_run(make_scene, out):
+    cloud = FakeCloud(encode=0.2)
+    async with (
+        Client(cloud.backend) as client,
+        client.stream(to=out, name="r1") as run,
+        client.stream(to=out, name="r2") as other,
+    ):
+        assert await run.submit(make_scene("a")) == "a"
+        (claim,) = [json.loads(file.read_text()) for file in (out / ".cloudburst").glob("r1.json")]
+        assert claim["names"] == ["a"]
+        with pytest.raises(OutputClaimedError):
+            await other.submit(make_scene("A"))
+        await other.submit(make_scene("b"))
+        assert len((await run.until_done()).videos) == 1
+        assert len((await other.until_done()).videos) == 1
+
+
+async def test_faults_are_those_of_a_list_and_the_others_go_on(make_scene, out):
+    out.mkdir()
+    (out / "d.mp4").write_bytes(b"of another run")
+    good = make_scene("a")
+    bad = [
+        {"image": "nowhere.png"},
+        {"name": "b", "image": "nowhere.png", "audio": "nowhere.mp3"},
+        {**make_scene("A")},
+        make_scene("d"),
+        5,
+    ]
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all(source(good, *bad, make_scene("c")), to=out)
+    names = [scene.scene for scene in report.scenes]
+    assert names == ["a", "scenes[1]", "b", "scenes[3]", "d", "scenes[5]", "c"]
+    assert [video.scene for video in report.videos] == ["a", "c"]
+    nameless, missing, again, there, five = report.errors
+    assert {fault.field for fault in nameless.faults} == {"name", "image", "audio"}
+    assert {fault.field for fault in missing.faults} == {"image", "audio"}
+    assert "scenes[3] has the name 'A' and scenes[0] 'a'" in str(again)
+    assert isinstance(there, OutputExistsError)
+    assert str(five).startswith("scenes[5]: scene: 5")
+
+
+@pytest.mark.parametrize("scenes", [None, 3, "a.json"])
+async def test_what_is_no_source_is_refused(scenes, out):
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(InvalidScenesError):
+            await client.render_all(scenes, to=out)
+    assert not out.exists()
+
+
+async def test_options_are_checked_before_a_scene_comes(make_scene, out, tmp_path):
+    asked = []
+
+    async def never():
+        asked.append(True)
+        yield make_scene()
+
+    options = cloudburst.RenderOptions(watermark=tmp_path / "nowhere.png")
+    async with Client(FakeCloud().backend, options=options) as client:
+        with pytest.raises(InvalidScenesError, match="watermark"):
+            await client.render_all(never(), to=out)
+    assert not asked
+
+
+async def test_submitted_scenes_of_many_callers(make_scene, out):
+    async with Client(FakeCloud().backend) as client, client.stream(to=out) as run:
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(run.submit, make_scene(f"s{number}"))
+        with pytest.raises(InvalidScenesError, match="both have the name"):
+            await run.submit(make_scene("s3"))
+        with pytest.raises(InvalidScenesError):
+            await run.submit({"name": "s11"})
+        with pytest.raises(ConfigurationError):
+            await run.video("s11")
+        assert (await run.video("s4")).path == out / "s4.mp4"
+        run.close()
+        report = await run.until_done()
+        with pytest.raises(ClosedError):
+            await run.submit(make_scene("s12"))
+    assert report.status is Status.COMPLETE
+    assert len(report.videos) == 10
