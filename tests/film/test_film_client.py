@@ -326,6 +326,17 @@ def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
     return film_plan(FilmRequest(path=film), [v.video for v in found], [v.source for v in found])
 
 
+async def test_a_film_begins_with_a_title_card(given, tmp_path):
+    title = {"name": "title", "title_card": "第一章\nChapter One", "duration": 0.5}
+    sound = {"name": "voice", "title_card": "Chapter Two", "audio": given[0]["audio"]}
+    film = tmp_path / "film.mp4"
+    report = await render(
+        [title | {"transition": "fade"}, given[0], sound], tmp_path, film=film, film_gap=0.1
+    )
+    assert (report.film, report.film_error) == (film, None)
+    assert probe(film).seconds == pytest.approx(1.7)
+
+
 async def test_a_changed_transition_or_gap_makes_another_film(videos, tmp_path):
     plan = plan_of(videos, tmp_path / "film.mp4")
     first, *others, last = plan.scenes

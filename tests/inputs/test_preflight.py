@@ -122,8 +122,8 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
         ("two", "audio"),
         ("two", "subtitle"),
         ("scenes[2]", "scene"),
-        ("four", "image"),
         ("four", "subtitel"),
+        ("four", "image"),
         ("four", "audio"),
         ("options", "watermark"),
     ]
@@ -132,7 +132,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
     assert found[2].found == "nothing"
     assert found[3].found == f"no such file: {files / 'none.png'}"
     assert found[4].found.startswith("a PNG picture: ")
-    assert found[8].expected == "subtitle"
+    assert found[7].expected == "subtitle"
     assert found[10].found.startswith("a text file: ")
 
 

@@ -115,7 +115,7 @@ class FilmStep:
     async def _make_on_worker(
         self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress
     ) -> None:
-        transitions = 0 if film.transition == "cut" else len(film.parts) - 1
+        transitions = sum((each.transition or film.transition) != "cut" for each in film.parts[:-1])
         work = film_work(film.seconds, transitions)
         ticket = Ticket(
             run=self._run,

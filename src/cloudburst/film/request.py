@@ -167,7 +167,7 @@ def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
 def _overlaps_with_gap(
     request: FilmRequest, scenes: Sequence[CheckedScene]
 ) -> Iterator[SceneFault]:
-    for scene in scenes[:-1] if request.film_gap else ():
+    for scene in scenes if request.film_gap else ():
         if scene.scene.transition == "crossfade":
             expected = "cut or fade, because the film has a gap (film_gap)"
             yield SceneFault(scene.scene.name, "transition", "crossfade", expected)
@@ -208,6 +208,8 @@ def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str
     found, expected = (f"{size.width}x{size.height}" for size in map(_video_size, (scene, first)))
     choices = "is_portrait=False (--landscape) or is_portrait=True (--portrait)"
     expected = f"{expected}, {reason}; set {choices}, or another size, for all scenes"
+    if scene.scene.title_card is not None:
+        return "title_card", f"a card whose video has {found}", expected
     return "image", f"a picture whose video has {found}", expected
 
 

@@ -25,19 +25,22 @@ from cloudburst.inputs.media_checks import (
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue
 from cloudburst.models.film import Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.scene import (
     DURATION,
+    MAX_CARD_CHARACTERS,
     CheckedScene,
     Scene,
     SceneLabels,
     check_duration,
     fold_name,
 )
-from cloudburst.renderer.missing_glyphs import HasGlyph, check_characters
+from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of, check_characters
 from cloudburst.text import short_repr, shorten
 
 _LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
@@ -57,6 +60,7 @@ _EXPECTED = {
 # Description of a valid value for each field that is not a location
 _EXPECTED_TYPES = {
     "name": "a text",
+    "title_card": f"a text of at most {MAX_CARD_CHARACTERS} characters",
     "duration": DURATION,
     "transition": f"one of {', '.join(get_args(Transition))}",
     "options": "a mapping of options to their values",
@@ -131,7 +135,7 @@ def check_scenes(
             return check_scenes(scenes, options, limits, remote=opened, labels=labels)
     entries = _parse_entries(scenes, options, labels=labels)
     for entry in entries:
-        _add_duration_fault(entry, limits)
+        _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
     _raise_faults(entries)
     glyphs = functools.cache(font_glyphs)
@@ -180,28 +184,30 @@ def _checked_scene(
     files: Mapping[InputFile, CheckedFile],
     glyphs: Callable[[str | AnyLocation | None], HasGlyph | None],
 ) -> CheckedScene:
-    image = files["image", entry.locations["image"]]
+    image = files["image", entry.locations["image"]] if scene.image is not None else None
     seconds, known = scene.duration, True
     if seconds is None:
         audio = files["audio", entry.locations["audio"]].facts
         seconds, known = audio.seconds, audio.length_known
+    texts = {"title_card": ("", _card_characters(scene))}
     if (subtitle := entry.locations.get("subtitle")) is not None:
+        texts["subtitle"] = f": {subtitle}", files["subtitle", subtitle].facts.characters
+    for name, (place, characters) in texts.items():
         try:
-            characters = files["subtitle", subtitle].facts.characters
             check_characters(characters, glyphs(entry.options.font))
         except InvalidInputError as exc:
-            entry.fault("subtitle", f"{exc.found}: {subtitle}", exc.expected)
+            entry.fault(name, f"{exc.found}{place}", exc.expected)
     return CheckedScene(
         scene=scene,
         audio_seconds=seconds,
         audio_known=known,
-        image_bytes=image.size or 0,
+        image_bytes=(image and image.size) or 0,
         versions={
             version.path: version
             for file in (scene.files() | entry.options.files()).items()
             if (version := files[file].version) is not None
         },
-        upright=image.facts.upright,
+        upright=image is not None and image.facts.upright,
         options=entry.options,
         undrawable=tuple(entry.faults),  # others were raised
     )
@@ -216,10 +222,6 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
         return entry
     fields = {str(key): value for key, value in cast("Mapping[object, object]", raw).items()}
     spelling = _spelling(fields)
-    # An empty path would be the current folder.
-    for name in (spelling["image"], spelling["audio"]):
-        if fields.get(name) == "":
-            del fields[name]
     try:
         scene = Scene.model_validate(fields)
     except ValidationError as exc:
@@ -228,7 +230,9 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
         entry = _CheckedEntry(str(fields[spelling["name"]]) if named else place, spelling)
         for error in errors:
             entry.fault(*_describe_error(error, spelling))
-        _add_length_fault(entry, fields, spelling["audio"])
+        picture, sound = f"{EXPECTED_PICTURE}; or a title_card", f"{EXPECTED_AUDIO}; or a duration"
+        _add_one_of_fault(entry, fields, "image", "title_card", picture)
+        _add_one_of_fault(entry, fields, "audio", "duration", f"{sound} in seconds")
         bad = {error["loc"][0] for error in errors}
         for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
             value = fields.get(spelling[name])
@@ -254,23 +258,33 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
         for error in exc.errors():
             name, found, expected = describe_option_error(error)
             entry.fault(_option_field(name), found, expected)
+    if entry.scene.title_card is not None:
+        entry.options = entry.options.model_copy(update={"effects": ()})
     entry.scene = entry.scene.model_copy(update={"options": own})
     entry.locations |= own.files()
 
 
-def _add_length_fault(entry: _CheckedEntry, fields: Mapping[str, object], audio: str) -> None:
+def _add_one_of_fault(
+    entry: _CheckedEntry, fields: Mapping[str, object], file: str, other: str, expected: str
+) -> None:
     # `Scene` has the same rule, but applies it only if every field is valid.
-    values = {name: fields.get(name) for name in (audio, "duration")}
-    given = [name for name, value in values.items() if value is not None and value != ""]
+    names = entry.spelling[file], other
+    given = [name for name in names if none_if_blank(fields.get(name)) is not None]
     if len(given) > 1:
-        entry.fault("duration", f"{audio} and duration", "one of them")
+        entry.fault(other, " and ".join(names), "one of them")
     elif not given:
-        entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+        entry.fault(file, "nothing", expected)
 
 
-def _add_duration_fault(entry: _CheckedEntry, limits: Limits) -> None:
+def _card_characters(scene: Scene) -> str:
+    return characters_of([Cue(0, 0, scene.title_card or "")])
+
+
+def _add_value_faults(entry: _CheckedEntry, limits: Limits) -> None:
     if entry.scene is None:
         return
+    if entry.scene.title_card is not None and not _card_characters(entry.scene).strip():
+        entry.fault("title_card", short_repr(entry.scene.title_card), "a text that can be seen")
     try:
         check_duration(entry.scene.duration, limits.audio_seconds)
     except InvalidInputError as exc:
@@ -316,7 +330,7 @@ def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[s
         case "extra_forbidden" if name in spelling:
             return written, "the field twice", f"{spelling[name]} only"
         case "extra_forbidden":
-            known = (*spelling.values(), "duration", "transition", "options")
+            known = (*spelling.values(), *(each for each in _EXPECTED_TYPES if each != "name"))
             near = difflib.get_close_matches(written, known, n=1)
             return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
         case "value_error":

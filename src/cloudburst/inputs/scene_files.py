@@ -25,7 +25,7 @@ _PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subti
 # Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
 # and one with fourteen options
 _NODES_PER_SCENE = 40
-_SCENE_COLUMNS = ("name", "scene_name", "duration", "transition", *_PATH_FIELDS)
+_SCENE_COLUMNS = ("name", "scene_name", "title_card", "duration", "transition", *_PATH_FIELDS)
 _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 
 
@@ -102,8 +102,8 @@ def _read_csv(file: _SceneFile, text: str) -> list[SceneDict]:
                 known, shown = column in _CSV_COLUMNS, short_repr(column)
                 found = f"the column {shown} twice" if known else f"an unknown column {shown}"
                 expected = (
-                    "name, image, audio or duration, optionally subtitle, transition and render "
-                    "options"
+                    "name, image or title_card, audio or duration, optionally subtitle, transition "
+                    "and render options"
                 )
                 raise ConfigurationError(f"{file}, line 1: {found}; expected {expected}")
         for cells in rows:

@@ -63,7 +63,11 @@ class InputHashes:
         lasting = [version for version in scene.versions.values() if version in self._lasting]
         return HashedInputs(
             fingerprint=fingerprint(
-                scene.scene.name, scene.options, hashes, duration=scene.scene.duration
+                scene.scene.name,
+                scene.options,
+                hashes,
+                duration=scene.scene.duration,
+                title_card=scene.scene.title_card,
             ),
             hashes=hashes,
             lasting=tuple((version, self._known[version]) for version in lasting),

@@ -22,6 +22,7 @@ def fingerprint(
     hashes: Mapping[str, str | None],
     *,
     duration: float | None,
+    title_card: str | None = None,
 ) -> str:
     """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal."""
     look = options.model_dump(
@@ -31,6 +32,8 @@ def fingerprint(
     inputs: dict[str, object] = {"format": _FORMAT, "look": look, "files": dict(hashes)}
     if duration is not None:
         inputs["duration"] = duration
+    if title_card is not None:
+        inputs["title_card"] = title_card
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

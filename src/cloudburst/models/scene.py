@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     field_serializer,
     model_validator,
 )
@@ -25,7 +26,6 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.film import Transition
 from cloudburst.models.locations import (
     AnyLocation,
-    Location,
     OutputLocation,
     S3Object,
     WrittenLocation,
@@ -59,6 +59,10 @@ def _refuse_bool(value: object) -> object:
 Duration = Annotated[
     float, BeforeValidator(_refuse_bool), Field(ge=MIN_SCENE_SECONDS, allow_inf_nan=False)
 ]
+
+# Maximum number of characters of a title card.
+MAX_CARD_CHARACTERS = 500
+TitleCard = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_CARD_CHARACTERS)]
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 # Words for path separators. Errors for other people have no paths, nor separators alone.
@@ -132,14 +136,14 @@ def _without_joiners(name: str) -> str:
     return name.translate(dict.fromkeys(map(ord, _JOINERS)))
 
 
-def check_length(*, has_audio: bool, duration: float | None) -> None:
-    """Raise a ``ValueError`` unless exactly one of an audio file and a duration is given."""
-    if has_audio and duration is not None:
-        msg = "audio and duration are both given; expected one of them"
-        raise ValueError(msg)
-    if not has_audio and duration is None:
-        msg = "neither audio nor duration is given; expected one of them"
-        raise ValueError(msg)
+def check_one_of(**values: object) -> None:
+    """Raise a ``ValueError`` unless exactly one of two fields has a value other than ``None``."""
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        found = f"{' and '.join(given)} are both given"
+        if not given:
+            found = f"neither {' nor '.join(values)} is given"
+        raise ValueError(f"{found}; expected one of them")
 
 
 def check_duration(duration: float | None, longest: float) -> None:
@@ -149,7 +153,7 @@ def check_duration(duration: float | None, longest: float) -> None:
 
 
 class Scene(BaseModel):
-    """Input of one video: a picture, an audio file or a duration, and optional subtitles.
+    """Input of one video: a picture or a title card, an audio file or a duration, and subtitles.
 
     Files are on this machine (paths), in S3 (``s3://bucket/key``) or on web servers (``https://``).
     Dictionaries with the keys of ``cloudburst-fargate`` (``scene_name``, ``image_path``,
@@ -168,8 +172,17 @@ class Scene(BaseModel):
         Field(validation_alias=AliasChoices("name", "scene_name")),
     ]
     """Name of the scene, unique within a run; the video is ``<name>.mp4``."""
-    image: Location = Field(validation_alias=AliasChoices("image", "image_path"))
-    """Location of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content."""
+    image: OptionalLocation = Field(
+        default=None, validation_alias=AliasChoices("image", "image_path")
+    )
+    """Location of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content. ``None`` for
+    a title card."""
+    title_card: Annotated[TitleCard | None, BeforeValidator(none_if_blank)] = None
+    """Text in the centre of an empty picture, in place of ``image``: up to 500 characters, with the
+    tags of subtitles. Font, colours, outline, shadow and width are those of the options for
+    subtitles, and the letters are twice as high, or smaller if the text needs more room. The
+    background is a dark blue, or the colour of the option ``backdrop``. The camera does not move.
+    """
     audio: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("audio", "audio_path")
     )
@@ -191,8 +204,9 @@ class Scene(BaseModel):
     those of the run."""
 
     @model_validator(mode="after")
-    def _check_length(self) -> Self:
-        check_length(has_audio=self.audio is not None, duration=self.duration)
+    def _check_one_of_each(self) -> Self:
+        check_one_of(image=self.image, title_card=self.title_card)
+        check_one_of(audio=self.audio, duration=self.duration)
         return self
 
     def files(self) -> dict[str, AnyLocation]:
@@ -225,7 +239,7 @@ class CheckedScene(BaseModel):
     audio_known: bool = True
     """False if the header has no length: it is then guessed from the size of the file."""
     image_bytes: int
-    """Size of the picture's file; 0 if its server does not report it."""
+    """Size of the picture's file; 0 if its server does not report it, and for a title card."""
     versions: Mapping[Path, FileVersion] = {}
     """Version of each file of the scene on this machine, as the check has found it."""
     upright: bool = False
@@ -233,8 +247,8 @@ class CheckedScene(BaseModel):
     options: RenderOptions = RenderOptions()
     """Options of the run, overridden by those of the scene."""
     undrawable: tuple[SceneFault, ...] = ()
-    """Fault of the subtitles because of characters that workers with the image of this package
-    cannot draw; the public image takes them from other fonts."""
+    """Faults of texts because of characters that workers with the image of this package cannot
+    draw; the public image takes those of subtitles from other fonts."""
 
 
 # Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos

@@ -129,6 +129,8 @@ class RenderJob:
     """Appearance of the video."""
     duration: float | None = None
     """Seconds of a video without an audio file."""
+    title_card: str | None = None
+    """Text of a video without a picture file."""
     image_pixels: int = 100_000_000
     """Maximum for the picture, and for the watermark."""
     audio_seconds: float = 3600.0
@@ -137,7 +139,7 @@ class RenderJob:
     @property
     def effect(self) -> Effect | None:
         """Camera effect of this scene; ``None`` for a still picture."""
-        return draw_effect(self.options.effects, self.name)
+        return None if self.title_card else draw_effect(self.options.effects, self.name)
 
     def to_json(self) -> str:
         """Return the content of ``job.json`` in the job's folder."""
@@ -190,7 +192,8 @@ class InputFault:
     """Fault of one input file: the content that was found, and the expected one."""
 
     field: str
-    """Input: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``."""
+    """Input: ``image``, ``audio``, ``subtitle``, ``watermark``, ``music`` or ``font``; or
+    ``title_card``."""
     found: str
     expected: str
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from PIL import Image
 
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, check_glyph_area, read_subtitles
-from cloudburst.models.video_format import Effect, VideoFormat
+from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, check_glyph_area, read_subtitles
+from cloudburst.models.video_format import Effect, VideoFormat, video_size
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
+from cloudburst.renderer.fitting import BLUR, CENTRE
 from cloudburst.renderer.fonts import Font, find_font, input_font
+from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import (
     FONT,
@@ -22,19 +27,38 @@ from cloudburst.renderer.job import (
     SUBTITLE,
     WATERMARK,
     InputFaultError,
+    JobOptions,
     RenderJob,
     Scenario,
 )
+from cloudburst.renderer.letters import Letters
+from cloudburst.renderer.missing_glyphs import describe, is_shown
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.pictures import FittedPicture, Watermark, load_watermark
-from cloudburst.renderer.planes import Planes, to_picture_layer, to_planes
+from cloudburst.renderer.planes import (
+    Planes,
+    Rgba,
+    to_picture,
+    to_picture_layer,
+    to_planes,
+    uniform,
+)
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
-from cloudburst.renderer.subtitle_style import subtitle_style
+from cloudburst.renderer.subtitle_style import SubtitleStyle, subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
+from cloudburst.renderer.text_layout import layout, line_breaks, plain_text
 
 log = logging.getLogger("cloudburst.renderer")
+
+# Colour of a title card if the option ``backdrop`` names none, a dark blue.
+_CARD_COLOUR = "#14213d"
+# Largest height of the letters of a title card, relative to those of subtitles, and the factor by
+# which it is reduced until the text fits into `_CARD_SHARE` of the height of the video.
+_MAX_CARD_SCALE, _CARD_STEP, _CARD_SHARE = 2.0, 0.95, 0.8
+# Centre of the picture as a position of a cue.
+_CENTRE = 5
 
 # Function that is called with the name of an input before it is read, and with an empty text
 # afterwards.
@@ -68,8 +92,15 @@ def load_scene(
         InputFaultError: An input cannot be rendered.
         ConfigurationError: There is no font.
     """
-    with process_limits.reading_input(IMAGE, announce):
-        fitted = pictures.load_picture(folder / IMAGE, job.image_pixels, job.options, job.effect)
+    if job.title_card is None:
+        with process_limits.reading_input(IMAGE, announce):
+            fitted = pictures.load_picture(
+                folder / IMAGE, job.image_pixels, job.options, job.effect
+            )
+    else:
+        font = _load_font(folder / FONT, job, announce)
+        with process_limits.reading_input(FONT, announce):
+            fitted = _draw_title_card(job.title_card, job.options, font)
     picture, video_format = fitted.image, VideoFormat(fitted.size, job.options.fps)
     mark = None
     if (folder / WATERMARK).exists():
@@ -105,6 +136,48 @@ def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
         return find_font(family=job.options.font)
     with process_limits.reading_input(FONT, announce):
         return input_font(path)
+
+
+def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPicture:
+    size = video_size(options.size, upright=bool(options.is_portrait))
+    outline = options.outline_width or 0.0
+    plain = replace(options, background_box=False, outline_width=outline, highlight="none")
+    style = subtitle_style(plain, *size)
+    scale = _card_scale(text, style, Letters(font, style.size), size.height)
+    style = style._replace(
+        size=style.size * scale, outline=style.outline * scale, shadow=style.shadow * scale
+    )
+    painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, font, *size)
+    try:
+        missing = painter.left_out()
+    except InvalidInputError as exc:
+        raise InputFaultError("title_card", exc.found, exc.expected) from exc
+    if font.is_input:
+        painter.check_font()
+    colour = _CARD_COLOUR if options.backdrop == BLUR else options.backdrop
+    canvas = Frame(*size)
+    canvas.fill(uniform(*size, Rgba.parse(colour).yuv))
+    for layer in painter.paint([0]):
+        canvas.blend(layer)
+    note = f"title_card: left out, because the font has no glyph: {describe(missing)}"
+    return FittedPicture(to_picture(canvas.read()), size, CENTRE, (note,) if missing else ())
+
+
+def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) -> float:
+    """Return the height of the letters of a title card, relative to those of subtitles."""
+    shown = partial(is_shown, has_glyph=letters.has_glyph)
+    plain = plain_text(text)
+    ends = pairwise((0, *line_breaks(plain), len(plain)))
+    widest = max(sum(map(letters.advance, plain[start:end].rstrip())) for start, end in ends)
+    scale = _MAX_CARD_SCALE
+    while True:
+        room = style.room / scale
+        lines = layout(text, bold=style.bold, room=room, advance=letters.advance, shown=shown)
+        fits = len(lines) * style.size * scale <= _CARD_SHARE * height
+        # A word is broken only if it would need letters smaller than those of subtitles.
+        if fits and (widest <= room or scale < 1):
+            return scale
+        scale *= _CARD_STEP
 
 
 class _LoadedSubtitles(NamedTuple):

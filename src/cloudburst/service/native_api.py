@@ -17,7 +17,13 @@ from starlette.responses import JSONResponse, Response
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FilmJobRequest
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Duration, check_duration, check_length, validate_scene_name
+from cloudburst.models.scene import (
+    Duration,
+    TitleCard,
+    check_duration,
+    check_one_of,
+    validate_scene_name,
+)
 from cloudburst.models.transfers import FetchRequest, UploadRequest
 from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, VIDEO_FILE, WATERMARK
 from cloudburst.service import request_body
@@ -65,7 +71,9 @@ class SceneJobRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, AfterValidator(validate_scene_name)]
-    image: Sha256
+    image: Sha256 | None = None
+    title_card: TitleCard | None = None
+    """Text of the picture, in place of the image."""
     audio: Sha256 | None = None
     duration: Duration | None = None
     """Length of the video in seconds, in place of the audio."""
@@ -76,8 +84,9 @@ class SceneJobRequest(BaseModel):
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     @model_validator(mode="after")
-    def _check_length(self) -> Self:
-        check_length(has_audio=self.audio is not None, duration=self.duration)
+    def _check_one_of_each(self) -> Self:
+        check_one_of(image=self.image, title_card=self.title_card)
+        check_one_of(audio=self.audio, duration=self.duration)
         return self
 
     def contents(self) -> Mapping[str, str]:
@@ -134,7 +143,11 @@ class NativeApi:
             self._check_duration(asked)
             async with self._drafted(ident, asked.contents()) as job:
                 await self._service.submit(
-                    job, name=asked.name, options=asked.options, duration=asked.duration
+                    job,
+                    name=asked.name,
+                    options=asked.options,
+                    duration=asked.duration,
+                    title_card=asked.title_card,
                 )
             return job
 

@@ -74,7 +74,13 @@ class RenderService:
                     await to_thread.run_sync(clear, job.folder)
 
     async def submit(
-        self, job: ServiceJob, *, name: str, options: RenderOptions, duration: float | None = None
+        self,
+        job: ServiceJob,
+        *,
+        name: str,
+        options: RenderOptions,
+        duration: float | None = None,
+        title_card: str | None = None,
     ) -> None:
         """Add a drafted job with its files to the queue; raise as `ServiceJobs.check_accepts`."""
         job.name = name
@@ -82,6 +88,7 @@ class RenderService:
             name=name,
             options=JobOptions.from_options(options),
             duration=duration,
+            title_card=title_card,
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )

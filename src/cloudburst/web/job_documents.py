@@ -24,9 +24,9 @@ BODY_ERRORS = {
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _SCENE = (
-    "Picture, audio or duration in seconds, and optional subtitles: one video. A file is the "
-    "identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// object "
-    "in a permitted folder."
+    "Picture or title card, audio or duration in seconds, and optional subtitles: one video. A "
+    "file is the identifier of an upload, the name of a file of the form, an https:// URL, or an "
+    "s3:// object in a permitted folder."
 )
 _EXAMPLE = {
     "scenes": [

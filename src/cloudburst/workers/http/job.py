@@ -62,7 +62,8 @@ class JobPayload(BaseModel):
     """Body of ``POST /jobs``. Files are identified by their SHA-256."""
 
     name: str
-    image: str
+    image: str | None = None
+    title_card: str | None = None
     audio: str | None = None
     duration: float | None = None
     subtitle: str | None = None

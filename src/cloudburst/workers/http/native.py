@@ -173,7 +173,13 @@ class NativeRenderer:
         files = scene.files() | options.files()
         given = await self._files.give_all(scene.name, files, remote, turn)
         hashes = {field: file.sha256 for field, file in given.items()}
-        payload = JobPayload(name=scene.name, duration=scene.duration, options=options, **hashes)
+        payload = JobPayload(
+            name=scene.name,
+            title_card=scene.title_card,
+            duration=scene.duration,
+            options=options,
+            **hashes,
+        )
         reference = payload.model_dump_json(
             exclude={"options": set(options.files())}, exclude_defaults=True
         )

@@ -29,7 +29,7 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.video_format import Effect
-from cloudburst.text import describe_error
+from cloudburst.text import describe_error, short_repr
 from cloudburst.workers.http.response import (
     ErrorBody,
     InvalidAnswerError,
@@ -82,6 +82,9 @@ def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
     if (seconds := scene.scene.duration) is not None:
         reason = f"an audio file, because {image} cannot render a scene without one"
         faults.append(SceneFault(scene.scene.name, "duration", f"{seconds:g}", reason))
+    if (text := scene.scene.title_card) is not None:
+        reason = f"a picture, because {image} cannot render a scene without one"
+        faults.append(SceneFault(scene.scene.name, "title_card", short_repr(text), reason))
     faults += [
         _fault(scene, name, str(value), "the default", image)
         for name, value in changed.items()

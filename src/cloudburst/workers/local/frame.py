@@ -67,6 +67,7 @@ def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
         image_pixels=limits.image_pixels,
         audio_seconds=limits.decoded_audio_seconds,
         duration=scene.scene.duration,
+        title_card=scene.scene.title_card,
     )
     (folder / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
     for role, location in (scene.scene.files() | scene.options.files()).items():
