@@ -17,6 +17,7 @@ from cloudburst.cli import main
 from cloudburst.film.request import check_scenes_of_film
 from cloudburst.inputs.preflight import check_scenes
 from support.film_scenes import scene_video, sine, write_sound
+from support.video_probe import probe
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -184,3 +185,27 @@ def test_the_scenes_of_the_demo_have_one_shape_and_become_a_film(here, tmp_path,
     assert request.film.transition == "crossfade"
     scenes = check_scenes(request.scenes, request.options, request.limits)
     check_scenes_of_film(request.film, scenes, lambda name: tmp_path / f"{name}.mp4")
+
+
+def test_a_scene_file_has_positions_in_the_voice_of_the_film(here, tmp_path):
+    Image.new("RGB", (32, 18), "teal").save(tmp_path / "a.png")
+    write_sound(tmp_path / "voice.wav", sine(0, 60_000))
+    (tmp_path / "s.csv").write_text("name,image,until\na,a.png,0.5\nb,a.png,\n")
+    words = ("--size", "426x240", "--film", "story.mp4", "--film-audio", "voice.wav")
+    done = here("render", "s.csv", "--to", "out", "--backend", "local", *words)
+    assert done.returncode == 0, done.stderr
+    assert probe(tmp_path / "story.mp4").seconds == pytest.approx(1.25, abs=0.04)
+    (tmp_path / "story.mp4").unlink()
+    done = here("resume", "--to", "out")
+    assert done.returncode == 0, done.stderr
+    assert probe(tmp_path / "story.mp4").seconds == pytest.approx(1.25, abs=0.04)
+
+
+def test_videos_of_a_folder_get_music(here, videos, tmp_path):
+    write_sound(tmp_path / "music.wav", sine(0, 60_000, 200))
+    for words in ((), ("--film-music", "music.wav")):
+        done = here("film", "videos", "--film", "story.mp4", *words)
+        assert (done.returncode, "Film of 2" in done.stdout) == (0, True), done.stderr
+    done = here("film", "videos", "--film", "story.mp4", "--film-music", "none.wav")
+    assert done.returncode != 0
+    assert "film_music:" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.errors import FilmError, InvalidScenesError
 from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress
-from cloudburst.models.film import FilmPart, WorkerFilm
+from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -43,9 +43,8 @@ class Maker:
         ]
         film = WorkerFilm(
             path=FILM,
+            request=FilmRequest(path=FILM),
             parts=tuple(parts),
-            transition="cut",
-            transition_seconds=0.5,
             seconds=self.seconds,
         )
         await on_worker(film, object(), on_progress)

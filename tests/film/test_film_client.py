@@ -197,7 +197,7 @@ async def test_inputs_are_not_replaced(given, tmp_path, linked):
         (tmp_path / "link").symlink_to(film.parent, target_is_directory=True)
         film = tmp_path / "link" / film.name
     async with Client(FakeCloud().backend) as client:
-        with pytest.raises(ConfigurationError, match=r"scene_2\.srt is an input of a scene"):
+        with pytest.raises(ConfigurationError, match=r"scene_2\.srt is an input of the run"):
             await client.render_all(given, to=tmp_path, film=film, overwrite=True)
 
 

@@ -19,7 +19,7 @@ from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
 from cloudburst.testing import s3_fault
 from support.emulator_calls import client as aws
-from support.film_scenes import sine, write_sound
+from support.film_scenes import heard, sine, write_sound
 from support.s3_account import (
     BUCKET,
     account,
@@ -126,6 +126,41 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     put(emulator, film, b"of another program")
     with pytest.raises(OutputExistsError, match=r"film\.mp4"):
         await render(resume=True)
+
+
+async def test_a_worker_mixes_the_sound_of_the_film(emulator, scenes, state, tmp_path):
+    bare = [{key: value for key, value in s.items() if key != "subtitle"} for s in scenes]
+    film = obj("own/film.mp4")
+    own = {"film_music": f"s3://{BUCKET}/in/music.wav", "film_subtitle": tmp_path / "own.srt"}
+    (tmp_path / "own.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nof the film\n")
+
+    async def render(**more):
+        async with Client(
+            local(workers=1), settings=settings_of(emulator), options=SMALL
+        ) as client:
+            return await client.render_all(
+                bare, to=f"s3://{BUCKET}/own/", film=str(film), **own, **more
+            )
+
+    def level():
+        (tmp_path / "copy.mp4").write_bytes(content(emulator, film))
+        return max(map(abs, heard(tmp_path / "copy.mp4")))
+
+    write_sound(tmp_path / "music.wav", sine(0, 24_000, level=0.9))
+    put(emulator, obj("in/music.wav"), (tmp_path / "music.wav").read_bytes())
+    report = await render(name="first")
+    assert (report.status, report.film_error) == (Status.COMPLETE, None)
+    assert b"of the film" in content(emulator, obj("own/film.srt"))
+    loud = level()
+    assert loud > 0.55
+    since = len(emulator.calls)
+    await render(resume=True)
+    assert "CompleteMultipartUpload" not in operations(emulator, since)
+    write_sound(tmp_path / "music.wav", sine(0, 24_000, level=0.0))
+    put(emulator, obj("in/music.wav"), (tmp_path / "music.wav").read_bytes())
+    again = await render(resume=True)
+    assert (again.skipped, again.film_error) == (("one", "two"), None)
+    assert level() < loud - 0.05
 
 
 def test_a_film_is_where_its_videos_are(tmp_path):

@@ -109,7 +109,7 @@ def test_options_have_locations() -> None:
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
-        (Scene, {"name": "a", "image": f"https://a.b/a.png?{SECRET}"}),
+        (Scene, {"name": "a/b", "image": f"https://a.b/a.png?{SECRET}", "duration": 1}),
         (Scene, {"name": "a", "image": f"https://a.b/a b.png?{SECRET}", "duration": 1}),
         (RenderOptions, {"music": f"https://a.b/a b.mp3?{SECRET}"}),
     ],

@@ -178,7 +178,7 @@ FILM = Group("Film", sort_key=15)
 @Parameter(name="*", group=FILM)
 @dataclass(frozen=True, kw_only=True)
 class TransitionFlags:
-    """Command-line options for the change from one scene of a film to the next."""
+    """Command-line options for transitions, and for sound and subtitles of the whole film."""
 
     transition: Transition = "cut"
     """cut, fade (through black) or crossfade. Default: cut."""
@@ -186,6 +186,12 @@ class TransitionFlags:
     """Length of a transition, 0.1 to 10. Default: 0.5."""
     film_gap: Delay = 0.0
     """Seconds of black and silence between scenes, 0.1 to 10. Default: 0."""
+    film_music: str | None = None
+    """Audio file with music for the whole film."""
+    film_audio: str | None = None
+    """Audio file with one voice for all pictures of the film."""
+    film_subtitle: str | None = None
+    """Subtitle file of the whole film."""
 
 
 @Parameter(name="*", group=FILM)

@@ -22,7 +22,7 @@ from cloudburst.engine.forecast.plan import (
 )
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import ConfigurationError
-from cloudburst.inputs.preflight import check_scenes
+from cloudburst.inputs.preflight import check_film, check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models import performance as default_performance
 from cloudburst.models.limits import Limits
@@ -292,7 +292,9 @@ def apply_plan(
 ) -> RunRequest:
     """Choose a plan for a requested run; return the request with the workers of this plan."""
     with open_remote_inputs(settings) as remote:
-        checked = check_scenes(request.scenes, request.options, request.limits, remote=remote)
+        given = request.options, request.limits
+        voice = None if request.film is None else check_film(request.film, *given, remote)
+        checked = check_scenes(request.scenes, *given, remote=remote, voice=voice)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
         checked, candidates, backend, default_candidates=candidates, limits=request.limits

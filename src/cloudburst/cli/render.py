@@ -6,7 +6,6 @@ import os
 import select
 import sys
 from contextlib import nullcontext, suppress
-from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -37,7 +36,7 @@ from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import OutputExistsError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
-from cloudburst.models.film import FilmRequest
+from cloudburst.models.film import FilmOptions, FilmRequest
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.earlier_runs import unfinished_run_with
 from cloudburst.programs import InterruptHandler, stop_signals
@@ -166,8 +165,8 @@ async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter)
 def _film_arguments(film: FilmRequest | None) -> dict[str, Any]:
     if film is None:
         return {}
-    how = {field.name: getattr(film, field.name) for field in fields(film)}
-    return {"film": how.pop("path"), **how}
+    how = FilmOptions.__annotations__.keys() - {"film"}
+    return {"film": film.path, **{name: getattr(film, name) for name in how}}
 
 
 def _exit_now(signum: int) -> None:

@@ -115,7 +115,8 @@ class FilmStep:
     async def _make_on_worker(
         self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress
     ) -> None:
-        transitions = sum((each.transition or film.transition) != "cut" for each in film.parts[:-1])
+        kinds = [each.transition or film.request.transition for each in film.parts[:-1]]
+        transitions = len(kinds) - kinds.count("cut")
         work = film_work(film.seconds, transitions)
         ticket = Ticket(
             run=self._run,

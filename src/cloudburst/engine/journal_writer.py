@@ -105,7 +105,7 @@ class JournalWriter:
         """Write the entries of scenes after other entries, and wait: see `write`."""
         entries = [
             SceneEntry(
-                scene=one.scene,
+                scene=one.given or one.scene,
                 audio_seconds=one.audio_seconds,
                 fingerprint=fingerprints.get(one.scene.name, ""),
             )

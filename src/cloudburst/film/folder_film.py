@@ -18,9 +18,15 @@ from anyio import to_thread
 
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import ConfigurationError, FilmError, OutputExistsError
-from cloudburst.files import read_regular_file
-from cloudburst.film.plan import FilmPlan, FilmScene, film_files, partial_files, read_fingerprint
-from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES
+from cloudburst.files import open_regular_file
+from cloudburst.film.plan import (
+    FilmFile,
+    FilmPlan,
+    FilmScene,
+    film_files,
+    partial_files,
+    read_fingerprint,
+)
 from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.scene import Scene, Video
@@ -146,6 +152,8 @@ def film_plan(
         transition=request.transition,
         transition_seconds=request.transition_seconds,
         film_gap=request.film_gap,
+        files={name: _film_file(name, location) for name, location in request.files.items()},
+        sound=request.sound,
     )
 
 
@@ -153,7 +161,7 @@ def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
     digest = ""
     if source.subtitle is not None:
         assert isinstance(source.subtitle, Path), "checked before the run"
-        digest = subtitle_digest(source.name, source.subtitle)
+        digest = file_digest(source.name, source.subtitle)
     return FilmScene(
         name=source.name,
         title=source.title,
@@ -165,13 +173,18 @@ def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
     )
 
 
-def subtitle_digest(scene: str, path: Path) -> str:
-    """Return the SHA-256 of the subtitles of a scene, or raise `FilmError`. Blocks."""
+def _film_file(name: str, location: AnyLocation) -> FilmFile:
+    assert isinstance(location, Path), "checked before the run"
+    return FilmFile(str(location), file_digest(name, location))
+
+
+def file_digest(name: str, path: Path) -> str:
+    """Return the SHA-256 of a file of the film or of scene ``name``, or raise `FilmError`."""
     try:
-        data = read_regular_file(path, limit=MAX_SUBTITLE_BYTES)
+        with open_regular_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
-        raise FilmError(f"{scene}: {path}: {exc.strerror or exc}") from exc
-    return hashlib.sha256(data).hexdigest()
+        raise FilmError(f"{name}: {path}: {exc.strerror or exc}") from exc
 
 
 def check_modules() -> None:
@@ -185,7 +198,7 @@ def check_modules() -> None:
 def is_up_to_date(plan: FilmPlan) -> bool:
     """Return whether the film of a plan exists with its other files, made of the same videos."""
     subtitles, cover, film = film_files(Path(plan.path))
-    subtitled = any(scene.subtitle is not None for scene in plan.scenes)
+    subtitled = "film_subtitle" in plan.files or any(scene.subtitle for scene in plan.scenes)
     return (
         cover.is_file()
         and subtitles.is_file() == subtitled

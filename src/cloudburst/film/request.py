@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import check_modules
 from cloudburst.film.plan import film_files
-from cloudburst.models.film import FilmOptions, FilmRequest, changed_seconds
+from cloudburst.models.film import (
+    FILM_FILES,
+    FilmOptions,
+    FilmRequest,
+    changed_seconds,
+)
 from cloudburst.models.locations import (
+    AnyLocation,
     OutputLocation,
     S3Object,
+    absolute_location,
     is_path_of_s3,
     is_s3,
     local_paths,
     parse_s3_object,
     require_path,
 )
-from cloudburst.models.scene import COVER_SUFFIX, CheckedScene, fold_name, validate_scene_name
+from cloudburst.models.options.values import OptionalLocation
+from cloudburst.models.scene import (
+    COVER_SUFFIX,
+    CheckedScene,
+    Voice,
+    fold_name,
+    validate_scene_name,
+)
 from cloudburst.models.video_format import VideoSize, video_size
 
+_FILE: TypeAdapter[AnyLocation | None] = TypeAdapter(OptionalLocation)
 # Seconds by which a scene may be too short according to the header of its audio, which need not be
 # exact. The film process checks the exact length.
 _LENGTH_TOLERANCE = 0.05
@@ -37,7 +54,7 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
 
     Raises:
         ConfigurationError: A value is invalid, or is given without a film; or this machine makes
-            the film, and the extra ``[film]`` is not installed.
+            the film, and the extra ``[film]`` is not installed, or files of the film are elsewhere.
         TypeError: An argument has an unknown name.
     """
     if unknown := sorted(how.keys() - FilmOptions.__annotations__.keys()):
@@ -49,7 +66,7 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
                 raise ConfigurationError(f"{name}: {value!r}; expected a film, to which it belongs")
         return None
     path = _location(film)
-    request = replace(default, path=path, **how)
+    request = replace(default, path=path, **how | _absolute_files(how))
     faults = list(request.faults())
     try:
         validate_scene_name(PurePosixPath(path.name).stem)
@@ -58,8 +75,20 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
     if faults:
         raise ConfigurationError("\n".join(faults))
     if isinstance(path, Path):
+        for name, location in request.files.items():
+            require_path(location, name)
         check_modules()
     return request
+
+
+def _absolute_files(how: Mapping[str, Any]) -> dict[str, Any]:
+    files = dict[str, Any]()
+    for name in FILM_FILES:
+        try:
+            files[name] = absolute_location(_FILE.validate_python(how.get(name)))
+        except ValidationError as exc:
+            raise ConfigurationError(f"{name}: {exc.errors()[0]['msg']}") from exc
+    return files
 
 
 def _location(film: OutputLocation | str) -> OutputLocation:
@@ -91,17 +120,22 @@ def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
 
 
 def check_scenes_of_film(
-    request: FilmRequest, scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]
+    request: FilmRequest,
+    scenes: Sequence[CheckedScene],
+    video: Callable[[str], OutputLocation],
+    voice: Voice | None = None,
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    ``video`` returns the location of a scene's video.
+    ``video`` returns the location of a scene's video; ``voice`` is that of the film, if the
+    scenes are all of it.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene; or this
             machine makes the film, and subtitles are not on it.
-        InvalidScenesError: A scene is shorter than its transitions, or scenes have another size or
-            frame rate than the first one.
+        InvalidScenesError: A scene is shorter than its transitions; scenes have another size or
+            frame rate than the first one, or sounds that the film has; or the last scene ends
+            before the voice of the film.
     """
     outputs = [video(scene.scene.name) for scene in scenes]
     outputs += [
@@ -109,59 +143,64 @@ def check_scenes_of_film(
         for path, scene in zip(outputs, scenes, strict=True)
         if scene.options.cover
     ]
+    inputs = set(request.files.values())
+    for scene in scenes:
+        inputs |= {*scene.scene.files().values(), *scene.options.files().values()}
     if isinstance(request.path, S3Object):
-        _check_objects(request.path, scenes, outputs)
+        _check_objects(request.path, inputs, outputs)
     else:
-        _check_paths(request.path, scenes, [path for path in outputs if isinstance(path, Path)])
+        for scene in scenes:
+            if (subtitle := scene.scene.subtitle) is not None:
+                require_path(subtitle, f"film: subtitles of {scene.scene.name}")
+        _check_paths(request.path, inputs, [path for path in outputs if isinstance(path, Path)])
     faults = [
+        *_own_sounds(request, scenes),
         *_overlaps_with_gap(request, scenes),
         *_short_scenes(request, scenes),
         *_other_formats(scenes),
     ]
+    if voice and voice.seconds and scenes[-1].voice_end + _LENGTH_TOLERANCE < voice.seconds:
+        found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{voice.seconds:.2f} s"
+        expected = f"nothing, or {end}, which is the end of film_audio, for the last scene"
+        faults.append(SceneFault(scenes[-1].scene.name, "until", found, expected))
     if faults:
         raise InvalidScenesError(faults=faults)
 
 
 def _check_objects(
-    film: S3Object, scenes: Sequence[CheckedScene], outputs: Collection[OutputLocation]
+    film: S3Object, inputs: Collection[AnyLocation], outputs: Collection[OutputLocation]
 ) -> None:
-    inputs = {
-        location
-        for scene in scenes
-        for location in (scene.scene.files() | scene.options.files()).values()
-    }
     for location in film_files(film):
         if location in outputs:
             raise _used(location, "the video or the cover of a scene")
         if location in inputs:
-            raise _used(location, "an input of a scene")
+            raise _used(location, "an input of the run")
 
 
-def _check_paths(film: Path, scenes: Sequence[CheckedScene], outputs: Iterable[Path]) -> None:
-    for scene in scenes:
-        if (subtitle := scene.scene.subtitle) is not None:
-            require_path(subtitle, f"film: subtitles of {scene.scene.name}")
+def _check_paths(film: Path, inputs: Iterable[AnyLocation], outputs: Iterable[Path]) -> None:
     # The same folder may have several paths, because of links and letter case.
     film = film.parent.resolve() / film.name
     names = {fold_name(str(path.parent.resolve() / path.name)) for path in outputs}
     for path in film_files(film):
         if fold_name(str(path)) in names:
             raise _used(path, "the video or the cover of a scene")
-        if _is_input(path, scenes):
-            raise _used(path, "an input of a scene")
+        identity = file_identity(path)
+        if identity and identity in map(file_identity, local_paths(inputs)):
+            raise _used(path, "an input of the run")
 
 
 def _used(file: OutputLocation, used: str) -> ConfigurationError:
     return ConfigurationError(f"film: {file} is {used}; expected another name for the film")
 
 
-def _is_input(path: Path, scenes: Sequence[CheckedScene]) -> bool:
-    identity = file_identity(path)
-    return identity is not None and any(
-        file_identity(file) == identity
-        for scene in scenes
-        for file in local_paths((scene.scene.files() | scene.options.files()).values())
-    )
+def _own_sounds(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
+    for scene in scenes:
+        if request.has_own_sound and scene.options.music is not None:
+            found = "music of a scene and of the film"
+            yield SceneFault(scene.scene.name, "options.music", found, "one of them")
+        if request.film_subtitle is not None and scene.scene.subtitle is not None:
+            found = "subtitles of a scene and of the film"
+            yield SceneFault(scene.scene.name, "subtitle", found, "one of them")
 
 
 def _overlaps_with_gap(

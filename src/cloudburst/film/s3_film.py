@@ -18,10 +18,10 @@ from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy
 from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
-from cloudburst.film.folder_film import ChapterSource, subtitle_digest
-from cloudburst.film.plan import FilmPlan, FilmScene, film_files
+from cloudburst.film.folder_film import ChapterSource, file_digest
+from cloudburst.film.plan import FilmFile, FilmPlan, FilmScene, film_files
 from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
-from cloudburst.models.locations import RemoteLocation, S3Object
+from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import Video
 from cloudburst.ports.outputs import FilmMaker, OnWorker
@@ -125,10 +125,8 @@ class S3Film:
         ]
         film = WorkerFilm(
             path=self.film,
+            request=self.request,
             parts=tuple(parts),
-            transition=self.request.transition,
-            transition_seconds=self.request.transition_seconds,
-            film_gap=self.request.film_gap,
             seconds=sum(video.seconds for video in videos),
         )
         try:
@@ -155,7 +153,7 @@ class S3Film:
                 title=source.title,
                 video=str(video.path),
                 sha256=video.sha256,
-                subtitle_sha256=self._version_of_subtitles(source),
+                subtitle_sha256=self._version(source.name, source.subtitle),
                 transition=source.transition,
             )
             for video, source in zip(videos, self.sources, strict=True)
@@ -166,21 +164,29 @@ class S3Film:
             transition=self.request.transition,
             transition_seconds=self.request.transition_seconds,
             film_gap=self.request.film_gap,
+            files={
+                name: FilmFile(str(location), self._version(name, location))
+                for name, location in self.request.files.items()
+            },
+            sound=self.request.sound,
         ).fingerprint
 
-    def _version_of_subtitles(self, source: ChapterSource) -> str:
-        match source.subtitle:
-            case None:
-                return ""
-            case Path() as path:
-                return subtitle_digest(source.name, path)
-            case location:
-                return self.inputs[location].version
+    def _version(self, name: str, location: AnyLocation | None) -> str:
+        if location is None:
+            return ""
+        if isinstance(location, Path):
+            return file_digest(name, location)
+        return self.inputs[location].version
+
+    @property
+    def _has_subtitles(self) -> bool:
+        own = self.request.film_subtitle is not None
+        return own or any(source.subtitle is not None for source in self.sources)
 
     def _is_up_to_date(self, fingerprint: str) -> bool:
         subtitles, cover, film = film_files(self.film)
         needed = {film, cover}
-        if any(source.subtitle is not None for source in self.sources):
+        if self._has_subtitles:
             needed.add(subtitles)
         there = {at for at, found in self.earlier.items() if found.fingerprint == fingerprint}
         return needed == there
@@ -199,7 +205,7 @@ class S3Film:
 
     async def _remove_old_subtitles(self) -> None:
         subtitles = film_files(self.film)[0]
-        if subtitles not in self.earlier or any(one.subtitle for one in self.sources):
+        if subtitles not in self.earlier or self._has_subtitles:
             return
         try:
             info = await self.store.find(subtitles)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from cloudburst.models.film import Transition, changed_seconds
+from cloudburst.models.film import Transition, transition_frames
 from cloudburst.renderer.audio_frames import SAMPLE_RATE
 
 
@@ -65,10 +65,3 @@ class Timeline:
     def seconds(self, frames: int) -> float:
         """Return the length of a number of frames, in seconds."""
         return float(frames / self.fps)
-
-
-def transition_frames(transition: Transition, seconds: float, fps: Fraction | int) -> int:
-    """Return the number of frames of one scene that a transition changes, at one of its ends."""
-    if transition == "cut":
-        return 0
-    return max(2, round(changed_seconds(transition, seconds) * fps))

@@ -98,7 +98,7 @@ def _check_remote(
 ) -> CheckedFile:
     kind = _KINDS[name]
     with remote.open(location, kind.expected, limits) as media:
-        if name != "subtitle" or media.is_whole:
+        if kind is not _SUBTITLE or media.is_whole:
             return CheckedFile(media.size, kind.check(media, limits))
         check_subtitle_kind(media)
         data = remote.read_whole(location, limit=MAX_SUBTITLE_BYTES)
@@ -113,11 +113,15 @@ class _Kind(NamedTuple):
 
 _PICTURE = _Kind(EXPECTED_PICTURE, check_picture)
 _AUDIO = _Kind(EXPECTED_AUDIO, check_audio)
+_SUBTITLE = _Kind(EXPECTED_SUBTITLES, check_subtitles)
 _KINDS: Mapping[str, _Kind] = {
     "image": _PICTURE,
     "watermark": _PICTURE,
     "audio": _AUDIO,
     "music": _AUDIO,
-    "subtitle": _Kind(EXPECTED_SUBTITLES, check_subtitles),
+    "subtitle": _SUBTITLE,
+    "film_music": _AUDIO,
+    "film_audio": _AUDIO,
+    "film_subtitle": _SUBTITLE,
     "font": _Kind(EXPECTED_FONT, check_font),
 }

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import URL
 from cloudburst.inputs.file_checks import CheckedFile, InputFile, check_files
 from cloudburst.inputs.media_checks import (
@@ -26,7 +26,7 @@ from cloudburst.inputs.media_checks import (
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue
-from cloudburst.models.film import Transition
+from cloudburst.models.film import MAX_FILM_SECONDS, FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
@@ -37,6 +37,7 @@ from cloudburst.models.scene import (
     CheckedScene,
     Scene,
     SceneLabels,
+    Voice,
     check_duration,
     fold_name,
 )
@@ -63,6 +64,7 @@ _EXPECTED_TYPES = {
     "title_card": f"a text of at most {MAX_CARD_CHARACTERS} characters",
     "duration": DURATION,
     "transition": f"one of {', '.join(get_args(Transition))}",
+    "until": DURATION,
     "options": "a mapping of options to their values",
 }
 
@@ -79,6 +81,10 @@ class _CheckedEntry:
     missing here is reported under its name in `Scene`."""
     scene: Scene | None = None
     """Scene with absolute paths; ``None`` if its fields are invalid."""
+    given: Scene | None = None
+    """Scene without the duration of its part of the voice of the film."""
+    voice_end: float = 0.0
+    """End of this part, in seconds."""
     locations: dict[str, AnyLocation] = field(default_factory=dict[str, AnyLocation])
     """Location of each file of the entry, by field."""
     faults: list[SceneFault] = field(default_factory=list[SceneFault])
@@ -91,14 +97,19 @@ class _CheckedEntry:
 
 
 def parse_scenes(
-    scenes: Iterable[Scene | Mapping[str, Any]], options: RenderOptions, *, max_faults: int
+    scenes: Iterable[Scene | Mapping[str, Any]],
+    options: RenderOptions,
+    *,
+    max_faults: int,
+    has_voice: bool = False,
 ) -> tuple[Scene, ...]:
     """Return scenes with absolute paths. Only their fields are checked, and no file is read.
 
     Raises `InvalidScenesError` with every fault of every scene; no further scene is read after
-    ``max_faults`` of them. ``options`` are those of the run.
+    ``max_faults`` of them. ``options`` are those of the run; ``has_voice`` is true for a film with
+    ``film_audio``, whose scenes have no audio.
     """
-    entries = _parse_entries(scenes, options, max_faults)
+    entries = _parse_entries(scenes, options, max_faults, has_voice=has_voice)
     _raise_faults(entries)
     return tuple(entry.scene for entry in entries if entry.scene is not None)
 
@@ -110,6 +121,7 @@ def check_scenes(
     *,
     remote: RemoteInputs | None = None,
     labels: SceneLabels | None = None,
+    voice: Voice | None = None,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
@@ -129,16 +141,19 @@ def check_scenes(
             this machine allow, for this call.
         labels: Labels of the scenes that came earlier from the same source; ``None``: the scenes
             are all of the run, at least one.
+        voice: Voice of the film, from the position at which these scenes begin.
     """
     if remote is None:
         with open_remote_inputs() as opened:
-            return check_scenes(scenes, options, limits, remote=opened, labels=labels)
-    entries = _parse_entries(scenes, options, labels=labels)
+            return check_scenes(scenes, options, limits, remote=opened, labels=labels, voice=voice)
+    entries = _parse_entries(scenes, options, labels=labels, has_voice=voice is not None)
     for entry in entries:
+        if voice is not None:
+            voice = _after_part(entry, voice)
         _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
     _raise_faults(entries)
-    glyphs = functools.cache(font_glyphs)
+    glyphs = cache(font_glyphs)
     return tuple(
         _checked_scene(entry, entry.scene, files, glyphs)
         for entry in entries
@@ -146,15 +161,39 @@ def check_scenes(
     )
 
 
+def check_film(
+    request: FilmRequest, options: RenderOptions, limits: Limits, remote: RemoteInputs
+) -> Voice | None:
+    """Check the files of the whole film, and return its voice if it has one. Blocks.
+
+    Raises `ConfigurationError` for an invalid file, and for other music in the ``options`` of the
+    run.
+    """
+    if request.has_own_sound and options.music is not None:
+        raise ConfigurationError(f"music: {options.music}; expected film_music in its place")
+    limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
+    found = check_files(request.files.items(), limits, remote)
+    for (name, location), file in found.items():
+        if isinstance(file, InvalidInputError):
+            raise ConfigurationError(f"{name}: {file.found}: {location}; expected {file.expected}")
+    if request.film_audio is None:
+        return None
+    voice = found["film_audio", request.film_audio]
+    assert isinstance(voice, CheckedFile)
+    return Voice(request, voice.facts.seconds if voice.facts.length_known else None)
+
+
 def _parse_entries(
     scenes: Iterable[Scene | Mapping[str, Any]],
     options: RenderOptions,
     max_faults: int | None = None,
     labels: SceneLabels | None = None,
+    *,
+    has_voice: bool,
 ) -> list[_CheckedEntry]:
     entries, faults, earlier = list[_CheckedEntry](), 0, labels or {}
     for place, raw in enumerate(scenes, len(earlier)):
-        entries.append(_entry_of(raw, f"scenes[{place}]"))
+        entries.append(_entry_of(raw, f"scenes[{place}]", has_voice=has_voice))
         faults += len(entries[-1].faults)
         if max_faults is not None and faults >= max_faults:
             break
@@ -199,6 +238,8 @@ def _checked_scene(
             entry.fault(name, f"{exc.found}{place}", exc.expected)
     return CheckedScene(
         scene=scene,
+        given=entry.given,
+        voice_end=entry.voice_end,
         audio_seconds=seconds,
         audio_known=known,
         image_bytes=(image and image.size) or 0,
@@ -213,9 +254,9 @@ def _checked_scene(
     )
 
 
-def _entry_of(raw: object, place: str) -> _CheckedEntry:
+def _entry_of(raw: object, place: str, *, has_voice: bool) -> _CheckedEntry:
     if isinstance(raw, Scene):
-        return _with_scene(_CheckedEntry(raw.name), raw)
+        return _with_scene(_CheckedEntry(raw.name), raw, has_voice=has_voice)
     if not isinstance(raw, Mapping):
         entry = _CheckedEntry(place)
         entry.fault("scene", short_repr(raw), "a Scene, or a mapping with the fields of one")
@@ -230,19 +271,21 @@ def _entry_of(raw: object, place: str) -> _CheckedEntry:
         entry = _CheckedEntry(str(fields[spelling["name"]]) if named else place, spelling)
         for error in errors:
             entry.fault(*_describe_error(error, spelling))
-        picture, sound = f"{EXPECTED_PICTURE}; or a title_card", f"{EXPECTED_AUDIO}; or a duration"
-        _add_one_of_fault(entry, fields, "image", "title_card", picture)
-        _add_one_of_fault(entry, fields, "audio", "duration", f"{sound} in seconds")
+        written = {name: fields.get(spelling.get(name, name)) for name in Scene.model_fields}
+        if not _given(entry, written.get, "image", "title_card"):
+            entry.fault("image", "nothing", f"{EXPECTED_PICTURE}; or a title_card")
+        _add_length_fault(entry, written.get, has_voice=has_voice)
         bad = {error["loc"][0] for error in errors}
         for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
             value = fields.get(spelling[name])
             if spelling[name] not in bad and value is not None and value != "":
                 entry.locations[name] = absolute_location(_LOCATION.validate_python(value))
         return entry
-    return _with_scene(_CheckedEntry(scene.name, spelling), scene)
+    return _with_scene(_CheckedEntry(scene.name, spelling), scene, has_voice=has_voice)
 
 
-def _with_scene(entry: _CheckedEntry, scene: Scene) -> _CheckedEntry:
+def _with_scene(entry: _CheckedEntry, scene: Scene, *, has_voice: bool) -> _CheckedEntry:
+    _add_length_fault(entry, partial(getattr, scene), has_voice=has_voice)
     entry.locations = {name: absolute_location(at) for name, at in scene.files().items()}
     entry.scene = scene.model_copy(update=entry.locations)
     return entry
@@ -264,20 +307,44 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
     entry.locations |= own.files()
 
 
-def _add_one_of_fault(
-    entry: _CheckedEntry, fields: Mapping[str, object], file: str, other: str, expected: str
-) -> None:
+def _given(entry: _CheckedEntry, value_of: Callable[[str], object], *names: str) -> list[str]:
+    """Return the fields that are given, of which more than one is a fault."""
     # `Scene` has the same rule, but applies it only if every field is valid.
-    names = entry.spelling[file], other
-    given = [name for name in names if none_if_blank(fields.get(name)) is not None]
+    given = [name for name in names if none_if_blank(value_of(name)) is not None]
     if len(given) > 1:
-        entry.fault(other, " and ".join(names), "one of them")
-    elif not given:
-        entry.fault(file, "nothing", expected)
+        found = " and ".join(entry.spelling.get(name, name) for name in given)
+        entry.fault(given[1], found, "one of them")
+    return given
 
 
 def _card_characters(scene: Scene) -> str:
     return characters_of([Cue(0, 0, scene.title_card or "")])
+
+
+def _add_length_fault(
+    entry: _CheckedEntry, value_of: Callable[[str], object], *, has_voice: bool
+) -> None:
+    given = _given(entry, value_of, "audio", "duration", "until")
+    if has_voice and given == ["audio"]:
+        entry.fault("audio", "audio of a scene and of the film", "until or duration")
+    elif not has_voice and given == ["until"]:
+        entry.fault("until", "a film without film_audio", f"{EXPECTED_AUDIO}; or a duration")
+    elif not (has_voice or given):
+        entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+
+
+def _after_part(entry: _CheckedEntry, voice: Voice) -> Voice:
+    """Give an entry its part of the voice, and return the voice from its end."""
+    if entry.scene is not None and entry.scene.audio is None:
+        try:
+            part, end = voice.part(entry.scene, entry.options.fps)
+        except InvalidInputError as exc:
+            name = "duration" if entry.scene.until is None else "until"
+            entry.fault(name, exc.found, exc.expected)
+        else:
+            entry.given, entry.scene, voice = entry.scene, part, voice._replace(position=end)
+    entry.voice_end = voice.position
+    return voice
 
 
 def _add_value_faults(entry: _CheckedEntry, limits: Limits) -> None:

@@ -25,7 +25,10 @@ _PATH_FIELDS = ("image", "image_path", "audio", "audio_path", "subtitle", "subti
 # Maximum number of YAML nodes per scene, on average: a mapping with five keys and their values,
 # and one with fourteen options
 _NODES_PER_SCENE = 40
-_SCENE_COLUMNS = ("name", "scene_name", "title_card", "duration", "transition", *_PATH_FIELDS)
+_SCENE_COLUMNS = (
+    *("name", "scene_name", "title_card", "duration", "until", "transition"),
+    *_PATH_FIELDS,
+)
 _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
+from cloudburst.models.options.sound import SoundOptions
+from cloudburst.models.options.values import OptionalLocation
 
 # How one scene of a film changes to the next: ``cut``, at once; ``fade``, through black;
 # ``crossfade``, both scenes at the same time, so that the film becomes shorter.
 Transition: TypeAlias = Literal["cut", "fade", "crossfade"]
 
-# Name of a file of the whole film.
+# Name of a file of the whole film, in `FilmOptions`.
 FilmFileName: TypeAlias = Literal["film_music", "film_audio", "film_subtitle"]
+FILM_FILES: tuple[FilmFileName, ...] = get_args(FilmFileName)
 
 # Limits for the length of a transition, and of a gap, in seconds. At least two frames are encoded
 # for each, because a group of one picture could not follow another one.
@@ -39,6 +43,15 @@ class FilmOptions(TypedDict, total=False):
     """Length of a transition, in seconds; 0.5 by default."""
     film_gap: float
     """Length of black and silence between two scenes, in seconds; 0 by default."""
+    film_music: Path | str | None
+    """Audio file with the music of the whole film. The options ``music_volume``, ``music_loop``,
+    ``music_fade``, ``music_ducking`` and ``loudness`` of the run are then those of the film."""
+    film_audio: Path | str | None
+    """Audio file with one voice for the whole film. Scenes have `Scene.until` or `Scene.duration`
+    in place of audio; the last one needs neither, and lasts to the end of the voice. The option
+    ``loudness`` of the run is then that of the film."""
+    film_subtitle: Path | str | None
+    """Subtitle file of the whole film, in place of those of scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,22 @@ class FilmRequest:
     """Length of a transition, in seconds; ignored for cuts."""
     film_gap: float = 0.0
     """Length of black and silence between two scenes, in seconds."""
+    film_music: OptionalLocation = None
+    film_audio: OptionalLocation = None
+    film_subtitle: OptionalLocation = None
+    sound: SoundOptions = field(default_factory=SoundOptions)
+    """Options of the run for the music and the loudness of the film."""
+
+    @property
+    def files(self) -> dict[FilmFileName, AnyLocation]:
+        """Location of each file of the whole film, by its name."""
+        files = ((name, getattr(self, name)) for name in FILM_FILES)
+        return {name: location for name, location in files if location is not None}
+
+    @property
+    def has_own_sound(self) -> bool:
+        """True if the film has sound besides that of its scenes, and its own loudness."""
+        return self.film_music is not None or self.film_audio is not None
 
     def faults(self) -> Iterator[str]:
         """Yield a text for each invalid value."""
@@ -65,6 +94,8 @@ class FilmRequest:
             yield f"transition_seconds: {self.transition_seconds!r}; expected {limits}"
         if self.film_gap and not _is_length(self.film_gap):
             yield f"film_gap: {self.film_gap!r}; expected {limits}, or 0"
+        if self.film_gap and self.film_audio:
+            yield f"film_gap: {self.film_gap!r} with film_audio; expected one of them"
         if self.film_gap and self.transition == "crossfade":
             yield f"film_gap: {self.film_gap!r} with crossfade; expected cut or fade, or no gap"
 
@@ -92,11 +123,9 @@ class WorkerFilm:
     """Film that a worker makes of videos in S3, and writes to S3."""
 
     path: S3Object
+    request: FilmRequest
     parts: tuple[FilmPart, ...]
     """Scenes in the order of the film."""
-    transition: Transition
-    transition_seconds: float
-    film_gap: float = 0.0
     seconds: float
     """Expected length of all videos together."""
 
@@ -104,6 +133,13 @@ class WorkerFilm:
     def name(self) -> str:
         """Name of the film where scenes have theirs. No scene has such a name, with its slashes."""
         return str(self.path)
+
+
+def transition_frames(transition: Transition, seconds: float, fps: Fraction | int) -> int:
+    """Return the number of frames of one scene that a transition changes, at one of its ends."""
+    if transition == "cut":
+        return 0
+    return max(2, round(changed_seconds(transition, seconds) * fps))
 
 
 def changed_seconds(transition: Transition, seconds: float) -> float:
@@ -148,3 +184,7 @@ class FilmJobRequest(BaseModel):
         float, Field(ge=MIN_TRANSITION_SECONDS, le=MAX_TRANSITION_SECONDS, allow_inf_nan=False)
     ] = 0.5
     film_gap: Annotated[float, Field(ge=0, le=MAX_TRANSITION_SECONDS, allow_inf_nan=False)] = 0.0
+    files: Mapping[FilmFileName, Sha256] = {}
+    """Files of the whole film."""
+    sound: SoundOptions = SoundOptions()
+    """How ``film_music`` is mixed, and the loudness of the film."""

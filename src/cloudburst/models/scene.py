@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +24,7 @@ from pydantic import (
 from cloudburst.errors import SceneFault
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
-from cloudburst.models.film import Transition
+from cloudburst.models.film import FilmRequest, Transition, transition_frames
 from cloudburst.models.locations import (
     AnyLocation,
     OutputLocation,
@@ -191,6 +192,9 @@ class Scene(BaseModel):
     duration: Annotated[Duration | None, BeforeValidator(none_if_blank)] = None
     """Length of the video in seconds, rounded to a whole frame, for a scene without audio. The
     video is silent, or has only the music of the options."""
+    until: Annotated[Duration | None, BeforeValidator(none_if_blank)] = None
+    """Position in the voice of the film, in seconds, at which the next scene begins, for a scene of
+    a film with ``film_audio``. It is later than that of the scene before."""
     subtitle: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
@@ -206,7 +210,9 @@ class Scene(BaseModel):
     @model_validator(mode="after")
     def _check_one_of_each(self) -> Self:
         check_one_of(image=self.image, title_card=self.title_card)
-        check_one_of(audio=self.audio, duration=self.duration)
+        lengths = {"audio": self.audio, "duration": self.duration, "until": self.until}
+        if any(value is not None for value in lengths.values()):
+            check_one_of(**lengths)
         return self
 
     def files(self) -> dict[str, AnyLocation]:
@@ -226,13 +232,52 @@ AnyScene: TypeAlias = Scene | Mapping[str, Any]
 SceneLabels: TypeAlias = Mapping[str, tuple[int, str]]
 
 
+class Voice(NamedTuple):
+    """Voice of a film, of which its scenes take one part after another."""
+
+    film: FilmRequest
+    seconds: float | None
+    """Length; ``None`` if the header of its file does not have it."""
+    position: float = 0.0
+    """Start of the part of the next scene, in seconds."""
+
+    def part(self, scene: Scene, fps: int) -> tuple[Scene, float]:
+        """Return a scene with the length of its part, in whole frames, and the end of the part.
+
+        A scene that overlaps with the next one lasts longer.
+
+        Raises `InvalidInputError` if the part ends too soon, or its end is not known.
+        """
+        end = scene.until
+        is_last = scene.until is None and scene.duration is None
+        if is_last:
+            end = self.seconds
+        elif scene.duration is not None:
+            end = self.position + scene.duration
+        if end is None:
+            found = "nothing, and film_audio has no length in its header"
+            raise InvalidInputError(found, "a position in film_audio")
+        if end < (least := self.position + MIN_SCENE_SECONDS):
+            expected = f"at least {least:.2f}, after the scene before"
+            raise InvalidInputError(f"a position of {end:.2f} s", expected)
+        # Positions are rounded, and not lengths, whose errors would add up.
+        frames = (math.ceil if is_last else round)(end * fps) - round(self.position * fps)
+        if not is_last and (scene.transition or self.film.transition) == "crossfade":
+            frames += transition_frames("crossfade", self.film.transition_seconds, fps)
+        return scene.model_copy(update={"duration": frames / fps, "until": None}), end
+
+
 class CheckedScene(BaseModel):
     """Scene whose files passed the check before the run."""
 
     model_config = ConfigDict(frozen=True)
 
     scene: Scene
-    """Scene with absolute paths."""
+    """Scene with absolute paths. In a film with one voice, its duration is its part of it."""
+    given: Scene | None = None
+    """Scene without this duration, which the journal has: it is determined again on resume."""
+    voice_end: float = 0.0
+    """End of its part of the voice, in seconds."""
     audio_seconds: float
     """Length of the audio according to its header, accurate enough for scheduling, or the
     duration."""

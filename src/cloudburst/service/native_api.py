@@ -309,7 +309,7 @@ def film_contents(asked: FilmJobRequest) -> Mapping[str, str]:
         for number, scene in enumerate(asked.scenes)
         if scene.subtitle is not None
     }
-    return videos | subtitles
+    return videos | subtitles | {str(name): sha256 for name, sha256 in asked.files.items()}
 
 
 def film_description(asked: FilmJobRequest) -> str:
@@ -326,7 +326,8 @@ def film_description(asked: FilmJobRequest) -> str:
         }
         for number, scene in enumerate(asked.scenes)
     ]
-    how = asked.model_dump(exclude={"scenes"})
+    how = asked.model_dump(mode="json", exclude={"scenes": True, "sound": {"music"}})
+    how["files"] = {name: (name, sha256) for name, sha256 in asked.files.items()}
     return json.dumps({"path": VIDEO_FILE, "scenes": scenes, **how})
 
 

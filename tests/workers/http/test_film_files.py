@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst.errors import UploadError
-from cloudburst.models.film import FilmPart, WorkerFilm
+from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import S3Object
 from cloudburst.workers.http.given_files import MAX_FILES, give_film
 
@@ -28,11 +28,11 @@ def film_of(**changes):
         )
         for name, sha256 in HASHES.items()
     ]
+    path = S3Object("b", "film.mp4")
     return WorkerFilm(
-        path=S3Object("b", "film.mp4"),
+        path=path,
+        request=FilmRequest(path=path, transition="fade", transition_seconds=1.0),
         parts=tuple(parts),
-        transition="fade",
-        transition_seconds=1.0,
         seconds=20.0,
     )
 

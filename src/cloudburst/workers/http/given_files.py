@@ -157,14 +157,15 @@ async def give_film(
     hashes: dict[tuple[str, str], str] = {}
     bytes_sent = 0
 
-    async def give(file: tuple[FilmPart, str, AnyLocation]) -> None:
+    async def give(file: tuple[FilmPart | None, str, AnyLocation]) -> None:
         nonlocal bytes_sent
         part, field, location = file
-        sha256, sent = await give_file(f"{field} of {part.name}", location)
-        if field == _VIDEO and sha256 != part.sha256:
+        name = field if part is None else f"{field} of {part.name}"
+        sha256, sent = await give_file(name, location)
+        if part is not None and field == _VIDEO and sha256 != part.sha256:
             msg = f"{location} is not the video that was rendered; resume the run to render it"
             raise UploadError(msg, scene=film.name)
-        hashes[part.name, field] = sha256
+        hashes["" if part is None else part.name, field] = sha256
         bytes_sent += sent
         on_file()
 
@@ -179,11 +180,14 @@ async def give_film(
         )
         for part in film.parts
     ]
+    how = film.request
     request = FilmJobRequest(
         scenes=tuple(scenes),
-        transition=film.transition,
-        transition_seconds=film.transition_seconds,
-        film_gap=film.film_gap,
+        transition=how.transition,
+        transition_seconds=how.transition_seconds,
+        film_gap=how.film_gap,
+        files={name: hashes["", name] for name in how.files},
+        sound=how.sound,
     )
     return UploadedScene(
         scene=film.name,
@@ -194,7 +198,9 @@ async def give_film(
     )
 
 
-def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart, str, AnyLocation]]:
+def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart | None, str, AnyLocation]]:
+    for name, location in film.request.files.items():
+        yield None, name, location
     for part in film.parts:
         yield part, _VIDEO, part.video
         if part.subtitle is not None:

@@ -1,0 +1,229 @@
+"""Sound of a whole film in runs: what is checked before, the lengths of scenes, and resuming."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from cloudburst import Client, RenderOptions, Status, local
+from cloudburst.errors import ConfigurationError, InvalidScenesError
+from cloudburst.film.request import film_request
+from cloudburst.inputs.preflight import check_film, check_scenes
+from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.models.film import FilmRequest
+from cloudburst.models.limits import Limits
+from cloudburst.models.report import Report
+from cloudburst.models.scene import Scene, Voice
+from cloudburst.testing import FakeCloud
+from support.audio_probe import write_audio
+from support.film_scenes import RATE, clicks, heard, sine, write_sound
+from support.video_probe import probe
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real]
+
+SMALL = RenderOptions(size="426x240", effects=())
+SEAMS = (0.51, 1.29)
+"""Ends of the first two scenes in the voice, in seconds."""
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a voice of 2 s that has clicks at the seams, and with music."""
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("a", "red"), ("b", "lime"), ("c", "blue")):
+        Image.new("RGB", (32, 18), colour).save(f"{name}.png")
+    write_sound(tmp_path / "voice.wav", clicks(2 * RATE, [round(at * RATE) for at in SEAMS]))
+    write_sound(tmp_path / "music.wav", sine(0, 2 * RATE))
+    return tmp_path
+
+
+def told(**last: float) -> list[dict[str, object]]:
+    """Return three scenes without audio, of which the last one lasts to the end."""
+    return [
+        {"name": "a", "image": "a.png", "until": SEAMS[0]},
+        {"name": "b", "image": "b.png", "duration": SEAMS[1] - SEAMS[0]},
+        {"name": "c", "image": "c.png", **last},
+    ]
+
+
+async def render(scenes, options=SMALL, **arguments) -> Report:
+    async with Client(local(workers=1), options=options) as client:
+        return await client.render_all(scenes, to="out", film="film.mp4", **arguments)
+
+
+def first_frames(film) -> list[int]:
+    """Return the number of the first frame of each colour."""
+    with av.open(str(film)) as container:
+        hues = [
+            np.asarray(frame.to_image()).mean((0, 1)).argmax()
+            for frame in container.decode(video=0)
+        ]
+    return [hues.index(hue) for hue in range(3)]
+
+
+async def test_scenes_share_one_voice_and_a_resumed_run_does_too(folder):
+    report = await render(told(), film_audio="voice.wav", name="story")
+    assert (report.status, report.film_error) == (Status.COMPLETE, None)
+    assert probe(folder / "film.mp4").seconds == pytest.approx(2.0, abs=0.02)
+    assert first_frames(folder / "film.mp4") == [0, 15, 39]
+    loud = np.flatnonzero(np.abs(np.asarray(heard(folder / "film.mp4"))) > 0.2) / RATE
+    for frame, seam in zip((15, 39), SEAMS, strict=True):
+        assert np.abs(loud - seam).min() < 0.001
+        assert abs(frame / 30 - seam) < 0.02
+    made = (folder / "film.mp4").stat().st_mtime_ns
+    again = await render(told(), film_audio="voice.wav", resume=True)
+    assert (again.run, again.skipped) == ("story", ("a", "b", "c"))
+    assert (folder / "film.mp4").stat().st_mtime_ns == made
+    write_sound(folder / "voice.wav", sine(0, 2 * RATE))
+    changed = await render(told(), film_audio="voice.wav", resume=True)
+    assert (changed.skipped, changed.film_error) == (("a", "b", "c"), None)
+    assert (folder / "film.mp4").stat().st_mtime_ns > made
+    assert np.abs(np.asarray(heard(folder / "film.mp4"))[RATE // 10 :]).max() > 0.3
+
+
+async def test_scenes_that_come_share_one_voice(folder):
+    async with (
+        Client(local(workers=1), options=SMALL) as client,
+        client.stream(to="out", film="film.mp4", film_audio="voice.wav") as run,
+    ):
+        for bad in ({"image": "none.png", "until": 1.0}, {"image": "a.png", "until": 0.01}):
+            with pytest.raises(InvalidScenesError):
+                await run.submit({"name": "a", **bad})
+        for scene in told():
+            await run.submit(scene)
+        report = await run.until_done()
+    assert (report.status, report.film_error) == (Status.COMPLETE, None)
+    assert first_frames(folder / "film.mp4") == [0, 15, 39]
+
+
+async def test_crossfades_begin_at_the_positions_in_the_voice(folder):
+    report = await render(
+        told(), film_audio="voice.wav", transition="crossfade", transition_seconds=0.2
+    )
+    assert report.film_error is None
+    assert probe(folder / "film.mp4").seconds == pytest.approx(2.0, abs=0.02)
+    with av.open("film.mp4") as container:
+        starts = [float(each["start"] * each["time_base"]) for each in container.chapters()]
+    assert starts == pytest.approx([0, *SEAMS], abs=0.02)
+
+
+async def test_broken_music_fails_the_film_and_the_videos_stay(folder):
+    write_audio(folder / "music.mp3", array("f", sine(0, 2 * RATE)), channels=1)
+    data = bytearray((folder / "music.mp3").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 1500] = bytes(1500)
+    (folder / "music.mp3").write_bytes(data)
+    scenes = [{"name": name, "image": f"{name}.png", "duration": 0.5} for name in "abc"]
+    report = await render(scenes, film_music="music.mp3")
+    assert report.film_error is not None
+    assert "film_music: corrupt data" in report.film_error
+    assert sorted(path.name for path in (folder / "out").glob("*.mp4")) == [
+        "a.mp4",
+        "b.mp4",
+        "c.mp4",
+    ]
+    assert not (folder / "film.mp4").exists()
+
+
+async def test_loudness_of_the_run_is_that_of_the_film(folder):
+    scenes = [{"name": "a", "image": "a.png", "audio": "music.wav"}]
+    options = SMALL.overridden_by(RenderOptions(loudness=-30.0))
+    await render(scenes, options, film_music="voice.wav")
+    plain = float(np.std(np.asarray(heard(folder / "out" / "a.mp4"))))
+    assert plain == pytest.approx(0.5 * 32_000 / 32_768 / 2**0.5, rel=0.02), "as in the file"
+    assert float(np.std(np.asarray(heard(folder / "film.mp4")))) < 0.2 * plain
+
+
+SCENE = {"name": "a", "image": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("scenes", "film", "reason"),
+    [
+        ([SCENE | {"audio": "music.wav"}], {}, "a: audio: audio of a scene and of the film"),
+        (
+            [SCENE | {"until": 1.0}, {"name": "b", "image": "b.png", "until": 0.9}],
+            {},
+            "b: until: a",
+        ),
+        ([SCENE | {"until": 2.0}, {"name": "b", "image": "b.png"}], {}, "a position of 2.00 s"),
+        ([SCENE | {"until": 1.0, "duration": 2.0}], {}, "duration and until; expected one of"),
+        ([SCENE | {"until": 1.0}], {}, "a: until: an end at 1.00 s; expected nothing, or 2.00 s"),
+        ([SCENE | {"until": 1.0}], {"film_audio": None}, "until: a film without film_audio"),
+        ([SCENE], {"film_audio": None}, "a: audio: nothing; expected"),
+        (
+            [SCENE | {"options": {"music": "music.wav"}}],
+            {"film_music": "music.wav"},
+            "music of a scene and of the film",
+        ),
+        (
+            [SCENE | {"subtitle": "film.srt"}],
+            {"film_subtitle": "film.srt"},
+            "subtitles of a scene and of the film",
+        ),
+    ],
+)
+async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
+    (folder / "film.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
+    arguments = {"film": "story.mp4", "film_audio": "voice.wav"} | film
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(InvalidScenesError) as caught:
+            await client.render_all(scenes, to="out", **arguments)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("film", "reason"),
+    [
+        ({"film_music": "none.mp3"}, "film_music: .*none.mp3"),
+        ({"film_music": "a.png"}, "film_music: a PNG picture: .*; expected an audio file"),
+        ({"film_audio": "s3://bucket/voice.mp3"}, "film_audio: s3://.*; expected a file on this"),
+        ({"film_subtitle": "https://"}, "film_subtitle: "),
+        ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
+        ({"film": None, "film_music": "music.wav"}, "film_music: 'music.wav'; expected a film"),
+        ({"options": RenderOptions(music="a.wav"), "film_music": "music.wav"}, "music: "),
+    ],
+)
+async def test_bad_files_of_a_film_start_nothing(folder, film, reason):
+    (folder / "film.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ConfigurationError, match=reason):
+            await client.render_all(
+                [SCENE | {"duration": 1.0}], to="out", **({"film": "film.mp4"} | film)
+            )
+
+
+def test_a_voice_without_a_length_needs_the_end_of_every_scene(folder):
+    write_audio(folder / "voice.aac", array("f", sine(0, RATE)), channels=1)
+    request = film_request("film.mp4", film_audio="voice.aac")
+    assert request is not None
+    with open_remote_inputs() as remote:
+        voice = check_film(request, RenderOptions(), Limits(), remote)
+    with pytest.raises(InvalidScenesError, match="film_audio has no length in its header"):
+        check_scenes([SCENE], RenderOptions(), Limits(), voice=voice)
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30])
+def test_no_error_adds_up_over_many_parts(tmp_path, fps):
+    chance, shown = random.Random(fps), Fraction()
+    voice, position = Voice(FilmRequest(path=tmp_path / "film.mp4"), 7200.0), 0.0
+    for number in range(200):
+        length = chance.uniform(0.1, 30)
+        position += length
+        by = {"until": position} if number % 2 else {"duration": length}
+        part, end = voice.part(Scene(name="a", image="a.png", **by), fps)
+        voice = voice._replace(position=end)
+        assert part.duration is not None
+        shown += round(part.duration * fps) / Fraction(fps)
+        assert abs(float(shown) - position) <= 0.5 / fps + 1e-6
