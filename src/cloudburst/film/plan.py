@@ -84,7 +84,7 @@ class FilmPlan:
     files: Mapping[FilmFileName, FilmFile] = field(default_factory=dict[FilmFileName, FilmFile])
     """Files of the whole film, by their names."""
     sound: SoundOptions = field(default_factory=SoundOptions)
-    """How the music is mixed, and the loudness of the whole film."""
+    """Options for the mix with the music, and for the loudness of the whole film."""
 
     @property
     def transitions(self) -> list[Transition]:

@@ -187,4 +187,4 @@ class FilmJobRequest(BaseModel):
     files: Mapping[FilmFileName, Sha256] = {}
     """Files of the whole film."""
     sound: SoundOptions = SoundOptions()
-    """How ``film_music`` is mixed, and the loudness of the film."""
+    """Options for the mix with ``film_music``, and for the loudness of the film."""
