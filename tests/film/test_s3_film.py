@@ -124,8 +124,9 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     assert after["ETag"] != before["ETag"]
 
     put(emulator, film, b"of another program")
-    with pytest.raises(OutputExistsError, match=r"film\.mp4"):
+    with pytest.raises(OutputExistsError, match=r"film\.mp4") as refused:
         await render(resume=True)
+    assert refused.value.objects == (str(film),), "the command line names its own option for these"
 
 
 async def test_a_worker_mixes_the_sound_of_the_film(emulator, scenes, state, tmp_path):

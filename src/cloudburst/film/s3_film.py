@@ -71,7 +71,7 @@ async def claimed_s3_film(
                     foreign.append(location)
         if not overwrite and (there := foreign if resume else [*foreign, *ours]):
             msg = f"files of the film exist: {list_some(there)}; overwrite=True replaces them"
-            raise OutputExistsError(msg)
+            raise OutputExistsError(msg, objects=[*map(str, there)])
         yield S3Film(
             store,
             request,

@@ -28,11 +28,9 @@ from support.setup_accounts import HERE, bare, here, session, settings_of
 pytestmark = pytest.mark.anyio
 
 
-def with_policy(emulator, settings, *purposes, without=()):
+def with_policy(emulator, settings, *purposes):
     """Settings with a key that has only the policy for these purposes."""
     document = policy_document(PolicyScope(settings, "us-east-1", "123456789012"), purposes)
-    for statement in document["Statement"]:
-        statement["Action"] = [one for one in statement["Action"] if one not in without]
     key = emulator.new_key(policies=[json.loads(json.dumps(document))])
     session()._session.set_credentials(*key.values())
     return settings.model_copy(

@@ -232,7 +232,8 @@ API_ERRORS: tuple[Failure, ...] = (
         "NotAuthorized",
         "UnauthorizedOperation",
         meaning="the credentials do not have permission for this request",
-        action="grant the permissions that cloudburst init --policy prints",
+        action="grant the permissions that cloudburst init --policy prints; those of init itself: "
+        "--policy init",
         source=f"{_COMMON}; {_EC2}",
     ),
     row(
