@@ -12,6 +12,7 @@ from cloudburst.errors import CapacityError
 from cloudburst.models.limits import Backoff, Limits, Timeouts
 from cloudburst.testing import FakeCloud, VirtualClockLoop
 from support.harness import engine
+from support.interrupted_runs import MemoryJournal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos]
 
@@ -93,3 +94,56 @@ def test_the_loop_s_own_end_leaves_nothing():
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         runner.run(main())
     assert not cloud.running
+
+
+async def user_of_a_source(cloud, ended):
+    async def source():
+        try:
+            for name in "abcd":
+                await anyio.lowlevel.checkpoint()
+                yield name
+        finally:
+            ended.append("source")
+
+    limits = Limits(workers=2, queued_scenes=1)
+    async with engine(cloud, timeouts=Timeouts(call=2, stop=60), limits=limits) as eng:
+        async with eng.open_source(source(), "a", journal=MemoryJournal()) as run:
+            await run.until_done()
+        async with eng.open_source(None, "b") as run:
+            for name in "abc":
+                await run.submit(name)
+            await run.video("b")
+
+
+# A generator that has yielded is closed; one that was never asked is not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("native", [False, True], ids=["scope", "native"])
+def test_a_run_with_a_source_is_cancelled_anywhere(native):
+    async def cut_source(ticks):
+        task = asyncio.create_task(user_of_a_source(cloud, ended))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        return task.cancelled()
+
+    async def cancel_source(ticks):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(user_of_a_source, cloud, ended)
+                for _ in range(ticks):
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        return scope.cancelled_caught
+
+    for ticks in range(300):
+        cloud, ended = FakeCloud(), []
+        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+            cut = runner.run((cut_source if native else cancel_source)(ticks))
+        assert not cloud.running, f"cut after {ticks} ticks"
+        assert len(ended) <= 1
+        if not cut:
+            break
+    assert ended == ["source"], "the last cut came after the end"

@@ -112,8 +112,9 @@ class Line(Plug):
 class Life:
     """What is seen of one."""
 
-    def __init__(self, world: World, fate):
+    def __init__(self, world: World, fate, source):
         self.world = world
+        self.source = source
         self.fate = fate
         self.process = Process(world, fate)
         self.events = {run.name: [] for run in fate.runs}
@@ -147,12 +148,15 @@ class Life:
         journal = fate.journal
         await anyio.sleep(fate.begins)
         with anyio.move_on_after(self.fate.cancelled.get(fate.name)):
-            async with e.open(
-                fate.scenes,
-                fate.name,
-                self.process.journals[fate.name],
-                earlier=journal.earlier() if journal.entries else None,
-            ) as run:
+            opening = {
+                "name": fate.name,
+                "journal": self.process.journals[fate.name],
+                "earlier": journal.earlier() if journal.entries else None,
+            }
+            opened = e.open(fate.scenes, **opening)
+            if self.source is not None:
+                opened = e.open_source(self.source(fate.scenes), **opening)
+            async with opened as run:
                 async for event in run:
                     self.events[fate.name].append(event)
                 runs[fate.name] = run
@@ -181,17 +185,17 @@ class Life:
             process.restore()
 
 
-async def lived(world: World) -> None:
+async def lived(world: World, source=None) -> None:
     """All lives, one after the other, and what must be so in the end."""
     with collapse_single():
-        await _lived(world)
+        await _lived(world, source)
 
 
-async def _lived(world):
+async def _lived(world, source):
     async with anyio.create_task_group() as morgue:
         morgue.start_soon(befall, world)
         for fate in world.lives:
-            life = Life(world, fate)
+            life = Life(world, fate, source)
             await life.until_its_end(morgue)
             hold_always(life)
             await anyio.sleep(fate.down)
@@ -298,15 +302,35 @@ def same_again(monkeypatch):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_clients_killed_amid_random_faults_lose_nothing(seed, same_again):
     """Half of the seeds on each event loop."""
-    world = drawn(seed, varied=seed not in FOUND)
     same_again(seed)
+    live(seed, drawn(seed, varied=seed not in FOUND))
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(1, 20))]
+)
+def test_clients_killed_while_scenes_come_lose_nothing(seed, same_again):
+    """The scenes of every run come one after another, slowly or quickly."""
+    same_again(seed)
+    rng = random.Random(seed)
+
+    async def source(scenes):
+        mean = rng.choice([0.1, 10, 100])
+        for scene in scenes:
+            await anyio.sleep(rng.expovariate(1 / mean))
+            yield scene
+
+    live(seed, drawn(seed, varied=True), source)
+
+
+def live(seed, world, source=None):
     try:
         if seed % 2:
             options = {"clock": trio.testing.MockClock(autojump_threshold=0)}
-            anyio.run(lived, world, backend="trio", backend_options=options)
+            anyio.run(lived, world, source, backend="trio", backend_options=options)
         else:
             options = {"loop_factory": VirtualClockLoop}
-            anyio.run(lived, world, backend_options=options)
+            anyio.run(lived, world, source, backend_options=options)
     except BaseException as exc:
         exc.add_note(str(world))
         raise

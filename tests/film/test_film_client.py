@@ -60,6 +60,11 @@ def given(tmp_path_factory):
     ]
 
 
+async def source(scenes):
+    for scene in scenes:
+        yield scene
+
+
 async def render(given, out, **arguments) -> Report:
     async with Client(local(workers=1), options=SMALL) as client:
         return await client.render_all(given, to=out, **arguments)
@@ -87,9 +92,9 @@ async def test_a_run_makes_its_film_once(given, tmp_path):
 
     with pytest.raises(OutputExistsError, match="files of the film exist"):
         await render(given, tmp_path / "other", film=film)
-    other = await render(given[:2], out, film=film, resume=True)
+    other = await render(source(given[1::-1]), out, film=film, resume=True)
     assert (other.film, film.stat().st_mtime_ns > made) == (film, True)
-    assert texts(film) == [*NAMES[:2]]
+    assert texts(film) == [*NAMES[1::-1]], "the scenes of a source are in the order they came"
 
 
 @pytest.mark.few(1)
@@ -433,3 +438,34 @@ def test_a_fingerprint_is_read_only_from_whole_films(videos, tmp_path):
         file.truncate(film.stat().st_size - 1)
     assert read_fingerprint(film) is None
     assert read_fingerprint(videos / "scene_1.mp4") is None
+
+
+async def test_a_scene_of_a_source_that_does_not_fit_the_film_fails(given, tmp_path):
+    """It has the format of the first scene, and room for a transition to a further one."""
+    scenes = [
+        given[0],
+        given[1] | {"options": {"fps": 25}},
+        given[2] | {"name": "short", "audio": None, "duration": 0.3},
+        given[2],
+    ]
+    film = {"film": tmp_path / "film.mp4", "transition": "crossfade", "transition_seconds": 0.2}
+    async with Client(FakeCloud().backend, options=SMALL) as client:
+        report = await client.render_all(source(scenes), to=tmp_path / "fake", **film)
+    assert [video.scene for video in report.videos] == ["scene_2", "scene_1"]
+    rate, short = report.errors
+    assert "as in scene_2: a film has one frame rate" in str(rate)
+    assert "short: duration: 0.30 s long; expected at least 0.4 s" in str(short)
+    assert "scenes have no video: scene_10, short" in report.film_error
+
+
+async def test_a_source_without_scenes_makes_no_film(tmp_path):
+    film = tmp_path / "film.mp4"
+    async with Client(FakeCloud().backend) as client:
+        report = await client.render_all(source([]), to=tmp_path / "fake", film=film)
+    assert (report.status, report.film, report.film_error) == (Status.COMPLETE, None, None)
+
+
+async def test_the_place_of_a_film_is_checked_before_the_first_scene(given, tmp_path):
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ConfigurationError, match="because the videos are there"):
+            await client.render_all(source(given), to=tmp_path, film="s3://bucket/film.mp4")

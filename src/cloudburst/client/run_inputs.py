@@ -283,10 +283,8 @@ def _check(
     else:
         check_objects(checked, destination.video)
     if film is not None and checked:
-        all_known = labels is None
-        check_scenes_of_film(
-            film, [*earlier, *checked], destination.video, voice if all_known else None
-        )
+        scenes_so_far, all_known = [*earlier, *checked], labels is None
+        check_scenes_of_film(film, scenes_so_far, destination.video, voice, all_known=all_known)
     return RunInputs([*checked], options, film, remote.files, remote.bytes_read, voice=voice)
 
 

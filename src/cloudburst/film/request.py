@@ -124,11 +124,13 @@ def check_scenes_of_film(
     scenes: Sequence[CheckedScene],
     video: Callable[[str], OutputLocation],
     voice: Voice | None = None,
+    *,
+    all_known: bool = True,
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    ``video`` returns the location of a scene's video; ``voice`` is that of the film, if the
-    scenes are all of it.
+    ``video`` returns the location of a scene's video; ``voice`` is that of the film. If further
+    scenes may come, each scene must have room for a transition to the next one.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene; or this
@@ -153,14 +155,16 @@ def check_scenes_of_film(
             if (subtitle := scene.scene.subtitle) is not None:
                 require_path(subtitle, f"film: subtitles of {scene.scene.name}")
         _check_paths(request.path, inputs, [path for path in outputs if isinstance(path, Path)])
+    joined = scenes[:-1] if all_known else scenes  # to the next scene
     faults = [
         *_own_sounds(request, scenes),
         *_overlaps_with_gap(request, scenes),
-        *_short_scenes(request, scenes),
+        *_short_scenes(request, scenes, joined),
         *_other_formats(scenes),
     ]
-    if voice and voice.seconds and scenes[-1].voice_end + _LENGTH_TOLERANCE < voice.seconds:
-        found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{voice.seconds:.2f} s"
+    length = (voice and all_known and voice.seconds) or 0.0
+    if scenes[-1].voice_end + _LENGTH_TOLERANCE < length:
+        found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{length:.2f} s"
         expected = f"nothing, or {end}, which is the end of film_audio, for the last scene"
         faults.append(SceneFault(scenes[-1].scene.name, "until", found, expected))
     if faults:
@@ -212,12 +216,14 @@ def _overlaps_with_gap(
             yield SceneFault(scene.scene.name, "transition", "crossfade", expected)
 
 
-def _short_scenes(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
+def _short_scenes(
+    request: FilmRequest, scenes: Sequence[CheckedScene], joined: Sequence[CheckedScene]
+) -> Iterator[SceneFault]:
     lengths = [
         changed_seconds(scene.scene.transition or request.transition, request.transition_seconds)
-        for scene in scenes[:-1]
+        for scene in joined
     ]
-    for scene, ends in zip(scenes, pairwise((0.0, *lengths, 0.0)), strict=True):
+    for scene, ends in zip(scenes, pairwise((0.0, *lengths, 0.0)), strict=False):
         needed = sum(ends)
         if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
             found = f"{scene.audio_seconds:.2f} s long"
