@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 from cloudburst import Client, RenderOptions, Settings, Status, Tier, Timeouts, fargate
 from cloudburst.models.task import LaunchRequest, TaskSpec
 from cloudburst.ports.backend import new_key
-from cloudburst.testing import EmulatorConfig, FargateEmulator
+from cloudburst.testing import EmulatorConfig, FakeCloud, FargateEmulator
 from support.doc_pages import (
     PAGES,
     READMES,
@@ -183,6 +183,20 @@ def test_the_pieces_without_rendering_work(here, capsys):
     assert "101 scenes on 10 tasks" in capsys.readouterr().out
 
 
+def test_scenes_are_submitted_one_by_one(here, make_scene, capsys):
+    space = run_blocks("docs/scenes.md")
+    for name in "ab":
+        for path, suffix in zip([*make_scene(name).values()][1:], (".png", ".mp3"), strict=True):
+            Path(path).rename(f"{name}{suffix}")
+
+    async def main():
+        async with Client(FakeCloud().backend) as client:
+            await space["render_two"](client)
+
+    anyio.run(main)
+    assert capsys.readouterr().out.endswith("videos/a.mp4 complete\n")
+
+
 @pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
 @pytest.mark.real
 @pytest.mark.timeout(60)
@@ -201,7 +215,7 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     run_blocks("docs/film.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
-    tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scheduling"}
+    tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scenes", "scheduling"}
     tested |= {"troubleshooting"}
     tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks
     assert {page for page in PAGES if blocks(page, "python")} == {

@@ -232,7 +232,7 @@ class Client(anyio.AsyncContextManagerMixin):
         resume: bool = False,
         **film: Unpack[FilmOptions],
     ) -> Report:
-        """Render all scenes into the folder ``to`` and return the report.
+        """Render all scenes, a list or an asynchronous iterable, into ``to``; return the report.
 
         A failed scene does not stop the others. The call returns when every video is verified and
         the stop of every task is accepted, except for tasks that are kept for ``Limits.idle``
@@ -268,6 +268,12 @@ class Client(anyio.AsyncContextManagerMixin):
     ) -> AsyncGenerator[Run]:
         """Render all scenes into the folder ``to``; yield the run, an iterator of events.
 
+        ``scenes`` is a list, which is checked before anything is started, or an asynchronous
+        iterable, the source of the run. It is asked for a scene while others render; a scene with
+        faults, or whose video exists already, is then a failed scene. If the source raises, the
+        block is cancelled, and the same exception comes out of it. If the block is left early, a
+        generator is closed. Without ``scenes``, they come by `Run.submit` until `Run.close`.
+
         ``to`` is a folder on this machine, or in S3: ``s3://bucket/folder/``. ``name`` is a unique
         name of the run for tags and file names: letters, digits, dashes and underscores. With
         ``None`` the client generates a name. Leaving the block early cancels unfinished scenes;
@@ -275,9 +281,10 @@ class Client(anyio.AsyncContextManagerMixin):
 
         The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
         in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or
-        without a name the newest run in ``to`` that has one of these scenes; if no run matches, a
-        new run begins. Finished videos are kept unless the file or its inputs have changed. Running
-        tasks of earlier processes are adopted or stopped, and are part of the bill.
+        without a name the newest run in ``to`` that has one of the scenes of the list, or without a
+        list the newest one; if no run matches, a new run begins. Finished videos are kept unless
+        the file or its inputs have changed. Running tasks of earlier processes are adopted or
+        stopped, and are part of the bill.
 
         ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
         of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
@@ -295,7 +302,7 @@ class Client(anyio.AsyncContextManagerMixin):
             OutputClaimedError: Another process of this machine works on the run or, for a folder on
                 this machine, writes one of the videos.
             ThrottledError, NoAnswerError: S3 has been busy for two minutes.
-            BusyError: The queue would exceed ``Limits.queued_scenes``.
+            BusyError: The queue would exceed ``Limits.queued_scenes`` with a list of scenes.
             ClosedError: The client is not open, or belongs to another event loop.
         """
         source = scenes if isinstance(scenes, AsyncIterable) else None

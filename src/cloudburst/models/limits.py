@@ -69,7 +69,9 @@ class Limits:
     in place of 0. The price of an idle worker counts against ``max_usd``."""
     queued_scenes: Count | None = None
     """Maximum number of scenes in the queue, over all runs of a client; a call with more scenes
-    raises `BusyError`. ``None``: no limit."""
+    raises `BusyError`. ``None``: no limit. A run whose scenes come one after another is asked for
+    the next one only while fewer of its own scenes wait; ``None``: two for each encoder slot that
+    the client may have."""
     image_pixels: Count = 100_000_000
     """Maximum number of pixels of one picture. Some formats allow fewer because of the memory that
     decoding them takes: see `cloudburst.media.input_rules`."""
