@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import filecmp
 import hashlib
 import importlib.util
@@ -233,12 +234,15 @@ async def make_film(
 
 
 async def _run(plan: FilmPlan, on_progress: Callable[[float], None]) -> dict[str, Any]:
-    last = dict[str, Any]()
+    last, reports = dict[str, Any](), list[asyncio.Task[None]]()
+
+    async def report(progress: float) -> None:
+        on_progress(progress)
 
     def on_line(text: bytes) -> None:
         line = json.loads(text)
-        if "progress" in line:
-            on_progress(line["progress"])
+        if "progress" in line:  # in a task: in a callback of asyncio.run, anyio finds no event loop
+            reports.append(asyncio.create_task(report(line["progress"])))
         last.update(line)
 
     async with temporary_folder() as folder:

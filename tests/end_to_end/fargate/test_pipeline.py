@@ -1,0 +1,124 @@
+"""The example of scenes that come while others render, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import av
+import pytest
+
+from support.killable_render import stopped
+from support.marked_processes import Watch
+from support.project import ROOT
+from support.run_invariants import bill
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
+
+EXAMPLE = ROOT / "examples" / "pipeline.py"
+NAMES = [f"{number:02}" for number in range(1, 7)]
+PROGRAM = f"""
+import asyncio, sys
+from functools import partial
+from cloudburst import Limits, RenderOptions
+from cloudburst.models import task
+
+sys.path.insert(0, {str(EXAMPLE.parent)!r})
+import pipeline
+
+task.MINIMUM_BILLED_SECONDS = 0
+pipeline.PAUSE, pipeline.SIZE = 0.05, (320, 240)
+pipeline.LINES = [line[:6] for line in pipeline.LINES[:{len(NAMES)}]]
+paint = pipeline.paint
+
+
+async def paint_some(name, line):
+    if name == sys.argv[1]:
+        await asyncio.Event().wait()
+    return await paint(name, line)
+
+
+pipeline.paint = paint_some
+options = RenderOptions(size="320x240", effects=())
+pipeline.Client = partial(pipeline.Client, options=options, limits=Limits(workers=1))
+asyncio.run(pipeline.main())
+"""
+
+
+def start(
+    folder: Path, environment: dict[str, str], *, unfinished: str = ""
+) -> subprocess.Popen[str]:
+    """Start the example with few, short lines; the picture of one of them is never finished."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, unfinished],
+        env=os.environ | environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(lines: list[str]) -> list[tuple[str, str]]:
+    """Kind and scene of each event that the program has printed."""
+    found = [re.fullmatch(r" *[\d.]+ s  (\S+) scene\.(\w+)\n?", line) for line in lines]
+    return [(one[2], one[1]) for one in found if one]
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """Times at which the files of a folder were finished."""
+    paths = [path for path in folder.iterdir() if path.is_file() and "part" not in path.name]
+    return {path.name: path.stat().st_mtime_ns for path in paths}
+
+
+@pytest.mark.parametrize("on_fargate", [False, True], ids=["here", "fargate"])
+def test_a_killed_pipeline_goes_on_where_it_stopped(on_fargate, our_account, tmp_path):
+    watch = Watch(temp=tmp_path / "temp")
+    watch.temp.mkdir()
+    if not on_fargate:
+        run_twice(tmp_path, watch.environment | {"AWS_SUBNET_ID": ""})
+        assert not watch.left_after(4)
+        return
+    with our_account() as aws:
+        usd = run_twice(tmp_path, aws.environment)
+        bills = [bill(task, public=True)[1] for task in stopped(aws)]
+        assert len(bills) == 1, "the second process takes over the task of the first"
+    assert usd == pytest.approx(float(sum(bills)), abs=6e-5)
+
+
+def run_twice(folder: Path, environment: dict[str, str]) -> float:
+    """Kill the program after three videos, run it again, and return the bill that it prints."""
+    with start(folder, environment, unfinished=NAMES[-1]) as process:
+        lines = list[str]()
+        while sum("completed" in line for line in lines) < 3:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+        process.send_signal(signal.SIGKILL)
+        lines += process.stdout
+    events = told(lines)
+    assert ("queued", NAMES[-1]) not in events, "videos are finished before the last scene comes"
+    made = {name for kind, name in events if kind == "completed"}
+    before = {f"{name}.mp4" for name in made}
+    videos = {name: at for name, at in stamps(folder / "videos").items() if name in before}
+    inputs = stamps(folder / "story")
+
+    with start(folder, environment) as process:
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    events = told(output.splitlines())
+    assert Counter(name for kind, name in events if kind == "completed") == Counter(NAMES)
+    assert made.isdisjoint(name for kind, name in events if kind == "queued")
+    assert videos.items() <= stamps(folder / "videos").items()
+    assert inputs.items() <= stamps(folder / "story").items()
+    with av.open(str(folder / "story.mp4")) as film:
+        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == NAMES
+    status, usd = re.search(r"^(\w+) .*story\.mp4 \$([\d.]+)$", output, re.MULTILINE).groups()
+    assert status == "complete"
+    return float(Decimal(usd))
