@@ -1,4 +1,4 @@
-"""The tutorial of the page about S3 and the example of the README run, against an emulated S3."""
+"""The tutorial of the page about S3 runs, against an emulated S3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst import Client
+from cloudburst import Client, read_scenes
 from cloudburst.cli.app import run
 from cloudburst.errors import OutputExistsError
 from cloudburst.models.locations import S3Object
@@ -94,19 +94,10 @@ def test_from_s3_to_s3(films, capsys, monkeypatch):
     assert "s3://films/program/one.mp4 " in capsys.readouterr().out
     assert not [key for key in keys(films, FILMS) if ".cloudburst" in key]
 
-    space = {}
-    exec(
-        compile(
-            next(code for code in blocks("README.md", "python") if "s3://" in code),
-            "README.md",
-            "exec",
-        ),
-        space,
-    )
-
     async def again():
         async with Client() as opened:
-            await space["in_s3"](opened)
+            scenes = await anyio.to_thread.run_sync(read_scenes, "s3://films/in/")
+            await opened.render_all(scenes, to="s3://films/out/")
 
     with pytest.raises(OutputExistsError) as caught:
         anyio.run(again)

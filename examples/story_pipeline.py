@@ -1,7 +1,7 @@
 """Story that is written, painted and spoken line by line, while its first scenes render.
 
     pip install 'cloudburst-sdk[local]'
-    python examples/pipeline.py
+    python examples/story_pipeline.py
 
 It renders on this machine or, where `cloudburst init` has written a ``.env``, on Fargate. Pauses
 stand for a language model; voices are those of espeak-ng, or tones where it is not installed. Kill
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst import Client
+from cloudburst import Client, Scene
 
 LINES = (
     "A small cloud woke above the harbour.",
@@ -39,11 +39,16 @@ LINES = (
 PAUSE, SIZE = 2.0, (1920, 1080)
 
 
-async def story() -> AsyncIterator[dict[str, str | Path]]:
+async def story() -> AsyncIterator[Scene]:
+    async for name, line in write():
+        image, audio = await asyncio.gather(paint(name, line), speak(name, line))
+        yield Scene(name=name, image=image, audio=audio)
+
+
+async def write() -> AsyncIterator[tuple[str, str]]:
     for number, line in enumerate(LINES, 1):
-        await asyncio.sleep(PAUSE)  # a language model writes the line
-        name = f"{number:02}"
-        yield {"name": name, "image": await paint(name, line), "audio": await speak(name, line)}
+        await asyncio.sleep(PAUSE)
+        yield f"{number:02}", line
 
 
 async def main() -> None:

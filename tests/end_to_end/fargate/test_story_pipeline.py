@@ -21,7 +21,7 @@ from support.run_invariants import bill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
-EXAMPLE = ROOT / "examples" / "pipeline.py"
+EXAMPLE = ROOT / "examples" / "story_pipeline.py"
 NAMES = [f"{number:02}" for number in range(1, 7)]
 PROGRAM = f"""
 import asyncio, sys
@@ -30,7 +30,7 @@ from cloudburst import Limits, RenderOptions
 from cloudburst.models import task
 
 sys.path.insert(0, {str(EXAMPLE.parent)!r})
-import pipeline
+import story_pipeline as pipeline
 
 task.MINIMUM_BILLED_SECONDS = 0
 pipeline.PAUSE, pipeline.SIZE = 0.05, (320, 240)
