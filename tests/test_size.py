@@ -20,7 +20,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
     "engine": (37, 5836, 9112),
-    "film": (14, 1636, 2381),
+    "film": (14, 1639, 2381),
     "image": (16, 1241, 1830),
     "inputs": (12, 1595, 2532),
     "jobs": (22, 2854, 4934),
