@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1012, 2176),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5836, 9112),
+    "engine": (37, 5850, 9137),
     "film": (14, 1639, 2381),
     "image": (16, 1241, 1830),
     "inputs": (12, 1595, 2532),

@@ -319,16 +319,16 @@ async def test_the_end_of_the_client_ends_an_open_run():
     assert not cloud.running
 
 
-async def test_workers_are_kept_while_that_is_cheaper_than_a_new_start():
-    launches = {}
-    for pause in (100, 3000):
-        cloud = FakeCloud(boot=40, encode=5, rates=US_EAST_1_RATES)
-        async with rendering(cloud, slow("abc", pause)) as run:
-            report = await run.until_done()
-        assert report.status is Status.COMPLETE
-        assert not cloud.running
-        launches[pause] = len(cloud.launched)
-    assert launches == {100: 1, 3000: 3}
+@pytest.mark.parametrize(("pause", "tasks", "idle"), [(30, 1, 4 * 25), (100, 4, 40)])
+async def test_workers_are_kept_while_that_is_cheaper_than_a_new_start(pause, tasks, idle):
+    """A pause in which a start would have been cheaper is met once; then tasks stop at once."""
+    cloud = FakeCloud(boot=40, encode=5, rates=US_EAST_1_RATES)
+    async with rendering(cloud, slow("abcd", pause)) as run:
+        report = await run.until_done()
+    assert report.status is Status.COMPLETE
+    assert not cloud.running
+    assert len(cloud.launched) == tasks
+    assert sum(w.stopped_at - w.ready_at - 5 * w.scenes for w in report.workers) <= idle + 5
 
 
 async def test_workers_are_stopped_at_once_when_the_source_has_ended():

@@ -191,6 +191,8 @@ class KeptWorkers:
         self._performances = performances
         self._expected_films = 0
         self._open_runs = 0
+        self._idle_since: float | None = None
+        self._last_pause = 0.0  # seconds for which all workers were idle before scenes came
         self._warm = 0 if limits.idle is not None else 1
 
     @property
@@ -233,30 +235,46 @@ class KeptWorkers:
         for worker in self._workers:
             worker.changed.set()
 
+    def note_idle(self) -> None:
+        """Note that the last scene of the client has left its worker."""
+        self._idle_since = anyio.current_time()
+
+    def note_scenes(self) -> None:
+        """Note that scenes have come, and for how long workers were idle before."""
+        if self._idle_since is not None:
+            self._last_pause = anyio.current_time() - self._idle_since
+            self._idle_since = None
+
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept for further scenes, a film or a later run."""
-        if self._is_kept_warm(worker):
+        if self._is_kept_warm(worker) or self._is_kept_for_scenes(worker):
             return True
         if self._open_runs:  # the film is far off
             return False
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
 
+    def _is_kept_for_scenes(self, worker: PoolWorker) -> bool:
+        # As long as it has cost less than a stop and a new start would, unless the last pause of
+        # the source was longer: then it is stopped at once. The wait for a new start is not
+        # counted: a source seldom waits for it, so that it delays only the last scene.
+        if not self._open_runs or not worker.backend.usd_per_second:
+            return self.expects_scenes
+        usual = self._performances.of_backend(worker.backend)
+        billed = max(0.0, usual.startup_seconds - usual.placement_seconds) + usual.stop_seconds
+        idle = anyio.current_time() - worker.last_used
+        return max(idle, self._last_pause) < billed and self._budget.allows_idle(worker)
+
     def _is_kept_warm(self, worker: PoolWorker) -> bool:
         # As long as it has cost less than a new start would, its price and the wait for it, the
-        # bill is at most twice that of a client that knows when the next run or scene comes (ski
-        # rental). Of several workers, only the first one saves the wait.
+        # bill is at most twice that of a client that knows when the next run comes (ski rental).
         rate = float(worker.backend.usd_per_second)
-        if not rate:
-            return self.expects_scenes
-        is_first = not any(
+        if not (self._warm and rate) or any(
             other.backend.usd_per_second for other in self._workers.ready if other is not worker
-        )
-        if not (self._open_runs or (self._warm and is_first)):
+        ):
             return False
         usual = self._performances.of_backend(worker.backend)
-        worth = max(0.0, usual.startup_seconds - usual.placement_seconds)  # what is billed of it
-        if is_first:
-            worth += usual.startup_seconds * self._hour_usd / 3600 / rate
+        billed = max(0.0, usual.startup_seconds - usual.placement_seconds)
+        worth = billed + usual.startup_seconds * self._hour_usd / 3600 / rate
         idle = anyio.current_time() - worker.last_used
         return idle < worth and self._budget.allows_idle(worker)

@@ -214,6 +214,7 @@ class Scheduler:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
         if self.paused_runs.fail_aborted(tickets):
             return
+        self.kept_workers.note_scenes()
         self.queue.put(*tickets)
         self._decide_on_scenes()
 
@@ -229,6 +230,8 @@ class Scheduler:
             worker.assignments.remove(assignment)
         assignment.ticket.unassign(assignment)
         worker.last_used = anyio.current_time()
+        if not len(self.queue) and not any(each.assignments for each in self.workers):
+            self.kept_workers.note_idle()
         worker.changed.set()
         self.decide(worker)
 
