@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import wave
 from array import array
 from fractions import Fraction
 
@@ -90,6 +91,48 @@ async def test_scenes_share_one_voice_and_a_resumed_run_does_too(folder):
     assert (changed.skipped, changed.film_error) == (("a", "b", "c"), None)
     assert (folder / "film.mp4").stat().st_mtime_ns > made
     assert np.abs(np.asarray(heard(folder / "film.mp4"))[RATE // 10 :]).max() > 0.3
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+async def test_a_voice_is_in_time_after_an_hour(folder):
+    chance = random.Random(1)
+    seams = np.cumsum([chance.uniform(20, 40) for _ in range(120)])
+    # Each scene has another grey than its neighbours; the voice has a click at each seam.
+    for grey in (0, 100, 200):
+        Image.new("RGB", (32, 18), (grey, grey, grey)).save(f"{grey}.png")
+    with wave.open("voice.wav", "wb") as out:
+        out.setparams((1, 2, RATE, 0, "NONE", ""))
+        done = 0
+        for seam in seams:
+            samples = np.zeros(round(seam * RATE) - done + 8, np.int16)
+            samples[-8:] = [30_000, -30_000] * 4
+            out.writeframes(samples.tobytes())
+            done += len(samples)
+    names = [f"{100 * (number % 3)}.png" for number in range(120)]
+    scenes = [
+        {"name": str(number), "image": image, "until": float(seam)}
+        for number, (image, seam) in enumerate(zip(names, seams, strict=True))
+    ]
+    report = await render(scenes, film_audio="voice.wav")
+    assert report.film_error is None
+    changes, heard_at = [], []
+    with av.open("film.mp4") as container:
+        last = 0.0
+        for number, frame in enumerate(container.decode(video=0)):
+            if abs((luma := bytes(frame.planes[0])[0]) - last) > 20 and number:
+                changes.append(number / 30)
+            last = luma
+    with av.open("film.mp4") as container:
+        for frame in container.decode(audio=0):
+            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.2)
+            heard_at += [float(frame.pts * frame.time_base) + place / RATE for place in loud]
+    assert len(changes) == 119
+    at = np.asarray(heard_at)
+    for change, seam in zip(changes, seams, strict=False):
+        click = at[np.abs(at - seam).argmin()]
+        assert abs(click - seam) < 0.002
+        assert abs(change - click) < 0.02
 
 
 async def test_scenes_that_come_share_one_voice(folder):

@@ -74,8 +74,7 @@ class FilmRequest:
     @property
     def files(self) -> dict[FilmFileName, AnyLocation]:
         """Location of each file of the whole film, by its name."""
-        files = ((name, getattr(self, name)) for name in FILM_FILES)
-        return {name: location for name, location in files if location is not None}
+        return {name: at for name in FILM_FILES if (at := getattr(self, name)) is not None}
 
     @property
     def has_own_sound(self) -> bool:

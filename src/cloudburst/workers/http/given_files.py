@@ -14,7 +14,7 @@ import anyio
 from cloudburst.concurrency import for_each
 from cloudburst.errors import Remedy, RenderFailedError, UploadError, WorkerDiskFullError
 from cloudburst.models.file_versions import CHANGED
-from cloudburst.models.film import FilmJobRequest, FilmJobScene, FilmPart, WorkerFilm
+from cloudburst.models.film import FilmJobRequest, FilmJobScene, WorkerFilm
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.transfers import FetchEvent, TransferProblem
 from cloudburst.ports.remote_files import RemoteFiles
@@ -143,8 +143,6 @@ class GivenFiles:
 # Number of files that a worker gets at once, as many as the render service fetches.
 MAX_FILES = 8
 
-_VIDEO, _SUBTITLES = "video", "subtitles"
-
 # Function that gives the worker a file: called with the use of the file and its location, it
 # returns the file's SHA-256 and the number of bytes that were sent from here.
 GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
@@ -153,19 +151,17 @@ GiveFile = Callable[[str, AnyLocation], Awaitable[tuple[str, int]]]
 async def give_film(
     film: WorkerFilm, give_file: GiveFile, on_file: Callable[[], None]
 ) -> UploadedScene:
-    """Give a worker the videos and subtitles of a film."""
-    hashes: dict[tuple[str, str], str] = {}
+    """Give a worker the files of a film."""
+    hashes: dict[AnyLocation, str] = {}
     bytes_sent = 0
 
-    async def give(file: tuple[FilmPart | None, str, AnyLocation]) -> None:
+    async def give(file: tuple[str, AnyLocation, str]) -> None:
         nonlocal bytes_sent
-        part, field, location = file
-        name = field if part is None else f"{field} of {part.name}"
-        sha256, sent = await give_file(name, location)
-        if part is not None and field == _VIDEO and sha256 != part.sha256:
+        use, location, expected = file
+        hashes[location], sent = await give_file(use, location)
+        if expected and hashes[location] != expected:
             msg = f"{location} is not the video that was rendered; resume the run to render it"
             raise UploadError(msg, scene=film.name)
-        hashes["" if part is None else part.name, field] = sha256
         bytes_sent += sent
         on_file()
 
@@ -174,8 +170,8 @@ async def give_film(
         FilmJobScene(
             name=part.name,
             title=part.title,
-            video=hashes[part.name, _VIDEO],
-            subtitle=hashes.get((part.name, _SUBTITLES)),
+            video=part.sha256,
+            subtitle=part.subtitle and hashes[part.subtitle],
             transition=part.transition,
         )
         for part in film.parts
@@ -186,7 +182,7 @@ async def give_film(
         transition=how.transition,
         transition_seconds=how.transition_seconds,
         film_gap=how.film_gap,
-        files={name: hashes["", name] for name in how.files},
+        files={name: hashes[location] for name, location in how.files.items()},
         sound=how.sound,
     )
     return UploadedScene(
@@ -198,10 +194,11 @@ async def give_film(
     )
 
 
-def _files(film: WorkerFilm) -> Iterator[tuple[FilmPart | None, str, AnyLocation]]:
+def _files(film: WorkerFilm) -> Iterator[tuple[str, AnyLocation, str]]:
+    """Yield the use of each file, its location, and the SHA-256 that it must have, if any."""
     for name, location in film.request.files.items():
-        yield None, name, location
+        yield name, location, ""
     for part in film.parts:
-        yield part, _VIDEO, part.video
+        yield f"video of {part.name}", part.video, part.sha256
         if part.subtitle is not None:
-            yield part, _SUBTITLES, part.subtitle
+            yield f"subtitles of {part.name}", part.subtitle, ""
