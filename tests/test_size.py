@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1012, 2176),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5850, 9137),
+    "engine": (37, 5841, 9144),
     "film": (14, 1639, 2381),
     "image": (16, 1241, 1830),
     "inputs": (12, 1595, 2532),
@@ -35,9 +35,9 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "web": (14, 1474, 2533),
     "workers": (26, 2966, 4359),
 }
-TRACE = {"modules": 90, "functions": 653, "depth": 5}
+TRACE = {"modules": 90, "functions": 654, "depth": 5}
 """Modules, functions and frames of RunTask for one scene on Fargate."""
-ON_THIS_MACHINE = {"modules": 76, "functions": 563, "depth": 0}
+ON_THIS_MACHINE = {"modules": 76, "functions": 565, "depth": 0}
 """The same for one scene that a process on this machine renders."""
 
 

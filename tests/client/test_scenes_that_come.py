@@ -130,3 +130,26 @@ async def test_submitted_scenes_of_many_callers(make_scene, out):
             await run.submit(make_scene("s12"))
     assert report.status is Status.COMPLETE
     assert len(report.videos) == 10
+
+
+@pytest.mark.parametrize("delay", [0, 0.002, 0.005, 0.01, 0.02, 0.05])
+async def test_a_client_that_is_cancelled_while_scenes_come_leaves_nothing(delay, make_scene, out):
+    cloud, scenes, ended = FakeCloud(encode=10), [make_scene(name) for name in "abcd"], []
+
+    async def endless():
+        try:
+            for scene in scenes:
+                yield scene
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    async with Client(cloud.backend) as client:
+        with anyio.move_on_after(delay):
+            async with client.stream(endless(), to=out, name="r1") as run:
+                await run.until_done()
+        async with client.stream(to=out, name="r2") as run:
+            assert await run.submit(scenes[0]) == "a"
+    assert not cloud.running
+    assert not list(out.rglob("*.lock"))
+    assert not list(out.rglob("*.json"))

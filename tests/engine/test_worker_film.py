@@ -90,6 +90,23 @@ async def test_the_last_worker_of_the_run_makes_the_film():
     assert sum(scene.usd or 0 for scene in report.scenes) < report.cost.usd, "the film costs"
 
 
+async def test_the_film_of_a_source_is_made_when_it_has_ended_and_no_worker_waits_for_it_before():
+    cloud = FakeCloud(boot=10.0, rates=US_EAST_1_RATES)
+    maker, to = Maker(cloud), S3Prefix("videos", "out/").object
+
+    async def source():
+        yield "b"
+        await anyio.sleep(500)
+        assert not cloud.running
+        yield "a"
+
+    more = {"to": lambda name: to(f"{name}.mp4"), "film": maker}
+    async with engine(cloud) as e, e.open_source(source(), **more) as run:
+        report = await run.until_done()
+    assert (report.film, maker.running, len(cloud.launched)) == (FILM, [1], 2)
+    assert run.scenes == ["b", "a"]
+
+
 async def test_a_film_is_made_on_another_worker_if_its_worker_ends():
     cloud = FakeCloud(boot=1.0, crashing_tasks={"fake-1": 5.0})
     cloud.encode = lambda name: 1.0 if len(name) == 1 else 10.0

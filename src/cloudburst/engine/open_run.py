@@ -256,40 +256,31 @@ class RunProgress:
 
     async def _take(self, scene: object) -> None:
         """Accept a scene, or note why it cannot be rendered."""
-        submission = scene if isinstance(scene, Submission) else None
-        name = ""
+        submission = scene if isinstance(scene, Submission) else Submission(scene)
         try:
-            checked = await self._check(scene if submission is None else submission.scene)
-            name = checked.scene.name
-            await self._accept(checked)
+            await self._accept(submission)
         except CloudburstError as exc:
-            if submission is None:
-                self._refuse(name, exc)
-            else:
-                submission.outcome = exc
-        else:
-            if submission is not None:
-                submission.outcome = name
+            submission.error = exc
+            if submission is not scene:  # it has no caller, so the run has it
+                self._refuse(submission.name, exc)
         finally:
-            if submission is not None:
-                submission.answered.set()
+            submission.answered.set()
 
-    async def _check(self, scene: object) -> CheckedScene:
-        assert self._spec.intake is not None, "the run takes scenes"
-        checked = await self._spec.intake.check(scene, self._labels)
-        await self.check_supported([checked])
-        check_lifetimes([(checked.scene.name, scene_work(checked))], self._pool)
-        return checked
-
-    async def _accept(self, scene: CheckedScene) -> None:
-        assert self._spec.intake is not None, "the run takes scenes"
-        claimed = await self._spec.intake.claim(scene)
-        if self._run.writer is not None:
-            await self._run.writer.write_scenes([scene], claimed.fingerprints)
-        self._add_label(scene.scene.name)
+    async def _accept(self, submission: Submission) -> None:
+        intake, writer = self._spec.intake, self._run.writer
+        assert intake is not None, "the run takes scenes"
+        scene = await intake.check(submission.scene, self._labels)
+        submission.name = name = scene.scene.name
+        await self.check_supported([scene])
+        check_lifetimes([(name, scene_work(scene))], self._pool)
+        claimed = await intake.claim(scene)
+        if writer is not None:
+            await writer.write_scenes([scene], claimed.fingerprints)
+        self._add_label(name)
         tickets = await self.add([scene], claimed)
         self._announce(self._run.records[-1])
         self._pool.scheduler.enqueue(*tickets)
+        submission.error = None
 
     def _refuse(self, name: str, error: CloudburstError) -> None:
         """Add a scene that has failed before it was accepted."""

@@ -157,8 +157,10 @@ class Submission:
     """Scene that waits to be accepted."""
 
     scene: object
-    outcome: str | CloudburstError = field(default_factory=lambda: ClosedError("the run has ended"))
-    """Name of the accepted scene, or the reason why it was not accepted."""
+    name: str = ""
+    """Name of the scene, once it is checked."""
+    error: CloudburstError | None = field(default_factory=lambda: ClosedError("the run has ended"))
+    """Reason why it was not accepted; ``None`` if it was."""
     answered: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -221,9 +223,9 @@ class Run:
         finally:
             with suppress(ValueError):  # it was taken
                 self._submissions.remove(submission)
-        if isinstance(submission.outcome, CloudburstError):
-            raise submission.outcome
-        return submission.outcome
+        if submission.error is not None:
+            raise submission.error
+        return submission.name
 
     async def submitted(self) -> AsyncGenerator[Submission]:
         """Yield submitted scenes, until the run is closed and none waits."""

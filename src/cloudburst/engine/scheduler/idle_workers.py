@@ -191,7 +191,8 @@ class KeptWorkers:
         self._performances = performances
         self._expected_films = 0
         self._open_runs = 0
-        self._idle_since: float | None = None
+        self.idle_since: float | None = None
+        """Time since which no scene waits or has a worker; ``None`` if one does."""
         self._last_pause = 0.0  # seconds for which all workers were idle before scenes came
         self._warm = 0 if limits.idle is not None else 1
 
@@ -235,15 +236,11 @@ class KeptWorkers:
         for worker in self._workers:
             worker.changed.set()
 
-    def note_idle(self) -> None:
-        """Note that the last scene of the client has left its worker."""
-        self._idle_since = anyio.current_time()
-
     def note_scenes(self) -> None:
         """Note that scenes have come, and for how long workers were idle before."""
-        if self._idle_since is not None:
-            self._last_pause = anyio.current_time() - self._idle_since
-            self._idle_since = None
+        if self.idle_since is not None:
+            self._last_pause = anyio.current_time() - self.idle_since
+            self.idle_since = None
 
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept for further scenes, a film or a later run."""

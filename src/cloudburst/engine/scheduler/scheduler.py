@@ -231,7 +231,7 @@ class Scheduler:
         assignment.ticket.unassign(assignment)
         worker.last_used = anyio.current_time()
         if not len(self.queue) and not any(each.assignments for each in self.workers):
-            self.kept_workers.note_idle()
+            self.kept_workers.idle_since = worker.last_used
         worker.changed.set()
         self.decide(worker)
 
