@@ -20,7 +20,7 @@ from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Report
-from cloudburst.models.scene import Scene, Voice
+from cloudburst.models.scene import Scene, voice_part
 from cloudburst.testing import FakeCloud
 from support.audio_probe import write_audio
 from support.film_scenes import RATE, clicks, heard, sine, write_sound
@@ -252,21 +252,20 @@ def test_a_voice_without_a_length_needs_the_end_of_every_scene(folder):
     request = film_request("film.mp4", film_audio="voice.aac")
     assert request is not None
     with open_remote_inputs() as remote:
-        voice = check_film(request, RenderOptions(), Limits(), remote)
+        film = check_film(request, RenderOptions(), Limits(), remote)
     with pytest.raises(InvalidScenesError, match="film_audio has no length in its header"):
-        check_scenes([SCENE], RenderOptions(), Limits(), voice=voice)
+        check_scenes([SCENE], RenderOptions(), Limits(), film=film)
 
 
 @pytest.mark.parametrize("fps", [24, 25, 30])
 def test_no_error_adds_up_over_many_parts(tmp_path, fps):
     chance, shown = random.Random(fps), Fraction()
-    voice, position = Voice(FilmRequest(path=tmp_path / "film.mp4"), 7200.0), 0.0
+    film, position, end = FilmRequest(path=tmp_path / "film.mp4"), 0.0, 0.0
     for number in range(200):
         length = chance.uniform(0.1, 30)
         position += length
         by = {"until": position} if number % 2 else {"duration": length}
-        part, end = voice.part(Scene(name="a", image="a.png", **by), fps)
-        voice = voice._replace(position=end)
+        part, end = voice_part(film, end, Scene(name="a", image="a.png", **by), fps)
         assert part.duration is not None
         shown += round(part.duration * fps) / Fraction(fps)
         assert abs(float(shown) - position) <= 0.5 / fps + 1e-6

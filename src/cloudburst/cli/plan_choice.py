@@ -293,8 +293,8 @@ def apply_plan(
     """Choose a plan for a requested run; return the request with the workers of this plan."""
     with open_remote_inputs(settings) as remote:
         given = request.options, request.limits
-        voice = None if request.film is None else check_film(request.film, *given, remote)
-        checked = check_scenes(request.scenes, *given, remote=remote, voice=voice)
+        film = None if request.film is None else check_film(request.film, *given, remote)
+        checked = check_scenes(request.scenes, *given, remote=remote, film=film)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
         checked, candidates, backend, default_candidates=candidates, limits=request.limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -32,9 +32,8 @@ from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputLocation, RemoteLocation, local_paths
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.remote_file import RemoteFile
-from cloudburst.models.scene import AnyScene, CheckedScene, Scene, SceneLabels, Voice, cover_path
+from cloudburst.models.scene import AnyScene, CheckedScene, Scene, SceneLabels, cover_path
 from cloudburst.outputs.destinations import ClaimMore, Destination, FolderDestination
 from cloudburst.outputs.journal import JournalState
 
@@ -62,8 +61,6 @@ class RunInputs:
     """Number of bytes of remote files that the check has read."""
     chapters: list[ChapterSource] = field(default_factory=list[ChapterSource])
     """What the film takes from the scenes besides their videos; nothing without a film."""
-    voice: Voice | None = None
-    """Voice of the film."""
 
     def __post_init__(self) -> None:
         self._add_chapters(self.scenes)
@@ -116,7 +113,6 @@ class SceneIntake:
             labels=labels,
             # A film has the format of its first scene, and a transition from the last one.
             earlier=[*inputs.scenes[:1], *inputs.scenes[1:][-1:]],
-            voice=inputs.voice,
         )
         inputs.remote_files |= found.remote_files
         inputs.bytes_checked += found.bytes_checked
@@ -165,13 +161,12 @@ async def check_inputs(
     remote: RemoteInputs,
     labels: SceneLabels | None = None,
     earlier: Sequence[CheckedScene] | None = None,
-    voice: Voice | None = None,
 ) -> RunInputs:
     """Check the inputs of a run; of most files, only the start and the end are read.
 
     ``labels`` are those of the scenes that came before from a source; ``None``: the scenes are all
-    of the run. ``earlier`` are the neighbours of a further scene in the film, and ``voice`` is that
-    of the film; ``None``: the run begins.
+    of the run. ``earlier`` are the neighbours of a further scene in the film; ``None``: the run
+    begins.
 
     Raises `InvalidScenesError` with every fault, `ConfigurationError` for a misplaced film, and
     `ThrottledError` or `NoAnswerError` if S3 stays busy.
@@ -188,8 +183,7 @@ async def check_inputs(
         film=film,
         remote=remote,
         labels=labels,
-        earlier=earlier or (),
-        voice=voice,
+        earlier=earlier,
     )
     faults: list[SceneFault] = []
     unanswered: list[CloudburstError] = []
@@ -259,33 +253,26 @@ def _check(
     film: FilmRequest | None,
     remote: RemoteInputs,
     labels: SceneLabels | None,
-    earlier: Sequence[CheckedScene],
-    voice: Voice | None,
+    earlier: Sequence[CheckedScene] | None,
 ) -> RunInputs:
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.preflight import check_film, check_scenes  # noqa: PLC0415
 
-    scene_options = options
     with remote:
-        if film is not None:
-            voice = voice or check_film(film, options, limits, remote)
-            if film.has_own_sound:
-                values = {name: getattr(options, name) for name in SoundOptions.model_fields}
-                film = replace(film, sound=SoundOptions(**values))
-                scene_options = options.model_copy(update={"loudness": None})
-        if voice is not None and earlier:
-            voice = voice._replace(position=earlier[-1].voice_end)
+        if film is not None and earlier is None:
+            film = check_film(film, options, limits, remote)
+        position = earlier[-1].voice_end if earlier else 0.0
         checked = check_scenes(
-            scenes, scene_options, limits, remote=remote, labels=labels, voice=voice
+            scenes, options, limits, remote=remote, labels=labels, film=film, position=position
         )
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:
         check_objects(checked, destination.video)
     if film is not None and checked:
-        scenes_so_far, all_known = [*earlier, *checked], labels is None
-        check_scenes_of_film(film, scenes_so_far, destination.video, voice, all_known=all_known)
-    return RunInputs([*checked], options, film, remote.files, remote.bytes_read, voice=voice)
+        scenes_so_far, all_known = [*(earlier or ()), *checked], labels is None
+        check_scenes_of_film(film, scenes_so_far, destination.video, all_known=all_known)
+    return RunInputs([*checked], options, film, remote.files, remote.bytes_read)
 
 
 def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:

@@ -35,7 +35,6 @@ from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.scene import (
     COVER_SUFFIX,
     CheckedScene,
-    Voice,
     fold_name,
     validate_scene_name,
 )
@@ -123,14 +122,13 @@ def check_scenes_of_film(
     request: FilmRequest,
     scenes: Sequence[CheckedScene],
     video: Callable[[str], OutputLocation],
-    voice: Voice | None = None,
     *,
     all_known: bool = True,
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    ``video`` returns the location of a scene's video; ``voice`` is that of the film. If further
-    scenes may come, each scene must have room for a transition to the next one.
+    ``video`` returns the location of a scene's video. If further scenes may come, each scene must
+    have room for a transition to the next one.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene; or this
@@ -162,7 +160,7 @@ def check_scenes_of_film(
         *_short_scenes(request, scenes, joined),
         *_other_formats(scenes),
     ]
-    length = (voice and all_known and voice.seconds) or 0.0
+    length = (all_known and request.voice_seconds) or 0.0
     if scenes[-1].voice_end + _LENGTH_TOLERANCE < length:
         found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{length:.2f} s"
         expected = f"nothing, or {end}, which is the end of film_audio, for the last scene"

@@ -30,6 +30,7 @@ from cloudburst.models.film import MAX_FILM_SECONDS, FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
+from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.scene import (
     DURATION,
@@ -37,9 +38,9 @@ from cloudburst.models.scene import (
     CheckedScene,
     Scene,
     SceneLabels,
-    Voice,
     check_duration,
     fold_name,
+    voice_part,
 )
 from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of, check_characters
 from cloudburst.text import short_repr, shorten
@@ -121,7 +122,8 @@ def check_scenes(
     *,
     remote: RemoteInputs | None = None,
     labels: SceneLabels | None = None,
-    voice: Voice | None = None,
+    film: FilmRequest | None = None,
+    position: float = 0.0,
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
@@ -141,15 +143,20 @@ def check_scenes(
             this machine allow, for this call.
         labels: Labels of the scenes that came earlier from the same source; ``None``: the scenes
             are all of the run, at least one.
-        voice: Voice of the film, from the position at which these scenes begin.
+        film: Film of the scenes, which `check_film` has returned.
+        position: Seconds at which the scenes begin in the voice of the film.
     """
     if remote is None:
         with open_remote_inputs() as opened:
-            return check_scenes(scenes, options, limits, remote=opened, labels=labels, voice=voice)
-    entries = _parse_entries(scenes, options, labels=labels, has_voice=voice is not None)
+            check = partial(check_scenes, scenes, options, limits, remote=opened)
+            return check(labels=labels, film=film, position=position)
+    if film is not None and film.has_own_sound:
+        options = options.model_copy(update={"loudness": None})
+    has_voice = film is not None and film.film_audio is not None
+    entries = _parse_entries(scenes, options, labels=labels, has_voice=has_voice)
     for entry in entries:
-        if voice is not None:
-            voice = _after_part(entry, voice)
+        if film is not None and has_voice:
+            position = _add_part(entry, film, position)
         _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
     _raise_faults(entries)
@@ -162,25 +169,25 @@ def check_scenes(
 
 
 def check_film(
-    request: FilmRequest, options: RenderOptions, limits: Limits, remote: RemoteInputs
-) -> Voice | None:
-    """Check the files of the whole film, and return its voice if it has one. Blocks.
+    film: FilmRequest, options: RenderOptions, limits: Limits, remote: RemoteInputs
+) -> FilmRequest:
+    """Check the files of the whole film, and return it with its sound. Blocks.
 
     Raises `ConfigurationError` for an invalid file, and for other music in the ``options`` of the
     run.
     """
-    if request.has_own_sound and options.music is not None:
-        raise ConfigurationError(f"music: {options.music}; expected film_music in its place")
+    if film.has_own_sound:
+        if options.music is not None:
+            raise ConfigurationError(f"music: {options.music}; expected film_music in its place")
+        values = {name: getattr(options, name) for name in SoundOptions.model_fields}
+        film = replace(film, sound=SoundOptions(**values))
     limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
-    found = check_files(request.files.items(), limits, remote)
-    for (name, location), file in found.items():
+    for (name, location), file in check_files(film.files.items(), limits, remote).items():
         if isinstance(file, InvalidInputError):
             raise ConfigurationError(f"{name}: {file.found}: {location}; expected {file.expected}")
-    if request.film_audio is None:
-        return None
-    voice = found["film_audio", request.film_audio]
-    assert isinstance(voice, CheckedFile)
-    return Voice(request, voice.facts.seconds if voice.facts.length_known else None)
+        if name == "film_audio" and file.facts.length_known:
+            film = replace(film, voice_seconds=file.facts.seconds)
+    return film
 
 
 def _parse_entries(
@@ -333,18 +340,18 @@ def _add_length_fault(
         entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
 
 
-def _after_part(entry: _CheckedEntry, voice: Voice) -> Voice:
-    """Give an entry its part of the voice, and return the voice from its end."""
+def _add_part(entry: _CheckedEntry, film: FilmRequest, start: float) -> float:
+    """Give an entry its part of the voice of the film, and return the end of the part."""
+    entry.voice_end = start
     if entry.scene is not None and entry.scene.audio is None:
         try:
-            part, end = voice.part(entry.scene, entry.options.fps)
+            part, entry.voice_end = voice_part(film, start, entry.scene, entry.options.fps)
         except InvalidInputError as exc:
             name = "duration" if entry.scene.until is None else "until"
             entry.fault(name, exc.found, exc.expected)
         else:
-            entry.given, entry.scene, voice = entry.scene, part, voice._replace(position=end)
-    entry.voice_end = voice.position
-    return voice
+            entry.given, entry.scene = entry.scene, part
+    return entry.voice_end
 
 
 def _add_value_faults(entry: _CheckedEntry, limits: Limits) -> None:

@@ -70,6 +70,8 @@ class FilmRequest:
     film_subtitle: OptionalLocation = None
     sound: SoundOptions = field(default_factory=SoundOptions)
     """Options of the run for the music and the loudness of the film."""
+    voice_seconds: float | None = None
+    """Length of ``film_audio`` according to its header; ``None`` if the header does not have it."""
 
     @property
     def files(self) -> dict[FilmFileName, AnyLocation]:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -232,39 +232,31 @@ AnyScene: TypeAlias = Scene | Mapping[str, Any]
 SceneLabels: TypeAlias = Mapping[str, tuple[int, str]]
 
 
-class Voice(NamedTuple):
-    """Voice of a film, of which its scenes take one part after another."""
+def voice_part(film: FilmRequest, start: float, scene: Scene, fps: int) -> tuple[Scene, float]:
+    """Return a scene with the length of its part of the film's voice, and the end of the part.
 
-    film: FilmRequest
-    seconds: float | None
-    """Length; ``None`` if the header of its file does not have it."""
-    position: float = 0.0
-    """Start of the part of the next scene, in seconds."""
+    The part begins at ``start``, in seconds. The length is in whole frames; a scene that overlaps
+    with the next one lasts longer.
 
-    def part(self, scene: Scene, fps: int) -> tuple[Scene, float]:
-        """Return a scene with the length of its part, in whole frames, and the end of the part.
-
-        A scene that overlaps with the next one lasts longer.
-
-        Raises `InvalidInputError` if the part ends too soon, or its end is not known.
-        """
-        end = scene.until
-        is_last = scene.until is None and scene.duration is None
-        if is_last:
-            end = self.seconds
-        elif scene.duration is not None:
-            end = self.position + scene.duration
-        if end is None:
-            found = "nothing, and film_audio has no length in its header"
-            raise InvalidInputError(found, "a position in film_audio")
-        if end < (least := self.position + MIN_SCENE_SECONDS):
-            expected = f"at least {least:.2f}, after the scene before"
-            raise InvalidInputError(f"a position of {end:.2f} s", expected)
-        # Positions are rounded, and not lengths, whose errors would add up.
-        frames = (math.ceil if is_last else round)(end * fps) - round(self.position * fps)
-        if not is_last and (scene.transition or self.film.transition) == "crossfade":
-            frames += transition_frames("crossfade", self.film.transition_seconds, fps)
-        return scene.model_copy(update={"duration": frames / fps, "until": None}), end
+    Raises `InvalidInputError` if the part ends too soon, or its end is not known.
+    """
+    end = scene.until
+    is_last = scene.until is None and scene.duration is None
+    if is_last:
+        end = film.voice_seconds
+    elif scene.duration is not None:
+        end = start + scene.duration
+    if end is None:
+        found = "nothing, and film_audio has no length in its header"
+        raise InvalidInputError(found, "a position in film_audio")
+    if end < (least := start + MIN_SCENE_SECONDS):
+        expected = f"at least {least:.2f}, after the scene before"
+        raise InvalidInputError(f"a position of {end:.2f} s", expected)
+    # Positions are rounded, and not lengths, whose errors would add up.
+    frames = (math.ceil if is_last else round)(end * fps) - round(start * fps)
+    if not is_last and (scene.transition or film.transition) == "crossfade":
+        frames += transition_frames("crossfade", film.transition_seconds, fps)
+    return scene.model_copy(update={"duration": frames / fps, "until": None}), end
 
 
 class CheckedScene(BaseModel):
