@@ -23,7 +23,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1637, 2375),
     "image": (16, 1241, 1830),
     "inputs": (12, 1601, 2542),
-    "jobs": (22, 2854, 4934),
+    "jobs": (22, 2981, 5359),
     "media": (11, 1075, 1613),
     "models": (33, 3378, 9523),
     "net": (17, 1801, 3016),
@@ -32,7 +32,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "renderer": (50, 4559, 7566),
     "service": (22, 2462, 3570),
     "testing": (3, 370, 875),
-    "web": (14, 1474, 2533),
+    "web": (14, 1497, 2621),
     "workers": (26, 2966, 4359),
 }
 TRACE = {"modules": 90, "functions": 657, "depth": 5}

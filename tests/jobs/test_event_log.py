@@ -40,6 +40,7 @@ def test_what_a_receiver_gets() -> None:
             "job": "a" * 32,
             "number": 7,
             "state": "running",
+            "open": False,
             "metadata": {"user": 42},
             "cost": {"usd": "0.0123", "final": False},
             "links": {"self": "https://api.example/jobs/a"},

@@ -58,7 +58,7 @@ def test_bodies_and_documents_are_typed(schema):
     content = submit["requestBody"]["content"]
     job = content["application/json"]["schema"]
     scene = job["properties"]["scenes"]["items"]
-    assert scene["required"] == ["name", "image"]
+    assert scene["required"] == ["name"]
     assert scene["properties"]["options"]["properties"]["effects"]["description"]
     nothing = Folders((), "")
     rules = SubmissionRules(

@@ -22,10 +22,16 @@ FREE_BYTES, FREE_SHARE = 1_000_000_000, 0.05
 
 def check_job(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
     """Raise `JobLimitError` if a job would exceed a limit."""
-    active, seconds = count_active(connection, new.owner)
+    active, _ = count_active(connection, new.owner)
     if active >= limits.owner_jobs:
         msg = f"{active} jobs are queued or running; expected at most {limits.owner_jobs}"
         raise JobLimitError(msg)
+    check_scenes(connection, new, limits)
+
+
+def check_scenes(connection: sqlite3.Connection, new: NewJob, limits: JobLimits) -> None:
+    """Raise `JobLimitError` if the scenes of a job would exceed a limit."""
+    _, seconds = count_active(connection, new.owner)
     if seconds + new.video_seconds > limits.owner_seconds:
         msg = (
             f"{seconds:,.0f} seconds of video are queued or running, and {new.video_seconds:,.0f} "

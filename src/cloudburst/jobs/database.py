@@ -80,10 +80,19 @@ _FORMAT_2 = (
     # What an owner has is computed from it, because the column is behind the request.
     "CREATE INDEX jobs_of_length ON jobs (owner, state, video_seconds)",
 )
+_FORMAT_3 = (
+    "CREATE TABLE open_jobs (job TEXT PRIMARY KEY) WITHOUT ROWID",
+    # Scenes of jobs that are or were open, whose requests have none.
+    (
+        "CREATE TABLE scenes (job TEXT NOT NULL, number INTEGER NOT NULL, "
+        "folded_name TEXT NOT NULL, scene TEXT NOT NULL, PRIMARY KEY (job, number), "
+        "UNIQUE (job, folded_name)) WITHOUT ROWID"
+    ),
+)
 # Statements that bring a database to each format from the one before; the first creates it. What a
 # release has is never changed: a new format is a further step, and `tests/support` gets a file of
 # the last one.
-STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1, _FORMAT_2)
+STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
@@ -15,23 +15,21 @@ from anyio.abc import TaskGroup
 
 from cloudburst.errors import JobError, JobStorageError, UnknownJobError
 from cloudburst.jobs import job_claims
-from cloudburst.jobs.admission import has_free_disk, within_budget
+from cloudburst.jobs.admission import has_free_disk
 from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
-from cloudburst.jobs.event_log import NewEvent, delete_progress, is_begun, write_progress
+from cloudburst.jobs.event_log import NewEvent, delete_progress, is_begun
 from cloudburst.jobs.folder import JobsFolder, storage_errors
-from cloudburst.jobs.job_claims import ClaimedJob, ended_process
+from cloudburst.jobs.job_claims import ended_process
 from cloudburst.jobs.job_rows import (
     JobEnd,
     bytes_stored,
     delete_job,
     finished_before,
     job_ids,
-    write_bytes,
-    write_cost,
 )
 from cloudburst.jobs.job_run import BUSY_SECONDS, JobRun, Postponed, Stop
-from cloudburst.jobs.models import JobCost, JobFailure, JobState
+from cloudburst.jobs.models import JobFailure, JobState
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.stored_uploads import delete_upload, upload_ids, uploads_before
 from cloudburst.jobs.webhooks import outbox
@@ -131,10 +129,11 @@ class Dispatcher:
         claim = partial(
             job_claims.claim_next, process=self._queue.process, now=time.time(), begin=has_room
         )
-        while len(self._runs) < self._queue.limits.running and not self._stopped.is_set():
-            if (job := await self._queue.database.write(claim)) is None:
+        running = self._queue.limits.running
+        while sum(not run.waits for run in self._runs.values()) < running:
+            if self._stopped.is_set() or (job := await self._queue.database.write(claim)) is None:
                 return
-            run = self._runs[job.id] = self._new_run(job)
+            run = self._runs[job.id] = JobRun(job, self._queue)
             if self._stopped.is_set():  # since the claim
                 run.stop(Stop.SHUTDOWN)
             elif job.cancel_requested:
@@ -161,45 +160,6 @@ class Dispatcher:
             event = NewEvent(type="job.interrupted", time=time.time())
             self._queue.log.append(connection, job, [event])
         job_claims.release(connection, job, process, not_before=not_before)
-
-    def _new_run(self, job: ClaimedJob) -> JobRun:
-        return JobRun(
-            job,
-            self._queue.client,
-            self._queue.folder.job(job.id),
-            write_events=partial(self._write_events, job.id),
-            write_usage=partial(self._write_usage, job),
-        )
-
-    async def _write_events(
-        self, job: str, events: Sequence[NewEvent], progress: dict[str, float]
-    ) -> bool:
-        def write(connection: sqlite3.Connection) -> bool:
-            if not job_claims.is_held(connection, job, self._queue.process):
-                return False
-            if events:
-                self._queue.log.append(connection, job, events)
-            if progress:
-                write_progress(connection, job, progress)
-            return True
-
-        held = await self._queue.database.write(write)
-        self._queue.feed.notify(job)
-        return held
-
-    async def _write_usage(self, job: ClaimedJob, cost: JobCost | None, size: int) -> Stop | None:
-
-        def write(connection: sqlite3.Connection) -> Stop | None:
-            if job_claims.is_held(connection, job.id, self._queue.process):
-                write_bytes(connection, job.id, size)
-                if cost is not None:
-                    write_cost(connection, job.id, cost)
-            if not within_budget(connection, job.owner, self._queue.limits, time.time()):
-                return Stop.BUDGET
-            too_much = bytes_stored(connection, job.owner) > self._queue.limits.owner_bytes
-            return Stop.ROOM if too_much else None
-
-        return await self._queue.database.write(write)
 
     async def _work(self, run: JobRun) -> None:
         end: JobEnd | None = None

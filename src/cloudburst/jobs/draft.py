@@ -1,4 +1,4 @@
-"""Job whose input files arrive and are checked, and which is then submitted."""
+"""Job, or further scenes of one, whose input files arrive and are checked before a submission."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio.to_thread
 
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault
+from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import job_rows
-from cloudburst.jobs.admission import check_job
+from cloudburst.jobs.admission import check_job, check_scenes
 from cloudburst.jobs.event_log import NewEvent
+from cloudburst.jobs.folder import size_of_files
 from cloudburst.jobs.job_rows import NewJob
-from cloudburst.jobs.models import Job, JobRequest, check_idempotency_key
+from cloudburst.jobs.models import MAX_FAULTS, Job, JobRequest, check_idempotency_key
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import check_duration
+from cloudburst.models.scene import AnyScene, check_duration
 from cloudburst.models.video_format import VideoFormat, video_size
 
 if TYPE_CHECKING:
@@ -33,19 +36,22 @@ if TYPE_CHECKING:
 # Seconds after which no further file is checked. A picture or sound takes 0.1 to 0.3 ms, subtitles
 # with 600 cues 4 ms (x86-64, 2026-11): most jobs are checked completely.
 CHECK_SECONDS = 0.5
+_Insert: TypeAlias = Callable[[sqlite3.Connection, NewJob], Job]
 
 
 class JobDraft:
-    """Job that is not submitted yet. Its input files may be written into `inputs`."""
+    """Job, or further scenes of an open job, that are not submitted yet.
 
-    def __init__(self, job: str, queue: OpenQueue, wake: Callable[[], None]) -> None:
+    Their input files may be written into `inputs`.
+    """
+
+    def __init__(self, job: str, inputs: Path, queue: OpenQueue, wake: Callable[[], None]) -> None:
         self.id = job
-        """Identifier that the job will have."""
-        self._folder = queue.folder.job(job)
-        self.inputs: Path = self._folder.inputs
+        """Identifier that the job has or will have."""
+        self.inputs = inputs
         """Folder for input files of the job, which are removed when it is finished."""
         self.submitted = False
-        """True if the job was submitted, so that its files are kept."""
+        """True if the job or its scenes were submitted, so that the files are kept."""
         self._lengths: Mapping[AnyLocation, float] = {}
         self._unknown_length = 0.0
         self._queue = queue
@@ -91,17 +97,35 @@ class JobDraft:
                 request_sha256 = await anyio.to_thread.run_sync(_sha256, request)
         if request.webhook is not None:
             self._queue.log.webhooks.check_job_url(request.webhook)
+        repeated = {"request_sha256": request_sha256 or "", "idempotency_key": idempotency_key}
+        return await self._submit(self._insert, request, owner=owner, **repeated)
+
+    async def add(self, scenes: Sequence[AnyScene], *, max_scenes: int | None = None) -> Job:
+        """Add the scenes to the open job, and return it: see `JobQueue.add_scenes`.
+
+        ``max_scenes`` is the maximum number of scenes that the job may have then.
+        """
+        job, options = await self._queue.database.read(
+            lambda c: (job_rows.read_job(c, self.id), job_rows.read_options(c, self.id))
+        )
+        chosen = options or self._queue.client.options
+        parse = partial(parse_scenes, scenes, chosen, max_faults=MAX_FAULTS)
+        parsed = await anyio.to_thread.run_sync(parse)
+        request = JobRequest(open=True, scenes=parsed, options=options)
+        insert = partial(self._insert_scenes, max_scenes=max_scenes)
+        return await self._submit(insert, request, owner=job.owner)
+
+    async def _submit(self, insert: _Insert, request: JobRequest, **more: Any) -> Job:
         new = NewJob(
             id=self.id,
-            owner=owner,
             request=request,
-            request_sha256=request_sha256 or "",
-            idempotency_key=idempotency_key,
-            bytes=await anyio.to_thread.run_sync(self._folder.input_bytes),
+            bytes=await anyio.to_thread.run_sync(size_of_files, self.inputs),
             video_seconds=await anyio.to_thread.run_sync(self._video_seconds, request),
             now=time.time(),
+            **more,
         )
-        job = await self._queue.database.write(lambda c: self._insert(c, new))
+        job = await self._queue.database.write(lambda c: insert(c, new))
+        self._queue.feed.notify(self.id)
         self._wake()
         return job
 
@@ -118,11 +142,33 @@ class JobDraft:
                 return job_rows.read_job(connection, earlier)
         check_job(connection, new, self._queue.limits)
         job_rows.insert_job(connection, new)
-        self._queue.log.append(connection, new.id, [NewEvent(type="job.queued", time=new.now)])
+        queued = NewEvent(type="job.queued", time=new.now, data={"open": new.request.open})
+        self._queue.log.append(connection, new.id, [queued])
         # Here, because a cancellation may hide that the transaction is complete. If it fails, only
         # files are left, which are removed later.
         self.submitted = True
         return job_rows.read_job(connection, new.id)
+
+    def _insert_scenes(
+        self, connection: sqlite3.Connection, new: NewJob, max_scenes: int | None
+    ) -> Job:
+        job, scenes = job_rows.read_job(connection, self.id), new.request.scenes
+        require_open(job)
+        if max_scenes is not None and (number := job.scenes + len(scenes)) > max_scenes:
+            found = f"{number:,} scenes with the earlier ones"
+            fault = SceneFault("", "scenes", found, f"at most {max_scenes:,}")
+            raise InvalidScenesError(faults=[fault])
+        check_scenes(connection, new, self._queue.limits)
+        job_rows.add_scenes(connection, new)
+        self.submitted = True
+        return job_rows.read_job(connection, self.id)
+
+
+def require_open(job: Job) -> None:
+    """Raise `JobConflictError` if no scene can be added to a job."""
+    if not job.open:
+        msg = f"job {job.id} takes no scenes: it is not open, or is to be cancelled, or has ended"
+        raise JobConflictError(msg)
 
 
 def _sha256(request: JobRequest) -> str:

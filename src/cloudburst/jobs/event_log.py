@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from cloudburst.errors import ResourceMissingError
 from cloudburst.jobs.folder import film_name
-from cloudburst.jobs.job_rows import JobEnd, read_job, unknown_job, webhook_of, write_end
+from cloudburst.jobs.job_rows import JobEnd, end_open, read_job, unknown_job, webhook_of, write_end
 from cloudburst.jobs.models import Job, JobEvent, JobNews, JobProgress, JobState
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.outbox import enqueue
@@ -289,6 +289,12 @@ class EventLog:
                 now=event.time.timestamp(),
             )
 
+    def close_job(self, connection: sqlite3.Connection, job: str) -> Job:
+        """Take no further scenes for a job, and return it; write an event if it was open."""
+        if end_open(connection, job):
+            self.append(connection, job, [NewEvent(type="job.closed", time=time.time())])
+        return read_job(connection, job)
+
     def end_job(self, connection: sqlite3.Connection, job: str, end: JobEnd) -> None:
         """Write the end of a job, with its last event."""
         now = time.time()
@@ -303,7 +309,7 @@ def message_payload(event: JobEvent, job: Job, links: Mapping[str, str]) -> str:
     data: dict[str, Any] = {
         "job": job.id,
         "number": event.number,
-        **job.model_dump(mode="json", include={"state", "metadata", "cost"}),
+        **job.model_dump(mode="json", include={"state", "open", "metadata", "cost"}),
         "links": dict(links),
         "event": event.data,
     }

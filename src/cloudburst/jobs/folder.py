@@ -25,7 +25,10 @@ class JobFolder:
 
     @property
     def inputs(self) -> Path:
-        """Folder with the input files; removed when the job is finished."""
+        """Folder with the input files; removed when the job is finished.
+
+        Files of scenes that were added to an open job are in folders below it.
+        """
         return self.path / "inputs"
 
     @property
@@ -38,21 +41,14 @@ class JobFolder:
         """Film of the job."""
         return self.path / "film.mp4"
 
-    def create(self) -> None:
-        """Create the folder."""
-        self.inputs.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def input_bytes(self) -> int:
-        """Return the size of the input files, in bytes."""
-        return _size_of_files(self.inputs)
-
     def output_bytes(self) -> int:
         """Return the size of videos, film and what is beside them, in bytes."""
-        return _size_of_files(self.path) + _size_of_files(self.videos)
+        return size_of_files(self.path) + size_of_files(self.videos)
 
     def bytes(self) -> int:
         """Return the size of all files, in bytes."""
-        return self.input_bytes() + self.output_bytes()
+        inputs = map(size_of_files, [self.inputs, *self.inputs.glob("*/")])
+        return sum(inputs) + self.output_bytes()
 
     def remove_inputs(self) -> None:
         """Remove the input files."""
@@ -115,7 +111,8 @@ def storage_errors(path: Path) -> Generator[None]:
         raise JobStorageError(f"{path} cannot be used: {describe_error(exc)}") from exc
 
 
-def _size_of_files(folder: Path) -> int:
+def size_of_files(folder: Path) -> int:
+    """Return the size of the files in a folder, in bytes, without those in folders below it."""
     size = 0
     with suppress(OSError):
         for path in folder.iterdir():

@@ -71,13 +71,12 @@ def has_queued(connection: sqlite3.Connection) -> bool:
 
 def release(
     connection: sqlite3.Connection, job: str, process: str, *, not_before: float = 0.0
-) -> bool:
-    """Queue a job again; return false if the process does not work on it."""
-    changed = connection.execute(
+) -> None:
+    """Queue a job again if the process works on it."""
+    connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, not_before = ? WHERE id = ? AND process = ?",
         (JobState.QUEUED, not_before, job, process),
     )
-    return changed.rowcount == 1
 
 
 def jobs_of(connection: sqlite3.Connection, process: str) -> list[str]:

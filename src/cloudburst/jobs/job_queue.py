@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher, remove_job
-from cloudburst.jobs.draft import JobDraft
+from cloudburst.jobs.draft import JobDraft, require_open
 from cloudburst.jobs.event_log import (
     EventLog,
     JobFile,
@@ -49,7 +50,7 @@ from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks
 from cloudburst.models.remote_file import DownloadMethod
-from cloudburst.models.scene import Video
+from cloudburst.models.scene import AnyScene, Video
 from cloudburst.text import short_repr
 
 MAX_EVENTS = 2**63 - 1
@@ -152,25 +153,61 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         async with self.receive() as draft:
             return await draft.submit(request, owner=owner, idempotency_key=idempotency_key)
 
-    @asynccontextmanager
-    async def receive(self) -> AsyncGenerator[JobDraft]:
-        """Yield a new job, whose input files can be written before it is submitted.
+    async def add_scenes(self, job: str, scenes: Sequence[AnyScene]) -> Job:
+        """Add scenes to an open job, and return it.
 
-        The files are removed after the block unless the job was submitted.
+        The job was submitted with `JobRequest.open`. Scenes whose files turn out to be invalid
+        later fail, and the others go on.
+
+        Raises:
+            InvalidScenesError: Scenes are invalid, or have names of earlier ones; none was added.
+            JobConflictError: The job is not open, is to be cancelled, or has ended.
+            JobLimitError: The scenes would exceed a limit.
+            JobStorageError: The folder cannot be written.
+            UnknownJobError: The job does not exist.
         """
-        opened = self._open()
-        job = uuid4().hex
-        folder = self._folder.job(job)
-        draft = JobDraft(job, opened, self._dispatcher.wake)
+        async with self.receive(job) as draft:
+            return await draft.add(scenes)
+
+    async def close_job(self, job: str) -> Job:
+        """Take no further scenes for a job, which ends after those that it has, and return it.
+
+        A job that is not open does not change. Raises `UnknownJobError` if it does not exist.
+        """
+        opened = self._open_for(job)
+        found = await opened.database.write(partial(self._log.close_job, job=job))
+        opened.feed.notify(job)
+        return found
+
+    @asynccontextmanager
+    async def receive(self, job: str | None = None) -> AsyncGenerator[JobDraft]:
+        """Yield a new job, or scenes for an open ``job``, whose input files can be written first.
+
+        The files are removed after the block unless the job or the scenes were submitted. If the
+        job is not open any more, an exception in the block becomes `JobConflictError`.
+        """
+        opened, new = self._open(), uuid4().hex
+        folder = self._folder.job(job or new)
+        inputs = folder.inputs / new if job else folder.inputs
+        if job:
+            require_open(await self.job(job))
+        draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake)
         try:
             with storage_errors(folder.path):
-                await anyio.to_thread.run_sync(folder.create)
+                make = partial(inputs.mkdir, mode=0o700, parents=job is None)
+                await anyio.to_thread.run_sync(make)
             yield draft
+        except Exception:
+            if job:  # its files are removed when it ends
+                require_open(await self.job(job))
+            raise
         finally:
             try:
                 if not draft.submitted:
+                    unused = inputs if job else folder.path
                     await finish_despite_cancel(
-                        lambda: anyio.to_thread.run_sync(folder.remove), seconds=REMOVE_TIMEOUT
+                        lambda: anyio.to_thread.run_sync(shutil.rmtree, unused, True),
+                        seconds=REMOVE_TIMEOUT,
                     )
             finally:
                 opened.room.release(draft)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from cloudburst.errors import JobConflictError, UnknownJobError
+from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault, UnknownJobError
 from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.scene import Scene, fold_name
 from cloudburst.text import short_repr
 
 # Number of bytes for which each upload, job and scene counts in addition to its files: for a block
@@ -21,6 +23,7 @@ _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
     *("scenes", "completed", "failed", "usd", "cost_final", "error", "last_event", "film"),
     *("destination", "cancel_requested"),
+    "EXISTS (SELECT 1 FROM open_jobs WHERE job = id) AND NOT cancel_requested AS open",
     "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id) AS encoding",
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own columns
@@ -28,20 +31,20 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own colu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Job that is not in the database yet."""
+    """Job, or further scenes of an open job, that are not in the database yet."""
 
     id: str
     owner: str
     request: JobRequest
-    # SHA-256 of what the caller sent, in hexadecimal, with which a later request with the same
-    # idempotency key is compared; empty without a key.
-    request_sha256: str
-    idempotency_key: str | None
     # Size of the input files in the folder of the job, in bytes.
     bytes: int
     # Length of all videos, in seconds of 1920x1080 at 30 frames per second.
     video_seconds: float
     now: float
+    # SHA-256 of what the caller sent, in hexadecimal, with which a later request with the same
+    # idempotency key is compared; empty without a key.
+    request_sha256: str = ""
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +70,14 @@ def unknown_job(job: str) -> UnknownJobError:
 def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     """Write a new job, which is queued."""
     request = new.request
-    # Without the options that were not given: they are those of the client.
-    text = json.dumps(request.model_dump(mode="json", exclude_unset=True))
+    if request.open:
+        connection.execute("INSERT INTO open_jobs VALUES (?)", [new.id])
+        request = request.model_copy(update={"scenes": ()})
+    text = _json_of(request)
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
-        "destination, bytes, webhook, idempotency_key, request_sha256, video_seconds) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "destination, bytes, webhook, idempotency_key, request_sha256) "
+        "VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.owner,
@@ -80,16 +85,69 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             text,
             json.dumps(request.metadata),
             new.now,
-            len(request.scenes),
             request.film,
             None if request.to is None else str(request.to),
-            new.bytes + BYTES_OF_ENTRY * len(request.scenes) + len(text),
+            len(text),
             request.webhook,
             new.idempotency_key,
             new.request_sha256,
-            new.video_seconds,
         ),
     )
+    add_scenes(connection, new)
+
+
+def add_scenes(connection: sqlite3.Connection, new: NewJob) -> None:
+    """Count the scenes of a job, and write those of an open one, which its request has not.
+
+    Raises `InvalidScenesError` for names that repeat within the open job.
+    """
+    scenes, size = new.request.scenes, new.bytes
+    faults = list[SceneFault]()
+    for scene in scenes if new.request.open else ():
+        text = _json_of(scene)
+        size += len(text)
+        added = connection.execute(
+            "INSERT OR IGNORE INTO scenes SELECT ?1, coalesce(max(number) + 1, 0), ?2, ?3 "
+            "FROM scenes WHERE job = ?1",
+            (new.id, fold_name(scene.name), text),
+        )
+        if not added.rowcount:
+            found = "the name of an earlier scene"
+            faults.append(SceneFault(scene.name, "name", found, "a unique name"))
+    if faults:
+        raise InvalidScenesError(faults=faults)
+    connection.execute(
+        "UPDATE jobs SET scenes = scenes + ?, bytes = bytes + ?, video_seconds = video_seconds + ? "
+        "WHERE id = ?",
+        (len(scenes), size + BYTES_OF_ENTRY * len(scenes), new.video_seconds, new.id),
+    )
+
+
+def _json_of(part: JobRequest | Scene) -> str:
+    # Without the options that were not given: they are those of the client.
+    return json.dumps(part.model_dump(mode="json", exclude_unset=True))
+
+
+def read_scenes(
+    connection: sqlite3.Connection, job: str, after: int
+) -> tuple[Sequence[Scene], bool]:
+    """Return scenes of a job behind the first ``after`` ones, and whether more may come."""
+    query = "SELECT scene FROM scenes WHERE job = ? AND number >= ? ORDER BY number"
+    rows = connection.execute(query, (job, after)).fetchall()
+    still = connection.execute("SELECT 1 FROM open_jobs WHERE job = ?", [job]).fetchone()
+    return [Scene.model_validate(json.loads(text)) for (text,) in rows], still is not None
+
+
+def read_options(connection: sqlite3.Connection, job: str) -> RenderOptions | None:
+    """Return the options of all scenes of a job."""
+    query = "SELECT json_extract(request, '$.options') FROM jobs WHERE id = ?"
+    (text,) = connection.execute(query, [job]).fetchone() or (None,)
+    return None if text is None else RenderOptions.model_validate(json.loads(text))
+
+
+def end_open(connection: sqlite3.Connection, job: str) -> bool:
+    """Take no further scenes for a job; return false if it was not open."""
+    return connection.execute("DELETE FROM open_jobs WHERE job = ?", [job]).rowcount == 1
 
 
 def find_repeated(
@@ -154,6 +212,7 @@ def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
 
 def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float) -> None:
     """Write the end of a job."""
+    end_open(connection, job)
     connection.execute(
         "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
         "error = ? WHERE id = ?",
@@ -173,7 +232,8 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
 def write_bytes(connection: sqlite3.Connection, job: str, size: int) -> None:
     """Write the size of the files in the folder of a job."""
     connection.execute(
-        "UPDATE jobs SET bytes = ? + ? * scenes + length(request) WHERE id = ?",
+        "UPDATE jobs SET bytes = ? + ? * scenes + length(request) + "
+        "(SELECT coalesce(sum(length(scene)), 0) FROM scenes WHERE job = id) WHERE id = ?",
         (size, BYTES_OF_ENTRY, job),
     )
 
@@ -218,8 +278,8 @@ def delete_job(connection: sqlite3.Connection, job: str) -> str | None:
     if state in _ACTIVE:
         msg = f"job {job} is not finished; cancel it, and remove it when it has ended"
         raise JobConflictError(msg)
-    for table, column in (("events", "job"), ("progress", "job"), ("reports", "job")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [job])  # noqa: S608 - our own names
+    for table in ("events", "progress", "reports", "scenes"):
+        connection.execute(f"DELETE FROM {table} WHERE job = ?", [job])  # noqa: S608 - our own names
     connection.execute("DELETE FROM jobs WHERE id = ?", [job])
     return None if destination is None else str(destination)
 
@@ -281,13 +341,14 @@ def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> in
 
 
 def _job(row: Sequence[Any]) -> Job:
-    *values, encoding = row
+    *values, is_open, encoding = row
     fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False))
     usd, error, scenes = fields["usd"], fields["error"], fields["scenes"]
     done = min(fields["completed"] + fields["failed"] + encoding, scenes)
     fields |= {
         "metadata": json.loads(fields["metadata"]),
-        "progress": 1 if fields["finished_at"] else done / scenes,
+        "open": is_open,
+        "progress": 1 if fields["finished_at"] else done / max(scenes, 1),
         "cost": None if usd is None else JobCost(usd=usd, final=fields["cost_final"]),
         "error": None if error is None else JobFailure.model_validate_json(error),
     }

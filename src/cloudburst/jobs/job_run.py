@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from anyio import CancelScope
 
-from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.run import Run
 from cloudburst.errors import (
@@ -32,13 +33,17 @@ from cloudburst.errors import (
     ThrottledError,
 )
 from cloudburst.events import Event, SceneEvent, SceneProgress
-from cloudburst.jobs.event_log import NewEvent
-from cloudburst.jobs.folder import JobFolder, film_name
+from cloudburst.jobs import job_claims
+from cloudburst.jobs.admission import within_budget
+from cloudburst.jobs.event_log import NewEvent, write_progress
+from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_claims import ClaimedJob
-from cloudburst.jobs.job_rows import JobEnd
+from cloudburst.jobs.job_rows import JobEnd, bytes_stored, read_scenes, write_bytes, write_cost
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
+from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.public_json import public_faults, without_folders
 from cloudburst.models.report import Report
+from cloudburst.models.scene import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +65,6 @@ _NOT_PUBLIC = "the server could not render the job; its log says why"
 _POSTPONING = (BusyError, NoAnswerError, OutputClaimedError, ThrottledError)
 
 
-# Function that writes events and progress of the job; false if another process works on it.
-WriteEvents = Callable[[Sequence[NewEvent], dict[str, float]], Awaitable[bool]]
-
-
 class Stop(Enum):
     """Reason for which the work on a job ends before the job does."""
 
@@ -83,35 +84,21 @@ class Postponed(Exception):  # noqa: N818 - not an error
     """The job cannot begin now, and is queued again."""
 
 
-# Function that writes the bill of the job and the size of its files in bytes; the result is the
-# reason to stop it, or ``None``.
-WriteUsage = Callable[[JobCost | None, int], Awaitable[Stop | None]]
-
-
 class JobRun:
     """Work of this process on one job."""
 
-    def __init__(
-        self,
-        job: ClaimedJob,
-        client: Client,
-        folder: JobFolder,
-        *,
-        write_events: WriteEvents,
-        write_usage: WriteUsage,
-    ) -> None:
+    def __init__(self, job: ClaimedJob, queue: OpenQueue) -> None:
         self.job = job
         self._run: Run | None = None
         # Report of the run when it ended; ``None`` if none was started.
         self.report: Report | None = None
         # Reason for which the work was stopped; ``None`` if it was not.
         self.stopped: Stop | None = None
-        self._client = client
-        self._folder = folder
-        self._write_events = write_events
-        self._write_usage = write_usage
+        self._queue = queue
+        self._folder = queue.folder.job(job.id)
         self._scope = CancelScope()
-        self._events = list[NewEvent]()
+        # Events that are not written yet.
+        self.unwritten = list[NewEvent]()
         self._progress = dict[str, float]()
         self._changed = anyio.Event()  # an event or progress has to be written
         self._arrived = anyio.Event()  # an event has to be written
@@ -148,15 +135,17 @@ class JobRun:
         return await self._end(failure)
 
     @property
-    def unwritten(self) -> Sequence[NewEvent]:
-        """Events that are not written yet."""
-        return self._events
+    def waits(self) -> bool:
+        """True if the job is open, and all of its scenes are finished."""
+        if self._run is None or not self._run.is_open:
+            return False
+        return all(scene.video or scene.error for scene in self._run.records)
 
     async def _render(self, request: JobRequest) -> None:
         with collapse_single(), self._scope:
             async with (
-                self._client.stream(
-                    request.scenes,
+                self._queue.client.stream(
+                    self._scenes() if request.open else request.scenes,
                     to=str(request.to) if request.to else self._folder.videos,
                     options=request.options,
                     name=self.job.id,
@@ -179,6 +168,36 @@ class JobRun:
                 finally:
                     self.report = await run.report()  # not interrupted by a cancellation
                 tasks.cancel_scope.cancel()
+
+    async def _scenes(self) -> AsyncGenerator[Scene]:
+        """Yield the scenes of an open job when they come."""
+        number = 0
+        while scenes := await self._next_scenes(number):
+            for scene in scenes:
+                yield scene
+            number += len(scenes)
+
+    async def _next_scenes(self, after: int) -> Sequence[Scene]:
+        """Wait for scenes of an open job behind the first ``after``; return none when it is closed.
+
+        After ``JobLimits.open_seconds`` without scenes, the job is closed.
+        """
+        deadline = anyio.current_time() + self._queue.limits.open_seconds
+        database, job = self._queue.database, self.job.id
+        while True:
+            changed = self._queue.feed.changed(job)
+            try:
+                if anyio.current_time() >= deadline:
+                    await database.write(partial(self._queue.log.close_job, job=job))
+                scenes, is_open = await database.read(partial(read_scenes, job=job, after=after))
+            except JobStorageError as exc:
+                logger.error("job %s: %s; the run continues", job, exc)  # noqa: TRY400
+                await anyio.sleep(RETRY_SECONDS)
+                continue
+            if scenes or not is_open:
+                return scenes
+            with CancelScope(deadline=deadline):
+                await changed.wait()
 
     def _film(self, request: JobRequest) -> str | None:
         if not request.film:
@@ -226,7 +245,7 @@ class JobRun:
         self._add(NewEvent(type=event.type, time=time.time(), data=data, scene=scene))
 
     def _add(self, event: NewEvent) -> None:
-        self._events.append(event)
+        self.unwritten.append(event)
         self._changed.set()
         self._arrived.set()
 
@@ -245,16 +264,28 @@ class JobRun:
 
     async def _write(self) -> None:
         self._changed, self._arrived = anyio.Event(), anyio.Event()
-        events, progress = tuple(self._events), dict(self._progress)
+        events, progress = tuple(self.unwritten), dict(self._progress)
+        job = self.job.id
+
+        def write(connection: sqlite3.Connection) -> bool:
+            if not job_claims.is_held(connection, job, self._queue.process):
+                return False
+            if events:
+                self._queue.log.append(connection, job, events)
+            if progress:
+                write_progress(connection, job, progress)
+            return True
+
         try:
-            held = await self._write_events(events, progress)
+            held = await self._queue.database.write(write)
         except JobStorageError:
             self._changed.set()
             self._arrived.set()
             raise
+        self._queue.feed.notify(job)
         if not held:
             self.stop(Stop.LOST)
-        del self._events[: len(events)]
+        del self.unwritten[: len(events)]
         for scene, value in progress.items():
             if self._progress.get(scene) == value:
                 del self._progress[scene]
@@ -264,11 +295,25 @@ class JobRun:
             await anyio.sleep(USAGE_SECONDS)
             cost = cost_of(await run.report())
             size = await anyio.to_thread.run_sync(self._folder.bytes)
+            write = partial(self._write_usage, cost=cost, size=size)
             try:
-                if (reason := await self._write_usage(cost, size)) is not None:
+                if (reason := await self._queue.database.write(write)) is not None:
                     self.stop(reason)
             except JobStorageError as exc:
                 logger.debug("job %s: %s", self.job.id, exc)  # the next look tries again
+
+    def _write_usage(
+        self, connection: sqlite3.Connection, cost: JobCost | None, size: int
+    ) -> Stop | None:
+        job, owner, limits = self.job.id, self.job.owner, self._queue.limits
+        if job_claims.is_held(connection, job, self._queue.process):
+            write_bytes(connection, job, size)
+            if cost is not None:
+                write_cost(connection, job, cost)
+        if not within_budget(connection, owner, limits, time.time()):
+            return Stop.BUDGET
+        too_much = bytes_stored(connection, owner) > limits.owner_bytes
+        return Stop.ROOM if too_much else None
 
 
 def parse_request(text: str) -> JobRequest:

@@ -18,6 +18,7 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic_core import ErrorDetails
 
@@ -46,7 +47,8 @@ MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
 
 
-_MAX_FAULTS = 1_000
+MAX_FAULTS = 1_000
+"""Number of problems after which no further scene is read; each takes 0.3 ms to describe."""
 _EXPECTED_FOLDER = "a permitted folder in S3, as s3:// URL, or null"
 
 
@@ -119,6 +121,12 @@ def _parse_prefix(value: object) -> S3Prefix | None:
     return found
 
 
+def _require_scenes(scenes: tuple[Scene, ...], info: ValidationInfo) -> tuple[Scene, ...]:
+    if not scenes and not info.data.get("open"):
+        raise ValueError("none; expected at least one scene, unless the job is open")
+    return scenes
+
+
 class JobRequest(BaseModel):
     """Job as it is submitted: the scenes of one run, and what belongs to them.
 
@@ -135,7 +143,11 @@ class JobRequest(BaseModel):
         use_attribute_docstrings=True,
     )
 
-    scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
+    open: bool = False
+    """True if further scenes may be added until the job is closed; it may begin without scenes."""
+    scenes: Annotated[
+        tuple[Scene, ...], AfterValidator(_require_scenes), Field(validate_default=True)
+    ] = ()
     """Scenes of the job."""
     options: RenderOptions | None = None
     """Options of all scenes; ``None``: those of the client."""
@@ -169,9 +181,9 @@ class JobRequest(BaseModel):
 
 def _faults(scenes: object, error: ValidationError) -> list[SceneFault]:
     faults = list[SceneFault]()
-    if isinstance(scenes, list | tuple):
+    if scenes and isinstance(scenes, list | tuple):
         try:
-            parse_scenes(cast("Sequence[Any]", scenes), RenderOptions(), max_faults=_MAX_FAULTS)
+            parse_scenes(cast("Sequence[Any]", scenes), RenderOptions(), max_faults=MAX_FAULTS)
         except InvalidScenesError as exc:
             faults += exc.faults
     errors = (one for one in error.errors() if not (faults and one["loc"][0] == "scenes"))
@@ -243,14 +255,16 @@ class Job(BaseModel):
     """Time at which a process first started the job, in UTC; ``None`` if none has."""
     finished_at: datetime | None = None
     """Time at which the job was finished, in UTC; ``None`` if it is not finished."""
+    open: bool = False
+    """True while scenes can be added to the job."""
     scenes: int
-    """Number of scenes."""
+    """Number of scenes so far."""
     completed: int = 0
     """Number of scenes with a video."""
     failed: int = 0
     """Number of scenes that failed."""
     progress: float = 0.0
-    """Finished share of the job, from 0 to 1; scenes that failed count as finished."""
+    """Finished share of the scenes so far, from 0 to 1; those that failed count as finished."""
     cost: JobCost | None = None
     """Bill so far; ``None`` if nothing is billed."""
     error: JobFailure | None = None
@@ -313,7 +327,9 @@ class JobLimits(BaseModel):
 
     running: Annotated[int, Field(ge=1)] = 20
     """Maximum number of jobs on which one process works at once. Their scenes take turns on the
-    workers of the client."""
+    workers of the client. Open jobs that wait for scenes do not count."""
+    open_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3_600.0
+    """Seconds for which an open job waits for its next scenes: then it is closed."""
     owner_jobs: Annotated[int, Field(ge=1)] = 20
     """Maximum number of jobs of one owner that are queued or running."""
     owner_seconds: Annotated[float, Field(gt=0)] = 3_600_000.0

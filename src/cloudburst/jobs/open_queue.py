@@ -35,6 +35,13 @@ class JobFeed:
         for job in tuple(self._changed):
             self.notify(job)
 
+    def changed(self, job: str) -> anyio.Event:
+        """Return an event that is set when something about a job has been written."""
+        changed = self._changed.get(job)
+        if changed is None:
+            changed = self._changed[job] = anyio.Event()
+        return changed
+
     async def read(self, job: str, after: int) -> AsyncGenerator[JobNews]:
         """Yield the events of a job after a number, and progress, until the job is finished.
 
@@ -42,9 +49,7 @@ class JobFeed:
         """
         position = NewsPosition(after)
         while True:
-            changed = self._changed.get(job)
-            if changed is None:
-                changed = self._changed[job] = anyio.Event()
+            changed = self.changed(job)
             news = await self._database.read(partial(read_news, job=job, after=position))
             for item in news.items:
                 yield item

@@ -187,9 +187,12 @@ def json_response(document: BaseModel, status: int = 200, **headers: str) -> Res
     return Response(text, status, headers, media_type="application/json")
 
 
-def job_body() -> dict[str, Any]:
-    """Return the description of the body of a request that submits a job."""
-    job = schema_of(JobRequest)
+def job_body(*fields: str) -> dict[str, Any]:
+    """Return the description of the body of a request with these fields of a job, or with all."""
+    job, example = schema_of(JobRequest), dict(_EXAMPLE)
+    if fields:
+        job["properties"] = {name: job["properties"][name] for name in fields}
+        example = {name: example[name] for name in fields}
     job["properties"]["scenes"]["items"]["description"] = _SCENE
     job["properties"]["scenes"]["items"]["properties"]["options"] = schema_of(RenderOptions)
     form = {
@@ -198,8 +201,8 @@ def job_body() -> dict[str, Any]:
         "properties": {
             FORM_FIELD: {
                 "type": "string",
-                "description": "The job, as JSON.",
-                "example": json.dumps(_EXAMPLE),
+                "description": "The same as a body of JSON.",
+                "example": json.dumps(example),
             },
             "files": {
                 "type": "array",
@@ -211,7 +214,7 @@ def job_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": job, "example": _EXAMPLE},
+            "application/json": {"schema": job, "example": example},
             "multipart/form-data": {"schema": form},
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cloudburst.errors import UnknownJobError
-from cloudburst.jobs import Job, JobNews, JobProgress, JobState
+from cloudburst.jobs import Job, JobDraft, JobNews, JobProgress, JobRequest, JobState
 from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_METADATA_KEYS, MAX_PAGE
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall, parse_parameters
@@ -32,6 +33,11 @@ _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
 
 
+_SUBMIT_ERRORS = {
+    400: "Nothing is queued: each problem has scene, field, found and expected.",
+    415: "The body is neither JSON nor a form.",
+    **BODY_ERRORS,
+}
 _EventNumber = Annotated[int, Field(ge=0)]
 
 
@@ -66,13 +72,7 @@ class _EventQuery(Document):
     "POST",
     "/jobs",
     Action.SUBMIT,
-    {
-        202: JobDocument,
-        400: "The job is invalid. Each problem has scene, field, found and expected.",
-        409: "Another request had the same idempotency key.",
-        415: "The body is neither JSON nor a form.",
-        **BODY_ERRORS,
-    },
+    {202: JobDocument, 409: "Another request had the same idempotency key.", **_SUBMIT_ERRORS},
     headers=_SubmitHeaders,
     body=job_body,
 )
@@ -81,14 +81,48 @@ async def submit_job(call: WebCall) -> Response:
 
     The files of a form belong to this job only; files for several jobs are uploaded first.
     """
-    request = call.request
-    key = parse_parameters(_SubmitHeaders, request.headers).idempotency_key
+    key = parse_parameters(_SubmitHeaders, call.request.headers).idempotency_key
     async with call.queue.receive() as draft:
-        with call.api.transfers.entered(call.owner) if is_large(request) else nullcontext():
-            made, sha256 = await read_submission(request, draft, call.queue.uploads, call.rules())
+        made, sha256 = await _received(call, draft)
         job = await draft.submit(made, owner=call.owner, idempotency_key=key, request_sha256=sha256)
     document = call.document(job)
     return json_response(document, 202, location=document.links.job)
+
+
+async def _received(call: WebCall, draft: JobDraft) -> tuple[JobRequest, str]:
+    with call.api.transfers.entered(call.owner) if is_large(call.request) else nullcontext():
+        return await read_submission(call.request, draft, call.queue.uploads, call.rules())
+
+
+@Operation(
+    "POST",
+    "/jobs/{id}/scenes",
+    Action.SUBMIT,
+    {202: JobDocument, **UNKNOWN_JOB, 409: "The job is not open any more.", **_SUBMIT_ERRORS},
+    body=partial(job_body, "scenes"),
+)
+async def add_scenes(call: WebCall) -> Response:
+    """Add scenes to an open job, as JSON or as a form with files, and return the job.
+
+    A name may not repeat within the job, so that a repeated request adds nothing twice. Scenes
+    whose files turn out to be invalid later fail, and the others go on.
+    """
+    async with call.queue.receive((await call.job()).id) as draft:
+        made, _ = await _received(call, draft)
+        if other := [name for name in made.model_fields_set - {"scenes"} if getattr(made, name)]:
+            raise HTTPException(400, f"{', '.join(sorted(other))}: expected scenes only")
+        job = await draft.add(made.scenes, max_scenes=call.api.rules.limits.scenes)
+    return json_response(call.document(job), 202)
+
+
+@Operation("POST", "/jobs/{id}/close", Action.SUBMIT, {202: JobDocument, **UNKNOWN_JOB})
+async def close_job(call: WebCall) -> Response:
+    """Take no further scenes for an open job, which ends after those that it has.
+
+    A job that is not open does not change.
+    """
+    job = await call.queue.close_job((await call.job()).id)
+    return json_response(call.document(job), 202)
 
 
 @Operation(

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import JobRequest
+from cloudburst.jobs.models import MAX_FAULTS
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import (
@@ -44,8 +45,6 @@ Locate: TypeAlias = Callable[[str], AnyLocation]
 # Fields of a scene that contain the name of a file.
 _FILES = ("image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path")
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
-# Number of problems after which no further scene is read. Each takes about 0.3 ms to describe.
-MAX_FAULTS = 1_000
 _EXPECTED_FILE = (
     "the identifier of an upload, the name of a file of the form, an https:// URL, or an s3:// "
     "object in a permitted folder"
@@ -94,7 +93,7 @@ def check_submission(
     scenes, raw_options = _scenes_and_options(job, rules.limits)
     located, located_options = _locate_files(scenes, raw_options, locate)
     options = _parse_options(located_options)
-    parsed = parse_scenes(located, options, max_faults=MAX_FAULTS)
+    parsed = parse_scenes(located, options, max_faults=MAX_FAULTS) if located else ()
     _require_permitted([*parsed, options], set(files.values()), rules.sources)
     fields: dict[str, Any] = job | {"scenes": parsed, "options": options if raw_options else None}
     request = JobRequest(**fields)
@@ -106,9 +105,10 @@ def check_submission(
 def _scenes_and_options(
     job: Mapping[str, Any], limits: RequestLimits
 ) -> tuple[list[Any], dict[str, Any]]:
-    scenes, options = cast("Sequence[Any] | None", job.get("scenes")), job.get("options")
+    scenes = cast("Sequence[Any] | None", job.get("scenes", []))
+    options = job.get("options")
     faults = list[SceneFault]()
-    if not isinstance(scenes, list) or not scenes:
+    if not isinstance(scenes, list) or not (scenes or job.get("open")):
         faults.append(_job_fault("scenes", short_repr(scenes), "a list with at least one scene"))
     elif (number := len(scenes)) > limits.scenes:
         faults.append(_job_fault("scenes", f"{number:,} scenes", f"at most {limits.scenes:,}"))

@@ -22,6 +22,7 @@ JOB_FINISHED = "job.finished"
 EVENT_TYPES = (
     "job.queued",
     "job.started",
+    "job.closed",
     "job.interrupted",
     JOB_FINISHED,
     "job.settled",
