@@ -100,6 +100,21 @@ def test_music_fades_at_the_ends_of_the_film_and_not_at_its_seams(tmp_path, sile
         assert level(found, seam - 0.1, seam + 0.1) == pytest.approx(usual, abs=1.0)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"film_gap": 0.5}, {"transition": "fade"}, {"transition": "crossfade"}],
+    ids=["gap", "fade", "crossfade"],
+)
+def test_music_goes_on_through_gaps_and_transitions(tmp_path, silent, how):
+    music = whole(music_file(tmp_path / "music.wav", 20))
+    options = SoundOptions(music_fade=0, music_volume=1)
+    plan = {"files": {"film_music": music}, "sound": options, **how}
+    found = heard(film_of(tmp_path, [silent] * 2, **plan)[0])
+    usual = level(found, 0.5, 5.0)
+    for place in np.arange(2.3, 3.7, 0.2):
+        assert level(found, place, place + 0.2) == pytest.approx(usual, abs=1.0)
+
+
 def test_music_that_is_played_once_ends_where_it_ends(tmp_path, silent):
     music = music_file(tmp_path / "music.wav", 4.0)
     film = film_with(tmp_path, [silent] * 2, {"film_music": music}, music_loop=False)
