@@ -198,6 +198,33 @@ def test_transitions_encode_only_what_they_touch(scenes, tmp_path, transition):
     assert same >= 30 + 31
 
 
+@pytest.mark.parametrize(("transition", "changed"), [("crossfade", 15), ("fade", 8)])
+def test_of_videos_rendered_for_a_film_only_the_transitions_are_encoded(
+    tmp_path, transition, changed
+):
+    scenes = [
+        scene_video(
+            tmp_path / str(number),
+            photo((320, 180)),
+            sine(0, 90 * SAMPLES),
+            effects=["zoom_in"] if number == 1 else [],
+            seams=seams,
+        )
+        for number, seams in enumerate([(0, changed), (changed, changed), (changed, 0)])
+    ]
+    assert key_frames(Path(scenes[1].video)) == [0, changed, 90 - changed]
+    film, _ = film_of(tmp_path, scenes, transition=transition, transition_seconds=0.5)
+    strict_decode(film)
+    stored = {packet for scene in scenes for packet in packets(Path(scene.video))}
+    new = [packet for packet in packets(film) if packet not in stored]
+    assert len(new) <= 2 * (changed if transition == "crossfade" else 2 * changed)
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
 def test_a_crossfade_shows_both_scenes(scenes, tmp_path):
     film, _ = film_of(
         tmp_path, [scenes[0], scenes[2]], transition="crossfade", transition_seconds=0.5

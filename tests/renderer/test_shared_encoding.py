@@ -39,6 +39,25 @@ def finish(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
+@pytest.mark.parametrize(
+    ("seams", "firsts"),
+    [
+        ((0, 0), [0, 10, 20]),
+        ((4, 0), [0, 4, 10, 20]),
+        ((4, 7), [0, 4, 10, 18, 20]),
+        ((10, 5), [0, 10, 20]),
+        ((30, 25), [0, 10, 20]),
+    ],
+)
+def test_groups_of_pictures_begin_at_the_seams_of_a_film(tmp_path, seams, firsts):
+    plan = GopPlan(25, 20, *seams)
+    plan.write(tmp_path)
+    gops = GopPlan.read(tmp_path).gops(RandomSource())
+    assert [gop.first for gop in gops] == firsts
+    assert [gop.number for gop in gops] == [*range(len(firsts))]
+    assert gops[-1].first + gops[-1].frames == 25
+
+
 def test_one_process_encodes_each_gop_once(tmp_path):
     for folder in (None, tmp_path):
         source, counts = RandomSource(), []

@@ -34,6 +34,7 @@ def lay_job(
     duration: float | None = None,
     name: str = "scene",
     limits: dict[str, Any] | None = None,
+    seams: tuple[int, int] = (0, 0),
     **options: Any,
 ) -> Path:
     """Write the files of a job into a folder, and return it.
@@ -50,7 +51,7 @@ def lay_job(
     if mark is not None:
         mark.save(folder / "watermark", "PNG", compress_level=0)
     chosen = JobOptions.from_options(RenderOptions.model_validate({"effects": [], **options}))
-    job = RenderJob(name=name, options=chosen, duration=duration, **(limits or {}))
+    job = RenderJob(name=name, options=chosen, duration=duration, seams=seams, **(limits or {}))
     (folder / "job.json").write_text(job.to_json())
     return folder
 

@@ -25,7 +25,7 @@ from cloudburst.errors import (
 )
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import ChapterSource
-from cloudburst.film.request import check_place_of_film, check_scenes_of_film
+from cloudburst.film.request import check_place_of_film, check_scenes_of_film, with_seams
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.fingerprint import HashInputs
@@ -270,7 +270,9 @@ def _check(
     else:
         check_objects(checked, destination.video)
     if film is not None and checked:
-        scenes_so_far, all_known = [*(earlier or ()), *checked], labels is None
+        before, all_known = earlier[-1] if earlier else None, labels is None
+        checked = with_seams(film, checked, before, all_known=all_known)
+        scenes_so_far = [*(earlier or ()), *checked]
         check_scenes_of_film(film, scenes_so_far, destination.video, all_known=all_known)
     return RunInputs([*checked], options, film, remote.files, remote.bytes_read)
 

@@ -171,7 +171,11 @@ class SceneContext(AttemptContext):
         if self.hash_inputs is not None:
             self.record.inputs = await self.hash_inputs(self.scene)
         uploaded = await renderer.upload(
-            self.scene.scene, self.scene.options, remote=self.remote, turn=turn
+            self.scene.scene,
+            self.scene.options,
+            seams=self.scene.seams,
+            remote=self.remote,
+            turn=turn,
         )
         known = self.record.inputs.hashes
         for field, sent in uploaded.input_hashes.items():

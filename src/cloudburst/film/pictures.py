@@ -1,7 +1,8 @@
 """Pictures of a film: those of the scenes, copied, and encoded again only where a transition is.
 
-Frames that refer to those of a transition are encoded again, too: up to five before the end of a
-scene, and at its start the rest of the first group of pictures.
+Frames of a video that was rendered for a film are in groups of pictures of their own where its
+transitions are. In other videos, frames that refer to those of a transition are encoded again, too:
+up to five before the end of a scene, and at its start the rest of the first group of pictures.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from cloudburst.models.film import (
     FILM_FILES,
     FilmOptions,
     FilmRequest,
-    changed_seconds,
+    transition_frames,
 )
 from cloudburst.models.locations import (
     AnyLocation,
@@ -118,6 +118,33 @@ def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
     raise ConfigurationError(f"film: {film}; expected {expected}")
 
 
+def with_seams(
+    request: FilmRequest,
+    scenes: Sequence[CheckedScene],
+    before: CheckedScene | None,
+    *,
+    all_known: bool,
+) -> tuple[CheckedScene, ...]:
+    """Return scenes that know how many of their frames the transitions of the film change.
+
+    ``before`` is the scene before the first one. ``all_known`` is false if further scenes may come.
+    """
+    seams = [
+        transition_frames(
+            each.scene.transition or request.transition,
+            request.transition_seconds,
+            each.options.fps,
+        )
+        for each in (*([before] if before else ()), *scenes)
+    ]
+    if all_known:
+        seams[-1] = 0
+    ends = pairwise(seams if before else (0, *seams))
+    return tuple(
+        scene.model_copy(update={"seams": seam}) for scene, seam in zip(scenes, ends, strict=True)
+    )
+
+
 def check_scenes_of_film(
     request: FilmRequest,
     scenes: Sequence[CheckedScene],
@@ -127,8 +154,8 @@ def check_scenes_of_film(
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    ``video`` returns the location of a scene's video. If further scenes may come, each scene must
-    have room for a transition to the next one.
+    The scenes are those of `with_seams`. ``video`` returns the location of a scene's video.
+    ``all_known`` is false if further scenes may come.
 
     Raises:
         ConfigurationError: A file of the film would replace a video or a file of a scene; or this
@@ -153,11 +180,10 @@ def check_scenes_of_film(
             if (subtitle := scene.scene.subtitle) is not None:
                 require_path(subtitle, f"film: subtitles of {scene.scene.name}")
         _check_paths(request.path, inputs, [path for path in outputs if isinstance(path, Path)])
-    joined = scenes[:-1] if all_known else scenes  # to the next scene
     faults = [
         *_own_sounds(request, scenes),
         *_overlaps_with_gap(request, scenes),
-        *_short_scenes(request, scenes, joined),
+        *_short_scenes(scenes),
         *_other_formats(scenes),
     ]
     length = (all_known and request.voice_seconds) or 0.0
@@ -214,15 +240,9 @@ def _overlaps_with_gap(
             yield SceneFault(scene.scene.name, "transition", "crossfade", expected)
 
 
-def _short_scenes(
-    request: FilmRequest, scenes: Sequence[CheckedScene], joined: Sequence[CheckedScene]
-) -> Iterator[SceneFault]:
-    lengths = [
-        changed_seconds(scene.scene.transition or request.transition, request.transition_seconds)
-        for scene in joined
-    ]
-    for scene, ends in zip(scenes, pairwise((0.0, *lengths, 0.0)), strict=False):
-        needed = sum(ends)
+def _short_scenes(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
+    for scene in scenes:
+        needed = sum(scene.seams) / scene.options.fps
         if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
             found = f"{scene.audio_seconds:.2f} s long"
             expected = f"at least {needed:g} s, for the transitions of the film"

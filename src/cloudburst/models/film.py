@@ -140,18 +140,7 @@ def transition_frames(transition: Transition, seconds: float, fps: Fraction | in
     """Return the number of frames of one scene that a transition changes, at one of its ends."""
     if transition == "cut":
         return 0
-    return max(2, round(changed_seconds(transition, seconds) * fps))
-
-
-def changed_seconds(transition: Transition, seconds: float) -> float:
-    """Return the length of the part that a transition changes of one scene, at one of its ends."""
-    match transition:
-        case "cut":
-            return 0.0
-        case "fade":
-            return seconds / 2
-        case "crossfade":
-            return seconds
+    return max(2, round((seconds / 2 if transition == "fade" else seconds) * fps))
 
 
 # Maximum number of scenes of a film that a worker makes: more than 4 s each in 12 hours.

@@ -283,6 +283,9 @@ class CheckedScene(BaseModel):
     """True if the picture is seen to be taller than wide, as it is shown."""
     options: RenderOptions = RenderOptions()
     """Options of the run, overridden by those of the scene."""
+    seams: tuple[int, int] = (0, 0)
+    """Number of frames at the start and the end that the transitions of the film change. They are
+    in groups of pictures of their own, so that the film copies all others."""
     undrawable: tuple[SceneFault, ...] = ()
     """Faults of texts because of characters that workers with the image of this package cannot
     draw; the public image takes those of subtitles from other fonts."""

@@ -157,10 +157,11 @@ class Renderer(Protocol):
         scene: Scene,
         options: RenderOptions,
         *,
+        seams: tuple[int, int] = (0, 0),
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
-        """Send a scene's files to the worker, or let the worker get them."""
+        """Send a scene's files to the worker, or let the worker get them; see `CheckedScene`."""
         ...
 
     async def upload_film(

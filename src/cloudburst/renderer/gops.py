@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -62,6 +63,16 @@ def divide_parts(parts: Sequence[int], gop_frames: Sequence[int]) -> list[Gop]:
             gops.append(Gop(len(gops), start, min(length, end - start)))
         first = end
     return gops
+
+
+def split(gops: Sequence[Gop], at: Iterable[int]) -> list[Gop]:
+    """Return the GOPs of a video, of which further ones begin at some of its frames."""
+    end = gops[-1].first + gops[-1].frames
+    starts = sorted({gop.first for gop in gops}.union(frame for frame in at if 0 < frame < end))
+    return [
+        Gop(number, first, after - first)
+        for number, (first, after) in enumerate(pairwise([*starts, end]))
+    ]
 
 
 def write_cover(folder: Path, source: GopSource, frames: int) -> RenderedFile:

@@ -131,6 +131,8 @@ class RenderJob:
     """Seconds of a video without an audio file."""
     title_card: str | None = None
     """Text of a video without a picture file."""
+    seams: tuple[int, int] = (0, 0)
+    """Number of frames at the start and the end in groups of pictures of their own."""
     image_pixels: int = 100_000_000
     """Maximum for the picture, and for the watermark."""
     audio_seconds: float = 3600.0
@@ -150,6 +152,7 @@ class RenderJob:
         """Return the job of the content of ``job.json``."""
         values: dict[str, Any] = json.loads(text)
         values["options"] = JobOptions.from_values(values["options"])
+        values["seams"] = tuple(values["seams"])
         return cls(**values)
 
 

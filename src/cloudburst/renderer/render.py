@@ -61,7 +61,7 @@ def render(
     process_limits.limit_encode_time(audio.frames, scene.format, drawn)
     chosen = quantizer = scene.source.choose_quantizer()
     while True:
-        plan = GopPlan(audio.frames, quantizer)
+        plan = GopPlan(audio.frames, quantizer, *job.seams)
         encoding = _start_encoding(folder, scene, plan, progress, share)
         try:
             _write(folder / PARTIAL_VIDEO_FILE, scene, audio, encoding, _texts(job))
@@ -87,12 +87,12 @@ def _prepare_audio(folder: Path, job: RenderJob, announce: Announce) -> AudioTra
 def _start_encoding(
     folder: Path, scene: LoadedScene, plan: GopPlan, progress: RenderProgress, share: Share
 ) -> GopEncoding:
-    gops = scene.source.gops(plan.frames)
     exchange = None
-    if scene.costly and len(gops) >= MIN_SHARED_GOPS:
+    # Seams do not count: their groups of pictures are short.
+    if scene.costly and len(scene.source.gops(plan.frames)) >= MIN_SHARED_GOPS:
         exchange = plan.exchange(folder)
         plan.write(folder)
-        share(len(gops))
+        share(len(plan.gops(scene.source)))
     return GopEncoding(scene.source, plan, exchange, lambda done: progress(done / plan.frames))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from cloudburst.renderer.encoder import EncodedPicture
-from cloudburst.renderer.gops import Gop, GopSource
+from cloudburst.renderer.gops import Gop, GopSource, split
 
 # Format of the number of pictures in a result.
 _COUNT = struct.Struct("<I")
@@ -96,6 +96,14 @@ class GopPlan(NamedTuple):
 
     frames: int
     quantizer: int
+    head: int = 0
+    """Number of frames at the start after which a group of pictures begins."""
+    tail: int = 0
+    """Number of frames at the end before which a group of pictures ends."""
+
+    def gops(self, source: GopSource) -> list[Gop]:
+        """Return the GOPs of the video."""
+        return split(source.gops(self.frames), (self.head, self.frames - self.tail))
 
     def exchange(self, folder: Path) -> GopExchange:
         """Return the exchange of these GOPs in a job's folder."""
@@ -132,7 +140,7 @@ class GopEncoding:
     ) -> None:
         self._source = source
         self.quantizer = plan.quantizer
-        self._gops = source.gops(plan.frames)
+        self._gops = plan.gops(source)
         self._exchange = exchange
         self._progress = progress
         self._done: dict[int, int] = {}

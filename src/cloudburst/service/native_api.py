@@ -10,7 +10,14 @@ from typing import Annotated, Self
 from uuid import uuid4
 
 from anyio import Lock
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    StringConstraints,
+    model_validator,
+)
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -81,6 +88,8 @@ class SceneJobRequest(BaseModel):
     watermark: Sha256 | None = None
     music: Sha256 | None = None
     font: Sha256 | None = None
+    seams: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
+    """Number of frames at the start and the end in groups of pictures of their own."""
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     @model_validator(mode="after")
@@ -148,6 +157,7 @@ class NativeApi:
                     options=asked.options,
                     duration=asked.duration,
                     title_card=asked.title_card,
+                    seams=asked.seams,
                 )
             return job
 

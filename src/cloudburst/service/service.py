@@ -81,6 +81,7 @@ class RenderService:
         options: RenderOptions,
         duration: float | None = None,
         title_card: str | None = None,
+        seams: tuple[int, int] = (0, 0),
     ) -> None:
         """Add a drafted job with its files to the queue; raise as `ServiceJobs.check_accepts`."""
         job.name = name
@@ -89,6 +90,7 @@ class RenderService:
             options=JobOptions.from_options(options),
             duration=duration,
             title_card=title_card,
+            seams=seams,
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )

@@ -52,8 +52,8 @@ SHORTEST_SHARED_WORK = 3 * BASE_WORK + MOTION_WORK + 5
 
 # Work for each second of a film, nearly all for its sound: 0.014 CPU seconds.
 FILM_WORK_PER_SECOND = 0.06
-# Work for each transition of a film: 2 CPU seconds.
-TRANSITION_WORK = 8.5
+# Work for each transition of a film: 0.3 CPU seconds for half a second in 1080p, rounded up.
+TRANSITION_WORK = 2.0
 
 
 def film_work(seconds: float, transitions: int) -> float:

@@ -143,11 +143,14 @@ class _ObservedRenderer:
         scene: Scene,
         options: RenderOptions,
         *,
+        seams: tuple[int, int] = (0, 0),
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
         with self._observe():
-            return await self._renderer.upload(scene, options, remote=remote, turn=turn)
+            return await self._renderer.upload(
+                scene, options, seams=seams, remote=remote, turn=turn
+            )
 
     async def upload_film(
         self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]

@@ -70,6 +70,7 @@ class JobPayload(BaseModel):
     watermark: str | None = None
     music: str | None = None
     font: str | None = None
+    seams: tuple[int, int] = (0, 0)
     options: RenderOptions
 
 

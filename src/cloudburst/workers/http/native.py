@@ -163,6 +163,7 @@ class NativeRenderer:
         scene: Scene,
         options: RenderOptions,
         *,
+        seams: tuple[int, int] = (0, 0),
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
@@ -177,6 +178,7 @@ class NativeRenderer:
             name=scene.name,
             title_card=scene.title_card,
             duration=scene.duration,
+            seams=seams,
             options=options,
             **hashes,
         )

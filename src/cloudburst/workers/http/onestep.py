@@ -145,6 +145,7 @@ class OnestepRenderer:
         scene: Scene,
         options: RenderOptions,
         *,
+        seams: tuple[int, int] = (0, 0),  # noqa: ARG002
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:
