@@ -74,6 +74,12 @@ def test_a_scene_shorter_than_its_transitions(scene, tmp_path):
     assert film.exists()
 
 
+def test_a_crossfade_across_a_gap(scene, tmp_path):
+    crossed = dataclasses.replace(scene, transition="crossfade")
+    with pytest.raises(FilmFaultError, match="good: a crossfade; expected cut or fade"):
+        film_of(tmp_path, [scene, crossed, scene], film_gap=0.5)
+
+
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "zeros", "shuffled"])
 def test_a_damaged_file(scene, tmp_path, kind):
     whole = Path(scene.video).read_bytes()

@@ -128,6 +128,8 @@ def _check_lengths(scenes: Sequence[FilmScene], timeline: Timeline) -> None:
             found = f"{timeline.seconds(place.frames):.2f} s long"
             needed = f"{timeline.seconds(place.head + place.tail):.2f} s"
             raise FilmFaultError(f"{scene.name}: {found}; its transitions need {needed}")
+        if timeline.has_gaps and place.end < place.frames:
+            raise FilmFaultError(f"{scene.name}: a crossfade; expected cut or fade across a gap")
     if timeline.seconds(timeline.frames) > MAX_FILM_SECONDS:
         limit = f"at most {MAX_FILM_SECONDS / 3600:g} hours"
         raise FilmFaultError(f"{timeline.seconds(timeline.frames):.0f} s of film; expected {limit}")

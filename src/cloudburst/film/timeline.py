@@ -46,6 +46,7 @@ class Timeline:
         self.fps = fps
         self.places: list[ScenePlace] = []
         black = round(gap * fps)
+        self.has_gaps = black > 0
         start = 0
         for frames, (before, after) in zip(
             lengths, pairwise(("cut", *transitions, "cut")), strict=True
