@@ -22,8 +22,8 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
-from support.harness import Intake, engine, known
-from support.interrupted_runs import MemoryJournal
+from support.harness import Intake, checked, engine, known
+from support.interrupted_runs import MemoryJournal, Plug, killed
 
 pytestmark = pytest.mark.anyio
 
@@ -353,3 +353,20 @@ async def test_scenes_of_a_source_are_in_the_journal_when_they_are_queued():
                 assert event.scene in {entry.scene.name for entry in journal.of(SceneEntry)}
     assert [entry.scene.name for entry in journal.of(SceneEntry)] == [*"abc"]
     assert journal.end.status is Status.COMPLETE
+
+
+async def test_a_resumed_source_uses_the_task_that_was_left_running():
+    cloud, journal = FakeCloud(boot=40, encode=20, rates=US_EAST_1_RATES), MemoryJournal()
+    await killed(cloud, journal, [checked("a")], seconds=70, linger=20)
+    await killed(cloud, journal, [checked("b")], seconds=50)
+    tasks = len(cloud.launched)
+    plug, earlier = Plug(cloud, journal), journal.earlier()
+    async with (
+        engine(plug, measurements=known(cloud)) as e,
+        e.open_source(slow("abc", 5), journal=plug, earlier=earlier) as run,
+    ):
+        report = await run.until_done()
+    assert report.status is Status.COMPLETE
+    assert report.skipped == ("a",)
+    assert len(cloud.launched) == tasks, "no task is started"
+    assert not cloud.running

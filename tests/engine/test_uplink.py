@@ -333,6 +333,9 @@ async def test_a_file_of_several_scenes_counts_for_the_one_that_is_sent_first():
     queue = FairQueue()
     queue.put(*tickets)
     assert queue.bytes_to_send == 4321
+    later = Ticket(run="r", scene="d", language="english", audio_seconds=1.0, work=10**6)
+    add_upload_size(later, scene, senders)
+    assert (later.bytes_to_send, queue.bytes_to_send) == (0, 4321), "what waits is sent first"
     queue.remove(tickets[1])
     assert queue.bytes_to_send == 301
     queue.remove_all(tickets[2:])
