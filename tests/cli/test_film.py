@@ -111,10 +111,14 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     for name in ("one", "two"):
         Image.new("RGB", (32, 18)).save(tmp_path / f"{name}.png")
         write_sound(tmp_path / f"{name}.wav", sine(0, 9600))
+    (tmp_path / "music").mkdir()
+    write_sound(tmp_path / "music" / "piece.wav", sine(0, 48_000))
     words = ("--to", "out", "--film", "story.mp4", "--workers", "1", "--size", "480x270")
+    words = (*words, "--film-music", "music/piece.wav")
     done = cloudburst("render", tmp_path, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Film: story.mp4" in done.stdout
+    film = (tmp_path / "story.mp4").read_bytes()
     (tmp_path / "story.mp4").unlink()
 
     again = cloudburst("resume", "--to", "out", "--json", folder=tmp_path)
@@ -131,6 +135,7 @@ def test_a_resumed_run_makes_a_missing_film_without_rendering(tmp_path, here):
     assert other.returncode == 0, other.stderr
     report = json.loads(other.stdout.splitlines()[-1])
     assert report["film"] == str(tmp_path / "out" / "other.mp4")
+    assert (tmp_path / "out" / "other.mp4").read_bytes() == film, "it has the music, too"
     assert [scene["skipped"] for scene in report["scenes"]] == [True, True]
 
 

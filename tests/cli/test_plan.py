@@ -96,6 +96,16 @@ def test_a_plan_without_an_account(scenes: Path, capsys: pytest.CaptureFixture[s
     assert times == sorted(times, reverse=True)
 
 
+def test_scenes_of_one_voice_are_planned_by_their_positions_in_it(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = [{"name": "a", "image": "s00.png", "until": 20}, {"name": "b", "image": "s01.png"}]
+    (scenes / "scenes.json").write_text(json.dumps(listed))
+    voice = ("--film", "film.mp4", "--film-audio", scenes / "s00.wav")
+    code, said = plan(capsys, scenes / "scenes.json", *voice)
+    assert (code, said["scenes"], said["audio_seconds"]) == (0, 2, 60.0)
+
+
 def test_the_cheapest_in_time(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, all_of_them = plan(capsys, scenes, "--backend", "fargate", "--tier", "1")
     assert code == 0

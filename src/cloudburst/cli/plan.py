@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.look_options import LookOptions
-from cloudburst.cli.options import RUN, scenes_of
+from cloudburst.cli.options import RUN, FilmFlags, scenes_of
 from cloudburst.cli.output import (
     format_duration,
     format_usd,
@@ -39,7 +39,7 @@ from cloudburst.cli.plan_choice import (
 )
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.inputs.preflight import check_scenes
+from cloudburst.inputs.preflight import check_film, check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
@@ -57,6 +57,7 @@ def plan_command(
     *,
     backend: BackendOptions | None = None,
     video: LookOptions | None = None,
+    film: FilmFlags | None = None,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
@@ -77,10 +78,12 @@ def plan_command(
         Print the plan as one line of JSON.
     """
     settings, backend = Settings(), backend or BackendOptions()
-    options = (video or LookOptions()).options()
+    given = (video or LookOptions()).options(), Limits()
+    request = None if film is None else film.request()
     with open_remote_inputs(settings) as remote:
-        found = scenes_of(scenes, options, remote)
-        checked = check_scenes(found, options, Limits(), remote=remote)
+        found = scenes_of(scenes, given[0], remote)
+        checked_film = None if request is None else check_film(request, *given, remote)
+        checked = check_scenes(found, *given, remote=remote, film=checked_film)
     data = PlanData()
     everywhere, configured = (
         find_candidates(data, backend, settings, workers=workers, everywhere=each)

@@ -57,7 +57,7 @@ def resume_command(
     Existing videos are kept, unless their inputs have changed. Tasks that still run are used again
     or stopped. Scenes, look, film, size of tasks and limits are those with which the run was
     started; keys and credentials come from the environment. With --film, a complete run only makes
-    the film of its videos.
+    the film of its videos, with the music, voice and subtitles of the run's film.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ def resume_command(
     custom_folder = to is not None or folder != _default_folder(settings)
     process = state.processes[-1]
     wanted = named_film or process.film
+    if named_film is not None and process.film is not None:
+        wanted = replace(named_film, **{**process.film.files, **named_film.files})
     if is_complete(state):
         missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
