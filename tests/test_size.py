@@ -15,7 +15,7 @@ from support.doc_pages import ROOT
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (10, 960, 4013),
     "aws": (56, 7228, 12241),
-    "cli": (29, 4400, 7206),
+    "cli": (29, 4401, 7206),
     "client": (6, 1002, 2165),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),

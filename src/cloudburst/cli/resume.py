@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -77,7 +77,8 @@ def resume_command(
     process = state.processes[-1]
     wanted = named_film or process.film
     if named_film is not None and process.film is not None:
-        wanted = replace(named_film, **{**process.film.files, **named_film.files})
+        files = dict[str, Any]((process.film.files | named_film.files).items())
+        wanted = replace(named_film, **files)
     if is_complete(state):
         missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
