@@ -65,7 +65,7 @@ def test_the_longest_text_fits(tmp_path, text):
 
 def test_a_long_word_is_not_broken(tmp_path):
     tall = replace(SMALL, size="360x640")
-    box = written(card(tmp_path, "Internationalization", tall))
+    box = written(card(tmp_path, "Donaudampfschifffahrtsgesellschaft", tall))
     higher = written(card(tmp_path, "Ship", tall))
     assert box[3] - box[1] < higher[3] - higher[1], "smaller letters in one line"
 
