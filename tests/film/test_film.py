@@ -206,13 +206,13 @@ def test_of_videos_rendered_for_a_film_only_the_transitions_are_encoded(
         scene_video(
             tmp_path / str(number),
             photo((320, 180)),
-            sine(0, 90 * SAMPLES),
+            sine(0, 45 * SAMPLES),
             effects=["zoom_in"] if number == 1 else [],
             seams=seams,
         )
         for number, seams in enumerate([(0, changed), (changed, changed), (changed, 0)])
     ]
-    assert key_frames(Path(scenes[1].video)) == [0, changed, 90 - changed]
+    assert key_frames(Path(scenes[1].video)) == [0, changed, 45 - changed]
     film, _ = film_of(tmp_path, scenes, transition=transition, transition_seconds=0.5)
     strict_decode(film)
     stored = {packet for scene in scenes for packet in packets(Path(scene.video))}

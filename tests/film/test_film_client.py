@@ -332,14 +332,12 @@ def plan_of(videos: Path, film: Path, repeat: int = 1) -> FilmPlan:
 
 
 async def test_videos_of_a_film_have_key_frames_at_its_transitions(given, tmp_path):
-    """Without a film, they have none but the first."""
+    """Elsewhere they have none but the first."""
     how = {"film": tmp_path / "film.mp4", "transition": "crossfade", "transition_seconds": 0.1}
     with_cut = [given[0] | {"transition": "cut"}, *given[1:]]
     report = await render(with_cut, tmp_path / "film", **how)
     found = [key_frames(video.path) for video in report.videos]
     assert found == [[0], [0, 12], [0, 3]]
-    report = await render(given[:1], tmp_path / "none")
-    assert key_frames(report.videos[0].path) == [0]
 
 
 async def test_a_film_begins_with_a_title_card(given, tmp_path):
