@@ -20,7 +20,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
     "engine": (37, 5845, 9144),
-    "film": (14, 1651, 2428),
+    "film": (14, 1654, 2428),
     "image": (16, 1241, 1830),
     "inputs": (12, 1601, 2542),
     "jobs": (22, 2981, 5359),
