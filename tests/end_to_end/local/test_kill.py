@@ -29,6 +29,9 @@ ENDED = 8.0
 """Seconds from a signal to the end of the process: the service is given two, and killed at five."""
 AFTER = 4.0
 """Seconds from there to the end of everything that it started."""
+LOST = b"Exception ignored in"
+"""What Python says of a SIGINT that it has lost, because it came while an extension in C made a
+class during an import. The program then goes on."""
 
 SCRIPT = """
 import json, sys, anyio
@@ -94,7 +97,13 @@ def ended(process: subprocess.Popen[str], watch: Watch) -> tuple[str, str, bool]
     also inside asyncio, whose loop may wait for ever then: that is not ours to mend.
     """
     try:
-        return *process.communicate(timeout=ENDED), False
+        try:
+            return *process.communicate(timeout=ENDED), False
+        except subprocess.TimeoutExpired as exc:
+            if LOST not in (exc.stderr or b""):
+                raise
+            process.send_signal(signal.SIGINT)  # as a person would
+            return *process.communicate(timeout=ENDED), False
     except subprocess.TimeoutExpired:
         left = watch.processes().keys() - {process.pid}
         process.kill()
