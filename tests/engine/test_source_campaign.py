@@ -30,3 +30,7 @@ def test_a_source_ends_soon_and_costs_no_more_than_single_scenes(name, run_sourc
     assert outcome.bill_over_alone <= 1.005
     if not outcome.is_limited_by_source:
         assert outcome.bill_ratio <= 1.1
+
+
+def test_the_start_of_a_task_is_no_pause_of_a_source_that_needs_videos(run_source):
+    assert len(run_source("needing 1").report.workers) == 1
