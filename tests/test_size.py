@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1002, 2165),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5845, 9144),
+    "engine": (37, 5863, 9154),
     "film": (14, 1654, 2428),
     "image": (16, 1241, 1830),
     "inputs": (12, 1601, 2542),
@@ -37,7 +37,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
 }
 TRACE = {"modules": 90, "functions": 657, "depth": 5}
 """Modules, functions and frames of RunTask for one scene on Fargate."""
-ON_THIS_MACHINE = {"modules": 76, "functions": 565, "depth": 0}
+ON_THIS_MACHINE = {"modules": 76, "functions": 568, "depth": 0}
 """The same for one scene that a process on this machine renders."""
 
 
