@@ -7,7 +7,7 @@ from itertools import repeat
 import anyio
 import pytest
 
-from cloudburst import Client
+from cloudburst import Client, Limits
 from cloudburst.concurrency import poll
 from cloudburst.errors import (
     InvalidScenesError,
@@ -18,6 +18,7 @@ from cloudburst.errors import (
 )
 from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.jobs.database import JobDatabase
+from cloudburst.jobs.draft import check_files
 from cloudburst.jobs.job_rows import BYTES_OF_ENTRY
 from support.web_apps import broken
 
@@ -207,6 +208,22 @@ async def test_an_open_job_is_cancelled_and_then_removed(queue, cloud, make_scen
     assert not cloud.running
 
 
+async def test_an_open_job_that_fails_is_open_no_more(queue, make_scene, tmp_path):
+    job = await queue.submit(open_request(film=True, film_music=tmp_path / "missing.mp3"))
+    done = await finished(queue, job.id)
+    assert (done.state, done.open) == (JobState.FAILED, False)
+    assert [fault["field"] for fault in done.error.faults] == ["film_music"]
+    with pytest.raises(JobConflictError):
+        await queue.add_scenes(job.id, [make_scene("a")])
+
+
+def test_a_voice_may_be_longer_than_the_audio_of_a_scene(make_scene):
+    made = make_scene("p", seconds=3)
+    scene = {"name": "a", "image": made["image_path"], "duration": 1}
+    wanted = open_request(scene, film=True, film_audio=made["audio_path"])
+    assert check_files(wanted, Limits(audio_seconds=2))[wanted.film_audio] == 3
+
+
 async def test_scenes_that_come_count_for_the_limits(client, cloud, make_scene, tmp_path):
     cloud.encode = 60.0
     limits = JobLimits(owner_jobs=1, owner_seconds=100, owner_bytes=5 * BYTES_OF_ENTRY)
@@ -220,6 +237,23 @@ async def test_scenes_that_come_count_for_the_limits(client, cloud, make_scene, 
         with pytest.raises(JobLimitError, match="bytes of uploads, inputs and videos"):
             await queue.add_scenes(job.id, [long | {"name": "f", "duration": 1}])
         await queue.submit(open_request(long), owner="y")
+
+
+async def test_parts_of_a_voice_count_once(client, cloud, make_scene, tmp_path):
+    cloud.encode = 60.0
+    made = make_scene("p", seconds=0.2)
+    film = {"film": True, "film_audio": made["audio_path"], "options": {"size": "1080p"}}
+    limits = JobLimits(owner_seconds=100)
+
+    def part(name, **length):
+        return {"name": name, "image": made["image_path"], **length}
+
+    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
+        job = await queue.submit(open_request(part("a", until=40), **film))
+        await queue.add_scenes(job.id, [part("b", duration=10), part("c", until=80)])
+        await queue.add_scenes(job.id, [part("d", until=95)])
+        with pytest.raises(JobLimitError, match="95 seconds of video are queued or running, and 6"):
+            await queue.add_scenes(job.id, [part("e", until=101)])
 
 
 async def test_files_of_added_scenes_count_and_are_removed_with_the_job(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.project import ROOT
+from support.video_probe import probe
 from support.web_apps import browser, finished, job_form
 
 pytestmark = pytest.mark.anyio
@@ -43,11 +44,15 @@ async def test_upload_watch_play_and_cancel(scenes_and_files, monkeypatch, tmp_p
     async with module.jobs.lifespan(module.app), browser(module.app, {}) as http:
         page = await http.get("/")
         assert "/api/jobs" in page.text
-        job = (await http.post("/api/jobs", **job_form(scenes, *files, film=True))).json()
+        film = {"film": True, "film_gap": 0.5, "film_music": "two.wav"}
+        film["options"] = {"music_loop": False}
+        job = (await http.post("/api/jobs", **job_form(scenes, *files, **film))).json()
         state = await finished(http, job)
         assert (state["state"], state["error"]) == ("complete", None)
         videos = (await http.get(job["links"]["videos"])).json()["videos"]
         assert {video["scene"] for video in videos} == {"一", "two"}
+        made = probe(module.jobs.queue.files(job["id"]).film)
+        assert made.seconds == pytest.approx(0.5 + sum(v["seconds"] for v in videos), abs=0.05)
         for url in [job["links"]["film"], *(video["url"] for video in videos)]:
             part = await http.get(url, headers={"Range": "bytes=4-7"})
             assert (part.status_code, part.content) == (206, b"ftyp")

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 
 from cloudburst import Client, RenderOptions, Scene
 from cloudburst.errors import InvalidScenesError
-from cloudburst.jobs import JobLimits, stored_uploads
+from cloudburst.jobs import JobLimits, JobRequest, stored_uploads
 from cloudburst.jobs.public_json import MAX_FAULTS
+from cloudburst.models.film import FILM_FILES
 from cloudburst.models.locations import Location
 from cloudburst.models.options import OPTION_NAMES, may_be_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
@@ -100,6 +101,8 @@ def test_no_field_names_a_file_that_is_not_permitted(place):
             assert faults_of(scenes=[scene()], options={option: place}) == [
                 ("", f"options.{option}")
             ]
+    for name in FILM_FILES:
+        assert faults_of(scenes=[scene()], film=True, **{name: place}) == [("", name)]
 
 
 @pytest.mark.parametrize("place", [["/etc/passwd"], 7, True, {"path": "/etc/passwd"}])
@@ -108,6 +111,8 @@ def test_a_file_is_a_text(place):
         assert faults_of(scenes=[scene() | {field: place}]) == [("a", field)]
     for option in FILE_OPTIONS:
         assert faults_of(scenes=[scene(options={option: place})]) == [("a", f"options.{option}")]
+    for name in FILM_FILES:
+        assert faults_of(scenes=[scene()], film=True, **{name: place}) == [("", name)]
 
 
 def test_all_file_options_are_known():
@@ -159,6 +164,10 @@ def test_videos_are_written_to_permitted_folders_only(to, permitted):
     [
         ({"film": 2}, "film"),
         ({"transition": "fade"}, "transition"),
+        ({"film_gap": 1}, "film_gap"),
+        ({"film_music": "https://example.com/a.mp3"}, "film_music"),
+        ({"film": True, "film_music": "https://example.com/a.mp3"}, "film_music"),
+        ({"film": True, "film_gap": 1, "transition": "crossfade"}, "film_gap"),
         ({"film": True, "transition": "wipe"}, "transition"),
         ({"film": True, "transition": "fade", "transition_seconds": 1e9}, "transition_seconds"),
         ({"metadata": []}, "metadata"),
@@ -438,6 +447,7 @@ def test_inputs_that_a_run_uses_are_checked_again(location, permitted):
         made.model_copy(update={"image": AT.validate_python(location)}),
         made.model_copy(update={"options": RenderOptions(music=location)}),
         RenderOptions(watermark=location),
+        JobRequest(scenes=[made], film=True, to="s3://films/out/ada/", film_music=location),
     ):
         with nullcontext() if permitted else pytest.raises(InvalidScenesError):
             _require_permitted([part], {Path("/srv/a.png")}, RULES.sources)

@@ -27,6 +27,11 @@ def picture(make_scene):
     return Path(make_scene("p")["image_path"]).read_bytes()
 
 
+@pytest.fixture
+def voice(make_scene):
+    return Path(make_scene("voice", seconds=3)["audio_path"]).read_bytes()
+
+
 def scene(name, image="p.png", **more):
     return {"name": name, "image": image, "duration": 1, **more}
 
@@ -82,6 +87,8 @@ async def test_scenes_that_are_not_valid_are_refused_together(cloud, picture, tm
             (form(b"no picture", good, scene("b")), {("good", "image"), ("b", "image")}),
             (form(picture, good, scene("A")), {("A", "name")}),
             (form(picture, good, scene("b", transition="wipe")), {("b", "transition")}),
+            (form(picture, good, film=True, open=True), {("", "film"), ("", "open")}),
+            (form(picture, good, options={"size": "720p"}), {("", "options")}),
             (form(picture), {("", "scenes")}),
         ):
             answer = await http.post(job["links"]["job"] + "/scenes", **body)
@@ -91,12 +98,35 @@ async def test_scenes_that_are_not_valid_are_refused_together(cloud, picture, tm
         assert (await http.get(job["links"]["job"])).json()["scenes"] == 1
         inputs = jobs.queue.files(job["id"]).inputs
         assert [path.name for path in inputs.iterdir()] == ["0.png"], "nothing is left of them"
-        for more in ({"film": True, "open": True}, {"options": {"size": "720p"}}):
-            answer = await http.post(job["links"]["job"] + "/scenes", **form(picture, good, **more))
-            expected = f"{', '.join(sorted(more))}: expected scenes only"
-            assert (answer.status_code, answer.json()["message"]) == (400, expected)
         answer = await submit(http, scenes=[])
         assert answer.status_code == 400
+
+
+async def test_scenes_of_an_open_film_with_one_voice_have_their_ends_in_it(
+    cloud, picture, voice, tmp_path
+):
+    def film(*scenes, **more):
+        return job_form(scenes, ("p.png", picture), ("voice.wav", voice), **more)
+
+    def part(name, **length):
+        return {"name": name, "image": "p.png", **length}
+
+    async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
+        broken = film(part("a"), film=True, film_audio="p.png")
+        answer = await http.post("/api/jobs", **broken)
+        assert [one["field"] for one in answer.json()["faults"]] == ["film_audio"]
+        first = film(part("a", until=1), open=True, film=True, film_audio="voice.wav")
+        job = (await http.post("/api/jobs", **first)).json()
+        url = f"{job['links']['job']}/scenes"
+        answer = await http.post(url, **film(part("b", audio="voice.wav")))
+        assert [one["expected"] for one in answer.json()["faults"]] == ["until or duration"]
+        for scenes in ((part("b", until=1.5), part("c", duration=0.5)), (part("end"),)):
+            assert (await http.post(url, **film(*scenes))).status_code == 202
+        await http.post(f"{job['links']['job']}/close")
+        state = await finished(http, job)
+        videos = await jobs.queue.videos(job["id"])
+    assert (state["completed"], state["error"]["kind"]) == (4, "FilmError"), "of the fake cloud"
+    assert {video.scene for video in videos} == {"a", "b", "c", "end"}
 
 
 async def test_another_owner_neither_adds_scenes_nor_closes(cloud, picture, tmp_path):

@@ -52,17 +52,19 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
     The arguments are those of `FilmOptions`.
 
     Raises:
-        ConfigurationError: A value is invalid, or is given without a film; or this machine makes
-            the film, and the extra ``[film]`` is not installed, or files of the film are elsewhere.
+        InvalidScenesError: Values are invalid, or are given without a film, or this machine makes
+            the film, and files of the film are elsewhere.
+        ConfigurationError: A file has no valid location, or the extra ``[film]`` is not installed.
         TypeError: An argument has an unknown name.
     """
     if unknown := sorted(how.keys() - FilmOptions.__annotations__.keys()):
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
     default = FilmRequest(path=Path())
     if film is None:
-        for name, value in how.items():
-            if value != getattr(default, name):
-                raise ConfigurationError(f"{name}: {value!r}; expected a film, to which it belongs")
+        expected = "a film, to which it belongs"
+        given = [(name, value) for name, value in how.items() if value != getattr(default, name)]
+        if faults := [SceneFault("", name, repr(value), expected) for name, value in given]:
+            raise InvalidScenesError(faults=faults)
         return None
     path = _location(film)
     request = replace(default, path=path, **how | _absolute_files(how))
@@ -70,12 +72,10 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
     try:
         validate_scene_name(PurePosixPath(path.name).stem)
     except ValueError as exc:
-        faults.append(f"film: {path.name!r}; expected {exc}")
+        faults.append(SceneFault("", "film", repr(path.name), str(exc)))
     if faults:
-        raise ConfigurationError("\n".join(faults))
+        raise InvalidScenesError(faults=faults)
     if isinstance(path, Path):
-        for name, location in request.files.items():
-            require_path(location, name)
         check_modules()
     return request
 
@@ -118,7 +118,7 @@ def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
     raise ConfigurationError(f"film: {film}; expected {expected}")
 
 
-def scenes_in_film(
+def with_seams(
     request: FilmRequest,
     scenes: Sequence[CheckedScene],
     before: CheckedScene | None,
@@ -127,8 +127,7 @@ def scenes_in_film(
 ) -> tuple[CheckedScene, ...]:
     """Return scenes that know how many of their frames the transitions of the film change.
 
-    Those of a film with one voice have its subtitles as theirs. ``before`` is the scene before the
-    first one. ``all_known`` is false if further scenes may come.
+    ``before`` is the scene before the first one. ``all_known`` is false if further scenes may come.
     """
     seams = [
         transition_frames(
@@ -141,25 +140,9 @@ def scenes_in_film(
     if all_known:
         seams[-1] = 0
     ends = pairwise(seams if before else (0, *seams))
-    starts = before.voice_end if before else 0.0, *(scene.voice_end for scene in scenes[:-1])
     return tuple(
-        scene.model_copy(update={"seams": seam} | _subtitles(request, scene, start))
-        for scene, seam, start in zip(scenes, ends, starts, strict=True)
+        scene.model_copy(update={"seams": seam}) for scene, seam in zip(scenes, ends, strict=True)
     )
-
-
-def _subtitles(request: FilmRequest, scene: CheckedScene, start: float) -> dict[str, Any]:
-    """Return the fields of a scene with the film's subtitles, which begins at ``start`` seconds."""
-    # Without one voice, the positions of scenes are known only from their finished videos.
-    if request.film_audio is None or request.film_subtitle is None:
-        return {}
-    version = request.subtitle_version
-    known = {} if version is None else {version.path: version}
-    return {
-        "scene": scene.scene.model_copy(update={"subtitle": request.film_subtitle}),
-        "subtitle_frame": round(start * scene.options.fps),
-        "versions": {**scene.versions, **known},
-    }
 
 
 def check_scenes_of_film(
@@ -171,7 +154,7 @@ def check_scenes_of_film(
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    The scenes are those of `scenes_in_film`. ``video`` returns the location of a scene's video.
+    The scenes are those of `with_seams`. ``video`` returns the location of a scene's video.
     ``all_known`` is false if further scenes may come.
 
     Raises:
@@ -243,7 +226,7 @@ def _own_sounds(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterato
         if request.has_own_sound and scene.options.music is not None:
             found = "music of a scene and of the film"
             yield SceneFault(scene.scene.name, "options.music", found, "one of them")
-        if request.film_subtitle is not None and (scene.given or scene.scene).subtitle is not None:
+        if request.film_subtitle is not None and scene.scene.subtitle is not None:
             found = "subtitles of a scene and of the film"
             yield SceneFault(scene.scene.name, "subtitle", found, "one of them")
 

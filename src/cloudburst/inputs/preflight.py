@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.files import URL
 from cloudburst.inputs.file_checks import CheckedFile, InputFile, check_files
 from cloudburst.inputs.media_checks import (
@@ -173,25 +173,20 @@ def check_film(
 ) -> FilmRequest:
     """Check the files of the whole film, and return it with its sound. Blocks.
 
-    Raises `ConfigurationError` for an invalid file, and for other music in the ``options`` of the
+    Raises `InvalidScenesError` for an invalid file, and for other music in the ``options`` of the
     run.
     """
     if film.has_own_sound:
         if options.music is not None:
-            raise ConfigurationError(f"music: {options.music}; expected film_music in its place")
+            fault = SceneFault("", "music", str(options.music), "film_music in its place")
+            raise InvalidScenesError(faults=[fault])
         values = {name: getattr(options, name) for name in SoundOptions.model_fields}
         film = replace(film, sound=SoundOptions(**values))
     limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
     for (name, location), file in check_files(film.files.items(), limits, remote).items():
-        try:
-            if isinstance(file, InvalidInputError):
-                raise file
-            if name == "film_subtitle" and film.film_audio is not None:
-                check_characters(file.facts.characters, font_glyphs(options.font))
-                film = replace(film, subtitle_version=file.version)
-        except InvalidInputError as exc:
-            msg = f"{name}: {exc.found}: {location}; expected {exc.expected}"
-            raise ConfigurationError(msg) from exc
+        if isinstance(file, InvalidInputError):
+            fault = SceneFault("", name, f"{file.found}: {location}", file.expected)
+            raise InvalidScenesError(faults=[fault])
         if name == "film_audio" and file.facts.length_known:
             film = replace(film, voice_seconds=file.facts.seconds)
     return film

@@ -7,22 +7,24 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio.to_thread
 
-from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import job_rows
 from cloudburst.jobs.admission import check_job, check_scenes
 from cloudburst.jobs.event_log import NewEvent
 from cloudburst.jobs.folder import size_of_files
-from cloudburst.jobs.job_rows import NewJob
+from cloudburst.jobs.job_rows import NewJob, OpenJob
 from cloudburst.jobs.models import MAX_FAULTS, Job, JobRequest, check_idempotency_key
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.film import FILM_FILES, MAX_FILM_SECONDS
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options import RenderOptions
@@ -45,11 +47,21 @@ class JobDraft:
     Their input files may be written into `inputs`.
     """
 
-    def __init__(self, job: str, inputs: Path, queue: OpenQueue, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        job: str,
+        inputs: Path,
+        queue: OpenQueue,
+        wake: Callable[[], None],
+        *,
+        base: OpenJob | None = None,
+    ) -> None:
         self.id = job
         """Identifier that the job has or will have."""
         self.inputs = inputs
         """Folder for input files of the job, which are removed when it is finished."""
+        self.base = base
+        """Open job to which scenes are added; ``None`` for a new job."""
         self.submitted = False
         """True if the job or its scenes were submitted, so that the files are kept."""
         self._lengths: Mapping[AnyLocation, float] = {}
@@ -105,13 +117,12 @@ class JobDraft:
 
         ``max_scenes`` is the maximum number of scenes that the job may have then.
         """
-        job, options = await self._queue.database.read(
-            lambda c: (job_rows.read_job(c, self.id), job_rows.read_options(c, self.id))
-        )
-        chosen = options or self._queue.client.options
-        parse = partial(parse_scenes, scenes, chosen, max_faults=MAX_FAULTS)
-        parsed = await anyio.to_thread.run_sync(parse)
-        request = JobRequest(open=True, scenes=parsed, options=options)
+        assert self.base is not None, "the scenes belong to an open job"
+        job, request, _ = self.base
+        options, has_voice = request.options or self._queue.client.options, bool(request.film_audio)
+        parse = partial(parse_scenes, max_faults=MAX_FAULTS, has_voice=has_voice)
+        parsed = await anyio.to_thread.run_sync(parse, scenes, options)
+        request = request.model_copy(update={"scenes": parsed})
         insert = partial(self._insert_scenes, max_scenes=max_scenes)
         return await self._submit(insert, request, owner=job.owner)
 
@@ -130,8 +141,13 @@ class JobDraft:
         return job
 
     def _video_seconds(self, request: JobRequest) -> float:
-        options, unknown = self._queue.client.options, self._unknown_length
-        return video_seconds(request, options, self._lengths, unknown=unknown)
+        return video_seconds(
+            request,
+            self._queue.client.options,
+            self._lengths,
+            unknown=self._unknown_length,
+            position=0.0 if self.base is None else self.base.position,
+        )
 
     def _insert(self, connection: sqlite3.Connection, new: NewJob) -> Job:
         if new.idempotency_key is not None:
@@ -152,8 +168,7 @@ class JobDraft:
     def _insert_scenes(
         self, connection: sqlite3.Connection, new: NewJob, max_scenes: int | None
     ) -> Job:
-        job, scenes = job_rows.read_job(connection, self.id), new.request.scenes
-        require_open(job)
+        job, scenes = job_rows.read_open_job(connection, self.id).job, new.request.scenes
         if max_scenes is not None and (number := job.scenes + len(scenes)) > max_scenes:
             found = f"{number:,} scenes with the earlier ones"
             fault = SceneFault("", "scenes", found, f"at most {max_scenes:,}")
@@ -162,13 +177,6 @@ class JobDraft:
         job_rows.add_scenes(connection, new)
         self.submitted = True
         return job_rows.read_job(connection, self.id)
-
-
-def require_open(job: Job) -> None:
-    """Raise `JobConflictError` if no scene can be added to a job."""
-    if not job.open:
-        msg = f"job {job.id} takes no scenes: it is not open, or is to be cancelled, or has ended"
-        raise JobConflictError(msg)
 
 
 def _sha256(request: JobRequest) -> str:
@@ -184,6 +192,7 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
     deadline = time.monotonic() + CHECK_SECONDS
     checked: dict[tuple[str, Path], CheckedFile | InvalidInputError] = {}
     faults = list[SceneFault]()
+    of_film = replace(limits, audio_seconds=MAX_FILM_SECONDS)
     for scene in request.scenes:
         try:
             check_duration(scene.duration, limits.audio_seconds)
@@ -194,7 +203,7 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
         if file not in checked:
             if time.monotonic() > deadline:
                 break
-            checked[file] = check_file(*file, limits)
+            checked[file] = check_file(*file, of_film if file[0] in FILM_FILES else limits)
         if isinstance(problem := checked[file], InvalidInputError):
             faults.append(SceneFault(name, field, f"{problem.found}: {file[1]}", problem.expected))
     if faults:
@@ -212,22 +221,31 @@ def video_seconds(
     lengths: Mapping[AnyLocation, float],
     *,
     unknown: float,
+    position: float = 0.0,
 ) -> float:
-    """Return the length of all videos, in seconds of 1920x1080 at 30 frames per second."""
-    total = 0.0
+    """Return the length of all videos, in seconds of 1920x1080 at 30 frames per second.
+
+    ``position`` is that in the voice of the film at which the first scene begins, in seconds.
+    """
+    total, voice = 0.0, 0.0
+    if request.film_audio:
+        voice = lengths.get(request.film_audio, unknown and MAX_FILM_SECONDS)
     for scene in request.scenes:
         chosen = (request.options or options).model_copy(update=scene.options.given())
         # The orientation, which depends on the picture, does not change the number of pixels.
         shape = VideoFormat(video_size(chosen.size, upright=False), chosen.fps)
-        length = lengths.get(scene.audio, unknown) if scene.audio else scene.duration or 0
+        if scene.audio:
+            length = lengths.get(scene.audio, unknown)
+        else:
+            length = scene.duration or max((scene.until or voice) - position, 0.0)
+            position += length
         total += length * shape.pixel_rate
     return total
 
 
 def _files(request: JobRequest) -> Iterator[tuple[str, str, tuple[str, Path]]]:
     parts = [(scene.name, scene.files(), scene.options) for scene in request.scenes]
-    if request.options is not None:
-        parts.append(("", {}, request.options))
+    parts.append(("", request.files(), request.options or RenderOptions()))
     for label, files, options in parts:
         for name, location in files.items():
             if isinstance(location, Path):

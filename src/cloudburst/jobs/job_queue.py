@@ -23,7 +23,7 @@ from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.admission import Room
 from cloudburst.jobs.database import JobDatabase, open_database
 from cloudburst.jobs.dispatcher import Dispatcher, remove_job
-from cloudburst.jobs.draft import JobDraft, require_open
+from cloudburst.jobs.draft import JobDraft
 from cloudburst.jobs.event_log import (
     EventLog,
     JobFile,
@@ -34,7 +34,7 @@ from cloudburst.jobs.event_log import (
 )
 from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
-from cloudburst.jobs.job_rows import JobEnd
+from cloudburst.jobs.job_rows import JobEnd, read_open_job
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -189,9 +189,8 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         opened, new = self._open(), uuid4().hex
         folder = self._folder.job(job or new)
         inputs = folder.inputs / new if job else folder.inputs
-        if job:
-            require_open(await self.job(job))
-        draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake)
+        base = await opened.database.read(partial(read_open_job, job=job)) if job else None
+        draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake, base=base)
         try:
             with storage_errors(folder.path):
                 make = partial(inputs.mkdir, mode=0o700, parents=job is None)
@@ -199,7 +198,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             yield draft
         except Exception:
             if job:  # its files are removed when it ends
-                require_open(await self.job(job))
+                await opened.database.read(partial(read_open_job, job=job))
             raise
         finally:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import time
@@ -38,7 +37,14 @@ from cloudburst.jobs.admission import within_budget
 from cloudburst.jobs.event_log import NewEvent, write_progress
 from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_claims import ClaimedJob
-from cloudburst.jobs.job_rows import JobEnd, bytes_stored, read_scenes, write_bytes, write_cost
+from cloudburst.jobs.job_rows import (
+    JobEnd,
+    bytes_stored,
+    parse_request,
+    read_scenes,
+    write_bytes,
+    write_cost,
+)
 from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.public_json import public_faults, without_folders
@@ -150,9 +156,8 @@ class JobRun:
                     options=request.options,
                     name=self.job.id,
                     resume=True,
-                    film=self._film(request),
-                    transition=request.transition,
-                    transition_seconds=request.transition_seconds,
+                    film=request.film_location(self._folder.film, film_name(self.job.id)),
+                    **request.film_options,
                 ) as run,
                 anyio.create_task_group() as tasks,
             ):
@@ -198,13 +203,6 @@ class JobRun:
                 return scenes
             with CancelScope(deadline=deadline):
                 await changed.wait()
-
-    def _film(self, request: JobRequest) -> str | None:
-        if not request.film:
-            return None
-        if request.to is None:
-            return str(self._folder.film)
-        return str(request.to.object(film_name(self.job.id)))
 
     async def _end(self, failure: JobFailure | None) -> JobEnd:
         report = self.report
@@ -314,12 +312,6 @@ class JobRun:
             return Stop.BUDGET
         too_much = bytes_stored(connection, owner) > limits.owner_bytes
         return Stop.ROOM if too_much else None
-
-
-def parse_request(text: str) -> JobRequest:
-    """Return the request that a job's row has as JSON; 10,000 scenes take half a second."""
-    # Not model_validate_json: file names need not be UTF-8.
-    return JobRequest.model_validate(json.loads(text))
 
 
 def failure_of(error: CloudburstError) -> JobFailure:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import (
@@ -23,14 +24,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.film.request import film_request
 from cloudburst.inputs.preflight import parse_scenes
-from cloudburst.models.film import (
-    MAX_TRANSITION_SECONDS,
-    MIN_TRANSITION_SECONDS,
-    Transition,
-)
-from cloudburst.models.locations import EXPECTED_S3_PREFIX, S3Prefix, parse_s3_prefix
+from cloudburst.models.film import FILM_FILES, FilmOptions, Transition
+from cloudburst.models.locations import EXPECTED_S3_PREFIX, AnyLocation, S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
 from cloudburst.text import short_repr
@@ -161,10 +160,16 @@ class JobRequest(BaseModel):
     """True if the videos are joined to a film, ``film.mp4``."""
     transition: Transition = "cut"
     """How one scene of the film changes to the next."""
-    transition_seconds: Annotated[
-        float, Field(ge=MIN_TRANSITION_SECONDS, le=MAX_TRANSITION_SECONDS)
-    ] = 0.5
+    transition_seconds: float = 0.5
     """Length of a transition, in seconds."""
+    film_gap: float = 0.0
+    """Length of black and silence between two scenes of the film, in seconds."""
+    film_music: OptionalLocation = None
+    """Audio file with the music of the whole film."""
+    film_audio: OptionalLocation = None
+    """Audio file with one voice for the whole film, whose scenes have `until` or `duration`."""
+    film_subtitle: OptionalLocation = None
+    """Subtitle file of the whole film."""
     metadata: Metadata = {}
     """Small JSON object of the caller."""
     webhook: str | None = None
@@ -176,14 +181,36 @@ class JobRequest(BaseModel):
             try:
                 super().__init__(**fields)
             except ValidationError as exc:
-                raise InvalidScenesError(faults=_faults(fields.get("scenes"), exc)) from exc
+                raise InvalidScenesError(faults=_faults(fields, exc)) from exc
+            film_request(self.film_location(Path("film.mp4"), "film.mp4"), **self.film_options)
+
+    def film_location(self, path: Path, name: str) -> Path | str | None:
+        """Return the location of the film, if there is one: this path, or this name in S3."""
+        if not self.film:
+            return None
+        return path if self.to is None else str(self.to.object(name))
+
+    @property
+    def film_options(self) -> dict[str, Any]:
+        """Values of the fields that describe the film, except its file: see `FilmOptions`."""
+        names = FilmOptions.__annotations__.keys() - {"film"}
+        return {name: getattr(self, name) for name in sorted(names)}
+
+    def files(self) -> dict[str, AnyLocation]:
+        """Return the location of each file of the film, by the name of its field."""
+        return {name: at for name in FILM_FILES if (at := getattr(self, name)) is not None}
 
 
-def _faults(scenes: object, error: ValidationError) -> list[SceneFault]:
-    faults = list[SceneFault]()
+def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFault]:
+    scenes, faults = fields.get("scenes"), list[SceneFault]()
     if scenes and isinstance(scenes, list | tuple):
         try:
-            parse_scenes(cast("Sequence[Any]", scenes), RenderOptions(), max_faults=MAX_FAULTS)
+            parse_scenes(
+                cast("Sequence[Any]", scenes),
+                RenderOptions(),
+                max_faults=MAX_FAULTS,
+                has_voice=bool(fields.get("film_audio")),
+            )
         except InvalidScenesError as exc:
             faults += exc.faults
     errors = (one for one in error.errors() if not (faults and one["loc"][0] == "scenes"))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias, TypedDict, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from cloudburst.models.file_versions import FileVersion
+from cloudburst.errors import SceneFault
 from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
 from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.values import OptionalLocation
@@ -52,8 +52,7 @@ class FilmOptions(TypedDict, total=False):
     in place of audio; the last one needs neither, and lasts to the end of the voice. The option
     ``loudness`` of the run is then that of the film."""
     film_subtitle: Path | str | None
-    """Subtitle file of the whole film, in place of those of scenes. With ``film_audio``, it is
-    drawn into the pictures."""
+    """Subtitle file of the whole film, in place of those of scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +73,6 @@ class FilmRequest:
     """Options of the run for the music and the loudness of the film."""
     voice_seconds: float | None = None
     """Length of ``film_audio`` according to its header; ``None`` if the header does not have it."""
-    subtitle_version: FileVersion | None = None
-    """Version of ``film_subtitle`` as the check has found it, if it is on this machine."""
 
     @property
     def files(self) -> dict[FilmFileName, AnyLocation]:
@@ -87,22 +84,26 @@ class FilmRequest:
         """True if the film has sound besides that of its scenes, and its own loudness."""
         return self.film_music is not None or self.film_audio is not None
 
-    def faults(self) -> Iterator[str]:
-        """Yield a text for each invalid value."""
+    def faults(self) -> Iterator[SceneFault]:
+        """Yield each invalid value."""
         if self.path.suffix.lower() != ".mp4" or self.path.name.startswith("."):
-            yield f"film: {str(self.path)!r}; expected a file name that ends in .mp4"
+            yield SceneFault("", "film", repr(str(self.path)), "a file name that ends in .mp4")
         if self.transition not in get_args(Transition):
-            expected = ", ".join(get_args(Transition))
-            yield f"transition: {self.transition!r}; expected one of {expected}"
+            expected = f"one of {', '.join(get_args(Transition))}"
+            yield SceneFault("", "transition", repr(self.transition), expected)
         limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
         if not _is_length(self.transition_seconds):
-            yield f"transition_seconds: {self.transition_seconds!r}; expected {limits}"
+            yield SceneFault("", "transition_seconds", repr(self.transition_seconds), limits)
+        gap = repr(self.film_gap)
         if self.film_gap and not _is_length(self.film_gap):
-            yield f"film_gap: {self.film_gap!r}; expected {limits}, or 0"
+            yield SceneFault("", "film_gap", gap, f"{limits}, or 0")
         if self.film_gap and self.film_audio:
-            yield f"film_gap: {self.film_gap!r} with film_audio; expected one of them"
+            yield SceneFault("", "film_gap", f"{gap} with film_audio", "one of them")
         if self.film_gap and self.transition == "crossfade":
-            yield f"film_gap: {self.film_gap!r} with crossfade; expected cut or fade, or no gap"
+            yield SceneFault("", "film_gap", f"{gap} with crossfade", "cut or fade, or no gap")
+        for name, location in self.files.items():
+            if isinstance(self.path, Path) and not isinstance(location, Path):
+                yield SceneFault("", name, str(location), "a file on this machine")
 
 
 def _is_length(seconds: float) -> bool:

@@ -204,25 +204,18 @@ def _read_subtitles(
 ) -> _LoadedSubtitles:
     size = video_format.size
     style = subtitle_style(job.options, *size)
-    ends = job.subtitle_frame, job.subtitle_frame + frames
     try:
         with path.open("rb") as file:
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
-        start, end = (1000 * frame // video_format.fps for frame in ends)
-        drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        check_glyph_area(drawn, style.size)
-        painter = SubtitlePainter(cues, style, font, *size, drawn=drawn)
+        check_glyph_area(cues, style.size)
+        painter = SubtitlePainter(cues, style, font, *size)
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     highlighted = style.highlight is not None
     if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
-    # Cues that end before the video are kept: others stay at the places that they have left free.
-    states = [
-        state._replace(first_frame=state.first_frame - ends[0])
-        for state in subtitle_states(cues, ends[1], video_format.fps, with_words=highlighted)
-    ]
+    states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
     return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
 
 

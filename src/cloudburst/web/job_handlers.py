@@ -109,8 +109,6 @@ async def add_scenes(call: WebCall) -> Response:
     """
     async with call.queue.receive((await call.job()).id) as draft:
         made, _ = await _received(call, draft)
-        if other := [name for name in made.model_fields_set - {"scenes"} if getattr(made, name)]:
-            raise HTTPException(400, f"{', '.join(sorted(other))}: expected scenes only")
         job = await draft.add(made.scenes, max_scenes=call.api.rules.limits.scenes)
     return json_response(call.document(job), 202)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +19,7 @@ from cloudburst.jobs import JobRequest
 from cloudburst.jobs.models import MAX_FAULTS
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.film import FILM_FILES
 from cloudburst.models.locations import (
     AnyLocation,
     HttpsUrl,
@@ -78,25 +80,37 @@ def upload_names(job: Mapping[str, Any], limits: RequestLimits) -> set[str]:
         return Path(name)
 
     with suppress(InvalidScenesError):  # `check_submission` reports all faults at once
-        _locate_files(*_scenes_and_options(job, limits), note)
+        _locate_files(job, *_scenes_and_options(job, limits), note)
     return names
 
 
 def check_submission(
-    job: dict[str, Any], files: Mapping[str, Path], rules: SubmissionRules
+    job: dict[str, Any],
+    files: Mapping[str, Path],
+    rules: SubmissionRules,
+    open_job: JobRequest | None = None,
 ) -> JobRequest:
-    """Return the job that a JSON object describes. Raises `InvalidScenesError`."""
+    """Return the job, or the scenes of an open one, that a JSON object describes.
+
+    Raises `InvalidScenesError`.
+    """
+    if open_job is not None and (other := sorted(job.keys() - {"scenes"})):
+        faults = [_job_fault(name, "a field of the job", "scenes only") for name in other]
+        raise InvalidScenesError(faults=faults)
 
     def locate(name: str) -> AnyLocation:
         return files[name] if name in files else _remote_file(name, rules.sources)
 
     scenes, raw_options = _scenes_and_options(job, rules.limits)
-    located, located_options = _locate_files(scenes, raw_options, locate)
+    located, located_options, film = _locate_files(job, scenes, raw_options, locate)
     options = _parse_options(located_options)
-    parsed = parse_scenes(located, options, max_faults=MAX_FAULTS) if located else ()
-    _require_permitted([*parsed, options], set(files.values()), rules.sources)
-    fields: dict[str, Any] = job | {"scenes": parsed, "options": options if raw_options else None}
+    has_voice = bool(open_job.film_audio if open_job else film.get("film_audio"))
+    parse = partial(parse_scenes, max_faults=MAX_FAULTS, has_voice=has_voice)
+    parsed = parse(located, options) if located else ()
+    fields: dict[str, Any] = job | film
+    fields |= {"scenes": parsed, "options": options if raw_options else None}
     request = JobRequest(**fields)
+    _require_permitted([request, *parsed, options], set(files.values()), rules.sources)
     if faults := list(_job_faults(request, rules)):
         raise InvalidScenesError(faults=faults)
     return request
@@ -147,9 +161,9 @@ def _parse_options(options: Mapping[str, Any]) -> RenderOptions:
 
 
 def _require_permitted(
-    parts: Sequence[Scene | RenderOptions], files: AbstractSet[Path], sources: Folders
+    parts: Iterable[JobRequest | Scene | RenderOptions], files: AbstractSet[Path], sources: Folders
 ) -> None:
-    """Raise `InvalidScenesError` if a scene or the options name a file that is not permitted.
+    """Raise `InvalidScenesError` if a job, a scene or options name a file that is not permitted.
 
     `_locate_files` has replaced all names of files. This is a second check, of what the run uses.
     """
@@ -166,8 +180,6 @@ def _require_permitted(
 
 
 def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:
-    if request.transition != "cut" and not request.film:
-        yield _job_fault("transition", request.transition, "film: true, whose scenes it joins")
     if request.to is not None and not rules.destinations.contain(request.to):
         yield _job_fault(
             "to", "a folder that is not permitted", "a permitted folder in S3, or null"
@@ -185,9 +197,9 @@ def _job_fault(field: str, found: str, expected: str) -> SceneFault:
 
 
 def _locate_files(
-    raw_scenes: Sequence[Any], options: Mapping[str, Any], locate: Locate
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return scenes and options of a request with a location in place of each name of a file.
+    job: Mapping[str, Any], raw_scenes: Sequence[Any], options: Mapping[str, Any], locate: Locate
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Return scenes, options and files of the film with a location in place of each file name.
 
     Everything else is checked later: `cloudburst.inputs.preflight`. Raises `InvalidScenesError`
     with the scene and the field of each name without a location.
@@ -195,9 +207,13 @@ def _locate_files(
     faults = list[SceneFault]()
     scenes = [_scene(raw, place, locate, faults) for place, raw in enumerate(raw_scenes)]
     located = _options(options, "", locate, faults)
+    given = {name: job[name] for name in FILM_FILES if job.get(name) not in (None, "")}
+    film: dict[str, Any] = {
+        name: _location("", name, file, locate, faults) for name, file in given.items()
+    }
     if faults:
         raise InvalidScenesError(faults=faults)
-    return scenes, located
+    return scenes, located, film
 
 
 def _scene(raw: Any, place: int, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:

@@ -63,7 +63,8 @@ async def read_submission(
     names = await to_thread.run_sync(upload_names, job, rules.limits)
     links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
     named = {**files} | links
-    built = await to_thread.run_sync(check_submission, job, named, rules)
+    open_job = draft.base.request if draft.base else None
+    built = await to_thread.run_sync(check_submission, job, named, rules, open_job)
     await draft.check_files(built)
     return built, sha256
 
