@@ -75,6 +75,8 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
     run = Run(spec.name, pool)
     writers, journal = pool.supervisors.writers, spec.journal
     with collapse_single(), ExitStack() as stack:
+        if spec.intake is not None and spec.source is None:
+            spec = replace(spec, source=stack.enter_context(run.submitted()))
         progress = RunProgress(spec, run, pool)
         await progress.check_supported(spec.scenes)
         await progress.add(spec.scenes, spec.claimed)
@@ -142,9 +144,7 @@ class RunProgress:
             # An earlier use of the run in this client may not be done with its workers.
             run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
             run.add_workers(self.recovery.records)
-        run.is_open = spec.intake is not None
-        if spec.intake is None or spec.source is not None:
-            run.close()
+        run.is_open = spec.source is not None
         self._tasks: TaskGroup | None = None
         self._unfinished = set[str]()
         self._finished = anyio.Event()
@@ -202,7 +202,6 @@ class RunProgress:
         with kept.expecting_film() if needs_worker else nullcontext(), ExitStack() as coming:
             if run.is_open:
                 coming.enter_context(kept.expecting_scenes())
-                tasks.start_soon(self._end_with_client)
             async for record in Steps(run.records):
                 self._announce(record)
             if self.recovery is not None:
@@ -210,8 +209,9 @@ class RunProgress:
                 self._adopt(self.recovery, math.inf if run.is_open else len(self._unfinished))
                 tasks.start_soon(self._keep_looking, self.recovery)
             with queued():  # without a pause, or the adopted workers would be given up as needless
-                if run.is_open:
-                    await self._take_scenes()
+                if self._spec.source is not None:
+                    tasks.start_soon(self._end_with_client)
+                    await self._take_scenes(self._spec.source)
                     coming.close()
                     self._pool.scheduler.decide()
                 if self._unfinished:
@@ -236,11 +236,11 @@ class RunProgress:
         self._run.source_error = error
         self._tasks.cancel_scope.cancel()
 
-    async def _take_scenes(self) -> None:
+    async def _take_scenes(self, source: AsyncIterable[object]) -> None:
         """Accept the scenes of the source, one after another."""
         scheduler = self._pool.scheduler
         try:
-            async with _iterating(self._spec.source or self._run.submitted()) as scenes:
+            async with _iterating(source) as scenes:
                 while True:
                     while len(scheduler.queue.tickets_of(self._run.name)) >= self._pool.max_waiting:
                         await scheduler.decision_made.wait()

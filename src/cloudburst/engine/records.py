@@ -151,6 +151,8 @@ class SceneRecord:
     error: CloudburstError | None = None
     inputs: HashedInputs = field(default_factory=HashedInputs)
     """Files of the last attempt that has hashed them."""
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the scene has its video or error, and when the run ends."""
 
     @contextmanager
     def measure(self, phase: Phase, attempt: Attempt) -> Generator[None]:

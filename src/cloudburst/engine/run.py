@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
+    Generator,
     Iterable,
     Mapping,
     Sequence,
 )
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import anyio
 import anyio.lowlevel
+from anyio.streams.memory import MemoryObjectSendStream
 
 from cloudburst.engine.film import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
@@ -179,9 +180,7 @@ class Run:
         """Records of the scenes, in the caller's order."""
         self.is_open = False
         """True while the run may get further scenes."""
-        self._submissions = deque[Submission]()
-        self._submitted = anyio.Event()
-        self._closed = False
+        self._submissions: MemoryObjectSendStream[Submission] | None = None
         self.source_error: Exception | None = None
         """Error that the source of the scenes has raised, which ends the run."""
         self.film: FilmStep | None = None
@@ -190,7 +189,6 @@ class Run:
         self.bytes_checked = 0
         """Number of bytes of remote files that the checks of the scenes have read."""
         self._by_name = dict[str, SceneRecord]()
-        self._scene_ended = anyio.Event()
         self._workers: dict[WorkerRecord, None] = {}
         self._launching: tuple[WorkerRecord, ...] = ()  # when the run ended
         self._events = EventStream()
@@ -213,36 +211,34 @@ class Run:
             OutputClaimedError: Another process writes the video.
             ClosedError: The run was closed or has ended, or its scenes come from elsewhere.
         """
-        if self._closed:
+        if self._submissions is None:
             raise ClosedError(f"run {self.name} takes no further scenes")
         submission = Submission(scene)
-        self._submissions.append(submission)
-        self._submitted.set()
-        try:
+        with suppress(anyio.BrokenResourceError), self._submissions.clone() as submissions:
+            await submissions.send(submission)
             await submission.answered.wait()
-        finally:
-            with suppress(ValueError):  # it was taken
-                self._submissions.remove(submission)
         if submission.error is not None:
             raise submission.error
         return submission.name
 
-    async def submitted(self) -> AsyncGenerator[Submission]:
-        """Yield submitted scenes, until the run is closed and none waits."""
-        while self._submissions or not self._closed:
-            if self._submissions:
-                yield self._submissions.popleft()
-            else:
-                self._submitted = anyio.Event()
-                await self._submitted.wait()
+    @contextmanager
+    def submitted(self) -> Generator[AsyncIterable[Submission]]:
+        """Yield the scenes of `submit`, which end when the run is closed."""
+        self._submissions, taken = anyio.create_memory_object_stream[Submission]()
+        try:
+            with taken:
+                yield taken
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Take no further scenes by `submit`, so that the run ends when the present ones are done.
 
         Further calls, and calls for other runs, do nothing.
         """
-        self._closed = True
-        self._submitted.set()
+        if self._submissions is not None:
+            self._submissions.close()
+            self._submissions = None
 
     async def video(self, name: str) -> Video:
         """Wait for the video of the scene with this name, and return it.
@@ -255,13 +251,11 @@ class Run:
         record = self._by_name.get(name)
         if record is None:
             raise ConfigurationError(f"run {self.name} has no scene {name!r}")
-        while record.video is None and record.error is None:
-            if self._seconds is not None:
-                raise ClosedError(f"run {self.name} has ended before the scene {name}")
-            await self._scene_ended.wait()
+        await record.ended.wait()
         if record.error is not None:
             raise record.error
-        assert record.video is not None, "the loop has ended"
+        if record.video is None:
+            raise ClosedError(f"run {self.name} has ended before the scene {name}")
         return record.video
 
     async def until_done(self) -> Report:
@@ -330,11 +324,7 @@ class Run:
         """Add an event of this class to the stream, with the seconds since the run started."""
         self._events.write(event(at=self._now(), **fields))
         if event in {SceneCompleted, SceneFailed}:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._scene_ended.set()
-        self._scene_ended = anyio.Event()
+            self._by_name[fields["scene"]].ended.set()
 
     def on_worker_event(
         self, worker: WorkerRecord, event: type[Any], fields: Mapping[str, Any]
@@ -355,7 +345,5 @@ class Run:
         self._launching = tuple(worker for worker in launching if worker not in self._workers)
         self._seconds = self._now()
         self._events.close()
-        self.close()
-        for submission in self._submissions:
-            submission.answered.set()
-        self._wake()
+        for record in self.records:
+            record.ended.set()
