@@ -140,52 +140,48 @@ def _listed(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def film_plan(
-    request: FilmRequest, videos: Sequence[Video], sources: Sequence[ChapterSource]
-) -> FilmPlan:
-    """Return the plan of a film of finished videos. Blocks.
-
-    Raises `FilmError` if the subtitles of a scene cannot be read.
-    """
-    return FilmPlan(
-        path=str(request.path),
-        scenes=tuple(map(_film_scene, videos, sources)),
-        transition=request.transition,
-        transition_seconds=request.transition_seconds,
-        film_gap=request.film_gap,
-        files={name: _film_file(name, location) for name, location in request.files.items()},
-        sound=request.sound,
-    )
-
-
-def _film_scene(video: Video, source: ChapterSource) -> FilmScene:
-    digest = ""
-    if source.subtitle is not None:
-        assert isinstance(source.subtitle, Path), "checked before the run"
-        digest = file_digest(source.name, source.subtitle)
-    return FilmScene(
-        name=source.name,
-        title=source.title,
-        video=str(video.path),
-        sha256=video.sha256,
-        subtitle=None if source.subtitle is None else str(source.subtitle),
-        subtitle_sha256=digest,
-        transition=source.transition,
-    )
-
-
-def _film_file(name: str, location: AnyLocation) -> FilmFile:
-    assert isinstance(location, Path), "checked before the run"
-    return FilmFile(str(location), file_digest(name, location))
-
-
-def file_digest(name: str, path: Path) -> str:
+def file_digest(name: str, path: AnyLocation) -> str:
     """Return the SHA-256 of a file of the film or of scene ``name``, or raise `FilmError`."""
+    assert isinstance(path, Path), "checked before the run"
     try:
         with open_regular_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
         raise FilmError(f"{name}: {path}: {exc.strerror or exc}") from exc
+
+
+def film_plan(
+    request: FilmRequest,
+    videos: Sequence[Video],
+    sources: Sequence[ChapterSource],
+    digest: Callable[[str, AnyLocation], str] = file_digest,
+) -> FilmPlan:
+    """Return the plan of a film of finished videos. Blocks.
+
+    ``digest`` returns the SHA-256 of a file, or another text that stands for its content: see
+    `file_digest`.
+    """
+    scenes = [
+        FilmScene(
+            name=source.name,
+            title=source.title,
+            video=str(video.path),
+            sha256=video.sha256,
+            subtitle=str(source.subtitle) if source.subtitle else None,
+            subtitle_sha256=digest(source.name, source.subtitle) if source.subtitle else "",
+            transition=source.transition,
+        )
+        for video, source in zip(videos, sources, strict=True)
+    ]
+    return FilmPlan(
+        path=str(request.path),
+        scenes=tuple(scenes),
+        transition=request.transition,
+        transition_seconds=request.transition_seconds,
+        film_gap=request.film_gap,
+        files={name: FilmFile(str(at), digest(name, at)) for name, at in request.files.items()},
+        sound=request.sound,
+    )
 
 
 def check_modules() -> None:
@@ -199,10 +195,9 @@ def check_modules() -> None:
 def is_up_to_date(plan: FilmPlan) -> bool:
     """Return whether the film of a plan exists with its other files, made of the same videos."""
     subtitles, cover, film = film_files(Path(plan.path))
-    subtitled = "film_subtitle" in plan.files or any(scene.subtitle for scene in plan.scenes)
     return (
         cover.is_file()
-        and subtitles.is_file() == subtitled
+        and subtitles.is_file() == plan.has_subtitles
         and read_fingerprint(film) == plan.fingerprint
     )
 

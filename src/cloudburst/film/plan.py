@@ -92,6 +92,11 @@ class FilmPlan:
         return [scene.transition or self.transition for scene in self.scenes[:-1]]
 
     @property
+    def has_subtitles(self) -> bool:
+        """True if a file with subtitles is beside the film."""
+        return "film_subtitle" in self.files or any(scene.subtitle for scene in self.scenes)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything that determines the film; equal plans make equal films."""
         scenes = [(scene.title, scene.sha256, scene.subtitle_sha256) for scene in self.scenes]

@@ -18,8 +18,8 @@ from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy
 from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
-from cloudburst.film.folder_film import ChapterSource, file_digest
-from cloudburst.film.plan import FilmFile, FilmPlan, FilmScene, film_files
+from cloudburst.film.folder_film import ChapterSource, file_digest, film_plan
+from cloudburst.film.plan import FilmPlan, film_files
 from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
 from cloudburst.models.locations import AnyLocation, RemoteLocation, S3Object
 from cloudburst.models.remote_file import RemoteFile
@@ -109,8 +109,10 @@ class S3Film:
         self, videos: Sequence[Video], on_progress: OnProgress, on_worker: OnWorker
     ) -> tuple[S3Object, bool]:
         """Make the film unless it is up to date: see `FilmMaker.make`."""
-        fingerprint = await to_thread.run_sync(self._fingerprint, videos)
-        if self._is_up_to_date(fingerprint):
+        plan = await to_thread.run_sync(
+            film_plan, self.request, videos, self.sources, self._version
+        )
+        if self._is_up_to_date(plan):
             return self.film, True
         parts = [
             FilmPart(
@@ -140,55 +142,21 @@ class S3Film:
             overwrite=self.overwrite,
             private_inputs=self.private_inputs,
         )
-        remote.note_fingerprint(film.name, fingerprint)
+        remote.note_fingerprint(film.name, plan.fingerprint)
         await on_worker(film, remote, on_progress)
-        await self._remove_old_subtitles()
+        if not plan.has_subtitles:
+            await self._remove_old_subtitles()
         return self.film, False
 
-    def _fingerprint(self, videos: Sequence[Video]) -> str:
-        # Subtitles that are not on this machine are in it by their version.
-        scenes = [
-            FilmScene(
-                name=source.name,
-                title=source.title,
-                video=str(video.path),
-                sha256=video.sha256,
-                subtitle_sha256=self._version(source.name, source.subtitle),
-                transition=source.transition,
-            )
-            for video, source in zip(videos, self.sources, strict=True)
-        ]
-        return FilmPlan(
-            path=str(self.film),
-            scenes=tuple(scenes),
-            transition=self.request.transition,
-            transition_seconds=self.request.transition_seconds,
-            film_gap=self.request.film_gap,
-            files={
-                name: FilmFile(str(location), self._version(name, location))
-                for name, location in self.request.files.items()
-            },
-            sound=self.request.sound,
-        ).fingerprint
-
-    def _version(self, name: str, location: AnyLocation | None) -> str:
-        if location is None:
-            return ""
+    def _version(self, name: str, location: AnyLocation) -> str:
         if isinstance(location, Path):
             return file_digest(name, location)
         return self.inputs[location].version
 
-    @property
-    def _has_subtitles(self) -> bool:
-        own = self.request.film_subtitle is not None
-        return own or any(source.subtitle is not None for source in self.sources)
-
-    def _is_up_to_date(self, fingerprint: str) -> bool:
+    def _is_up_to_date(self, plan: FilmPlan) -> bool:
         subtitles, cover, film = film_files(self.film)
-        needed = {film, cover}
-        if self._has_subtitles:
-            needed.add(subtitles)
-        there = {at for at, found in self.earlier.items() if found.fingerprint == fingerprint}
+        needed = {film, cover, subtitles} if plan.has_subtitles else {film, cover}
+        there = {at for at, found in self.earlier.items() if found.fingerprint == plan.fingerprint}
         return needed == there
 
     async def _find(self, videos: Sequence[S3Object]) -> dict[RemoteLocation, RemoteFile]:
@@ -205,7 +173,7 @@ class S3Film:
 
     async def _remove_old_subtitles(self) -> None:
         subtitles = film_files(self.film)[0]
-        if subtitles not in self.earlier or self._has_subtitles:
+        if subtitles not in self.earlier:
             return
         try:
             info = await self.store.find(subtitles)
