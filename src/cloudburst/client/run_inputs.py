@@ -34,7 +34,8 @@ from cloudburst.models.locations import OutputLocation, RemoteLocation, local_pa
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import AnyScene, CheckedScene, Scene, SceneLabels, cover_path
-from cloudburst.outputs.destinations import ClaimMore, Destination, FolderDestination
+from cloudburst.outputs.destinations import Destination, FolderDestination
+from cloudburst.outputs.folder import ClaimMore
 from cloudburst.outputs.journal import JournalState
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,7 +14,7 @@ from cloudburst.engine.records import RecoveredState
 from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs, recovered_state
-from cloudburst.outputs.folder import claim_outputs
+from cloudburst.outputs.folder import ClaimMore, claim_outputs
 from cloudburst.outputs.journal import JournalState
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Place for the videos of a run; both classes have the same methods.
 Destination: TypeAlias = "FolderDestination | S3Destination"
-# Function that claims the videos, and the covers, of these names in addition.
-ClaimMore: TypeAlias = Callable[[Sequence[str], Collection[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,7 @@ class FolderDestination:
         """Return the path of the video of a scene."""
         return self.folder / f"{scene}.mp4"
 
-    @asynccontextmanager
-    async def claim(
+    def claim(
         self,
         names: Sequence[str],
         *,
@@ -46,12 +43,11 @@ class FolderDestination:
         overwrite: bool,
         resume: bool,
         covers: Collection[str],
-    ) -> AsyncGenerator[ClaimMore]:
-        """Claim the videos of a run, and yield a function that claims more: see `claim_outputs`."""
-        async with claim_outputs(
+    ) -> AbstractAsyncContextManager[ClaimMore]:
+        """Return a context manager that claims the videos for a run: see `claim_outputs`."""
+        return claim_outputs(
             self.folder, names, run=run, overwrite=overwrite, resume=resume, covers=covers
-        ) as claim:
-            yield claim.add
+        )
 
     async def newest_run_with(self, names: Collection[str] | None) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.

@@ -15,12 +15,21 @@ import os
 import socket
 import stat
 import time
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -102,6 +111,9 @@ logger = logging.getLogger(__name__)
 _FOLDER_LOCK_TIMEOUT = 10.0
 _FOLDER_LOCK_BACKOFF = Backoff(first=0.02, cap=0.1)
 
+# Function that claims the videos, and the covers, of these names in addition.
+ClaimMore: TypeAlias = Callable[[Sequence[str], Collection[str]], Awaitable[None]]
+
 
 @asynccontextmanager
 async def claim_outputs(
@@ -112,8 +124,8 @@ async def claim_outputs(
     overwrite: bool,
     resume: bool = False,
     covers: Collection[str] = (),
-) -> AsyncGenerator[OutputClaim]:
-    """Claim ``<folder>/<name>.mp4`` for every name; yield the claim, to which names can be added.
+) -> AsyncGenerator[ClaimMore]:
+    """Claim ``<folder>/<name>.mp4`` for every name; yield a function that claims more.
 
     ``covers`` are the names of the videos that have a cover, which is claimed as well. Create the
     folder if needed. With ``resume``, existing videos and partial files are left to the
@@ -121,10 +133,10 @@ async def claim_outputs(
     run, `OutputExistsError` if a video exists and ``overwrite`` is false, and `ConfigurationError`
     if the folder cannot be written to.
     """
-    claim = OutputClaim(folder, run=run, overwrite=overwrite, resume=resume)
+    claim = _Claim(folder, run=run, overwrite=overwrite, resume=resume)
     try:
         await claim.add(names, covers)
-        yield claim
+        yield claim.add
     finally:
         await finish_despite_cancel(
             lambda: anyio.to_thread.run_sync(claim.drop), seconds=_FOLDER_LOCK_TIMEOUT
@@ -176,7 +188,7 @@ def _held(home: Path) -> dict[str, str]:
     return found
 
 
-class OutputClaim:
+class _Claim:
     """Claim of the videos of one run."""
 
     def __init__(self, folder: Path, *, run: str, overwrite: bool, resume: bool) -> None:
@@ -186,8 +198,7 @@ class OutputClaim:
         self._run_lock: BaseFileLock | None = None
         self._overwrite = overwrite
         self._resume = resume
-        self.paths: dict[str, Path] = {}
-        """Absolute paths of the claimed videos, by name."""
+        self._names: list[str] = []
 
     async def add(self, names: Sequence[str], covers: Collection[str]) -> None:
         """Claim videos, and covers, in addition: see `claim_outputs`."""
@@ -223,8 +234,8 @@ class OutputClaim:
                     if not self._resume:
                         outputs = [*paths.values(), *(cover_path(paths[name]) for name in covers)]
                         self._refuse_existing(outputs)
-                    self._write_claim_file([*self.paths, *paths])
-                    self.paths |= paths
+                    self._write_claim_file([*self._names, *names])
+                    self._names += names
                 return alone
 
     def drop(self) -> None:
