@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import InvalidScenesError, SceneFault
@@ -30,6 +31,22 @@ def test_a_title_card_is_a_still_picture_without_a_file():
     assert (one.image_bytes, one.options.effects, one.undrawable) == (0, (), ())
     still = checked(title_card="a", options={"effects": []})
     assert scene_work(one) == scene_work(still)
+
+
+@pytest.mark.parametrize(
+    ("picture", "given", "portrait"),
+    [((4, 8), {}, True), ((8, 4), {}, None), ((4, 8), {"is_portrait": False}, False)],
+)
+def test_a_title_card_is_upright_as_the_first_picture_is(picture, given, portrait, tmp_path):
+    Image.new("RGB", picture).save(tmp_path / "a.png")
+    title = {"name": "title", "title_card": "One", "duration": 1, "options": given}
+    scene = {"name": "a", "image": tmp_path / "a.png", "duration": 1}
+    card, _ = check_scenes([title, scene], RenderOptions(), Limits())
+    assert card.options.is_portrait is portrait
+
+    first = check_scenes([scene], RenderOptions(), Limits())
+    (later,) = check_scenes([title], RenderOptions(), Limits(), labels={}, earlier=first)
+    assert later.options.is_portrait is portrait
 
 
 @pytest.mark.parametrize(

@@ -262,9 +262,12 @@ def _check(
     with remote:
         if film is not None and earlier is None:
             film = check_film(film, options, limits, remote)
-        position = earlier[-1].voice_end if earlier else 0.0
         checked = check_scenes(
-            scenes, options, limits, remote=remote, labels=labels, film=film, position=position
+            *(scenes, options, limits),
+            remote=remote,
+            labels=labels,
+            film=film,
+            earlier=earlier or (),
         )
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)

@@ -123,7 +123,7 @@ def check_scenes(
     remote: RemoteInputs | None = None,
     labels: SceneLabels | None = None,
     film: FilmRequest | None = None,
-    position: float = 0.0,
+    earlier: Sequence[CheckedScene] = (),
 ) -> tuple[CheckedScene, ...]:
     """Check the scenes and return them in order, with absolute paths, audio length and image size.
 
@@ -144,25 +144,32 @@ def check_scenes(
         labels: Labels of the scenes that came earlier from the same source; ``None``: the scenes
             are all of the run, at least one.
         film: Film of the scenes, which `check_film` has returned.
-        position: Seconds at which the scenes begin in the voice of the film.
+        earlier: First and last of the scenes that came earlier.
     """
     if remote is None:
         with open_remote_inputs() as opened:
             check = partial(check_scenes, scenes, options, limits, remote=opened)
-            return check(labels=labels, film=film, position=position)
+            return check(labels=labels, film=film, earlier=earlier)
     if film is not None and film.has_own_sound:
         options = options.model_copy(update={"loudness": None})
     has_voice = film is not None and film.film_audio is not None
     entries = _parse_entries(scenes, options, labels=labels, has_voice=has_voice)
+    position = earlier[-1].voice_end if earlier else 0.0
     for entry in entries:
         if film is not None and has_voice:
             position = _add_part(entry, film, position)
         _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
     _raise_faults(entries)
+    pictures = [
+        files["image", entry.locations["image"]].facts.upright
+        for entry in entries
+        if entry.scene is not None and entry.scene.image is not None
+    ]
+    upright = next(iter([*(scene.upright for scene in earlier), *pictures]), False)
     glyphs = cache(font_glyphs)
     return tuple(
-        _checked_scene(entry, entry.scene, files, glyphs)
+        _checked_scene(entry, entry.scene, files, glyphs, upright=upright)
         for entry in entries
         if entry.scene is not None
     )
@@ -231,8 +238,15 @@ def _checked_scene(
     scene: Scene,
     files: Mapping[InputFile, CheckedFile],
     glyphs: Callable[[str | AnyLocation | None], HasGlyph | None],
+    *,
+    upright: bool,
 ) -> CheckedScene:
-    image = files["image", entry.locations["image"]] if scene.image is not None else None
+    image, options = None, entry.options
+    if scene.image is not None:
+        image = files["image", entry.locations["image"]]
+        upright = image.facts.upright
+    elif upright and options.is_portrait is None:  # a title card is as the pictures are
+        options = options.model_copy(update={"is_portrait": True})
     seconds, known = scene.duration, True
     if seconds is None:
         audio = files["audio", entry.locations["audio"]].facts
@@ -257,8 +271,8 @@ def _checked_scene(
             for file in (scene.files() | entry.options.files()).items()
             if (version := files[file].version) is not None
         },
-        upright=image is not None and image.facts.upright,
-        options=entry.options,
+        upright=upright,
+        options=options,
         undrawable=tuple(entry.faults),  # others were raised
     )
 
