@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,10 +14,11 @@ import anyio
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
-from cloudburst.engine.run import RunSpec
+from cloudburst.engine.run import ClaimedScenes, Run, RunSpec
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.report import Report
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import CheckedScene, Scene, SceneLabels
 from cloudburst.models.task import TaskSpec
 from cloudburst.testing import FakeCloud, VirtualClockLoop
 
@@ -109,6 +110,52 @@ async def render_runs(
         for number, audio_seconds in enumerate(runs):
             tasks.start_soon(render, number, audio_seconds, pool)
     return [reports[number] for number in range(len(runs))]
+
+
+class _Intake:
+    """Checks of scenes that come, without files; `None` is a faulty scene."""
+
+    async def check(self, scene: object, labels: SceneLabels) -> CheckedScene:  # noqa: ARG002
+        if not isinstance(scene, CheckedScene):
+            raise InvalidScenesError(faults=[SceneFault("", "image", "no file", "a picture")])
+        return scene
+
+    async def claim(self, scene: CheckedScene) -> ClaimedScenes:  # noqa: ARG002
+        return ClaimedScenes()
+
+
+Source = Callable[[Run], AsyncIterator[CheckedScene | None]]
+"""Function that yields the scenes of a run one after another; ``None`` is a faulty one."""
+
+
+async def render_source(
+    clouds: Sequence[FakeCloud],
+    source: Source,
+    *,
+    limits: Limits,
+    measurements: Measurements | None = None,
+) -> Report:
+    """Return the settled report of a run whose scenes come while others render.
+
+    An error of the source ends the run.
+    """
+
+    async def scenes() -> AsyncGenerator[CheckedScene | None]:
+        async for each in source(run):
+            yield each
+
+    async with open_pool(clouds, limits, measurements or Measurements()) as pool:
+        spec = RunSpec(
+            "bench", [], lambda name: Path(f"{name}.mp4"), intake=_Intake(), source=scenes()
+        )
+        with suppress(SourceError):
+            async with open_run(spec, pool) as run:
+                await run.until_done()
+        return await run.settled()
+
+
+class SourceError(Exception):
+    """Error that a source raises."""
 
 
 def run_in_virtual_time(function: Callable[[], Awaitable[T]]) -> T:

@@ -17,10 +17,14 @@ from schedules.comparisons import (
 )
 from schedules.runs import Pair, run_scenario
 from schedules.scenarios import SCENARIOS, Scenario
+from schedules.sources import SOURCES_ROW, measure_sources
 from schedules.table import HEAD, check_goals, row_lines
 from schedules.task_model import TaskModel
 
-ROW_NAMES = (*(scenario.name for scenario in SCENARIOS), BUDGET_ROW, FAIR_ROW, ARRIVALS_ROW)
+ROW_NAMES = (
+    *(scenario.name for scenario in SCENARIOS),
+    *(BUDGET_ROW, FAIR_ROW, ARRIVALS_ROW, SOURCES_ROW),
+)
 """Names of all rows."""
 
 
@@ -66,4 +70,6 @@ def measure_rows(
         met.append(measure_fairness(model, seeds, hour_usd))
     if ARRIVALS_ROW in names:
         met.append(measure_arrivals(model, seeds, hour_usd))
+    if SOURCES_ROW in names:
+        met.append(measure_sources(model, seeds, hour_usd))
     return all(met)

@@ -23,7 +23,8 @@ from cloudburst.models.report import Report
 from cloudburst.models.scene import Scene, voice_part
 from cloudburst.testing import FakeCloud
 from support.audio_probe import write_audio
-from support.film_scenes import RATE, clicks, heard, sine, write_sound
+from support.film_scenes import RATE, clicks, heard, labelled, sine, write_sound
+from support.render_job import subtitle_file
 from support.video_probe import probe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -135,10 +136,37 @@ async def test_a_voice_is_in_time_after_an_hour(folder):
         assert abs(change - click) < 0.02
 
 
-async def test_scenes_that_come_share_one_voice(folder):
+async def test_the_subtitles_of_the_film_are_drawn_into_its_scenes(folder):
+    (folder / "words.srt").write_text(subtitle_file((0.2, 0.8, "over a seam"), (1.0, 1.2, "two")))
+    film = {"film_audio": "voice.wav", "film_subtitle": "words.srt"}
+    expected = [*range(6, 24), *range(30, 36)]
+    report = await render(told(), **film, name="story")
+    assert (report.status, report.film_error) == (Status.COMPLETE, None)
+    assert labelled(folder / "film.mp4") == expected
+    assert [labelled(folder / "out" / f"{name}.mp4") for name in "abc"] == [
+        [*range(6, 15)],
+        [*range(9), *range(15, 21)],
+        [],
+    ]
+    assert (folder / "film.srt").read_text().count("over a seam") == 1
+    again = await render(told(), **film, resume=True)
+    assert again.skipped == ("a", "b", "c")
+    later = [told()[0] | {"until": 0.61}, *told()[1:]]
+    moved = await render(later, **film, resume=True)
+    assert (moved.skipped, moved.film_error) == ((), None), "b is as long, and begins later"
+    assert labelled(folder / "film.mp4") == expected
+    mixed = await render(later, **film, transition="crossfade", transition_seconds=0.2, resume=True)
+    assert mixed.film_error is None
+    assert labelled(folder / "film.mp4") == expected
+
+
+async def test_scenes_that_come_share_one_voice_and_its_subtitles(folder):
+    (folder / "words.srt").write_text(subtitle_file((1.4, 1.8, "three")))
     async with (
         Client(local(workers=1), options=SMALL) as client,
-        client.stream(to="out", film="film.mp4", film_audio="voice.wav") as run,
+        client.stream(
+            to="out", film="film.mp4", film_audio="voice.wav", film_subtitle="words.srt"
+        ) as run,
     ):
         for bad in ({"image": "none.png", "until": 1.0}, {"image": "a.png", "until": 0.01}):
             with pytest.raises(InvalidScenesError):
@@ -148,6 +176,7 @@ async def test_scenes_that_come_share_one_voice(folder):
         report = await run.until_done()
     assert (report.status, report.film_error) == (Status.COMPLETE, None)
     assert first_frames(folder / "film.mp4") == [0, 15, 39]
+    assert labelled(folder / "film.mp4") == [*range(42, 54)]
 
 
 async def test_crossfades_begin_at_the_positions_in_the_voice(folder):
@@ -234,11 +263,13 @@ async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
         ({"film_audio": "s3://bucket/voice.mp3"}, "film_audio: s3://.*; expected a file on this"),
         ({"film_subtitle": "https://"}, "film_subtitle: "),
         ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
+        ({"film_audio": "voice.wav", "film_subtitle": "arabic.srt"}, "film_subtitle: Arabic lett"),
         ({"film": None, "film_music": "music.wav"}, "film_music: 'music.wav'; expected a film"),
         ({"options": RenderOptions(music="a.wav"), "film_music": "music.wav"}, "music: "),
     ],
 )
 async def test_bad_files_of_a_film_start_nothing(folder, film, reason):
+    (folder / "arabic.srt").write_text(subtitle_file((0.1, 0.3, "\u0645\u0631")))
     (folder / "film.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=reason):

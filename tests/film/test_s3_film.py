@@ -19,7 +19,8 @@ from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
 from cloudburst.testing import s3_fault
 from support.emulator_calls import client as aws
-from support.film_scenes import heard, sine, write_sound
+from support.film_scenes import heard, labelled, sine, write_sound
+from support.render_job import subtitle_file
 from support.s3_account import (
     BUCKET,
     account,
@@ -162,6 +163,29 @@ async def test_a_worker_mixes_the_sound_of_the_film(emulator, scenes, state, tmp
     again = await render(resume=True)
     assert (again.skipped, again.film_error) == (("one", "two"), None)
     assert level() < loud - 0.05
+
+
+async def test_a_worker_draws_the_subtitles_of_the_film(emulator, state, tmp_path):
+    write_sound(tmp_path / "voice.wav", sine(0, 48_000))
+    put(emulator, obj("in/voice.wav"), (tmp_path / "voice.wav").read_bytes())
+    put(emulator, obj("in/words.srt"), subtitle_file((0.25, 0.75, "over a seam")).encode())
+    Image.new("RGB", (32, 18), "teal").save(tmp_path / "picture.png")
+
+    async def source():
+        for name, end in (("one", 0.5), ("two", 1.0)):
+            yield {"name": name, "image": tmp_path / "picture.png", "until": end}
+
+    async with Client(local(workers=1), settings=settings_of(emulator), options=SMALL) as client:
+        report = await client.render_all(
+            source(),
+            to=f"s3://{BUCKET}/drawn/",
+            film=f"s3://{BUCKET}/drawn/film.mp4",
+            film_subtitle=f"s3://{BUCKET}/in/words.srt",
+            film_audio=f"s3://{BUCKET}/in/voice.wav",
+        )
+    assert (report.status, report.film_error) == (Status.COMPLETE, None)
+    (tmp_path / "film.mp4").write_bytes(content(emulator, obj("drawn/film.mp4")))
+    assert labelled(tmp_path / "film.mp4") == list(range(6, 18))
 
 
 def test_a_film_is_where_its_videos_are(tmp_path):

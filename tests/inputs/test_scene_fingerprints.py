@@ -56,6 +56,12 @@ def test_only_the_drawn_effect_counts(scene):
     assert of(scene, effects=("pan_left",)) != of(scene, effects=("pan_right",))
 
 
+def test_the_place_in_the_subtitles_of_a_film_counts(scene):
+    moved = [scene.model_copy(update={"subtitle_frame": frame}) for frame in (0, 15, 16)]
+    assert of(moved[0]) == of(scene)
+    assert len(set(map(of, moved))) == 3
+
+
 def test_a_picture_is_no_sound(scene):
     """Each file counts as what it is used for."""
     swapped = scene.scene.model_copy(

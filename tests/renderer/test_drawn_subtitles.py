@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from PIL import Image, ImageChops
 
+from cloudburst.renderer.job import RenderJob
+from cloudburst.renderer.scene import load_scene
 from support.dot_charts import LANDSCAPE, PORTRAIT
 from support.render_job import lay_job, rendered_here
 from support.video_probe import frame as frame_in_rgb
@@ -47,6 +50,39 @@ def test_subtitles_show_while_they_last(tmp_path, effects):
     left, top, right, bottom = box(frames[5])
     assert abs((left + right) / 2 - 960) <= 2
     assert 800 < top < bottom < 1010
+
+
+# The upper one of two cues stays there in a part that begins after the lower one.
+FILM = """WEBVTT
+
+00:00.000 --> 00:01.000
+lower
+
+00:00.500 --> 00:02.000
+<00:00.500>upper <00:01.270>words <00:01.500>end
+
+00:02.900 --> 00:04.000
+late \U0001f9ff
+"""
+
+
+@pytest.mark.parametrize("first", [0, 1, 13, 30, 60])
+@pytest.mark.parametrize("effects", [[], ["zoom_out"]])
+def test_a_part_of_subtitles_is_drawn_as_in_the_whole(tmp_path, first, effects):
+    lay_job(tmp_path, subtitle=FILM, fps=24, size="320x240", highlight="box", effects=effects)
+    whole = RenderJob.from_json((tmp_path / "job.json").read_bytes())
+
+    def drawn(job, frames, wanted):
+        loaded = load_scene(tmp_path, job, frames, lambda _: None, encodes=False)
+        blank = [loaded.source.draw(number, subtitles=False).read() for number in wanted]
+        full = [loaded.source.draw(number).read() for number in wanted]
+        return loaded, [one == other for one, other in zip(full, blank, strict=True)], full
+
+    _, silent, expected = drawn(whole, 80, range(first, first + 20))
+    loaded, empty, found = drawn(replace(whole, subtitle_frame=first), 20, range(20))
+    assert empty == silent
+    assert effects or found == expected
+    assert bool(loaded.left_out) == (first == 60)
 
 
 LONG = {

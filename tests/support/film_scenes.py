@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from PIL import Image
 
@@ -41,6 +42,13 @@ def clicks(count: int, at: Sequence[int], level: float = 0.9) -> list[float]:
     for start in at:
         samples[start : start + 8] = [level, -level] * 4
     return samples
+
+
+def labelled(video: Path) -> list[int]:
+    """Return the numbers of the frames of a video with white letters."""
+    with av.open(str(video)) as container:
+        pictures = [np.asarray(frame.to_image()) for frame in container.decode(video=0)]
+    return [number for number, one in enumerate(pictures) if (one.min(2) > 200).any()]
 
 
 def scene_video(

@@ -191,7 +191,7 @@ class TransitionFlags:
     film_audio: str | None = None
     """Audio file with one voice for all pictures of the film."""
     film_subtitle: str | None = None
-    """Subtitle file of the whole film."""
+    """Subtitle file of the whole film; with --film-audio, it is drawn into the pictures."""
 
 
 @Parameter(name="*", group=FILM)

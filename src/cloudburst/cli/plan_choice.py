@@ -22,6 +22,7 @@ from cloudburst.engine.forecast.plan import (
 )
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import ConfigurationError
+from cloudburst.film.request import scenes_in_film
 from cloudburst.inputs.preflight import check_film, check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models import performance as default_performance
@@ -295,6 +296,8 @@ def apply_plan(
         given = request.options, request.limits
         film = None if request.film is None else check_film(request.film, *given, remote)
         checked = check_scenes(request.scenes, *given, remote=remote, film=film)
+    if film is not None:
+        checked = scenes_in_film(film, checked, None, all_known=True)
     candidates = find_candidates(PlanData(), backend, settings, workers=workers, everywhere=False)
     choice = choose(
         checked, candidates, backend, default_candidates=candidates, limits=request.limits

@@ -25,7 +25,7 @@ from cloudburst.errors import (
 )
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import ChapterSource
-from cloudburst.film.request import check_place_of_film, check_scenes_of_film, with_seams
+from cloudburst.film.request import check_place_of_film, check_scenes_of_film, scenes_in_film
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.fingerprint import HashInputs
@@ -83,7 +83,7 @@ class RunInputs:
 
     def _add_chapters(self, scenes: Iterable[CheckedScene]) -> None:
         if self.film is not None:
-            self.chapters += [ChapterSource.of(scene.scene) for scene in scenes]
+            self.chapters += [ChapterSource.of(scene.given or scene.scene) for scene in scenes]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -275,7 +275,7 @@ def _check(
         check_objects(checked, destination.video)
     if film is not None and checked:
         before, all_known = earlier[-1] if earlier else None, labels is None
-        checked = with_seams(film, checked, before, all_known=all_known)
+        checked = scenes_in_film(film, checked, before, all_known=all_known)
         scenes_so_far = [*(earlier or ()), *checked]
         check_scenes_of_film(film, scenes_so_far, destination.video, all_known=all_known)
     return RunInputs([*checked], options, film, remote.files, remote.bytes_read)

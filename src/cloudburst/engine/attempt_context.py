@@ -174,6 +174,7 @@ class SceneContext(AttemptContext):
             self.scene.scene,
             self.scene.options,
             seams=self.scene.seams,
+            subtitle_frame=self.scene.subtitle_frame,
             remote=self.remote,
             turn=turn,
         )

@@ -118,7 +118,7 @@ def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
     raise ConfigurationError(f"film: {film}; expected {expected}")
 
 
-def with_seams(
+def scenes_in_film(
     request: FilmRequest,
     scenes: Sequence[CheckedScene],
     before: CheckedScene | None,
@@ -127,7 +127,8 @@ def with_seams(
 ) -> tuple[CheckedScene, ...]:
     """Return scenes that know how many of their frames the transitions of the film change.
 
-    ``before`` is the scene before the first one. ``all_known`` is false if further scenes may come.
+    Those of a film with one voice have its subtitles as theirs. ``before`` is the scene before the
+    first one. ``all_known`` is false if further scenes may come.
     """
     seams = [
         transition_frames(
@@ -140,9 +141,25 @@ def with_seams(
     if all_known:
         seams[-1] = 0
     ends = pairwise(seams if before else (0, *seams))
+    starts = before.voice_end if before else 0.0, *(scene.voice_end for scene in scenes[:-1])
     return tuple(
-        scene.model_copy(update={"seams": seam}) for scene, seam in zip(scenes, ends, strict=True)
+        scene.model_copy(update={"seams": seam} | _subtitles(request, scene, start))
+        for scene, seam, start in zip(scenes, ends, starts, strict=True)
     )
+
+
+def _subtitles(request: FilmRequest, scene: CheckedScene, start: float) -> dict[str, Any]:
+    """Return the fields of a scene with the film's subtitles, which begins at ``start`` seconds."""
+    # Without one voice, the positions of scenes are known only from their finished videos.
+    if request.film_audio is None or request.film_subtitle is None:
+        return {}
+    version = request.subtitle_version
+    known = {} if version is None else {version.path: version}
+    return {
+        "scene": scene.scene.model_copy(update={"subtitle": request.film_subtitle}),
+        "subtitle_frame": round(start * scene.options.fps),
+        "versions": {**scene.versions, **known},
+    }
 
 
 def check_scenes_of_film(
@@ -154,7 +171,7 @@ def check_scenes_of_film(
 ) -> None:
     """Check that a film can be made of the scenes, as far as that is known before a run. Blocks.
 
-    The scenes are those of `with_seams`. ``video`` returns the location of a scene's video.
+    The scenes are those of `scenes_in_film`. ``video`` returns the location of a scene's video.
     ``all_known`` is false if further scenes may come.
 
     Raises:
@@ -226,7 +243,7 @@ def _own_sounds(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterato
         if request.has_own_sound and scene.options.music is not None:
             found = "music of a scene and of the film"
             yield SceneFault(scene.scene.name, "options.music", found, "one of them")
-        if request.film_subtitle is not None and scene.scene.subtitle is not None:
+        if request.film_subtitle is not None and (scene.given or scene.scene).subtitle is not None:
             found = "subtitles of a scene and of the film"
             yield SceneFault(scene.scene.name, "subtitle", found, "one of them")
 

@@ -191,9 +191,15 @@ def check_film(
         film = replace(film, sound=SoundOptions(**values))
     limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
     for (name, location), file in check_files(film.files.items(), limits, remote).items():
-        if isinstance(file, InvalidInputError):
-            fault = SceneFault("", name, f"{file.found}: {location}", file.expected)
-            raise InvalidScenesError(faults=[fault])
+        try:
+            if isinstance(file, InvalidInputError):
+                raise file
+            if name == "film_subtitle" and film.film_audio is not None:
+                check_characters(file.facts.characters, font_glyphs(options.font))
+                film = replace(film, subtitle_version=file.version)
+        except InvalidInputError as exc:
+            fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected)
+            raise InvalidScenesError(faults=[fault]) from exc
         if name == "film_audio" and file.facts.length_known:
             film = replace(film, voice_seconds=file.facts.seconds)
     return film

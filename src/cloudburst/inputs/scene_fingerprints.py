@@ -68,6 +68,7 @@ class InputHashes:
                 hashes,
                 duration=scene.scene.duration,
                 title_card=scene.scene.title_card,
+                subtitle_frame=scene.subtitle_frame,
             ),
             hashes=hashes,
             lasting=tuple((version, self._known[version]) for version in lasting),

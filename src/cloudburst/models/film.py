@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, TypedDict, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cloudburst.errors import SceneFault
+from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.locations import AnyLocation, S3Object, WrittenLocation
 from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.values import OptionalLocation
@@ -52,7 +53,8 @@ class FilmOptions(TypedDict, total=False):
     in place of audio; the last one needs neither, and lasts to the end of the voice. The option
     ``loudness`` of the run is then that of the film."""
     film_subtitle: Path | str | None
-    """Subtitle file of the whole film, in place of those of scenes."""
+    """Subtitle file of the whole film, in place of those of scenes. With ``film_audio``, it is
+    drawn into the pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class FilmRequest:
     """Options of the run for the music and the loudness of the film."""
     voice_seconds: float | None = None
     """Length of ``film_audio`` according to its header; ``None`` if the header does not have it."""
+    subtitle_version: FileVersion | None = None
+    """Version of ``film_subtitle`` as the check has found it, if it is on this machine."""
 
     @property
     def files(self) -> dict[FilmFileName, AnyLocation]:

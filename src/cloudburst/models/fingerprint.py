@@ -23,6 +23,7 @@ def fingerprint(
     *,
     duration: float | None,
     title_card: str | None = None,
+    subtitle_frame: int = 0,
 ) -> str:
     """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal."""
     look = options.model_dump(
@@ -34,6 +35,8 @@ def fingerprint(
         inputs["duration"] = duration
     if title_card is not None:
         inputs["title_card"] = title_card
+    if subtitle_frame:
+        inputs["subtitle_frame"] = subtitle_frame
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

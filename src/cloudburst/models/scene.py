@@ -265,9 +265,10 @@ class CheckedScene(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     scene: Scene
-    """Scene with absolute paths. In a film with one voice, its duration is its part of it."""
+    """Scene with absolute paths. In a film with one voice, its duration is its part of it, and its
+    subtitles are those of the film."""
     given: Scene | None = None
-    """Scene without this duration, which the journal has: it is determined again on resume."""
+    """Scene without these, which the journal has: they are determined again on resume."""
     voice_end: float = 0.0
     """End of its part of the voice, in seconds."""
     audio_seconds: float
@@ -286,6 +287,9 @@ class CheckedScene(BaseModel):
     seams: tuple[int, int] = (0, 0)
     """Number of frames at the start and the end that the transitions of the film change. They are
     in groups of pictures of their own, so that the film copies all others."""
+    subtitle_frame: int = 0
+    """Frame of its subtitles that is the first one of the video: with the subtitles of a film, that
+    at which the scene begins in the film."""
     undrawable: tuple[SceneFault, ...] = ()
     """Faults of texts because of characters that workers with the image of this package cannot
     draw; the public image takes those of subtitles from other fonts."""

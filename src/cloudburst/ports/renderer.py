@@ -158,6 +158,7 @@ class Renderer(Protocol):
         options: RenderOptions,
         *,
         seams: tuple[int, int] = (0, 0),
+        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:

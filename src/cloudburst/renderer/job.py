@@ -133,6 +133,8 @@ class RenderJob:
     """Text of a video without a picture file."""
     seams: tuple[int, int] = (0, 0)
     """Number of frames at the start and the end in groups of pictures of their own."""
+    subtitle_frame: int = 0
+    """Frame of the subtitles that is the first one of the video."""
     image_pixels: int = 100_000_000
     """Maximum for the picture, and for the watermark."""
     audio_seconds: float = 3600.0

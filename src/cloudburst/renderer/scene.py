@@ -204,18 +204,25 @@ def _read_subtitles(
 ) -> _LoadedSubtitles:
     size = video_format.size
     style = subtitle_style(job.options, *size)
+    ends = job.subtitle_frame, job.subtitle_frame + frames
     try:
         with path.open("rb") as file:
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
-        check_glyph_area(cues, style.size)
-        painter = SubtitlePainter(cues, style, font, *size)
+        start, end = (1000 * frame // video_format.fps for frame in ends)
+        drawn = [cue for cue in cues if cue.end > start and cue.start < end]
+        check_glyph_area(drawn, style.size)
+        painter = SubtitlePainter(cues, style, font, *size, drawn=drawn)
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     highlighted = style.highlight is not None
     if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
-    states = subtitle_states(cues, frames, video_format.fps, with_words=highlighted)
+    # Cues that end before the video are kept: others stay at the places that they have left free.
+    states = [
+        state._replace(first_frame=state.first_frame - ends[0])
+        for state in subtitle_states(cues, ends[1], video_format.fps, with_words=highlighted)
+    ]
     return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
 
 

@@ -108,13 +108,21 @@ class SubtitlePainter:
     """Painter of the subtitles of one video.
 
     It keeps only what the last painted state shows, so its memory does not grow with the video.
+    ``drawn`` are the cues that the video shows; ``None``: all of them.
     """
 
     def __init__(
-        self, cues: Sequence[Cue], style: SubtitleStyle, font: Font, width: int, height: int
+        self,
+        cues: Sequence[Cue],
+        style: SubtitleStyle,
+        font: Font,
+        width: int,
+        height: int,
+        *,
+        drawn: Iterable[Cue] | None = None,
     ) -> None:
         self._cues = cues
-        self._characters = characters_of(cues)
+        self._characters = characters_of(cues if drawn is None else drawn)
         self._style = style
         self._canvas = width, height
         self._font = font

@@ -90,6 +90,8 @@ class SceneJobRequest(BaseModel):
     font: Sha256 | None = None
     seams: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
     """Number of frames at the start and the end in groups of pictures of their own."""
+    subtitle_frame: NonNegativeInt = 0
+    """Frame of the subtitles that is the first one of the video."""
     options: Annotated[RenderOptions, AfterValidator(_without_files)] = RenderOptions()
 
     @model_validator(mode="after")
@@ -158,6 +160,7 @@ class NativeApi:
                     duration=asked.duration,
                     title_card=asked.title_card,
                     seams=asked.seams,
+                    subtitle_frame=asked.subtitle_frame,
                 )
             return job
 

@@ -82,6 +82,7 @@ class RenderService:
         duration: float | None = None,
         title_card: str | None = None,
         seams: tuple[int, int] = (0, 0),
+        subtitle_frame: int = 0,
     ) -> None:
         """Add a drafted job with its files to the queue; raise as `ServiceJobs.check_accepts`."""
         job.name = name
@@ -91,6 +92,7 @@ class RenderService:
             duration=duration,
             title_card=title_card,
             seams=seams,
+            subtitle_frame=subtitle_frame,
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )

@@ -325,6 +325,7 @@ class FakeRenderer:
         options: RenderOptions,  # noqa: ARG002
         *,
         seams: tuple[int, int] = (0, 0),  # noqa: ARG002
+        subtitle_frame: int = 0,  # noqa: ARG002
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:

@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(100)]
 BENCHMARKS = ROOT / "benchmarks"
 
 
-def run(name, *arguments):
+def run(name, *arguments, seconds=90):
     command = [sys.executable, str(BENCHMARKS / name), *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
 
 
 @pytest.mark.nightly
@@ -51,3 +51,11 @@ def test_what_eight_scenes_cost(watch):
     done = run("cost.py", "--seeds", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("met ") == 2
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+def test_sources_beside_known_lists(watch):
+    done = run("schedule.py", "--rows", "sources", "--seeds", "3", seconds=290)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("met ") == 7

@@ -191,9 +191,11 @@ class KeptWorkers:
         self._performances = performances
         self._expected_films = 0
         self._open_runs = 0
-        self.idle_since: float | None = None
-        """Time since which no scene waits or has a worker; ``None`` if one does."""
-        self._last_pause = 0.0  # seconds for which all workers were idle before scenes came
+        # Time since which no scene waits or has a worker; ``None`` if one does.
+        self._idle_since: float | None = None
+        self._came_at = 0.0  # when the last scenes came
+        self._waited = 0.0  # seconds from then until a worker was ready, if none was
+        self._last_pause = 0.0  # seconds without scenes before some came, if none had waited
         self._warm = 0 if limits.idle is not None else 1
 
     @property
@@ -215,6 +217,8 @@ class KeptWorkers:
     def expecting_scenes(self) -> Generator[None]:
         """Keep workers until the ``with`` block ends as long as that is cheaper than new starts."""
         self._open_runs += 1
+        if not self._any_busy:
+            self._idle_since = anyio.current_time()
         try:
             yield
         finally:
@@ -237,10 +241,25 @@ class KeptWorkers:
             worker.changed.set()
 
     def note_scenes(self) -> None:
-        """Note that scenes have come, and for how long workers were idle before."""
-        if self.idle_since is not None:
-            self._last_pause = anyio.current_time() - self.idle_since
-            self.idle_since = None
+        """Note that scenes have come, and for how long there were none before."""
+        self._came_at = anyio.current_time()
+        if self._idle_since is not None:
+            self._last_pause = self._came_at - self._idle_since + self._waited
+            self._idle_since, self._waited = None, 0.0
+
+    def note_ready(self, worker: PoolWorker) -> None:
+        """Note that a worker has become ready, and how long scenes have waited for it."""
+        if not self._any_busy:
+            usual = self._performances.of_backend(worker.backend).startup_seconds
+            self._waited = min(usual, anyio.current_time() - self._came_at)
+
+    def note_release(self) -> None:
+        """Note that a worker is done with a scene."""
+        self._idle_since = None if self._any_busy else anyio.current_time()
+
+    @property
+    def _any_busy(self) -> bool:
+        return any(worker.assignments for worker in self._workers)
 
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept for further scenes, a film or a later run."""
@@ -252,15 +271,18 @@ class KeptWorkers:
         return bool(self._expected_films) and not any(each.usable for each in others)
 
     def _is_kept_for_scenes(self, worker: PoolWorker) -> bool:
-        # As long as it has cost less than a stop and a new start would, unless the last pause of
-        # the source was longer: then it is stopped at once. The wait for a new start is not
-        # counted: a source seldom waits for it, so that it delays only the last scene.
+        # As long as it has cost less than a stop and a new start would. If the next pause is
+        # expected to be longer, because the last one was, it is stopped at once; a pause is shorter
+        # if its scenes have waited for a worker. The wait for a new start is not counted: a source
+        # seldom waits for it, so that it delays only the last scene.
         if not self._open_runs or not worker.backend.usd_per_second:
             return self.expects_scenes
         usual = self._performances.of_backend(worker.backend)
         billed = max(0.0, usual.startup_seconds - usual.placement_seconds) + usual.stop_seconds
         idle = anyio.current_time() - worker.last_used
-        return max(idle, self._last_pause) < billed and self._budget.allows_idle(worker)
+        return max(idle, self._last_pause - self._waited) < billed and self._budget.allows_idle(
+            worker
+        )
 
     def _is_kept_warm(self, worker: PoolWorker) -> bool:
         # As long as it has cost less than a new start would, its price and the wait for it, the

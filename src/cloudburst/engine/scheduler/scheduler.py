@@ -214,7 +214,8 @@ class Scheduler:
         """Add scenes of one run to the queue, or fail them if the run was aborted."""
         if self.paused_runs.fail_aborted(tickets):
             return
-        self.kept_workers.note_scenes()
+        if tickets:
+            self.kept_workers.note_scenes()
         self.queue.put(*tickets)
         self._decide_on_scenes()
 
@@ -230,8 +231,8 @@ class Scheduler:
             worker.assignments.remove(assignment)
         assignment.ticket.unassign(assignment)
         worker.last_used = anyio.current_time()
-        if not len(self.queue) and not any(each.assignments for each in self.workers):
-            self.kept_workers.idle_since = worker.last_used
+        if not len(self.queue):
+            self.kept_workers.note_release()
         worker.changed.set()
         self.decide(worker)
 
@@ -281,6 +282,7 @@ class Scheduler:
             self.performances.learn_startup(worker, ready - launched)
             self.autoscaler.reconsider()
         self._starts.on_ready(worker)
+        self.kept_workers.note_ready(worker)
         self.decide(worker)
 
     def on_start_failed(self, worker: PoolWorker, error: CloudburstError) -> None:

@@ -144,12 +144,18 @@ class _ObservedRenderer:
         options: RenderOptions,
         *,
         seams: tuple[int, int] = (0, 0),
+        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
         with self._observe():
             return await self._renderer.upload(
-                scene, options, seams=seams, remote=remote, turn=turn
+                scene,
+                options,
+                seams=seams,
+                subtitle_frame=subtitle_frame,
+                remote=remote,
+                turn=turn,
             )
 
     async def upload_film(

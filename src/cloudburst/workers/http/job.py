@@ -71,6 +71,7 @@ class JobPayload(BaseModel):
     music: str | None = None
     font: str | None = None
     seams: tuple[int, int] = (0, 0)
+    subtitle_frame: int = 0
     options: RenderOptions
 
 

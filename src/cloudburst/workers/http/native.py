@@ -164,6 +164,7 @@ class NativeRenderer:
         options: RenderOptions,
         *,
         seams: tuple[int, int] = (0, 0),
+        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
@@ -179,6 +180,7 @@ class NativeRenderer:
             title_card=scene.title_card,
             duration=scene.duration,
             seams=seams,
+            subtitle_frame=subtitle_frame,
             options=options,
             **hashes,
         )

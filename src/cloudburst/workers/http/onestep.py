@@ -146,6 +146,7 @@ class OnestepRenderer:
         options: RenderOptions,
         *,
         seams: tuple[int, int] = (0, 0),  # noqa: ARG002
+        subtitle_frame: int = 0,  # noqa: ARG002
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:

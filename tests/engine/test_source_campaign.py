@@ -1,0 +1,36 @@
+"""Sources in virtual time, beside the list of their scenes and one client for each scene."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from support.project import ROOT
+
+HOUR_USD = Decimal("1.5")
+NAMES = ("instant", "fast", "slow 30", "slow 120", "slow 600", "bursty", "stopping")
+NAMES += ("needing 1", "needing 4", "faulty", "failing")
+
+
+@pytest.fixture
+def run_source(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from schedules import sources
+    from schedules.task_model import BURSTS
+
+    by_name = {source.name: source for source in sources.SOURCES}
+    return lambda name: sources.run_source(by_name[name], BURSTS, 0, HOUR_USD, number=10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_ends_soon_and_costs_no_more_than_single_scenes(name, run_source):
+    outcome = run_source(name)
+    assert outcome.wall_ratio <= 1.1
+    assert outcome.bill_over_alone <= 1.005
+    if not outcome.is_limited_by_source:
+        assert outcome.bill_ratio <= 1.1
+
+
+def test_the_start_of_a_task_is_no_pause_of_a_source_that_needs_videos(run_source):
+    assert len(run_source("needing 1").report.workers) == 1
