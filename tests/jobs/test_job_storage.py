@@ -218,9 +218,12 @@ def write_database(path, script):
         connection.executescript(script)
 
 
-async def test_jobs_in_a_database_of_the_last_format_go_on(client, tmp_path):
+@pytest.mark.parametrize("version", range(1, len(database.STEPS)))
+async def test_jobs_in_a_database_of_an_earlier_format_go_on(client, tmp_path, version):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    steps = [statement for step in database.STEPS[1:version] for statement in step]
     script = FORMAT_1.read_text().replace("FOLDER", str(tmp_path))
+    script = ";".join([script, *steps, f"PRAGMA user_version = {version}"])
     write_database(tmp_path / "jobs" / "jobs.sqlite", script)
     limits = JobLimits(keep_seconds=1e10)
     async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
