@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1006, 2165),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5854, 9169),
+    "engine": (37, 5872, 9171),
     "film": (14, 1637, 2477),
     "image": (16, 1241, 1830),
     "inputs": (12, 1624, 2539),

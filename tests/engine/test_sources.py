@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import anyio
@@ -370,3 +371,80 @@ async def test_a_resumed_source_uses_the_task_that_was_left_running():
     assert report.skipped == ("a",)
     assert len(cloud.launched) == tasks, "no task is started"
     assert not cloud.running
+
+
+@pytest.mark.parametrize("ends", ["left", "an error of the block"])
+async def test_a_generator_that_waits_for_room_within_a_task_group_is_closed(ends):
+    cloud, closed = FakeCloud(encode=1000), []
+
+    async def source():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            try:
+                for name in "abcde":
+                    yield name
+            finally:
+                closed.append(True)
+
+    async def use():
+        limits = Limits(workers=1, queued_scenes=1)
+        async with engine(cloud, limits=limits) as e, e.open_source(source()):
+            await anyio.sleep(100)
+            if ends == "an error of the block":
+                raise KeyError("block")
+
+    if ends == "left":
+        await use()
+    else:
+        with pytest.raises(KeyError) as caught:
+            await use()
+        assert caught.value.args == ("block",)
+    assert closed == [True]
+    assert not cloud.running
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_source_that_waits_for_a_cancelled_task_ends_the_run_with_an_error():
+    async def source():
+        yield "a"
+        waits = asyncio.ensure_future(asyncio.sleep(1000))
+        waits.cancel()
+        await waits
+
+    cloud = FakeCloud(encode=1000)
+    with pytest.raises(ClosedError, match="source of the scenes waited for was cancelled"):
+        async with rendering(cloud, source()) as run:
+            await run.until_done()
+    assert not cloud.running
+
+
+async def test_an_unforeseen_error_of_a_submitted_scene_raises_to_its_caller_only():
+    class Broken(Intake):
+        async def check(self, scene, labels):
+            if scene == "b":
+                raise ZeroDivisionError
+            return await super().check(scene, labels)
+
+    async with rendering(FakeCloud(), intake=Broken()) as run:
+        await run.submit("a")
+        with pytest.raises(ZeroDivisionError):
+            await run.submit("b")
+        await run.submit("c")
+        report = await run.until_done()
+    assert [video.scene for video in report.videos] == ["a", "c"]
+    assert report.status is Status.COMPLETE
+
+
+async def test_every_reader_of_the_events_of_a_run_ends_with_it():
+    events = list[object]()
+    async with rendering(FakeCloud()) as run, anyio.create_task_group() as tasks:
+
+        async def read():
+            events.extend([event async for event in run])
+
+        tasks.start_soon(read)
+        tasks.start_soon(read)
+        await anyio.sleep(1)
+        await run.submit("a")
+        await run.until_done()
+    assert any(isinstance(event, SceneQueued) for event in events)

@@ -251,6 +251,14 @@ class RunProgress:
                     await self._take(scene)
         except Exception as exc:  # noqa: BLE001 - the block of the run raises it
             self._fail(exc)
+        except anyio.get_cancelled_exc_class() as exc:
+            if anyio.current_effective_deadline() == -math.inf:  # the run is cancelled
+                raise
+            # Raised as it is, it would look like the end of a scope around the block.
+            error = ClosedError("what the source of the scenes waited for was cancelled")
+            error.__cause__ = exc
+            self._fail(error)
+        if self._run.source_error is not None:
             await anyio.sleep_forever()
         self._run.is_open = False
 
@@ -263,6 +271,10 @@ class RunProgress:
             submission.error = exc
             if submission is not scene:  # it has no caller, so the run has it
                 self._refuse(submission.name, exc)
+        except Exception as exc:
+            if submission is not scene:
+                raise
+            submission.error = exc
         finally:
             submission.answered.set()
 
@@ -360,13 +372,19 @@ class RunProgress:
 async def _iterating(source: AsyncIterable[object]) -> AsyncGenerator[AsyncIterator[object]]:
     """Yield the iterator of a source, and close it at the end if it is a generator."""
     scenes = aiter(source)
-    try:
-        yield scenes
-    finally:
-        close = getattr(scenes, "aclose", None)
-        if close is not None:  # in this task, because generators may have cancel scopes
-            with anyio.move_on_after(SOURCE_CLOSE_TIMEOUT, shield=True):
-                await close()
+    # Generators may have cancel scopes, which end in this task and before those around them.
+    with anyio.CancelScope() as scope:
+        try:
+            yield scenes
+        finally:
+            close = getattr(scenes, "aclose", None)
+            if close is not None:
+                scope.shield = True
+                scope.deadline = anyio.current_time() + SOURCE_CLOSE_TIMEOUT
+                try:
+                    await close()
+                except* GeneratorExit:  # a task group in the generator has put it into a group
+                    pass
 
 
 def add_upload_size(ticket: Ticket, scene: CheckedScene, senders: dict[Path, Ticket]) -> None:

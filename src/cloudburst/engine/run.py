@@ -25,7 +25,7 @@ from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.records import RecoveredState, SceneRecord, WorkerRecord
 from cloudburst.engine.report import SceneOutcome, make_report, status
-from cloudburst.errors import ClosedError, CloudburstError, ConfigurationError
+from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.events import Event, SceneCompleted, SceneEvent, SceneFailed, SceneProgress
 from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ProcessEntry
@@ -68,12 +68,16 @@ class EventStream:
         elif isinstance(event, SceneEvent):
             self._progress.pop(event.scene, None)
         self._events.append(unread)
-        self._written.set()
+        self._wake()
 
     def close(self) -> None:
-        """End the reader's iteration after the last event."""
+        """End the iteration of every reader after the last event."""
         self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._written.set()
+        self._written = anyio.Event()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -83,7 +87,6 @@ class EventStream:
         while not self._events:
             if self._closed:
                 raise StopAsyncIteration
-            self._written = anyio.Event()
             await self._written.wait()
         event = self._events.popleft().event
         if isinstance(event, SceneProgress):
@@ -160,7 +163,7 @@ class Submission:
     scene: object
     name: str = ""
     """Name of the scene, once it is checked."""
-    error: CloudburstError | None = field(default_factory=lambda: ClosedError("the run has ended"))
+    error: Exception | None = field(default_factory=lambda: ClosedError("the run has ended"))
     """Reason why it was not accepted; ``None`` if it was."""
     answered: anyio.Event = field(default_factory=anyio.Event)
 
