@@ -68,16 +68,12 @@ class EventStream:
         elif isinstance(event, SceneEvent):
             self._progress.pop(event.scene, None)
         self._events.append(unread)
-        self._wake()
+        self._written.set()
 
     def close(self) -> None:
         """End the iteration of every reader after the last event."""
         self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
         self._written.set()
-        self._written = anyio.Event()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -87,6 +83,8 @@ class EventStream:
         while not self._events:
             if self._closed:
                 raise StopAsyncIteration
+            if self._written.is_set():  # otherwise another reader waits for it
+                self._written = anyio.Event()
             await self._written.wait()
         event = self._events.popleft().event
         if isinstance(event, SceneProgress):

@@ -110,7 +110,9 @@ class FilmRequest:
                 yield SceneFault("", name, str(location), "a file on this machine")
 
 
-def _is_length(seconds: float) -> bool:
+def _is_length(seconds: object) -> bool:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return False
     return MIN_TRANSITION_SECONDS <= seconds <= MAX_TRANSITION_SECONDS  # not for not-a-number
 
 
