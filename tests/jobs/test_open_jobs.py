@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from itertools import repeat
 
 import anyio
@@ -277,6 +279,16 @@ async def test_files_of_added_scenes_count_and_are_removed_with_the_job(
         await queue.close_job(job.id)
         await finished(queue, job.id)
         await poll(lambda: _gone(queue.files(job.id).inputs), delays=repeat(0.02))
+
+
+async def test_the_texts_of_added_scenes_count(queue, make_scene, tmp_path):
+    job = await queue.submit(open_request(make_scene("a")))
+    await queue.close_job(job.id)
+    await finished(queue, job.id)
+    lengths = "length(request), (SELECT sum(length(scene)) FROM scenes)"
+    with closing(sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite")) as other:
+        ((size, *texts),) = other.execute(f"SELECT bytes, {lengths} FROM jobs")
+    assert size == queue.files(job.id).output_bytes() + BYTES_OF_ENTRY + sum(texts)
 
 
 async def _gone(path):
