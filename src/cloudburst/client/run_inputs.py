@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -57,14 +57,11 @@ class RunInputs:
     options: RenderOptions
     """Options with absolute paths of files, so that other processes find the files."""
     film: FilmRequest | None
+    chapters: list[ChapterSource]
+    """What a film takes from the scenes besides their videos."""
     remote_files: dict[RemoteLocation, RemoteFile]
     bytes_checked: int
     """Number of bytes of remote files that the check has read."""
-    chapters: list[ChapterSource] = field(default_factory=list[ChapterSource])
-    """What the film takes from the scenes besides their videos; nothing without a film."""
-
-    def __post_init__(self) -> None:
-        self._add_chapters(self.scenes)
 
     @property
     def names(self) -> list[str]:
@@ -75,15 +72,6 @@ class RunInputs:
     def covers(self) -> list[str]:
         """Names of the scenes whose videos have a cover."""
         return [scene.scene.name for scene in self.scenes if scene.options.cover]
-
-    def add(self, scene: CheckedScene) -> None:
-        """Add a further scene."""
-        self.scenes.append(scene)
-        self._add_chapters([scene])
-
-    def _add_chapters(self, scenes: Iterable[CheckedScene]) -> None:
-        if self.film is not None:
-            self.chapters += [ChapterSource.of(scene.given or scene.scene) for scene in scenes]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,18 +91,20 @@ class SceneIntake:
 
     async def check(self, scene: object, labels: SceneLabels) -> CheckedScene:
         """Check a scene: see `Intake.check`."""
-        inputs = self.inputs
-        found = await check_inputs(
-            [scene],
+        inputs, remote = self.inputs, self.access.inputs()
+        check = partial(
+            _check,
+            scene_list([scene]),
             destination=self.destination,
             options=inputs.options,
             limits=self.limits,
             film=inputs.film,
-            remote=self.access.inputs(),
+            remote=remote,
             labels=labels,
             # A film has the format of its first scene, and a transition from the last one.
             earlier=[*inputs.scenes[:1], *inputs.scenes[1:][-1:]],
         )
+        found = await _in_thread(check, remote)
         inputs.remote_files |= found.remote_files
         inputs.bytes_checked += found.bytes_checked
         return found.scenes[0]
@@ -124,7 +114,8 @@ class SceneIntake:
         name = scene.scene.name
         await self.claim_more([name], [name] if scene.options.cover else [])
         claimed = await self.look_up([scene])
-        self.inputs.add(scene)
+        self.inputs.scenes.append(scene)
+        self.inputs.chapters.append(_chapter(scene))
         return claimed
 
     async def look_up(self, scenes: Sequence[CheckedScene]) -> ClaimedScenes:
@@ -161,18 +152,16 @@ async def check_inputs(
     film: FilmRequest | None,
     remote: RemoteInputs,
     labels: SceneLabels | None = None,
-    earlier: Sequence[CheckedScene] | None = None,
 ) -> RunInputs:
     """Check the inputs of a run; of most files, only the start and the end are read.
 
     ``labels`` are those of the scenes that came before from a source; ``None``: the scenes are all
-    of the run. ``earlier`` are the neighbours of a further scene in the film; ``None``: the run
-    begins.
+    of the run.
 
     Raises `InvalidScenesError` with every fault, `ConfigurationError` for a misplaced film, and
     `ThrottledError` or `NoAnswerError` if S3 stays busy.
     """
-    if film is not None and earlier is None:
+    if film is not None:
         in_s3 = not isinstance(destination, FolderDestination)
         check_place_of_film(film.path, videos_in_s3=in_s3)
     check = partial(
@@ -184,7 +173,6 @@ async def check_inputs(
         film=film,
         remote=remote,
         labels=labels,
-        earlier=earlier,
     )
     faults: list[SceneFault] = []
     unanswered: list[CloudburstError] = []
@@ -197,20 +185,14 @@ async def check_inputs(
             unanswered.append(exc)  # the faults of the scenes are more useful
 
     with collapse_single():
-        async with create_task_group() as background:
-            background.start_soon(_stop_when_cancelled, remote)
-            async with create_task_group() as tasks:
-                # A folder on this machine is checked when its videos are claimed.
-                if earlier is None and not isinstance(destination, FolderDestination):
-                    tasks.start_soon(find_faults_of, destination)
-                try:
-                    inputs = await _in_thread(check, remote)
-                except InvalidScenesError as exc:
-                    faults[:0] = exc.faults
-                except CheckStoppedError:
-                    await checkpoint()  # raises the cancellation
-                    raise
-            background.cancel_scope.cancel()
+        async with create_task_group() as tasks:
+            # A folder on this machine is checked when its videos are claimed.
+            if not isinstance(destination, FolderDestination):
+                tasks.start_soon(find_faults_of, destination)
+            try:
+                inputs = await _in_thread(check, remote)
+            except InvalidScenesError as exc:
+                faults[:0] = exc.faults
     if inputs is None or faults:
         raise InvalidScenesError(faults=faults)
     if unanswered:
@@ -232,9 +214,18 @@ async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> Ru
     """Call the check in a thread, and read S3 on this event loop meanwhile."""
     # After a cancellation, `_stop_when_cancelled` ends the requests, and the thread closes what it
     # has opened.
-    with collapse_single(), CancelScope(shield=True):
-        async with BlockingPortal() as remote.s3_portal:
-            return await to_thread.run_sync(check)
+    with collapse_single():
+        async with create_task_group() as background:
+            background.start_soon(_stop_when_cancelled, remote)
+            try:
+                with collapse_single(), CancelScope(shield=True):
+                    async with BlockingPortal() as remote.s3_portal:
+                        inputs = await to_thread.run_sync(check)
+            except CheckStoppedError:
+                await checkpoint()  # raises the cancellation
+                raise
+            background.cancel_scope.cancel()
+        return inputs
     raise AssertionError("unreachable: the scope is not cancelled")
 
 
@@ -254,8 +245,9 @@ def _check(
     film: FilmRequest | None,
     remote: RemoteInputs,
     labels: SceneLabels | None,
-    earlier: Sequence[CheckedScene] | None,
+    earlier: Sequence[CheckedScene] | None = None,
 ) -> RunInputs:
+    """Check the scenes; ``earlier`` are the neighbours of a further scene in the film, if any."""
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.preflight import check_film, check_scenes  # noqa: PLC0415
 
@@ -278,7 +270,12 @@ def _check(
         checked = scenes_in_film(film, checked, before, all_known=all_known)
         scenes_so_far = [*(earlier or ()), *checked]
         check_scenes_of_film(film, scenes_so_far, destination.video, all_known=all_known)
-    return RunInputs([*checked], options, film, remote.files, remote.bytes_read)
+    chapters = [*map(_chapter, checked)]
+    return RunInputs([*checked], options, film, chapters, remote.files, remote.bytes_read)
+
+
+def _chapter(scene: CheckedScene) -> ChapterSource:
+    return ChapterSource.of(scene.given or scene.scene)
 
 
 def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
