@@ -32,7 +32,17 @@ from cloudburst.models.scene import (
     validate_scene_name,
 )
 from cloudburst.models.transfers import FetchRequest, UploadRequest
-from cloudburst.renderer.job import AUDIO, FONT, IMAGE, MUSIC, SUBTITLE, VIDEO_FILE, WATERMARK
+from cloudburst.renderer.job import (
+    AUDIO,
+    FONT,
+    IMAGE,
+    MUSIC,
+    SUBTITLE,
+    VIDEO_FILE,
+    WATERMARK,
+    JobOptions,
+    RenderJob,
+)
 from cloudburst.service import request_body
 from cloudburst.service.content_store import MissingContentError
 from cloudburst.service.http_errors import RejectedRequestError, display_value
@@ -153,15 +163,15 @@ class NativeApi:
             self._service.jobs.check_accepts()
             self._check_duration(asked)
             async with self._drafted(ident, asked.contents()) as job:
-                await self._service.submit(
-                    job,
+                description = RenderJob(
                     name=asked.name,
-                    options=asked.options,
+                    options=JobOptions.from_options(asked.options),
                     duration=asked.duration,
                     title_card=asked.title_card,
                     seams=asked.seams,
                     subtitle_frame=asked.subtitle_frame,
                 )
+                await self._service.submit(job, description)
             return job
 
         return await self._accepted(request, submitted)

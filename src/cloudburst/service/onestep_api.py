@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE
+from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JobOptions, RenderJob
 from cloudburst.service import request_body
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
 from cloudburst.service.jobs import ServiceJob
@@ -87,7 +87,8 @@ class OnestepApi:
         unpacked = await self._unpacked(job)
         job.attachment = unpacked.filename
         # The id instead of a name: onestep chooses another random effect for each call.
-        await self._service.submit(job, name=job.id, options=unpacked.options)
+        options = JobOptions.from_options(unpacked.options)
+        await self._service.submit(job, RenderJob(name=job.id, options=options))
         try:
             await job.ended.wait()
         finally:

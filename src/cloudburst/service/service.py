@@ -5,15 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
 import anyio
 from anyio import CancelScope, create_task_group, current_time, to_thread
 
-from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
+from cloudburst.renderer.job import JOB_FILE, RenderJob
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.content_store import ContentStore
 from cloudburst.service.encoder_slots import GOP_COMMAND
@@ -73,26 +72,14 @@ class RenderService:
                 with CancelScope(shield=True):
                     await to_thread.run_sync(clear, job.folder)
 
-    async def submit(
-        self,
-        job: ServiceJob,
-        *,
-        name: str,
-        options: RenderOptions,
-        duration: float | None = None,
-        title_card: str | None = None,
-        seams: tuple[int, int] = (0, 0),
-        subtitle_frame: int = 0,
-    ) -> None:
-        """Add a drafted job with its files to the queue; raise as `ServiceJobs.check_accepts`."""
-        job.name = name
-        description = RenderJob(
-            name=name,
-            options=JobOptions.from_options(options),
-            duration=duration,
-            title_card=title_card,
-            seams=seams,
-            subtitle_frame=subtitle_frame,
+    async def submit(self, job: ServiceJob, description: RenderJob) -> None:
+        """Add a drafted job with its files to the queue, with the limits of this service.
+
+        Raises as `ServiceJobs.check_accepts`.
+        """
+        job.name = description.name
+        description = replace(
+            description,
             image_pixels=self.settings.image_pixels,
             audio_seconds=self.settings.audio_seconds,
         )
