@@ -260,6 +260,7 @@ async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
     [
         ({"film_music": "none.mp3"}, "film_music: .*none.mp3"),
         ({"film_music": "a.png"}, "film_music: a PNG picture: .*; expected an audio file"),
+        ({"film_music": "short.wav"}, "film_music: 0.10 seconds: .*; expected at least 0.5"),
         ({"film_audio": "s3://bucket/voice.mp3"}, "film_audio: s3://.*; expected a file on this"),
         ({"film_subtitle": "https://"}, "film_subtitle: "),
         ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
@@ -270,6 +271,7 @@ async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
 )
 async def test_bad_files_of_a_film_start_nothing(folder, film, reason):
     (folder / "arabic.srt").write_text(subtitle_file((0.1, 0.3, "\u0645\u0631")))
+    write_sound(folder / "short.wav", sine(0, RATE // 10))
     (folder / "film.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=reason):

@@ -21,6 +21,7 @@ from cloudburst.film.plan import FilmFaultError, FilmPlan
 from cloudburst.film.scene_video import OpenVideo, SceneVideo, open_video
 from cloudburst.film.timeline import Timeline
 from cloudburst.models.film import MAX_FILM_SECONDS, FilmFileName
+from cloudburst.models.options.sound import MIN_LOOP_SECONDS
 from cloudburst.renderer.audio_frames import (
     SAMPLE_FORMAT,
     SAMPLE_RATE,
@@ -30,7 +31,6 @@ from cloudburst.renderer.audio_frames import (
 )
 from cloudburst.renderer.audio_source import open_source
 from cloudburst.renderer.job import InputFaultError
-from cloudburst.renderer.mixed_audio import MIN_LOOP_SECONDS
 from cloudburst.renderer.sound_mix import (
     MAX_PEAK_DB,
     METER,

@@ -30,7 +30,7 @@ from cloudburst.models.film import MAX_FILM_SECONDS, FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
-from cloudburst.models.options.sound import SoundOptions
+from cloudburst.models.options.sound import MIN_LOOP_SECONDS, SoundOptions
 from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.scene import (
     DURATION,
@@ -194,6 +194,8 @@ def check_film(
         try:
             if isinstance(file, InvalidInputError):
                 raise file
+            if name == "film_music" and film.sound.music_loop and file.facts.length_known:
+                _check_repeated(file.facts.seconds)
             if name == "film_subtitle" and film.film_audio is not None:
                 check_characters(file.facts.characters, font_glyphs(options.font))
                 film = replace(film, subtitle_version=file.version)
@@ -203,6 +205,12 @@ def check_film(
         if name == "film_audio" and file.facts.length_known:
             film = replace(film, voice_seconds=file.facts.seconds)
     return film
+
+
+def _check_repeated(seconds: float) -> None:
+    if seconds < MIN_LOOP_SECONDS:
+        expected = f"at least {MIN_LOOP_SECONDS:g} seconds, or music_loop=false"
+        raise InvalidInputError(f"{seconds:.2f} seconds", expected)
 
 
 def _parse_entries(

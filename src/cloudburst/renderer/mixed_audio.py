@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from av.audio.frame import AudioFrame
 
+from cloudburst.models.options.sound import MIN_LOOP_SECONDS
 from cloudburst.renderer.audio import TRACK_FILE, encoded_track, measure_voice
 from cloudburst.renderer.audio_frames import SAMPLE_RATE, silent_frames
 from cloudburst.renderer.audio_source import (
@@ -38,10 +39,6 @@ from cloudburst.renderer.sound_mix import (
     measured,
 )
 from cloudburst.renderer.stereo_audio import StereoAudio
-
-# Shortest music that is repeated, in seconds. The file is opened again for each repetition, which
-# takes some milliseconds.
-MIN_LOOP_SECONDS = 0.5
 
 
 def mixed_track(folder: Path, job: RenderJob, announce: Announce) -> AudioTrack:

@@ -6,6 +6,10 @@ from pydantic import BaseModel, Field
 
 from cloudburst.models.options.values import OptionalLocation
 
+# Shortest music that is repeated, in seconds. The file is opened again for each repetition, which
+# takes some milliseconds.
+MIN_LOOP_SECONDS = 0.5
+
 
 class SoundOptions(BaseModel):
     """Music beside the voice of a scene, and loudness of the whole."""
