@@ -14,8 +14,8 @@ from PIL import Image
 
 from cloudburst import Client, RenderOptions, Status, local
 from cloudburst.errors import ConfigurationError, InvalidScenesError
-from cloudburst.film.request import film_request
-from cloudburst.inputs.preflight import check_film, check_scenes
+from cloudburst.film.request import check_film, film_request
+from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits

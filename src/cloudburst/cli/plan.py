@@ -39,7 +39,8 @@ from cloudburst.cli.plan_choice import (
 )
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.inputs.preflight import check_film, check_scenes
+from cloudburst.film.request import check_film
+from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
@@ -78,12 +79,13 @@ def plan_command(
         Print the plan as one line of JSON.
     """
     settings, backend = Settings(), backend or BackendOptions()
-    given = (video or LookOptions()).options(), Limits()
+    options, limits = (video or LookOptions()).options(), Limits()
     request = None if film is None else film.request()
     with open_remote_inputs(settings) as remote:
-        found = scenes_of(scenes, given[0], remote)
-        checked_film = None if request is None else check_film(request, *given, remote)
-        checked = check_scenes(found, *given, remote=remote, film=checked_film)
+        found = scenes_of(scenes, options, remote)
+        if request is not None:
+            request = check_film(request, options, limits, remote)
+        checked = check_scenes(found, options, limits, remote=remote, film=request)
     data = PlanData()
     everywhere, configured = (
         find_candidates(data, backend, settings, workers=workers, everywhere=each)

@@ -22,8 +22,8 @@ from cloudburst.engine.forecast.plan import (
 )
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import ConfigurationError
-from cloudburst.film.request import scenes_in_film
-from cloudburst.inputs.preflight import check_film, check_scenes
+from cloudburst.film.request import check_film, scenes_in_film
+from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models import performance as default_performance
 from cloudburst.models.limits import Limits

@@ -25,7 +25,12 @@ from cloudburst.errors import (
 )
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import ChapterSource
-from cloudburst.film.request import check_place_of_film, check_scenes_of_film, scenes_in_film
+from cloudburst.film.request import (
+    check_film,
+    check_place_of_film,
+    check_scenes_of_film,
+    scenes_in_film,
+)
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.fingerprint import HashInputs
@@ -249,7 +254,7 @@ def _check(
 ) -> RunInputs:
     """Check the scenes; ``earlier`` are the neighbours of a further scene in the film, if any."""
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-    from cloudburst.inputs.preflight import check_film, check_scenes  # noqa: PLC0415
+    from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
 
     with remote:
         if film is not None and earlier is None:

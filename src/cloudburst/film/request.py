@@ -14,12 +14,16 @@ from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import check_modules
 from cloudburst.film.plan import film_files
+from cloudburst.inputs.remote_inputs import RemoteInputs
+from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import (
     FILM_FILES,
+    MAX_FILM_SECONDS,
     FilmOptions,
     FilmRequest,
     transition_frames,
 )
+from cloudburst.models.limits import Limits
 from cloudburst.models.locations import (
     AnyLocation,
     OutputLocation,
@@ -31,6 +35,8 @@ from cloudburst.models.locations import (
     parse_s3_object,
     require_path,
 )
+from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.sound import MIN_LOOP_SECONDS, SoundOptions
 from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.scene import (
     COVER_SUFFIX,
@@ -116,6 +122,49 @@ def check_place_of_film(film: OutputLocation, *, videos_in_s3: bool) -> None:
     else:
         expected = "a path on this machine, because the videos are there"
     raise ConfigurationError(f"film: {film}; expected {expected}")
+
+
+def check_film(
+    film: FilmRequest, options: RenderOptions, limits: Limits, remote: RemoteInputs
+) -> FilmRequest:
+    """Check the files of the whole film, and return it with its sound. Blocks.
+
+    Raises `InvalidScenesError` for an invalid file, and for other music in the ``options`` of the
+    run.
+    """
+    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+    from cloudburst.inputs.file_checks import check_files  # noqa: PLC0415
+    from cloudburst.inputs.media_checks import font_glyphs  # noqa: PLC0415
+    from cloudburst.renderer.missing_glyphs import check_characters  # noqa: PLC0415
+
+    if film.has_own_sound:
+        if options.music is not None:
+            fault = SceneFault("", "music", str(options.music), "film_music in its place")
+            raise InvalidScenesError(faults=[fault])
+        values = {name: getattr(options, name) for name in SoundOptions.model_fields}
+        film = replace(film, sound=SoundOptions(**values))
+    limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
+    for (name, location), file in check_files(film.files.items(), limits, remote).items():
+        try:
+            if isinstance(file, InvalidInputError):
+                raise file
+            if name == "film_music" and film.sound.music_loop and file.facts.length_known:
+                _check_repeated(file.facts.seconds)
+            if name == "film_subtitle" and film.film_audio is not None:
+                check_characters(file.facts.characters, font_glyphs(options.font))
+                film = replace(film, subtitle_version=file.version)
+        except InvalidInputError as exc:
+            fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected)
+            raise InvalidScenesError(faults=[fault]) from exc
+        if name == "film_audio" and file.facts.length_known:
+            film = replace(film, voice_seconds=file.facts.seconds)
+    return film
+
+
+def _check_repeated(seconds: float) -> None:
+    if seconds < MIN_LOOP_SECONDS:
+        expected = f"at least {MIN_LOOP_SECONDS:g} seconds, or music_loop=false"
+        raise InvalidInputError(f"{seconds:.2f} seconds", expected)
 
 
 def scenes_in_film(

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -26,11 +26,10 @@ from cloudburst.inputs.media_checks import (
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue
-from cloudburst.models.film import MAX_FILM_SECONDS, FilmRequest, Transition
+from cloudburst.models.film import FilmRequest, Transition
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
-from cloudburst.models.options.sound import MIN_LOOP_SECONDS, SoundOptions
 from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.scene import (
     DURATION,
@@ -143,7 +142,7 @@ def check_scenes(
             this machine allow, for this call.
         labels: Labels of the scenes that came earlier from the same source; ``None``: the scenes
             are all of the run, at least one.
-        film: Film of the scenes, which `check_film` has returned.
+        film: Film of the scenes, which `film.request.check_film` has returned.
         earlier: First and last of the scenes that came earlier.
     """
     if remote is None:
@@ -173,44 +172,6 @@ def check_scenes(
         for entry in entries
         if entry.scene is not None
     )
-
-
-def check_film(
-    film: FilmRequest, options: RenderOptions, limits: Limits, remote: RemoteInputs
-) -> FilmRequest:
-    """Check the files of the whole film, and return it with its sound. Blocks.
-
-    Raises `InvalidScenesError` for an invalid file, and for other music in the ``options`` of the
-    run.
-    """
-    if film.has_own_sound:
-        if options.music is not None:
-            fault = SceneFault("", "music", str(options.music), "film_music in its place")
-            raise InvalidScenesError(faults=[fault])
-        values = {name: getattr(options, name) for name in SoundOptions.model_fields}
-        film = replace(film, sound=SoundOptions(**values))
-    limits = replace(limits, audio_seconds=MAX_FILM_SECONDS)
-    for (name, location), file in check_files(film.files.items(), limits, remote).items():
-        try:
-            if isinstance(file, InvalidInputError):
-                raise file
-            if name == "film_music" and film.sound.music_loop and file.facts.length_known:
-                _check_repeated(file.facts.seconds)
-            if name == "film_subtitle" and film.film_audio is not None:
-                check_characters(file.facts.characters, font_glyphs(options.font))
-                film = replace(film, subtitle_version=file.version)
-        except InvalidInputError as exc:
-            fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected)
-            raise InvalidScenesError(faults=[fault]) from exc
-        if name == "film_audio" and file.facts.length_known:
-            film = replace(film, voice_seconds=file.facts.seconds)
-    return film
-
-
-def _check_repeated(seconds: float) -> None:
-    if seconds < MIN_LOOP_SECONDS:
-        expected = f"at least {MIN_LOOP_SECONDS:g} seconds, or music_loop=false"
-        raise InvalidInputError(f"{seconds:.2f} seconds", expected)
 
 
 def _parse_entries(
