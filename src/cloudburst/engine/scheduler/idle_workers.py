@@ -263,10 +263,10 @@ class KeptWorkers:
 
     def keeps(self, worker: PoolWorker) -> bool:
         """Return whether an idle worker is kept for further scenes, a film or a later run."""
-        if self._is_kept_warm(worker) or self._is_kept_for_scenes(worker):
+        if self._is_kept_warm(worker):
             return True
-        if self._open_runs:  # the film is far off
-            return False
+        if self._open_runs:  # a film is far off
+            return self._is_kept_for_scenes(worker)
         others = (each for each in self._workers if each is not worker)
         return bool(self._expected_films) and not any(each.usable for each in others)
 
@@ -275,8 +275,8 @@ class KeptWorkers:
         # expected to be longer, because the last one was, it is stopped at once; a pause is shorter
         # if its scenes have waited for a worker. The wait for a new start is not counted: a source
         # seldom waits for it, so that it delays only the last scene.
-        if not self._open_runs or not worker.backend.usd_per_second:
-            return self.expects_scenes
+        if not worker.backend.usd_per_second:
+            return True
         usual = self._performances.of_backend(worker.backend)
         billed = max(0.0, usual.startup_seconds - usual.placement_seconds) + usual.stop_seconds
         idle = anyio.current_time() - worker.last_used
