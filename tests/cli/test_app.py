@@ -59,6 +59,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip()[0].isdigit()
 
 
+def test_render_with_resume_names_the_command_that_resumes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["render", "folder", "--resume"]) == 2
+    assert "To resume a run: cloudburst resume --to FOLDER" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["render", "--help"], ["demo", "--help"], []])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0

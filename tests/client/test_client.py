@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 import cloudburst
-from cloudburst import Client, Limits, Scene, Status, execute_parallel_batches
+from cloudburst import Client, Limits, Scene, Status, execute_parallel_batches, render_frame
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.errors import (
     AccessDeniedError,
@@ -205,6 +205,10 @@ async def test_a_mistake_shows_one_traceback(make_scene, out):
     assert "ExceptionGroup" not in shown
 
 
+async def make_story():
+    yield {}
+
+
 @pytest.mark.parametrize(
     ("scenes", "message"),
     [
@@ -213,6 +217,10 @@ async def test_a_mistake_shows_one_traceback(make_scene, out):
         ({"name": "a"}, "scenes: a dict; expected a list of scenes"),
         (Scene(name="a", image="a", audio="a"), "scenes: a Scene; expected a list of scenes"),
         (3, "scenes: an int; expected a list of scenes"),
+        (
+            make_story,
+            "a function; expected a list of scenes or an asynchronous iterable: make_story()",
+        ),
         (None, "scenes: None; expected a list of scenes"),
     ],
 )
@@ -223,6 +231,21 @@ async def test_what_is_no_list_of_scenes_is_one_clear_error(out, scenes, message
     assert str(caught.value).endswith(message)
     with pytest.raises(InvalidScenesError, match="expected a list of scenes"):
         await execute_parallel_batches(scenes)
+
+
+async def test_what_are_no_options_is_one_clear_error(make_scene, out):
+    a_dict = r"options: a dict; expected RenderOptions\(size='480x270'\)"
+    options = {"size": "480x270"}
+    with pytest.raises(ConfigurationError, match=a_dict):
+        Client(options=options)
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ConfigurationError, match=a_dict):
+            await client.render_all([make_scene("a")], to=out, options=options)
+        with pytest.raises(ConfigurationError, match=r"options: a str; expected RenderOptions$"):
+            await client.render(make_scene("a"), to=out, options="720p")
+    with pytest.raises(ConfigurationError, match=a_dict):
+        await render_frame(make_scene("a"), options=options)
+    assert not out.exists()
 
 
 async def test_an_existing_video_starts_nothing_unless_it_may_be_replaced(make_scene, out):

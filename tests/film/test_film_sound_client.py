@@ -232,7 +232,16 @@ SCENE = {"name": "a", "image": "a.png"}
         ([SCENE | {"until": 2.0}, {"name": "b", "image": "b.png"}], {}, "a position of 2.00 s"),
         ([SCENE | {"until": 1.0, "duration": 2.0}], {}, "duration and until; expected one of"),
         ([SCENE | {"until": 1.0}], {}, "a: until: an end at 1.00 s; expected nothing, or 2.00 s"),
-        ([SCENE | {"until": 1.0}], {"film_audio": None}, "until: a film without film_audio"),
+        (
+            [SCENE | {"until": 1.0}],
+            {"film_audio": None},
+            'expected film_audio="voice.m4a" (--film-',
+        ),
+        (
+            [SCENE, *({"name": name, "image": "a.png"} for name in "bc")],
+            {},
+            "b: until: nothing; expected until or duration: only the last scene may have neither",
+        ),
         ([SCENE], {"film_audio": None}, "a: audio: nothing; expected"),
         (
             [SCENE | {"options": {"music": "music.wav"}}],
@@ -255,6 +264,20 @@ async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
     assert reason in str(caught.value)
 
 
+async def test_a_scene_that_comes_after_the_one_without_an_end_is_refused(folder):
+    async with (
+        Client(FakeCloud().backend) as client,
+        client.stream(to="out", film="film.mp4", film_audio="voice.wav") as run,
+    ):
+        await run.submit(SCENE)
+        with pytest.raises(InvalidScenesError) as caught:
+            await run.submit({"name": "b", "image": "a.png", "duration": 1.0})
+    assert str(caught.value) == (
+        "b: until: a scene after a, which has neither until nor duration; "
+        "expected no scene after it"
+    )
+
+
 @pytest.mark.parametrize(
     ("film", "reason"),
     [
@@ -265,7 +288,7 @@ async def test_bad_scenes_of_a_film_start_nothing(folder, scenes, film, reason):
         ({"film_subtitle": "https://"}, "film_subtitle: "),
         ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
         ({"film_audio": "voice.wav", "film_subtitle": "arabic.srt"}, "film_subtitle: Arabic lett"),
-        ({"film": None, "film_music": "music.wav"}, "film_music: 'music.wav'; expected a film"),
+        ({"film": None, "film_music": "music.wav"}, "belongs: set film .--film."),
         ({"options": RenderOptions(music="a.wav"), "film_music": "music.wav"}, "music: "),
     ],
 )

@@ -56,7 +56,7 @@ async def test_an_open_job_gets_scenes_until_it_is_closed(cloud, picture, tmp_pa
         job = (await submit(http, open=True)).json()
         assert (job["open"], job["scenes"]) == (True, 0)
         links = job["links"]
-        add, close = (f"{links['job']}/{name}" for name in ("scenes", "close"))
+        add, close = links["scenes"], links["close"]
         for name in "ab":
             answer = await http.post(add, **form(picture, scene(name)))
             assert answer.status_code == 202, answer.text
@@ -66,6 +66,9 @@ async def test_an_open_job_gets_scenes_until_it_is_closed(cloud, picture, tmp_pa
         for _ in range(2):
             answer = await http.post(close)
             assert (answer.status_code, answer.json()["open"]) == (202, False)
+            assert (answer.json()["links"]["scenes"], answer.json()["links"]["close"]) == (
+                None,
+            ) * 2
         state = await finished(http, job)
         assert (state["state"], state["completed"]) == ("complete", 2)
         events = job_events((await http.get(links["events"])).text)
@@ -95,6 +98,11 @@ async def test_scenes_that_are_not_valid_are_refused_together(cloud, picture, tm
             assert (answer.status_code, answer.json()["error"]) == (400, "InvalidScenesError")
             faults = {(fault["scene"], fault["field"]) for fault in answer.json()["faults"]}
             assert faults == found
+        answer = await http.post(job["links"]["scenes"], json=good)
+        assert answer.json()["message"] == "\n".join(
+            f'{name}: not a field of this request; expected only {{"scenes": [...]}}'
+            for name in sorted(good)
+        )
         assert (await http.get(job["links"]["job"])).json()["scenes"] == 1
         inputs = jobs.queue.files(job["id"]).inputs
         assert [path.name for path in inputs.iterdir()] == ["0.png"], "nothing is left of them"

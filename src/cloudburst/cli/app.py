@@ -89,8 +89,10 @@ def run(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str], console: Console) -> int:
     try:
         return app(list(argv), exit_on_error=False, result_action="return_value") or 0
-    except CycloptsError:
-        return 2  # cyclopts has printed it
+    except CycloptsError:  # cyclopts has printed it
+        if "render" in argv[:1] and "--resume" in argv:
+            print_error("To resume a run: cloudburst resume --to FOLDER", console)
+        return 2
     except (ConfigurationError, LaunchError) as exc:  # before anything was started
         print_error(describe_error(exc), console)
         return 2

@@ -36,7 +36,7 @@ from cloudburst.inputs.scene_fingerprints import InputHashes
 from cloudburst.models.film import FilmOptions
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.limits import READINESS_BACKOFF, Backoff, Limits, Timeouts
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, given_options
 from cloudburst.models.remote_file import Download
 from cloudburst.models.report import Report
 from cloudburst.models.scene import AnyScene, Video
@@ -90,7 +90,7 @@ class Client(anyio.AsyncContextManagerMixin):
     ) -> None:
         self._backend = backend
         self._settings = settings
-        self.options = options or RenderOptions()
+        self.options = given_options(options, RenderOptions())
         """Options of runs that name none."""
         self._timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
@@ -312,7 +312,7 @@ class Client(anyio.AsyncContextManagerMixin):
             inputs = await check_inputs(
                 scenes if all_known else (),
                 destination=destination,
-                options=options or self.options,
+                options=given_options(options, self.options),
                 limits=self.limits,
                 film=film_request(**film),
                 remote=client.remote.inputs(),

@@ -21,7 +21,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import local_paths
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import RenderOptions, given_options
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.workers.local.frame import draw_frame
 
@@ -64,7 +64,8 @@ async def render_frame(
     suffix = ".png" if file is None else _SUFFIXES.get(file.suffix.lower())
     if suffix is None:
         raise ConfigurationError(f"{file}: expected a name that ends in {', '.join(_SUFFIXES)}")
-    checked = await anyio.to_thread.run_sync(_check, scene, at, options or RenderOptions(), limits)
+    look = given_options(options, RenderOptions())
+    checked = await anyio.to_thread.run_sync(_check, scene, at, look, limits)
     if file is not None:
         await anyio.to_thread.run_sync(_check_file, file, checked, overwrite)
     picture = await draw_frame(checked, at, suffix=suffix, limits=limits)

@@ -67,7 +67,7 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
     default = FilmRequest(path=Path())
     if film is None:
-        expected = "a film, to which it belongs"
+        expected = "a film, to which it belongs: set film (--film)"
         given = [(name, value) for name, value in how.items() if value != getattr(default, name)]
         if faults := [SceneFault("", name, repr(value), expected) for name, value in given]:
             raise InvalidScenesError(faults=faults)

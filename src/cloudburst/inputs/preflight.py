@@ -153,10 +153,9 @@ def check_scenes(
         options = options.model_copy(update={"loudness": None})
     has_voice = film is not None and film.film_audio is not None
     entries = _parse_entries(scenes, options, labels=labels, has_voice=has_voice)
-    position = earlier[-1].voice_end if earlier else 0.0
+    if film is not None and has_voice:
+        _add_parts(entries[:-1], film, earlier[-1] if earlier else None)
     for entry in entries:
-        if film is not None and has_voice:
-            position = _add_part(entry, film, position)
         _add_value_faults(entry, limits)
     files = _check_files(entries, limits, remote)
     _raise_faults(entries)
@@ -326,9 +325,31 @@ def _add_length_fault(
     if has_voice and given == ["audio"]:
         entry.fault("audio", "audio of a scene and of the film", "until or duration")
     elif not has_voice and given == ["until"]:
-        entry.fault("until", "a film without film_audio", f"{EXPECTED_AUDIO}; or a duration")
+        expected = 'film_audio="voice.m4a" (--film-audio) for the film, or a duration'
+        entry.fault("until", "a film without film_audio", expected)
     elif not (has_voice or given):
         entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+
+
+def _add_parts(
+    entries: Sequence[_CheckedEntry], film: FilmRequest, before: CheckedScene | None
+) -> None:
+    """Give each entry its part of the voice of the film; ``before`` is the scene before them."""
+    position = before.voice_end if before else 0.0
+    if before is not None and _lasts_to_end(before.given):
+        found = f"a scene after {before.scene.name}, which has neither until nor duration"
+        entries[0].fault("until", found, "no scene after it")
+        return
+    for entry in entries:
+        if entry is not entries[-1] and _lasts_to_end(entry.scene):
+            expected = "until or duration: only the last scene may have neither"
+            entry.fault("until", "nothing", expected)
+        else:
+            position = _add_part(entry, film, position)
+
+
+def _lasts_to_end(scene: Scene | None) -> bool:
+    return scene is not None and {scene.audio, scene.duration, scene.until} == {None}
 
 
 def _add_part(entry: _CheckedEntry, film: FilmRequest, start: float) -> float:

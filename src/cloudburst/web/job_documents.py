@@ -63,9 +63,13 @@ class JobLinks(Document):
     """Film; null if none was requested."""
     cancel: str
     """Target of the request that cancels the job."""
+    scenes: str | None
+    """Target of requests that add scenes; null if the job is not open."""
+    close: str | None
+    """Target of the request after which the job takes no scenes; null if it is not open."""
 
     @classmethod
-    def of(cls, job: str, base: str, *, film: bool) -> JobLinks:
+    def of(cls, job: str, base: str, *, film: bool, is_open: bool) -> JobLinks:
         """Return the URLs of a job, which begin with ``base``."""
         place = f"{base}/jobs/{job}"
         return cls(
@@ -75,6 +79,8 @@ class JobLinks(Document):
             report=f"{place}/report",
             film=f"{place}/film" if film else None,
             cancel=f"{place}/cancel",
+            scenes=f"{place}/scenes" if is_open else None,
+            close=f"{place}/close" if is_open else None,
         )
 
 
@@ -89,7 +95,8 @@ class JobDocument(Job):
     @classmethod
     def of(cls, job: Job, base: str) -> JobDocument:
         """Return the document of a job, whose URLs begin with ``base``."""
-        return cls(**dict(job), links=JobLinks.of(job.id, base, film=job.film))
+        links = JobLinks.of(job.id, base, film=job.film, is_open=job.open)
+        return cls(**dict(job), links=links)
 
 
 class JobListDocument(Document):

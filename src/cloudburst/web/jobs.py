@@ -176,7 +176,7 @@ class Jobs:
         return fastapi_router(self._endpoint)
 
     def _links(self, job: str) -> Mapping[str, str]:
-        links = JobLinks.of(job, self._public_url, film=False)
+        links = JobLinks.of(job, self._public_url, film=False, is_open=False)
         return links.model_dump(exclude_none=True)
 
     def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:

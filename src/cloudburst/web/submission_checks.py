@@ -95,8 +95,8 @@ def check_submission(
     Raises `InvalidScenesError`.
     """
     if open_job is not None and (other := sorted(job.keys() - {"scenes"})):
-        faults = [_job_fault(name, "a field of the job", "scenes only") for name in other]
-        raise InvalidScenesError(faults=faults)
+        found, expected = "not a field of this request", 'only {"scenes": [...]}'
+        raise InvalidScenesError(faults=[_job_fault(name, found, expected) for name in other])
 
     def locate(name: str) -> AnyLocation:
         return files[name] if name in files else _remote_file(name, rules.sources)

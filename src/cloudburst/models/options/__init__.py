@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
-from typing import Any, Self, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, cast, get_args
 
 from pydantic import (
     AliasChoices,
@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from cloudburst.errors import ConfigurationError
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_location
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
@@ -29,6 +30,7 @@ __all__ = [
     "RenderOptions",
     "describe_option_error",
     "describe_option_errors",
+    "given_options",
     "is_option_file",
     "may_be_file",
 ]
@@ -104,6 +106,22 @@ _FIELD_OF_NAME = {name: name for name in _FIELDS} | {
 
 # All names of all options.
 OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
+
+
+def given_options(options: object, default: RenderOptions) -> RenderOptions:
+    """Return the options that a caller has passed, or the default ones if there are none.
+
+    Raises `ConfigurationError` for a mapping, or any other value.
+    """
+    if not options:
+        return default
+    if isinstance(options, RenderOptions):
+        return options
+    expected = "RenderOptions"
+    if isinstance(options, Mapping):
+        name, value = next(iter(cast("Mapping[str, object]", options).items()))
+        expected = f"RenderOptions({name}={short_repr(value)})"
+    raise ConfigurationError(f"options: a {type(options).__name__}; expected {expected}")
 
 
 def is_option_file(name: str, value: object) -> bool:
