@@ -54,7 +54,7 @@ async def write() -> AsyncIterator[tuple[str, str]]:
 async def main() -> None:
     async with Client() as client:
         # resume: what an earlier process has finished is kept
-        async with client.stream(story(), to="videos", film="story.mp4", resume=True) as run:
+        async with client.stream(story(), to="story-videos", film="story.mp4", resume=True) as run:
             async for event in run:
                 if event.type in {"scene.queued", "scene.completed", "scene.failed"}:
                     print(f"{event.at:5.1f} s  {event.scene} {event.type}", flush=True)

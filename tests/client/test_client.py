@@ -234,14 +234,14 @@ async def test_what_is_no_list_of_scenes_is_one_clear_error(out, scenes, message
 
 
 async def test_what_are_no_options_is_one_clear_error(make_scene, out):
-    a_dict = r"options: a dict; expected RenderOptions\(size='480x270'\)"
+    a_dict = r'options: a dict; expected RenderOptions\(size="480x270"\)'
     options = {"size": "480x270"}
     with pytest.raises(ConfigurationError, match=a_dict):
         Client(options=options)
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=a_dict):
             await client.render_all([make_scene("a")], to=out, options=options)
-        with pytest.raises(ConfigurationError, match=r"options: a str; expected RenderOptions$"):
+        with pytest.raises(ConfigurationError, match="options: a str; expected"):
             await client.render(make_scene("a"), to=out, options="720p")
     with pytest.raises(ConfigurationError, match=a_dict):
         await render_frame(make_scene("a"), options=options)

@@ -295,7 +295,8 @@ class Client(anyio.AsyncContextManagerMixin):
         of a scene: see `Report.film` and `Report.film_error`.
 
         Raises, before anything is started:
-            ConfigurationError: The name is invalid or in use, or the journal cannot be read.
+            ConfigurationError: The name is invalid or in use, the journal cannot be read, or
+                ``options`` are not `RenderOptions`.
             InvalidScenesError: Scenes or their files have problems; the error lists all of them.
             OutputExistsError: Videos exist and ``overwrite`` is false; with ``resume``, videos of
                 the run itself do not count.

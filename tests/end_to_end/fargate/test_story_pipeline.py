@@ -105,7 +105,7 @@ def run_twice(folder: Path, environment: dict[str, str]) -> float:
     assert ("queued", NAMES[-1]) not in events, "videos are finished before the last scene comes"
     made = {name for kind, name in events if kind == "completed"}
     before = {f"{name}.mp4" for name in made}
-    videos = {name: at for name, at in stamps(folder / "videos").items() if name in before}
+    videos = {name: at for name, at in stamps(folder / "story-videos").items() if name in before}
     inputs = stamps(folder / "story")
 
     with start(folder, environment) as process:
@@ -115,7 +115,7 @@ def run_twice(folder: Path, environment: dict[str, str]) -> float:
     events = told(output.splitlines())
     assert Counter(name for kind, name in events if kind == "completed") == Counter(NAMES)
     assert made.isdisjoint(name for kind, name in events if kind == "queued")
-    assert videos.items() <= stamps(folder / "videos").items()
+    assert videos.items() <= stamps(folder / "story-videos").items()
     assert inputs.items() <= stamps(folder / "story").items()
     with av.open(str(folder / "story.mp4")) as film:
         assert [chapter["metadata"]["title"] for chapter in film.chapters()] == NAMES

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, cast, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Self, get_args
 
 from pydantic import (
     AliasChoices,
@@ -111,17 +111,12 @@ OPTION_NAMES = (*_FIELD_OF_NAME, "enable_zoom")
 def given_options(options: object, default: RenderOptions) -> RenderOptions:
     """Return the options that a caller has passed, or the default ones if there are none.
 
-    Raises `ConfigurationError` for a mapping, or any other value.
+    Raises `ConfigurationError` for any other value, such as a mapping.
     """
-    if not options:
-        return default
-    if isinstance(options, RenderOptions):
-        return options
-    expected = "RenderOptions"
-    if isinstance(options, Mapping):
-        name, value = next(iter(cast("Mapping[str, object]", options).items()))
-        expected = f"RenderOptions({name}={short_repr(value)})"
-    raise ConfigurationError(f"options: a {type(options).__name__}; expected {expected}")
+    if isinstance(options, RenderOptions | None):
+        return options or default
+    found = f"options: a {type(options).__name__}"
+    raise ConfigurationError(f'{found}; expected RenderOptions(size="480x270")')
 
 
 def is_option_file(name: str, value: object) -> bool:
