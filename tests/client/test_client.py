@@ -221,6 +221,10 @@ async def make_story():
             make_story,
             "a function; expected a list of scenes or an asynchronous iterable: make_story()",
         ),
+        (
+            Scene.model_validate,
+            "a method; expected a list of scenes or an asynchronous iterable: model_validate()",
+        ),
         (None, "scenes: None; expected a list of scenes"),
     ],
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope, create_task_group, sleep_forever, to_thread
@@ -213,7 +213,7 @@ def scene_list(scenes: object) -> list[AnyScene]:
         return list(cast("Iterable[AnyScene]", scenes))
     found = "None" if scenes is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
     hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
-    if isinstance(scenes, FunctionType):
+    if isinstance(scenes, FunctionType | MethodType):
         hint = f" or an asynchronous iterable: {scenes.__name__}()"
     raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
 
