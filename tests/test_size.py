@@ -15,19 +15,19 @@ from support.doc_pages import ROOT
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (10, 960, 4013),
     "aws": (56, 7228, 12241),
-    "cli": (29, 4408, 7214),
-    "client": (6, 1014, 2162),
+    "cli": (29, 4424, 7255),
+    "client": (6, 1069, 2199),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5871, 9171),
-    "film": (14, 1675, 2507),
+    "engine": (37, 5891, 9197),
+    "film": (14, 1681, 2535),
     "image": (16, 1241, 1830),
     "inputs": (12, 1616, 2526),
     "jobs": (22, 3027, 5474),
     "media": (11, 1075, 1613),
-    "models": (33, 3392, 9617),
+    "models": (33, 3400, 9649),
     "net": (17, 1801, 3016),
-    "outputs": (14, 1382, 2317),
+    "outputs": (14, 1386, 2359),
     "ports": (5, 219, 1637),
     "renderer": (50, 4586, 7654),
     "service": (22, 2472, 3604),
@@ -37,7 +37,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
 }
 TRACE = {"modules": 90, "functions": 657, "depth": 5}
 """Modules, functions and frames of RunTask for one scene on Fargate."""
-ON_THIS_MACHINE = {"modules": 76, "functions": 565, "depth": 0}
+ON_THIS_MACHINE = {"modules": 76, "functions": 566, "depth": 0}
 """The same for one scene that a process on this machine renders."""
 
 

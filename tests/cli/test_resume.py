@@ -18,16 +18,19 @@ from cloudburst import Client, Limits, RenderOptions
 from cloudburst.cli.app import run
 from cloudburst.cli.backend_options import WorkerOptions
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.result import RunRequest
+from cloudburst.cli.output import error_console
+from cloudburst.cli.result import ResultPrinter, RunRequest
 from cloudburst.cli.resume import _find_run
 from cloudburst.errors import OutputExistsError
+from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Object, S3Prefix, subfolder
 from cloudburst.models.prices import US_EAST_1_RATES
-from cloudburst.models.report import Status
+from cloudburst.models.report import Report, Status
 from cloudburst.models.tier import Tier
 from cloudburst.outputs.folder import claim_outputs
 from cloudburst.outputs.journal import journal_folder, journal_path, open_journal, read_journal
+from cloudburst.outputs.journal.reader import is_completed
 from cloudburst.testing import FakeCloud
 from support.journal_entries import end, inline, process, result, scene
 from support.remote_store import BUCKET, RemoteStore
@@ -293,3 +296,38 @@ def test_rendering_again_names_the_run_that_can_be_resumed(make_scene, tmp_path,
     assert "1 video there already; --overwrite replaces it: out/a.mp4" in said
     assert "Run night is not complete; it made this video." in said
     assert said.endswith("Resume it with: cloudburst resume night --to out")
+
+
+@pytest.mark.parametrize("entries", [(), (scene("a"), result("a"), end(Status.COMPLETE))])
+def test_only_the_program_of_a_source_makes_the_film_of_an_open_run(tmp_path, capsys, entries):
+    async def write(ended):
+        film = FilmRequest(path=tmp_path / "film.mp4")
+        async with open_journal(tmp_path / "out", "story", call=inline) as journal:
+            await journal.write(process(run="story", film=film, source_ended=ended), *entries)
+
+    anyio.run(write, False)
+    assert run(["resume", "--to", "out"]) == 1
+    said = told(capsys)
+    assert f"Run story is open: {len(entries) // 3} video" in said
+    assert "run it again with resume=True for the rest and the film" in said
+    assert is_completed(journal_path(tmp_path / "out", "story")) is False
+    anyio.run(write, True)
+    assert is_completed(journal_path(tmp_path / "out", "story")) is bool(entries)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_film_that_only_the_program_can_make_is_not_to_be_resumed(capsys, is_open):
+    request = RunRequest(
+        scenes=[],
+        to=Path("out"),
+        options=RenderOptions(),
+        backend=FakeCloud().backend,
+        tier=Tier.STANDARD,
+        limits=Limits(),
+        overwrite=False,
+        is_open=is_open,
+    )
+    printer = ResultPrinter(RunOptions(), error_console(), request)
+    report = Report(run="r1", status=Status.COMPLETE, wall_seconds=1, film_error="no film")
+    printer.print_report(report)
+    assert ("Resume with: cloudburst resume r1" in told(capsys)) is not is_open

@@ -333,3 +333,18 @@ def test_aws_is_not_asked_for_a_run_that_goes_on(tmp_path, capsys, silent_aws):
     anyio.run(hold)
     assert "running" in shown(capsys)
     assert not was_asked(silent_aws)
+
+
+@pytest.mark.parametrize("last", [end(Status.COMPLETE), end(Status.PARTIAL), None])
+def test_a_run_whose_program_has_further_scenes_is_open(tmp_path, capsys, last):
+    """``resume`` is not proposed, because it has nothing to do."""
+    out = tmp_path / "cloudburst_results"
+    entries = [process(NOON, run="story", source_ended=False), *scenes(2), *results(2)]
+    journal(out, "story", *entries, *([last] if last else []))
+    journal(out, "begun", process(NOON, run="begun", source_ended=False), *scenes(2), *results(1))
+    assert cloudburst("runs") == 0
+    told = shown(capsys)
+    assert "story         open         " in told
+    assert "begun         interrupted  " in told
+    assert "story: the program that gives the scenes has not given its last one" in told
+    assert told.endswith("resume with: cloudburst resume begun")

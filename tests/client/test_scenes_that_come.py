@@ -16,6 +16,7 @@ from cloudburst.errors import (
     OutputClaimedError,
     OutputExistsError,
 )
+from cloudburst.events import SceneCompleted
 from cloudburst.outputs.journal import journal_path, read_journal
 from cloudburst.testing import FakeCloud
 
@@ -153,3 +154,113 @@ async def test_a_client_that_is_cancelled_while_scenes_come_leaves_nothing(delay
     assert not cloud.running
     assert not list(out.rglob("*.lock"))
     assert not list(out.rglob("*.json"))
+
+
+async def test_an_iterable_resumes_the_run_of_its_first_scene(make_scene, out):
+    cloud, asked = FakeCloud(), []
+
+    async def story():
+        for name in "ab":
+            asked.append(name)
+            yield make_scene(name)
+
+    async with Client(cloud.backend) as client:
+        await client.render_all(source(make_scene("a")), to=out, name="story")
+        await client.render_all(source(make_scene("z")), to=out, name="other")
+        report = await client.render_all(story(), to=out, resume=True)
+        assert (report.run, report.status) == ("story", Status.COMPLETE)
+        assert asked == ["a", "b"]
+        before = read_journal(journal_path(out, "other"))
+        for first in (make_scene("new"), {"name": 5}, {"name": "a/b"}, 5):
+            report = await client.render_all(source(first), to=out, resume=True)
+            assert report.run not in {"story", "other"}
+        assert (await client.render_all(source(), to=out, resume=True)).run != "other"
+        assert read_journal(journal_path(out, "other")) == before
+
+
+async def test_a_run_by_submit_resumes_the_newest_run_whose_scenes_came(make_scene, out):
+    async with Client(FakeCloud().backend) as client:
+        await client.render_all(source(make_scene("a")), to=out, name="came")
+        await client.render_all([make_scene("z")], to=out, name="listed")
+        async with client.stream(to=out, resume=True) as run:
+            await run.submit(make_scene("a"))
+            report = await run.until_done()
+    assert report.run == "came"
+
+
+async def test_a_generator_is_closed_if_its_run_cannot_begin(make_scene, out):
+    closed = []
+
+    async def story():
+        try:
+            yield make_scene("a")
+        finally:
+            await anyio.sleep(0.01)
+            closed.append(True)
+
+    async with Client(FakeCloud().backend) as client, client.stream(to=out, name="r1") as run:
+        await run.submit(make_scene("a"))
+        with pytest.raises(ConfigurationError, match="already has a run with the name 'r1'"):
+            await client.render_all(story(), to=out, resume=True)
+    assert closed == [True]
+
+
+async def test_an_error_before_the_first_scene_comes_out_of_a_resumed_run(out):
+    error = ExceptionGroup("own", [ValueError(1)])
+
+    async def story():
+        raise error
+        yield
+
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ExceptionGroup) as caught:
+            await client.render_all(story(), to=out, resume=True)
+    assert caught.value is error
+
+
+async def test_a_resumed_generator_with_a_task_group_is_left_in_its_own_task(make_scene, out):
+    closed = []
+
+    async def story():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            try:
+                for name in "ab":
+                    yield make_scene(name)
+                await anyio.sleep_forever()
+            finally:
+                closed.append(True)
+
+    cloud = FakeCloud()
+    async with Client(cloud.backend) as client:
+        async with client.stream(story(), to=out, resume=True) as run:
+            async for event in run:
+                if isinstance(event, SceneCompleted) and event.scene == "b":
+                    break
+        assert closed == [True]
+    assert not cloud.running
+
+
+async def test_only_a_source_that_ends_with_all_scenes_accepted_completes_its_run(make_scene, out):
+    def ended():
+        return read_journal(journal_path(out, "r1")).source_ended
+
+    async def broken():
+        raise ValueError
+        yield
+
+    how = {"to": out, "name": "r1", "resume": True}
+    async with Client(FakeCloud().backend) as client:
+        with pytest.raises(ValueError):
+            await client.render_all(broken(), **how)
+        assert ended() is False
+        report = await client.render_all([make_scene("a")], **how)
+        assert (report.status, ended()) == (Status.COMPLETE, False)
+        await client.render_all(source(make_scene("a"), {"name": "bad"}), **how)
+        assert ended() is False
+        await client.render_all(source(make_scene("a"), make_scene("b")), **how)
+        assert ended() is True
+        await client.render_all([make_scene("a")], **how)
+        assert ended() is True
+        await client.render_all([make_scene("z")], to=out, name="r2")
+    assert read_journal(journal_path(out, "r2")).source_ended is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -18,13 +20,14 @@ from cloudburst.errors import (
     SceneFault,
 )
 from cloudburst.events import SceneCompleted, SceneFailed, SceneQueued
-from cloudburst.models.journal_entries import SceneEntry
+from cloudburst.models.journal_entries import SCENES_ARE_MISSING, ProcessEntry, SceneEntry
 from cloudburst.models.limits import Limits
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from support.harness import Intake, checked, engine, known
 from support.interrupted_runs import MemoryJournal, Plug, killed
+from support.journal_entries import process
 
 pytestmark = pytest.mark.anyio
 
@@ -448,3 +451,66 @@ async def test_every_reader_of_the_events_of_a_run_ends_with_it():
         await run.submit("a")
         await run.until_done()
     assert any(isinstance(event, SceneQueued) for event in events)
+
+
+@dataclass
+class Maker:
+    """Makes a film of nothing."""
+
+    needs_worker: bool = False
+    made: list[list[str]] = field(default_factory=list)
+
+    async def make(self, videos, on_progress, on_worker):
+        self.made.append([video.scene for video in videos])
+        return Path("story.mp4"), False
+
+
+REFUSED = InvalidScenesError(faults=[SceneFault("bad", "image", "nothing", "a picture")])
+
+
+@pytest.mark.parametrize(
+    ("scenes", "ended", "error"),
+    [
+        (["a", "b"], True, None),
+        (["a", REFUSED], False, "no video: bad; fix them and run the program again with resume="),
+        ([], True, "no film was made, because no scene came"),
+    ],
+)
+async def test_the_journal_knows_whether_the_source_has_given_all_of_its_scenes(
+    scenes, ended, error
+):
+    journal, maker, first = MemoryJournal(), Maker(), process(source_ended=False)
+    source = slow(scenes, 1)
+    async with rendering(FakeCloud(), source, journal=journal, process=first, film=maker) as run:
+        report = await run.until_done()
+    assert journal.of(ProcessEntry)[-1] == replace(first, source_ended=ended)
+    assert maker.made == ([] if error else [scenes])
+    assert (report.film_error is None) if error is None else (error in report.film_error)
+
+
+async def test_a_run_left_before_its_end_says_why_it_has_no_film():
+    journal, maker, first = MemoryJournal(), Maker(), process(source_ended=False)
+    more = {"journal": journal, "process": first, "film": maker}
+    async with rendering(FakeCloud(), slow("abc", 10), **more) as run:
+        await anext(event async for event in run if isinstance(event, SceneCompleted))
+    report = await run.report()
+    assert report.film_error == "no film was made, because the run was left before its end"
+    assert journal.of(ProcessEntry) == [first]
+    async with engine(FakeCloud()) as e, e.open(["a"], film=Maker()) as run:
+        pass
+    assert "left before its end" in (await run.report()).film_error
+
+
+@pytest.mark.parametrize("ended", [None, False, True])
+async def test_a_list_makes_the_film_of_a_source_only_if_no_scene_is_missing(ended):
+    maker, first = Maker(), process(source_ended=ended)
+    async with (
+        engine(FakeCloud()) as e,
+        e.open(["a"], journal=MemoryJournal(), process=first, film=maker) as run,
+    ):
+        report = await run.until_done()
+    assert report.status is Status.COMPLETE
+    assert maker.made == ([] if ended is False else [["a"]])
+    assert report.film_error == (
+        f"no film was made: {SCENES_ARE_MISSING}" if ended is False else None
+    )

@@ -179,6 +179,19 @@ async def test_scenes_that_come_share_one_voice_and_its_subtitles(folder):
     assert labelled(folder / "film.mp4") == [*range(42, 54)]
 
 
+async def test_scenes_that_come_and_end_before_the_voice_make_no_film(folder):
+    async with (
+        Client(FakeCloud().backend, options=SMALL) as client,
+        client.stream(to="out", film="film.mp4", film_audio="voice.wav") as run,
+    ):
+        for scene in told()[:2]:
+            await run.submit(scene)
+        report = await run.until_done()
+    expected = "film_audio: the scenes end at 1.29 s; expected 2.00 s, where the voice ends"
+    assert (report.status, report.film_error) == (Status.COMPLETE, expected)
+    assert not (folder / "film.mp4").exists()
+
+
 async def test_crossfades_begin_at_the_positions_in_the_voice(folder):
     report = await render(
         told(), film_audio="voice.wav", transition="crossfade", transition_seconds=0.2

@@ -63,6 +63,8 @@ class RunRequest:
     overwrite: bool
     run: str | None = None
     """Name of the run to resume; ``None`` for a new run."""
+    is_open: bool = False
+    """True if only the program that gives the scenes can complete the run."""
     custom_folder: bool = False
     """True if ``cloudburst resume`` needs ``--to`` to find the run."""
     film: FilmRequest | None = None
@@ -376,6 +378,8 @@ class ResultPrinter:
             self._errors.print(unwrapped("\n" if echoed else "", head, command))
 
     def _print_commands(self, report: Report) -> None:
+        if self._request.is_open and report.status is Status.COMPLETE:
+            return  # the error of the film says how to go on
         head = "Resume with: "
         if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
             for path in _files_to_replace(report, self._request):

@@ -20,6 +20,7 @@ from cloudburst.film.plan import read_fingerprint
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.inputs.scene_folders import S3Folder
 from cloudburst.models.film import FilmRequest
+from cloudburst.models.journal_entries import SCENES_ARE_MISSING
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.settings import Settings
@@ -57,7 +58,8 @@ def resume_command(
     Existing videos are kept, unless their inputs have changed. Tasks that still run are used again
     or stopped. Scenes, look, film, size of tasks and limits are those with which the run was
     started; keys and credentials come from the environment. With --film, a complete run only makes
-    the film of its videos, with the music, voice and subtitles of the run's film.
+    the film of its videos, with the music, voice and subtitles of the run's film. A run whose
+    program has not given its last scene gets its film when that program resumes it.
 
     Parameters
     ----------
@@ -79,15 +81,17 @@ def resume_command(
     if named_film is not None and process.film is not None:
         files = dict[str, Any]((process.film.files | named_film.files).items())
         wanted = replace(named_film, **files)
-    if is_complete(state):
+    is_open = state.source_ended is False
+    if is_complete(state) or not state.scenes:
         missing = _missing_videos(state, folder, settings)
         # Videos that were only moved away are rendered again only if the run is named.
-        has_work = named if missing else _lacks_film(wanted)
+        has_work = named if missing else _lacks_film(wanted) and not is_open
         if not has_work:
             _print_complete(run, folder, state, missing=len(missing), custom_folder=custom_folder)
             # Stops of the last process may have been refused, and its tasks be billed since.
             open_bill = any(task.usage and not task.settled for task in state.tasks.values())
-            return cleanup_command(run=run) if open_bill else 0
+            refused = cleanup_command(run=run) if open_bill else 0
+            return refused or int(is_open and wanted is not None)
     if named_film is None:
         _check_film(process.film, folder)
     backend = backend or WorkerOptions()
@@ -107,6 +111,7 @@ def resume_command(
         overwrite=overwrite,
         film=wanted,
         run=run,
+        is_open=is_open,
         custom_folder=custom_folder,
         timeouts=settings.timeouts(),
         spot=backend.spot,
@@ -152,7 +157,10 @@ def _print_complete(
 ) -> None:
     videos = pluralize(len(state.results), "video")
     path = safe_text(short_path(folder))
-    print_output(unwrapped(f"Run {run} is complete: {videos} in ", path))
+    is_open = state.source_ended is False
+    print_output(unwrapped(f"Run {run} is {'open' if is_open else 'complete'}: {videos} in ", path))
+    if is_open:
+        print_output(safe_text(SCENES_ARE_MISSING, "yellow"))
     if missing:
         verb = "is" if missing == 1 else "are"
         print_output(safe_text(f"{missing} of them {verb} missing or changed.", "yellow"))

@@ -27,7 +27,7 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.errors import JournalError
-from cloudburst.models.journal_entries import JournalState
+from cloudburst.models.journal_entries import SCENES_ARE_MISSING, JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.report import Status
 from cloudburst.models.settings import Settings
@@ -42,11 +42,12 @@ from cloudburst.outputs.journal import (
     read_journal,
 )
 
-RUNNING, UNREADABLE = "running", "unreadable"
+RUNNING, UNREADABLE, OPEN = "running", "unreadable", "open"
 
 _STYLES = {
     RUNNING: "cyan",
     UNREADABLE: "red",
+    OPEN: "yellow",
     Status.COMPLETE: "green",
     Status.PARTIAL: "yellow",
     Status.FAILED: "red",
@@ -63,7 +64,8 @@ class ListedRun:
     folder: OutputFolder
     """Folder of the videos."""
     state: str
-    """A value of `Status`, or ``running`` or ``unreadable``."""
+    """A value of `Status`, ``running``, ``unreadable``, or ``open``: only the program that gives
+    the scenes can go on."""
     process: str = ""
     """Process that continues the run; empty if there is none."""
     started_at: dt.datetime | None = None
@@ -167,17 +169,20 @@ def _listed_run(
     name: str, folder: OutputFolder, journal: JournalState, *, process: str
 ) -> ListedRun:
     usages = [task.usage for task in journal.tasks.values() if task.usage is not None]
-    status = journal.end.status if journal.end else Status.INTERRUPTED
+    state = str(journal.end.status if journal.end else Status.INTERRUPTED)
+    videos = _count_videos(journal)
+    if journal.source_ended is False and videos == len(journal.scenes):
+        state = OPEN
     return ListedRun(
         run=name,
         folder=folder,
-        state=RUNNING if process else str(status),
+        state=RUNNING if process else state,
         process=process,
         started_at=_to_datetime(journal.processes[0].started_at) if journal.processes else None,
         ended_at=_to_datetime(journal.end.ended_at) if journal.end else None,
         processes=len(journal.processes),
         scenes=len(journal.scenes),
-        videos=_count_videos(journal),
+        videos=videos,
         workers=len(journal.tasks),
         sizes=sorted({usage.size for usage in usages}),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
@@ -204,7 +209,7 @@ def _run_lines(
         yield _table(group, header=each == runs[0].folder)
     yield Text()
     yield from _notes(runs)
-    not_resumable = {RUNNING, UNREADABLE, Status.COMPLETE}
+    not_resumable = {RUNNING, UNREADABLE, OPEN, Status.COMPLETE}
     resumable = [
         run
         for run in runs
@@ -223,6 +228,8 @@ def _notes(runs: Sequence[ListedRun]) -> Iterator[Text]:
     for run in runs:
         if run.process:
             yield safe_text(f"{run.run}: {run.process} continues it")
+        if run.state == OPEN:
+            yield safe_text(f"{run.run}: {SCENES_ARE_MISSING}")
         if run.successor:
             by = f"its videos are from run {run.successor}, which is complete"
             yield safe_text(f"{run.run}: {by}")

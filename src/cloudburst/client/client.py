@@ -24,7 +24,7 @@ from anyio import to_thread
 
 from cloudburst.client.backends import account_of, default_backend
 from cloudburst.client.resources import ClientResources, RemoteAccess, RunJournals
-from cloudburst.client.run_inputs import SceneIntake, check_inputs, scene_list
+from cloudburst.client.run_inputs import SceneIntake, check_inputs, looking_ahead, scene_list
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import open_run
@@ -281,10 +281,10 @@ class Client(anyio.AsyncContextManagerMixin):
 
         The run has a journal in the folder ``.cloudburst`` below ``to``; for a folder in S3, it is
         in the state folder of this machine. ``resume=True`` resumes the run with this ``name``, or
-        without a name the newest run in ``to`` that has one of the scenes of the list, or without a
-        list the newest one; if no run matches, a new run begins. Finished videos are kept unless
-        the file or its inputs have changed. Running tasks of earlier processes are adopted or
-        stopped, and are part of the bill.
+        without a name the newest run in ``to`` that has one of the listed scenes or the first one
+        of the source; without ``scenes``, the newest run whose scenes came. If none matches, a new
+        run begins. Finished videos are kept unless they or their inputs have changed. Running tasks
+        of earlier processes are adopted or stopped, and are part of the bill.
 
         ``film`` is an MP4 file in which the videos are joined in the order of the scenes, once all
         of them are finished; subtitles (``.srt``) and a cover picture (``.jpg``) are beside it. It
@@ -306,9 +306,10 @@ class Client(anyio.AsyncContextManagerMixin):
             BusyError: The queue would exceed ``Limits.queued_scenes`` with a list of scenes.
             ClosedError: The client is not open, or belongs to another event loop.
         """
-        source = scenes if isinstance(scenes, AsyncIterable) else None
+        source: AsyncIterable[object] | None = scenes if isinstance(scenes, AsyncIterable) else None
         all_known = source is None and scenes is not None
-        with self._opened() as client:
+        async with AsyncExitStack() as stack:
+            client = stack.enter_context(self._opened())
             destination = await client.remote.destination(to)
             inputs = await check_inputs(
                 scenes if all_known else (),
@@ -320,7 +321,12 @@ class Client(anyio.AsyncContextManagerMixin):
                 labels=None if all_known else {},
             )
             if resume and name is None:
-                name = await destination.newest_run_with(inputs.names if all_known else None)
+                names = inputs.names if all_known else None
+                if source is not None:
+                    names, source = await stack.enter_async_context(
+                        looking_ahead(source, client.tasks)
+                    )
+                name = await destination.newest_run_with(names)
             run_name = uuid4().hex[:12] if name is None else name
             with client.reserved_name(run_name):
                 async with (
@@ -373,6 +379,7 @@ class Client(anyio.AsyncContextManagerMixin):
                             limits=self.limits,
                             backends=tuple(backend.name for backend in client.pool.backends),
                             film=inputs.film,
+                            source_ended=past.source_ended if all_known else False,
                         ),
                         film=maker,
                         hash_inputs=intake.hash_inputs,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, cast
 
+import anyio
 from anyio import CancelScope, create_task_group, sleep_forever, to_thread
+from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
 from cloudburst.client.resources import RemoteAccess
 from cloudburst.concurrency import collapse_single
+from cloudburst.engine.open_run import iterating
 from cloudburst.engine.run import ClaimedScenes
 from cloudburst.errors import (
     CloudburstError,
@@ -218,6 +222,59 @@ def scene_list(scenes: object) -> list[AnyScene]:
     raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
 
 
+@asynccontextmanager
+async def looking_ahead(
+    source: AsyncIterable[object], tasks: TaskGroup
+) -> AsyncGenerator[tuple[list[str], AsyncIterable[object]]]:
+    """Ask a source for its first scene; yield the scene's name, if there is one, and all."""
+    scope, ended, errors = CancelScope(), anyio.Event(), list[BaseException]()
+    asking, asked = anyio.create_memory_object_stream[None]()
+    giving, given = anyio.create_memory_object_stream[object]()
+
+    async def ask() -> None:  # in one task, because generators may have cancel scopes
+        try:
+            with asked, giving, scope:
+                async with iterating(source) as scenes:
+                    async for scene in scenes:
+                        await giving.send(scene)
+                        await asked.receive()
+        except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - the run raises it
+            errors.append(exc)
+        finally:
+            ended.set()
+
+    async def all_scenes() -> AsyncGenerator[object]:
+        for scene in first:
+            yield scene
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await asking.send(None)
+                    yield await given.receive()
+        if errors:
+            raise errors[0]
+
+    with asking, given:
+        tasks.start_soon(ask, name="cloudburst source of scenes")
+        try:
+            first = list[object]()
+            with suppress(anyio.EndOfStream):
+                first.append(await given.receive())
+            yield [*map(_name_of, first)], all_scenes()
+        finally:
+            scope.cancel()
+            with CancelScope(shield=True):
+                await ended.wait()
+
+
+def _name_of(scene: object) -> str:
+    """Return the name of a scene that is not checked yet; empty if it has none."""
+    if isinstance(scene, Scene):
+        return scene.name
+    fields = cast("Mapping[object, object]", scene) if isinstance(scene, Mapping) else {}
+    name = fields.get("name", fields.get("scene_name"))
+    return name if isinstance(name, str) else ""
+
+
 async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> RunInputs:
     """Call the check in a thread, and read S3 on this event loop meanwhile."""
     # After a cancellation, `_stop_when_cancelled` ends the requests, and the thread closes what it
@@ -283,7 +340,7 @@ def _check(
 
 
 def _chapter(scene: CheckedScene) -> ChapterSource:
-    return ChapterSource.of(scene.given or scene.scene)
+    return ChapterSource.of(scene.given or scene.scene, scene.voice_end)
 
 
 def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:

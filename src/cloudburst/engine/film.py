@@ -16,6 +16,7 @@ from cloudburst.engine.records import Attempt, SceneRecord
 from cloudburst.errors import CloudburstError, FilmError
 from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress, SceneProgress
 from cloudburst.models.film import MAX_FILM_SECONDS, WorkerFilm
+from cloudburst.models.journal_entries import SCENES_ARE_MISSING
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.options import Language
 from cloudburst.models.scene import Video
@@ -84,12 +85,23 @@ class FilmStep:
         """True if a worker makes the film."""
         return self._maker.needs_worker
 
-    async def run(self, scenes: Sequence[SceneRecord]) -> None:
-        """Make the film of these scenes, or record why there is none."""
+    async def run(self, scenes: Sequence[SceneRecord], *, lacks_scenes: bool) -> None:
+        """Make the film of these scenes, or record why there is none.
+
+        ``lacks_scenes`` is true if the source has further scenes, or scenes were refused.
+        """
         videos = [scene.video for scene in scenes if scene.video is not None]
         if len(videos) < len(scenes):
             missing = list_some([scene.name for scene in scenes if scene.video is None])
-            self._fail(f"no film was made, because scenes have no video: {missing}; resume the run")
+            again = "fix them and run the program again with resume=True"
+            remedy = again if lacks_scenes else "resume the run"
+            self._fail(f"no film was made, because scenes have no video: {missing}; {remedy}")
+            return
+        if lacks_scenes:
+            self._fail(f"no film was made: {SCENES_ARE_MISSING}")
+            return
+        if not videos:
+            self._fail("no film was made, because no scene came")
             return
         try:
             self.path, skipped = await self._maker.make(
@@ -102,6 +114,11 @@ class FilmStep:
             self._fail("no film was made, because of a defect of this package; its log has more")
         else:
             self._emit(FilmCompleted, path=self.path, skipped=skipped)
+
+    def end(self) -> None:
+        """Record why there is no film if the run ends before its film."""
+        if self.path is None and self.error is None:
+            self._fail("no film was made, because the run was left before its end")
 
     def _fail(self, message: str) -> None:
         self.error = message

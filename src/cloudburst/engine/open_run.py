@@ -145,6 +145,9 @@ class RunProgress:
             run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
             run.add_workers(self.recovery.records)
         run.is_open = spec.source is not None
+        # True if an earlier source has further scenes, or a scene of this one was refused.
+        process = spec.process
+        self._lacks_scenes = bool(process and process.source_ended is False and not run.is_open)
         self._tasks: TaskGroup | None = None
         self._unfinished = set[str]()
         self._finished = anyio.Event()
@@ -218,8 +221,8 @@ class RunProgress:
                     await self._finished.wait()
             if self.recovery is not None:
                 await self._recovered.wait()
-            if run.film is not None and run.records:  # all scenes have a video or an error
-                await run.film.run(run.records)
+            if run.film is not None:  # all scenes have a video or an error
+                await run.film.run(run.records, lacks_scenes=self._lacks_scenes)
         await self._pool.wait_drained(run.name)
         run.end()
 
@@ -240,7 +243,7 @@ class RunProgress:
         """Accept the scenes of the source, one after another."""
         scheduler = self._pool.scheduler
         try:
-            async with _iterating(source) as scenes:
+            async with iterating(source) as scenes:
                 while True:
                     while len(scheduler.queue.tickets_of(self._run.name)) >= self._pool.max_waiting:
                         await scheduler.decision_made.wait()
@@ -260,6 +263,9 @@ class RunProgress:
             self._fail(error)
         if self._run.source_error is not None:
             await anyio.sleep_forever()
+        writer, process = self._run.writer, self._spec.process
+        if writer is not None and process is not None and not self._lacks_scenes:
+            await writer.write(replace(process, source_ended=True))
         self._run.is_open = False
 
     async def _take(self, scene: object) -> None:
@@ -296,6 +302,7 @@ class RunProgress:
 
     def _refuse(self, name: str, error: CloudburstError) -> None:
         """Add a scene that has failed before it was accepted."""
+        self._lacks_scenes = True
         if not name and isinstance(error, InvalidScenesError):
             name = error.faults[0].scene
         if name in {"", "options"} or fold_name(name) in self._labels:
@@ -369,7 +376,7 @@ class RunProgress:
 
 
 @asynccontextmanager
-async def _iterating(source: AsyncIterable[object]) -> AsyncGenerator[AsyncIterator[object]]:
+async def iterating(source: AsyncIterable[object]) -> AsyncGenerator[AsyncIterator[object]]:
     """Yield the iterator of a source, and close it at the end if it is a generator."""
     scenes = aiter(source)
     # Generators may have cancel scopes, which end in this task and before those around them.

@@ -345,6 +345,8 @@ class Run:
         """
         self._launching = tuple(worker for worker in launching if worker not in self._workers)
         self._seconds = self._now()
+        if self.film is not None:
+            self.film.end()
         self._events.close()
         for record in self.records:
             record.ended.set()

@@ -7,6 +7,7 @@ import filecmp
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -42,6 +43,9 @@ from cloudburst.workers.temporary_folders import temporary_folder
 COMMAND = (sys.executable, "-P", "-m", "cloudburst.film.film_process")
 # Modules of the extra ``cloudburst-sdk[film]``.
 REQUIRED_MODULES = ("av", "PIL")
+# Seconds by which lengths may differ from those in headers of audio, which need not be exact. The
+# film process checks the exact length.
+LENGTH_TOLERANCE = 0.05
 # Seconds for the removal of the partial files of a film.
 REMOVE_TIMEOUT = 10.0
 
@@ -53,12 +57,14 @@ class ChapterSource(NamedTuple):
     title: str
     subtitle: AnyLocation | None
     transition: Transition | None = None
+    voice_end: float = math.inf
+    """End of the scene in the voice of the film, in seconds, if that is known."""
 
     @classmethod
-    def of(cls, scene: Scene) -> Self:
+    def of(cls, scene: Scene, voice_end: float = math.inf) -> Self:
         """Return what the film takes from a scene; the title is its own one, else its name."""
         title = scene.options.title or scene.name
-        return cls(scene.name, title, scene.subtitle, scene.transition)
+        return cls(scene.name, title, scene.subtitle, scene.transition, voice_end)
 
 
 @asynccontextmanager
@@ -159,8 +165,12 @@ def film_plan(
     """Return the plan of a film of finished videos. Blocks.
 
     ``digest`` returns the SHA-256 of a file, or another text that stands for its content: see
-    `file_digest`.
+    `file_digest`. Raises `FilmError` if the scenes end before the voice of the film.
     """
+    end, length = sources[-1].voice_end, request.voice_seconds or 0.0
+    if end + LENGTH_TOLERANCE < length:
+        expected = f"{length:.2f} s, where the voice ends"
+        raise FilmError(f"film_audio: the scenes end at {end:.2f} s; expected {expected}")
     scenes = [
         FilmScene(
             name=source.name,

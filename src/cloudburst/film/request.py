@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.files import file_identity
-from cloudburst.film.folder_film import check_modules
+from cloudburst.film.folder_film import LENGTH_TOLERANCE, check_modules
 from cloudburst.film.plan import film_files
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
@@ -47,9 +47,6 @@ from cloudburst.models.scene import (
 from cloudburst.models.video_format import VideoSize, video_size
 
 _FILE: TypeAdapter[AnyLocation | None] = TypeAdapter(OptionalLocation)
-# Seconds by which a scene may be too short according to the header of its audio, which need not be
-# exact. The film process checks the exact length.
-_LENGTH_TOLERANCE = 0.05
 
 
 def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRequest | None:
@@ -253,7 +250,7 @@ def check_scenes_of_film(
         *_other_formats(scenes),
     ]
     length = (all_known and request.voice_seconds) or 0.0
-    if scenes[-1].voice_end + _LENGTH_TOLERANCE < length:
+    if scenes[-1].voice_end + LENGTH_TOLERANCE < length:
         found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{length:.2f} s"
         expected = f"nothing, or {end}, which is the end of film_audio, for the last scene"
         faults.append(SceneFault(scenes[-1].scene.name, "until", found, expected))
@@ -309,7 +306,7 @@ def _overlaps_with_gap(
 def _short_scenes(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
     for scene in scenes:
         needed = sum(scene.seams) / scene.options.fps
-        if scene.audio_seconds + _LENGTH_TOLERANCE < needed:
+        if scene.audio_seconds + LENGTH_TOLERANCE < needed:
             found = f"{scene.audio_seconds:.2f} s long"
             expected = f"at least {needed:g} s, for the transitions of the film"
             field = "duration" if scene.scene.audio is None else "audio"

@@ -219,7 +219,7 @@ class JobRun:
                 failure = failure_of(JobLimitError("there is no room for more videos: remove jobs"))
             case _:
                 state = STATE_OF_STATUS[report.status]
-        if failure is None and report.film_error is not None:
+        if failure is None and self.stopped is None and report.film_error is not None:
             failure = failure_of(FilmError(report.film_error))
         return JobEnd(
             state=state,

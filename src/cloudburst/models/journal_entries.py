@@ -84,6 +84,12 @@ def _fields(name: str) -> dict[str, TypeAdapter[Any]]:
     return {each: TypeAdapter(hints[each]) for each in names}
 
 
+# What is to be done for the film of a run whose source has not ended with all scenes accepted.
+SCENES_ARE_MISSING = (
+    "the program that gives the scenes has not given its last one, or scenes were refused: run it "
+    "again with resume=True for the rest and the film"
+)
+
 # Time in seconds since the Unix epoch, limited to the years 1653 to 5138.
 EpochSeconds: TypeAlias = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
 
@@ -100,6 +106,9 @@ class ProcessEntry:
     backends: tuple[str, ...]
     """Names of the backends in the order of preference."""
     film: FilmRequest | None = None
+    source_ended: bool | None = None
+    """Whether the source of the scenes has ended, and every scene was accepted; ``None``: the run
+    began with all of its scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,3 +234,8 @@ class JournalState:
     """Failed attempts by scene."""
     end: ProcessEndEntry | None = None
     """Entry of the end of the last process; ``None`` if it runs or ended abnormally."""
+
+    @property
+    def source_ended(self) -> bool | None:
+        """What the last process knew of the source: see `ProcessEntry.source_ended`."""
+        return self.processes[-1].source_ended if self.processes else None

@@ -52,7 +52,7 @@ class FolderDestination:
     async def newest_run_with(self, names: Collection[str] | None) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.
 
-        ``names=None`` stands for any names.
+        ``names=None`` stands for the newest run whose scenes come from a source.
         """
         return await anyio.to_thread.run_sync(newest_run_with, self.folder, names)
 

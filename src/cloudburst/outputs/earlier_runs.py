@@ -57,11 +57,12 @@ def runs_in(folder: Path) -> list[tuple[str, JournalState]]:
 def newest_run_with(folder: Path, names: Collection[str] | None) -> str | None:
     """Return the name of the newest run that has a scene with one of these names, or ``None``.
 
-    ``names=None`` stands for any names.
+    ``names=None`` stands for the newest run whose scenes come from a source.
     """
     wanted = {fold_name(name) for name in names or ()}
     for run, past in runs_in(folder):
-        if names is None or wanted & {fold_name(name) for name in past.scenes}:
+        from_source = names is None and past.source_ended is not None
+        if from_source or wanted & {fold_name(name) for name in past.scenes}:
             return run
     return None
 

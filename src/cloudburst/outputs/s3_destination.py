@@ -129,8 +129,8 @@ class S3Destination:
     async def newest_run_with(self, names: Collection[str] | None) -> str | None:
         """Return the name of the newest run with a scene of one of these names, or ``None``.
 
-        ``names=None`` stands for any names. If no journal of this machine knows such a run, it is
-        the run that made one of the videos.
+        ``names=None`` stands for the newest run whose scenes come from a source. If no journal of
+        this machine knows such a run, it is the run that made one of the videos.
         """
         if run := await anyio.to_thread.run_sync(newest_run_with, self.folder, names):
             return run

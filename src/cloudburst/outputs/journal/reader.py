@@ -21,7 +21,7 @@ from cloudburst.outputs.journal.file import (
     select_all,
     translated_errors,
 )
-from cloudburst.outputs.journal.tables import select_end
+from cloudburst.outputs.journal.tables import select_end, select_last_process
 
 # Folder inside the output folder for journals, locks and claims.
 METADATA_FOLDER = ".cloudburst"
@@ -68,10 +68,11 @@ def is_completed(path: Path) -> bool:
     try:
         with translated_errors(path), closing(connect(path)) as connection:
             check_format(connection, path, check_integrity=False)
-            end = select_end(connection)
+            end, process = select_end(connection), select_last_process(connection)
     except (OSError, JournalError):
         return False
-    return end is not None and end.status is Status.COMPLETE
+    is_open = process is not None and process.source_ended is False
+    return end is not None and end.status is Status.COMPLETE and not is_open
 
 
 # Maximum length of the name of a folder, in bytes. Most file systems allow 255.

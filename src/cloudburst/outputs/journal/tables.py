@@ -126,6 +126,14 @@ def select_end(connection: sqlite3.Connection) -> ProcessEndEntry | None:
     return next(_rows(connection, ProcessEndEntry, f"WHERE process = {_LAST_PROCESS}"), None)
 
 
+def select_last_process(connection: sqlite3.Connection) -> ProcessEntry | None:
+    """Return the entry of the last process of the run; ``None`` if there is none.
+
+    Raises the same errors as `select`.
+    """
+    return next(_rows(connection, ProcessEntry, f"WHERE id = {_LAST_PROCESS}"), None)
+
+
 def _rows(connection: sqlite3.Connection, kind: type[_E], where: str = "") -> Iterator[_E]:
     table = _BY_KIND[kind]
     query = f"SELECT entry FROM {table.name} {where} ORDER BY id"  # noqa: S608 - our own names
