@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1069, 2199),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
-    "engine": (37, 5891, 9197),
+    "engine": (37, 5892, 9197),
     "film": (14, 1681, 2535),
     "image": (16, 1241, 1830),
     "inputs": (12, 1616, 2526),

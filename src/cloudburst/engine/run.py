@@ -219,6 +219,8 @@ class Run:
             await submissions.send(submission)
             await submission.answered.wait()
         if submission.error is not None:
+            # Not an error of a caller that is cancelled together with the run.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise submission.error
         return submission.name
 
