@@ -16,7 +16,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (10, 960, 4013),
     "aws": (56, 7228, 12241),
     "cli": (29, 4424, 7255),
-    "client": (6, 1069, 2199),
+    "client": (6, 1072, 2199),
     "compat": (4, 498, 942),
     "emulator": (54, 6094, 8308),
     "engine": (37, 5892, 9197),

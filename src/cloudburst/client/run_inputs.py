@@ -270,7 +270,9 @@ def _name_of(scene: object) -> str:
     """Return the name of a scene that is not checked yet; empty if it has none."""
     if isinstance(scene, Scene):
         return scene.name
-    fields = cast("Mapping[object, object]", scene) if isinstance(scene, Mapping) else {}
+    if not isinstance(scene, Mapping):
+        return ""
+    fields = cast("Mapping[object, object]", scene)
     name = fields.get("name", fields.get("scene_name"))
     return name if isinstance(name, str) else ""
 
@@ -279,6 +281,7 @@ async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> Ru
     """Call the check in a thread, and read S3 on this event loop meanwhile."""
     # After a cancellation, `_stop_when_cancelled` ends the requests, and the thread closes what it
     # has opened.
+    inputs: RunInputs | None = None
     with collapse_single():
         async with create_task_group() as background:
             background.start_soon(_stop_when_cancelled, remote)
@@ -290,8 +293,8 @@ async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> Ru
                 await checkpoint()  # raises the cancellation
                 raise
             background.cancel_scope.cancel()
-        return inputs
-    raise AssertionError("unreachable: the scope is not cancelled")
+    assert inputs is not None, "the scope is not cancelled"
+    return inputs
 
 
 async def _stop_when_cancelled(remote: RemoteInputs) -> None:
