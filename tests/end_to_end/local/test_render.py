@@ -219,6 +219,7 @@ async def test_a_render_process_is_killed_and_the_scene_is_rendered_again(make_s
         assert (await run.report()).status is Status.COMPLETE
         probe(out / "once" / "long.mp4").check(size=FULL, seconds=4)
 
+    scenes = [make_scene("longer", seconds=30)]  # so that it is not done when it is killed
     async with (
         Client(local(workers=2, encoders=1), limits=Limits(attempts=2)) as client,
         client.stream(scenes, to=out / "twice") as run,
