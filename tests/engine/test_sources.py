@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from cloudburst.errors import (
+    BudgetError,
     ClosedError,
     ConfigurationError,
     EncodeError,
@@ -221,6 +223,33 @@ async def test_submitted_scenes_are_rendered_and_a_bad_one_raises_to_its_caller(
     assert video in report.videos
     assert [video.scene for video in report.videos] == ["a", "c"]
     assert report.status is Status.PARTIAL
+
+
+async def test_a_source_whose_budget_is_used_up_is_asked_for_no_further_scene():
+    asked, journal, first = list[tuple[str, float]](), MemoryJournal(), process(source_ended=False)
+    cloud = FakeCloud(encode=20, rates=US_EAST_1_RATES)
+    limits = Limits(workers=1, max_usd=Decimal("0.005"))
+    source = slow("abcdefghij", 40, came=asked)
+    async with rendering(cloud, source, limits, journal=journal, process=first) as run:
+        report = await run.until_done()
+    assert [name for name, _ in asked] == run.scenes
+    assert 1 < len(run.scenes) < 10
+    assert [video.scene for video in report.videos] == run.scenes[:-2]
+    assert [type(error) for error in report.errors] == [BudgetError] * 2  # the last was asked for
+    assert report.status is Status.BUDGET
+    assert journal.of(ProcessEntry) == [first]
+
+
+async def test_submit_raises_once_the_budget_is_used_up():
+    cloud = FakeCloud(rates=US_EAST_1_RATES)
+    async with rendering(cloud, limits=Limits(max_usd=Decimal("0.00001"))) as run:
+        for name in "ab":  # for the second one, the source has been asked already
+            await run.submit(name)
+            with pytest.raises(BudgetError):
+                await run.video(name)
+        with pytest.raises(ClosedError):
+            await run.submit("c")
+        assert (await run.until_done()).status is Status.BUDGET
 
 
 async def test_submit_waits_while_scenes_wait_and_many_callers_keep_their_order():

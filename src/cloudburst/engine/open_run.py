@@ -33,6 +33,7 @@ from cloudburst.engine.records import SceneRecord, recover_scene
 from cloudburst.engine.recovery import TaskRecovery
 from cloudburst.engine.run import ClaimedScenes, Run, RunSpec, Submission
 from cloudburst.errors import (
+    BudgetError,
     ClosedError,
     CloudburstError,
     ConfigurationError,
@@ -145,9 +146,10 @@ class RunProgress:
             run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
             run.add_workers(self.recovery.records)
         run.is_open = spec.source is not None
-        # True if an earlier source has further scenes, or a scene of this one was refused.
+        # True if an earlier source has further scenes, or this one has scenes that were not taken.
         process = spec.process
         self._lacks_scenes = bool(process and process.source_ended is False and not run.is_open)
+        self._over_budget = False
         self._tasks: TaskGroup | None = None
         self._unfinished = set[str]()
         self._finished = anyio.Event()
@@ -247,6 +249,9 @@ class RunProgress:
                 while True:
                     while len(scheduler.queue.tickets_of(self._run.name)) >= self._pool.max_waiting:
                         await scheduler.decision_made.wait()
+                    if self._over_budget:
+                        self._lacks_scenes = True
+                        break
                     try:
                         scene = await anext(scenes)
                     except StopAsyncIteration:
@@ -362,6 +367,7 @@ class RunProgress:
         if (error := record.error) is None:
             context.emit(SceneCompleted, video=record.video)
         else:
+            self._over_budget |= isinstance(error, BudgetError)
             if not isinstance(error, ClosedError):  # which is no failure of the scene
                 context.write_failure(error, final=True)
             self._emit_failed(record, error)
