@@ -49,7 +49,6 @@ from cloudburst.aws.client.price_list import read_prices
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.models import performance as default_performance
 from cloudburst.models.limits import Limits, Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import (
     NATIVE_CPU_SECONDS_PER_WORK,
     ONESTEP_PARALLEL,
@@ -63,7 +62,7 @@ from cloudburst.models.performance import (
     fargate_performance,
 )
 from cloudburst.models.prices import DEFAULT_REGION, Rates
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import (
     LaunchRequest,
     Protocol,
@@ -232,7 +231,8 @@ async def _run_batch(cloud: Cloud, times: RandomTimes, names: Sequence[str]) -> 
     async with cloud.connect(task, secrets=secrets) as renderer:
         for name in names:
             scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-            upload = await renderer.upload(scene, RenderOptions())
+            checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1)
+            upload = await renderer.upload(checked)
             output = await renderer.encode(upload, progress=lambda _: None)
             await renderer.download(output, Path(f"{name}.mp4"))
     await cloud.stop(task, reason="Batch processing completed")

@@ -38,10 +38,11 @@ from fake_render.worker import SERVICE, make_scenes
 from memory import CLIENT_GOAL, SERVICE_GOAL, cpu_seconds, print_goal, reset_peak, resident
 from pydantic import SecretStr
 
-from cloudburst import Client, Limits, RenderOptions, Scene, Settings, Timeouts, endpoints
+from cloudburst import Client, Limits, Scene, Settings, Timeouts, endpoints
 from cloudburst.aws.client.client import open_aws
 from cloudburst.events import SceneCompleted
 from cloudburst.models.locations import RemoteLocation, S3Object
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import FetchRequest
 from cloudburst.ports.remote_files import Delivery
@@ -139,8 +140,10 @@ class Source:
         raise NotImplementedError
 
 
-def scene_of(number: int, size: int) -> Scene:
-    return Scene(name=f"s{number}", image=S3Object("bucket", f"{size}/{number}.png"), duration=1)
+def scene_of(number: int, size: int) -> CheckedScene:
+    image = S3Object("bucket", f"{size}/{number}.png")
+    scene = Scene(name=f"s{number}", image=image, duration=1)
+    return CheckedScene(scene=scene, audio_seconds=1, image_bytes=size)
 
 
 class Cost(NamedTuple):
@@ -217,7 +220,7 @@ def render_service(folder: Path, *, video_bytes: int) -> Generator[tuple[str, st
 @asynccontextmanager
 async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way]]:
     """Yield the ways of a native worker and of httpx."""
-    source, options = Source(store), RenderOptions()
+    source = Source(store)
     with render_service(folder, video_bytes=1000) as (address, service):
         async with (
             connect(address, secrets=Secrets(key=KEY), timeouts=Timeouts()) as renderer,
@@ -226,7 +229,7 @@ async def ways(folder: Path, store: str) -> AsyncGenerator[tuple[Way, Way]]:
 
             async def native(number: int, size: int) -> None:
                 assert isinstance(renderer, NativeRenderer)
-                await renderer.upload(scene_of(number, size), options, remote=source)
+                await renderer.upload(scene_of(number, size), remote=source)
 
             async def plain(number: int, size: int) -> None:
                 path, digest = folder / f"{number}.plain", hashlib.sha256()

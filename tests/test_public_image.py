@@ -13,6 +13,7 @@ from cloudburst.errors import InvalidScenesError
 from cloudburst.models.locations import HttpsUrl, S3Object
 from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.workers.http.public_image import OPTIONS, find_unsupported
+from support.checked_scenes import as_checked
 from support.option_values import VALUES
 
 KNOWN: dict[str, Any] = {
@@ -31,7 +32,7 @@ UNKNOWN = {name: value for name, value in VALUES.items() if name not in OPTIONS}
 def checked(**options: Any) -> CheckedScene:
     scene = Scene(name="a", image=Path("a.png"), audio=Path("a.mp3"))
     look = RenderOptions.model_validate(options)
-    return CheckedScene(scene=scene, audio_seconds=1, image_bytes=1, options=look)
+    return as_checked(scene, look)
 
 
 def test_options_of_the_public_image_are_no_faults() -> None:
@@ -55,7 +56,7 @@ def test_movements_that_are_new_are_named() -> None:
 def test_file_of_s3_or_a_web_server_is_a_fault() -> None:
     scene = Scene(name="a", image=S3Object("bucket", "a.png"), audio=HttpsUrl("https://host/a.mp3"))
     look = RenderOptions.model_validate({"watermark": "s3://bucket/mark.png"})
-    entry = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1, options=look)
+    entry = as_checked(scene, look)
     faults = find_unsupported(entry, "the image")
     assert [fault.field for fault in faults] == ["image", "audio", "watermark"]
     assert faults[0].found == "s3://bucket/a.png"

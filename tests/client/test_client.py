@@ -319,9 +319,9 @@ async def test_options_reach_the_worker(make_scene, out):
     seen = []
 
     class Renderer(FakeRenderer):
-        async def upload(self, scene, options, **more):
-            seen.append(options)
-            return await super().upload(scene, options)
+        async def upload(self, scene, **more):
+            seen.append(scene.options)
+            return await super().upload(scene)
 
     class Cloud(FakeCloud):
         @asynccontextmanager

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 class Renderer(FakeRenderer):
-    async def upload(self, scene, options, **more):
-        uploaded = await super().upload(scene, options, **more)
-        self.cloud.uploaded.append(scene.name)
+    async def upload(self, scene, **more):
+        uploaded = await super().upload(scene, **more)
+        self.cloud.uploaded.append(scene.scene.name)
         return uploaded
 
     async def encode(self, upload, *, progress):

@@ -36,7 +36,7 @@ class Slow(MemoryJournal):
 
 
 class Strange(FakeRenderer):
-    async def upload(self, scene, options, **more):
+    async def upload(self, scene, **more):
         await anyio.lowlevel.checkpoint()
         raise KeyRefusedError("it wants another key", task=self.task)
 

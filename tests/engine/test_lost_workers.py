@@ -198,7 +198,7 @@ class StrangeRenderer:
     async def is_healthy(self):
         return await self._renderer.is_healthy()
 
-    async def upload(self, scene, options, **more):
+    async def upload(self, scene, **more):
         raise KeyRefusedError("the worker refused the key (HTTP 401)")
 
 
@@ -237,11 +237,11 @@ async def test_a_scene_that_moves_is_told_to_wait_again():
 class Cut(FakeRenderer):
     """The line breaks while one scene is sent."""
 
-    async def upload(self, scene, options, **more):
+    async def upload(self, scene, **more):
         await anyio.sleep(1)
-        if scene.name == "cut":
+        if scene.scene.name == "cut":
             raise WorkerStoppedError("the line broke", task=self.task)
-        return await super().upload(scene, options)
+        return await super().upload(scene)
 
 
 class Silent(FakeCloud):

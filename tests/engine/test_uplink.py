@@ -135,11 +135,11 @@ class FarCloud(FakeCloud):
 
 
 class FarRenderer(FakeRenderer):
-    async def upload(self, scene, options, *, turn, **more):
+    async def upload(self, scene, *, turn, **more):
         async with turn(self.cloud.size) as sending:
             await self.cloud.line.send(self.cloud.size, sending)
             sending.arrived()
-        return await super().upload(scene, options, **more)
+        return await super().upload(scene, **more)
 
 
 async def test_four_workers_begin_as_early_as_one():

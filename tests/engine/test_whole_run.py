@@ -244,7 +244,7 @@ async def test_alone_it_waits_for_the_quota_and_says_why_there_was_no_task():
 
 
 class Stranger(FakeRenderer):
-    async def upload(self, scene, options, **more):
+    async def upload(self, scene, **more):
         raise KeyRefusedError("the worker refused the key", task=self.task)
 
 

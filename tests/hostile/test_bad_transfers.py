@@ -31,7 +31,6 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.models.transfers import PutPart
@@ -56,6 +55,7 @@ from support.bad_workers import (
     serving,
     silent,
 )
+from support.checked_scenes import as_checked
 from support.s3_account import BUCKET, account, content, keys, open_store, put, send, uploads
 from support.short_waits import repeat_quickly
 
@@ -153,7 +153,7 @@ class Client:
     async def fetch(self, worker, name="one"):
         scene = await self.scene(name)
         async with self.connected(worker) as renderer:
-            return await renderer.upload(scene, RenderOptions(), remote=self.remote)
+            return await renderer.upload(as_checked(scene), remote=self.remote)
 
     async def deliver(self, worker):
         video = EncodedVideo(

@@ -24,10 +24,11 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.report import Status
-from cloudburst.models.scene import CheckedScene, Scene
+from cloudburst.models.scene import Scene
 from cloudburst.outputs.earlier_runs import missing_videos, recover_outputs
 from cloudburst.workers.http.upload import READ_BLOCK_BYTES, hash_file
 from cloudburst.workers.local import worker_process
+from support.checked_scenes import as_checked
 from support.fingerprints import fingerprints_of
 from support.journal_entries import end, process, result, scene
 
@@ -63,8 +64,8 @@ def fingerprint(path):
 
 def with_versions(scene, **more):
     """Return a scene whose files have just been checked."""
-    checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1, **more)
-    paths = (scene.files() | checked.options.files()).values()
+    checked = as_checked(scene, **more)
+    paths = checked.files().values()
     versions = {path: FileVersion.from_path(path) for path in paths}
     return checked.model_copy(update={"versions": versions})
 
@@ -130,7 +131,7 @@ def past_with_a_video_of(size, make_scene):
 
 
 def stock_taken(past, folder, *, overwrite=False):
-    checked = CheckedScene(scene=past.scenes["a"].scene, audio_seconds=1, image_bytes=1)
+    checked = as_checked(past.scenes["a"].scene)
     return recover_outputs(past, [checked], {"a": folder / "a.mp4"}, overwrite=overwrite)
 
 

@@ -10,13 +10,14 @@ from PIL import Image
 from cloudburst import RenderOptions
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.scene import CheckedScene, Scene
+from support.checked_scenes import as_checked
 from support.fingerprints import fingerprints_of
 from support.option_values import FILES, VALUES
 
 
 @pytest.fixture
 def scene(make_scene):
-    return CheckedScene(scene=Scene.model_validate(make_scene("a")), audio_seconds=1, image_bytes=1)
+    return as_checked(Scene.model_validate(make_scene("a")))
 
 
 def of(scene: CheckedScene, **options) -> str:

@@ -22,8 +22,9 @@ from cloudburst.models.locations import (
     parse_s3_prefix,
 )
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import CheckedScene, Scene, Video
+from cloudburst.models.scene import Scene, Video
 from cloudburst.models.tier import Tier
+from support.checked_scenes import as_checked
 
 SECRET = "token=do-not-show"
 
@@ -168,7 +169,7 @@ def test_a_film_on_this_machine_needs_subtitles_on_this_machine(tmp_path: Path) 
     scene = Scene.model_validate(
         {"name": "a", "image": "a.png", "duration": 1, "subtitle": f"https://a.b/a.srt?{SECRET}"}
     )
-    checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1)
+    checked = as_checked(scene)
     with pytest.raises(ConfigurationError) as caught:
         check_scenes_of_film(FilmRequest(path=tmp_path / "f.mp4"), [checked], tmp_path.joinpath)
     text = "film: subtitles of a: https://a.b/a.srt?…; expected a file on this machine"

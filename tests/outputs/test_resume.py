@@ -58,20 +58,13 @@ class Writing(FakeRenderer):
 
     options: RenderOptions | None = None
 
-    async def upload(self, scene, options, **more):
-        self.made_of = f"{scene.image.read_bytes()}{options}"
-        paths = {
-            "image": scene.image,
-            "audio": scene.audio,
-            "subtitle": scene.subtitle,
-            "watermark": options.watermark,
-        }
+    async def upload(self, scene, **more):
+        self.made_of = f"{scene.scene.image.read_bytes()}{scene.options}"
         inputs = {
             name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in paths.items()
-            if path is not None
+            for name, path in scene.files().items()
         }
-        return replace(await super().upload(scene, options), input_hashes=inputs)
+        return replace(await super().upload(scene), input_hashes=inputs)
 
     async def download(self, output, to, *, on_verified=None, remote=None):
         await anyio.lowlevel.checkpoint()

@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives import serialization as pem
 from PIL import Image
 
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.lifecycle import listening_socket
 from cloudburst.workers.http import native, onestep
 from cloudburst.workers.http.certificates import new_secrets
+from support.checked_scenes import as_checked
 from support.project import TESTS
 from support.service_caller import KEY, read_pids
 
@@ -267,7 +267,7 @@ async def test_a_scene_is_rendered_over_it(start: Start, tmp_path: Path, connect
     async with connect(service.url, secrets=secrets, timeouts=Timeouts()) as renderer:
         while not await renderer.is_healthy():  # noqa: ASYNC110 - a process rings no bell
             await anyio.sleep(0.1)  # it starts
-        upload = await renderer.upload(scene, RenderOptions())
+        upload = await renderer.upload(as_checked(scene))
         output = await renderer.encode(upload, progress=lambda share: None)
         download = await renderer.download(output, tmp_path / "one.mp4")
     assert download.size == (tmp_path / "one.mp4").stat().st_size > 10_000

@@ -15,6 +15,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.onestep import connect
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY, Pieces, mp4
 
 
@@ -136,6 +137,6 @@ def ignore(share: float) -> None:
 
 
 async def make(renderer, scene, to: Path | None = None, options: RenderOptions | None = None):
-    upload = await renderer.upload(scene, options or RenderOptions())
+    upload = await renderer.upload(as_checked(scene, options or RenderOptions()))
     output = await renderer.encode(upload, progress=ignore)
     return await renderer.download(output, to) if to else output

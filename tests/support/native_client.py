@@ -11,6 +11,7 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY
 
 OPTIONS = RenderOptions()
@@ -34,7 +35,7 @@ def ignore(share):
 
 async def rendered(studio, scene, to, timeouts=PATIENT, *, options=OPTIONS, on_verified=None):
     async with to_studio(studio, timeouts) as renderer:
-        upload = await renderer.upload(scene, options)
+        upload = await renderer.upload(as_checked(scene, options))
         output = await renderer.encode(upload, progress=ignore)
         return await renderer.download(output, to, on_verified=on_verified)
 

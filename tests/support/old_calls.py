@@ -70,9 +70,9 @@ class Account(FakeCloud):
 
 
 class _Noting(FakeRenderer):
-    async def upload(self, scene, options, **more):
-        self.cloud.seen[scene.name] = scene, options
-        return await super().upload(scene, options)
+    async def upload(self, scene, **more):
+        self.cloud.seen[scene.scene.name] = scene.scene, scene.options
+        return await super().upload(scene)
 
 
 def account(monkeypatch, **facts):

@@ -90,7 +90,7 @@ def _check(
 def _check_file(file: Path, scene: CheckedScene, overwrite: bool) -> None:
     if not os.path.lexists(file):
         return
-    inputs = local_paths((scene.scene.files() | scene.options.files()).values())
+    inputs = local_paths(scene.files().values())
     if file.is_dir() or any(_is_same(file, path) for path in inputs):
         raise ConfigurationError(
             f"{file}: a folder or an input of the scene; expected another file"

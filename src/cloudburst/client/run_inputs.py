@@ -358,7 +358,7 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         file_identity(path)
         for scene in scenes
         if files
-        for path in local_paths((scene.scene.files() | scene.options.files()).values())
+        for path in local_paths(scene.files().values())
     }
     faults = [
         SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)
@@ -371,11 +371,7 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
 
 def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputLocation]) -> None:
     """Check that no video and no cover in S3 would do so."""
-    inputs = {
-        location
-        for scene in scenes
-        for location in (scene.scene.files() | scene.options.files()).values()
-    }
+    inputs = {location for scene in scenes for location in scene.files().values()}
     faults: list[SceneFault] = []
     for scene in scenes:
         name = scene.scene.name

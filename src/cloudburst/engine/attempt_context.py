@@ -170,14 +170,7 @@ class SceneContext(AttemptContext):
         """Give a worker the files of the scene, those of this machine in turn."""
         if self.hash_inputs is not None:
             self.record.inputs = await self.hash_inputs(self.scene)
-        uploaded = await renderer.upload(
-            self.scene.scene,
-            self.scene.options,
-            seams=self.scene.seams,
-            subtitle_frame=self.scene.subtitle_frame,
-            remote=self.remote,
-            turn=turn,
-        )
+        uploaded = await renderer.upload(self.scene, remote=self.remote, turn=turn)
         known = self.record.inputs.hashes
         for field, sent in uploaded.input_hashes.items():
             if known.get(field, sent) != sent:  # the file was replaced after it was hashed

@@ -52,7 +52,7 @@ class InputHashes:
         Raises:
             UploadError: A file was changed or removed since the check, or cannot be read.
         """
-        files = scene.scene.files() | scene.options.files()
+        files = scene.files()
         hashes = dict[str, str]()
         for field, location in files.items():
             try:

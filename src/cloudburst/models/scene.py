@@ -294,6 +294,10 @@ class CheckedScene(BaseModel):
     """Faults of texts because of characters that workers with the image of this package cannot
     draw; the public image takes those of subtitles from other fonts."""
 
+    def files(self) -> dict[str, AnyLocation]:
+        """Return the input files of the scene and its options, by field."""
+        return self.scene.files() | self.options.files()
+
 
 # Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos
 # of the render service have at most 300 Mbit/s, and those of the public image 225 Mbit/s if every

@@ -10,8 +10,7 @@ from typing import Protocol, TypeAlias
 
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.locations import OutputLocation
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Secrets
 from cloudburst.ports.remote_files import RemoteFiles
 
@@ -154,15 +153,12 @@ class Renderer(Protocol):
 
     async def upload(
         self,
-        scene: Scene,
-        options: RenderOptions,
+        scene: CheckedScene,
         *,
-        seams: tuple[int, int] = (0, 0),
-        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
-        """Send a scene's files to the worker, or let the worker get them; see `CheckedScene`."""
+        """Send a scene's files to the worker, or let the worker get them."""
         ...
 
     async def upload_film(

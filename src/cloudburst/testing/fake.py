@@ -16,11 +16,10 @@ from cloudburst.models.failures import classify_stop
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
 from cloudburst.models.post_mortem_page import build_page
 from cloudburst.models.prices import Rates
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import (
     FoundTask,
     LaunchRequest,
@@ -321,17 +320,14 @@ class FakeRenderer:
 
     async def upload(
         self,
-        scene: Scene,
-        options: RenderOptions,  # noqa: ARG002
+        scene: CheckedScene,
         *,
-        seams: tuple[int, int] = (0, 0),  # noqa: ARG002
-        subtitle_frame: int = 0,  # noqa: ARG002
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:
         """Simulate an upload, which takes the configured time."""
         await self._busy(self.cloud.upload)
-        return UploadedScene(scene=scene.name, reference=scene.name, sent=SIZE)
+        return UploadedScene(scene=scene.scene.name, reference=scene.scene.name, sent=SIZE)
 
     async def upload_film(
         self,

@@ -17,6 +17,7 @@ from cloudburst.models.task import Secrets, usd_amount
 from cloudburst.testing import TaskFault
 from cloudburst.workers.http.certificates import new_secrets
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(60)]
 
@@ -86,7 +87,7 @@ async def test_another_key_is_refused(our_account, client_of, make_scene, tmp_pa
                     f"https://{task.address}:5000", secrets=secrets, timeouts=timeouts
                 ) as renderer:
                     with pytest.raises(WorkerError):
-                        await renderer.upload(scene, RenderOptions())
+                        await renderer.upload(as_checked(scene))
 
 
 def other_certificate():

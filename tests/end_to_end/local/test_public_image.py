@@ -20,6 +20,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.onestep import connect
 from support import public_image
+from support.checked_scenes import as_checked
 from support.video_probe import probe
 
 pytestmark = [
@@ -108,7 +109,7 @@ async def test_scenes_become_videos(there, make, tmp_path):
     async with to(there) as renderer:
         assert await renderer.is_healthy()
         for scene in (first, second):
-            upload = await renderer.upload(scene, options)
+            upload = await renderer.upload(as_checked(scene, options))
             assert upload.sent > scene.image.stat().st_size
             output = await renderer.encode(upload, progress=ignore)
             download = await renderer.download(output, tmp_path / f"{scene.name}.mp4")
@@ -127,7 +128,7 @@ async def test_a_wrong_key_is_refused(there, make, noise):
     scene = make("one", noise=noise)
     async with to(there, key="k-wrong") as renderer:
         assert await renderer.is_healthy()
-        upload = await renderer.upload(scene, RenderOptions())
+        upload = await renderer.upload(as_checked(scene))
         with pytest.raises(KeyRefusedError, match="refused the key"):
             await renderer.encode(upload, progress=ignore)
         assert not renderer.has_abandoned_encode
@@ -137,7 +138,7 @@ async def test_a_picture_that_is_none(there, make):
     scene = make("one")
     scene.image.write_bytes(b"no picture")
     async with to(there) as renderer:
-        upload = await renderer.upload(scene, RenderOptions())
+        upload = await renderer.upload(as_checked(scene))
         with pytest.raises(EncodeError) as caught:
             await renderer.encode(upload, progress=ignore)
         assert not renderer.has_abandoned_encode
@@ -147,7 +148,7 @@ async def test_a_picture_that_is_none(there, make):
 async def test_a_scene_with_subtitles_and_a_still_picture(image, make, tmp_path):
     scene = make("one", subtitle="1\n00:00:00,000 --> 00:00:01,000\nharbour\n")
     async with to(image) as renderer:
-        upload = await renderer.upload(scene, RenderOptions(effects=()))
+        upload = await renderer.upload(as_checked(scene, RenderOptions(effects=())))
         output = await renderer.encode(upload, progress=ignore)
         await renderer.download(output, tmp_path / "one.mp4")
     # On a busy machine, the image's ffmpeg with -shortest repeats a still picture for longer.
@@ -157,7 +158,7 @@ async def test_a_scene_with_subtitles_and_a_still_picture(image, make, tmp_path)
 async def test_left_after_its_last_byte_the_image_goes_on(image, make):
     before = len(image.made)
     async with to(image) as renderer:
-        upload = await renderer.upload(make("one"), RenderOptions())
+        upload = await renderer.upload(as_checked(make("one")))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: renderer.encode(upload, progress=ignore))
             await until(lambda: image.at_work)
@@ -169,7 +170,7 @@ async def test_left_after_its_last_byte_the_image_goes_on(image, make):
 @pytest.mark.nightly
 async def test_a_download_goes_on_where_it_was_cut(image, make):
     async with to(image) as renderer:
-        upload = await renderer.upload(make("one"), RenderOptions())
+        upload = await renderer.upload(as_checked(make("one")))
         output = await renderer.encode(upload, progress=ignore)
     async with httpx.AsyncClient(base_url=image.url, trust_env=False) as http:
         whole = await http.get(output.reference)

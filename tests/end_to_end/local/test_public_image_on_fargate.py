@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from cloudburst import Client, Limits, RenderOptions, Settings, Status, fargate
+from cloudburst import Client, Limits, Settings, Status, fargate
 from cloudburst.errors import KeyRefusedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.scene import Scene
@@ -13,6 +13,7 @@ from cloudburst.models.task import Secrets
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from cloudburst.workers.http.onestep import connect
 from support import public_image
+from support.checked_scenes import as_checked
 from support.video_probe import probe
 
 pytestmark = [
@@ -41,7 +42,7 @@ async def test_a_scene_goes_the_whole_way(make_scene, tmp_path, monkeypatch):
             address = f"http://{task.address}:5000"
             async with connect(address, secrets=secrets, timeouts=timeouts) as stranger:
                 scene = Scene.model_validate(scenes[0])
-                upload = await stranger.upload(scene, RenderOptions())
+                upload = await stranger.upload(as_checked(scene))
                 with pytest.raises(KeyRefusedError):
                     await stranger.encode(upload, progress=lambda _: None)
         assert not aws.live

@@ -39,10 +39,10 @@ class Small(FakeCloud):
                 if self.taken[address] > self.room(address):
                     raise WorkerDiskFullError("the worker's disk is full: no room for 717 bytes")
 
-            async def uploading(scene, options, **more):
+            async def uploading(scene, **more):
                 if self.where == "upload":
                     take()
-                return await upload(scene, options, **more)
+                return await upload(scene, **more)
 
             async def generating(made, *, progress):
                 if self.where == "encode":

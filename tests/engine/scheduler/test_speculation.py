@@ -205,13 +205,13 @@ class Meets(Uneven):
 
 
 class Line(FakeRenderer):
-    async def upload(self, scene, options, **more):
-        if scene.name == "slow":
+    async def upload(self, scene, **more):
+        if scene.scene.name == "slow":
             self.cloud.uploads += 1
             if self.cloud.uploads in self.cloud.taken:
                 age = anyio.current_time() - self.cloud.running[self.task]
                 self.cloud.interrupted_tasks[self.task] = age + 3, 200
-        return await super().upload(scene, options)
+        return await super().upload(scene)
 
     async def encode(self, upload, *, progress):
         if upload.scene == "slow":

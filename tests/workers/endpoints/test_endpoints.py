@@ -24,13 +24,13 @@ from cloudburst.errors import (
     WorkerStoppedError,
 )
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Protocol, TaskSpec, TaskState
 from cloudburst.testing import VirtualClockLoop
 from cloudburst.workers.endpoints.backend import MAX_FAILED_SCENES, open_endpoints_backend
 from cloudburst.workers.endpoints.launcher import INITIAL_COOLDOWN
 from cloudburst.workers.http import connection, download_file
+from support.checked_scenes import as_checked
 from support.fake_native_service import mp4
 from support.loopback import listening
 
@@ -290,7 +290,7 @@ async def test_an_address_whose_connection_broke_is_not_used_again_at_once(real_
             assert await renderer.is_healthy()
             bad.cut_bodies = True
             scene = Scene.model_validate(real_scene("one"))
-            upload = await renderer.upload(scene, RenderOptions())
+            upload = await renderer.upload(as_checked(scene))
             with pytest.raises(WorkerStoppedError):
                 await renderer.encode(upload, progress=lambda share: None)
             assert not renderer.has_abandoned_encode
@@ -420,7 +420,7 @@ async def test_a_worker_on_which_scene_after_scene_fails_is_given_up(real_scene)
             errors = []
             for number in range(MAX_FAILED_SCENES):
                 scene = Scene.model_validate(real_scene(f"s{number}"))
-                upload = await renderer.upload(scene, RenderOptions())
+                upload = await renderer.upload(as_checked(scene))
                 output = await renderer.encode(upload, progress=lambda share: None)
                 try:
                     await renderer.download(output, scene.image.with_suffix(".mp4"))

@@ -10,9 +10,9 @@ import trio.testing
 
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.testing import VirtualClockLoop
 from cloudburst.workers.http.public_image import BLOCK_BYTES
+from support.checked_scenes import as_checked
 from support.fake_public_image import PublicImage, ignore, make, to_image
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ async def until(happened):
 async def test_an_abandoned_encode_is_recorded(image, make_scene, after):
     async with to_image(image) as renderer:
         image.seconds = 30.0
-        upload = await renderer.upload(make_scene("two"), RenderOptions())
+        upload = await renderer.upload(as_checked(make_scene("two")))
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: renderer.encode(upload, progress=ignore))
@@ -54,9 +54,7 @@ async def test_an_abandoned_encode_is_recorded(image, make_scene, after):
 async def test_an_incomplete_request_is_no_abandoned_encode(image, make_scene):
     async with to_image(image) as renderer:
         image.full = BLOCK_BYTES
-        upload = await renderer.upload(
-            make_scene("two", image=bytes(3 * BLOCK_BYTES)), RenderOptions()
-        )
+        upload = await renderer.upload(as_checked(make_scene("two", image=bytes(3 * BLOCK_BYTES))))
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: renderer.encode(upload, progress=ignore))
@@ -88,7 +86,7 @@ async def test_a_request_with_a_lost_answer_is_not_repeated(image, make_scene):
 
 async def test_nothing_is_sent_over_a_closed_connection(image, make_scene):
     async with to_image(image) as renderer:
-        upload = await renderer.upload(make_scene(), RenderOptions())
+        upload = await renderer.upload(as_checked(make_scene()))
     with pytest.raises(WorkerStoppedError, match="being stopped"):
         await renderer.encode(upload, progress=ignore)
     assert not image.posts

@@ -12,11 +12,11 @@ from PIL import Image
 
 from cloudburst import Timeouts, local
 from cloudburst.errors import WorkerStoppedError
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
 from cloudburst.models.tier import Tier
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 
 SEEDS = range(30)
 
@@ -105,7 +105,7 @@ async def test_broken_connections_cost_only_time(address, scene, tmp_path, seed)
     async with anyio.create_task_group() as tasks:
         through = await tasks.start(line.serve)
         async with connect(through, secrets=Secrets(key="k"), timeouts=Timeouts()) as renderer:
-            upload = await renderer.upload(scene, RenderOptions())
+            upload = await renderer.upload(as_checked(scene))
             output = await renderer.encode(upload, progress=lambda share: None)
             download = await renderer.download(output, tmp_path / "one.mp4")
         tasks.cancel_scope.cancel()
@@ -125,7 +125,7 @@ async def test_a_silent_connection_is_noticed(address, scene):
         async with connect(
             through, secrets=Secrets(key="k"), timeouts=Timeouts(silence=1, call=0.5)
         ) as renderer:
-            upload = await renderer.upload(scene, RenderOptions())
+            upload = await renderer.upload(as_checked(scene))
             with pytest.raises(
                 WorkerStoppedError, match="no useful answer from the worker for 1 s"
             ):

@@ -18,8 +18,9 @@ from cloudburst.errors import (
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY
-from support.native_client import CUT, OPTIONS, left_in, rendered, to_studio
+from support.native_client import CUT, left_in, rendered, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ async def test_a_scene_becomes_a_video(studio, make_scene, tmp_path):
     shares = []
     async with to_studio(studio) as renderer:
         assert await renderer.is_healthy()
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=shares.append)
         download = await renderer.download(output, tmp_path / "one.mp4")
     assert shares == [0.25, 0.5, 1.0]
@@ -119,7 +120,7 @@ async def test_a_long_upload_may_break_late(studio, make_scene, tmp_path, hasty)
     async with connect(
         "http://w", secrets=Secrets(key=KEY), timeouts=hasty, transport=Late()
     ) as renderer:
-        await renderer.upload(make_scene(), OPTIONS)
+        await renderer.upload(as_checked(make_scene()))
 
 
 async def test_a_worker_that_hangs_has_stopped_after_one_silence(make_scene):
@@ -134,7 +135,7 @@ async def test_a_worker_that_hangs_has_stopped_after_one_silence(make_scene):
         "http://w", secrets=Secrets(key=KEY), timeouts=timeouts, transport=Hanging()
     ) as renderer:
         with anyio.fail_after(timeouts.silence * 1.9), pytest.raises(WorkerStoppedError):
-            await renderer.upload(make_scene(), OPTIONS)
+            await renderer.upload(as_checked(make_scene()))
 
 
 async def test_a_machine_that_refuses_connections_is_given_up_at_once(unused_port, make_scene):
@@ -143,7 +144,7 @@ async def test_a_machine_that_refuses_connections_is_given_up_at_once(unused_por
     ) as renderer:
         assert not await renderer.is_healthy()
         with anyio.fail_after(30), pytest.raises(WorkerStoppedError, match="refuses connections"):
-            await renderer.upload(make_scene(), OPTIONS)
+            await renderer.upload(as_checked(make_scene()))
 
 
 @pytest.fixture
@@ -203,11 +204,11 @@ async def test_healthy_never_raises(studio, answer):
 async def test_a_closed_connection_raises_an_error(studio, make_scene, tmp_path):
     """A connection is closed while calls of its scenes still end."""
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=lambda _: None)
     assert not await renderer.is_healthy()
     with pytest.raises(WorkerStoppedError, match="being stopped"):
-        await renderer.upload(make_scene("other", image=b"new"), OPTIONS)
+        await renderer.upload(as_checked(make_scene("other", image=b"new")))
     with anyio.CancelScope() as scope:
         scope.cancel()
         with pytest.raises(WorkerStoppedError, match="being stopped"):

@@ -14,8 +14,9 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http import download_file as part_module
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY, Pieces, mp4
-from support.native_client import CUT, OPTIONS, ignore, left_in, rendered, to_studio
+from support.native_client import CUT, ignore, left_in, rendered, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +45,7 @@ async def meddled(studio, scene, to, deed):
     async with connect(
         "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=transport
     ) as renderer:
-        output = await renderer.encode(await renderer.upload(scene, OPTIONS), progress=ignore)
+        output = await renderer.encode(await renderer.upload(as_checked(scene)), progress=ignore)
         await renderer.download(output, to)
 
 
@@ -127,7 +128,7 @@ async def test_millions_of_boxes_are_not_read(studio, make_scene, tmp_path):
     studio.video = boxes + ((8).to_bytes(4) + b"free") * 200_000
     async with to_studio(studio) as renderer:
         output = await renderer.encode(
-            await renderer.upload(make_scene(), OPTIONS), progress=ignore
+            await renderer.upload(as_checked(make_scene())), progress=ignore
         )
         with pytest.raises(DownloadError, match="more than 10000 boxes"):
             await renderer.download(output, tmp_path / "one.mp4")
@@ -138,7 +139,7 @@ async def test_a_folder_that_takes_the_final_name_is_a_write_error(studio, make_
         await anyio.to_thread.run_sync((tmp_path / "one.mp4").mkdir)
 
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=ignore)
         with pytest.raises(OutputWriteError, match="directory"):
             await renderer.download(output, tmp_path / "one.mp4", on_verified=on_verified)

@@ -8,6 +8,7 @@ import hashlib
 import pytest
 
 from cloudburst.models.options import RenderOptions
+from support.checked_scenes import as_checked
 from support.fake_public_image import PublicImage, ignore, to_image
 from support.native_client import to_studio
 
@@ -34,9 +35,9 @@ def files(make_scene, tmp_path):
 async def test_native_reports_the_hashes_of_the_files_on_the_worker(studio, files, changed):
     scene, options, paths = files
     async with to_studio(studio) as renderer:
-        first = await renderer.upload(scene, options)
+        first = await renderer.upload(as_checked(scene, options))
         paths[changed].write_bytes(b"another content")
-        upload = await renderer.upload(scene, options)
+        upload = await renderer.upload(as_checked(scene, options))
         await renderer.encode(upload, progress=ignore)
     assert set(first.input_hashes) == set(FILES)
     assert upload.input_hashes == first.input_hashes | {changed: sha256(b"another content")}
@@ -52,10 +53,10 @@ async def test_onestep_reports_the_hashes_of_the_files_in_its_request(files, cha
     scene, options, paths = files
     async with to_image(image) as renderer:
         if proven:
-            first = await renderer.upload(scene, options)
+            first = await renderer.upload(as_checked(scene, options))
             await renderer.encode(first, progress=ignore)
             paths[changed].write_bytes(b"another content")
-        upload = await renderer.upload(scene, options)
+        upload = await renderer.upload(as_checked(scene, options))
         await renderer.encode(upload, progress=ignore)
     asked = image.posts[-1].asked
     sent = {name: sha256(base64.b64decode(asked[field])) for field, name in THEIRS.items()}

@@ -21,8 +21,9 @@ from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
 from cloudburst.workers.http.job import FinishedVideo, JobEvent
 from cloudburst.workers.http.response import InvalidAnswerError, parse_json_as
+from support.checked_scenes import as_checked
 from support.fake_native_service import Pieces
-from support.native_client import CUT, OPTIONS, ignore, rendered, to_studio
+from support.native_client import CUT, ignore, rendered, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def test_the_request_names_hashes_and_no_paths(studio, make_scene, tmp_pat
     mark.write_bytes(b"mark")
     options = RenderOptions(watermark=mark, language="english", effects=())
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene("名 字"), options)
+        upload = await renderer.upload(as_checked(make_scene("名 字"), options))
         await renderer.encode(upload, progress=ignore)
     asked = next(iter(studio.jobs.values())).asked
     assert asked["name"] == "名 字"
@@ -45,7 +46,7 @@ async def test_the_request_names_hashes_and_no_paths(studio, make_scene, tmp_pat
 async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scene):
     studio.warnings = ["subtitle: no glyph for X", "two\nlines\x1b[31m"]
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         video = await renderer.encode(upload, progress=ignore)
     assert video.warnings == (
         "subtitle: no glyph for X",
@@ -57,7 +58,7 @@ async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scen
 async def test_the_seconds_of_shared_encoding_are_kept(studio, make_scene, said, kept):
     studio.shared_seconds = said
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         video = await renderer.encode(upload, progress=ignore)
     assert video.shared_seconds == kept
 
@@ -78,7 +79,7 @@ def test_too_many_warnings_are_an_invalid_answer():
 
 async def test_lost_files_are_sent_again(studio, make_scene):
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         lost = list(studio.files)[:2]
         for sha256 in lost:
             del studio.files[sha256]
@@ -89,7 +90,7 @@ async def test_lost_files_are_sent_again(studio, make_scene):
 
 async def test_files_that_are_lost_at_once_end_the_encode(studio, make_scene):
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         missing = httpx.Response(409, json={"error": "?", "missing": [next(iter(studio.files))]})
         studio.script["POST job"] = [missing, missing]
         with pytest.raises(RenderFailedError, match="loses"):
@@ -99,7 +100,7 @@ async def test_files_that_are_lost_at_once_end_the_encode(studio, make_scene):
 async def test_changed_files_cannot_be_sent_again(studio, make_scene):
     scene = make_scene()
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(scene, OPTIONS)
+        upload = await renderer.upload(as_checked(scene))
         studio.files.clear()
         scene.audio.write_bytes(b"another sound")
         with pytest.raises(UploadError, match="changed after it was sent") as caught:
@@ -132,7 +133,7 @@ async def test_a_job_whose_answer_was_lost_is_deleted_by_its_key(studio, make_sc
         raise CUT
 
     async with to_studio(studio, patience) as renderer, anyio.create_task_group() as tasks:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         studio.script["POST job"] = [lost] * 100
         tasks.start_soon(partial(renderer.encode, upload, progress=ignore))
         await cut.wait()
@@ -149,7 +150,7 @@ async def test_a_job_whose_answer_was_lost_is_deleted_by_its_key(studio, make_sc
 )
 async def test_a_job_that_was_never_created_is_not_deleted(studio, make_scene, answer):
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         studio.script["POST job"] = [answer] * 100
         with anyio.move_on_after(0.05):
             await renderer.encode(upload, progress=ignore)
@@ -177,7 +178,7 @@ async def test_jobs_that_end_badly(studio, make_scene, *, state, error, kind, re
 
     studio.script["GET events"] = [end_badly]
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         with pytest.raises(CloudburstError) as caught:
             await renderer.encode(upload, progress=ignore)
     assert type(caught.value) is kind
@@ -194,7 +195,7 @@ async def test_a_refused_job_is_a_problem_of_the_scene(studio, make_scene):
     refusal = {"error": "e", "field": "options.font_size", "found": "7", "expected": "8 or more"}
     studio.script["POST job"] = [httpx.Response(400, json=refusal)]
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         with pytest.raises(EncodeError, match="7; expected 8 or more") as caught:
             await renderer.encode(upload, progress=ignore)
     assert caught.value.field == "options.font_size"
@@ -224,14 +225,16 @@ async def test_progress_never_goes_back(studio, make_scene):
     ]
     shares = []
     async with to_studio(studio) as renderer:
-        await renderer.encode(await renderer.upload(make_scene(), OPTIONS), progress=shares.append)
+        await renderer.encode(
+            await renderer.upload(as_checked(make_scene())), progress=shares.append
+        )
     assert shares == [0.7, 1.0]
 
 
 async def test_a_worker_that_does_not_know_the_job_has_stopped(studio, make_scene):
     studio.script["GET events"] = [httpx.Response(404, json={"error": "no such job"})]
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         with pytest.raises(WorkerStoppedError, match="does not know the job"):
             await renderer.encode(upload, progress=ignore)
 
@@ -242,7 +245,7 @@ async def test_a_heartbeat_keeps_a_silent_job(studio, make_scene):
     studio.script["GET events"] = [httpx.Response(200, stream=Pieces(*beats, CUT))]
     timeouts = Timeouts(silence=0.5)
     async with to_studio(studio, timeouts) as renderer:
-        await renderer.encode(await renderer.upload(make_scene(), OPTIONS), progress=ignore)
+        await renderer.encode(await renderer.upload(as_checked(make_scene())), progress=ignore)
     assert studio.calls.count("GET events") == 2
 
 
@@ -254,7 +257,7 @@ async def test_the_first_progress_means_that_the_job_has_begun(studio, make_scen
     studio.script["GET events"] = [httpx.Response(200, text=text)]
     shares = []
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         with pytest.raises(WorkerStoppedError) as caught:
             await renderer.encode(upload, progress=shares.append)
     assert shares == [0.0] * begun

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.native import connect
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ async def render(studio, scene, to):
     async with connect(
         "http://w", secrets=Secrets(key=KEY), timeouts=Timeouts(), transport=studio.transport
     ) as r:
-        upload = await r.upload(scene, RenderOptions())
+        upload = await r.upload(as_checked(scene))
         output = await r.encode(upload, progress=lambda share: None)
         await r.download(output, to)
 

@@ -17,10 +17,9 @@ import json, resource, sys, time
 from pathlib import Path
 import anyio
 from cloudburst.workers.http.native import connect
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.task import Secrets
 from cloudburst.models.limits import Timeouts
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene, Scene
 
 port, folder, scenes, megabytes = int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 lags = []
@@ -40,7 +39,9 @@ async def one(renderer, name, content):
     with image.open("wb") as file:
         file.write(content)
         file.truncate(megabytes * 1_000_000)
-    upload = await renderer.upload(Scene(name=name, image=image, audio=audio), RenderOptions())
+    scene = Scene(name=name, image=image, audio=audio)
+    checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1)
+    upload = await renderer.upload(checked)
     output = await renderer.encode(upload, progress=lambda share: None)
     await renderer.download(output, video)
     video.unlink()

@@ -24,6 +24,7 @@ from cloudburst.errors import (
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.video_format import Effect
 from cloudburst.workers.http.public_image import BLOCK_BYTES
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY, Pieces, mp4
 from support.fake_public_image import PublicImage, ignore, make, to_image
 from support.native_client import CUT, left_in
@@ -41,7 +42,7 @@ async def test_a_scene_becomes_a_video(image, make_scene, tmp_path):
     shares = []
     async with to_image(image) as renderer:
         assert await renderer.is_healthy()
-        upload = await renderer.upload(make_scene(), RenderOptions())
+        upload = await renderer.upload(as_checked(make_scene()))
         assert not image.posts, "nothing is sent in advance"
         output = await renderer.encode(upload, progress=shares.append)
         download = await renderer.download(output, tmp_path / "one.mp4")
@@ -153,14 +154,14 @@ async def test_a_file_that_is_gone(image, make_scene, field):
     getattr(scene, field).unlink()
     async with to_image(image) as renderer:
         with pytest.raises(UploadError, match="No such file") as caught:
-            await renderer.upload(scene, RenderOptions())
+            await renderer.upload(as_checked(scene))
     assert (caught.value.scene, caught.value.field) == ("one", field)
 
 
 async def test_a_file_that_changes_before_it_is_sent(image, make_scene):
     scene = make_scene("two")
     async with to_image(image) as renderer:
-        upload = await renderer.upload(scene, RenderOptions())
+        upload = await renderer.upload(as_checked(scene))
         scene.audio.write_bytes(b"another sound")
         with pytest.raises(UploadError, match="changed since the run began") as caught:
             await renderer.encode(upload, progress=ignore)

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from cloudburst.errors import CloudburstError
-from cloudburst.models.options import RenderOptions
 from cloudburst.workers.http.public_image import BLOCK_BYTES
+from support.checked_scenes import as_checked
 from support.fake_public_image import PublicImage, ignore, make, to_image
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def test_one_scene_of_several(ride, seed):
     async with to_image(ride.image) as renderer:
         await make(renderer, ride.scenes[0])
         with anyio.move_on_after(random.Random(seed).uniform(0, LONGEST / 3)):
-            upload = await renderer.upload(ride.scenes[1], RenderOptions())
+            upload = await renderer.upload(as_checked(ride.scenes[1]))
             await renderer.encode(upload, progress=ignore)
         ride.known = renderer.has_abandoned_encode
         left = [p for p in ride.image.posts if len(p.bytes) == p.length and not p.answered]

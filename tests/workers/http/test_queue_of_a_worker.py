@@ -10,7 +10,7 @@ import pytest
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.task import Secrets
 from cloudburst.workers.http.native import connect
-from support.native_client import OPTIONS
+from support.checked_scenes import as_checked
 from support.service_caller import KEY
 from support.service_process import service_process
 
@@ -30,7 +30,7 @@ class Encode:
         self._renderer, self._scene = renderer, scene
 
     async def run(self):
-        upload = await self._renderer.upload(self._scene, OPTIONS)
+        upload = await self._renderer.upload(as_checked(self._scene))
         with self.scope:
             await self._renderer.encode(upload, progress=lambda _: self.begun.set())
         self.ended.set()

@@ -11,8 +11,9 @@ import pytest
 from cloudburst.errors import WorkerStoppedError
 from cloudburst.models.limits import Timeouts
 from cloudburst.workers.http import retries as reconnect
+from support.checked_scenes import as_checked
 from support.fake_native_service import Pieces
-from support.native_client import OPTIONS, ignore, to_studio
+from support.native_client import ignore, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ async def stop_everything():
 async def test_a_pause_of_this_process_is_not_the_workers_silence(studio, make_scene, pieces):
     studio.script["GET events"] = [httpx.Response(200, stream=Pieces(*pieces, 60.0))]
     async with to_studio(studio, SILENCE) as renderer, anyio.create_task_group() as tasks:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         tasks.start_soon(stop_everything)
         await renderer.encode(upload, progress=ignore)
     assert studio.calls.count("GET events") == 2, "it had one more try"
@@ -49,7 +50,7 @@ async def test_a_worker_that_stays_silent_after_the_pause_has_stopped(studio, ma
     studio.script["GET events"] = [httpx.Response(200, stream=Pieces(BEAT, 60.0))]
     studio.script["GET events"] += [httpx.ReadTimeout("silent")] * 100
     async with to_studio(studio, SILENCE) as renderer, anyio.create_task_group() as tasks:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         began = anyio.current_time()
         tasks.start_soon(stop_everything)
         with pytest.raises(WorkerStoppedError, match="no useful answer"):

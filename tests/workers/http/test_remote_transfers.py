@@ -25,6 +25,7 @@ from cloudburst.testing import s3_fault
 from cloudburst.workers.http import retries as transfer_retries
 from cloudburst.workers.http.native import connect
 from support import hostile_servers as servers
+from support.checked_scenes import as_checked
 from support.hostile_servers import Authority, serving
 from support.s3_account import (
     BUCKET,
@@ -103,7 +104,7 @@ class Run:
         return Scene(name=name, image=image, audio=await self.add(f"{name}.mp3", b"sound"), **files)
 
     async def encode(self, scene, options=COVER):
-        uploaded = await self.renderer.upload(scene, options, remote=self.remote)
+        uploaded = await self.renderer.upload(as_checked(scene, options), remote=self.remote)
         return await self.renderer.encode(uploaded, progress=lambda share: None)
 
     async def render(self, scene, to=None, options=COVER, on_verified=None):
@@ -135,7 +136,7 @@ class TestRender:
             there = await anyio.to_thread.run_sync(keys, emulator)
             seen.append((video, [key for key in there if key.endswith((".mp4", ".jpg"))]))
 
-        uploaded = await run.renderer.upload(scene, COVER, remote=run.remote)
+        uploaded = await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
         assert uploaded.sent == 0
         assert uploaded.input_hashes == {
             "image": run.inputs[scene.image].version,
@@ -162,7 +163,7 @@ class TestRender:
 
     async def test_files_that_the_worker_has_lost_are_fetched_again(self, run, service):
         scene = await run.scene()
-        uploaded = await run.renderer.upload(scene, COVER, remote=run.remote)
+        uploaded = await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
         service.lose(PICTURE)
         await run.renderer.encode(uploaded, progress=lambda share: None)
 
@@ -171,7 +172,7 @@ class TestRender:
         logo = await run.add("logo.json", picture)
         first, second = await run.scene("one", image=logo), await run.scene("two", image=logo)
         await run.encode(first, RenderOptions())
-        uploaded = await run.renderer.upload(second, RenderOptions(), remote=run.remote)
+        uploaded = await run.renderer.upload(as_checked(second), remote=run.remote)
         service.lose(picture)
         await anyio.to_thread.run_sync(put, run.emulator, logo, b"another")
         with pytest.raises(UploadError, match="changed since the run began") as caught:
@@ -187,7 +188,7 @@ class TestFaults:
         caplog.set_level(logging.DEBUG)
         scene = await run.scene(picture=PICTURE + b" " * 100_000 + name.encode())
         emulator.add_fault(s3_fault(name, "GetObject"))
-        await run.renderer.upload(scene, COVER, remote=run.remote)
+        await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
         assert "X-Amz-Signature" not in caplog.text
 
     @pytest.mark.parametrize("name", ["slow down", "lost", "dropped", "url expired"])
@@ -216,14 +217,14 @@ class TestFaults:
         scene = await run.scene(picture=uuid.uuid4().hex.encode())
         put(emulator, scene.image, b"another")
         with pytest.raises(UploadError, match="changed since the run began") as caught:
-            await run.renderer.upload(scene, COVER, remote=run.remote)
+            await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
         assert (caught.value.scene, caught.value.field) == ("one", "image")
 
     async def test_a_deleted_object(self, run, emulator):
         scene = await run.scene(picture=uuid.uuid4().hex.encode())
         client(emulator, "s3").delete_object(Bucket=BUCKET, Key=scene.image.key)
         with pytest.raises(UploadError, match="no longer there"):
-            await run.renderer.upload(scene, COVER, remote=run.remote)
+            await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
 
     async def test_an_input_that_a_worker_cannot_reach_is_tried_on_another_one(
         self, run, folder, monkeypatch
@@ -235,7 +236,7 @@ class TestFaults:
                 scene = await alone.scene(picture=uuid.uuid4().hex.encode())
                 other.add_fault(s3_fault("dropped", "GetObject", times=None, presigned=True))
                 with pytest.raises(UploadError) as caught:
-                    await run.renderer.upload(scene, COVER, remote=alone.remote)
+                    await run.renderer.upload(as_checked(scene, COVER), remote=alone.remote)
         assert caught.value.retryable
 
     async def test_a_job_that_the_worker_has_deleted(self, run):
@@ -281,7 +282,7 @@ class TestWebServers:
     async def upload(self, run, url, **facts):
         run.inputs[url] = RemoteFile(location=url, **{"size": None, "etag": None, **facts})
         scene = (await run.scene()).model_copy(update={"audio": url})
-        return await run.renderer.upload(scene, COVER, remote=run.remote)
+        return await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
 
     async def test_files_of_three_kinds_make_one_scene(self, run, authority, tmp_path):
         subtitle = tmp_path / "one.srt"
@@ -291,7 +292,7 @@ class TestWebServers:
         async with web_server(authority, handler) as (server, url):
             run.inputs[url] = RemoteFile(location=url, size=len(sound), etag='"1"')
             scene = (await run.scene(subtitle=subtitle)).model_copy(update={"audio": url})
-            uploaded = await run.renderer.upload(scene, COVER, remote=run.remote)
+            uploaded = await run.renderer.upload(as_checked(scene, COVER), remote=run.remote)
             assert uploaded.sent == subtitle.stat().st_size
             assert uploaded.input_hashes == {
                 "image": run.inputs[scene.image].version,

@@ -19,8 +19,9 @@ from cloudburst.models.task import Secrets
 from cloudburst.workers.http import upload
 from cloudburst.workers.http.native import connect
 from cloudburst.workers.http.upload import READ_BLOCK_BYTES, hash_file
+from support.checked_scenes import as_checked
 from support.fake_native_service import KEY
-from support.native_client import CUT, OPTIONS, Turns, to_studio
+from support.native_client import CUT, Turns, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ async def test_a_shared_file_is_sent_once(studio, make_scene, tmp_path):
 
     async def upload(renderer, number):
         scene = make_scene(f"s{number}", image=b"%d" % number)
-        sent.append((await renderer.upload(scene, RenderOptions(watermark=mark))).sent)
+        sent.append((await renderer.upload(as_checked(scene, RenderOptions(watermark=mark)))).sent)
 
     async with to_studio(studio) as renderer, anyio.create_task_group() as tasks:
         for number in range(8):
@@ -46,7 +47,7 @@ async def test_the_files_of_a_scene_are_sent_at_once(studio, make_scene):
     studio.pause = 0.15  # a round trip
     async with to_studio(studio) as renderer:
         began = anyio.current_time()
-        await renderer.upload(make_scene(), OPTIONS)
+        await renderer.upload(as_checked(make_scene()))
     assert studio.calls.count("PUT file") == 3
     assert anyio.current_time() - began < 0.4
 
@@ -55,13 +56,13 @@ async def test_files_that_are_sent_wait_for_their_turn(studio, make_scene):
     scene, turns = make_scene(image=bytes(300_000)), Turns()
     sizes = sorted(path.stat().st_size for path in scene.files().values())
     async with to_studio(studio) as renderer:
-        await renderer.upload(scene, OPTIONS, turn=turns)
+        await renderer.upload(as_checked(scene), turn=turns)
         assert sorted(turns.sizes) == sorted(turns.arrived) == sizes
-        await renderer.upload(scene, OPTIONS, turn=turns)
+        await renderer.upload(as_checked(scene), turn=turns)
     async with to_studio(studio) as renderer:
         studio.script["PUT file"] = [httpx.Response(413, json={"error": "too large"})] * 2
         with pytest.raises(UploadError):
-            await renderer.upload(scene, OPTIONS, turn=turns)
+            await renderer.upload(as_checked(scene), turn=turns)
     assert len(turns.arrived) == 3, "a file that the worker has, or refuses, does not count"
     assert turns.sizes.count(300_000) == 1
 
@@ -70,7 +71,7 @@ async def test_a_file_waits_before_each_block(studio, make_scene):
     scene, turns = make_scene(image=bytes(3 * READ_BLOCK_BYTES)), Turns()
     turns.open = anyio.Event()
     async with to_studio(studio) as renderer, anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: renderer.upload(scene, OPTIONS, turn=turns))
+        tasks.start_soon(lambda: renderer.upload(as_checked(scene), turn=turns))
         with anyio.fail_after(30):
             await turns.paused.wait()
         assert scene.image.stat().st_size not in turns.arrived
@@ -102,7 +103,7 @@ async def test_a_worker_is_in_use_while_its_files_wait_for_their_turn(
     studio.script["HEAD file"] = [None] * 4 + [lambda _: turns.come.set()]
     async with to_studio(studio) as renderer:
         with anyio.fail_after(30):
-            await renderer.upload(make_scene(), OPTIONS, turn=turns)
+            await renderer.upload(as_checked(make_scene()), turn=turns)
         asked = studio.calls.count("HEAD file")
         await anyio.sleep(0.2)
     assert studio.calls.count("HEAD file") == asked, "the files have arrived"
@@ -119,7 +120,7 @@ async def test_a_worker_that_is_lost_before_the_turn_of_a_file(
     studio.script["HEAD file"] = [CUT] * 1000
     async with to_studio(studio, hasty) as renderer:
         with pytest.raises(WorkerStoppedError):
-            await renderer.upload(make_scene(), OPTIONS, turn=Never())
+            await renderer.upload(as_checked(make_scene()), turn=Never())
 
 
 class Never(Turns):
@@ -136,7 +137,7 @@ async def test_a_file_that_cannot_be_sent_ends_the_uploads_of_its_scene(studio, 
     studio.pause = 1.0
     async with to_studio(studio) as renderer:
         with pytest.raises(UploadError, match="too large"):
-            await renderer.upload(make_scene(), OPTIONS)
+            await renderer.upload(as_checked(make_scene()))
 
 
 async def test_file_is_hashed_once_for_each_of_its_versions(tmp_path, monkeypatch):
@@ -158,9 +159,9 @@ async def test_file_is_hashed_once_for_each_of_its_versions(tmp_path, monkeypatc
 async def test_a_large_file_that_the_worker_has_is_not_sent(studio, make_scene):
     scene = make_scene(image=bytes(300_000))
     async with to_studio(studio) as renderer:
-        first = await renderer.upload(scene, OPTIONS)
+        first = await renderer.upload(as_checked(scene))
     async with to_studio(studio) as renderer:
-        again = await renderer.upload(scene, OPTIONS)
+        again = await renderer.upload(as_checked(scene))
     assert first.sent - again.sent == 300_000
 
 
@@ -170,7 +171,7 @@ async def test_a_file_that_cannot_be_read(studio, make_scene, field):
     getattr(scene, field).unlink()
     async with to_studio(studio) as renderer:
         with pytest.raises(UploadError, match="No such file") as caught:
-            await renderer.upload(scene, OPTIONS)
+            await renderer.upload(as_checked(scene))
     assert (caught.value.scene, caught.value.field) == ("one", field)
 
 
@@ -204,7 +205,7 @@ async def test_a_file_that_changes_while_it_is_sent(studio, make_scene, content)
     ) as renderer:
         message = "No such file" if content is None else "changed since the run began"
         with pytest.raises(UploadError, match=message) as caught:
-            await renderer.upload(scene, OPTIONS)
+            await renderer.upload(as_checked(scene))
     assert caught.value.field == "image"
     assert max(map(len, studio.files.values()), default=0) < 100_000, "the others may be there"
 
@@ -221,7 +222,7 @@ async def test_a_refused_file_names_its_field(studio, make_scene):
     studio.script["PUT file"] = [refuse] * 3
     async with to_studio(studio) as renderer:
         with pytest.raises(UploadError, match="more than 5 bytes") as caught:
-            await renderer.upload(scene, OPTIONS)
+            await renderer.upload(as_checked(scene))
     assert (caught.value.field, caught.value.retryable) == ("audio", False)
 
 
@@ -241,5 +242,5 @@ async def test_a_worker_that_refuses_all_files_is_the_problem_and_not_the_scene(
     studio.script["PUT file"] = [answer]
     async with to_studio(studio) as renderer:
         with pytest.raises(WorkerProtocolError, match=f"HTTP {answer.status_code}") as caught:
-            await renderer.upload(make_scene(), OPTIONS)
+            await renderer.upload(as_checked(make_scene()))
     assert caught.value.retryable

@@ -15,8 +15,9 @@ from cloudburst.errors import (
     OutputWriteError,
     WorkerError,
 )
+from support.checked_scenes import as_checked
 from support.fake_native_service import Pieces, mp4
-from support.native_client import CUT, OPTIONS, ignore, left_in, rendered, to_studio
+from support.native_client import CUT, ignore, left_in, rendered, to_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +80,7 @@ async def test_a_video_is_verified_before_it_has_its_name(studio, make_scene, tm
         told.append((download, content, await anyio.to_thread.run_sync(final.exists)))
 
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=ignore)
         download = await renderer.download(output, tmp_path / "one.mp4", on_verified=on_verified)
     assert told == [(download, studio.video, False)]
@@ -94,7 +95,7 @@ async def test_a_video_gets_no_name_if_the_callback_fails(studio, make_scene, tm
         raise error
 
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=ignore)
         with pytest.raises(type(error)):
             await renderer.download(output, tmp_path / "one.mp4", on_verified=on_verified)
@@ -103,7 +104,7 @@ async def test_a_video_gets_no_name_if_the_callback_fails(studio, make_scene, tm
 
 async def test_jobs_are_discarded(studio, make_scene):
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         await renderer.encode(upload, progress=ignore)
         assert studio.jobs
         await renderer.discard_jobs()
@@ -211,7 +212,7 @@ async def test_a_video_that_cannot_be_written_stays_on_its_worker(studio, make_s
     """The folder was deleted; once it exists again, the video is downloaded and then deleted."""
     folder = tmp_path / "out"
     async with to_studio(studio) as renderer:
-        upload = await renderer.upload(make_scene(), OPTIONS)
+        upload = await renderer.upload(as_checked(make_scene()))
         output = await renderer.encode(upload, progress=ignore)
         with pytest.raises(OutputWriteError):
             await renderer.download(output, folder / "one.mp4")

@@ -27,7 +27,6 @@ from cloudburst.errors import (
     LaunchError,
     WorkerError,
 )
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec, TaskState
 from cloudburst.models.tier import Tier, encoder_slots
@@ -40,6 +39,7 @@ from cloudburst.workers.local.backend import (
     choose_worker_counts,
     open_local_backend,
 )
+from support.checked_scenes import as_checked
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
@@ -122,7 +122,7 @@ async def test_the_service_serves_on_loopback_with_its_key(folder):
         async with backend.connect(address, secrets=Secrets(key="wrong")) as renderer:
             scene = Scene(name="s", image=__file__, audio=__file__)
             with pytest.raises(WorkerError, match="refused the key"):
-                await renderer.upload(scene, RenderOptions())
+                await renderer.upload(as_checked(scene))
         began = time.monotonic()
         await backend.launcher.stop(task, reason="enough")
         await backend.launcher.stop(task, reason="more than enough")
@@ -399,8 +399,7 @@ PARENT = """
 import anyio, sys
 from pathlib import Path
 from cloudburst import Limits, Timeouts, local
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec
 from cloudburst.models.tier import Tier
 
@@ -411,7 +410,8 @@ async def render(backend, number):
         await anyio.sleep(0.01)
     async with backend.connect(address, secrets=Secrets(key="k")) as renderer:
         scene = Scene(name=str(number), image=sys.argv[1], audio=sys.argv[2])
-        upload = await renderer.upload(scene, RenderOptions())
+        checked = CheckedScene(scene=scene, audio_seconds=1, image_bytes=1)
+        upload = await renderer.upload(checked)
         await renderer.encode(upload, progress=lambda share: print("encoding", flush=True))
 
 async def main():
@@ -593,9 +593,7 @@ async def test_a_file_over_a_clients_limit_is_the_scenes_fault_at_its_worker_too
         make_picture(image)
         make_sound(audio, seconds=1)
         async with backend.connect(address, secrets=Secrets(key="k-77")) as renderer:
-            upload = await renderer.upload(
-                Scene(name="s", image=image, audio=audio), RenderOptions()
-            )
+            upload = await renderer.upload(as_checked(Scene(name="s", image=image, audio=audio)))
             with pytest.raises(EncodeError) as caught:
                 await renderer.encode(upload, progress=lambda _: None)
     assert caught.value.field == "image"

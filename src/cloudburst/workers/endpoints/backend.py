@@ -22,9 +22,8 @@ from cloudburst.errors import (
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation
-from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import endpoints_kind, endpoints_performance
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Protocol, Secrets
 from cloudburst.ports.backend import Backend, Silence
 from cloudburst.ports.remote_files import RemoteFiles
@@ -140,23 +139,13 @@ class _ObservedRenderer:
 
     async def upload(
         self,
-        scene: Scene,
-        options: RenderOptions,
+        scene: CheckedScene,
         *,
-        seams: tuple[int, int] = (0, 0),
-        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
         with self._observe():
-            return await self._renderer.upload(
-                scene,
-                options,
-                seams=seams,
-                subtitle_frame=subtitle_frame,
-                remote=remote,
-                turn=turn,
-            )
+            return await self._renderer.upload(scene, remote=remote, turn=turn)
 
     async def upload_film(
         self, film: WorkerFilm, *, remote: RemoteFiles, on_file: Callable[[], None]

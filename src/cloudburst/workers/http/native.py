@@ -13,8 +13,7 @@ from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStopped
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.locations import AnyLocation, OutputLocation
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Secrets
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.ports.renderer import (
@@ -160,11 +159,8 @@ class NativeRenderer:
 
     async def upload(
         self,
-        scene: Scene,
-        options: RenderOptions,
+        scene: CheckedScene,
         *,
-        seams: tuple[int, int] = (0, 0),
-        subtitle_frame: int = 0,
         remote: RemoteFiles | None = None,
         turn: Turn = at_once,
     ) -> UploadedScene:
@@ -172,15 +168,15 @@ class NativeRenderer:
 
         The returned ``reference`` is the body of the request with which `encode` starts the job.
         """
-        files = scene.files() | options.files()
-        given = await self._files.give_all(scene.name, files, remote, turn)
+        described, options = scene.scene, scene.options
+        given = await self._files.give_all(described.name, scene.files(), remote, turn)
         hashes = {field: file.sha256 for field, file in given.items()}
         payload = JobPayload(
-            name=scene.name,
-            title_card=scene.title_card,
-            duration=scene.duration,
-            seams=seams,
-            subtitle_frame=subtitle_frame,
+            name=described.name,
+            title_card=described.title_card,
+            duration=described.duration,
+            seams=scene.seams,
+            subtitle_frame=scene.subtitle_frame,
             options=options,
             **hashes,
         )
@@ -188,7 +184,7 @@ class NativeRenderer:
             exclude={"options": set(options.files())}, exclude_defaults=True
         )
         return UploadedScene(
-            scene=scene.name,
+            scene=described.name,
             reference=reference,
             sent=sum(file.sent for file in given.values()),
             fetched=sum(file.fetched for file in given.values()),

@@ -25,8 +25,7 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import OutputLocation, require_path
-from cloudburst.models.options import RenderOptions
-from cloudburst.models.scene import Scene
+from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Secrets
 from cloudburst.ports.remote_files import RemoteFiles
 from cloudburst.ports.renderer import (
@@ -142,23 +141,21 @@ class OnestepRenderer:
 
     async def upload(
         self,
-        scene: Scene,
-        options: RenderOptions,
+        scene: CheckedScene,
         *,
-        seams: tuple[int, int] = (0, 0),  # noqa: ARG002
-        subtitle_frame: int = 0,  # noqa: ARG002
         remote: RemoteFiles | None = None,  # noqa: ARG002
         turn: Turn = at_once,  # noqa: ARG002
     ) -> UploadedScene:
         """Read and hash the files of a scene, which `encode` sends."""
-        fields = request_options(scene.name, options)
+        name_of_scene = scene.scene.name
+        fields = request_options(name_of_scene, scene.options)
         files: list[tuple[str, SceneFile, FileVersion]] = []
         hashes: dict[str, str] = {}
-        files_of_scene = scene.files() | options.files()
+        files_of_scene = scene.files()
         for name, field in FIELDS.items():
             if (location := files_of_scene.get(field)) is None:
                 continue
-            file = SceneFile(scene=scene.name, field=field, location=location)
+            file = SceneFile(scene=name_of_scene, field=field, location=location)
             try:
                 content = await hash_file(require_path(location, field))
                 text = None
@@ -175,7 +172,7 @@ class OnestepRenderer:
         reference = uuid4().hex
         self._requests[reference] = request
         return UploadedScene(
-            scene=scene.name, reference=reference, sent=request.length, input_hashes=hashes
+            scene=name_of_scene, reference=reference, sent=request.length, input_hashes=hashes
         )
 
     async def upload_film(

@@ -71,7 +71,7 @@ FIELDS = {
 
 def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
     """Return a fault for each option and field of a scene that the public image cannot render."""
-    files = scene.scene.files() | scene.options.files()
+    files = scene.files()
     changed = scene.options.model_dump(exclude_defaults=True)
     reason = f"a file on this machine, because {image} gets none from S3 and web servers"
     faults = [

@@ -70,7 +70,7 @@ def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
         title_card=scene.scene.title_card,
     )
     (folder / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
-    for role, location in (scene.scene.files() | scene.options.files()).items():
+    for role, location in scene.files().items():
         (folder / role).symlink_to(require_path(location, role))
 
 
