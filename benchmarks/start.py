@@ -36,7 +36,9 @@ from typing import Any, NamedTuple
 import anyio
 from containers.service_root import Start, measure_start
 
-from cloudburst.image import DEFAULT_BASE, Architecture, BuiltImage, ImageOptions, build_image
+from cloudburst.image.build import build_image
+from cloudburst.image.built_image import BuiltImage
+from cloudburst.image.options import DEFAULT_BASE, Architecture, ImageOptions
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import Platform
 from cloudburst.net.registry.images import PulledImage, pull_image, push_image

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudburst.models.failures import Failure
 from cloudburst.models.failures.api_errors import API_ERRORS, PLACEMENT_REASONS
 from cloudburst.models.failures.connections import EXCEPTIONS, HTTP_STATUSES
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.failures.s3_errors import DENIALS
 from cloudburst.models.failures.stops import (
     EXIT_CODES,

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from cloudburst.cli import main
 from cloudburst.cli.app import _logging_to
-from cloudburst.outputs.journal import journal_paths, open_journal
 from cloudburst.outputs.journal.pruning import prune_journals
+from cloudburst.outputs.journal.reader import journal_paths
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import end, inline, process, result, scene
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\u202efake"

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from cloudburst.cli.image import image_progress
-from cloudburst.image import BuildProgress
+from cloudburst.image.build import BuildProgress
 from cloudburst.net.registry.images import PushProgress
 
 BUILD = BuildProgress(step="compress [red] \x1b[31m packages", done=1, total=4)

@@ -29,8 +29,13 @@ from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.models.tier import Tier
 from cloudburst.outputs.folder import claim_outputs
-from cloudburst.outputs.journal import journal_folder, journal_path, open_journal, read_journal
-from cloudburst.outputs.journal.reader import is_completed
+from cloudburst.outputs.journal.reader import (
+    is_completed,
+    journal_folder,
+    journal_path,
+    read_journal,
+)
+from cloudburst.outputs.journal.writer import open_journal
 from cloudburst.testing import FakeCloud
 from support.journal_entries import end, inline, process, result, scene
 from support.remote_store import BUCKET, RemoteStore

@@ -20,7 +20,8 @@ from cloudburst.models.locations import S3Prefix
 from cloudburst.models.report import Status
 from cloudburst.models.task import usd_billed
 from cloudburst.outputs.folder import claim_outputs
-from cloudburst.outputs.journal import journal_folder, open_journal
+from cloudburst.outputs.journal.reader import journal_folder
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import end, failure, inline, process, result, scene, task
 
 NOON = 1_790_000_000.0

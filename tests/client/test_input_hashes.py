@@ -14,7 +14,7 @@ import pytest
 
 from cloudburst import Client, Limits, RenderOptions, Status
 from cloudburst.models.file_versions import FileVersion
-from cloudburst.outputs.journal import journal_path, read_journal
+from cloudburst.outputs.journal.reader import journal_path, read_journal
 from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer

@@ -17,7 +17,7 @@ from cloudburst.errors import (
     OutputExistsError,
 )
 from cloudburst.events import SceneCompleted
-from cloudburst.outputs.journal import journal_path, read_journal
+from cloudburst.outputs.journal.reader import journal_path, read_journal
 from cloudburst.testing import FakeCloud
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from cloudburst.client.backends import default_backend
 from cloudburst.compat import calculate_fargate_cost
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.errors import CapacityError, ConfigurationError
-from cloudburst.image import ImageOptions
+from cloudburst.image.options import ImageOptions
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import parse_s3_encryption

@@ -14,8 +14,9 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.errors import JournalError
-from cloudburst.outputs.journal import open_journal, read_journal
 from cloudburst.outputs.journal.file import MAX_JOURNAL_BYTES
+from cloudburst.outputs.journal.reader import read_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import inline, one_of_each
 
 SECONDS = 5.0

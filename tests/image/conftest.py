@@ -10,7 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.image import BuiltImage, ImageOptions, build_image
+from cloudburst.image.build import build_image
+from cloudburst.image.built_image import BuiltImage
+from cloudburst.image.options import ImageOptions
 from support.stand_in_base import push_base
 from support.tiny_image import base_members, write_layer, write_wheels
 

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.image import ImageOptions
 from cloudburst.image.base_image import docker_login
 from cloudburst.image.build import build_image
+from cloudburst.image.options import ImageOptions
 from cloudburst.models.settings import Settings
 from cloudburst.net.registry.http import Credentials
 from support.docker_config import save_login

@@ -10,8 +10,10 @@ import anyio
 import pytest
 
 from cloudburst.errors import ImageError
-from cloudburst.image import ImageOptions, base_image, build, build_image, kernels
+from cloudburst.image import base_image, build, kernels
+from cloudburst.image.build import build_image
 from cloudburst.image.cache import ImageCache
+from cloudburst.image.options import ImageOptions
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.http import TransferPolicy
 from cloudburst.net.registry.names import ImageReference

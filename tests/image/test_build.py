@@ -13,7 +13,9 @@ import anyio
 import pytest
 
 from cloudburst.errors import ConfigurationError, ImageError
-from cloudburst.image import build, build_image, last_image, own_package, read_image
+from cloudburst.image import build, own_package
+from cloudburst.image.build import build_image
+from cloudburst.image.built_image import last_image, read_image
 from cloudburst.image.layout import ENTRYPOINT, PORT, USER_ID
 from cloudburst.image.own_package import sources_hash
 from cloudburst.models.task import PROTOCOL_VERSION

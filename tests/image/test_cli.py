@@ -16,7 +16,7 @@ import pytest
 from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.cli import main
 from cloudburst.errors import ResourceMissingError
-from cloudburst.image import ImageOptions
+from cloudburst.image.options import ImageOptions
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.net.registry.errors import NotInRegistryError
 from support.docker_config import save_login

@@ -16,8 +16,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cloudburst.image import ImageOptions, build_image
-from cloudburst.image.options import LOCK_FILE
+from cloudburst.image.build import build_image
+from cloudburst.image.options import LOCK_FILE, ImageOptions
 from cloudburst.net.registry.unpack import unpack_layers
 from support.project import ROOT
 from support.stand_in_base import CACHE, push_base, stand_in_layers

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.errors import ImageError
-from cloudburst.image import ARCHITECTURES, kernels
+from cloudburst.image import kernels
 from cloudburst.image.cache import ImageCache
 from cloudburst.image.kernels import find_kernels, has_kernels, image_targets
+from cloudburst.image.options import ARCHITECTURES
 from cloudburst.renderer.kernel.compiler import compile_library, find_zig
 from cloudburst.renderer.kernel.targets import SOURCE, local_targets
 

@@ -12,7 +12,7 @@ import pytest
 from cloudburst import errors
 from cloudburst.errors import CloudburstError, Remedy, SceneFault, WorkerStoppedError
 from cloudburst.models.journal_entries import ErrorEntry
-from cloudburst.outputs.journal import open_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import inline, task
 
 pytestmark = pytest.mark.anyio

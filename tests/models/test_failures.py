@@ -37,6 +37,7 @@ from cloudburst.models.failures import (
     classify_placement_failure,
     classify_stop,
 )
+from cloudburst.models.failures.api_errors import NO_SUCH_TASK
 from cloudburst.models.failures.connections import (
     CONNECTION_REFUSED,
     EXCEPTIONS,
@@ -121,7 +122,7 @@ def test_each_row_says_what_it_means(row):
         assert row.action
     # What a class of errors promises is what its rows say; only the end of a task may be final.
     final_end = row.error is WorkerStoppedError and row.remedy is Remedy.FIX_SETUP
-    if not (final_end or row is failures.NO_SUCH_TASK or row is FILES_MISSING):
+    if not (final_end or row is NO_SUCH_TASK or row is FILES_MISSING):
         assert row.error.remedy.retryable == row.remedy.retryable
 
 

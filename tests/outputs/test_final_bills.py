@@ -17,7 +17,8 @@ from cloudburst.models.task import Usage
 from cloudburst.outputs import final_bills
 from cloudburst.outputs.final_bills import JournaledRun, complete_bills
 from cloudburst.outputs.folder import claim_outputs
-from cloudburst.outputs.journal import journal_path, open_journal, read_journal
+from cloudburst.outputs.journal.reader import journal_path, read_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import end, inline, process, scene, task
 
 ARN = "arn:aws:ecs:eu-west-3:123456789012:task/films/0123456789abcdef"

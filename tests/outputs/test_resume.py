@@ -28,7 +28,7 @@ from cloudburst.events import SceneCompleted
 from cloudburst.models.journal_entries import ResultEntry
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.task import Secrets
-from cloudburst.outputs.journal import journal_path, journal_paths, read_journal
+from cloudburst.outputs.journal.reader import journal_path, journal_paths, read_journal
 from cloudburst.ports.backend import new_key
 from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud

@@ -14,7 +14,7 @@ from cloudburst import Client, Limits, RenderOptions, Status
 from cloudburst.errors import EncodeError, InvalidScenesError, OutputExistsError
 from cloudburst.models.scene import cover_path
 from cloudburst.outputs.earlier_runs import missing_videos
-from cloudburst.outputs.journal import journal_paths, read_journal
+from cloudburst.outputs.journal.reader import journal_paths, read_journal
 from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud
 from cloudburst.testing.fake import FakeRenderer

@@ -7,7 +7,8 @@ import hashlib
 import json
 from contextlib import contextmanager
 
-from cloudburst.image import BuildProgress, BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.image.build import BuildProgress
+from cloudburst.image.built_image import BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.task import PROTOCOL_VERSION
 from cloudburst.net.registry.documents import OCI_INDEX

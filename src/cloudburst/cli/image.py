@@ -29,17 +29,10 @@ from cloudburst.cli.output import (
     write_line,
 )
 from cloudburst.errors import ConfigurationError
-from cloudburst.image import (
-    Architecture,
-    BuildProgress,
-    BuiltImage,
-    ImageOptions,
-    build_image,
-    last_image,
-    read_image,
-)
 from cloudburst.image.base_image import docker_login
-from cloudburst.image.build import translated
+from cloudburst.image.build import BuildProgress, build_image, translated
+from cloudburst.image.built_image import BuiltImage, last_image, read_image
+from cloudburst.image.options import Architecture, ImageOptions
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.settings import Settings
 from cloudburst.net.registry.client import open_registry

@@ -26,7 +26,9 @@ from cloudburst.aws.setup.permissions import LIVE_NAME, LIVE_OBJECTS
 from cloudburst.aws.setup.resource_definitions import has_our_tags, tag_list
 from cloudburst.cli.live_account import Findings, Live, NotTriedError, accepted
 from cloudburst.errors import AWSError, ConfigurationError
-from cloudburst.image import BuiltImage, ImageOptions, build_image
+from cloudburst.image.build import build_image
+from cloudburst.image.built_image import BuiltImage
+from cloudburst.image.options import ImageOptions
 from cloudburst.models.locations import S3Object, S3Prefix
 from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.transfers import FetchRequest, PutPart, TransferProblem

@@ -20,14 +20,13 @@ from cloudburst.film.plan import read_fingerprint
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.inputs.scene_folders import S3Folder
 from cloudburst.models.film import FilmRequest
-from cloudburst.models.journal_entries import SCENES_ARE_MISSING
+from cloudburst.models.journal_entries import SCENES_ARE_MISSING, JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputFolder, absolute_location
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.earlier_runs import is_complete, missing_videos, runs_in, successor
 from cloudburst.outputs.folder import active_runs
-from cloudburst.outputs.journal import (
-    JournalState,
+from cloudburst.outputs.journal.reader import (
     folders_with_journals,
     is_run_name,
     journal_folder,

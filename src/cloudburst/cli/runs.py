@@ -35,7 +35,7 @@ from cloudburst.models.task import usd_billed
 from cloudburst.outputs.earlier_runs import successor
 from cloudburst.outputs.final_bills import JournaledRun, complete_bills
 from cloudburst.outputs.folder import active_runs
-from cloudburst.outputs.journal import (
+from cloudburst.outputs.journal.reader import (
     folders_with_journals,
     journal_folder,
     journal_paths,

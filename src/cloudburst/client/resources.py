@@ -28,6 +28,7 @@ from cloudburst.film.folder_film import ChapterSource, claimed_film
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.inputs.remote_readers import open_https_reader
 from cloudburst.models.film import FilmRequest
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import (
     RemoteLocation,
     S3Object,
@@ -38,8 +39,9 @@ from cloudburst.models.locations import (
 from cloudburst.models.remote_file import Download, RemoteFile
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.destinations import Destination, FolderDestination
-from cloudburst.outputs.journal import JournalState, SqliteJournal, is_run_name, open_journal
 from cloudburst.outputs.journal.pruning import remove_journal
+from cloudburst.outputs.journal.reader import is_run_name
+from cloudburst.outputs.journal.writer import SqliteJournal, open_journal
 from cloudburst.ports.outputs import FilmMaker
 from cloudburst.ports.remote_files import FolderReader, RemoteFiles
 

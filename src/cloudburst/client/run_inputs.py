@@ -39,6 +39,7 @@ from cloudburst.film.request import (
 from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.fingerprint import HashInputs
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import OutputLocation, RemoteLocation, local_paths
 from cloudburst.models.options import RenderOptions
@@ -46,7 +47,6 @@ from cloudburst.models.remote_file import RemoteFile
 from cloudburst.models.scene import AnyScene, CheckedScene, Scene, SceneLabels, cover_path
 from cloudburst.outputs.destinations import Destination, FolderDestination
 from cloudburst.outputs.folder import ClaimMore
-from cloudburst.outputs.journal import JournalState
 
 if TYPE_CHECKING:
     from cloudburst.outputs.s3_destination import S3Destination

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from cloudburst.models.failures import Failure
+from cloudburst.models.failures.failure import Failure
 from cloudburst.text import printable
 
 _shown = partial(printable, keep="\t")

@@ -8,7 +8,7 @@ from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import NewType
 
-from cloudburst.models.failures import Failure
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import Language
 from cloudburst.models.prices import Rates

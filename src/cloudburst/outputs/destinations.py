@@ -12,10 +12,10 @@ import anyio.to_thread
 
 from cloudburst.engine.records import RecoveredState
 from cloudburst.models.fingerprint import HashInputs
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.scene import CheckedScene
 from cloudburst.outputs.earlier_runs import newest_run_with, recover_outputs, recovered_state
 from cloudburst.outputs.folder import ClaimMore, claim_outputs
-from cloudburst.outputs.journal import JournalState
 
 if TYPE_CHECKING:
     from cloudburst.outputs.s3_destination import S3Destination

@@ -22,11 +22,11 @@ from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import JournalError, OutputExistsError, UploadError
 from cloudburst.files import open_regular_file
 from cloudburst.models.fingerprint import HashInputs
-from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.journal_entries import JournalState, ResultEntry
 from cloudburst.models.locations import OutputFolder
 from cloudburst.models.report import Status
 from cloudburst.models.scene import CheckedScene, Video, cover_path, fold_name
-from cloudburst.outputs.journal import JournalState, journal_folder, journal_paths, read_journal
+from cloudburst.outputs.journal.reader import journal_folder, journal_paths, read_journal
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)

@@ -31,12 +31,12 @@ from cloudburst.errors import (
     ThrottledError,
 )
 from cloudburst.models.fingerprint import HashInputs
-from cloudburst.models.journal_entries import ResultEntry
+from cloudburst.models.journal_entries import JournalState, ResultEntry
 from cloudburst.models.locations import MAX_KEY_BYTES, OutputLocation, S3Object, S3Prefix
 from cloudburst.models.scene import CheckedScene, Video, cover_path
 from cloudburst.outputs.earlier_runs import newest_run_with, recovered_state
 from cloudburst.outputs.folder import ClaimMore, claim_outputs
-from cloudburst.outputs.journal import JournalState, is_run_name, journal_folder
+from cloudburst.outputs.journal.reader import is_run_name, journal_folder
 from cloudburst.text import list_some
 
 logger = logging.getLogger(__name__)

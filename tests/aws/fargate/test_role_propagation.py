@@ -10,7 +10,7 @@ import pytest
 from cloudburst.aws.fargate.placement import LaunchFailures, RolePropagation
 from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.errors import Remedy
-from cloudburst.models.failures import ROLE_NOT_READY_AT_START
+from cloudburst.models.failures.stops import ROLE_NOT_READY_AT_START
 from cloudburst.testing import VirtualClockLoop
 
 

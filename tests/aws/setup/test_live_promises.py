@@ -26,7 +26,7 @@ from cloudburst.emulator import logs, run_task, services, task_registry, tasks
 from cloudburst.emulator.faults import NO_CAPACITY
 from cloudburst.emulator.s3 import api, checksums, multipart
 from cloudburst.emulator.signature import Signature
-from cloudburst.image import BuiltImage, BuiltPlatform, LayerSize
+from cloudburst.image.built_image import BuiltImage, BuiltPlatform, LayerSize
 from cloudburst.net.registry.images import PushReport
 from cloudburst.testing import CapacityShortage, EmulatorConfig, FargateEmulator, Fault, TaskFault
 from support.live_parts import findings_of, opened

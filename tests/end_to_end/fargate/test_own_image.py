@@ -17,7 +17,7 @@ from cloudburst import Client, Limits, RenderOptions, Status, Timeouts, fargate
 from cloudburst.aws.setup import init_account
 from cloudburst.aws.setup.init_account import InitOptions, init
 from cloudburst.events import SceneStarted
-from cloudburst.image import build_image
+from cloudburst.image.build import build_image
 from support import emulator_settings
 from support.film_scenes import RATE, sine, write_sound
 from support.image_account import require_bubblewrap, status_of

@@ -15,12 +15,11 @@ import anyio
 import pytest
 
 from cloudburst.errors import JournalError
-from cloudburst.outputs.journal import journal_path, open_journal, read_journal
 from cloudburst.outputs.journal import writer as journal_writing
 from cloudburst.outputs.journal.file import JournalFile, journal_files
-from cloudburst.outputs.journal.reader import is_completed
+from cloudburst.outputs.journal.reader import is_completed, journal_path, read_journal
 from cloudburst.outputs.journal.tables import SCHEMA_VERSION
-from cloudburst.outputs.journal.writer import SqliteJournal, call_in_own_thread
+from cloudburst.outputs.journal.writer import SqliteJournal, call_in_own_thread, open_journal
 from support.journal_entries import Model, inline, launch, one_of_each, same, scene
 from support.project import TESTS
 
@@ -265,7 +264,8 @@ import anyio
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from support.journal_entries import scene
-from cloudburst.outputs.journal import open_journal, writer as writing
+from cloudburst.outputs.journal import writer as writing
+from cloudburst.outputs.journal.writer import open_journal
 
 writing.RETRY_SECONDS = 0.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.models.locations import S3Prefix
-from cloudburst.outputs.journal import folders_with_journals, journal_folder
+from cloudburst.outputs.journal.reader import folders_with_journals, journal_folder
 
 PREFIXES = ["", "a/", "A/", "a/b/", "a.b/", "a%2eb/", ".cloudburst/", "a/.cloudburst/", "故事/"]
 

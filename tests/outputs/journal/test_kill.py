@@ -10,7 +10,8 @@ import time
 import anyio
 import pytest
 
-from cloudburst.outputs.journal import journal_path, open_journal, read_journal
+from cloudburst.outputs.journal.reader import journal_path, read_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import launch
 from support.project import TESTS
 
@@ -22,7 +23,7 @@ import anyio
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from support.journal_entries import launch, scene, task
-from cloudburst.outputs.journal import open_journal
+from cloudburst.outputs.journal.writer import open_journal
 
 async def write(journal, name):
     for number in range(100_000):

@@ -9,7 +9,8 @@ from contextlib import closing
 
 import anyio
 
-from cloudburst.outputs.journal import open_journal, read_journal
+from cloudburst.outputs.journal.reader import read_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import inline, one_of_each
 
 OTHER_WRITER = """

@@ -10,10 +10,11 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.errors import JournalError
-from cloudburst.outputs.journal import journal_path, open_journal, read_journal, writer
+from cloudburst.outputs.journal import writer
 from cloudburst.outputs.journal.file import JournalFile
 from cloudburst.outputs.journal.pruning import prune_journals
-from cloudburst.outputs.journal.reader import is_completed
+from cloudburst.outputs.journal.reader import is_completed, journal_path, read_journal
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import end, inline, launch, process, scene
 from support.super_journal import plant_super_journal
 

@@ -9,9 +9,10 @@ import pytest
 
 from cloudburst.models.report import Status
 from cloudburst.outputs.folder import claim_outputs
-from cloudburst.outputs.journal import journal_paths, open_journal, pruning
+from cloudburst.outputs.journal import pruning
 from cloudburst.outputs.journal.pruning import KEPT_JOURNALS, prune_journals
-from cloudburst.outputs.journal.reader import is_completed
+from cloudburst.outputs.journal.reader import is_completed, journal_paths
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import end, inline, process, scene
 
 pytestmark = pytest.mark.anyio

@@ -22,9 +22,10 @@ from hypothesis.stateful import (
 )
 
 from cloudburst.models.report import Status
-from cloudburst.outputs.journal import open_journal, read_journal
 from cloudburst.outputs.journal.file import journal_files
+from cloudburst.outputs.journal.reader import read_journal
 from cloudburst.outputs.journal.tables import insert
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import (
     Model,
     end,

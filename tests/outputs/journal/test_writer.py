@@ -17,10 +17,15 @@ from blockbuster import BlockingError, blockbuster_ctx
 from cloudburst.errors import ClosedError, ConfigurationError, JournalError
 from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.report import Status
-from cloudburst.outputs.journal import journal_path, journal_paths, open_journal, read_journal
 from cloudburst.outputs.journal.file import JournalFile, connect
-from cloudburst.outputs.journal.reader import is_completed
+from cloudburst.outputs.journal.reader import (
+    is_completed,
+    journal_path,
+    journal_paths,
+    read_journal,
+)
 from cloudburst.outputs.journal.tables import APPLICATION_ID, SCHEMA_VERSION
+from cloudburst.outputs.journal.writer import open_journal
 from support.journal_entries import (
     Model,
     failure,

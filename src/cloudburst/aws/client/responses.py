@@ -27,7 +27,7 @@ from cloudburst.errors import (
     ResourceMissingError,
 )
 from cloudburst.models import failures
-from cloudburst.models.failures import Failure
+from cloudburst.models.failures.failure import Failure
 from cloudburst.redaction import without_secrets
 
 BODY_TOO_LARGE = "EntityTooLarge"

@@ -23,13 +23,11 @@ from cloudburst.errors import (
     LaunchError,
     Remedy,
 )
-from cloudburst.models.failures import (
-    ROLE_NOT_READY_AT_LAUNCH,
-    ROLE_NOT_READY_AT_START,
-    Failure,
-)
+from cloudburst.models.failures.api_errors import ROLE_NOT_READY_AT_LAUNCH
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.failures.stops import (
     PULL_NOT_PERMITTED,
+    ROLE_NOT_READY_AT_START,
     SPOT_INTERRUPTION,
     START_NOT_PERMITTED,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.aws.client.responses import get_list, get_structure
-from cloudburst.models.failures import Failure, classify_stop
+from cloudburst.models.failures import classify_stop
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.prices import extra_disk_gb
 from cloudburst.models.task import TaskState
 

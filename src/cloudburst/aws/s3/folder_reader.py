@@ -13,6 +13,7 @@ from cloudburst.aws.s3.request_waits import repeat_while_busy
 from cloudburst.errors import AccessDeniedError, AWSError, ResourceMissingError
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models import failures
+from cloudburst.models.failures.s3_errors import KEY_DENIED, OBJECT_ARCHIVED
 from cloudburst.models.locations import RemoteLocation, S3Object, S3Prefix
 from cloudburst.models.settings import Settings
 from cloudburst.ports.remote_files import RangeAnswer
@@ -72,7 +73,7 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
     except AccessDeniedError as exc:
         raise _denied(location, error_detail_of(exc, "Message")) from exc
     except AWSError as exc:
-        if exc.code == failures.OBJECT_ARCHIVED:
+        if exc.code == OBJECT_ARCHIVED:
             place = error_detail_of(exc, "AccessTier") or error_detail_of(exc, "StorageClass")
             found = f"archived ({printable_line(place, _MAX_PLACE_CHARS)})" if place else "archived"
             raise InvalidInputError(found, "an object that was restored") from exc
@@ -82,7 +83,7 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
 
 def _denied(location: S3Object | S3Prefix, message: str) -> InvalidInputError:
     reason = failures.classify_denial(message)
-    if reason is failures.KEY_DENIED:
+    if reason is KEY_DENIED:
         return InvalidInputError(
             f"no permission to use its key of KMS ({printable_line(message)})",
             "the permission kms:Decrypt for the key (cloudburst init --policy --s3-key KEY)",

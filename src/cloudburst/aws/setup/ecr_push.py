@@ -13,7 +13,7 @@ from cloudburst.errors import (
     NoAnswerError,
     ResourceMissingError,
 )
-from cloudburst.image import BuiltImage
+from cloudburst.image.built_image import BuiltImage
 from cloudburst.net.registry.client import RegistryClient, open_registry
 from cloudburst.net.registry.errors import (
     LoginError,

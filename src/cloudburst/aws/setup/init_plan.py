@@ -38,9 +38,9 @@ from cloudburst.aws.setup.security_groups import (
     find_security_group,
 )
 from cloudburst.errors import ConfigurationError
-from cloudburst.image import Architecture as OciArchitecture
-from cloudburst.image import ImageOptions
 from cloudburst.image.kernels import has_kernels
+from cloudburst.image.options import Architecture as OciArchitecture
+from cloudburst.image.options import ImageOptions
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.prices import Architecture

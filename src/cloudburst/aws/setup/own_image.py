@@ -25,7 +25,9 @@ from cloudburst.aws.setup.ecr_push import (
     translated_registry_errors,
 )
 from cloudburst.aws.setup.ecr_repository import read_image_repository
-from cloudburst.image import BuildProgress, BuiltImage, ImageOptions, build_image
+from cloudburst.image.build import BuildProgress, build_image
+from cloudburst.image.built_image import BuiltImage
+from cloudburst.image.options import ImageOptions
 from cloudburst.image.own_package import SOURCES_ANNOTATION, sources_hash
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.net.registry.errors import InvalidImageError

@@ -17,7 +17,7 @@ from cloudburst.errors import (
     WorkerStoppedError,
     WorkerUnreachableError,
 )
-from cloudburst.models.failures import KEY_REFUSED, WORKER_DISK_FULL
+from cloudburst.models.failures.connections import KEY_REFUSED, WORKER_DISK_FULL
 from cloudburst.models.limits import Limits
 from cloudburst.ports.backend import Backend
 

@@ -7,58 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cloudburst.errors import Remedy
 from cloudburst.models.failures.api_errors import (
     API_ERRORS,
-    NO_SUCH_TASK,
     PLACEMENT_MESSAGES,
     PLACEMENT_REASONS,
-    ROLE_NOT_READY_AT_LAUNCH,
 )
 from cloudburst.models.failures.connections import (
     EXCEPTIONS,
     HTTP_STATUSES,
-    KEY_REFUSED,
-    UNKNOWN_PROTOCOL,
-    WORKER_DISK_FULL,
 )
 from cloudburst.models.failures.failure import Failure
 from cloudburst.models.failures.s3_errors import (
     DENIALS,
-    KEY_DENIED,
-    OBJECT_ARCHIVED,
-    POLICY_DENIED,
 )
 from cloudburst.models.failures.stops import (
     EXIT_CODES,
     GENERIC_STOP_CODES,
-    ROLE_NOT_READY_AT_START,
     SPOT_INTERRUPTION,
     STOP_CODES,
     STOPPED_REASONS,
 )
-
-__all__ = [
-    "KEY_DENIED",
-    "KEY_REFUSED",
-    "NO_SUCH_TASK",
-    "OBJECT_ARCHIVED",
-    "POLICY_DENIED",
-    "ROLE_NOT_READY_AT_LAUNCH",
-    "ROLE_NOT_READY_AT_START",
-    "UNKNOWN_PROTOCOL",
-    "WORKER_DISK_FULL",
-    "Failure",
-    "Remedy",
-    "classify_api_error",
-    "classify_denial",
-    "classify_exception",
-    "classify_http_status",
-    "classify_placement_failure",
-    "classify_stop",
-    "is_external_stop",
-    "is_spot_interruption",
-]
 
 # Error code of S3, STS and IAM for a lack of permission.
 _ACCESS_DENIED = "AccessDenied"

@@ -25,6 +25,7 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, read_subtitles
 from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from cloudburst.models import failures
+from cloudburst.models.failures.connections import UNKNOWN_PROTOCOL
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene
@@ -210,7 +211,7 @@ def parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:
 
 def _error_of(response: WorkerResponse, scene: str) -> CloudburstError:
     status, reason = response.status, ErrorBody.from_response(response)
-    failure = failures.classify_http_status(status, context="onestep") or failures.UNKNOWN_PROTOCOL
+    failure = failures.classify_http_status(status, context="onestep") or UNKNOWN_PROTOCOL
     kind = failure.error
     if kind is KeyRefusedError:
         return key_refused_error(status)
@@ -219,7 +220,7 @@ def _error_of(response: WorkerResponse, scene: str) -> CloudburstError:
     # The scene would fail for good, so only a reason in the protocol's form counts.
     final = issubclass(kind, (EncodeError, UploadError)) and not kind.retryable
     if final and ErrorBody.parse(response) is None:
-        msg = f"{failures.UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
+        msg = f"{UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
         return WorkerProtocolError(msg)
     if kind is EncodeError:
         return EncodeError(str(reason), scene=scene, field=_field(reason.error))

@@ -17,7 +17,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from cloudburst.concurrency import START_TIMEOUT, finish_despite_cancel
 from cloudburst.files import open_regular_file
-from cloudburst.models.failures import Failure, classify_stop
+from cloudburst.models.failures import classify_stop
+from cloudburst.models.failures.failure import Failure
 from cloudburst.models.task import TaskId, TaskState, TaskStatus
 
 # Seconds from SIGTERM to SIGKILL, more than the render service may take to stop.
