@@ -14,7 +14,7 @@ from support.doc_pages import ROOT
 
 LIMITS = {  # package: modules, lines of code, words of docstrings
     ".": (10, 960, 4013),
-    "aws": (56, 7230, 12241),
+    "aws": (56, 7225, 12241),
     "cli": (29, 4418, 7255),
     "client": (6, 1070, 2199),
     "compat": (4, 498, 942),
@@ -23,7 +23,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "film": (14, 1681, 2535),
     "image": (16, 1219, 1830),
     "inputs": (12, 1616, 2526),
-    "jobs": (22, 3027, 5474),
+    "jobs": (22, 3004, 5425),
     "media": (11, 1075, 1613),
     "models": (33, 3371, 9661),
     "net": (17, 1801, 3016),

@@ -47,17 +47,8 @@ if _typing.TYPE_CHECKING:
     from cloudburst.ports.backend import OpenBackend as OpenBackend
 
 _NAMES = {
-    "cloudburst.client.backends": (
-        "burst",
-        "endpoints",
-        "fargate",
-        "local",
-    ),
-    "cloudburst.client.client": (
-        "Client",
-        "render",
-        "render_all",
-    ),
+    "cloudburst.client.backends": ("burst", "endpoints", "fargate", "local"),
+    "cloudburst.client.client": ("Client", "render", "render_all"),
     "cloudburst.compat": (
         "FargateOperationV1",
         "calculate_fargate_cost",
@@ -69,32 +60,14 @@ _NAMES = {
     "cloudburst.engine.run": ("Run",),
     "cloudburst.errors": ("CloudburstError",),
     "cloudburst.models.video_format": ("Effect",),
-    "cloudburst.models.film": (
-        "FilmOptions",
-        "Transition",
-    ),
+    "cloudburst.models.film": ("FilmOptions", "Transition"),
     "cloudburst.models.options": ("RenderOptions",),
-    "cloudburst.models.limits": (
-        "Limits",
-        "Timeouts",
-    ),
-    "cloudburst.models.report": (
-        "Cost",
-        "Report",
-        "SceneReport",
-        "Status",
-        "WorkerReport",
-    ),
-    "cloudburst.models.scene": (
-        "Scene",
-        "Video",
-    ),
+    "cloudburst.models.limits": ("Limits", "Timeouts"),
+    "cloudburst.models.report": ("Cost", "Report", "SceneReport", "Status", "WorkerReport"),
+    "cloudburst.models.scene": ("Scene", "Video"),
     "cloudburst.models.settings": ("Settings",),
     "cloudburst.models.tier": ("Tier",),
-    "cloudburst.ports.backend": (
-        "Backend",
-        "OpenBackend",
-    ),
+    "cloudburst.ports.backend": ("Backend", "OpenBackend"),
     "cloudburst.client.preview": ("render_frame",),
     "cloudburst.inputs.scenes": ("read_scenes",),
 }

@@ -87,7 +87,7 @@ async def test_an_upload_has_its_file_however_its_storage_is_cancelled(
         await cancelled(lambda: queue.uploads.store(body()), times, started)
         files = {path.name for path in (tmp_path / "jobs" / "uploads").iterdir()}
     with sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite") as other:
-        rows = {name for (name,) in other.execute("SELECT name FROM uploads")}
+        rows = {name for (name,) in other.execute("SELECT id FROM uploads")}
     other.close()
     assert files == rows
 

@@ -10,12 +10,12 @@ from typing import Any
 import anyio
 import httpx
 
+from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
 from cloudburst.jobs.webhooks.delivery import (
     DEFAULT_POLICY,
     DeliveryPolicy,
     MessageSender,
-    OutboxStorage,
 )
 from cloudburst.net.session import SessionPolicy
 
@@ -83,7 +83,7 @@ def webhook(name: str = "main", **others: Any) -> Webhook:
 
 
 def sender(
-    storage: OutboxStorage,
+    storage: JobDatabase,
     receiver: Receiver,
     webhooks: Iterable[Webhook] | Webhooks = (),
     *,
@@ -107,7 +107,7 @@ def sender(
 
 @asynccontextmanager
 async def sending(
-    storage: OutboxStorage,
+    storage: JobDatabase,
     receiver: Receiver,
     webhooks: Iterable[Webhook] | Webhooks = (),
     *,

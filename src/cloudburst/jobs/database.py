@@ -48,12 +48,16 @@ _FORMAT_1 = (
         "failed INTEGER NOT NULL DEFAULT 0, usd TEXT, cost_final INTEGER NOT NULL DEFAULT 0, "
         "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
         "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
+        "video_seconds REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, "
         "webhook TEXT, idempotency_key TEXT, request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
         "UNIQUE (owner, idempotency_key))"
     ),
     "CREATE INDEX jobs_of_state ON jobs (state)",
     # The columns behind the first two let SQLite compute what an owner has without reading rows.
-    "CREATE INDEX jobs_of_owner ON jobs (owner, sequence, state, bytes, finished_at, usd)",
+    (
+        "CREATE INDEX jobs_of_owner ON jobs "
+        "(owner, sequence, state, bytes, finished_at, usd, video_seconds)"
+    ),
     "CREATE INDEX jobs_of_process ON jobs (process) WHERE process IS NOT NULL",
     (
         "CREATE TABLE events (job TEXT NOT NULL, number INTEGER NOT NULL, time REAL NOT NULL, "
@@ -70,29 +74,21 @@ _FORMAT_1 = (
     ),
     "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",
     (
-        "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, "
+        "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, "
         "bytes INTEGER NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
     ),
-    *outbox.CREATE_TABLES,
-)
-_FORMAT_2 = (
-    "ALTER TABLE jobs ADD COLUMN video_seconds REAL NOT NULL DEFAULT 0",
-    # What an owner has is computed from it, because the column is behind the request.
-    "CREATE INDEX jobs_of_length ON jobs (owner, state, video_seconds)",
-)
-_FORMAT_3 = (
-    "CREATE TABLE open_jobs (job TEXT PRIMARY KEY) WITHOUT ROWID",
     # Scenes of jobs that are or were open, whose requests have none.
     (
         "CREATE TABLE scenes (job TEXT NOT NULL, number INTEGER NOT NULL, "
         "folded_name TEXT NOT NULL, scene TEXT NOT NULL, PRIMARY KEY (job, number), "
         "UNIQUE (job, folded_name)) WITHOUT ROWID"
     ),
+    *outbox.CREATE_TABLES,
 )
 # Statements that bring a database to each format from the one before; the first creates it. What a
 # release has is never changed: a new format is a further step, and `tests/support` gets a file of
 # the last one.
-STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
+STEPS: tuple[tuple[str, ...], ...] = (_FORMAT_1,)
 
 
 @asynccontextmanager

@@ -127,11 +127,18 @@ class JobDraft:
         return await self._submit(insert, request, owner=job.owner)
 
     async def _submit(self, insert: _Insert, request: JobRequest, **more: Any) -> Job:
+        measure = partial(
+            video_seconds,
+            options=self._queue.client.options,
+            lengths=self._lengths,
+            unknown=self._unknown_length,
+            position=0.0 if self.base is None else self.base.position,
+        )
         new = NewJob(
             id=self.id,
             request=request,
             bytes=await anyio.to_thread.run_sync(size_of_files, self.inputs),
-            video_seconds=await anyio.to_thread.run_sync(self._video_seconds, request),
+            video_seconds=await anyio.to_thread.run_sync(measure, request),
             now=time.time(),
             **more,
         )
@@ -139,15 +146,6 @@ class JobDraft:
         self._queue.feed.notify(self.id)
         self._wake()
         return job
-
-    def _video_seconds(self, request: JobRequest) -> float:
-        return video_seconds(
-            request,
-            self._queue.client.options,
-            self._lengths,
-            unknown=self._unknown_length,
-            position=0.0 if self.base is None else self.base.position,
-        )
 
     def _insert(self, connection: sqlite3.Connection, new: NewJob) -> Job:
         if new.idempotency_key is not None:

@@ -81,12 +81,13 @@ def append_events(
     for event in events:
         if event.type in _OUTCOMES:
             before = _last_outcome(connection, job, event.scene)
-            if _same_outcome(event, before):
+            if before == (event.type, event.data.get("video", {}).get("sha256")):
                 continue
             completed += (event.type == "scene.completed") - (before.type == "scene.completed")
             failed += (event.type == "scene.failed") - (before.type == "scene.failed")
         number += 1
-        row = (job, number, event.time, event.type, event.scene, _dump(event.data))
+        data = json.dumps(event.data, separators=(",", ":"))
+        row = (job, number, event.time, event.type, event.scene, data)
         connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
         written.append(_event(number, event.time, event.type, event.data))
         if event.scene is not None and event.type in _OUTCOMES:
@@ -236,17 +237,9 @@ def _last_outcome(connection: sqlite3.Connection, job: str, scene: str | None) -
     return _Outcome(*found) if found else _Outcome()
 
 
-def _same_outcome(event: NewEvent, before: _Outcome) -> bool:
-    return before == (event.type, event.data.get("video", {}).get("sha256"))
-
-
 def _event(number: int, time: float, kind: str, data: Mapping[str, Any]) -> JobEvent:
     when = datetime.fromtimestamp(time, UTC)
     return JobEvent(number=number, time=when, type=kind, data=dict(data))
-
-
-def _dump(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

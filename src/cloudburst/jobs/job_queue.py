@@ -21,7 +21,7 @@ from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.jobs import job_claims, job_rows
 from cloudburst.jobs.admission import Room
-from cloudburst.jobs.database import JobDatabase, open_database
+from cloudburst.jobs.database import open_database
 from cloudburst.jobs.dispatcher import Dispatcher, remove_job
 from cloudburst.jobs.draft import JobDraft
 from cloudburst.jobs.event_log import (
@@ -123,15 +123,13 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 tasks = await stack.enter_async_context(anyio.create_task_group())
                 self._opened = opened
                 tasks.start_soon(dispatcher.run)
-                delivery.start_soon(self._deliver, database)
+                deliver = partial(deliver_webhooks, database, self._log.webhooks)
+                delivery.start_soon(partial(deliver, folder=self._folder.path))
                 try:
                     yield self
                 finally:
                     self._opened = None
                     dispatcher.stop()
-
-    async def _deliver(self, database: JobDatabase) -> None:
-        await deliver_webhooks(database, self._log.webhooks, folder=self._folder.path)
 
     async def submit(
         self, request: JobRequest, *, owner: str = "", idempotency_key: str | None = None

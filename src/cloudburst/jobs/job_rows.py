@@ -22,7 +22,7 @@ _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
     *("scenes", "completed", "failed", "usd", "cost_final", "error", "last_event", "film"),
     *("destination", "cancel_requested"),
-    "EXISTS (SELECT 1 FROM open_jobs WHERE job = id) AND NOT cancel_requested AS open",
+    "open AND NOT cancel_requested",
     "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id) AS encoding",
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own columns
@@ -80,13 +80,12 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     """Write a new job, which is queued."""
     request = new.request
     if request.open:
-        connection.execute("INSERT INTO open_jobs VALUES (?)", [new.id])
         request = request.model_copy(update={"scenes": ()})
     text = _json_of(request)
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
-        "destination, bytes, webhook, idempotency_key, request_sha256) "
-        "VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
+        "destination, bytes, webhook, idempotency_key, request_sha256, open) "
+        "VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.owner,
@@ -100,6 +99,7 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             request.webhook,
             new.idempotency_key,
             new.request_sha256,
+            request.open,
         ),
     )
     add_scenes(connection, new)
@@ -143,7 +143,7 @@ def read_scenes(
     """Return scenes of a job behind the first ``after`` ones, and whether more may come."""
     query = "SELECT scene FROM scenes WHERE job = ? AND number >= ? ORDER BY number"
     rows = connection.execute(query, (job, after)).fetchall()
-    still = connection.execute("SELECT 1 FROM open_jobs WHERE job = ?", [job]).fetchone()
+    still = connection.execute("SELECT 1 FROM jobs WHERE id = ? AND open", [job]).fetchone()
     return [Scene.model_validate(json.loads(text)) for (text,) in rows], still is not None
 
 
@@ -173,7 +173,7 @@ def read_open_job(connection: sqlite3.Connection, job: str) -> OpenJob:
 
 def end_open(connection: sqlite3.Connection, job: str) -> bool:
     """Take no further scenes for a job; return false if it was not open."""
-    return connection.execute("DELETE FROM open_jobs WHERE job = ?", [job]).rowcount == 1
+    return connection.execute("UPDATE jobs SET open = 0 WHERE id = ? AND open", [job]).rowcount == 1
 
 
 def find_repeated(
@@ -238,10 +238,9 @@ def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
 
 def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float) -> None:
     """Write the end of a job."""
-    end_open(connection, job)
     connection.execute(
-        "UPDATE jobs SET state = ?, process = NULL, finished_at = ?, completed = ?, failed = ?, "
-        "error = ? WHERE id = ?",
+        "UPDATE jobs SET state = ?, process = NULL, open = 0, finished_at = ?, completed = ?, "
+        "failed = ?, error = ? WHERE id = ?",
         (
             end.state,
             now,

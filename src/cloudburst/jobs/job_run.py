@@ -45,10 +45,10 @@ from cloudburst.jobs.job_rows import (
     write_bytes,
     write_cost,
 )
-from cloudburst.jobs.models import STATE_OF_STATUS, JobCost, JobFailure, JobRequest, JobState
+from cloudburst.jobs.models import JobCost, JobFailure, JobRequest, JobState
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.public_json import public_faults, without_folders
-from cloudburst.models.report import Report
+from cloudburst.models.report import Report, Status
 from cloudburst.models.scene import Scene
 
 logger = logging.getLogger(__name__)
@@ -218,7 +218,8 @@ class JobRun:
                 state = JobState.PARTIAL if report.videos else JobState.FAILED
                 failure = failure_of(JobLimitError("there is no room for more videos: remove jobs"))
             case _:
-                state = STATE_OF_STATUS[report.status]
+                interrupted = report.status is Status.INTERRUPTED
+                state = JobState.CANCELLED if interrupted else JobState(report.status)
         if failure is None and self.stopped is None and report.film_error is not None:
             failure = failure_of(FilmError(report.film_error))
         return JobEnd(

@@ -30,7 +30,6 @@ from cloudburst.models.film import FILM_FILES, FilmOptions, Transition
 from cloudburst.models.locations import EXPECTED_S3_PREFIX, AnyLocation, S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation
-from cloudburst.models.report import Status
 from cloudburst.models.scene import Scene
 from cloudburst.text import short_repr
 
@@ -98,16 +97,6 @@ class JobState(StrEnum):
     def finished(self) -> bool:
         """True if nothing more will be rendered for the job."""
         return self not in {JobState.QUEUED, JobState.RUNNING}
-
-
-STATE_OF_STATUS = {
-    Status.COMPLETE: JobState.COMPLETE,
-    Status.PARTIAL: JobState.PARTIAL,
-    Status.FAILED: JobState.FAILED,
-    Status.BUDGET: JobState.BUDGET,
-    Status.INTERRUPTED: JobState.CANCELLED,
-}
-"""State of a job whose run has ended, by the status of the run."""
 
 
 def _parse_prefix(value: object) -> S3Prefix | None:

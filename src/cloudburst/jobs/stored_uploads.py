@@ -39,21 +39,19 @@ class Upload:
 def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     """Write an upload."""
     connection.execute(
-        "INSERT INTO uploads (id, owner, name, bytes, created_at) VALUES (?, ?, ?, ?, ?)",
-        (upload.id, upload.owner, upload.id, upload.bytes, upload.created_at),
+        "INSERT INTO uploads (id, owner, bytes, created_at) VALUES (?, ?, ?, ?)",
+        (upload.id, upload.owner, upload.bytes, upload.created_at),
     )
 
 
 def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
     """Return an upload of an owner; ``None`` if the owner has no such upload."""
     row = connection.execute(
-        "SELECT id, bytes, created_at FROM uploads WHERE id = ? AND owner = ?",
-        (upload, owner),
+        "SELECT bytes, created_at FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
     ).fetchone()
     if row is None:
         return None
-    identifier, size, created_at = row
-    return Upload(id=identifier, owner=owner, bytes=size, created_at=created_at)
+    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1])
 
 
 def delete_upload(connection: sqlite3.Connection, upload: str) -> None:

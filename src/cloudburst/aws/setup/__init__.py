@@ -44,12 +44,7 @@ _MODULES = {
     "cloudburst.aws.setup.permissions": ("Purpose", "policy"),
     "cloudburst.aws.setup.price_refresh": ("refresh_prices",),
     "cloudburst.aws.setup.running_tasks": ("cleanup", "list_tasks"),
-    "cloudburst.models.account_tasks": (
-        "CleanupReport",
-        "LogLine",
-        "RunningTask",
-        "TaskOwner",
-    ),
+    "cloudburst.models.account_tasks": ("CleanupReport", "LogLine", "RunningTask", "TaskOwner"),
     "cloudburst.models.prices": ("PriceTable",),
 }
 _MODULE_OF = dict(sorted((name, module) for module, names in _MODULES.items() for name in names))

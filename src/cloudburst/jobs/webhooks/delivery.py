@@ -21,7 +21,7 @@ from contextlib import (
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import anyio
 import httpx
@@ -29,6 +29,7 @@ from anyio import to_thread
 
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
 from cloudburst.errors import CloudburstError, ConfigurationError
+from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.webhooks import outbox
 from cloudburst.jobs.webhooks.attempt import PostOutcome, post_message
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
@@ -47,7 +48,6 @@ STORAGE_INTERVAL = 10.0
 # Seconds for noting the outcome of an attempt, also if the process is about to end: otherwise the
 # message would be sent once more.
 RECORD_TIMEOUT = 10.0
-_T = TypeVar("_T")
 MINUTE, HOUR = 60.0, 3600.0
 
 
@@ -92,18 +92,6 @@ class DeliveryPolicy:
 DEFAULT_POLICY = DeliveryPolicy()
 
 
-class OutboxStorage(Protocol):
-    """Database with the outbox. Both methods raise `CloudburstError` if it cannot be used."""
-
-    async def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what a function reads in a transaction."""
-        ...
-
-    async def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Call a function in a transaction, and return its result when it is permanent."""
-        ...
-
-
 # Function that opens an HTTP client, such as `open_session`.
 OpenClient: TypeAlias = Callable[[SessionPolicy], AbstractAsyncContextManager[httpx.AsyncClient]]
 # HTTP clients of a sender: with the key ``True``, one that connects to private addresses too.
@@ -111,7 +99,7 @@ _Clients: TypeAlias = Mapping[bool, httpx.AsyncClient]
 
 
 async def deliver_webhooks(
-    storage: OutboxStorage,
+    storage: JobDatabase,
     webhooks: Webhooks,
     *,
     folder: Path,
@@ -160,7 +148,7 @@ class MessageSender:
 
     def __init__(
         self,
-        storage: OutboxStorage,
+        storage: JobDatabase,
         webhooks: Webhooks,
         *,
         open_client: OpenClient,
