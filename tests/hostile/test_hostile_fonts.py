@@ -97,7 +97,7 @@ def test_wrong_bytes_never_raise_another_error(seed: int) -> None:
         tables = font_tables.FontTables(io.BytesIO(bytes(font)))
     except InvalidInputError:
         return
-    assert all(tables.advance(character) >= 0 for character in "aé字\U0010ffff")
+    assert all(tables.glyph(character) >= 0 for character in "aé字\U0010ffff")
 
 
 @pytest.mark.real

@@ -235,7 +235,7 @@ def draw(cues):
     with suppress(InvalidInputError, InputFaultError):  # faults of this file alone
         check_glyph_area(cues, look.size)
         states = subtitle_states(cues, 300, 30, with_words=True)
-        painter = SubtitlePainter(cues, look, find_font(), 1920, 1080)
+        painter = SubtitlePainter(cues, look, [find_font()], 1920, 1080)
         with suppress(InvalidInputError):  # random characters, which are drawn all the same
             painter.left_out()
         for state in states[:PAINTED_STATES]:

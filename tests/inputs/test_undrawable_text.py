@@ -48,9 +48,9 @@ def faults(*scenes, **options):
 def test_a_fault_names_scene_field_text_file_and_what_would_be_right(make):
     (fault,) = faults(make("a", ARABIC))
     assert (fault.scene, fault.field) == ("a", "subtitle_path")
-    assert fault.found.startswith("Arabic letters, such as U+0645 م ARABIC LETTER MEEM: /")
+    assert fault.found.startswith("characters without a glyph in the font: U+0645 م ARABIC")
     assert fault.found.endswith("a.srt")
-    assert "Latin, Greek" in fault.expected
+    assert "another font" in fault.expected
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ async def test_a_frame_is_refused(make, text):
         await render_frame(make("a", text))
     (fault,) = caught.value.faults
     assert (fault.scene, fault.field) == ("a", "subtitle")
-    assert "such as" in fault.found or "without a glyph" in fault.found
+    assert "without a glyph" in fault.found

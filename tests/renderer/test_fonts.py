@@ -53,33 +53,10 @@ def test_a_font_that_is_not_there_is_an_error_that_says_what_to_install(options)
         find_font(**options)
 
 
-def test_quotation_marks_are_narrow_in_another_face():
-    font = find_font()
-    narrow = font_tables(font.path, font.narrow_quotes_face)
-    wide = font_tables(font.path, font.face)
-    for mark in "“”‘’":
-        assert narrow.advance(mark) < 0.5
-        assert wide.advance(mark) == 1
-
-
 def test_sizes_are_those_that_freetype_reads(tables):
     units = tables.metrics.units_per_em
     font = ImageFont.truetype(FILE, units, 2)
     assert (tables.metrics.ascender, tables.metrics.descender) == font.getmetrics()
-
-
-@pytest.mark.parametrize("text", ["iW.fjÅ", "字一，。（", "가カｶ", "\u0301\xa0\u3000", "𠮷"])
-def test_widths_are_those_that_freetype_reads(tables, text):
-    units = tables.metrics.units_per_em
-    font = ImageFont.truetype(FILE, units, 2, layout_engine=ImageFont.Layout.BASIC)
-    for character in text:
-        assert tables.advance(character) * units == font.getlength(character)
-
-
-def test_the_last_width_stands_for_all_further_glyphs(monkeypatch):
-    tables = font_tables(FILE, 2)
-    monkeypatch.setattr(tables, "_advances", tables._advances[:67])
-    assert tables.advance("字") == tables.advance("a") == 0.563
 
 
 def test_characters_without_a_glyph_are_recognised(tables):

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageChops
 
 from cloudburst.models.options.subtitles import FontFamily
-from cloudburst.renderer.fonts import find_font, font_tables
+from cloudburst.renderer.fonts import find_font
 from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.letters import Letters
+from cloudburst.renderer.text_layout import NARROW_QUOTES
 from support.font_files import collection, latin_font
 from support.render_job import lay_job, rendered_here
 from support.video_probe import frame
@@ -244,10 +246,11 @@ def test_families_differ_in_the_shapes_of_characters(tmp_path):
     assert picture_of(tmp_path / "default", text, **PLACED).tobytes() == found[0]
 
 
-def test_quotation_marks_are_narrow_in_all_families(tmp_path):
+def test_quotation_marks_are_narrow_in_all_families():
     for family in get_args(FontFamily):
-        font = find_font(family=family)
-        assert font_tables(font.path, font.narrow_quotes_face).advance("“") < 0.5
+        letters = Letters([find_font(family=family)], 75)
+        (narrow,) = letters.shape(next(iter(NARROW_QUOTES)))
+        assert 0 < narrow.advance < letters.em / 2
 
 
 def test_a_font_file_draws_the_letters(tmp_path):

@@ -21,7 +21,7 @@ FONT = find_font()
 
 def painted_track(cues: list[Cue]) -> SubtitleTrack:
     style = subtitle_style(RenderOptions(background_box=False), *SIZE)
-    painter = SubtitlePainter(cues, style, FONT, *SIZE)
+    painter = SubtitlePainter(cues, style, [FONT], *SIZE)
     return SubtitleTrack(subtitle_states(cues, FRAMES, FPS), painter)
 
 

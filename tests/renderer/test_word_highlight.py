@@ -37,7 +37,7 @@ def cue(text: str) -> Cue:
 
 def painted(found: Cue, word: int = -1, *, size: tuple[int, int] = LANDSCAPE, **options):
     look = subtitle_style(RenderOptions(**options), *size)
-    return SubtitlePainter([found], look, FONT, *size).paint([0], [word])
+    return SubtitlePainter([found], look, [FONT], *size).paint([0], [word])
 
 
 def whole(layers, size=LANDSCAPE):

@@ -1,7 +1,6 @@
-"""Tables of an OpenType or TrueType font: names, sizes, characters and widths of glyphs.
+"""Tables of an OpenType or TrueType font: names, sizes and characters.
 
-FreeType's widths are rounded to pixels, depend on its version and on hinting, and do not reveal
-whether a character has a glyph. The format is that of the OpenType specification 1.9.1,
+The format is that of the OpenType specification 1.9.1,
 https://learn.microsoft.com/typography/opentype/spec/.
 
 A font may come from a caller: every count and every offset is checked before it is used.
@@ -79,9 +78,7 @@ class FontTables:
     def __init__(self, file: BinaryIO, index: int = 0) -> None:
         with _translated_errors():
             directory = _directory(file, _face_offsets(file)[index])
-            head, hhea = directory.read("head"), directory.read("hhea")
-            self.metrics = _metrics(head, hhea, directory.read("OS/2"), directory.read("post"))
-            self._advances = _advances(hhea, directory.read("hmtx"))
+            self.metrics = _metrics(*map(directory.read, ("head", "hhea", "OS/2", "post")))
             self._starts, self._ends, self._glyphs = _character_map(directory.read("cmap"))
 
     def glyph(self, character: str) -> int:
@@ -95,11 +92,6 @@ class FontTables:
     def has_glyph(self, character: str) -> bool:
         """Return whether the font can draw a character."""
         return self.glyph(character) != 0
-
-    def advance(self, character: str) -> float:
-        """Return the distance from a character to the next one, in em."""
-        glyph = min(self.glyph(character), len(self._advances) - 1)  # the last width is repeated
-        return self._advances[glyph] / self.metrics.units_per_em
 
 
 def noto_has_glyph(character: str) -> bool:
@@ -203,8 +195,9 @@ def _directory(file: BinaryIO, offset: int) -> _Directory:
 def _check_glyphs(directory: _Directory) -> None:
     _, glyphs = struct.unpack_from(">IH", directory.read("maxp"))
     (widths,) = struct.unpack_from(">H", directory.read("hhea"), 34)
-    if not 0 < widths <= glyphs:
-        msg = f"it has {widths} widths of {glyphs} glyphs"
+    _, size = directory.places.get("hmtx", (0, 0))
+    if not 0 < widths <= min(glyphs, size // 4):
+        msg = f"it has {widths} widths of {glyphs} glyphs in {size} bytes"
         raise ValueError(msg)
     if "glyf" in directory.places:
         (is_long,) = struct.unpack_from(">h", directory.read("head"), 50)
@@ -242,14 +235,6 @@ def _metrics(head: bytes, hhea: bytes, os2: bytes, post: bytes) -> FontMetrics:
     return FontMetrics(
         units, ascender, descender, -underline, max(1, thickness), strike, max(1, strike_height)
     )
-
-
-def _advances(hhea: bytes, hmtx: bytes) -> array[int]:
-    (count,) = struct.unpack_from(">H", hhea, 34)
-    if not 0 < 4 * count <= len(hmtx):
-        msg = "it has no widths" if not count else f"it has fewer widths than {count}"
-        raise ValueError(msg)
-    return _big_endian("H", hmtx[: 4 * count])[::2]  # width and left bearing of each glyph
 
 
 def _character_map(table: bytes) -> tuple[array[int], array[int], array[int]]:

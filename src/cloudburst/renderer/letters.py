@@ -1,17 +1,33 @@
-"""Drawing of lines of text with one font, at one size, on a mask."""
+"""Shaping and drawing of lines of text with a chain of fonts, at one size, on a mask.
+
+HarfBuzz selects and places the glyphs of every text, and FreeType, which is part of Pillow, draws
+them.
+"""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterable
-from functools import cached_property
-from typing import NamedTuple
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, cached_property
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst.media.font_tables import FontTables
+from cloudburst.renderer.bidi import directions
 from cloudburst.renderer.fonts import Font, font_tables
-from cloudburst.renderer.text_layout import NARROW_QUOTES, Line, TextRun
+from cloudburst.renderer.text_layout import (
+    NARROW_QUOTES,
+    Glyph,
+    Line,
+    TextRun,
+    is_combining,
+    is_invisible,
+)
 
 # Width by which bold letters grow on each side, in em; libass makes letters bold like this.
 BOLD_STROKE = 1 / 128
@@ -29,9 +45,12 @@ MAX_GLYPH_BYTES = 16_000_000
 
 # Samples around the area that Pillow announces for a letter; it is rounded.
 _GLYPH_MARGIN = 2
-# Largest width, and largest distance between the edges of a shape, in em. The widest characters of
-# usual fonts, such as U+FDFD, have about 10.
+# Largest width of a glyph, distance by which it is moved, and distance between the edges of its
+# shape, in em. The widest characters of usual fonts, such as U+FDFD, have about 10.
 _MAX_EMS = 16
+# Largest number of glyphs for each character of a text, and for a text in addition. HarfBuzz itself
+# ends a font's substitutions after 64 times as many glyphs as characters, or 16,384.
+_MAX_GLYPHS_PER_CHARACTER = 8
 # Number of samples that a shape may have on each side in any size of letters: in tiny letters,
 # shapes are much larger than their size.
 _MIN_MAX_SIDE = 256
@@ -39,11 +58,18 @@ _MIN_MAX_SIDE = 256
 _GLYPH_OVERHEAD = 500
 
 
-class _Glyph(NamedTuple):
+# First of the characters, for private use, that stand for the glyphs of a face in their order.
+_FIRST_NUMBERED = 0xF0000
+# Characters whose glyphs often stand for other ones: those of ligatures, and mirrored brackets.
+_SUBSTITUTES = " ﬀﬁﬂﬃﬄ()[]{}<>«»"
+_QUOTES = {ord(narrow): quote for narrow, quote in NARROW_QUOTES.items()}
+
+
+class _Shape(NamedTuple):
     mask: Image.Image | None
     """Shape without margins; ``None`` for one that draws nothing, such as a space."""
     left: int = 0
-    """From the start of the letter to the mask, to the right."""
+    """From the start of the glyph to the mask, to the right."""
     top: int = 0
     """From the baseline to the mask, downwards."""
 
@@ -54,80 +80,154 @@ class _Glyph(NamedTuple):
         return _GLYPH_OVERHEAD + samples
 
 
-_NOTHING = _Glyph(None)
+_NOTHING = _Shape(None)
+
+
+class _Face:
+    """Face of a font file; ``size`` is that of its em in samples."""
+
+    def __init__(self, path: Path, index: int, size: float) -> None:
+        self._path, self._index, self._size = path, index, size
+
+    @cached_property
+    def shaper(self) -> Any:
+        hb = _harfbuzz()
+        return hb.Font(hb.Face(hb.Blob.from_file_path(str(self._path)), self._index))
+
+    @cached_property
+    def by_character(self) -> ImageFont.FreeTypeFont:
+        return self._opened(str(self._path))
+
+    @cached_property
+    def by_number(self) -> ImageFont.FreeTypeFont:
+        """The face with a character map from `_FIRST_NUMBERED` on to all of its glyphs."""
+        # Pillow draws characters only. The copy takes as much memory as the file, and few texts in
+        # scripts of separate letters need it.
+        data = bytearray(self._path.read_bytes())
+        count = self.shaper.face.glyph_count
+        group = struct.pack(">3I", _FIRST_NUMBERED, _FIRST_NUMBERED + count - 1, 0)
+        table = struct.pack(">HHHHI", 0, 1, 3, 10, 12) + struct.pack(">HH3I", 12, 0, 28, 0, 1)
+        is_collection = data.startswith(b"ttcf")
+        at = struct.unpack_from(">I", data, 12 + 4 * self._index)[0] if is_collection else 0
+        entry = data.index(b"cmap", at + 12)
+        struct.pack_into(">2I", data, entry + 8, len(data), len(table + group))
+        return self._opened(io.BytesIO(data + table + group))
+
+    def _opened(self, file: Any) -> ImageFont.FreeTypeFont:
+        return ImageFont.truetype(
+            file, self._size, self._index, layout_engine=ImageFont.Layout.BASIC
+        )
+
+    def has(self, characters: str) -> bool:
+        return all(self.shaper.get_nominal_glyph(ord(each)) is not None for each in characters)
 
 
 class Letters:
-    """Font at one size, which measures and draws text. Sizes are in pixels."""
+    """Chain of fonts at one size, which shapes and draws text. Sizes are in pixels.
 
-    # Widths are those of the font's tables. There is no kerning and no reordering, so text has the
-    # same layout on every machine: Pillow's Raqm layout needs the system's libfribidi, which many
-    # machines do not have.
+    A character is drawn with the first font that has it. All fonts have the em of the first one,
+    and its line.
+    """
 
-    def __init__(self, font: Font, line_height: float) -> None:
-        self._tables = font_tables(font.path, font.face)
-        self._file = font
-        sizes = self._tables.metrics
+    def __init__(self, fonts: Sequence[Font], line_height: float) -> None:
+        sizes = font_tables(fonts[0].path, fonts[0].face).metrics
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
         self.ascender = sizes.ascender * scale
         self._underline = sizes.underline_centre * scale, sizes.underline_height * scale
         self._strike = -sizes.strike_centre * scale, sizes.strike_height * scale
-        self._glyphs: dict[tuple[str, float], _Glyph] = {}
-        self._glyph_bytes = 0
-        self._widths: dict[str, float] = {}  # at most one for each character of Unicode
-
-    @cached_property
-    def _font(self) -> ImageFont.FreeTypeFont:
-        return self._opened(self._file.face)
-
-    @cached_property
-    def _quotes_font(self) -> ImageFont.FreeTypeFont:
-        return self._opened(self._file.narrow_quotes_face)
-
-    @cached_property
-    def _quotes_tables(self) -> FontTables:
-        return font_tables(self._file.path, self._file.narrow_quotes_face)
-
-    def _opened(self, index: int) -> ImageFont.FreeTypeFont:
-        return ImageFont.truetype(
-            self._file.path, self.em * SAMPLES, index, layout_engine=ImageFont.Layout.BASIC
-        )
+        self._faces = [_Face(font.path, font.face, self.em * SAMPLES) for font in fonts]
+        # After the faces of all fonts, those for narrow quotation marks in the same order.
+        self._faces += [
+            _Face(font.path, font.narrow_quotes_face, self.em * SAMPLES) for font in fonts
+        ]
+        self._shapes: dict[tuple[int, int, float], _Shape] = {}
+        self._shape_bytes = 0
 
     def has_glyph(self, character: str) -> bool:
-        """Return whether the font can draw a character."""
-        return self._tables.has_glyph(character)
+        """Return whether a font can draw a character."""
+        return any(face.has(character) for face in self._faces)
 
-    def advance(self, character: str) -> float:
-        """Return the width of a character, or of one of `NARROW_QUOTES`.
+    def shape(self, text: str, *, rtl: bool = False) -> list[Glyph]:
+        """Return the glyphs of a line of text, from left to right.
 
-        Spaces that the font lacks are as wide as a space.
-        """
-        width = self._widths.get(character)
-        if width is None:
-            if quote := NARROW_QUOTES.get(character):
-                width = self._quotes_tables.advance(quote) * self.em
-            else:
-                known = self.has_glyph(character) or not character.isspace()
-                width = self._tables.advance(character if known else " ") * self.em
-            self._widths[character] = width
-        return width
-
-    def check(self, characters: Iterable[str], outline: float, *, bold: bool) -> None:
-        """Draw characters once, to find errors of a font file before the video is begun.
+        `NARROW_QUOTES` are characters of the text. ``rtl`` is true if the text begins on the right.
 
         Raises:
-            OSError: FreeType cannot draw a character.
-            ValueError: A character is extremely large.
+            ValueError: The font makes far more glyphs of a text than usual, or extremely wide ones.
+        """
+        written = text.translate(_QUOTES)
+        keys = self._keys(text)
+        glyphs: list[Glyph] = []
+        for first, end, backwards in directions(written, rtl=rtl):
+            parts = [[*part] for _, part in groupby(range(first, end), key=keys.__getitem__)]
+            for part in reversed(parts) if backwards else parts:
+                glyphs += self._shaped(written, part, *keys[part[0]], rtl=backwards)
+        if len(glyphs) > _MAX_GLYPHS_PER_CHARACTER * (len(text) + _MAX_GLYPHS_PER_CHARACTER):
+            msg = f"a text of {len(text)} characters has {len(glyphs)} glyphs"
+            raise ValueError(msg)
+        return glyphs
+
+    def _keys(self, text: str) -> list[tuple[int, str]]:
+        """Return the number of the face and the script of each character."""
+        # Spaces and punctuation belong to the script before them, or after them if they are first.
+        script = next((found for each in text if (found := _script(each))), "")
+        keys: list[tuple[int, str]] = []
+        for start, end in _clusters(text):
+            script = _script(text[start]) or script
+            follows = keys and text[start].isspace() and self._faces[keys[-1][0]].has(text[start])
+            face = keys[-1][0] if follows else self._face(text[start:end])
+            keys += [(face, script)] * (end - start)
+        return keys
+
+    def _face(self, cluster: str) -> int:
+        """Return the number of the first face that has all characters, or at least the first."""
+        fonts = len(self._faces) // 2
+        offset = fonts if cluster[0] in NARROW_QUOTES else 0
+        visible = "".join(each for each in cluster if not is_invisible(each)).translate(_QUOTES)
+        for wanted in (visible, visible[:1]):
+            for number in range(fonts):
+                if self._faces[number].has(wanted):
+                    return number + offset
+        return offset
+
+    def _shaped(
+        self, text: str, part: Sequence[int], face: int, script: str, *, rtl: bool
+    ) -> Iterator[Glyph]:
+        shaper = self._faces[face].shaper
+        buffer = _harfbuzz().Buffer()
+        buffer.add_str(text, part[0], len(part))  # the rest of the text decides how letters join
+        buffer.direction = "rtl" if rtl else "ltr"
+        buffer.script = script or "Zyyy"
+        # The language of the process would change the glyphs of some fonts, and in the package's
+        # the forms for no language replace digits.
+        buffer.language = "und"
+        _harfbuzz().shape(shaper, buffer, {"locl": False})
+        scale = self.em / shaper.face.upem
+        for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
+            sizes = position.x_advance, position.x_offset, position.y_offset
+            advance, across, up = (size * scale for size in sizes)
+            if max(abs(advance), abs(across), abs(up)) > _MAX_EMS * self.em:
+                msg = f"glyph {info.codepoint} is more than {_MAX_EMS} em wide, or moved as far"
+                raise ValueError(msg)
+            names = text[info.cluster] + _SUBSTITUTES
+            number = info.codepoint
+            name = next((one for one in names if shaper.get_nominal_glyph(ord(one)) == number), "")
+            yield Glyph(info.cluster, face, number, name, advance, across, up)
+
+    def check(self, lines: Iterable[Line], outline: float, *, bold: bool) -> None:
+        """Draw each glyph once, to find errors of a font file before the video is begun.
+
+        Raises:
+            OSError: FreeType cannot draw a glyph.
+            ValueError: A glyph is extremely large.
         """
         grown = self.em * BOLD_STROKE if bold else 0.0
         strokes = {_stroke_samples(grown), _stroke_samples(grown + outline)}
-        for character in characters:
-            if self.advance(character) > _MAX_EMS * self.em:
-                msg = f"U+{ord(character):04X} is more than {_MAX_EMS} em wide"
-                raise ValueError(msg)
+        glyphs = (glyph for line in lines for run in line for glyph in run.glyphs)
+        for glyph in {(each.face, each.number): each for each in glyphs}.values():
             for stroke in strokes:
-                self._glyph(character, stroke)
+                self._drawn(glyph, stroke)
 
     def overhang(self, outline: float) -> float:
         """Return the distance that letters may extend beyond their line."""
@@ -142,7 +242,7 @@ class Letters:
         for run in line:
             if not run.style.italic:
                 self._draw_run(mask, run, x, baseline, outline)
-            elif run.text:
+            elif run.glyphs:
                 self._draw_italic(mask, run, x, baseline, outline)
             x += run.width
 
@@ -151,12 +251,13 @@ class Letters:
     ) -> None:
         stroke = _stroke_samples(outline + (self.em * BOLD_STROKE if run.style.bold else 0))
         end = x
-        for character in run.text:
-            glyph = self._glyph(character, stroke)
-            if glyph.mask is not None:
-                place = round(end * SAMPLES) + glyph.left, baseline * SAMPLES + glyph.top
-                mask.paste(255, place, glyph.mask)
-            end += self.advance(character)
+        for glyph in run.glyphs:
+            shape = self._drawn(glyph, stroke)
+            if shape.mask is not None:
+                across, up = round((end + glyph.across) * SAMPLES), round(glyph.up * SAMPLES)
+                place = across + shape.left, baseline * SAMPLES - up + shape.top
+                mask.paste(255, place, shape.mask)
+            end += glyph.advance
         marks = (run.style.underlined, self._underline), (run.style.struck, self._strike)
         for centre, height in (place for drawn, place in marks if drawn):
             top = baseline + centre - height / 2 - outline
@@ -164,21 +265,22 @@ class Letters:
             left, top, right, bottom = (round(edge * SAMPLES) for edge in edges)
             mask.paste(255, (left, top, right, max(bottom, top + 1)))
 
-    def _glyph(self, character: str, stroke: float) -> _Glyph:
-        """Return the shape of a character; those used last are kept, up to a total size."""
-        key = character, stroke
-        glyph = self._glyphs.pop(key, None)
-        if glyph is None:
-            quote = NARROW_QUOTES.get(character)
-            font = self._quotes_font if quote else self._font
+    def _drawn(self, glyph: Glyph, stroke: float) -> _Shape:
+        """Return the shape of a glyph; those used last are kept, up to a total size."""
+        key = glyph.face, glyph.number, stroke
+        shape = self._shapes.pop(key, None)
+        if shape is None:
+            face = self._faces[glyph.face]
+            font = face.by_character if glyph.character else face.by_number
             side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
-            glyph = _drawn(font, quote or character, stroke, side)
-            self._glyph_bytes += glyph.size
-            while self._glyph_bytes > MAX_GLYPH_BYTES and self._glyphs:
-                oldest = self._glyphs.pop(next(iter(self._glyphs)))
-                self._glyph_bytes -= oldest.size
-        self._glyphs[key] = glyph  # the last one in the order of the dictionary
-        return glyph
+            character = glyph.character or chr(_FIRST_NUMBERED + glyph.number)
+            shape = _drawn(font, character, stroke, side)
+            self._shape_bytes += shape.size
+            while self._shape_bytes > MAX_GLYPH_BYTES and self._shapes:
+                oldest = self._shapes.pop(next(iter(self._shapes)))
+                self._shape_bytes -= oldest.size
+        self._shapes[key] = shape  # the last one in the order of the dictionary
+        return shape
 
     def _draw_italic(
         self, mask: Image.Image, run: TextRun, x: float, baseline: int, outline: float
@@ -200,10 +302,8 @@ class Letters:
         mask.paste(255, (left * SAMPLES, 0), sheared)
 
 
-def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side: float) -> _Glyph:
+def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side: float) -> _Shape:
     """Return the shape of a character; raise `ValueError` if a side has more than these samples."""
-    if character.isspace():
-        return _NOTHING
     left, top, right, bottom = (
         round(edge) for edge in font.getbbox(character, anchor="ls", stroke_width=stroke)
     )
@@ -215,7 +315,35 @@ def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).text((-left, -top), character, 255, font, "ls", stroke_width=stroke)
     ink = mask.getbbox()
-    return _NOTHING if ink is None else _Glyph(mask.crop(ink), left + ink[0], top + ink[1])
+    return _NOTHING if ink is None else _Shape(mask.crop(ink), left + ink[0], top + ink[1])
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each character with the marks and joiners after it."""
+    start = 0
+    for place in range(1, len(text) + 1):
+        if place == len(text) or not (_continues(text[place]) or text[place - 1] == "\u200d"):
+            yield start, place
+            start = place
+
+
+@cache
+def _harfbuzz() -> Any:
+    return import_module("uharfbuzz")  # 10 ms, and a video without text does not need it
+
+
+@cache
+def _continues(character: str) -> bool:
+    return is_combining(character) or is_invisible(character)
+
+
+@cache
+def _script(character: str) -> str:
+    """Return the script of a character, such as ``Arab``; empty for a space or a comma."""
+    buffer = _harfbuzz().Buffer()
+    buffer.add_codepoints([ord(character)])
+    buffer.guess_segment_properties()
+    return str(buffer.script or "")
 
 
 def _stroke_samples(pixels: float) -> float:

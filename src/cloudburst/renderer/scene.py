@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -32,7 +31,7 @@ from cloudburst.renderer.job import (
     Scenario,
 )
 from cloudburst.renderer.letters import Letters
-from cloudburst.renderer.missing_glyphs import describe, is_shown
+from cloudburst.renderer.missing_glyphs import describe
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.pictures import FittedPicture, Watermark, load_watermark
@@ -143,11 +142,11 @@ def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPictur
     outline = options.outline_width or 0.0
     plain = replace(options, background_box=False, outline_width=outline, highlight="none")
     style = subtitle_style(plain, *size)
-    scale = _card_scale(text, style, Letters(font, style.size), size.height)
+    scale = _card_scale(text, style, Letters([font], style.size), size.height)
     style = style._replace(
         size=style.size * scale, outline=style.outline * scale, shadow=style.shadow * scale
     )
-    painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, font, *size)
+    painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, [font], *size)
     try:
         missing = painter.left_out()
     except InvalidInputError as exc:
@@ -165,14 +164,14 @@ def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPictur
 
 def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) -> float:
     """Return the height of the letters of a title card, relative to those of subtitles."""
-    shown = partial(is_shown, has_glyph=letters.has_glyph)
     plain = plain_text(text)
     ends = pairwise((0, *line_breaks(plain), len(plain)))
-    widest = max(sum(map(letters.advance, plain[start:end].rstrip())) for start, end in ends)
+    words = (letters.shape(plain[start:end].rstrip()) for start, end in ends)
+    widest = max(sum(glyph.advance for glyph in word) for word in words)
     scale = _MAX_CARD_SCALE
     while True:
         room = style.room / scale
-        lines = layout(text, bold=style.bold, room=room, advance=letters.advance, shown=shown)
+        lines = layout(text, bold=style.bold, room=room, letters=letters)
         fits = len(lines) * style.size * scale <= _CARD_SHARE * height
         # A word is broken only if it would need letters smaller than those of subtitles.
         if fits and (widest <= room or scale < 1):
@@ -211,7 +210,7 @@ def _read_subtitles(
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
         check_glyph_area(drawn, style.size)
-        painter = SubtitlePainter(cues, style, font, *size, drawn=drawn)
+        painter = SubtitlePainter(cues, style, [font], *size, drawn=drawn)
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc

@@ -7,8 +7,8 @@ bottom of the picture and downwards elsewhere, and then keeps its place.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.missing_glyphs import characters_of, check_characters, is_shown, left_out
+from cloudburst.renderer.missing_glyphs import characters_of, check_characters, left_out
 from cloudburst.renderer.planes import MASK_MARGIN, ColourLayer, Yuv, bt709, layer_from_mask
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
@@ -115,18 +115,19 @@ class SubtitlePainter:
         self,
         cues: Sequence[Cue],
         style: SubtitleStyle,
-        font: Font,
+        fonts: Sequence[Font],
         width: int,
         height: int,
         *,
         drawn: Iterable[Cue] | None = None,
     ) -> None:
         self._cues = cues
-        self._characters = characters_of(cues if drawn is None else drawn)
+        self._drawn = [*(cues if drawn is None else drawn)]
+        self._characters = characters_of(self._drawn)
         self._style = style
         self._canvas = width, height
-        self._font = font
-        self._letters = Letters(font, style.size)
+        self._fonts = fonts
+        self._letters = Letters(fonts, style.size)
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
 
@@ -140,16 +141,21 @@ class SubtitlePainter:
         return left_out(self._characters, self._letters.has_glyph)
 
     def check_font(self) -> None:
-        """Draw each character of the cues once, to find errors of a job's font file."""
+        """Draw each glyph of the cues once, to find errors of a job's font file."""
         # Large letters are drawn in a smaller size, so that the time depends on the number of
-        # characters only. Raises `InputFaultError` for one that cannot be drawn.
+        # glyphs only. Raises `InputFaultError` for one that cannot be drawn.
         style, letters = self._style, self._letters
         scale = min(1.0, CHECK_HEIGHT / style.size)
         if scale < 1:
-            letters = Letters(self._font, CHECK_HEIGHT)
-        shown = (one for one in self._characters if is_shown(one, letters.has_glyph))
+            letters = Letters(self._fonts, CHECK_HEIGHT)
+        room = math.inf
         try:
-            letters.check(shown, style.outline * scale, bold=style.bold)
+            lines = [
+                line
+                for cue in self._drawn
+                for line in layout(cue.text, bold=style.bold, room=room, letters=letters)
+            ]
+            letters.check(lines, style.outline * scale, bold=style.bold)
         except (OSError, ValueError, OverflowError) as error:  # of FreeType or Pillow
             raise InputFaultError(
                 FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
@@ -165,17 +171,13 @@ class SubtitlePainter:
         self.place(shown)
         layers: list[ColourLayer] = []
         current = words or [-1] * len(shown)
-        try:
+        with _translated_errors():
             for placed, word in zip(self._placed.values(), current, strict=True):
                 if placed is None:
                     continue
                 if placed.layers is None or placed.word != word:
                     placed.layers, placed.word = tuple(self._layers(placed.block, word)), word
                 layers += placed.layers
-        except (OSError, ValueError, OverflowError, MemoryError) as error:  # of FreeType or Pillow
-            raise InputFaultError(
-                SUBTITLE, f"text that cannot be drawn: {error}", "text that the font can draw"
-            ) from error
         return layers
 
     def place(self, shown: Sequence[int]) -> None:
@@ -185,9 +187,10 @@ class SubtitlePainter:
         """
         before = self._placed
         self._placed = {index: before[index] for index in shown if index in before}
-        for index in shown:
-            if index not in before:
-                self._placed[index] = self._place_cue(self._cues[index])
+        with _translated_errors():
+            for index in shown:
+                if index not in before:
+                    self._placed[index] = self._place_cue(self._cues[index])
         self._placed = {index: self._placed[index] for index in shown}
 
     def _place_cue(self, cue: Cue) -> _PlacedCue | None:
@@ -196,8 +199,7 @@ class SubtitlePainter:
             cue.text,
             bold=style.bold,
             room=style.room,
-            advance=self._letters.advance,
-            shown=partial(is_shown, has_glyph=self._letters.has_glyph),
+            letters=self._letters,
             words=() if style.highlight is None else cue.words,
         )
         width = max(map(line_width, lines))
@@ -324,6 +326,16 @@ class SubtitlePainter:
         )
 
 
+@contextmanager
+def _translated_errors() -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError, OverflowError, MemoryError) as error:  # of a font, or Pillow
+        raise InputFaultError(
+            SUBTITLE, f"text that cannot be drawn: {error}", "text that the font can draw"
+        ) from error
+
+
 def _by_colour(block: _TextBlock) -> Iterator[tuple[Rgb | None, _TextBlock]]:
     """Yield the colours of a block, each with the block without the letters of other colours."""
     found = dict.fromkeys(run.style.colour for line in block.lines for run in line)
@@ -339,7 +351,7 @@ def _only(block: _TextBlock, key: Callable[[TextStyle], int], *, value: int) -> 
     """Return a block with the letters whose style has this value; the others leave their space."""
     lines = [
         tuple(
-            run if key(run.style) == value else TextRun("", TextStyle(), run.width) for run in line
+            run if key(run.style) == value else TextRun((), TextStyle(), run.width) for run in line
         )
         for line in block.lines
     ]
