@@ -253,14 +253,10 @@ def test_quotas_count_vcpus_on_demand_and_spot_apart(emulate):
         assert quota["Value"] == value
 
 
-def test_strategies_spread_by_base_and_weight(emulate):
-    emulator = emulate(provisioning=30)
-    strategy = [
-        {"capacityProvider": "FARGATE", "base": 1, "weight": 1},
-        {"capacityProvider": "FARGATE_SPOT", "weight": 3},
-    ]
-    tasks = run(emulator, count=9, launchType=None, capacityProviderStrategy=strategy)
-    assert sum(task.spot for task in tasks) == 6
+def test_a_strategy_of_several_providers_is_refused(emulator):
+    strategy = [{"capacityProvider": name, "weight": 1} for name in ("FARGATE", "FARGATE_SPOT")]
+    with refused("InvalidParameterException"):
+        run(emulator, launchType=None, capacityProviderStrategy=strategy)
 
 
 class TestToken:

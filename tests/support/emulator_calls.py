@@ -85,10 +85,10 @@ def run(emulator, **more):
     return [task for task in emulator.tasks if task.arn in arns]
 
 
-def spot(weight=1):
+def spot():
     return {
         "launchType": None,
-        "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": weight}],
+        "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}],
     }
 
 

@@ -12,7 +12,7 @@ from cloudburst.emulator.capacity import launch_failure
 from cloudburst.emulator.clusters import Clusters
 from cloudburst.emulator.config import EmulatorConfig
 from cloudburst.emulator.definitions import TaskDefinitions, check_size, cpu_units, memory_mb
-from cloudburst.emulator.errors import ApiError, client_error, invalid_parameter
+from cloudburst.emulator.errors import ApiError, invalid_parameter
 from cloudburst.emulator.launch_spec import LaunchSpec, TaskNetwork
 from cloudburst.emulator.roles import Roles
 from cloudburst.emulator.task_registry import TaskRegistry
@@ -71,15 +71,16 @@ class TaskLauncher:
         definition, definition_tags = self._definitions.find_to_run(parameters["taskDefinition"])
         count = _checked_count(parameters)
         _check_overrides(parameters, definition)
-        providers = self._providers(parameters, cluster, count)
+        provider = _provider(parameters, cluster)
         tags = _checked_tags(parameters, definition_tags)
         spec = self._launch_spec(parameters, cluster["clusterName"], definition, network)
-        specs = [replace(spec, provider=provider) for provider in providers]
+        spec = replace(spec, provider=provider)
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
         self._roles.check_run(definition, overrides)
-        self._take_launches(specs)
+        if not self._throttle.try_take(provider or "FARGATE", count):
+            raise ApiError("ThrottlingException", "Rate exceeded")
         tasks, failures = list[str](), list[dict[str, str]]()
-        for spec in specs:
+        for _ in range(count):
             reason = failure or launch_failure(spec, self._config, self._registry.running())
             if reason:
                 failures.append({"reason": reason})
@@ -106,30 +107,6 @@ class TaskLauncher:
     ) -> dict[str, Any]:
         shown = [self._registry.described(ident, tags=True) for ident in tasks]
         return {"tasks": shown, "failures": failures}
-
-    def _providers(
-        self, parameters: Mapping[str, Any], cluster: Mapping[str, Any], count: int
-    ) -> list[str | None]:
-        strategy = parameters.get("capacityProviderStrategy") or ()
-        launch_type = parameters.get("launchType")
-        if launch_type and strategy:
-            raise invalid_parameter(
-                "Specify either launch type or capacity provider strategy in your request, "
-                "but not both."
-            )
-        if launch_type == "FARGATE":
-            return [None] * count
-        strategy = strategy or cluster["defaultCapacityProviderStrategy"]
-        if launch_type or not strategy:
-            raise invalid_parameter("No Container Instances were found in your cluster.")
-        for item in strategy:
-            if item["capacityProvider"] not in cluster["capacityProviders"]:
-                raise invalid_parameter(
-                    "The specified capacity provider strategy cannot contain a capacity provider "
-                    "that is not associated with the cluster. Associate the capacity provider with "
-                    "the cluster and retry."
-                )
-        return [_pick(strategy, number) for number in range(count)]
 
     def _launch_spec(
         self,
@@ -160,11 +137,30 @@ class TaskLauncher:
             port=self._config.port,
         )
 
-    def _take_launches(self, specs: Sequence[LaunchSpec]) -> None:
-        spot = sum(spec.spot for spec in specs)
-        for name, tasks in (("FARGATE_SPOT", spot), ("FARGATE", len(specs) - spot)):
-            if tasks and not self._throttle.try_take(name, tasks):
-                raise ApiError("ThrottlingException", "Rate exceeded")
+
+def _provider(parameters: Mapping[str, Any], cluster: Mapping[str, Any]) -> str | None:
+    strategy = parameters.get("capacityProviderStrategy") or ()
+    launch_type = parameters.get("launchType")
+    if launch_type and strategy:
+        raise invalid_parameter(
+            "Specify either launch type or capacity provider strategy in your request, but not "
+            "both."
+        )
+    if launch_type == "FARGATE":
+        return None
+    strategy = strategy or cluster["defaultCapacityProviderStrategy"]
+    if launch_type or not strategy:
+        raise invalid_parameter("No Container Instances were found in your cluster.")
+    if len(strategy) > 1:
+        raise invalid_parameter("The emulator spreads no tasks over several capacity providers.")
+    provider = str(strategy[0]["capacityProvider"])
+    if provider not in cluster["capacityProviders"]:
+        raise invalid_parameter(
+            "The specified capacity provider strategy cannot contain a capacity provider that is "
+            "not associated with the cluster. Associate the capacity provider with the cluster and "
+            "retry."
+        )
+    return provider
 
 
 def _checked_count(parameters: Mapping[str, Any]) -> int:
@@ -216,16 +212,3 @@ def check_tags(tags: Mapping[str, str]) -> None:
             raise invalid_parameter("Some tags contain invalid characters, or are too long.")
         if key.lower().startswith("aws:"):
             raise invalid_parameter("Tag keys beginning with 'aws:' are reserved.")
-
-
-def _pick(strategy: Sequence[Mapping[str, Any]], number: int) -> str:
-    """Return the capacity provider of the task at a position in the call: first by ``base``."""
-    based = [item["capacityProvider"] for item in strategy for _ in range(item.get("base") or 0)]
-    if number < len(based):
-        return str(based[number])
-    weighed = [
-        item["capacityProvider"] for item in strategy for _ in range(item.get("weight") or 0)
-    ]
-    if not weighed:
-        raise client_error("At least one capacity provider needs a weight greater than zero.")
-    return str(weighed[(number - len(based)) % len(weighed)])

@@ -44,7 +44,7 @@ from cloudburst.models.task import Protocol, Secrets
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import Backend, new_key
 from cloudburst.ports.renderer import Connect
-from cloudburst.workers.http import native, onestep, public_image
+from cloudburst.workers.http import native, onestep
 
 logger = logging.getLogger(__name__)
 
@@ -176,23 +176,16 @@ def _backend(
         launcher=launcher,
         connect=connect,
         encoder_slots=fargate_encoder_slots(tier, definition.protocol),
-        cancels_encodes=is_native,
-        queues_jobs=is_native,
-        shares_encodes=is_native,
-        uses_s3=is_native,
         shares_uplink=True,
-        find_unsupported=(
-            None
-            if is_native
-            else partial(
-                public_image.find_unsupported, image=definition.image or "the public image"
-            )
-        ),
         new_secrets=new_secrets,
         performance=fargate_performance(tier, definition.protocol),
         usd_per_second=launcher.usd_per_second(tier),
         max_usd_per_second=launcher.policy.max_usd_per_second,
-        encode_timeout_factor=0.0 if is_native else onestep.MAX_ENCODE_SECONDS_PER_AUDIO_SECOND,
+        **(
+            native.FEATURES
+            if is_native
+            else onestep.features(definition.image or "the public image")
+        ),
     )
 
 

@@ -72,43 +72,34 @@ async def fetch(
     Raises:
         TransferError: The file was not received completely, or is not the requested one.
     """
-    with _in_time(policy):
-        return await _fetch(request, write, client, policy)
-
-
-async def _fetch(
-    request: FetchRequest,
-    write: Callable[[bytes], Awaitable[None]],
-    client: httpx.AsyncClient,
-    policy: TransferPolicy,
-) -> Fetched:
     _check_size(request, request.size or 0)
     digest = hashlib.sha256()
     size = 0
-    async with open_answer(
-        client,
-        "GET",
-        request.url,
-        headers=request.headers,
-        public_only=request.public_only,
-        policy=policy,
-    ) as response:
-        check_version(response, request.headers)
-        announced = content_length(response)
-        if announced is not None:
-            _check_size(request, announced, complete=True)
-        elif request.size is None and "Transfer-Encoding" not in response.headers:
-            reason = "the server sends no length, so that the end of the file is not certain"
-            raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)
-        block = bytearray()
-        async with aclosing(iter_body(response, policy)) as body:
-            async for piece in body:
-                size += len(piece)
-                _check_size(request, size)
-                block += piece
-                if len(block) >= BLOCK_BYTES:
-                    await _flush(block, digest.update, write)
-        await _flush(block, digest.update, write)
+    with _in_time(policy):
+        async with open_answer(
+            client,
+            "GET",
+            request.url,
+            headers=request.headers,
+            public_only=request.public_only,
+            policy=policy,
+        ) as response:
+            check_version(response, request.headers)
+            announced = content_length(response)
+            if announced is not None:
+                _check_size(request, announced, complete=True)
+            elif request.size is None and "Transfer-Encoding" not in response.headers:
+                reason = "the server sends no length, so that the end of the file is not certain"
+                raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)
+            block = bytearray()
+            async with aclosing(iter_body(response, policy)) as body:
+                async for piece in body:
+                    size += len(piece)
+                    _check_size(request, size)
+                    block += piece
+                    if len(block) >= BLOCK_BYTES:
+                        await _flush(block, digest.update, write)
+            await _flush(block, digest.update, write)
     _check_size(request, size, complete=True)
     return Fetched(size=size, sha256=digest.hexdigest(), etag=entity_tag(response))
 
@@ -134,56 +125,46 @@ async def read_range(
         msg = f"a range from {start} to {end}; expected 1 to {MAX_RANGE_BYTES} bytes"
         raise ValueError(msg)
     with _in_time(policy):
-        return await _read_range(request, start, end, client, policy)
-
-
-async def _read_range(
-    request: FetchRequest,
-    start: int,
-    end: int,
-    client: httpx.AsyncClient,
-    policy: TransferPolicy,
-) -> FetchedRange:
-    async with open_answer(
-        client,
-        "GET",
-        request.url,
-        headers=request.headers,
-        own_headers={"Range": f"bytes={start}-{end - 1}"},
-        public_only=request.public_only,
-        expected=frozenset({200, 206, 416}),
-        policy=policy,
-    ) as response:
-        seekable = response.status_code != 200
-        size: int | None
-        if response.status_code == 416:
-            size, count, skipped = _empty_file(response, start), 0, 0
-        else:
-            check_version(response, request.headers)
-            if seekable:
-                size, count, skipped = *_sent_range(response, start, end), 0
+        async with open_answer(
+            client,
+            "GET",
+            request.url,
+            headers=request.headers,
+            own_headers={"Range": f"bytes={start}-{end - 1}"},
+            public_only=request.public_only,
+            expected=frozenset({200, 206, 416}),
+            policy=policy,
+        ) as response:
+            seekable = response.status_code != 200
+            size: int | None
+            if response.status_code == 416:
+                size, count, skipped = _empty_file(response, start), 0, 0
             else:
-                size, count, skipped = content_length(response), end - start, start
-                if end > MAX_RANGE_BYTES:
-                    reason = "the server ignores Range, so that only the start can be read"
-                    raise transfer_error(TransferProblem.INVALID, reason, status=200)
-                if size is not None:
-                    skipped = min(start, size)
-                    count = min(count, size - skipped)
-        data = await _read(response, skipped + count, policy)
-        if len(data) < skipped + count and (seekable or size is not None):
-            reason = f"{len(data) - skipped} bytes; expected {count}"
-            raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)
-        modified = response.headers.get("Last-Modified", "")
-        # It becomes a header of later requests.
-        sendable = 0 < len(modified) <= 64 and modified.isascii() and modified.isprintable()
-        return FetchedRange(
-            data=data[skipped:],
-            size=size,
-            etag=entity_tag(response),
-            modified=modified if sendable else None,
-            seekable=seekable,
-        )
+                check_version(response, request.headers)
+                if seekable:
+                    size, count, skipped = *_sent_range(response, start, end), 0
+                else:
+                    size, count, skipped = content_length(response), end - start, start
+                    if end > MAX_RANGE_BYTES:
+                        reason = "the server ignores Range, so that only the start can be read"
+                        raise transfer_error(TransferProblem.INVALID, reason, status=200)
+                    if size is not None:
+                        skipped = min(start, size)
+                        count = min(count, size - skipped)
+            data = await _read(response, skipped + count, policy)
+            if len(data) < skipped + count and (seekable or size is not None):
+                reason = f"{len(data) - skipped} bytes; expected {count}"
+                raise transfer_error(TransferProblem.INVALID, reason, status=response.status_code)
+            modified = response.headers.get("Last-Modified", "")
+            # It becomes a header of later requests.
+            sendable = 0 < len(modified) <= 64 and modified.isascii() and modified.isprintable()
+            return FetchedRange(
+                data=data[skipped:],
+                size=size,
+                etag=entity_tag(response),
+                modified=modified if sendable else None,
+                seekable=seekable,
+            )
 
 
 def _in_time(policy: TransferPolicy) -> AbstractContextManager[None]:

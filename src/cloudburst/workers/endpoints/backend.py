@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 
 import anyio
 
@@ -39,7 +38,7 @@ from cloudburst.ports.renderer import (
     at_once,
 )
 from cloudburst.workers.endpoints.launcher import EndpointLauncher, parse_addresses
-from cloudburst.workers.http import native, onestep, public_image
+from cloudburst.workers.http import native, onestep
 from cloudburst.workers.http.connection import validate_key
 from cloudburst.workers.http.native import NativeRenderer
 from cloudburst.workers.http.onestep import OnestepRenderer
@@ -219,28 +218,18 @@ async def open_endpoints_backend(
         raise ConfigurationError(msg)
     endpoints = parse_addresses(addresses)
     launcher = EndpointLauncher(endpoints)
-    onestep_factor = onestep.MAX_ENCODE_SECONDS_PER_AUDIO_SECOND
     yield Backend(
         name="endpoints",
         launcher=launcher,
         connect=observed_connect(launcher, protocol, timeouts),
         capacity=len(endpoints),
         encoder_slots=encoders,
-        cancels_encodes=protocol is Protocol.NATIVE,
-        queues_jobs=protocol is Protocol.NATIVE,
-        shares_encodes=protocol is Protocol.NATIVE,
-        uses_s3=protocol is Protocol.NATIVE,
         shares_uplink=True,
         explain_silence=_explain_silence,
-        find_unsupported=(
-            partial(public_image.find_unsupported, image=_ONESTEP)
-            if protocol is Protocol.ONESTEP
-            else None
-        ),
         new_secrets=lambda: secrets,
         kind=endpoints_kind([endpoint.address for endpoint in endpoints], protocol),
         performance=endpoints_performance(protocol, encoder_slots=encoders),
-        encode_timeout_factor=onestep_factor if protocol is Protocol.ONESTEP else 0.0,
+        **(onestep.features(_ONESTEP) if protocol is Protocol.ONESTEP else native.FEATURES),
     )
 
 

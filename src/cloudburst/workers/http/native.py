@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from anyio import create_task_group, move_on_after, sleep
@@ -49,6 +50,8 @@ from cloudburst.workers.http.video_download import (
 
 # Seconds to delete a downloaded video on its worker, which otherwise deletes it later.
 DELETE_VIDEO_TIMEOUT = 2.0
+# What backends say of workers with this protocol: fields of `cloudburst.ports.backend.Backend`.
+FEATURES: Mapping[str, Any] = {"cancels_encodes": True, "queues_jobs": True, "shares_encodes": True}
 # Seconds between two looks at a job that is being started while the connection is closed.
 START_POLL_INTERVAL = 0.02
 

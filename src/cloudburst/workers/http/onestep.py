@@ -7,7 +7,9 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -44,6 +46,7 @@ from cloudburst.workers.http.public_image import (
     RequestBody,
     SceneRequest,
     convert_subtitles,
+    find_unsupported,
     parse_video,
     request_options,
 )
@@ -64,6 +67,15 @@ logger = logging.getLogger(__name__)
 # times, and computes camera movements in Python.
 MAX_ENCODE_SECONDS_PER_AUDIO_SECOND = 10.0
 VIDEO_PATH = "/create_video_onestep"
+
+
+def features(image: str) -> dict[str, Any]:
+    """Return what backends say of workers with this image: fields of `Backend`."""
+    return {
+        "uses_s3": False,
+        "find_unsupported": partial(find_unsupported, image=image),
+        "encode_timeout_factor": MAX_ENCODE_SECONDS_PER_AUDIO_SECOND,
+    }
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from cloudburst.models.tier import encoder_slots
 from cloudburst.ports.backend import Backend
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.subprocesses import child_environment
-from cloudburst.workers.http.native import connect, service_limits
+from cloudburst.workers.http.native import FEATURES, connect, service_limits
 from cloudburst.workers.local import MODULES, missing_requirements
 from cloudburst.workers.local.shared_folder import open_shared_folder
 from cloudburst.workers.local.worker_process import WorkerProcess
@@ -75,11 +75,9 @@ async def open_local_backend(
                     connect=partial(connect, timeouts=timeouts),
                     capacity=workers,
                     encoder_slots=encoders,
-                    cancels_encodes=True,
-                    queues_jobs=True,
-                    shares_encodes=True,
                     kind=local_kind(encoder_slots=slots, cores=cores),
                     performance=local_performance(encoder_slots=slots, cores=cores),
+                    **FEATURES,
                 )
             finally:
                 launcher.close()
