@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import sys
@@ -22,6 +23,7 @@ from cloudburst.renderer.process_limits import limit_memory
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import subtitle_states
+from support.speech_files import CHINESE, ENGLISH, FILES, written
 from support.substation import ass, dialogue, style
 
 READ_SECONDS = 6
@@ -55,6 +57,23 @@ TAGS = ["\\k1", "\\i1", "\\c&H1&", "\\t(", ")", "\\p1", "\\r", "\\an5", "{", "}"
 
 def shuffled_tags(count: int) -> str:
     return "".join(random.Random(7).choices(TAGS, k=count))
+
+
+ONE = '{"word": "ab", "start": 1, "end": 2},'
+
+
+def spoken(words: list[str], step: float = 0.1, *, start: float = 0, **fields: object) -> str:
+    """JSON of words in a row."""
+    items = [
+        {"word": word, "start": start + n * step, "end": start + n * step + 0.1}
+        for n, word in enumerate(words)
+    ]
+    return json.dumps({**fields, "words": items})
+
+
+def filled(unit: str, head: str = "[", tail: str = "{}]") -> str:
+    """JSON of 8 MB."""
+    return head + unit * ((8_388_600 - len(head) - len(tail)) // len(unit)) + tail
 
 
 CASES: dict[str, Callable[[], str | bytes]] = {
@@ -161,6 +180,53 @@ CASES: dict[str, Callable[[], str | bytes]] = {
     "srt: very many groups": lambda: SRT + "{\\pos(1,1)}" * MANY + "x",
     "srt: a group of megabytes": lambda: SRT + "{\\" + "\\fad(((" * MANY + "}x",
     "srt: brackets": lambda: "[" * 2_000_000,
+    "srt: ten thousand words": lambda: "".join(
+        f"{n // 60:02}:{n % 60:02},000 --> {n // 60:02}:{n % 60:02},500\nab\n\n"
+        for n in range(10_000)
+    ),
+    # JSON
+    "json: very deep lists": lambda: "[[" * 149_000,
+    "json: very deep objects": lambda: '{"result":' * 299_000,
+    "json: a word in 900 lists": lambda: "[" * 900 + ONE[:-1] + "]" * 900,
+    "json: megabytes of lists": lambda: filled("[],"),
+    "json: megabytes of objects": lambda: filled('{"a":0},'),
+    "json: as many objects as may be": lambda: "[" + '{"a":0},' * 299_000 + "{}]",
+    "json: as many lines as may be": lambda: "{}\n" * 299_000,
+    "json: megabytes of numbers": lambda: filled("1,", '[{"a":[', "1]}]"),
+    "json: numbers and a wide character": lambda: filled("1,", '[{"😀":[', "1]}]")[:4_000_000],
+    "json: megabytes of strings": lambda: filled('"ab",', '[{"words":[', '""]}]'),
+    "json: very many names": lambda: "{" + ",".join(f'"{n:x}":0' for n in range(700_000)) + "}",
+    "json: a number of megabytes": lambda: filled("9", '[{"word":"a","end":1,"start":', "}]"),
+    "json: a fraction of megabytes": lambda: filled("9", '[{"word":"a","end":1,"start":0.', "}]"),
+    "json: numbers that are none": lambda: (
+        '[{"word":"a","start":NaN,"end":1},{"word":"b","start":-1,"end":Infinity},'
+        '{"word":"c","start":1e308,"end":1e999},{"word":"d","start":2,"end":1}]'
+    ),
+    "json: very many words": lambda: spoken([f"w{n}" for n in range(99_000)]),
+    "json: very many words at once": lambda: spoken(["ab"] * 99_000, 0.0),
+    "json: very many words in a text": lambda: spoken(["ab"] * 60_000, text="ab " * 60_000),
+    "json: very many words in another text": lambda: spoken(["ab"] * 60_000, text="x" * 4_000_000),
+    "json: long words in a long text": lambda: spoken(["x" * 1_900] * 2_000, text="x" * 4_000_000),
+    "json: times that go back": lambda: spoken([f"w{n}" for n in range(900)], -0.1, start=99),
+    "json: characters": lambda: json.dumps(
+        {
+            "characters": list("ab. " * 24_000),
+            "character_start_times_seconds": [n / 10 for n in range(96_000)],
+            "character_end_times_seconds": [n / 10 for n in range(1, 96_001)],
+        }
+    ),
+    "json: very many characters": lambda: json.dumps(
+        {name: [0] * 500_000 for name in ("characters", "character_start_times_seconds")}
+    ),
+    "json: in itself": lambda: "[" + '{"frontend":"{\\"frontend\\":0}"},' * 99_000 + "{}]",
+    "json: broken in itself": lambda: '{"frontend": "{"}',
+    "json: braces in a string": lambda: '{"a": "' + "{" * 290_000 + '"}',
+    "json: a string without an end": lambda: '{"a": "' + "x" * 8_000_000,
+    "json: spaces": lambda: '[{"word":"a' + " " * 8_000_000 + 'b","start":0,"end":1}]',
+    "json: points and brackets": lambda: spoken(["a"], text="a" + ".)" * 2_000_000),
+    "json: surrogates and NUL": lambda: spoken(["\ud800\0a"] * 9),
+    "json: tags": lambda: spoken(["<i>", "{\\an8}", "-->", "\\N", "</i>", "a"] * 9),
+    "json: combining marks": lambda: spoken(["\u0301", "e", "\u200d", "\ufe0f", "a"] * 99),
 }
 
 
@@ -243,6 +309,27 @@ def draw(cues):
                 assert 0 <= layer.x < layer.x + layer.width <= 1920
                 assert 0 <= layer.y < layer.y + layer.height <= 1080
     assert time.process_time() - began < DRAW_SECONDS
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_of_words_is_refused_or_has_sentences(name, seed):
+    chance = random.Random(f"{name} {seed}")
+    text = list(written(name, chance.choice((ENGLISH, CHINESE))))
+    for _ in range(chance.randint(1, 30)):
+        at = chance.randrange(len(text))
+        kind = chance.randrange(3)
+        if kind == 0:
+            text[at] = chance.choice('{}[]",:0123456789.eE-\\nul 字a')
+        elif kind == 1:
+            text[at : at + chance.randint(1, 40)] = []
+        else:
+            other = chance.randrange(len(text))
+            text[at:at] = text[other : other + chance.randint(1, 200)]
+    found = read("".join(text).encode())
+    if not isinstance(found, InvalidInputError):
+        check_words(found.cues)
 
 
 def test_there_are_many_cases_and_the_guard_works():

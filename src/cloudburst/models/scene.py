@@ -198,8 +198,8 @@ class Scene(BaseModel):
     subtitle: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("subtitle", "subtitle_path")
     )
-    """Location of the subtitles: SubRip, WebVTT, SubStation or LRC in UTF-8, UTF-16 or GB 18030;
-    ``None`` for no subtitles."""
+    """Location of the subtitles: SubRip, WebVTT, SubStation, LRC, or JSON with the times of words,
+    in UTF-8, UTF-16 or GB 18030; ``None`` for no subtitles."""
     transition: Annotated[Transition | None, BeforeValidator(none_if_blank)] = None
     """Change to the next scene of a film: ``cut``, ``fade`` or ``crossfade``; ``None``: that of the
     film. Without a film it has no effect."""

@@ -1,4 +1,4 @@
-"""Reader of subtitle files in SubRip, WebVTT, SubStation and LRC form, with limits.
+"""Reader of subtitle files in SubRip, WebVTT, SubStation, LRC and JSON form, with limits.
 
 Client and render service read a file with the same functions. Its form is recognised from its
 content. The readers are our own: pysubs2, the library for such files, reads neither LRC nor the
@@ -37,6 +37,7 @@ __all__ = [
 _SUBSTATION = re.compile(
     r"\[(?:Script Info|V4\+? Styles|Events|Fonts|Graphics|Aegisub [^\]]*)\]", re.IGNORECASE
 )
+_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*[{\[\]])')
 _WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
 # Number of characters in which the first section of a SubStation file begins, after comments.
 _MAX_PREAMBLE = 10_000
@@ -46,7 +47,8 @@ _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 def read_subtitles(data: bytes) -> Subtitles:
     """Return the content of a subtitle file.
 
-    Parts of the file that are not cues are ignored. Raises `InvalidInputError` for a file that is
+    Parts of the file that are not cues are ignored. A file with one word in each cue has sentences
+    with the times of their words instead. Raises `InvalidInputError` for a file that is
     not text, is too large, has no cues, or shows too much text at once.
     """
     if not data:
@@ -91,11 +93,20 @@ def _parse(text: str) -> Subtitles:
         from cloudburst.media.subtitles import substation  # noqa: PLC0415 - rarely needed
 
         return substation.parse(text)
+    if _JSON.match(text):
+        from cloudburst.media.subtitles import speech_json  # noqa: PLC0415 - rarely needed
+
+        return speech_json.parse(text)
     from cloudburst.media.subtitles import subrip_webvtt  # noqa: PLC0415 - not without subtitles
 
     is_webvtt = _WEBVTT.match(text)
     subtitles = subrip_webvtt.parse_webvtt(text) if is_webvtt else subrip_webvtt.parse_subrip(text)
-    if subtitles.cues or "[" not in text:
+    if subtitles.cues:
+        from cloudburst.media.subtitles.sentences import join_words  # noqa: PLC0415 - as above
+
+        cues = join_words(subtitles.cues)
+        return Subtitles(cues, subtitles.ignored, subtitles.subrip and cues is subtitles.cues)
+    if "[" not in text:
         return subtitles
     from cloudburst.media.subtitles import lyrics  # noqa: PLC0415 - rarely needed
 
@@ -112,6 +123,7 @@ def _without_cues(text: str) -> InvalidInputError:
     if not start:
         return InvalidInputError("no text", f"{FORMATS}, or no subtitle at all")
     for pattern, name in (
+        (_JSON.pattern, "JSON without any word or line that has a start and an end"),
         (r"\[Script Info\]", "a SubStation file without any line of dialogue that is shown"),
         (r"(?:<\?xml[^>]*>\s*)?<tt[\s:>]", "subtitles in TTML form"),
         (r"<SAMI>", "subtitles in SAMI form"),

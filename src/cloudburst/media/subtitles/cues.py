@@ -8,8 +8,9 @@ from typing import NamedTuple
 from cloudburst.media.input_error import InvalidInputError
 
 FORMATS = (
-    "subtitles in SubRip (.srt), WebVTT (.vtt), SubStation (.ass, .ssa) or LRC (.lrc) form, in "
-    "UTF-8, UTF-16 or GB 18030"
+    "subtitles in SubRip (.srt), WebVTT (.vtt), SubStation (.ass, .ssa) or LRC (.lrc) form, or "
+    "JSON with times of words (ElevenLabs, Azure, edge-tts, Volcengine, Whisper), in UTF-8, UTF-16 "
+    "or GB 18030"
 )
 
 # Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB.
@@ -73,7 +74,7 @@ class Subtitles(NamedTuple):
     ignored: tuple[str, ...] = ()
     """Features of the file that have no effect on the video, such as ``\\pos``; each name once."""
     subrip: bool = False
-    """True if the file is in SubRip form."""
+    """True if the file is in SubRip form and has these cues."""
 
 
 def check_amount(cues: Sequence[Cue]) -> None:

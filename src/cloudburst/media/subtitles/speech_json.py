@@ -1,0 +1,189 @@
+"""Reader of the times of words in JSON, as speech services and programs write them.
+
+- ElevenLabs: ``alignment`` of characters (API reference, "Create speech with timing").
+- Azure: events `SpeechSynthesisWordBoundaryEventArgs` (reference of the Speech SDK), and the word
+  data file ``NNNN.word.json`` ("Batch synthesis API for text to speech").
+- edge-tts: boundaries of `Communicate.stream`, a list or one in each line (`TTSChunk`, typing.py).
+- Volcengine: ``addition.frontend`` and ``sentence`` of speech synthesis, and ``utterances`` of
+  recognition (volcengine.com/docs/6561: 79823, 1598757, 1354868).
+- Whisper: files of openai-whisper (`WriteJSON`, utils.py) and whisper.cpp (`output_json`, cli.cpp),
+  answers of OpenAI ("Create transcription", verbose_json), segments of faster-whisper (`Segment`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles.cue_text import escape
+from cloudburst.media.subtitles.cues import (
+    FORMATS,
+    MAX_WORDS,
+    Cue,
+    Subtitles,
+    check_number,
+    collect,
+)
+from cloudburst.media.subtitles.sentences import join_words, sentences
+
+# Maximum number of objects and lists in a file, each of which takes up to 300 bytes of memory. A
+# word has at most three of them.
+_MAX_OBJECTS = 300_000
+# Maximum depth of objects and lists in each other that have words; six are in use.
+_MAX_DEPTH = 12
+# Latest time, in milliseconds: later than the end of any video.
+_LATEST = 100 * 3600 * 1000
+
+_SECOND, _MILLISECOND, _TICK = 1000.0, 1.0, 0.0001
+
+
+# Names of the fields for the text, the start, and the end or the duration, and the length of their
+# unit in milliseconds.
+_FORMATS = (
+    ("word", "start", "end", _SECOND),  # words of Whisper
+    ("text", "start", "end", _SECOND),  # segments of Whisper
+    ("text", "from", "to", _MILLISECOND),  # whisper.cpp
+    ("text", "start_time", "end_time", _MILLISECOND),  # recognition of Volcengine
+    ("word", "start_time", "end_time", _SECOND),  # synthesis of Volcengine
+    ("word", "startTime", "endTime", _SECOND),
+    ("Text", "AudioOffset", "Duration", _MILLISECOND),  # batch synthesis of Azure
+    ("text", "audioOffset", "duration", _TICK),  # events of Azure
+    ("text", "audio_offset", "duration", _TICK),
+    ("privText", "privAudioOffset", "privDuration", _TICK),
+    ("text", "offset", "duration", _TICK),  # edge-tts
+)
+_WORDS = ("words", "tokens")
+# Lists of characters, of their starts and of their ends in seconds.
+_CHARACTERS = (
+    ("characters", "character_start_times_seconds", "character_end_times_seconds"),
+    ("characters", "characterStartTimesSeconds", "characterEndTimesSeconds"),
+)
+# Fields in which words are searched; the first one that has any is read.
+_INSIDE = (
+    "alignment",
+    "normalized_alignment",
+    "normalizedAlignment",
+    "segments",
+    "transcription",
+    "utterances",
+    "result",
+    "sentence",
+    "addition",
+    "frontend",
+)
+
+_VALUE = re.compile(r"\S")
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def parse(text: str) -> Subtitles:
+    """Return the content of a file, which may be JSON or have JSON in each line."""
+    check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
+    reader = _Reader()
+    try:
+        reader.read(list(_values(text)))
+    except RecursionError:
+        raise InvalidInputError("JSON with too many levels", FORMATS) from None
+    passages = reader.passages
+    if reader.characters:
+        passages = [("".join(cue.text for cue in reader.characters), reader.characters)]
+    check_number(sum(len(words) for _, words in passages), MAX_WORDS, "timed words")
+    if all(not text and len(words) == 1 for text, words in passages):
+        cues = [cue for _, (cue,) in passages if cue.text.strip()]
+        return Subtitles(collect(map(_stripped, join_words(cues))))
+    return Subtitles(collect(sentences(passages)))
+
+
+def _values(text: str) -> Iterator[object]:
+    decoder = json.JSONDecoder(parse_int=float, strict=False)
+    at = 0
+    while start := _VALUE.search(text, at):
+        try:
+            value, at = decoder.raw_decode(text, start.start())
+        except json.JSONDecodeError as exc:
+            found = f"JSON with an error in line {exc.lineno}, column {exc.colno}"
+            raise InvalidInputError(found, FORMATS) from exc
+        yield value
+
+
+def _stripped(cue: Cue) -> Cue:
+    lines = filter(None, map(str.strip, cue.text.splitlines()))
+    return cue if cue.words else cue._replace(text=escape("\n".join(lines)))
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.passages: list[tuple[str, list[Cue]]] = []
+        """Texts, which may be empty, and their words."""
+        self.characters: list[Cue] = []
+
+    def read(self, value: object, depth: int = 0) -> bool:
+        """Add the words in a value of JSON; return whether it has any."""
+        if depth > _MAX_DEPTH:
+            return False
+        if items := _list(value):
+            return (
+                sum(self.read(item, depth + 1) for item in items if type(item) in (dict, list)) > 0
+            )
+        fields = _fields(value)
+        return self._read_object(fields) or any(
+            self.read(_unpacked(fields[name]), depth + 1) for name in _INSIDE if name in fields
+        )
+
+    def _read_object(self, fields: dict[str, object]) -> bool:
+        characters: list[Cue] = []
+        for names in _CHARACTERS:
+            columns = [_list(fields.get(name)) for name in names]
+            check_number(len(columns[0]), MAX_WORDS, "timed characters")
+            characters += _cues(
+                {"text": text, "start": start, "end": end}
+                for text, start, end in zip(*columns, strict=False)
+            )
+        self.characters += characters
+        text = fields.get("text")
+        words = _cues(_list(fields.get("words")) or _list(fields.get("tokens")))
+        if not words:
+            text, words = "", _cues([fields])
+        if words:
+            self.passages.append((_usable(text), words))
+        return bool(words or characters)
+
+
+def _fields(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _unpacked(value: object) -> object:
+    """Return a value, or the first one in a text that is JSON."""
+    if isinstance(value, str) and value.startswith("{"):
+        return next(_values(value))
+    return value
+
+
+def _cues(items: Iterable[object]) -> list[Cue]:
+    return [cue for item in items if (fields := _fields(item)) and (cue := _cue(fields))]
+
+
+def _cue(item: dict[str, object]) -> Cue | None:
+    if offsets := _fields(item.get("offsets")):
+        item = {**offsets, "text": item.get("text")}
+    for name, first, last, unit in _FORMATS:
+        text, start, end = item.get(name), item.get(first), item.get(last)
+        if isinstance(text, str) and isinstance(start, float) and isinstance(end, float):
+            end += start if "uration" in last else 0
+            if not 0 <= start * unit <= end * unit <= _LATEST:  # nor for NaN
+                return None
+            begin = round(start * unit)
+            return Cue(begin, max(begin + 1, round(end * unit)), _usable(text))
+    return None
+
+
+def _usable(text: object) -> str:
+    return _UNUSABLE.sub("", text) if isinstance(text, str) else ""

@@ -1,0 +1,337 @@
+"""Words that are spoken one after another, in the files of services and programs: text to cues."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cloudburst.media.input_error import InvalidInputError
+from cloudburst.media.subtitles import Cue, Word, parse_subtitles, read_subtitles
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip
+from support.speech_files import (
+    CHINESE,
+    ENGLISH,
+    FILES,
+    WITHOUT_PUNCTUATION,
+    speech,
+    srt,
+    vtt,
+    words_of,
+    written,
+)
+
+MARKS = ",.!?，。！？"
+
+
+def cues_of(content):
+    text = content if isinstance(content, str) else json.dumps(content)
+    return parse_subtitles(text).cues
+
+
+def shown(cues):
+    return [cue.text for cue in cues]
+
+
+def highlights(cues):
+    return [
+        (cue.text[word.first : word.last].strip(MARKS), word.start, word.end)
+        for cue in cues
+        for word in cue.words
+    ]
+
+
+def word(text, start, end):
+    return {"word": text, "start": start, "end": end}
+
+
+def words(text, *, length=0.3, at=0.0):
+    return [
+        word(part, at + n * length, at + (n + 1) * length) for n, part in enumerate(text.split())
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("spoken", "sentences"),
+    [
+        (
+            ENGLISH,
+            ["Hello, world!", "This lighthouse counted the boats, one by one.", "Why?"],
+        ),
+        (CHINESE, ["你好，世界！", "这座灯塔数着船，一只一只。", "为什么？"]),
+    ],
+    ids=["english", "chinese"],
+)
+def test_each_file_of_one_speech_has_the_same_sentences_and_highlights(name, spoken, sentences):
+    cues = cues_of(written(name, spoken))
+    if name in WITHOUT_PUNCTUATION:
+        sentences = [sentence.translate(dict.fromkeys(map(ord, MARKS))) for sentence in sentences]
+    assert shown(cues) == sentences
+    # A word is highlighted until the next one of its sentence begins.
+    expected = [
+        (word.word, word.start, following.start if following else word.end)
+        for sentence in spoken
+        for word, following in zip(sentence, [*sentence[1:], None], strict=True)
+    ]
+    for found, (text, start, end) in zip(highlights(cues), expected, strict=True):
+        assert found == (text, pytest.approx(start, abs=1), pytest.approx(end, abs=1))
+    assert [(cue.start, cue.end) for cue in cues] == [
+        (pytest.approx(sentence[0].start, abs=1), pytest.approx(sentence[-1].end, abs=1))
+        for sentence in spoken
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_subrip_of_a_film_and_for_the_public_image_has_the_sentences(name):
+    subtitles = read_subtitles(written(name, CHINESE).encode())
+    assert not subtitles.subrip  # the public image would show single words
+    again = parse_subtitles(to_subrip(subtitles.cues)).cues
+    assert again == [cue._replace(words=()) for cue in subtitles.cues]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+def test_json_in_each_encoding(encoding):
+    assert (
+        shown(read_subtitles(written("Whisper", CHINESE).encode(encoding)).cues)[0]
+        == "你好，世界！"
+    )
+
+
+# Where sentences end
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two! Three? Four… Five", ["One.", "Two!", "Three?", "Four…", "Five"]),
+        ('He said: "Go." (Yes.) So', ['He said: "Go."', "(Yes.)", "So"]),
+        ("Dr. Who, J. K. Rowling and the U.S. team vs. us.", None),
+        ("About 3.5 percent... or so", None),
+        ("क्या हुआ। ठीक है।", ["क्या हुआ।", "ठीक है।"]),
+        ("لماذا؟ لا أعرف", ["لماذا؟", "لا أعرف"]),
+    ],
+)
+def test_a_sentence_ends_at_its_punctuation(text, sentences):
+    assert shown(cues_of(words(text))) == (sentences or [text])
+
+
+def test_a_sentence_ends_at_a_pause_and_a_short_pause_does_not_interrupt_the_subtitles():
+    spoken = [*words("a b"), *words("c d.", at=1.0), *words("E f", at=1.9), *words("g h", at=3.0)]
+    cues = cues_of(spoken)
+    assert [(cue.text, cue.start, cue.end) for cue in cues] == [
+        ("a b c d.", 0, 1900),
+        ("E f", 1900, 2500),
+        ("g h", 3000, 3600),
+    ]
+    assert cues[0].words[-1] == Word(1300, 1600, 6, 8)
+
+
+def test_a_long_sentence_is_divided_at_commas_and_pauses():
+    first = "the keeper climbed the narrow winding stairs of the lighthouse every evening,"
+    second = "lit the lamp and looked out over the dark water until the last boat was home"
+    assert shown(cues_of(words(f"{first} {second}", length=0.2))) == [first, second]
+    spoken = [*words(first[:-1], length=0.2), *words(second, length=0.2, at=3.0)]
+    assert shown(cues_of(spoken)) == [first[:-1], second]
+
+
+def test_a_sentence_without_commas_and_pauses_is_divided_into_similar_parts():
+    for text in ("word " * 60, "字 " * 150):
+        cues = cues_of(words(text, length=0.1))
+        assert {len(cue.text) for cue in cues} <= set(range(28, 85))
+        assert all(cue.end - cue.start <= 7000 for cue in cues)
+
+
+# Text and its words
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "found"),
+    [
+        # Quotation marks, and words in parts.
+        ('"Yes," she said, "now!"', "Yes she said now", ['"Yes,"', "she", "said,", '"now!"']),
+        ("an ice-cream, don't", "an ice -cream don ' t", ["an", "ice-cream,", "don't"]),
+        ("他说：「好」。", "他 说 好", ["他", "说：", "「好」。"]),
+        # Numbers that are spoken in several words; words that the text lacks.
+        ("于1970年建成", "于 一 九 七 零 年 建 成", ["于1970", "年", "建", "成"]),
+        ("it costs $25 now", "it costs twenty five dollars now", ["it", "costs $25", "now"]),
+        ("uh I know it", "I uh know um it", ["uh I", "know", "it"]),
+        # Another text.
+        ("nothing of this", "only these words", ["only", "these", "words"]),
+        ("用 Python 写", "用 Python 写", ["用", "Python", "写"]),
+        ("", "用 Python 写", ["用", "Python", "写"]),
+        ("สวัสดี ครับ", "สวัส ดี ครับ", ["สวัส", "ดี", "ครับ"]),
+    ],
+)
+def test_words_are_found_in_their_text(text, spoken, found):
+    (cue,) = cues_of({"text": text, "words": words(spoken)})
+    assert [cue.text[word.first : word.last] for word in cue.words] == found
+    if len(found) > 1 and found[0] in text:
+        assert cue.text == text
+
+
+def test_words_without_a_text_are_joined_as_their_script_is_written():
+    for spoken, text in (
+        ("All of us !", "All of us!"),
+        ("( Yes ) , we", "(Yes), we"),
+        ("我 们 用 Python 3 。", "我们用Python 3。"),
+        ("한국어 자막", "한국어 자막"),
+        ("カメラ を 見る", "カメラを見る"),
+    ):
+        assert shown(cues_of(words(spoken, length=0.1))) == [text]
+    own = [
+        word(" Ameri", 0, 0.2),
+        word("cans", 0.2, 0.5),
+        word(" say", 0.5, 0.8),
+        word(",", 0.8, 0.8),
+    ]
+    (cue,) = cues_of(own)
+    assert cue.text == "Americans say,"
+    assert [(word.start, word.end) for word in cue.words] == [(0, 500), (500, 800)]
+
+
+def test_characters_of_json_are_no_tags_and_no_line_breaks():
+    found = cues_of({"text": "a <b>\nc", "words": words("a <b> c")})
+    assert shown(found) == ["a <\u2060b> c"]
+    assert shown(cues_of([word("\ud800a\0<i>", 0, 1)])) == ["a<\u2060i>"]
+
+
+def test_segments_without_words_are_cues():
+    segments = [
+        {"id": 0, "start": 0.0, "end": 4.5, "text": " The first segment, as it is."},
+        {"id": 1, "start": 4.5, "end": 31.0, "text": " Zwei\nZeilen"},
+        {"id": 2, "start": 31.0, "end": 31.2, "text": "Yes."},
+    ]
+    expected = [
+        Cue(0, 4500, "The first segment, as it is."),
+        Cue(4500, 31_000, "Zwei\nZeilen"),
+        Cue(31_000, 31_200, "Yes."),
+    ]
+    for content in (segments, {"text": "…", "segments": segments, "language": "en"}):
+        assert cues_of(content) == expected
+    boundary = {"type": "SentenceBoundary", "offset": 1e6, "duration": 2.5e7, "text": "A sentence."}
+    assert cues_of(boundary) == [Cue(100, 2600, "A sentence.")]
+
+
+def test_a_missing_alignment_is_that_of_the_normalised_text():
+    answer = {
+        "alignment": None,
+        "normalized_alignment": json.loads(written("ElevenLabs, alignment", ENGLISH)),
+    }
+    assert cues_of(answer) == cues_of(written("ElevenLabs, answer", ENGLISH))
+    javascript = (
+        written("ElevenLabs, answer", ENGLISH)
+        .replace("character_start_times_seconds", "characterStartTimesSeconds")
+        .replace("character_end_times_seconds", "characterEndTimesSeconds")
+    )
+    assert cues_of(javascript) == cues_of(answer)
+
+
+# Files with one word in each cue
+
+
+def test_other_cues_among_single_words_stay_as_they_are():
+    spoken = speech("one |two |three |four |five |six |seven ", "eight |nine |ten ")
+    at = words_of(spoken)[7].start - 600
+    stamps = f"00:00:0{at // 1000},{at % 1000:03} --> 00:00:0{at // 1000},{at % 1000 + 400:03}"
+    for text in ("Two lines\n两行", "<i>set apart</i>", "{\\an8}above"):
+        cues = cues_of(srt(spoken) + f"99\n{stamps}\n{text}\n\n")
+        assert len(cues) == 3
+        assert cues[1].text == text.removeprefix("{\\an8}")
+        assert not cues[1].words
+        assert cues[0].words
+        assert cues[2].words
+
+
+def timed(*cues):
+    """A SubRip file of texts and their lengths in milliseconds, without gaps."""
+    blocks, at = [], 0
+    for text, length in cues:
+        start, end = (
+            f"00:{t // 60_000:02}:{t // 1000 % 60:02},{t % 1000:03}" for t in (at, at + length)
+        )
+        blocks.append(f"{start} --> {end}\n{text}\n")
+        at += length
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize(
+    "cues",
+    [
+        [("Yes.", 600)],
+        [("Yes.", 600), ("No!", 500), ("Are you sure?", 900)],
+        [("3", 1000), ("2", 1000), ("1", 1000)],
+        [("Harbour", 2000), ("Sea", 2000), ("Storm", 2500)],
+        [("Are you?", 500), ("I am.", 500), ("So am I.", 500)],
+        [("好的，我知道了。", 900), ("那我们走吧，快点。", 900)],
+        [("Hello\n你好", 400), ("World\n世界", 400), ("Bye\n再见", 400)],
+        [("<i>Oh</i>", 400), ("<i>yes</i>", 400), ("<i>oh</i>", 400)],
+        [("{\\an8}Oh", 400), ("{\\an8}yes", 400), ("{\\an8}oh", 400)],
+    ],
+)
+def test_subtitles_of_another_kind_are_unchanged(cues):
+    subtitles = parse_subtitles(timed(*cues))
+    assert subtitles.subrip
+    assert not any(cue.words for cue in subtitles.cues)
+    assert len(subtitles.cues) == len(cues)
+
+
+def test_cues_that_are_shown_together_are_no_words_in_a_row():
+    file = "".join(f"00:00:01,000 --> 00:00:01,500\n{name}\n\n" for name in "abcd")
+    assert len(cues_of(file)) == 4
+
+
+def test_words_with_times_of_their_own_are_not_joined():
+    file = vtt(ENGLISH).replace("Hello,", "<00:00:00.100>Hello,")
+    assert shown(cues_of(file))[0] == "Hello,"
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"words": [', "JSON with an error in line 1, column 12"),
+        ('[\n{"text": "a",\n', "JSON with an error in line 3, column 1"),
+        ('{"type": "WordBoundary"}\n{"offset', "JSON with an error in line 2, column 2"),
+        ("[" * 290_000, "JSON with too many levels"),
+        ("[" + "{}," * 300_000 + "{}]", "more than 300,000 objects and lists"),
+        ("{}", "JSON without any word or line that has a start and an end"),
+        ('{"scenes": [{"name": "a"}]}', "JSON without any word or line"),
+        ('[{"word": "a", "start": NaN, "end": 1}]', "JSON without any word or line"),
+        ('[{"word": "a", "start": -1, "end": 1}]', "JSON without any word or line"),
+        ('[{"word": "a", "start": 2, "end": 1}]', "JSON without any word or line"),
+        ('[{"word": "a", "start": 0, "end": 1e308}]', "JSON without any word or line"),
+        ('[{"word": "a", "start": 0, "end": 1e999}]', "JSON without any word or line"),
+        ('[{"word": "a", "start": "0", "end": true}]', "JSON without any word or line"),
+        ('[{"word": ["a"], "start": 0, "end": 1}]', "JSON without any word or line"),
+        ('[{"word": " ", "start": 0, "end": 1}, {"word": "", "start": 0, "end": 1}]', "JSON with"),
+        ('{"addition": {"frontend": "{"}}', "JSON with an error in line 1"),
+        ('{"characters": ["a", 1], "character_start_times_seconds": [null]}', "JSON without"),
+        (json.dumps({"words": [word("a", 0, 1)] * 100_001}), "more than 100,000 timed words"),
+    ],
+)  # fmt: skip
+def test_json_that_cannot_be_read_says_what_it_is(content, found):
+    with pytest.raises(InvalidInputError) as caught:
+        parse_subtitles(content)
+    assert caught.value.found.startswith(found)
+    if not found.startswith("more than"):
+        for kind in ("ElevenLabs", "Azure", "edge-tts", "Volcengine", "Whisper", ".srt"):
+            assert kind in caught.value.expected
+
+
+def test_words_with_impossible_times_are_left_out():
+    spoken = [
+        word("a", 0, 0.3),
+        word("b", float("nan"), 1),
+        word("c", 0.3, 1e9),
+        word("d", 0.3, 0.6),
+    ]
+    assert shown(cues_of({"words": spoken})) == ["a d"]
+
+
+def test_files_that_begin_like_json_keep_their_kind():
+    assert shown(cues_of("[00:01]a\n[00:02]")) == ["a"]
+    with pytest.raises(InvalidInputError, match="MicroDVD"):
+        parse_subtitles("{0}{25}text")
