@@ -80,7 +80,8 @@ def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: Fo
     else:
         field, found = "", ""
     log.info("%s: %.1f s, %s", case.name, seconds, found or "done")
-    assert field in {"", "font"}, found
+    # HarfBuzz has no character of a broken map that the check before a run could read.
+    assert field in {"", "font"} or "without a glyph in the font" in found, found
     if case.ends != "either":
         assert (code == 0) == (case.ends == "done")
 

@@ -87,7 +87,7 @@ def test_spaces_that_the_font_lacks_have_a_width_and_draw_nothing():
 def test_usual_text_does_not_read_the_font_file_into_memory():
     """Glyphs that have no character of their own need a copy of the file, of 19 MB."""
     letters = Letters([FONT], 75)
-    drawn(letters, "office fly fjord AVATAR “It’s” 1/2 é\u200b\u200d\u2009 字，。（가が")
+    drawn(letters, "office fly fjord AVATAR “It’s” 1/2 é\u200b\u200d\u2009 字，。（가 나が")
     assert not any("by_number" in vars(face) for face in letters._faces)
 
 

@@ -176,6 +176,57 @@ def cff_font(charstring: bytes, subroutines: list[bytes] | None = None) -> bytes
     return changed("glyf", "loca", start=b"OTTO", CFF_=table)
 
 
+# Rules by which glyphs are replaced and moved
+
+
+def substitutions(*of: tuple[int, ...]) -> bytes:
+    """Return a table ``GSUB`` in which each lookup replaces H by a sequence of glyphs."""
+    return _rules(b"ccmp", 2, [_sequence(glyphs) for glyphs in of])
+
+
+def context_loop(count: int) -> bytes:
+    """Return a table ``GSUB`` whose lookups each apply the next one twice, the last one the first.
+
+    They do so at every H that another H follows.
+    """
+    subtables = []
+    for lookup in range(count):
+        records = struct.pack(">4H", 0, (lookup + 1) % count, 1, (lookup + 1) % count)
+        rule = struct.pack(">3H", 2, 2, _LETTER) + records
+        rules = struct.pack(">2H", 1, 4) + rule
+        head = struct.pack(">4H", 1, 8, 1, 14)
+        subtables.append(head + _coverage() + rules)
+    return _rules(b"ccmp", 5, subtables)
+
+
+def adjustment(across: int, advance: int) -> bytes:
+    """Return a table ``GPOS`` that moves H, and changes its width, by these units."""
+    subtable = struct.pack(">3H2h", 1, 10, 1 | 4, across, advance) + _coverage()
+    return _rules(b"kern", 1, [subtable])
+
+
+def _coverage() -> bytes:
+    return struct.pack(">3H", 1, 1, _LETTER)
+
+
+def _sequence(glyphs: tuple[int, ...]) -> bytes:
+    head = struct.pack(">4H", 1, 8, 1, 14) + _coverage()
+    return head + struct.pack(f">{len(glyphs) + 1}H", len(glyphs), *glyphs)
+
+
+def _rules(feature: bytes, kind: int, subtables: list[bytes]) -> bytes:
+    count = len(subtables)
+    scripts = struct.pack(">H4sH2H4H", 1, b"DFLT", 8, 4, 0, 0, 0xFFFF, 1, 0)
+    numbers = struct.pack(f">{count}H", *range(count))
+    features = struct.pack(">H4sH2H", 1, feature, 8, 0, count) + numbers
+    lookups = [struct.pack(">4H", kind, 0, 1, 8) + subtable for subtable in subtables]
+    places = accumulate(map(len, lookups[:-1]), initial=2 + 2 * count)
+    listed = struct.pack(f">{count + 1}H", count, *places) + b"".join(lookups)
+    at = 10 + len(scripts)
+    head = struct.pack(">5H", 1, 0, 10, at, at + len(features))
+    return head + scripts + features + listed
+
+
 _SQUARE = [(0, 0), (0, 700), (700, 700), (700, 0)]
 
 
@@ -264,6 +315,8 @@ def _comb(teeth: int) -> bytes:
 LOOP = bytes((0xB0, 0, 0xB0, 0, 0x59, 0xB8)) + struct.pack(">h", -3) + bytes((0x1C,))
 """TrueType program: push a distance of -3 and jump back, without end."""
 
+_RANDOM = random.Random(5).randbytes(5000)
+
 FONTS: list[FontCase] = [
     _case("an empty file", "early", bytes),
     _case("text", "early", lambda: b"not a font, only text\n" * 50),
@@ -296,6 +349,22 @@ FONTS: list[FontCase] = [
     _case("65,535 glyphs", "early", lambda: patched("maxp", 4, "H", 65_535)),
     _case("letters of 65 em", "late", lambda: changed(hmtx=b"\xff" * len(_table("hmtx")))),
     _case("shapes of 2,000 em", "late", lambda: _with_em(16, _wide(16_000))),
+    _case("letters without width", "either", lambda: changed(hmtx=bytes(len(_table("hmtx"))))),
+    _case(
+        "an H that becomes a million",
+        "late",
+        lambda: changed(GSUB=substitutions(*[(_LETTER,) * 4] * 10)),
+    ),
+    _case("an H that becomes 99", "done", lambda: changed(GSUB=substitutions((_LETTER,) * 99))),
+    _case(
+        "an H that becomes 4,000", "late", lambda: changed(GSUB=substitutions((_LETTER,) * 4000))
+    ),
+    _case("an H that becomes nothing", "either", lambda: changed(GSUB=substitutions(()))),
+    _case("rules that apply each other", "either", lambda: changed(GSUB=context_loop(60))),
+    _case("an H that is moved by 32 em", "late", lambda: changed(GPOS=adjustment(32767, 0))),
+    _case("an H 32 em wide", "late", lambda: changed(GPOS=adjustment(0, 32767))),
+    _case("an H that goes back", "either", lambda: changed(GPOS=adjustment(0, -2000))),
+    _case("rules of random bytes", "either", lambda: changed(GSUB=b"\0\1\0\0" + _RANDOM)),
     _case("32,767 lines", "either", lambda: with_letter(_comb(32_767))),
     _case("a program without end", "either", lambda: with_letter(outline(_SQUARE, LOOP * 1))),
     _case("a shape made of itself", "either", lambda: with_letter(components(_LETTER))),

@@ -48,9 +48,9 @@ _GLYPH_MARGIN = 2
 # Largest width of a glyph, distance by which it is moved, and distance between the edges of its
 # shape, in em. The widest characters of usual fonts, such as U+FDFD, have about 10.
 _MAX_EMS = 16
-# Largest number of glyphs for each character of a text, and for a text in addition. HarfBuzz itself
-# ends a font's substitutions after 64 times as many glyphs as characters, or 16,384.
-_MAX_GLYPHS_PER_CHARACTER = 8
+# Largest number of glyphs of a text: for each of its characters, and in addition. HarfBuzz itself
+# stops at 64 for each character, or at 16,384 in all.
+_MAX_GLYPHS_PER_CHARACTER, _MORE_GLYPHS = 8, 1000
 # Number of samples that a shape may have on each side in any size of letters: in tiny letters,
 # shapes are much larger than their size.
 _MIN_MAX_SIDE = 256
@@ -154,7 +154,8 @@ class Letters:
         `NARROW_QUOTES` are characters of the text. ``rtl`` is true if the text begins on the right.
 
         Raises:
-            ValueError: The font makes far more glyphs of a text than usual, or extremely wide ones.
+            ValueError: The rules of a font take far more work or glyphs than usual, or give a glyph
+                an extreme width or place.
         """
         written = text.translate(_QUOTES)
         keys = self._keys(text)
@@ -163,8 +164,8 @@ class Letters:
             parts = [[*part] for _, part in groupby(range(first, end), key=keys.__getitem__)]
             for part in reversed(parts) if backwards else parts:
                 glyphs += self._shaped(written, part, *keys[part[0]], rtl=backwards)
-        if len(glyphs) > _MAX_GLYPHS_PER_CHARACTER * (len(text) + _MAX_GLYPHS_PER_CHARACTER):
-            msg = f"a text of {len(text)} characters has {len(glyphs)} glyphs"
+        if len(glyphs) > _MAX_GLYPHS_PER_CHARACTER * len(text) + _MORE_GLYPHS:
+            msg = f"its rules make {len(glyphs)} glyphs of {len(text)} characters"
             raise ValueError(msg)
         return glyphs
 
@@ -202,17 +203,23 @@ class Letters:
         # The language of the process would change the glyphs of some fonts, and in the package's
         # the forms for no language replace digits.
         buffer.language = "und"
-        _harfbuzz().shape(shaper, buffer, {"locl": False})
+        try:
+            _harfbuzz().shape(shaper, buffer, {"locl": False})
+        except MemoryError:  # a limit for the work and the glyphs that a font may ask for
+            msg = f"its rules take too much work for a text of {len(part)} characters"
+            raise ValueError(msg) from None
         scale = self.em / shaper.face.upem
         for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
             sizes = position.x_advance, position.x_offset, position.y_offset
             advance, across, up = (size * scale for size in sizes)
             if max(abs(advance), abs(across), abs(up)) > _MAX_EMS * self.em:
-                msg = f"glyph {info.codepoint} is more than {_MAX_EMS} em wide, or moved as far"
+                msg = f"glyph {info.codepoint} is wide, or moved, by more than {_MAX_EMS} em"
                 raise ValueError(msg)
-            names = text[info.cluster] + _SUBSTITUTES
             number = info.codepoint
+            names = text[info.cluster] + _SUBSTITUTES
             name = next((one for one in names if shaper.get_nominal_glyph(ord(one)) == number), "")
+            if not name and not any(shaper.get_glyph_extents(number) or ()):
+                name = " "  # such as the wider space in Korean text
             yield Glyph(info.cluster, face, number, name, advance, across, up)
 
     def check(self, lines: Iterable[Line], outline: float, *, bold: bool) -> None:
