@@ -53,7 +53,7 @@ class Defective(FakeCloud):
     def _hitting(self, name, call):
         async def hitting(of, *args, **more):
             await anyio.sleep(0.5)
-            self.hit(name, getattr(of, "scene", None) or of.name)
+            self.hit(name, getattr(of.scene, "name", of.scene))
             return await call(of, *args, **more)
 
         return hitting

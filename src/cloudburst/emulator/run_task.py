@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cloudburst.emulator.capacity import launch_failure
@@ -36,26 +36,17 @@ class _Remembered:
     tasks: Sequence[str]
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class TaskLauncher:
     """Implementation of RunTask: requests with the same client token launch tasks only once."""
 
-    def __init__(
-        self,
-        config: EmulatorConfig,
-        clusters: Clusters,
-        definitions: TaskDefinitions,
-        registry: TaskRegistry,
-        *,
-        throttle: TokenBuckets,
-        roles: Roles,
-    ) -> None:
-        self._config = config
-        self._clusters = clusters
-        self._definitions = definitions
-        self._registry = registry
-        self._throttle = throttle
-        self._roles = roles
-        self._tokens: dict[str, _Remembered] = {}
+    _config: EmulatorConfig
+    _clusters: Clusters
+    _definitions: TaskDefinitions
+    _registry: TaskRegistry
+    throttle: TokenBuckets
+    roles: Roles
+    _tokens: dict[str, _Remembered] = field(default_factory=dict[str, _Remembered])
 
     def run(
         self, parameters: Mapping[str, Any], network: TaskNetwork, *, failure: str | None = None
@@ -76,8 +67,8 @@ class TaskLauncher:
         spec = self._launch_spec(parameters, cluster["clusterName"], definition, network)
         spec = replace(spec, provider=provider)
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
-        self._roles.check_run(definition, overrides)
-        if not self._throttle.try_take(provider or "FARGATE", count):
+        self.roles.check_run(definition, overrides)
+        if not self.throttle.try_take(provider or "FARGATE", count):
             raise ApiError("ThrottlingException", "Rate exceeded")
         tasks, failures = list[str](), list[dict[str, str]]()
         for _ in range(count):

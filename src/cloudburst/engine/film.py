@@ -55,30 +55,21 @@ class FilmContext(AttemptContext):
         """Do nothing."""
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class FilmStep:
     """Step that makes the film of a run when all of its scenes have their videos."""
 
-    def __init__(
-        self,
-        maker: FilmMaker,
-        run: str,
-        pool: WorkerPool,
-        *,
-        language: Language,
-        writes: VideoWrites,
-        emit: Callable[..., None],
-    ) -> None:
-        self._maker = maker
-        self._run = run
-        self._pool = pool
-        self._language: Language = language
-        self._writes = writes
-        self._emit = emit
-        self._percent = -1
-        self.path: OutputLocation | None = None
-        """Location of the film; ``None`` if it is not made."""
-        self.error: str | None = None
-        """Reason why no film was made; ``None`` if there is none."""
+    _maker: FilmMaker
+    _run: str
+    _pool: WorkerPool
+    language: Language
+    writes: VideoWrites
+    emit: Callable[..., None]
+    _percent: int = -1
+    path: OutputLocation | None = None
+    """Location of the film; ``None`` if it is not made."""
+    error: str | None = None
+    """Reason why no film was made; ``None`` if there is none."""
 
     @property
     def needs_worker(self) -> bool:
@@ -113,7 +104,7 @@ class FilmStep:
             logger.exception("no film was made")
             self._fail("no film was made, because of a defect of this package; its log has more")
         else:
-            self._emit(FilmCompleted, path=self.path, skipped=skipped)
+            self.emit(FilmCompleted, path=self.path, skipped=skipped)
 
     def end(self) -> None:
         """Record why there is no film if the run ends before its film."""
@@ -122,12 +113,12 @@ class FilmStep:
 
     def _fail(self, message: str) -> None:
         self.error = message
-        self._emit(FilmFailed, kind=FilmError.__name__, message=message)
+        self.emit(FilmFailed, kind=FilmError.__name__, message=message)
 
     def _on_progress(self, progress: float) -> None:
         if (percent := int(100 * progress)) > self._percent:  # an event for each percent
             self._percent = percent
-            self._emit(FilmProgress, progress=min(1.0, max(0.0, progress)))
+            self.emit(FilmProgress, progress=min(1.0, max(0.0, progress)))
 
     async def _make_on_worker(
         self, film: WorkerFilm, remote: RemoteFiles, on_progress: OnProgress
@@ -138,7 +129,7 @@ class FilmStep:
         ticket = Ticket(
             run=self._run,
             scene=film.name,
-            language=self._language,
+            language=self.language,
             audio_seconds=work,  # by which the budget foresees the cost: a film takes less
             work=work,
             is_film=True,
@@ -154,7 +145,7 @@ class FilmStep:
             record=SceneRecord(name=film.name),
             emit=emit,
             max_audio_seconds=MAX_FILM_SECONDS,
-            writes=self._writes,
+            writes=self.writes,
             remote=remote,
             film=film,
         )

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -41,33 +41,25 @@ CHECK_SECONDS = 0.5
 _Insert: TypeAlias = Callable[[sqlite3.Connection, NewJob], Job]
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class JobDraft:
     """Job, or further scenes of an open job, that are not submitted yet.
 
     Their input files may be written into `inputs`.
     """
 
-    def __init__(
-        self,
-        job: str,
-        inputs: Path,
-        queue: OpenQueue,
-        wake: Callable[[], None],
-        *,
-        base: OpenJob | None = None,
-    ) -> None:
-        self.id = job
-        """Identifier that the job has or will have."""
-        self.inputs = inputs
-        """Folder for input files of the job, which are removed when it is finished."""
-        self.base = base
-        """Open job to which scenes are added; ``None`` for a new job."""
-        self.submitted = False
-        """True if the job or its scenes were submitted, so that the files are kept."""
-        self._lengths: Mapping[AnyLocation, float] = {}
-        self._unknown_length = 0.0
-        self._queue = queue
-        self._wake = wake
+    id: str
+    """Identifier that the job has or will have."""
+    inputs: Path
+    """Folder for input files of the job, which are removed when it is finished."""
+    _queue: OpenQueue
+    _wake: Callable[[], None]
+    base: OpenJob | None = None
+    """Open job to which scenes are added; ``None`` for a new job."""
+    submitted: bool = False
+    """True if the job or its scenes were submitted, so that the files are kept."""
+    _lengths: Mapping[AnyLocation, float] = field(default_factory=dict[AnyLocation, float])
+    _unknown_length: float = 0.0
 
     async def check_room(self, owner: str, size: int) -> None:
         """Note the size of the input files by now, in bytes, or that which was announced.
@@ -197,13 +189,13 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
         except InvalidInputError as exc:
             faults.append(SceneFault(scene.name, "duration", exc.found, exc.expected))
     # Subtitles last: they are read whole.
-    for name, field, file in sorted(_files(request), key=lambda found: found[1] == "subtitle"):
+    for name, role, file in sorted(_files(request), key=lambda found: found[1] == "subtitle"):
         if file not in checked:
             if time.monotonic() > deadline:
                 break
             checked[file] = check_file(*file, of_film if file[0] in FILM_FILES else limits)
         if isinstance(problem := checked[file], InvalidInputError):
-            faults.append(SceneFault(name, field, f"{problem.found}: {file[1]}", problem.expected))
+            faults.append(SceneFault(name, role, f"{problem.found}: {file[1]}", problem.expected))
     if faults:
         raise InvalidScenesError(faults=faults)
     return {

@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -47,30 +48,23 @@ class SelfTestLine(BaseModel):
     missing: str | None = None
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class SelfTest:
     """Test render, made only once, that checks whether this machine can render."""
 
-    def __init__(
-        self,
-        tasks: TaskGroup,
-        subprocesses: Subprocesses,
-        folder: Path,
-        *,
-        probe: Sequence[str] = TEST_RENDER_COMMAND,
-    ) -> None:
-        self.found: RenderTools | None = None
-        """Tools that a successful test render used; ``None`` until then."""
-        self.missing: str | None = None
-        """Reason why the test render failed; ``None`` if it has not failed."""
-        self.final = False
-        """True if the test render itself has named what is missing, which every worker of the image
-        lacks. A test render that was killed or took too long says nothing about other workers."""
-        self.checked = anyio.Event()
-        self._tasks = tasks
-        self._subprocesses = subprocesses
-        self._folder = folder
-        self._probe = probe
-        self.started = False
+    _tasks: TaskGroup
+    _subprocesses: Subprocesses
+    _folder: Path
+    probe: Sequence[str] = TEST_RENDER_COMMAND
+    found: RenderTools | None = None
+    """Tools that a successful test render used; ``None`` until then."""
+    missing: str | None = None
+    """Reason why the test render failed; ``None`` if it has not failed."""
+    final: bool = False
+    """True if the test render itself has named what is missing, which every worker of the image
+    lacks. A test render that was killed or took too long says nothing about other workers."""
+    checked: anyio.Event = field(default_factory=anyio.Event)
+    started: bool = False
 
     def start(self) -> None:
         """Start the test render, unless it was started before."""
@@ -84,7 +78,7 @@ class SelfTest:
         try:
             await to_thread.run_sync(self._folder.mkdir)
             with move_on_after(TEST_RENDER_TIMEOUT):
-                command = [*self._probe, str(self._folder)]
+                command = [*self.probe, str(self._folder)]
                 ended = await self._subprocesses.run(command, lines.append)
         except OSError as error:
             self.missing = f"the test render cannot be started: {error}"

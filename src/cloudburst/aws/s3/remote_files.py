@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -30,33 +31,24 @@ URL has expired."""
 _OPERATIONS = {"GET": "get_object", "HEAD": "head_object"}
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class S3RemoteFiles:
     """Access of one run to its remote inputs, and to S3 for its videos: see `ports.RemoteFiles`."""
 
-    def __init__(
-        self,
-        store: ObjectStore | None,
-        *,
-        run: str,
-        inputs: Mapping[RemoteLocation, RemoteFile],
-        overwrite: bool = False,
-        private_inputs: bool = False,
-        max_input_bytes: int = Limits().file_bytes,
-    ) -> None:
-        self._store = store
-        self._run = run
-        self._inputs = inputs
-        self._overwrite = overwrite
-        self._private_inputs = private_inputs
-        self._max_input_bytes = max_input_bytes
-        self._fingerprints: dict[str, str] = {}
-        """Fingerprints of what videos are made of, by the name of the scene."""
-        self._signed: set[S3Object] = set()
-        self._waits = RequestWaits()
+    _store: ObjectStore | None
+    run: str
+    inputs: Mapping[RemoteLocation, RemoteFile]
+    overwrite: bool = False
+    private_inputs: bool = False
+    max_input_bytes: int = Limits().file_bytes
+    _fingerprints: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of what videos are made of, by the name of the scene."""
+    _signed: set[S3Object] = field(default_factory=set[S3Object])
+    _waits: RequestWaits = field(default_factory=RequestWaits)
 
     def version(self, location: RemoteLocation) -> str:
         """Return the version of an input that was checked before the run."""
-        return self._inputs[location].version
+        return self.inputs[location].version
 
     def note_fingerprint(self, scene: str, fingerprint: str) -> None:
         """Note the fingerprint of what the video of a scene is made of, before its delivery."""
@@ -69,15 +61,15 @@ class S3RemoteFiles:
             CredentialsError: The credentials have expired, and there are no newer ones.
             UploadError: The URL cannot be signed for another reason.
         """
-        file = self._inputs[location]
-        limit = self._max_input_bytes if file.size is None else file.size
+        file = self.inputs[location]
+        limit = self.max_input_bytes if file.size is None else file.size
         if isinstance(location, HttpsUrl):
             return FetchRequest(
                 url=SecretStr(location.url),
                 headers=_condition(file),
                 size=file.size,
                 max_bytes=limit,
-                public_only=not self._private_inputs,
+                public_only=not self.private_inputs,
             )
         store = self._open_store()
 
@@ -114,13 +106,13 @@ class S3RemoteFiles:
             sha256=sha256,
             content_type=content_type,
             metadata=object_metadata(
-                run=self._run,
+                run=self.run,
                 scene=scene,
                 fingerprint=self._fingerprints.get(scene, ""),
                 sha256=sha256,
             ),
             scene=scene,
-            new=not self._overwrite,
+            new=not self.overwrite,
         )
         if size <= MULTIPART_BYTES:
             yield WholeDelivery(store, output, self._waits)

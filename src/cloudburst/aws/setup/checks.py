@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -75,27 +75,21 @@ def failed(name: str, found: str, fix: str = INIT) -> Check:
     return Check(name=name, status=CheckStatus.FAILED, found=found, fix=fix)
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class CheckContext:
     """The account, the settings and the planned run that all checks share."""
 
-    def __init__(
-        self,
-        aws: AWSClient,
-        settings: Settings,
-        *,
-        tasks: int,
-        tier: Tier,
-        find_address: Callable[[], Awaitable[str]] | None = None,
-    ) -> None:
-        self.aws = aws
-        self.settings = settings
-        self.tasks = tasks
-        """Number of tasks that the planned run starts at once."""
-        self.tier = tier
-        self.find_address = find_address
-        """Function of the caller that returns the address of this machine."""
-        self._lock = anyio.Lock()
-        self._results: dict[str, dict[str, Any] | CloudburstError] = {}
+    aws: AWSClient
+    settings: Settings
+    tasks: int
+    """Number of tasks that the planned run starts at once."""
+    tier: Tier
+    find_address: Callable[[], Awaitable[str]] | None = None
+    """Function of the caller that returns the address of this machine."""
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _results: dict[str, dict[str, Any] | CloudburstError] = field(
+        default_factory=dict[str, dict[str, Any] | CloudburstError]
+    )
 
     async def identity(self) -> dict[str, Any]:
         """Return the response of GetCallerIdentity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -152,23 +152,16 @@ class _Cluster:
         return sorted(tasks, key=lambda task: (task.created_at, task.task_arn))
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class _Cleanup:
     """A cleanup, which lists and stops tasks until a list has no further task to stop."""
 
-    def __init__(
-        self,
-        cluster: _Cluster,
-        selects: Callable[[RunningTask], bool],
-        *,
-        only_orphans: bool,
-        reason: str,
-    ) -> None:
-        self._cluster = cluster
-        self._selects = selects
-        self._only_orphans = only_orphans
-        self._reason = reason
-        self._stopped: dict[str, RunningTask] = {}
-        self._failed: dict[str, FailedStop] = {}
+    _cluster: _Cluster
+    _selects: Callable[[RunningTask], bool]
+    only_orphans: bool
+    reason: str
+    _stopped: dict[str, RunningTask] = field(default_factory=dict[str, RunningTask])
+    _failed: dict[str, FailedStop] = field(default_factory=dict[str, FailedStop])
 
     async def dry_run(self) -> CleanupReport:
         tasks = await self._cluster.tasks()
@@ -203,7 +196,7 @@ class _Cleanup:
 
     def _may_appear(self) -> bool:
         """Return whether tasks to stop may exist that AWS does not list yet."""
-        return not self._only_orphans or any(not run.active for run in self._cluster.runs)
+        return not self.only_orphans or any(not run.active for run in self._cluster.runs)
 
     async def _stop(self, task: RunningTask) -> None:
         error = f"not answered within {STOP_REQUEST_TIMEOUT:.0f} s"
@@ -216,7 +209,7 @@ class _Cleanup:
                     "stop_task",
                     cluster=self._cluster.settings.cluster,
                     task=task.task_arn,
-                    reason=self._reason,
+                    reason=self.reason,
                 )
             except (NoAnswerError, ThrottledError) as exc:
                 error = str(exc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import anyio
@@ -55,23 +55,17 @@ class PoolSnapshot:
         return self.load.schedule_on(tuple(self.workers.values()))
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class Estimator:
     """Estimator of what the workers of a client will have done by when."""
 
-    def __init__(
-        self,
-        backends: Sequence[Backend],
-        workers: WorkerIndex,
-        queue: FairQueue,
-        performances: Performances,
-    ) -> None:
-        self._backends = backends
-        self._workers = workers
-        self._queue = queue
-        self._performances = performances
-        self._snapshot: PoolSnapshot | None = None
-        self.copies: dict[Assignment, None] = {}
-        """Slow encodes of which a copy is planned, the one that ends last first."""
+    _backends: Sequence[Backend]
+    _workers: WorkerIndex
+    _queue: FairQueue
+    _performances: Performances
+    _snapshot: PoolSnapshot | None = None
+    copies: dict[Assignment, None] = field(default_factory=dict[Assignment, None])
+    """Slow encodes of which a copy is planned, the one that ends last first."""
 
     def send_ahead_until(self) -> float:
         """Return the time by which an encode must end for the next scene to be uploaded now.

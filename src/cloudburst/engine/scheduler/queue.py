@@ -7,6 +7,7 @@ from bisect import bisect_right, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 import anyio
@@ -171,32 +172,25 @@ def _sort_key(ticket: Ticket) -> float:
     return -ticket.work
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class PausedRuns:
     """Register of paused and aborted runs. Other runs are not affected."""
 
-    def __init__(
-        self,
-        workers: WorkerIndex,
-        queue: FairQueue,
-        *,
-        unassign: Callable[[Assignment], None],
-        decide: Callable[[], None],
-        on_first_run: Callable[[], None],
-    ) -> None:
-        self._workers = workers
-        self._queue = queue
-        self._unassign = unassign
-        self._decide = decide
-        self._on_first_run = on_first_run
-        self._active = Counter[str]()
-        self._aborted: dict[str, CloudburstError] = {}  # by run
+    _workers: WorkerIndex
+    _queue: FairQueue
+    unassign: Callable[[Assignment], None]
+    decide: Callable[[], None]
+    on_first_run: Callable[[], None]
+    _active: Counter[str] = field(default_factory=Counter[str])
+    # Errors because of which runs were aborted, by run.
+    _aborted: dict[str, CloudburstError] = field(default_factory=dict[str, CloudburstError])
 
     @contextmanager
     def active(self, run: str) -> Generator[None]:
         """Register a run as active until the ``with`` block ends."""
         # Then it is forgotten, because a later run may have the same name.
         if not self._active:
-            self._on_first_run()
+            self.on_first_run()
         self._active[run] += 1
         try:
             yield
@@ -214,7 +208,7 @@ class PausedRuns:
             encodes = each.state is AssignmentState.ENCODING and not each.scope.cancel_called
             if each.waits_for_slot or (encoding and encodes):
                 is_copy = each.is_copy
-                self._unassign(each)
+                self.unassign(each)
                 if not is_copy:
                     self._queue.put(each.ticket)
                 each.scope.cancel()
@@ -223,12 +217,12 @@ class PausedRuns:
         """Start no scene of a run until it is resumed; running encodes and downloads continue."""
         self._queue.pause(run)
         self.requeue(self._assignments(run))
-        self._decide()
+        self.decide()
 
     def resume(self, run: str) -> None:
         """Start scenes of a paused run again."""
         self._queue.resume(run)
-        self._decide()
+        self.decide()
 
     def abort(self, run: str, error: CloudburstError) -> None:
         """Start no further scene of an active run, and cancel the encodes of the run."""
@@ -243,12 +237,12 @@ class PausedRuns:
         for each in self._assignments(run):
             if each.waits_for_slot:
                 # Otherwise the next decision could move it to another worker.
-                self._unassign(each)
+                self.unassign(each)
                 each.ticket.error = error
             if each.state is not AssignmentState.DOWNLOADING:
                 each.scope.cancel()
         self._queue.resume(run)
-        self._decide()
+        self.decide()
 
     def fail_aborted(self, tickets: Iterable[Ticket]) -> bool:
         """Fail the given tickets that belong to an aborted run, with the error of that run."""

@@ -18,7 +18,7 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -139,6 +139,7 @@ async def _only_process(path: Path) -> AsyncGenerator[None]:
             )
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class MessageSender:
     """Sender of the messages in an outbox, several at once.
 
@@ -146,23 +147,14 @@ class MessageSender:
     hang, use at most half of all attempts at once.
     """
 
-    def __init__(
-        self,
-        storage: JobDatabase,
-        webhooks: Webhooks,
-        *,
-        open_client: OpenClient,
-        policy: DeliveryPolicy,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._storage = storage
-        self._webhooks = webhooks
-        self._open_client = open_client
-        self._policy = policy
-        self._clock = clock
-        # Messages that are being sent, by job and webhook.
-        self._running = dict[tuple[str, str], Message]()
-        self._one_ended = anyio.Event()
+    _storage: JobDatabase
+    _webhooks: Webhooks
+    open_client: OpenClient
+    policy: DeliveryPolicy
+    clock: Callable[[], float] = time.time
+    # Messages that are being sent, by job and webhook.
+    _running: dict[tuple[str, str], Message] = field(default_factory=dict[tuple[str, str], Message])
+    _one_ended: anyio.Event = field(default_factory=anyio.Event)
 
     async def run(self) -> None:
         """Send messages until cancelled."""
@@ -179,7 +171,7 @@ class MessageSender:
                     for message in chosen:
                         self._running[message.job, message.webhook] = message
                         tasks.start_soon(self._send, message, clients)
-                with anyio.move_on_after(self._policy.poll_interval):
+                with anyio.move_on_after(self.policy.poll_interval):
                     await self._one_ended.wait()
                 await anyio.sleep(pause)
 
@@ -187,7 +179,7 @@ class MessageSender:
         """Return the HTTP clients; ``None`` if certificate authorities cannot be read."""
         try:
             return {
-                private: await stack.enter_async_context(self._open_client(policy))
+                private: await stack.enter_async_context(self.open_client(policy))
                 for private, policy in ((False, PUBLIC_URLS), (True, TRUSTED_URLS))
             }
         except OSError as exc:  # of SSL_CERT_FILE, for example
@@ -198,7 +190,7 @@ class MessageSender:
     async def _look(self) -> tuple[Sequence[Message], float]:
         begin = anyio.current_time()
         look = partial(
-            outbox.due, now=self._clock(), of_each_webhook=2 * self._policy.at_once_for_each
+            outbox.due, now=self.clock(), of_each_webhook=2 * self.policy.at_once_for_each
         )
         try:
             found = await self._storage.read(look)
@@ -209,7 +201,7 @@ class MessageSender:
         return found, anyio.current_time() - begin
 
     def _chosen(self, due: Sequence[Message]) -> list[Message]:
-        policy, chosen = self._policy, list[Message]()
+        policy, chosen = self.policy, list[Message]()
         of_each = Counter(map(_receiver, self._running.values()))
         to_jobs = sum(message.url is not None for message in self._running.values())
         free = policy.at_once - len(self._running)
@@ -255,25 +247,25 @@ class MessageSender:
                 webhook,
                 message=message.id,
                 body=body,
-                timestamp=self._clock(),
-                timeout=self._policy.attempt_timeout,
+                timestamp=self.clock(),
+                timeout=self.policy.attempt_timeout,
             )
         except Exception as exc:
             logger.exception("the request to webhook %s failed", message.webhook)
             return PostOutcome(error=f"the request failed ({type(exc).__name__})")
 
     async def _webhook(self, message: Message) -> Webhook | None:
-        with anyio.fail_after(self._policy.attempt_timeout):
+        with anyio.fail_after(self.policy.attempt_timeout):
             return await self._webhooks.find(message)
 
     def _note_of(
         self, message: Message, outcome: PostOutcome
     ) -> Callable[[sqlite3.Connection], None]:
-        now, error = self._clock(), outcome.error
+        now, error = self.clock(), outcome.error
         if error is None:
             logger.debug("message %s was delivered to webhook %s", message.id, message.webhook)
             return partial(outbox.delivered, message=message.id, now=now)
-        due_at = self._policy.next_attempt(
+        due_at = self.policy.next_attempt(
             message,
             now=now,
             retry_after=outcome.retry_after,

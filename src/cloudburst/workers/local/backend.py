@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def choose_worker_counts(
     return workers, encoders or math.ceil(slots / workers)
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class ProcessLauncher:
     """Launcher of worker processes on this machine.
 
@@ -108,24 +110,15 @@ class ProcessLauncher:
     worker; `stop`, or the end of the backend, stops it.
     """
 
-    def __init__(
-        self,
-        tasks: TaskGroup,
-        command: Sequence[str],
-        folder: Path,
-        *,
-        capacity: int,
-        settings: Mapping[str, object],
-    ) -> None:
-        self._tasks = tasks
-        self._command = command
-        self._folder = folder
-        self._capacity = capacity
-        self._settings = settings
-        self._by_token: dict[str, WorkerProcess] = {}
-        self._by_task: dict[TaskId, WorkerProcess] = {}
-        self._requests: dict[TaskId, LaunchRequest] = {}
-        self._closed = False
+    _tasks: TaskGroup
+    _command: Sequence[str]
+    _folder: Path
+    capacity: int
+    settings: Mapping[str, object]
+    _by_token: dict[str, WorkerProcess] = field(default_factory=dict[str, WorkerProcess])
+    _by_task: dict[TaskId, WorkerProcess] = field(default_factory=dict[TaskId, WorkerProcess])
+    _requests: dict[TaskId, LaunchRequest] = field(default_factory=dict[TaskId, LaunchRequest])
+    _closed: bool = False
 
     async def launch(self, request: LaunchRequest) -> TaskId:
         """Start a worker, or return the worker that the same request has started before."""
@@ -184,8 +177,8 @@ class ProcessLauncher:
         if self._closed:
             msg = "the backend was closed"
             raise LaunchError(msg)
-        if sum(worker.active for worker in self._by_task.values()) >= self._capacity:
-            msg = f"{self._capacity} workers run on this machine, which is the maximum"
+        if sum(worker.active for worker in self._by_task.values()) >= self.capacity:
+            msg = f"{self.capacity} workers run on this machine, which is the maximum"
             raise CapacityError(msg)
         task = TaskId(f"local-{secrets.token_hex(4)}")
         worker = WorkerProcess(task, self._command, self._folder / f"{task}.log")
@@ -212,7 +205,7 @@ class ProcessLauncher:
             "STOP_SECONDS": SERVICE_STOP_TIMEOUT,
             "TEST_RENDER": False,  # it would cost a third of a short scene
             **service_limits(request.spec.limits),
-            **self._settings,
+            **self.settings,
         }
         return {
             **child_environment(),  # no credentials: a worker's processes decode untrusted files
