@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue, Word, parse_subtitles, read_subtitles
+from cloudburst.media.subtitles.sentences import join_words
 from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from support.speech_files import (
     CHINESE,
@@ -274,6 +277,30 @@ def test_subtitles_of_another_kind_are_unchanged(cues):
     assert subtitles.subrip
     assert not any(cue.words for cue in subtitles.cues)
     assert len(subtitles.cues) == len(cues)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda start, length, text: Cue(start, start + length, text),
+            st.integers(0, 10_000),
+            st.integers(1, 2_000),
+            st.sampled_from(
+                ["Yes.", "So be it.", "No", "Two\nlines", "这是一句话，很长", "<i>a</i>"]
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_only_a_file_of_short_single_words_is_changed_and_keeps_its_letters(cues):
+    lengths = sorted(cue.end - cue.start for cue in cues if cue.text in {"Yes.", "No"})
+    joined = join_words(cues)
+    if len(lengths) < 0.8 * len(cues) or lengths[len(lengths) // 2 :][:1] >= [700]:
+        assert joined is cues
+    letters, again = (sorted("".join(cue.text for cue in some)) for some in (cues, joined))
+    assert [char for char in again if char != " "] == [char for char in letters if char != " "]
+    apart = {cue for cue in cues if "\n" in cue.text or "<" in cue.text}
+    assert apart <= set(joined)
 
 
 def test_cues_that_are_shown_together_are_no_words_in_a_row():

@@ -59,9 +59,8 @@ def join_words(cues: list[Cue]) -> list[Cue]:
         and _WORD.fullmatch(cue.text)
         and (following is None or cue.end - _MAX_OVERLAP <= following.start)
     )
-    if len(lengths) < max(_MIN_WORDS, _MIN_SHARE * len(cues)):
-        return cues
-    if lengths[len(lengths) // 2] >= _MAX_MEDIAN:
+    enough = len(lengths) >= max(_MIN_WORDS, _MIN_SHARE * len(cues))
+    if not enough or lengths[len(lengths) // 2] >= _MAX_MEDIAN:
         return cues
     joined: list[Cue] = []
     for is_plain, group in groupby(ordered, _is_plain):

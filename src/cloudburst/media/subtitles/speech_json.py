@@ -61,20 +61,6 @@ _CHARACTERS = (
     ("characters", "character_start_times_seconds", "character_end_times_seconds"),
     ("characters", "characterStartTimesSeconds", "characterEndTimesSeconds"),
 )
-# Fields in which words are searched; the first one that has any is read.
-_INSIDE = (
-    "alignment",
-    "normalized_alignment",
-    "normalizedAlignment",
-    "segments",
-    "transcription",
-    "utterances",
-    "result",
-    "sentence",
-    "addition",
-    "frontend",
-)
-
 _VALUE = re.compile(r"\S")
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -87,6 +73,9 @@ def parse(text: str) -> Subtitles:
         reader.read(list(_values(text)))
     except RecursionError:
         raise InvalidInputError("JSON with too many levels", FORMATS) from None
+    except json.JSONDecodeError as exc:
+        found = f"JSON with an error in line {exc.lineno}, column {exc.colno}"
+        raise InvalidInputError(found, FORMATS) from exc
     passages = reader.passages
     if reader.characters:
         passages = [("".join(cue.text for cue in reader.characters), reader.characters)]
@@ -101,11 +90,7 @@ def _values(text: str) -> Iterator[object]:
     decoder = json.JSONDecoder(parse_int=float, strict=False)
     at = 0
     while start := _VALUE.search(text, at):
-        try:
-            value, at = decoder.raw_decode(text, start.start())
-        except json.JSONDecodeError as exc:
-            found = f"JSON with an error in line {exc.lineno}, column {exc.colno}"
-            raise InvalidInputError(found, FORMATS) from exc
+        value, at = decoder.raw_decode(text, start.start())
         yield value
 
 
@@ -122,15 +107,14 @@ class _Reader:
 
     def read(self, value: object, depth: int = 0) -> bool:
         """Add the words in a value of JSON; return whether it has any."""
-        if depth > _MAX_DEPTH:
+        if type(value) not in (dict, list) or depth > _MAX_DEPTH:
             return False
         if items := _list(value):
-            return (
-                sum(self.read(item, depth + 1) for item in items if type(item) in (dict, list)) > 0
-            )
+            return sum(self.read(item, depth + 1) for item in items) > 0
         fields = _fields(value)
+        # Of several forms of the same words, the first one is read.
         return self._read_object(fields) or any(
-            self.read(_unpacked(fields[name]), depth + 1) for name in _INSIDE if name in fields
+            self.read(_unpacked(name, inner), depth + 1) for name, inner in fields.items()
         )
 
     def _read_object(self, fields: dict[str, object]) -> bool:
@@ -160,11 +144,9 @@ def _list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _unpacked(value: object) -> object:
-    """Return a value, or the first one in a text that is JSON."""
-    if isinstance(value, str) and value.startswith("{"):
-        return next(_values(value))
-    return value
+def _unpacked(name: str, value: object) -> object:
+    is_text = name == "frontend" and isinstance(value, str)  # JSON in a string
+    return next(_values(str(value)), None) if is_text else value
 
 
 def _cues(items: Iterable[object]) -> list[Cue]:
