@@ -129,5 +129,6 @@ def put_job(
     shutil.copy(inputs.audio, folder / "audio")
     if scenario.subtitled:
         shutil.copy(inputs.subtitle, folder / "subtitle")
-    job = {"name": scenario.name, "options": {**options, "effects": scenario.effects}}
+    values = {**options, "effects": scenario.effects}
+    job = {"name": scenario.name, "options": values, "seams": []}
     (folder / "job.json").write_text(json.dumps(job))
