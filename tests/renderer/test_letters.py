@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import pytest
 from PIL import Image
 
 from cloudburst.renderer import letters as module
 from cloudburst.renderer.fonts import Font, find_font
 from cloudburst.renderer.letters import SAMPLES, Letters
-from cloudburst.renderer.text_layout import NARROW_QUOTES, TextRun, TextStyle
+from cloudburst.renderer.text_layout import (
+    NARROW_QUOTES,
+    TextRun,
+    TextStyle,
+    layout,
+    line_width,
+)
 from support.scripts import font_path
 
 FONT = find_font()
@@ -134,6 +143,38 @@ def number_of(letters):
     return lambda character: letters.shape(character)[0].number
 
 
+def test_a_style_within_an_arabic_word_keeps_its_joins():
+    letters = with_script("arabic")
+    (plain,) = layout("جميع الناس", bold=False, room=1000, letters=letters)
+    (parts,) = layout("جم<font color='red'>يع</font> الناس", bold=False, room=1000, letters=letters)
+    assert (len(plain), len(parts)) == (1, 3)
+    joined = [glyph.number for run in parts for glyph in run.glyphs]
+    assert joined == [glyph.number for glyph in plain[0].glyphs]
+    assert parts[1].style.colour == (255, 0, 0)
+    assert line_width(parts) == pytest.approx(line_width(plain))
+
+
+def test_the_marks_of_a_word_that_is_broken_stay_with_their_letters():
+    letters = with_script("hindi")
+    text = "स्वतन्त्रतास्वतन्त्रता"
+    lines = layout(text, bold=False, room=60, letters=letters)
+    assert len(lines) > 3
+    whole = {glyph.number for glyph in letters.shape(text)}
+    assert {glyph.number for line in lines for run in line for glyph in run.glyphs} <= whole
+
+
+def test_a_mark_that_the_font_of_its_letter_lacks_leaves_no_box():
+    letters = with_script("hebrew")
+    assert letters.has_glyph("\u05b8")
+    assert places(letters, "a\u05b8") == [0]
+
+
+def test_a_font_with_higher_lines_is_drawn_whole():
+    tall = Font(cast("Path", font_path("arabic")), 0, 0)
+    alone, both = Letters([FONT], 75), Letters([FONT, tall], 75)
+    assert both.overhang(1) > alone.overhang(1) + 10
+
+
 def test_letters_of_an_indic_syllable_change_their_order():
     letters = with_script("hindi")
     assert letters.shape("धिक")[1].character == "ध"  # the vowel is written after it
@@ -143,11 +184,11 @@ def test_letters_of_an_indic_syllable_change_their_order():
     ("text", "rtl", "expected"),
     [
         ("abc", False, "abc"),
-        ("אבג", True, "גבא"),
-        ("אבג 12 abc", True, "abc 12 גבא"),
-        ("say אבג, ok", False, "say גבא, ok"),
-        ("גבא (abc) די", True, "יד )abc( אבג"),  # the brackets are mirrored
-        ("abc (אב) ג", False, "abc (בא) ג"),
+        ("אבד", True, "דבא"),
+        ("אבד 12 abc", True, "abc 12 דבא"),
+        ("say אבד, ok", False, "say דבא, ok"),
+        ("דבא (abc) די", True, "יד )abc( אבד"),  # the brackets are mirrored
+        ("abc (אב) ד", False, "abc (בא) ד"),
         ("אב!", True, "!בא"),
         ("אב 1,234.5", True, "1,234.5 בא"),
     ],

@@ -130,10 +130,13 @@ class Letters:
     """
 
     def __init__(self, fonts: Sequence[Font], line_height: float) -> None:
-        sizes = font_tables(fonts[0].path, fonts[0].face).metrics
+        sizes, *others = (font_tables(font.path, font.face).metrics for font in fonts)
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
         self.ascender = sizes.ascender * scale
+        # Some fonts, such as those in Nastaliq, are higher and deeper than the line of the first.
+        heights = (max(one.ascender, one.descender) / one.units_per_em for one in others)
+        self._excess = self.em * max(heights, default=0.0)
         self._underline = sizes.underline_centre * scale, sizes.underline_height * scale
         self._strike = -sizes.strike_centre * scale, sizes.strike_height * scale
         self._faces = [_Face(font.path, font.face, self.em * SAMPLES) for font in fonts]
@@ -210,6 +213,8 @@ class Letters:
             raise ValueError(msg) from None
         scale = self.em / shaper.face.upem
         for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
+            if not info.codepoint:  # the box for a mark that this font does not have
+                continue
             sizes = position.x_advance, position.x_offset, position.y_offset
             advance, across, up = (size * scale for size in sizes)
             if max(abs(advance), abs(across), abs(up)) > _MAX_EMS * self.em:
@@ -238,7 +243,7 @@ class Letters:
 
     def overhang(self, outline: float) -> float:
         """Return the distance that letters may extend beyond their line."""
-        return outline + self.em * (BOLD_STROKE + ITALIC_SHEAR)
+        return outline + self.em * (BOLD_STROKE + ITALIC_SHEAR) + self._excess
 
     def draw(self, mask: Image.Image, line: Line, x: float, baseline: int, outline: float) -> None:
         """Draw a line, whose left end is at ``x``, on a mask with `SAMPLES` samples for each pixel.
