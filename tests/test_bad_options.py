@@ -86,6 +86,8 @@ VALUES = [
         for option in ("fade_in", "fade_out")
         for value in ("", -1, 10.1, "1s", "inf", math.nan, None, True)
     ),
+    *(Bad("caption", value, "classic, karaoke or pop") for value in ("", "Pop", "tiktok", 1, [])),
+    *(Bad("bold", value, BOOL) for value in ("", "heavy", 2)),
     *(Bad("language", value, "chinese or english") for value in ("", "en", "English", None)),
     *(Bad("background_box", value, BOOL) for value in ("", "blue", 2, None)),
     *(Bad("background_opacity", value, "0 (black) to 1") for value in ("", -0.1, 1.1, "nan")),
@@ -101,6 +103,14 @@ VALUES = [
     *(Bad("outline_color", value, "&HAABBGGRR") for value in ("", "black", "&H00", "&H0000000g")),
     *(Bad("outline_width", value, "from 0 to 0.2") for value in ("", -0.01, 0.3, "thick", "nan")),
     *(Bad("shadow", value, "from 0 to 0.2") for value in ("", -0.01, 0.3, "soft", "nan", None)),
+    *(Bad("shadow_blur", value, "from 0 to 0.5") for value in ("", -0.1, 0.6, "soft", "nan", None)),
+    *(Bad("box_radius", value, "from 0 to 1") for value in ("", -0.1, 1.1, "round", "nan", None)),
+    *(
+        Bad(option, value, "a whole number from 0 to 10")
+        for option in ("subtitle_lines", "words_at_once")
+        for value in ("", -1, 11, 1.5, "two", True, None)
+    ),
+    *(Bad("animation", value, "none or pop") for value in ("", "fade", 1, None)),
     *(Bad("box_padding", value, "two numbers from 0 to 2") for value in ("", "1", "1 1 1", "0 3")),
     *(Bad("box_padding", value, "two numbers from 0 to 2") for value in (None, 1, "0 nan")),
     *(
@@ -111,7 +121,7 @@ VALUES = [
     *(Bad("subtitle_margin", value, "two numbers from 0 to 0.4") for value in ("", "0.1", "0 1")),
     *(Bad("subtitle_margin", value, "two numbers from 0 to 0.4") for value in ("0 nan", 0.1)),
     *(Bad("subtitle_width", value, "from 0.2 to 1") for value in ("", 0.1, 1.1, "80%", "nan")),
-    *(Bad("highlight", value, "none, color or box") for value in ("", "yes", "colour", None)),
+    *(Bad("highlight", value, "none, color, box or grow") for value in ("", "yes", "colour", None)),
     *(Bad("music", value, "the path or URL of an audio file") for value in (5, ["a.mp3"], {})),
     *(Bad("music_volume", value, "from 0 to 1") for value in ("", -0.1, 1.1, "nan", "50%")),
     *(Bad("music_volume", value, "from 0 to 1") for value in (True, None)),
@@ -138,8 +148,8 @@ VALUES = [
     Bad("metadata", {f"name {n}": "" for n in range(20_000)}, TEXTS, "name "),
     *(Bad("cover", value, BOOL) for value in ("", "cover.jpg", 2, None)),
     Bad("watermak", "a.png", "watermark", "not an option"),
-    Bad("glow", "#ffffff", "one of backdrop, background_box", "not an option"),
-    Bad("x" * 100_000, 1, "one of backdrop", "not an option"),
+    Bad("glow", "#ffffff", "one of animation, backdrop, background_box", "not an option"),
+    Bad("x" * 100_000, 1, "one of animation, backdrop", "not an option"),
 ]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.media.subtitles import check_glyph_area, read_subtitles
+from cloudburst.media.subtitles import read_subtitles
 from cloudburst.media.subtitles.subrip_webvtt import to_subrip
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer.fonts import find_font
@@ -299,9 +299,8 @@ def draw(cues):
     look = subtitle_style(options, 1920, 1080)
     began = time.process_time()
     with suppress(InvalidInputError, InputFaultError):  # faults of this file alone
-        check_glyph_area(cues, look.size)
-        states = subtitle_states(cues, 300, 30, with_words=True)
         painter = SubtitlePainter(cues, look, [find_font()], 1920, 1080)
+        states = subtitle_states(painter.cues, 300, 30, with_words=True)
         with suppress(InvalidInputError):  # random characters, which are drawn all the same
             painter.left_out()
         for state in states[:PAINTED_STATES]:

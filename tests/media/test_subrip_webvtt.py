@@ -13,7 +13,6 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import (
     Cue,
     Word,
-    check_glyph_area,
     parse_subtitles,
     read_subtitles,
 )
@@ -235,13 +234,6 @@ def test_what_is_just_allowed():
     assert len(parse_cues(cues(50))) == 50
     assert len(parse_cues(cues(20, text="y" * 100))) == 20
     assert len(parse_cues(cues(200, step=1000, length=1000, text="y" * 2000))) == 200
-
-
-def test_large_letters_leave_room_for_fewer_of_them():
-    some = parse_cues(cues(1, text="y" * 60))
-    check_glyph_area(some, 75)
-    with pytest.raises(InvalidInputError, match="60 characters of 450 pixels at once"):
-        check_glyph_area(some, 450)
 
 
 @pytest.mark.parametrize(

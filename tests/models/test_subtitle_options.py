@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cloudburst import RenderOptions, read_scenes
 from cloudburst.cli.look_options import LookOptions, SubtitleFlags
 from cloudburst.models.options import describe_option_error
+from cloudburst.models.options.subtitles import CAPTIONS
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,12 @@ from cloudburst.models.options import describe_option_error
         ("shadow", "0.05", 0.05),
         ("shadow_color", "#00000000", "#00000000"),
         ("box_color", "#123456", "#123456"),
+        ("shadow_blur", "0.25", 0.25),
         ("box_padding", "0.5, 0", (0.5, 0.0)),
+        ("box_radius", "0.5", 0.5),
+        ("subtitle_lines", "3", 3),
+        ("words_at_once", "1", 1),
+        ("animation", "pop", "pop"),
         ("subtitle_position", "top-right", "top-right"),
         ("subtitle_margin", "0.1 0.2", (0.1, 0.2)),
         ("subtitle_width", "0.5", 0.5),
@@ -34,7 +40,7 @@ from cloudburst.models.options import describe_option_error
 )
 def test_values_are_the_same_as_text_and_on_the_command_line(name, value, expected):
     assert getattr(RenderOptions.model_validate({name: value}), name) == expected
-    given = float(value) if isinstance(expected, float) else value
+    given = type(expected)(value) if isinstance(expected, float | int) else value
     assert (
         getattr(LookOptions(subtitles=SubtitleFlags(**{name: given})).options(), name) == expected
     )
@@ -102,3 +108,37 @@ def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
     name, found, expected = describe_option_error(caught.value.errors()[0])
     assert (name, found) == ("font", repr(family))
     assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")
+
+
+@pytest.mark.parametrize("caption", CAPTIONS)
+def test_a_caption_is_a_set_of_options_of_which_given_ones_have_the_given_values(caption):
+    named = RenderOptions(caption=caption)
+    assert {name: getattr(named, name) for name in CAPTIONS[caption]} == CAPTIONS[caption]
+    own = {"background_box": True, "words_at_once": 5, "highlight_color": "#123456"}
+    mixed = RenderOptions(caption=caption, **own)
+    expected = {**CAPTIONS[caption], **own}
+    assert {name: getattr(mixed, name) for name in expected} == expected
+
+
+def test_all_captions_set_the_same_options():
+    first, *others = (options.keys() for options in CAPTIONS.values())
+    assert all(names == first for names in others)
+
+
+def test_the_caption_of_a_scene_replaces_that_of_the_run():
+    run = RenderOptions(caption="pop", font_size=30, language="english")
+    assert run.overridden_by(RenderOptions()) == run
+    scene = run.overridden_by(RenderOptions(caption="classic"))
+    assert scene == RenderOptions(caption="classic", font_size=30, language="english")
+    scene = run.overridden_by(RenderOptions(highlight="box"))
+    assert scene == RenderOptions(caption="pop", font_size=30, language="english", highlight="box")
+
+
+@pytest.mark.parametrize("how", [{}, {"exclude_unset": True}, {"mode": "json"}])
+def test_a_caption_and_given_options_survive_the_ways_in_which_options_are_stored(how):
+    options = RenderOptions(caption="pop", background_box=True, words_at_once=0)
+    again = RenderOptions.model_validate(options.model_dump(**how))
+    assert again == options
+    assert again.overridden_by(RenderOptions(caption="karaoke")) == options.overridden_by(
+        RenderOptions(caption="karaoke")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 
@@ -351,11 +352,13 @@ def test_a_free_place_overlaps_nothing(wanted, downwards):
             "subtitle_position": st.sampled_from(["top-left", "center", "bottom-right"]),
             "subtitle_margin": st.sampled_from([(0, 0), (0.4, 0.4)]),
             "subtitle_width": st.sampled_from([0.2, 1.0]),
+            "shadow_blur": st.sampled_from([0.1, 0.5]),
+            "box_radius": st.sampled_from([0.1, 1]),
         },
     ),
 )
 def test_layers_lie_within_the_picture(texts, size, font_size, boxed, look):
-    layers = painted(
+    subtitles = painter(
         *(text for text, _ in texts),
         positions=[position for _, position in texts],
         size=size,
@@ -363,6 +366,10 @@ def test_layers_lie_within_the_picture(texts, size, font_size, boxed, look):
         background_box=boxed,
         **look,
     )
+    try:
+        layers = subtitles.paint(range(len(texts)), scales=[0.7] * len(texts))
+    except InputFaultError:  # large letters, which would leave the picture
+        return
     for layer in layers:
         assert 0 <= layer.x < layer.x + layer.width <= size[0]
         assert 0 <= layer.y < layer.y + layer.height <= size[1]
@@ -374,8 +381,8 @@ def test_layers_lie_within_the_picture(texts, size, font_size, boxed, look):
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * MAX_CHARACTERS, "e" + "\u0302" * 1999, "\n".join("行" * 300), "<i>a</i>" * 250],
-    ids=["endless word", "marks", "300 lines", "tags"],
+    ["e" + "\u0302" * 1999, "\n".join("行" * 300), "<i>a</i>" * 250],
+    ids=["marks", "300 lines", "tags"],
 )
 def test_extreme_cues_are_drawn_within_the_picture(text):
     for options in ({}, OUTLINED):
@@ -384,19 +391,32 @@ def test_extreme_cues_are_drawn_within_the_picture(text):
         assert sum(len(layer.mask) for layer in layers) <= 2 * 1920 * 1080
 
 
-def line_text(line):
-    return "".join(glyph.character for run in line for glyph in run.glyphs)
-
-
-def test_lines_outside_the_picture_are_not_drawn(monkeypatch):
-    subtitles = painter("\n".join(f"{n}" for n in range(300)))
-    lines = []
-    monkeypatch.setattr(
-        subtitles._letters, "draw", lambda mask, line, *_: lines.append(line_text(line))
+@pytest.mark.parametrize(
+    ("texts", "options"),
+    [
+        (["x" * MAX_CHARACTERS], {}),
+        (["\n".join("行" * 15)], {"subtitle_lines": 0}),
+        (["two\nlines"] * 8, {}),
+        (["two\nlines"] * 2, {"font_size": 120}),
+    ],
+    ids=["endless word", "not divided", "many cues", "large letters"],
+)
+def test_text_that_would_leave_the_picture_is_a_fault_that_says_how_to_avoid_it(texts, options):
+    with pytest.raises(InputFaultError) as caught:
+        painted(*texts, **options)
+    fault = caught.value.fault
+    assert fault.field == "subtitle"
+    assert re.match(
+        r"text that would leave the picture at 00:00:00,000: \d+ lines of \d+ pixels, beside \d",
+        fault.found,
     )
-    subtitles.paint([0])
-    assert 13 <= len(lines) <= 16
-    assert lines[-1] == "299"
+    assert fault.expected.startswith("a smaller font_size, ")
+
+
+def test_letters_of_the_largest_size_take_the_lines_that_fit_into_the_picture():
+    subtitles = painter("字" * 30, font_size=120)
+    assert [len(cue.text) for cue in subtitles.cues] == [10, 10, 10]
+    assert all(subtitles.paint([n]) for n in range(3))
 
 
 def test_an_error_of_the_font_library_is_a_fault_of_the_subtitle(monkeypatch):

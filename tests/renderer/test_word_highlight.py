@@ -36,7 +36,7 @@ def cue(text: str) -> Cue:
 
 
 def painted(found: Cue, word: int = -1, *, size: tuple[int, int] = LANDSCAPE, **options):
-    look = subtitle_style(RenderOptions(**options), *size)
+    look = subtitle_style(RenderOptions(**{"subtitle_lines": 0} | options), *size)
     return SubtitlePainter([found], look, [FONT], *size).paint([0], [word])
 
 
@@ -188,7 +188,7 @@ def test_subtitles_without_times_of_words_have_a_warning(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"highlight": "blink"}, "highlight is 'blink'; expected none, color or box"),
+        ({"highlight": "blink"}, "highlight is 'blink'; expected none, color, box or grow"),
         ({"highlight_color": "red"}, "highlight_color is 'red'; expected a colour such as #ff0000"),
         ({"highlight_color": "#12345"}, "highlight_color is '#12345'; expected a colour such as"),
     ],

@@ -80,7 +80,9 @@ class BlockPainter:
     def place(self, shown: Sequence[int]) -> None:
         self.placed.append(tuple(shown))
 
-    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[ColourLayer]:
+    def paint(
+        self, shown: Sequence[int], words: Sequence[int] = (), scales: Sequence[float] = ()
+    ) -> list[ColourLayer]:
         self.painted.append(tuple(shown))
         return [self.block(index) for index in shown]
 

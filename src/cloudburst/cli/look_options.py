@@ -13,7 +13,7 @@ from cloudburst.cli.options import WholeNumber
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.picture import Fit
-from cloudburst.models.options.subtitles import HighlightMode
+from cloudburst.models.options.subtitles import Animation, CaptionName, HighlightMode
 from cloudburst.models.options.values import Position
 from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES, Easing, Effect
 
@@ -74,8 +74,12 @@ class MotionFlags:
 class SubtitleFlags:
     """Command-line options for subtitles."""
 
+    caption: CaptionName | None = None
+    """Named look, whose options can be given beside it."""
     language: Language | None = None
     """Chinese subtitles are bold."""
+    bold: bool | None = None
+    """Draw bold letters. Default: if the language is chinese."""
     background_box: bool | None = None
     """Draw a box behind the subtitles."""
     background_opacity: float | None = None
@@ -92,18 +96,28 @@ class SubtitleFlags:
     """Width of the outline, 0 to 0.2 of a line's height; also with a box."""
     shadow: float | None = None
     """Distance of a shadow, 0 (none) to 0.2 of a line's height."""
+    shadow_blur: float | None = None
+    """Soft edge of the shadow, 0 to 0.5 of a line's height."""
     shadow_color: str | None = None
     """Colour of the shadow. Default: half transparent black."""
     box_color: str | None = None
     """Box colour: #rrggbb; #rrggbbaa also sets its opacity."""
     box_padding: str | None = None
     """Padding of the box, across and down, of a line's height: 0.32,0.1."""
+    box_radius: float | None = None
+    """Radius of the corners of boxes, 0 to 1 of a line's height."""
     subtitle_position: Position | None = None
     """Place of the subtitles. Default: bottom."""
     subtitle_margin: str | None = None
     """Margins, across and down, of the video's width and height: 0.08,0.09."""
     subtitle_width: float | None = None
     """Maximum width of subtitles, 0.2 to 1 of the video's width."""
+    subtitle_lines: WholeNumber | None = None
+    """Lines of the parts of long texts; 0: do not divide. Default: 2."""
+    words_at_once: WholeNumber | None = None
+    """Words to show at a time, 1 to 10; 0: whole sentences."""
+    animation: Animation | None = None
+    """Let each text grow into its place (pop)."""
     highlight: HighlightMode | None = None
     """Look of the spoken word, if the subtitles have times of words."""
     highlight_color: str | None = None

@@ -19,7 +19,7 @@ from cloudburst.models.video_format import Easing, Effect, draw_effect
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
     from cloudburst.models.options.picture import Fit
-    from cloudburst.models.options.subtitles import HighlightMode
+    from cloudburst.models.options.subtitles import Animation, HighlightMode
     from cloudburst.models.options.values import Position
 
 # Name of the picture in a job's folder.
@@ -52,7 +52,10 @@ Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "ful
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Values of `RenderOptions` that a job needs, without files, with the same defaults."""
+    """Values of `RenderOptions` that a job needs, without files, with the same defaults.
+
+    The values of ``caption`` are those of other options.
+    """
 
     size: str = "1080p"
     fps: int = 30
@@ -69,6 +72,7 @@ class JobOptions:
     fade_out: float = 0.0
 
     language: Language = "chinese"
+    bold: bool | None = None
     background_box: bool = True
     background_opacity: float = 0.2
     font: str | None = None
@@ -78,12 +82,17 @@ class JobOptions:
     outline_color: str = "&H00000000"
     outline_width: float | None = None
     shadow: float = 0.0
+    shadow_blur: float = 0.0
     shadow_color: str = "#00000080"
     box_color: str = "#000000"
     box_padding: tuple[float, float] = (0.32, 0.1)
+    box_radius: float = 0.0
     subtitle_position: Position = "bottom"
     subtitle_margin: tuple[float, float] | None = None
     subtitle_width: float | None = None
+    subtitle_lines: int = 2
+    words_at_once: int = 0
+    animation: Animation = "none"
     highlight: HighlightMode = "none"
     highlight_color: str | None = None
 

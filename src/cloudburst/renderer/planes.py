@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeAlias
 
 from PIL import Image
@@ -180,3 +181,35 @@ def layer_from_mask(
     return ColourLayer(
         x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour
     )
+
+
+def even_area(
+    edges: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the part of a frame of this size that an area touches, with a margin for masks.
+
+    Areas are left, top, right and bottom; those of the result are even.
+    """
+    left, top, right, bottom = edges
+    return (
+        max(0, math.floor(left - MASK_MARGIN)) & ~1,
+        max(0, math.floor(top - MASK_MARGIN)) & ~1,
+        min(size[0], (math.ceil(right + MASK_MARGIN) + 1) & ~1),
+        min(size[1], (math.ceil(bottom + MASK_MARGIN) + 1) & ~1),
+    )
+
+
+def scaled_layer(
+    layer: ColourLayer, scale: float, centre: tuple[float, float], size: tuple[int, int]
+) -> ColourLayer | None:
+    """Return a layer of a frame of this size larger or smaller, with one point in its place."""
+    left, top = (at + (edge - at) * scale for at, edge in zip(centre, layer[:2], strict=True))
+    edges = left, top, left + layer.width * scale, top + layer.height * scale
+    area = even_area(edges, size)
+    mask = Image.frombytes("L", (layer.width, layer.height), layer.mask).transform(
+        (area[2] - area[0], area[3] - area[1]),
+        Image.Transform.AFFINE,
+        (1 / scale, 0, (area[0] - left) / scale, 0, 1 / scale, (area[1] - top) / scale),
+        Image.Resampling.BICUBIC,
+    )
+    return layer_from_mask(mask, area[0], area[1], layer.colour)

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from PIL import Image
 
 from cloudburst.media.input_error import InvalidInputError
-from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, check_glyph_area, read_subtitles
+from cloudburst.media.subtitles import MAX_SUBTITLE_BYTES, Cue, read_subtitles
 from cloudburst.models.video_format import Effect, VideoFormat, video_size
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
@@ -44,7 +44,7 @@ from cloudburst.renderer.planes import (
     uniform,
 )
 from cloudburst.renderer.still_video import RepetitionError, StillVideo
-from cloudburst.renderer.subtitle_painter import SubtitlePainter
+from cloudburst.renderer.subtitle_painter import CueArea, SubtitlePainter
 from cloudburst.renderer.subtitle_style import SubtitleStyle, subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
 from cloudburst.renderer.text_layout import layout, line_breaks, plain_text
@@ -108,7 +108,9 @@ def load_scene(
     subtitled = (folder / SUBTITLE).exists()
     track, missing, ignored = _LoadedSubtitles(SubtitleTrack(), (), ())
     if subtitled:
-        track, missing, ignored = _load_subtitles(folder, job, video_format, frames, announce)
+        track, missing, ignored = _load_subtitles(
+            folder, job, video_format, frames, announce, mark=mark
+        )
     effect, options = job.effect, job.options
     fades = plan_fades(options.fade_in, options.fade_out, frames, options.fps)
     source: GopSource
@@ -140,7 +142,14 @@ def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
 def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPicture:
     size = video_size(options.size, upright=bool(options.is_portrait))
     outline = options.outline_width or 0.0
-    plain = replace(options, background_box=False, outline_width=outline, highlight="none")
+    plain = replace(
+        options,
+        background_box=False,
+        outline_width=outline,
+        subtitle_lines=0,
+        words_at_once=0,
+        highlight="none",
+    )
     style = subtitle_style(plain, *size)
     scale = _card_scale(text, style, Letters([font], style.size), size.height)
     style = style._replace(
@@ -186,12 +195,18 @@ class _LoadedSubtitles(NamedTuple):
 
 
 def _load_subtitles(
-    folder: Path, job: RenderJob, video_format: VideoFormat, frames: int, announce: Announce
+    folder: Path,
+    job: RenderJob,
+    video_format: VideoFormat,
+    frames: int,
+    announce: Announce,
+    *,
+    mark: Watermark | None,
 ) -> _LoadedSubtitles:
     # Each letter of a job's font is drawn once, to find errors of the font.
     font = _load_font(folder / FONT, job, announce)
     with process_limits.reading_input(SUBTITLE, announce):
-        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, font)
+        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, font, mark=mark)
     if font.is_input:
         with process_limits.reading_input(FONT, announce):
             subtitles.track.check_font()
@@ -199,7 +214,13 @@ def _load_subtitles(
 
 
 def _read_subtitles(
-    path: Path, job: RenderJob, video_format: VideoFormat, frames: int, font: Font
+    path: Path,
+    job: RenderJob,
+    video_format: VideoFormat,
+    frames: int,
+    font: Font,
+    *,
+    mark: Watermark | None,
 ) -> _LoadedSubtitles:
     size = video_format.size
     style = subtitle_style(job.options, *size)
@@ -209,20 +230,29 @@ def _read_subtitles(
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        check_glyph_area(drawn, style.size)
-        painter = SubtitlePainter(cues, style, [font], *size, drawn=drawn)
+        painter = SubtitlePainter(cues, style, [font], *size, drawn=drawn, mark=_visible_area(mark))
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     highlighted = style.highlight is not None
-    if highlighted and not any(cue.words for cue in cues):
+    if highlighted and not any(cue.words for cue in painter.cues):
         ignored = ("highlight, because no word has a time", *ignored)
     # Cues that end before the video are kept: others stay at the places that they have left free.
     states = [
         state._replace(first_frame=state.first_frame - ends[0])
-        for state in subtitle_states(cues, ends[1], video_format.fps, with_words=highlighted)
+        for state in subtitle_states(
+            painter.cues, ends[1], video_format.fps, with_words=highlighted, pops=style.pops
+        )
     ]
     return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
+
+
+def _visible_area(mark: Watermark | None) -> CueArea | None:
+    edges = None if mark is None else mark.picture.getchannel("A").getbbox()
+    if mark is None or edges is None:
+        return None
+    left, top, right, bottom = edges
+    return CueArea(mark.x + left, mark.y + top, mark.x + right, mark.y + bottom)
 
 
 def _with_fades(

@@ -12,15 +12,24 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from cloudburst.media.font_tables import EXPECTED_FONT
-from cloudburst.media.subtitles import Cue
+from cloudburst.media.subtitles import Cue, Word
+from cloudburst.media.subtitles.cues import timestamp
+from cloudburst.renderer.cue_division import divide_cues
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.letters import SAMPLES, Letters
 from cloudburst.renderer.missing_glyphs import characters_of, check_characters, left_out
-from cloudburst.renderer.planes import MASK_MARGIN, ColourLayer, Yuv, bt709, layer_from_mask
+from cloudburst.renderer.planes import (
+    ColourLayer,
+    Yuv,
+    bt709,
+    even_area,
+    layer_from_mask,
+    scaled_layer,
+)
 from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
 from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
 
@@ -30,6 +39,9 @@ _TOLERANCE = 0.01
 # mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
 # last one.
 MAX_COLOURS = 8
+# Largest growth of the current word, in proportion and as a share of the height of a line: a long
+# word that grew more would cover its neighbours.
+MAX_GROWTH, MAX_GROWTH_SHARE = 0.15, 0.25
 # Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
 # check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
 # 1.7 CPU seconds.
@@ -64,7 +76,7 @@ def aligned(
     """Return the default place of a block of text of this size on a canvas of this size.
 
     ``position`` is that of `Cue.position`, ``side`` and ``edge`` are margins. A block that is too
-    wide extends into its margin, and beyond the picture only if it is wider than the picture.
+    large extends into its margin, and beyond the picture only if it is larger than the picture.
     """
     row, column = divmod(position - 1, 3)
     (width, height), (canvas_width, canvas_height) = block, canvas
@@ -73,7 +85,11 @@ def aligned(
         (canvas_width - width) / 2,
         max(0.0, canvas_width - side - width),
     )[column]
-    top = (canvas_height - edge - height, (canvas_height - height) / 2, edge)[row]
+    top = (
+        max(min(0.0, canvas_height - height), canvas_height - edge - height),
+        (canvas_height - height) / 2,
+        min(edge, max(0.0, canvas_height - height)),
+    )[row]
     return CueArea(left, top, left + width, top + height)
 
 
@@ -108,7 +124,10 @@ class SubtitlePainter:
     """Painter of the subtitles of one video.
 
     It keeps only what the last painted state shows, so its memory does not grow with the video.
-    ``drawn`` are the cues that the video shows; ``None``: all of them.
+    ``drawn`` are the cues that the video shows; ``None``: all of them. Cues keep off ``mark``, the
+    area of the watermark, if there is room beside it.
+
+    Raises `InvalidInputError` if the cues are divided into too many parts.
     """
 
     def __init__(
@@ -120,16 +139,27 @@ class SubtitlePainter:
         height: int,
         *,
         drawn: Iterable[Cue] | None = None,
+        mark: CueArea | None = None,
     ) -> None:
-        self._cues = cues
         self._drawn = [*(cues if drawn is None else drawn)]
         self._characters = characters_of(self._drawn)
         self._style = style
         self._canvas = width, height
         self._fonts = fonts
         self._letters = Letters(fonts, style.size)
+        self._marks = [] if mark is None else [_grown(mark, *style.padding)]
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
+        room = max(1, int(height / style.size))
+        with _translated_errors():
+            self.cues = divide_cues(
+                cues,
+                lambda text: len(self._lines(text)),
+                lines=min(style.lines, room),
+                more=min(style.lines + 1, room),
+                words_at_once=style.words_at_once,
+            )
+        """Cues as they are shown: long ones are divided."""
 
     def left_out(self) -> list[str]:
         """Return the symbols for which the font has no glyph.
@@ -161,23 +191,30 @@ class SubtitlePainter:
                 FONT, f"a font that cannot be drawn: {error}", EXPECTED_FONT
             ) from error
 
-    def paint(self, shown: Sequence[int], words: Sequence[int] = ()) -> list[ColourLayer]:
+    def paint(
+        self, shown: Sequence[int], words: Sequence[int] = (), scales: Sequence[float] = ()
+    ) -> list[ColourLayer]:
         """Return the layers of the cues with these indices, in the order in which to blend them.
 
         Call it for the states of a video in order: a cue that the state before showed keeps its
         place, and new cues are stacked around it. Raises `InputFaultError` if the text cannot be
-        drawn.
+        drawn, or would leave the picture.
         """
         self.place(shown)
         layers: list[ColourLayer] = []
-        current = words or [-1] * len(shown)
+        states = zip(
+            self._placed.values(),
+            words or [-1] * len(shown),
+            scales or [1.0] * len(shown),
+            strict=True,
+        )
         with _translated_errors():
-            for placed, word in zip(self._placed.values(), current, strict=True):
+            for placed, word, scale in states:
                 if placed is None:
                     continue
                 if placed.layers is None or placed.word != word:
                     placed.layers, placed.word = tuple(self._layers(placed.block, word)), word
-                layers += placed.layers
+                layers += self._scaled(placed.layers, scale, placed.block.area)
         return layers
 
     def place(self, shown: Sequence[int]) -> None:
@@ -190,92 +227,138 @@ class SubtitlePainter:
         with _translated_errors():
             for index in shown:
                 if index not in before:
-                    self._placed[index] = self._place_cue(self._cues[index])
+                    self._placed[index] = self._place_cue(self.cues[index])
         self._placed = {index: self._placed[index] for index in shown}
+
+    def _lines(self, text: str, words: Sequence[Word] = ()) -> list[Line]:
+        return layout(
+            text,
+            bold=self._style.bold,
+            room=self._style.room,
+            letters=self._letters,
+            words=words,
+        )
 
     def _place_cue(self, cue: Cue) -> _PlacedCue | None:
         style = self._style
-        lines = layout(
-            cue.text,
-            bold=style.bold,
-            room=style.room,
-            letters=self._letters,
-            words=() if style.highlight is None else cue.words,
-        )
+        lines = self._lines(cue.text, () if style.highlight is None else cue.words)
         width = max(map(line_width, lines))
         if width <= 0:
             return None
-        size = width, style.size * len(lines)
         position = cue.position or style.position
+        size = width, style.size * len(lines)
         text = aligned(position, size, self._canvas, style.side, style.bottom)
-        place = free_place(
-            _with_shadow(_grown(text, style.outline, style.outline), style.shadow),
-            (placed.place for placed in self._placed.values() if placed is not None),
-            downwards=position > 3,
+        wanted = _with_shadow(_grown(text, style.outline, style.outline), style.shadow)
+        taken = [placed.place for placed in self._placed.values() if placed is not None]
+        downwards = position > 3
+        # Behind or before the watermark if there is room, else where it would be without one.
+        for marks, down in (
+            (self._marks, downwards),
+            (self._marks, not downwards),
+            ([], downwards),
+        ):
+            place = free_place(wanted, [*taken, *marks], downwards=down)
+            area = text.moved(place.top - wanted.top)
+            if self._is_inside(area):
+                return _PlacedCue(_TextBlock(lines, area, (position - 1) % 3), place)
+        found = f"text that would leave the picture at {timestamp(cue.start)}: {len(lines)} lines"
+        raise InputFaultError(
+            SUBTITLE,
+            f"{found} of {style.size:.0f} pixels, beside {len(taken)} other cues",
+            "a smaller font_size, a larger subtitle_width, less text or fewer cues at once",
         )
-        text = _grown(_with_shadow(place, -style.shadow), -style.outline, -style.outline)
-        return _PlacedCue(_TextBlock(lines, text, (position - 1) % 3), place)
+
+    def _is_inside(self, area: CueArea) -> bool:
+        edges = zip(area, (*self._canvas, *self._canvas), strict=True)
+        return all(-_TOLERANCE < edge < size + _TOLERANCE for edge, size in edges)
 
     def _layers(self, block: _TextBlock, word: int) -> Iterator[ColourLayer]:
-        style = self._style
         drawn: list[ColourLayer | None] = []
-        if style.box_opacity:
-            drawn.append(self._box(block.area))
-        highlight = style.highlight if word >= 0 else None
-        if highlight is not None and highlight.box:
-            drawn += self._word_boxes(block, word, highlight)
-        coloured = None if highlight is None or highlight.box else highlight
+        if self._style.box_opacity:
+            box = _grown(block.area, *self._style.padding)
+            drawn.append(self._box(box, self._style.box_colour, self._style.box_opacity))
+        highlight = self._style.highlight if word >= 0 else None
+        areas = [] if highlight is None else list(self._word_areas(block, word))
+        if highlight is None:
+            drawn += self._lettering(block)
+        elif highlight.mode == "box":
+            across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
+            for area in areas:
+                box = _grown(area, across, down)
+                drawn.append(self._box(box, highlight.colour, highlight.opacity))
+            drawn += self._lettering(block)
+        elif highlight.mode == "color" or len(areas) != 1:  # a word in two lines does not grow
+            drawn += self._lettering(block, word, highlight)
+        else:
+            others, current = (
+                _only(block, lambda style: style.word == word, value=value)
+                for value in (False, True)
+            )
+            most = MAX_GROWTH_SHARE * self._style.size / max(1.0, areas[0].right - areas[0].left)
+            grown = filter(None, self._lettering(current, word, highlight))
+            drawn += self._lettering(others)
+            drawn += self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])
+        return filter(None, drawn)
+
+    def _lettering(
+        self, block: _TextBlock, word: int = -1, highlight: Highlight | None = None
+    ) -> Iterator[ColourLayer | None]:
+        """Yield the shadow, the outline and the letters, of which those of a word are coloured."""
+        style = self._style
         # Outline and shadow must not show through transparent letters.
-        is_clear = style.text_opacity < 255 or bool(coloured and coloured.opacity < 255)
+        is_clear = style.text_opacity < 255 or bool(highlight and highlight.opacity < 255)
         clear = block if is_clear else None
-        if style.shadow and style.shadow_opacity:
+        if (style.shadow or style.shadow_blur) and style.shadow_opacity:
             shifted = block._replace(area=_shifted(block.area, style.shadow))
             colour, opacity = style.shadow_colour, style.shadow_opacity
-            drawn.append(self._letter_layer(shifted, style.outline, colour, opacity, without=clear))
+            yield self._letter_layer(
+                shifted, style.outline, colour, opacity, blur=style.shadow_blur, without=clear
+            )
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
-            drawn.append(self._letter_layer(block, style.outline, colour, opacity, without=clear))
+            yield self._letter_layer(block, style.outline, colour, opacity, without=clear)
         others = block
-        if coloured is not None:
+        if highlight is not None:
             others = _only(block, lambda style: style.word == word, value=False)
         for rgb, part in _by_colour(others):
             colour = style.text_colour if rgb is None else bt709(*rgb)
-            drawn.append(self._letter_layer(part, 0.0, colour, style.text_opacity))
-        if coloured is not None:
+            yield self._letter_layer(part, 0.0, colour, style.text_opacity)
+        if highlight is not None:
             current = _only(block, lambda style: style.word == word, value=True)
-            drawn.append(self._letter_layer(current, 0.0, coloured.colour, coloured.opacity))
-        return filter(None, drawn)
+            yield self._letter_layer(current, 0.0, highlight.colour, highlight.opacity)
 
-    def _word_boxes(
-        self, block: _TextBlock, word: int, highlight: Highlight
-    ) -> Iterator[ColourLayer | None]:
-        across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
+    def _word_areas(self, block: _TextBlock, word: int) -> Iterator[CueArea]:
+        """Yield the area of a word in each line that has a part of it."""
         for row, line in enumerate(block.lines):
             ends = [0.0, *accumulate(run.width for run in line)]
             parts = [place for place, run in enumerate(line) if run.style.word == word]
             if parts:
                 x, y = _line_left(block, line), block.area.top + row * self._style.size
                 left, right = x + ends[parts[0]], x + ends[parts[-1] + 1]
-                area = CueArea(left, y, right, y + self._style.size)
-                yield self._rectangle(
-                    _grown(area, across, down), highlight.colour, highlight.opacity
-                )
+                yield CueArea(left, y, right, y + self._style.size)
 
-    def _box(self, text: CueArea) -> ColourLayer | None:
-        box = _grown(text, *self._style.padding)
-        return self._rectangle(box, self._style.box_colour, self._style.box_opacity)
-
-    def _rectangle(self, box: CueArea, colour: Yuv, opacity: int) -> ColourLayer | None:
-        left, top, right, bottom = area = self._even_area(box)
+    def _box(self, box: CueArea, colour: Yuv, opacity: int) -> ColourLayer | None:
+        left, top, right, bottom = area = even_area(box, self._canvas)
         if left >= right or top >= bottom:
             return None
-        mask = Image.new("L", (right - left, bottom - top))
+        mask = Image.new("L", ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
         corners = (
-            *(math.floor(box.left) - left, math.floor(box.top) - top),
-            *(math.ceil(box.right) - left, math.ceil(box.bottom) - top),
+            *((math.floor(box.left) - left) * SAMPLES, (math.floor(box.top) - top) * SAMPLES),
+            *(
+                (math.ceil(box.right) - left) * SAMPLES - 1,
+                (math.ceil(box.bottom) - top) * SAMPLES - 1,
+            ),
         )
-        mask.paste(opacity, corners)
-        return layer_from_mask(mask, *area[:2], colour)
+        ImageDraw.Draw(mask).rounded_rectangle(corners, self._style.radius * SAMPLES, opacity)
+        return layer_from_mask(mask.reduce(SAMPLES), *area[:2], colour)
+
+    def _scaled(
+        self, layers: Iterable[ColourLayer], scale: float, area: CueArea
+    ) -> Iterator[ColourLayer]:
+        if scale == 1:
+            return iter(layers)
+        centre = (area.left + area.right) / 2, (area.top + area.bottom) / 2
+        return filter(None, (scaled_layer(each, scale, centre, self._canvas) for each in layers))
 
     def _letter_layer(
         self,
@@ -284,17 +367,21 @@ class SubtitlePainter:
         colour: Yuv,
         opacity: int,
         *,
+        blur: float = 0.0,
         without: _TextBlock | None = None,
     ) -> ColourLayer | None:
         """Return a layer of letters, grown by the outline, except where others are."""
-        overhang = self._letters.overhang(outline)
-        left, top, right, bottom = self._even_area(_grown(block.area, overhang, overhang))
+        overhang = self._letters.overhang(outline) + blur
+        left, top, right, bottom = even_area(_grown(block.area, overhang, overhang), self._canvas)
         if left >= right or top >= bottom:
             return None
         samples = self._samples(block, (left, top, right, bottom), outline)
-        if without is not None:
-            samples.paste(0, (0, 0), self._samples(without, (left, top, right, bottom), 0.0))
         mask = samples.reduce(SAMPLES)
+        if blur:
+            mask = mask.filter(ImageFilter.GaussianBlur(blur / 2))
+        if without is not None:
+            letters = self._samples(without, (left, top, right, bottom), 0.0)
+            mask.paste(0, (0, 0), letters.reduce(SAMPLES))
         if opacity < 255:
             mask = mask.point([value * opacity // 255 for value in range(256)])
         return layer_from_mask(mask, left, top, colour)
@@ -302,28 +389,14 @@ class SubtitlePainter:
     def _samples(
         self, block: _TextBlock, area: tuple[int, int, int, int], outline: float
     ) -> Image.Image:
-        text, overhang = block.area, self._letters.overhang(outline)
-        left, top, right, bottom = area
+        text, (left, top, right, bottom) = block.area, area
         samples = Image.new("L", ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
         for row, line in enumerate(block.lines):
             y = text.top + row * self._style.size
-            if y + self._style.size + overhang < 0 or y - overhang > self._canvas[1]:
-                continue  # outside the picture
             baseline = round(y + self._letters.ascender) - top
             x = _line_left(block, line)
             self._letters.draw(samples, line, x - left, baseline, outline)
         return samples
-
-    def _even_area(self, area: CueArea) -> tuple[int, int, int, int]:
-        """Return the part of the picture that an area touches, with even edges and a margin."""
-        width, height = self._canvas
-        outer = _grown(area, MASK_MARGIN, MASK_MARGIN)
-        return (
-            max(0, math.floor(outer.left)) & ~1,
-            max(0, math.floor(outer.top)) & ~1,
-            min(width, (math.ceil(outer.right) + 1) & ~1),
-            min(height, (math.ceil(outer.bottom) + 1) & ~1),
-        )
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.renderer.job import JobOptions
 from cloudburst.renderer.planes import Rgba, Yuv, bt709
+
+if TYPE_CHECKING:
+    from cloudburst.models.options.subtitles import HighlightMode
 
 # Names of positions, in the order of a numeric keypad.
 _POSITIONS = (
@@ -30,14 +33,15 @@ _PORTRAIT_RATIO = 1920 / 1080
 WORD_BOX_PADDING_SHARES = (0.06, 0.0)
 # Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
 # behind white letters.
-_HIGHLIGHT_COLOURS = {"color": "#ffd60a", "box": "#1f6feb"}
+_HIGHLIGHT_COLOURS = {"color": "#ffd60a", "grow": "#ffd60a", "box": "#1f6feb"}
+# Default font sizes of landscape and other videos: of sentences, and of a few words at a time.
+_FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 60), (36, 110)
 
 
 class Highlight(NamedTuple):
     """Look of the current word."""
 
-    box: bool
-    """True for a box behind the word, false for letters in another colour."""
+    mode: HighlightMode
     colour: Yuv
     opacity: int
 
@@ -59,10 +63,14 @@ class SubtitleStyle(NamedTuple):
     outline_opacity: int
     shadow: float
     """Distance to the right and down."""
+    shadow_blur: float
+    """Width of the soft edge."""
     shadow_colour: Yuv
     shadow_opacity: int
     padding: tuple[float, float]
     """Horizontal and vertical distance from the text to the edges of its box."""
+    radius: float
+    """Radius of the corners of boxes."""
     position: int
     """Position of cues that have none, as in `Cue.position`."""
     room: float
@@ -71,6 +79,12 @@ class SubtitleStyle(NamedTuple):
     """Left and right margin."""
     bottom: int
     """Margin at the bottom, and at the top for cues at the top."""
+    lines: int
+    """Lines of the parts into which long cues are divided; 0 for no division."""
+    words_at_once: int
+    """Words that are shown at a time; 0 for whole cues."""
+    pops: bool
+    """True if cues grow into their place."""
     highlight: Highlight | None = None
     """Look of the current word, if it is another one."""
 
@@ -83,7 +97,8 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     # the height at 9:16.
     upright = height >= width
     unit = width / 1080 if upright else height / 288
-    size = (options.font_size or (60 if upright else 20)) * unit
+    sizes = _FONT_SIZES_OF_WORDS if options.words_at_once else _FONT_SIZES
+    size = (options.font_size or sizes[upright]) * unit
     text, box, shadow = map(
         Rgba.parse, (options.text_color, options.box_color, options.shadow_color)
     )
@@ -99,7 +114,7 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     alpha, blue, green, red = bytes.fromhex(options.outline_color[2:])
     return SubtitleStyle(
         size=size,
-        bold=options.language == "chinese",
+        bold=options.language == "chinese" if options.bold is None else options.bold,
         text_colour=text.yuv,
         text_opacity=text.alpha,
         box_colour=box.yuv,
@@ -108,13 +123,18 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
         outline_colour=bt709(red, green, blue),
         outline_opacity=255 - alpha,
         shadow=size * options.shadow,
+        shadow_blur=size * options.shadow_blur,
         shadow_colour=shadow.yuv,
         shadow_opacity=shadow.alpha,
         padding=(size * pad_across, size * pad_down) if opacity else (0.0, 0.0),
+        radius=size * options.box_radius,
         position=_POSITIONS.index(options.subtitle_position) + 1,
         room=room,
         side=side,
         bottom=round(height * down),
+        lines=options.subtitle_lines,
+        words_at_once=options.words_at_once,
+        pops=options.animation == "pop",
         highlight=_highlight(options),
     )
 
@@ -137,4 +157,4 @@ def _highlight(options: JobOptions) -> Highlight | None:
     if options.highlight == "none":
         return None
     colour = Rgba.parse(options.highlight_color or _HIGHLIGHT_COLOURS[options.highlight])
-    return Highlight(options.highlight == "box", colour.yuv, colour.alpha)
+    return Highlight(options.highlight, colour.yuv, colour.alpha)

@@ -6,11 +6,14 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cloudburst.media.subtitles import Cue
 from cloudburst.renderer.planes import ColourLayer
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
+
+# Seconds in which a cue that pops grows into its place, and its size at the start in proportion.
+POP_SECONDS, POP_START = 0.12, 0.5
 
 
 class SubtitleState(NamedTuple):
@@ -22,6 +25,8 @@ class SubtitleState(NamedTuple):
     words: tuple[int, ...] = ()
     """Index of the current word of each cue in `Cue.words`, -1 for none; empty if no cue has a
     current word."""
+    scales: tuple[float, ...] = ()
+    """Size of each cue in proportion, 1 for its whole size; may be empty if no cue grows."""
 
 
 class _Span(NamedTuple):
@@ -34,13 +39,13 @@ class _Span(NamedTuple):
 
 
 def subtitle_states(
-    cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool = False
+    cues: Sequence[Cue], frames: int, fps: int, *, with_words: bool = False, pops: bool = False
 ) -> list[SubtitleState]:
     """Return the states of the subtitles of a video with this number of frames.
 
     A cue is shown in each frame whose time lies in [start, end); the time of frame ``n`` is exactly
     ``n / fps`` seconds. The first state begins at frame 0, and two states in a row differ. States
-    ``with_words`` change with the current words, too.
+    ``with_words`` change with the current words, too, and cues that pop in their first frames.
     """
     # A cue that repeats text and position of a cue that ends in the same frame is the same
     # picture, so the index of the earlier cue stays in the state. The work is proportional to the
@@ -63,29 +68,55 @@ def subtitle_states(
             states[0] = state
         elif state.shown != states[-1].shown:
             states.append(state)
-    return _divided(states, cues, frames, fps) if with_words else states
+    if not with_words and not pops:
+        return states
+    return _divided(states, cues if with_words else (), frames, fps, _growth(fps) if pops else ())
+
+
+def _growth(fps: int) -> list[float]:
+    """Return the sizes of a cue that pops, frame by frame."""
+    frames = round(POP_SECONDS * fps)
+    left = ((frames - number) / (frames + 1) for number in range(frames))
+    return [*(1 - (1 - POP_START) * part**2 for part in left), 1.0]
 
 
 def _divided(
-    states: Sequence[SubtitleState], cues: Sequence[Cue], frames: int, fps: int
+    states: Sequence[SubtitleState],
+    cues: Sequence[Cue],
+    frames: int,
+    fps: int,
+    growth: Sequence[float],
 ) -> list[SubtitleState]:
-    changes: dict[int, list[tuple[int, int]]] = {state.first_frame: [] for state in states}
-    for index in {index for state in states for index in state.shown}:
-        for number, word in enumerate(cues[index].words):
-            first, end = _frames(word.start, word.end, frames, fps)
-            if first < end:
-                changes.setdefault(first, []).append((index, number))
-                changes.setdefault(end, []).append((index, -1))
+    words: dict[int, int] = {}
+    scales: dict[int, float] = {}
+    changes: dict[int, list[tuple[dict[int, Any], int, float]]] = {}
+    shown: frozenset[int] = frozenset()
+    for state in states:
+        changes.setdefault(state.first_frame, [])
+        for index in frozenset(state.shown) - shown:
+            for number, word in enumerate(cues[index].words if cues else ()):
+                first, end = _frames(word.start, word.end, frames, fps)
+                if first < end:
+                    changes.setdefault(first, []).append((words, index, number))
+                    changes.setdefault(end, []).append((words, index, -1))
+            for frame, scale in enumerate(growth, state.first_frame):
+                changes.setdefault(frame, []).append((scales, index, scale))
+        shown = frozenset(state.shown)
     divided: list[SubtitleState] = []
     rest = iter([*states[1:], SubtitleState(frames, ())])
     state, following = states[0], next(rest)
-    current: dict[int, int] = {}
     for frame in sorted(frame for frame in changes if frame < frames):
         if frame == following.first_frame:
             state, following = following, next(rest)
-        current.update(changes[frame])  # a word that ends comes before the one that follows it
-        words = tuple(current.get(index, -1) for index in state.shown)
-        new = SubtitleState(frame, state.shown, words if max(words, default=-1) >= 0 else ())
+        for values, index, value in changes[frame]:  # a word that ends comes before the next one
+            values[index] = value
+        current = tuple(words.get(index, -1) for index in state.shown)
+        new = SubtitleState(
+            frame,
+            state.shown,
+            current if max(current, default=-1) >= 0 else (),
+            tuple(scales.get(index, 1.0) for index in state.shown),
+        )
         if not divided or new[1:] != divided[-1][1:]:
             divided.append(new)
     return divided
@@ -166,7 +197,7 @@ class SubtitleTrack:
             for state in self._states[self._first_to_place(index) : index]:
                 self._painter.place(state.shown)
             state = self._states[index]
-            self._layers = self._painter.paint(state.shown, state.words)
+            self._layers = self._painter.paint(state.shown, state.words, state.scales)
             self._painted = index
         return self._layers
 

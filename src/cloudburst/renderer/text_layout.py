@@ -61,7 +61,7 @@ _INVISIBLE = re.compile(
 _BREAK_COST = 0.04
 _INNER_BREAK_COST = 0.16
 
-_TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
+TAG = re.compile(r"(</?[a-z][^<>]*>)", re.IGNORECASE)
 _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # An apostrophe between letters that are as narrow as Latin ones.
@@ -257,7 +257,7 @@ def _styled_lines(
             if row:
                 yield pieces
                 pieces = []
-            for place, part in enumerate(_TAG.split(line)):
+            for place, part in enumerate(TAG.split(line)):
                 if place % 2:
                     style = _style_after(part.lower(), style, base)
                 elif part:

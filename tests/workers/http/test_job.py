@@ -19,6 +19,7 @@ from cloudburst.errors import (
 )
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.options import RenderOptions
+from cloudburst.renderer.job import JobOptions
 from cloudburst.workers.http.job import FinishedVideo, JobEvent
 from cloudburst.workers.http.response import InvalidAnswerError, parse_json_as
 from support.checked_scenes import as_checked
@@ -41,6 +42,17 @@ async def test_the_request_names_hashes_and_no_paths(studio, make_scene, tmp_pat
     expected = options.model_dump(mode="json", exclude={"watermark"}, exclude_defaults=True)
     assert asked["options"] == expected
     assert str(tmp_path) not in json.dumps(asked)
+
+
+async def test_a_request_has_the_options_of_a_caption_as_they_are(studio, make_scene):
+    """By its name, a worker would set again what was given as the default."""
+    options = RenderOptions(caption="karaoke", background_box=True)
+    async with to_studio(studio) as renderer:
+        upload = await renderer.upload(as_checked(make_scene(), options))
+        await renderer.encode(upload, progress=ignore)
+    asked = next(iter(studio.jobs.values())).asked["options"]
+    again = RenderOptions.model_validate(asked)
+    assert JobOptions.from_options(again) == JobOptions.from_options(options)
 
 
 async def test_warnings_of_a_video_are_kept_as_printable_lines(studio, make_scene):

@@ -18,7 +18,6 @@ from cloudburst.media.subtitles.cues import (
     Subtitles,
     Word,
     check_amount,
-    check_glyph_area,
 )
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "Cue",
     "Subtitles",
     "Word",
-    "check_glyph_area",
     "decode_text",
     "parse_subtitles",
     "read_subtitles",

@@ -27,10 +27,6 @@ MAX_CHARACTERS_AT_ONCE = 2_000
 # Maximum number of timed words in a file, which take about 20 MB of memory. People speak or sing
 # at most 400 a minute, so they last for four hours.
 MAX_WORDS = 100_000
-# Maximum product of the number of characters shown at once and the square of their height in
-# pixels: 6 times the area of a 1080p picture. Drawing takes memory and time in proportion to this
-# product.
-MAX_GLYPH_AREA = 12_000_000
 
 
 class Word(NamedTuple):
@@ -109,17 +105,6 @@ def check_number(count: int, limit: int, name: str) -> None:
     """Raise `InvalidInputError` if a file has more of something, in the plural, than the limit."""
     if count > limit:
         raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
-
-
-def check_glyph_area(cues: Iterable[Cue], height: float) -> None:
-    """Raise `InvalidInputError` for too much text at once with letters of this height in pixels."""
-    most, moment = _peak((cue, len(cue.text)) for cue in cues)
-    allowed = int(MAX_GLYPH_AREA / height**2)
-    if most > allowed:
-        found = f"{most:,} characters of {height:.0f} pixels at once at {timestamp(moment)}"
-        raise InvalidInputError(
-            found, f"at most {allowed:,} of that size at once, or a smaller font_size"
-        )
 
 
 def _peak(weighted: Iterable[tuple[Cue, int]]) -> tuple[int, int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from cloudburst.models.locations import HttpsUrl, Location, S3Object
 from cloudburst.models.options.values import (
@@ -18,7 +19,40 @@ from cloudburst.models.options.values import (
 )
 
 Language: TypeAlias = Literal["chinese", "english"]
-HighlightMode: TypeAlias = Literal["none", "color", "box"]
+HighlightMode: TypeAlias = Literal["none", "color", "box", "grow"]
+Animation: TypeAlias = Literal["none", "pop"]
+CaptionName: TypeAlias = Literal["classic", "karaoke", "pop"]
+
+_CLASSIC = {
+    "background_box": True,
+    "bold": False,
+    "outline_width": 0.0,
+    "box_radius": 0.25,
+    "shadow_blur": 0.0,
+    "words_at_once": 0,
+    "highlight": "none",
+    "animation": "none",
+}
+_KARAOKE = _CLASSIC | {
+    "background_box": False,
+    "bold": True,
+    "outline_width": 0.06,
+    "shadow_blur": 0.15,
+    "highlight": "box",
+}
+_POP = _KARAOKE | {
+    "outline_width": 0.09,
+    "words_at_once": 3,
+    "highlight": "grow",
+    "animation": "pop",
+}
+# Options that each name of ``caption`` stands for: always the same ones, so that the caption of a
+# scene replaces all that the one of the run has set.
+CAPTIONS: Mapping[CaptionName, Mapping[str, Any]] = {
+    "classic": _CLASSIC,
+    "karaoke": _KARAOKE,
+    "pop": _POP,
+}
 
 # Families of the font of the package: shapes of characters for simplified Chinese, for
 # traditional Chinese in Taiwan and in Hong Kong, for Japanese and for Korean.
@@ -58,9 +92,16 @@ Padding: TypeAlias = Annotated[float, Field(ge=0, le=2)]
 class SubtitleOptions(BaseModel):
     """Look of the subtitles."""
 
+    caption: CaptionName | None = Field(default=None, description="classic, karaoke or pop")
+    """Named look: it stands for the options of `CAPTIONS`, each of which can be given beside it and
+    then has the given value. ``classic`` is a sentence in a rounded box, ``karaoke`` a sentence
+    whose spoken word has a box, and ``pop`` a few large words at a time, of which the spoken one is
+    larger. ``None``: the options alone decide."""
     language: Language = Field(default="chinese", description="chinese or english")
-    """Subtitle style: ``chinese`` is bold, ``english`` is not. Both styles can show Chinese
-    characters and Latin letters."""
+    """Subtitle style: ``chinese`` is bold, ``english`` is not, unless `bold` is given. Both styles
+    can show Chinese characters and Latin letters."""
+    bold: bool | None = Field(default=None, description="true or false")
+    """True for bold letters. ``None``: as `language` says."""
     background_box: bool = Field(default=True, description="true or false")
     """True for a box behind the subtitles, false for an outline around the letters."""
     background_opacity: float = Field(
@@ -80,7 +121,8 @@ class SubtitleOptions(BaseModel):
     )
     """Height of a subtitle line, from 8 to 120. The unit is that of the public image: 1/288 of the
     height of a landscape video (20 is 75 of 1080 pixels), and 1/1080 of the width of a portrait or
-    square video. ``None``: 20 in landscape, 60 in portrait and square."""
+    square video. ``None``: 20 in landscape, 60 in portrait and square; with `words_at_once`, 36
+    and 110."""
     text_color: Colour = Field(default="#ffffff", description=COLOUR)
     """Colour of the letters. The tag ``<font color>`` replaces the colour, not the opacity."""
     outline_color: AssColour = Field(
@@ -97,6 +139,9 @@ class SubtitleOptions(BaseModel):
     shadow: float = Field(default=0.0, ge=0, le=0.2, description="a number from 0 to 0.2")
     """Distance to the right and down of the shadow of the letters and their outline, as a share of
     the height of a line, from 0 to 0.2; 0 for no shadow."""
+    shadow_blur: float = Field(default=0.0, ge=0, le=0.5, description="a number from 0 to 0.5")
+    """Width of the soft edge of the shadow, as a share of the height of a line, from 0 to 0.5. A
+    shadow without distance is then a glow around the letters."""
     shadow_color: Colour = Field(default="#00000080", description=COLOUR)
     """Colour of the shadow, by default half transparent black."""
     box_color: Colour = Field(default="#000000", description=COLOUR)
@@ -107,6 +152,9 @@ class SubtitleOptions(BaseModel):
     )
     """Distance from the text to the edges of its box, across and down, as shares of the height of a
     line, from 0 to 2."""
+    box_radius: float = Field(default=0.0, ge=0, le=1, description="a number from 0 to 1")
+    """Radius of the corners of boxes, also of that of the spoken word, as a share of the height of
+    a line, from 0 to 1. A box is at most rounded to half circles."""
     subtitle_position: Position = Field(default="bottom", description=f"one of {POSITIONS}")
     """Place of cues that have no position of their own."""
     subtitle_margin: Annotated[tuple[Margin, Margin], BeforeValidator(split_list)] | None = Field(
@@ -120,11 +168,32 @@ class SubtitleOptions(BaseModel):
     )
     """Maximum width of the text, as a share of the video's width, from 0.2 to 1; longer lines are
     broken. ``None``: the width between the margins."""
-    highlight: HighlightMode = Field(default="none", description="none, color or box")
+    subtitle_lines: int = Field(default=2, ge=0, le=10, description="a whole number from 0 to 10")
+    """Number of lines of the parts into which a long text is divided, which are shown one after the
+    other, from 1 to 10; 0: no text is divided. A text that takes one line more is not divided if
+    there is room. The parts end at the ends of sentences, at commas, or between words, at the times
+    of the words if they are known and in proportion to the letters otherwise."""
+    words_at_once: int = Field(default=0, ge=0, le=10, description="a whole number from 0 to 10")
+    """Number of words that are shown at a time, from 1 to 10, of which two Chinese or Japanese
+    characters count as one; 0: whole sentences. Punctuation ends a part early."""
+    animation: Animation = Field(default="none", description="none or pop")
+    """``pop``: each text grows into its place in the first eighth of a second."""
+    highlight: HighlightMode = Field(default="none", description="none, color, box or grow")
     """Look of the word that is spoken at the moment, in subtitles with the times of words:
-    ``color`` draws it in another colour, ``box`` draws a box behind it, and ``none`` does not
-    change it. WebVTT has these times in tags, LRC in ``<mm:ss.xx>``, and SubStation in
-    ``{\\k}``."""
+    ``color`` draws it in another colour, ``box`` draws a box behind it, ``grow`` draws it larger
+    and in another colour, and ``none`` does not change it. WebVTT has these times in tags, LRC in
+    ``<mm:ss.xx>``, and SubStation in ``{\\k}``."""
     highlight_color: Colour | None = Field(default=None, description=COLOUR)
-    """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``, and
-    blue for ``box``."""
+    """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``
+    and ``grow``, blue for ``box``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_caption(cls, data: Any) -> Any:
+        # They count as given from here on, so that each way to store options keeps them.
+        if isinstance(data, dict):
+            options = cast("dict[str, Any]", data)
+            for name, of_caption in CAPTIONS.items():
+                if options.get("caption") == name:
+                    return {**of_caption, **options}
+        return cast("Any", data)

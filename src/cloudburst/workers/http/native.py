@@ -183,9 +183,10 @@ class NativeRenderer:
             options=options,
             **hashes,
         )
-        reference = payload.model_dump_json(
-            exclude={"options": set(options.files())}, exclude_defaults=True
-        )
+        # The values of a caption are those of its options. With its name, the worker would set
+        # those that were given as the default.
+        left_out = {"caption", *options.files()}
+        reference = payload.model_dump_json(exclude={"options": left_out}, exclude_defaults=True)
         return UploadedScene(
             scene=described.name,
             reference=reference,

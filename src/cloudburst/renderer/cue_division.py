@@ -1,0 +1,206 @@
+"""Division of cues in time: into parts of a few lines, or of a few words. Pure functions.
+
+A part is a cue with a piece of the text, the tags that are in effect there, and the words in it.
+Parts follow each other without gaps, from the start of the cue to its end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
+from typing import TypeAlias
+from unicodedata import east_asian_width, name
+
+from cloudburst.media.subtitles import Cue, Word
+from cloudburst.media.subtitles.cues import MAX_WORDS, check_number
+from cloudburst.renderer.text_layout import TAG, line_breaks
+
+# Function that returns the number of lines that a text takes.
+CountLines: TypeAlias = Callable[[str], int]
+
+_SENTENCE_ENDS = frozenset(".!?…。！？｡؟۔।॥។")
+_COMMAS = frozenset(",;:，、；：､،؛—")
+_CLOSING_MARKS = " \n\t\"'”’»)]}）］】」』》〉"
+# Distance from an even division at which the end of a sentence, a comma and another word are
+# equally good ends of a part, as shares of its length.
+_SENTENCE, _COMMA, _WORD = 0.0, 0.15, 0.45
+_STYLE_TAG = re.compile(r"</?([ibus]|font)\b", re.IGNORECASE)
+
+
+def divide_cues(
+    cues: Iterable[Cue], count_lines: CountLines, *, lines: int, more: int, words_at_once: int
+) -> list[Cue]:
+    """Return cues in parts of ``words_at_once``, or else in parts of ``lines`` lines.
+
+    With 0, they are not divided. A cue of up to ``more`` lines is not divided either. Two texts in
+    different scripts, such as a sentence and its translation, are divided side by side. Raises
+    `InvalidInputError` for too many parts.
+    """
+    parts: list[Cue] = []
+    for cue in cues:
+        if words_at_once:
+            parts += _DividedCue(cue).in_words(words_at_once)
+        elif lines and count_lines(cue.text) > more:
+            parts += _DividedCue(cue).in_lines(lines, count_lines)
+        else:
+            parts.append(cue)
+        check_number(len(parts), MAX_WORDS, "parts of subtitles")
+    return parts
+
+
+class _DividedCue:
+    # Indices are those of the text without its tags, if nothing else is said.
+
+    def __init__(self, cue: Cue) -> None:
+        self._cue = cue
+        tags = {index for tag in TAG.finditer(cue.text) for index in range(*tag.span())}
+        self._places = [index for index in range(len(cue.text)) if index not in tags]
+        self._plain = "".join(cue.text[place] for place in self._places)
+        self._letters = [0, *accumulate(not each.isspace() for each in self._plain)]
+        inside = {place for word in cue.words for place in range(word.first + 1, word.last)}
+        breaks = [
+            at
+            for at, end in pairwise((*line_breaks(self._plain), len(self._plain)))
+            if self._letters[at] and any(map(str.isalnum, self._plain[at:end]))
+        ]
+        self._breaks = [at for at in breaks if self._places[at] not in inside] or breaks
+        self._texts = list(self._parallel_texts())
+
+    def in_words(self, number: int) -> list[Cue]:
+        divisions = [self._groups(*text, number) for text in self._texts]
+        if len(divisions) > 1:
+            count = max(map(len, divisions)) - 1
+            divisions = [self._evenly(*text, count) for text in self._texts]
+        return self._parts(divisions)
+
+    def in_lines(self, lines: int, count_lines: CountLines) -> list[Cue]:
+        room = max(1, lines // len(self._texts))
+        most = 1 + max(len(self._within(*text)) for text in self._texts)
+        count = max(-(-count_lines(self._plain[slice(*text)]) // room) for text in self._texts)
+        while True:
+            count = min(count, most)
+            divisions = [self._evenly(*text, count) for text in self._texts]
+            pieces = (self._plain[slice(*ends)] for row in divisions for ends in pairwise(row))
+            if count == most or all(count_lines(piece.strip()) <= room for piece in pieces):
+                return self._parts(divisions)
+            count += 1 + count // 4  # so that a text of words as wide as lines takes few attempts
+
+    def _parallel_texts(self) -> Iterator[tuple[int, int]]:
+        """Yield the texts that are shown side by side: one, or one in each script."""
+        lines = [found.span() for found in re.finditer(r"[^\n]+", self._plain)]
+        groups = groupby(lines, lambda line: _script(self._plain[slice(*line)]))
+        found = [(script, [*group]) for script, group in groups]
+        if 1 < len(found) == len({script for script, _ in found}):
+            yield from ((group[0][0], group[-1][1]) for _, group in found)
+        else:
+            yield 0, len(self._plain)
+
+    def _within(self, start: int, end: int) -> Sequence[int]:
+        return self._breaks[bisect_right(self._breaks, start) : bisect_left(self._breaks, end)]
+
+    def _evenly(self, start: int, end: int, count: int) -> list[int]:
+        """Return the edges of ``count`` parts of similar length, the last of which may be empty."""
+        length = max(1, self._letters[end] - self._letters[start]) / count
+        edges = [start]
+        for number in range(1, count):
+            wanted = self._letters[start] + number * length
+            places = self._within(edges[-1], end)
+            left = max(1, len(places) - (count - 1 - number))  # without those of later parts
+            edges.append(
+                min(
+                    places[:left],
+                    key=lambda at: abs(self._letters[at] - wanted) / length + self._cost(at),
+                    default=end,
+                )
+            )
+        return [*edges, end]
+
+    def _groups(self, start: int, end: int, number: int) -> list[int]:
+        """Return the edges of parts of up to this number of words, similar within a phrase."""
+        edges = [start]
+        phrases = (at for at in self._within(start, end) if self._cost(at) < _WORD)
+        for phrase in pairwise((start, *phrases, end)):
+            words = pairwise((phrase[0], *self._within(*phrase), phrase[1]))
+            sizes = {word[0]: self._size(*word) for word in words}
+            left, size = sum(sizes.values()), 0.0
+            for at, more in sizes.items():
+                if size and size + more > left / math.ceil(left / number):
+                    edges.append(at)
+                    left, size = left - size, 0.0
+                size += more
+            edges.append(phrase[1])
+        return edges
+
+    def _size(self, start: int, end: int) -> float:
+        """Return 1 for a word, and half of it for each character of a script without spaces."""
+        word = [each for each in self._plain[start:end] if each.isalnum()]
+        return sum(east_asian_width(each) in "WF" for each in word) / 2 or min(1, len(word))
+
+    def _cost(self, at: int) -> float:
+        before = self._plain[max(0, at - 8) : at]
+        mark = before.rstrip(_CLOSING_MARKS)[-1:]
+        if mark in _SENTENCE_ENDS:
+            return _SENTENCE
+        return _COMMA if mark in _COMMAS or before.endswith("\n") else _WORD
+
+    def _parts(self, divisions: Sequence[Sequence[int]]) -> list[Cue]:
+        times = self._times(divisions)
+        if times[-1] > self._cue.end:  # too short to be divided
+            return [self._cue]
+        rows = zip(*map(pairwise, divisions), strict=True)
+        return [self._part(*ends, row) for ends, row in zip(pairwise(times), rows, strict=True)]
+
+    def _times(self, divisions: Sequence[Sequence[int]]) -> list[int]:
+        """Return the start of each part, and the end of the last one."""
+        cue, letters = self._cue, self._letters
+        spoken = bisect_left(self._places, cue.words[0].first) if cue.words else 0
+        edges = next((each for each in divisions if each[0] <= spoken < each[-1]), divisions[0])
+        known = [(letters[edges[0]], cue.start)]
+        for word in cue.words:
+            for place, time in ((word.first, word.start), (word.last, word.end)):
+                known.append((letters[bisect_left(self._places, place)], time))
+        known.append((max(known[-1][0] + 1, letters[edges[-1]]), cue.end))
+        times = [cue.start]
+        for at in edges[1:-1]:
+            later = min(bisect_right(known, (letters[at], math.inf)), len(known) - 1)
+            (before, start), (after, end) = known[later - 1 : later + 1]
+            time = start + round((end - start) * (letters[at] - before) / (after - before))
+            times.append(max(time, times[-1] + 1))
+        return [*times, max(cue.end, times[-1] + 1)]
+
+    def _part(self, start: int, end: int, pieces: Iterable[tuple[int, int]]) -> Cue:
+        text, words = "", list[Word]()
+        for first, last in pieces:
+            piece = self._plain[first:last]
+            if not piece.strip():
+                continue
+            begin = self._places[first + len(piece) - len(piece.lstrip())]
+            stop = self._places[first + len(piece.rstrip()) - 1] + 1
+            text += "\n" * bool(text) + self._tags_before(begin)
+            moved = len(text) - begin
+            text += self._cue.text[begin:stop]
+            after = bisect_right(self._cue.words, begin, key=lambda word: word.last)
+            for word in self._cue.words[after:]:
+                if word.first >= stop:
+                    break
+                times = max(word.start, start), min(word.end, end)
+                if times[0] < times[1]:
+                    places = max(word.first, begin) + moved, min(word.last, stop) + moved
+                    words.append(Word(*times, *places))
+        return Cue(start, end, text, self._cue.position, tuple(words))
+
+    def _tags_before(self, place: int) -> str:
+        """Return the tags that are in effect at a place of the text with its tags."""
+        tags = TAG.findall(self._cue.text, 0, place)
+        last = {found[1].lower(): tag for tag in tags if (found := _STYLE_TAG.match(tag))}
+        return "".join(last.values())
+
+
+def _script(text: str) -> str:
+    scripts = (name(each, "").partition(" ")[0] for each in text if each.isalpha())
+    counts = Counter("CJK" if each in {"HIRAGANA", "KATAKANA"} else each for each in scripts)
+    return counts.most_common(1)[0][0] if counts else ""
