@@ -12,7 +12,7 @@ from cloudburst.renderer.bidi import begins_right, directions
 
 def shown(text: str, *, rtl: bool) -> str:
     parts = directions(text, rtl=rtl)
-    return "".join(text[one.first : one.end][:: -1 if one.rtl else 1] for one in parts)
+    return "".join(text[first:end][:: -1 if back else 1] for first, end, back in parts)
 
 
 @pytest.mark.parametrize(

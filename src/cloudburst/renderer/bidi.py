@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
-from typing import NamedTuple
 from unicodedata import bidirectional
 
 # Characters for which a line needs the rules: the blocks of scripts from right to left, and the
@@ -30,15 +29,6 @@ _PAIRS = "()[]{}（）［］｛｝「」『』【】〈〉《》〔〕〖〗⟨�
 _BRACKETS = dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True))
 
 
-class Direction(NamedTuple):
-    """Part of a text whose letters follow each other in one direction."""
-
-    first: int
-    end: int
-    rtl: bool
-    """True if it runs from right to left."""
-
-
 def begins_right(text: str) -> bool:
     """Return whether a paragraph runs from right to left, by its first letter."""
     if not _FROM_RIGHT.search(text):
@@ -47,13 +37,14 @@ def begins_right(text: str) -> bool:
     return next((kind for kind in kinds if kind in _BEGIN_RIGHT | _BEGIN_LEFT), "") in _BEGIN_RIGHT
 
 
-def directions(text: str, *, rtl: bool) -> list[Direction]:
+def directions(text: str, *, rtl: bool) -> list[tuple[int, int, bool]]:
     """Return the parts of a line as they stand from left to right.
 
-    ``rtl`` is true if the paragraph runs from right to left.
+    They are the first character, the end, and whether the part runs from right to left; ``rtl`` is
+    true if the paragraph does.
     """
     if not (rtl or _FROM_RIGHT.search(text)):
-        return [Direction(0, len(text), rtl=False)]
+        return [(0, len(text), False)]
     levels = _levels(text, "R" if rtl else "L")
     parts = [
         (level, [*places]) for level, places in groupby(range(len(text)), key=levels.__getitem__)
@@ -64,7 +55,7 @@ def directions(text: str, *, rtl: bool) -> list[Direction]:
             run = [*group]
             order += run[::-1] if inside else run
         parts = order
-    return [Direction(places[0], places[-1] + 1, level % 2 == 1) for level, places in parts]
+    return [(places[0], places[-1] + 1, level % 2 == 1) for level, places in parts]
 
 
 def _levels(text: str, base: str) -> list[int]:

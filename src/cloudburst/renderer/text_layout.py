@@ -66,7 +66,6 @@ _FONT_COLOUR = re.compile(r"""<font\s(?:[^<>]*\s)?color\s*=\s*["']?([#\w]+)""", 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # An apostrophe between letters that are as narrow as Latin ones.
 _APOSTROPHE = re.compile(r"(?<=[^\W\u1100-\U0010ffff])[‘’](?=[^\W\u1100-\U0010ffff])")
-_BREAK_CONTROLS = frozenset((ZERO_WIDTH_SPACE, WORD_JOINER))
 # Red, green and blue, from 0 to 255.
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -349,47 +348,43 @@ class _Paragraph:
 
     def _best_starts(self, room: float) -> list[int]:
         """Return the starts of the lines that cost least, and the end of the text."""
-        breaks = [*line_breaks(self._plain)]
-        places = self._places(breaks, room)
-        total = self._ends[-1]
-        costs = self._break_costs(places, breaks, (total / math.ceil(total / room)) ** 2)
+        clusters = sorted({glyph.place for glyph in self._glyphs})
+        breaks = set(line_breaks(self._plain)).intersection(clusters)
+        places = [0, *sorted(breaks), len(self._text)]
+        for start, end in pairwise(tuple(places)):
+            if self._width(start, end) > room:  # a word that must be broken somewhere
+                places += [place for place in clusters if start < place < end]
+        places.sort()
+        phrases, total = _phrases(self._plain), self._ends[-1]
+        square = (total / math.ceil(total / room)) ** 2
         # For each place: number of lines before it, their cost, and the start of the last one.
-        best = [(0, 0.0, 0)]
-        for at in range(1, len(places)):
+        best, first = [(0, 0.0, 0)], 0
+        for at, end in enumerate(places[1:], 1):
+            while first < at - 1 and self._width(places[first], end) > room:
+                first += 1
+            extra = square * self._break_cost(end, breaks, phrases)
             found: list[tuple[int, float, int]] = []
-            for start in range(at - 1, -1, -1):
-                width = self._width(places[start], places[at])
-                if width > room and found:
-                    break
+            for start in range(first, at):
                 lines, cost, _ = best[start]
+                if lines > best[first][0]:
+                    break
                 # Of lines that cost the same, the upper ones are the wider ones.
-                found.append((lines + 1, round(cost + width * width + costs[at], 3), -start))
+                cost += self._width(places[start], end) ** 2 + extra
+                found.append((lines + 1, round(cost, 3), -start))
             best.append(min(found))
         starts = [len(places) - 1]
         while starts[-1]:
             starts.append(-best[starts[-1]][2])
         return [places[start] for start in reversed(starts)]
 
-    def _places(self, breaks: Sequence[int], room: float) -> list[int]:
-        """Return where lines may begin or end; a word wider than a line is broken anywhere."""
-        ends = [0, *breaks, len(self._text)]
-        clusters = {glyph.place for glyph in self._glyphs}
-        wide = [each for each in pairwise(ends) if self._width(*each) > room]
-        return sorted({*ends, *(place for each in wide for place in clusters & {*range(*each)})})
-
-    def _break_costs(
-        self, places: Sequence[int], breaks: Sequence[int], square: float
-    ) -> list[float]:
-        text, words, phrases = self._plain, {*breaks}, _phrases(self._plain)
-        costs: list[float] = []
-        for place in places:
-            end = self._solid_ends[place]
-            is_phrase = end < place or place in phrases or not _is_wide(text[place - 1])
-            while end and _holds_previous(text[end - 1]) and text[end - 1] not in _NOT_FIRST:
-                end -= 1  # a closing quotation mark
-            cost = _BREAK_COST if is_phrase and place in words else _INNER_BREAK_COST
-            costs.append(0.0 if end and text[end - 1] in _STOPS else cost * square)
-        return [*costs[:-1], 0.0]
+    def _break_cost(self, place: int, breaks: set[int], phrases: set[int]) -> float:
+        text, end = self._plain, self._solid_ends[place]
+        is_inner = end == place and place not in phrases and _is_wide(text[place - 1])
+        while end and _holds_previous(text[end - 1]) and text[end - 1] not in _NOT_FIRST:
+            end -= 1  # a closing quotation mark
+        if end and text[end - 1] in _STOPS:
+            return 0.0
+        return _INNER_BREAK_COST if is_inner or place not in breaks else _BREAK_COST
 
     def _line(self, start: int, end: int) -> Line:
         end = max(start, self._solid_ends[end])
