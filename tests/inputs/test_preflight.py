@@ -25,6 +25,7 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
+from support.speech_files import CHINESE, FILES, written
 
 MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # MPEG 1 layer III, 128 kbit/s, 44.1 kHz
 LIMITS = Limits()
@@ -415,6 +416,19 @@ def test_subtitles_that_cannot_be_drawn(files: Path, text: str, found: str) -> N
 def test_webvtt_is_taken_whatever_its_name_ends_in(files: Path) -> None:
     (files / "a.srt").write_text("WEBVTT\n\n00:01.000 --> 00:02.000 line:0\nHello\n")
     good(scene(files, subtitle="a.srt"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_times_of_words_are_subtitles(files: Path, name: str) -> None:
+    (files / "words.json").write_text(written(name, CHINESE), encoding="utf-8")
+    good(scene(files, subtitle="words.json"))
+
+
+def test_other_json_is_a_fault_that_names_the_kinds_that_are_read(files: Path) -> None:
+    (files / "words.json").write_text('{"scenes": []}')
+    (fault,) = faults(scene(files, subtitle="words.json"))
+    assert fault.found == "JSON without any word or line that has a start and an end"
+    assert "ElevenLabs, Azure, edge-tts, Volcengine, Whisper" in fault.expected
 
 
 def test_limits_of_bytes_and_seconds(files: Path) -> None:

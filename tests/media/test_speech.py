@@ -134,7 +134,7 @@ def test_a_long_sentence_is_divided_at_commas_and_pauses():
     first = "the keeper climbed the narrow winding stairs of the lighthouse every evening,"
     second = "lit the lamp and looked out over the dark water until the last boat was home"
     assert shown(cues_of(words(f"{first} {second}", length=0.2))) == [first, second]
-    spoken = [*words(first[:-1], length=0.2), *words(second, length=0.2, at=3.0)]
+    spoken = [*words(first[:-1], length=0.2), *words(second, length=0.2, at=2.7)]
     assert shown(cues_of(spoken)) == [first[:-1], second]
 
 
@@ -191,6 +191,22 @@ def test_words_without_a_text_are_joined_as_their_script_is_written():
     (cue,) = cues_of(own)
     assert cue.text == "Americans say,"
     assert [(word.start, word.end) for word in cue.words] == [(0, 500), (500, 800)]
+
+
+def test_characters_without_spaces_between_words_are_words_only_in_chinese_and_japanese():
+    for text, found in (("สวัสดี ครับ", ["สวัสดี", "ครับ"]), ("字をAb", ["字", "を", "Ab"])):
+        times = [n / 10 for n in range(len(text) + 1)]
+        names = ("characters", "character_start_times_seconds", "character_end_times_seconds")
+        (cue,) = cues_of(dict(zip(names, (list(text), times[:-1], times[1:]), strict=True)))
+        assert [cue.text[word.first : word.last] for word in cue.words] == found
+
+
+def test_words_of_no_length_and_parts_that_go_back_in_time_are_shown():
+    assert cues_of([word("公", 1, 1)]) == [Cue(1000, 1001, "公")]
+    (cue,) = cues_of([word("公", 1, 1.2), word("司", 1.2, 1.2)])
+    assert cue.words == (Word(1000, 1200, 0, 1), Word(1200, 1201, 1, 2))
+    (cue,) = cues_of({"text": "ice-cream", "words": [word("ice", 1, 2), word("-cream", 0.5, 0.8)]})
+    assert (cue.start, cue.end) == (1000, 2000)
 
 
 def test_characters_of_json_are_no_tags_and_no_line_breaks():

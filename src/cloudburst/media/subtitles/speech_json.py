@@ -32,8 +32,6 @@ from cloudburst.media.subtitles.sentences import join_words, sentences
 # Maximum number of objects and lists in a file, each of which takes up to 300 bytes of memory. A
 # word has at most three of them.
 _MAX_OBJECTS = 300_000
-# Maximum depth of objects and lists in each other that have words; six are in use.
-_MAX_DEPTH = 12
 # Latest time, in milliseconds: later than the end of any video.
 _LATEST = 100 * 3600 * 1000
 
@@ -105,16 +103,16 @@ class _Reader:
         """Texts, which may be empty, and their words."""
         self.characters: list[Cue] = []
 
-    def read(self, value: object, depth: int = 0) -> bool:
+    def read(self, value: object) -> bool:
         """Add the words in a value of JSON; return whether it has any."""
-        if type(value) not in (dict, list) or depth > _MAX_DEPTH:
+        if type(value) not in (dict, list):
             return False
         if items := _list(value):
-            return sum(self.read(item, depth + 1) for item in items) > 0
+            return sum(map(self.read, items)) > 0
         fields = _fields(value)
         # Of several forms of the same words, the first one is read.
         return self._read_object(fields) or any(
-            self.read(_unpacked(name, inner), depth + 1) for name, inner in fields.items()
+            self.read(_unpacked(name, inner)) for name, inner in fields.items()
         )
 
     def _read_object(self, fields: dict[str, object]) -> bool:
