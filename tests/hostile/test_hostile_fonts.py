@@ -7,6 +7,7 @@ import logging
 import random
 import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -19,9 +20,14 @@ from cloudburst.inputs.media_file import open_media_file
 from cloudburst.media import font_tables
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
+from cloudburst.renderer.fonts import input_font
+from cloudburst.renderer.job import InputFaultError
+from cloudburst.renderer.letters import Letters
 from cloudburst.renderer.process_limits import fault_from_exit
+from cloudburst.renderer.text_layout import layout
 from support.font_files import FONTS, FontCase, latin_font
 from support.render_job import lay_job, outcome
+from support.scripts import SENTENCES, font_path
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +105,28 @@ def test_wrong_bytes_never_raise_another_error(seed: int) -> None:
     except InvalidInputError:
         return
     assert all(tables.glyph(character) >= 0 for character in "aé字\U0010ffff")
+
+
+@pytest.mark.few(30)
+@pytest.mark.parametrize("seed", range(600))
+def test_wrong_bytes_in_a_font_with_rules_raise_errors_of_the_font(
+    tmp_path: Path, seed: int
+) -> None:
+    """Its glyphs are drawn, or it is refused, in little time."""
+    rng = random.Random(seed)
+    language = rng.choice(["arabic", "bengali", "hindi", "khmer", "thai", "tamil", "hebrew"])
+    original = font_path(language)
+    assert original is not None
+    content = bytearray(original.read_bytes())
+    for _ in range(rng.choice((1, 3, 10, 50))):
+        content[rng.randrange(200, len(content))] = rng.randrange(256)
+    (tmp_path / "font").write_bytes(content)
+    began = time.process_time()
+    with suppress(InputFaultError, OSError, ValueError, OverflowError):  # see `check_font`
+        letters = Letters([input_font(tmp_path / "font")], 60)
+        lines = layout(SENTENCES[language], bold=False, room=400, letters=letters)
+        letters.check(lines, 3, bold=True)
+    assert time.process_time() - began < CHECK_SECONDS
 
 
 @pytest.mark.real
