@@ -111,6 +111,7 @@ def test_json_in_each_encoding(encoding):
         ('He said: "Go." (Yes.) So', ['He said: "Go."', "(Yes.)", "So"]),
         ("Dr. Who, J. K. Rowling and the U.S. team vs. us.", None),
         ("About 3.5 percent... or so", None),
+        ("So do I. Go!", ["So do I.", "Go!"]),
         ("क्या हुआ। ठीक है।", ["क्या हुआ।", "ठीक है।"]),
         ("لماذا؟ لا أعرف", ["لماذا؟", "لا أعرف"]),
     ],

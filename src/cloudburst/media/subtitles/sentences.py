@@ -46,7 +46,7 @@ _LETTER = re.compile(r"[^\W_]")
 _BEFORE_WORD = re.compile(rf"\s*[{_OPENING}]*$")
 _CLAUSE_END = re.compile(rf"[,;:，、；：،؛—–][{_CLOSING}]*\s*$")
 _SENTENCE_END = re.compile(rf"[.!?…。！？．؟۔।॥။។][{_CLOSING}]*\s*$")
-_ABBREVIATION = re.compile(r"(?:^|\W)(?:[A-Z]|\w\.\w|Dr|Mr|Mrs|Ms|Prof|St|vs)\.$")
+_ABBREVIATION = re.compile(r"(?:^|\W)(?:[A-HJ-Z]|\w\.\w|Dr|Mr|Mrs|Ms|Prof|St|vs)\.$")
 
 
 def join_words(cues: list[Cue]) -> list[Cue]:
