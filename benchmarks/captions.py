@@ -77,6 +77,19 @@ def drawn(back: Image.Image, cue: Cue, options: Mapping[str, Any], at: float) ->
     return to_picture(canvas.read())
 
 
+def part(shown: Image.Image) -> Image.Image:
+    """Return the part of a picture in which the subtitles are."""
+    width, height = shown.size
+    return shown.crop(
+        (
+            0,
+            height - width // 3 - height // 12 * (height > width),
+            width,
+            height - height // 12 * (height > width),
+        )
+    )
+
+
 def sheet(rows: Sequence[Sequence[Image.Image]], width: int) -> Image.Image:
     """Return pictures in rows, each picture in this width."""
     small = [[ImageOps.contain(one, (width, 2 * width)) for one in row] for row in rows]
@@ -95,12 +108,12 @@ def main(folder: Path) -> None:
     for shape, size in SIZES.items():
         rows = [
             [
-                drawn(picture(kind, size), CUES[text], options, 1.4)
+                part(drawn(picture(kind, size), CUES[text], options, 1.4))
                 for kind, text in product(("light", "dark", "busy"), CUES)
             ]
             for options in LOOKS.values()
         ]
-        sheet(rows, 480 if shape == "wide" else 300).save(folder / f"captions-{shape}.png")
+        sheet(rows, 480).save(folder / f"captions-{shape}.png")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_each_line_of_a_word_has_a_box():
     areas = [whole([box]).getbbox() for box in boxes]
     assert len(areas) >= 2
     for upper, lower in pairwise(areas):
-        assert lower[1] == pytest.approx(upper[3], abs=1)
+        assert lower[1] == pytest.approx(upper[3] + 0.1 * 75, abs=1)
 
 
 def test_opacity_and_default_colours():
@@ -162,7 +162,7 @@ def test_the_frames_of_a_video_show_the_current_word(tmp_path, file, options):
     assert before is after is None
     for first, last in zip(shown[::2], shown[1::2], strict=True):
         assert first == pytest.approx(last, abs=4)  # one word, from its first to its last frame
-    assert shown[0][1] <= shown[2][0] + 12
+    assert shown[0][1] <= shown[2][0] + 15
     assert shown[2][1] <= shown[4][0] + 12
     middle = lumas(tmp_path / "video.mp4")[15].width / 2
     assert sum(shown[2]) / 2 == pytest.approx(middle, abs=4)

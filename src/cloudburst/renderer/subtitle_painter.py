@@ -30,7 +30,12 @@ from cloudburst.renderer.planes import (
     layer_from_mask,
     scaled_layer,
 )
-from cloudburst.renderer.subtitle_style import WORD_BOX_PADDING_SHARES, Highlight, SubtitleStyle
+from cloudburst.renderer.subtitle_style import (
+    WORD_BOX_INSET_SHARE,
+    WORD_BOX_PADDING_SHARE,
+    Highlight,
+    SubtitleStyle,
+)
 from cloudburst.renderer.text_layout import Line, Rgb, TextRun, TextStyle, layout, line_width
 
 # Overlap in pixels that is caused by the rounding of sums.
@@ -41,7 +46,7 @@ _TOLERANCE = 0.01
 MAX_COLOURS = 8
 # Largest growth of the current word, in proportion and as a share of the height of a line: a long
 # word that grew more would cover its neighbours.
-MAX_GROWTH, MAX_GROWTH_SHARE = 0.15, 0.25
+MAX_GROWTH, MAX_GROWTH_SHARE = 0.15, 0.3
 # Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
 # check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
 # 1.7 CPU seconds.
@@ -146,7 +151,7 @@ class SubtitlePainter:
         self._style = style
         self._canvas = width, height
         self._fonts = fonts
-        self._letters = Letters(fonts, style.size)
+        self._letters = Letters(fonts, style.size, word_spacing=style.word_spacing)
         self._marks = [] if mark is None else [_grown(mark, *style.padding)]
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
@@ -279,34 +284,27 @@ class SubtitlePainter:
             drawn.append(self._box(box, self._style.box_colour, self._style.box_opacity))
         highlight = self._style.highlight if word >= 0 else None
         areas = [] if highlight is None else list(self._word_areas(block, word))
-        if highlight is None:
-            drawn += self._lettering(block)
-        elif highlight.mode == "box":
-            across, down = (share * self._style.size for share in WORD_BOX_PADDING_SHARES)
-            for area in areas:
-                box = _grown(area, across, down)
-                drawn.append(self._box(box, highlight.colour, highlight.opacity))
-            drawn += self._lettering(block)
-        elif highlight.mode == "color" or len(areas) != 1:  # a word in two lines does not grow
+        if highlight is None or highlight.mode != "grow" or len(areas) != 1:
             drawn += self._lettering(block, word, highlight)
-        else:
+        else:  # a word in one line
             others, current = (
                 _only(block, lambda style: style.word == word, value=value)
                 for value in (False, True)
             )
             most = MAX_GROWTH_SHARE * self._style.size / max(1.0, areas[0].right - areas[0].left)
             grown = filter(None, self._lettering(current, word, highlight))
-            drawn += self._lettering(others)
-            drawn += self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])
+            *below, letters = self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])
+            drawn += [*below, *self._lettering(others), letters]
         return filter(None, drawn)
 
     def _lettering(
         self, block: _TextBlock, word: int = -1, highlight: Highlight | None = None
     ) -> Iterator[ColourLayer | None]:
-        """Yield the shadow, the outline and the letters, of which those of a word are coloured."""
+        """Yield the shadow, the outline and the letters, with the highlight of a word."""
         style = self._style
+        coloured = None if highlight is None or highlight.mode == "box" else highlight
         # Outline and shadow must not show through transparent letters.
-        is_clear = style.text_opacity < 255 or bool(highlight and highlight.opacity < 255)
+        is_clear = style.text_opacity < 255 or bool(coloured and coloured.opacity < 255)
         clear = block if is_clear else None
         if (style.shadow or style.shadow_blur) and style.shadow_opacity:
             shifted = block._replace(area=_shifted(block.area, style.shadow))
@@ -314,18 +312,23 @@ class SubtitlePainter:
             yield self._letter_layer(
                 shifted, style.outline, colour, opacity, blur=style.shadow_blur, without=clear
             )
+        if highlight is not None and coloured is None:
+            for area in self._word_areas(block, word):
+                box = _grown(area, WORD_BOX_PADDING_SHARE * style.size, 0.0)
+                box = box._replace(top=area.top + WORD_BOX_INSET_SHARE * style.size)
+                yield self._box(box, highlight.colour, highlight.opacity)
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity
             yield self._letter_layer(block, style.outline, colour, opacity, without=clear)
         others = block
-        if highlight is not None:
+        if coloured is not None:
             others = _only(block, lambda style: style.word == word, value=False)
         for rgb, part in _by_colour(others):
             colour = style.text_colour if rgb is None else bt709(*rgb)
             yield self._letter_layer(part, 0.0, colour, style.text_opacity)
-        if highlight is not None:
+        if coloured is not None:
             current = _only(block, lambda style: style.word == word, value=True)
-            yield self._letter_layer(current, 0.0, highlight.colour, highlight.opacity)
+            yield self._letter_layer(current, 0.0, coloured.colour, coloured.opacity)
 
     def _word_areas(self, block: _TextBlock, word: int) -> Iterator[CueArea]:
         """Yield the area of a word in each line that has a part of it."""

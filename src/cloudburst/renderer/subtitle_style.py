@@ -28,12 +28,14 @@ _BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
 _PORTRAIT_RATIO = 1920 / 1080
 
 
-# Horizontal and vertical distance from a highlighted word to the edges of its box, as shares of
-# the line height.
-WORD_BOX_PADDING_SHARES = (0.06, 0.0)
+# Distance from a highlighted word to the left and right edges of its box, and from the top of its
+# line to that of the box, as shares of the line height: capital letters are in the middle.
+WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE = 0.08, 0.1
 # Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
 # behind white letters.
 _HIGHLIGHT_COLOURS = {"color": "#ffd60a", "grow": "#ffd60a", "box": "#1f6feb"}
+# Width that is added to spaces if the current word grows, as a share of the line height.
+_GROWTH_SPACING = 0.12
 # Default font sizes of landscape and other videos: of sentences, and of a few words at a time.
 _FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 60), (36, 110)
 
@@ -85,6 +87,8 @@ class SubtitleStyle(NamedTuple):
     """Words that are shown at a time; 0 for whole cues."""
     pops: bool
     """True if cues grow into their place."""
+    word_spacing: float
+    """Width that is added to spaces, into which the current word grows."""
     highlight: Highlight | None = None
     """Look of the current word, if it is another one."""
 
@@ -135,6 +139,7 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
         lines=options.subtitle_lines,
         words_at_once=options.words_at_once,
         pops=options.animation == "pop",
+        word_spacing=size * _GROWTH_SPACING if options.highlight == "grow" else 0.0,
         highlight=_highlight(options),
     )
 

@@ -25,10 +25,11 @@ CaptionName: TypeAlias = Literal["classic", "karaoke", "pop"]
 
 _CLASSIC = {
     "background_box": True,
-    "bold": False,
+    "bold": None,
     "outline_width": 0.0,
     "box_radius": 0.25,
     "shadow_blur": 0.0,
+    "shadow_color": "#00000080",
     "words_at_once": 0,
     "highlight": "none",
     "animation": "none",
@@ -36,8 +37,9 @@ _CLASSIC = {
 _KARAOKE = _CLASSIC | {
     "background_box": False,
     "bold": True,
-    "outline_width": 0.06,
+    "outline_width": 0.03,
     "shadow_blur": 0.15,
+    "shadow_color": "#000000c0",
     "highlight": "box",
 }
 _POP = _KARAOKE | {
