@@ -17,7 +17,7 @@ from unicodedata import east_asian_width, name
 
 from cloudburst.media.subtitles import Cue, Word
 from cloudburst.media.subtitles.cues import MAX_WORDS, check_number
-from cloudburst.renderer.text_layout import TAG, line_breaks
+from cloudburst.renderer.text_layout import TAG, find_phrases, line_breaks
 
 # Function that returns the number of lines that a text takes.
 CountLines: TypeAlias = Callable[[str], int]
@@ -61,13 +61,19 @@ class _DividedCue:
         self._places = [index for index in range(len(cue.text)) if index not in tags]
         self._plain = "".join(cue.text[place] for place in self._places)
         self._letters = [0, *accumulate(not each.isspace() for each in self._plain)]
-        inside = {place for word in cue.words for place in range(word.first + 1, word.last)}
         breaks = [
             at
             for at, end in pairwise((*line_breaks(self._plain), len(self._plain)))
             if self._letters[at] and any(map(str.isalnum, self._plain[at:end]))
         ]
-        self._breaks = [at for at in breaks if self._places[at] not in inside] or breaks
+        if cue.words:
+            inside = {place for word in cue.words for place in range(word.first + 1, word.last)}
+            self._breaks = [at for at in breaks if self._places[at] not in inside] or breaks
+        else:
+            phrases = find_phrases(self._plain)
+            self._breaks = [
+                at for at in breaks if at in phrases or not _is_wide(self._plain[at - 1])
+            ] or breaks
         self._texts = list(self._parallel_texts())
 
     def in_words(self, number: int) -> list[Cue]:
@@ -137,8 +143,8 @@ class _DividedCue:
 
     def _size(self, start: int, end: int) -> float:
         """Return 1 for a word, and half of it for each character of a script without spaces."""
-        word = [each for each in self._plain[start:end] if each.isalnum()]
-        return sum(east_asian_width(each) in "WF" for each in word) / 2 or min(1, len(word))
+        word = self._plain[start:end]
+        return sum(map(_is_wide, word)) / 2 or any(map(str.isalnum, word))
 
     def _cost(self, at: int) -> float:
         before = self._plain[max(0, at - 8) : at]
@@ -198,6 +204,10 @@ class _DividedCue:
         tags = TAG.findall(self._cue.text, 0, place)
         last = {found[1].lower(): tag for tag in tags if (found := _STYLE_TAG.match(tag))}
         return "".join(last.values())
+
+
+def _is_wide(character: str) -> bool:
+    return character.isalnum() and east_asian_width(character) in "WF"
 
 
 def _script(text: str) -> str:

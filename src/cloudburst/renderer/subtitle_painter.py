@@ -293,8 +293,8 @@ class SubtitlePainter:
             )
             most = MAX_GROWTH_SHARE * self._style.size / max(1.0, areas[0].right - areas[0].left)
             grown = filter(None, self._lettering(current, word, highlight))
-            *below, letters = self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])
-            drawn += [*below, *self._lettering(others), letters]
+            layers = [*self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])]
+            drawn += [*layers[:-1], *self._lettering(others), *layers[-1:]]
         return filter(None, drawn)
 
     def _lettering(

@@ -98,7 +98,7 @@ def line_breaks(text: str) -> Iterator[int]:
             yield index
 
 
-def _phrases(text: str) -> set[int]:
+def find_phrases(text: str) -> set[int]:
     """Return where the phrases of a Chinese or Japanese text end; others have none."""
     chinese = "".join(_CHINESE.findall(text))
     if _KANA.search(text):
@@ -355,7 +355,7 @@ class _Paragraph:
             if self._width(start, end) > room:  # a word that must be broken somewhere
                 places += [place for place in clusters if start < place < end]
         places.sort()
-        phrases, total = _phrases(self._plain), self._ends[-1]
+        phrases, total = find_phrases(self._plain), self._ends[-1]
         square = (total / math.ceil(total / room)) ** 2
         # For each place: number of lines before it, their cost, and the start of the last one.
         best, first = [(0, 0.0, 0)], 0
