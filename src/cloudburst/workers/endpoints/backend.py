@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import anyio
 
@@ -62,11 +63,7 @@ def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: T
             else native.connect(address, secrets=secrets, timeouts=timeouts)
         )
         async with connection as renderer:
-            observed = _ObservedRenderer(
-                renderer,
-                lambda failure: launcher.set_failure(address, failure),
-                has_single_address=launcher.has_single_address,
-            )
+            observed = _ObservedRenderer(renderer, launcher, address)
             started_at = anyio.current_time()
             ready_timeout = min(timeouts.ready or math.inf, timeouts.reach or math.inf)
             try:
@@ -89,25 +86,21 @@ def observed_connect(launcher: EndpointLauncher, protocol: Protocol, timeouts: T
     return connect
 
 
+@dataclass(eq=False, slots=True, repr=False)
 class _ObservedRenderer:
-    def __init__(
-        self,
-        renderer: NativeRenderer | OnestepRenderer,
-        set_failure: Callable[[str], None],
-        *,
-        has_single_address: bool,
-    ) -> None:
-        self.failure = ""  # reason why the worker cannot be used; empty if it can
-        # True if the worker requires another key or uses another protocol.
-        self.wrong_key_or_protocol = False
-        self.was_healthy = False
-        # Reason why the last scene failed on the worker; empty if it did not fail.
-        self.scene_failure = ""
-        self.made_video = False
-        self._renderer = renderer
-        self._set_failure = set_failure
-        self._has_single_address = has_single_address
-        self._failed_scenes = 0  # in a row
+    _renderer: NativeRenderer | OnestepRenderer
+    _launcher: EndpointLauncher
+    _address: str
+    # Reason why the worker cannot be used; empty if it can.
+    failure: str = ""
+    # True if the worker requires another key or uses another protocol.
+    wrong_key_or_protocol: bool = False
+    was_healthy: bool = False
+    # Reason why the last scene failed on the worker; empty if it did not fail.
+    scene_failure: str = ""
+    made_video: bool = False
+    # Number of scenes in a row that have failed.
+    _failed_scenes: int = 0
 
     @property
     def has_abandoned_encode(self) -> bool:
@@ -129,7 +122,7 @@ class _ObservedRenderer:
                 healthy = await self._renderer.check_key()
         self.was_healthy = self.was_healthy or healthy
         self.failure = "" if healthy else self._renderer.health_failure
-        self._set_failure(self.failure)
+        self._launcher.set_failure(self._address, self.failure)
         return healthy
 
     async def discard_jobs(self) -> None:
@@ -180,7 +173,7 @@ class _ObservedRenderer:
         try:
             yield
         except WorkerError as exc:
-            if isinstance(exc, WorkerUnfitError) and not self._has_single_address:
+            if isinstance(exc, WorkerUnfitError) and not self._launcher.has_single_address:
                 exc.remedy = Remedy.OTHER_WORKER  # other addresses are other installations
             self.failure = str(exc)
             self.wrong_key_or_protocol = isinstance(exc, (KeyRefusedError, WorkerProtocolError))
