@@ -21,7 +21,6 @@ import anyio
 
 from cloudburst import Client, Limits, Report, Status, Timeouts, fargate
 from cloudburst.concurrency import collapse_single
-from cloudburst.emulator import Call, Task
 from cloudburst.events import (
     Event,
     SceneCompleted,
@@ -31,7 +30,7 @@ from cloudburst.events import (
     WorkerLaunched,
     WorkerStopped,
 )
-from cloudburst.testing import FargateEmulator
+from cloudburst.testing import Call, FargateEmulator, Task
 from support.emulator_settings import settings_of
 
 HURRIED = Timeouts(call=2, launch=30, ready=8, scene=20, silence=3, stop=8, settle=15)

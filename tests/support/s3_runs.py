@@ -20,11 +20,11 @@ from PIL import Image
 from cloudburst import Client, Limits, RenderOptions, Report, Settings, Timeouts, endpoints
 from cloudburst.aws.client import client as aws_client
 from cloudburst.aws.s3 import request_waits
-from cloudburst.emulator import Call
 from cloudburst.engine import attempt_context
 from cloudburst.events import Event
 from cloudburst.files import state_folder
 from cloudburst.models.limits import Backoff
+from cloudburst.testing import Call
 from cloudburst.workers.http import retries as transfer_retries
 from support.emulator_calls import client, new_client
 from support.fargate_backend import session_keys

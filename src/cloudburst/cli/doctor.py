@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -21,7 +20,7 @@ from rich.text import Text
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.options import s3_folders
-from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_line
+from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_json
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -84,7 +83,7 @@ def doctor_command(
     check = partial(doctor, Settings(), tasks=workers, tier=size, find_address=find_address)
     report = anyio.run(check)
     if as_json:
-        write_line(json.dumps({"success": report.success, **asdict(report)}))
+        write_json({"success": report.success, **asdict(report)})
     else:
         print_output(*doctor_lines(report))
     if live and report.success:

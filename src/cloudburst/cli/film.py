@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from cloudburst.cli.output import (
     safe_text,
     short_path,
     unwrapped,
-    write_line,
+    write_json,
 )
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.concurrency import collapse_single
@@ -94,7 +93,7 @@ def film_command(
     videos, skipped = result
     if as_json:
         found = {"film": str(request.path), "scenes": len(videos), "skipped": skipped}
-        write_line(json.dumps(found))
+        write_json(found)
     elif not quiet:
         done = "already made of the same" if skipped else "of"
         head = f"Film {done} {pluralize(len(videos), 'video')}: "

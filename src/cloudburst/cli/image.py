@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from cloudburst.cli.output import (
     safe_text,
     short_path,
     unwrapped,
-    write_line,
+    write_json,
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.image.base_image import docker_login
@@ -114,7 +113,7 @@ def push_command(
     image, name, report = done
     name = f"{name}@{report.digest}"
     if as_json:
-        write_line(json.dumps({"image": name, **asdict(report)}))
+        write_json({"image": name, **asdict(report)})
         return 0
     sent, present = format_size(report.bytes_sent), format_size(report.bytes_present)
     print_output(unwrapped(safe_text(name)))
@@ -195,7 +194,7 @@ async def _push_to_ecr(
 
 def _print_image(image: BuiltImage, folder: Path, *, as_json: bool) -> None:
     if as_json:
-        write_line(json.dumps(asdict(image) | {"folder": str(folder)}))
+        write_json(asdict(image) | {"folder": str(folder)})
         return
     digests = {"image": image.digest} | {one.architecture: one.digest for one in image.platforms}
     for name, value in {**digests, "folder": short_path(folder)}.items():

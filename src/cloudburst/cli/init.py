@@ -31,6 +31,7 @@ from cloudburst.cli.output import (
     print_error,
     print_output,
     safe_text,
+    write_json,
     write_line,
 )
 from cloudburst.errors import ConfigurationError
@@ -215,7 +216,7 @@ def _with_image(settings: Settings, image: str | None) -> Settings:
 
 def _print_report(report: InitReport | DestroyReport, *, as_json: bool) -> None:
     if as_json:
-        write_line(json.dumps(asdict(report), default=str))
+        write_json(asdict(report))
     else:
         print_output(*_report_lines(report))
 

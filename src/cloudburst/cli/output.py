@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
+import json
 import os
 import re
 import sys
@@ -113,6 +115,15 @@ def write_line(text: str) -> None:
     """Write a line to the standard output and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def write_json(document: object) -> None:
+    """Write a document to the standard output as one line of JSON."""
+    write_line(json.dumps(document, default=_to_json))
+
+
+def _to_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
 
 
 def plain_table() -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from cloudburst.cli.output import (
     safe_text,
     short_path,
     unwrapped,
-    write_line,
+    write_json,
 )
 from cloudburst.engine.report import COST_PARTS
 from cloudburst.errors import Remedy
@@ -340,7 +339,7 @@ class ResultPrinter:
     def print_report(self, report: Report) -> None:
         """Print the report."""
         if self._options.json:
-            write_line(json.dumps({"type": "report"} | report.model_dump(mode="json")))
+            write_json({"type": "report"} | report.model_dump(mode="json"))
         elif self._options.quiet:
             self._print_failures(report)
         else:

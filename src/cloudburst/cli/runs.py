@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from cloudburst.cli.output import (
     safe_text,
     short_path,
     unwrapped,
-    write_line,
+    write_json,
 )
 from cloudburst.errors import JournalError
 from cloudburst.models.journal_entries import SCENES_ARE_MISSING, JournalState
@@ -112,7 +111,7 @@ def runs_command(
     runs = list_runs(folder, settings)
     if as_json:
         listed = [asdict(run) | {"folder": str(run.folder)} for run in runs]
-        write_line(json.dumps(listed, default=_to_json))
+        write_json(listed)
         return 0
     print_output(*_run_lines(runs, folder, default=to is None))
     return 0
@@ -270,7 +269,3 @@ def _start_time(run: ListedRun) -> float:
 
 def _to_datetime(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
-
-
-def _to_json(value: object) -> str:
-    return value.isoformat() if isinstance(value, dt.datetime) else str(value)

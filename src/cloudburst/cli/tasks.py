@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
@@ -29,7 +27,7 @@ from cloudburst.cli.output import (
     pluralize,
     print_output,
     safe_text,
-    write_line,
+    write_json,
 )
 from cloudburst.models.account_tasks import CleanupReport, LogLine, RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
@@ -61,7 +59,7 @@ def tasks_command(
 
     tasks = anyio.run(partial(list_tasks, Settings(), include_foreign=everything))
     if as_json:
-        write_line(json.dumps([asdict(task) for task in tasks], default=_to_json))
+        write_json([asdict(task) for task in tasks])
         return 0
     if not tasks:
         print_output("No tasks run.")
@@ -99,11 +97,6 @@ def run_line(run: str, owner: TaskOwner) -> Text:
     return Text.assemble("run ", safe_text(run or "unknown", "bold"), " ", (f"({text})", style))
 
 
-def owner_text(owner: TaskOwner) -> str:
-    """Return the text that describes an owner of tasks, such as ``orphan of this machine``."""
-    return _OWNERS[owner][0]
-
-
 def _task_table(tasks: Sequence[RunningTask]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name, width in (("task", TASK_ID_LENGTH), ("status", 12), ("vCPU/GB", 10)):
@@ -139,10 +132,6 @@ def total_line(tasks: Sequence[RunningTask]) -> Text:
     else:
         text.append(" (list prices)", "dim")
     return text
-
-
-def _to_json(value: object) -> str:
-    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
 
 
 def cleanup_command(
@@ -211,7 +200,7 @@ def _report_lines(report: CleanupReport) -> Iterator[RenderableType]:
 
 def _kept_line(run: str, tasks: Sequence[RunningTask]) -> Text:
     owner = tasks[0].owner
-    reason = owner_text(owner)
+    reason, _ = _OWNERS[owner]
     if owner is TaskOwner.ORPHAN:
         reason = "orphan, but younger than --older-than"
     number = pluralize(len(tasks), "task")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +21,7 @@ from cloudburst.cli.output import (
     safe_text,
     short_path,
     unwrapped,
-    write_line,
+    write_json,
 )
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs.database import DATABASE_NAME, JobDatabase, open_database
@@ -60,7 +59,7 @@ def list_command(
             "dead_letters": [_to_json(letter) for letter in letters],
             "undelivered": [_to_json(message) | {"behind": n} for message, n in undelivered],
         }
-        write_line(json.dumps(found))
+        write_json(found)
         return 0
     place = safe_text(short_path(folder))
     if not (letters or undelivered):

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 from tinytag import TinyTag
 
 from cloudburst.errors import CloudburstError
-from cloudburst.inputs.media_file import MediaFile, PartNotReadError
+from cloudburst.inputs.media_file import MediaFile, PartNotReadError, error_line
 from cloudburst.media import font_tables, input_rules, subtitles
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
@@ -360,9 +360,4 @@ def _translated_parser_errors(kind: _FileKind, expected: str) -> Generator[None]
     except Exception as exc:
         if isinstance(exc.__cause__, InvalidInputError | PartNotReadError | CloudburstError):
             raise exc.__cause__ from None  # tinytag wraps the errors of the file
-        raise InvalidInputError(f"{kind.name}, broken: {_line(exc)}", expected) from exc
-
-
-def _line(exc: BaseException) -> str:
-    text = str(exc).strip() or type(exc).__name__
-    return text.splitlines()[0][:120]
+        raise InvalidInputError(f"{kind.name}, broken: {error_line(exc)}", expected) from exc

@@ -67,10 +67,11 @@ def _translated_os_errors(expected: str) -> Generator[None]:
     except NotADirectoryError as exc:
         raise InvalidInputError("a path through something that is not a folder", expected) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
-        raise InvalidInputError(f"unreadable: {_line(exc)}", expected) from exc
+        raise InvalidInputError(f"unreadable: {error_line(exc)}", expected) from exc
 
 
-def _line(exc: BaseException) -> str:
+def error_line(exc: BaseException) -> str:
+    """Return the first line of the message of an error."""
     text = str(exc).strip() or type(exc).__name__
     return text.splitlines()[0][:120]
 

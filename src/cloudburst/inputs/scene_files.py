@@ -34,7 +34,7 @@ _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
 
 def is_scene_file(name: str) -> bool:
     """Return whether the ending of a name is that of a scene file."""
-    return _suffix(name) in _READERS
+    return file_suffix(name) in _READERS
 
 
 def read_scene_file(folder: SceneFolder, name: str) -> list[SceneDict]:
@@ -44,7 +44,7 @@ def read_scene_file(folder: SceneFolder, name: str) -> list[SceneDict]:
     `InvalidScenesError` for scenes that are no mappings, or name files that they must not name.
     """
     path = folder.locate(name)
-    if (read := _READERS.get(_suffix(name))) is None:
+    if (read := _READERS.get(file_suffix(name))) is None:
         suffix = PurePosixPath(name).suffix
         found = f"a file ending in {suffix!r}" if suffix else "a file without an ending"
         raise ConfigurationError(f"{path}: {found}; expected .json, .yaml, .yml or .csv")
@@ -58,7 +58,8 @@ def read_scene_file(folder: SceneFolder, name: str) -> list[SceneDict]:
     return _with_locations(scenes, folder)
 
 
-def _suffix(name: str) -> str:
+def file_suffix(name: str) -> str:
+    """Return the suffix of a file in lower case, such as ``.csv``."""
     return PurePosixPath(name).suffix.lower()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
-from cloudburst.inputs.scene_files import is_scene_file, read_scene_file
+from cloudburst.inputs.scene_files import file_suffix, is_scene_file, read_scene_file
 from cloudburst.inputs.scene_folders import LocalFolder, S3Folder, SceneFolder
 from cloudburst.models.locations import (
     S3Prefix,
@@ -193,7 +193,7 @@ def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[Scene
     pictures: dict[str, list[str]] = {}
     audio_files: dict[str, list[str]] = {}
     for file in seen:
-        suffix = _suffix(file)
+        suffix = file_suffix(file)
         if suffix in PICTURE_SUFFIXES:
             pictures.setdefault(_stem(file), []).append(file)
         elif suffix in AUDIO_SUFFIXES:
@@ -227,11 +227,11 @@ def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[Scene
 
 
 def _lone_pictures(folder: SceneFolder, seen: Collection[str]) -> list[str]:
-    audio_files = {_stem(file) for file in seen if _suffix(file) in AUDIO_SUFFIXES}
+    audio_files = {_stem(file) for file in seen if file_suffix(file) in AUDIO_SUFFIXES}
     lone = {
         file
         for file in seen
-        if _suffix(file) in PICTURE_SUFFIXES and _stem(file) not in audio_files
+        if file_suffix(file) in PICTURE_SUFFIXES and _stem(file) not in audio_files
     }
     return [folder.locate(file) for file in _sorted(lone)]
 
@@ -242,7 +242,7 @@ def _subtitles(
     expected = f"one of {', '.join(SUBTITLE_SUFFIXES)}"
     found: dict[str, str] = {}
     for file in sorted(seen):
-        stem, suffix = _stem(file), _suffix(file)
+        stem, suffix = _stem(file), file_suffix(file)
         scene = _scene_of(stem, scenes)
         if scene is None or suffix not in UNSUPPORTED_SUBTITLE_SUFFIXES.union(SUBTITLE_SUFFIXES):
             continue
@@ -284,10 +284,6 @@ def _is_scene_audio(name: str) -> bool:
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
 
 
 def _sorted(names: Iterable[str]) -> list[str]:

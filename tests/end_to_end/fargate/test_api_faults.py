@@ -8,10 +8,9 @@ import anyio
 import pytest
 
 from cloudburst import Client, Limits, Timeouts, fargate
-from cloudburst.emulator import Bucket
 from cloudburst.errors import ResourceMissingError
 from cloudburst.events import SceneEncoding, WorkerLaunched
-from cloudburst.testing import AWS_BUCKETS, Fault, TaskFault
+from cloudburst.testing import AWS_BUCKETS, Bucket, Fault, TaskFault
 from support.emulator_settings import settings_of
 from support.run_invariants import HURRIED, first, hold, tried
 
