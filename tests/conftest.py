@@ -271,7 +271,11 @@ def state_folders(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_state(state_folders, monkeypatch):
     """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
-    monkeypatch.setenv("XDG_STATE_HOME", next(state_folders))
+    folder = next(state_folders)
+    monkeypatch.setenv("XDG_STATE_HOME", folder)
+    # Fonts of the machine would change what a test draws.
+    for name in ("XDG_DATA_HOME", "XDG_DATA_DIRS"):
+        monkeypatch.setenv(name, f"{folder}/none")
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,7 @@ def test_the_bill_is_told_by_scene_by_task_and_by_part():
 
 def test_a_warning_names_all_videos_that_it_concerns():
     good = report()
-    warning = "subtitle: left out, because the font has no glyph: U+1F600 GRINNING FACE"
+    warning = "subtitle: left out, because no font has a glyph: U+1F600 GRINNING FACE"
     scenes = tuple(
         entry.model_copy(update={"video": entry.video.model_copy(update={"warnings": (warning,)})})
         if entry.video

@@ -300,7 +300,7 @@ async def test_a_scene_that_comes_after_the_one_without_an_end_is_refused(folder
         ({"film_audio": "s3://bucket/voice.mp3"}, "film_audio: s3://.*; expected a file on this"),
         ({"film_subtitle": "https://"}, "film_subtitle: "),
         ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
-        ({"film_audio": "voice.wav", "film_subtitle": "arabic.srt"}, "film_subtitle: Arabic lett"),
+        ({"film_audio": "one.wav", "film_subtitle": "arabic.srt"}, "film_subtitle: Arabic char"),
         ({"film": None, "film_music": "music.wav"}, "belongs: set film .--film."),
         ({"options": RenderOptions(music="a.wav"), "film_music": "music.wav"}, "music: "),
     ],
@@ -308,6 +308,7 @@ async def test_a_scene_that_comes_after_the_one_without_an_end_is_refused(folder
 async def test_bad_files_of_a_film_start_nothing(folder, film, reason):
     (folder / "arabic.srt").write_text(subtitle_file((0.1, 0.3, "\u0645\u0631")))
     write_sound(folder / "short.wav", sine(0, RATE // 10))
+    write_sound(folder / "one.wav", sine(0, RATE))
     (folder / "film.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
     async with Client(FakeCloud().backend) as client:
         with pytest.raises(ConfigurationError, match=reason):

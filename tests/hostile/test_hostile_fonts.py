@@ -35,7 +35,7 @@ CHECK_SECONDS = 2
 """CPU time of the check before a run, for one file."""
 RENDER_SECONDS = 30
 """CPU time of a render process; 20 of them are the limit for reading the inputs."""
-SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello ☃ <b>bold</b> <i>fi</i>\n"
+SRT = "1\n00:00:00,000 --> 00:00:01,000\nHello 😀 <b>bold</b> <i>fi</i>\n"
 
 
 def refusal(path: Path) -> str | None:
@@ -67,8 +67,9 @@ def test_the_check_before_a_run_is_fast_and_finds_broken_tables(
 @pytest.mark.few(12, spread=True)
 @pytest.mark.parametrize("case", FONTS, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: FontCase) -> None:
-    folder = lay_job(tmp_path, subtitle=SRT, seconds=0.2, background_box=False)
-    (folder / "font").write_bytes(case.make())
+    file = tmp_path / "font"
+    file.write_bytes(case.make())
+    folder = lay_job(tmp_path, subtitle=SRT, seconds=0.2, background_box=False, font=file)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code, lines, errors = outcome(folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -147,6 +148,6 @@ def test_a_font_file_is_uploaded_and_a_broken_one_is_refused_before_the_run(
 
     (entry,) = anyio.run(render, options).scenes
     assert entry.video is not None
-    assert "no glyph: U+2603" in "".join(entry.video.warnings)
+    assert "has a glyph: U+1F600" in "".join(entry.video.warnings)
     with pytest.raises(InvalidScenesError, match=r"options: font: a broken font: .* ends"):
         anyio.run(render, RenderOptions(font=tmp_path / "bad.ttf"))

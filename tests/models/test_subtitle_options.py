@@ -19,6 +19,7 @@ from cloudburst.models.options.subtitles import CAPTIONS
     [
         ("font", "Noto Sans CJK HK", "Noto Sans CJK HK"),
         ("font", "fonts/a.ttf", Path("fonts/a.ttf")),
+        ("font", "a.ttf, Noto Sans CJK JP", (Path("a.ttf"), "Noto Sans CJK JP")),
         ("text_color", "#FFEE00", "#ffee00"),
         ("outline_color", "#ff8000", "&H000080FF"),
         ("outline_color", "#ff800040", "&HBF0080FF"),
@@ -48,15 +49,47 @@ def test_values_are_the_same_as_text_and_on_the_command_line(name, value, expect
 
 @pytest.mark.parametrize("suffix", ["json", "csv"])
 def test_the_path_of_a_font_is_relative_to_the_file_of_the_scenes(tmp_path, suffix):
-    values = {"a": "fonts/a", "b": "B.TTF", "c": "Noto Sans CJK JP"}
+    values = {"a": "fonts/a", "b": "B.TTF", "c": "Noto Sans CJK JP", "d": "Noto Sans CJK JP, d.otf"}
     if suffix == "csv":
-        rows = [f"{name},{name}.png,{name}.mp3,{font}" for name, font in values.items()]
+        rows = [f'{name},{name}.png,{name}.mp3,"{font}"' for name, font in values.items()]
         text = "\n".join(["name,image,audio,font", *rows])
     else:
         text = json.dumps([{"name": name, "options": {"font": f}} for name, f in values.items()])
     (tmp_path / f"scenes.{suffix}").write_text(text)
     found = [scene["options"]["font"] for scene in read_scenes(tmp_path / f"scenes.{suffix}")]
-    assert found == [f"{tmp_path}/fonts/a", f"{tmp_path}/B.TTF", "Noto Sans CJK JP"]
+    one = [f"{tmp_path}/fonts/a", f"{tmp_path}/B.TTF", "Noto Sans CJK JP"]
+    assert found == [*one, ["Noto Sans CJK JP", f"{tmp_path}/d.otf"]]
+
+
+def test_fonts_are_in_order_with_a_family_and_by_role():
+    fonts = RenderOptions(font=["b.ttf", "Noto Sans CJK HK", "a.ttf"]).fonts()
+    assert fonts == {"font": Path("b.ttf"), "font-2": "Noto Sans CJK HK", "font-3": Path("a.ttf")}
+    fonts = RenderOptions(font=["b.ttf", "a.ttf"]).fonts()
+    assert [*fonts.values()] == [Path("b.ttf"), Path("a.ttf"), "Noto Sans CJK SC"]
+    for nothing in (None, [], ()):
+        assert RenderOptions(font=nothing).fonts() == {"font": "Noto Sans CJK SC"}
+
+
+def test_fonts_survive_json():
+    given = RenderOptions(font="/a.ttf, s3://bucket/b.ttf, Noto Sans CJK KR")
+    assert RenderOptions.model_validate_json(given.model_dump_json(exclude_unset=True)) == given
+
+
+@pytest.mark.parametrize(
+    ("fonts", "found"),
+    [
+        ("a.ttf, Arial", "Arial"),
+        (["Noto Sans CJK SC", ""], "''"),
+        (["a.ttf"] * 5, "5 fonts"),
+        ([["a.ttf"]], "['a.ttf']"),
+        ("s3://a.ttf, b.ttf", "s3://a.ttf"),
+    ],
+)
+def test_a_wrong_list_of_fonts_is_one_error(fonts, found):
+    with pytest.raises(ValidationError) as caught:
+        RenderOptions(font=fonts)
+    (error,) = caught.value.errors()
+    assert found in error["msg"]
 
 
 @pytest.mark.parametrize(

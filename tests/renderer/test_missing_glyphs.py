@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from unicodedata import category, name
 
 import pytest
 
@@ -12,6 +13,7 @@ from cloudburst import media
 from cloudburst.media.font_tables import noto_has_glyph
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.media.subtitles import Cue
+from cloudburst.renderer import missing_glyphs
 from cloudburst.renderer.fonts import find_font, font_tables
 from cloudburst.renderer.missing_glyphs import (
     MAX_REPORTED_CHARACTERS,
@@ -30,9 +32,42 @@ def characters(text):
     "text", ["ά", "مرحبا", "a שלום", "สวัสดี", "नमस्ते", "H₂O", "x\u0302", "\U0003fffd", "字\u0323"]
 )
 def test_letters_digits_and_accents_without_a_glyph_are_refused(text):
-    with pytest.raises(InvalidInputError, match="without a glyph in the font: U"):
+    with pytest.raises(InvalidInputError, match="characters that no font has: U"):
         check_characters(characters(text), noto_has_glyph)
     check_characters(characters(text), None)  # the worker knows the font
+
+
+@pytest.mark.parametrize(
+    ("text", "scripts", "families"),
+    [
+        ("ab نص", "Arabic ", "Noto Sans Arabic"),
+        ("ສະບາຍ สวัสดี ລາວ", "Lao, Thai ", "Noto Sans Lao, Noto Sans Thai"),
+        ("ά α\u0302 ž", "Greek, Combining, Latin ", "Noto Sans"),
+        ("བོད", "Tibetan ", "Noto Serif Tibetan"),
+        ("ߒߞߏ", "Nko ", "Noto Sans NKo"),
+        ("𝓐 \U0003fffd", "", None),
+    ],
+)
+def test_an_error_names_scripts_and_the_fonts_to_install(text, scripts, families):
+    with pytest.raises(InvalidInputError) as caught:
+        check_characters(characters(text), noto_has_glyph)
+    assert caught.value.found.startswith(f"{scripts}characters that no font has: U+")
+    place = "(Debian package fonts-noto-core) where the run is started"
+    start = "" if families is None else f"{families} {place}, or "
+    assert caught.value.expected == f"{start}a font file with them: the option font (--font)"
+
+
+@pytest.mark.nightly
+def test_the_families_to_install_have_their_scripts():
+    """With Debian's fonts-noto-core in its usual folder."""
+    folder = Path("/usr/share/fonts/truetype/noto")
+    if not (folder / "NotoSansVai-Regular.ttf").exists():
+        pytest.skip("fonts-noto-core is not installed")
+    for word, family in missing_glyphs._FAMILIES.items():
+        tables = font_tables(folder / f"{family.replace(' ', '')}-Regular.ttf", 0)
+        named = [chr(code) for code in range(0x20000) if name(chr(code), "").startswith(word)]
+        letters = [each for each in named if category(each)[0] in "LM"]
+        assert sum(map(tables.has_glyph, letters)) > 0.5 * len(letters), family
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,9 @@ def test_a_text_is_not_wider_than_the_option(tmp_path, share, position):
 def with_font(folder, font: bytes, text: str, **options) -> tuple[Image.Image, list[str]]:
     """Return a frame of a video whose job has a font file, and the warnings of the render."""
     folder.mkdir(exist_ok=True)
-    lay_job(folder, subtitle=SRT.format(text=text), seconds=0.1, **options)
-    (folder / "font").write_bytes(font)
+    file = folder / "font"
+    file.write_bytes(font)
+    lay_job(folder, subtitle=SRT.format(text=text), seconds=0.1, font=file, **options)
     done = rendered_here(folder)
     return frame(folder / "video.mp4", 1 / 30), done["warnings"]
 
@@ -261,11 +262,18 @@ def test_a_font_file_draws_the_letters(tmp_path):
     assert area(picture, RED) != area(default, RED)
 
 
-def test_letters_that_a_font_file_lacks_are_refused_and_symbols_are_left_out(tmp_path):
-    with pytest.raises(InputFaultError, match=r"subtitle: .* without a glyph .* U\+5B57 字"):
-        with_font(tmp_path / "one", latin_font(), "字", **PLACED)
-    _, warnings = with_font(tmp_path / "two", latin_font(), "a ☃", **PLACED)
-    text = "subtitle: left out, because the font has no glyph: U+2603 ☃ SNOWMAN"
+def test_a_font_file_is_completed_by_the_package(tmp_path):
+    default = picture_of(tmp_path / "default", "字", **PLACED)
+    picture, _ = with_font(tmp_path / "own", latin_font(), "字", **PLACED)
+    assert pixels(picture, RED) == pytest.approx(pixels(default, RED), rel=0.5)
+
+
+def test_letters_that_all_fonts_lack_are_refused_and_symbols_are_left_out(tmp_path):
+    match = r"subtitle: Arabic characters that no font has: U\+0645 م .* expected Noto Sans Arabic"
+    with pytest.raises(InputFaultError, match=match):
+        with_font(tmp_path / "one", latin_font(), "م", **PLACED)
+    _, warnings = with_font(tmp_path / "two", latin_font(), "a 😀", **PLACED)
+    text = "subtitle: left out, because no font has a glyph: U+1F600 😀 GRINNING FACE"
     assert warnings == [text]
 
 

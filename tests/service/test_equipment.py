@@ -95,7 +95,7 @@ def changed_renderer(folder: Path, code: str) -> tuple[str, ...]:
 
 NO_FONT = """
 from cloudburst.renderer import fonts, scene
-scene.find_font = lambda **_: fonts.find_font(package="no_package_of_this_name")
+scene.load_font = lambda *_: fonts.find_font(package="no_package_of_this_name")
 """
 NO_KERNEL = """
 from pathlib import Path

@@ -19,7 +19,7 @@ from cloudburst.jobs import JobLimits, JobRequest, stored_uploads
 from cloudburst.jobs.public_json import MAX_FAULTS
 from cloudburst.models.film import FILM_FILES
 from cloudburst.models.locations import Location
-from cloudburst.models.options import OPTION_NAMES, may_be_file
+from cloudburst.models.options import OPTION_NAMES, is_option_file
 from cloudburst.web import Access, Jobs, RequestLimits, Webhooks
 from cloudburst.web.access import Folders
 from cloudburst.web.submission_checks import (
@@ -86,7 +86,7 @@ PLACES = [
     "-",
 ]
 FIELDS = ["image", "image_path", "audio", "audio_path", "subtitle", "subtitle_path"]
-FILE_OPTIONS = sorted(name for name in OPTION_NAMES if may_be_file(name))
+FILE_OPTIONS = sorted(name for name in OPTION_NAMES if is_option_file(name, "a.ttf"))
 
 
 @pytest.mark.parametrize("place", PLACES)

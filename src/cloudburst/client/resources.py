@@ -71,7 +71,9 @@ class RemoteAccess:
     def inputs(self) -> RemoteInputs:
         """Return access for a check."""
         return RemoteInputs(
-            open_s3=self._folder_reader, open_https=lambda: open_https_reader(self._account[0])
+            open_s3=self._folder_reader,
+            open_https=lambda: open_https_reader(self._account[0]),
+            fonts=lambda: self._account[0].fonts,
         )
 
     @asynccontextmanager

@@ -131,8 +131,6 @@ def check_film(
     """
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.file_checks import check_files  # noqa: PLC0415
-    from cloudburst.inputs.media_checks import font_glyphs  # noqa: PLC0415
-    from cloudburst.renderer.missing_glyphs import check_characters  # noqa: PLC0415
 
     if film.has_own_sound:
         if options.music is not None:
@@ -148,8 +146,11 @@ def check_film(
             if name == "film_music" and film.sound.music_loop and file.facts.length_known:
                 _check_repeated(file.facts.seconds)
             if name == "film_subtitle" and film.film_audio is not None:
-                check_characters(file.facts.characters, font_glyphs(options.font))
-                film = replace(film, subtitle_version=file.version)
+                film = replace(
+                    film,
+                    subtitle_version=file.version,
+                    subtitle_characters=file.facts.characters,
+                )
         except InvalidInputError as exc:
             fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected)
             raise InvalidScenesError(faults=[fault]) from exc

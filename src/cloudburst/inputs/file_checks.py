@@ -83,7 +83,7 @@ def check_files(
 
 def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidInputError:
     """Return the result or the error of one file on this machine, as `check_files` does."""
-    kind = _KINDS[name]
+    kind = _kind(name)
     try:
         with open_media_file(path, kind.expected, limits) as media:
             # Not the status of the path, at which there may be another file by now.
@@ -96,7 +96,7 @@ def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidIn
 def _check_remote(
     name: str, location: RemoteLocation, limits: Limits, remote: RemoteInputs
 ) -> CheckedFile:
-    kind = _KINDS[name]
+    kind = _kind(name)
     with remote.open(location, kind.expected, limits) as media:
         if kind is not _SUBTITLE or media.is_whole:
             return CheckedFile(media.size, kind.check(media, limits))
@@ -125,3 +125,7 @@ _KINDS: Mapping[str, _Kind] = {
     "film_subtitle": _SUBTITLE,
     "font": _Kind(EXPECTED_FONT, check_font),
 }
+
+
+def _kind(name: str) -> _Kind:
+    return _KINDS[name.partition("-")[0]]  # further fonts are font-2, font-3...

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
@@ -22,8 +21,7 @@ from cloudburst.inputs.media_file import MediaFile, PartNotReadError, error_line
 from cloudburst.media import font_tables, input_rules, subtitles
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import AnyLocation
-from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of
+from cloudburst.renderer.missing_glyphs import characters_of
 
 EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
@@ -274,17 +272,6 @@ def check_font(media: MediaFile, _limits: Limits) -> InputFacts:
     with suppress(PartNotReadError):
         font_tables.check_font(media.file)
     return InputFacts()
-
-
-def font_glyphs(font: str | AnyLocation | None) -> HasGlyph | None:
-    """Return the function that looks up a font's glyphs; ``None``: the worker checks the text."""
-    if font is None or isinstance(font, str):
-        return font_tables.noto_has_glyph
-    with suppress(OSError, InvalidInputError):
-        if isinstance(font, Path):
-            with font.open("rb") as file:
-                return font_tables.FontTables(file).has_glyph
-    return None
 
 
 def _kind(start: bytes) -> _FileKind:

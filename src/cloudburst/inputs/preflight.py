@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,11 +17,11 @@ from pydantic_core import ErrorDetails
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.files import URL
 from cloudburst.inputs.file_checks import CheckedFile, InputFile, check_files
+from cloudburst.inputs.font_search import FontSearch
 from cloudburst.inputs.media_checks import (
     EXPECTED_AUDIO,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
-    font_glyphs,
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
@@ -41,7 +41,7 @@ from cloudburst.models.scene import (
     fold_name,
     voice_part,
 )
-from cloudburst.renderer.missing_glyphs import HasGlyph, characters_of, check_characters
+from cloudburst.renderer.missing_glyphs import characters_of, check_characters
 from cloudburst.text import short_repr, shorten
 
 _LOCATION: TypeAdapter[AnyLocation] = TypeAdapter(Location)
@@ -165,9 +165,9 @@ def check_scenes(
         if entry.scene is not None and entry.scene.image is not None
     ]
     upright = next(iter([*(scene.upright for scene in earlier), *pictures]), False)
-    glyphs = cache(font_glyphs)
+    search = FontSearch(remote.fonts)
     return tuple(
-        _checked_scene(entry, entry.scene, files, glyphs, upright=upright)
+        _checked_scene(entry, entry.scene, files, film, search, upright=upright)
         for entry in entries
         if entry.scene is not None
     )
@@ -211,7 +211,8 @@ def _checked_scene(
     entry: _CheckedEntry,
     scene: Scene,
     files: Mapping[InputFile, CheckedFile],
-    glyphs: Callable[[str | AnyLocation | None], HasGlyph | None],
+    film: FilmRequest | None,
+    search: FontSearch,
     *,
     upright: bool,
 ) -> CheckedScene:
@@ -228,11 +229,18 @@ def _checked_scene(
     texts = {"title_card": ("", _card_characters(scene))}
     if (subtitle := entry.locations.get("subtitle")) is not None:
         texts["subtitle"] = f": {subtitle}", files["subtitle", subtitle].facts.characters
+    if film is not None:
+        texts["film_subtitle"] = f": {film.film_subtitle}", film.subtitle_characters
+    all_characters = "".join(characters for _, characters in texts.values())
+    fonts, has_glyph = search.complete(entry.options.fonts().values(), all_characters)
     for name, (place, characters) in texts.items():
         try:
-            check_characters(characters, glyphs(entry.options.font))
+            check_characters(characters, has_glyph)
         except InvalidInputError as exc:
-            entry.fault(name, f"{exc.found}{place}", exc.expected)
+            label = "" if name == "film_subtitle" else entry.label
+            written = entry.spelling.get(name, name)
+            fault = SceneFault(label, written, f"{exc.found}{place}", exc.expected)
+            entry.faults.append(fault)
     return CheckedScene(
         scene=scene,
         given=entry.given,
@@ -244,7 +252,9 @@ def _checked_scene(
             version.path: version
             for file in (scene.files() | entry.options.files()).items()
             if (version := files[file].version) is not None
-        },
+        }
+        | {font.path: font for font in fonts},
+        found_fonts=tuple(font.path for font in fonts),
         upright=upright,
         options=options,
         undrawable=tuple(entry.faults),  # others were raised

@@ -13,7 +13,7 @@ from cloudburst.files import parse_json
 from cloudburst.inputs.scene_folders import SceneFolder
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.models.options import OPTION_NAMES, RenderOptions, is_option_file
+from cloudburst.models.options import OPTION_NAMES, RenderOptions, is_option_file, split_fonts
 from cloudburst.models.scene import SceneDict
 from cloudburst.text import printable_line, short_repr
 
@@ -180,13 +180,13 @@ def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[Sc
         for key, value in fields.items():
             if key == "options" and isinstance(value, dict):
                 located[key] = locate(cast("SceneDict", value), scene)
-            elif isinstance(value, str) and value and _is_file(key, value):
-                try:
-                    located[key] = folder.resolve(value)
-                except InvalidInputError as exc:
-                    faults.append(SceneFault(scene, key, exc.found, exc.expected))
-            else:
-                located[key] = value
+                continue
+            try:
+                parts = split_fonts(value) if key == "font" else [value]
+                found = [_resolved(folder, key, part) for part in parts]
+                located[key] = found[0] if len(found) == 1 else found
+            except InvalidInputError as exc:
+                faults.append(SceneFault(scene, key, exc.found, exc.expected))
         return located
 
     located = [locate(scene, _name_of(scene, number)) for number, scene in enumerate(scenes)]
@@ -195,8 +195,12 @@ def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[Sc
     return located
 
 
-def _is_file(key: str, value: str) -> bool:
-    return key in _PATH_FIELDS or is_option_file(key, value)
+def _resolved(folder: SceneFolder, key: str, value: object) -> object:
+    """Return a value of a scene, with a location in place of the name of a file."""
+    if not isinstance(value, str) or not value:
+        return value
+    is_file = key in _PATH_FIELDS or is_option_file(key, value)
+    return folder.resolve(value) if is_file else value
 
 
 def _name_of(scene: SceneDict, number: int) -> str:

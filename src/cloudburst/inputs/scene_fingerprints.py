@@ -64,7 +64,7 @@ class InputHashes:
         return HashedInputs(
             fingerprint=fingerprint(
                 scene.scene.name,
-                scene.options,
+                scene.drawn_options,
                 hashes,
                 duration=scene.scene.duration,
                 title_card=scene.scene.title_card,

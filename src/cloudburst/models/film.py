@@ -77,6 +77,8 @@ class FilmRequest:
     """Length of ``film_audio`` according to its header; ``None`` if the header does not have it."""
     subtitle_version: FileVersion | None = None
     """Version of ``film_subtitle`` as the check has found it, if it is on this machine."""
+    subtitle_characters: str = ""
+    """Characters of ``film_subtitle`` that are drawn in the videos of the scenes."""
 
     @property
     def files(self) -> dict[FilmFileName, AnyLocation]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cloudburst.models.file_versions import KnownHash
-from cloudburst.models.options import RenderOptions
+from cloudburst.models.options import OPTION_FILES, RenderOptions
+from cloudburst.models.options.subtitles import DEFAULT_FAMILY
 from cloudburst.models.scene import CheckedScene
 
 # Version of the fingerprint; increased when videos of the same inputs must be rendered again.
@@ -27,8 +28,12 @@ def fingerprint(
 ) -> str:
     """Return the fingerprint of a scene's video: a SHA-256 in hexadecimal."""
     look = options.model_dump(
-        mode="json", exclude_defaults=True, exclude={"effects", *options.files()}
+        mode="json", exclude_defaults=True, exclude={"effects", *OPTION_FILES}
     )
+    # The roles of font files, in ``hashes``, are their places among the families.
+    families = [font for font in options.fonts().values() if isinstance(font, str)]
+    if families != [DEFAULT_FAMILY]:
+        look["font"] = ", ".join(families)
     look["effect"] = options.effect_for(scene)
     inputs: dict[str, object] = {"format": _FORMAT, "look": look, "files": dict(hashes)}
     if duration is not None:

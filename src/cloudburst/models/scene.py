@@ -284,6 +284,8 @@ class CheckedScene(BaseModel):
     """True if the picture is seen to be taller than wide, as it is shown."""
     options: RenderOptions = RenderOptions()
     """Options of the run, overridden by those of the scene."""
+    found_fonts: tuple[Path, ...] = ()
+    """Fonts of this machine with characters that the fonts of the options lack."""
     seams: tuple[int, int] = (0, 0)
     """Number of frames at the start and the end that the transitions of the film change. They are
     in groups of pictures of their own, so that the film copies all others."""
@@ -294,9 +296,15 @@ class CheckedScene(BaseModel):
     """Faults of texts because of characters that workers with the image of this package cannot
     draw; the public image takes those of subtitles from other fonts."""
 
+    @property
+    def drawn_options(self) -> RenderOptions:
+        """Options with the fonts that were found."""
+        fonts = *self.options.fonts().values(), *self.found_fonts
+        return self.options.model_copy(update={"font": fonts}) if self.found_fonts else self.options
+
     def files(self) -> dict[str, AnyLocation]:
         """Return the input files of the scene and its options, by field."""
-        return self.scene.files() | self.options.files()
+        return self.scene.files() | self.drawn_options.files()
 
 
 # Upper bound for the data rate of a video, in bytes per second (320 Mbit/s). The largest videos

@@ -263,6 +263,9 @@ class Settings(BaseSettings):
     KMS. ``None``: requests name none, and S3 uses the default of the bucket."""
     s3_requester_pays: bool = _named("CLOUDBURST_S3_REQUESTER_PAYS", "s3_requester_pays", False)
     """True to agree to pay for requests to buckets with Requester Pays."""
+    fonts: Path | None = _named("CLOUDBURST_FONTS", "fonts")
+    """Folder with fonts, of which those with characters that the option ``font`` lacks are used
+    before other fonts of this machine."""
     private_inputs: bool = _named("CLOUDBURST_PRIVATE_INPUTS", "private_inputs", False)
     """True if ``https://`` inputs may be on servers with private and loopback addresses, for
     example in an intranet."""

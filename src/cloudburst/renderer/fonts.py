@@ -1,7 +1,7 @@
-"""Search for the font of subtitles.
+"""Fonts of a job: families of the package noto-cjk-sans-otc, and files that the client has sent.
 
-It is that of the package noto-cjk-sans-otc and never one of the system, so that a scene looks the
-same on every machine, and the client knows its characters.
+Fonts of the worker's system are not used, so that a scene looks the same on every machine, and the
+client knows its characters.
 """
 
 from __future__ import annotations
@@ -56,8 +56,16 @@ def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font
     raise ConfigurationError(f"no font {family} for subtitles: install cloudburst-sdk[local]")
 
 
-def input_font(path: Path) -> Font:
-    """Return the font in a font file of a job; raise `InputFaultError` if it cannot be used."""
+def load_font(folder: Path, name: str) -> Font:
+    """Return a font of a job: a file in its folder, or a family of the package.
+
+    Raises:
+        InputFaultError: The file cannot be used.
+        ConfigurationError: The package is missing.
+    """
+    path = folder / name
+    if not path.exists():
+        return find_font(family=name)
     try:
         with path.open("rb") as file:
             check_font(file)

@@ -32,7 +32,7 @@ SUBTITLE = "subtitle"
 WATERMARK = "watermark"
 # Name of the music in a job's folder; it is optional.
 MUSIC = "music"
-# Name of the font file in a job's folder; it is optional, and replaces `JobOptions.font`.
+# Name of the first font in a job's folder, if it is a file: see `JobOptions.font`.
 FONT = "font"
 # Name of the file in a job's folder that describes the job.
 JOB_FILE = "job.json"
@@ -75,8 +75,9 @@ class JobOptions:
     bold: bool | None = None
     background_box: bool = True
     background_opacity: float = 0.2
-    font: str | None = None
-    """Family of the font; ``None`` for the default, and for a font file."""
+    font: tuple[str, ...] = ("Noto Sans CJK SC",)
+    """Families of the package's font, and names of files in the job's folder. Each character is
+    drawn with the first font that has it."""
     font_size: int | None = None
     text_color: str = "#ffffff"
     outline_color: str = "&H00000000"
@@ -113,9 +114,11 @@ class JobOptions:
     @classmethod
     def from_options(cls, options: RenderOptions) -> Self:
         """Return the options of a job from validated `RenderOptions`, without files."""
-        values: dict[str, Any] = {each.name: getattr(options, each.name) for each in fields(cls)}
-        values.update(dict.fromkeys(values.keys() & options.files()))
-        return cls(**values)
+        names = (each.name for each in fields(cls) if each.name != "font")
+        values: dict[str, Any] = {name: getattr(options, name) for name in names}
+        files = options.files()
+        fonts = (role if role in files else str(at) for role, at in options.fonts().items())
+        return cls(**values, font=tuple(fonts))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:

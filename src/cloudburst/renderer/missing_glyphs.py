@@ -22,7 +22,16 @@ MAX_REPORTED_CHARACTERS = 5
 
 # Planes of Chinese characters, of which Python may not know the newest.
 _IDEOGRAPHIC_PLANES = range(0x20000, 0x40000)
-_OTHER_FONT = "characters that the font has; the option font takes a file of another font"
+_SCRIPTS = (
+    "ADLAM ARABIC ARMENIAN BALINESE BENGALI CHEROKEE COPTIC DEVANAGARI ETHIOPIC GEORGIAN GUJARATI "
+    "GURMUKHI HEBREW JAVANESE KANNADA KHMER LAO MALAYALAM MONGOLIAN MYANMAR ORIYA SINHALA "
+    "SUNDANESE SYRIAC TAMIL TELUGU THAANA THAI TIFINAGH VAI YI"
+)
+# Families of Noto by the first word of the names of a script's characters.
+_FAMILIES = {word: f"Noto Sans {word.capitalize()}" for word in _SCRIPTS.split()}
+_FAMILIES |= dict.fromkeys(("COMBINING", "CYRILLIC", "GREEK", "LATIN", "MODIFIER"), "Noto Sans")
+_FAMILIES |= {"NKO": "Noto Sans NKo", "TIBETAN": "Noto Serif Tibetan"}
+_OTHER_FONT = "a font file with them: the option font (--font)"
 
 
 def characters_of(cues: Iterable[Cue]) -> str:
@@ -34,15 +43,22 @@ def characters_of(cues: Iterable[Cue]) -> str:
 def check_characters(characters: Iterable[str], has_glyph: HasGlyph | None) -> None:
     """Check that the text of these characters can be read.
 
-    ``has_glyph`` is ``None`` if the font is not known.
+    ``has_glyph`` is ``None`` if the fonts are not known.
 
     Raises `InvalidInputError` if a letter has no glyph.
     """
     if has_glyph is None:
         return
     if missing := [each for each in characters if _is_needed(each) and not has_glyph(each)]:
-        found = f"characters without a glyph in the font: {describe(missing)}"
-        raise InvalidInputError(found, _OTHER_FONT)
+        words = dict.fromkeys(name(each, "").partition(" ")[0] for each in missing)
+        known = [word for word in words if word in _FAMILIES][:MAX_REPORTED_CHARACTERS]
+        scripts = ", ".join(word.capitalize() for word in known)
+        found = f"{scripts} characters that no font has: {describe(missing)}".lstrip()
+        expected = _OTHER_FONT
+        if families := ", ".join(dict.fromkeys(_FAMILIES[word] for word in known)):
+            place = "(Debian package fonts-noto-core) where the run is started"
+            expected = f"{families} {place}, or {_OTHER_FONT}"
+        raise InvalidInputError(found, expected)
 
 
 def _is_needed(character: str) -> bool:

@@ -142,7 +142,7 @@ def _finished(
 
 def _warnings(scene: LoadedScene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
     if scene.left_out:
-        yield f"subtitle: left out, because the font has no glyph: {describe(scene.left_out)}"
+        yield f"subtitle: left out, because no font has a glyph: {describe(scene.left_out)}"
     if scene.ignored:
         more = len(scene.ignored) - MAX_NAMED_FEATURES
         names = ", ".join(scene.ignored[:MAX_NAMED_FEATURES])

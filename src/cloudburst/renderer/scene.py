@@ -17,7 +17,7 @@ from cloudburst.models.video_format import Effect, VideoFormat, video_size
 from cloudburst.renderer import pictures, process_limits
 from cloudburst.renderer.fades import FadedStillVideo, FadedTrack, Fades, plan_fades
 from cloudburst.renderer.fitting import BLUR, CENTRE
-from cloudburst.renderer.fonts import Font, find_font, input_font
+from cloudburst.renderer.fonts import Font, load_font
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource
 from cloudburst.renderer.job import (
@@ -73,7 +73,7 @@ class LoadedScene(NamedTuple):
     costly: bool
     """True if its GOPs take enough CPU time to be worth sharing."""
     left_out: Sequence[str]
-    """Symbols of the subtitles for which the font has no glyph."""
+    """Symbols of the subtitles for which no font has a glyph."""
     ignored: tuple[str, ...]
     """Features of the subtitles without effect on the video."""
     notes: tuple[str, ...]
@@ -83,7 +83,7 @@ class LoadedScene(NamedTuple):
 def load_scene(
     folder: Path, job: RenderJob, frames: int, announce: Announce, *, encodes: bool = True
 ) -> LoadedScene:
-    """Read the picture, the watermark, the font and the subtitles of a job.
+    """Read the picture, the watermark, the fonts and the subtitles of a job.
 
     ``encodes`` is false only to draw frames, which takes less preparation.
 
@@ -97,9 +97,9 @@ def load_scene(
                 folder / IMAGE, job.image_pixels, job.options, job.effect
             )
     else:
-        font = _load_font(folder / FONT, job, announce)
+        fonts = _load_fonts(folder, job, announce)
         with process_limits.reading_input(FONT, announce):
-            fitted = _draw_title_card(job.title_card, job.options, font)
+            fitted = _draw_title_card(job.title_card, job.options, fonts)
     picture, video_format = fitted.image, VideoFormat(fitted.size, job.options.fps)
     mark = None
     if (folder / WATERMARK).exists():
@@ -132,14 +132,12 @@ def load_scene(
     return LoadedScene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
 
 
-def _load_font(path: Path, job: RenderJob, announce: Announce) -> Font:
-    if not path.exists():
-        return find_font(family=job.options.font)
+def _load_fonts(folder: Path, job: RenderJob, announce: Announce) -> list[Font]:
     with process_limits.reading_input(FONT, announce):
-        return input_font(path)
+        return [load_font(folder, name) for name in job.options.font]
 
 
-def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPicture:
+def _draw_title_card(text: str, options: JobOptions, fonts: Sequence[Font]) -> FittedPicture:
     size = video_size(options.size, upright=bool(options.is_portrait))
     outline = options.outline_width or 0.0
     plain = replace(
@@ -151,23 +149,23 @@ def _draw_title_card(text: str, options: JobOptions, font: Font) -> FittedPictur
         highlight="none",
     )
     style = subtitle_style(plain, *size)
-    scale = _card_scale(text, style, Letters([font], style.size), size.height)
+    scale = _card_scale(text, style, Letters(fonts, style.size), size.height)
     style = style._replace(
         size=style.size * scale, outline=style.outline * scale, shadow=style.shadow * scale
     )
-    painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, [font], *size)
+    painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, fonts, *size)
     try:
         missing = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError("title_card", exc.found, exc.expected) from exc
-    if font.is_input:
+    if any(font.is_input for font in fonts):
         painter.check_font()
     colour = _CARD_COLOUR if options.backdrop == BLUR else options.backdrop
     canvas = Frame(*size)
     canvas.fill(uniform(*size, Rgba.parse(colour).yuv))
     for layer in painter.paint([0]):
         canvas.blend(layer)
-    note = f"title_card: left out, because the font has no glyph: {describe(missing)}"
+    note = f"title_card: left out, because no font has a glyph: {describe(missing)}"
     return FittedPicture(to_picture(canvas.read()), size, CENTRE, (note,) if missing else ())
 
 
@@ -204,10 +202,10 @@ def _load_subtitles(
     mark: Watermark | None,
 ) -> _LoadedSubtitles:
     # Each letter of a job's font is drawn once, to find errors of the font.
-    font = _load_font(folder / FONT, job, announce)
+    fonts = _load_fonts(folder, job, announce)
     with process_limits.reading_input(SUBTITLE, announce):
-        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, font, mark=mark)
-    if font.is_input:
+        subtitles = _read_subtitles(folder / SUBTITLE, job, video_format, frames, fonts, mark=mark)
+    if any(font.is_input for font in fonts):
         with process_limits.reading_input(FONT, announce):
             subtitles.track.check_font()
     return subtitles
@@ -218,7 +216,7 @@ def _read_subtitles(
     job: RenderJob,
     video_format: VideoFormat,
     frames: int,
-    font: Font,
+    fonts: Sequence[Font],
     *,
     mark: Watermark | None,
 ) -> _LoadedSubtitles:
@@ -230,7 +228,7 @@ def _read_subtitles(
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        painter = SubtitlePainter(cues, style, [font], *size, drawn=drawn, mark=_visible_area(mark))
+        painter = SubtitlePainter(cues, style, fonts, *size, drawn=drawn, mark=_visible_area(mark))
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc

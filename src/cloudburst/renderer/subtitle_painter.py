@@ -167,10 +167,9 @@ class SubtitlePainter:
         """Cues as they are shown: long ones are divided."""
 
     def left_out(self) -> list[str]:
-        """Return the symbols for which the font has no glyph.
+        """Return the symbols for which no font has a glyph.
 
-        Raises `InvalidInputError` if the text could not be read, because of its script or of the
-        font.
+        Raises `InvalidInputError` if a letter has none.
         """
         check_characters(self._characters, self._letters.has_glyph)
         return left_out(self._characters, self._letters.has_glyph)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Self
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FilmJobRequest
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.subtitles import FontFamily, font_roles
 from cloudburst.models.scene import (
     Duration,
     TitleCard,
@@ -34,7 +36,6 @@ from cloudburst.models.scene import (
 from cloudburst.models.transfers import FetchRequest, UploadRequest
 from cloudburst.renderer.job import (
     AUDIO,
-    FONT,
     IMAGE,
     MUSIC,
     SUBTITLE,
@@ -97,7 +98,8 @@ class SceneJobRequest(BaseModel):
     subtitle: Sha256 | None = None
     watermark: Sha256 | None = None
     music: Sha256 | None = None
-    font: Sha256 | None = None
+    font: tuple[FontFamily | Sha256, ...] = ()
+    """Families, and hashes of font files, in place of the option ``font``."""
     seams: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
     """Number of frames at the start and the end in groups of pictures of their own."""
     subtitle_frame: NonNegativeInt = 0
@@ -118,9 +120,17 @@ class SceneJobRequest(BaseModel):
             SUBTITLE: self.subtitle,
             WATERMARK: self.watermark,
             MUSIC: self.music,
-            FONT: self.font,
         }
-        return {name: sha for name, sha in named.items() if sha is not None}
+        return {name: sha for name, sha in named.items() if sha is not None} | self._font_files()
+
+    def job_options(self) -> JobOptions:
+        """Return the options of the job."""
+        options, files = JobOptions.from_options(self.options), self._font_files()
+        names = tuple(role if role in files else at for role, at in font_roles(self.font).items())
+        return replace(options, font=names) if names else options
+
+    def _font_files(self) -> dict[str, str]:
+        return {role: at for role, at in font_roles(self.font).items() if _SHA256.fullmatch(at)}
 
 
 class NativeApi:
@@ -165,7 +175,7 @@ class NativeApi:
             async with self._drafted(ident, asked.contents()) as job:
                 description = RenderJob(
                     name=asked.name,
-                    options=JobOptions.from_options(asked.options),
+                    options=asked.job_options(),
                     duration=asked.duration,
                     title_card=asked.title_card,
                     seams=asked.seams,

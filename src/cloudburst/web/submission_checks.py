@@ -33,7 +33,7 @@ from cloudburst.models.options import (
     RenderOptions,
     describe_option_error,
     is_option_file,
-    may_be_file,
+    split_fonts,
 )
 from cloudburst.models.scene import Scene
 from cloudburst.text import printable_line, short_repr
@@ -238,14 +238,19 @@ def _options(
 ) -> dict[str, Any]:
     located = dict(options)
     for key, value in options.items():
-        if is_option_file(key, value):
+        if key == "font":
+            located[key] = [_font(scene, font, locate, faults) for font in split_fonts(value)]
+        elif is_option_file(key, value):
             located[key] = _location(scene, f"options.{key}", value, locate, faults)
-        elif may_be_file(key) and isinstance(value, str):
-            try:
-                located[key] = locate(value)  # a font, which needs no suffix as a file
-            except InvalidInputError:
-                continue  # a font family
     return located
+
+
+def _font(scene: str, font: object, locate: Locate, faults: list[SceneFault]) -> object:
+    if is_option_file("font", font):
+        return _location(scene, "options.font", font, locate, faults)
+    with suppress(InvalidInputError):
+        return locate(font) if isinstance(font, str) else font  # needs no suffix as a file
+    return font  # a family
 
 
 def _location(

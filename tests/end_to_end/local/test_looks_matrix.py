@@ -245,7 +245,7 @@ def check_warnings(warnings: Sequence[str], case: Case) -> None:
     """Assert that the warnings are those of the font, of the form of subtitles, and of loudness."""
     expected = []
     if case.get("font") == "file":
-        expected.append("subtitle: left out, because the font has no glyph: ")
+        expected.append("subtitle: left out, because no font has a glyph: ")
     if case["subtitle"] == "ass":
         expected.append("subtitle: ignored style font, style outline")
     *rest, last = warnings or [""]

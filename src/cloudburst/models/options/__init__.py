@@ -20,7 +20,15 @@ from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_lo
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
 from cloudburst.models.options.sound import SoundOptions
-from cloudburst.models.options.subtitles import Language, SubtitleOptions, is_font_path
+from cloudburst.models.options.subtitles import (
+    DEFAULT_FAMILY,
+    FontFamily,
+    Language,
+    SubtitleOptions,
+    font_roles,
+    is_font_path,
+    split_fonts,
+)
 from cloudburst.text import short_repr, shorten
 
 __all__ = [
@@ -32,7 +40,7 @@ __all__ = [
     "describe_option_errors",
     "given_options",
     "is_option_file",
-    "may_be_file",
+    "split_fonts",
 ]
 
 # Maximum number of characters of an invalid value that an error quotes.
@@ -40,7 +48,7 @@ _MAX_VALUE_CHARS = 100
 # Maximum number of characters of the name of an unknown option that an error quotes.
 _MAX_NAME_CHARS = 40
 # Options that are, or may be, locations of files. Each file is an input of a video, in the role
-# of the same name.
+# of the same name; the second of several fonts has the role ``font-2``.
 OPTION_FILES = ("watermark", "music", "font")
 
 
@@ -78,15 +86,28 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
         given = options.given()
         return RenderOptions.model_validate(self.given() | given) if given else self
 
+    def fonts(self) -> dict[str, FontFamily | AnyLocation]:
+        """Return the fonts in order, by their roles. One of them is a family of the package."""
+        fonts = [*self.font] if isinstance(self.font, tuple) else [self.font or DEFAULT_FAMILY]
+        if not any(isinstance(font, str) for font in fonts):
+            fonts.append(DEFAULT_FAMILY)
+        return font_roles(fonts)
+
     def files(self) -> dict[str, AnyLocation]:
-        """Return the location of each file that the options name, by the name of the option."""
-        values = ((name, getattr(self, name)) for name in OPTION_FILES)
-        return {name: value for name, value in values if isinstance(value, LOCATION_TYPES)}
+        """Return the location of each file that the options name, by its role."""
+        values = {"watermark": self.watermark, "music": self.music, **self.fonts()}
+        return {name: value for name, value in values.items() if isinstance(value, LOCATION_TYPES)}
 
     def with_absolute_files(self) -> Self:
         """Return the options with absolute paths; relative ones begin at the current folder."""
-        locations = {name: absolute_location(at) for name, at in self.files().items()}
-        return self.model_copy(update=locations) if locations else self
+        named = {name: at for name in OPTION_FILES if (at := getattr(self, name)) is not None}
+        absolute = {
+            name: tuple(map(absolute_location, at))
+            if isinstance(at, tuple)
+            else absolute_location(at)
+            for name, at in named.items()
+        }
+        return self.model_copy(update=absolute) if absolute else self
 
 
 _FIELDS = RenderOptions.model_fields
@@ -128,14 +149,6 @@ def is_option_file(name: str, value: object) -> bool:
     if field not in OPTION_FILES or not isinstance(value, str) or not value:
         return False
     return field != "font" or is_font_path(value)
-
-
-def may_be_file(name: str) -> bool:
-    """Return whether the value of an option may be the location of a file.
-
-    The name may be any of the names of the option.
-    """
-    return _FIELD_OF_NAME.get(name) in OPTION_FILES
 
 
 def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:

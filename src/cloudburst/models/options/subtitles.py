@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from cloudburst.models.locations import HttpsUrl, Location, S3Object
+from cloudburst.models.locations import HttpsUrl, Location, S3Object, parse_location
 from cloudburst.models.options.values import (
     COLOUR,
     POSITIONS,
@@ -17,6 +17,7 @@ from cloudburst.models.options.values import (
     Position,
     split_list,
 )
+from cloudburst.text import short_repr
 
 Language: TypeAlias = Literal["chinese", "english"]
 HighlightMode: TypeAlias = Literal["none", "color", "box", "grow"]
@@ -56,6 +57,8 @@ CAPTIONS: Mapping[CaptionName, Mapping[str, Any]] = {
     "pop": _POP,
 }
 
+_F = TypeVar("_F")
+
 # Families of the font of the package: shapes of characters for simplified Chinese, for
 # traditional Chinese in Taiwan and in Hong Kong, for Japanese and for Korean.
 FontFamily: TypeAlias = Literal[
@@ -65,7 +68,14 @@ FontFamily: TypeAlias = Literal[
     "Noto Sans CJK JP",
     "Noto Sans CJK KR",
 ]
-_FONTS = f"{', '.join(get_args(FontFamily))}, or the path or URL of a .ttf, .otf or .ttc file"
+# Family that follows the fonts of the option ``font`` if no family is among them.
+DEFAULT_FAMILY: FontFamily = "Noto Sans CJK SC"
+# Largest number of fonts that the option ``font`` names.
+MAX_FONTS = 4
+_FONTS = (
+    f"{', '.join(get_args(FontFamily))}, or the path or URL of a .ttf, .otf or .ttc file; or up to "
+    f"{MAX_FONTS} of these"
+)
 _FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
 
 
@@ -74,15 +84,33 @@ def is_font_path(text: str) -> bool:
     return "/" in text or "\\" in text or PurePath(text).suffix.lower() in _FONT_SUFFIXES
 
 
-def _check_font(value: Any) -> Any:
+def split_fonts(value: Any) -> list[Any]:
+    """Return the fonts in a value of the option ``font``, whose text separates them by commas."""
     if isinstance(value, str):
-        is_font = value in get_args(FontFamily) or is_font_path(value)
-    else:
-        is_font = value is None or isinstance(value, PurePath | S3Object | HttpsUrl)
-    if not is_font:
-        msg = f"expected {_FONTS}"
+        return [part.strip() for part in value.split(",")]
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list | tuple) else [value]
+
+
+def font_roles(fonts: Iterable[_F]) -> dict[str, _F]:
+    """Return fonts by their roles: ``font``, ``font-2``, ``font-3``..."""
+    return {f"font-{place}" if place > 1 else "font": at for place, at in enumerate(fonts, 1)}
+
+
+def _parse_fonts(value: Any) -> Any:
+    fonts = tuple(map(_parse_font, split_fonts(value)))
+    if len(fonts) > MAX_FONTS:
+        msg = f"{len(fonts)} fonts; expected at most {MAX_FONTS}"
         raise ValueError(msg)
-    return value
+    return fonts[0] if len(fonts) == 1 else fonts or None
+
+
+def _parse_font(value: Any) -> Any:
+    if isinstance(value, str) and is_font_path(value):
+        return parse_location(value)
+    if value in (None, *get_args(FontFamily)) or isinstance(value, PurePath | S3Object | HttpsUrl):
+        return value
+    msg = f"{short_repr(value)}; expected {_FONTS}"
+    raise ValueError(msg)
 
 
 # Distance as a share of the width or height of the video.
@@ -111,13 +139,17 @@ class SubtitleOptions(BaseModel):
     )
     """*Transparency* of the box, despite the name, which is that of the public image: 0 is solid
     black; 1 is no box but an outline around the letters."""
-    font: Annotated[FontFamily | Location | None, BeforeValidator(_check_font)] = Field(
-        default=None, description=_FONTS
-    )
+    font: Annotated[
+        tuple[FontFamily | Location, ...] | FontFamily | Location | None,
+        BeforeValidator(_parse_fonts),
+    ] = Field(default=None, description=_FONTS)
     """Font of the subtitles: a `FontFamily`, or the location of a TrueType or OpenType file of up
-    to 32 MB. Of a collection, the first font is used; of a variable font, its default. A text is a
-    location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. Subtitles with
-    letters that the font lacks are refused. ``None``: Noto Sans CJK SC."""
+    to 32 MB; or up to four of these, in a text separated by commas. Each character is drawn with
+    the first font that has it, and the first one decides the height of the lines. Then follow Noto
+    Sans CJK SC, if no family is given, and fonts of this machine for characters that all of these
+    lack. Of a collection, the first font is used; of a variable font, its default. A text is a
+    location if it has a slash, or the suffix ``.ttf``, ``.otf`` or ``.ttc``. ``None``: Noto Sans
+    CJK SC."""
     font_size: int | None = Field(
         default=None, ge=8, le=120, description="a whole number from 8 to 120"
     )

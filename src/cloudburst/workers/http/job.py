@@ -25,6 +25,7 @@ from cloudburst.errors import (
 from cloudburst.models import failures
 from cloudburst.models.failures import connections
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.options.subtitles import DEFAULT_FAMILY
 from cloudburst.models.scene import MAX_COVER_BYTES
 from cloudburst.ports.renderer import EncodedFile, EncodedVideo, OnProgress
 from cloudburst.text import describe_error
@@ -69,7 +70,7 @@ class JobPayload(BaseModel):
     subtitle: str | None = None
     watermark: str | None = None
     music: str | None = None
-    font: str | None = None
+    font: tuple[str, ...] = (DEFAULT_FAMILY,)
     seams: tuple[int, int] = (0, 0)
     subtitle_frame: int = 0
     options: RenderOptions

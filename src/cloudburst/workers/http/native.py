@@ -14,6 +14,7 @@ from cloudburst.errors import OutputWriteError, RenderFailedError, WorkerStopped
 from cloudburst.models.film import WorkerFilm
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.locations import AnyLocation, OutputLocation
+from cloudburst.models.options import OPTION_FILES
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import Secrets
 from cloudburst.ports.remote_files import RemoteFiles
@@ -171,9 +172,10 @@ class NativeRenderer:
 
         The returned ``reference`` is the body of the request with which `encode` starts the job.
         """
-        described, options = scene.scene, scene.options
+        described, options = scene.scene, scene.drawn_options
         given = await self._files.give_all(described.name, scene.files(), remote, turn)
         hashes = {field: file.sha256 for field, file in given.items()}
+        fonts = (hashes.pop(role, str(font)) for role, font in options.fonts().items())
         payload = JobPayload(
             name=described.name,
             title_card=described.title_card,
@@ -181,11 +183,12 @@ class NativeRenderer:
             seams=scene.seams,
             subtitle_frame=scene.subtitle_frame,
             options=options,
+            font=tuple(fonts),
             **hashes,
         )
         # The values of a caption are those of its options. With its name, the worker would set
         # those that were given as the default.
-        left_out = {"caption", *options.files()}
+        left_out = {"caption", *OPTION_FILES}
         reference = payload.model_dump_json(exclude={"options": left_out}, exclude_defaults=True)
         return UploadedScene(
             scene=described.name,

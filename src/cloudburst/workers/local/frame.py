@@ -63,7 +63,7 @@ async def draw_frame(
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
     job = RenderJob(
         name=scene.scene.name,
-        options=JobOptions.from_options(scene.options),
+        options=JobOptions.from_options(scene.drawn_options),
         image_pixels=limits.image_pixels,
         audio_seconds=limits.decoded_audio_seconds,
         duration=scene.scene.duration,
