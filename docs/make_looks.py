@@ -109,6 +109,14 @@ LOOKS: Mapping[str, Sequence[Look]] = {
         Look("margin", {"subtitle_position": "bottom-left", "subtitle_margin": "0.02 0.04"}),
         Look("width", {"subtitle_width": 0.45}, subtitle=LONG),
     ),
+    "captions": (
+        Look("classic", {"caption": "classic"}),
+        Look("karaoke", {"caption": "karaoke"}, subtitle=WORDS),
+        Look("pop", {"caption": "pop"}, subtitle=WORDS),
+        Look("classic-square", {"caption": "classic", "size": "square"}, subtitle=LONG),
+        Look("karaoke-color", {"caption": "karaoke", "highlight": "color"}, subtitle=WORDS),
+        Look("pop-box", {"caption": "pop", "highlight": "box"}, subtitle=WORDS),
+    ),
     "words": (
         Look("word-colour", {"highlight": "color"}, subtitle=WORDS),
         Look("word-box", {"highlight": "box"}, subtitle=WORDS),

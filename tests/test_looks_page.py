@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cloudburst import RenderOptions
+from cloudburst.models.options.subtitles import CAPTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "looks.md"
@@ -54,3 +55,18 @@ def test_the_options_of_every_picture_are_valid(script: ModuleType) -> None:
     for looks in script.LOOKS.values():
         for look in looks:
             RenderOptions.model_validate({**script.STILL, **look.options})
+
+
+def test_the_table_of_captions_has_the_options_that_they_stand_for() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name in CAPTIONS["classic"]:
+        cells = [cell_of(options[name]) for options in CAPTIONS.values()]
+        assert f"| `{name}` | {' | '.join(cells)} |\n" in page
+
+
+def cell_of(value: object) -> str:
+    if value is None:
+        return "by `language`"
+    if isinstance(value, str):
+        return f"`{value}`"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
