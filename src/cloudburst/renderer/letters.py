@@ -231,7 +231,7 @@ class Letters:
             number = info.codepoint
             names = text[info.cluster] + _SUBSTITUTES
             name = next((one for one in names if shaper.get_nominal_glyph(ord(one)) == number), "")
-            if not name and not any(shaper.get_glyph_extents(number) or ()):
+            if not name and shaper.get_glyph_extents(number) == (0, 0, 0, 0):
                 name = " "  # such as the wider space in Korean text
             yield Glyph(info.cluster, face, number, name, advance, across, up)
 
