@@ -271,11 +271,14 @@ def state_folders(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_state(state_folders, monkeypatch):
     """What outlives a run is kept in a folder of this test, and nobody's home is touched."""
-    folder = next(state_folders)
-    monkeypatch.setenv("XDG_STATE_HOME", folder)
-    # Fonts of the machine would change what a test draws.
+    monkeypatch.setenv("XDG_STATE_HOME", next(state_folders))
+
+
+@pytest.fixture(autouse=True)
+def own_fonts(monkeypatch):
+    """Fonts of the machine do not change what a test draws."""
     for name in ("XDG_DATA_HOME", "XDG_DATA_DIRS"):
-        monkeypatch.setenv(name, f"{folder}/none")
+        monkeypatch.setenv(name, "/nowhere")
 
 
 @pytest.fixture(autouse=True)
