@@ -66,21 +66,21 @@ _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 def parse(text: str) -> Subtitles:
     """Return the content of a file, which may be JSON or have JSON in each line."""
     check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
-    reader = _Reader()
     try:
-        reader.read(list(_values(text)))
+        passages = _passages(list(_values(text)))
     except RecursionError:
         raise InvalidInputError("JSON with too many levels", FORMATS) from None
     except json.JSONDecodeError as exc:
         found = f"JSON with an error in line {exc.lineno}, column {exc.colno}"
         raise InvalidInputError(found, FORMATS) from exc
-    passages = reader.passages
-    if reader.characters:
-        passages = [("".join(cue.text for cue in reader.characters), reader.characters)]
     check_number(sum(len(words) for _, words in passages), MAX_WORDS, "timed words")
     if all(not text and len(words) == 1 for text, words in passages):
         cues = [cue for _, (cue,) in passages if cue.text.strip()]
         return Subtitles(collect(map(_stripped, join_words(cues))))
+    if all(text == "".join(word.text for word in words) for text, words in passages):
+        # Parts of one text, which may be divided in the middle of a word.
+        whole = "".join(text for text, _ in passages)
+        passages = [(whole, [word for _, words in passages for word in words])]
     return Subtitles(collect(sentences(passages)))
 
 
@@ -97,41 +97,28 @@ def _stripped(cue: Cue) -> Cue:
     return cue if cue.words else cue._replace(text=escape("\n".join(lines)))
 
 
-class _Reader:
-    def __init__(self) -> None:
-        self.passages: list[tuple[str, list[Cue]]] = []
-        """Texts, which may be empty, and their words."""
-        self.characters: list[Cue] = []
-
-    def read(self, value: object) -> bool:
-        """Add the words in a value of JSON; return whether it has any."""
-        if type(value) not in (dict, list):
-            return False
-        if items := _list(value):
-            return sum(map(self.read, items)) > 0
-        fields = _fields(value)
-        # Of several forms of the same words, the first one is read.
-        return self._read_object(fields) or any(
-            self.read(_unpacked(name, inner)) for name, inner in fields.items()
-        )
-
-    def _read_object(self, fields: dict[str, object]) -> bool:
-        characters: list[Cue] = []
-        for names in _CHARACTERS:
-            columns = [_list(fields.get(name)) for name in names]
-            check_number(len(columns[0]), MAX_WORDS, "timed characters")
-            characters += _cues(
-                {"text": text, "start": start, "end": end}
-                for text, start, end in zip(*columns, strict=False)
-            )
-        self.characters += characters
-        text = fields.get("text")
-        words = _cues(_list(fields.get("words")) or _list(fields.get("tokens")))
-        if not words:
-            text, words = "", _cues([fields])
-        if words:
-            self.passages.append((_usable(text), words))
-        return bool(words or characters)
+def _passages(value: object) -> list[tuple[str, list[Cue]]]:
+    """Return the texts in a value of JSON, which may be empty, with their words."""
+    if type(value) not in (dict, list):
+        return []
+    if items := _list(value):
+        return [passage for item in items for passage in _passages(item)]
+    fields = _fields(value)
+    for names in _CHARACTERS:
+        columns = [_list(fields.get(name)) for name in names]
+        check_number(len(columns[0]), MAX_WORDS, "timed characters")
+        rows = zip(*columns, strict=False)
+        if words := _cues({"text": text, "start": at, "end": end} for text, at, end in rows):
+            return [("".join(word.text for word in words), words)]
+    words = _cues(_list(fields.get("words")) or _list(fields.get("tokens")))
+    text = _usable(fields.get("text")) if words else ""
+    if words := words or _cues([fields]):
+        return [(text, words)]
+    # Of several forms of the same words, the first one is read.
+    for name, item in fields.items():
+        if found := _passages(_unpacked(name, item)):
+            return found
+    return []
 
 
 def _fields(value: object) -> dict[str, object]:
