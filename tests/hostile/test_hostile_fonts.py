@@ -20,7 +20,7 @@ from cloudburst.inputs.media_file import open_media_file
 from cloudburst.media import font_tables
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
-from cloudburst.renderer.fonts import input_font
+from cloudburst.renderer.fonts import load_font
 from cloudburst.renderer.job import InputFaultError
 from cloudburst.renderer.letters import Letters
 from cloudburst.renderer.process_limits import fault_from_exit
@@ -124,7 +124,7 @@ def test_wrong_bytes_in_a_font_with_rules_raise_errors_of_the_font(
     (tmp_path / "font").write_bytes(content)
     began = time.process_time()
     with suppress(InputFaultError, OSError, ValueError, OverflowError):  # see `check_font`
-        letters = Letters([input_font(tmp_path / "font")], 60)
+        letters = Letters([load_font(tmp_path, "font")], 60)
         lines = layout(SENTENCES[language], bold=False, room=400, letters=letters)
         letters.check(lines, 3, bold=True)
     assert time.process_time() - began < CHECK_SECONDS
