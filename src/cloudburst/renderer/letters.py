@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageStat
 
+from cloudburst.media.font_tables import EXPECTED_FONT
 from cloudburst.renderer.bidi import directions
 from cloudburst.renderer.fonts import Font, font_tables
+from cloudburst.renderer.job import FONT, InputFaultError
 from cloudburst.renderer.text_layout import (
     NARROW_QUOTES,
     Glyph,
@@ -91,6 +93,7 @@ class _Face:
 
     def __init__(self, path: Path, index: int, size: float) -> None:
         self._path, self._index, self._size = path, index, size
+        self._has: dict[str, bool] = {}
 
     @cached_property
     def shaper(self) -> Any:
@@ -122,7 +125,10 @@ class _Face:
         )
 
     def has(self, characters: str) -> bool:
-        return all(self.shaper.get_nominal_glyph(ord(each)) is not None for each in characters)
+        if characters not in self._has:
+            glyphs = (self.shaper.get_nominal_glyph(ord(each)) for each in characters)
+            self._has[characters] = None not in glyphs
+        return self._has[characters]
 
 
 class Letters:
@@ -164,8 +170,8 @@ class Letters:
         `NARROW_QUOTES` are characters of the text. ``rtl`` is true if the text begins on the right.
 
         Raises:
-            ValueError: The rules of a font take far more work or glyphs than usual, or give a glyph
-                an extreme width or place.
+            InputFaultError: The rules of a font take far more work or glyphs than usual, or give a
+                glyph an extreme width or place.
         """
         written = text.translate(_QUOTES)
         keys = self._keys(text)
@@ -175,8 +181,7 @@ class Letters:
             for part in reversed(parts) if backwards else parts:
                 glyphs += self._shaped(written, part, *keys[part[0]], rtl=backwards)
         if len(glyphs) > _MAX_GLYPHS_PER_CHARACTER * len(text) + _MORE_GLYPHS:
-            msg = f"its rules make {len(glyphs)} glyphs of {len(text)} characters"
-            raise ValueError(msg)
+            raise _fault(f"its rules make {len(glyphs)} glyphs of {len(text)} characters")
         return glyphs
 
     def _keys(self, text: str) -> list[tuple[int, str]]:
@@ -216,8 +221,7 @@ class Letters:
         try:
             _harfbuzz().shape(shaper, buffer, {"locl": False})
         except MemoryError:  # a limit for the work and the glyphs that a font may ask for
-            msg = f"its rules take too much work for a text of {len(part)} characters"
-            raise ValueError(msg) from None
+            raise _fault(f"its rules take too much work for {len(part)} characters") from None
         scale = self.em / shaper.face.upem
         for info, position in zip(buffer.glyph_infos, buffer.glyph_positions, strict=True):
             if not info.codepoint:  # the box for a mark that this font does not have
@@ -226,8 +230,8 @@ class Letters:
             advance, across, up = (size * scale for size in sizes)
             advance += self._word_spacing * text[info.cluster].isspace()
             if max(abs(advance), abs(across), abs(up)) > _MAX_EMS * self.em:
-                msg = f"glyph {info.codepoint} is wide, or moved, by more than {_MAX_EMS} em"
-                raise ValueError(msg)
+                found = f"glyph {info.codepoint} is wide, or moved, by more than {_MAX_EMS} em"
+                raise _fault(found)
             number = info.codepoint
             names = text[info.cluster] + _SUBSTITUTES
             name = next((one for one in names if shaper.get_nominal_glyph(ord(one)) == number), "")
@@ -354,6 +358,10 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
         if place == len(text) or not (_continues(text[place]) or text[place - 1] == "\u200d"):
             yield start, place
             start = place
+
+
+def _fault(found: str) -> InputFaultError:
+    return InputFaultError(FONT, f"a font that cannot be drawn: {found}", EXPECTED_FONT)
 
 
 @cache

@@ -75,11 +75,13 @@ def is_space(character: str) -> bool:
     return (character.isspace() and character not in _NOT_BROKEN) or character == ZERO_WIDTH_SPACE
 
 
+@cache
 def is_combining(character: str) -> bool:
     """Return whether a character is drawn over the one before it."""
     return category(character) in _MARKS
 
 
+@cache
 def is_invisible(character: str) -> bool:
     """Return whether a character has no shape in any font, such as a joiner."""
     return category(character) == "Cf" or _INVISIBLE.match(character) is not None
