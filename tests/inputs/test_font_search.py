@@ -123,8 +123,18 @@ def test_characters_that_no_font_has_take_bounded_time(machine, monkeypatch):
         return rank(character, own_folder)
 
     monkeypatch.setattr(font_search, "_rank_for", counted)
-    assert found("".join(map(chr, range(0x12000, 0x12000 + 3 * MAX_SEARCHES)))) == []
+    search = FontSearch(lambda: None)
+    for _scene in range(2):
+        text = "".join(map(chr, range(0x12000, 0x12000 + 3 * MAX_SEARCHES)))
+        assert search.complete(["Noto Sans CJK SC"], text)[0] == []
     assert len(keys) == MAX_SEARCHES
+
+
+def test_the_characters_of_a_callers_font_are_not_kept_after_the_check(machine, tmp_path):
+    (tmp_path / "latin.ttf").write_bytes(latin_font())
+    before = font_search._glyphs.cache_info().misses
+    assert found("a", tmp_path / "latin.ttf") == []
+    assert font_search._glyphs.cache_info().misses == before
 
 
 def test_a_font_of_the_option_comes_before_one_of_the_machine(machine, tmp_path):

@@ -57,8 +57,19 @@ def test_the_path_of_a_font_is_relative_to_the_file_of_the_scenes(tmp_path, suff
         text = json.dumps([{"name": name, "options": {"font": f}} for name, f in values.items()])
     (tmp_path / f"scenes.{suffix}").write_text(text)
     found = [scene["options"]["font"] for scene in read_scenes(tmp_path / f"scenes.{suffix}")]
-    one = [f"{tmp_path}/fonts/a", f"{tmp_path}/B.TTF", "Noto Sans CJK JP"]
+    one = [[f"{tmp_path}/fonts/a"], [f"{tmp_path}/B.TTF"], ["Noto Sans CJK JP"]]
     assert found == [*one, ["Noto Sans CJK JP", f"{tmp_path}/d.otf"]]
+
+
+def test_a_comma_in_the_name_of_the_folder_is_no_further_font(tmp_path):
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    (folder / "scenes.json").write_text(json.dumps([{"name": "a", "options": {"font": "c.ttf"}}]))
+    (scene,) = read_scenes(folder / "scenes.json")
+    options = RenderOptions.model_validate(scene["options"])
+    assert options.fonts() == {"font": folder / "c.ttf", "font-2": "Noto Sans CJK SC"}
+    again = RenderOptions.model_validate(options.model_dump(mode="json", exclude_unset=True))
+    assert again == options
 
 
 def test_fonts_are_in_order_with_a_family_and_by_role():

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from cloudburst import Client, RenderOptions, Scene
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobLimits, JobRequest, stored_uploads
+from cloudburst.jobs.job_rows import parse_request
 from cloudburst.jobs.public_json import MAX_FAULTS
 from cloudburst.models.film import FILM_FILES
 from cloudburst.models.locations import Location
@@ -126,6 +127,20 @@ def test_permitted_files_are_used(place):
     request = check_submission({"scenes": [scene(place, options={"watermark": place})]}, {}, RULES)
     (made,) = request.scenes
     assert not any(isinstance(at, Path) for at in (made.image, made.options.watermark))
+
+
+@pytest.mark.parametrize(
+    "place", ["https://a.com/b,/etc/c.ttf", "s3://films/in/b,c.ttf", "b,c.ttf"]
+)
+def test_a_stored_job_names_no_file_behind_a_comma(place):
+    upload = Path("/srv/up,loads/b.ttf")
+    options = {"font": [place]}
+    made = check_submission(
+        {"scenes": [scene(options=options)], "options": options}, {"b,c.ttf": upload}, RULES
+    )
+    stored = parse_request(made.model_dump_json(exclude_unset=True))
+    assert stored == made
+    assert list(stored.scenes[0].options.files()) == ["font"]
 
 
 @pytest.mark.parametrize(

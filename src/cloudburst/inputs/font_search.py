@@ -21,6 +21,7 @@ from cloudburst.media.font_tables import FontTables, check_font, noto_has_glyph
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.locations import AnyLocation
+from cloudburst.models.options.subtitles import MAX_FONTS
 from cloudburst.renderer.missing_glyphs import HasGlyph
 
 # Number of font files of this machine that are looked at. Usual machines have 50 to 1,000; to read
@@ -45,6 +46,9 @@ class FontSearch:
     def __init__(self, own_folder: Callable[[], Path | None]) -> None:
         self._own_folder = cache(own_folder)
         self._files = cache(lambda: [*_font_files(self._own_folder())])
+        self._find = cache(self._find_font)
+        # Fonts of callers, each of which may take 32 MB of memory, are not kept.
+        self._glyphs_at = lru_cache(MAX_FONTS)(_glyphs_at)
 
     def complete(
         self, fonts: Iterable[str | AnyLocation], characters: Iterable[str]
@@ -56,7 +60,9 @@ class FontSearch:
 
         Raises `ConfigurationError` if the folder of the setting does not exist.
         """
-        chain = [noto_has_glyph if isinstance(font, str) else _glyphs_at(font) for font in fonts]
+        chain = [
+            noto_has_glyph if isinstance(font, str) else self._glyphs_at(font) for font in fonts
+        ]
         known, found = [has for has in chain if has is not None], list[FileVersion]()
 
         def has_glyph(character: str) -> bool:
@@ -65,26 +71,31 @@ class FontSearch:
         seen = (each for each in characters if category(each)[0] in "LMNPS")
         missing = (each for each in seen if not has_glyph(each))
         for character in islice(missing, MAX_SEARCHES):
-            for file in sorted(self._files(), key=_rank_for(character, self._own_folder())):
-                glyphs = _glyphs(file)
-                if glyphs is not None and glyphs(character) and _is_usable(file):
-                    found.append(file)
-                    known.append(glyphs)
-                    break
+            if (font := self._find(character)) is not None:
+                file, glyphs = font
+                found.append(file)
+                known.append(glyphs)
         return found, None if None in chain else has_glyph
+
+    def _find_font(self, character: str) -> tuple[FileVersion, HasGlyph] | None:
+        for file in sorted(self._files(), key=_rank_for(character, self._own_folder())):
+            glyphs = _glyphs(file)
+            if glyphs is not None and glyphs(character) and _is_usable(file):
+                return file, glyphs
+        return None
 
 
 def _glyphs_at(font: AnyLocation) -> HasGlyph | None:
-    with suppress(OSError):
-        return _glyphs(FileVersion.from_path(font)) if isinstance(font, Path) else None
+    with suppress(OSError, InvalidInputError):
+        if isinstance(font, Path):
+            with open_regular_file(font) as file:
+                return FontTables(file).has_glyph
     return None
 
 
 @lru_cache(MAX_FILES)
 def _glyphs(font: FileVersion) -> HasGlyph | None:
-    with suppress(OSError, InvalidInputError), open_regular_file(font.path) as file:
-        return FontTables(file).has_glyph
-    return None
+    return _glyphs_at(font.path)
 
 
 def _is_usable(font: FileVersion) -> bool:

@@ -182,9 +182,10 @@ def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[Sc
                 located[key] = locate(cast("SceneDict", value), scene)
                 continue
             try:
-                parts = split_fonts(value) if key == "font" else [value]
-                found = [_resolved(folder, key, part) for part in parts]
-                located[key] = found[0] if len(found) == 1 else found
+                if key == "font":  # a list, as the folder's own name may have a comma
+                    located[key] = [_resolved(folder, key, font) for font in split_fonts(value)]
+                else:
+                    located[key] = _resolved(folder, key, value)
             except InvalidInputError as exc:
                 faults.append(SceneFault(scene, key, exc.found, exc.expected))
         return located

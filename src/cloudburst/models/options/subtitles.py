@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
+)
 
 from cloudburst.models.locations import HttpsUrl, Location, S3Object, parse_location
 from cloudburst.models.options.values import (
@@ -220,6 +227,12 @@ class SubtitleOptions(BaseModel):
     highlight_color: Colour | None = Field(default=None, description=COLOUR)
     """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``
     and ``grow``, blue for ``box``."""
+
+    @field_serializer("font", mode="wrap", when_used="json")
+    def _font_in_json(self, font: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+        # A text would be read as several fonts if the location of the only one has a comma.
+        text = serialize(font)
+        return [text] if isinstance(text, str) and "," in text else text
 
     @model_validator(mode="before")
     @classmethod
