@@ -228,14 +228,16 @@ def _read_subtitles(
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        painter = SubtitlePainter(cues, style, fonts, *size, drawn=drawn, mark=_visible_area(mark))
+        # With cues that end before the video: others stay at the places that they have left free.
+        first = min((cue.start for cue in drawn), default=start)
+        near = [cue for cue in cues if cue.end > first and cue.start < end]
+        painter = SubtitlePainter(near, style, fonts, *size, drawn=drawn, mark=_visible_area(mark))
         left_out = painter.left_out()
     except InvalidInputError as exc:
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     highlighted = style.highlight is not None
-    if highlighted and not any(cue.words for cue in painter.cues):
+    if highlighted and not any(cue.words for cue in cues):
         ignored = ("highlight, because no word has a time", *ignored)
-    # Cues that end before the video are kept: others stay at the places that they have left free.
     states = [
         state._replace(first_frame=state.first_frame - ends[0])
         for state in subtitle_states(
