@@ -114,7 +114,7 @@ def test_letters_are_letters_and_not_empty_boxes(tmp_path):
     """Each is shown for two frames."""
     cues = [
         f"{n}\n00:00:00,{n * 67:03} --> 00:00:00,{(n + 1) * 67:03}\n{text}\n"
-        for n, text in enumerate(("你", "好", "Ω"))
+        for n, text in enumerate(("a 你", "a 好", "a Ω"))
     ]
     rendered_here(lay_job(tmp_path, subtitle="\n".join(cues), seconds=0.2))
     frames = lumas(tmp_path / "video.mp4")[1::2]
