@@ -265,7 +265,7 @@ def test_a_font_file_draws_the_letters(tmp_path):
 def test_a_font_file_is_completed_by_the_package(tmp_path):
     default = picture_of(tmp_path / "default", "字", **PLACED)
     picture, _ = with_font(tmp_path / "own", latin_font(), "字", **PLACED)
-    assert pixels(picture, RED) == pytest.approx(pixels(default, RED), rel=0.5)
+    assert pixels(picture, RED) > pixels(default, RED)  # the em of the file is larger
 
 
 def test_letters_that_all_fonts_lack_are_refused_and_symbols_are_left_out(tmp_path):

@@ -32,6 +32,7 @@ MODULES = 225
 SUBRIP_READER = {
     "cloudburst.media.subtitles.subrip_webvtt",
     "cloudburst.media.subtitles.cue_text",
+    "cloudburst.media.subtitles.sentences",
 }
 """Modules that read subtitles in SubRip form. Those for other forms are not imported."""
 

@@ -146,8 +146,9 @@ def drawn(
         mark = to_picture_layer(image, 10, 10)
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
-        font = find_font(family=job.options.font)
-        read = scene._read_subtitles(folder / SUBTITLE, job, VideoFormat(size), frames, font)
+        fonts = [find_font(family=family) for family in job.options.font]
+        path, look = folder / SUBTITLE, VideoFormat(size)
+        read = scene._read_subtitles(path, job, look, frames, fonts, mark=None)
         track = read.track
     for number in wanted:
         if job.effect is None:
