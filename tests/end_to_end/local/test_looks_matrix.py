@@ -189,8 +189,11 @@ def laid(case: Case, folder: Path) -> Path:
     folder.mkdir()
     seconds = float(case["seconds"])
     text = subtitles(case["subtitle"], seconds)
-    if text is not None and case.get("font") == "file":  # which has no Chinese characters
-        text = text.translate(dict.fromkeys(map(ord, "第一行字幕两，"), "☃"))
+    options = options_of(case)
+    if case.get("font") == "file":
+        options["font"] = folder / FONT
+        (folder / FONT).write_bytes(latin_font())
+        text = text and text.translate(dict.fromkeys(map(ord, "第一行字幕两，"), "😀"))
     make = see_through if case["picture"] == "transparent" else photo
     marks = {"opaque": photo((80, 50)), "transparent": see_through((50, 80))}
     lay_job(
@@ -200,12 +203,10 @@ def laid(case: Case, folder: Path) -> Path:
         mark=marks.get(case["watermark"]),
         seconds=seconds,
         duration=seconds if case["sound"] == "duration" else None,
-        **options_of(case),
+        **options,
     )
     if case["music"] != "none":
         tone(folder / MUSIC, MUSIC_SECONDS[case["music"]])
-    if case.get("font") == "file":
-        (folder / FONT).write_bytes(latin_font())
     return folder
 
 
