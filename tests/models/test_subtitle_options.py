@@ -186,3 +186,8 @@ def test_a_caption_and_given_options_survive_the_ways_in_which_options_are_store
     assert again.overridden_by(RenderOptions(caption="karaoke")) == options.overridden_by(
         RenderOptions(caption="karaoke")
     )
+
+
+def test_options_that_are_not_given_are_the_default():
+    assert RenderOptions().model_dump(exclude_defaults=True) == {}
+    assert RenderOptions().model_dump(mode="json", exclude_defaults=True) == {}

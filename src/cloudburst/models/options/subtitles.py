@@ -11,7 +11,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
-    field_serializer,
+    WrapSerializer,
     model_validator,
 )
 
@@ -111,6 +111,12 @@ def _parse_fonts(value: Any) -> Any:
     return fonts[0] if len(fonts) == 1 else fonts or None
 
 
+def _fonts_in_json(fonts: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+    # A text would be read as several fonts if the location of the only one has a comma.
+    text = serialize(fonts)
+    return [text] if isinstance(text, str) and "," in text else text
+
+
 def _parse_font(value: Any) -> Any:
     if isinstance(value, str) and is_font_path(value):
         return parse_location(value)
@@ -149,6 +155,8 @@ class SubtitleOptions(BaseModel):
     font: Annotated[
         tuple[FontFamily | Location, ...] | FontFamily | Location | None,
         BeforeValidator(_parse_fonts),
+        # Not a serializer of the field: its value would no longer count as the default.
+        WrapSerializer(_fonts_in_json, when_used="json"),
     ] = Field(default=None, description=_FONTS)
     """Font of the subtitles: a `FontFamily`, or the location of a TrueType or OpenType file of up
     to 32 MB; or up to four of these, in a text separated by commas. Each character is drawn with
@@ -227,12 +235,6 @@ class SubtitleOptions(BaseModel):
     highlight_color: Colour | None = Field(default=None, description=COLOUR)
     """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``
     and ``grow``, blue for ``box``."""
-
-    @field_serializer("font", mode="wrap", when_used="json")
-    def _font_in_json(self, font: Any, serialize: SerializerFunctionWrapHandler) -> Any:
-        # A text would be read as several fonts if the location of the only one has a comma.
-        text = serialize(font)
-        return [text] if isinstance(text, str) and "," in text else text
 
     @model_validator(mode="before")
     @classmethod
