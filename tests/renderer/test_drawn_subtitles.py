@@ -65,11 +65,31 @@ lower
 late \U0001f9ff
 """
 
+# The last cue is where the first one was, which the second one has left free.
+IN_A_ROW = """WEBVTT
+
+00:00.000 --> 00:01.000
+lower
+
+00:00.500 --> 00:01.200
+upper
+
+00:01.100 --> 00:02.000
+lower again
+
+00:02.900 --> 00:04.000
+late \U0001f9ff
+"""
+
 
 @pytest.mark.parametrize("first", [0, 1, 13, 30, 60])
-@pytest.mark.parametrize("effects", [[], ["zoom_out"]])
-def test_a_part_of_subtitles_is_drawn_as_in_the_whole(tmp_path, first, effects):
-    lay_job(tmp_path, subtitle=FILM, fps=24, size="320x240", highlight="box", effects=effects)
+@pytest.mark.parametrize(
+    ("effects", "film"),
+    [([], FILM), (["zoom_out"], FILM), ([], IN_A_ROW)],
+    ids=["still", "moving", "in a row"],
+)
+def test_a_part_of_subtitles_is_drawn_as_in_the_whole(tmp_path, first, effects, film):
+    lay_job(tmp_path, subtitle=film, fps=24, size="320x240", highlight="box", effects=effects)
     whole = RenderJob.from_json((tmp_path / "job.json").read_bytes())
 
     def drawn(job, frames, wanted):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -228,8 +229,12 @@ def _read_subtitles(
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        # With cues that end before the video: others stay at the places that they have left free.
-        first = min((cue.start for cue in drawn), default=start)
+        # With cues that end before the video: others stay at the places that they have left free,
+        # and they have theirs from earlier ones.
+        first = start
+        for cue in sorted(cues, key=attrgetter("end"), reverse=True):
+            if cue.start < first < cue.end:
+                first = cue.start
         near = [cue for cue in cues if cue.end > first and cue.start < end]
         painter = SubtitlePainter(near, style, fonts, *size, drawn=drawn, mark=_visible_area(mark))
         left_out = painter.left_out()
