@@ -341,6 +341,10 @@ def test_words_with_times_of_their_own_are_not_joined():
         ('{"type": "WordBoundary"}\n{"offset', "JSON with an error in line 2, column 2"),
         ("[" * 290_000, "JSON with too many levels"),
         ("[" + "{}," * 300_000 + "{}]", "more than 300,000 objects and lists"),
+        (
+            '{"frontend":"\\u005b' + "\\u005b]," * 300_000 + '1]"}',
+            "more than 300,000 objects and lists",
+        ),
         ("{}", "JSON without any word or line that has a start and an end"),
         ('{"scenes": [{"name": "a"}]}', "JSON without any word or line"),
         ('[{"word": "a", "start": NaN, "end": 1}]', "JSON without any word or line"),

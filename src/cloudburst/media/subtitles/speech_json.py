@@ -65,7 +65,6 @@ _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 def parse(text: str) -> Subtitles:
     """Return the content of a file, which may be JSON or have JSON in each line."""
-    check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
     try:
         passages = _passages(list(_values(text)))
     except RecursionError:
@@ -85,6 +84,7 @@ def parse(text: str) -> Subtitles:
 
 
 def _values(text: str) -> Iterator[object]:
+    check_number(text.count("{") + text.count("["), _MAX_OBJECTS, "objects and lists")
     decoder = json.JSONDecoder(parse_int=float, strict=False)
     at = 0
     while start := _VALUE.search(text, at):
