@@ -88,7 +88,9 @@ def test_a_hostile_font_costs_its_own_scene_and_no_more(tmp_path: Path, case: Fo
         field, found = "", ""
     log.info("%s: %.1f s, %s", case.name, seconds, found or "done")
     # HarfBuzz has no character of a broken map that the check before a run could read.
-    assert field in {"", "font"} or "without a glyph in the font" in found, found
+    # The text is shaped before the glyphs are drawn.
+    known = ("characters that no font has", "text that cannot be drawn")
+    assert field in {"", "font"} or any(each in found for each in known), found
     if case.ends != "either":
         assert (code == 0) == (case.ends == "done")
 
