@@ -65,6 +65,11 @@ def test_fonts_are_in_the_order_in_which_the_text_needs_them(machine):
     assert found("Plain text, 你好") == []
 
 
+def test_a_font_with_pictures_is_found_for_emoji(machine):
+    shutil.copytree(FONTS, machine / "noto")
+    assert found("😀 ❤ 🏽") == ["NotoColorEmoji.ttf"]
+
+
 def test_a_regular_font_made_for_the_script_comes_first(machine):
     names = [
         "NotoSansHebrew-Regular.ttf",

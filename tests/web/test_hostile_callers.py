@@ -102,6 +102,9 @@ def test_no_field_names_a_file_that_is_not_permitted(place):
             assert faults_of(scenes=[scene()], options={option: place}) == [
                 ("", f"options.{option}")
             ]
+    if "/" in place:
+        for fonts in (["Noto Sans CJK SC", place], f"Noto Sans CJK SC, {place}"):
+            assert ("a", "options.font") in faults_of(scenes=[scene(options={"font": fonts})])
     for name in FILM_FILES:
         assert faults_of(scenes=[scene()], film=True, **{name: place}) == [("", name)]
 

@@ -131,7 +131,8 @@ def _font_files(own_folder: Path | None) -> Iterator[FileVersion]:
 
 def _rank_for(character: str, own_folder: Path | None) -> Callable[[FileVersion], Any]:
     """Return the key of the order in which fonts are tried for a character."""
-    word = "emoji" if ord(character) in _EMOJI else name(character, "").partition(" ")[0]
+    is_emoji = ord(character) in _EMOJI or category(character) == "So"
+    word = "emoji" if is_emoji else name(character, "").partition(" ")[0]
     script = re.sub("[^a-z]", "", word.lower())
 
     def rank(font: FileVersion) -> Any:

@@ -123,7 +123,7 @@ def check_font(file: BinaryIO) -> None:
     with _translated_errors():
         directory = _directory(file, _face_offsets(file)[0])
         _check_glyphs(directory)
-    if not directory.has_outlines():
+    if not directory.is_scalable():
         raise InvalidInputError("a font of bitmaps, without outlines", EXPECTED_FONT)
 
 
@@ -152,10 +152,10 @@ class _Directory(NamedTuple):
         self.file.seek(offset)
         return self.file.read(size)
 
-    def has_outlines(self) -> bool:
-        return {"glyf", "loca"} <= self.places.keys() or not {"CFF ", "CFF2"}.isdisjoint(
-            self.places
-        )
+    def is_scalable(self) -> bool:
+        """Return whether glyphs are outlines, or pictures that are scaled, as those of emoji."""
+        kinds = ({"glyf", "loca"}, {"CFF "}, {"CFF2"}, {"CBDT", "CBLC"}, {"sbix"})
+        return any(kind <= self.places.keys() for kind in kinds)
 
 
 @contextmanager

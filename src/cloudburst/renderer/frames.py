@@ -71,11 +71,15 @@ class Frame:
             self._kernel.copy(other, plane, area)
 
     def blend(self, layer: ColourLayer) -> None:
-        """Blend a layer of one colour into the frame."""
-        areas = _areas(layer.x, layer.y, layer.width, layer.height)
-        masks = (layer.mask, layer.half_mask, layer.half_mask)
-        for plane, area, mask, value in zip(self.planes, areas, masks, layer.colour, strict=True):
-            self._kernel.blend(plane, area, mask, value)
+        """Blend a layer of one colour, or with a picture, into the frame."""
+        x, y, width, height, mask, half_mask, colour = layer
+        if isinstance(colour, Planes):
+            self.overlay(PictureLayer(x, y, colour, mask, half_mask))
+            return
+        areas = _areas(x, y, width, height)
+        masks = (mask, half_mask, half_mask)
+        for plane, area, opacity, value in zip(self.planes, areas, masks, colour, strict=True):
+            self._kernel.blend(plane, area, opacity, value)
 
     def overlay(self, layer: PictureLayer) -> None:
         """Blend a picture, such as a watermark, into the frame."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont, ImageStat
+from PIL import Image, ImageDraw, ImageFont, ImageStat, PngImagePlugin
 
 from cloudburst.media.font_tables import EXPECTED_FONT
 from cloudburst.renderer.bidi import directions
 from cloudburst.renderer.fonts import Font, font_tables
-from cloudburst.renderer.job import FONT, InputFaultError
+from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.text_layout import (
     NARROW_QUOTES,
     Glyph,
@@ -59,6 +60,8 @@ _MAX_GLYPHS_PER_CHARACTER, _MORE_GLYPHS = 8, 1000
 # Number of samples that a shape may have on each side in any size of letters: in tiny letters,
 # shapes are much larger than their size.
 _MIN_MAX_SIDE = 256
+# Largest side of a picture of a font, and in samples of the video. Noto's emoji have 136.
+_MAX_PICTURE_SIDE = 2048
 # Bytes of memory that a kept shape takes besides its samples.
 _GLYPH_OVERHEAD = 500
 
@@ -72,7 +75,8 @@ _QUOTES = {ord(narrow): quote for narrow, quote in NARROW_QUOTES.items()}
 
 class _Shape(NamedTuple):
     mask: Image.Image | None
-    """Shape without margins; ``None`` for one that draws nothing, such as a space."""
+    """Shape without margins, or a picture in RGBA; ``None`` for one that draws nothing, such as a
+    space."""
     left: int = 0
     """From the start of the glyph to the mask, to the right."""
     top: int = 0
@@ -124,10 +128,36 @@ class _Face:
             file, self._size, self._index, layout_engine=ImageFont.Layout.BASIC
         )
 
+    @cached_property
+    def is_coloured(self) -> bool:
+        """True if glyphs are pictures, as those of emoji."""
+        return bool(self.shaper.face.has_color_png)
+
+    def picture(self, glyph: int) -> _Shape:
+        """Return the picture of a glyph of a face with pictures."""
+        data = self.shaper.get_glyph_color_png(glyph).data
+        extents = self.shaper.get_glyph_extents(glyph)
+        if not data or extents is None:
+            return _NOTHING
+        scale = self._size / self.shaper.face.upem
+        left, top, width, height = (round(number * scale) for number in extents)
+        try:
+            # Not `Image.open`, whose own limit raises an error that is not a `ValueError`.
+            picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
+            if max(map(abs, (left, top, width, height, *picture.size))) > _MAX_PICTURE_SIDE:
+                msg = f"glyph {glyph} has a picture of {picture.width}x{picture.height}"
+                raise ValueError(msg)
+            size = max(1, width), max(1, -height)
+            return _Shape(picture.convert("RGBA").resize(size, Image.Resampling.BOX), left, -top)
+        except (SyntaxError, EOFError, struct.error) as error:  # of a broken picture
+            raise ValueError(str(error)) from error
+
     def has(self, characters: str) -> bool:
         if characters not in self._has:
+            # A face with pictures has none of digits and spaces.
+            is_drawn = not (self.is_coloured and characters.strip().isascii())
             glyphs = (self.shaper.get_nominal_glyph(ord(each)) for each in characters)
-            self._has[characters] = None not in glyphs
+            self._has[characters] = is_drawn and None not in glyphs
         return self._has[characters]
 
 
@@ -201,8 +231,11 @@ class Letters:
         fonts = len(self._faces) // 2
         offset = fonts if cluster[0] in NARROW_QUOTES else 0
         visible = "".join(each for each in cluster if not is_invisible(each)).translate(_QUOTES)
+        numbers: Iterable[int] = range(fonts)
+        if "\ufe0f" in cluster:  # asks for a picture
+            numbers = sorted(numbers, key=lambda number: not self._faces[number].is_coloured)
         for wanted in (visible, visible[:1]):
-            for number in range(fonts):
+            for number in numbers:
                 if self._faces[number].has(wanted):
                     return number + offset
         return offset
@@ -258,11 +291,12 @@ class Letters:
     def draw(self, mask: Image.Image, line: Line, x: float, baseline: int, outline: float) -> None:
         """Draw a line, whose left end is at ``x``, on a mask with `SAMPLES` samples for each pixel.
 
+        A mask in RGBA gets the pictures of the line, and one in L all other glyphs.
         Letters grow by ``outline`` on each side. The baseline is a whole number of pixels, which
         keeps horizontal strokes sharp.
         """
         for run in line:
-            if not run.style.italic:
+            if not run.style.italic or mask.mode != "L":
                 self._draw_run(mask, run, x, baseline, outline)
             elif run.glyphs:
                 self._draw_italic(mask, run, x, baseline, outline)
@@ -274,13 +308,13 @@ class Letters:
         end = x
         for glyph in run.glyphs:
             shape = self._drawn(glyph, self._stroke(glyph, outline, bold=run.style.bold))
-            if shape.mask is not None:
+            if shape.mask is not None and shape.mask.mode == mask.mode:
                 across, up = round((end + glyph.across) * SAMPLES), round(glyph.up * SAMPLES)
                 place = across + shape.left, baseline * SAMPLES - up + shape.top
-                mask.paste(255, place, shape.mask)
+                mask.paste(255 if mask.mode == "L" else shape.mask, place, shape.mask)
             end += glyph.advance
         marks = (run.style.underlined, self._underline), (run.style.struck, self._strike)
-        for centre, height in (place for drawn, place in marks if drawn):
+        for centre, height in (place for drawn, place in marks if drawn and mask.mode == "L"):
             top = baseline + centre - height / 2 - outline
             edges = (x - outline, top, end + outline, top + height + 2 * outline)
             left, top, right, bottom = (round(edge * SAMPLES) for edge in edges)
@@ -303,17 +337,26 @@ class Letters:
         key = glyph.face, glyph.number, stroke
         shape = self._shapes.pop(key, None)
         if shape is None:
-            face = self._faces[glyph.face]
-            font = face.by_character if glyph.character else face.by_number
-            side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
-            character = glyph.character or chr(_FIRST_NUMBERED + glyph.number)
-            shape = _drawn(font, character, stroke, side)
+            shape = self._new_shape(glyph, stroke)
             self._shape_bytes += shape.size
             while self._shape_bytes > MAX_GLYPH_BYTES and self._shapes:
                 oldest = self._shapes.pop(next(iter(self._shapes)))
                 self._shape_bytes -= oldest.size
         self._shapes[key] = shape  # the last one in the order of the dictionary
         return shape
+
+    def _new_shape(self, glyph: Glyph, stroke: float) -> _Shape:
+        face = self._faces[glyph.face]
+        if face.is_coloured:
+            return face.picture(glyph.number)
+        font = face.by_character if glyph.character else face.by_number
+        side = max(_MIN_MAX_SIDE, _MAX_EMS * self.em * SAMPLES)
+        return _drawn(font, glyph.character or chr(_FIRST_NUMBERED + glyph.number), stroke, side)
+
+    def has_pictures(self, lines: Iterable[Line]) -> bool:
+        """Return whether lines have glyphs that are pictures."""
+        glyphs = (glyph for line in lines for run in line for glyph in run.glyphs)
+        return any(self._faces[glyph.face].is_coloured for glyph in glyphs)
 
     def _draw_italic(
         self, mask: Image.Image, run: TextRun, x: float, baseline: int, outline: float
@@ -333,6 +376,17 @@ class Letters:
             Image.Resampling.BILINEAR,
         )
         mask.paste(255, (left * SAMPLES, 0), sheared)
+
+
+@contextmanager
+def translated_errors() -> Generator[None]:
+    """Raise errors of a block that draws text as faults of the subtitles."""
+    try:
+        yield
+    except (OSError, ValueError, OverflowError, MemoryError) as error:  # of a font, or Pillow
+        raise InputFaultError(
+            SUBTITLE, f"text that cannot be drawn: {error}", "text that the font can draw"
+        ) from error
 
 
 def _drawn(font: ImageFont.FreeTypeFont, character: str, stroke: float, max_side: float) -> _Shape:

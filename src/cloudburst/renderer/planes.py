@@ -148,7 +148,7 @@ def halve_plane(plane: Image.Image) -> Image.Image:
 
 
 class ColourLayer(NamedTuple):
-    """Area of one colour to blend over a frame in YUV 4:2:0, within it and at even numbers."""
+    """Area to blend over a frame in YUV 4:2:0, within it and at even numbers."""
 
     x: int
     y: int
@@ -158,8 +158,8 @@ class ColourLayer(NamedTuple):
     """Opacity of each luma pixel, row by row; 255 is opaque."""
     half_mask: bytes
     """Opacity of each chroma sample."""
-    colour: tuple[int, int, int]
-    """Y, U and V in limited range, BT.709."""
+    colour: Yuv | Planes
+    """Y, U and V in limited range, BT.709; or a picture of the same size."""
 
 
 def layer_from_mask(
@@ -181,6 +181,16 @@ def layer_from_mask(
     return ColourLayer(
         x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour
     )
+
+
+def layer_from_picture(picture: Image.Image, x: int, y: int) -> ColourLayer | None:
+    """Return a layer for the visible part of a picture in RGBA, or ``None`` if there is none."""
+    bounds = picture.getchannel("A").getbbox()
+    if bounds is None:
+        return None
+    layer = to_picture_layer(picture.crop(bounds), x + bounds[0], y + bounds[1])
+    left, top, planes, mask, half_mask = layer
+    return ColourLayer(left, top, planes.width, planes.height, mask, half_mask, planes)
 
 
 def even_area(
@@ -206,10 +216,17 @@ def scaled_layer(
     left, top = (at + (edge - at) * scale for at, edge in zip(centre, layer[:2], strict=True))
     edges = left, top, left + layer.width * scale, top + layer.height * scale
     area = even_area(edges, size)
-    mask = Image.frombytes("L", (layer.width, layer.height), layer.mask).transform(
+    mask = Image.frombytes("L", (layer.width, layer.height), layer.mask)
+    content = mask
+    if isinstance(layer.colour, Planes):
+        content = to_picture(layer.colour)
+        content.putalpha(mask)
+    scaled = content.transform(
         (area[2] - area[0], area[3] - area[1]),
         Image.Transform.AFFINE,
         (1 / scale, 0, (area[0] - left) / scale, 0, 1 / scale, (area[1] - top) / scale),
         Image.Resampling.BICUBIC,
     )
-    return layer_from_mask(mask, area[0], area[1], layer.colour)
+    if isinstance(layer.colour, Planes):
+        return layer_from_picture(scaled, area[0], area[1])
+    return layer_from_mask(scaled, area[0], area[1], layer.colour)

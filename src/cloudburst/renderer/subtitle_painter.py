@@ -7,8 +7,7 @@ bottom of the picture and downwards elsewhere, and then keeps its place.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from cloudburst.media.subtitles.cues import timestamp
 from cloudburst.renderer.cue_division import divide_cues
 from cloudburst.renderer.fonts import Font
 from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
-from cloudburst.renderer.letters import SAMPLES, Letters
+from cloudburst.renderer.letters import SAMPLES, Letters, translated_errors
 from cloudburst.renderer.missing_glyphs import characters_of, check_characters, left_out
 from cloudburst.renderer.planes import (
     ColourLayer,
@@ -28,6 +27,7 @@ from cloudburst.renderer.planes import (
     bt709,
     even_area,
     layer_from_mask,
+    layer_from_picture,
     scaled_layer,
 )
 from cloudburst.renderer.subtitle_style import (
@@ -156,7 +156,7 @@ class SubtitlePainter:
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
         room = max(1, int(height / style.size))
-        with _translated_errors():
+        with translated_errors():
             self.cues = divide_cues(
                 cues,
                 lambda text: len(self._lines(text)),
@@ -212,7 +212,7 @@ class SubtitlePainter:
             scales or [1.0] * len(shown),
             strict=True,
         )
-        with _translated_errors():
+        with translated_errors():
             for placed, word, scale in states:
                 if placed is None:
                     continue
@@ -228,7 +228,7 @@ class SubtitlePainter:
         """
         before = self._placed
         self._placed = {index: before[index] for index in shown if index in before}
-        with _translated_errors():
+        with translated_errors():
             for index in shown:
                 if index not in before:
                     self._placed[index] = self._place_cue(self.cues[index])
@@ -328,6 +328,8 @@ class SubtitlePainter:
         if coloured is not None:
             current = _only(block, lambda style: style.word == word, value=True)
             yield self._letter_layer(current, 0.0, coloured.colour, coloured.opacity)
+        if self._letters.has_pictures(block.lines):
+            yield self._letter_layer(block, 0.0, None, 255)
 
     def _word_areas(self, block: _TextBlock, word: int) -> Iterator[CueArea]:
         """Yield the area of a word in each line that has a part of it."""
@@ -366,19 +368,24 @@ class SubtitlePainter:
         self,
         block: _TextBlock,
         outline: float,
-        colour: Yuv,
+        colour: Yuv | None,
         opacity: int,
         *,
         blur: float = 0.0,
         without: _TextBlock | None = None,
     ) -> ColourLayer | None:
-        """Return a layer of letters, grown by the outline, except where others are."""
+        """Return a layer of letters, grown by the outline, except where others are.
+
+        Without a colour, it is that of the pictures among the letters, such as emoji.
+        """
         overhang = self._letters.overhang(outline) + blur
         left, top, right, bottom = even_area(_grown(block.area, overhang, overhang), self._canvas)
         if left >= right or top >= bottom:
             return None
-        samples = self._samples(block, (left, top, right, bottom), outline)
-        mask = samples.reduce(SAMPLES)
+        if colour is None:
+            pictures = self._samples(block, (left, top, right, bottom), outline, "RGBA")
+            return layer_from_picture(pictures.reduce(SAMPLES), left, top)
+        mask = self._samples(block, (left, top, right, bottom), outline).reduce(SAMPLES)
         if blur:
             mask = mask.filter(ImageFilter.GaussianBlur(blur / 2))
         if without is not None:
@@ -389,26 +396,16 @@ class SubtitlePainter:
         return layer_from_mask(mask, left, top, colour)
 
     def _samples(
-        self, block: _TextBlock, area: tuple[int, int, int, int], outline: float
+        self, block: _TextBlock, area: tuple[int, int, int, int], outline: float, mode: str = "L"
     ) -> Image.Image:
         text, (left, top, right, bottom) = block.area, area
-        samples = Image.new("L", ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
+        samples = Image.new(mode, ((right - left) * SAMPLES, (bottom - top) * SAMPLES))
         for row, line in enumerate(block.lines):
             y = text.top + row * self._style.size
             baseline = round(y + self._letters.ascender) - top
             x = _line_left(block, line)
             self._letters.draw(samples, line, x - left, baseline, outline)
         return samples
-
-
-@contextmanager
-def _translated_errors() -> Generator[None]:
-    try:
-        yield
-    except (OSError, ValueError, OverflowError, MemoryError) as error:  # of a font, or Pillow
-        raise InputFaultError(
-            SUBTITLE, f"text that cannot be drawn: {error}", "text that the font can draw"
-        ) from error
 
 
 def _by_colour(block: _TextBlock) -> Iterator[tuple[Rgb | None, _TextBlock]]:
