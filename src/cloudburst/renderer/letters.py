@@ -85,8 +85,9 @@ class _Shape(NamedTuple):
     @property
     def size(self) -> int:
         """Memory that the shape takes, in bytes."""
-        samples = 0 if self.mask is None else self.mask.width * self.mask.height
-        return _GLYPH_OVERHEAD + samples
+        if self.mask is None:
+            return _GLYPH_OVERHEAD
+        return _GLYPH_OVERHEAD + self.mask.width * self.mask.height * len(self.mask.getbands())
 
 
 _NOTHING = _Shape(None)
