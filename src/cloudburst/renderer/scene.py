@@ -152,7 +152,10 @@ def _draw_title_card(text: str, options: JobOptions, fonts: Sequence[Font]) -> F
     style = subtitle_style(plain, *size)
     scale = _card_scale(text, style, Letters(fonts, style.size), size.height)
     style = style._replace(
-        size=style.size * scale, outline=style.outline * scale, shadow=style.shadow * scale
+        size=style.size * scale,
+        outline=style.outline * scale,
+        shadow=style.shadow * scale,
+        shadow_blur=style.shadow_blur * scale,
     )
     painter = SubtitlePainter([Cue(0, 1, text, _CENTRE)], style, fonts, *size)
     try:
