@@ -250,14 +250,15 @@ def test_larger_videos_may_take_more_memory_and_processor_time(tmp_path):
     assert 20 + 8 * 2 * 20 <= seconds <= 20 + 8 * 2 * 20 + 15
 
 
-def test_large_letters_leave_room_for_fewer_of_them(tmp_path):
-    folder = lay_job(tmp_path, subtitle=SRT.format(text="一" * 60), font_size=120)
-    code, lines, _ = outcome(folder)
+def test_text_that_would_leave_the_picture_is_a_fault(tmp_path):
+    text = SRT.format(text="一" * 60)
+    code, lines, _ = outcome(lay_job(tmp_path, subtitle=text, font_size=120, subtitle_lines=0))
     assert code == 2
     assert lines[-1]["fault"] == {
         "field": "subtitle",
-        "found": "60 characters of 450 pixels at once at 00:00:00,100",
-        "expected": "at most 59 of that size at once, or a smaller font_size",
+        "found": "text that would leave the picture at 00:00:00,100: 12 lines of 450 pixels, "
+        "beside 0 other cues",
+        "expected": "a smaller font_size, a larger subtitle_width, less text or fewer cues at once",
     }
 
 
