@@ -102,11 +102,18 @@ def test_a_folder_that_is_not_there_is_an_error_once_a_font_is_needed(tmp_path):
         card(SENTENCES["thai"], missing)
 
 
-def test_the_folder_is_a_setting(monkeypatch):
-    monkeypatch.setenv("CLOUDBURST_FONTS", str(FONTS))
+@pytest.mark.parametrize("folder", [str(FONTS), FONTS.name])
+def test_the_folder_is_a_setting(monkeypatch, folder):
+    monkeypatch.chdir(FONTS.parent)
+    monkeypatch.setenv("CLOUDBURST_FONTS", folder)
     scene = {"name": "a", "title_card": SENTENCES["thai"], "duration": 1}
     (checked,) = check_scenes([scene], RenderOptions(), Limits())
     assert checked.found_fonts == (FONTS / "NotoSansThai.ttf",)
+
+
+def test_a_blank_setting_is_no_folder(monkeypatch):
+    monkeypatch.setenv("CLOUDBURST_FONTS", "")
+    assert Settings(_env_file=None).fonts is None
 
 
 @pytest.mark.parametrize("size", [0, 100, 900])

@@ -44,7 +44,7 @@ class FontSearch:
     """
 
     def __init__(self, own_folder: Callable[[], Path | None]) -> None:
-        self._own_folder = cache(own_folder)
+        self._own_folder = cache(lambda: (folder := own_folder()) and folder.absolute())
         self._files = cache(lambda: [*_font_files(self._own_folder())])
         self._find = cache(self._find_font)
         # Fonts of callers, each of which may take 32 MB of memory, are not kept.

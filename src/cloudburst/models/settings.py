@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     PrivateAttr,
     SecretStr,
@@ -28,6 +29,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.files import read_regular_file
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import WrittenFolder
+from cloudburst.models.options.values import none_if_blank
 from cloudburst.models.task import Protocol
 from cloudburst.text import short_repr
 
@@ -263,7 +265,9 @@ class Settings(BaseSettings):
     KMS. ``None``: requests name none, and S3 uses the default of the bucket."""
     s3_requester_pays: bool = _named("CLOUDBURST_S3_REQUESTER_PAYS", "s3_requester_pays", False)
     """True to agree to pay for requests to buckets with Requester Pays."""
-    fonts: Path | None = _named("CLOUDBURST_FONTS", "fonts")
+    fonts: Annotated[Path | None, BeforeValidator(none_if_blank)] = _named(
+        "CLOUDBURST_FONTS", "fonts"
+    )
     """Folder with fonts, of which those with characters that the option ``font`` lacks are used
     before other fonts of this machine."""
     private_inputs: bool = _named("CLOUDBURST_PRIVATE_INPUTS", "private_inputs", False)
