@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from PIL import Image, ImageChops
 
 from cloudburst.media.subtitles import Cue, Word
 from cloudburst.models.options import RenderOptions
-from cloudburst.renderer.fonts import find_font
+from cloudburst.renderer.fonts import Font, find_font
 from cloudburst.renderer.planes import bt709
 from cloudburst.renderer.subtitle_painter import MAX_GROWTH, CueArea, SubtitlePainter
 from cloudburst.renderer.subtitle_style import subtitle_style
 from cloudburst.renderer.subtitle_track import SubtitleTrack, subtitle_states
 from support.render_job import lay_job, rendered_here
+from support.scripts import font_path
 from support.video_probe import frame
 
-FONT = find_font()
+FONTS = [find_font(), Font(font_path("thai"), 0, 0)]
 SIZE = 1280, 720
 YELLOW = bt709(0xFF, 0xD6, 0x0A)
-TEXT = "The lamp is burning again"
-CUE = Cue(
-    0,
-    2000,
-    TEXT,
-    None,
-    tuple(
-        Word(400 * n, 400 * (n + 1), TEXT.index(word), TEXT.index(word) + len(word))
-        for n, word in enumerate(TEXT.split())
-    ),
-)
+
+
+def spoken(*words: str) -> Cue:
+    """A cue of words that follow each other with the spaces in them."""
+    ends = [0, *accumulate(map(len, words))]
+    timed = (
+        Word(400 * n, 400 * (n + 1), start, start + len(words[n].rstrip()))
+        for n, start in enumerate(ends[:-1])
+    )
+    return Cue(0, 400 * len(words), "".join(words), None, tuple(timed))
+
+
+CUE = spoken("The ", "lamp ", "is ", "burning ", "again")
 
 
 def painter(*cues, mark=None, size=SIZE, **options):
     return SubtitlePainter(
-        cues or [CUE], subtitle_style(RenderOptions(**options), *size), [FONT], *size, mark=mark
+        cues or [CUE], subtitle_style(RenderOptions(**options), *size), FONTS, *size, mark=mark
     )
 
 
@@ -98,9 +101,21 @@ def test_a_shadow_without_distance_is_a_glow():
     assert glow.colour == bt709(0, 0, 0)
 
 
-@pytest.mark.parametrize("word", range(5))
-def test_a_word_that_grows_does_not_move_its_neighbours(word):
-    look = painter(background_box=False, outline_width=0, highlight="grow")
+@pytest.mark.parametrize("word", range(3))
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["burning ", "lamp ", "again"],
+        ["你好", "这是", "一艘小船"],
+        ["星", "星", "星"],
+        ["物語", "を", "さがす"],
+        ["มนุษย์", "ทั้ง", "หลาย"],
+    ],
+    ids=["english", "chinese", "characters", "japanese", "thai"],
+)
+def test_a_word_that_grows_neither_moves_nor_covers_its_neighbours(words, word):
+    cue = spoken(*words)
+    look = painter(cue, background_box=False, outline_width=0, highlight="grow")
     plain = mask_of(look.paint([0]))
     layers = look.paint([0], [word])
     (grown,) = (mask_of([one]) for one in layers if one.colour == YELLOW)

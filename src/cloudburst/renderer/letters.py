@@ -166,12 +166,10 @@ class Letters:
     """Chain of fonts at one size, which shapes and draws text. Sizes are in pixels.
 
     A character is drawn with the first font that has it. All fonts have the em of the first one,
-    and its line. ``word_spacing`` is added to the width of each space.
+    and its line.
     """
 
-    def __init__(
-        self, fonts: Sequence[Font], line_height: float, *, word_spacing: float = 0.0
-    ) -> None:
+    def __init__(self, fonts: Sequence[Font], line_height: float) -> None:
         sizes, *others = (font_tables(font.path, font.face).metrics for font in fonts)
         scale = line_height / (sizes.ascender + sizes.descender)
         self.em = sizes.units_per_em * scale
@@ -188,7 +186,6 @@ class Letters:
         ]
         self._shapes: dict[tuple[int, int, float], _Shape] = {}
         self._shape_bytes = 0
-        self._word_spacing = word_spacing
         self._bold_strokes: dict[tuple[int, int], float] = {}
 
     def has_glyph(self, character: str) -> bool:
@@ -262,7 +259,6 @@ class Letters:
                 continue
             sizes = position.x_advance, position.x_offset, position.y_offset
             advance, across, up = (size * scale for size in sizes)
-            advance += self._word_spacing * text[info.cluster].isspace()
             if max(abs(advance), abs(across), abs(up)) > _MAX_EMS * self.em:
                 found = f"glyph {info.codepoint} is wide, or moved, by more than {_MAX_EMS} em"
                 raise _fault(found)

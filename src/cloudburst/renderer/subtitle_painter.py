@@ -44,9 +44,9 @@ _TOLERANCE = 0.01
 # mask of the size of the cue while it is drawn. Letters in further colours have the colour of the
 # last one.
 MAX_COLOURS = 8
-# Largest growth of the current word, in proportion and as a share of the height of a line: a long
-# word that grew more would cover its neighbours.
-MAX_GROWTH, MAX_GROWTH_SHARE = 0.15, 0.3
+# Largest growth of the current word, in proportion. A long word grows by the space around it only:
+# otherwise it would cover its neighbours.
+MAX_GROWTH = 0.15
 # Largest height of a line, in pixels, in which the characters of a job's font file are drawn to
 # check it. It is the default height in 1080p, in which 3,500 Chinese characters with outlines take
 # 1.7 CPU seconds.
@@ -151,7 +151,7 @@ class SubtitlePainter:
         self._style = style
         self._canvas = width, height
         self._fonts = fonts
-        self._letters = Letters(fonts, style.size, word_spacing=style.word_spacing)
+        self._letters = Letters(fonts, style.size)
         self._marks = [] if mark is None else [_grown(mark, *style.padding)]
         self._placed: dict[int, _PlacedCue | None] = {}
         """Cues of the last state; ``None`` for cues without anything to draw."""
@@ -241,6 +241,7 @@ class SubtitlePainter:
             room=self._style.room,
             letters=self._letters,
             words=words,
+            word_spacing=self._style.word_spacing,
         )
 
     def _place_cue(self, cue: Cue) -> _PlacedCue | None:
@@ -290,7 +291,7 @@ class SubtitlePainter:
                 _only(block, lambda style: style.word == word, value=value)
                 for value in (False, True)
             )
-            most = MAX_GROWTH_SHARE * self._style.size / max(1.0, areas[0].right - areas[0].left)
+            most = 2 * self._style.word_spacing / max(1.0, areas[0].right - areas[0].left)
             grown = filter(None, self._lettering(current, word, highlight))
             layers = [*self._scaled(grown, 1 + min(MAX_GROWTH, most), areas[0])]
             drawn += [*layers[:-1], *self._lettering(others), *layers[-1:]]

@@ -34,7 +34,7 @@ WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE = 0.08, 0.1
 # Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
 # behind white letters.
 _HIGHLIGHT_COLOURS = {"color": "#ffd60a", "grow": "#ffd60a", "box": "#1f6feb"}
-# Width that is added to spaces if the current word grows, as a share of the line height.
+# Width that is added between words if the current word grows, as a share of the line height.
 _GROWTH_SPACING = 0.12
 # Default font sizes of landscape and other videos: of sentences, and of a few words at a time.
 _FONT_SIZES, _FONT_SIZES_OF_WORDS = (20, 60), (36, 110)
@@ -88,7 +88,7 @@ class SubtitleStyle(NamedTuple):
     pops: bool
     """True if cues grow into their place."""
     word_spacing: float
-    """Width that is added to spaces, into which the current word grows."""
+    """Width that is added between words, into which the current one grows."""
     highlight: Highlight | None = None
     """Look of the current word, if it is another one."""
 

@@ -48,6 +48,7 @@ _HYPHENS = frozenset("-\u2010\u2013")
 # Punctuation after which a line reads well.
 _STOPS = frozenset(",.!?:;…—，。、！？：；،؛؟۔।॥។")
 _THAI = re.compile("[\u0e01-\u0e5b]+")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u30ff]")
 # Characters with the property Default_Ignorable_Code_Point (Unicode 16), besides category Cf:
@@ -85,6 +86,11 @@ def is_combining(character: str) -> bool:
 def is_invisible(character: str) -> bool:
     """Return whether a character has no shape in any font, such as a joiner."""
     return category(character) == "Cf" or _INVISIBLE.match(character) is not None
+
+
+def is_unspaced(character: str) -> bool:
+    """Return whether a character is Thai, Lao, Burmese or Khmer: words have no spaces."""
+    return _UNSPACED.match(character) is not None
 
 
 def line_breaks(text: str) -> Iterator[int]:
@@ -225,18 +231,19 @@ def layout(
     room: float,
     letters: Shaper,
     words: Sequence[Word] = (),
+    word_spacing: float = 0.0,
 ) -> list[Line]:
     """Return the lines of a cue, each at most ``room`` wide unless one character is wider.
 
     The tags ``<i> <b> <u> <s>`` and ``<font color="…">`` set styles, and a closing tag returns to
     the style of text without tags. A colour is ``#rrggbb`` or a name of HTML. Other tags and
-    control characters are removed. A word that is wider than a line is broken anywhere. Timed
-    ``words`` do not change the places of letters.
+    control characters are removed. A word that is wider than a line is broken anywhere.
+    ``word_spacing`` is added to spaces, and between timed ``words`` where the script has none.
     """
     return [
         line
         for source in _styled_lines(text, TextStyle(bold=bold), words)
-        for line in _Paragraph(source, letters).lines(room)
+        for line in _Paragraph(source, letters, word_spacing).lines(room)
     ]
 
 
@@ -323,14 +330,17 @@ def _with_narrow_quotes(text: str) -> str:
 
 
 class _Paragraph:
-    def __init__(self, pieces: Sequence[tuple[str, TextStyle]], letters: Shaper) -> None:
+    def __init__(
+        self, pieces: Sequence[tuple[str, TextStyle]], letters: Shaper, word_spacing: float
+    ) -> None:
         characters = list(_shown_characters(pieces, letters))
         self._plain = "".join(character for character, _ in characters)
         self._text = _with_narrow_quotes(self._plain)
         self._styles = [style for _, style in characters]
         self._letters = letters
+        self._word_spacing = word_spacing
         self._rtl = begins_right(self._plain)
-        self._glyphs = letters.shape(self._text, rtl=self._rtl)
+        self._glyphs = self._shaped(0, len(self._text))
         widths = [0.0] * len(self._text)
         for glyph in self._glyphs:
             widths[glyph.place] += glyph.advance
@@ -344,6 +354,24 @@ class _Paragraph:
         end = len(self._text)
         starts = [0, end] if self._width(0, end) <= room else self._best_starts(room)
         return [self._line(start, end) for start, end in pairwise(starts)]
+
+    def _shaped(self, start: int, end: int) -> list[Glyph]:
+        glyphs = self._letters.shape(self._text[start:end], rtl=self._rtl)
+        if self._word_spacing:
+            places = [start + glyph.place for glyph in glyphs]
+            for number, (place, following) in enumerate(pairwise((*places, start))):
+                if self._is_apart(place, following):
+                    wider = glyphs[number].advance + self._word_spacing
+                    glyphs[number] = glyphs[number]._replace(advance=wider)
+        return glyphs
+
+    def _is_apart(self, place: int, following: int) -> bool:
+        """Return whether the glyph at a place of the text ends a word, or is a space."""
+        edge = self._plain[place] + self._plain[following]
+        if edge[0].isspace() or edge[0] == ZERO_WIDTH_SPACE:
+            return True
+        is_end = self._styles[place].word != self._styles[following].word and edge.isalnum()
+        return is_end and any(_is_wide(each) or is_unspaced(each) for each in edge)
 
     def _width(self, start: int, end: int) -> float:
         return max(0.0, self._ends[self._solid_ends[end]] - self._ends[start])
@@ -392,7 +420,7 @@ class _Paragraph:
         end = max(start, self._solid_ends[end])
         glyphs = self._glyphs
         if (start, end) != (0, len(self._text)):
-            glyphs = self._letters.shape(self._text[start:end], rtl=self._rtl)
+            glyphs = self._shaped(start, end)
         runs: list[TextRun] = []
         for style, group in groupby(glyphs, key=lambda glyph: self._styles[start + glyph.place]):
             run = [*group]
