@@ -115,6 +115,14 @@ def test_a_broken_picture_is_a_fault(tmp_path, at):
         broken.paint([0])
 
 
+def test_an_empty_chunk_after_a_picture_is_a_fault(tmp_path):
+    end, empty = (kind + struct.pack(">I", zlib.crc32(kind)) for kind in (b"IEND", b"iCCP"))
+    file = tmp_path / "broken.ttf"
+    file.write_bytes(FILE.read_bytes().replace(end, empty))
+    with pytest.raises(InputFaultError):
+        painter("😀", file=file).check_font()
+
+
 def test_a_huge_picture_is_a_fault(tmp_path):
     data = bytearray(FILE.read_bytes())
     start = 0

@@ -150,7 +150,7 @@ class _Face:
                 raise ValueError(msg)
             size = max(1, width), max(1, -height)
             return _Shape(picture.convert("RGBA").resize(size, Image.Resampling.BOX), left, -top)
-        except (SyntaxError, EOFError, struct.error) as error:  # of a broken picture
+        except (SyntaxError, EOFError, IndexError, struct.error) as error:  # of a broken picture
             raise ValueError(str(error)) from error
 
     def has(self, characters: str) -> bool:
