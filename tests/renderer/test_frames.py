@@ -104,7 +104,7 @@ def test_a_watermark_looks_as_if_pasted(kernel):
     draw.ellipse((20, 5, 120, 85), fill=(255, 120, 0, 140))
     draw.ellipse((50, 25, 90, 65), fill=(255, 255, 255, 255))
     frame = filled(kernel, background)
-    frame.overlay(to_picture_layer(stamp, 10, 10))
+    frame.blend(to_picture_layer(stamp, 10, 10))
     background.paste(stamp, (10, 10), stamp)
     pasted = to_planes(background)
     for found, expected in zip(planes_of(frame)[2:], pasted[2:], strict=True):
@@ -117,8 +117,9 @@ def test_transparent_pixels_do_not_tint_the_edge_of_a_watermark():
     stamp = Image.new("RGBA", (40, 40), (0, 255, 0, 0))
     stamp.paste((255, 0, 0, 255), (11, 11, 30, 30))
     layer = to_picture_layer(stamp, 0, 0)
+    assert isinstance(layer.colour, Planes)
     red = to_planes(Image.new("RGB", (2, 2), (255, 0, 0)))
-    for samples, expected in ((layer.planes.u, red.u[0]), (layer.planes.v, red.v[0])):
+    for samples, expected in ((layer.colour.u, red.u[0]), (layer.colour.v, red.v[0])):
         visible = [v for v, opacity in zip(samples, layer.half_mask, strict=True) if opacity > 60]
         assert len(visible) > 90
         assert max(abs(value - expected) for value in visible) <= 2

@@ -249,7 +249,7 @@ def test_families_differ_in_the_shapes_of_characters(tmp_path):
 
 def test_quotation_marks_are_narrow_in_all_families():
     for family in get_args(FontFamily):
-        letters = Letters([find_font(family=family)], 75)
+        letters = Letters([find_font(family)], 75)
         (narrow,) = letters.shape(next(iter(NARROW_QUOTES)))
         assert 0 < narrow.advance < letters.em / 2
 

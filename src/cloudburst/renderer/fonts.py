@@ -21,7 +21,6 @@ FONT_PACKAGE = "noto_cjk_sans_otc"
 
 # File in the package.
 _COLLECTION = "NotoSansCJK-Regular.ttc"
-_DEFAULT_FAMILY = "Noto Sans CJK SC"
 # Family with narrow quotation marks in the same collection.
 _NARROW_FAMILY = "Noto Sans CJK KR"
 
@@ -40,14 +39,13 @@ class Font(NamedTuple):
     """True if the file is an input, and may be broken."""
 
 
-def find_font(*, package: str = FONT_PACKAGE, family: str | None = None) -> Font:
-    """Return a family of the package's font, by default the one for simplified Chinese.
+def find_font(family: str = "Noto Sans CJK SC", *, package: str = FONT_PACKAGE) -> Font:
+    """Return a family of the package's font.
 
     Raises `ConfigurationError` if the package, or this family in it, is missing.
     """
     # An import of the package would load importlib.resources, which takes longer than the search.
     spec = find_spec(package)
-    family = family or _DEFAULT_FAMILY
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder, _COLLECTION)
         with suppress(OSError), path.open("rb") as file:
@@ -65,7 +63,7 @@ def load_font(folder: Path, name: str) -> Font:
     """
     path = folder / name
     if not path.exists():
-        return find_font(family=name)
+        return find_font(name)
     try:
         with path.open("rb") as file:
             check_font(file)

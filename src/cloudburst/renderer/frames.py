@@ -9,7 +9,7 @@ from PIL import Image
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle
 from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.motion import Window
-from cloudburst.renderer.planes import ColourLayer, PictureLayer, Planes
+from cloudburst.renderer.planes import ColourLayer, Planes
 
 # Distance of the position of chroma samples from the centre of the 2x2 pixels that they cover, to
 # the left, in chroma samples. H.264 assumes it if a video names no other siting.
@@ -71,23 +71,16 @@ class Frame:
             self._kernel.copy(other, plane, area)
 
     def blend(self, layer: ColourLayer) -> None:
-        """Blend a layer of one colour, or with a picture, into the frame."""
-        x, y, width, height, mask, half_mask, colour = layer
-        if isinstance(colour, Planes):
-            self.overlay(PictureLayer(x, y, colour, mask, half_mask))
-            return
-        areas = _areas(x, y, width, height)
-        masks = (mask, half_mask, half_mask)
-        for plane, area, opacity, value in zip(self.planes, areas, masks, colour, strict=True):
-            self._kernel.blend(plane, area, opacity, value)
-
-    def overlay(self, layer: PictureLayer) -> None:
-        """Blend a picture, such as a watermark, into the frame."""
-        areas = _areas(layer.x, layer.y, layer.planes.width, layer.planes.height)
+        """Blend a layer into the frame."""
+        areas = _areas(*layer[:4])
         masks = (layer.mask, layer.half_mask, layer.half_mask)
-        pictures = layer.planes[2:]
-        for plane, area, mask, samples in zip(self.planes, areas, masks, pictures, strict=True):
-            self._kernel.overlay(plane, area, mask, samples)
+        places = zip(self.planes, areas, masks, strict=True)
+        if isinstance(layer.colour, Planes):
+            for place, samples in zip(places, layer.colour[2:], strict=True):
+                self._kernel.overlay(*place, samples)
+        else:
+            for place, value in zip(places, layer.colour, strict=True):
+                self._kernel.blend(*place, value)
 
     def zoom_from(self, source: Frame, window: Window) -> None:
         """Draw a window of another frame over the whole frame."""

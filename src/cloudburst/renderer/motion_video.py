@@ -12,7 +12,7 @@ from cloudburst.renderer.encoder import (
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
-from cloudburst.renderer.planes import PictureLayer, Planes
+from cloudburst.renderer.planes import ColourLayer, Planes
 from cloudburst.renderer.quantizers import (
     TRIAL_FRAMES,
     TRIAL_QUANTIZER,
@@ -33,7 +33,7 @@ class MotionVideo:
         picture: Planes,
         frames: int,
         camera: Camera | None,
-        watermark: PictureLayer | None,
+        watermark: ColourLayer | None,
         subtitles: SubtitleTrack,
         *,
         fps: int = DEFAULT_FPS,
@@ -90,7 +90,7 @@ class MotionVideo:
     def _draw_picture(self, window: Window) -> None:
         self._canvas.zoom_from(self._picture, window)
         if self._watermark is not None:
-            self._canvas.overlay(self._watermark)
+            self._canvas.blend(self._watermark)
 
     def _window(self, frame: int, frames: int) -> Window:
         return WHOLE_PICTURE if self._camera is None else self._camera.window(frame, frames)

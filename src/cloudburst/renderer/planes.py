@@ -71,19 +71,6 @@ class Planes(NamedTuple):
     v: bytes
 
 
-class PictureLayer(NamedTuple):
-    """Picture that is blended into a frame by a mask, such as a watermark."""
-
-    x: int
-    y: int
-    """Position of the top left corner in the frame; both are even."""
-    planes: Planes
-    mask: bytes
-    """Opacity of each pixel."""
-    half_mask: bytes
-    """Opacity of each chroma sample."""
-
-
 def uniform(width: int, height: int, colour: Yuv) -> Planes:
     """Return a frame of one colour. Width and height are even."""
     pixels = width * height
@@ -107,7 +94,7 @@ def to_picture(planes: Planes) -> Image.Image:
     return Image.merge("RGB", (luma, *chroma)).convert("RGB", _BT709_TO_RGB)
 
 
-def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
+def to_picture_layer(picture: Image.Image, x: int, y: int) -> ColourLayer:
     """Convert an RGBA picture at (x, y) to a layer, whose edges are at even numbers."""
     left, top = x % 2, y % 2
     width, height = (n + n % 2 for n in (left + picture.width, top + picture.height))
@@ -118,8 +105,8 @@ def to_picture_layer(picture: Image.Image, x: int, y: int) -> PictureLayer:
     luma = even.convert("RGB").convert("RGB", _RGB_TO_BT709).getchannel(0)
     _, cb, cr = half.convert("RGB").convert("RGB", _RGB_TO_BT709).split()
     planes = Planes(width, height, luma.tobytes(), cb.tobytes(), cr.tobytes())
-    masks = (alpha.getchannel("A").tobytes() for alpha in (even, half))
-    return PictureLayer(x - left, y - top, planes, *masks)
+    mask, half_mask = (alpha.getchannel("A").tobytes() for alpha in (even, half))
+    return ColourLayer(x - left, y - top, width, height, mask, half_mask, planes)
 
 
 def _double_plane(plane: Image.Image) -> Image.Image:
@@ -188,9 +175,7 @@ def layer_from_picture(picture: Image.Image, x: int, y: int) -> ColourLayer | No
     bounds = picture.getchannel("A").getbbox()
     if bounds is None:
         return None
-    layer = to_picture_layer(picture.crop(bounds), x + bounds[0], y + bounds[1])
-    left, top, planes, mask, half_mask = layer
-    return ColourLayer(left, top, planes.width, planes.height, mask, half_mask, planes)
+    return to_picture_layer(picture.crop(bounds), x + bounds[0], y + bounds[1])
 
 
 def even_area(

@@ -146,7 +146,7 @@ def drawn(
         mark = to_picture_layer(image, 10, 10)
     track = SubtitleTrack()
     if (folder / SUBTITLE).exists():
-        fonts = [find_font(family=family) for family in job.options.font]
+        fonts = [find_font(family) for family in job.options.font]
         path, look = folder / SUBTITLE, VideoFormat(size)
         read = scene._read_subtitles(path, job, look, frames, fonts, mark=None)
         track = read.track
@@ -156,7 +156,7 @@ def drawn(
         else:
             canvas.zoom_from(source, Camera(job.effect, size).window(number, frames))
         if mark is not None:
-            canvas.overlay(mark)
+            canvas.blend(mark)
         for layer in track.layers(track.states(number, 1)[0].number):
             canvas.blend(layer)
         yield luma(canvas.video)
