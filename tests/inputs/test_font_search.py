@@ -17,6 +17,7 @@ from cloudburst.inputs.font_search import MAX_SEARCHES, FontSearch
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.media.font_tables import noto_has_glyph
+from cloudburst.models.locations import parse_https_url
 from cloudburst.models.scene import CheckedScene
 from cloudburst.renderer.job import JobOptions
 from support.film_scenes import RATE, sine, write_sound
@@ -63,6 +64,13 @@ def test_fonts_are_in_the_order_in_which_the_text_needs_them(machine):
     text = SENTENCES["hindi"] + SENTENCES["chinese"] + SENTENCES["arabic"]
     assert found(text) == ["NotoSansDevanagari.ttf", "NotoSansArabic.ttf"]
     assert found("Plain text, 你好") == []
+
+
+def test_a_font_on_a_server_may_have_any_character(machine):
+    url = parse_https_url("https://example.com/font.ttf")
+    files, has_glyph = FontSearch(lambda: None).complete([url], SENTENCES["hindi"])
+    assert not files
+    assert all(map(has_glyph, SENTENCES["hindi"]))
 
 
 def test_a_font_with_pictures_is_found_for_emoji(machine):

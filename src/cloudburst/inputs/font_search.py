@@ -52,11 +52,11 @@ class FontSearch:
 
     def complete(
         self, fonts: Iterable[str | AnyLocation], characters: Iterable[str]
-    ) -> tuple[list[FileVersion], HasGlyph | None]:
+    ) -> tuple[list[FileVersion], HasGlyph]:
         """Return fonts of this machine that add to a scene's fonts what they lack.
 
-        Also return the function that finds out whether one of all these fonts has a glyph; ``None``
-        if only the worker can read one of them.
+        Also return the function that finds out whether one of all these fonts has a glyph. If only
+        the worker can read one of them, it may have any glyph.
 
         Raises `ConfigurationError` if the folder of the setting does not exist.
         """
@@ -75,7 +75,7 @@ class FontSearch:
                 file, glyphs = font
                 found.append(file)
                 known.append(glyphs)
-        return found, None if None in chain else has_glyph
+        return found, (lambda _: True) if None in chain else has_glyph
 
     def _find_font(self, character: str) -> tuple[FileVersion, HasGlyph] | None:
         for file in sorted(self._files(), key=_rank_for(character, self._own_folder())):

@@ -40,15 +40,8 @@ def characters_of(cues: Iterable[Cue]) -> str:
     return "".join(each for each in dict.fromkeys(texts) if not is_invisible(each))
 
 
-def check_characters(characters: Iterable[str], has_glyph: HasGlyph | None) -> None:
-    """Check that the text of these characters can be read.
-
-    ``has_glyph`` is ``None`` if the fonts are not known.
-
-    Raises `InvalidInputError` if a letter has no glyph.
-    """
-    if has_glyph is None:
-        return
+def check_characters(characters: Iterable[str], has_glyph: HasGlyph) -> None:
+    """Raise `InvalidInputError` if a letter of a text has no glyph."""
     if missing := [each for each in characters if _is_needed(each) and not has_glyph(each)]:
         words = dict.fromkeys(name(each, "").partition(" ")[0] for each in missing)
         known = [word for word in words if word in _FAMILIES][:MAX_REPORTED_CHARACTERS]
