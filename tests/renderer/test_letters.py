@@ -204,10 +204,3 @@ def test_brackets_in_hebrew_are_mirrored():
     numbers = [glyph.number for glyph in letters.shape("(א)", rtl=True)]
     opening, closing = map(number_of(letters), "()")
     assert (numbers[0], numbers[-1]) == (opening, closing)
-
-
-def test_the_language_of_the_process_changes_nothing(monkeypatch):
-    letters = with_script("urdu")
-    shaped = letters.shape("تمام انسان آزاد")
-    monkeypatch.setenv("LC_ALL", "ur_PK.UTF-8")
-    assert letters.shape("تمام انسان آزاد") == shaped

@@ -65,7 +65,6 @@ _MAX_PICTURE_SIDE = 2048
 # Bytes of memory that a kept shape takes besides its samples.
 _GLYPH_OVERHEAD = 500
 
-
 # First of the characters, for private use, that stand for the glyphs of a face in their order.
 _FIRST_NUMBERED = 0xF0000
 # Characters whose glyphs often stand for other ones: those of ligatures, and mirrored brackets.
@@ -246,9 +245,7 @@ class Letters:
         buffer.add_str(text, part[0], len(part))  # the rest of the text decides how letters join
         buffer.direction = "rtl" if rtl else "ltr"
         buffer.script = script or "Zyyy"
-        # The language of the process would change the glyphs of some fonts, and in the package's
-        # the forms for no language replace digits.
-        buffer.language = "und"
+        # In the package's font, the forms for no language replace digits.
         try:
             _harfbuzz().shape(shaper, buffer, {"locl": False})
         except MemoryError:  # a limit for the work and the glyphs that a font may ask for
