@@ -36,8 +36,6 @@ _MAX_OBJECTS = 300_000
 _LATEST = 100 * 3600 * 1000
 
 _SECOND, _MILLISECOND, _TICK = 1000.0, 1.0, 0.0001
-
-
 # Names of the fields for the text, the start, and the end or the duration, and the length of their
 # unit in milliseconds.
 _FORMATS = (
@@ -53,7 +51,6 @@ _FORMATS = (
     ("privText", "privAudioOffset", "privDuration", _TICK),
     ("text", "offset", "duration", _TICK),  # edge-tts
 )
-_WORDS = ("words", "tokens")
 # Lists of characters, of their starts and of their ends in seconds.
 _CHARACTERS = (
     ("characters", "character_start_times_seconds", "character_end_times_seconds"),

@@ -175,7 +175,7 @@ class NativeRenderer:
         described, options = scene.scene, scene.drawn_options
         given = await self._files.give_all(described.name, scene.files(), remote, turn)
         hashes = {field: file.sha256 for field, file in given.items()}
-        fonts = (hashes.pop(role, str(font)) for role, font in options.fonts().items())
+        fonts = tuple(hashes.pop(role, str(font)) for role, font in options.fonts().items())
         payload = JobPayload(
             name=described.name,
             title_card=described.title_card,
@@ -183,7 +183,7 @@ class NativeRenderer:
             seams=scene.seams,
             subtitle_frame=scene.subtitle_frame,
             options=options,
-            font=tuple(fonts),
+            font=fonts,
             **hashes,
         )
         # The values of a caption are those of its options. With its name, the worker would set
