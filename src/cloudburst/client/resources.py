@@ -73,7 +73,7 @@ class RemoteAccess:
         return RemoteInputs(
             open_s3=self._folder_reader,
             open_https=lambda: open_https_reader(self._account[0]),
-            fonts=lambda: self._account[0].fonts,
+            font_folder=lambda: self._account[0].fonts,
         )
 
     @asynccontextmanager

@@ -165,7 +165,7 @@ def check_scenes(
         if entry.scene is not None and entry.scene.image is not None
     ]
     upright = next(iter([*(scene.upright for scene in earlier), *pictures]), False)
-    search = FontSearch(remote.fonts)
+    search = FontSearch(remote.font_folder)
     return tuple(
         _checked_scene(entry, entry.scene, files, film, search, upright=upright)
         for entry in entries

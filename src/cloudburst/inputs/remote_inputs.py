@@ -139,8 +139,8 @@ class RemoteInputs:
 
     open_s3: OpenFolderReader
     open_https: OpenRangeReader
-    fonts: Callable[[], Path | None] = lambda: None
-    """Folder of this machine's fonts that come first: `Settings.fonts`."""
+    font_folder: Callable[[], Path | None] = lambda: None
+    """Function that returns the setting ``fonts``: a search for fonts begins in this folder."""
     s3_portal: BlockingPortal | None = None
     """Portal of the event loop on which S3 is read; ``None``: that of a thread of its own."""
     files: dict[RemoteLocation, RemoteFile] = field(
@@ -313,7 +313,7 @@ def open_remote_inputs(settings: Settings | None = None) -> RemoteInputs:
     return RemoteInputs(
         open_s3=lambda: open_s3_reader(settings or Settings()),
         open_https=lambda: open_https_reader(settings or Settings()),
-        fonts=lambda: (settings or Settings()).fonts,
+        font_folder=lambda: (settings or Settings()).fonts,
     )
 
 

@@ -16,18 +16,16 @@ _POSITIONS = (
     *("left", "center", "right"),
     *("top-left", "top", "top-right"),
 )
-_OUTLINE_SHARE = 0.06
-_SIDE_SHARE = 0.08
 # Outline as a share of the line height, margins as shares of width and height. The bottom margin
 # is larger in portrait. They are close to the sizes of the public image; ``docs/migration.md``
 # lists the differences.
+_OUTLINE_SHARE = 0.06
+_SIDE_SHARE = 0.08
 _BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
 # Height divided by width of a video with the whole `_PORTRAIT_BOTTOM_SHARE`. Applications cover
 # the bottom of such videos with their own text. Between it and a square, the share is between the
 # two.
 _PORTRAIT_RATIO = 1920 / 1080
-
-
 # Distance from a highlighted word to the left and right edges of its box, and from the top of its
 # line to that of the box, as shares of the line height: capital letters are in the middle.
 WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE = 0.08, 0.1

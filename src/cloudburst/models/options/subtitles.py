@@ -230,8 +230,7 @@ class SubtitleOptions(BaseModel):
     highlight: HighlightMode = Field(default="none", description="none, color, box or grow")
     """Look of the word that is spoken at the moment, in subtitles with the times of words:
     ``color`` draws it in another colour, ``box`` draws a box behind it, ``grow`` draws it larger
-    and in another colour, and ``none`` does not change it. WebVTT has these times in tags, LRC in
-    ``<mm:ss.xx>``, and SubStation in ``{\\k}``."""
+    and in another colour, and ``none`` does not change it."""
     highlight_color: Colour | None = Field(default=None, description=COLOUR)
     """Colour of the highlighted word, or of the box behind it. ``None``: yellow for ``color``
     and ``grow``, blue for ``box``."""
