@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 from cloudburst.models.video_format import Effect
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
-from cloudburst.renderer.planes import ColourLayer, Planes, halve_plane, to_picture_layer, to_planes
+from cloudburst.renderer.planes import Layer, Planes, halve_plane, to_picture_layer, to_planes
 from support.kernel_builds import kernels
 
 SIZE = WIDTH, HEIGHT = 320, 180
@@ -84,7 +84,7 @@ def test_a_layer_is_pasted_into_all_planes(kernel):
     half = halve_plane(image)
     frame = filled(kernel, picture())
     before = planes_of(frame)
-    frame.blend(ColourLayer(100, 50, 60, 40, image.tobytes(), half.tobytes(), (180, 90, 200)))
+    frame.blend(Layer(100, 50, 60, 40, image.tobytes(), half.tobytes(), (180, 90, 200)))
     for index, found in enumerate(planes_of(frame)[2:]):
         step = 2 if index else 1
         expected = Image.frombytes("L", (WIDTH // step, HEIGHT // step), before[2 + index])
@@ -198,7 +198,7 @@ def test_all_windows_of_the_effects_are_drawn(kernel, size):
 @every_kernel
 def test_planes_that_do_not_fit_are_rejected(kernel):
     frame, other = Frame(*SIZE, kernel), Frame(WIDTH, HEIGHT + 2, kernel)
-    layer = ColourLayer(0, 0, 2, 2, bytes(4), bytes(1), (16, 128, 128))
+    layer = Layer(0, 0, 2, 2, bytes(4), bytes(1), (16, 128, 128))
     for size in ((3, 2), (2, 3)):
         with pytest.raises(ValueError, match="expected even"):
             Frame(*size, kernel)

@@ -14,7 +14,7 @@ from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
 from cloudburst.renderer.encoder import EncodedPicture, configure
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import GopSource
-from cloudburst.renderer.planes import ColourLayer, Planes, layer_from_mask
+from cloudburst.renderer.planes import Layer, Planes, layer_from_mask
 from cloudburst.renderer.subtitle_track import SubtitleState, SubtitleTrack
 from support.video_probe import STRICT, ffmpeg
 
@@ -82,11 +82,11 @@ class BlockPainter:
 
     def paint(
         self, shown: Sequence[int], words: Sequence[int] = (), scales: Sequence[float] = ()
-    ) -> list[ColourLayer]:
+    ) -> list[Layer]:
         self.painted.append(tuple(shown))
         return [self.block(index) for index in shown]
 
-    def block(self, index: int) -> ColourLayer:
+    def block(self, index: int) -> Layer:
         width, height = self._size
         rng = random.Random(index)
         mask = Image.new("L", (width // 2 & ~1, height // 2 & ~1))
@@ -115,7 +115,7 @@ def block_track(lengths: Iterable[int], size: tuple[int, int]) -> tuple[Subtitle
     return SubtitleTrack(states, BlockPainter(size)), of_frame
 
 
-def drawn_luma(planes: Planes, layers: Sequence[ColourLayer]) -> Image.Image:
+def drawn_luma(planes: Planes, layers: Sequence[Layer]) -> Image.Image:
     """Return the luma plane of a picture with layers, drawn on a new frame."""
     frame = Frame(planes.width, planes.height)
     frame.fill(planes)

@@ -10,7 +10,7 @@ from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide_parts
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import BLACK, ColourLayer, Planes
+from cloudburst.renderer.planes import BLACK, Layer, Planes
 from cloudburst.renderer.still_video import StillVideo
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
@@ -75,16 +75,16 @@ class FadedTrack(SubtitleTrack):
             first += state.frames
         return found
 
-    def layers(self, index: int) -> list[ColourLayer]:
+    def layers(self, index: int) -> list[Layer]:
         """Return the layers of a state; see `SubtitleTrack.layers`."""
         number, opacity = divmod(index, _OPACITIES)
         layers = self._subtitles.layers(number)
         return [*layers, self._black(opacity)] if opacity else layers
 
-    def _black(self, opacity: int) -> ColourLayer:
+    def _black(self, opacity: int) -> Layer:
         width, height = self._size
         mask = bytes([opacity]) * (width * height)
-        return ColourLayer(0, 0, width, height, mask, mask[: len(mask) // 4], BLACK)
+        return Layer(0, 0, width, height, mask, mask[: len(mask) // 4], BLACK)
 
 
 class FadedStillVideo:

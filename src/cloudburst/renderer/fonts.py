@@ -26,7 +26,7 @@ _NARROW_FAMILY = "Noto Sans CJK KR"
 
 
 class Font(NamedTuple):
-    """Font for subtitles, with Chinese characters and Latin letters."""
+    """Font for subtitles and title cards."""
 
     path: Path
     face: int

@@ -9,7 +9,7 @@ from PIL import Image
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle
 from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.motion import Window
-from cloudburst.renderer.planes import ColourLayer, Planes
+from cloudburst.renderer.planes import Layer, Planes
 
 # Distance of the position of chroma samples from the centre of the 2x2 pixels that they cover, to
 # the left, in chroma samples. H.264 assumes it if a video names no other siting.
@@ -70,7 +70,7 @@ class Frame:
         for plane, other, area in zip(self.planes, source.planes, areas, strict=True):
             self._kernel.copy(other, plane, area)
 
-    def blend(self, layer: ColourLayer) -> None:
+    def blend(self, layer: Layer) -> None:
         """Blend a layer into the frame."""
         areas = _areas(*layer[:4])
         masks = (layer.mask, layer.half_mask, layer.half_mask)

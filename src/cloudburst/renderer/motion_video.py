@@ -12,7 +12,7 @@ from cloudburst.renderer.encoder import (
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
-from cloudburst.renderer.planes import ColourLayer, Planes
+from cloudburst.renderer.planes import Layer, Planes
 from cloudburst.renderer.quantizers import (
     TRIAL_FRAMES,
     TRIAL_QUANTIZER,
@@ -33,7 +33,7 @@ class MotionVideo:
         picture: Planes,
         frames: int,
         camera: Camera | None,
-        watermark: ColourLayer | None,
+        watermark: Layer | None,
         subtitles: SubtitleTrack,
         *,
         fps: int = DEFAULT_FPS,

@@ -94,7 +94,7 @@ def to_picture(planes: Planes) -> Image.Image:
     return Image.merge("RGB", (luma, *chroma)).convert("RGB", _BT709_TO_RGB)
 
 
-def to_picture_layer(picture: Image.Image, x: int, y: int) -> ColourLayer:
+def to_picture_layer(picture: Image.Image, x: int, y: int) -> Layer:
     """Convert an RGBA picture at (x, y) to a layer, whose edges are at even numbers."""
     left, top = x % 2, y % 2
     width, height = (n + n % 2 for n in (left + picture.width, top + picture.height))
@@ -106,7 +106,7 @@ def to_picture_layer(picture: Image.Image, x: int, y: int) -> ColourLayer:
     _, cb, cr = half.convert("RGB").convert("RGB", _RGB_TO_BT709).split()
     planes = Planes(width, height, luma.tobytes(), cb.tobytes(), cr.tobytes())
     mask, half_mask = (alpha.getchannel("A").tobytes() for alpha in (even, half))
-    return ColourLayer(x - left, y - top, width, height, mask, half_mask, planes)
+    return Layer(x - left, y - top, width, height, mask, half_mask, planes)
 
 
 def _double_plane(plane: Image.Image) -> Image.Image:
@@ -134,7 +134,7 @@ def halve_plane(plane: Image.Image) -> Image.Image:
     )
 
 
-class ColourLayer(NamedTuple):
+class Layer(NamedTuple):
     """Area to blend over a frame in YUV 4:2:0, within it and at even numbers."""
 
     x: int
@@ -151,7 +151,7 @@ class ColourLayer(NamedTuple):
 
 def layer_from_mask(
     mask: Image.Image, x: int, y: int, colour: tuple[int, int, int]
-) -> ColourLayer | None:
+) -> Layer | None:
     """Return a layer for the visible part of a mask, or ``None`` if the mask is empty.
 
     The mask has the mode "L", and its position and size are even numbers of pixels. It is
@@ -165,12 +165,10 @@ def layer_from_mask(
     bottom = min(mask.height, (bounds[3] + MASK_MARGIN + 1) & ~1)
     part = mask.crop((left, top, right, bottom))
     half = halve_plane(part)
-    return ColourLayer(
-        x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour
-    )
+    return Layer(x + left, y + top, part.width, part.height, part.tobytes(), half.tobytes(), colour)
 
 
-def layer_from_picture(picture: Image.Image, x: int, y: int) -> ColourLayer | None:
+def layer_from_picture(picture: Image.Image, x: int, y: int) -> Layer | None:
     """Return a layer for the visible part of a picture in RGBA, or ``None`` if there is none."""
     bounds = picture.getchannel("A").getbbox()
     if bounds is None:
@@ -195,8 +193,8 @@ def even_area(
 
 
 def scaled_layer(
-    layer: ColourLayer, scale: float, centre: tuple[float, float], size: tuple[int, int]
-) -> ColourLayer | None:
+    layer: Layer, scale: float, centre: tuple[float, float], size: tuple[int, int]
+) -> Layer | None:
     """Return a layer of a frame of this size larger or smaller, with one point in its place."""
     left, top = (at + (edge - at) * scale for at, edge in zip(centre, layer[:2], strict=True))
     edges = left, top, left + layer.width * scale, top + layer.height * scale

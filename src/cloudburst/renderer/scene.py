@@ -232,8 +232,8 @@ def _read_subtitles(
             cues, ignored, _ = read_subtitles(file.read(MAX_SUBTITLE_BYTES + 1))
         start, end = (1000 * frame // video_format.fps for frame in ends)
         drawn = [cue for cue in cues if cue.end > start and cue.start < end]
-        # With cues that end before the video: others stay at the places that they have left free,
-        # and they have theirs from earlier ones.
+        # The place of a cue depends on those that were shown when it appeared, and their places on
+        # earlier ones.
         first = start
         for cue in sorted(cues, key=attrgetter("end"), reverse=True):
             if cue.start < first < cue.end:

@@ -23,7 +23,7 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
-from cloudburst.renderer.planes import GREY, ColourLayer, Planes, uniform
+from cloudburst.renderer.planes import GREY, Layer, Planes, uniform
 from cloudburst.renderer.quantizers import STILL_TRIAL_QUANTIZER, still_quantizer
 from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
@@ -47,7 +47,7 @@ _PIXELS_PER_SKIPPED_BYTE = 10_000
 
 
 class _SingleState(NamedTuple):
-    layers: Sequence[ColourLayer]
+    layers: Sequence[Layer]
     quantizer: int
     pictures: list[bytes]
 
@@ -74,7 +74,7 @@ class StillVideo:
         self._canvas = Frame(*size)
         self._canvas.fill(picture)
         self._subtitles = subtitles
-        self._layers: Sequence[ColourLayer] = ()
+        self._layers: Sequence[Layer] = ()
         self._single: _SingleState | None = None
 
     def gops(self, frames: int) -> list[Gop]:
@@ -128,7 +128,7 @@ class StillVideo:
             self._single = _SingleState(self._layers, quantizer, pictures)
         return pictures
 
-    def _show(self, layers: Sequence[ColourLayer]) -> None:
+    def _show(self, layers: Sequence[Layer]) -> None:
         for layer in self._layers:
             self._canvas.copy_rectangle(self._picture, layer.x, layer.y, layer.width, layer.height)
         self._layers = layers

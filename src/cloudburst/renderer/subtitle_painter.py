@@ -22,7 +22,7 @@ from cloudburst.renderer.job import FONT, SUBTITLE, InputFaultError
 from cloudburst.renderer.letters import SAMPLES, Letters, translated_errors
 from cloudburst.renderer.missing_glyphs import characters_of, check_characters, left_out
 from cloudburst.renderer.planes import (
-    ColourLayer,
+    Layer,
     Yuv,
     bt709,
     even_area,
@@ -120,7 +120,7 @@ class _PlacedCue:
         self.block = block
         self.place = place
         """Area that no other cue may overlap: the text, with its outline and shadow."""
-        self.layers: tuple[ColourLayer, ...] | None = None
+        self.layers: tuple[Layer, ...] | None = None
         self.word = -1
         """Word that is highlighted in the layers; -1 for none."""
 
@@ -197,7 +197,7 @@ class SubtitlePainter:
 
     def paint(
         self, shown: Sequence[int], words: Sequence[int] = (), scales: Sequence[float] = ()
-    ) -> list[ColourLayer]:
+    ) -> list[Layer]:
         """Return the layers of the cues with these indices, in the order in which to blend them.
 
         Call it for the states of a video in order: a cue that the state before showed keeps its
@@ -205,7 +205,7 @@ class SubtitlePainter:
         drawn, or would leave the picture.
         """
         self.place(shown)
-        layers: list[ColourLayer] = []
+        layers: list[Layer] = []
         states = zip(
             self._placed.values(),
             words or [-1] * len(shown),
@@ -277,8 +277,8 @@ class SubtitlePainter:
         edges = zip(area, (*self._canvas, *self._canvas), strict=True)
         return all(-_TOLERANCE < edge < size + _TOLERANCE for edge, size in edges)
 
-    def _layers(self, block: _TextBlock, word: int) -> Iterator[ColourLayer]:
-        drawn: list[ColourLayer | None] = []
+    def _layers(self, block: _TextBlock, word: int) -> Iterator[Layer]:
+        drawn: list[Layer | None] = []
         if self._style.box_opacity:
             box = _grown(block.area, *self._style.padding)
             drawn.append(self._box(box, self._style.box_colour, self._style.box_opacity))
@@ -299,7 +299,7 @@ class SubtitlePainter:
 
     def _lettering(
         self, block: _TextBlock, word: int = -1, highlight: Highlight | None = None
-    ) -> Iterator[ColourLayer | None]:
+    ) -> Iterator[Layer | None]:
         """Yield the shadow, the outline and the letters, with the highlight of a word."""
         style = self._style
         coloured = None if highlight is None or highlight.mode == "box" else highlight
@@ -342,7 +342,7 @@ class SubtitlePainter:
                 left, right = x + ends[parts[0]], x + ends[parts[-1] + 1]
                 yield CueArea(left, y, right, y + self._style.size)
 
-    def _box(self, box: CueArea, colour: Yuv, opacity: int) -> ColourLayer | None:
+    def _box(self, box: CueArea, colour: Yuv, opacity: int) -> Layer | None:
         left, top, right, bottom = area = even_area(box, self._canvas)
         if left >= right or top >= bottom:
             return None
@@ -357,9 +357,7 @@ class SubtitlePainter:
         ImageDraw.Draw(mask).rounded_rectangle(corners, self._style.radius * SAMPLES, opacity)
         return layer_from_mask(mask.reduce(SAMPLES), *area[:2], colour)
 
-    def _scaled(
-        self, layers: Iterable[ColourLayer], scale: float, area: CueArea
-    ) -> Iterator[ColourLayer]:
+    def _scaled(self, layers: Iterable[Layer], scale: float, area: CueArea) -> Iterator[Layer]:
         if scale == 1:
             return iter(layers)
         centre = (area.left + area.right) / 2, (area.top + area.bottom) / 2
@@ -374,7 +372,7 @@ class SubtitlePainter:
         *,
         blur: float = 0.0,
         without: _TextBlock | None = None,
-    ) -> ColourLayer | None:
+    ) -> Layer | None:
         """Return a layer of letters, grown by the outline, except where others are.
 
         Without a colour, it is that of the pictures among the letters, such as emoji.

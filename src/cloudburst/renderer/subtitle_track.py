@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from cloudburst.media.subtitles import Cue
-from cloudburst.renderer.planes import ColourLayer
+from cloudburst.renderer.planes import Layer
 from cloudburst.renderer.subtitle_painter import SubtitlePainter
 
 # Seconds in which a cue that pops grows into its place, and its size at the start in proportion.
@@ -169,7 +169,7 @@ class SubtitleTrack:
         self._starts = [state.first_frame for state in states]
         self._painter = painter
         self._painted = -1
-        self._layers: list[ColourLayer] = []
+        self._layers: list[Layer] = []
 
     def states(self, first: int, frames: int) -> list[VisibleState]:
         """Return the states of a part of the video, which has at least one frame."""
@@ -183,11 +183,11 @@ class SubtitleTrack:
             found.append(VisibleState(index, min(following, end) - begin))
         return found
 
-    def layers_at(self, frame: int) -> list[ColourLayer]:
+    def layers_at(self, frame: int) -> list[Layer]:
         """Return the layers of a frame, in the order in which they are blended."""
         return self.layers(self.states(frame, 1)[0].number)
 
-    def layers(self, index: int) -> list[ColourLayer]:
+    def layers(self, index: int) -> list[Layer]:
         """Return the layers of a state, in the order in which they are blended."""
         # They do not depend on the states that were drawn before: the place of a cue is always
         # found from the cues that were visible when it appeared.
