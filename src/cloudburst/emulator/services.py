@@ -33,7 +33,7 @@ LOG_GROUP, LOG_PREFIX = "/ecs/cloudburst", "ecs"
 RETENTION_DAYS = 30
 PUBLIC_IMAGE = "betashow/video-generation-api:latest"
 # Version of the native protocol that the installed render service speaks.
-NATIVE_PROTOCOL_VERSION = "2"
+NATIVE_PROTOCOL_VERSION = "3"
 # Values of `stopTimeout` in seconds: for the render service, which finishes its scenes after
 # SIGTERM, and for all other containers.
 SERVICE_CONTAINER_STOP_TIMEOUT, OTHER_CONTAINER_STOP_TIMEOUT = 120, 5

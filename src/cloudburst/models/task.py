@@ -19,7 +19,7 @@ TaskId = NewType("TaskId", str)
 # Version of the native protocol. It is raised with every change after which a client and a render
 # service of different versions cannot work together. ``cloudburst init`` writes it into the task
 # definition.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 # Label of images and containers that names their protocol.
 PROTOCOL_LABEL = "cloudburst.protocol"
 # Label of images and containers with the version of the native protocol that they speak.

@@ -40,13 +40,17 @@ async def test_a_run_with_tasks_of_another_version_is_told_before_anything_start
         labels = {**NATIVE, "cloudburst.version": "9.0"}
         labels["cloudburst.protocol-version"] = str(PROTOCOL_VERSION + 1)
         emulator.register(family="newer", container={"dockerLabels": labels})
-        expected = r"newer:1 speak version 3 .*\(cloudburst 9\.0\).* version 2: run cloudburst init"
+        spoken = f"version {PROTOCOL_VERSION}: run cloudburst init"
+        expected = rf"newer:1 speak version {PROTOCOL_VERSION + 1} .*\(cloudburst 9\.0\).* {spoken}"
         with pytest.raises(ConfigurationError, match=expected):
             async with backend_of(emulator, task_definition="newer"):
                 pass
         assert count(emulator, "DescribeTasks") == 0
         emulator.register(family="older", container={"dockerLabels": NATIVE})
-        with pytest.raises(ConfigurationError, match=r"older:1 speak version unknown .* version 2"):
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"older:1 speak version unknown .* version {PROTOCOL_VERSION}",
+        ):
             async with backend_of(emulator, task_definition="older"):
                 pass
         emulator.register(family="equal")

@@ -172,7 +172,7 @@ async def test_defects_of_a_task_definition_are_named(emulator):
         (SAME, "warning", "set up by an earlier version, which recorded none; this is "),
         ({**SAME, "version": "0.0.1"}, "warning", "set up by 0.0.1; this is "),
         ({}, "failed", "version unknown of the native protocol"),
-        ({"version": "9.1", "protocol-version": "3"}, "failed", "version 3 of the native protocol"),
+        ({"version": "9.1", "protocol-version": "9"}, "failed", "version 9 of the native protocol"),
     ],
 )
 async def test_versions_that_differ_are_told(emulator, labels, state, told):
