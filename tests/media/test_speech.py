@@ -194,8 +194,11 @@ def test_words_without_a_text_are_joined_as_their_script_is_written():
     assert [(word.start, word.end) for word in cue.words] == [(0, 500), (500, 800)]
 
 
-def test_characters_without_spaces_between_words_are_words_only_in_chinese_and_japanese():
-    for text, found in (("สวัสดี ครับ", ["สวัสดี", "ครับ"]), ("字をAb", ["字", "を", "Ab"])):
+def test_characters_without_spaces_are_words_in_chinese_and_japanese_and_their_parts_in_thai():
+    for text, found in (
+        ("สวัสดีนี่คือเรื่องราว ครับ!", ["สวัสดี", "นี่", "คือ", "เรื่อง", "ราว", "ครับ!"]),
+        ("字をAb", ["字", "を", "Ab"]),
+    ):
         times = [n / 10 for n in range(len(text) + 1)]
         names = ("characters", "character_start_times_seconds", "character_end_times_seconds")
         (cue,) = cues_of(dict(zip(names, (list(text), times[:-1], times[1:]), strict=True)))

@@ -21,10 +21,10 @@ ASR = (
 )
 
 
-def count_lines(text: str) -> int:
+def count_lines(cue: Cue) -> int:
     """Lines of at most 20 Chinese or 40 Latin letters."""
     widths = (
-        sum(1 + (letter > "\u2e80") for letter in line) for line in plain_text(text).split("\n")
+        sum(1 + (letter > "\u2e80") for letter in line) for line in plain_text(cue.text).split("\n")
     )
     return sum(max(1, -(-width // 40)) for width in widths)
 
@@ -120,7 +120,7 @@ def check(cue: Cue, parts: list[Cue]) -> None:
 def test_no_letter_is_lost_and_the_parts_fill_the_time_of_the_cue(cue, lines, words_at_once):
     parts = divided(cue, lines, words_at_once)
     check(cue, parts)
-    if not words_at_once and count_lines(cue.text) <= lines + 1:
+    if not words_at_once and count_lines(cue) <= lines + 1:
         assert parts == [cue]
 
 
@@ -159,6 +159,41 @@ def test_a_few_words_at_a_time_are_similar_parts_of_a_phrase(text, count, expect
 def test_a_timed_word_is_not_divided():
     cue = spoken("很久很久以前，下雨了", "很久很久|以前，|下雨了")
     assert texts(divided(cue, words_at_once=1)) == ["很久很久", "以前，", "下雨了"]
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "count", "expected"),
+    [
+        # Times of characters, which are parts of words.
+        (
+            "这是一艘小船在海上寻找星星的故事。",
+            ".。?",
+            3,
+            ["这是一艘", "小船在海上", "寻找", "星星的故事。"],
+        ),
+        # Times of words, which are more than a phrase or less.
+        ("这是一艘小船在", "这是|一艘小|船在", 1, ["这是", "一艘小", "船在"]),
+        # Thai, whose words need not be those of a dictionary.
+        ("ลำเล็กที่ออกตามหาดวงดาว", "ลำ|เล็ก|ที่|ออก|ตามหา|ดวงดาว", 3, ["ลำเล็กที่", "ออกตามหาดวงดาว"]),
+        ("ออกตามหาดวงดาว!", "ออก|ตามหา|ดวงดาว!", 1, ["ออก", "ตามหา", "ดวงดาว!"]),
+    ],
+)
+def test_parts_end_between_the_words_of_scripts_without_spaces(text, pattern, count, expected):
+    parts = divided(spoken(text, pattern), words_at_once=count)
+    assert texts(parts) == expected
+    assert [word for part in parts for word in words_of(part)] == re.findall(pattern, text)
+
+
+def test_a_part_that_would_take_too_many_lines_has_fewer_words():
+    text = "one two extraordinarily-long-word misunderstandings responsibilities overwhelmed"
+    parts = divided(spoken(text), lines=1, words_at_once=3)
+    assert texts(parts) == [
+        "one two extraordinarily-long-word",
+        "misunderstandings",
+        "responsibilities overwhelmed",
+    ]
+    (first, second) = divided(spoken(text), lines=2, words_at_once=3)
+    assert len(first.words) == len(second.words) == 3
 
 
 def test_a_sentence_and_its_translation_are_divided_side_by_side():

@@ -17,10 +17,10 @@ from unicodedata import east_asian_width, name
 
 from cloudburst.media.subtitles import Cue, Word
 from cloudburst.media.subtitles.cues import MAX_WORDS, check_number
-from cloudburst.renderer.text_layout import TAG, find_phrases, line_breaks
+from cloudburst.renderer.text_layout import TAG, find_phrases, is_unspaced, line_breaks
 
-# Function that returns the number of lines that a text takes.
-CountLines: TypeAlias = Callable[[str], int]
+# Function that returns the number of lines that a cue takes.
+CountLines: TypeAlias = Callable[[Cue], int]
 
 _SENTENCE_ENDS = frozenset(".!?…。！？｡؟۔।॥។")
 _COMMAS = frozenset(",;:，、；：､،؛—")
@@ -36,20 +36,31 @@ def divide_cues(
 ) -> list[Cue]:
     """Return cues in parts of ``words_at_once``, or else in parts of ``lines`` lines.
 
-    With 0, they are not divided. A cue of up to ``more`` lines is not divided either. Two texts in
-    different scripts, such as a sentence and its translation, are divided side by side. Raises
-    `InvalidInputError` for too many parts.
+    With 0, they are not divided. A part of words that would take more lines has fewer words. A cue
+    of up to ``more`` lines is not divided either. Two texts in different scripts, such as a
+    sentence and its translation, are divided side by side. Raises `InvalidInputError` for too many
+    parts.
     """
     parts: list[Cue] = []
     for cue in cues:
         if words_at_once:
-            parts += _DividedCue(cue).in_words(words_at_once)
-        elif lines and count_lines(cue.text) > more:
+            parts += _in_words(
+                cue, words_at_once, lambda part: not lines or count_lines(part) <= lines
+            )
+        elif lines and count_lines(cue) > more:
             parts += _DividedCue(cue).in_lines(lines, count_lines)
         else:
             parts.append(cue)
         check_number(len(parts), MAX_WORDS, "parts of subtitles")
     return parts
+
+
+def _in_words(cue: Cue, number: int, fits: Callable[[Cue], bool]) -> Iterator[Cue]:
+    for part in _DividedCue(cue).in_words(number):
+        if number > 1 and not fits(part):
+            yield from _in_words(part, number - 1, fits)
+        else:
+            yield part
 
 
 class _DividedCue:
@@ -61,19 +72,24 @@ class _DividedCue:
         self._places = [index for index in range(len(cue.text)) if index not in tags]
         self._plain = "".join(cue.text[place] for place in self._places)
         self._letters = [0, *accumulate(not each.isspace() for each in self._plain)]
+        inside, edges = set[int](), set[int]()
+        for word in cue.words:
+            first, last = (bisect_left(self._places, at) for at in (word.first, word.last))
+            inside.update(range(first + 1, last))
+            if sum(map(_is_wide, self._plain[first:last])) != 1:  # not a character of a word
+                edges |= {first, last}
+        places = {*line_breaks(self._plain), *filter(self._is_unspaced_edge, edges)}
         breaks = [
             at
-            for at, end in pairwise((*line_breaks(self._plain), len(self._plain)))
+            for at, end in pairwise((*sorted(places), len(self._plain)))
             if self._letters[at] and any(map(str.isalnum, self._plain[at:end]))
         ]
-        if cue.words:
-            inside = {place for word in cue.words for place in range(word.first + 1, word.last)}
-            self._breaks = [at for at in breaks if self._places[at] not in inside] or breaks
-        else:
-            phrases = find_phrases(self._plain)
-            self._breaks = [
-                at for at in breaks if at in phrases or not _is_wide(self._plain[at - 1])
-            ] or breaks
+        phrases = edges | find_phrases(self._plain)
+        self._breaks = [
+            at
+            for at in breaks
+            if at not in inside and (at in phrases or not _is_wide(self._plain[at - 1]))
+        ] or breaks
         self._texts = list(self._parallel_texts())
 
     def in_words(self, number: int) -> list[Cue]:
@@ -84,16 +100,20 @@ class _DividedCue:
         return self._parts(divisions)
 
     def in_lines(self, lines: int, count_lines: CountLines) -> list[Cue]:
-        room = max(1, lines // len(self._texts))
         most = 1 + max(len(self._within(*text)) for text in self._texts)
-        count = max(-(-count_lines(self._plain[slice(*text)]) // room) for text in self._texts)
+        room = max(lines, len(self._texts))
+        count = -(-count_lines(self._cue) // room)
         while True:
             count = min(count, most)
-            divisions = [self._evenly(*text, count) for text in self._texts]
-            pieces = (self._plain[slice(*ends)] for row in divisions for ends in pairwise(row))
-            if count == most or all(count_lines(piece.strip()) <= room for piece in pieces):
-                return self._parts(divisions)
+            parts = self._parts([self._evenly(*text, count) for text in self._texts])
+            is_short = len(parts) < count  # in time
+            if count == most or is_short or all(count_lines(part) <= room for part in parts):
+                return parts
             count += 1 + count // 4  # so that a text of words as wide as lines takes few attempts
+
+    def _is_unspaced_edge(self, at: int) -> bool:
+        edge = self._plain[at - 1 : at + 1]
+        return len(edge) == 2 and edge[1].isalnum() and all(map(is_unspaced, edge))
 
     def _parallel_texts(self) -> Iterator[tuple[int, int]]:
         """Yield the texts that are shown side by side: one, or one in each script."""

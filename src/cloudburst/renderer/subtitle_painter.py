@@ -14,7 +14,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFilter
 
 from cloudburst.media.font_tables import EXPECTED_FONT
-from cloudburst.media.subtitles import Cue, Word
+from cloudburst.media.subtitles import Cue
 from cloudburst.media.subtitles.cues import timestamp
 from cloudburst.renderer.cue_division import divide_cues
 from cloudburst.renderer.fonts import Font
@@ -159,7 +159,7 @@ class SubtitlePainter:
         with translated_errors():
             self.cues = divide_cues(
                 cues,
-                lambda text: len(self._lines(text)),
+                lambda cue: len(self._lines(cue)),
                 lines=min(style.lines, room),
                 more=min(style.lines + 1, room),
                 words_at_once=style.words_at_once,
@@ -234,19 +234,19 @@ class SubtitlePainter:
                     self._placed[index] = self._place_cue(self.cues[index])
         self._placed = {index: self._placed[index] for index in shown}
 
-    def _lines(self, text: str, words: Sequence[Word] = ()) -> list[Line]:
+    def _lines(self, cue: Cue) -> list[Line]:
         return layout(
-            text,
+            cue.text,
             bold=self._style.bold,
             room=self._style.room,
             letters=self._letters,
-            words=words,
+            words=() if self._style.highlight is None else cue.words,
             word_spacing=self._style.word_spacing,
         )
 
     def _place_cue(self, cue: Cue) -> _PlacedCue | None:
         style = self._style
-        lines = self._lines(cue.text, () if style.highlight is None else cue.words)
+        lines = self._lines(cue)
         width = max(map(line_width, lines))
         if width <= 0:
             return None

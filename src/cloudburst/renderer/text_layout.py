@@ -19,6 +19,7 @@ from unicodedata import category, east_asian_width, is_normalized, normalize
 from PIL import ImageColor
 
 from cloudburst.media.subtitles import Word
+from cloudburst.media.subtitles.sentences import phrase_ends, thai_words
 from cloudburst.renderer.bidi import begins_right
 
 # Invisible character at which a line may be broken.
@@ -47,7 +48,6 @@ _STRAIGHT_QUOTES = frozenset("\"'")
 _HYPHENS = frozenset("-\u2010\u2013")
 # Punctuation after which a line reads well.
 _STOPS = frozenset(",.!?:;…—，。、！？：；،؛؟۔।॥។")
-_THAI = re.compile("[\u0e01-\u0e5b]+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u30ff]")
@@ -95,11 +95,7 @@ def is_unspaced(character: str) -> bool:
 
 def line_breaks(text: str) -> Iterator[int]:
     """Yield the indices of the characters before which the text may be broken."""
-    words = {
-        found.start() + end
-        for found in _THAI.finditer(text)
-        for end in _phrase_ends(found[0], "thai")
-    }
+    words = {*thai_words(text)}
     for index in range(1, len(text)):
         earlier = text[index - 2] if index > 1 else ""
         if index in words or _may_break(earlier, text[index - 1], text[index]):
@@ -110,25 +106,14 @@ def find_phrases(text: str) -> set[int]:
     """Return where the phrases of a Chinese or Japanese text end; others have none."""
     chinese = "".join(_CHINESE.findall(text))
     if _KANA.search(text):
-        return {*_phrase_ends(text, "japanese")}
+        return {*phrase_ends(text, "japanese")}
     if not chinese:
         return set()
     try:
         chinese.encode("gb2312")  # has the simplified characters
     except UnicodeEncodeError:
-        return {*_phrase_ends(text, "traditional_chinese")}
-    return {*_phrase_ends(text, "simplified_chinese")}
-
-
-def _phrase_ends(text: str, language: str) -> Iterator[int]:
-    return accumulate(map(len, _divider(language).parse(text)))
-
-
-@cache
-def _divider(language: str) -> Any:
-    import budoux  # noqa: PLC0415 - 10 ms, and few texts need it
-
-    return getattr(budoux, f"load_default_{language}_parser")()
+        return {*phrase_ends(text, "traditional_chinese")}
+    return {*phrase_ends(text, "simplified_chinese")}
 
 
 def _may_break(earlier: str, before: str, after: str) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from contextlib import suppress
+from functools import cache
+from itertools import accumulate, chain, groupby
 from operator import attrgetter
+from typing import Any
 
 from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import Cue
@@ -30,6 +33,7 @@ _REACH = 16
 _IDEOGRAPHS = "\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 # Scripts without spaces between words: these, Thai, Lao, Burmese and Khmer.
 _UNSPACED = f"{_IDEOGRAPHS}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_THAI = re.compile("[\u0e01-\u0e5b]+")
 _OPENING = "\"'“‘«(\\[{（「『《〈【¿¡"
 _CLOSING = "\"'”’»)\\]}）」』》〉】"
 
@@ -47,6 +51,25 @@ _BEFORE_WORD = re.compile(rf"\s*[{_OPENING}]*$")
 _CLAUSE_END = re.compile(rf"[,;:，、；：،؛—–][{_CLOSING}]*\s*$")
 _SENTENCE_END = re.compile(rf"[.!?…。！？．؟۔।॥။។][{_CLOSING}]*\s*$")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:[A-HJ-Z]|\w\.\w|Dr|Mr|Mrs|Ms|Prof|St|vs)\.$")
+
+
+def thai_words(text: str) -> Iterator[int]:
+    """Yield the indices after the Thai words of a text."""
+    for found in _THAI.finditer(text):
+        for end in phrase_ends(found[0], "thai"):
+            yield found.start() + end
+
+
+def phrase_ends(text: str, language: str) -> Iterator[int]:
+    """Yield the indices after the phrases of a text, in Thai its words."""
+    return accumulate(map(len, _divider(language).parse(text)))
+
+
+@cache
+def _divider(language: str) -> Any:
+    import budoux  # noqa: PLC0415 - 10 ms, and few texts need it
+
+    return getattr(budoux, f"load_default_{language}_parser")()
 
 
 def join_words(cues: list[Cue]) -> list[Cue]:
@@ -109,13 +132,19 @@ def _pieces(text: str, words: Sequence[Cue]) -> list[Cue]:
 def _found(text: str, words: Sequence[Cue]) -> tuple[list[Cue], int]:
     """Return the pieces of a text, and the number of words that are in it, in this order."""
     found: list[Cue] = []
+    thai = set[int]()
+    # Characters of Thai that have times are parts of words, which the base install cannot find.
+    if len(text) <= 3 * len(words):
+        with suppress(ImportError):
+            thai.update(thai_words(text))
     count = at = start = 0
     for word in words:
         bare = word.text.strip()
         place = text.find(bare, at, at + len(bare) + _REACH)
         # A single letter is a part of a word also in scripts without spaces.
         separators = _SEPARATORS if len(bare) > 1 else _LETTER_SEPARATORS
-        if found and (place < 0 or not separators.search(text[at - 1 : place + 1])):
+        is_new = place in thai or separators.search(text[max(0, at - 1) : place + 1])
+        if found and (place < 0 or not is_new):
             found[-1] = found[-1]._replace(end=max(found[-1].end, word.end))
         elif place >= 0:
             if match := _BEFORE_WORD.search(text[at:place]) if found else None:

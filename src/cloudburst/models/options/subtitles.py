@@ -224,7 +224,8 @@ class SubtitleOptions(BaseModel):
     of the words if they are known and in proportion to the letters otherwise."""
     words_at_once: int = Field(default=0, ge=0, le=10, description="a whole number from 0 to 10")
     """Number of words that are shown at a time, from 1 to 10, of which two Chinese or Japanese
-    characters count as one; 0: whole sentences. Punctuation ends a part early."""
+    characters count as one; 0: whole sentences. A part ends early at punctuation, and if it would
+    take more than `subtitle_lines`."""
     animation: Animation = Field(default="none", description="none or pop")
     """``pop``: each text grows into its place in the first eighth of a second."""
     highlight: HighlightMode = Field(default="none", description="none, color, box or grow")
