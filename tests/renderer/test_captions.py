@@ -20,7 +20,7 @@ from support.video_probe import frame
 
 FONTS = [find_font(), Font(font_path("thai"), 0, 0)]
 SIZE = 1280, 720
-YELLOW = bt709(0xFF, 0xD6, 0x0A)
+YELLOW, BLUE = bt709(0xFF, 0xD6, 0x0A), bt709(0x1F, 0x6F, 0xEB)
 
 
 def spoken(*words: str) -> Cue:
@@ -132,6 +132,16 @@ def test_a_word_that_grows_neither_moves_nor_covers_its_neighbours(words, word):
     assert 2 <= growth <= MAX_GROWTH * (small[2] - small[0]) + 4
     assert large[0] + large[2] == pytest.approx(small[0] + small[2], abs=3)
     assert ImageChops.multiply(others, grown).getextrema()[1] == 0
+
+
+def test_the_box_of_a_word_is_seen_around_a_wide_outline():
+    layers = painter(caption="pop", highlight="box").paint([1], [2])
+    (box,) = (mask_of([one]).getbbox() for one in layers if one.colour == BLUE)
+    (outline,) = (one for one in layers if one.colour == bt709(0, 0, 0) and max(one.mask) == 255)
+    above = mask_of([outline]).crop((box[0], 0, box[2], SIZE[1])).getbbox()
+    word = mask_of([outline]).crop((0, box[1], box[2], box[3])).getbbox()
+    assert box[1] + 2 < above[1] < above[3] < box[3]
+    assert word[2] < box[2] - 2
 
 
 def states(**options):

@@ -32,6 +32,7 @@ from cloudburst.renderer.planes import (
 )
 from cloudburst.renderer.subtitle_style import (
     WORD_BOX_INSET_SHARE,
+    WORD_BOX_OUTLINES,
     WORD_BOX_PADDING_SHARE,
     Highlight,
     SubtitleStyle,
@@ -314,8 +315,9 @@ class SubtitlePainter:
             )
         if highlight is not None and coloured is None:
             for area in self._word_areas(block, word):
-                box = _grown(area, WORD_BOX_PADDING_SHARE * style.size, 0.0)
-                box = box._replace(top=area.top + WORD_BOX_INSET_SHARE * style.size)
+                padding = WORD_BOX_PADDING_SHARE * style.size
+                box = _grown(area, max(padding, WORD_BOX_OUTLINES * style.outline), style.outline)
+                box = box._replace(top=box.top + WORD_BOX_INSET_SHARE * style.size)
                 yield self._box(box, highlight.colour, highlight.opacity)
         if style.outline and style.outline_opacity:
             colour, opacity = style.outline_colour, style.outline_opacity

@@ -27,8 +27,9 @@ _BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
 # two.
 _PORTRAIT_RATIO = 1920 / 1080
 # Distance from a highlighted word to the left and right edges of its box, and from the top of its
-# line to that of the box, as shares of the line height: capital letters are in the middle.
-WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE = 0.08, 0.1
+# line to that of the box, as shares of the line height: capital letters are in the middle. On
+# the left and right, it is at least this number of widths of the outline.
+WORD_BOX_PADDING_SHARE, WORD_BOX_INSET_SHARE, WORD_BOX_OUTLINES = 0.08, 0.1, 1.5
 # Default colours of the current word, and of the box behind it: yellow on a dark box, and blue
 # behind white letters.
 _HIGHLIGHT_COLOURS = {"color": "#ffd60a", "grow": "#ffd60a", "box": "#1f6feb"}
