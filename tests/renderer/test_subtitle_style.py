@@ -32,3 +32,12 @@ def test_line_height_and_margins(
     style = subtitle_style(options, *size)
     assert style.size == pytest.approx(line)
     assert (style.side, style.bottom) == (side, bottom)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "bottom"),
+    [((1920, 1080), 154, 97), ((1080, 1080), 86, 97), ((1080, 1920), 130, 480)],
+)
+def test_a_few_words_in_portrait_keep_off_the_text_and_buttons_of_applications(size, side, bottom):
+    style = subtitle_style(JobOptions(words_at_once=3), *size)
+    assert (style.side, style.bottom) == (side, bottom)

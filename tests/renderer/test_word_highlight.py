@@ -182,7 +182,9 @@ def test_subtitles_without_times_of_words_have_a_warning(tmp_path):
     subtitle = "1\n00:00:00,000 --> 00:00:01,000\n一一\n"
     lay_job(tmp_path, subtitle=subtitle, seconds=0.2, highlight="box")
     (warning,) = rendered_here(tmp_path)["warnings"]
-    assert warning == "subtitle: ignored highlight, because no word has a time"
+    assert (
+        warning == "subtitle: ignored highlight (also part of caption), because no word has a time"
+    )
 
 
 @pytest.mark.parametrize(

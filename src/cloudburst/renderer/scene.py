@@ -245,7 +245,7 @@ def _read_subtitles(
         raise InputFaultError(SUBTITLE, exc.found, exc.expected) from exc
     highlighted = style.highlight is not None
     if highlighted and not any(cue.words for cue in cues):
-        ignored = ("highlight, because no word has a time", *ignored)
+        ignored = ("highlight (also part of caption), because no word has a time", *ignored)
     states = [
         state._replace(first_frame=state.first_frame - ends[0])
         for state in subtitle_states(

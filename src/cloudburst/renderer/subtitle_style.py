@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.renderer.job import JobOptions
@@ -16,15 +17,15 @@ _POSITIONS = (
     *("left", "center", "right"),
     *("top-left", "top", "top-right"),
 )
-# Outline as a share of the line height, margins as shares of width and height. The bottom margin
-# is larger in portrait. They are close to the sizes of the public image; ``docs/migration.md``
-# lists the differences.
+# Outline as a share of the line height, margins as shares of width and height. They are close to
+# the sizes of the public image; ``docs/migration.md`` lists the differences.
 _OUTLINE_SHARE = 0.06
-_SIDE_SHARE = 0.08
-_BOTTOM_SHARE, _PORTRAIT_BOTTOM_SHARE = 0.09, 0.18
-# Height divided by width of a video with the whole `_PORTRAIT_BOTTOM_SHARE`. Applications cover
-# the bottom of such videos with their own text. Between it and a square, the share is between the
-# two.
+_MARGINS = 0.08, 0.09
+# Margins in portrait, of sentences and of a few words at a time. Applications cover the bottom of
+# such videos with their own text, and the right side with buttons.
+_PORTRAIT_MARGINS, _PORTRAIT_MARGINS_OF_WORDS = (0.08, 0.18), (0.12, 0.25)
+# Height divided by width of a video with these margins. Between it and a square, they are between
+# the two.
 _PORTRAIT_RATIO = 1920 / 1080
 # Distance from a highlighted word to the left and right edges of its box, and from the top of its
 # line to that of the box, as shares of the line height: capital letters are in the middle. On
@@ -110,7 +111,7 @@ def subtitle_style(options: JobOptions, width: int, height: int) -> SubtitleStyl
     if outline is None:
         outline = 0.0 if opacity else _OUTLINE_SHARE
     pad_across, pad_down = options.box_padding
-    across, down = options.subtitle_margin or (_SIDE_SHARE, _bottom_share(height / width))
+    across, down = options.subtitle_margin or _margins(options, height / width)
     side = round(width * across)
     share = options.subtitle_width
     room = width - 2 * side if share is None else width * share
@@ -151,10 +152,12 @@ def _box_opacity(options: JobOptions, box: Rgba) -> int:
     return 255 - round(options.background_opacity * 255)
 
 
-def _bottom_share(ratio: float) -> float:
-    """Return the bottom margin relative to the height of a video, by its height/width."""
+def _margins(options: JobOptions, ratio: float) -> Iterator[float]:
+    """Yield the default margins of a video, by its height/width."""
     part = min(1.0, max(0.0, (ratio - 1) / (_PORTRAIT_RATIO - 1)))
-    return _BOTTOM_SHARE + (_PORTRAIT_BOTTOM_SHARE - _BOTTOM_SHARE) * part
+    upright = _PORTRAIT_MARGINS_OF_WORDS if options.words_at_once else _PORTRAIT_MARGINS
+    for least, most in zip(_MARGINS, upright, strict=True):
+        yield least + (most - least) * part
 
 
 def _highlight(options: JobOptions) -> Highlight | None:

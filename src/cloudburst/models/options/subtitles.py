@@ -211,7 +211,7 @@ class SubtitleOptions(BaseModel):
     )
     """Distance from the text to the edges of the picture: left and right as a share of the video's
     width, then top and bottom as a share of its height, from 0 to 0.4. ``None``: 0.08 and 0.09 in
-    landscape, 0.08 and up to 0.18 in portrait."""
+    landscape, 0.08 and up to 0.18 in portrait; with `words_at_once`, up to 0.12 and 0.25 there."""
     subtitle_width: float | None = Field(
         default=None, ge=0.2, le=1, description="a number from 0.2 to 1"
     )
