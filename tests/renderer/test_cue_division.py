@@ -150,6 +150,7 @@ def test_without_times_of_words_the_time_is_in_proportion_to_the_letters():
         ("Bonjour ! Oui — merci ...", 2, ["Bonjour !", "Oui —", "merci ..."]),
         ("在很久以前，下雨了。", 2, ["在很", "久以前，", "下雨了。"]),
         ("用iPhone拍照", 2, ["用", "iPhone拍照"]),
+        ("က။ ခ ဂ", 3, ["က။", "ခ ဂ"]),
     ],
 )
 def test_a_few_words_at_a_time_are_similar_parts_of_a_phrase(text, count, expected):

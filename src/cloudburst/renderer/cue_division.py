@@ -16,14 +16,12 @@ from typing import TypeAlias
 from unicodedata import east_asian_width, name
 
 from cloudburst.media.subtitles import Cue, Word
-from cloudburst.media.subtitles.cues import MAX_WORDS, check_number
+from cloudburst.media.subtitles.cues import CLAUSE_ENDS, MAX_WORDS, SENTENCE_ENDS, check_number
 from cloudburst.renderer.text_layout import TAG, find_phrases, is_unspaced, line_breaks
 
 # Function that returns the number of lines that a cue takes.
 CountLines: TypeAlias = Callable[[Cue], int]
 
-_SENTENCE_ENDS = frozenset(".!?…。！？｡؟۔।॥។")
-_COMMAS = frozenset(",;:，、；：､،؛—")
 _CLOSING_MARKS = " \n\t\"'”’»)]}）］】」』》〉"
 # Distance from an even division at which the end of a sentence, a comma and another word are
 # equally good ends of a part, as shares of its length.
@@ -168,10 +166,10 @@ class _DividedCue:
 
     def _cost(self, at: int) -> float:
         before = self._plain[max(0, at - 8) : at]
-        mark = before.rstrip(_CLOSING_MARKS)[-1:]
-        if mark in _SENTENCE_ENDS:
+        bare = before.rstrip(_CLOSING_MARKS)
+        if bare.endswith(tuple(SENTENCE_ENDS)):
             return _SENTENCE
-        return _COMMA if mark in _COMMAS or before.endswith("\n") else _WORD
+        return _COMMA if bare.endswith(tuple(CLAUSE_ENDS)) or before.endswith("\n") else _WORD
 
     def _parts(self, divisions: Sequence[Sequence[int]]) -> list[Cue]:
         times = self._times(divisions)

@@ -19,6 +19,7 @@ from unicodedata import category, east_asian_width, is_normalized, normalize
 from PIL import ImageColor
 
 from cloudburst.media.subtitles import Word
+from cloudburst.media.subtitles.cues import CLAUSE_ENDS, SENTENCE_ENDS
 from cloudburst.media.subtitles.sentences import phrase_ends, thai_words
 from cloudburst.renderer.bidi import begins_right
 
@@ -46,8 +47,6 @@ _MARKS = frozenset(("Mn", "Mc", "Me"))
 _NOT_BROKEN = frozenset("\xa0\u202f\u2007" + WORD_JOINER)
 _STRAIGHT_QUOTES = frozenset("\"'")
 _HYPHENS = frozenset("-\u2010\u2013")
-# Punctuation after which a line reads well.
-_STOPS = frozenset(",.!?:;…—，。、！？：；،؛؟۔।॥។")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u30ff]")
@@ -397,7 +396,7 @@ class _Paragraph:
         is_inner = end == place and place not in phrases and _is_wide(text[place - 1])
         while end and _holds_previous(text[end - 1]) and text[end - 1] not in _NOT_FIRST:
             end -= 1  # a closing quotation mark
-        if end and text[end - 1] in _STOPS:
+        if end and text[end - 1] in SENTENCE_ENDS + CLAUSE_ENDS:
             return 0.0
         return _INNER_BREAK_COST if is_inner or place not in breaks else _BREAK_COST
 

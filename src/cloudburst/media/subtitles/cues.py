@@ -28,6 +28,10 @@ MAX_CHARACTERS_AT_ONCE = 2_000
 # at most 400 a minute, so they last for four hours.
 MAX_WORDS = 100_000
 
+# Punctuation at the end of a sentence, and of a part of one, in all scripts.
+SENTENCE_ENDS = ".!?…。！？．｡؟۔।॥။។"
+CLAUSE_ENDS = ",;:，、；：､،؛—–"
+
 
 class Word(NamedTuple):
     """Part of a cue's text with the time in which it is spoken or sung: a word or a syllable."""

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from cloudburst.media.subtitles.cue_text import CueText, escape
-from cloudburst.media.subtitles.cues import Cue
+from cloudburst.media.subtitles.cues import CLAUSE_ENDS, SENTENCE_ENDS, Cue
 
 # Length of silence, in milliseconds, that ends a sentence. Voices pause for 200 to 400 ms at commas
 # and for 600 to 900 ms between sentences.
@@ -48,8 +48,8 @@ _LETTER_SEPARATORS = re.compile(rf"[\s{_IDEOGRAPHS}]")
 _TIGHT = re.compile(rf"[{_UNSPACED}“‘«(\[{{¿¡].|.[{_UNSPACED}”’»)\]}}.,;:!?%…،؛؟।]", re.DOTALL)
 _LETTER = re.compile(r"[^\W_]")
 _BEFORE_WORD = re.compile(rf"\s*[{_OPENING}]*$")
-_CLAUSE_END = re.compile(rf"[,;:，、；：،؛—–][{_CLOSING}]*\s*$")
-_SENTENCE_END = re.compile(rf"[.!?…。！？．؟۔।॥။។][{_CLOSING}]*\s*$")
+_CLAUSE_END = re.compile(rf"[{CLAUSE_ENDS}][{_CLOSING}]*\s*$")
+_SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}][{_CLOSING}]*\s*$")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:[A-HJ-Z]|\w\.\w|Dr|Mr|Mrs|Ms|Prof|St|vs)\.$")
 
 
