@@ -300,7 +300,10 @@ async def test_a_scene_that_comes_after_the_one_without_an_end_is_refused(folder
         ({"film_audio": "s3://bucket/voice.mp3"}, "film_audio: s3://.*; expected a file on this"),
         ({"film_subtitle": "https://"}, "film_subtitle: "),
         ({"film_subtitle": "film.srt"}, "film.srt is an input of the run"),
-        ({"film_audio": "one.wav", "film_subtitle": "arabic.srt"}, "film_subtitle: Arabic char"),
+        (
+            {"film": "other.mp4", "film_audio": "one.wav", "film_subtitle": "arabic.srt"},
+            "film_subtitle: Arabic char",
+        ),
         ({"film": None, "film_music": "music.wav"}, "belongs: set film .--film."),
         ({"options": RenderOptions(music="a.wav"), "film_music": "music.wav"}, "music: "),
     ],

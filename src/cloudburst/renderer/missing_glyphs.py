@@ -28,9 +28,12 @@ _SCRIPTS = (
     "SUNDANESE SYRIAC TAMIL TELUGU THAANA THAI TIFINAGH VAI YI"
 )
 # Families of Noto by the first word of the names of a script's characters.
-_FAMILIES = {word: f"Noto Sans {word.capitalize()}" for word in _SCRIPTS.split()}
-_FAMILIES |= dict.fromkeys(("COMBINING", "CYRILLIC", "GREEK", "LATIN", "MODIFIER"), "Noto Sans")
-_FAMILIES |= {"NKO": "Noto Sans NKo", "TIBETAN": "Noto Serif Tibetan"}
+_FAMILIES = {
+    **{word: f"Noto Sans {word.capitalize()}" for word in _SCRIPTS.split()},
+    **dict.fromkeys(("COMBINING", "CYRILLIC", "GREEK", "LATIN", "MODIFIER"), "Noto Sans"),
+    "NKO": "Noto Sans NKo",
+    "TIBETAN": "Noto Serif Tibetan",
+}
 _OTHER_FONT = "a font file with them: the option font (--font)"
 
 

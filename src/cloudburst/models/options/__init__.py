@@ -88,7 +88,8 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
 
     def fonts(self) -> dict[str, FontFamily | AnyLocation]:
         """Return the fonts in order, by their roles. One of them is a family of the package."""
-        fonts = [*self.font] if isinstance(self.font, tuple) else [self.font or DEFAULT_FAMILY]
+        font = self.font or DEFAULT_FAMILY
+        fonts: list[FontFamily | AnyLocation] = [*font] if isinstance(font, tuple) else [font]
         if not any(isinstance(font, str) for font in fonts):
             fonts.append(DEFAULT_FAMILY)
         return font_roles(fonts)
@@ -100,14 +101,15 @@ class RenderOptions(PictureOptions, MotionOptions, SubtitleOptions, SoundOptions
 
     def with_absolute_files(self) -> Self:
         """Return the options with absolute paths; relative ones begin at the current folder."""
-        named = {name: at for name in OPTION_FILES if (at := getattr(self, name)) is not None}
+        font = self.font
         absolute = {
-            name: tuple(map(absolute_location, at))
-            if isinstance(at, tuple)
-            else absolute_location(at)
-            for name, at in named.items()
+            "watermark": absolute_location(self.watermark),
+            "music": absolute_location(self.music),
+            "font": tuple(map(absolute_location, font))
+            if isinstance(font, tuple)
+            else absolute_location(font),
         }
-        return self.model_copy(update=absolute) if absolute else self
+        return self.model_copy(update={name: at for name, at in absolute.items() if at is not None})
 
 
 _FIELDS = RenderOptions.model_fields
