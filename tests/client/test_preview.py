@@ -89,6 +89,16 @@ async def test_a_frame_with_a_font_file_has_the_letters_of_that_font(make_scene,
     assert drawn[0] != drawn[1] == drawn[2]
 
 
+async def test_what_a_frame_leaves_out_is_logged(make_scene, tmp_path, caplog):
+    text = tmp_path / "text.srt"
+    text.write_text("1\n00:00:00,000 --> 00:00:01,000\nParty 🎉\n", "utf-8")
+    scene = make_scene("a", seconds=0.2) | {"subtitle_path": str(text)}
+    await render_frame(scene, options=RenderOptions(effects=(), caption="karaoke"))
+    left_out, ignored = (record.getMessage() for record in caplog.records)
+    assert left_out.startswith("a: subtitle: left out, because no font has a glyph: U+1F389 🎉")
+    assert ignored == "a: subtitle: ignored highlight, because no word has a time"
+
+
 @pytest.mark.parametrize(
     ("change", "at", "field", "found"),
     [

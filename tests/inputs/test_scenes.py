@@ -292,6 +292,19 @@ def test_a_folder_with_one_file_of_scenes(tmp_path: Path) -> None:
     assert names(tmp_path / "story.csv") == ["c"]
 
 
+def test_subtitles_in_json_beside_pictures_are_an_error_that_says_where_to_name_them(
+    tmp_path: Path,
+) -> None:
+    advice = "subtitles in JSON need a scene file that names them"
+    touch(tmp_path, "a.jpg", "a.mp3", "b.jpg", "b.mp3")
+    write(tmp_path / "a.json", '{"alignment": {"characters": []}}')
+    with pytest.raises(ConfigurationError, match=rf"a\.json: .*expected a list of .*; {advice}"):
+        read_scenes(tmp_path)
+    write(tmp_path / "b.json", "{}")
+    with pytest.raises(ConfigurationError, match=rf"2 scene files, a.json, b.json; .*{advice}"):
+        read_scenes(tmp_path)
+
+
 def test_a_folder_without_scenes_or_with_doubtful_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no scenes in it; expected a scene file"):
         read_scenes(tmp_path)

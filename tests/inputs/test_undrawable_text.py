@@ -46,8 +46,8 @@ def test_a_fault_names_scene_field_text_file_and_what_would_be_right(make):
     assert fault.found.startswith(start)
     assert fault.found.endswith("a.srt")
     assert fault.expected == (
-        "Noto Sans Arabic (Debian package fonts-noto-core) where the run is started, or a font "
-        "file with them: the option font (--font)"
+        "Noto Sans Arabic (Debian package fonts-noto-core) where the run is started, or in the "
+        "folder CLOUDBURST_FONTS, or a font file with them: the option font (--font)"
     )
 
 
@@ -112,5 +112,6 @@ async def test_a_frame_is_refused(make, text):
     with pytest.raises(InvalidScenesError) as caught:
         await render_frame(make("a", text))
     (fault,) = caught.value.faults
-    assert (fault.scene, fault.field) == ("a", "subtitle")
+    assert (fault.scene, fault.field) == ("a", "subtitle_path")
     assert "that no font has" in fault.found
+    assert fault.found.endswith("a.srt")

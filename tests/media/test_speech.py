@@ -349,6 +349,9 @@ def test_words_with_times_of_their_own_are_not_joined():
             "more than 300,000 objects and lists",
         ),
         ("{}", "JSON without any word or line that has a start and an end"),
+        ("[1, 2, 3]", "JSON without any word or line"),
+        ('["a", "b"]', "JSON without any word or line"),
+        ('{"NBest": [{"Words": [{"Word": "a", "Offset": 1, "Duration": 9}]}]}', "JSON without"),
         ('{"scenes": [{"name": "a"}]}', "JSON without any word or line"),
         ('[{"word": "a", "start": NaN, "end": 1}]', "JSON without any word or line"),
         ('[{"word": "a", "start": -1, "end": 1}]', "JSON without any word or line"),
@@ -368,7 +371,14 @@ def test_json_that_cannot_be_read_says_what_it_is(content, found):
         parse_subtitles(content)
     assert caught.value.found.startswith(found)
     if not found.startswith("more than"):
-        for kind in ("ElevenLabs", "Azure", "edge-tts", "Volcengine", "Whisper", ".srt"):
+        for kind in (
+            "ElevenLabs",
+            "Azure speech synthesis",
+            "edge-tts",
+            "Volcengine",
+            "Whisper",
+            ".srt",
+        ):
             assert kind in caught.value.expected
 
 

@@ -51,8 +51,8 @@ def test_an_error_names_scripts_and_the_fonts_to_install(text, scripts, families
     with pytest.raises(InvalidInputError) as caught:
         check_characters(characters(text), noto_has_glyph)
     assert caught.value.found.startswith(f"{scripts}characters that no font has: U+")
-    place = "(Debian package fonts-noto-core) where the run is started"
-    start = "" if families is None else f"{families} {place}, or "
+    place = "(Debian package fonts-noto-core) where the run is started, or in the folder"
+    start = "" if families is None else f"{families} {place} CLOUDBURST_FONTS, or "
     assert caught.value.expected == f"{start}a font file with them: the option font (--font)"
 
 

@@ -273,8 +273,12 @@ def test_letters_that_all_fonts_lack_are_refused_and_symbols_are_left_out(tmp_pa
     with pytest.raises(InputFaultError, match=match):
         with_font(tmp_path / "one", latin_font(), "م", **PLACED)
     _, warnings = with_font(tmp_path / "two", latin_font(), "a 😀", **PLACED)
-    text = "subtitle: left out, because no font has a glyph: U+1F600 😀 GRINNING FACE"
-    assert warnings == [text]
+    (warning,) = warnings
+    assert warning == (
+        "subtitle: left out, because no font has a glyph: U+1F600 😀 GRINNING FACE; expected Noto "
+        "Color Emoji (Debian package fonts-noto-color-emoji) where the run is started, or in the "
+        "folder CLOUDBURST_FONTS, or a font file with them: the option font (--font)"
+    )
 
 
 def test_a_collection_is_a_font_file(tmp_path):

@@ -90,7 +90,7 @@ def test_a_card_does_not_move(tmp_path):
 
 
 def test_symbols_without_a_glyph_are_named(tmp_path):
-    (note,) = loaded(tmp_path, "Party 🎉").notes
+    (note,) = loaded(tmp_path, "Party 🎉").warnings
     assert "title_card: left out" in note
     assert "PARTY POPPER" in note
 

@@ -85,9 +85,9 @@ class SubtitleFlags:
     background_opacity: float | None = None
     """Transparency of the box, from 0 (black) to 1 (no box)."""
     font: str | None = None
-    """Font: a family such as Noto Sans CJK TC, or a .ttf, .otf or .ttc file."""
+    """A family such as Noto Sans CJK TC, a .ttf, .otf or .ttc file, or up to 4, with commas."""
     font_size: WholeNumber | None = None
-    """Height of subtitles, 8 to 120. Default: 20, in portrait 60."""
+    """Height of subtitles, 8 to 120. Default: 20, in portrait and square 60."""
     text_color: str | None = None
     """Colour of the letters: #rrggbb or #rrggbbaa."""
     outline_color: str | None = None

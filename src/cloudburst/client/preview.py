@@ -41,7 +41,8 @@ async def render_frame(
     """Return one frame of a scene's video as a picture, drawn by a process on this machine.
 
     The pixels are those of the video before it is encoded. The sound is decoded to find the length
-    of the video, on which the position of the camera depends. Needs the extra ``[local]``.
+    of the video, on which the position of the camera depends. What is left out or ignored is logged
+    as a warning. Needs the extra ``[local]``.
 
     Args:
         scene: The scene, as for `Client.render`.
@@ -81,6 +82,8 @@ def _check(
     from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
 
     (checked,) = check_scenes([scene], options, limits)
+    if checked.undrawable:
+        raise InvalidScenesError(faults=checked.undrawable)
     if not (math.isfinite(at) and at >= 0):
         fault = SceneFault(checked.scene.name, "at", f"{at:g}", "a time in seconds, at least 0")
         raise InvalidScenesError(faults=[fault])

@@ -22,7 +22,7 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.locations import AnyLocation
 from cloudburst.models.options.subtitles import MAX_FONTS
-from cloudburst.renderer.missing_glyphs import HasGlyph
+from cloudburst.renderer.missing_glyphs import HasGlyph, may_be_emoji
 
 # Number of font files of this machine that are looked at. Usual machines have 50 to 1,000; to read
 # the characters of 300 takes 0.06 CPU seconds and 3 MB.
@@ -33,8 +33,6 @@ MAX_SEARCHES = 100
 
 _SUFFIXES = (".ttf", ".otf", ".ttc")
 _STYLED = re.compile("bold|black|light|thin|italic|oblique|slanted|condensed|mono")
-# Code points of the plane with emoji and similar symbols.
-_EMOJI = range(0x1F000, 0x20000)
 
 
 class FontSearch:
@@ -131,8 +129,7 @@ def _font_files(own_folder: Path | None) -> Iterator[FileVersion]:
 
 def _rank_for(character: str, own_folder: Path | None) -> Callable[[FileVersion], Any]:
     """Return the key of the order in which fonts are tried for a character."""
-    is_emoji = ord(character) in _EMOJI or category(character) == "So"
-    word = "emoji" if is_emoji else name(character, "").partition(" ")[0]
+    word = "emoji" if may_be_emoji(character) else name(character, "").partition(" ")[0]
     script = re.sub("[^a-z]", "", word.lower())
 
     def rank(font: FileVersion) -> Any:

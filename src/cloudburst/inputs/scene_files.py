@@ -30,6 +30,8 @@ _SCENE_COLUMNS = (
     *_PATH_FIELDS,
 )
 _CSV_COLUMNS = (*_SCENE_COLUMNS, *OPTION_NAMES)
+# Advice for folders in which subtitles in JSON are taken for scenes.
+JSON_SUBTITLES = "subtitles in JSON need a scene file that names them"
 
 
 def is_scene_file(name: str) -> bool:
@@ -139,7 +141,7 @@ _READERS: Mapping[str, Callable[[_SceneFile, str], list[SceneDict]]] = {
 
 
 def _listed(file: _SceneFile, data: object) -> list[SceneDict]:
-    expected = 'a list of scenes, or {"scenes": [...]}'
+    expected = f'a list of scenes, or {{"scenes": [...]}}; {JSON_SUBTITLES}'
     found = cast("SceneDict", data).get("scenes", data) if isinstance(data, dict) else data
     if not isinstance(found, list):
         raise ConfigurationError(f"{file}: {short_repr(found)}; expected {expected}")

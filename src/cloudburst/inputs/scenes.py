@@ -15,7 +15,12 @@ from pathlib import Path, PurePosixPath
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
-from cloudburst.inputs.scene_files import file_suffix, is_scene_file, read_scene_file
+from cloudburst.inputs.scene_files import (
+    JSON_SUBTITLES,
+    file_suffix,
+    is_scene_file,
+    read_scene_file,
+)
 from cloudburst.inputs.scene_folders import LocalFolder, S3Folder, SceneFolder
 from cloudburst.models.locations import (
     S3Prefix,
@@ -148,8 +153,8 @@ def _from_folder(folder: SceneFolder) -> list[SceneDict]:
     seen = folder.names()
     files = sorted(filter(is_scene_file, seen), key=natural_key)
     if len(files) > 1:
-        msg = f"{folder}: {len(files)} scene files, {', '.join(files)}; name one of them"
-        raise ConfigurationError(msg)
+        found = f"{len(files)} scene files, {', '.join(files)}"
+        raise ConfigurationError(f"{folder}: {found}; name one of them ({JSON_SUBTITLES})")
     if files:
         return read_scene_file(folder, files[0])
     return _read_side_by_side(folder, seen)

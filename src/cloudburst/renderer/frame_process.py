@@ -60,6 +60,7 @@ def draw_frame(folder: Path, job: RenderJob, seconds: float) -> Image.Image:
     scene = load_scene(folder, job, frames, announce_reading, encodes=False)
     drawn = SUBTITLE if (folder / SUBTITLE).exists() else ""
     process_limits.limit_encode_time(1, scene.format, drawn)
+    write_line(warnings=scene.warnings)
     return to_picture(scene.source.draw(frame).read())
 
 

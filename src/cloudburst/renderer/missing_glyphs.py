@@ -35,6 +35,8 @@ _FAMILIES = {
     "TIBETAN": "Noto Serif Tibetan",
 }
 _OTHER_FONT = "a font file with them: the option font (--font)"
+# Plane with emoji and similar symbols.
+_EMOJI = range(0x1F000, 0x20000)
 
 
 def characters_of(cues: Iterable[Cue]) -> str:
@@ -50,11 +52,14 @@ def check_characters(characters: Iterable[str], has_glyph: HasGlyph) -> None:
         known = [word for word in words if word in _FAMILIES][:MAX_REPORTED_CHARACTERS]
         scripts = ", ".join(word.capitalize() for word in known)
         found = f"{scripts} characters that no font has: {describe(missing)}".lstrip()
-        expected = _OTHER_FONT
-        if families := ", ".join(dict.fromkeys(_FAMILIES[word] for word in known)):
-            place = "(Debian package fonts-noto-core) where the run is started"
-            expected = f"{families} {place}, or {_OTHER_FONT}"
+        families = ", ".join(dict.fromkeys(_FAMILIES[word] for word in known))
+        expected = _installed(families, "fonts-noto-core") if families else _OTHER_FONT
         raise InvalidInputError(found, expected)
+
+
+def _installed(families: str, package: str) -> str:
+    place = "where the run is started, or in the folder CLOUDBURST_FONTS"
+    return f"{families} (Debian package {package}) {place}, or {_OTHER_FONT}"
 
 
 def _is_needed(character: str) -> bool:
@@ -70,6 +75,21 @@ def left_out(characters: Iterable[str], has_glyph: HasGlyph) -> list[str]:
         for each in characters
         if not has_glyph(each) and not each.isspace() and category(each) != "Me"  # of keycaps
     ]
+
+
+def left_out_warnings(field: str, characters: Sequence[str]) -> list[str]:
+    """Return the warning that these symbols of an input are left out, if there are any."""
+    if not characters:
+        return []
+    emoji = any(map(may_be_emoji, characters))
+    expected = _installed("Noto Color Emoji", "fonts-noto-color-emoji") if emoji else _OTHER_FONT
+    found = f"left out, because no font has a glyph: {describe(characters)}"
+    return [f"{field}: {found}; expected {expected}"]
+
+
+def may_be_emoji(character: str) -> bool:
+    """Return whether a font of emoji is the first one in which a character is looked for."""
+    return ord(character) in _EMOJI or category(character) == "So"
 
 
 def describe(characters: Sequence[str]) -> str:

@@ -26,7 +26,6 @@ from cloudburst.renderer.job import (
     RenderedVideo,
     RenderJob,
 )
-from cloudburst.renderer.missing_glyphs import describe
 from cloudburst.renderer.mp4_writer import open_mp4
 from cloudburst.renderer.scene import Announce, LoadedScene, load_scene
 from cloudburst.renderer.shared_encoding import MIN_SHARED_GOPS, GopEncoding, GopPlan
@@ -36,8 +35,6 @@ RenderProgress: TypeAlias = Callable[[float], None]
 # Function that is called with the number of GOPs when other processes can encode some of them.
 Share: TypeAlias = Callable[[int], None]
 
-# Number of ignored features of the subtitles that a warning names.
-MAX_NAMED_FEATURES = 12
 # Name of the incomplete video in a job's folder.
 PARTIAL_VIDEO_FILE = "video.mp4.part"
 
@@ -141,16 +138,10 @@ def _finished(
 
 
 def _warnings(scene: LoadedScene, audio: AudioTrack, *, less_detail: bool) -> Iterator[str]:
-    if scene.left_out:
-        yield f"subtitle: left out, because no font has a glyph: {describe(scene.left_out)}"
-    if scene.ignored:
-        more = len(scene.ignored) - MAX_NAMED_FEATURES
-        names = ", ".join(scene.ignored[:MAX_NAMED_FEATURES])
-        yield f"subtitle: ignored {names}" + (f" and {more} more" if more > 0 else "")
+    yield from scene.warnings
     if audio.replaced_seconds:
         yield f"audio: {audio.replaced_seconds:.2f} s of corrupt data were replaced by silence"
     yield from audio.notes
-    yield from scene.notes
     if less_detail:
         limit = max_second_bytes(scene.format) * 8 / 1e6
         yield f"image: encoded with less detail, to stay below {limit:.0f} Mbit/s"

@@ -32,7 +32,7 @@ from cloudburst.renderer.job import (
     Scenario,
 )
 from cloudburst.renderer.letters import Letters
-from cloudburst.renderer.missing_glyphs import describe
+from cloudburst.renderer.missing_glyphs import left_out_warnings
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.pictures import FittedPicture, Watermark, load_watermark
@@ -57,6 +57,8 @@ _CARD_COLOUR = "#14213d"
 # Largest height of the letters of a title card, relative to those of subtitles, and the factor by
 # which it is reduced until the text fits into `_CARD_SHARE` of the height of the video.
 _MAX_CARD_SCALE, _CARD_STEP, _CARD_SHARE = 2.0, 0.95, 0.8
+# Number of ignored features of the subtitles that a warning names.
+MAX_NAMED_FEATURES = 12
 # Centre of the picture as a position of a cue.
 _CENTRE = 5
 
@@ -73,12 +75,8 @@ class LoadedScene(NamedTuple):
     scenario: Scenario
     costly: bool
     """True if its GOPs take enough CPU time to be worth sharing."""
-    left_out: Sequence[str]
-    """Symbols of the subtitles for which no font has a glyph."""
-    ignored: tuple[str, ...]
-    """Features of the subtitles without effect on the video."""
-    notes: tuple[str, ...]
-    """Warnings of what differs from the picture."""
+    warnings: tuple[str, ...]
+    """What is drawn otherwise than in the picture and the subtitles."""
 
 
 def load_scene(
@@ -107,11 +105,12 @@ def load_scene(
         with process_limits.reading_input(WATERMARK, announce):
             mark = load_watermark(folder, job, video_format.size)
     subtitled = (folder / SUBTITLE).exists()
-    track, missing, ignored = _LoadedSubtitles(SubtitleTrack(), (), ())
+    track, warnings = SubtitleTrack(), fitted.notes
     if subtitled:
-        track, missing, ignored = _load_subtitles(
+        track, of_subtitles = _load_subtitles(
             folder, job, video_format, frames, announce, mark=mark
         )
+        warnings = (*of_subtitles, *warnings)
     effect, options = job.effect, job.options
     fades = plan_fades(options.fade_in, options.fade_out, frames, options.fps)
     source: GopSource
@@ -130,7 +129,7 @@ def load_scene(
         )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
-    return LoadedScene(video_format, source, scenario, costly, missing, ignored, fitted.notes)
+    return LoadedScene(video_format, source, scenario, costly, warnings)
 
 
 def _load_fonts(folder: Path, job: RenderJob, announce: Announce) -> list[Font]:
@@ -169,8 +168,8 @@ def _draw_title_card(text: str, options: JobOptions, fonts: Sequence[Font]) -> F
     canvas.fill(uniform(*size, Rgba.parse(colour).yuv))
     for layer in painter.paint([0]):
         canvas.blend(layer)
-    note = f"title_card: left out, because no font has a glyph: {describe(missing)}"
-    return FittedPicture(to_picture(canvas.read()), size, CENTRE, (note,) if missing else ())
+    notes = tuple(left_out_warnings("title_card", missing))
+    return FittedPicture(to_picture(canvas.read()), size, CENTRE, notes)
 
 
 def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) -> float:
@@ -192,8 +191,7 @@ def _card_scale(text: str, style: SubtitleStyle, letters: Letters, height: int) 
 
 class _LoadedSubtitles(NamedTuple):
     track: SubtitleTrack
-    left_out: Sequence[str]
-    ignored: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def _load_subtitles(
@@ -252,7 +250,12 @@ def _read_subtitles(
             painter.cues, ends[1], video_format.fps, with_words=highlighted, pops=style.pops
         )
     ]
-    return _LoadedSubtitles(SubtitleTrack(states, painter), left_out, ignored)
+    warnings = left_out_warnings(SUBTITLE, left_out)
+    if ignored:
+        more = len(ignored) - MAX_NAMED_FEATURES
+        names = ", ".join(ignored[:MAX_NAMED_FEATURES])
+        warnings.append(f"{SUBTITLE}: ignored {names}" + (f" and {more} more" if more > 0 else ""))
+    return _LoadedSubtitles(SubtitleTrack(states, painter), tuple(warnings))
 
 
 def _visible_area(mark: Watermark | None) -> CueArea | None:

@@ -37,6 +37,8 @@ class ChildLine(BaseModel):
     """Number of parts of the video that other processes may help to encode from now on."""
     done: RenderedVideo | None = None
     fault: InputFault | None = None
+    warnings: tuple[str, ...] = ()
+    """What a frame shows otherwise than the inputs; the warnings of a video are in ``done``."""
 
 
 async def has_results(folder: Path, done: RenderedVideo) -> bool:

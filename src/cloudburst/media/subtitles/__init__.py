@@ -35,7 +35,7 @@ __all__ = [
 _SUBSTATION = re.compile(
     r"\[(?:Script Info|V4\+? Styles|Events|Fonts|Graphics|Aegisub [^\]]*)\]", re.IGNORECASE
 )
-_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*[{\[\]])')
+_JSON = re.compile(r'\s*(?:\{\s*["}]|\[\s*(?:[{\[\]"]|-?[\d.]+\s*,))')
 _WEBVTT = re.compile(r"WEBVTT(?=\s|$)")
 # Number of characters in which the first section of a SubStation file begins, after comments.
 _MAX_PREAMBLE = 10_000

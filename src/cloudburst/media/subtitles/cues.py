@@ -9,8 +9,8 @@ from cloudburst.media.input_error import InvalidInputError
 
 FORMATS = (
     "subtitles in SubRip (.srt), WebVTT (.vtt), SubStation (.ass, .ssa) or LRC (.lrc) form, or "
-    "JSON with times of words (ElevenLabs, Azure, edge-tts, Volcengine, Whisper), in UTF-8, UTF-16 "
-    "or GB 18030"
+    "JSON with times of words (ElevenLabs, Azure speech synthesis, edge-tts, Volcengine, Whisper), "
+    "in UTF-8, UTF-16 or GB 18030"
 )
 
 # Maximum size of a subtitle file, in bytes. The subtitles of a feature film have about 100 KB.

@@ -81,7 +81,7 @@ DEFAULT_FAMILY: FontFamily = "Noto Sans CJK SC"
 MAX_FONTS = 4
 _FONTS = (
     f"{', '.join(get_args(FontFamily))}, or the path or URL of a .ttf, .otf or .ttc file; or up to "
-    f"{MAX_FONTS} of these"
+    f"{MAX_FONTS} of these; installed fonts are found by themselves"
 )
 _FONT_SUFFIXES = frozenset((".ttf", ".otf", ".ttc"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions,
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.job_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
-from cloudburst.text import describe_error
+from cloudburst.text import describe_error, printable
 from cloudburst.workers.local import missing_requirements
 from cloudburst.workers.temporary_folders import temporary_folder
+
+logger = logging.getLogger(__name__)
 
 # Command that draws a frame. ``-P``: never import modules from the current folder.
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
@@ -40,7 +43,8 @@ async def draw_frame(
 ) -> bytes:
     """Return the content of a picture file with the frame that a scene's video shows at a time.
 
-    If the call is cancelled, the process is killed before the call returns.
+    Warnings, such as that symbols are left out, are logged. If the call is cancelled, the process
+    is killed before the call returns.
     """
     if missing := missing_requirements("av"):
         raise LaunchError(f"this machine cannot draw: {missing}")
@@ -53,6 +57,8 @@ async def draw_frame(
             with fail_after(FRAME_TIMEOUT):
                 ended = await Subprocesses().run(arguments, lambda line: _add(lines, line))
             _check(scene.scene.name, ended, lines)
+            for warning in (text for line in lines for text in line.warnings):
+                logger.warning("%s: %s", scene.scene.name, printable(warning))
             return await to_thread.run_sync(_read, file)
     except OSError as exc:  # TimeoutError is one
         msg = f"the frame cannot be drawn: {describe_error(exc)}"
