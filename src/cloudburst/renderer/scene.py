@@ -76,7 +76,7 @@ class LoadedScene(NamedTuple):
     costly: bool
     """True if its GOPs take enough CPU time to be worth sharing."""
     warnings: tuple[str, ...]
-    """What is drawn otherwise than in the picture and the subtitles."""
+    """Differences from the picture and the subtitles, as texts."""
 
 
 def load_scene(

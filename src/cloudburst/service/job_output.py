@@ -38,7 +38,7 @@ class ChildLine(BaseModel):
     done: RenderedVideo | None = None
     fault: InputFault | None = None
     warnings: tuple[str, ...] = ()
-    """What a frame shows otherwise than the inputs; the warnings of a video are in ``done``."""
+    """Differences of a frame from the inputs; those of a video are in ``done``."""
 
 
 async def has_results(folder: Path, done: RenderedVideo) -> bool:
