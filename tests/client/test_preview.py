@@ -96,7 +96,7 @@ async def test_what_a_frame_leaves_out_is_logged(make_scene, tmp_path, caplog):
     await render_frame(scene, options=RenderOptions(effects=(), caption="karaoke"))
     left_out, ignored = (record.getMessage() for record in caplog.records)
     assert left_out.startswith("a: subtitle: left out, because no font has a glyph: U+1F389 🎉")
-    assert ignored == "a: subtitle: ignored highlight, because no word has a time"
+    assert ignored.startswith("a: subtitle: ignored highlight")
 
 
 @pytest.mark.parametrize(
