@@ -42,9 +42,7 @@ def divide_cues(
     parts: list[Cue] = []
     for cue in cues:
         if words_at_once:
-            parts += _in_words(
-                cue, words_at_once, lambda part: not lines or count_lines(part) <= lines
-            )
+            parts += _in_words(cue, words_at_once, lines, count_lines)
         elif lines and count_lines(cue) > more:
             parts += _DividedCue(cue).in_lines(lines, count_lines)
         else:
@@ -53,10 +51,12 @@ def divide_cues(
     return parts
 
 
-def _in_words(cue: Cue, number: int, fits: Callable[[Cue], bool]) -> Iterator[Cue]:
+def _in_words(cue: Cue, number: int, lines: int, count_lines: CountLines) -> Iterator[Cue]:
     for part in _DividedCue(cue).in_words(number):
-        if number > 1 and not fits(part):
-            yield from _in_words(part, number - 1, fits)
+        taken = count_lines(part) if lines and number > 1 else 0
+        if taken > lines:
+            fewer = min(number - 1, -(-number * lines // taken))
+            yield from _in_words(part, fewer, lines, count_lines)
         else:
             yield part
 
