@@ -43,8 +43,10 @@ def test_options_of_the_public_image_are_no_faults() -> None:
 
 @pytest.mark.parametrize("option", UNKNOWN)
 def test_another_option_is_named_with_the_image(option: str) -> None:
-    (fault,) = find_unsupported(checked(**KNOWN, **{option: UNKNOWN[option]}), "the image")
-    assert (fault.scene, fault.field) == ("a", f"options.{option}")
+    found = find_unsupported(checked(**KNOWN, **{option: UNKNOWN[option]}), "the image")
+    (fault,) = (each for each in found if each.field == f"options.{option}")
+    assert len(found) == 1 or option == "caption"  # which stands for other options
+    assert fault.scene == "a"
     assert fault.expected == "the default, because the image cannot render anything else"
 
 

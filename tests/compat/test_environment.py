@@ -19,6 +19,7 @@ from cloudburst.compat import calculate_fargate_cost
 from cloudburst.emulator.ec2 import WORKER_GROUP_ID, subnet_id
 from cloudburst.errors import CapacityError, ConfigurationError
 from cloudburst.image.options import ImageOptions
+from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.settings import parse_s3_encryption
@@ -445,6 +446,13 @@ async def test_cloudburst_fallbacks(emulated, monkeypatch, ladder, tasks):
                     await backend.launcher.launch(replace(REQUEST, token=f"token {number}"))
                     break
         assert [task.spot for task in aws.tasks] == tasks
+
+
+def test_cloudburst_fonts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_env("CLOUDBURST_FONTS=fonts")
+    with open_remote_inputs() as remote:
+        assert remote.font_folder() == tmp_path / "fonts"
 
 
 def test_cloudburst_base_image(tmp_path, monkeypatch):
