@@ -428,7 +428,7 @@ def test_other_json_is_a_fault_that_names_the_kinds_that_are_read(files: Path) -
     (files / "words.json").write_text('{"scenes": []}')
     (fault,) = faults(scene(files, subtitle="words.json"))
     assert fault.found.startswith("JSON without any word or line that has a start and an end")
-    assert "ElevenLabs, Azure, edge-tts, Volcengine, Whisper" in fault.expected
+    assert "ElevenLabs, Azure speech synthesis, edge-tts, Volcengine, Whisper" in fault.expected
 
 
 def test_limits_of_bytes_and_seconds(files: Path) -> None:
