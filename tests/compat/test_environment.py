@@ -452,7 +452,7 @@ def test_cloudburst_fonts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_env("CLOUDBURST_FONTS=fonts")
     with open_remote_inputs() as remote:
-        assert remote.font_folder() == tmp_path / "fonts"
+        assert remote.font_folder() == Path("fonts")
 
 
 def test_cloudburst_base_image(tmp_path, monkeypatch):
