@@ -250,7 +250,9 @@ def check_warnings(warnings: Sequence[str], case: Case) -> None:
     if case["subtitle"] == "ass":
         expected.append("subtitle: ignored style font, style outline")
     if case["subtitle"] == "srt" and case["caption"] in {"karaoke", "pop"}:
-        expected.append("subtitle: ignored highlight, because no word has a time")
+        expected.append(
+            "subtitle: ignored highlight (also part of caption), because no word has a time"
+        )
     *rest, last = warnings or [""]
     sound = [last] if case["loudness"] != "default" and " LU" in last else []
     texts = rest if sound else warnings
