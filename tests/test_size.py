@@ -24,7 +24,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "image": (16, 1219, 1830),
     "inputs": (13, 1730, 2689),
     "jobs": (22, 2988, 5425),
-    "media": (13, 1329, 1900),
+    "media": (14, 1334, 1917),
     "models": (33, 3483, 10056),
     "net": (17, 1786, 3016),
     "outputs": (14, 1364, 2359),

@@ -99,6 +99,7 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         "cloudburst.media.input_rules",
         "cloudburst.media.subtitles",
         "cloudburst.media.subtitles.cues",
+        "cloudburst.media.subtitles.phrases",
         *(SUBRIP_READER if subtitle else ()),
         "cloudburst.media.input_error",
     }

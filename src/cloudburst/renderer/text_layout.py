@@ -20,7 +20,7 @@ from PIL import ImageColor
 
 from cloudburst.media.subtitles import Word
 from cloudburst.media.subtitles.cues import CLAUSE_ENDS, SENTENCE_ENDS
-from cloudburst.media.subtitles.sentences import phrase_ends, thai_words
+from cloudburst.media.subtitles.phrases import phrase_ends, thai_words
 from cloudburst.renderer.bidi import begins_right
 
 # Invisible character at which a line may be broken.

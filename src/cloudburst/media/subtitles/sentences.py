@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
-from itertools import accumulate, chain, groupby
+from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any
 
 from cloudburst.media.subtitles.cue_text import CueText, escape
 from cloudburst.media.subtitles.cues import CLAUSE_ENDS, SENTENCE_ENDS, Cue
+from cloudburst.media.subtitles.phrases import thai_words
 
 # Length of silence, in milliseconds, that ends a sentence. Voices pause for 200 to 400 ms at commas
 # and for 600 to 900 ms between sentences.
@@ -33,7 +32,6 @@ _REACH = 16
 _IDEOGRAPHS = "\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
 # Scripts without spaces between words: these, Thai, Lao, Burmese and Khmer.
 _UNSPACED = f"{_IDEOGRAPHS}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_THAI = re.compile("[\u0e01-\u0e5b]+")
 _OPENING = "\"'“‘«(\\[{（「『《〈【¿¡"
 _CLOSING = "\"'”’»)\\]}）」』》〉】"
 
@@ -51,25 +49,6 @@ _BEFORE_WORD = re.compile(rf"\s*[{_OPENING}]*$")
 _CLAUSE_END = re.compile(rf"[{CLAUSE_ENDS}][{_CLOSING}]*\s*$")
 _SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}][{_CLOSING}]*\s*$")
 _ABBREVIATION = re.compile(r"(?:^|\W)(?:[A-HJ-Z]|\w\.\w|Dr|Mr|Mrs|Ms|Prof|St|vs)\.$")
-
-
-def thai_words(text: str) -> Iterator[int]:
-    """Yield the indices after the Thai words of a text."""
-    for found in _THAI.finditer(text):
-        for end in phrase_ends(found[0], "thai"):
-            yield found.start() + end
-
-
-def phrase_ends(text: str, language: str) -> Iterator[int]:
-    """Yield the indices after the phrases of a text, in Thai its words."""
-    return accumulate(map(len, _divider(language).parse(text)))
-
-
-@cache
-def _divider(language: str) -> Any:
-    import budoux  # noqa: PLC0415 - 10 ms, and few texts need it
-
-    return getattr(budoux, f"load_default_{language}_parser")()
 
 
 def join_words(cues: list[Cue]) -> list[Cue]:
