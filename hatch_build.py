@@ -72,20 +72,19 @@ class KernelBuildHook(BuildHookInterface[BuilderConfig]):
     def _compile(self, folder: Path) -> list[Path]:
         """Return the libraries, or nothing, after a warning, if they cannot be compiled."""
         compiler, targets = _load(self.root, "compiler"), _load(self.root, "targets")
-        source = Path(self.root, KERNEL, "kernel.c")
         if _mode() == "all":
             zig = compiler.find_zig()
             if zig is None:
                 msg = f"{VARIABLE}=all needs the package ziglang"
                 raise compiler.KernelCompileError(msg)
-            paths: list[Path] = compiler.compile_libraries(zig, targets.TARGETS, folder, source)
+            paths: list[Path] = compiler.compile_libraries(zig, targets.TARGETS, folder)
             return paths
         try:
             found = compiler.find_compiler(os.environ)
             if found is None:
                 msg = "no C compiler was found, and ziglang is not installed"
                 raise compiler.KernelCompileError(msg)  # noqa: TRY301 - one warning for all causes
-            paths = compiler.compile_libraries(found, targets.local_targets(), folder, source)
+            paths = compiler.compile_libraries(found, targets.local_targets(), folder)
         except compiler.KernelCompileError as exc:
             self.app.display_warning(
                 "cloudburst: the pixel kernel was not compiled. Rendering works, but scenes with"

@@ -194,7 +194,7 @@ def test_only_the_first_picture_of_an_encoder_has_settings(is_still):
     encoder = GopEncoder(VideoFormat(SMALL), 20, still=is_still)
     pictures = []
     for _ in range(9):
-        pictures += encoder.add_still(frame.video) if is_still else encoder.add(frame.video)
+        pictures += encoder.add_p(frame.video) if is_still else encoder.add(frame.video)
     pictures += encoder.finish()
     kinds = [[unit[0] & 0x1F for unit in annex_b(picture.data)] for picture in pictures]
     assert kinds == [[SEI, IDR]] + [[1]] * 8

@@ -64,7 +64,7 @@ def encoded_frames(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Planes
 
         monkeypatch.setattr(GopEncoder, kind, add)
 
-    for kind in ("add", "add_still"):
+    for kind in ("add", "add_p"):
         note(kind)
     for gop in scene.source.gops(frames):
         scene.source.encode(gop, 40, lambda _: None)

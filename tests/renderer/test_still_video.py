@@ -213,7 +213,7 @@ def test_a_state_is_as_good_after_four_frames_as_after_twenty(make, quantizer):
             for layer in layers:
                 frame.blend(layer)
             for _ in range(20 if number == last else SETTLED_FRAMES):
-                pictures += encoder.add_still(frame.video)
+                pictures += encoder.add_p(frame.video)
         pictures += encoder.finish()
         shown = list(decoded_luma([pictures], size))[-20:]
         drawn = drawn_luma(planes, states[last])
@@ -256,7 +256,7 @@ def test_skipped_pictures_do_not_depend_on_the_picture(size):
     encoder = GopEncoder(VideoFormat(size), STILL_TRIAL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(3 * PERIOD):
-        pictures += encoder.add_still(frame.video)
+        pictures += encoder.add_p(frame.video)
     pictures += encoder.finish()
     skipped = skipped_pictures(VideoFormat(size))
     for picture in pictures[PERIOD:]:  # decoders ignore bits of the last byte
@@ -279,10 +279,10 @@ class Restless(GopEncoder):
 
     _added = 0
 
-    def add_still(self, frame: av.VideoFrame) -> list[EncodedPicture]:
+    def add_p(self, frame: av.VideoFrame) -> list[EncodedPicture]:
         self._added += 1
         ctypes.memset(frame.planes[0].buffer_ptr, self._added, 16)
-        return super().add_still(frame)
+        return super().add_p(frame)
 
 
 def test_an_encoder_without_equal_skipped_pictures_is_noticed(monkeypatch):

@@ -17,8 +17,8 @@ from cloudburst.renderer.kernel import targets
 from cloudburst.renderer.kernel.compiler import CCompiler, compile_library, find_compiler, find_zig
 from cloudburst.renderer.kernel.interface import PixelKernel, Plane
 from cloudburst.renderer.kernel.library import LibraryKernel
-from cloudburst.renderer.kernel.pillow_kernel import PillowKernel
 from cloudburst.renderer.kernel.targets import local_targets
+from support.pillow_kernel import PillowKernel
 
 _GUARD = 64
 """Bytes before and after a plane whose content must not change."""
@@ -39,7 +39,7 @@ def libraries() -> Path:
     """
     compiler = next(iter(compilers().values()))
     built_by = (compiler_module.__file__, targets.__file__)
-    parts = [targets.SOURCE.read_bytes(), *(Path(name).read_bytes() for name in built_by)]
+    parts = [path.read_bytes() for path in (*targets.SOURCES, *map(Path, built_by))]
     version = subprocess.run([*compiler.command, "--version"], capture_output=True, check=True)
     parts += [repr(compiler).encode(), version.stdout]
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

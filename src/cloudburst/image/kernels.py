@@ -19,7 +19,6 @@ from cloudburst.renderer.kernel.compiler import (
 )
 from cloudburst.renderer.kernel.targets import (
     LIBRARIES,
-    SOURCE,
     KernelTarget,
     local_targets,
     source_hash,
@@ -51,7 +50,7 @@ def has_kernels(architecture: Architecture) -> bool:
 def _library(target: KernelTarget, cache: ImageCache) -> Path:
     if _is_installed(target):
         return LIBRARIES / target.file_name
-    folder = cache.folder / "kernels" / f"{_expected():016x}"
+    folder = cache.folder / "kernels" / f"{source_hash():016x}"
     path = folder / target.file_name
     if path.is_file():
         return path
@@ -75,10 +74,6 @@ def _compiler(target: KernelTarget) -> CCompiler | None:
     return find_compiler(os.environ) if target in local_targets() else None
 
 
-def _expected() -> int:
-    return source_hash(SOURCE.read_bytes())
-
-
 def _is_installed(target: KernelTarget) -> bool:
     # A wheel for all machines has all libraries, of its source. A checkout has only those of this
     # machine, perhaps of an earlier source, so these are asked.
@@ -89,4 +84,4 @@ def _is_installed(target: KernelTarget) -> bool:
         return True
     function = ctypes.CDLL(str(path)).kernel_source_hash
     function.restype = ctypes.c_uint64
-    return bool(function() == _expected())
+    return bool(function() == source_hash())

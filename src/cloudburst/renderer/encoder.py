@@ -109,7 +109,7 @@ class GopEncoder:
         frame.pict_type = PictureType.NONE
         return self._encode(frame)
 
-    def add_still(self, frame: VideoFrame) -> list[EncodedPicture]:
+    def add_p(self, frame: VideoFrame) -> list[EncodedPicture]:
         """Encode the next frame as a P picture, the first one as an IDR picture."""
         frame.pict_type = PictureType.P if self._frames else PictureType.I
         return self._encode(frame)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from av.video.frame import VideoFrame
+
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
 from cloudburst.renderer.encoder import (
     MAX_GOP_BYTES,
@@ -11,6 +14,8 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
+from cloudburst.renderer.kernel.interface import Rectangle
+from cloudburst.renderer.known_vectors import Scenery, encode_references, find_references
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import Layer, Planes
 from cloudburst.renderer.quantizers import (
@@ -22,6 +27,8 @@ from cloudburst.renderer.quantizers import (
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 
 
+DISTANCE=int(os.environ.get("KV_DISTANCE","6"))
+LOWER=int(os.environ.get("KV_LOWER","0"))
 class MotionVideo:
     """Content of a video with camera motion; a `GopSource`.
 
@@ -72,6 +79,28 @@ class MotionVideo:
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP."""
+        scenery = self._scenery(gop)
+        references = find_references(scenery, self._size, DISTANCE)
+        if references is None:
+            return self._encode_all(gop, quantizer, progress)
+
+        def draw(position: int) -> VideoFrame:
+            progress(position + 1)
+            return self.draw(gop.first + position).video
+
+        return encode_references(scenery, references, self._format, quantizer - LOWER, draw)
+
+    def _scenery(self, gop: Gop) -> Scenery:
+        states: list[int] = []
+        texts: list[list[Rectangle]] = []
+        for number, state in enumerate(self._subtitles.states(gop.first, gop.frames)):
+            states += [number] * state.frames
+            texts.append([layer.area for layer in self._subtitles.layers(state.number)])
+        frames = range(gop.first, gop.first + gop.frames)
+        windows = [self._window(frame, self._frames) for frame in frames]
+        return Scenery(windows, states, texts, [] if self._watermark is None else [self._watermark.area])
+
+    def _encode_all(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
         pictures: list[EncodedPicture] = []
         for position in range(gop.frames):

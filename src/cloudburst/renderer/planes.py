@@ -7,6 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 from PIL import Image
 
+from cloudburst.renderer.kernel.interface import Rectangle
+
 # Y, U and V in limited range of 8 bits, BT.709.
 Yuv: TypeAlias = tuple[int, int, int]
 BLACK: Yuv = (16, 128, 128)
@@ -147,6 +149,11 @@ class Layer(NamedTuple):
     """Opacity of each chroma sample."""
     colour: Yuv | Planes
     """Y, U and V in limited range, BT.709; or a picture of the same size."""
+
+    @property
+    def area(self) -> Rectangle:
+        """What the layer may cover."""
+        return Rectangle(self.x, self.y, self.width, self.height)
 
 
 def layer_from_mask(

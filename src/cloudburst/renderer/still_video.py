@@ -84,7 +84,7 @@ class StillVideo:
     def choose_quantizer(self) -> int:
         """Return the quantizer, chosen by the size of the picture's key frame."""
         encoder = GopEncoder(self._format, STILL_TRIAL_QUANTIZER, still=True)
-        key, *_ = [*encoder.add_still(self._picture.video), *encoder.finish()]
+        key, *_ = [*encoder.add_p(self._picture.video), *encoder.finish()]
         return still_quantizer(len(without_settings(key.data)), self._format.size)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
@@ -121,7 +121,7 @@ class StillVideo:
         for state, count in zip(states, counts, strict=True):
             self._show(self._subtitles.layers(state.number))
             for _ in range(count):
-                encoded += encoder.add_still(self._canvas.video)
+                encoded += encoder.add_p(self._canvas.video)
         encoded += encoder.finish()
         pictures = [picture.data for picture in encoded]
         if single:
@@ -156,7 +156,7 @@ def skipped_pictures(video_format: VideoFormat) -> list[bytes]:
     encoder = GopEncoder(video_format, STILL_TRIAL_QUANTIZER, still=True)
     pictures: list[EncodedPicture] = []
     for _ in range(1 + PERIOD):
-        pictures += encoder.add_still(frame.video)
+        pictures += encoder.add_p(frame.video)
     pictures += encoder.finish()
     skipped = {picture.position % PERIOD: picture.data for picture in pictures[1:]}
     contents = {data[_COUNTER_BYTES:-_FLUSH_BYTES] for data in skipped.values()}

@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .targets import SOURCE, V3, KernelTarget, source_hash
+from .targets import SOURCES, V3, KernelTarget, source_hash
 
 # Requirement of the wheel that contains clang for all targets. 0.13 cannot link the libraries for
 # Windows without the C library.
@@ -69,7 +69,7 @@ def find_zig() -> CCompiler | None:
 
 
 def compile_command(
-    compiler: CCompiler, target: KernelTarget, source: Path, output: Path
+    compiler: CCompiler, target: KernelTarget, sources: Sequence[Path], output: Path
 ) -> list[str]:
     """Return the command line that compiles a library."""
     return [
@@ -77,8 +77,8 @@ def compile_command(
         *_FLAGS,
         *_system_flags(target, is_zig=compiler.is_zig),
         *_processor_flags(target, is_zig=compiler.is_zig),
-        f"-DKERNEL_SOURCE_HASH=0x{source_hash(source.read_bytes()):016x}u",
-        *("-o", str(output), str(source)),
+        f"-DKERNEL_SOURCE_HASH=0x{source_hash(sources):016x}u",
+        *("-o", str(output), *map(str, sources)),
     ]
 
 
@@ -104,7 +104,7 @@ def _processor_flags(target: KernelTarget, *, is_zig: bool) -> tuple[str, ...]:
 
 
 def compile_library(
-    compiler: CCompiler, target: KernelTarget, folder: Path, source: Path = SOURCE
+    compiler: CCompiler, target: KernelTarget, folder: Path, sources: Sequence[Path] = SOURCES
 ) -> Path:
     """Compile one library into a folder, and return its path.
 
@@ -116,7 +116,7 @@ def compile_library(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
         output = Path(temporary, target.file_name)  # compilers write other files beside it
-        command = compile_command(compiler, target, source, output)
+        command = compile_command(compiler, target, sources, output)
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, timeout=COMPILE_TIMEOUT
@@ -131,7 +131,7 @@ def compile_library(
 
 
 def compile_libraries(
-    compiler: CCompiler, targets: Iterable[KernelTarget], folder: Path, source: Path = SOURCE
+    compiler: CCompiler, targets: Iterable[KernelTarget], folder: Path
 ) -> list[Path]:
     """Compile libraries into a folder, and return their paths."""
-    return [compile_library(compiler, target, folder, source) for target in targets]
+    return [compile_library(compiler, target, folder) for target in targets]

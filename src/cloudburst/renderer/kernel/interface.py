@@ -46,15 +46,39 @@ class Rectangle(NamedTuple):
     height: int
 
 
-class PixelKernel(ABC):
-    """Pixel operations on planes; all implementations have the same results.
+# Sides of a macroblock, in samples.
+BLOCK_SIZE = 16
+# Maximum movement of any sample of a B picture, in samples; a decoder of any level reads 128.
+MAX_SHIFT = 64.0
+# Parts of the bytes of `BPicture.still`, as in ``vectors.c``.
+LATER, EARLIER, FIXED = 1, 2, 4
 
-    Only those of `zoom` may differ by 1. Operations raise `ValueError` for a rectangle, size or
-    length that would access memory outside of the planes or buffers.
+
+class Motion(NamedTuple):
+    """Movement of the samples of a picture: those at (x, y) move by left + grow * x, and so on."""
+
+    left: float
+    top: float
+    grow: float
+
+    def shifts(self, size: tuple[int, int]) -> list[float]:
+        """Return the movements of the edges of a picture of this size, across and down."""
+        width, height = size
+        return [
+            *(self.left, self.left + self.grow * width),
+            *(self.top, self.top + self.grow * height),
+        ]
+
+
+class PixelKernel(ABC):
+    """Pixel operations on planes.
+
+    They raise `ValueError` for a rectangle, size or length that would access memory outside of the
+    planes or buffers.
     """
 
     name: str
-    """File name in `libs`, or ``pillow``."""
+    """File name in `libs`."""
 
     def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
         """Draw a window of the source over the whole target.
@@ -123,6 +147,37 @@ class PixelKernel(ABC):
 
     @abstractmethod
     def _fill(self, target: Plane, samples: bytes) -> None: ...
+
+
+class BPicture(NamedTuple):
+    """B picture that holds vectors only; other pictures are found from it by their movement."""
+
+    size: tuple[int, int]
+    frame_number: int
+    order: int
+    """Values of the slice header, of 4 and 5 bits."""
+    weight: int
+    """Share of the earlier reference picture, in 1/64."""
+    motions: tuple[Motion, Motion]
+    """Movement from this picture to the later reference picture, and to the earlier one."""
+    still: bytes | None = None
+    """A byte for each macroblock, 0 where both pictures are taken as they move. Else the sum of
+    `LATER` and `EARLIER`, the pictures that are taken, and of `FIXED` where nothing moves."""
+
+    def check(self) -> None:
+        """Raise `ValueError` for what the C code cannot write."""
+        blocks = math.prod(-(-side // BLOCK_SIZE) for side in self.size)
+        shifts = [shift for motion in self.motions for shift in motion.shifts(self.size)]
+        if not (
+            all(1 <= side <= MAX_SIDE for side in self.size)
+            and (self.still is None or len(self.still) == blocks)
+            and 0 <= self.frame_number < 16
+            and 0 <= self.order < 32
+            and 0 < self.weight < 64
+            and all(abs(shift) <= MAX_SHIFT for shift in shifts)
+        ):
+            msg = f"{self._replace(still=None)}: expected a picture that `BPicture` describes"
+            raise ValueError(msg)
 
 
 def needed_range(start: float, length: float, size: int) -> tuple[int, int]:

@@ -1,19 +1,22 @@
-"""The compiled kernel, loaded with ctypes, and the choice between it and Pillow."""
+"""The compiled kernel, loaded with ctypes."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from .interface import PixelKernel, Plane, Rectangle, needed_range
-from .pillow_kernel import PillowKernel
-from .targets import LIBRARIES, SOURCE, KernelTarget, local_targets, source_hash
+from cloudburst.errors import ConfigurationError
 
-# Environment variable that restricts the kernel of this process, for tests: ``pillow`` loads no
-# library, and ``baseline`` loads the one for every processor of this kind.
+from .interface import BLOCK_SIZE, BPicture, PixelKernel, Plane, Rectangle, needed_range
+from .targets import LIBRARIES, KernelTarget, local_targets, source_hash
+
+# Environment variable that restricts the kernel of this process, for tests: ``baseline`` loads the
+# one for every processor of this kind.
 VARIANT_VARIABLE = "CLOUDBURST_KERNEL_VARIANT"
 
 # Positions of the C kernel are whole numbers of this part of a sample.
@@ -21,7 +24,7 @@ _FRACTION = 2**32
 
 _POINTER, _STRIDE, _SIZE = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int32
 _BYTES, _VALUE, _POSITION = ctypes.c_char_p, ctypes.c_uint8, ctypes.c_int64
-# Types of the result and of the arguments of the functions in ``kernel.c``.
+# Types of the result and of the arguments of the functions in ``kernel.c`` and ``vectors.c``.
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_scratch_size": (ctypes.c_size_t, []),
     "kernel_prepare_scratch": (None, [_POINTER]),
@@ -34,6 +37,12 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "kernel_blend": (None, [_POINTER, _STRIDE, _SIZE, _SIZE, _BYTES, _VALUE]),
     "kernel_overlay": (None, [_POINTER, _STRIDE, _SIZE, _SIZE, _BYTES, _BYTES]),
     "kernel_copy": (None, [_POINTER, _STRIDE, _POINTER, _STRIDE, _SIZE, _SIZE]),
+    "vectors_size": (ctypes.c_size_t, []),
+    "vectors_prepare": (None, [_POINTER]),
+    "vectors_write": (
+        ctypes.c_size_t,
+        [*([_SIZE] * 5), *([_POINTER] * 2), _BYTES, *([_POINTER] * 2), ctypes.c_size_t],
+    ),
 }
 
 
@@ -54,22 +63,51 @@ class LibraryKernel(PixelKernel):
         """True if the processor and the operating system support the variant `V3`."""
         return bool(self._library.kernel_supports_v3())
 
-    def _scratch(self) -> ctypes.Array[ctypes.c_char]:
+    def write_b_picture(self, picture: BPicture) -> bytes:
+        """Return the NAL unit of a picture, without a start code; `ValueError` for a bad one."""
+        picture.check()
+        writer = self._memory("writer", self._library.vectors_size, self._library.vectors_prepare)
+        room = _picture_room(picture.size)
+        out = ctypes.create_string_buffer(room)
+        across, down = (
+            (_POSITION * 4)(
+                *(
+                    round(number * _FRACTION)
+                    for motion in picture.motions
+                    for number in (motion[axis], motion.grow)
+                )
+            )
+            for axis in (0, 1)
+        )
+        size = self._library.vectors_write(
+            *(picture.frame_number, picture.order, *picture.size, picture.weight),
+            *(across, down, picture.still, writer, out, room),
+        )
+        if size > room:
+            msg = f"a B picture has {size} bytes; expected at most {room}"
+            raise ValueError(msg)
+        return out.raw[:size]
+
+    def _memory(
+        self, name: str, size: Callable[[], int], prepare: Callable[[object], None]
+    ) -> ctypes.Array[ctypes.c_char]:
         """Return working memory of the current thread, because ctypes releases the GIL."""
-        if not hasattr(self._local, "scratch"):
-            memory = ctypes.create_string_buffer(self._library.kernel_scratch_size())
-            self._library.kernel_prepare_scratch(memory)
-            self._local.scratch = memory
-        scratch: ctypes.Array[ctypes.c_char] = self._local.scratch
-        return scratch
+        memory: ctypes.Array[ctypes.c_char] | None = getattr(self._local, name, None)
+        if memory is None:
+            memory = ctypes.create_string_buffer(size())
+            prepare(memory)
+            setattr(self._local, name, memory)
+        return memory
 
     def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
         x, width = needed_range(left, target.width / zoom, source.width)
-        self._library.kernel_zoom(
+        library = self._library
+        scratch = self._memory("zoom", library.kernel_scratch_size, library.kernel_prepare_scratch)
+        library.kernel_zoom(
             *(source.address + x, source.stride, width, source.height),
             *(target.address, target.stride, target.width, target.height),
             *(round(left * _FRACTION) - x * _FRACTION, round(top * _FRACTION)),
-            *(round(_FRACTION / zoom), self._scratch()),
+            *(round(_FRACTION / zoom), scratch),
         )
 
     def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
@@ -92,53 +130,56 @@ def _part(plane: Plane, area: Rectangle) -> tuple[int, int]:
     return plane.address + area.y * plane.stride + area.x, plane.stride
 
 
+def _picture_room(size: tuple[int, int]) -> int:
+    # Random vectors take up to 5 bytes for each macroblock.
+    return 1000 + 16 * math.prod(-(-side // BLOCK_SIZE) for side in size)
+
+
 def _load(path: Path) -> ctypes.CDLL:
-    """Load a shared library of the present ``kernel.c``, or raise `KernelLoadError`."""
+    """Load a shared library of the present sources, or raise `KernelLoadError`."""
     try:
         library = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
-        expected = source_hash(SOURCE.read_bytes())
+        expected = source_hash()
     except (OSError, AttributeError) as exc:
         raise KernelLoadError(str(exc)) from exc
     if library.kernel_source_hash() != expected:
-        msg = f"{path}: compiled from another kernel.c; install the package again"
+        msg = f"{path}: compiled from other sources; install the package again"
         raise KernelLoadError(msg)
     return library
 
 
 def open_kernel(
     variant: str, targets: tuple[KernelTarget, ...], folder: Path = LIBRARIES
-) -> tuple[PixelKernel, str]:
-    """Return the fastest kernel of this machine, and why it is not a compiled one, or ``""``.
+) -> LibraryKernel:
+    """Return the fastest kernel of this machine, or raise `ConfigurationError`.
 
     ``variant`` is the value of `VARIANT_VARIABLE`; another one raises `ValueError`. ``targets`` may
     run in this process, the baseline first.
     """
-    if variant not in {"", "baseline", "pillow"}:
-        msg = f"{VARIANT_VARIABLE}: {variant!r}; expected 'pillow' or 'baseline'"
+    if variant not in {"", "baseline"}:
+        msg = f"{VARIANT_VARIABLE}: {variant!r}; expected 'baseline'"
         raise ValueError(msg)
-    if variant == "pillow":
-        return PillowKernel(), f"{VARIANT_VARIABLE} is set"
     if not targets:
-        return PillowKernel(), "there is no kernel for this platform"
+        raise ConfigurationError("the renderer has no kernel for this platform")
     try:
         kernel = LibraryKernel(folder / targets[0].file_name)
     except KernelLoadError as exc:
-        return PillowKernel(), str(exc)
+        raise ConfigurationError(
+            "the kernel of the renderer is missing: install a C compiler or the package ziglang, "
+            f"then install cloudburst-sdk again ({exc})"
+        ) from exc
     if variant == "baseline" or len(targets) == 1 or not kernel.supports_v3:
-        return kernel, ""
+        return kernel
     try:
-        return LibraryKernel(folder / targets[1].file_name), ""
+        return LibraryKernel(folder / targets[1].file_name)
     except KernelLoadError:
-        return kernel, ""  # half as fast, with the same results
+        return kernel  # half as fast, with the same results
 
 
 @cache
-def load_kernel() -> PixelKernel:
-    """Return the kernel of this process: the fastest one, or Pillow.
-
-    Raises `ValueError` for an unknown value of the environment variable `VARIANT_VARIABLE`.
-    """
-    return open_kernel(os.environ.get(VARIANT_VARIABLE, ""), local_targets())[0]
+def load_kernel() -> LibraryKernel:
+    """Return the kernel of this process, the fastest one; see `open_kernel`."""
+    return open_kernel(os.environ.get(VARIANT_VARIABLE, ""), local_targets())

@@ -10,13 +10,14 @@ import hashlib
 import os
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 System: TypeAlias = Literal["linux", "macos", "windows"]
 
 KERNEL_FOLDER = Path(__file__).parent
-SOURCE = KERNEL_FOLDER / "kernel.c"
+SOURCES = KERNEL_FOLDER / "kernel.c", KERNEL_FOLDER / "vectors.c"
 # Folder of the shared libraries. Libraries of several platforms may be in it.
 LIBRARIES = KERNEL_FOLDER / "libs"
 
@@ -80,6 +81,7 @@ def local_targets() -> tuple[KernelTarget, ...]:
     return targets_for(sys.platform, machine)
 
 
-def source_hash(source: bytes) -> int:
-    """Return the first 64 bits of the SHA-256 of ``kernel.c``, which its libraries contain."""
-    return int.from_bytes(hashlib.sha256(source).digest()[:8], "big")
+def source_hash(sources: Iterable[Path] = SOURCES) -> int:
+    """Return the first 64 bits of the SHA-256 of the sources, which their libraries contain."""
+    content = b"".join(source.read_bytes() for source in sources)
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")

@@ -1,0 +1,186 @@
+"""Groups of pictures whose movement is known: most of their pictures hold vectors and nothing else.
+
+libx264 encodes an IDR picture and P pictures. Between them are B pictures that the kernel writes,
+without residual: every macroblock has the vectors that follow from the camera. They are neither
+drawn nor given to libx264. The parameter sets are those of every other video, and ``frame_num``,
+which does not count B pictures, is as libx264 wrote it; only ``pic_order_cnt_lsb`` of the P
+pictures is changed, to the place of the picture in the group.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from av.video.frame import VideoFrame
+
+from cloudburst.models.video_format import VideoFormat, VideoSize
+from cloudburst.renderer.encoder import MAX_GOP_BYTES, EncodedPicture, GopEncoder
+from cloudburst.renderer.kernel.interface import (
+    BLOCK_SIZE,
+    EARLIER,
+    FIXED,
+    LATER,
+    BPicture,
+    Motion,
+    Rectangle,
+)
+from cloudburst.renderer.kernel.library import load_kernel
+from cloudburst.renderer.motion import Window
+
+# Pictures from a P picture to the next one, at most. ``pic_order_cnt_lsb`` has 5 bits, and a
+# picture is found from it if it is at most 16 after the last reference picture (H.264, 8.2.1.1).
+MAX_DISTANCE = 16
+# The same while text or a watermark is shown, below which the picture stands still between them.
+TEXT_DISTANCE = 6
+# Samples by which any part of the picture moves from a P picture to the next one, at most.
+_MAX_SHIFT = 32.0
+# Share of the pictures that are P pictures, from which libx264 encodes all of them at less cost.
+_MAX_P_SHARE = 1 / 3
+
+# Samples beside a macroblock that its prediction reads.
+_FILTER_REACH = 3
+_START_CODE = b"\0\0\0\1"
+# Type of a NAL unit with a slice, and the bits after it in a P picture: first_mb_in_slice 0,
+# slice_type 5, pic_parameter_set_id 0.
+_P_SLICE, _P_PICTURE = 1, 0b1_00110_1
+
+
+class Scenery(NamedTuple):
+    """What frames in a row show: windows of a picture, and areas that stay in place."""
+
+    windows: Sequence[Window]
+    states: Sequence[int]
+    """Number of the state of the text in each frame."""
+    texts: Sequence[Sequence[Rectangle]]
+    """Areas of the text of each state."""
+    marks: Sequence[Rectangle]
+    """Areas that are the same in all frames."""
+
+    def has_marks(self, frame: int) -> bool:
+        """Return whether anything stays in place in a frame."""
+        return bool(self.marks or self.texts[self.states[frame]])
+
+
+def motion(window: Window, other: Window) -> Motion:
+    """Return the movement of the samples from one window of a picture to another."""
+    left, top = (window.left - other.left) * other.zoom, (window.top - other.top) * other.zoom
+    return Motion(left, top, other.zoom / window.zoom - 1)
+
+
+def shift(window: Window, other: Window, size: VideoSize) -> float:
+    """Return the largest movement of a sample from one window to another."""
+    return max(map(abs, motion(window, other).shifts(size)))
+
+
+def find_references(scenery: Scenery, size: VideoSize, distance: int) -> list[int] | None:
+    """Return the positions of the IDR and P pictures in a group, the first and last among them.
+
+    Return ``None`` if most pictures differ by more than known movement, as in a fade.
+    """
+    windows, states = scenery.windows, scenery.states
+    last = len(windows) - 1
+    found = [0]
+    while (start := found[-1]) < last:
+        furthest = min(
+            last, start + (min(distance, TEXT_DISTANCE) if scenery.has_marks(start) else distance)
+        )
+        end = start + 1
+        while (
+            end < furthest
+            and states[end] == states[start]
+            and shift(windows[start], windows[end + 1], size) <= _MAX_SHIFT
+        ):
+            end += 1
+        found.append(end)
+    return found if len(found) <= max(2, _MAX_P_SHARE * len(windows)) else None
+
+
+def encode_references(
+    scenery: Scenery,
+    references: Sequence[int],
+    video_format: VideoFormat,
+    quantizer: int,
+    draw: Callable[[int], VideoFrame],
+) -> list[EncodedPicture]:
+    """Return the pictures of a group in decoding order; only its references are drawn."""
+    encoder = GopEncoder(video_format, quantizer, max_bytes=MAX_GOP_BYTES)
+    encoded: list[EncodedPicture] = []
+    for position in references:
+        encoded += encoder.add_p(draw(position))
+    first, *others = (*encoded, *encoder.finish())
+    # Players are used to order counts that go by two, which 5 bits allow up to a distance of 8.
+    longest = max((after - before for before, after in pairwise(references)), default=1)
+    order = 2 if longest <= MAX_DISTANCE // 2 else 1
+    pictures = [first]
+    for number, (picture, (before, after)) in enumerate(
+        zip(others, pairwise(references), strict=True), 2
+    ):
+        pictures.append(EncodedPicture(with_order(picture.data, order * after), after))
+        still = still_blocks(scenery, before, after, video_format.size)
+        for position in range(before + 1, after):
+            window = scenery.windows[position]
+            later, earlier = (motion(window, scenery.windows[n]) for n in (after, before))
+            weight = round(64 * (after - position) / (after - before))
+            written = load_kernel().write_b_picture(
+                BPicture(
+                    video_format.size,
+                    *(number % 16, order * position % 32, weight),
+                    (later, earlier),
+                    still,
+                )
+            )
+            pictures.append(EncodedPicture(_START_CODE + written, position))
+    return pictures
+
+
+def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> bytes | None:
+    """Return `BPicture.still` for the pictures between two references; ``None`` if all moves."""
+    # They show the text of the earlier picture. A macroblock that moves does not take letters from
+    # beside it.
+    old, new = scenery.states[before], scenery.states[after]
+    columns, rows = (-(-side // BLOCK_SIZE) for side in size)
+    blocks = bytearray([EARLIER | LATER]) * (columns * rows)
+    moved = shift(scenery.windows[before], scenery.windows[after], size)
+    margin = math.ceil(moved) + _FILTER_REACH
+
+    def mark(areas: Iterable[Rectangle], taken: int, added: int) -> None:
+        for area in areas:
+            left, right = _blocks(area.x, area.width, margin, columns)
+            top, bottom = _blocks(area.y, area.height, margin, rows)
+            for start in range(top * columns, bottom * columns, columns):
+                for block in range(start + left, start + right):
+                    blocks[block] = blocks[block] & taken | added
+
+    mark(scenery.marks, EARLIER | LATER, FIXED)
+    mark(scenery.texts[old], FIXED | EARLIER | (LATER if old == new else 0), FIXED)
+    if old != new:
+        mark(scenery.texts[new], FIXED | EARLIER, 0)
+    moving = blocks.count(EARLIER | LATER)
+    if moving == len(blocks):
+        return None
+    return bytes(blocks.replace(bytes([EARLIER | LATER]), b"\0"))
+
+
+def _blocks(start: int, length: int, margin: int, count: int) -> tuple[int, int]:
+    first, end = (start - margin) // BLOCK_SIZE, -((-start - length - margin) // BLOCK_SIZE)
+    return max(0, first), min(count, end)
+
+
+def with_order(data: bytes, order: int) -> bytes:
+    """Return a P picture of libx264 with another ``pic_order_cnt_lsb``.
+
+    Raises `ValueError` for a picture that begins otherwise than those of libx264 with our options.
+    """
+    # The number ends with the third byte of the NAL unit: 8 bits of its head, 7 bits as in
+    # `_P_PICTURE`, 4 of ``frame_num``, and 5.
+    start = data.index(b"\0\0\1") + 3
+    unit = data[start:].replace(b"\0\0\3", b"\0\0")
+    if unit[0] & 0x1F != _P_SLICE or unit[1] >> 1 != _P_PICTURE or b"\0\0\1" in data[start:]:
+        msg = f"libx264 made a picture that begins with {data[:8].hex()}; expected a P picture"
+        raise ValueError(msg)
+    changed = bytes([*unit[:2], unit[2] & 0xE0 | order % 32]) + unit[3:]
+    return data[:start] + re.sub(rb"\0\0(?=[\0-\3])", b"\0\0\3", changed)
