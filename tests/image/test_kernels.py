@@ -10,7 +10,7 @@ from cloudburst.image.cache import ImageCache
 from cloudburst.image.kernels import find_kernels, has_kernels, image_targets
 from cloudburst.image.options import ARCHITECTURES
 from cloudburst.renderer.kernel.compiler import compile_library, find_zig
-from cloudburst.renderer.kernel.targets import SOURCE, local_targets
+from cloudburst.renderer.kernel.targets import SOURCES, local_targets, source_hash
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ def test_an_installed_library_of_another_source_is_not_used(cache, tmp_path, mon
     if not local:
         pytest.skip("this machine does not run Linux")
     stale = tmp_path / "stale.c"
-    stale.write_text(SOURCE.read_text() + "\n/* another version */\n")
+    stale.write_text(SOURCES[1].read_text() + "\n/* another version */\n")
     for target in image_targets(local[0]):
-        compile_library(zig, target, tmp_path / "installed", stale)
+        compile_library(zig, target, tmp_path / "installed", (SOURCES[0], stale))
     without_compilers(monkeypatch)
     assert not has_kernels(local[0])
-    monkeypatch.setattr(kernels, "SOURCE", stale)
+    monkeypatch.setattr(kernels, "source_hash", lambda: source_hash((SOURCES[0], stale)))
     assert has_kernels(local[0])
     assert {path.parent.name for path in find_kernels(local[0], cache)} == {"installed"}
 

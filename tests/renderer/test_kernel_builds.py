@@ -12,11 +12,13 @@ import pytest
 
 from cloudburst.renderer.kernel.compiler import CCompiler, compile_libraries, compile_library
 from cloudburst.renderer.kernel.library import LibraryKernel
-from cloudburst.renderer.kernel.targets import SOURCE, TARGETS, V3, KernelTarget, local_targets
+from cloudburst.renderer.kernel.targets import SOURCES, TARGETS, V3, KernelTarget, local_targets
 from support import doc_pages
 from support.kernel_builds import GuardedPlane, compilers, kernels
 
-FUZZ = doc_pages.ROOT / "tests" / "support" / "kernel_fuzz.c"
+SUPPORT = doc_pages.ROOT / "tests" / "support"
+PIXELS, VECTORS = SOURCES
+FUZZ = {PIXELS: SUPPORT / "kernel_fuzz.c", VECTORS: SUPPORT / "vectors_fuzz.c"}
 ROUNDS = "300"
 """Calls of each function by the fuzz program; with sanitizers they take 0.3 s."""
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -30,13 +32,17 @@ needs_zig = pytest.mark.skipif("zig" not in compilers(), reason="ziglang is not 
 
 
 def compile_fuzz(
-    output: Path, compiler: CCompiler | None, *flags: str, source: Path = SOURCE
+    output: Path,
+    compiler: CCompiler | None,
+    *flags: str,
+    program: Path = FUZZ[PIXELS],
+    source: Path = PIXELS,
 ) -> bool:
-    """Compile the fuzz program, and return whether the compiler could."""
+    """Compile a fuzz program, and return whether the compiler could."""
     if compiler is None:
         return False
     define = f'-DKERNEL_FILE="{source}"'
-    command = [*compiler.command, "-std=c11", *flags, define, "-o", str(output), str(FUZZ)]
+    command = [*compiler.command, "-std=c11", *flags, define, "-o", str(output), str(program)]
     return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
@@ -73,11 +79,38 @@ def test_no_access_outside_of_memory(variant, expected, tmp_path):
 def test_the_sanitizers_find_an_error(tmp_path):
     """A kernel that reads one sample beyond the end of a row is found."""
     source, program = tmp_path / "kernel.c", tmp_path / "fuzz"
-    text = SOURCE.read_text("utf-8")
+    text = PIXELS.read_text("utf-8")
     broken = text.replace("x + LANES <= width; x += LANES", "x + LANES <= width + 1; x += LANES")
     assert broken != text
     source.write_text(broken, "utf-8")
     if not compile_fuzz(program, sanitizing_compiler(), *SANITIZERS, source=source):
+        pytest.skip(NO_SANITIZERS)
+    done = subprocess.run([program, ROUNDS], capture_output=True, text=True, check=False)
+    assert "AddressSanitizer" in done.stderr
+
+
+@needs_compiler
+def test_b_pictures_are_the_same_with_and_without_optimisation_and_stay_in_their_memory(tmp_path):
+    compiler = sanitizing_compiler()
+    found = set()
+    for flags in (("-O0",), ("-O3",), SANITIZERS):
+        program = tmp_path / f"fuzz{flags[0]}"
+        if not compile_fuzz(program, compiler, *flags, program=FUZZ[VECTORS], source=VECTORS):
+            pytest.skip(NO_SANITIZERS)
+        found.add(checksum(str(program)))
+    assert len(found) == 1
+
+
+@needs_compiler
+def test_the_sanitizers_find_a_b_picture_that_leaves_its_memory(tmp_path):
+    source, program = tmp_path / "vectors.c", tmp_path / "fuzz"
+    text = VECTORS.read_text("utf-8")
+    broken = text.replace("c->size < c->room", "c->size <= c->room")
+    assert broken != text
+    source.write_text(broken, "utf-8")
+    if not compile_fuzz(
+        program, sanitizing_compiler(), *SANITIZERS, program=FUZZ[VECTORS], source=source
+    ):
         pytest.skip(NO_SANITIZERS)
     done = subprocess.run([program, ROUNDS], capture_output=True, text=True, check=False)
     assert "AddressSanitizer" in done.stderr

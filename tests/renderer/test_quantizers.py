@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cloudburst.models.video_format import Effect, VideoSize
-from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
+from cloudburst.renderer.encoder import EncodedPicture
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
 from cloudburst.renderer.planes import to_planes
@@ -14,9 +14,8 @@ from cloudburst.renderer.quantizers import (
     MAX_MOTION_QUANTIZER,
     MAX_STILL_QUANTIZER,
     MIN_STILL_QUANTIZER,
-    TRIAL_FRAMES,
     TRIAL_QUANTIZER,
-    motion_quantizer,
+    motion_trial,
     still_quantizer,
 )
 from cloudburst.renderer.still_video import StillVideo
@@ -28,9 +27,7 @@ SIZE = VideoSize(1920, 1080)
 
 def trial(key: int, later: int) -> list[EncodedPicture]:
     """Pictures of a trial with these sizes of the key frame and of P pictures, in bytes."""
-    positions = [0, 6, 1, 2, 3, 4, 5, 12, 7, 8, 9, 10, 11]
-    sizes = {0: key, B_PICTURES + 1: later, 2 * (B_PICTURES + 1): later}
-    return [EncodedPicture(bytes(sizes.get(place, 1)), place) for place in positions]
+    return [EncodedPicture(bytes(size), place) for place, size in enumerate((key, later, later))]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +45,7 @@ def trial(key: int, later: int) -> list[EncodedPicture]:
     ],
 )
 def test_detail_and_hard_edges_raise_the_quantizer(key: int, later: int, steps: int) -> None:
-    assert motion_quantizer(trial(key, later), SIZE) == TRIAL_QUANTIZER + steps
+    assert motion_trial(trial(key, later), SIZE) == (TRIAL_QUANTIZER + steps, later / key)
 
 
 @pytest.mark.parametrize(
@@ -76,22 +73,6 @@ def test_still_pictures_have_a_trial() -> None:
         for picture in (dark_gradient, line_art, noise)
     ]
     assert chosen == [MIN_STILL_QUANTIZER, 20, MAX_STILL_QUANTIZER]
-
-
-def test_only_p_pictures_count() -> None:
-    pictures = trial(130_000, 39_000)
-    changed = [
-        picture._replace(data=bytes(130_000)) if picture.position in {1, 8} else picture
-        for picture in pictures
-    ]
-    assert motion_quantizer(changed, SIZE) == motion_quantizer(pictures, SIZE)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 7, TRIAL_FRAMES])
-def test_a_trial_of_few_frames(frames: int) -> None:
-    pictures = [EncodedPicture(bytes(130_000), place) for place in range(frames)]
-    chosen = motion_quantizer(pictures, SIZE)
-    assert chosen == (TRIAL_QUANTIZER if frames == 1 else MAX_MOTION_QUANTIZER)
 
 
 def chosen(picture: Image.Image, frames: int, track: SubtitleTrack) -> int:

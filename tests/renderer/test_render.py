@@ -16,10 +16,9 @@ from itertools import pairwise
 
 import psutil
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from cloudburst.renderer import process_limits
-from cloudburst.renderer.kernel.library import load_kernel
 from support.audio_probe import played, rms
 from support.dot_charts import LANDSCAPE, chart, find_dot
 from support.render_job import COMMAND, lay_job, outcome, rendered, start_render
@@ -95,23 +94,6 @@ def test_the_same_job_becomes_the_same_bytes(tmp_path):
         for environment in ({}, {}, {"CLOUDBURST_KERNEL_VARIANT": "baseline"})
     )
     assert set(others) == {first}
-
-
-@pytest.mark.skipif(load_kernel().name == "pillow", reason="the kernel is not compiled here")
-@pytest.mark.parametrize("effects", [[], ["zoom_in"]])
-def test_without_a_compiled_kernel_the_video_looks_the_same(tmp_path, effects):
-    picture = Image.effect_noise((320, 180), 60).resize(LANDSCAPE, Image.Resampling.BICUBIC)
-    folder = lay_job(tmp_path, picture=picture, effects=effects, seconds=0.1)
-    rendered(folder)
-    compiled = lumas(folder / "video.mp4")
-    rendered(folder, CLOUDBURST_KERNEL_VARIANT="pillow")
-    for one, other in zip(compiled, lumas(folder / "video.mp4"), strict=True):
-        assert mean_difference(one, other) < 1.5
-
-
-def mean_difference(one: Image.Image, other: Image.Image) -> float:
-    counts = ImageChops.difference(one, other).histogram()
-    return sum(value * count for value, count in enumerate(counts)) / sum(counts)
 
 
 def test_progress_grows_to_the_end(tmp_path):

@@ -115,15 +115,11 @@ async def test_a_font_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-async def test_without_a_compiled_kernel_it_is_healthy(tmp_path: Path) -> None:
-    settings = ServiceSettings(key=KEY, folder=tmp_path)
-    probe = changed_renderer(tmp_path, NO_KERNEL)
-    async with open_service(settings, render=STAND_IN, probe=probe) as service:
-        service.self_test.start()
-        await service.self_test.checked.wait()
-        assert service.self_test.missing is None
-        assert service.self_test.found
-        assert service.self_test.found.kernel == "pillow"
+async def test_without_a_compiled_kernel_the_answer_says_what_to_install(tmp_path: Path) -> None:
+    async with opened(tmp_path, changed_renderer(tmp_path, NO_KERNEL)) as http:
+        answer = await ended(http)
+        assert answer.status_code == 500
+        assert "install a C compiler or the package ziglang" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -30,16 +30,24 @@ from cloudburst.renderer.kernel.interface import (
 )
 from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.motion import Window
+from cloudburst.renderer.quantizers import Trial
 
 # Pictures from a P picture to the next one, at most. ``pic_order_cnt_lsb`` has 5 bits, and a
 # picture is found from it if it is at most 16 after the last reference picture (H.264, 8.2.1.1).
 MAX_DISTANCE = 16
-# The same while text or a watermark is shown, below which the picture stands still between them.
-TEXT_DISTANCE = 6
-# Samples by which any part of the picture moves from a P picture to the next one, at most.
-_MAX_SHIFT = 32.0
-# Share of the pictures that are P pictures, from which libx264 encodes all of them at less cost.
-_MAX_P_SHARE = 1 / 3
+# Samples by which a picture moves from a frame to the next one, at which it counts as slow. Then the
+# mean of two pictures is as good as what libx264 finds, at any distance.
+_SLOW = 0.06
+# Samples by which any part moves from a P picture to the next one, at most; and where text or a
+# watermark is shown, below which the picture stands still in between.
+_MAX_SHIFT, _MAX_STILL_SHIFT = 32.0, 2.2
+# Share of P pictures above which libx264 encodes all pictures, at less cost.
+MAX_P_SHARE = 1 / 3
+
+# Quantizer of the trial up to which a picture is smooth, and sizes of its P pictures relative to the
+# key frame up to which it is soft, and from which it has many hard edges.
+_SMOOTH_QUANTIZER = 15
+_SOFT_SHARE, _HARD_SHARE = 0.1, 0.3
 
 # Samples beside a macroblock that its prediction reads.
 _FILTER_REACH = 3
@@ -60,10 +68,6 @@ class Scenery(NamedTuple):
     marks: Sequence[Rectangle]
     """Areas that are the same in all frames."""
 
-    def has_marks(self, frame: int) -> bool:
-        """Return whether anything stays in place in a frame."""
-        return bool(self.marks or self.texts[self.states[frame]])
-
 
 def motion(window: Window, other: Window) -> Motion:
     """Return the movement of the samples from one window of a picture to another."""
@@ -76,49 +80,76 @@ def shift(window: Window, other: Window, size: VideoSize) -> float:
     return max(map(abs, motion(window, other).shifts(size)))
 
 
-def find_references(scenery: Scenery, size: VideoSize, distance: int) -> list[int] | None:
-    """Return the positions of the IDR and P pictures in a group, the first and last among them.
+class Spacing(NamedTuple):
+    """Distance of P pictures, and by how much their quantizer is lower for it."""
 
-    Return ``None`` if most pictures differ by more than known movement, as in a fade.
-    """
+    distance: int
+    lower: int
+
+
+# At this distance, B pictures are as good as those of libx264 at the same quantizer.
+_NEAR = Spacing(6, 0)
+
+
+def choose_spacing(trial: Trial) -> Spacing:
+    """Return the spacing for a picture that is neither slow nor has text over it."""
+    # Rarer P pictures leave bytes for better ones. Hard edges lose more between them. The numbers
+    # were chosen with eight kinds of pictures in zooms of 10 and 30 s (``docs/benchmarks.md``).
+    if trial.quantizer <= _SMOOTH_QUANTIZER:
+        return _NEAR  # nearly all bytes would be those of B pictures, or of a better key frame
+    if trial.share < _SOFT_SHARE:
+        return Spacing(12, 1)
+    return Spacing(12, 2) if trial.share < _HARD_SHARE else Spacing(8, 1)
+
+
+class Plan(NamedTuple):
+    """How a group of pictures is encoded."""
+
+    quantizer: int
+    references: list[int]
+    """Positions of the IDR picture and the P pictures, the last picture among them."""
+
+
+def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Plan | None:
+    """Plan a group by the quantizer of the video; ``None`` if libx264 encodes it at less cost."""
     windows, states = scenery.windows, scenery.states
-    last = len(windows) - 1
-    found = [0]
-    while (start := found[-1]) < last:
-        furthest = min(
-            last, start + (min(distance, TEXT_DISTANCE) if scenery.has_marks(start) else distance)
-        )
-        end = start + 1
-        while (
-            end < furthest
-            and states[end] == states[start]
-            and shift(windows[start], windows[end + 1], size) <= _MAX_SHIFT
-        ):
+    speed = max((shift(*pair, size) for pair in pairwise(windows)), default=0.0)
+    distance, lower = choose_spacing(trial)
+    if speed <= _SLOW:
+        distance, lower = MAX_DISTANCE, 0
+    else:
+        still = scenery.marks or any(scenery.texts)
+        distance = min(distance, int((_MAX_STILL_SHIFT if still else _MAX_SHIFT) / speed))
+        if distance <= _NEAR.distance:
+            lower = 0
+    references, last = [0], len(windows) - 1
+    while (end := references[-1]) < last:
+        state, furthest = states[end], min(last, end + max(1, distance))
+        while end < furthest and states[end] == state:
             end += 1
-        found.append(end)
-    return found if len(found) <= max(2, _MAX_P_SHARE * len(windows)) else None
+        references.append(end)
+    few = len(references) <= MAX_P_SHARE * len(windows)
+    return Plan(quantizer - lower, references) if few else None
 
 
-def encode_references(
+def encode(
     scenery: Scenery,
-    references: Sequence[int],
+    planned: Plan,
     video_format: VideoFormat,
-    quantizer: int,
     draw: Callable[[int], VideoFrame],
 ) -> list[EncodedPicture]:
     """Return the pictures of a group in decoding order; only its references are drawn."""
-    encoder = GopEncoder(video_format, quantizer, max_bytes=MAX_GOP_BYTES)
+    encoder = GopEncoder(video_format, planned.quantizer, max_bytes=MAX_GOP_BYTES)
     encoded: list[EncodedPicture] = []
-    for position in references:
+    for position in planned.references:
         encoded += encoder.add_p(draw(position))
     first, *others = (*encoded, *encoder.finish())
     # Players are used to order counts that go by two, which 5 bits allow up to a distance of 8.
-    longest = max((after - before for before, after in pairwise(references)), default=1)
+    spans = list(pairwise(planned.references))
+    longest = max((after - before for before, after in spans), default=1)
     order = 2 if longest <= MAX_DISTANCE // 2 else 1
     pictures = [first]
-    for number, (picture, (before, after)) in enumerate(
-        zip(others, pairwise(references), strict=True), 2
-    ):
+    for number, (picture, (before, after)) in enumerate(zip(others, spans, strict=True), 2):
         pictures.append(EncodedPicture(with_order(picture.data, order * after), after))
         still = still_blocks(scenery, before, after, video_format.size)
         for position in range(before + 1, after):

@@ -1,11 +1,14 @@
-"""Video of a picture over which a camera moves: every frame is drawn and encoded."""
+"""Video of a picture over which a camera moves."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from functools import cached_property
+
 from av.video.frame import VideoFrame
 
 from cloudburst.models.video_format import DEFAULT_FPS, VideoFormat, VideoSize
+from cloudburst.renderer import known_vectors
 from cloudburst.renderer.encoder import (
     MAX_GOP_BYTES,
     MOTION_GOP_SECONDS,
@@ -14,25 +17,25 @@ from cloudburst.renderer.encoder import (
 )
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, Progress, divide
-from cloudburst.renderer.kernel.interface import Rectangle
-from cloudburst.renderer.known_vectors import Scenery, encode_references, find_references
+from cloudburst.renderer.known_vectors import Plan, Scenery
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import Layer, Planes
 from cloudburst.renderer.quantizers import (
-    TRIAL_FRAMES,
+    TRIAL_DISTANCE,
+    TRIAL_PICTURES,
     TRIAL_QUANTIZER,
     TRIAL_SCENE_FRAMES,
-    motion_quantizer,
+    Trial,
+    motion_trial,
 )
-from cloudburst.renderer.subtitle_track import SubtitleTrack
+from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
 
 
-DISTANCE=int(os.environ.get("KV_DISTANCE","6"))
-LOWER=int(os.environ.get("KV_LOWER","0"))
 class MotionVideo:
     """Content of a video with camera motion; a `GopSource`.
 
-    A ``camera`` of ``None`` does not move. The watermark stays in place.
+    A ``camera`` of ``None`` does not move. The watermark stays in place. With ``search``, libx264
+    looks for the movement in all frames; else most pictures follow from the camera.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class MotionVideo:
         subtitles: SubtitleTrack,
         *,
         fps: int = DEFAULT_FPS,
+        search: bool = False,
     ) -> None:
         self.gop_frames = MOTION_GOP_SECONDS * fps
         self._size = VideoSize(
@@ -57,6 +61,7 @@ class MotionVideo:
         self._camera = camera
         self._watermark = watermark
         self._subtitles = subtitles
+        self._search = search
 
     def gops(self, frames: int) -> list[Gop]:
         """Return the GOPs of the video."""
@@ -64,49 +69,55 @@ class MotionVideo:
 
     def choose_quantizer(self) -> int:
         """Return the quantizer, chosen by a trial."""
+        return self._trial.quantizer
+
+    @cached_property
+    def _trial(self) -> Trial:
         # The trial encodes the middle of a scene of `TRIAL_SCENE_FRAMES` without subtitles, so
         # that videos of the same picture have the same quantizer, for any length. A panorama moves
-        # as fast as other pictures.
+        # as fast as other pictures. Each process that encodes GOPs makes the trial, which takes as
+        # long as three frames.
         encoder = GopEncoder(self._format, TRIAL_QUANTIZER)
         pictures: list[EncodedPicture] = []
         length = 1.0 if self._camera is None else self._camera.path_length
         frames = round(TRIAL_SCENE_FRAMES * length)
-        first = (frames - TRIAL_FRAMES) // 2
-        for frame in range(first, first + TRIAL_FRAMES):
-            self._draw_picture(self._window(frame, frames))
-            pictures += encoder.add(self._canvas.video)
-        return motion_quantizer(pictures + encoder.finish(), self._size)
+        first = frames // 2 - TRIAL_DISTANCE * (TRIAL_PICTURES // 2)
+        for number in range(TRIAL_PICTURES):
+            self._draw_picture(self._window(first + number * TRIAL_DISTANCE, frames))
+            pictures += encoder.add_p(self._canvas.video)
+        return motion_trial(pictures + encoder.finish(), self._size)
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP."""
-        scenery = self._scenery(gop)
-        references = find_references(scenery, self._size, DISTANCE)
-        if references is None:
-            return self._encode_all(gop, quantizer, progress)
-
-        def draw(position: int) -> VideoFrame:
-            progress(position + 1)
-            return self.draw(gop.first + position).video
-
-        return encode_references(scenery, references, self._format, quantizer - LOWER, draw)
-
-    def _scenery(self, gop: Gop) -> Scenery:
-        states: list[int] = []
-        texts: list[list[Rectangle]] = []
-        for number, state in enumerate(self._subtitles.states(gop.first, gop.frames)):
-            states += [number] * state.frames
-            texts.append([layer.area for layer in self._subtitles.layers(state.number)])
-        frames = range(gop.first, gop.first + gop.frames)
-        windows = [self._window(frame, self._frames) for frame in frames]
-        return Scenery(windows, states, texts, [] if self._watermark is None else [self._watermark.area])
-
-    def _encode_all(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
+        states = self._subtitles.states(gop.first, gop.frames)
+        # In a fade, each frame has a state of its own.
+        if not self._search and len(states) <= known_vectors.MAX_P_SHARE * gop.frames:
+            scenery = self._scenery(gop, states)
+            planned = known_vectors.plan(scenery, self._size, quantizer, self._trial)
+            if planned is not None:
+                return self._encode_known(gop, scenery, planned, progress)
         encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
         pictures: list[EncodedPicture] = []
         for position in range(gop.frames):
             pictures += encoder.add(self.draw(gop.first + position).video)
             progress(position + 1)
         return pictures + encoder.finish()
+
+    def _scenery(self, gop: Gop, states: Sequence[VisibleState]) -> Scenery:
+        windows = [self._window(gop.first + n, self._frames) for n in range(gop.frames)]
+        numbers = [number for number, state in enumerate(states) for _ in range(state.frames)]
+        texts = [[layer.area for layer in self._subtitles.layers(state.number)] for state in states]
+        marks = [] if self._watermark is None else [self._watermark.area]
+        return Scenery(windows, numbers, texts, marks)
+
+    def _encode_known(
+        self, gop: Gop, scenery: Scenery, planned: Plan, progress: Progress
+    ) -> list[EncodedPicture]:
+        def draw(position: int) -> VideoFrame:
+            progress(position + 1)
+            return self.draw(gop.first + position).video
+
+        return known_vectors.encode(scenery, planned, self._format, draw)
 
     def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
         """Draw a frame; see `GopSource`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cloudburst.models.video_format import VideoSize
-from cloudburst.renderer.encoder import B_PICTURES, EncodedPicture
+from cloudburst.renderer.encoder import EncodedPicture
 
 # Quantizer of the trial for videos without camera motion.
 STILL_TRIAL_QUANTIZER = 21
@@ -24,8 +25,8 @@ _SMOOTH_STEPS, _DETAILED_STEPS = 1.5, 6.0
 TRIAL_QUANTIZER = 17
 # Highest quantizer that a trial leads to.
 MAX_MOTION_QUANTIZER = 24
-# Frames of the trial, of which two are P pictures.
-TRIAL_FRAMES = 1 + 2 * (B_PICTURES + 1)
+# Frames from one picture of the trial to the next one, and the number of its pictures.
+TRIAL_DISTANCE, TRIAL_PICTURES = 6, 3
 # Length of the scene whose camera movement the trial has, in frames: 10 s at 30 frames per second.
 # Frames of a short scene, or of one with fewer frames per second, differ more from each other,
 # which must not change their quality.
@@ -56,23 +57,27 @@ def still_quantizer(key: int, size: VideoSize) -> int:
     return min(MAX_STILL_QUANTIZER, max(MIN_STILL_QUANTIZER, chosen))
 
 
-def motion_quantizer(trial: Sequence[EncodedPicture], size: VideoSize) -> int:
-    """Return the quantizer of a video with camera motion, by the pictures of a trial."""
+class Trial(NamedTuple):
+    """What the trial of a video with camera motion says."""
+
+    quantizer: int
+    """Quantizer of the video."""
+    share: float
+    """Size of a P picture relative to the key frame, which grows with hard edges."""
+
+
+def motion_trial(pictures: Sequence[EncodedPicture], size: VideoSize) -> Trial:
+    """Choose by an IDR picture and P pictures at a distance of `TRIAL_DISTANCE`."""
     # Detailed pictures get a higher quantizer, as with libx264's ``crf``, because they hide coding
     # errors. So do hard edges, as in text and drawings, which take many bits in every P picture,
     # because no prediction at fractions of a pixel is exact. The constants were fitted to ten
     # pictures (photographs, a painting, line art, text, a dark gradient, noise), so that size and
     # VMAF are about those of ``crf=21`` with the preset ``superfast`` (``docs/benchmarks.md``).
-    key = len(trial[0].data)
-    last = max(picture.position for picture in trial)
-    sizes = [
-        len(picture.data)
-        for picture in trial[1:]
-        if picture.position % (B_PICTURES + 1) == 0 or picture.position == last
-    ]
-    share = sum(sizes) / max(1, len(sizes)) / key
+    key, *others = (len(picture.data) for picture in pictures)
+    share = sum(others) / len(others) / key
     key_bytes = _KEY_BYTES_PER_PIXEL * size.width * size.height
     low, high = _DETAIL_RANGE
     detail = min(high, max(low, _DETAIL_STEPS * math.log2(key / key_bytes)))
     hardness = _HARD_STEPS * math.log2(max(1.0, share / _SOFT_SHARE))
-    return min(TRIAL_QUANTIZER + round(detail + hardness), MAX_MOTION_QUANTIZER)
+    quantizer = min(TRIAL_QUANTIZER + round(detail + hardness), MAX_MOTION_QUANTIZER)
+    return Trial(quantizer, share)

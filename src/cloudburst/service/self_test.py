@@ -34,7 +34,7 @@ class RenderTools(BaseModel):
     version: str
     """Versions of the FFmpeg libraries and of PyAV."""
     kernel: str
-    """Name of the pixel kernel; ``pillow`` is slow."""
+    """Name of the pixel kernel's library."""
     missing_layers: tuple[str, ...] = ()
     """Reason for each layer that is missing of the confinement of processes that decode files."""
 

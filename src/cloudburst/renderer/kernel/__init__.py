@@ -1,1 +1,1 @@
-"""Pixel operations on the planes of frames: in C, and with Pillow where there is no library."""
+"""Pixel operations on the planes of frames, and B pictures of known vectors: in C."""
