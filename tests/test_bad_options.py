@@ -80,6 +80,7 @@ VALUES = [
     *(Bad("motion_amount", value, "from 0.01 to 0.5") for value in ("", 0, 0.51, "10%", "-0.1")),
     *(Bad("motion_amount", value, "from 0.01 to 0.5") for value in ("nan", "inf", None, [0.1])),
     *(Bad("motion_easing", value, "linear, ease_in") for value in ("", "bounce", "ease-in", 1)),
+    *(Bad("motion_search", value, BOOL) for value in ("", "fast", 2, None, {})),
     *(Bad("panorama", value, BOOL) for value in ("", "wide", 2, None, {})),
     *(
         Bad(option, value, "a number of seconds from 0 to 10")

@@ -19,6 +19,7 @@ from cloudburst.models.video_format import draw_effect
         ("motion_amount", "0.5", 0.5),
         ("motion_amount", 0.01, 0.01),
         ("motion_easing", "ease_in_out", "ease_in_out"),
+        ("motion_search", "true", True),
         ("panorama", "true", True),
         ("fade_in", "1.5", 1.5),
         ("fade_in", 0, 0),

@@ -134,7 +134,7 @@ def test_a_gop_that_takes_too_much_memory_is_not_encoded_to_its_end(quantizer):
 
 def test_a_video_whose_gops_take_too_much_memory_gets_a_higher_quantizer(tmp_path, monkeypatch):
     for module in (motion_video, still_video):
-        monkeypatch.setattr(module, "MAX_GOP_BYTES", 300_000)
+        monkeypatch.setattr(module, "MAX_GOP_BYTES", 150_000)
     folder = lay_job(
         tmp_path, picture=noise((480, 272)), effects=["zoom_in"], seconds=1, size="480x272"
     )

@@ -84,7 +84,13 @@ CASES = [
 @pytest.mark.parametrize(("options", "frame"), CASES)
 def test_the_pixels_are_those_that_are_encoded(tmp_path, monkeypatch, options, frame):
     folder = lay_job(
-        tmp_path, picture=photo((640, 400)), subtitle=CUES, mark=MARK, seconds=1.2, **options
+        tmp_path,
+        picture=photo((640, 400)),
+        subtitle=CUES,
+        mark=MARK,
+        seconds=1.2,
+        motion_search=True,
+        **options,
     )
     ended = draw(folder, (frame + 0.5) / 30)
     assert (ended.returncode, ended.stderr) == (0, b"")

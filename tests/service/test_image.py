@@ -225,11 +225,8 @@ def test_the_check_of_the_build_renders() -> None:
     command = [sys.executable, DOCKER / "check_render.py"]
     environ = {**os.environ, "CLOUDBURST_KERNEL_VARIANT": "fast"}
     made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert (made.returncode, made.stderr.strip()) == (
-        1,
-        "the test render failed: ValueError: CLOUDBURST_KERNEL_VARIANT: 'fast'; "
-        "expected 'baseline'",
-    )
+    assert made.returncode == 1
+    assert "the test render failed: ValueError: CLOUDBURST_KERNEL_VARIANT: 'fast'" in made.stderr
 
 
 def test_a_build_without_a_compiler_has_the_one_that_the_build_hook_requires() -> None:

@@ -206,16 +206,19 @@ def check_counters(slices: Iterable[Slice], positions: Iterable[int], sps: Sps) 
 
     ``positions`` are those of the pictures in their GOPs, in the order of display. In a closed
     GOP, ``frame_num`` is the number of earlier reference pictures (section 7.4.3), and the order
-    count of the picture at position n is 2n (section 8.2.1).
+    count of the picture at position n is 2n (section 8.2.1), or n in all pictures of the GOP.
     """
     references = count = 0
+    factor = 0
     for found, position in zip(slices, positions, strict=True):
         if found.nal_unit_type == IDR:
             assert position == 0
-            references = 0
+            references, factor = 0, 0
+        modulus = 2**sps.log2_max_pic_order_cnt_lsb
+        if not factor and position:
+            factor = 1 if found.pic_order_cnt_lsb == position % modulus else 2
         assert found.frame_num == references % 2**sps.log2_max_frame_num, (count, found)
-        expected = 2 * position % 2**sps.log2_max_pic_order_cnt_lsb
-        assert found.pic_order_cnt_lsb == expected, (count, found)
+        assert found.pic_order_cnt_lsb == factor * position % modulus, (count, found)
         references += found.nal_ref_idc > 0
         count += 1
     return count

@@ -45,6 +45,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "motion_amount": Option(0.2, ("--motion-amount", "0.2")),
     "motion_easing": Option("ease_in", ("--motion-easing", "ease_in")),
+    "motion_search": Option(True, ("--motion-search",)),
     "panorama": Option(True, ("--panorama",)),
     "fade_in": Option(1.5, ("--fade-in", "1.5")),
     "fade_out": Option(2, ("--fade-out", "2")),

@@ -61,6 +61,8 @@ class MotionFlags:
     """Extent of the movement, 0.01 to 0.5. Default: 0.1."""
     motion_easing: Easing | None = None
     """Slow the start or the end of the movement, or both."""
+    motion_search: Annotated[bool | None, Parameter(negative=())] = None
+    """Let the encoder look for the movement, at twice the CPU time."""
     panorama: Annotated[bool | None, Parameter(negative=())] = None
     """Let pans cross the whole of a long picture."""
     fade_in: float | None = None

@@ -109,8 +109,12 @@ class GopEncoder:
         frame.pict_type = PictureType.NONE
         return self._encode(frame)
 
-    def add_p(self, frame: VideoFrame) -> list[EncodedPicture]:
-        """Encode the next frame as a P picture, the first one as an IDR picture."""
+    def add_p(self, frame: VideoFrame, position: int | None = None) -> list[EncodedPicture]:
+        """Encode the next frame as a P picture, the first one as an IDR picture.
+
+        With a ``position`` in the GOP, frames before it are left out.
+        """
+        self._frames = self._frames if position is None else position
         frame.pict_type = PictureType.P if self._frames else PictureType.I
         return self._encode(frame)
 

@@ -65,6 +65,11 @@ class FadedTrack(SubtitleTrack):
         self._fades = fades
         self._size = size
 
+    def parts(self, frames: int) -> list[int]:
+        """Return the lengths of the fades, and of what is between them."""
+        start, end, _ = self._fades
+        return [start, frames - start - end, end]
+
     def states(self, first: int, frames: int) -> list[VisibleState]:
         """Return the states of a part of the video."""
         found: list[VisibleState] = []

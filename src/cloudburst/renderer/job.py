@@ -67,6 +67,7 @@ class JobOptions:
     effects: tuple[Effect, ...] = (Effect.ZOOM_IN, Effect.ZOOM_OUT)
     motion_amount: float = 0.1
     motion_easing: Easing = "linear"
+    motion_search: bool = False
     panorama: bool = False
     fade_in: float = 0.0
     fade_out: float = 0.0

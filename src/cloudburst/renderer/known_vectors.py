@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from av.video.frame import VideoFrame
 
-from cloudburst.models.video_format import VideoFormat, VideoSize
-from cloudburst.renderer.encoder import MAX_GOP_BYTES, EncodedPicture, GopEncoder
+from cloudburst.models.video_format import VideoSize
+from cloudburst.renderer.encoder import EncodedPicture, GopEncoder
 from cloudburst.renderer.kernel.interface import (
     BLOCK_SIZE,
     EARLIER,
@@ -35,8 +35,8 @@ from cloudburst.renderer.quantizers import Trial
 # Pictures from a P picture to the next one, at most. ``pic_order_cnt_lsb`` has 5 bits, and a
 # picture is found from it if it is at most 16 after the last reference picture (H.264, 8.2.1.1).
 MAX_DISTANCE = 16
-# Samples by which a picture moves from a frame to the next one, at which it counts as slow. Then the
-# mean of two pictures is as good as what libx264 finds, at any distance.
+# Samples by which a picture moves from a frame to the next one, at which it counts as slow. Then
+# the mean of two pictures is as good as what libx264 finds, at any distance.
 _SLOW = 0.06
 # Samples by which any part moves from a P picture to the next one, at most; and where text or a
 # watermark is shown, below which the picture stands still in between.
@@ -44,8 +44,8 @@ _MAX_SHIFT, _MAX_STILL_SHIFT = 32.0, 2.2
 # Share of P pictures above which libx264 encodes all pictures, at less cost.
 MAX_P_SHARE = 1 / 3
 
-# Quantizer of the trial up to which a picture is smooth, and sizes of its P pictures relative to the
-# key frame up to which it is soft, and from which it has many hard edges.
+# Quantizer of the trial up to which a picture is smooth, and sizes of its P pictures relative to
+# the key frame up to which it is soft, and from which it has many hard edges.
 _SMOOTH_QUANTIZER = 15
 _SOFT_SHARE, _HARD_SHARE = 0.1, 0.3
 
@@ -93,18 +93,19 @@ _NEAR = Spacing(6, 0)
 
 def choose_spacing(trial: Trial) -> Spacing:
     """Return the spacing for a picture that is neither slow nor has text over it."""
-    # Rarer P pictures leave bytes for better ones. Hard edges lose more between them. The numbers
-    # were chosen with eight kinds of pictures in zooms of 10 and 30 s (``docs/benchmarks.md``).
+    # Hard edges lose detail between P pictures, but rarer ones leave many bytes to make them
+    # better. The numbers were chosen with eight kinds of pictures in zooms of 10, 30 and 300 s.
     if trial.quantizer <= _SMOOTH_QUANTIZER:
-        return _NEAR  # nearly all bytes would be those of B pictures, or of a better key frame
+        return _NEAR  # most bytes would be those of vectors, which are longer at a larger distance
     if trial.share < _SOFT_SHARE:
-        return Spacing(12, 1)
+        return Spacing(12, 0)
     return Spacing(12, 2) if trial.share < _HARD_SHARE else Spacing(8, 1)
 
 
 class Plan(NamedTuple):
     """How a group of pictures is encoded."""
 
+    scenery: Scenery
     quantizer: int
     references: list[int]
     """Positions of the IDR picture and the P pictures, the last picture among them."""
@@ -129,20 +130,17 @@ def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Pla
             end += 1
         references.append(end)
     few = len(references) <= MAX_P_SHARE * len(windows)
-    return Plan(quantizer - lower, references) if few else None
+    return Plan(scenery, quantizer - lower, references) if few else None
 
 
 def encode(
-    scenery: Scenery,
-    planned: Plan,
-    video_format: VideoFormat,
-    draw: Callable[[int], VideoFrame],
+    planned: Plan, size: VideoSize, encoder: GopEncoder, draw: Callable[[int], VideoFrame]
 ) -> list[EncodedPicture]:
     """Return the pictures of a group in decoding order; only its references are drawn."""
-    encoder = GopEncoder(video_format, planned.quantizer, max_bytes=MAX_GOP_BYTES)
+    scenery = planned.scenery
     encoded: list[EncodedPicture] = []
     for position in planned.references:
-        encoded += encoder.add_p(draw(position))
+        encoded += encoder.add_p(draw(position), position)
     first, *others = (*encoded, *encoder.finish())
     # Players are used to order counts that go by two, which 5 bits allow up to a distance of 8.
     spans = list(pairwise(planned.references))
@@ -150,15 +148,15 @@ def encode(
     order = 2 if longest <= MAX_DISTANCE // 2 else 1
     pictures = [first]
     for number, (picture, (before, after)) in enumerate(zip(others, spans, strict=True), 2):
-        pictures.append(EncodedPicture(with_order(picture.data, order * after), after))
-        still = still_blocks(scenery, before, after, video_format.size)
+        pictures.append(picture._replace(data=with_order(picture.data, order * after)))
+        still = still_blocks(scenery, before, after, size)
         for position in range(before + 1, after):
             window = scenery.windows[position]
             later, earlier = (motion(window, scenery.windows[n]) for n in (after, before))
             weight = round(64 * (after - position) / (after - before))
             written = load_kernel().write_b_picture(
                 BPicture(
-                    video_format.size,
+                    size,
                     *(number % 16, order * position % 32, weight),
                     (later, earlier),
                     still,

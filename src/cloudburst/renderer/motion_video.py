@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 from av.video.frame import VideoFrame
@@ -16,7 +15,7 @@ from cloudburst.renderer.encoder import (
     GopEncoder,
 )
 from cloudburst.renderer.frames import Frame
-from cloudburst.renderer.gops import Gop, Progress, divide
+from cloudburst.renderer.gops import Gop, Progress, divide_parts
 from cloudburst.renderer.known_vectors import Plan, Scenery
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import Layer, Planes
@@ -28,7 +27,7 @@ from cloudburst.renderer.quantizers import (
     Trial,
     motion_trial,
 )
-from cloudburst.renderer.subtitle_track import SubtitleTrack, VisibleState
+from cloudburst.renderer.subtitle_track import SubtitleTrack
 
 
 class MotionVideo:
@@ -65,7 +64,8 @@ class MotionVideo:
 
     def gops(self, frames: int) -> list[Gop]:
         """Return the GOPs of the video."""
-        return divide(frames, self.gop_frames)
+        parts = self._subtitles.parts(frames)
+        return divide_parts(parts, [self.gop_frames] * len(parts))
 
     def choose_quantizer(self) -> int:
         """Return the quantizer, chosen by a trial."""
@@ -89,35 +89,33 @@ class MotionVideo:
 
     def encode(self, gop: Gop, quantizer: int, progress: Progress) -> list[EncodedPicture]:
         """Return the pictures of a GOP."""
-        states = self._subtitles.states(gop.first, gop.frames)
-        # In a fade, each frame has a state of its own.
-        if not self._search and len(states) <= known_vectors.MAX_P_SHARE * gop.frames:
-            scenery = self._scenery(gop, states)
-            planned = known_vectors.plan(scenery, self._size, quantizer, self._trial)
-            if planned is not None:
-                return self._encode_known(gop, scenery, planned, progress)
+        planned = self._plan(gop, quantizer)
+        if planned is not None:
+            quantizer = planned.quantizer
         encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
-        pictures: list[EncodedPicture] = []
-        for position in range(gop.frames):
-            pictures += encoder.add(self.draw(gop.first + position).video)
-            progress(position + 1)
-        return pictures + encoder.finish()
 
-    def _scenery(self, gop: Gop, states: Sequence[VisibleState]) -> Scenery:
-        windows = [self._window(gop.first + n, self._frames) for n in range(gop.frames)]
-        numbers = [number for number, state in enumerate(states) for _ in range(state.frames)]
-        texts = [[layer.area for layer in self._subtitles.layers(state.number)] for state in states]
-        marks = [] if self._watermark is None else [self._watermark.area]
-        return Scenery(windows, numbers, texts, marks)
-
-    def _encode_known(
-        self, gop: Gop, scenery: Scenery, planned: Plan, progress: Progress
-    ) -> list[EncodedPicture]:
         def draw(position: int) -> VideoFrame:
             progress(position + 1)
             return self.draw(gop.first + position).video
 
-        return known_vectors.encode(scenery, planned, self._format, draw)
+        if planned is not None:
+            return known_vectors.encode(planned, self._size, encoder, draw)
+        pictures: list[EncodedPicture] = []
+        for position in range(gop.frames):
+            pictures += encoder.add(draw(position))
+        return pictures + encoder.finish()
+
+    def _plan(self, gop: Gop, quantizer: int) -> Plan | None:
+        states = self._subtitles.states(gop.first, gop.frames)
+        # In a fade, each frame has a state of its own.
+        if self._search or len(states) > known_vectors.MAX_P_SHARE * gop.frames:
+            return None
+        windows = [self._window(gop.first + n, self._frames) for n in range(gop.frames)]
+        numbers = [number for number, state in enumerate(states) for _ in range(state.frames)]
+        texts = [[layer.area for layer in self._subtitles.layers(state.number)] for state in states]
+        marks = [] if self._watermark is None else [self._watermark.area]
+        scenery = Scenery(windows, numbers, texts, marks)
+        return known_vectors.plan(scenery, self._size, quantizer, self._trial)
 
     def draw(self, frame: int, *, subtitles: bool = True) -> Frame:
         """Draw a frame; see `GopSource`."""

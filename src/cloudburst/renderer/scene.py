@@ -126,6 +126,7 @@ def load_scene(
             None if mark is None else to_picture_layer(*mark),
             _with_fades(track, fades, video_format.size),
             fps=video_format.fps,
+            search=options.motion_search,
         )
     scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled

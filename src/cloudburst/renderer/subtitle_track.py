@@ -171,6 +171,10 @@ class SubtitleTrack:
         self._painted = -1
         self._layers: list[Layer] = []
 
+    def parts(self, frames: int) -> list[int]:
+        """Return the lengths of the parts of a video of ``frames`` that are encoded apart."""
+        return [frames]
+
     def states(self, first: int, frames: int) -> list[VisibleState]:
         """Return the states of a part of the video, which has at least one frame."""
         end = first + frames

@@ -61,6 +61,7 @@ PARAMETERS = {
     "focus": Parameter(("0.5 0.5", "0 1"), {"fit": ("cover",)}),
     "motion_amount": Parameter(("0.01", "0.5"), MOVING),
     "motion_easing": Parameter(("linear", "ease_in", "ease_out", "ease_in_out"), MOVING),
+    "motion_search": Parameter(("true", "false"), MOVING),
     "panorama": Parameter(("true", "false"), {"effects": PANS}),
     "fade_in": Parameter(("0", "0.2", "10")),
     "fade_out": Parameter(("0", "0.2", "10")),

@@ -135,6 +135,10 @@ class MotionOptions(BaseModel):
     )
     """Change of the speed of the movement: constant (``linear``), slow at the start (``ease_in``),
     at the end (``ease_out``), or at both (``ease_in_out``)."""
+    motion_search: bool = Field(default=False, description="true or false")
+    """True for videos in which the encoder looks for the movement of every picture, as in other
+    videos. Otherwise most pictures follow from the movement of the camera, which is known; that
+    takes half the CPU time or less. It is for players that do not show such videos well."""
     panorama: bool = Field(default=False, description="true or false")
     """True for pans that cross the whole picture if it is longer, in the direction of the movement,
     than the shape of the video: its other side is fitted to the video, and nothing is cropped. The
