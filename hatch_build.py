@@ -2,7 +2,7 @@
 
 Without settings, the kernel is compiled for this machine, and the wheel is for this platform. If no
 C compiler is found, zig's is used, which the package ziglang contains. If it cannot be compiled,
-the build succeeds with a warning, and the renderer uses Pillow instead.
+the build succeeds with a warning, because a client that only uses AWS needs no kernel.
 
 The environment variable ``CLOUDBURST_KERNEL`` changes this:
 
@@ -87,9 +87,9 @@ class KernelBuildHook(BuildHookInterface[BuilderConfig]):
             paths = compiler.compile_libraries(found, targets.local_targets(), folder)
         except compiler.KernelCompileError as exc:
             self.app.display_warning(
-                "cloudburst: the pixel kernel was not compiled. Rendering works, but scenes with"
-                " camera movement take much longer. Install a C compiler or the package ziglang,"
-                f" then install cloudburst again. Cause: {exc}"
+                "cloudburst: the pixel kernel was not compiled, so nothing can be rendered on this"
+                " machine. Install a C compiler or the package ziglang, then install cloudburst"
+                f" again. Cause: {exc}"
             )
             return []
         return paths

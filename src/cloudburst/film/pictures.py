@@ -2,7 +2,7 @@
 
 Frames of a video that was rendered for a film are in groups of pictures of their own where its
 transitions are. In other videos, frames that refer to those of a transition are encoded again, too:
-up to five before the end of a scene, and at its start the rest of the first group of pictures.
+up to 15 before the end of a scene, and at its start the rest of the first group of pictures.
 """
 
 from __future__ import annotations

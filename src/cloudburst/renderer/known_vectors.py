@@ -40,7 +40,7 @@ MAX_DISTANCE = 16
 _SLOW = 0.06
 # Samples by which any part moves from a P picture to the next one, at most; and where text or a
 # watermark is shown, below which the picture stands still in between.
-_MAX_SHIFT, _MAX_STILL_SHIFT = 32.0, 2.2
+_MAX_SHIFT, _MAX_STILL_SHIFT = 32.0, 2.6
 # Share of P pictures above which libx264 encodes all pictures, at less cost.
 MAX_P_SHARE = 1 / 3
 
@@ -116,13 +116,15 @@ def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Pla
     windows, states = scenery.windows, scenery.states
     speed = max((shift(*pair, size) for pair in pairwise(windows)), default=0.0)
     distance, lower = choose_spacing(trial)
+    if quantizer > trial.quantizer:
+        lower = 0  # the video would exceed its bitrate
     if speed <= _SLOW:
         distance, lower = MAX_DISTANCE, 0
     else:
         still = scenery.marks or any(scenery.texts)
-        distance = min(distance, int((_MAX_STILL_SHIFT if still else _MAX_SHIFT) / speed))
-        if distance <= _NEAR.distance:
-            lower = 0
+        allowed = int((_MAX_STILL_SHIFT if still else _MAX_SHIFT) / speed)
+        if allowed < distance:
+            distance, lower = allowed, 0
     references, last = [0], len(windows) - 1
     while (end := references[-1]) < last:
         state, furthest = states[end], min(last, end + max(1, distance))
