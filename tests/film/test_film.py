@@ -25,8 +25,9 @@ from support.film_scenes import (
 )
 from support.film_scenes import scene_video as video_of_scene
 from support.h264 import IDR, Bits, length_prefixed, parameter_sets, read_sps
+from support.openh264 import check_same_frames
 from support.render_job import subtitle_file
-from support.video_probe import frames, luma, probe
+from support.video_probe import ffmpeg, frames, luma, probe
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -89,6 +90,31 @@ def test_a_film_is_a_valid_video_of_its_whole_length(cut):
     assert 0 <= found.samples - sum(FRAMES.values()) * SAMPLES < 1024
     strict_decode(cut)
     assert cut.read_bytes().find(b"moov") < cut.read_bytes().find(b"mdat")
+
+
+@pytest.fixture(scope="module")
+def movements(tmp_path_factory) -> list[FilmScene]:
+    """Return three scenes with movements, of which the second one's is searched."""
+    return [
+        video_of_scene(
+            tmp_path_factory.mktemp(f"scene-{number}"),
+            photo((320, 180), number),
+            sine(0, 60 * SAMPLES),
+            effects=[effect],
+            motion_search=number == 1,
+            size="320x180",
+        )
+        for number, effect in enumerate(("zoom_in", "zoom_out", "pan_left"))
+    ]
+
+
+@pytest.mark.parametrize("transition", ["cut", "fade", "crossfade"])
+def test_known_and_searched_movements_are_joined(movements, transition, tmp_path):
+    """Two decoders show the same, also where pictures of a transition were encoded again."""
+    film, _ = film_of(tmp_path, movements, transition=transition, transition_seconds=0.5)
+    strict_decode(film)
+    ffmpeg("-i", film, "-map", "0:v", "-c", "copy", tmp_path / "film.h264")
+    assert check_same_frames(tmp_path / "film.h264") >= 150
 
 
 def errors_of(found: array[float], expected: list[float], at: int, radius: int = 1024) -> float:
