@@ -98,11 +98,11 @@ def movements(tmp_path_factory) -> list[FilmScene]:
     return [
         video_of_scene(
             tmp_path_factory.mktemp(f"scene-{number}"),
-            photo((320, 180), number),
+            photo((320, 240), number),
             sine(0, 60 * SAMPLES),
             effects=[effect],
             motion_search=number == 1,
-            size="320x180",
+            size="320x240",
         )
         for number, effect in enumerate(("zoom_in", "zoom_out", "pan_left"))
     ]
