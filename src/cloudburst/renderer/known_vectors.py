@@ -40,7 +40,7 @@ MAX_DISTANCE = 16
 _SLOW = 0.06
 # Samples by which any part moves from a P picture to the next one, at most; and where text or a
 # watermark is shown, below which the picture stands still in between.
-_MAX_SHIFT, _MAX_STILL_SHIFT = 32.0, 2.6
+_MAX_SHIFT, _MAX_STILL_SHIFT = 62.0, 2.6
 # Share of P pictures above which libx264 encodes all pictures, at less cost.
 MAX_P_SHARE = 1 / 3
 
@@ -99,7 +99,7 @@ def choose_spacing(trial: Trial) -> Spacing:
         return _NEAR  # most bytes would be those of vectors, which are longer at a larger distance
     if trial.share < _SOFT_SHARE:
         return Spacing(12, 0)
-    return Spacing(12, 2) if trial.share < _HARD_SHARE else Spacing(8, 1)
+    return Spacing(12, 3) if trial.share < _HARD_SHARE else Spacing(8, 2)
 
 
 class Plan(NamedTuple):
