@@ -122,10 +122,16 @@ def test_the_sanitizers_find_a_b_picture_that_leaves_its_memory(tmp_path):
     shutil.which("qemu-aarch64") is None, reason="the program qemu-aarch64 is not installed"
 )
 @pytest.mark.timeout(300)  # the first use of zig compiles a C library
-def test_arm_computes_the_same(expected, tmp_path):
-    target = ("-O3", "-static", "-target", "aarch64-linux-musl")
-    assert compile_fuzz(tmp_path / "fuzz", compilers()["zig"], *target)
-    assert checksum("qemu-aarch64", str(tmp_path / "fuzz")) == expected
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_arm_computes_the_same(source, tmp_path):
+    found = set()
+    here, arm = tmp_path / "here", tmp_path / "arm"
+    targets = {here: ("-O1",), arm: ("-O3", "-static", "-target", "aarch64-linux-musl")}
+    for program, flags in targets.items():
+        zig, fuzz = compilers()["zig"], FUZZ[source]
+        assert compile_fuzz(program, zig, *flags, program=fuzz, source=source)
+        found.add(checksum(*(["qemu-aarch64"] if program == arm else []), str(program)))
+    assert len(found) == 1
 
 
 @needs_compiler

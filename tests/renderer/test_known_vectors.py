@@ -256,8 +256,8 @@ def test_the_bytes_of_a_picture_are_known():
         {"size": (4112, 16)},
         {"size": (0, 16)},
         {"still": bytes(3)},
-        {"motions": (Motion(0, 65, 0), Motion(0, 0, 0))},
-        {"motions": (Motion(0, 0, 0.2), Motion(0, 0, 0))},
+        {"motions": (Motion(0, 121, 0), Motion(0, 0, 0))},
+        {"motions": (Motion(0, 0, 0.4), Motion(0, 0, 0))},
         {"motions": (Motion(float("nan"), 0, 0), Motion(0, 0, 0))},
     ],
 )

@@ -48,8 +48,8 @@ class Rectangle(NamedTuple):
 
 # Sides of a macroblock, in samples.
 BLOCK_SIZE = 16
-# Maximum movement of any sample of a B picture, in samples; a decoder of any level reads 128.
-MAX_SHIFT = 64.0
+# Maximum movement of any sample of a B picture, in samples; decoders of all levels here read 128.
+MAX_SHIFT = 120.0
 # Parts of the bytes of `BPicture.still`, as in ``vectors.c``.
 LATER, EARLIER, FIXED = 1, 2, 4
 

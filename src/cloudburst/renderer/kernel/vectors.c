@@ -21,7 +21,7 @@ enum {
     MAX_BLOCKS = 256, /* macroblocks of a row or a column: 4096 samples */
 };
 
-/* ---- Bits, and the arithmetic coder (9.3.4) ---------------------------------------------------- */
+/* ---- Bits, and the arithmetic coder (9.3.4) ------------------------------------------------- */
 
 static const uint8_t LPS_RANGE[64][4] = { /* table 9-44 */
     {128, 176, 208, 240}, {128, 167, 197, 227}, {128, 158, 187, 216}, {123, 150, 178, 205},
@@ -145,10 +145,11 @@ static void code_end(Coder *c, int is_end) { /* end_of_slice_flag, and the stop 
     }
 }
 
-/* ---- Slice header and contexts ---------------------------------------------------------------- */
+/* ---- Slice header and contexts -------------------------------------------------------------- */
 
 enum { SKIP = 24, TYPE = 27, ACROSS = 40, DOWN = 47, REFERENCE = 54, LUMA = 73, CHROMA = 77 };
-enum { QUANTIZER = 26 }; /* that of the parameter sets; without residual, only contexts depend on it */
+/* That of the parameter sets. Without residual, only the start of the contexts depends on it. */
+enum { QUANTIZER = 26 };
 
 static const int8_t STARTS[CONTEXTS][2] = { /* tables 9-14 to 9-18, cabac_init_idc 0: m, n */
     [SKIP] = {18, 64},   {9, 43},    {29, 0},
@@ -179,9 +180,9 @@ static void start_slice(Coder *c, uint32_t frame_number, uint32_t order) { /* 7.
 
 /* ---- Choice of vectors ------------------------------------------------------------------------
  *
- * The vectors of both lists are chosen together, for columns and rows of macroblocks one by one. The
- * nearest quarter samples are not the best: their filter blurs, while the mean of two pictures at
- * whole samples, one a little too far to the left and one a little too far to the right, is
+ * The vectors of both lists are chosen together, for columns and rows of macroblocks one by one.
+ * The nearest quarter samples are not the best: their filter blurs, while the mean of two pictures
+ * at whole samples, one a little too far to the left and one a little too far to the right, is
  * sharper. The best pair has the least mean square error for samples whose likeness to each other
  * falls with their distance.
  *
@@ -207,10 +208,10 @@ static const int16_t LIKENESS[] = {
 static const int8_t FILTERS[PHASES][TAPS] = { /* in 1/64, from 2 samples before (8.4.2.2.1) */
     {0, 0, 64, 0, 0, 0}, {1, -5, 52, 20, -5, 1}, {2, -10, 40, 40, -10, 2}, {1, -5, 20, 52, -5, 1}};
 
-typedef struct { /* of samples whose power is 2^14 */
-    int32_t power[PHASES];                                        /* of the filtered sample */
-    int32_t hit[FRACTIONS][CANDIDATES];                           /* its product with the wanted one */
-    int32_t both[FRACTIONS][FRACTIONS][CANDIDATES][CANDIDATES]; /* with one of the other list */
+typedef struct { /* mean products of samples whose power is 2^14 */
+    int32_t power[PHASES];              /* of the filtered sample with itself, */
+    int32_t hit[FRACTIONS][CANDIDATES]; /* with the wanted one, */
+    int32_t both[FRACTIONS][FRACTIONS][CANDIDATES][CANDIDATES]; /* with that of the other list */
 } Products;
 
 /* Vector of a candidate: from the quarter sample before the nearest lower one, to the second higher
@@ -227,7 +228,7 @@ static int32_t likeness(int32_t distance) { return LIKENESS[distance < 0 ? -dist
 /* Product of the samples of candidates c and d at positions f and g. */
 static int32_t product(int32_t f, int c, int32_t g, int d) {
     const int8_t *one = FILTERS[quarters(f, c) & 3], *other = FILTERS[quarters(g, d) & 3];
-    int32_t sum = 0; /* less than 2^30: filters have absolute sums of at most 2^6 * 1.63 */
+    int32_t sum = 0; /* less than 2^28, because the filters have absolute sums of at most 104 */
     for (int i = 0; i < TAPS; i++)
         for (int k = 0; k < TAPS; k++)
             sum += one[i] * other[k] * likeness(tap_place(f, c, i) - tap_place(g, d, k));
@@ -243,7 +244,8 @@ static void prepare_products(Products *products) {
             products->hit[f][c] = sum >> 6;
             products->power[phase] = product(f, c, f, c);
             for (int32_t g = 0; g < FRACTIONS; g++)
-                for (int d = 0; d < CANDIDATES; d++) products->both[f][g][c][d] = product(f, c, g, d);
+                for (int d = 0; d < CANDIDATES; d++)
+                    products->both[f][g][c][d] = product(f, c, g, d);
         }
 }
 
@@ -278,8 +280,8 @@ static void choose(const Products *products, const int32_t *weights, const int32
 }
 
 /* Prepare the columns or the rows; size is their side of the picture. motion has two numbers for
- * each list, in 2^-32 samples: how far the picture has moved at its left or upper edge, and how much
- * more for each sample. */
+ * each list, in 2^-32 samples: how far the picture has moved at its left or upper edge, and how
+ * much more for each sample. */
 static void prepare_lines(const Products *products, const int32_t *weights, int32_t size,
                           const int64_t *motion, Line *lines) {
     for (int32_t i = 0; i * BLOCK_SIZE < size; i++) {
@@ -301,7 +303,7 @@ static void prepare_lines(const Products *products, const int32_t *weights, int3
     }
 }
 
-/* ---- Macroblocks ------------------------------------------------------------------------------ */
+/* ---- Macroblocks ---------------------------------------------------------------------------- */
 
 typedef struct {
     int32_t vector[LISTS][AXES]; /* 0 if the list is not used */
@@ -327,8 +329,8 @@ static void predict(int list, const Block *a, const Block *b, const Block *c, in
                          : median(a->vector[list][i], b->vector[list][i], c->vector[list][i]);
 }
 
-/* Code a difference of vectors: unary up to 9, then Exp-Golomb of order 3 (9.3.2.3). near is the sum
- * of the sizes of the differences beside it. */
+/* Code a difference of vectors: unary up to 9, then Exp-Golomb of order 3 (9.3.2.3). near is the
+ * sum of the sizes of the differences beside it. */
 static void code_step(Coder *c, int base, int32_t near, int32_t step) {
     const int32_t size = step < 0 ? -step : step;
     int context = base + (near > 2) + (near > 32);
@@ -367,7 +369,7 @@ static void code_type(Coder *c, const Block *block, int context) { /* table 9-37
  * A skipped one takes the vectors that are predicted, and the lowest reference index that its
  * neighbours use. With index 0, its vectors would also depend on how the later picture moves there
  * (8.4.1.2.2), which is not known here. So every macroblock uses index 1: both lists have both
- * pictures, list 1 in the opposite order (8.2.4.2.3), so that index 1 of list 0 is the later one. */
+ * pictures, list 1 in the opposite order (8.2.4.2.3), and index 1 of list 0 is the later one. */
 static void code_block(Coder *c, Block *block, const Block *left, const Block *above,
                        const Block *beside) {
     int32_t guess[LISTS][AXES];
@@ -404,7 +406,7 @@ static void code_block(Coder *c, Block *block, const Block *left, const Block *a
     code(c, CHROMA, 0);
 }
 
-/* ---- Pictures --------------------------------------------------------------------------------- */
+/* ---- Pictures ------------------------------------------------------------------------------- */
 
 /* Part of a picture outside of which a macroblock does not take it, in quarter samples times 64: a
  * sample of full weight. More would be seen at the edges. */
@@ -414,7 +416,7 @@ typedef struct {
     Products products;
     Coder coder;
     Line columns[MAX_BLOCKS], rows[MAX_BLOCKS];
-    Block blocks[2][MAX_BLOCKS + 2]; /* rows of macroblocks by turns, with one outside at each end */
+    Block blocks[2][MAX_BLOCKS + 2]; /* two rows by turns, with a block outside at each end */
 } Writer;
 
 API size_t vectors_size(void) { return sizeof(Writer); }
@@ -437,8 +439,8 @@ static void place(Block *block, int taken, const Line *column, const Line *row) 
     }
 }
 
-/* Write the NAL unit of a B picture, without a start code, and return its size; more than room if it
- * was not written.
+/* Write the NAL unit of a B picture, without a start code, and return its size. If that is more
+ * than room, only a part of it was written.
  *
  * frame_number and order are the values of the slice header. weight is that of the earlier picture,
  * in 1/64. across and down have the motion of the columns and rows from this picture to the later
