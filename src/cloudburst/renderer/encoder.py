@@ -42,9 +42,6 @@ STILL_GOP_SECONDS = 10
 # limit.
 MAX_GOP_BYTES = 200_000_000
 
-# B pictures between two P pictures in videos with camera motion.
-B_PICTURES = 5
-
 _PRESET = "superfast"
 # Options of libx264 for all videos. ``stitchable`` keeps the quantizer out of the parameter sets.
 # Without adaptive quantization, macroblock tree and lookahead, the encoder takes 40 % less CPU
@@ -54,7 +51,7 @@ _PRESET = "superfast"
 # size and frame rate.
 _PARAMETERS = (
     "stitchable=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
-    f"bframes={B_PICTURES}:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
+    "bframes=5:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
     "keyint=infinite:slices=1:sliced-threads=0:sar=1/1"
 )
 

@@ -173,6 +173,8 @@ def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> 
     # They show the text of the earlier picture. A macroblock that moves does not take letters from
     # beside it.
     old, new = scenery.states[before], scenery.states[after]
+    if not (scenery.marks or scenery.texts[old] or scenery.texts[new]):
+        return None
     columns, rows = (-(-side // BLOCK_SIZE) for side in size)
     blocks = bytearray([EARLIER | LATER]) * (columns * rows)
     moved = shift(scenery.windows[before], scenery.windows[after], size)
@@ -190,9 +192,6 @@ def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> 
     mark(scenery.texts[old], FIXED | EARLIER | (LATER if old == new else 0), FIXED)
     if old != new:
         mark(scenery.texts[new], FIXED | EARLIER, 0)
-    moving = blocks.count(EARLIER | LATER)
-    if moving == len(blocks):
-        return None
     return bytes(blocks.replace(bytes([EARLIER | LATER]), b"\0"))
 
 
