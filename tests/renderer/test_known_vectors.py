@@ -19,7 +19,7 @@ from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.known_vectors import Scenery, Spacing, choose_spacing, with_order
 from cloudburst.renderer.motion import Camera, Window
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import ColourLayer, to_picture_layer, to_planes
+from cloudburst.renderer.planes import Layer, to_picture_layer, to_planes
 from cloudburst.renderer.quantizers import Trial
 from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.drawn_frames import (
@@ -47,7 +47,7 @@ def video(
     size: VideoSize = SIZE,
     amount: float = 0.1,
     track: SubtitleTrack | None = None,
-    mark: ColourLayer | None = None,
+    mark: Layer | None = None,
     search: bool = False,
     fps: int = 30,
     **camera,
