@@ -14,7 +14,14 @@ from cloudburst.models.video_format import Effect, VideoFormat, VideoSize
 from cloudburst.renderer import known_vectors
 from cloudburst.renderer.encoder import EncodedPicture, GopEncoder
 from cloudburst.renderer.fades import FadedTrack, Fades
-from cloudburst.renderer.kernel.interface import BPicture, Motion, Rectangle
+from cloudburst.renderer.kernel.interface import (
+    EARLIER,
+    FIXED,
+    LATER,
+    BPicture,
+    Motion,
+    Rectangle,
+)
 from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.known_vectors import Scenery, Spacing, choose_spacing, with_order
 from cloudburst.renderer.motion import Camera, Window
@@ -230,6 +237,17 @@ def test_the_distance_of_p_pictures_follows_from_the_speed_and_from_text(
     assert again.quantizer == 26, "the first one made too many bytes"
     changes = {n for n in range(1, len(seen.states)) if seen.states[n] != seen.states[n - 1]}
     assert changes <= set(found.references)
+
+
+def test_macroblocks_near_text_stand_still_as_far_as_the_picture_moves():
+    """Others would take letters from beside them: here 20 samples away, and 3 for the filter."""
+    seen = scenery(10.0, 3, texts=((Rectangle(64, 64, 32, 16),),))
+    blocks = known_vectors.still_blocks(seen, 0, 2, SIZE)
+    assert blocks is not None
+    rows = [blocks[start : start + 20] for start in range(0, len(blocks), 20)]
+    still = bytes([0] * 2 + [LATER + EARLIER + FIXED] * 6 + [0] * 12)
+    assert rows == [bytes(20)] * 2 + [still] * 5 + [bytes(20)] * 5
+    assert known_vectors.still_blocks(scenery(10.0, 3), 0, 2, SIZE) is None
 
 
 def test_the_bytes_of_a_picture_are_known():
