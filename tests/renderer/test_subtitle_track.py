@@ -15,12 +15,13 @@ from cloudburst.renderer.subtitle_track import SubtitleState, SubtitleTrack, sub
 from support.drawn_frames import BlockPainter
 
 FPS, FRAMES = 30, 90
-SIZE = (480, 270)
+SIZE = (480, 640)
 FONT = find_font()
 
 
 def painted_track(cues: list[Cue]) -> SubtitleTrack:
-    style = subtitle_style(RenderOptions(background_box=False), *SIZE)
+    # Eight cues of three lines have room in each part of the picture.
+    style = subtitle_style(RenderOptions(background_box=False, font_size=12), *SIZE)
     painter = SubtitlePainter(cues, style, [FONT], *SIZE)
     return SubtitleTrack(subtitle_states(cues, FRAMES, FPS), painter)
 
