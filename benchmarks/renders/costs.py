@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import NamedTuple, Protocol
 
 from renders import goals
@@ -72,6 +72,7 @@ class Row(NamedTuple):
     scenario: Scenario
     seconds: int
     runs: dict[str, Runs]
+    picture: str = ""
 
     @property
     def ours(self) -> Runs:
@@ -81,10 +82,14 @@ class Row(NamedTuple):
         """Return the CPU seconds of a program over ours."""
         return self.runs[name].cpu / self.ours.cpu
 
+    @property
+    def title(self) -> str:
+        return f"{self.picture} {self.scenario.name} {self.seconds} s".lstrip()
+
     def lines(self) -> Iterator[str]:
         for name, runs in self.runs.items():
-            title = f"{self.scenario.name} {self.seconds} s, {name}"
-            ratio = "" if runs is self.ours else f"{self.ratio(name):8.1f}"
+            title = f"{self.title}, {name}"
+            ratio = "" if runs is self.ours else f"{self.ratio(name):8.2f}"
             yield (
                 f"{title:43} {runs.cpu:7.2f} {runs.spread:6.0%} {runs.wall:7.1f} {runs.peak:6.0f}"
                 f" {runs.size:7.2f} {runs.frames:6d} {runs.others:6.0%} {ratio}"
@@ -127,14 +132,20 @@ def video_of(work: Path, number: int, scenario: Scenario, seconds: int) -> Path:
 
 
 def judge_against(rows: Sequence[Row], other: str) -> Iterator[goals.Verdict]:
-    """Yield the verdicts on our costs, compared with those of the replaced renderer."""
-    for row in rows:
-        where = f"{row.scenario.name} at {row.seconds} s"
-        if goal := goals.AGAINST.get((row.scenario.name, row.seconds)):
-            yield goals.at_least(f"{where}: CPU of the other over ours", row.ratio(other), goal)
-        size = row.ours.size / row.runs[other].size
-        limit = goals.SIZE[bool(row.scenario.effects)]
-        yield goals.at_most(f"{where}: size of ours over the other", size, limit)
+    """Yield the verdicts on our costs, compared with those of the other renderer."""
+    sizes = {row.title: row.ours.size / row.runs[other].size for row in rows}
+    for title, size in sizes.items():
+        yield goals.at_most(f"{title}: size of ours over the other", size, goals.SIZE)
+    for scenario, seconds in dict.fromkeys((row.scenario, row.seconds) for row in rows):
+        same = [row for row in rows if (row.scenario, row.seconds) == (scenario, seconds)]
+        where = f"mean of {len(same)} pictures, {scenario.name} {seconds} s"
+        cheaper = mean(row.ratio(other) for row in same)
+        goal = goals.AGAINST.get((scenario.name, seconds)) if scenario.effects else goals.STILL
+        if goal is not None:
+            yield goals.at_least(f"{where}: CPU of the other over ours", cheaper, goal)
+        if scenario.effects:
+            size = mean(sizes[row.title] for row in same)
+            yield goals.at_most(f"{where}: size of ours over the other", size, goals.MEAN_SIZE)
 
 
 def judge_public_image(rows: Sequence[Row], name: str) -> Iterator[goals.Verdict]:
@@ -155,7 +166,5 @@ def judge_peak(rows: Sequence[Row]) -> goals.Verdict:
 def invalid_rows(rows: Sequence[Row]) -> list[str]:
     """Return the titles of rows during which other processes used too much of the cores."""
     return [
-        f"{row.scenario.name} at {row.seconds} s"
-        for row in rows
-        if max(runs.others for runs in row.runs.values()) > MAX_OTHER_LOAD
+        row.title for row in rows if max(runs.others for runs in row.runs.values()) > MAX_OTHER_LOAD
     ]

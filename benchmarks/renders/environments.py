@@ -17,7 +17,7 @@ ISOLATED = {"PYTHONPATH": ""}
 
 
 class FfmpegPaths:
-    """Paths of the ffmpeg that computes scores, and of the ffmpeg of all other programs.
+    """Paths of the ffmpeg that computes scores, and of the ffmpeg of other programs.
 
     Both are the ffmpeg of the wheel imageio-ffmpeg, which has VMAF, until `use_system` is called.
     """
@@ -35,10 +35,6 @@ class FfmpegPaths:
         if missing := [name for name, path in found.items() if path is None]:
             sys.exit(f"not on the path: {' and '.join(missing)}; install ffmpeg 7 or 8")
         self.ffmpeg = str(found["ffmpeg"])
-
-    def environ(self) -> dict[str, str]:
-        """Return the environment variables with which versions of our renderer find ffmpeg."""
-        return {"CLOUDBURST_FFMPEG": self.ffmpeg}
 
 
 FFMPEG_PATHS = FfmpegPaths()

@@ -19,8 +19,8 @@ from typing import Any
 from cloudburst.renderer import encoder, h264_levels, process_limits
 
 # Functions of these modules are replaced.
-_BITRATE: Any = h264_levels
 _ENCODER: Any = encoder
+_LEVEL: Any = h264_levels.Level
 _LIMITS: Any = process_limits
 
 
@@ -32,14 +32,10 @@ def encode_losslessly() -> None:
         configure(context, form, 0, still=still)
 
     _ENCODER.configure = lossless
-    # A lossless video of noise has 130 MB per second. The first name is that of earlier versions.
-    _BITRATE.MAX_SECOND_BYTES = sys.maxsize
-    _BITRATE.max_second_bytes = lambda _format: sys.maxsize
-    _LIMITS.limit_cpu_time = _without_limit  # a lossless render takes several times as long
-
-
-def _without_limit(_seconds: float, _pid: int = 0) -> None:
-    pass
+    # A lossless video of noise has 130 MB per second, and takes several times as long.
+    _ENCODER.MAX_GOP_BYTES = sys.maxsize
+    _LEVEL.max_second_bytes = 1 << 30
+    _LIMITS.limit_cpu_time = _LIMITS.limit_memory = lambda _value: None
 
 
 class Clock:
@@ -68,7 +64,7 @@ def main() -> int:
     if change == "lossless":
         encode_losslessly()
     else:
-        for method in ("add", "add_still", "finish"):
+        for method in ("add", "add_p", "finish"):
             timed = clock.timed(getattr(encoder.GopEncoder, method))
             setattr(encoder.GopEncoder, method, timed)
     from cloudburst.renderer import render_process  # noqa: PLC0415 - it imports the changed names

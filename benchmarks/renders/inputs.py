@@ -7,7 +7,7 @@ import shutil
 import wave
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -52,13 +52,14 @@ def make_inputs(folder: Path, seconds: int) -> Inputs:
     """Make a picture with grain and fine detail, audio similar to a voice, and subtitles."""
     inputs = Inputs(folder / "image.png", folder / "audio.wav", folder / "subtitle.srt", seconds)
     rng = np.random.default_rng(7)
-    _picture(rng).save(inputs.picture)
+    detailed_picture(rng).save(inputs.picture)
     make_audio(inputs.audio, seconds, rng)
     make_subtitle(inputs.subtitle, seconds)
     return inputs
 
 
-def _picture(rng: np.random.Generator) -> Image.Image:
+def detailed_picture(rng: np.random.Generator) -> Image.Image:
+    """Return a picture with grain and fine detail."""
     total = np.full((HEIGHT, WIDTH, 3), 118, np.float32)
     for step, weight in ((256, 34), (96, 22), (32, 14), (12, 8), (4, 5), (2, 3)):
         small = rng.normal(size=(HEIGHT // step + 2, WIDTH // step + 2, 3)).astype(np.float32)
@@ -120,15 +121,12 @@ def _timestamp(seconds: float) -> str:
     return f"00:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
 
 
-def put_job(
-    scenario: Scenario, inputs: Inputs, folder: Path, options: Mapping[str, object]
-) -> None:
-    """Make the folder of a job; ``options`` are the default ones of the version that renders it."""
+def put_job(scenario: Scenario, inputs: Inputs, folder: Path, job: Mapping[str, Any]) -> None:
+    """Make the folder of a job, from one with the default options of the version that renders."""
     folder.mkdir()
     shutil.copy(inputs.picture, folder / "image")
     shutil.copy(inputs.audio, folder / "audio")
     if scenario.subtitled:
         shutil.copy(inputs.subtitle, folder / "subtitle")
-    values = {**options, "effects": scenario.effects}
-    job = {"name": scenario.name, "options": values, "seams": []}
-    (folder / "job.json").write_text(json.dumps(job))
+    options = {**job["options"], "effects": scenario.effects}
+    (folder / "job.json").write_text(json.dumps({**job, "options": options}))

@@ -1,23 +1,28 @@
-"""Five pictures of different kinds on which quality is compared.
-
-None of them was used to choose settings of the encoder.
-"""
+"""Eight pictures of different kinds on which versions of the renderer are compared."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import noto_cjk_sans_otc
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from renders.inputs import HEIGHT, SIZE, WIDTH
+from renders.inputs import HEIGHT, SIZE, WIDTH, detailed_picture
 
-PHOTO_HINT = """no --photo: a generated picture replaces the photograph. A free one is in Debian:
+PHOTOS = {
+    "photo": "nature/Garden.jpg",
+    "canvas": "abstract/Elephants_3840x2160.jpg",
+    "leaf": "nature/Blinds.jpg",
+}
+"""Photographs in the folder of the option ``--photos``."""
+PHOTOS_HINT = f"""no --photos: generated pictures replace {", ".join(PHOTOS)}. The photographs are
+in a package of Debian (GPL-2+):
   apt-get download mate-backgrounds && dpkg -x mate-backgrounds_*.deb backgrounds
-  --photo backgrounds/usr/share/backgrounds/mate/nature/RainDrops.jpg   (1920x1200, GPL-2+)"""
+  --photos backgrounds/usr/share/backgrounds/mate"""
+CARTOON = Path(__file__).parents[2] / "examples" / "story" / "02-cloud.png"
 PAGE = (
     "The old mill stood where the river turned twice before it reached the sea.",
     "每天清晨，钟声都会在山谷里回响三次，然后一切又归于寂静。",
@@ -26,17 +31,15 @@ PAGE = (
 )
 
 
-def photo(path: Path | None) -> Image.Image:
-    """Return the photograph at the size of the video, or a generated picture in its place."""
-    if path is None:
-        return _landscape()
+def fitted(path: Path) -> Image.Image:
+    """Return the picture of a file at the size of the video."""
     picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     if picture.width < WIDTH or picture.height < HEIGHT:
         sys.exit(f"{path} is {picture.width}x{picture.height}; use at least {WIDTH}x{HEIGHT}")
     return ImageOps.fit(picture, SIZE, Image.Resampling.LANCZOS)
 
 
-def _landscape() -> Image.Image:
+def landscape() -> Image.Image:
     """Return a generated landscape: sky, rows of hills, and grass in the foreground."""
     rng = np.random.default_rng(11)
     rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None]
@@ -68,29 +71,23 @@ def noise() -> Image.Image:
     return Image.fromarray(total.clip(0, 255).astype(np.uint8))
 
 
-def line_art() -> Image.Image:
-    """Return black lines of several widths and directions, and flat colours, on white."""
-    scale = 2  # drawn larger and reduced, for smooth edges
+def table() -> Image.Image:
+    """Return the table of a web page: small text in thin lines, on white and grey."""
     rng = np.random.default_rng(13)
-    picture = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), "white")
+    words = ("1,284.50", "Invoice 77", "Muller & Co", "2026-11-29", "paid", "open")
+    font = ImageFont.truetype(str(noto_cjk_sans_otc.FONT_PATH), 18)
+    picture = Image.new("RGB", SIZE, "#f5f6f8")
     draw = ImageDraw.Draw(picture)
-    for _ in range(45):
-        corners = int(rng.integers(3, 9))
-        centre, radius = rng.uniform((0, 0), (picture.width, picture.height)), rng.uniform(60, 420)
-        turn = rng.uniform(0, 6)
-        draw.regular_polygon(
-            (float(centre[0]), float(centre[1]), float(radius)),
-            corners,
-            rotation=turn * 57,
-            fill=tuple(int(value) for value in rng.integers(120, 256, 3)),
-            outline="black",
-            width=int(rng.integers(2, 12)),
-        )
-    for _ in range(120):
-        ends = rng.uniform((0, 0), (picture.width, picture.height), (2, 2))
-        width = int(rng.integers(1, 9))
-        draw.line([tuple(map(float, end)) for end in ends], fill="black", width=width)
-    return picture.resize(SIZE, Image.Resampling.LANCZOS)
+    draw.rectangle((0, 0, WIDTH, 60), fill="#23395d")
+    draw.text((20, 18), "Reports   Accounts   Settings   Help", font=font, fill="white")
+    for y in range(80, HEIGHT - 10, 33):
+        fill = "white" if y // 33 % 2 else "#edf1f7"
+        draw.rectangle((20, y, WIDTH - 20, y + 32), fill=fill, outline="#d0d4da")
+        for x in range(20, WIDTH - 40, 156):
+            draw.line((x, y, x, y + 32), fill="#d0d4da")
+            ink = rng.choice(("#222222", "#222222", "#0a58ca", "#b02a37"))
+            draw.text((x + 6, y + 4), str(rng.choice(words)), font=font, fill=str(ink))
+    return picture
 
 
 def text_page() -> Image.Image:
@@ -117,12 +114,30 @@ def dark_gradient() -> Image.Image:
     return Image.fromarray((colours + dither).round().clip(0, 255).astype(np.uint8))
 
 
-def make_pictures(photograph: Path | None) -> dict[str, Callable[[], Image.Image]]:
-    """Return the functions that make the pictures, by name."""
-    return {
-        "photo": lambda: photo(photograph),
-        "noise": noise,
-        "line art": line_art,
-        "text page": text_page,
-        "dark gradient": dark_gradient,
-    }
+def soft_landscape() -> Image.Image:
+    """Return a landscape out of focus."""
+    return landscape().filter(ImageFilter.GaussianBlur(3))
+
+
+GENERATED = {
+    "photo": landscape,
+    "canvas": lambda: detailed_picture(np.random.default_rng(7)),
+    "leaf": soft_landscape,
+    "table": table,
+    "cartoon": lambda: fitted(CARTOON),
+    "page": text_page,
+    "noise": noise,
+    "gradient": dark_gradient,
+}
+"""Functions that make the pictures, by name, without photographs."""
+
+
+def make_pictures(photos: Path | None, names: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Make the files of some pictures, with the photographs of a folder if there is one."""
+    made: dict[str, Path] = {}
+    for name in names:
+        file = photos / PHOTOS[name] if photos and name in PHOTOS else None
+        picture = fitted(file) if file else GENERATED[name]()
+        made[name] = folder / f"{name}.png"
+        picture.save(made[name])
+    return made

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from renders.environments import FFMPEG_PATHS
-
 LOG = "bench.log"
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Environment variable with which Python compiles modules once, and not in each run."""
 SAMPLE_SECONDS = 0.02
 """Seconds between two samples of memory. The shortest render takes 0.4 s."""
 SAMPLING_SHARE = 0.1
@@ -111,7 +111,7 @@ def measured(
         subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **FFMPEG_PATHS.environ(), **(environ or {})},
+            env={**os.environ, **BYTECODE, **(environ or {})},
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

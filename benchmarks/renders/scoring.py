@@ -1,4 +1,4 @@
-"""VMAF and SSIM of videos."""
+"""VMAF, SSIM and edge energy of videos."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from renders.environments import FFMPEG_PATHS
-from renders.frames import TEXT_TOP, Frame
+from renders.frames import TEXT_TOP, Frame, decoded
 from renders.inputs import FPS, HEIGHT, WIDTH
 
 _SAME_TAGS = "range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
@@ -63,6 +63,22 @@ def compare(video: Path, ideal: Iterable[Frame], frames: int, *, text: bool) -> 
     if not written == scored == frames:
         sys.exit(f"{video}: {written} ideal frames, {scored} scored, {frames} expected")
     return {area: Quality(*map(Score.of, scores)) for area, scores in found.items()}
+
+
+def largest_edge_step(video: Path, ideal: Iterable[Frame]) -> float:
+    """Return the largest change of edge energy from a frame to the next, relative to ideal frames.
+
+    A key frame that shows more detail than the picture before it is seen as a step. The area of
+    the text does not count.
+    """
+    pairs = zip(decoded(video), ideal, strict=False)
+    energy = (_edge_energy(frame) / _edge_energy(wanted) for frame, wanted in pairs)
+    return max((abs(after - before) for before, after in pairwise(energy)), default=0.0)
+
+
+def _edge_energy(frame: Frame) -> float:
+    luma = frame[:TEXT_TOP].astype(np.int16)
+    return float(sum(np.abs(np.diff(luma, axis=axis)).mean() for axis in (0, 1)))
 
 
 def _graph(areas: dict[str, str], frames: int) -> str:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from cloudburst.models.video_format import Effect
 from cloudburst.renderer.motion import Camera
@@ -18,7 +18,7 @@ from support.video_probe import FFMPEG
 
 pytestmark = pytest.mark.real
 
-NAMES = ("costs", "frames", "goals", "inputs", "pictures", "processes", "renderers", "scoring")
+NAMES = ("costs", "frames", "inputs", "processes", "quality", "renderers", "scoring")
 
 
 @pytest.fixture(scope="module")
@@ -123,31 +123,46 @@ def test_a_video_that_is_too_short_is_not_scored(bench, picture, tmp_path):
 
 
 def test_ratios_are_those_of_medians_and_missed_goals_are_found(bench):
-    costs, baseline = bench.costs, bench.inputs.BASELINE
+    costs, zoom = bench.costs, bench.inputs.EFFECTS_ONLY
 
     def runs(*seconds):
         return costs.Runs([bench.processes.Cost(cpu, 1, 150, 2) for cpu in seconds], 300)
 
-    row = costs.Row(baseline, 10, {"ours": runs(1, 9, 2), "other": runs(4, 12, 11)})
+    row = costs.Row(zoom, 10, {"ours": runs(1, 9, 2), "other": runs(4, 12, 9)}, "photo")
     assert row.ours.spread == 8
-    cheap, size = costs.judge_against([row], "other")
-    assert (cheap.found, cheap.goal, cheap.met) == (5.5, 5, True)
-    assert (size.found, size.met) == (1, True)
-    dear = costs.Row(baseline, 10, {"ours": runs(2), "other": runs(9.9)})
-    assert not next(costs.judge_against([dear], "other")).met
+    dear = row._replace(runs={"ours": runs(2), "other": runs(0)}, picture="page")
+    for rows, found, met in (([row], 4.5, True), ([row, dear], 2.25, True), ([dear], 0, False)):
+        *sizes, cheap, size = costs.judge_against(rows, "other")
+        assert [verdict.met for verdict in sizes] == [True] * len(rows)
+        assert (cheap.found, cheap.goal, cheap.met) == (found, 2.2, met)
+        assert (size.found, size.goal, size.met) == (1, 0.95, False)
     assert costs.judge_peak([row]).met
 
 
-def test_both_versions_of_the_encoder_are_made_lossless(bench):
-    """The wrapper of ffmpeg replaces the two words of ``-crf 21`` and leaves the others."""
-    script = bench.renderers.LOSSLESS_FFMPEG.format(ffmpeg="printf '%s\\n'")
-    done = subprocess.run(
-        ["sh", "-c", script, "ffmpeg", "-i", "a b", "-crf", "21", "-threads", "21"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines() == ["-i", "a b", "-qp", "0", "-threads", "21"]
+def test_quality_is_judged_for_each_picture_and_in_the_mean_without_noise(bench):
+    def pair(picture, ours, other, step):
+        for vmaf in (ours, other):
+            score = bench.scoring.Score(vmaf, 0, 0)
+            areas = {"whole": bench.scoring.Quality(score, score)}
+            zoom = bench.inputs.EFFECTS_ONLY
+            yield bench.quality.VideoScore(picture, zoom, "", areas, step, 1)
+
+    scores = [*pair("photo", 93, 93.1, 0.1), *pair("page", 91, 90.5, 0), *pair("noise", 80, 82, 0)]
+    verdicts = [*bench.quality.judge(scores, 10)]
+    assert [v.met for v in verdicts] == [True, False, True, True, False, True, True]
+    assert verdicts[-1].found == pytest.approx(0.2)
+    assert len([*bench.quality.judge(scores, 30)]) == 4
+
+
+def test_a_sharper_picture_is_a_step_and_movement_is_none(bench, picture, tmp_path):
+    windows = bench.frames.zoom_windows(3)
+    ideal = [bench.frames.ideal_frame(picture, window, "bt709") for window in windows]
+    soft = picture.filter(ImageFilter.GaussianBlur(8))
+    soft = bench.frames.ideal_frame(soft, bench.frames.WHOLE, "bt709")
+    exact = video(tmp_path / "exact.mp4", ideal)
+    assert bench.scoring.largest_edge_step(exact, ideal) == 0
+    sharper = video(tmp_path / "sharper.mp4", [soft, soft, ideal[0]])
+    assert bench.scoring.largest_edge_step(sharper, [ideal[0]] * 3) > 0.1
 
 
 @pytest.mark.nightly
