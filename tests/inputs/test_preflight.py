@@ -25,6 +25,7 @@ from cloudburst.models.file_versions import FileVersion
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import CheckedScene, Scene
+from support.sample_media import HEIC
 from support.speech_files import CHINESE, FILES, written
 
 MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # MPEG 1 layer III, 128 kbit/s, 44.1 kHz
@@ -281,6 +282,16 @@ def test_the_preview_in_a_jpeg_does_not_pass_for_its_end(files: Path, side: int)
 
 
 @cache
+@pytest.mark.parametrize("name", ["grid_turned", "opacity"])
+def test_a_heic_picture_is_upright_and_whole(files: Path, name: str) -> None:
+    data = (HEIC / f"{name}.heic").read_bytes()
+    (files / "a.heic").write_bytes(data)
+    assert good(scene(files, image="a.heic"))[0].upright == (name == "grid_turned")
+    (files / "a.heic").write_bytes(data[:-1])
+    (fault,) = faults(scene(files, image="a.heic"))
+    assert fault.found.startswith("a HEIC or AVIF picture that ends too early")
+
+
 def webp_kinds() -> dict[str, bytes]:
     """Pictures of each form that WebP has; the noise makes them large."""
     turned = Image.Exif()

@@ -112,6 +112,8 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "progressive jpeg": lambda: picture("JPEG", quality=95, progressive=True),
     "webp": lambda: picture("WEBP", lossless=True),
     "wide webp": lambda: picture("WEBP", 400, 200, lossless=True),
+    "avif": lambda: picture("AVIF", quality=100),
+    "wide avif that is turned": lambda: picture("AVIF", 400, 200, quality=100, exif=turned()),
     "gif": lambda: picture("GIF"),
     "bmp": lambda: picture("BMP"),
     "tiff": lambda: picture("TIFF"),
@@ -271,7 +273,7 @@ def test_all_faults_of_local_and_remote_files_are_in_one_error(
         "h: image: a URL in a path: s3://bucket/a.png",
         "options: watermark: a wav file: s3://bucket/a.wav",
     ]
-    assert found[1].endswith("expected a picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
+    assert found[1].endswith("expected a picture: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF")
     assert found[2].endswith("; expected a file for everybody")
 
 

@@ -139,6 +139,65 @@ def saved(mode: str, width: int, height: int, color: object, kind: str, **how: o
     return lambda path: Image.new(mode, (width, height), color).save(path, kind, **how)
 
 
+def box(kind: bytes, *content: bytes) -> bytes:
+    data = b"".join(content)
+    return struct.pack(">I", len(data) + 8) + kind + data
+
+
+def numbers(*values: int, size: str = "H") -> bytes:
+    return struct.pack(f">{len(values)}{size}", *values)
+
+
+def heif(size: tuple[int, int], tile: tuple[int, int], *, items: int = 0) -> bytes:
+    """A HEIC file that claims a grid of tiles, all of them in the first bytes of its data."""
+    columns, rows = (-(-whole // part) for whole, part in zip(size, tile, strict=True))
+    ids = range(2, 2 + max(items, columns * rows))
+    entries = [box(b"infe", b"\2\0\0\0", numbers(at, 0), b"hvc1\0") for at in ids]
+    entries.append(box(b"infe", b"\2\0\0\0", numbers(1, 0), b"grid\0"))
+    places = b"".join(numbers(at, 0, 1) + numbers(0, 8, size="I") for at in ids)
+    owned = b"".join(numbers(at) + b"\1\2" for at in ids) + numbers(1) + b"\1\1"
+    sizes = [box(b"ispe", bytes(4), numbers(*each, size="I")) for each in (size, tile)]
+    tables = (
+        box(b"pitm", bytes(4), numbers(1)),
+        box(b"iinf", bytes(4), numbers(len(entries)), *entries),
+        box(b"iloc", bytes(4), b"\x44\0", numbers(len(ids)), places),
+        box(b"iref", bytes(4), box(b"dimg", numbers(1, columns * rows, *ids[: columns * rows]))),
+        box(
+            b"iprp",
+            box(b"ipco", *sizes),
+            box(b"ipma", bytes(4), numbers(len(ids) + 1, size="I"), owned),
+        ),
+    )
+    return (
+        box(b"ftyp", b"heic\0\0\0\0mif1heic")
+        + box(b"meta", bytes(4), *tables)
+        + box(b"mdat", bytes(64))
+    )
+
+
+def heif_file(size: tuple[int, int], tile: tuple[int, int], items: int = 0, cut: int = 0) -> Make:
+    return lambda path: path.write_bytes(heif(size, tile, items=items)[: -cut or None])
+
+
+def heif_in_boxes(depth: int) -> bytes:
+    """A HEIC file whose properties are in boxes of boxes."""
+    inner = b""
+    for _ in range(depth):
+        inner = box(b"ipco", inner)
+    return box(b"ftyp", b"heic\0\0\0\0") + box(b"meta", bytes(4), box(b"iprp", inner))
+
+
+def heif_claiming(size: int, kind: bytes = b"meta") -> bytes:
+    """A HEIC file with a box of this size, of which little is there."""
+    head = numbers(1, size="I") + kind + numbers(size, size="Q")
+    return box(b"ftyp", b"heic\0\0\0\0mif1") + head + bytes(100)
+
+
+def avif_bomb(path: Path) -> None:
+    """One colour in a few kilobytes, as large as a picture without tiles may be."""
+    Image.new("RGB", (8192, 4200), "teal").save(path, "AVIF", speed=10)
+
+
 def ycck(path: Path) -> None:
     """A CMYK JPEG whose Adobe segment says YCCK."""
     out = io.BytesIO()
@@ -292,10 +351,6 @@ def m4a_without_its_index(path: Path) -> None:
     path.write_bytes(raw[: raw.rindex(b"moov") - 4])
 
 
-def box(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content) + 8) + name + content
-
-
 def table(name: bytes, *numbers: int, rest: bytes = b"") -> bytes:
     return box(name, bytes(4) + struct.pack(f">{len(numbers)}I", *numbers) + rest)
 
@@ -392,6 +447,19 @@ PICTURES = [
     Case("webp of 16M a side", "image", webp_canvas(2**24, 2**24), "early"),
     Case("webp watermark of 16383 x 6000", "watermark", webp(16_383, 6_000), "early"),
     Case("png of 10000 a side, not there", "image", png_claiming(10_000, 10_000), "late"),
+    Case("heic of 2^31 a side", "image", heif_file((2**31, 2**31), (2**31, 2**31)), "early"),
+    Case("heic without properties", "image", heif_file((64, 64), (64, 64), cut=120), "early"),
+    Case("heic of 12000 x 9000", "image", heif_file((12_000, 9_000), (512, 512)), "early"),
+    Case("heic of 8192 x 6000, no tiles", "image", heif_file((8192, 6000), (8192, 6000)), "early"),
+    Case("heic of 65025 tiles of nothing", "image", heif_file((8160, 8160), (32, 32)), "late"),
+    Case("heic of 60000 items", "image", heif_file((64, 64), (64, 64), 60_000), "late"),
+    Case("heic of boxes in boxes", "image", written(heif_in_boxes(10_000)), "early"),
+    Case("heic with a header of 2^40", "image", written(heif_claiming(2**40)), "early"),
+    Case("heic with a header of 2^64", "image", written(heif_claiming(2**64 - 1)), "early"),
+    Case("heic with a box of no size", "image", written(heif_claiming(0)), "early"),
+    Case("heic after a box of 2^49", "image", written(heif_claiming(2**49, b"free")), "early"),
+    Case("avif of 8192 x 4200", "image", avif_bomb, "done"),
+    Case("cut avif", "watermark", cut("RGB", "AVIF"), "early"),
     Case("gif screen of 65535 a side", "image", gif_screen(65_535, 65_535), "early"),
     Case("gif screen of 30000 x 3000", "image", gif_screen(30_000, 3_000), "either"),
     Case("gif frame beyond its screen", "image", gif_frame_beyond_its_screen, "either"),

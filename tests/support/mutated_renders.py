@@ -34,7 +34,7 @@ from PIL import Image
 from cloudburst.renderer import render_process
 from support.font_files import latin_font
 from support.render_job import lay_job
-from support.sample_media import quadrants
+from support.sample_media import HEIC, quadrants
 from support.service_inputs import tone
 
 HANG = 90.0
@@ -57,6 +57,7 @@ PICTURES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("JPEG", "CMYK", {}),
     ("WEBP", "RGB", {}),
     ("WEBP", "RGBA", {"lossless": True}),
+    ("AVIF", "RGBA", {}),
     ("GIF", "P", {}),
     ("BMP", "RGB", {}),
     ("TIFF", "RGB", {"compression": "tiff_lzw"}),
@@ -88,6 +89,8 @@ def samples() -> Iterator[Sample]:
         quadrants(96, 54, mode).save(buffer, kind, **options)
         for field in ("image", "watermark"):
             yield Sample(f"{kind} {mode}", field, buffer.getvalue())
+    for path in sorted(HEIC.glob("*.heic")):
+        yield Sample(path.stem, "image", path.read_bytes())
     for container, codec in SOUNDS:
         data = sound(container, codec)
         for field in ("audio", "music"):

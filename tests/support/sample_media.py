@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from support.deflated import zeros
+from support.project import TESTS
 from support.video_probe import ffmpeg
 
 RED, GREEN, BLUE, WHITE, BLACK = (
@@ -20,6 +22,7 @@ RED, GREEN, BLUE, WHITE, BLACK = (
     (0, 0, 0),
 )
 GREYS16 = ((0x1000, 0x5000), (0xA000, 0xF000))
+HEIC = TESTS / "data" / "heic"
 CUES = "1\n00:00:00,000 --> 00:00:05,000\n你好, harbour\n"
 
 
@@ -113,6 +116,8 @@ PICTURES: Mapping[str, Callable[[Path], object]] = {
     "jpg": saved(640, 360, format="JPEG", quality=95),
     "png": saved(640, 360, format="PNG"),
     "webp": saved(640, 360, format="WEBP", quality=95),
+    "avif": saved(640, 360, format="AVIF", quality=95),
+    "heic": lambda path: shutil.copyfile(HEIC / "grid_turned.heic", path),
     "palette": lambda path: quadrants(320, 180).quantize(16).save(path, "PNG"),
     "cmyk": saved(320, 180, mode="CMYK", format="JPEG", quality=95),
     "square": saved(400, 400, format="PNG"),

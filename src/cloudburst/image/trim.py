@@ -25,7 +25,7 @@ UNUSED_PACKAGES = ("pip", "pip-*.dist-info", "_virtualenv.py", "_virtualenv.pth"
 UNUSED_FOLDERS = ("tests", "__pycache__")
 # What packages have for their own developers. Bytecode is compiled again.
 UNUSED_FILES = ("*.pyi", "*.pxd", "*.pyx", "*.h", "*.a", "*.lib", "*.pyc")
-# Parts of Pillow for AVIF pictures, which are not accepted, with the library that only they load.
+# Parts of Pillow for AVIF pictures, which PyAV decodes, with the library that only they load.
 # Every file of ``av.libs`` is linked to all modules of PyAV, which cannot be imported without it.
 UNUSED_PATHS = ("PIL/_avif.*", "pillow.libs/libavif-*")
 UNUSED_PROGRAMS = ("pip*", "activate*", "Activate.ps1")

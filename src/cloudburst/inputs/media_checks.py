@@ -19,11 +19,12 @@ from tinytag import TinyTag
 from cloudburst.errors import CloudburstError
 from cloudburst.inputs.media_file import MediaFile, PartNotReadError, error_line
 from cloudburst.media import font_tables, input_rules, subtitles
+from cloudburst.media.heif import HEIF_START, HeifPicture, is_heif
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.renderer.missing_glyphs import characters_of
 
-EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, GIF, BMP or TIFF"
+EXPECTED_PICTURE = "a picture: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF"
 EXPECTED_AUDIO = "an audio file: mp3, wav, m4a, ogg, flac, aac or webm"
 EXPECTED_SUBTITLES = subtitles.FORMATS
 EXPECTED_FONT = font_tables.EXPECTED_FONT
@@ -93,7 +94,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _FileKind("an mp3 file", audio=True)),
         (rb"RIFF....WAVE", _FileKind(_WAV, audio=True, lengthless=True)),
         (rb"RF64....WAVE", _FileKind("an RF64 file", audio=True, lengthless=True)),
-        (rb"....ftyp(avif|avis|heic|heix|mif1|msf1)", _FileKind("an AVIF or HEIF picture")),
+        (HEIF_START, _FileKind("a HEIC or AVIF picture", picture=True)),
         (rb"....ftyp", _FileKind("an m4a or mp4 file", audio=True, lengthless=True)),
         (rb"OggS", _FileKind(_OGG, audio=True, lengthless=True)),
         (rb"fLaC", _FileKind("a flac file", audio=True, lengthless=True)),
@@ -188,6 +189,8 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     end = _ENDS.get(str(picture.format))
     # Pillow has read the file up to its pixels. A preview before them has an end of its own.
     if end is not None and media.is_whole and not _contains_end(media.file, end):
+        raise _cut_short(kind)
+    if isinstance(picture, HeifPicture) and media.size is not None and media.size < picture.end:
         raise _cut_short(kind)
     width, height = picture.size
     return InputFacts(upright=height < width if _is_turned(picture) else width < height)
@@ -294,6 +297,8 @@ def _open_picture(file: _PictureReader) -> Image.Image | None:
     Image.preinit()  # `Image.init` would import 50 modules for other formats
     file.seek(0)
     start = file.read(16)
+    if is_heif(start):
+        return HeifPicture(cast("IO[bytes]", file), "")
     for name in _PICTURE_FORMATS:
         factory, accept = Image.OPEN[name]
         if accept is None or accept(start) is True:

@@ -32,7 +32,7 @@ from cloudburst.models.locations import (
 )
 from cloudburst.models.scene import SceneDict
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif", ".avif")
 AUDIO_SUFFIXES = (".mp3", ".wav", ".m4a", ".ogg", ".flac")
 SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".lrc")
 UNSUPPORTED_SUBTITLE_SUFFIXES = frozenset(
@@ -210,7 +210,7 @@ def _read_side_by_side(folder: SceneFolder, seen: Collection[str]) -> list[Scene
     for name in _sorted(audio_files):
         found = pictures.get(name, [])
         if not found:
-            wanted = f"{name}.png, .jpg or .webp beside it"
+            wanted = f"{name}.png, .jpg, .webp, .heic or .avif beside it"
             audio = folder.locate(audio_files[name][0])
             faults.append(f"{audio}: no picture for it; expected {wanted}")
         for files in (found, audio_files[name]):

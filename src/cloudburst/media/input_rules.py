@@ -93,6 +93,8 @@ def decoded_bytes_per_pixel(picture: Image.Image) -> float:
             return stored + _TIFF_BYTES
         case "JPEG" | "MPO":
             return max(stored, _JPEG_COEFFICIENT_BYTES * _samples_per_pixel(picture))
+        case "HEIF":
+            return float(picture.info["decoded_bytes"]) / (picture.width * picture.height)
         case "BMP":
             return stored + 2  # the run-length decoder builds the picture as bytes and copies them
         case _:

@@ -176,8 +176,8 @@ class Scene(BaseModel):
     image: OptionalLocation = Field(
         default=None, validation_alias=AliasChoices("image", "image_path")
     )
-    """Location of the picture: JPEG, PNG, WebP, GIF, BMP or TIFF, detected by content. ``None`` for
-    a title card."""
+    """Location of the picture: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF, detected by content.
+    ``None`` for a title card."""
     title_card: Annotated[TitleCard | None, BeforeValidator(none_if_blank)] = None
     """Text in the centre of an empty picture, in place of ``image``: up to 500 characters, with the
     tags of subtitles. Font, colours, outline, shadow and width are those of the options for

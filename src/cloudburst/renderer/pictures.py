@@ -14,13 +14,19 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
+import av
+from av import VideoStream
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image, ImageOps
 
 from cloudburst.media import input_rules
+from cloudburst.media.heif import HeifPicture, Layer, is_heif
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.video_format import Effect, VideoSize, video_size
+from cloudburst.renderer.audio_frames import open_input
 from cloudburst.renderer.fitting import (
     CENTRE,
     Box,
@@ -39,19 +45,82 @@ _MAX_WATERMARK_PARTS = 8
 # Number of pixels of a large picture that are converted at once.
 _STRIP_PIXELS = 4_000_000
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "HEIF")
+# Number of pixels by which the encoded form of a HEIF picture may be wider and taller.
+_BLOCK_PIXELS = 64
+# Options for the demuxer and the decoders of HEIF pictures.
+_DECODERS = {"protocol_whitelist": "file", "codec_whitelist": "hevc,libdav1d"}
+_NOT_DECODED = "a HEIC or AVIF picture of which a part cannot be decoded"
+# How colours of HEIF pictures are converted, which often have a quarter of the pixels.
+_CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 rotate by 90°
 # Name of the result of `_to_srgb` in the information of a picture, which its parts inherit.
 _TO_SRGB = "cloudburst_to_srgb"
 # Value of the colour profile of a picture whose profile cannot be read.
 _BROKEN_PROFILE = b"broken"
-# Exceptions that Pillow's decoders raise for broken files. Pillow does not document them.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
+# Exceptions that decoders raise for broken files. Pillow does not document its own.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error),
+    av.FFmpegError,
+)
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
 
 # Short side of the video for which margins are given, in pixels.
 _SHORT_SIDE = 1080
+
+
+class _DecodableHeif(HeifPicture):
+    """HEIF picture that FFmpeg decodes, tile by tile."""
+
+    def load(self) -> Any:
+        if self._im is None:
+            picture, *opacity = map(self._decoded, self.layers)
+            for layer in opacity:
+                picture.putalpha(layer.getchannel("G"))
+            self.im = picture.im
+        return super().load()
+
+    def _decoded(self, layer: Layer) -> Image.Image:
+        picture, missing = Image.new("RGB", self.size), {*layer.tiles}
+        (width, height), columns = layer.tile_size, layer.columns
+        with open_input(Path(str(self.filename)), "mov", _DECODERS) as container:
+            for packet in container.demux(container.streams.video):
+                if packet.size and packet.stream.id in missing:
+                    tile = _decoded_tile(packet, layer.tile_size)
+                    missing.remove(packet.stream.id)
+                    for place in layer.tiles[packet.stream.id]:
+                        row, column = divmod(place, columns)
+                        picture.paste(tile, (column * width, row * height))
+        if missing:
+            raise ValueError(_NOT_DECODED)
+        return picture
+
+
+def _decoded_tile(packet: av.Packet[VideoStream], size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    # A decoder for each tile: together, those of 200 tiles would take 170 MB.
+    stored = packet.stream.codec_context
+    decoder = av.CodecContext.create(stored.name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.extradata, decoder.thread_count = stored.extradata, 1
+    # The encoded picture may be larger by what fills its blocks.
+    pixels = str((width + _BLOCK_PIXELS) * (height + _BLOCK_PIXELS))
+    decoder.options = {**_DECODERS, "err_detect": "explode", "max_pixels": pixels}
+    frame = next(iter([*decoder.decode(av.Packet(bytes(packet))), *decoder.decode(None)]), None)
+    if frame is None or frame.width < width or frame.height < height:
+        raise ValueError(_NOT_DECODED)
+    full = ColorRange.JPEG
+    frame = frame.reformat(
+        format="rgb24", dst_color_range=full, interpolation=_CONVERSION, threads=1
+    )
+    plane = frame.planes[0]
+    whole, data = (frame.width, frame.height), cast("bytes", plane)
+    picture = Image.frombuffer("RGB", whole, data, "raw", "RGB", plane.line_size, 1)
+    return picture if whole == size else picture.crop((0, 0, *size))
+
+
+Image.register_open(HeifPicture.format, _DecodableHeif, is_heif)
 
 
 class FittedPicture(NamedTuple):
@@ -204,7 +273,7 @@ def _notes(picture: Image.Image) -> Iterator[str]:
     if picture.info.get("icc_profile") == _BROKEN_PROFILE:
         yield "image: its colour profile cannot be read; its colours are taken for sRGB"
     # Others, such as the JPEGs of telephones, have more pictures than their first for other uses.
-    if picture.format in {"GIF", "PNG", "WEBP"}:
+    if picture.format in {"GIF", "PNG", "WEBP", "HEIF"}:
         with suppress(*_BROKEN):
             if getattr(picture, "is_animated", False):
                 yield "image: only the first picture of the animation is shown"
@@ -263,6 +332,8 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
             yield picture
     except InvalidInputError as exc:
         raise InputFaultError(field, exc.found, exc.expected) from exc
+    except MemoryError:  # may also be one of FFmpeg
+        raise
     except _BROKEN as exc:
         raise InputFaultError(field, _complaint(path, exc), expected) from exc
 
@@ -270,7 +341,8 @@ def _opened(path: Path, field: str, pixels: int) -> Generator[Image.Image]:
 def _complaint(path: Path, exc: BaseException) -> str:
     if path.stat().st_size == 0:
         return "an empty file"
-    return str(exc).replace(f"{str(path)!r}", "the file") or type(exc).__name__
+    text = getattr(exc, "strerror", None) or str(exc)
+    return text.replace(f"{str(path)!r}", "the file") or type(exc).__name__
 
 
 class Watermark(NamedTuple):

@@ -33,6 +33,7 @@ STILL = RenderOptions(effects=(), background_box=False, size="720p")
 GREYS = [(16,) * 3, (80,) * 3, (160,) * 3, (240,) * 3]
 SHOWN = {
     "odd": (PORTRAIT, [RED, GREEN, BLUE, WHITE]),
+    "heic": (PORTRAIT, [RED, GREEN, BLUE, WHITE]),
     "turned": (PORTRAIT, [RED, GREEN, BLUE, WHITE]),
     "see-through": (LANDSCAPE, [RED, BLACK, BLUE, WHITE]),
     "grey16": (LANDSCAPE, GREYS),

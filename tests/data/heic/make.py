@@ -1,0 +1,30 @@
+"""Makes the HEIC files beside it: ``pip install pillow-heif``, then ``python make.py``."""
+
+import sys
+from pathlib import Path
+
+import pillow_heif
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from support.icc_profiles import ADOBE_RGB, profile
+from support.sample_media import quadrants
+
+FOLDER = Path(__file__).parent
+pillow_heif.register_heif_opener()
+exif = Image.Exif()
+exif[0x0112] = 6
+shown = quadrants(200, 300)
+stored = shown.transpose(Image.Transpose.ROTATE_90)
+stored.save(FOLDER / "grid_turned.heic", tile_size=128, exif=exif.tobytes(), quality=90)
+see_through = quadrants(320, 180, "RGBA")
+see_through.paste((0, 0, 0, 0), (160, 0, 320, 90))
+see_through.save(FOLDER / "opacity.heic", quality=90)
+adobe = profile(ADOBE_RGB)
+Image.new("RGB", (320, 180), (200, 150, 122)).save(
+    FOLDER / "adobe_rgb.heic", icc_profile=adobe, chroma=444, quality=95
+)
+deep = quadrants(320, 180).convert("RGB")
+raw = b"".join((value * 257).to_bytes(2, "little") for value in deep.tobytes())
+pillow_heif.encode("RGB;16", (320, 180), raw, (FOLDER / "ten_bits.heic").open("wb"), quality=90)
