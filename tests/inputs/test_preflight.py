@@ -567,6 +567,21 @@ def test_random_files_bring_forth_faults_and_nothing_else(files: Path) -> None:
     assert {fault.scene for fault in found} == set(numbers)
 
 
+@pytest.mark.parametrize(("hours", "fits"), [(3, True), (5, False)])
+def test_audio_of_several_hours_fits_into_a_scene(files: Path, hours: int, fits: bool) -> None:
+    with (files / "a.wav").open("r+b") as file:
+        head = file.read(40)
+        size = hours * 3600 * 16_000
+        file.seek(0)
+        file.write(head + size.to_bytes(4, "little"))
+        file.truncate(44 + size)  # a hole, which takes no room
+    if fits:
+        assert good(scene(files))[0].audio_seconds == 3 * 3600
+    else:
+        (fault,) = faults(scene(files))
+        assert fault.expected == "at most 14400 seconds"
+
+
 def test_a_thousand_scenes_are_quick(files: Path) -> None:
     parts = {name: (files / name).read_bytes() for name in ("a.png", "a.wav", "a.srt")}
     for number in range(1000):

@@ -12,8 +12,9 @@ import sys
 import time
 from array import array
 from contextlib import suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 
+import av
 import psutil
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ from PIL import Image
 from cloudburst.renderer import process_limits
 from support.audio_probe import played, rms
 from support.dot_charts import LANDSCAPE, chart, find_dot
-from support.render_job import COMMAND, lay_job, outcome, rendered, start_render
+from support.render_job import COMMAND, lay_job, outcome, rendered, rendered_here, start_render
 from support.video_probe import lumas, probe
 
 if sys.platform == "linux":
@@ -263,3 +264,18 @@ def test_a_header_that_claims_hours_changes_nothing(tmp_path):
     raw[40:44] = struct.pack("<I", 2**31)
     (folder / "audio").write_bytes(raw)
     assert rendered(folder)["frames"] == 15
+
+
+@pytest.mark.few(1)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seconds", [60, 3 * 3600])
+def test_picture_and_sound_of_a_long_scene_end_together_and_can_be_sought(tmp_path, seconds):
+    lay_job(tmp_path, duration=seconds, size="240x240", fps=24, effects=["zoom_in"])
+    assert rendered_here(tmp_path)["frames"] == 24 * seconds
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        for stream in video.streams:
+            assert float(stream.duration * stream.time_base) == pytest.approx(seconds, abs=0.03)
+        for share in (0.99, 0.1, 0.5):
+            wanted = round(seconds * share)
+            video.seek(wanted * av.time_base)
+            assert wanted in (frame.time for frame in islice(video.decode(video=0), 300))

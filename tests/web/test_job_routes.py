@@ -444,7 +444,7 @@ LARGE = {"size": "4096x4096", "fps": 60}
     [
         ({"duration": 3600}, LARGE, 61),
         ({"duration": 3600}, {}, 1000),
-        ({"audio": "https://example.com/a.mp3"}, LARGE, 61),  # its length is not known
+        ({"audio": "https://example.com/a.mp3"}, LARGE, 15),  # its length is not known
     ],
 )
 async def test_a_job_with_too_much_video_is_refused(cloud, tmp_path, length, options, most):

@@ -10,6 +10,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from cloudburst.models.video_format import MAX_SCENE_SECONDS
+
 _STRICT = ConfigDict(extra="forbid")
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -77,9 +79,10 @@ class Limits:
     decoding them takes: see `cloudburst.media.input_rules`."""
     file_bytes: Count = 512 * 1024 * 1024
     """Maximum size of one input file, in bytes."""
-    audio_seconds: Seconds = 3600.0
-    """Maximum length of the audio of a scene, in seconds. The client reads the length from the
-    header of the file; the worker measures the decoded audio."""
+    audio_seconds: Seconds = MAX_SCENE_SECONDS
+    """Maximum length of a scene, in seconds: of its duration, or of its audio, and of its music.
+    The client reads the length from the header of the file; the worker measures the decoded audio.
+    Longer scenes than four hours are possible with a larger value."""
     max_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """Maximum bill of a client, in USD. No task is launched and no scene is started if the forecast
     of the bill exceeds it. Encodes are cancelled if it turns out that their end would exceed it and

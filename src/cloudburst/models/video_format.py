@@ -29,6 +29,10 @@ class Effect(StrEnum):
     """Random choice among ``zoom_in``, ``zoom_out``, ``pan_left`` and ``pan_right``."""
 
 
+# Default for the maximum length of a scene, in seconds. It takes 30 MB of memory and two minutes of
+# CPU time for its sound, in which a render makes no visible progress.
+MAX_SCENE_SECONDS = 4 * 3600.0
+
 # Change of the speed of a camera movement: constant, slow at the start, at the end, or at both.
 Easing: TypeAlias = Literal["linear", "ease_in", "ease_out", "ease_in_out"]
 # Extent of a camera movement: zooms magnify by up to 1.1, and pans show 90 % of the picture.

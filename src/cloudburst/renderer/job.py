@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from cloudburst.models.video_format import Easing, Effect, draw_effect
+from cloudburst.models.video_format import MAX_SCENE_SECONDS, Easing, Effect, draw_effect
 
 if TYPE_CHECKING:
     from cloudburst.models.options import Language, RenderOptions
@@ -150,7 +150,7 @@ class RenderJob:
     """Frame of the subtitles that is the first one of the video."""
     image_pixels: int = 100_000_000
     """Maximum for the picture, and for the watermark."""
-    audio_seconds: float = 3600.0
+    audio_seconds: float = MAX_SCENE_SECONDS
     """Maximum for the decoded audio, and for the music."""
 
     @property

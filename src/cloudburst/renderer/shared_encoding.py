@@ -144,6 +144,7 @@ class GopEncoding:
         self._exchange = exchange
         self._progress = progress
         self._done: dict[int, int] = {}
+        self._frames = 0
 
     def in_order(self) -> Iterator[tuple[Gop, list[EncodedPicture]]]:
         """Yield each GOP with its pictures, from the first to the last."""
@@ -183,5 +184,6 @@ class GopEncoding:
         return self._source.encode(gop, self.quantizer, lambda frames: self._count(gop, frames))
 
     def _count(self, gop: Gop, frames: int) -> None:
+        self._frames += frames - self._done.get(gop.number, 0)
         self._done[gop.number] = frames
-        self._progress(sum(self._done.values()))
+        self._progress(self._frames)

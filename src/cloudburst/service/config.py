@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from cloudburst.models.tier import encoder_slots
+from cloudburst.models.video_format import MAX_SCENE_SECONDS
 from cloudburst.service.cpu import usable_cores
 from cloudburst.service.subprocesses import hide_process
 
@@ -76,7 +77,7 @@ class ServiceSettings(BaseModel):
     body_bytes: int = Field(default=512 * MiB, ge=1)
     """Largest size of one uploaded file, or of the body of a onestep request, in bytes."""
     image_pixels: int = Field(default=100_000_000, ge=1)
-    audio_seconds: float = Field(default=3600.0, gt=0)
+    audio_seconds: float = Field(default=MAX_SCENE_SECONDS, gt=0)
     reserve_bytes: int = Field(default=256 * MiB, ge=0)
     """Disk space in bytes that uploads leave free for the videos."""
 
