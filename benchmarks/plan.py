@@ -28,8 +28,8 @@ from statistics import median
 from typing import NamedTuple
 
 import anyio
-from PIL import Image
 from renders.inputs import make_inputs
+from renders.pictures import CARTOON, fitted
 from renders.processes import Cost, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
@@ -44,7 +44,7 @@ from cloudburst.renderer.job import JOB_FILE, JobOptions, RenderJob
 
 GOAL = 0.15
 """Median error of the predicted wall times, at most."""
-MAX_AUDIO_SECONDS = 120
+MAX_AUDIO_SECONDS = 300
 """Length of the longest audio."""
 TRAINING_RUNS = 3
 """Number of first runs, which are measured but not compared with a plan."""
@@ -55,6 +55,18 @@ PICTURES = {
     "12 MP": (4000, 3000, "png"),
     "12 MP, JPEG": (4000, 3000, "jpg"),
 }
+ZOOM: dict[str, object] = {"effects": ("zoom_in",)}
+LOOKS: dict[str, dict[str, object]] = {
+    "still": {"effects": ()},
+    "zoom": ZOOM,
+    "motion_search": {**ZOOM, "motion_search": True},
+    "fades": {**ZOOM, "fade_in": 1, "fade_out": 1},
+    "amount 0.5": {**ZOOM, "motion_amount": 0.5},
+    "60 fps": {**ZOOM, "fps": 60},
+    "720p": {**ZOOM, "size": "720p"},
+    "4k": {**ZOOM, "size": "4k"},
+}
+"""Options of the scenes whose CPU seconds are measured."""
 
 
 class Inputs:
@@ -63,7 +75,7 @@ class Inputs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         make_inputs(folder, MAX_AUDIO_SECONDS)
-        picture = Image.open(folder / "image.png")
+        picture = fitted(CARTOON)  # takes as long as the median of `renders.pictures`
         self.pictures: dict[str, Path] = {}
         for name, (width, height, ending) in PICTURES.items():
             path = folder / f"{width}x{height}.{ending}"
@@ -170,33 +182,38 @@ def compare_plans(inputs: Inputs, folder: Path, number: int) -> bool:
     return met
 
 
+def scenes_to_measure() -> Iterator[tuple[int, str, bool, str]]:
+    """Yield length, look, whether there are subtitles, and picture."""
+    usual, *others = ("1080p", *(name for name in PICTURES if name != "1080p"))
+    yield from product((1, 5, 10, 30, 120, 300), ("still", "zoom"), (False, True), (usual,))
+    yield from product((10, 30), list(LOOKS)[2:], (False, True), (usual,))
+    yield from product((5,), ("still", "zoom"), (False,), others)
+
+
 def measure_scenes(inputs: Inputs, folder: Path) -> None:
     """Print measured and assumed CPU seconds of single scenes."""
     print(
-        f"{'audio s':>7} {'picture':12} {'motion':6} {'subtitles':9} {'CPU s':>6} {'wall s':>6} "
+        f"{'audio s':>7} {'picture':12} {'look':13} {'subtitles':9} {'CPU s':>6} {'wall s':>6} "
         f"{'assumed':>7} {'error':>7}"
     )
     errors, busy = list[float](), list[float]()
-    for seconds, effects, subtitled in product((1, 5, 30, 120), ((), ("zoom_in",)), (False, True)):
-        for name, picture in inputs.pictures.items():
-            if (subtitled or seconds > 5) and name != "1080p":
-                continue
-            options = RenderOptions.model_validate({"effects": effects})
-            scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
-            size = picture.stat().st_size
-            work = scene_work(
-                CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size, options=options)
-            )
-            cost = render_cost(scene, options, folder)
-            error = NATIVE_CPU_SECONDS_PER_WORK * work / cost.cpu - 1
-            errors.append(abs(error))
-            busy.append(cost.cpu / cost.wall)
-            motion, text = "moving" if effects else "still", "subtitles" if subtitled else ""
-            print(
-                f"{seconds:7} {name:12} {motion:6} {text:9} {cost.cpu:6.2f} {cost.wall:6.2f} "
-                f"{NATIVE_CPU_SECONDS_PER_WORK * work:7.2f} {error:+7.1%}",
-                flush=True,
-            )
+    for seconds, look, subtitled, name in scenes_to_measure():
+        options = RenderOptions.model_validate(LOOKS[look])
+        scene = inputs.scene("s", float(seconds), name, subtitled=subtitled)
+        size = inputs.pictures[name].stat().st_size
+        work = scene_work(
+            CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=size, options=options)
+        )
+        cost = render_cost(scene, options, folder)
+        error = NATIVE_CPU_SECONDS_PER_WORK * work / cost.cpu - 1
+        errors.append(abs(error))
+        busy.append(cost.cpu / cost.wall)
+        print(
+            f"{seconds:7} {name:12} {look:13} {'subtitles' if subtitled else '':9} "
+            f"{cost.cpu:6.2f} {cost.wall:6.2f} {NATIVE_CPU_SECONDS_PER_WORK * work:7.2f} "
+            f"{error:+7.1%}",
+            flush=True,
+        )
     print(f"median error {median(errors):.1%}; at most {max(busy):.2f} cores busy")
 
 
