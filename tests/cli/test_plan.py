@@ -211,7 +211,7 @@ def test_the_old_name_of_the_budget(
 
 
 def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
-    options = RenderOptions()
+    options = RenderOptions(motion_search=True)
     checked = check_scenes(
         [Scene(name="s", image=scenes / "s00.png", audio=scenes / "s00.wav")], options, Limits()
     )
@@ -395,7 +395,9 @@ def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> N
 
 def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path, account: Settings) -> None:
     where = BackendOptions(backend="burst", budget=Decimal("0.02"))
-    done = apply_plan(job(scenes=entries(scenes)), where, account, workers=3)
+    options = RenderOptions(motion_search=True)  # more work than this machine does in time
+    request = job(scenes=entries(scenes), options=options)
+    done = apply_plan(request, where, account, workers=3)
     assert 1 <= done.limits.workers <= 3
     assert done.limits.max_usd == Decimal("0.02")
     assert done.limits.deadline is not None  # so that all of its tasks are started

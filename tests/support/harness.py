@@ -18,14 +18,18 @@ from cloudburst.engine.records import RecoveredState
 from cloudburst.engine.run import ClaimedScenes, RunSpec
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.performance import Sample
 from cloudburst.models.scene import CheckedScene, Scene, fold_name
 from cloudburst.models.task import TaskSpec
 
+# With these options, a second is a second of work.
+SEARCHED = RenderOptions(motion_search=True)
+
 
 def checked(name: str, seconds: float = 1.0) -> CheckedScene:
     scene = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    return CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=1000)
+    return CheckedScene(scene=scene, audio_seconds=seconds, image_bytes=1000, options=SEARCHED)
 
 
 def working(name, seconds):

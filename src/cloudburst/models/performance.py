@@ -150,12 +150,12 @@ class Sample:
 # CPU seconds that the render service needs for each second of work (weighted length of a scene),
 # measured with ``benchmarks/plan.py --work`` on a core of an AMD EPYC (docs/benchmarks.md). An
 # encode runs on one core.
-NATIVE_CPU_SECONDS_PER_WORK = 0.235
+NATIVE_CPU_SECONDS_PER_WORK = 0.17
 # CPU seconds that the public image needs for each second of work (weighted length of a scene):
 # first the part that runs on one core, then the part that runs on all cores. In
 # ``benchmarks/render.py --peer``, a scene with 30 seconds of audio, zoom and subtitles took 199
-# CPU seconds in 150 seconds on two cores.
-ONESTEP_SERIAL, ONESTEP_PARALLEL = 3.1, 2.5
+# CPU seconds in 150 seconds on two cores. Short still pictures take half of what this says.
+ONESTEP_SERIAL, ONESTEP_PARALLEL = 8.0, 6.5
 # Seconds that one vCPU needs, while all vCPUs are busy, for work that takes a core one second. On
 # x86, two vCPUs share a core. With all vCPUs of a c6i instance busy, each vCPU does 63 % of the
 # work that it does while the others are idle: AWS's "Graviton performance runbook" (System load

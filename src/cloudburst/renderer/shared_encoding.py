@@ -28,9 +28,10 @@ _PICTURE = struct.Struct("<II")
 
 # Name of the plan in a job's folder.
 PLAN_FILE = "gops.json"
-# Smallest number of GOPs that are shared. Another process takes as long to start as the encode of
-# half a GOP.
-MIN_SHARED_GOPS = 3
+# Smallest number of GOPs that are shared. Another process begins half a second later and takes as
+# long to start as the encode of a GOP, so that fewer are not done sooner where two processes share
+# a core.
+MIN_SHARED_GOPS = 6
 # Seconds between two looks for a GOP that another process encodes.
 _POLL_INTERVAL = 0.02
 

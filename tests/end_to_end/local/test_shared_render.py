@@ -20,12 +20,12 @@ from support.render_job import make_job, render_job, result, started, subtitle_f
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
-SECONDS = 45.0
-GOPS = 5
+SECONDS = 55.0
+GOPS = 6
 SIZE = "640x360"
 """Size of the video: full HD takes four times the CPU time."""
 CUES = subtitle_file(
-    (0, SECONDS, "a cue that stays"), *((6 * n + 1, 6 * n + 3.5, f"字幕 {n}") for n in range(7))
+    (0, SECONDS, "a cue that stays"), *((6 * n + 1, 6 * n + 3.5, f"字幕 {n}") for n in range(9))
 )
 
 

@@ -138,7 +138,7 @@ def test_many_slots_do_not_encode_a_scene_at_once():
 
 
 def test_a_slot_that_is_free_too_late_does_not_take_part():
-    worker = SimulatedWorker(free_in=(0.0, 95.0), performance=PACE)
+    worker = SimulatedWorker(free_in=(0.0, 96.0), performance=PACE)
     assert schedule([100.0], [worker]).makespan == 100.0
 
 
