@@ -197,7 +197,7 @@ def test_the_quantizer_does_not_depend_on_the_length_of_the_panorama():
         for number in range(copies):
             turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             long.paste(turned if number % 2 else picture, (480 * number, 0))
-        camera = Camera(Effect.PAN_RIGHT, video, panorama=long.size)
+        camera = Camera(Effect.PAN_RIGHT, video, picture=long.size)
         for frames in (10, 1000):
             track = SubtitleTrack()
             source = MotionVideo(to_planes(long), frames, camera, None, track)

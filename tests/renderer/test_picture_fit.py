@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.video_format import Effect, VideoSize
+from cloudburst.renderer import pictures
+from cloudburst.renderer.fitting import kept_size
+from cloudburst.renderer.kernel.interface import MIN_ZOOM
+from cloudburst.renderer.motion import Camera
+from cloudburst.renderer.motion_video import MotionVideo
+from cloudburst.renderer.planes import to_picture, to_planes
+from cloudburst.renderer.subtitle_track import SubtitleTrack
 from support.fitted_pictures import load_picture
 
 PIXELS = 20_000_000
@@ -158,3 +168,65 @@ def test_a_large_picture_is_contained_as_if_it_had_been_resized_at_once(file, mo
     expected = image.resize((540, 1080), Image.Resampling.LANCZOS).convert("RGB")
     extrema = ImageChops.difference(found, expected).getextrema()
     assert max(high for _, high in extrema) <= 2
+
+
+@pytest.mark.parametrize(
+    ("size", "video", "effect", "amount", "kept"),
+    [
+        ((1920, 1080), (1920, 1080), "zoom_in", 0.5, (1920, 1080)),
+        ((800, 4000), (1920, 1080), "zoom_in", 0.5, (1920, 1080)),  # too narrow
+        ((4032, 3024), (1920, 1080), "zoom_in", 0.1, (2172, 1222)),
+        ((4032, 3024), (1920, 1080), "zoom_out", 0.5, (2966, 1668)),
+        ((2016, 1512), (1920, 1080), "zoom_in", 0.5, (2016, 1134)),
+        ((4032, 3024), (1080, 1920), "pan_up", 0.1, (1236, 2196)),
+        ((4032, 3024), (1920, 1080), "pan_left", 0.1, (2198, 1236)),
+        ((2016, 1512), (1920, 1080), "pan_left", 0.1, (1938, 1090)),
+        ((4032, 3024), (854, 480), "pan_left", 0.5, (1324, 744)),
+        ((4032, 3024), (4096, 240), "zoom_in", 0.01, (4096, 240)),
+    ],
+)
+def test_a_picture_is_kept_as_large_as_the_movement_needs(size, video, effect, amount, kept):
+    found = kept_size(size, VideoSize(*video), Effect(effect), amount, contain=False)
+    assert found == kept
+    camera = Camera(Effect(effect), video, amount, "linear", (0.2, 0.9), found)
+    plain = Camera(Effect(effect), video, amount, "linear", (0.2, 0.9))
+    scale = found[0] / video[0]
+    for frame in range(5):
+        window, expected = camera.window(frame, 5), plain.window(frame, 5)
+        assert MIN_ZOOM <= window.zoom == pytest.approx(expected.zoom / scale, rel=0.002)
+        assert window[:2] == pytest.approx([scale * start for start in expected[:2]], abs=2)
+        for start, length, side in zip(window[:2], video, found, strict=True):
+            assert -1e-9 <= start <= side - length / window.zoom + 1e-9
+
+
+def test_a_contained_picture_is_kept_with_its_detail(file):
+    Image.new("RGB", (2000, 2000)).save(file, "PNG")
+    look = RenderOptions(fit="contain", size="640x360", motion_amount=0.5)
+    found = pictures.load_picture(file, PIXELS, look, Effect.ZOOM_IN)
+    assert (found.size, found.image.size) == ((640, 360), (988, 556))
+
+
+def edges(picture):
+    """Return the mean difference of neighbouring pixels."""
+    moved = (ImageChops.offset(picture, x, y) for x, y in ((1, 0), (0, 1)))
+    return sum(ImageStat.Stat(ImageChops.difference(picture, other)).mean[0] for other in moved)
+
+
+@pytest.mark.parametrize("effect", ["zoom_in", "pan_right"])
+@pytest.mark.parametrize("amount", [0.1, 0.3])
+def test_a_movement_shows_the_detail_of_a_large_picture_evenly(file, effect, amount):
+    video = VideoSize(480, 270)
+    source = Image.effect_noise((960, 540), 120).filter(ImageFilter.GaussianBlur(0.8))
+    source.convert("RGB").save(file, "PNG")
+    look = RenderOptions(size="480x270", motion_amount=amount)
+    fitted = pictures.load_picture(file, PIXELS, look, Effect(effect))
+    camera = Camera(Effect(effect), video, amount, picture=fitted.image.size)
+    moving = MotionVideo(to_planes(fitted.image), 300, camera, None, SubtitleTrack())
+    drawn = [to_picture(moving.draw(frame).read()).convert("L") for frame in range(295, 300)]
+    window = Camera(Effect(effect), video, amount).window(299, 300)
+    left, top, zoom = window
+    box = [2 * edge for edge in (left, top, left + 480 / zoom, top + 270 / zoom)]
+    exact = source.resize(video, Image.Resampling.LANCZOS, box)
+    assert edges(drawn[-1]) / edges(exact) > 0.93
+    energies = list(map(edges, drawn))
+    assert max(abs(b / a - 1) for a, b in pairwise(energies)) < 0.002

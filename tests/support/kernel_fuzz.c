@@ -37,13 +37,16 @@ int main(int count, char **arguments) {
         int32_t w = 1 + (int32_t)below((uint32_t)limit_w), h = 1 + (int32_t)below(40);
         if (round == 0) w = 4096;
         const int64_t half = (int64_t)1 << 31;
-        const int64_t step = below(4) ? 2 * half - below(1 << 30) : below(2) ? half : 2 * half;
+        const int64_t largest = 31 * half / 10, smaller = below(1 << 30);
+        const int64_t steps[] = {2 * half, half, largest, largest - smaller};
+        const int64_t step = below(2) ? 2 * half - smaller : steps[below(4)];
         /* The source may be as small as the window, or larger; rows have up to 64 more samples. */
         const int32_t kind = (int32_t)below(6);
         const int32_t more_w = kind == 1 ? (int32_t)below(65) : 0;
         const int32_t more_h = kind == 1 ? (int32_t)below(200) : 0;
-        const int32_t from_w = kind == 0 ? part_of(w, step) : w + more_w;
-        const int32_t from_h = kind == 0 ? part_of(h, step) : h + more_h;
+        const int32_t least_w = part_of(w, step), least_h = part_of(h, step);
+        const int32_t from_w = kind == 0 || least_w > w ? least_w + more_w : w + more_w;
+        const int32_t from_h = kind == 0 || least_h > h ? least_h + more_h : h + more_h;
         const ptrdiff_t from_stride = from_w + (int32_t)below(20);
         const ptrdiff_t to_stride = w + (int32_t)below(20);
         const size_t from_size = (size_t)(from_stride * (from_h - 1) + from_w);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+from operator import mul
 
 from PIL import Image
 
@@ -66,23 +68,42 @@ def _zoomed(
     image: Image.Image, start: float, zoom: float, length: int, *, vertical: bool
 ) -> Image.Image:
     # Pillow accepts no window that extends beyond the image. Then the first or the last sample is
-    # drawn apart, as a window of one sample with the same centre.
+    # drawn apart.
     size = image.height if vertical else image.width
     step = 1 / zoom
-    end = start + length * step
-    if start < 0:
-        parts = [(0.0, 2 * start + step, 1), (start + step, end, length - 1)]
-    elif end > size:
-        parts = [(start, end - step, length - 1), (2 * end - step - size, size, 1)]
-    else:
-        parts = [(start, end, length)]
+    first, last = int(start < 0), length - int(start + length * step > size)
     result = Image.new("L", (image.width, length) if vertical else (length, image.height))
-    position = 0
-    for low, high, count in parts:
+    if first < last:
+        low, high = start + first * step, start + last * step
         box = (0, low, image.width, high) if vertical else (low, 0, high, image.height)
-        shape = (image.width, count) if vertical else (count, image.height)
-        if count:
-            part = image.resize(shape, Image.Resampling.LANCZOS, box=box)
-            result.paste(part, (0, position) if vertical else (position, 0))
-        position += count
+        shape = (image.width, last - first) if vertical else (last - first, image.height)
+        part = image.resize(shape, Image.Resampling.LANCZOS, box=box)
+        result.paste(part, (0, first) if vertical else (first, 0))
+    for sample in {*range(first), *range(last, length)}:
+        line = _line(image, start + (sample + 0.5) * step, max(1, step), vertical=vertical)
+        result.paste(line, (0, sample) if vertical else (sample, 0))
     return result
+
+
+def _line(image: Image.Image, centre: float, step: float, *, vertical: bool) -> Image.Image:
+    """Return one row or column, with Lanczos' filter, whose support is cut at the edges."""
+    size = image.height if vertical else image.width
+    weights = [_lanczos((number + 0.5 - centre) / step) for number in range(size)]
+    lines = [
+        image.crop((0, n, image.width, n + 1) if vertical else (n, 0, n + 1, image.height))
+        for n, weight in enumerate(weights)
+        if weight
+    ]
+    used = [weight / sum(weights) for weight in weights if weight]
+    sums = [
+        sum(map(mul, used, values)) for values in zip(*map(Image.Image.tobytes, lines), strict=True)
+    ]
+    samples = bytes(min(255, max(0, round(value))) for value in sums)
+    return Image.frombytes("L", lines[0].size, samples)
+
+
+def _lanczos(x: float) -> float:
+    if abs(x) >= 3:
+        return 0.0
+    x *= math.pi
+    return 3 * math.sin(x) * math.sin(x / 3) / (x * x) if x else 1.0

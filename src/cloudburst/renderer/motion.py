@@ -28,25 +28,26 @@ class Camera(NamedTuple):
 
     effect: Effect
     size: tuple[int, int]
-    """Width and height of the video, and of the picture unless it is a panorama."""
+    """Width and height of the video."""
     amount: float = DEFAULT_AMOUNT
     easing: Easing = "linear"
     focus: Point = CENTRE
     """Point with the same place in all frames: in zooms in both directions, in pans across the
     movement."""
-    panorama: tuple[int, int] | None = None
-    """Width and height of a picture that a pan crosses from end to end."""
+    picture: tuple[int, int] | None = None
+    """Width and height of the picture; ``None`` for those of the video."""
 
     def window(self, frame: int, frames: int) -> Window:
         """Return the window of a frame, from 0, of a video with this number of frames."""
         part = ease(self.easing, frame / (frames - 1) if frames > 1 else 0.0)
         across, down = self.focus
-        zoom = self._pan_zoom()
+        shares = self._shares()
+        zoom = max(shares)  # shows the whole of a picture with the proportions of the video
         match self.effect:
             case Effect.ZOOM_IN:
-                zoom = 1 + self.amount * part
+                zoom *= 1 + self.amount * part
             case Effect.ZOOM_OUT:
-                zoom = 1 + self.amount * (1 - part)
+                zoom *= 1 + self.amount * (1 - part)
             case Effect.PAN_LEFT:
                 across = 1 - part
             case Effect.PAN_RIGHT:
@@ -58,34 +59,26 @@ class Camera(NamedTuple):
             case Effect.RANDOM:
                 msg = "effect: random; expected the effect that was chosen for the scene"
                 raise ValueError(msg)
-        room = 1 - 1 / zoom
-        width, height = self.size
-        more_across, more_down = (
-            inner - outer
-            for inner, outer in zip(self.panorama or self.size, self.size, strict=True)
+        if self.effect not in (Effect.ZOOM_IN, Effect.ZOOM_OUT):
+            # At most ``1 - amount`` of the length of the picture is shown.
+            along = shares[self.effect in (Effect.PAN_UP, Effect.PAN_DOWN)]
+            zoom = max(zoom, along / (1 - self.amount))
+        width, height = (
+            inner - outer / zoom
+            for inner, outer in zip(self.picture or self.size, self.size, strict=True)
         )
-        left = (more_across + width * room) * across
-        return Window(left, (more_down + height * room) * down, zoom)
+        return Window(width * across, height * down, zoom)
 
     @property
     def path_length(self) -> float:
         """Length of the path over a panorama relative to that of a pan by default, at least 1."""
-        if self.panorama is None:
-            return 1.0
-        first, last = self.window(0, 2), self.window(1, 2)
-        across = abs(last.left - first.left) / self.size[0]
-        down = abs(last.top - first.top) / self.size[1]
-        return max(1.0, max(across, down) / DEFAULT_AMOUNT)
+        shares = self._shares()
+        return max(1.0, (max(shares) / min(shares) - 1) / DEFAULT_AMOUNT)
 
-    def _pan_zoom(self) -> float:
-        # The window has the proportions of the video, and at most ``1 - amount`` of the length of
-        # the picture.
-        across, down = (
-            outer / inner
-            for outer, inner in zip(self.size, self.panorama or self.size, strict=True)
-        )
-        along = across if self.effect in (Effect.PAN_LEFT, Effect.PAN_RIGHT) else down
-        return max(across, down, along / (1 - self.amount))
+    def _shares(self) -> list[float]:
+        """Return width and height of the video relative to those of the picture."""
+        sides = zip(self.size, self.picture or self.size, strict=True)
+        return [outer / inner for outer, inner in sides]
 
 
 def ease(easing: Easing, part: float) -> float:

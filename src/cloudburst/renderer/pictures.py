@@ -33,6 +33,7 @@ from cloudburst.renderer.fitting import (
     Point,
     contained_size,
     crop_box,
+    kept_size,
     on_backdrop,
     plan_panorama,
     position_in_box,
@@ -124,10 +125,14 @@ Image.register_open(HeifPicture.format, _DecodableHeif, is_heif)
 
 
 class FittedPicture(NamedTuple):
-    """Picture in RGB, rotated by EXIF and fitted to the size of the video, or to a panorama."""
+    """Picture in RGB, rotated by EXIF and fitted to the video.
+
+    It is larger than the video if it is a panorama, or if a camera magnifies it.
+    """
 
     image: Image.Image
     size: VideoSize
+    """Size of the video."""
     focus: Point
     """Position of the focus in the fitted picture."""
     notes: tuple[str, ...] = ()
@@ -137,7 +142,7 @@ class FittedPicture(NamedTuple):
 def load_picture(
     path: Path, pixels: int, options: JobOptions, effect: Effect | None = None
 ) -> FittedPicture:
-    """Return the picture, fitted to the size of the video, or to that of a panorama."""
+    """Return the picture, fitted to the video and to the movement of the camera over it."""
     # If no option decides the orientation, the shape of the picture does; a square one becomes
     # landscape. Transparent parts become black if the picture fills the video; otherwise they show
     # the backdrop.
@@ -152,8 +157,12 @@ def load_picture(
         if options.panorama and effect is not None:
             panorama = plan_panorama(shown, size, effect, options.motion_amount)
         contain = options.fit == "contain" and panorama is None
-        filled_size = size if panorama is None else panorama.size
-        placed = contained_size(shown, size) if contain else filled_size
+        kept = size
+        if panorama is not None:
+            kept = VideoSize(*panorama.size)
+        elif effect is not None:
+            kept = kept_size(shown, size, effect, options.motion_amount, contain=contain)
+        placed = contained_size(shown, kept) if contain else kept
         stored = (placed[1], placed[0]) if lies else placed
         picture.draft("RGB", stored)  # decodes a large JPEG at a smaller size, not below this
         focus = stored_point(options.focus, orientation)
@@ -163,12 +172,12 @@ def load_picture(
     filled.getexif()[_ORIENTATION] = orientation
     turned = ImageOps.exif_transpose(filled)
     if contain:
-        whole = on_backdrop(turned, size, options.backdrop, options.focus)
-        return FittedPicture(whole, size, _focus(options, placed, _around(placed, size)), notes)
+        whole = on_backdrop(turned, kept, options.backdrop, options.focus)
+        return FittedPicture(whole, size, _focus(options, placed, _around(placed, kept)), notes)
     if turned.mode == "RGBA":
         black = Image.new("RGBA", turned.size, (0, 0, 0, 255))
         turned = Image.alpha_composite(black, turned)
-    point = _focus(options, shown, crop_box(shown, filled_size, options.focus))
+    point = _focus(options, shown, crop_box(shown, kept, options.focus))
     if panorama is not None and panorama.is_shortened:
         notes = (*notes, "image: too long for a panorama; its ends are left out")
     return FittedPicture(turned.convert("RGB"), size, point, notes)
@@ -198,6 +207,8 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Ima
     scale = min((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
     factor = max(1, int(scale / 2))
     margin = math.ceil(3 * max(1, scale))  # pixels that the kernel reads beyond the box
+    if factor == 1 and picture.mode == _mode(picture) == "RGB" and not picture.info[_TO_SRGB]:
+        return picture.resize(size, Image.Resampling.LANCZOS, box)  # needs no copy
     left, top = max(0, math.floor(box[0]) - margin), max(0, math.floor(box[1]) - margin)
     right = min(picture.width, math.ceil(box[2]) + margin)
     bottom = min(picture.height, math.ceil(box[3]) + margin)

@@ -311,7 +311,7 @@ def _camera(effect: Effect, fitted: FittedPicture, job: RenderJob) -> Camera:
         job.options.motion_amount,
         job.options.motion_easing,
         fitted.focus,
-        None if fitted.image.size == fitted.size else fitted.image.size,
+        fitted.image.size,
     )
 
 

@@ -14,17 +14,18 @@ MAX_SIDE = 4096
 MAX_PLANE_SIDE = 1 << 15
 # Maximum stride, in bytes, with which all offsets within a plane fit into 32 bits.
 MAX_STRIDE = 1 << 20
-# Maximum magnification, that of a pan with the largest ``motion_amount``. The C kernel has memory
-# for weights up to this limit.
-MAX_ZOOM = 2.0
+# Limits of the magnification: of a picture that is kept larger than the video by this factor, and
+# of a pan with the largest ``motion_amount``. The C kernel has memory for weights within them.
+MIN_ZOOM, MAX_ZOOM = 1 / 1.55, 2.0
 # Number of samples by which a window may extend beyond each edge of the plane. Because of their
-# siting, windows of chroma planes extend beyond the right edge by up to 1/8 sample, at the largest
-# zoom. The limit keeps the centres of all samples inside the plane: at this zoom, the first one is
-# 1/4 sample from the start of the window.
+# siting, windows of chroma planes extend beyond an edge by up to 1/7 sample, at the smallest and
+# the largest zoom. The limit keeps the centres of all samples inside the plane: at the largest
+# zoom, the first one is 1/4 sample from the start of the window.
 MAX_OVERHANG = 0.2
 
-# Samples beside a window that its samples may depend on: three lobes, and one for rounding.
-FILTER_REACH = 4
+# Samples beside a window that its samples may depend on: three lobes of up to 1.55 samples, and
+# one for rounding.
+FILTER_REACH = 6
 
 
 class Plane(NamedTuple):
@@ -89,8 +90,8 @@ class PixelKernel(ABC):
         _check_plane(source)
         _check_plane(target, MAX_SIDE)
         _check_disjoint(source, target)
-        if not 1 <= zoom <= MAX_ZOOM:
-            msg = f"zoom: {zoom}; expected 1 to {MAX_ZOOM}"
+        if not MIN_ZOOM <= zoom <= MAX_ZOOM:
+            msg = f"zoom: {zoom}; expected {MIN_ZOOM:.2f} to {MAX_ZOOM}"
             raise ValueError(msg)
         starts = (
             ("left", left, source.width, target.width),

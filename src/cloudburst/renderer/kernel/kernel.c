@@ -136,18 +136,18 @@ INLINE void narrow(uint8_t *to, vector a) {
 /* ---- Zoom ------------------------------------------------------------------------------------
  *
  * Lanczos' filter with three lobes, as in Pillow's LANCZOS; columns first, then rows. Each sample
- * is a weighted sum of six source samples. As in Pillow, those beyond the edges of the plane have
- * weight 0, and the other weights are divided by their sum.
+ * is a weighted sum of six source samples, or of up to ten where the picture is reduced: there the
+ * filter is as much wider. As in Pillow, those beyond the edges of the plane have weight 0, and the
+ * other weights are divided by their sum.
  *
- * Rows are handled in bands that stay in the cache. The first pass weighs six source rows per row
- * of the band. The second pass handles LANES neighbouring samples at once: the window is not
- * larger than the plane, so the first source sample of each advances by 0 or 1. With the drift,
- * the number of times it advanced by 0, sample x reads source samples x - drift(x) + 0..5. All
- * lanes therefore read 6 + drift(last) consecutive vectors; samples that a lane does not use have
+ * Rows are handled in bands that stay in the cache. The first pass weighs the source rows of each
+ * row of the band. The second pass handles LANES neighbouring samples at once: the first source
+ * sample of each advances by 1, and by 0 or 2 for some. With the drift, the number of times it did
+ * so, all lanes read taps + drift(last) consecutive vectors; samples that a lane does not use have
  * weight 0.
  *
  * Range: the sum of the absolute weights of a sample is at most 1.58 (1.54 where the support is not
- * cut), so that sums in Q7 are less than 1.58 * 128 * 128 + OFFSET < 2^15. Partial sums may wrap
+ * cut), so that sums in Q7 are less than 1.58 * 128 * 128 + offset < 2^15. Partial sums may wrap
  * around.
  *
  * Precision: Pillow rounds the result of the first pass to whole numbers, an error of up to
@@ -159,35 +159,39 @@ INLINE void narrow(uint8_t *to, vector a) {
  * these bounds in extreme pictures only; a difference of 2 has never been found.
  */
 enum {
-    MAX_WIDTH = 4096 + 64,       /* samples of a row: those of a window, and beside it */
-    BAND = 16,                   /* rows; measured: 8 to 24 differ by less than 3 % */
-    TAPS = 6,                    /* source samples of a sample */
-    RING = 8,                    /* expanded source rows, at least TAPS; each is used six times */
-    PADDING = 32,                /* samples beside a row; the second pass reads up to 2 * LANES */
-    MAX_TAPS = TAPS + LANES / 2, /* at the largest zoom, 2, every second sample advances by 0 */
-    MAX_BLOCKS = MAX_WIDTH / LANES,
-    PHASES = 256,                /* positions between two samples for which weights are tabulated */
-    ONE = 1 << 14,               /* sum of the weights of a sample, in Q14 */
-    OFFSET = 64 + TAPS           /* half of a unit to round, and the mean loss of 2 * TAPS products,
-                                    which are rounded down by up to one unit */
+    MAX_WIDTH = 6400 + 64,           /* samples of a row: those of a window, and beside it */
+    BAND = 16,                       /* rows; measured: 8 to 24 differ by less than 3 % */
+    MAX_TAPS = 10,                   /* source samples of a sample, at the largest step, 1.55 */
+    PADDING = 32,                    /* samples beside a row; the second pass reads 2 * LANES */
+    MAX_READ = MAX_TAPS + LANES * 5 / 8, /* at step 1.55, most samples advance by 2 */
+    MAX_BLOCKS = (4096 + LANES) / LANES,
+    PHASES = 256,  /* positions between two samples for which the filter is tabulated */
+    ONE = 1 << 14, /* sum of the weights of a sample, in Q14 */
 };
 
 typedef struct {
-    int32_t first;         /* first of the source samples; may be outside the plane */
-    int16_t weights[TAPS]; /* Q14, less than 1 */
+    int64_t start, step; /* Q32 of source samples */
+    int32_t size;        /* of the source */
+    int32_t taps;        /* source samples of a sample, an even number */
+    int64_t narrowing;   /* Q30, distance in the filter of neighbouring source samples */
+} Axis;
+
+typedef struct {
+    int32_t first;             /* first of the source samples; may be outside the plane */
+    int16_t weights[MAX_TAPS]; /* Q14, less than 1 */
 } Taps;
 
 typedef struct {
     int32_t start; /* first source sample that the block reads */
     int32_t taps;  /* number of vectors that it reads */
-    int16_t weights[MAX_TAPS][LANES];
+    int16_t weights[MAX_READ][LANES];
 } Block;
 
 typedef struct {
     int16_t rows[BAND][PADDING + MAX_WIDTH + PADDING]; /* Q8, less 128; after the first pass */
-    int16_t ring[RING][MAX_WIDTH];                     /* Q8, less 128; source rows */
+    int16_t ring[MAX_TAPS][MAX_WIDTH]; /* Q8, less 128; source rows, each used several times */
     Block blocks[MAX_BLOCKS];
-    int32_t phases[PHASES + 1][TAPS]; /* Q20, weights of positions in steps of 1/PHASES */
+    int32_t filter[4 * PHASES + 2]; /* Q20, at distances in steps of 1/PHASES; 0 from 3 on */
 } Scratch;
 
 INLINE int32_t limit(int32_t value, int32_t low, int32_t high) {
@@ -211,23 +215,23 @@ static int64_t sine(int64_t n) {
     return sum;
 }
 
-/* Tabulate the weights. The filter is sin(pi * x) * sin(pi * x / 3) / x^2, times a constant, at the
- * distances x of the six source samples. sin(pi * x) differs only in its sign between them, so that
- * it is left out, as the constant is: weights are divided by their sum. */
-static void prepare_phases(int32_t phases[PHASES + 1][TAPS]) {
-    for (int k = 0; k < TAPS; k++) phases[0][k] = phases[PHASES][k] = 0;
-    phases[0][2] = phases[PHASES][3] = 1 << 20;
-    for (int phase = 1; phase < PHASES; phase++) {
-        int64_t values[TAPS], sum = 0;
-        for (int k = 0; k < TAPS; k++) {
-            const int64_t x = phase + (2 - k) * PHASES;
-            const int64_t value = sine(x < 0 ? -x : x) * (1 << 20) / (x * x);
-            values[k] = (k % 2 == 0) == (x > 0) ? value : -value;
-            sum += values[k];
-        }
-        for (int k = 0; k < TAPS; k++)
-            phases[phase][k] = (int32_t)(values[k] * (1 << 20) / sum);
+/* Tabulate the filter, sin(pi * x) * sin(pi * x / 3) * 3 / (pi * x)^2. */
+static void prepare_filter(int32_t *filter) {
+    const int64_t factor = 20398961; /* 3 / pi^2 * PHASES^2 in Q10 */
+    filter[0] = 1 << 20;
+    for (int64_t n = 1; n < 4 * PHASES + 2; n++) {
+        filter[n] = 0;
+        if (n >= 3 * PHASES) continue;
+        const int64_t waves = (sine(3 * (n % PHASES)) * sine(n)) >> 30;
+        const int64_t value = (waves * factor / (n * n)) >> 20;
+        filter[n] = (int32_t)(n / PHASES % 2 ? -value : value);
     }
+}
+
+static Axis axis_of(int64_t start, int64_t step, int32_t size) {
+    const int64_t one = (int64_t)1 << 32, wide = step > one ? step : one;
+    return (Axis){start, step, size, 2 * (int32_t)((3 * wide + one - 1) >> 32),
+                  ((int64_t)1 << 62) / wide};
 }
 
 /* Sample of the plane that is read for one beyond its edges: the first one, but the second one for
@@ -237,23 +241,13 @@ INLINE int32_t inside(int32_t sample, int32_t size) {
     return sample < size ? sample : limit(size - 1 - (sample == size), 0, size - 1);
 }
 
-/* Set weights beyond the edges to 0, and divide the others by their sum. */
-static void cut_support(int32_t weights[TAPS], int32_t first, int32_t size) {
-    int64_t sum = 0;
-    for (int k = 0; k < TAPS; k++) {
-        if (first + k < 0 || first + k >= size) weights[k] = 0;
-        sum += weights[k];
-    }
-    for (int k = 0; k < TAPS; k++) weights[k] = (int32_t)(weights[k] * ((int64_t)1 << 20) / sum);
-}
-
 /* Make the largest weight less than 1, for x86, where int16 does not hold twice as much in Q14.
  * Weights from 1 to 1.3 occur where the support is cut, for the two outermost samples. Half of it
  * is moved to a sample beyond the edge that has the same value; see inside. Elsewhere the weight
  * exceeds the limit by one unit of Q14, which is without effect. */
-static void share_weight(Taps *taps, int largest, int32_t size) {
-    for (int k = 0; k < TAPS; k += TAPS - 1)
-        if (k != largest && inside(taps->first + k, size) == taps->first + largest) {
+static void share_weight(const Axis *axis, Taps *taps, int largest) {
+    for (int k = 0; k < axis->taps; k++)
+        if (k != largest && inside(taps->first + k, axis->size) == taps->first + largest) {
             taps->weights[k] = taps->weights[largest] / 2;
             taps->weights[largest] -= taps->weights[k];
             return;
@@ -261,46 +255,53 @@ static void share_weight(Taps *taps, int largest, int32_t size) {
     taps->weights[largest] = ONE - 1;
 }
 
-/* Taps of a sample; start and step are in Q32 of source samples. */
-static Taps taps_of(const Scratch *scratch, int64_t start, int64_t step, int32_t sample,
-                    int32_t size) {
-    const int64_t at = start + (((2 * (int64_t)sample + 1) * step) >> 1) - ((int64_t)1 << 31);
-    const int32_t t = (int32_t)((at & 0xffffffff) * PHASES >> 16); /* Q16 of phases */
-    const int32_t *low = scratch->phases[t >> 16], *high = scratch->phases[(t >> 16) + 1];
-    const int largest = 2 * (t >> 16) < PHASES ? 2 : 3;
-    Taps taps = {.first = (int32_t)(at >> 32) - 2};
-    int32_t exact[TAPS], sum = 0; /* Q20 */
-    for (int k = 0; k < TAPS; k++)
-        exact[k] = low[k] + (((high[k] - low[k]) * (t & 0xffff)) >> 16);
-    if (taps.first < 0 || taps.first + TAPS > size) cut_support(exact, taps.first, size);
-    for (int k = 0; k < TAPS; k++) {
-        taps.weights[k] = (int16_t)((exact[k] + 32) >> 6);
-        sum += taps.weights[k];
+static Taps taps_of(const int32_t *filter, const Axis *axis, int32_t sample) {
+    const int64_t at =
+        axis->start + (((2 * (int64_t)sample + 1) * axis->step) >> 1) - ((int64_t)1 << 31);
+    const int32_t before = axis->taps / 2 - 1;
+    const int32_t part = (int32_t)((at & 0xffffffff) >> 8); /* Q24, that is Q16 of phases */
+    const int largest = before + (part >> 23);
+    Taps taps = {.first = (int32_t)(at >> 32) - before};
+    int32_t exact[MAX_TAPS], sum = 0; /* Q20 */
+    for (int k = 0; k < axis->taps; k++) {
+        const int64_t far = (int64_t)(k - before) * (1 << 24) - part;
+        const int32_t t = (int32_t)(((far < 0 ? -far : far) * axis->narrowing) >> 30);
+        const int32_t *low = filter + (t >> 16);
+        exact[k] = low[0] + (((low[1] - low[0]) * (t & 0xffff)) >> 16);
     }
-    taps.weights[largest] += (int16_t)(ONE - sum); /* so that flat areas stay flat */
-    if (taps.weights[largest] >= ONE) share_weight(&taps, largest, size);
+    for (int k = 0; k < axis->taps; k++) {
+        if (taps.first + k < 0 || taps.first + k >= axis->size) exact[k] = 0;
+        sum += exact[k];
+    }
+    const int64_t share = ((int64_t)1 << 44) / sum;
+    int32_t rest = ONE;
+    for (int k = 0; k < axis->taps; k++) {
+        taps.weights[k] = (int16_t)((exact[k] * share + (1 << 29)) >> 30);
+        rest -= taps.weights[k];
+    }
+    taps.weights[largest] += (int16_t)rest; /* so that flat areas stay flat */
+    if (taps.weights[largest] >= ONE) share_weight(axis, &taps, largest);
     return taps;
 }
 
-/* Number of blocks, prepared for all samples of a row of the target; size is that of the source. */
-static int32_t prepare_blocks(Scratch *scratch, int32_t width, int32_t size, int64_t left,
-                              int64_t step) {
+/* Number of blocks, prepared for all samples of a row of the target. */
+static int32_t prepare_blocks(Scratch *scratch, int32_t width, const Axis *axis) {
     int32_t count = 0;
     for (int32_t x = 0; x < width; x += LANES, count++) {
         Block *block = &scratch->blocks[count];
         Taps lanes[LANES];
         int32_t drift = 0;
         for (int i = 0; i < LANES; i++) {
-            lanes[i] = taps_of(scratch, left, step, x + i < width ? x + i : width - 1, size);
-            drift = x + i < width ? i - (lanes[i].first - lanes[0].first) : drift;
+            lanes[i] = taps_of(scratch->filter, axis, x + i < width ? x + i : width - 1);
+            drift = x + i < width ? lanes[i].first - lanes[0].first - i : drift;
         }
-        block->start = lanes[0].first - drift;
-        block->taps = TAPS + drift;
+        block->start = lanes[0].first + limit(drift, -LANES, 0);
+        block->taps = axis->taps + (drift < 0 ? -drift : drift);
         for (int j = 0; j < block->taps; j++)
             for (int i = 0; i < LANES; i++) block->weights[j][i] = 0;
         for (int i = 0; i < LANES && x + i < width; i++) {
             const int32_t skipped = lanes[i].first - block->start - i;
-            for (int k = 0; k < TAPS; k++)
+            for (int k = 0; k < axis->taps; k++)
                 block->weights[skipped + k][i] = (int16_t)(lanes[i].weights[k] * WEIGHT_FACTOR);
         }
     }
@@ -320,39 +321,40 @@ static void expand_row(const uint8_t *source, int32_t width, int32_t begin, int3
 }
 
 /* First pass: samples from begin to end of a row of the band, and the padding beside it. */
-static void weigh_rows(const Scratch *scratch, Taps taps, int32_t height, int32_t width,
-                       int32_t begin, int32_t end, int16_t *row) {
-    const int16_t *rows[TAPS];
-    vector weights[TAPS];
-    for (int k = 0; k < TAPS; k++) {
-        rows[k] = scratch->ring[inside(taps.first + k, height) % RING];
+INLINE void weigh_rows(const int count, const Scratch *scratch, Taps taps, int32_t height,
+                       int32_t width, int32_t begin, int32_t end, int16_t *row) {
+    const int16_t *rows[MAX_TAPS];
+    vector weights[MAX_TAPS];
+    for (int k = 0; k < count; k++) {
+        rows[k] = scratch->ring[inside(taps.first + k, height) % count];
         weights[k] = fill((int16_t)(taps.weights[k] * WEIGHT_FACTOR));
     }
     for (int32_t x = begin; x < end; x += LANES) {
         vector sum = multiply(load(rows[0] + x), weights[0]);
-        for (int k = 1; k < TAPS; k++) sum = add(sum, multiply(load(rows[k] + x), weights[k]));
+        for (int k = 1; k < count; k++) sum = add(sum, multiply(load(rows[k] + x), weights[k]));
         store(row + x, clip(sum));
     }
     if (begin == 0)
-        for (int x = 1; x <= TAPS / 2; x++) row[-x] = row[inside(-x, width)];
+        for (int x = 1; x <= count / 2; x++) row[-x] = row[inside(-x, width)];
     if (end == width)
-        for (int x = 0; x < TAPS / 2; x++) row[width + x] = row[inside(width + x, width)];
+        for (int x = 0; x < count / 2; x++) row[width + x] = row[inside(width + x, width)];
 }
 
-/* Second pass: one block of LANES samples in all rows of a band. */
-INLINE void weigh_block(const int taps, const Block *block, const int16_t *row,
+/* Second pass: one block of LANES samples in all rows of a band. The offset rounds. */
+INLINE void weigh_block(const int taps, const Block *block, int16_t offset, const int16_t *row,
                         ptrdiff_t row_stride, int32_t rows, uint8_t *to, ptrdiff_t stride) {
-    vector weights[MAX_TAPS];
+    vector weights[MAX_READ];
     for (int j = 0; j < taps; j++) weights[j] = load(block->weights[j]);
     for (int32_t y = 0; y < rows; y++, row += row_stride, to += stride) {
-        vector sum = fill(OFFSET);
+        vector sum = fill(offset);
+#pragma GCC unroll 20 /* MAX_READ on processors with the longest vectors */
         for (int j = 0; j < taps; j++) sum = add(sum, multiply(load(row + j), weights[j]));
         narrow(to, sum);
     }
 }
 
-static void weigh_band(const Scratch *scratch, int32_t blocks, int32_t rows, int32_t width,
-                       uint8_t *target, ptrdiff_t stride) {
+static void weigh_band(const Scratch *scratch, int32_t blocks, int16_t offset, int32_t rows,
+                       int32_t width, uint8_t *target, ptrdiff_t stride) {
     const ptrdiff_t row_stride = PADDING + MAX_WIDTH + PADDING;
     for (int32_t i = 0; i < blocks; i++) {
         const Block *block = &scratch->blocks[i];
@@ -362,12 +364,14 @@ static void weigh_band(const Scratch *scratch, int32_t blocks, int32_t rows, int
         const int whole = x + LANES <= width;
         uint8_t *to = whole ? target + x : part;
         const ptrdiff_t to_stride = whole ? stride : LANES;
+#define WEIGH(taps) weigh_block(taps, block, offset, row, row_stride, rows, to, to_stride)
         switch (block->taps) {
-        case 6: weigh_block(6, block, row, row_stride, rows, to, to_stride); break;
-        case 7: weigh_block(7, block, row, row_stride, rows, to, to_stride); break;
-        case 8: weigh_block(8, block, row, row_stride, rows, to, to_stride); break;
-        default: weigh_block(block->taps, block, row, row_stride, rows, to, to_stride);
+        case 6: WEIGH(6); break;
+        case 7: WEIGH(7); break;
+        case 8: WEIGH(8); break;
+        default: WEIGH(block->taps);
         }
+#undef WEIGH
         for (int32_t y = 0; !whole && y < rows; y++)
             for (int32_t k = 0; x + k < width; k++) target[y * stride + x + k] = part[y * LANES + k];
     }
@@ -376,35 +380,46 @@ static void weigh_band(const Scratch *scratch, int32_t blocks, int32_t rows, int
 API size_t kernel_scratch_size(void) { return sizeof(Scratch) + 63; }
 
 /* Prepare working memory of kernel_scratch_size() bytes, once, for any number of zooms. */
-API void kernel_prepare_scratch(void *memory) { prepare_phases(aligned(memory)->phases); }
+API void kernel_prepare_scratch(void *memory) { prepare_filter(aligned(memory)->filter); }
 
 /* Fill the target with the window of the source that starts at (left, top). left, top and step, the
- * distance of two samples of the target, are in Q32 of source samples; 0.5 <= step <= 1. The centres
- * of all samples of the target are at least 0.05 samples inside the source. Both have at most
- * MAX_WIDTH columns. memory was prepared by kernel_prepare_scratch. */
+ * distance of two samples of the target, are in Q32 of source samples; 0.5 <= step <= 1.55. The
+ * centres of all samples of the target are at least 0.05 samples inside the source, which has at
+ * most MAX_WIDTH columns; the target has at most 4096. memory was prepared by
+ * kernel_prepare_scratch. */
 API void kernel_zoom(const uint8_t *source, ptrdiff_t source_stride, int32_t source_width,
                      int32_t source_height, uint8_t *target, ptrdiff_t target_stride,
                      int32_t width, int32_t height, int64_t left, int64_t top, int64_t step,
                      void *memory) {
     Scratch *scratch = aligned(memory);
-    const int32_t blocks = prepare_blocks(scratch, width, source_width, left, step);
-    const int32_t first = taps_of(scratch, left, step, 0, source_width).first;
-    const int32_t last = taps_of(scratch, left, step, width - 1, source_width).first + TAPS;
+    const Axis across = axis_of(left, step, source_width), down = axis_of(top, step, source_height);
+    const int32_t blocks = prepare_blocks(scratch, width, &across);
+    const int32_t first = taps_of(scratch->filter, &across, 0).first;
+    const int32_t last = taps_of(scratch->filter, &across, width - 1).first + across.taps;
     const int32_t begin = limit(first, 0, source_width) / LANES * LANES;
     const int32_t end = limit(last, 0, source_width);
+    /* Half of a unit to round, and the mean loss of the products of two passes, which are rounded
+     * down by up to one unit. */
+    const int16_t offset = (int16_t)(64 + across.taps);
     int32_t expanded = 0; /* source rows before this one are in the ring, or are not needed again */
     for (int32_t y = 0; y < height; y += BAND) {
         const int32_t rows = limit(height - y, 1, BAND);
         for (int32_t i = 0; i < rows; i++) {
-            const Taps taps = taps_of(scratch, top, step, y + i, source_height);
+            const Taps taps = taps_of(scratch->filter, &down, y + i);
             expanded = limit(expanded, taps.first, source_height);
-            for (; expanded < limit(taps.first + TAPS, 0, source_height); expanded++)
+            for (; expanded < limit(taps.first + down.taps, 0, source_height); expanded++)
                 expand_row(source + expanded * source_stride, source_width, begin, end,
-                           scratch->ring[expanded % RING]);
-            weigh_rows(scratch, taps, source_height, source_width, begin, end,
-                       scratch->rows[i] + PADDING);
+                           scratch->ring[expanded % down.taps]);
+#define WEIGH(taps_)                                                                               \
+    weigh_rows(taps_, scratch, taps, source_height, source_width, begin, end,                     \
+               scratch->rows[i] + PADDING)
+            if (down.taps == 6) WEIGH(6);
+            else if (down.taps == 8) WEIGH(8);
+            else WEIGH(10);
+#undef WEIGH
         }
-        weigh_band(scratch, blocks, rows, width, target + y * target_stride, target_stride);
+        weigh_band(scratch, blocks, offset, rows, width, target + y * target_stride,
+                   target_stride);
     }
 }
 
