@@ -31,6 +31,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
+from renders.renderers import default_job
 
 GOALS = {"health": 0.12, "child": 0.2}
 """CPU seconds, at most."""
@@ -38,15 +39,6 @@ SCENE_GOAL = 0.85
 """CPU seconds of a scene over those of the other version, at most."""
 SCENES = 4
 AUDIO_SECONDS = 1.0
-OPTIONS: dict[str, object] = {
-    "language": "chinese",
-    "effects": [],
-    "is_portrait": None,
-    "background_box": True,
-    "background_opacity": 0.2,
-    "font_size": None,
-    "outline_color": "&H00000000",
-}
 RENDER = """
 import asyncio, resource, sys
 from pathlib import Path
@@ -133,7 +125,9 @@ def still(env: Variables) -> float:
         folder = Path(temporary)
         Image.new("RGB", (64, 36), (90, 90, 90)).save(folder / "image", "PNG")
         make_audio(folder / "audio", 1 / 30)
-        (folder / "job.json").write_text(json.dumps({"name": "s", "options": OPTIONS}))
+        job = default_job(Path(sys.executable), env)
+        job = {**job, "options": {**job["options"], "effects": []}}
+        (folder / "job.json").write_text(json.dumps(job))
         return measured(["-m", "cloudburst.renderer.render_process", temporary], env)
 
 

@@ -17,6 +17,7 @@ from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import ClaimedScenes, Run, RunSpec
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
+from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Report
 from cloudburst.models.scene import CheckedScene, Scene, SceneLabels
 from cloudburst.models.task import TaskSpec
@@ -34,9 +35,10 @@ def log_normal(seed: int, number: int, *, median: float) -> list[float]:
 
 
 def scene(name: str, seconds: float) -> CheckedScene:
-    """Return a scene with audio of this length, whose files do not exist."""
+    """Return a scene whose files do not exist; a second of its audio is a second of work."""
     files = Scene(name=name, image=Path(f"{name}.png"), audio=Path(f"{name}.mp3"))
-    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000)
+    options = RenderOptions(motion_search=True)
+    return CheckedScene(scene=files, audio_seconds=seconds, image_bytes=1_000_000, options=options)
 
 
 @asynccontextmanager

@@ -85,16 +85,17 @@ def ours() -> Renderer:
     if not installed and not Path(package).is_relative_to(ROOT):
         sys.exit(f"{package} is not in this checkout; set PYTHONPATH={ROOT / 'src'}")
     python = Path(sys.executable)
-    return Renderer("ours", python, _default_job(python))
+    return Renderer("ours", python, default_job(python))
 
 
 def of_checkout(checkout: Path) -> Renderer:
     """Return the renderer of another checkout, whose environment is made on first use."""
     python = checkout_python(checkout)
-    return Renderer("other", python, _default_job(python, ISOLATED), ISOLATED)
+    return Renderer("other", python, default_job(python, ISOLATED), ISOLATED)
 
 
-def _default_job(python: Path, environ: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+def default_job(python: Path, environ: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+    """Return a job with the default options of the version that a Python imports."""
     command: list[str | Path] = [python, "-c", DEFAULT_JOB]
     done = subprocess.run(
         command, capture_output=True, check=True, text=True, env={**os.environ, **(environ or {})}
