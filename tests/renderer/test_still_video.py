@@ -315,7 +315,9 @@ def test_without_repetition_every_frame_is_encoded(caplog, monkeypatch, tmp_path
         source = scene._still_video(picture, None, len(of_frame), track, None, fps=30, encodes=True)
     assert isinstance(source, MotionVideo)
     assert "every frame of the picture is encoded" in caplog.text
-    gops = encode_all(source, len(of_frame))
+    drawn: list[int] = []
+    gops = [source.encode(gop, 20, drawn.append) for gop in source.gops(len(of_frame))]
+    assert len(drawn) == len(of_frame)
     check_frames(gops, picture, of_frame, BlockPainter(SMALL))
     check_counters_of(gops, SMALL)
     strict_decode_stream(gops, SMALL, tmp_path / "plain.h264")

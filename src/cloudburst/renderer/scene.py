@@ -301,7 +301,7 @@ def _motionless_video(
     planes: Planes, frames: int, subtitles: SubtitleTrack, fades: Fades | None, *, fps: int
 ) -> MotionVideo:
     faded = _with_fades(subtitles, fades, (planes.width, planes.height))
-    return MotionVideo(planes, frames, None, None, faded, fps=fps)
+    return MotionVideo(planes, frames, None, None, faded, fps=fps, search=True)
 
 
 def _camera(effect: Effect, fitted: FittedPicture, job: RenderJob) -> Camera:
