@@ -91,13 +91,17 @@ MARK = to_picture_layer(see_through((60, 40)), 10, 6)
 MOVEMENTS = {
     "zoom in": {},
     "zoom out": {"effect": "zoom_out", "amount": 0.3},
-    "pan": {"effect": "pan_left"},
+    "fast pan": {"effect": "pan_left", "amount": 0.5},
     "eased pan": {"effect": "pan_down", "easing": "ease_in_out"},
     "off the centre": {"focus": (0.1, 0.9), "easing": "ease_out"},
-    "text": {"track": block_track([20, 31, 24], SIZE)[0]},
-    "watermark": {"mark": MARK},
+    "text": {
+        "effect": "pan_up",
+        "easing": "ease_in",
+        "track": block_track([20, 31, 24], SIZE)[0],
+    },
+    "watermark": {"effect": "pan_right", "mark": MARK},
     "odd size": {"size": VideoSize(242, 250), "fps": 24},
-    "one block": {"size": VideoSize(240, 16)},
+    "widest row": {"size": VideoSize(4096, 16)},
 }
 
 
@@ -128,7 +132,7 @@ def test_the_frames_are_those_that_were_drawn(movement, distance, monkeypatch, t
 
 @pytest.mark.parametrize("distance", [6, 12, 16])
 @pytest.mark.parametrize("movement", MOVEMENTS.values(), ids=MOVEMENTS)
-def test_openh264_shows_the_same_frames(movement, distance, monkeypatch, tmp_path):
+def test_other_decoders_show_the_same_frames(movement, distance, monkeypatch, tmp_path):
     size = movement.get("size", SIZE)
     _, gops = encoded(movement, distance, monkeypatch)
     assert check_same_frames(write_stream(gops, size, tmp_path / "video.h264")) == 75

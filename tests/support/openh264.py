@@ -1,4 +1,5 @@
-"""openh264, a decoder that shares no code with FFmpeg, as a program that is compiled for tests."""
+"""Decoders that share no code with FFmpeg: openh264, in a program that is compiled for tests, and
+``ldecod`` of the JM reference software where it is on the path."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def _program() -> Path | None:
 
 
 def check_same_frames(stream: Path) -> int:
-    """Check that openh264 and FFmpeg decode the same from a plain H.264 stream; count the frames.
+    """Check that all decoders show the same of a plain H.264 stream; count the frames.
 
     Skip the test without Debian's libopenh264-dev and a C compiler.
     """
@@ -38,8 +39,13 @@ def check_same_frames(stream: Path) -> int:
     if program is None:
         pytest.skip("this machine has no C compiler, or no libopenh264-dev")
     planes = stream.with_suffix(".openh264")
-    subprocess.run([program, stream, planes], check=True)
+    commands: list[list[str | Path]] = [[program, stream, planes]]
+    if reference := shutil.which("ldecod"):
+        options = (f"InputFile={stream}", f"OutputFile={stream}.jm", "RefFile=none", "Silent=1")
+        commands.append([reference, *(part for option in options for part in ("-p", option))])
     with av.open(str(stream)) as container:
         expected = [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
-    assert planes.read_bytes() == b"".join(expected)
+    for command, found in zip(commands, (planes, Path(f"{stream}.jm")), strict=False):
+        subprocess.run(command, check=True, cwd=stream.parent, stdout=subprocess.DEVNULL)
+        assert found.read_bytes() == b"".join(expected), command[0]
     return len(expected)
