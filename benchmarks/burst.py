@@ -7,9 +7,10 @@ encoding. There is one local worker with two cores, which is healthy after 1.5 s
 to four tasks of 2 vCPU, which need 40 s to start and encode two scenes at once.
 
 Speeds are measured ones. A second of work, which is a second of audio with ``motion_search`` (see
-`cloudburst.engine.forecast.scene_work.scene_work`), takes our render service 0.17 s of a core
-(``benchmarks/plan.py --work``). A vCPU does 0.63 of the work of a core when all vCPUs are busy
-(AWS's "Graviton performance runbook", measured on c6i, 2026-11). The public image takes 85 times as
+`cloudburst.engine.forecast.scene_work.scene_work`), took our render service 0.235 s of a core
+on 2026-11-26 (``benchmarks/plan.py --work``), and 0.17 s on 2026-12-01. A vCPU does 0.63 of the
+work of a core when all vCPUs are busy (AWS's "Graviton performance runbook", measured on c6i,
+2026-11). The public image takes 24 times as
 long as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. An upload
 or download takes 1 s with a task, and 0.1 s with the local worker. A task is billed from 8 s after
 its launch to 15 s after its stop, at list prices of us-east-1.
