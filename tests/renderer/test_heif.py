@@ -54,6 +54,21 @@ def test_transparent_parts_are_black_and_stay_transparent_in_a_watermark():
     assert [colour[3] for colour in corners(mark)] == [255, 0, 255, 255]
 
 
+def test_padding_of_the_encoder_is_cropped():
+    with Image.open(HEIC / "cropped.heic") as picture:
+        assert picture.size == (60, 100)
+        check_corners(picture, RED, GREEN, BLUE, WHITE, tolerance=12)
+
+
+def test_the_range_of_colours_is_that_of_the_header(tmp_path):
+    data = (HEIC / "ten_bits.heic").read_bytes()
+    at = data.index(b"nclx") + 10
+    (tmp_path / "p").write_bytes(data[:at] + b"\0" + data[at + 1 :])
+    white = corners(loaded(tmp_path / "p").image)[3]
+    assert data[at] == 0x80
+    assert white == pytest.approx((255, 255, 255), abs=1)  # 235 of 16 to 235
+
+
 def test_the_colour_profile_is_used():
     check_corners(loaded(HEIC / "adobe_rgb.heic").image, *[(217, 151, 119)] * 4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple
@@ -34,12 +35,14 @@ _PICTURE_BYTES, _TILE_BYTES = 4, 13
 
 
 class Layer(NamedTuple):
-    """Colours or opacity of a picture: tiles of one size."""
+    """Colours or opacity of a picture."""
 
-    tiles: dict[int, list[int]]
-    """The places of each item, counted row by row."""
-    columns: int
+    tiles: list[int]
+    """Numbers of the items, row by row."""
     tile_size: tuple[int, int]
+    coefficients: tuple[int, int] | None
+    """Matrix, and range (1 or 2), of the values as FFmpeg counts them; ``None`` if only the encoded
+    tiles have them."""
 
 
 def is_heif(start: bytes) -> bool:
@@ -57,14 +60,19 @@ class HeifPicture(ImageFile.ImageFile):
     """Size in bytes that the whole file has at least."""
     layers: list[Layer]
     """Colours, and opacity if there is any."""
+    decoded_size: tuple[int, int]
+    shown: tuple[int, int, int, int]
+    """Edges of the part of the decoded picture that is shown."""
 
     def _open(self) -> None:
         items = _Items(self._read_meta())
         properties = items.properties(items.primary)
-        self._size = items.size(items.primary)
+        self.decoded_size = items.size(items.primary)
+        self.shown = _shown(self.decoded_size, properties.get(b"clap"))
+        self._size = self.shown[2] - self.shown[0], self.shown[3] - self.shown[1]
         self.layers = [items.layer(each) for each in (items.primary, *items.alpha()[:1])]
         self._mode = "RGB" if len(self.layers) == 1 else "RGBA"
-        whole, tile = math.prod(self.size), math.prod(self.layers[0].tile_size)
+        whole, tile = math.prod(self.decoded_size), math.prod(self.layers[0].tile_size)
         self.info["decoded_bytes"] = _PICTURE_BYTES * whole + _TILE_BYTES * tile
         if profile := properties.get(b"prof") or properties.get(b"rICC"):
             self.info["icc_profile"] = profile
@@ -138,7 +146,7 @@ class _Items:
 
     def properties(self, item: int) -> dict[bytes, bytes]:
         """Return the properties of an item by kind; those of its colours by their own kind."""
-        owned = [self._properties[number - 1] for number in self._owned[item] if number]
+        owned = [self._properties[number - 1] for number in self._owned.get(item, ()) if number]
         return dict((it[:4], it[4:]) if kind == b"colr" else (kind, it) for kind, it in owned)
 
     def size(self, item: int) -> tuple[int, int]:
@@ -156,7 +164,7 @@ class _Items:
             for (kind, item), targets in self._references.items()
             if kind == b"auxl"
             and self.primary in targets
-            and self.properties(item)[b"auxC"][4:].startswith(_ALPHA)
+            and self.properties(item).get(b"auxC", b"")[4:].startswith(_ALPHA)
         ]
 
     def layer(self, item: int) -> Layer:
@@ -166,10 +174,25 @@ class _Items:
         columns, rows = (-(-whole // part) for whole, part in zip(size, of_tile, strict=True))
         if len(items) != columns * rows:
             raise EOFError
-        tiles = dict[int, list[int]]()
-        for place, each in enumerate(items):
-            tiles.setdefault(each, []).append(place)
-        return Layer(tiles, columns, of_tile)
+        colours = self.properties(item).get(b"nclx") or self.properties(items[0]).get(b"nclx")
+        matrix = (colours[5], 1 + (colours[6] >> 7)) if colours else None
+        return Layer(items, of_tile, matrix)
+
+
+def _shown(size: tuple[int, int], clap: bytes | None) -> tuple[int, int, int, int]:
+    """Return the edges of the part of a picture that a property names; its centre is given."""
+    if clap is None:
+        return (0, 0, *size)
+    width, of_width, height, of_height, *offset = struct.unpack(">8i", clap)
+    x, of_x, y, of_y = offset
+    if min(of_width, of_height, of_x, of_y) < 1:
+        raise EOFError
+    shown = width // of_width, height // of_height
+    left, top = (size[0] - shown[0]) / 2 + x / of_x, (size[1] - shown[1]) / 2 + y / of_y
+    edges = round(left), round(top), round(left) + shown[0], round(top) + shown[1]
+    if not (0 <= edges[0] < edges[2] <= size[0] and 0 <= edges[1] < edges[3] <= size[1]):
+        raise EOFError
+    return edges
 
 
 def _references(box: _Box) -> Iterator[tuple[tuple[bytes, int], list[int]]]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import av
 from av import VideoStream
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Interpolation
 from PIL import Image, ImageOps
@@ -62,7 +63,7 @@ _BROKEN_PROFILE = b"broken"
 # Exceptions that decoders raise for broken files. Pillow does not document its own.
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error),
-    av.FFmpegError,
+    FFmpegError,
 )
 
 Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked before anything is decoded
@@ -83,23 +84,25 @@ class _DecodableHeif(HeifPicture):
         return super().load()
 
     def _decoded(self, layer: Layer) -> Image.Image:
-        picture, missing = Image.new("RGB", self.size), {*layer.tiles}
-        (width, height), columns = layer.tile_size, layer.columns
+        picture, missing = Image.new("RGB", self.decoded_size), {*layer.tiles}
+        width, height = layer.tile_size
+        columns = -(-picture.width // width)
         with open_input(Path(str(self.filename)), "mov", _DECODERS) as container:
             for packet in container.demux(container.streams.video):
                 if packet.size and packet.stream.id in missing:
-                    tile = _decoded_tile(packet, layer.tile_size)
+                    tile = _decoded_tile(packet, layer)
                     missing.remove(packet.stream.id)
-                    for place in layer.tiles[packet.stream.id]:
-                        row, column = divmod(place, columns)
-                        picture.paste(tile, (column * width, row * height))
+                    for place, item in enumerate(layer.tiles):
+                        if item == packet.stream.id:
+                            row, column = divmod(place, columns)
+                            picture.paste(tile, (column * width, row * height))
         if missing:
             raise ValueError(_NOT_DECODED)
-        return picture
+        return picture if picture.size == self.size else picture.crop(self.shown)
 
 
-def _decoded_tile(packet: av.Packet[VideoStream], size: tuple[int, int]) -> Image.Image:
-    width, height = size
+def _decoded_tile(packet: av.Packet[VideoStream], layer: Layer) -> Image.Image:
+    width, height = size = layer.tile_size
     # A decoder for each tile: together, those of 200 tiles would take 170 MB.
     stored = packet.stream.codec_context
     decoder = av.CodecContext.create(stored.name, "r")
@@ -111,6 +114,8 @@ def _decoded_tile(packet: av.Packet[VideoStream], size: tuple[int, int]) -> Imag
     frame = next(iter([*decoder.decode(av.Packet(bytes(packet))), *decoder.decode(None)]), None)
     if frame is None or frame.width < width or frame.height < height:
         raise ValueError(_NOT_DECODED)
+    if layer.coefficients is not None:
+        frame.colorspace, frame.color_range = layer.coefficients
     full = ColorRange.JPEG
     frame = frame.reformat(
         format="rgb24", dst_color_range=full, interpolation=_CONVERSION, threads=1
@@ -121,7 +126,7 @@ def _decoded_tile(packet: av.Packet[VideoStream], size: tuple[int, int]) -> Imag
     return picture if whole == size else picture.crop((0, 0, *size))
 
 
-Image.register_open(HeifPicture.format, _DecodableHeif, is_heif)
+Image.register_open("HEIF", _DecodableHeif, is_heif)
 
 
 class FittedPicture(NamedTuple):

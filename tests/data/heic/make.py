@@ -28,3 +28,6 @@ Image.new("RGB", (320, 180), (200, 150, 122)).save(
 deep = quadrants(320, 180).convert("RGB")
 raw = b"".join((value * 257).to_bytes(2, "little") for value in deep.tobytes())
 pillow_heif.encode("RGB;16", (320, 180), raw, (FOLDER / "ten_bits.heic").open("wb"), quality=90)
+quadrants(60, 100).save(
+    FOLDER / "cropped.heic", quality=90
+)  # 64 pixels wide, of which 60 are shown
