@@ -18,7 +18,7 @@ from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.gops import Gop, GopSource, divide
 from cloudburst.renderer.motion import Camera
 from cloudburst.renderer.motion_video import MotionVideo
-from cloudburst.renderer.planes import to_planes
+from cloudburst.renderer.planes import to_planes, uniform
 from cloudburst.renderer.still_video import StillVideo
 from support.drawn_frames import (
     SMALL,
@@ -202,3 +202,16 @@ def test_only_the_first_picture_of_an_encoder_has_settings(is_still):
     assert [annex_b(p.data) for p in stripped] == [annex_b(p.data)[-1:] for p in pictures]
     shown = [image.tobytes() for image in decoded_luma([stripped], SMALL)]
     assert shown == [image.tobytes() for image in decoded_luma([pictures], SMALL)]
+
+
+def test_a_large_video_keeps_fewer_frames_and_has_the_same_pictures():
+    frame, found = Frame(2048, 1088), []
+    frame.fill(uniform(2048, 1088, (90, 110, 140)))
+    for only_p in (False, True):
+        encoder = GopEncoder(VideoFormat(VideoSize(2048, 1088)), 20, only_p=only_p)
+        encoded = [encoder.add_p(frame.video, 6 * number) for number in range(8)]
+        found.append([picture for some in encoded for picture in some] + encoder.finish())
+    usual, fewer = found
+    assert [picture.position for picture in fewer] == [6 * number for number in range(8)]
+    assert fewer[1:] == usual[1:]
+    assert without_settings(fewer[0].data) == without_settings(usual[0].data)

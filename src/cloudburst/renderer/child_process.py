@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cloudburst.renderer.confinement.decoders import confine
 
 # Minimum number of seconds between two progress lines.
 _PROGRESS_INTERVAL = 0.1
+# glibc's ``M_MMAP_THRESHOLD``, and the size in bytes from which a block has memory of its own.
+_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 4_000_000
 
 
 def start_child(folder: Path) -> tuple[str, ...]:
@@ -22,6 +26,11 @@ def start_child(folder: Path) -> tuple[str, ...]:
     Return the reason for each layer of confinement that is missing.
     """
     own_group()
+    # When a large block is freed, glibc raises its threshold for blocks with memory of their own to
+    # that size. Later frames then lie between small blocks, which keep their memory from being
+    # returned: a zoom took 20 MB more in 1080p, up to 110 MB in 4K, and more CPU time.
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
     missing = confine(folder)
     watch_parent()
     return missing

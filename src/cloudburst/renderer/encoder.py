@@ -12,6 +12,7 @@ them again.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ _PRESET = "superfast"
 # size and frame rate.
 _PARAMETERS = (
     "stitchable=1:aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0:"
-    "bframes=5:b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
+    "b-pyramid=none:b-adapt=0:scenecut=0:weightp=0:direct=spatial:ref=1:min-keyint=1:"
     "keyint=infinite:slices=1:sliced-threads=0:sar=1/1"
 )
 
@@ -78,8 +79,8 @@ class EncodedPicture(NamedTuple):
 class GopEncoder:
     """Encoder of one GOP.
 
-    ``quantizer`` is that of P pictures. From a size of ``max_bytes`` on, `add` raises
-    `BitrateError`.
+    ``quantizer`` is that of P pictures. With ``still`` or ``only_p`` there are no B pictures. From
+    a size of ``max_bytes`` on, `add` raises `BitrateError`.
     """
 
     def __init__(
@@ -88,11 +89,20 @@ class GopEncoder:
         quantizer: int,
         *,
         still: bool = False,
+        only_p: bool = False,
         max_bytes: int | None = None,
     ) -> None:
         context = av.CodecContext.create("libx264", "w")
         assert isinstance(context, VideoCodecContext)
-        configure(context, video_format, quantizer, still=still)
+        # libx264 keeps as many frames as B pictures may follow each other, 12 MB each in 4K. With
+        # 2, the parameter sets are the same. It names the number in the first picture of a video,
+        # so that smaller videos have the usual one.
+        large = math.prod(video_format.size) > 1920 * 1080
+        b_pictures = 2 if (still or only_p) and large else 5
+        configure(context, video_format, quantizer, still=still, b_pictures=b_pictures)
+        # Frames have a constant rate, for which libx264 keeps one less. The parameter sets do not
+        # say so, because those of earlier videos do not.
+        context.options |= {"x264-params": f"{context.options['x264-params']}:force-cfr=1"}
         context.flags |= _GLOBAL_HEADER
         self._context = context
         self._format = video_format
@@ -141,6 +151,7 @@ def configure(
     quantizer: int = 26,
     *,
     still: bool = False,
+    b_pictures: int = 5,
 ) -> None:
     """Set the parameters of all videos of a format on a context of libx264 that is not open."""
     # The parameter sets do not depend on the quantizer, except on 0, which is lossless.
@@ -152,7 +163,8 @@ def configure(
     context.color_primaries = context.color_trc = context.colorspace = context.color_range = 1
     context.thread_count = 1
     parameters = (
-        f"qp={quantizer}:level={lowest_level(video_format).number}:{_PARAMETERS}"
+        f"qp={quantizer}:level={lowest_level(video_format).number}:bframes={b_pictures}"
+        f":{_PARAMETERS}"
         f":{_STILL_PARAMETERS if still else _MOTION_PARAMETERS}"
     )
     context.options = {"preset": _PRESET, "forced-idr": "1", "x264-params": parameters}

@@ -77,7 +77,7 @@ class MotionVideo:
         # that videos of the same picture have the same quantizer, for any length. A panorama moves
         # as fast as other pictures. Each process that encodes GOPs makes the trial, which takes as
         # long as three frames.
-        encoder = GopEncoder(self._format, TRIAL_QUANTIZER)
+        encoder = GopEncoder(self._format, TRIAL_QUANTIZER, only_p=True)
         pictures: list[EncodedPicture] = []
         length = 1.0 if self._camera is None else self._camera.path_length
         frames = round(TRIAL_SCENE_FRAMES * length)
@@ -92,7 +92,9 @@ class MotionVideo:
         planned = self._plan(gop, quantizer)
         if planned is not None:
             quantizer = planned.quantizer
-        encoder = GopEncoder(self._format, quantizer, max_bytes=MAX_GOP_BYTES)
+        encoder = GopEncoder(
+            self._format, quantizer, only_p=planned is not None, max_bytes=MAX_GOP_BYTES
+        )
 
         def draw(position: int) -> VideoFrame:
             progress(position + 1)
