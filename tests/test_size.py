@@ -19,7 +19,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "client": (6, 1074, 2210),
     "compat": (4, 498, 942),
     "emulator": (54, 6045, 8292),
-    "engine": (37, 5840, 9197),
+    "engine": (37, 5855, 9197),
     "film": (14, 1682, 2535),
     "image": (16, 1216, 1830),
     "inputs": (13, 1735, 2689),
