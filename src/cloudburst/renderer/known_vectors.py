@@ -46,7 +46,7 @@ MAX_P_SHARE = 1 / 3
 
 # Quantizer of the trial up to which a picture is smooth, and sizes of its P pictures relative to
 # the key frame up to which it is soft, and from which it has many hard edges.
-_SMOOTH_QUANTIZER = 15
+_SMOOTH_QUANTIZER = 14
 _SOFT_SHARE, _HARD_SHARE = 0.1, 0.3
 
 # Samples beside a macroblock that its prediction reads.
@@ -85,10 +85,8 @@ class Spacing(NamedTuple):
 
     distance: int
     lower: int
-
-
-# At this distance, B pictures are as good as those of libx264 at the same quantizer.
-_NEAR = Spacing(6, 0)
+    # Whether B pictures take the nearest reference alone, not the mean of both.
+    nearest: bool = False
 
 
 def choose_spacing(trial: Trial) -> Spacing:
@@ -96,7 +94,8 @@ def choose_spacing(trial: Trial) -> Spacing:
     # Hard edges lose detail between P pictures, but rarer ones leave many bytes to make them
     # better. The numbers were chosen with eight kinds of pictures in zooms of 10, 30 and 300 s.
     if trial.quantizer <= _SMOOTH_QUANTIZER:
-        return _NEAR  # most bytes would be those of vectors, which are longer at a larger distance
+        # Most bytes would be those of vectors, and of one reference they are a quarter.
+        return Spacing(12, 0, nearest=True)
     if trial.share < _SOFT_SHARE:
         return Spacing(12, 0)
     return Spacing(12, 3) if trial.share < _HARD_SHARE else Spacing(8, 2)
@@ -109,13 +108,14 @@ class Plan(NamedTuple):
     quantizer: int
     references: list[int]
     """Positions of the IDR picture and the P pictures, the last picture among them."""
+    nearest: bool = False  # as in `Spacing`
 
 
 def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Plan | None:
     """Plan a group by the quantizer of the video; ``None`` if libx264 encodes it at less cost."""
     windows, states = scenery.windows, scenery.states
     speed = max((shift(*pair, size) for pair in pairwise(windows)), default=0.0)
-    distance, lower = choose_spacing(trial)
+    distance, lower, nearest = choose_spacing(trial)
     if quantizer > trial.quantizer:
         lower = 0  # the video would exceed its bitrate
     if speed <= _SLOW:
@@ -132,7 +132,7 @@ def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Pla
             end += 1
         references.append(end)
     few = len(references) <= MAX_P_SHARE * len(windows)
-    return Plan(scenery, quantizer - lower, references) if few else None
+    return Plan(scenery, quantizer - lower, references, nearest) if few else None
 
 
 def encode(
@@ -156,25 +156,24 @@ def encode(
             window = scenery.windows[position]
             later, earlier = (motion(window, scenery.windows[n]) for n in (after, before))
             weight = round(64 * (after - position) / (after - before))
+            taken = bytes([EARLIER if weight >= 32 else LATER]) if planned.nearest else b"\0"
             written = load_kernel().write_b_picture(
                 BPicture(
                     size,
                     *(number % 16, order * position % 32, weight),
                     (later, earlier),
-                    still,
+                    still.replace(b"\0", taken),
                 )
             )
             pictures.append(EncodedPicture(_START_CODE + written, position))
     return pictures
 
 
-def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> bytes | None:
-    """Return `BPicture.still` for the pictures between two references; ``None`` if all moves."""
+def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> bytes:
+    """Return `BPicture.still` for the pictures between two references."""
     # They show the text of the earlier picture. A macroblock that moves does not take letters from
     # beside it.
     old, new = scenery.states[before], scenery.states[after]
-    if not (scenery.marks or scenery.texts[old] or scenery.texts[new]):
-        return None
     columns, rows = (-(-side // BLOCK_SIZE) for side in size)
     blocks = bytearray([EARLIER | LATER]) * (columns * rows)
     moved = shift(scenery.windows[before], scenery.windows[after], size)
