@@ -15,7 +15,7 @@ from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.options import RenderOptions
 from cloudburst.renderer import pictures
 from cloudburst.renderer.job import InputFaultError
-from support.hostile_media import heif
+from support.hostile_media import heif, heif_with_opacities
 from support.mutated_renders import mutated
 from support.sample_media import BLACK, BLUE, GREEN, HEIC, RED, WHITE, quadrants
 
@@ -146,6 +146,19 @@ def test_memory_is_that_of_the_picture_and_one_tile():
     input_rules.check_picture(grid, 50_000_000)
     with pytest.raises(InvalidInputError, match="memory to decode"):
         input_rules.check_picture(whole, 50_000_000)
+
+
+def test_an_opacity_that_is_larger_than_the_picture_counts():
+    picture = HeifPicture(io.BytesIO(heif_with_opacities(1, (12_000, 10_000), 0)), "")
+    with pytest.raises(InvalidInputError, match="memory to decode"):
+        input_rules.check_picture(picture, 50_000_000)
+
+
+def test_a_property_that_thousands_of_items_own_is_read_quickly():
+    data = heif_with_opacities(12_000, (64, 64), 1_000_000)
+    begin = time.process_time()
+    assert HeifPicture(io.BytesIO(data), "").size == (64, 64)
+    assert time.process_time() - begin < 1  # 2 s if each item had a copy
 
 
 def test_damaged_headers_are_refused_quickly():

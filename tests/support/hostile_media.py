@@ -175,6 +175,25 @@ def heif(size: tuple[int, int], tile: tuple[int, int], *, items: int = 0) -> byt
     )
 
 
+def heif_with_opacities(count: int, size: tuple[int, int], padding: int) -> bytes:
+    """The header of a HEIC file of 64 x 64 whose opacities have another size, and padding."""
+    ids = range(2, 2 + count)
+    sizes = [box(b"ispe", bytes(4), numbers(*each, size="I")) for each in ((64, 64), size)]
+    kind = box(b"auxC", bytes(4), b"urn:mpeg:hevc:2015:auxid:1", bytes(padding))
+    colours = box(b"colr", b"prof", bytes(padding))
+    owned = b"".join(numbers(at) + b"\3\2\3\4" for at in ids)
+    tables = (
+        box(b"pitm", bytes(4), numbers(1)),
+        box(b"iref", bytes(4), *(box(b"auxl", numbers(at, 1, 1)) for at in ids)),
+        box(
+            b"iprp",
+            box(b"ipco", *sizes, colours, kind),
+            box(b"ipma", bytes(4), numbers(count + 1, size="I"), numbers(1), b"\1\1", owned),
+        ),
+    )
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4), *tables)
+
+
 def heif_file(size: tuple[int, int], tile: tuple[int, int], items: int = 0, cut: int = 0) -> Make:
     return lambda path: path.write_bytes(heif(size, tile, items=items)[: -cut or None])
 

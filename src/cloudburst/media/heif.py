@@ -72,7 +72,8 @@ class HeifPicture(ImageFile.ImageFile):
         self._size = self.shown[2] - self.shown[0], self.shown[3] - self.shown[1]
         self.layers = [items.layer(each) for each in (items.primary, *items.alpha()[:1])]
         self._mode = "RGB" if len(self.layers) == 1 else "RGBA"
-        whole, tile = math.prod(self.decoded_size), math.prod(self.layers[0].tile_size)
+        whole = math.prod(self.decoded_size)
+        tile = max(math.prod(layer.tile_size) for layer in self.layers)
         self.info["decoded_bytes"] = _PICTURE_BYTES * whole + _TILE_BYTES * tile
         if profile := properties.get(b"prof") or properties.get(b"rICC"):
             self.info["icc_profile"] = profile
@@ -138,7 +139,10 @@ class _Items:
         self.primary = primary.number(4 if primary.version()[0] else 2)
         self._references = dict(_references(_Box(boxes.get(b"iref", bytes(4)))))
         tables = [*_Box(boxes[b"iprp"]).boxes()]
-        self._properties = [*_Box(dict(tables)[b"ipco"]).boxes()]
+        self._properties = [
+            (it[:4], it[4:]) if kind == b"colr" else (kind, it)
+            for kind, it in _Box(dict(tables)[b"ipco"]).boxes()
+        ]
         self._owned = dict[int, list[int]]()
         for kind, content in tables:
             if kind == b"ipma":
@@ -146,8 +150,8 @@ class _Items:
 
     def properties(self, item: int) -> dict[bytes, bytes]:
         """Return the properties of an item by kind; those of its colours by their own kind."""
-        owned = [self._properties[number - 1] for number in self._owned.get(item, ()) if number]
-        return dict((it[:4], it[4:]) if kind == b"colr" else (kind, it) for kind, it in owned)
+        # Thousands of items may own the same large property, which must not be copied here.
+        return dict(self._properties[number - 1] for number in self._owned.get(item, ()) if number)
 
     def size(self, item: int) -> tuple[int, int]:
         """Return width and height of a picture."""
@@ -164,7 +168,7 @@ class _Items:
             for (kind, item), targets in self._references.items()
             if kind == b"auxl"
             and self.primary in targets
-            and self.properties(item).get(b"auxC", b"")[4:].startswith(_ALPHA)
+            and self.properties(item).get(b"auxC", b"").startswith(_ALPHA, 4)
         ]
 
     def layer(self, item: int) -> Layer:
