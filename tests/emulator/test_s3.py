@@ -272,6 +272,9 @@ class TestParts:
 
 
 class TestAccount:
+    def test_a_new_bucket_is_named_in_the_response(self, s3):
+        assert s3.create_bucket(Bucket="new")["Location"] == "/new"
+
     def test_a_bucket_in_another_region_says_so(self, emulator, s3):
         where = {"LocationConstraint": "eu-west-1"}
         s3.create_bucket(Bucket="abroad", CreateBucketConfiguration=where)

@@ -66,7 +66,7 @@ class BucketOperations:
             region = parse_document(request.document).findtext("LocationConstraint", "")
         bucket = Bucket(region=region or DEFAULT_REGION, owner=caller.account)
         self._folder.buckets.setdefault(request.bucket, bucket)
-        return S3Response()
+        return S3Response(headers={"location": f"/{request.bucket}"})
 
     def head_bucket(self, request: S3Request, _: Caller) -> S3Response:
         """Report the region of a bucket."""
