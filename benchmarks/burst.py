@@ -2,18 +2,17 @@
 
     python benchmarks/burst.py [--seeds 20]
 
-All runs are in virtual time, with `cloudburst.testing.FakeCloud`, whose workers do not use shared
-encoding. There is one local worker with two cores, which is healthy after 1.5 s, and there are up
-to four tasks of 2 vCPU, which need 40 s to start and encode two scenes at once.
+All runs are in virtual time, with `cloudburst.testing.FakeCloud`. There is one local worker with
+two cores, which is healthy after 1.5 s, and there are up to four tasks of 2 vCPU, which need 40 s
+to start and encode two scenes at once. Idle slots share the scenes that the forecast expects to be
+shared.
 
-Speeds are measured ones. A second of work, which is a second of audio with ``motion_search`` (see
-`cloudburst.engine.forecast.scene_work.scene_work`), took our render service 0.235 s of a core
-on 2026-11-26 (``benchmarks/plan.py --work``), and 0.17 s on 2026-12-01. A vCPU does 0.63 of the
-work of a core when all vCPUs are busy (AWS's "Graviton performance runbook", measured on c6i,
-2026-11). The public image takes 24 times as
-long as our service (``benchmarks/render.py --peer``) and encodes one scene at a time. An upload
-or download takes 1 s with a task, and 0.1 s with the local worker. A task is billed from 8 s after
-its launch to 15 s after its stop, at list prices of us-east-1.
+Speeds are those that plans assume. A second of work, which is a second of audio with
+``motion_search`` (see `cloudburst.engine.forecast.scene_work.scene_work`), takes our render service
+0.17 s of a core. A vCPU does 0.63 of the work of a core when all vCPUs are busy. The public image
+takes 85 times as long as our service and encodes one scene at a time. An upload or download takes
+1 s with a task, and 0.1 s with the local worker. A task is billed from 8 s after its launch to 15 s
+after its stop, at list prices of us-east-1.
 
 Each seed draws audio lengths from a log-normal distribution with sigma 1, and changes the time of
 each encode by up to 10 %. All three setups have the measurements of an earlier run and the same
@@ -38,15 +37,22 @@ from cloud.virtual import log_normal, render_scenes, run_in_virtual_time, scene
 from schedules.bounds import BoundWorker, wall_bound
 
 from cloudburst.engine.forecast.measurements import Measurements
-from cloudburst.engine.forecast.scene_work import scene_work
+from cloudburst.engine.forecast.scene_work import MIN_SHARED_WORK, scene_work
 from cloudburst.models.limits import Limits
-from cloudburst.models.performance import Sample
+from cloudburst.models.performance import (
+    NATIVE_CPU_SECONDS_PER_WORK,
+    ONESTEP_PARALLEL,
+    ONESTEP_SERIAL,
+    SECONDS_PER_VCPU_SECOND,
+    Sample,
+)
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
 from cloudburst.testing import FakeCloud
 
 SCENES, CORES, TASKS = 20, 2, 4
-CORE_SECONDS, VCPU_FACTOR, PUBLIC_IMAGE_FACTOR = 0.235, 1 / 0.63, 24.0
+CORE_SECONDS, VCPU_FACTOR = NATIVE_CPU_SECONDS_PER_WORK, SECONDS_PER_VCPU_SECOND
+PUBLIC_IMAGE_FACTOR = (ONESTEP_SERIAL + ONESTEP_PARALLEL) / NATIVE_CPU_SECONDS_PER_WORK
 """Seconds of a core for a second of work with our service; the factors by which a vCPU and the
 public image take longer."""
 TASK_STARTUP, LOCAL_STARTUP, PULL_START, TASK_END = 40.0, 1.5, 8.0, 15.0
@@ -95,6 +101,7 @@ def local_cloud(works: Mapping[str, float]) -> FakeCloud:
         boot=LOCAL_STARTUP,
         upload=LOCAL_TRANSFER,
         encode=lambda name: CORE_SECONDS * works[name],
+        shared_from=CORE_SECONDS * MIN_SHARED_WORK,
         download=LOCAL_TRANSFER,
     )
 
@@ -107,6 +114,7 @@ def remote_cloud(workload: Workload, works: Mapping[str, float]) -> FakeCloud:
         pull_after=PULL_START,
         upload=TASK_TRANSFER,
         encode=lambda name: workload.task_seconds_per_work * works[name],
+        shared_from=workload.task_seconds_per_work * MIN_SHARED_WORK,
         download=TASK_TRANSFER,
         stop_takes=0.2,
         ends_after=TASK_END,
@@ -151,13 +159,18 @@ def draw_works(workload: Workload, seed: int) -> dict[str, float]:
 def lower_bound(workload: Workload, seed: int) -> float:
     """Return the seconds that no run on the local worker and all tasks can fall below."""
     local = BoundWorker(
-        startup=LOCAL_STARTUP, slots=CORES, transfer=LOCAL_TRANSFER, slowness=CORE_SECONDS
+        startup=LOCAL_STARTUP,
+        slots=CORES,
+        transfer=LOCAL_TRANSFER,
+        slowness=CORE_SECONDS,
+        shared_from=MIN_SHARED_WORK,
     )
     task = BoundWorker(
         startup=TASK_STARTUP,
         slots=workload.encoders,
         transfer=TASK_TRANSFER,
         slowness=workload.task_seconds_per_work,
+        shared_from=MIN_SHARED_WORK,
     )
     return wall_bound(list(draw_works(workload, seed).values()), [local, *[task] * TASKS])
 

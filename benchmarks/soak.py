@@ -171,7 +171,7 @@ def judge(samples: list[Sample]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Search for leaks in a client.")
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=30.0, help="at least 1")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cloudburst-soak-") as name:
         folder = Path(name)
