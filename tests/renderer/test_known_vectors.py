@@ -102,7 +102,7 @@ MOVEMENTS = {
     "watermark": {"effect": "pan_right", "mark": MARK},
     "odd size": {"size": VideoSize(242, 250), "fps": 24},
     "widest row": {"size": VideoSize(4096, 16)},
-    "one reference": {"nearest": True, "mark": MARK},
+    "one reference": {"effect": "pan_left", "amount": 0.5, "nearest": True, "mark": MARK},
 }
 
 
@@ -159,6 +159,17 @@ def test_pictures_are_at_least_as_close_as_those_of_libx264_and_not_larger(frame
     assert sizes[0] < 1.1 * sizes[1]
 
 
+@pytest.mark.parametrize("nearest", [False, True])
+def test_the_edges_are_taken_from_the_picture_that_has_them(nearest, monkeypatch):
+    movement = {"effect": "pan_left", "amount": 0.5, "nearest": nearest}
+    source, gops = encoded(movement, 12, monkeypatch)
+    width, height = SIZE
+    for number, found in enumerate(decoded_luma(gops, SIZE)):
+        drawn = luma(source.draw(number).video)
+        for edge in ((0, 0, 16, height), (width - 16, 0, width, height)):
+            assert psnr(found.crop(edge), drawn.crop(edge)) > 40
+
+
 def test_text_does_not_leave_its_place(monkeypatch):
     """Also where it appears and vanishes between two P pictures, and beside it."""
     track, _ = block_track([20, 35, 20], SIZE)
@@ -193,8 +204,8 @@ def test_a_movement_that_is_too_fast_is_left_to_libx264():
     )
 
 
-GOLDEN_SIZES = [12, 13, 173, 144, 12]
-GOLDEN_HASH = "a48dcbf140f09f8b"
+GOLDEN_SIZES = [12, 13, 173, 144, 25, 12]
+GOLDEN_HASH = "7d5d4c22057aab0b"
 
 
 @pytest.mark.parametrize(
@@ -264,6 +275,7 @@ def test_the_bytes_of_a_picture_are_known():
         written(1.3),
         written(-20.7, 0.04),
         written(2.2, 0.01, still=still),
+        written(20.7, weight=0),
         written(0.3, order=31, frame_number=15, weight=5, size=(4096, 16)),
     ]
     assert [len(picture) for picture in pictures] == GOLDEN_SIZES
@@ -275,8 +287,8 @@ def test_the_bytes_of_a_picture_are_known():
     [
         {"order": 32},
         {"frame_number": -1},
-        {"weight": 0},
-        {"weight": 64},
+        {"weight": -1},
+        {"weight": 65},
         {"size": (4112, 16)},
         {"size": (0, 16)},
         {"still": bytes(3)},

@@ -39,7 +39,7 @@ int main(int count, char **arguments) {
         for (size_t i = 0; still && i < blocks; i++)
             still[i] = below(3) ? 0 : (uint8_t)(1 + below(7));
         const uint32_t order = below(32), number = below(16);
-        const int32_t weight = 1 + (int32_t)below(63);
+        const int32_t weight = (int32_t)below(65);
         const size_t room = below(4) ? 1000 + 16 * blocks : below(100);
         uint8_t *out = malloc(room);
         const size_t size = vectors_write(number, order, width, height, weight, across, down, still,

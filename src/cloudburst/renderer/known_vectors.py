@@ -156,14 +156,11 @@ def encode(
             window = scenery.windows[position]
             later, earlier = (motion(window, scenery.windows[n]) for n in (after, before))
             weight = round(64 * (after - position) / (after - before))
-            taken = bytes([EARLIER if weight >= 32 else LATER]) if planned.nearest else b"\0"
+            if planned.nearest:
+                weight = 64 if weight >= 32 else 0
+            header = (number % 16, order * position % 32, weight)
             written = load_kernel().write_b_picture(
-                BPicture(
-                    size,
-                    *(number % 16, order * position % 32, weight),
-                    (later, earlier),
-                    still.replace(b"\0", taken),
-                )
+                BPicture(size, *header, (later, earlier), still)
             )
             pictures.append(EncodedPicture(_START_CODE + written, position))
     return pictures

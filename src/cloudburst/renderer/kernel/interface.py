@@ -158,7 +158,8 @@ class BPicture(NamedTuple):
     order: int
     """Values of the slice header, of 4 and 5 bits."""
     weight: int
-    """Share of the earlier reference picture, in 1/64."""
+    """Share of the earlier reference picture, in 1/64. With 0 or 64, one picture is taken alone,
+    but the other one at edges that it lacks."""
     motions: tuple[Motion, Motion]
     """Movement from this picture to the later reference picture, and to the earlier one."""
     still: bytes | None = None
@@ -174,7 +175,7 @@ class BPicture(NamedTuple):
             and (self.still is None or len(self.still) == blocks)
             and 0 <= self.frame_number < 16
             and 0 <= self.order < 32
-            and 0 < self.weight < 64
+            and 0 <= self.weight <= 64
             and all(abs(shift) <= MAX_SHIFT for shift in shifts)
         ):
             msg = f"{self._replace(still=None)}: expected a picture that `BPicture` describes"

@@ -292,7 +292,7 @@ static void prepare_lines(const Products *products, const int32_t *weights, int3
         for (int k = 0; k < LISTS; k++) {
             const int64_t centre = motion[2 * k] + motion[2 * k + 1] * (start + BLOCK_SIZE / 2);
             positions[k] = (int32_t)((centre + (1 << 27)) >> 28);
-            const int32_t vector = (positions[k] + 4) >> 3 << 1;
+            const int32_t vector = ((positions[k] + 4) >> 3) * 2;
             const int32_t before = -(start * 4 + vector), after = (end - size) * 4 + vector;
             const int32_t lost = before > after ? before : after;
             line->alone[k] = vector;
@@ -425,14 +425,16 @@ API size_t vectors_size(void) { return sizeof(Writer); }
 API void vectors_prepare(Writer *writer) { prepare_products(&writer->products); }
 
 /* Set uses and vector of a macroblock; taken is its byte of still, see vectors_write. */
-static void place(Block *block, int taken, const Line *column, const Line *row) {
+static void place(Block *block, int taken, const int32_t *weights, const Line *column,
+                  const Line *row) {
     int32_t lost[LISTS];
     for (int k = 0; k < LISTS; k++)
         lost[k] = column->lost[k] > row->lost[k] ? column->lost[k] : row->lost[k];
     const int32_t most = lost[0] > lost[1] ? lost[0] : lost[1];
-    const int alone = taken ? (taken & 3) != 3 : most > MAX_LOST && lost[0] != lost[1];
+    const int cut = most > MAX_LOST && lost[0] != lost[1];
+    const int alone = taken ? (taken & 3) != 3 : cut || !weights[0] || !weights[1];
     for (int k = 0; k < LISTS; k++) {
-        block->uses[k] = taken ? taken >> k & 1 : !alone || lost[k] < most;
+        block->uses[k] = taken ? taken >> k & 1 : cut ? lost[k] < most : weights[k] > 0;
         if (!block->uses[k] || taken & 4) continue;
         block->vector[k][0] = alone ? column->alone[k] : column->both[k];
         block->vector[k][1] = alone ? row->alone[k] : row->both[k];
@@ -443,8 +445,9 @@ static void place(Block *block, int taken, const Line *column, const Line *row) 
  * than room, only a part of it was written.
  *
  * frame_number and order are the values of the slice header. weight is that of the earlier picture,
- * in 1/64. across and down have the motion of the columns and rows from this picture to the later
- * one, and to the earlier one; see prepare_lines. still is null, or has a byte for each macroblock:
+ * in 1/64; with 0 or 64, one picture is taken alone, but the other one at edges that it lacks.
+ * across and down have the motion of the columns and rows from this picture to the later one, and
+ * to the earlier one; see prepare_lines. still is null, or has a byte for each macroblock:
  * 0 if both pictures are taken as they move, else the sum of 1 for the later picture, 2 for the
  * earlier one, and 4 for vectors of 0. */
 API size_t vectors_write(uint32_t frame_number, uint32_t order, int32_t width, int32_t height,
@@ -469,7 +472,7 @@ API size_t vectors_write(uint32_t frame_number, uint32_t order, int32_t width, i
         for (int32_t x = 0; x < columns; x++) {
             const int taken = still ? still[y * columns + x] : 0;
             Block block = OUTSIDE;
-            place(&block, taken, &writer->columns[x], &writer->rows[y]);
+            place(&block, taken, weights, &writer->columns[x], &writer->rows[y]);
             code_block(c, &block, row + x - 1, above + x,
                        above[x + 1].there ? above + x + 1 : above + x - 1);
             row[x] = block;
