@@ -1,4 +1,4 @@
-"""Frames: three planes that stay together, for every kernel."""
+"""Frames: three planes that stay together."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from cloudburst.models.video_format import Effect
 from cloudburst.renderer.frames import Frame
 from cloudburst.renderer.motion import WHOLE_PICTURE, Camera, Window
 from cloudburst.renderer.planes import Layer, Planes, halve_plane, to_picture_layer, to_planes
-from support.kernel_builds import kernels
 
 SIZE = WIDTH, HEIGHT = 320, 180
-
-every_kernel = pytest.mark.parametrize("kernel", kernels().values(), ids=kernels())
 
 
 def planes_of(frame: Frame) -> Planes:
@@ -37,35 +34,32 @@ def picture(seed=0, size=SIZE) -> Image.Image:
     return Image.merge("RGB", bands)
 
 
-def filled(kernel, image, size=SIZE) -> Frame:
-    frame = Frame(*size, kernel)
+def filled(image, size=SIZE) -> Frame:
+    frame = Frame(*size)
     frame.fill(to_planes(image))
     return frame
 
 
-@every_kernel
-def test_a_frame_is_what_the_encoder_expects(kernel):
+def test_a_frame_is_what_the_encoder_expects():
     planes = to_planes(picture())
-    frame = Frame(*SIZE, kernel)
+    frame = Frame(*SIZE)
     frame.fill(planes)
     assert planes_of(frame) == planes
     assert (frame.video.width, frame.video.height, frame.video.format.name) == (*SIZE, "yuv420p")
     assert (frame.video.colorspace, frame.video.color_range) == (1, 1)  # BT.709, limited
 
 
-@every_kernel
 @pytest.mark.parametrize("size", [(2, 2), (322, 182), (1920, 64), (62, 1920)])
-def test_sizes_with_gaps_between_rows(kernel, size):
+def test_sizes_with_gaps_between_rows(size):
     planes = to_planes(picture(size=size))
-    frame, other = filled(kernel, picture(1, size), size), Frame(*size, kernel)
+    frame, other = filled(picture(1, size), size), Frame(*size)
     frame.fill(planes)
     other.copy_rectangle(frame, 0, 0, *size)
     assert planes_of(other) == planes
 
 
-@every_kernel
-def test_a_copied_rectangle(kernel):
-    frame, other = filled(kernel, picture()), filled(kernel, picture(1))
+def test_a_copied_rectangle():
+    frame, other = filled(picture()), filled(picture(1))
     before, source = planes_of(frame), planes_of(other)
     frame.copy_rectangle(other, 10, 20, 50, 30)
     for index, found in enumerate(planes_of(frame)[2:]):
@@ -77,12 +71,11 @@ def test_a_copied_rectangle(kernel):
         assert found == expected.tobytes()
 
 
-@every_kernel
-def test_a_layer_is_pasted_into_all_planes(kernel):
+def test_a_layer_is_pasted_into_all_planes():
     image = Image.new("L", (60, 40))
     ImageDraw.Draw(image).ellipse((5, 5, 55, 35), fill=200)
     half = halve_plane(image)
-    frame = filled(kernel, picture())
+    frame = filled(picture())
     before = planes_of(frame)
     frame.blend(Layer(100, 50, 60, 40, image.tobytes(), half.tobytes(), (180, 90, 200)))
     for index, found in enumerate(planes_of(frame)[2:]):
@@ -96,14 +89,13 @@ def test_a_layer_is_pasted_into_all_planes(kernel):
         assert found == expected.tobytes()
 
 
-@every_kernel
-def test_a_watermark_looks_as_if_pasted(kernel):
+def test_a_watermark_looks_as_if_pasted():
     background = Image.linear_gradient("L").resize(SIZE).convert("RGB")
     stamp = Image.new("RGBA", (141, 91), (0, 0, 0, 0))
     draw = ImageDraw.Draw(stamp)
     draw.ellipse((20, 5, 120, 85), fill=(255, 120, 0, 140))
     draw.ellipse((50, 25, 90, 65), fill=(255, 255, 255, 255))
-    frame = filled(kernel, background)
+    frame = filled(background)
     frame.blend(to_picture_layer(stamp, 10, 10))
     background.paste(stamp, (10, 10), stamp)
     pasted = to_planes(background)
@@ -131,9 +123,8 @@ def column(image: Image.Image) -> float:
     return sum(x * weight for x, weight in enumerate(weights)) / sum(weights)
 
 
-@every_kernel
 @pytest.mark.parametrize("zoom", [1.0, 1.013, 1.1, 1.5, 2.0])
-def test_chroma_stays_with_luma(kernel, zoom):
+def test_chroma_stays_with_luma(zoom):
     """The same soft line in luma and chroma is in the same place after a zoom.
 
     A chroma sample is sited at the left one of its two pixels: sample x at pixel 2 * x.
@@ -145,7 +136,7 @@ def test_chroma_stays_with_luma(kernel, zoom):
 
     luma, chroma = line(WIDTH, 120.0, 8), line(WIDTH // 2, 60.0, 4)
     halves = chroma * (HEIGHT // 2)
-    source, frame = Frame(*SIZE, kernel), Frame(*SIZE, kernel)
+    source, frame = Frame(*SIZE), Frame(*SIZE)
     source.fill(Planes(*SIZE, luma * HEIGHT, halves, halves))
     window = Window(WIDTH * (1 - 1 / zoom) * 0.31, HEIGHT * (1 - 1 / zoom) / 2, zoom)
     frame.zoom_from(source, window)
@@ -162,13 +153,12 @@ def test_chroma_stays_with_luma(kernel, zoom):
         )  # 0.5 at zoom 2 if the siting is ignored
 
 
-@every_kernel
 @pytest.mark.parametrize("effect", [Effect.ZOOM_IN, Effect.PAN_RIGHT])
-def test_movement_is_exact(kernel, effect):
+def test_movement_is_exact(effect):
     """A line is where it should be; rounding to 8 bits moves its centre by up to 0.04 pixels."""
     values = (round(100 * 2 ** -(((x - 60) / 8) ** 2)) for x in range(WIDTH))
     luma, grey = bytes(128 - value for value in values), bytes([128]) * (WIDTH * HEIGHT // 4)
-    source, frame = Frame(*SIZE, kernel), Frame(*SIZE, kernel)
+    source, frame = Frame(*SIZE), Frame(*SIZE)
     source.fill(Planes(*SIZE, luma * HEIGHT, grey, grey))
     errors = []
     for number in range(0, 300, 5):
@@ -180,13 +170,12 @@ def test_movement_is_exact(kernel, effect):
     assert abs(fmean(errors)) < 0.005
 
 
-@every_kernel
 @pytest.mark.parametrize("size", [(640, 360), (180, 320)])
-def test_all_windows_of_the_effects_are_drawn(kernel, size):
+def test_all_windows_of_the_effects_are_drawn(size):
     """A flat picture stays flat, and the first frame of a zoom is the picture."""
-    flat = filled(kernel, Image.new("RGB", size, (200, 90, 30)), size)
-    noise = filled(kernel, picture(size=size), size)
-    frame = Frame(*size, kernel)
+    flat = filled(Image.new("RGB", size, (200, 90, 30)), size)
+    noise = filled(picture(size=size), size)
+    frame = Frame(*size)
     for effect in (Effect.ZOOM_IN, Effect.ZOOM_OUT, Effect.PAN_LEFT, Effect.PAN_RIGHT):
         for number in range(7):
             frame.zoom_from(flat, Camera(effect, size).window(number, 7))
@@ -195,13 +184,12 @@ def test_all_windows_of_the_effects_are_drawn(kernel, size):
     assert planes_of(frame) == planes_of(noise)
 
 
-@every_kernel
-def test_planes_that_do_not_fit_are_rejected(kernel):
-    frame, other = Frame(*SIZE, kernel), Frame(WIDTH, HEIGHT + 2, kernel)
+def test_planes_that_do_not_fit_are_rejected():
+    frame, other = Frame(*SIZE), Frame(WIDTH, HEIGHT + 2)
     layer = Layer(0, 0, 2, 2, bytes(4), bytes(1), (16, 128, 128))
     for size in ((3, 2), (2, 3)):
         with pytest.raises(ValueError, match="expected even"):
-            Frame(*size, kernel)
+            Frame(*size)
     for change in ({"x": 1}, {"height": 3}):
         with pytest.raises(ValueError, match="expected even"):
             frame.blend(layer._replace(**change))
@@ -221,7 +209,7 @@ def test_planes_that_do_not_fit_are_rejected(kernel):
 
 def test_the_frame_keeps_its_memory():
     """PyAV gives the memory of a frame free with the frame, so `Frame` must hold it."""
-    frame = Frame(*SIZE, kernels()["pillow"])
+    frame = Frame(*SIZE)
     assert isinstance(frame.video, av.VideoFrame)
     assert [plane.address for plane in frame.planes] == [
         plane.buffer_ptr for plane in frame.video.planes

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.renderer.kernel.compiler import CCompiler, compile_libraries, compile_library
-from cloudburst.renderer.kernel.library import LibraryKernel
+from cloudburst.renderer.kernel.library import Kernel
 from cloudburst.renderer.kernel.targets import SOURCES, TARGETS, V3, KernelTarget, local_targets
 from support import doc_pages
 from support.kernel_builds import GuardedPlane, compilers, kernels
@@ -141,7 +141,7 @@ def test_each_compiler_computes_the_same(name, tmp_path):
     source = GuardedPlane(700, 60, samples=samples)
     results = []
     for target in local_targets() if HAS_V3 else local_targets()[:1]:
-        kernel = LibraryKernel(compile_library(compilers()[name], target, tmp_path))
+        kernel = Kernel(compile_library(compilers()[name], target, tmp_path))
         for zoom in (1, 1.03, 1.1, 1.9):
             drawn = []
             for one in (kernel, kernels()["baseline"]):

@@ -15,8 +15,8 @@ from PIL import Image, ImageChops
 from cloudburst.renderer.kernel import compiler as compiler_module
 from cloudburst.renderer.kernel import targets
 from cloudburst.renderer.kernel.compiler import CCompiler, compile_library, find_compiler, find_zig
-from cloudburst.renderer.kernel.interface import PixelKernel, Plane
-from cloudburst.renderer.kernel.library import LibraryKernel
+from cloudburst.renderer.kernel.interface import Plane
+from cloudburst.renderer.kernel.library import Kernel
 from cloudburst.renderer.kernel.targets import local_targets
 from support.pillow_kernel import PillowKernel
 
@@ -54,14 +54,14 @@ def libraries() -> Path:
 
 
 @cache
-def kernels() -> dict[str, PixelKernel]:
+def kernels() -> dict[str, Kernel]:
     """Return the kernels that run on this machine: Pillow, the baseline, and v3 if possible."""
-    found: dict[str, PixelKernel] = {"pillow": PillowKernel()}
+    found: dict[str, Kernel] = {"pillow": PillowKernel()}
     if compilers() and local_targets():
         baseline, *others = local_targets()
-        found["baseline"] = kernel = LibraryKernel(libraries() / baseline.file_name)
+        found["baseline"] = kernel = Kernel(libraries() / baseline.file_name)
         if others and kernel.supports_v3:
-            found["v3"] = LibraryKernel(libraries() / others[0].file_name)
+            found["v3"] = Kernel(libraries() / others[0].file_name)
     return found
 
 

@@ -8,40 +8,42 @@ from operator import mul
 
 from PIL import Image
 
-from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle, needed_range
+from cloudburst.renderer.kernel.interface import Plane, Rectangle, needed_range
+from cloudburst.renderer.kernel.library import Kernel
 
 
-class PillowKernel(PixelKernel):
+class PillowKernel(Kernel):
     """Pixel operations with Pillow."""
 
     # They copy the rectangles, because Pillow has no documented way to write to memory of others.
 
-    name = "pillow"
+    def __init__(self) -> None:
+        """Load no library."""
 
-    def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
+    def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
         x, width = needed_range(left, target.width / zoom, source.width)
         y, height = needed_range(top, target.height / zoom, source.height)
         image = _read(source, Rectangle(x, y, width, height))
         # Two steps, because Pillow would scale rows first.
         columns = _zoomed(image, top - y, zoom, target.height, vertical=True)
         picture = _zoomed(columns, left - x, zoom, target.width, vertical=False)
-        self._fill(target, picture.tobytes())
+        self.fill(target, picture.tobytes())
 
-    def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
+    def blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
         image = _read(target, area)
         image.paste(value, (0, 0, *image.size), _image(area, mask))
         _write(target, area, image.tobytes())
 
-    def _overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
+    def overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
         image = _read(target, area)
         image.paste(_image(area, picture), (0, 0), _image(area, mask))
         _write(target, area, image.tobytes())
 
-    def _copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
+    def copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
         for row in range(area.y, area.y + area.height):
             ctypes.memmove(_at(target, area.x, row), _at(source, area.x, row), area.width)
 
-    def _fill(self, target: Plane, samples: bytes) -> None:
+    def fill(self, target: Plane, samples: bytes) -> None:
         _write(target, Rectangle(0, 0, target.width, target.height), samples)
 
 

@@ -35,9 +35,10 @@ int main(int count, char **arguments) {
             across[2 * list + 1] = movement() / width;
             down[2 * list + 1] = movement() / height;
         }
-        uint8_t *still = below(2) ? malloc(blocks) : 0;
-        for (size_t i = 0; still && i < blocks; i++)
-            still[i] = below(3) ? 0 : (uint8_t)(1 + below(7));
+        uint8_t *still = malloc(blocks);
+        const uint32_t moving = below(2) ? 3 : 1000;
+        for (size_t i = 0; i < blocks; i++)
+            still[i] = below(moving) ? 0 : (uint8_t)(1 + below(7));
         const uint32_t order = below(32), number = below(16);
         const int32_t weight = (int32_t)below(65);
         const size_t room = below(4) ? 1000 + 16 * blocks : below(100);

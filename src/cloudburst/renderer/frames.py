@@ -6,7 +6,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
-from cloudburst.renderer.kernel.interface import PixelKernel, Plane, Rectangle
+from cloudburst.renderer.kernel.interface import Plane, Rectangle
 from cloudburst.renderer.kernel.library import load_kernel
 from cloudburst.renderer.motion import Window
 from cloudburst.renderer.planes import Layer, Planes
@@ -31,7 +31,7 @@ class Frame:
     sizes or positions that do not fit the frame.
     """
 
-    def __init__(self, width: int, height: int, kernel: PixelKernel | None = None) -> None:
+    def __init__(self, width: int, height: int) -> None:
         _check_even(width, height)
         self.video = av.VideoFrame(width, height, "yuv420p")
         """PyAV's frame, which owns the memory."""
@@ -42,7 +42,7 @@ class Frame:
             for plane in self.video.planes
         )
         self.planes = (y, u, v)
-        self._kernel = kernel or load_kernel()
+        self._kernel = load_kernel()
 
     @property
     def width(self) -> int:

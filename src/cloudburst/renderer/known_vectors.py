@@ -50,7 +50,7 @@ _SMOOTH_QUANTIZER = 14
 _SOFT_SHARE, _HARD_SHARE = 0.1, 0.3
 
 # Samples beside a macroblock that its prediction reads.
-_FILTER_REACH = 3
+_PREDICTION_REACH = 3
 _START_CODE = b"\0\0\0\1"
 # Type of a NAL unit with a slice, and the bits after it in a P picture: first_mb_in_slice 0,
 # slice_type 5, pic_parameter_set_id 0.
@@ -158,11 +158,10 @@ def encode(
             weight = round(64 * (after - position) / (after - before))
             if planned.nearest:
                 weight = 64 if weight >= 32 else 0
-            header = (number % 16, order * position % 32, weight)
-            written = load_kernel().write_b_picture(
-                BPicture(size, *header, (later, earlier), still)
-            )
-            pictures.append(EncodedPicture(_START_CODE + written, position))
+            counters = number % 16, order * position % 32
+            described = BPicture(size, *counters, weight, (later, earlier), still)
+            unit = load_kernel().write_b_picture(described)
+            pictures.append(EncodedPicture(_START_CODE + unit, position))
     return pictures
 
 
@@ -174,7 +173,7 @@ def still_blocks(scenery: Scenery, before: int, after: int, size: VideoSize) -> 
     columns, rows = (-(-side // BLOCK_SIZE) for side in size)
     blocks = bytearray([EARLIER | LATER]) * (columns * rows)
     moved = shift(scenery.windows[before], scenery.windows[after], size)
-    margin = math.ceil(moved) + _FILTER_REACH
+    margin = math.ceil(moved) + _PREDICTION_REACH
 
     def mark(areas: Iterable[Rectangle], taken: int, added: int) -> None:
         for area in areas:

@@ -1,9 +1,8 @@
-"""Interface of the pixel operations, which checks all arguments before memory is accessed."""
+"""Arguments of the kernel, and checks that raise `ValueError` before memory is accessed."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 # Maximum width and height of the target of a zoom, in samples: those of the largest video. The C
@@ -71,85 +70,6 @@ class Motion(NamedTuple):
         ]
 
 
-class PixelKernel(ABC):
-    """Pixel operations on planes.
-
-    They raise `ValueError` for a rectangle, size or length that would access memory outside of the
-    planes or buffers.
-    """
-
-    name: str
-    """File name in `libs`."""
-
-    def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
-        """Draw a window of the source over the whole target.
-
-        Its top left corner is (left, top), in samples of the source; its size is 1/zoom of the
-        target's. Samples are interpolated by Lanczos' filter with three lobes, columns first.
-        """
-        _check_plane(source)
-        _check_plane(target, MAX_SIDE)
-        _check_disjoint(source, target)
-        if not MIN_ZOOM <= zoom <= MAX_ZOOM:
-            msg = f"zoom: {zoom}; expected {MIN_ZOOM:.2f} to {MAX_ZOOM}"
-            raise ValueError(msg)
-        starts = (
-            ("left", left, source.width, target.width),
-            ("top", top, source.height, target.height),
-        )
-        for name, start, size, length in starts:
-            # Written so that not-a-number is rejected too.
-            if not -MAX_OVERHANG <= start <= size - length / zoom + MAX_OVERHANG:
-                msg = f"{name}: {start}; the window is outside of the plane"
-                raise ValueError(msg)
-        self._zoom(source, target, left, top, zoom)
-
-    def blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
-        """Blend one value into a rectangle; the mask has a byte per sample, 255 for opaque."""
-        _check_area(target, area)
-        _check_length("mask", mask, area)
-        if not 0 <= value <= 255:
-            msg = f"value: {value}; expected 0 to 255"
-            raise ValueError(msg)
-        self._blend(target, area, mask, value)
-
-    def overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
-        """Blend a picture into a rectangle; the mask is as for `blend`."""
-        _check_area(target, area)
-        _check_length("mask", mask, area)
-        _check_length("picture", picture, area)
-        self._overlay(target, area, mask, picture)
-
-    def copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
-        """Copy a rectangle of the source to the same place of the target."""
-        _check_area(source, area)
-        _check_area(target, area)
-        _check_disjoint(source, target)
-        self._copy(source, target, area)
-
-    def fill(self, target: Plane, samples: bytes) -> None:
-        """Copy samples, row after row without gaps, to the whole target."""
-        area = Rectangle(0, 0, target.width, target.height)
-        _check_area(target, area)
-        _check_length("samples", samples, area)
-        self._fill(target, samples)
-
-    @abstractmethod
-    def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None: ...
-
-    @abstractmethod
-    def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None: ...
-
-    @abstractmethod
-    def _overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None: ...
-
-    @abstractmethod
-    def _copy(self, source: Plane, target: Plane, area: Rectangle) -> None: ...
-
-    @abstractmethod
-    def _fill(self, target: Plane, samples: bytes) -> None: ...
-
-
 class BPicture(NamedTuple):
     """B picture that holds vectors only; other pictures are found from it by their movement."""
 
@@ -162,7 +82,7 @@ class BPicture(NamedTuple):
     but the other one at edges that it lacks."""
     motions: tuple[Motion, Motion]
     """Movement from this picture to the later reference picture, and to the earlier one."""
-    still: bytes | None = None
+    still: bytes
     """A byte for each macroblock, 0 where both pictures are taken as they move. Else the sum of
     `LATER` and `EARLIER`, the pictures that are taken, and of `FIXED` where nothing moves."""
 
@@ -172,13 +92,13 @@ class BPicture(NamedTuple):
         shifts = [shift for motion in self.motions for shift in motion.shifts(self.size)]
         if not (
             all(1 <= side <= MAX_SIDE for side in self.size)
-            and (self.still is None or len(self.still) == blocks)
+            and len(self.still) == blocks
             and 0 <= self.frame_number < 16
             and 0 <= self.order < 32
             and 0 <= self.weight <= 64
             and all(abs(shift) <= MAX_SHIFT for shift in shifts)
         ):
-            msg = f"{self._replace(still=None)}: expected a picture that `BPicture` describes"
+            msg = f"{self._replace(still=b'')}: expected a picture that `BPicture` describes"
             raise ValueError(msg)
 
 
@@ -192,6 +112,25 @@ def needed_range(start: float, length: float, size: int) -> tuple[int, int]:
     return first, end - first
 
 
+def check_window(source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
+    """Check the arguments of a zoom."""
+    _check_plane(source)
+    _check_plane(target, MAX_SIDE)
+    check_disjoint(source, target)
+    if not MIN_ZOOM <= zoom <= MAX_ZOOM:
+        msg = f"zoom: {zoom}; expected {MIN_ZOOM:.2f} to {MAX_ZOOM}"
+        raise ValueError(msg)
+    starts = (
+        ("left", left, source.width, target.width),
+        ("top", top, source.height, target.height),
+    )
+    for name, start, size, length in starts:
+        # Written so that not-a-number is rejected too.
+        if not -MAX_OVERHANG <= start <= size - length / zoom + MAX_OVERHANG:
+            msg = f"{name}: {start}; the window is outside of the plane"
+            raise ValueError(msg)
+
+
 def _check_plane(plane: Plane, max_side: int = MAX_PLANE_SIDE) -> None:
     sides = 1 <= plane.width <= max_side and 1 <= plane.height <= max_side
     if not (sides and plane.width <= plane.stride <= MAX_STRIDE and plane.address > 0):
@@ -202,7 +141,8 @@ def _check_plane(plane: Plane, max_side: int = MAX_PLANE_SIDE) -> None:
         raise ValueError(msg)
 
 
-def _check_area(plane: Plane, area: Rectangle) -> None:
+def check_area(plane: Plane, area: Rectangle) -> None:
+    """Check that a plane contains a rectangle."""
     _check_plane(plane)
     not_empty = min(area.x, area.y) >= 0 and min(area.width, area.height) >= 1
     right, bottom = area.x + area.width, area.y + area.height
@@ -211,13 +151,15 @@ def _check_area(plane: Plane, area: Rectangle) -> None:
         raise ValueError(msg)
 
 
-def _check_length(name: str, data: bytes, area: Rectangle) -> None:
+def check_length(name: str, data: bytes, area: Rectangle) -> None:
+    """Check that each sample of a rectangle has a byte."""
     if len(data) != area.width * area.height:
         msg = f"{name}: {len(data)} bytes; expected {area.width}x{area.height}"
         raise ValueError(msg)
 
 
-def _check_disjoint(first: Plane, second: Plane) -> None:
+def check_disjoint(first: Plane, second: Plane) -> None:
+    """Check that two planes share no memory."""
     if first.address < _end(second) and second.address < _end(first):
         msg = f"{first} and {second} overlap"
         raise ValueError(msg)

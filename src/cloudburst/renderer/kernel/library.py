@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -12,12 +11,18 @@ from pathlib import Path
 
 from cloudburst.errors import ConfigurationError
 
-from .interface import BLOCK_SIZE, BPicture, PixelKernel, Plane, Rectangle, needed_range
+from .interface import (
+    BLOCK_SIZE,
+    BPicture,
+    Plane,
+    Rectangle,
+    check_area,
+    check_disjoint,
+    check_length,
+    check_window,
+    needed_range,
+)
 from .targets import LIBRARIES, KernelTarget, local_targets, source_hash
-
-# Environment variable that restricts the kernel of this process, for tests: ``baseline`` loads the
-# one for every processor of this kind.
-VARIANT_VARIABLE = "CLOUDBURST_KERNEL_VARIANT"
 
 # Positions of the C kernel are whole numbers of this part of a sample.
 _FRACTION = 2**32
@@ -50,8 +55,11 @@ class KernelLoadError(Exception):
     """Error for a shared library that cannot be used in this process."""
 
 
-class LibraryKernel(PixelKernel):
-    """Pixel operations of a shared library. They may run in several threads at once."""
+class Kernel:
+    """Operations of a shared library, which may run in several threads at once.
+
+    They raise `ValueError` for arguments that would access memory outside of the planes or buffers.
+    """
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -62,6 +70,56 @@ class LibraryKernel(PixelKernel):
     def supports_v3(self) -> bool:
         """True if the processor and the operating system support the variant `V3`."""
         return bool(self._library.kernel_supports_v3())
+
+    def zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
+        """Draw a window of the source over the whole target.
+
+        Its top left corner is (left, top), in samples of the source; its size is 1/zoom of the
+        target's. Samples are interpolated by Lanczos' filter with three lobes, columns first.
+        """
+        check_window(source, target, left, top, zoom)
+        x, width = needed_range(left, target.width / zoom, source.width)
+        library = self._library
+        scratch = self._memory("zoom", library.kernel_scratch_size, library.kernel_prepare_scratch)
+        library.kernel_zoom(
+            *(source.address + x, source.stride, width, source.height),
+            *(target.address, target.stride, target.width, target.height),
+            *(round(left * _FRACTION) - x * _FRACTION, round(top * _FRACTION)),
+            *(round(_FRACTION / zoom), scratch),
+        )
+
+    def blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
+        """Blend one value into a rectangle; the mask has a byte per sample, 255 for opaque."""
+        check_area(target, area)
+        check_length("mask", mask, area)
+        if not 0 <= value <= 255:
+            msg = f"value: {value}; expected 0 to 255"
+            raise ValueError(msg)
+        self._library.kernel_blend(*_part(target, area), area.width, area.height, mask, value)
+
+    def overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
+        """Blend a picture into a rectangle; the mask is as for `blend`."""
+        check_area(target, area)
+        check_length("mask", mask, area)
+        check_length("picture", picture, area)
+        self._library.kernel_overlay(*_part(target, area), area.width, area.height, mask, picture)
+
+    def copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
+        """Copy a rectangle of the source to the same place of the target."""
+        check_area(source, area)
+        check_area(target, area)
+        check_disjoint(source, target)
+        parts = (*_part(source, area), *_part(target, area))
+        self._library.kernel_copy(*parts, area.width, area.height)
+
+    def fill(self, target: Plane, samples: bytes) -> None:
+        """Copy samples, row after row without gaps, to the whole target."""
+        width, height = target.width, target.height
+        area = Rectangle(0, 0, width, height)
+        check_area(target, area)
+        check_length("samples", samples, area)
+        given = ctypes.cast(ctypes.c_char_p(samples), ctypes.c_void_p)
+        self._library.kernel_copy(given, width, target.address, target.stride, width, height)
 
     def write_b_picture(self, picture: BPicture) -> bytes:
         """Return the NAL unit of a picture, without a start code; `ValueError` for a bad one."""
@@ -99,32 +157,6 @@ class LibraryKernel(PixelKernel):
             setattr(self._local, name, memory)
         return memory
 
-    def _zoom(self, source: Plane, target: Plane, left: float, top: float, zoom: float) -> None:
-        x, width = needed_range(left, target.width / zoom, source.width)
-        library = self._library
-        scratch = self._memory("zoom", library.kernel_scratch_size, library.kernel_prepare_scratch)
-        library.kernel_zoom(
-            *(source.address + x, source.stride, width, source.height),
-            *(target.address, target.stride, target.width, target.height),
-            *(round(left * _FRACTION) - x * _FRACTION, round(top * _FRACTION)),
-            *(round(_FRACTION / zoom), scratch),
-        )
-
-    def _blend(self, target: Plane, area: Rectangle, mask: bytes, value: int) -> None:
-        self._library.kernel_blend(*_part(target, area), area.width, area.height, mask, value)
-
-    def _overlay(self, target: Plane, area: Rectangle, mask: bytes, picture: bytes) -> None:
-        self._library.kernel_overlay(*_part(target, area), area.width, area.height, mask, picture)
-
-    def _copy(self, source: Plane, target: Plane, area: Rectangle) -> None:
-        parts = (*_part(source, area), *_part(target, area))
-        self._library.kernel_copy(*parts, area.width, area.height)
-
-    def _fill(self, target: Plane, samples: bytes) -> None:
-        width, height = target.width, target.height
-        given = ctypes.cast(ctypes.c_char_p(samples), ctypes.c_void_p)
-        self._library.kernel_copy(given, width, target.address, target.stride, width, height)
-
 
 def _part(plane: Plane, area: Rectangle) -> tuple[int, int]:
     return plane.address + area.y * plane.stride + area.x, plane.stride
@@ -151,35 +183,27 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def open_kernel(
-    variant: str, targets: tuple[KernelTarget, ...], folder: Path = LIBRARIES
-) -> LibraryKernel:
+def open_kernel(targets: tuple[KernelTarget, ...], folder: Path = LIBRARIES) -> Kernel:
     """Return the fastest kernel of this machine, or raise `ConfigurationError`.
 
-    ``variant`` is the value of `VARIANT_VARIABLE`; another one raises `ValueError`. ``targets`` may
-    run in this process, the baseline first.
+    ``targets`` may run in this process, the baseline first.
     """
-    if variant not in {"", "baseline"}:
-        msg = f"{VARIANT_VARIABLE}: {variant!r}; expected 'baseline'"
-        raise ValueError(msg)
     if not targets:
         raise ConfigurationError("the renderer has no kernel for this platform")
+    baseline, *others = targets
     try:
-        kernel = LibraryKernel(folder / targets[0].file_name)
+        kernel = Kernel(folder / baseline.file_name)
+        if others and kernel.supports_v3:
+            kernel = Kernel(folder / others[0].file_name)
     except KernelLoadError as exc:
         raise ConfigurationError(
             "the kernel of the renderer is missing: install a C compiler or the package ziglang, "
             f"then install cloudburst-sdk again ({exc})"
         ) from exc
-    if variant == "baseline" or len(targets) == 1 or not kernel.supports_v3:
-        return kernel
-    try:
-        return LibraryKernel(folder / targets[1].file_name)
-    except KernelLoadError:
-        return kernel  # half as fast, with the same results
+    return kernel
 
 
 @cache
-def load_kernel() -> LibraryKernel:
-    """Return the kernel of this process, the fastest one; see `open_kernel`."""
-    return open_kernel(os.environ.get(VARIANT_VARIABLE, ""), local_targets())
+def load_kernel() -> Kernel:
+    """Return the kernel of this process; see `open_kernel`."""
+    return open_kernel(local_targets())

@@ -23,7 +23,9 @@ enum {
 
 /* ---- Bits, and the arithmetic coder (9.3.4) ------------------------------------------------- */
 
-static const uint8_t LPS_RANGE[64][4] = { /* table 9-44 */
+/* Part of the interval that the less probable value of a bin has, by the state of its context and
+ * the upper bits of the range (table 9-44). */
+static const uint8_t LPS_RANGE[64][4] = {
     {128, 176, 208, 240}, {128, 167, 197, 227}, {128, 158, 187, 216}, {123, 150, 178, 205},
     {116, 142, 169, 195}, {111, 135, 160, 185}, {105, 128, 152, 175}, {100, 122, 144, 166},
     {95, 116, 137, 158},  {90, 110, 130, 150},  {85, 104, 123, 142},  {81, 99, 117, 135},
@@ -41,26 +43,26 @@ static const uint8_t LPS_RANGE[64][4] = { /* table 9-44 */
     {8, 9, 11, 13},       {7, 9, 11, 12},       {7, 9, 10, 12},       {7, 8, 10, 11},
     {6, 8, 9, 11},        {6, 7, 9, 10},        {6, 7, 8, 9},         {2, 2, 2, 2}};
 
-static const uint8_t AFTER_LPS[64] = { /* table 9-45 */
+static const uint8_t AFTER_LPS[64] = { /* state after the less probable value (table 9-45) */
     0,  0,  1,  2,  2,  4,  4,  5,  6,  7,  8,  9,  9,  11, 11, 12, 13, 13, 15, 15, 16, 16,
     18, 18, 19, 19, 21, 21, 22, 22, 23, 24, 24, 25, 26, 26, 27, 27, 28, 29, 29, 30, 30, 30,
     31, 32, 32, 33, 33, 33, 34, 34, 35, 35, 35, 36, 36, 36, 37, 37, 37, 38, 38, 63};
 
 typedef struct {
-    uint8_t state;  /* its index in the tables */
-    uint8_t likely; /* value of the more probable bin */
+    uint8_t state;  /* pStateIdx, the index of both tables: how sure the value is */
+    uint8_t likely; /* valMPS, the more probable value */
 } Context;
 
-enum { CONTEXTS = 78 }; /* a context has its number in the standard; not all are used */
+enum { CONTEXTS = 78 }; /* the index of a context is its ctxIdx; not all are used */
 
 typedef struct {
     uint8_t *out;
     size_t room, size;    /* bytes beyond the room are counted, but not stored */
-    uint32_t byte;        /* bits of the byte to come, after a 1 */
+    uint32_t byte;        /* bits of the next byte, after a 1 that tells their number */
     uint32_t zeros;       /* number of zero bytes before it */
-    uint32_t low, range;  /* the interval */
-    uint32_t outstanding; /* bits that a carry may still change */
-    uint32_t started;     /* 0 until the first bit, which is left out */
+    uint32_t low, range;  /* the interval of the arithmetic coder */
+    uint32_t outstanding; /* bits that are not known before the next one is */
+    uint32_t started;     /* 0 until the first bit, which is not written */
     Context contexts[CONTEXTS];
 } Coder;
 
@@ -84,14 +86,15 @@ static void put(Coder *c, uint32_t value, int count) {
     }
 }
 
-/* Write a bit of the interval, and those that waited for it. */
+/* Write a bit, and the outstanding ones, which are its opposite (PutBit). */
 static void put_settled(Coder *c, uint32_t bit) {
     if (c->started) put(c, bit, 1);
     c->started = 1;
     for (; c->outstanding; c->outstanding--) put(c, !bit, 1);
 }
 
-/* Take the highest bit out of the interval; half is its value. */
+/* Take the highest bit out of the lower end of the interval; half is its value. If the interval
+ * contains the half, the bit is outstanding. */
 static void settle(Coder *c, uint32_t half) {
     if (c->low >= half) {
         put_settled(c, 1);
@@ -104,6 +107,7 @@ static void settle(Coder *c, uint32_t half) {
     }
 }
 
+/* Double the interval until its range has 9 bits again (RenormE). */
 static void renormalize(Coder *c) {
     for (; c->range < 256; c->range <<= 1) {
         settle(c, 512);
@@ -111,6 +115,7 @@ static void renormalize(Coder *c) {
     }
 }
 
+/* Code a bin, which is a binary decision, by its context (EncodeDecision). */
 static void code(Coder *c, int context, uint32_t bin) {
     Context *now = &c->contexts[context];
     const uint32_t lps = LPS_RANGE[now->state][c->range >> 6 & 3];
@@ -126,7 +131,7 @@ static void code(Coder *c, int context, uint32_t bin) {
     renormalize(c);
 }
 
-static void code_evenly(Coder *c, uint32_t bin) { /* both values are as probable ("bypass") */
+static void code_evenly(Coder *c, uint32_t bin) { /* with equal probabilities (EncodeBypass) */
     c->low = (c->low << 1) + (bin ? c->range : 0);
     settle(c, 1024);
 }
@@ -147,8 +152,10 @@ static void code_end(Coder *c, int is_end) { /* end_of_slice_flag, and the stop 
 
 /* ---- Slice header and contexts -------------------------------------------------------------- */
 
+/* First contexts of mb_skip_flag, mb_type, mvd_lX, ref_idx_lX and coded_block_pattern. */
 enum { SKIP = 24, TYPE = 27, ACROSS = 40, DOWN = 47, REFERENCE = 54, LUMA = 73, CHROMA = 77 };
-/* That of the parameter sets. Without residual, only the start of the contexts depends on it. */
+/* Quantizer of the parameter sets. As there is no residual, it only decides the first states of the
+ * contexts. */
 enum { QUANTIZER = 26 };
 
 static const int8_t STARTS[CONTEXTS][2] = { /* tables 9-14 to 9-18, cabac_init_idc 0: m, n */
@@ -163,7 +170,7 @@ static const int8_t STARTS[CONTEXTS][2] = { /* tables 9-14 to 9-18, cabac_init_i
 static void start_slice(Coder *c, uint32_t frame_number, uint32_t order) { /* 7.3.3, 9.3.1.1 */
     put(c, 0x01, 8);         /* nal_ref_idc 0: no other picture refers to it; nal_unit_type 1 */
     put(c, 0x4f, 7);         /* first_mb_in_slice 0, slice_type 6 (B), pic_parameter_set_id 0 */
-    put(c, frame_number, 4); /* the lower 4 bits of it, as in the parameter sets of this package */
+    put(c, frame_number, 4); /* frame_num, of 4 bits in the parameter sets of this package */
     put(c, order, 5);        /* pic_order_cnt_lsb */
     put(c, 0xd2, 8);         /* spatial prediction; num_ref_idx_l0_active_minus1 and l1: 1 */
     put(c, 0x1a, 7);         /* no modification of the lists; cabac_init_idc 0, slice_qp_delta 0, */
@@ -180,18 +187,20 @@ static void start_slice(Coder *c, uint32_t frame_number, uint32_t order) { /* 7.
 
 /* ---- Choice of vectors ------------------------------------------------------------------------
  *
- * The vectors of both lists are chosen together, for columns and rows of macroblocks one by one.
- * The nearest quarter samples are not the best: their filter blurs, while the mean of two pictures
- * at whole samples, one a little too far to the left and one a little too far to the right, is
- * sharper. The best pair has the least mean square error for samples whose likeness to each other
- * falls with their distance.
+ * A zoom or a pan moves all macroblocks of a column by the same distance across, and those of a
+ * row by the same distance down. So vectors are chosen for each column and each row, those of both
+ * lists together. The nearest quarter samples are not the best: their filter blurs, while the mean
+ * of two pictures at whole samples, one a little too far to the left and one a little too far to
+ * the right, is sharper. The best pair has the least mean square error for samples whose
+ * correlation falls with their distance.
  *
- * Distances are in 1/16 samples. A position has a whole part and one of FRACTIONS, from which
- * CANDIDATES of vectors follow; those with the same fraction of a quarter sample have a PHASE. */
+ * Positions and distances are in 1/16 samples. The fraction of a position, one of FRACTIONS,
+ * decides how good each of its CANDIDATES is. The fraction of a vector in quarter samples is its
+ * phase, one of PHASES, which decides its filter. */
 enum { FRACTIONS = 16, CANDIDATES = 4, PHASES = 4, TAPS = 6 };
 
-/* Correlation of samples by their distance, in 2^-14. The power of their frequencies falls with
- * 1 / (f * f + 1/4) up to half the sampling rate, as in photographs. */
+/* Correlation of samples by their distance, in 2^-14, if the power of a frequency f is in
+ * proportion to 1 / (f * f + 1/4), up to half the sampling rate. Photographs are about so. */
 static const int16_t LIKENESS[] = {
     16384, 16356, 16274, 16139, 15952, 15717, 15436, 15116, 14759, 14371, 13958, 13525, 13078,
     12623, 12164, 11707, 11256, 10817, 10392, 9986, 9599, 9235, 8894, 8576, 8283, 8013, 7764,
@@ -208,17 +217,16 @@ static const int16_t LIKENESS[] = {
 static const int8_t FILTERS[PHASES][TAPS] = { /* in 1/64, from 2 samples before (8.4.2.2.1) */
     {0, 0, 64, 0, 0, 0}, {1, -5, 52, 20, -5, 1}, {2, -10, 40, 40, -10, 2}, {1, -5, 20, 52, -5, 1}};
 
-typedef struct { /* mean products of samples whose power is 2^14 */
-    int32_t power[PHASES];              /* of the filtered sample with itself, */
-    int32_t hit[FRACTIONS][CANDIDATES]; /* with the wanted one, */
+typedef struct { /* mean product of a filtered sample, if the mean square of samples is 2^14: */
+    int32_t power[PHASES];              /* with itself, */
+    int32_t hit[FRACTIONS][CANDIDATES]; /* with the wanted sample, */
     int32_t both[FRACTIONS][FRACTIONS][CANDIDATES][CANDIDATES]; /* with that of the other list */
 } Products;
 
-/* Vector of a candidate: from the quarter sample before the nearest lower one, to the second higher
- * one. */
+/* Vector of a candidate, in quarter samples: two are not above the position, and two are above. */
 static int32_t quarters(int32_t position, int candidate) { return (position >> 2) + candidate - 1; }
 
-/* Place of a tap relative to the position. */
+/* Distance of a sample that the filter of a candidate reads from the position. */
 static int32_t tap_place(int32_t fraction, int candidate, int tap) {
     return ((quarters(fraction, candidate) >> 2) + tap - 2) * 16 - fraction;
 }
@@ -249,9 +257,9 @@ static void prepare_products(Products *products) {
         }
 }
 
-typedef struct { /* column or row of macroblocks */
-    int32_t both[LISTS];  /* vectors of the mean of both pictures */
-    int32_t alone[LISTS]; /* vector if a picture is taken alone, in half samples: fewer steps */
+typedef struct { /* column or row of macroblocks; vectors in quarter samples */
+    int32_t both[LISTS];  /* vectors for the mean of both pictures */
+    int32_t alone[LISTS]; /* vector for one picture alone, a multiple of 2: it changes less often */
     int32_t lost[LISTS];  /* quarter samples that lie outside of the picture, times its weight */
 } Line;
 
@@ -259,7 +267,7 @@ typedef struct { /* column or row of macroblocks */
  * vectors cost bytes. */
 enum { KEPT_FOR = 1 << 16 };
 
-/* Choose the vectors of both lists for their positions; they come with those of the last line. */
+/* Choose the vectors of both lists for their positions. vectors contains those of the last line. */
 static void choose(const Products *products, const int32_t *weights, const int32_t *positions,
                    int32_t *vectors) {
     const int32_t f = positions[0] & 15, g = positions[1] & 15, last[] = {vectors[0], vectors[1]};
@@ -273,7 +281,7 @@ static void choose(const Products *products, const int32_t *weights, const int32
                                   128 * (p * products->hit[f][c] + q * products->hit[g][d]) -
                                   (m == last[0] && n == last[1] ? KEPT_FOR : 0);
             if (error >= least) continue;
-            least = error;
+            least = error; /* without the power of the wanted sample, which is the same for all */
             vectors[0] = m;
             vectors[1] = n;
         }
@@ -305,7 +313,7 @@ static void prepare_lines(const Products *products, const int32_t *weights, int3
 
 /* ---- Macroblocks ---------------------------------------------------------------------------- */
 
-typedef struct {
+typedef struct { /* macroblock */
     int32_t vector[LISTS][AXES]; /* 0 if the list is not used */
     int32_t step[LISTS][AXES];   /* size of the difference from the prediction, 0 if skipped */
     uint8_t uses[LISTS];         /* 1 for a list that is used */
@@ -319,7 +327,7 @@ static int32_t median(int32_t a, int32_t b, int32_t c) {
     return c < low ? low : c > high ? high : c;
 }
 
-/* Predict a vector from the macroblocks on the left, above, and above on the right (8.4.1.3). */
+/* Predict a vector from the macroblocks a on the left, b above, and c beside b (8.4.1.3). */
 static void predict(int list, const Block *a, const Block *b, const Block *c, int32_t *vector) {
     const Block *only = b->there || c->there ? 0 : a;
     if (!only && a->uses[list] + b->uses[list] + c->uses[list] == 1)
@@ -329,8 +337,8 @@ static void predict(int list, const Block *a, const Block *b, const Block *c, in
                          : median(a->vector[list][i], b->vector[list][i], c->vector[list][i]);
 }
 
-/* Code a difference of vectors: unary up to 9, then Exp-Golomb of order 3 (9.3.2.3). near is the
- * sum of the sizes of the differences beside it. */
+/* Code a difference from the prediction: unary up to 9, then Exp-Golomb of order 3 (9.3.2.3). near
+ * is the sum of the sizes of those on the left and above. */
 static void code_step(Coder *c, int base, int32_t near, int32_t step) {
     const int32_t size = step < 0 ? -step : step;
     int context = base + (near > 2) + (near > 32);
@@ -408,8 +416,9 @@ static void code_block(Coder *c, Block *block, const Block *left, const Block *a
 
 /* ---- Pictures ------------------------------------------------------------------------------- */
 
-/* Part of a picture outside of which a macroblock does not take it, in quarter samples times 64: a
- * sample of full weight. More would be seen at the edges. */
+/* How much of a macroblock may lie outside of a reference picture, in quarter samples times the
+ * weight of that picture; otherwise the other one is taken alone. More would be seen at the edges.
+ * It is one sample at the full weight of 64. */
 enum { MAX_LOST = 4 * 64 };
 
 typedef struct {
@@ -447,9 +456,9 @@ static void place(Block *block, int taken, const int32_t *weights, const Line *c
  * frame_number and order are the values of the slice header. weight is that of the earlier picture,
  * in 1/64; with 0 or 64, one picture is taken alone, but the other one at edges that it lacks.
  * across and down have the motion of the columns and rows from this picture to the later one, and
- * to the earlier one; see prepare_lines. still is null, or has a byte for each macroblock:
- * 0 if both pictures are taken as they move, else the sum of 1 for the later picture, 2 for the
- * earlier one, and 4 for vectors of 0. */
+ * to the earlier one; see prepare_lines. still has a byte for each macroblock: 0 if both pictures
+ * are taken as they move, else the sum of 1 for the later picture, 2 for the earlier one, and 4 for
+ * vectors of 0. */
 API size_t vectors_write(uint32_t frame_number, uint32_t order, int32_t width, int32_t height,
                          int32_t weight, const int64_t *across, const int64_t *down,
                          const uint8_t *still, Writer *writer, uint8_t *out, size_t room) {
@@ -470,9 +479,8 @@ API size_t vectors_write(uint32_t frame_number, uint32_t order, int32_t width, i
         Block *row = writer->blocks[y & 1] + 1;
         const Block *above = writer->blocks[~y & 1] + 1;
         for (int32_t x = 0; x < columns; x++) {
-            const int taken = still ? still[y * columns + x] : 0;
             Block block = OUTSIDE;
-            place(&block, taken, weights, &writer->columns[x], &writer->rows[y]);
+            place(&block, still[y * columns + x], weights, &writer->columns[x], &writer->rows[y]);
             code_block(c, &block, row + x - 1, above + x,
                        above[x + 1].there ? above + x + 1 : above + x - 1);
             row[x] = block;
