@@ -24,7 +24,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "image": (16, 1216, 1830),
     "inputs": (13, 1735, 2689),
     "jobs": (22, 2988, 5425),
-    "media": (15, 1480, 2179),
+    "media": (15, 1483, 2179),
     "models": (33, 3486, 10127),
     "net": (17, 1786, 3016),
     "outputs": (14, 1364, 2359),
