@@ -111,7 +111,7 @@ def encoded(movement, distance, monkeypatch):
     options = dict(movement)
     spacing = Spacing(distance, 0, options.pop("nearest", False))
     monkeypatch.setattr(known_vectors, "choose_spacing", lambda _: spacing)
-    monkeypatch.setattr(known_vectors, "_MAX_STILL_SHIFT", 32.0)
+    monkeypatch.setattr(known_vectors, "_MAX_STILL_SHIFT", 1.0)
     source = video(**options)
     return source, encode_all(source, 75, 16)
 
@@ -130,7 +130,8 @@ def test_the_frames_are_those_that_were_drawn(movement, distance, monkeypatch, t
     assert strict_decode(write_stream(gops, size, tmp_path / "video.h264"), "-f", "h264") == b""
     found = likeness(source, gops, size)
     assert len(found) == 75
-    assert min(found) > (25 if "track" in movement else 33)
+    # Vectors of one reference are not exact, so it is only for smooth pictures.
+    assert min(found) > (25 if {"track", "nearest"} & movement.keys() else 33)
 
 
 @pytest.mark.parametrize("distance", [6, 12, 16])
@@ -205,14 +206,14 @@ def test_a_movement_that_is_too_fast_is_left_to_libx264():
     )
 
 
-GOLDEN_SIZES = [12, 13, 173, 144, 25, 12]
-GOLDEN_HASH = "7d5d4c22057aab0b"
+GOLDEN_SIZES = [12, 13, 177, 142, 25, 12]
+GOLDEN_HASH = "a9ae1e7aece26c53"
 
 
 @pytest.mark.parametrize(
     ("trial", "spacing"),
     [
-        (Trial(14, 0.05), (12, 0, True)),
+        (Trial(14, 0.05), (8, 0, True)),
         (Trial(17, 0.05), (12, 0, False)),
         (Trial(20, 0.2), (12, 3, False)),
         (Trial(24, 0.4), (8, 2, False)),
@@ -220,6 +221,22 @@ GOLDEN_HASH = "7d5d4c22057aab0b"
 )
 def test_hard_edges_get_more_p_pictures(trial, spacing):
     assert choose_spacing(trial) == spacing
+
+
+def test_vectors_of_smooth_pictures_are_those_of_one_reference(monkeypatch):
+    planned = known_vectors.plan(scenery(0.3), VideoSize(1920, 1080), 14, Trial(14, 0.05))
+    assert planned is not None
+    assert planned.nearest
+    both, one = (
+        sum(
+            len(picture.data)
+            for gop in encoded({"amount": 0.3, "nearest": nearest}, 12, monkeypatch)[1]
+            for picture, kind in zip(gop, kinds(gop, SIZE), strict=True)
+            if kind == B_SLICE
+        )
+        for nearest in (False, True)
+    )
+    assert one < 0.8 * both
 
 
 def scenery(speed: float, frames: int = 97, states: Sequence[int] = (), texts=((),)) -> Scenery:
@@ -238,22 +255,24 @@ TEXT = (Rectangle(0, 0, 50, 20),)
         pytest.param(scenery(0.01), 20, {16}, id="slow"),
         pytest.param(scenery(6.5), 20, {9}, id="fast"),
         pytest.param(scenery(0.3, texts=(TEXT,)), 20, {8}, id="text"),
+        pytest.param(scenery(0.6, texts=(TEXT,)), 21, {4}, id="fast under text"),
         pytest.param(scenery(0.3, 97, [0] * 10 + [1] * 87, ((), TEXT)), 20, {8, 2}, id="change"),
     ],
 )
 def test_the_distance_of_p_pictures_follows_from_the_speed_and_from_text(
     seen, quantizer, distances
 ):
-    found = known_vectors.plan(seen, SIZE, 20, DETAILED)
+    size = VideoSize(1920, 1080)
+    found = known_vectors.plan(seen, size, 20, DETAILED)
     assert found is not None
     assert found.references[0] == 0
     assert found.references[-1] == len(seen.windows) - 1
     between = {after - before for before, after in pairwise(found.references)}
     assert max(between) == max(distances)
     assert found.quantizer == quantizer
-    again = known_vectors.plan(seen, SIZE, 26, DETAILED)
+    again = known_vectors.plan(seen, size, 26, DETAILED)
     assert again is not None
-    assert again.quantizer == 26, "the first one made too many bytes"
+    assert again.quantizer == max(quantizer, 20) + 6, "the first one made too many bytes"
     changes = {n for n in range(1, len(seen.states)) if seen.states[n] != seen.states[n - 1]}
     assert changes <= set(found.references)
 

@@ -39,8 +39,11 @@ MAX_DISTANCE = 16
 # the mean of two pictures is as good as what libx264 finds, at any distance.
 _SLOW = 0.06
 # Samples by which any part moves from a P picture to the next one, at most; and where text or a
-# watermark is shown, below which the picture stands still in between.
-_MAX_SHIFT, _MAX_STILL_SHIFT = 62.0, 2.6
+# watermark is shown, below which the picture stands still in between, parts of the smaller side.
+_MAX_SHIFT, _MAX_STILL_SHIFT = 62.0, 2.6 / 1080
+# Distance at which libx264 puts them. If they are nearer, the video has the same quality with a
+# higher quantizer.
+_USUAL_DISTANCE = 6
 # Share of P pictures above which libx264 encodes all pictures, at less cost.
 MAX_P_SHARE = 1 / 3
 
@@ -81,7 +84,7 @@ def shift(window: Window, other: Window, size: VideoSize) -> float:
 
 
 class Spacing(NamedTuple):
-    """Distance of P pictures, and by how much their quantizer is lower for it."""
+    """Distance of P pictures, and by how much their quantizer is lower for it, or higher if < 0."""
 
     distance: int
     lower: int
@@ -94,8 +97,9 @@ def choose_spacing(trial: Trial) -> Spacing:
     # Hard edges lose detail between P pictures, but rarer ones leave many bytes to make them
     # better. The numbers were chosen with eight kinds of pictures in zooms of 10, 30 and 300 s.
     if trial.quantizer <= _SMOOTH_QUANTIZER:
-        # Most bytes would be those of vectors, and of one reference they are a quarter.
-        return Spacing(12, 0, nearest=True)
+        # Most bytes would be those of vectors: half as many with one reference, and more at a
+        # larger distance.
+        return Spacing(8, 0, nearest=True)
     if trial.share < _SOFT_SHARE:
         return Spacing(12, 0)
     return Spacing(12, 3) if trial.share < _HARD_SHARE else Spacing(8, 2)
@@ -122,9 +126,9 @@ def plan(scenery: Scenery, size: VideoSize, quantizer: int, trial: Trial) -> Pla
         distance, lower = MAX_DISTANCE, 0
     else:
         still = scenery.marks or any(scenery.texts)
-        allowed = int((_MAX_STILL_SHIFT if still else _MAX_SHIFT) / speed)
+        allowed = int((_MAX_STILL_SHIFT * min(size) if still else _MAX_SHIFT) / speed)
         if allowed < distance:
-            distance, lower = allowed, 0
+            distance, lower = allowed, 0 if allowed >= _USUAL_DISTANCE else -1
     references, last = [0], len(windows) - 1
     while (end := references[-1]) < last:
         state, furthest = states[end], min(last, end + max(1, distance))

@@ -31,6 +31,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import LaunchRequest, Secrets, TaskSpec, TaskState
 from cloudburst.models.tier import Tier, encoder_slots
 from cloudburst.service.cpu import usable_cores
+from cloudburst.workers import local as local_package
 from cloudburst.workers.local import backend as processes
 from cloudburst.workers.local import worker_process as worker_module
 from cloudburst.workers.local.backend import (
@@ -273,6 +274,13 @@ async def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LaunchError, match="files cannot be created"):
         async with opened(tmp_path / "file"):
+            pass
+
+
+async def test_a_missing_kernel_is_named_before_anything_starts(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(local_package, "LIBRARIES", tmp_path)
+    with pytest.raises(LaunchError, match="install a C compiler or the package ziglang"):
+        async with opened(folder, required_modules=["json"]):
             pass
 
 

@@ -22,7 +22,7 @@ from .interface import (
     check_window,
     needed_range,
 )
-from .targets import LIBRARIES, KernelTarget, local_targets, source_hash
+from .targets import LIBRARIES, MISSING_KERNEL, KernelTarget, local_targets, source_hash
 
 # Positions of the C kernel are whole numbers of this part of a sample.
 _FRACTION = 2**32
@@ -196,10 +196,7 @@ def open_kernel(targets: tuple[KernelTarget, ...], folder: Path = LIBRARIES) -> 
         if others and kernel.supports_v3:
             kernel = Kernel(folder / others[0].file_name)
     except KernelLoadError as exc:
-        raise ConfigurationError(
-            "the kernel of the renderer is missing: install a C compiler or the package ziglang, "
-            f"then install cloudburst-sdk again ({exc})"
-        ) from exc
+        raise ConfigurationError(f"{MISSING_KERNEL} ({exc})") from exc
     return kernel
 
 

@@ -20,6 +20,10 @@ KERNEL_FOLDER = Path(__file__).parent
 SOURCES = KERNEL_FOLDER / "kernel.c", KERNEL_FOLDER / "vectors.c"
 # Folder of the shared libraries. Libraries of several platforms may be in it.
 LIBRARIES = KERNEL_FOLDER / "libs"
+MISSING_KERNEL = (
+    "the kernel of the renderer is missing: install a C compiler or the package ziglang, then "
+    "install cloudburst-sdk again"
+)
 
 # Variant for the x86-64-v3 level: processors with AVX2, which is since about 2013 (Intel) and 2015
 # (AMD).

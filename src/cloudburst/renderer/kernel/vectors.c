@@ -259,7 +259,7 @@ static void prepare_products(Products *products) {
 
 typedef struct { /* column or row of macroblocks; vectors in quarter samples */
     int32_t both[LISTS];  /* vectors for the mean of both pictures */
-    int32_t alone[LISTS]; /* vector for one picture alone, a multiple of 2: it changes less often */
+    int32_t alone[LISTS]; /* vector if a picture is taken alone */
     int32_t lost[LISTS];  /* quarter samples that lie outside of the picture, times its weight */
 } Line;
 
@@ -300,7 +300,7 @@ static void prepare_lines(const Products *products, const int32_t *weights, int3
         for (int k = 0; k < LISTS; k++) {
             const int64_t centre = motion[2 * k] + motion[2 * k + 1] * (start + BLOCK_SIZE / 2);
             positions[k] = (int32_t)((centre + (1 << 27)) >> 28);
-            const int32_t vector = ((positions[k] + 4) >> 3) * 2;
+            const int32_t vector = (positions[k] + 2) >> 2;
             const int32_t before = -(start * 4 + vector), after = (end - size) * 4 + vector;
             const int32_t lost = before > after ? before : after;
             line->alone[k] = vector;

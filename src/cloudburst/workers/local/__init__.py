@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from cloudburst.renderer.kernel.targets import LIBRARIES, MISSING_KERNEL, local_targets
+
 MODULES = ("av", "starlette", "uvicorn")  # modules of the extra ``cloudburst-sdk[local]``
 _SYSTEM_MODULES = ("fcntl", "resource")  # modules that Python has on Linux and macOS
 
@@ -14,4 +16,6 @@ def missing_requirements(*modules: str) -> str:
         return "rendering needs Linux or macOS; on Windows, use WSL, or render on Fargate"
     if missing := [name for name in modules if find_spec(name) is None]:
         return f"{', '.join(missing)} missing; pip install 'cloudburst-sdk[local]'"
+    if not any((LIBRARIES / target.file_name).exists() for target in local_targets()):
+        return MISSING_KERNEL
     return ""
