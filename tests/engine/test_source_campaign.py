@@ -25,7 +25,7 @@ def run_source(monkeypatch):
     from schedules.task_model import BURSTS
 
     by_name = {source.name: source for source in sources.SOURCES}
-    return lambda name: sources.run_source(by_name[name], BURSTS, 0, HOUR_USD, number=10)
+    return lambda name: sources.run_source(by_name[name], BURSTS, 1, HOUR_USD, number=10)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -279,8 +279,8 @@ def test_all_faults_of_local_and_remote_files_are_in_one_error(
 
 def test_a_file_that_is_too_large_or_too_long(store: RemoteStore) -> None:
     huge = store.put_url("https://example.com/huge", wav())
-    assert faults(store, scene(audio=str(store.put("long.wav", wav(4_000))))) == [
-        "one: audio: 4000 seconds: s3://bucket/long.wav; expected at most 3600 seconds"
+    assert faults(store, scene(audio=str(store.put("long.wav", wav(15_000))))) == [
+        "one: audio: 15000 seconds: s3://bucket/long.wav; expected at most 14400 seconds"
     ]
     with (
         store.inputs() as remote,

@@ -71,7 +71,7 @@ def test_a_duration_is_the_length_of_the_scene(
         ({"duration": "nan"}, "duration", "'nan'", "a number of seconds, at least 0.1"),
         ({"duration": "long"}, "duration", "'long'", "a number of seconds, at least 0.1"),
         ({"duration": True}, "duration", "True", "a number of seconds, at least 0.1"),
-        ({"duration": 3601}, "duration", "3601 seconds", "at most 3600 seconds"),
+        ({"duration": 14401}, "duration", "14401 seconds", "at most 14400 seconds"),
         ({"durations": 1}, "durations", "an unknown field", "duration"),
     ],
 )

@@ -73,7 +73,7 @@ async def test_defaults_are_those_of_the_public_image(caller: OpenCaller) -> Non
         video = (await to.http.get(answer.json()["download_endpoint"])).content
         told = json.loads(video.removeprefix(b"video of "))
         assert told["options"] == job_options(effects=())
-        assert (told["image_pixels"], told["audio_seconds"]) == (100_000_000, 3600.0)
+        assert (told["image_pixels"], told["audio_seconds"]) == (100_000_000, 14_400.0)
 
 
 async def test_the_job_gets_every_option_and_file(caller: OpenCaller) -> None:

@@ -96,6 +96,7 @@ def test_a_render_imports_two_libraries_and_little_else(tmp_path, effects, subti
         "cloudburst.models.video_format",
         "cloudburst.media",
         "cloudburst.media.font_tables",
+        "cloudburst.media.heif",
         "cloudburst.media.input_rules",
         "cloudburst.media.subtitles",
         "cloudburst.media.subtitles.cues",

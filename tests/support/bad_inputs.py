@@ -22,10 +22,10 @@ def rotten_png(path):
     path.write_bytes(png_header(640, 360, b"IDAT" + b"this was never deflated" * 50))
 
 
-def two_hours(path):
+def five_hours(path):
     """Of silence, in some hundred kilobytes."""
     ffmpeg(
-        *("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "7200"),
+        *("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "18000"),
         *("-f", "flac", "-c:a", "flac", path),
     )
 
@@ -64,7 +64,7 @@ EARLY = {
     "empty sound": ("audio", written(b""), "an empty file", "an audio file"),
     "picture as sound": ("audio", PICTURES["png"], "a PNG picture", "an audio file"),
     "text as sound": ("audio", written("海港".encode()), "text", "an audio file"),
-    "two hours": ("audio", two_hours, "7200 seconds", "at most 3600 seconds"),
+    "five hours": ("audio", five_hours, "18000 seconds", "at most 14400 seconds"),
     "sound as subtitle": ("subtitle", SOUNDS["wav"], "a wav file", "subtitles|lines like"),
     "no cue": ("subtitle", written(b"Once upon a time"), "without any line of timing", "-->"),
     "empty subtitle": ("subtitle", written(b""), "an empty file", "subtitles"),

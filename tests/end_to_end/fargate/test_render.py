@@ -56,7 +56,7 @@ async def test_four_scenes_become_videos_on_two_tasks(our_account, client_of, sc
                 "Purpose": "video-generation",
                 "Project": "CloudBurst",
                 "Language": "chinese",
-                "Scene": "scene 3",  # the longest one
+                "Scene": "scene 1",  # the one with most work
                 "cloudburst:run": report.run,
             }
             assert task.started_by == f"cloudburst/{report.run}"

@@ -35,6 +35,7 @@ def service(tmp_path_factory):
         "CLOUDBURST_FOLDER": str(folder),
         "CLOUDBURST_PARENT_FD": "0",
         "CLOUDBURST_RESERVE_BYTES": "0",
+        "CLOUDBURST_AUDIO_SECONDS": "60",  # what is longer is decoded up to this length
     }
     command = [sys.executable, "-m", "cloudburst.service"]
     with (
