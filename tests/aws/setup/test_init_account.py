@@ -183,25 +183,28 @@ async def test_a_new_revision_only_when_something_differs(emulator):
     # By hand, in the console: a memory limit, which no larger tier would pass.
     changed = {**container, "memory": 4096}
     keep = ("cpu", "memory", "networkMode", "requiresCompatibilities", "executionRoleArn")
-    client(emulator, "ecs").register_task_definition(
+    by_hand = client(emulator, "ecs").register_task_definition(
         family="film",
         containerDefinitions=[changed],
         volumes=ours["volumes"],
         runtimePlatform=ours["runtimePlatform"],
         **{name: ours[name] for name in keep},
-    )
+    )["taskDefinition"]
     report, _ = await set_up(emulator, settings=settings)
     steps = {step.name: step for step in report.steps if step.resource == "task definition"}
-    assert steps["film:4"].detail == "a new revision: containers[0].memory"
+    (again,) = [name for name, step in steps.items() if step.detail.startswith("a new revision")]
+    assert steps[again].detail == "a new revision: containers[0].memory"
+    assert int(again.removeprefix("film:")) > by_hand["revision"]
     assert steps["film-arm64:1"].outcome is StepOutcome.FOUND
 
     report = await destroy(settings, session=session())
     gone = {step.name: step.outcome for step in report.steps if step.resource == "task definition"}
-    assert gone["film:3"] is StepOutcome.KEPT  # it has not our tags
-    assert gone["film:4"] is StepOutcome.REMOVED
+    kept = f"film:{by_hand['revision']}"
+    assert gone[kept] is StepOutcome.KEPT  # it has not our tags
+    assert gone[again] is StepOutcome.REMOVED
     left = client(emulator, "ecs").list_task_definitions()["taskDefinitionArns"]
     names = {arn.rpartition("/")[2] for arn in left}
-    assert names == {"film:3", "film-more:1"}
+    assert names == {kept, "film-more:1"}
 
 
 async def test_a_family_with_another_image_is_replaced_only_if_that_is_asked_for(emulator):
