@@ -273,6 +273,8 @@ def test_the_distance_of_p_pictures_follows_from_the_speed_and_from_text(
     again = known_vectors.plan(seen, size, 26, DETAILED)
     assert again is not None
     assert again.quantizer == max(quantizer, 20) + 6, "the first one made too many bytes"
+    if any(seen.texts):
+        assert known_vectors.plan(seen, VideoSize(480, 270), 20, DETAILED) is None, "too far there"
     changes = {n for n in range(1, len(seen.states)) if seen.states[n] != seen.states[n - 1]}
     assert changes <= set(found.references)
 

@@ -38,8 +38,9 @@ MAX_DISTANCE = 16
 # Samples by which a picture moves from a frame to the next one, at which it counts as slow. Then
 # the mean of two pictures is as good as what libx264 finds, at any distance.
 _SLOW = 0.06
-# Samples by which any part moves from a P picture to the next one, at most; and where text or a
-# watermark is shown, below which the picture stands still in between, parts of the smaller side.
+# How far any part moves from a P picture to the next one, at most: in samples, and for videos with
+# text or a watermark, below which the picture stands still in between, as a share of their smaller
+# side.
 _MAX_SHIFT, _MAX_STILL_SHIFT = 62.0, 2.6 / 1080
 # Distance at which libx264 puts them. If they are nearer, the video has the same quality with a
 # higher quantizer.
@@ -84,7 +85,7 @@ def shift(window: Window, other: Window, size: VideoSize) -> float:
 
 
 class Spacing(NamedTuple):
-    """Distance of P pictures, and by how much their quantizer is lower for it, or higher if < 0."""
+    """Distance of P pictures, and by how much their quantizer is lower for it (negative: higher)."""
 
     distance: int
     lower: int

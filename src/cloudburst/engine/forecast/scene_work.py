@@ -45,7 +45,8 @@ WORK_PER_MEGABYTE = 0.18
 
 # Work from which a scene is assumed to be encoded by several slots: the render service shares
 # videos of at least six GOPs of 5 s. It shares none without camera motion and subtitles, and
-# such a scene has as much work only if it is 4 minutes long. The error is then a second.
+# such a scene has as much work only if it is 4 minutes long. Longer ones are predicted too short,
+# by up to a half with two slots.
 MIN_SHARED_WORK = BASE_WORK + 25 * MOTION_WORK_PER_SECOND
 # Work for which an idle slot is busy, or waits, in shared encoding without shortening it: the
 # slot must be idle for half a second (about `BASE_WORK`) before it is used, the process starts

@@ -16,6 +16,9 @@ def missing_requirements(*modules: str) -> str:
         return "rendering needs Linux or macOS; on Windows, use WSL, or render on Fargate"
     if missing := [name for name in modules if find_spec(name) is None]:
         return f"{', '.join(missing)} missing; pip install 'cloudburst-sdk[local]'"
-    if not any((LIBRARIES / target.file_name).exists() for target in local_targets()):
+    targets = local_targets()
+    if not targets:
+        return "the renderer has no kernel for this platform; render on Fargate"
+    if not (LIBRARIES / targets[0].file_name).exists():
         return MISSING_KERNEL
     return ""
