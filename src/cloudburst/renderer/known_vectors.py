@@ -85,7 +85,7 @@ def shift(window: Window, other: Window, size: VideoSize) -> float:
 
 
 class Spacing(NamedTuple):
-    """Distance of P pictures, and by how much their quantizer is lower for it (negative: higher)."""
+    """Distance of P pictures, and by how much their quantizer is lower for it; negative: higher."""
 
     distance: int
     lower: int
