@@ -25,7 +25,7 @@ BENCHES = sorted(path.stem for path in Path("benchmarks").glob("*.py"))
 
 SPREAD = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 """Arguments of pytest: two processes for each core, because many tests wait for processes."""
-EVERYTHING = ".[local,cli,image,web,testing]"
+EVERYTHING = ".[serve,image,testing]"
 
 TEMPLATE = "src/cloudburst/aws/setup/template.yaml"
 TEMPLATE_REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1", "cn-north-1", "us-gov-west-1")

@@ -1,0 +1,1 @@
+"""Standing server: page, jobs over HTTP, and tools for agents (MCP)."""
