@@ -30,7 +30,7 @@ LIMITS = {  # package: modules, lines of code, words of docstrings
     "outputs": (14, 1364, 2359),
     "ports": (5, 215, 1635),
     "renderer": (52, 5512, 9128),
-    "serve": (1, 0, 10),
+    "serve": (1, 0, 11),
     "service": (22, 2474, 3634),
     "testing": (3, 362, 875),
     "web": (14, 1517, 2658),
