@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from cloudburst.programs import lighten_start
 
-_EXTRA = {"cyclopts", "rich", "yaml"}
+_EXTRAS = {
+    **dict.fromkeys(("cyclopts", "rich", "yaml"), "cli"),
+    **dict.fromkeys(("fastapi", "mcp", "python_multipart", "starlette", "uvicorn"), "serve"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as exc:
         if exc.name in {"fcntl", "resource"}:
             msg = f"cloudburst: this command needs Linux or macOS: there is no module {exc.name}"
-        elif exc.name not in _EXTRA:
+        elif (extra := _EXTRAS.get(exc.name or "")) is None:
             raise
         else:
-            needed = f"needs {exc.name}: pip install 'cloudburst-sdk[cli]'"
+            needed = f"needs {exc.name}: pip install 'cloudburst-sdk[{extra}]'"
             msg = f"cloudburst: the command line {needed}"
         print(msg, file=sys.stderr)
         return 2

@@ -54,6 +54,7 @@ _RUN_SUMMARIES = {
     "plan": "Predict the time and cost of rendering; starts nothing.",
     "frame": "Draw one frame of a video as a picture; renders no video.",
     "film": "Join the finished videos of a folder to one film.",
+    "serve": "Serve a page and an API that render videos, until Ctrl-C.",
     "webhooks": "List webhook messages that are not delivered, and replay them.",
 }
 _IMAGE_SUMMARIES = {
@@ -160,7 +161,7 @@ class _LogHandler(logging.Handler):
 @contextmanager
 def _logging_to(console: Console) -> Generator[None]:
     handler = _LogHandler(console)
-    logger = logging.getLogger("cloudburst")
+    logger = logging.getLogger()
     logger.addHandler(handler)
     try:
         yield

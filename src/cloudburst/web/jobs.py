@@ -211,6 +211,7 @@ def _require_budget(client: Client, limits: JobLimits) -> None:
         msg = (
             "tasks of the client are billed, and callers could cause any bill: set "
             "Jobs(limits=JobLimits(owner_usd=…)), the maximum bill of each owner in 24 hours, or "
-            "Client(limits=Limits(max_usd=…)), that of the process, in USD"
+            "Client(limits=Limits(max_usd=…)), that of the process, in USD; with cloudburst serve: "
+            "--owner-usd or --budget"
         )
         raise ConfigurationError(msg)
