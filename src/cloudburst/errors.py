@@ -53,7 +53,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 
 class Remedy(StrEnum):
@@ -101,6 +101,25 @@ class ConfigurationError(CloudburstError, ValueError):
     """Error for a setting that is missing or invalid, or that contradicts another one."""
 
 
+FaultCode: TypeAlias = Literal[
+    "missing",
+    "no_file",
+    "unreadable",
+    "wrong_type",
+    "too_large",
+    "too_long",
+    "out_of_range",
+    "unknown_field",
+    "duplicate_name",
+    "bad_name",
+    "not_permitted",
+    "no_font",
+    "contradiction",
+    "invalid",
+]
+"""Kind of a fault, for programs; ``docs/troubleshooting.md`` describes each one."""
+
+
 class SceneFault(NamedTuple):
     """Problem of one scene that was found before the run began."""
 
@@ -113,6 +132,10 @@ class SceneFault(NamedTuple):
     """Description of the value or file that was found."""
     expected: str
     """Description of a valid value or file."""
+    code: FaultCode = "invalid"
+    """Kind of the problem, which does not change with its texts."""
+    fix: str = ""
+    """Command or step that removes the problem; empty: that of all problems of this kind."""
 
     def __str__(self) -> str:
         place = f"{self.scene}: " if self.scene else ""

@@ -129,7 +129,7 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
         ("four", "audio"),
         ("options", "watermark"),
     ]
-    assert found[0][2:] == ("'a/b'", "a name without a slash: it becomes a file name")
+    assert found[0][2:4] == ("'a/b'", "a name without a slash: it becomes a file name")
     assert found[1].found == "3"
     assert found[2].found == "nothing"
     assert found[3].found == f"no such file: {files / 'none.png'}"
@@ -139,12 +139,14 @@ def test_all_faults_of_all_scenes_come_together_and_in_order(files: Path) -> Non
 
 
 def test_no_scenes_at_all() -> None:
-    assert faults() == [SceneFault("", "scenes", "none", "at least one scene")]
+    assert faults() == [SceneFault("", "scenes", "none", "at least one scene", "missing")]
 
 
 def test_a_field_given_under_both_names(files: Path) -> None:
     both = {"name": "a", "scene_name": "b", "image": files / "a.png", "audio": files / "a.wav"}
-    assert faults(both) == [SceneFault("a", "scene_name", "the field twice", "name only")]
+    (fault,) = faults(both)
+    assert str(fault) == "a: scene_name: the field twice; expected name only"
+    assert fault.code == "contradiction"
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,7 @@ def test_limits_of_bytes_and_seconds(files: Path) -> None:
     (fault,) = faults(scene(files), limits=Limits(file_bytes=30_000))
     assert (fault.field, fault.expected) == ("audio", "at most 0.0 MB")
     (fault,) = faults(scene(files), limits=Limits(audio_seconds=1.5))
-    assert fault[2:] == (f"2 seconds: {files / 'a.wav'}", "at most 1.5 seconds")
+    assert fault[2:5] == (f"2 seconds: {files / 'a.wav'}", "at most 1.5 seconds", "too_long")
 
 
 @pytest.mark.parametrize(

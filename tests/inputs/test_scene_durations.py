@@ -119,7 +119,7 @@ def test_the_duration_is_part_of_the_fingerprint(image: Path) -> None:
 def test_the_public_image_needs_audio(image: Path) -> None:
     (fault,) = public_image.find_unsupported(checked(image, duration=2.5), "the image")
     expected = "an audio file, because the image cannot render a scene without one"
-    assert fault == SceneFault("one", "duration", "2.5", expected)
+    assert fault == SceneFault("one", "duration", "2.5", expected, "contradiction")
 
 
 def test_a_request_has_a_duration_in_place_of_audio(image: Path) -> None:

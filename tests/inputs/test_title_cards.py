@@ -110,4 +110,4 @@ def test_the_text_is_part_of_the_fingerprint():
 def test_the_public_image_needs_a_picture():
     faults = find_unsupported(checked(title_card="A"), "the image")
     expected = "a picture, because the image cannot render a scene without one"
-    assert SceneFault("one", "title_card", "'A'", expected) in faults
+    assert SceneFault("one", "title_card", "'A'", expected, "contradiction") in faults

@@ -149,7 +149,7 @@ def test_a_font_is_a_family_or_a_path(value, is_path):
 def test_a_family_that_is_not_known_is_an_error_with_those_that_are(family):
     with pytest.raises(ValidationError) as caught:
         RenderOptions(font=family)
-    name, found, expected = describe_option_error(caught.value.errors()[0])
+    name, found, expected, _ = describe_option_error(caught.value.errors()[0])
     assert (name, found) == ("font", repr(family))
     assert expected.startswith("Noto Sans CJK SC, Noto Sans CJK TC, ")
     assert expected.endswith("; installed fonts are found by themselves")

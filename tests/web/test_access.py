@@ -80,6 +80,8 @@ async def test_without_a_public_url_a_page_without_origin_changes_nothing(cloud,
         assert answer.json() == {
             "error": "Forbidden",
             "message": "the request comes from a page of another site",
+            "code": "forbidden",
+            "fix": "",
         }
 
 

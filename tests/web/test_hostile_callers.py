@@ -282,7 +282,8 @@ async def test_bodies_that_are_no_json_object(body, cloud, tmp_path):
 async def test_requests_that_are_too_large_or_malformed(request_, status, cloud, tmp_path):
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
         answer = await http.post("/api/jobs", **request_)
-        assert (answer.status_code, answer.json().keys()) == (status, {"error", "message"})
+        fields = {"error", "message", "code", "fix"}
+        assert (answer.status_code, answer.json().keys()) == (status, fields)
     assert not list((tmp_path / "jobs" / "jobs").iterdir())
 
 

@@ -85,7 +85,8 @@ def _check(
     if checked.undrawable:
         raise InvalidScenesError(faults=checked.undrawable)
     if not (math.isfinite(at) and at >= 0):
-        fault = SceneFault(checked.scene.name, "at", f"{at:g}", "a time in seconds, at least 0")
+        expected = "a time in seconds, at least 0"
+        fault = SceneFault(checked.scene.name, "at", f"{at:g}", expected, "out_of_range")
         raise InvalidScenesError(faults=[fault])
     return checked
 

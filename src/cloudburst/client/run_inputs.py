@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 # Types that are rejected as a list of scenes although their values may be iterable
 _NOT_LISTS = (str, bytes, os.PathLike, Mapping, Scene)
 
+_INPUT = "an input at its place: "
 _NEW_FOLDER = "another folder for the videos, so that no cover replaces an input"
 _NEW_FOLDER_IN_S3 = "another folder for the videos, so that no input is replaced"
 
@@ -219,7 +220,8 @@ def scene_list(scenes: object) -> list[AnyScene]:
     hint = "; read_scenes(path) reads a file" if isinstance(scenes, str | os.PathLike) else ""
     if isinstance(scenes, FunctionType | MethodType):
         hint = f" or an asynchronous iterable: {scenes.__name__}()"
-    raise InvalidScenesError(faults=[SceneFault("", "scenes", found, f"a list of scenes{hint}")])
+    fault = SceneFault("", "scenes", found, f"a list of scenes{hint}", "wrong_type")
+    raise InvalidScenesError(faults=[fault])
 
 
 @asynccontextmanager
@@ -361,7 +363,7 @@ def check_covers(scenes: Sequence[CheckedScene], folder: Path) -> None:
         for path in local_paths(scene.files().values())
     }
     faults = [
-        SceneFault(name, "options.cover", f"an input at its place: {covers[name]}", _NEW_FOLDER)
+        SceneFault(name, "options.cover", f"{_INPUT}{covers[name]}", _NEW_FOLDER, "contradiction")
         for name, identity in files.items()
         if identity in inputs
     ]
@@ -379,7 +381,7 @@ def check_objects(scenes: Sequence[CheckedScene], video: Callable[[str], OutputL
         if scene.options.cover:
             outputs["options.cover"] = cover_path(video(name))
         faults += [
-            SceneFault(name, field, f"an input at its place: {location}", _NEW_FOLDER_IN_S3)
+            SceneFault(name, field, f"{_INPUT}{location}", _NEW_FOLDER_IN_S3, "contradiction")
             for field, location in outputs.items()
             if location in inputs
         ]

@@ -54,6 +54,7 @@ _NO_S3 = SceneFault(
     field="to",
     found="a folder in S3, and workers of the protocol onestep, which write nothing to S3",
     expected="a folder on this machine, or workers of the protocol native, with our image",
+    code="contradiction",
 )
 
 

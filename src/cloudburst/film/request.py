@@ -66,7 +66,9 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
     if film is None:
         expected = "a film, to which it belongs: set film (--film)"
         given = [(name, value) for name, value in how.items() if value != getattr(default, name)]
-        if faults := [SceneFault("", name, repr(value), expected) for name, value in given]:
+        if faults := [
+            SceneFault("", name, repr(value), expected, "contradiction") for name, value in given
+        ]:
             raise InvalidScenesError(faults=faults)
         return None
     path = _location(film)
@@ -75,7 +77,7 @@ def film_request(film: OutputLocation | str | None = None, **how: Any) -> FilmRe
     try:
         validate_scene_name(PurePosixPath(path.name).stem)
     except ValueError as exc:
-        faults.append(SceneFault("", "film", repr(path.name), str(exc)))
+        faults.append(SceneFault("", "film", repr(path.name), str(exc), "bad_name"))
     if faults:
         raise InvalidScenesError(faults=faults)
     if isinstance(path, Path):
@@ -134,7 +136,8 @@ def check_film(
 
     if film.has_own_sound:
         if options.music is not None:
-            fault = SceneFault("", "music", str(options.music), "film_music in its place")
+            expected = "film_music in its place"
+            fault = SceneFault("", "music", str(options.music), expected, "contradiction")
             raise InvalidScenesError(faults=[fault])
         values = {name: getattr(options, name) for name in SoundOptions.model_fields}
         film = replace(film, sound=SoundOptions(**values))
@@ -152,7 +155,7 @@ def check_film(
                     subtitle_characters=file.facts.characters,
                 )
         except InvalidInputError as exc:
-            fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected)
+            fault = SceneFault("", name, f"{exc.found}: {location}", exc.expected, exc.code)
             raise InvalidScenesError(faults=[fault]) from exc
         if name == "film_audio" and file.facts.length_known:
             film = replace(film, voice_seconds=file.facts.seconds)
@@ -162,7 +165,7 @@ def check_film(
 def _check_repeated(seconds: float) -> None:
     if seconds < MIN_LOOP_SECONDS:
         expected = f"at least {MIN_LOOP_SECONDS:g} seconds, or music_loop=false"
-        raise InvalidInputError(f"{seconds:.2f} seconds", expected)
+        raise InvalidInputError(f"{seconds:.2f} seconds", expected, "out_of_range")
 
 
 def scenes_in_film(
@@ -254,7 +257,7 @@ def check_scenes_of_film(
     if scenes[-1].voice_end + LENGTH_TOLERANCE < length:
         found, end = f"an end at {scenes[-1].voice_end:.2f} s", f"{length:.2f} s"
         expected = f"nothing, or {end}, which is the end of film_audio, for the last scene"
-        faults.append(SceneFault(scenes[-1].scene.name, "until", found, expected))
+        faults.append(SceneFault(scenes[-1].scene.name, "until", found, expected, "out_of_range"))
     if faults:
         raise InvalidScenesError(faults=faults)
 
@@ -289,10 +292,10 @@ def _own_sounds(request: FilmRequest, scenes: Sequence[CheckedScene]) -> Iterato
     for scene in scenes:
         if request.has_own_sound and scene.options.music is not None:
             found = "music of a scene and of the film"
-            yield SceneFault(scene.scene.name, "options.music", found, "one of them")
+            yield _contradiction(scene, "options.music", found, "one of them")
         if request.film_subtitle is not None and (scene.given or scene.scene).subtitle is not None:
             found = "subtitles of a scene and of the film"
-            yield SceneFault(scene.scene.name, "subtitle", found, "one of them")
+            yield _contradiction(scene, "subtitle", found, "one of them")
 
 
 def _overlaps_with_gap(
@@ -301,7 +304,7 @@ def _overlaps_with_gap(
     for scene in scenes if request.film_gap else ():
         if scene.scene.transition == "crossfade":
             expected = "cut or fade, because the film has a gap (film_gap)"
-            yield SceneFault(scene.scene.name, "transition", "crossfade", expected)
+            yield _contradiction(scene, "transition", "crossfade", expected)
 
 
 def _short_scenes(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
@@ -311,7 +314,7 @@ def _short_scenes(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
             found = f"{scene.audio_seconds:.2f} s long"
             expected = f"at least {needed:g} s, for the transitions of the film"
             field = "duration" if scene.scene.audio is None else "audio"
-            yield SceneFault(scene.scene.name, field, found, expected)
+            yield SceneFault(scene.scene.name, field, found, expected, "out_of_range")
 
 
 def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
@@ -320,10 +323,14 @@ def _other_formats(scenes: Sequence[CheckedScene]) -> Iterator[SceneFault]:
         options = scene.options
         if options.fps != first.options.fps:
             expected = f"{first.options.fps}, as in {name}: a film has one frame rate"
-            yield SceneFault(scene.scene.name, "options.fps", str(options.fps), expected)
+            yield _contradiction(scene, "options.fps", str(options.fps), expected)
         if _video_size(scene) != _video_size(first):
             field, found, expected = _size_difference(scene, first)
-            yield SceneFault(scene.scene.name, field, found, expected)
+            yield _contradiction(scene, field, found, expected)
+
+
+def _contradiction(scene: CheckedScene, field: str, found: str, expected: str) -> SceneFault:
+    return SceneFault(scene.scene.name, field, found, expected, "contradiction")
 
 
 def _size_difference(scene: CheckedScene, first: CheckedScene) -> tuple[str, str, str]:

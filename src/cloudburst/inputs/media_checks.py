@@ -146,7 +146,8 @@ class _PictureReader:
         self._bytes -= len(data)
         if self._reads < 0 or self._bytes < 0:
             found = f"{self._kind.name} in too many or too large parts"
-            raise InvalidInputError(found, "a picture without layers and large metadata")
+            expected = "a picture without layers and large metadata"
+            raise InvalidInputError(found, expected, "too_large")
         return data
 
 
@@ -184,7 +185,7 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     except PartNotReadError:
         if kind.picture:
             return InputFacts()
-        raise InvalidInputError(kind.name, EXPECTED_PICTURE) from None
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE, "wrong_type") from None
     input_rules.check_picture(picture, limits.image_pixels)
     end = _ENDS.get(str(picture.format))
     # Pillow has read the file up to its pixels. A preview before them has an end of its own.
@@ -219,7 +220,7 @@ def _read_header(file: BinaryIO, kind: _FileKind) -> Image.Image:
     with _translated_parser_errors(kind, EXPECTED_PICTURE):
         picture = _open_picture(_PictureReader(file, kind))
     if picture is None:
-        raise InvalidInputError(kind.name, EXPECTED_PICTURE)
+        raise InvalidInputError(kind.name, EXPECTED_PICTURE, "wrong_type")
     return picture
 
 
@@ -236,15 +237,14 @@ def check_audio(media: MediaFile, limits: Limits) -> InputFacts:
     """Check audio, whose length is guessed if the header lacks it."""
     kind = _kind(media.file.read(32))
     if not kind.audio:
-        raise InvalidInputError(kind.name, EXPECTED_AUDIO)
+        raise InvalidInputError(kind.name, EXPECTED_AUDIO, "wrong_type")
     try:
         facts = _header_length(media, kind)
     except PartNotReadError:
         facts = _guessed_length(media.size)
     if facts.length_known and facts.seconds > limits.audio_seconds:
-        raise InvalidInputError(
-            f"{facts.seconds:.0f} seconds", f"at most {limits.audio_seconds:g} seconds"
-        )
+        expected = f"at most {limits.audio_seconds:g} seconds"
+        raise InvalidInputError(f"{facts.seconds:.0f} seconds", expected, "too_long")
     return facts
 
 
@@ -256,7 +256,7 @@ def check_subtitles(media: MediaFile, _limits: Limits) -> InputFacts:
     except InvalidInputError:
         kind = _kind(data[:32])
         if kind not in (_TEXT, _UNKNOWN):
-            raise InvalidInputError(kind.name, EXPECTED_SUBTITLES) from None
+            raise InvalidInputError(kind.name, EXPECTED_SUBTITLES, "wrong_type") from None
         raise
 
 
@@ -264,14 +264,14 @@ def check_subtitle_kind(media: MediaFile) -> None:
     """Check that a file does not start like one of another kind."""
     kind = _kind(media.file.read(32))
     if kind not in (_TEXT, _UNKNOWN):
-        raise InvalidInputError(kind.name, EXPECTED_SUBTITLES)
+        raise InvalidInputError(kind.name, EXPECTED_SUBTITLES, "wrong_type")
 
 
 def check_font(media: MediaFile, _limits: Limits) -> InputFacts:
     """Check that a font is complete and has outlines, as far as it may be read."""
     kind = _kind(media.file.read(32))
     if kind not in (_TEXT, _UNKNOWN):
-        raise InvalidInputError(kind.name, EXPECTED_FONT)
+        raise InvalidInputError(kind.name, EXPECTED_FONT, "wrong_type")
     with suppress(PartNotReadError):
         font_tables.check_font(media.file)
     return InputFacts()

@@ -39,9 +39,9 @@ def open_media_file(path: Path, expected: str, limits: Limits) -> Generator[Medi
     with _translated_os_errors(expected):
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InvalidInputError("a folder", expected)
+            raise InvalidInputError("a folder", expected, "wrong_type")
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError("not a regular file", expected)
+            raise InvalidInputError("not a regular file", expected, "wrong_type")
         with open_regular_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             check_size(size, expected, limits)
@@ -53,7 +53,8 @@ def check_size(size: int, expected: str, limits: Limits) -> None:
     if not size:
         raise InvalidInputError("an empty file", expected)
     if size > limits.file_bytes:
-        raise InvalidInputError(_megabytes(size), f"at most {_megabytes(limits.file_bytes)}")
+        expected = f"at most {_megabytes(limits.file_bytes)}"
+        raise InvalidInputError(_megabytes(size), expected, "too_large")
 
 
 @contextmanager
@@ -61,11 +62,12 @@ def _translated_os_errors(expected: str) -> Generator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise InvalidInputError("no such file", expected) from exc
+        raise InvalidInputError("no such file", expected, "no_file") from exc
     except PermissionError as exc:
         raise InvalidInputError("a file without read permission", expected) from exc
     except NotADirectoryError as exc:
-        raise InvalidInputError("a path through something that is not a folder", expected) from exc
+        found = "a path through something that is not a folder"
+        raise InvalidInputError(found, expected, "no_file") from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL within the path
         raise InvalidInputError(f"unreadable: {error_line(exc)}", expected) from exc
 

@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from pydantic import AliasChoices, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import FaultCode, InvalidScenesError, SceneFault
 from cloudburst.files import URL
 from cloudburst.inputs.file_checks import CheckedFile, InputFile, check_files
 from cloudburst.inputs.font_search import FontSearch
@@ -31,6 +31,7 @@ from cloudburst.models.limits import Limits
 from cloudburst.models.locations import AnyLocation, Location, absolute_location
 from cloudburst.models.options import RenderOptions, describe_option_error
 from cloudburst.models.options.values import none_if_blank
+from cloudburst.models.problems import fault_code
 from cloudburst.models.scene import (
     DURATION,
     MAX_CARD_CHARACTERS,
@@ -91,9 +92,9 @@ class _CheckedEntry:
     options: RenderOptions = field(default_factory=RenderOptions)
     """Options of the scene's video, with absolute paths."""
 
-    def fault(self, name: str, found: str, expected: str) -> None:
+    def fault(self, name: str, found: str, expected: str, code: FaultCode) -> None:
         written = self.spelling.get(name, name)
-        self.faults.append(SceneFault(self.label, written, found, expected))
+        self.faults.append(SceneFault(self.label, written, found, expected, code))
 
 
 def parse_scenes(
@@ -194,7 +195,7 @@ def _parse_entries(
     is_empty = not entries and labels is None
     rest = _CheckedEntry("" if is_empty else "options")
     if is_empty:
-        rest.fault("scenes", "none", "at least one scene")
+        rest.fault("scenes", "none", "at least one scene", "missing")
     rest.locations = options.files()
     for entry in [*entries, rest]:
         _refuse_urls(entry)
@@ -239,7 +240,8 @@ def _checked_scene(
         except InvalidInputError as exc:
             label = "" if name == "film_subtitle" else entry.label
             written = entry.spelling.get(name, name)
-            fault = SceneFault(label, written, f"{exc.found}{place}", exc.expected)
+            found = f"{exc.found}{place}"
+            fault = SceneFault(label, written, found, exc.expected, exc.code)
             entry.faults.append(fault)
     return CheckedScene(
         scene=scene,
@@ -266,7 +268,8 @@ def _entry_of(raw: object, place: str, *, has_voice: bool) -> _CheckedEntry:
         return _with_scene(_CheckedEntry(raw.name), raw, has_voice=has_voice)
     if not isinstance(raw, Mapping):
         entry = _CheckedEntry(place)
-        entry.fault("scene", short_repr(raw), "a Scene, or a mapping with the fields of one")
+        expected = "a Scene, or a mapping with the fields of one"
+        entry.fault("scene", short_repr(raw), expected, "wrong_type")
         return entry
     fields = {str(key): value for key, value in cast("Mapping[object, object]", raw).items()}
     spelling = _spelling(fields)
@@ -280,7 +283,7 @@ def _entry_of(raw: object, place: str, *, has_voice: bool) -> _CheckedEntry:
             entry.fault(*_describe_error(error, spelling))
         written = {name: fields.get(spelling.get(name, name)) for name in Scene.model_fields}
         if not _given(entry, written.get, "image", "title_card"):
-            entry.fault("image", "nothing", f"{EXPECTED_PICTURE}; or a title_card")
+            entry.fault("image", "nothing", f"{EXPECTED_PICTURE}; or a title_card", "missing")
         _add_length_fault(entry, written.get, has_voice=has_voice)
         bad = {error["loc"][0] for error in errors}
         for name in ("image", "audio", "subtitle"):  # valid fields are checked all the same
@@ -306,8 +309,8 @@ def _add_options(entry: _CheckedEntry, options: RenderOptions) -> None:
         entry.options = options.overridden_by(own)
     except ValidationError as exc:
         for error in exc.errors():
-            name, found, expected = describe_option_error(error)
-            entry.fault(_option_field(name), found, expected)
+            name, found, expected, code = describe_option_error(error)
+            entry.fault(_option_field(name), found, expected, code)
     if entry.scene.title_card is not None:
         entry.options = entry.options.model_copy(update={"effects": ()})
     entry.scene = entry.scene.model_copy(update={"options": own})
@@ -320,7 +323,7 @@ def _given(entry: _CheckedEntry, value_of: Callable[[str], object], *names: str)
     given = [name for name in names if none_if_blank(value_of(name)) is not None]
     if len(given) > 1:
         found = " and ".join(entry.spelling.get(name, name) for name in given)
-        entry.fault(given[1], found, "one of them")
+        entry.fault(given[1], found, "one of them", "contradiction")
     return given
 
 
@@ -333,12 +336,14 @@ def _add_length_fault(
 ) -> None:
     given = _given(entry, value_of, "audio", "duration", "until")
     if has_voice and given == ["audio"]:
-        entry.fault("audio", "audio of a scene and of the film", "until or duration")
+        found = "audio of a scene and of the film"
+        entry.fault("audio", found, "until or duration", "contradiction")
     elif not has_voice and given == ["until"]:
         expected = 'film_audio="voice.m4a" (--film-audio) for the film, or a duration'
-        entry.fault("until", "a film without film_audio", expected)
+        entry.fault("until", "a film without film_audio", expected, "contradiction")
     elif not (has_voice or given):
-        entry.fault("audio", "nothing", f"{EXPECTED_AUDIO}; or a duration in seconds")
+        expected = f"{EXPECTED_AUDIO}; or a duration in seconds"
+        entry.fault("audio", "nothing", expected, "missing")
 
 
 def _add_parts(
@@ -348,12 +353,12 @@ def _add_parts(
     position = before.voice_end if before else 0.0
     if before is not None and _lasts_to_end(before.given):
         found = f"a scene after {before.scene.name}, which has neither until nor duration"
-        entries[0].fault("until", found, "no scene after it")
+        entries[0].fault("until", found, "no scene after it", "contradiction")
         return
     for entry in entries:
         if entry is not entries[-1] and _lasts_to_end(entry.scene):
             expected = "until or duration: only the last scene may have neither"
-            entry.fault("until", "nothing", expected)
+            entry.fault("until", "nothing", expected, "missing")
         else:
             position = _add_part(entry, film, position)
 
@@ -370,7 +375,7 @@ def _add_part(entry: _CheckedEntry, film: FilmRequest, start: float) -> float:
             part, entry.voice_end = voice_part(film, start, entry.scene, entry.options.fps)
         except InvalidInputError as exc:
             name = "duration" if entry.scene.until is None else "until"
-            entry.fault(name, exc.found, exc.expected)
+            entry.fault(name, exc.found, exc.expected, exc.code)
         else:
             entry.given, entry.scene = entry.scene, part
     return entry.voice_end
@@ -380,11 +385,12 @@ def _add_value_faults(entry: _CheckedEntry, limits: Limits) -> None:
     if entry.scene is None:
         return
     if entry.scene.title_card is not None and not _card_characters(entry.scene).strip():
-        entry.fault("title_card", short_repr(entry.scene.title_card), "a text that can be seen")
+        found = short_repr(entry.scene.title_card)
+        entry.fault("title_card", found, "a text that can be seen", "missing")
     try:
         check_duration(entry.scene.duration, limits.audio_seconds)
     except InvalidInputError as exc:
-        entry.fault("duration", exc.found, exc.expected)
+        entry.fault("duration", exc.found, exc.expected, exc.code)
 
 
 def _option_field(name: str) -> str:
@@ -399,7 +405,7 @@ def _refuse_urls(entry: _CheckedEntry) -> None:
         if (found := _URL_IN_PATH.search(path.as_posix())) and not os.path.lexists(path):
             url = found[1].replace(":/", "://", 1).partition("?")[0]
             found_text = f"a URL in a path: {shorten(url, 1000)}"
-            entry.fault(name, found_text, "a URL as text, or the path of a file")
+            entry.fault(name, found_text, "a URL as text, or the path of a file", "wrong_type")
             del entry.locations[name]
 
 
@@ -413,29 +419,35 @@ def _spelling(fields: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _describe_error(error: ErrorDetails, spelling: Mapping[str, str]) -> tuple[str, str, str]:
+def _describe_error(
+    error: ErrorDetails, spelling: Mapping[str, str]
+) -> tuple[str, str, str, FaultCode]:
     written = shorten(str(error["loc"][0]), 40)
     name = next((name for name, known in _ALIASES.items() if written in known), written)
+    code = "bad_name" if name == "name" and error["type"] == "value_error" else fault_code(error)
     match error["type"]:
         case _ if written == "options" and (error["loc"][1:] or error["type"] == "value_error"):
             inner: ErrorDetails = {**error, "loc": error["loc"][1:]}
-            option, found, expected = describe_option_error(inner)
-            return _option_field(option), found, expected
+            option, found, expected, code = describe_option_error(inner)
+            return _option_field(option), found, expected, code
         case "missing":
-            return name, "nothing", _EXPECTED[name]
+            return name, "nothing", _EXPECTED[name], code
         case "extra_forbidden" if name in spelling:
-            return written, "the field twice", f"{spelling[name]} only"
+            return written, "the field twice", f"{spelling[name]} only", "contradiction"
         case "extra_forbidden":
             known = (*spelling.values(), *(each for each in _EXPECTED_TYPES if each != "name"))
             near = difflib.get_close_matches(written, known, n=1)
-            return written, "an unknown field", near[0] if near else f"one of {', '.join(known)}"
+            expected = near[0] if near else f"one of {', '.join(known)}"
+            return written, "an unknown field", expected, code
         case "value_error":
             text = str(error.get("ctx", {})["error"])
             found, parted, expected = text.partition("; expected ")
-            return (name, found, expected) if parted else (name, short_repr(error["input"]), text)
+            if not parted:
+                found, expected = short_repr(error["input"]), text
+            return name, found, expected, code
         case _:
             expected = _EXPECTED_TYPES.get(name) or f"the path or URL of {_EXPECTED[name]}"
-            return name, short_repr(error["input"]), expected
+            return name, short_repr(error["input"]), expected, code
 
 
 def _add_duplicate_faults(entries: Sequence[_CheckedEntry], earlier: SceneLabels) -> None:
@@ -451,7 +463,7 @@ def _add_duplicate_faults(entries: Sequence[_CheckedEntry], earlier: SceneLabels
                     f"scenes[{place}] has the name {entry.label!r} and scenes[{first}] "
                     f"{label!r}, which are the same file on some systems"
                 )
-            entry.fault("name", found, "a unique name")
+            entry.fault("name", found, "a unique name", "duplicate_name")
 
 
 def _check_files(
@@ -462,5 +474,6 @@ def _check_files(
     for entry in entries:
         for name, location in entry.locations.items():
             if isinstance(unfit := found[name, location], InvalidInputError):
-                entry.fault(name, f"{unfit.found}: {shorten(str(location), 1000)}", unfit.expected)
+                found_file = f"{unfit.found}: {shorten(str(location), 1000)}"
+                entry.fault(name, found_file, unfit.expected, unfit.code)
     return {pair: file for pair, file in found.items() if isinstance(file, CheckedFile)}

@@ -213,7 +213,7 @@ class RemoteInputs:
                 found = f"more than {start:,} bytes on a server that does not send parts of files"
                 raise InvalidInputError(found, "a server with ranges, or a smaller file")
             if len(content) > limit or (size or 0) > limit:
-                raise InvalidInputError("a larger file", f"at most {limit:,} bytes")
+                raise InvalidInputError("a larger file", f"at most {limit:,} bytes", "too_large")
             if len(content) < end if size is None else len(content) >= size:
                 break
             if not answer.data:
@@ -324,4 +324,4 @@ def _expecting(expected: str) -> Generator[None]:
     except InvalidInputError as exc:
         if exc.expected:
             raise
-        raise InvalidInputError(exc.found, expected) from exc
+        raise InvalidInputError(exc.found, expected, exc.code) from exc

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import sleep, to_thread
 from pydantic import SecretStr
 
+from cloudburst.errors import FaultCode
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Backoff
 from cloudburst.models.locations import HttpsUrl, RemoteLocation
@@ -37,6 +38,11 @@ _EXPECTED: Mapping[TransferProblem, str] = {
     TransferProblem.BUSY: "a server that answers",
     TransferProblem.UNREACHABLE: "a server that answers",
     TransferProblem.INVALID: "a valid answer of its server",
+}
+_CODES: Mapping[TransferProblem, FaultCode] = {
+    TransferProblem.FORBIDDEN_ADDRESS: "not_permitted",
+    TransferProblem.MISSING: "no_file",
+    TransferProblem.TOO_LARGE: "too_large",
 }
 
 
@@ -104,7 +110,7 @@ class HttpsReader:
 
 
 def _input_error(failure: TransferFailure) -> InvalidInputError:
-    if failure.problem is TransferProblem.MISSING:
-        return InvalidInputError(f"no such file ({failure.reason})")
-    found = f"{failure.problem} ({failure.reason})"
-    return InvalidInputError(found, _EXPECTED.get(failure.problem, ""))
+    missing = failure.problem is TransferProblem.MISSING
+    found = f"{'no such file' if missing else failure.problem} ({failure.reason})"
+    expected, code = _EXPECTED.get(failure.problem, ""), _CODES.get(failure.problem, "unreadable")
+    return InvalidInputError(found, expected, code)

@@ -189,7 +189,7 @@ def _with_locations(scenes: Sequence[SceneDict], folder: SceneFolder) -> list[Sc
                 else:
                     located[key] = _resolved(folder, key, value)
             except InvalidInputError as exc:
-                faults.append(SceneFault(scene, key, exc.found, exc.expected))
+                faults.append(SceneFault(scene, key, exc.found, exc.expected, exc.code))
         return located
 
     located = [locate(scene, _name_of(scene, number)) for number, scene in enumerate(scenes)]

@@ -110,7 +110,7 @@ class S3Folder:
             return text
         if text.startswith(("/", "~")) or URL.match(text):
             found = f"the path {short_repr(text)} on this machine, in a scene file in S3"
-            raise InvalidInputError(found, _EXPECTED_IN_S3)
+            raise InvalidInputError(found, _EXPECTED_IN_S3, "not_permitted")
         key = posixpath.normpath(self._prefix.prefix + text)
         return str(S3Prefix(self._prefix.bucket, "").object(key))
 

@@ -161,7 +161,7 @@ class JobDraft:
         job, scenes = job_rows.read_open_job(connection, self.id).job, new.request.scenes
         if max_scenes is not None and (number := job.scenes + len(scenes)) > max_scenes:
             found = f"{number:,} scenes with the earlier ones"
-            fault = SceneFault("", "scenes", found, f"at most {max_scenes:,}")
+            fault = SceneFault("", "scenes", found, f"at most {max_scenes:,}", "out_of_range")
             raise InvalidScenesError(faults=[fault])
         check_scenes(connection, new, self._queue.limits)
         job_rows.add_scenes(connection, new)
@@ -187,7 +187,8 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
         try:
             check_duration(scene.duration, limits.audio_seconds)
         except InvalidInputError as exc:
-            faults.append(SceneFault(scene.name, "duration", exc.found, exc.expected))
+            fault = SceneFault(scene.name, "duration", exc.found, exc.expected, exc.code)
+            faults.append(fault)
     # Subtitles last: they are read whole.
     for name, role, file in sorted(_files(request), key=lambda found: found[1] == "subtitle"):
         if file not in checked:
@@ -195,7 +196,8 @@ def check_files(request: JobRequest, limits: Limits) -> dict[AnyLocation, float]
                 break
             checked[file] = check_file(*file, of_film if file[0] in FILM_FILES else limits)
         if isinstance(problem := checked[file], InvalidInputError):
-            faults.append(SceneFault(name, role, f"{problem.found}: {file[1]}", problem.expected))
+            found = f"{problem.found}: {file[1]}"
+            faults.append(SceneFault(name, role, found, problem.expected, problem.code))
     if faults:
         raise InvalidScenesError(faults=faults)
     return {

@@ -122,7 +122,8 @@ def add_scenes(connection: sqlite3.Connection, new: NewJob) -> None:
         )
         if not added.rowcount:
             found = "the name of an earlier scene"
-            faults.append(SceneFault(scene.name, "name", found, "a unique name"))
+            fault = SceneFault(scene.name, "name", found, "a unique name", "duplicate_name")
+            faults.append(fault)
     if faults:
         raise InvalidScenesError(faults=faults)
     connection.execute(

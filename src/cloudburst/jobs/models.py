@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     ValidationInfo,
+    computed_field,
 )
 from pydantic_core import ErrorDetails
 
@@ -30,6 +31,7 @@ from cloudburst.models.film import FILM_FILES, FilmOptions, Transition
 from cloudburst.models.locations import EXPECTED_S3_PREFIX, AnyLocation, S3Prefix, parse_s3_prefix
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation
+from cloudburst.models.problems import code_of, fault_code, fix_of
 from cloudburst.models.scene import Scene
 from cloudburst.text import short_repr
 
@@ -211,14 +213,12 @@ def _field_fault(error: ErrorDetails) -> SceneFault:
     text = error["msg"].removeprefix("Value error, ")
     found, parted, expected = text.partition("; expected ")
     if error["type"] == "extra_forbidden":
-        return SceneFault(
-            "", field, "an unknown field", f"one of {', '.join(JobRequest.model_fields)}"
-        )
-    if field == "to":
-        return SceneFault("", field, found, _EXPECTED_FOLDER)
-    if parted:
-        return SceneFault("", field, found, expected)
-    return SceneFault("", field, short_repr(error["input"]), text.removeprefix("Input should be "))
+        found, expected = "an unknown field", f"one of {', '.join(JobRequest.model_fields)}"
+    elif field == "to":
+        expected = _EXPECTED_FOLDER
+    elif not parted:
+        found, expected = short_repr(error["input"]), text.removeprefix("Input should be ")
+    return SceneFault("", field, found, expected, fault_code(error))
 
 
 class JobFailure(BaseModel):
@@ -233,8 +233,20 @@ class JobFailure(BaseModel):
     retryable: bool = False
     """True if the same job may succeed later without a change."""
     faults: tuple[dict[str, str], ...] = ()
-    """Problems of scenes, at most 100, each with ``scene``, ``field``, ``found`` and
-    ``expected``."""
+    """Problems of scenes, at most 100, each with ``scene``, ``field``, ``found``, ``expected``,
+    ``code`` and ``fix``."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def code(self) -> str:
+        """Kind of the error, for programs, such as ``job_limit``."""
+        return code_of(self.kind)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def fix(self) -> str:
+        """Command or step that may remove the problem; empty if the message says all."""
+        return fix_of(self.kind)
 
 
 class JobCost(BaseModel):

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.models.problems import fix_of
 
 # Pattern of a quote inside a path. A quote that closes a quoted path is followed by a space or
 # punctuation.
@@ -75,4 +76,5 @@ def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]
 
 def _public(fault: SceneFault) -> SceneFault:
     """Return a fault without a hint, and without a file: scene and field say which one it is."""
-    return fault._replace(found=_FILE.sub("", fault.found), expected=_HINT.sub("", fault.expected))
+    found, expected = _FILE.sub("", fault.found), _HINT.sub("", fault.expected)
+    return fault._replace(found=found, expected=expected, fix=fault.fix or fix_of(fault.code))

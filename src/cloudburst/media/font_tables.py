@@ -114,17 +114,18 @@ def check_font(file: BinaryIO) -> None:
     size = file.seek(0, os.SEEK_END)
     if size > MAX_FONT_BYTES:
         limit = f"{MAX_FONT_BYTES // 1024**2} MB"
-        raise InvalidInputError(f"a font of more than {limit}", f"at most {limit}")
+        raise InvalidInputError(f"a font of more than {limit}", f"at most {limit}", "too_large")
     file.seek(0)
     start = file.read(4)
     if start not in _FACE_STARTS and start != _COLLECTION:
-        raise InvalidInputError(_OTHER_FONTS.get(start, "not a font"), EXPECTED_FONT)
+        found = _OTHER_FONTS.get(start, "not a font")
+        raise InvalidInputError(found, EXPECTED_FONT, "wrong_type")
     FontTables(file)
     with _translated_errors():
         directory = _directory(file, _face_offsets(file)[0])
         _check_glyphs(directory)
     if not directory.is_scalable():
-        raise InvalidInputError("a font of bitmaps, without outlines", EXPECTED_FONT)
+        raise InvalidInputError("a font of bitmaps, without outlines", EXPECTED_FONT, "wrong_type")
 
 
 def face_index(file: BinaryIO, family: str) -> int | None:

@@ -46,16 +46,15 @@ def check_dimensions(width: int, height: int, max_pixels: int) -> None:
     size = f"{width}×{height} pixels"
     if width * height > max_pixels:
         raise InvalidInputError(
-            f"{size}, {width * height:,} in all", f"at most {max_pixels:,} pixels"
+            f"{size}, {width * height:,} in all", f"at most {max_pixels:,} pixels", "too_large"
         )
     if min(width, height) < 1:
         raise InvalidInputError(size, "a picture with at least one pixel")
     if max(width, height) > MAX_SIDE_PIXELS:
-        raise InvalidInputError(size, f"sides of at most {MAX_SIDE_PIXELS:,} pixels")
+        raise InvalidInputError(size, f"sides of at most {MAX_SIDE_PIXELS:,} pixels", "too_large")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise InvalidInputError(
-            size, f"a longer side at most {MAX_ASPECT_RATIO} times the shorter one"
-        )
+        expected = f"a longer side at most {MAX_ASPECT_RATIO} times the shorter one"
+        raise InvalidInputError(size, expected, "out_of_range")
 
 
 def check_picture(picture: Image.Image, max_pixels: int) -> None:
@@ -80,7 +79,7 @@ def _check_memory(width: int, height: int, bytes_per_pixel: float, words: str) -
         size = f"{width}×{height} pixels of {words}"
         found = f"{size}, which take {needed // 10**6:,} MB of memory to decode"
         fitting = int(MAX_DECODED_BYTES / bytes_per_pixel)
-        raise InvalidInputError(found, f"at most {fitting:,} pixels of this kind")
+        raise InvalidInputError(found, f"at most {fitting:,} pixels of this kind", "too_large")
 
 
 def decoded_bytes_per_pixel(picture: Image.Image) -> float:
@@ -133,9 +132,9 @@ def webp_size(head: bytes) -> tuple[int, int] | None:
 def check_audio_format(channels: int, rate: int) -> None:
     """Raise `InvalidInputError` for audio that cannot be converted to stereo at 48 kHz."""
     if not 1 <= channels <= MAX_CHANNELS:
-        raise InvalidInputError(f"audio with {channels} channels", f"1 to {MAX_CHANNELS} channels")
+        found = f"audio with {channels} channels"
+        raise InvalidInputError(found, f"1 to {MAX_CHANNELS} channels", "out_of_range")
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         found = f"audio with {rate:,} samples per second"
-        raise InvalidInputError(
-            found, f"{MIN_SAMPLE_RATE:,} to {MAX_SAMPLE_RATE:,} samples per second"
-        )
+        expected = f"{MIN_SAMPLE_RATE:,} to {MAX_SAMPLE_RATE:,} samples per second"
+        raise InvalidInputError(found, expected, "out_of_range")

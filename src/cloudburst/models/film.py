@@ -93,23 +93,28 @@ class FilmRequest:
     def faults(self) -> Iterator[SceneFault]:
         """Yield each invalid value."""
         if self.path.suffix.lower() != ".mp4" or self.path.name.startswith("."):
-            yield SceneFault("", "film", repr(str(self.path)), "a file name that ends in .mp4")
+            expected = "a file name that ends in .mp4"
+            yield SceneFault("", "film", repr(str(self.path)), expected, "bad_name")
         if self.transition not in get_args(Transition):
             expected = f"one of {', '.join(get_args(Transition))}"
-            yield SceneFault("", "transition", repr(self.transition), expected)
+            yield SceneFault("", "transition", repr(self.transition), expected, "out_of_range")
         limits = f"{MIN_TRANSITION_SECONDS:g} to {MAX_TRANSITION_SECONDS:g} seconds"
         if not _is_length(self.transition_seconds):
-            yield SceneFault("", "transition_seconds", repr(self.transition_seconds), limits)
+            found = repr(self.transition_seconds)
+            yield SceneFault("", "transition_seconds", found, limits, "out_of_range")
         gap = repr(self.film_gap)
         if self.film_gap and not _is_length(self.film_gap):
-            yield SceneFault("", "film_gap", gap, f"{limits}, or 0")
+            yield SceneFault("", "film_gap", gap, f"{limits}, or 0", "out_of_range")
         if self.film_gap and self.film_audio:
-            yield SceneFault("", "film_gap", f"{gap} with film_audio", "one of them")
+            found = f"{gap} with film_audio"
+            yield SceneFault("", "film_gap", found, "one of them", "contradiction")
         if self.film_gap and self.transition == "crossfade":
-            yield SceneFault("", "film_gap", f"{gap} with crossfade", "cut or fade, or no gap")
+            found, expected = f"{gap} with crossfade", "cut or fade, or no gap"
+            yield SceneFault("", "film_gap", found, expected, "contradiction")
         for name, location in self.files.items():
             if isinstance(self.path, Path) and not isinstance(location, Path):
-                yield SceneFault("", name, str(location), "a file on this machine")
+                expected = "a file on this machine"
+                yield SceneFault("", name, str(location), expected, "wrong_type")
 
 
 def _is_length(seconds: object) -> bool:

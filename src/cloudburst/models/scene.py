@@ -150,7 +150,8 @@ def check_one_of(**values: object) -> None:
 def check_duration(duration: float | None, longest: float) -> None:
     """Raise `InvalidInputError` for a duration of more than ``longest`` seconds."""
     if duration is not None and duration > longest:
-        raise InvalidInputError(f"{duration:g} seconds", f"at most {longest:g} seconds")
+        found, expected = f"{duration:g} seconds", f"at most {longest:g} seconds"
+        raise InvalidInputError(found, expected, "too_long")
 
 
 class Scene(BaseModel):
@@ -248,10 +249,10 @@ def voice_part(film: FilmRequest, start: float, scene: Scene, fps: int) -> tuple
         end = start + scene.duration
     if end is None:
         found = "nothing, and film_audio has no length in its header"
-        raise InvalidInputError(found, "a position in film_audio")
+        raise InvalidInputError(found, "a position in film_audio", "missing")
     if end < (least := start + MIN_SCENE_SECONDS):
         expected = f"at least {least:.2f}, after the scene before"
-        raise InvalidInputError(f"a position of {end:.2f} s", expected)
+        raise InvalidInputError(f"a position of {end:.2f} s", expected, "out_of_range")
     # Positions are rounded, and not lengths, whose errors would add up.
     frames = (math.ceil if is_last else round)(end * fps) - round(start * fps)
     if not is_last and (scene.transition or film.transition) == "crossfade":

@@ -54,7 +54,7 @@ def check_characters(characters: Iterable[str], has_glyph: HasGlyph) -> None:
         found = f"{scripts} characters that no font has: {describe(missing)}".lstrip()
         families = ", ".join(dict.fromkeys(_FAMILIES[word] for word in known))
         expected = _installed(families, "fonts-noto-core") if families else _OTHER_FONT
-        raise InvalidInputError(found, expected)
+        raise InvalidInputError(found, expected, "no_font")
 
 
 def _installed(families: str, package: str) -> str:

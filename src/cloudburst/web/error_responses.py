@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,6 +25,7 @@ from cloudburst.errors import (
     UnknownJobError,
 )
 from cloudburst.jobs.public_json import public_faults, without_folders
+from cloudburst.models.problems import code_of, fix_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +53,25 @@ def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
     The error is logged if the response does not show it.
     """
     status, message = _status(error)
-    content: dict[str, Any] = {"error": type(error).__name__}
+    kind, faults = type(error).__name__, {}
     if isinstance(error, InvalidScenesError):
-        content["message"], content["faults"] = public_faults(error)
-    else:
-        content["message"] = message or without_folders(str(error))
+        message, faults["faults"] = public_faults(error)
+    content = _content(kind, code_of(kind), message or without_folders(str(error))) | faults
     if status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
     return JSONResponse(content, status, RETRY_AFTER if status == 429 else None)
+
+
+def http_error_response(error: HTTPException) -> JSONResponse:
+    """Return the response for an error of HTTP: its phrase, a message and a status."""
+    status = HTTPStatus(error.status_code)
+    # The name of 413 is not the same in all versions of Python.
+    code = "too_large" if status == 413 else status.name.lower()
+    return JSONResponse(_content(status.phrase, code, error.detail), status, error.headers)
+
+
+def _content(error: str, code: str, message: str) -> dict[str, Any]:
+    return {"error": error, "message": message, "code": code, "fix": fix_of(code)}
 
 
 def _status(error: CloudburstError) -> tuple[int, str | None]:

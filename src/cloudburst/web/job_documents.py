@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
+from cloudburst.errors import FaultCode
 from cloudburst.jobs import Job, JobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Video
@@ -175,6 +176,10 @@ class FaultDocument(Document):
     """Description of the value that was found."""
     expected: str
     """Description of a valid value."""
+    code: FaultCode
+    """Kind of the problem, for programs."""
+    fix: str
+    """Command or step that removes the problem."""
 
 
 class ErrorDocument(Document):
@@ -184,6 +189,10 @@ class ErrorDocument(Document):
     """Kind of the error."""
     message: str
     """Description of the error, and of what is expected."""
+    code: str
+    """Kind of the error, for programs, such as `job_limit` or `not_found`."""
+    fix: str
+    """Command or step that may help; empty if the message says all."""
     faults: list[FaultDocument] | None = None
     """Problems of the scenes, at most 100, if they are invalid."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -12,7 +11,7 @@ import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,7 +24,7 @@ from cloudburst.web import (  # they define the operations
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
-from cloudburst.web.error_responses import logged_response
+from cloudburst.web.error_responses import http_error_response, logged_response
 from cloudburst.web.job_api import OPERATIONS, JobApi, Operation, WebCall, base_url
 from cloudburst.web.job_documents import JobLinks
 from cloudburst.web.request_limits import RequestLimits
@@ -198,8 +197,7 @@ class Jobs:
             call = WebCall(api=self._api, request=request, access=access, base=base)
             return await operation.handler(call)
         except HTTPException as exc:
-            document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}
-            return JSONResponse(document, exc.status_code, exc.headers)
+            return http_error_response(exc)
         except CloudburstError as exc:
             return logged_response(exc, request)
         except ClientDisconnect:  # while the body arrived; no one receives this response

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import ValidationError
 
-from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.errors import ConfigurationError, FaultCode, InvalidScenesError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import JobRequest
 from cloudburst.jobs.models import MAX_FAULTS
@@ -96,7 +96,9 @@ def check_submission(
     """
     if open_job is not None and (other := sorted(job.keys() - {"scenes"})):
         found, expected = "not a field of this request", 'only {"scenes": [...]}'
-        raise InvalidScenesError(faults=[_job_fault(name, found, expected) for name in other])
+        raise InvalidScenesError(
+            faults=[_job_fault(name, found, expected, "unknown_field") for name in other]
+        )
 
     def locate(name: str) -> AnyLocation:
         return files[name] if name in files else _remote_file(name, rules.sources)
@@ -123,12 +125,15 @@ def _scenes_and_options(
     options = job.get("options")
     faults = list[SceneFault]()
     if not isinstance(scenes, list) or not (scenes or job.get("open")):
-        faults.append(_job_fault("scenes", short_repr(scenes), "a list with at least one scene"))
+        code: FaultCode = "wrong_type" if scenes else "missing"
+        expected = "a list with at least one scene"
+        faults.append(_job_fault("scenes", short_repr(scenes), expected, code))
     elif (number := len(scenes)) > limits.scenes:
-        faults.append(_job_fault("scenes", f"{number:,} scenes", f"at most {limits.scenes:,}"))
+        expected = f"at most {limits.scenes:,}"
+        faults.append(_job_fault("scenes", f"{number:,} scenes", expected, "out_of_range"))
     if not isinstance(options, dict | None):
         expected = "an object with the options of all scenes"
-        faults.append(_job_fault("options", short_repr(options), expected))
+        faults.append(_job_fault("options", short_repr(options), expected, "wrong_type"))
     if faults:
         raise InvalidScenesError(faults=faults)
     return list(scenes or ()), cast("dict[str, Any]", options or {})
@@ -140,12 +145,14 @@ def _remote_file(name: str, sources: Folders) -> S3Object | HttpsUrl:
             location = parse_s3_object(name)
             if sources.contain(location):
                 return location
-            raise InvalidInputError("an object in S3 that is not permitted", _EXPECTED_FILE)
+            found = "an object in S3 that is not permitted"
+            raise InvalidInputError(found, _EXPECTED_FILE, "not_permitted")
         if is_url(name):
             return parse_https_url(name)
     except ValueError as exc:
-        raise InvalidInputError(str(exc).partition("; expected ")[0], _EXPECTED_FILE) from exc
-    raise InvalidInputError("no such upload", _EXPECTED_FILE)
+        found = str(exc).partition("; expected ")[0]
+        raise InvalidInputError(found, _EXPECTED_FILE, "invalid") from exc
+    raise InvalidInputError("no such upload", _EXPECTED_FILE, "no_file")
 
 
 def _parse_options(options: Mapping[str, Any]) -> RenderOptions:
@@ -154,8 +161,8 @@ def _parse_options(options: Mapping[str, Any]) -> RenderOptions:
     except ValidationError as exc:
         described = dict.fromkeys(map(describe_option_error, exc.errors()))
         faults = [
-            _job_fault(f"options.{name}" if name else "options", found, expected)
-            for name, found, expected in described
+            _job_fault(f"options.{name}" if name else "options", found, expected, code)
+            for name, found, expected, code in described
         ]
         raise InvalidScenesError(faults=faults) from exc
 
@@ -176,24 +183,25 @@ def _require_permitted(
                 else not isinstance(location, S3Object) or sources.contain(location)
             )
             if not permitted:
-                raise InvalidScenesError(faults=[_job_fault(name, "not permitted", _EXPECTED_FILE)])
+                fault = _job_fault(name, "not permitted", _EXPECTED_FILE, "not_permitted")
+                raise InvalidScenesError(faults=[fault])
 
 
 def _job_faults(request: JobRequest, rules: SubmissionRules) -> Iterator[SceneFault]:
     if request.to is not None and not rules.destinations.contain(request.to):
-        yield _job_fault(
-            "to", "a folder that is not permitted", "a permitted folder in S3, or null"
-        )
+        found, expected = "a folder that is not permitted", "a permitted folder in S3, or null"
+        yield _job_fault("to", found, expected, "not_permitted")
     if request.webhook is not None:
         try:
             rules.webhooks.check_job_url(request.webhook)
         except ConfigurationError as exc:
             found = str(exc).partition("; expected ")[0]
-            yield _job_fault("webhook", found, "the https:// URL of a public server, or null")
+            expected = "the https:// URL of a public server, or null"
+            yield _job_fault("webhook", found, expected, "not_permitted")
 
 
-def _job_fault(field: str, found: str, expected: str) -> SceneFault:
-    return SceneFault("", field, found, expected)
+def _job_fault(field: str, found: str, expected: str, code: FaultCode) -> SceneFault:
+    return SceneFault("", field, found, expected, code)
 
 
 def _locate_files(
@@ -218,9 +226,8 @@ def _locate_files(
 
 def _scene(raw: Any, place: int, locate: Locate, faults: list[SceneFault]) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        faults.append(
-            SceneFault(f"scenes[{place}]", "scene", "no object", "an object with fields of a scene")
-        )
+        expected = "an object with fields of a scene"
+        faults.append(SceneFault(f"scenes[{place}]", "scene", "no object", expected, "wrong_type"))
         return {}
     scene = dict(cast("dict[str, Any]", raw))
     name: object = scene.get("name") or scene.get("scene_name")
@@ -257,10 +264,11 @@ def _location(
     scene: str, key: str, name: object, locate: Locate, faults: list[SceneFault]
 ) -> AnyLocation | None:
     if not isinstance(name, str):
-        faults.append(SceneFault(scene, key, "no text", "the name of a file, as text"))
+        expected = "the name of a file, as text"
+        faults.append(SceneFault(scene, key, "no text", expected, "wrong_type"))
         return None
     try:
         return locate(name)
     except InvalidInputError as exc:
-        faults.append(SceneFault(scene, key, exc.found, exc.expected))
+        faults.append(SceneFault(scene, key, exc.found, exc.expected, exc.code))
         return None

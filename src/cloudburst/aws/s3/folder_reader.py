@@ -68,8 +68,9 @@ def _translated(location: S3Object | S3Prefix) -> Generator[None]:
         yield
     except ResourceMissingError as exc:
         if isinstance(location, S3Object) and error_code_of(exc) == _NO_SUCH_KEY:
-            raise InvalidInputError("no such object") from exc
-        raise InvalidInputError("no such bucket", "the name of a bucket that exists") from exc
+            raise InvalidInputError("no such object", code="no_file") from exc
+        expected = "the name of a bucket that exists"
+        raise InvalidInputError("no such bucket", expected, "no_file") from exc
     except AccessDeniedError as exc:
         raise _denied(location, error_detail_of(exc, "Message")) from exc
     except AWSError as exc:
@@ -87,12 +88,14 @@ def _denied(location: S3Object | S3Prefix, message: str) -> InvalidInputError:
         return InvalidInputError(
             f"no permission to use its key of KMS ({printable_line(message)})",
             "the permission kms:Decrypt for the key (cloudburst init --policy --s3-key KEY)",
+            "not_permitted",
         )
     if reason is not None:
         found = f"no permission to read it: {reason.meaning} ({printable_line(message)})"
-        return InvalidInputError(found, "an object that its policies permit to read")
+        expected = "an object that its policies permit to read"
+        return InvalidInputError(found, expected, "not_permitted")
     if isinstance(location, S3Object):
         needed = "the permission s3:GetObject, and s3:ListBucket to see if it is missing"
     else:
         needed = "the permission s3:ListBucket"
-    return InvalidInputError("no permission to read it", needed)
+    return InvalidInputError("no permission to read it", needed, "not_permitted")

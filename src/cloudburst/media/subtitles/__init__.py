@@ -53,7 +53,7 @@ def read_subtitles(data: bytes) -> Subtitles:
         raise InvalidInputError("an empty file", FORMATS)
     if len(data) > MAX_SUBTITLE_BYTES:
         limit = f"{MAX_SUBTITLE_BYTES // 1024**2} MB"
-        raise InvalidInputError(f"more than {limit} of subtitles", f"at most {limit}")
+        raise InvalidInputError(f"more than {limit} of subtitles", f"at most {limit}", "too_large")
     text = decode_text(data)
     if text is None:
         raise InvalidInputError("text in another encoding", FORMATS)
@@ -130,6 +130,6 @@ def _without_cues(text: str) -> InvalidInputError:
         (r"\d+:\d\d:\d\d\.\d+,\d+:\d\d:\d\d\.\d+\s", "subtitles in SBV form"),
     ):
         if re.match(pattern, start, re.IGNORECASE):
-            return InvalidInputError(name, FORMATS)
+            return InvalidInputError(name, FORMATS, "wrong_type")
     found = "text without any line of timing that has text below it"
     return InvalidInputError(found, "lines like 00:00:01,000 --> 00:00:02,500, and text below them")

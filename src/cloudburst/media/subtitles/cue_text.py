@@ -44,7 +44,7 @@ class CueText:
         if self._shown > MAX_CHARACTERS:
             limit = f"{MAX_CHARACTERS:,} characters"
             found = f"a cue of more than {limit} at {timestamp(self._cue_start)}"
-            raise InvalidInputError(found, f"at most {limit} in one cue")
+            raise InvalidInputError(found, f"at most {limit} in one cue", "too_large")
         bare = text.strip()
         if not self._visible:
             text = text.lstrip()

@@ -82,15 +82,17 @@ def check_amount(cues: Sequence[Cue]) -> None:
     for cue in cues:
         if len(cue.text) > MAX_CHARACTERS:
             found = f"a cue of {len(cue.text):,} characters at {timestamp(cue.start)}"
-            raise InvalidInputError(found, f"at most {MAX_CHARACTERS:,} characters in one cue")
+            expected = f"at most {MAX_CHARACTERS:,} characters in one cue"
+            raise InvalidInputError(found, expected, "too_large")
     most, moment = _peak((cue, 1) for cue in cues)
     if most > MAX_AT_ONCE:
         found = f"{most:,} cues at once at {timestamp(moment)}"
-        raise InvalidInputError(found, f"at most {MAX_AT_ONCE} cues at once")
+        raise InvalidInputError(found, f"at most {MAX_AT_ONCE} cues at once", "too_large")
     most, moment = _peak((cue, len(cue.text)) for cue in cues)
     if most > MAX_CHARACTERS_AT_ONCE:
         found = f"{most:,} characters at once at {timestamp(moment)}"
-        raise InvalidInputError(found, f"at most {MAX_CHARACTERS_AT_ONCE:,} characters at once")
+        expected = f"at most {MAX_CHARACTERS_AT_ONCE:,} characters at once"
+        raise InvalidInputError(found, expected, "too_large")
 
 
 def collect(cues: Iterable[Cue]) -> list[Cue]:
@@ -108,7 +110,8 @@ def collect(cues: Iterable[Cue]) -> list[Cue]:
 def check_number(count: int, limit: int, name: str) -> None:
     """Raise `InvalidInputError` if a file has more of something, in the plural, than the limit."""
     if count > limit:
-        raise InvalidInputError(f"more than {limit:,} {name}", f"at most {limit:,} {name}")
+        found, expected = f"more than {limit:,} {name}", f"at most {limit:,} {name}"
+        raise InvalidInputError(found, expected, "too_large")
 
 
 def _peak(weighted: Iterable[tuple[Cue, int]]) -> tuple[int, int]:

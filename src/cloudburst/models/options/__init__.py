@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, FaultCode
 from cloudburst.models.locations import LOCATION_TYPES, AnyLocation, absolute_location
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
@@ -29,6 +29,7 @@ from cloudburst.models.options.subtitles import (
     is_font_path,
     split_fonts,
 )
+from cloudburst.models.problems import fault_code
 from cloudburst.text import short_repr, shorten
 
 __all__ = [
@@ -153,21 +154,21 @@ def is_option_file(name: str, value: object) -> bool:
     return field != "font" or is_font_path(value)
 
 
-def describe_option_error(error: ErrorDetails) -> tuple[str, str, str]:
-    """Return the option, the found value and the expected value of an error of `RenderOptions`.
+def describe_option_error(error: ErrorDetails) -> tuple[str, str, str, FaultCode]:
+    """Return the option, the found value, the expected one and the code of an invalid option.
 
     The option is empty if the error concerns several options.
     """
-    name = str(error["loc"][0]) if error["loc"] else ""
+    name, code = str(error["loc"][0]) if error["loc"] else "", fault_code(error)
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name[:_MAX_NAME_CHARS], _FIELDS, n=1, cutoff=0.85)
         expected = near[0] if near else f"one of {', '.join(sorted(_FIELDS))}"
-        return shorten(name, _MAX_NAME_CHARS), "not an option", expected
+        return shorten(name, _MAX_NAME_CHARS), "not an option", expected, code
     info = _FIELDS.get(_FIELD_OF_NAME.get(name, name))
     found, parted, expected = error["msg"].removeprefix("Value error, ").partition("; expected ")
     if info is not None and info.description and not parted:
-        return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description
-    return name, found, expected
+        return name, short_repr(error["input"], _MAX_VALUE_CHARS), info.description, code
+    return name, found, expected, code
 
 
 def describe_option_errors(
@@ -177,6 +178,6 @@ def describe_option_errors(
 
     A message calls an option by the name that ``field_name`` returns for its field.
     """
-    for name, found, expected in dict.fromkeys(map(describe_option_error, error.errors())):
+    for name, found, expected, _ in dict.fromkeys(map(describe_option_error, error.errors())):
         subject = f"{field_name(name)} is {found}" if name else found
         yield f"{subject}; expected {expected}" if expected else subject

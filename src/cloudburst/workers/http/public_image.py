@@ -76,16 +76,18 @@ def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
     changed = scene.options.model_dump(exclude_defaults=True)
     reason = f"a file on this machine, because {image} gets none from S3 and web servers"
     faults = [
-        SceneFault(scene.scene.name, field, str(location), reason)
+        SceneFault(scene.scene.name, field, str(location), reason, "wrong_type")
         for field, location in files.items()
         if not isinstance(location, Path)
     ]
     if (seconds := scene.scene.duration) is not None:
         reason = f"an audio file, because {image} cannot render a scene without one"
-        faults.append(SceneFault(scene.scene.name, "duration", f"{seconds:g}", reason))
+        found = f"{seconds:g}"
+        faults.append(SceneFault(scene.scene.name, "duration", found, reason, "contradiction"))
     if (text := scene.scene.title_card) is not None:
         reason = f"a picture, because {image} cannot render a scene without one"
-        faults.append(SceneFault(scene.scene.name, "title_card", short_repr(text), reason))
+        found = short_repr(text)
+        faults.append(SceneFault(scene.scene.name, "title_card", found, reason, "contradiction"))
     faults += [
         _fault(scene, name, str(value), "the default", image)
         for name, value in changed.items()
@@ -99,7 +101,7 @@ def find_unsupported(scene: CheckedScene, image: str) -> list[SceneFault]:
 
 def _fault(scene: CheckedScene, option: str, found: str, expected: str, image: str) -> SceneFault:
     reason = f"{expected}, because {image} cannot render anything else"
-    return SceneFault(scene.scene.name, f"options.{option}", found, reason)
+    return SceneFault(scene.scene.name, f"options.{option}", found, reason, "contradiction")
 
 
 class SceneRequest(NamedTuple):

@@ -94,7 +94,7 @@ def _check(scene: str, ended: ExitedProcess, lines: Sequence[ChildLine]) -> None
     fault = next((line.fault for line in lines if line.fault), None)
     fault = fault or fault_from_exit(reading, ended.code)
     if fault is not None and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
-        found = SceneFault(scene, fault.field, fault.found, fault.expected)
+        found = SceneFault(scene, fault.field, fault.found, fault.expected, "unreadable")
         raise InvalidScenesError(faults=[found])
     reason = ended.errors.rpartition("\n")[2][:_MAX_REASON_CHARS] or "no error output"
     msg = f"the frame cannot be drawn (exit {ended.code}: {reason})"
