@@ -38,6 +38,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.models.report import SceneReport as SceneReport
     from cloudburst.models.report import Status as Status
     from cloudburst.models.report import WorkerReport as WorkerReport
+    from cloudburst.models.run_progress import RunProgress as RunProgress
     from cloudburst.models.scene import Scene as Scene
     from cloudburst.models.scene import Video as Video
     from cloudburst.models.settings import Settings as Settings
@@ -64,6 +65,7 @@ _NAMES = {
     "cloudburst.models.options": ("RenderOptions",),
     "cloudburst.models.limits": ("Limits", "Timeouts"),
     "cloudburst.models.report": ("Cost", "Report", "SceneReport", "Status", "WorkerReport"),
+    "cloudburst.models.run_progress": ("RunProgress",),
     "cloudburst.models.scene": ("Scene", "Video"),
     "cloudburst.models.settings": ("Settings",),
     "cloudburst.models.tier": ("Tier",),

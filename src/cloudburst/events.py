@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cloudburst.models.locations import WrittenLocation
+from cloudburst.models.run_progress import Place
 from cloudburst.models.scene import Video
 
 
@@ -29,48 +30,44 @@ class _OnWorker(SceneEvent):
     """Identifier of the worker's task."""
 
 
-class WorkerLaunched(_Event):
-    """Event: a backend accepted the request for a task."""
-
-    type: Literal["worker.launched"] = "worker.launched"
-    task: str
-    """Identifier of the task."""
-    backend: str
-    """Name of the backend."""
-
-
-class WorkerReady(_Event):
-    """Event: a worker passed its first health check."""
-
-    type: Literal["worker.ready"] = "worker.ready"
-    task: str
-    """Identifier of the task."""
-    backend: str
-    """Name of the backend."""
-    size: str = ""
-    """Size of the task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
-
-
-class WorkerStopped(_Event):
-    """Event: the backend accepted the stop of a task, or the task was seen to have stopped."""
-
-    type: Literal["worker.stopped"] = "worker.stopped"
-    task: str
-    """Identifier of the task."""
-    backend: str
-    """Name of the backend."""
-    reason: str
-    """Reason of the stop."""
-
-
-class WorkerFailed(_Event):
-    """Event: a worker could not be started, or was lost."""
-
-    type: Literal["worker.failed"] = "worker.failed"
+class _WorkerEvent(_Event):
     task: str
     """Identifier of the task; empty if no task was started."""
     backend: str
     """Name of the backend."""
+
+
+class _WorkerStarted(_WorkerEvent):
+    place: Place
+    """Place of the worker: ``machine``, ``fargate`` or ``endpoints``."""
+    size: str = ""
+    """Size of the task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
+
+
+class WorkerLaunched(_WorkerStarted):
+    """Event: a backend accepted the request for a task."""
+
+    type: Literal["worker.launched"] = "worker.launched"
+
+
+class WorkerReady(_WorkerStarted):
+    """Event: a worker passed its first health check."""
+
+    type: Literal["worker.ready"] = "worker.ready"
+
+
+class WorkerStopped(_WorkerEvent):
+    """Event: the backend accepted the stop of a task, or the task was seen to have stopped."""
+
+    type: Literal["worker.stopped"] = "worker.stopped"
+    reason: str
+    """Reason of the stop."""
+
+
+class WorkerFailed(_WorkerEvent):
+    """Event: a worker could not be started, or was lost."""
+
+    type: Literal["worker.failed"] = "worker.failed"
     kind: str
     """Class name of the error."""
     message: str

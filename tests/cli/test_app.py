@@ -23,8 +23,8 @@ from PIL import Image
 
 from cloudburst.cli import main
 from cloudburst.cli.displays import OpenDisplay
-from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import RunOutcome, RunRequest
+from cloudburst.cli.shown_run import ShownRun
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
@@ -195,7 +195,7 @@ def test_a_warning_is_printed_above_the_live_view(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def render(_request: object, display: OpenDisplay, *_: object) -> RunOutcome:
-        async with display(RunView()):
+        async with display(ShownRun()):
             assert await anyio.to_thread.run_sync(terminal.live.wait, 10)
             logging.getLogger("cloudburst").warning("a folder of nobody")
         return RunOutcome()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from cloudburst.cli.output import (
     format_size,
     safe_text,
 )
-from cloudburst.cli.progress import RunView, SceneStage
 from cloudburst.cli.result import summary
+from cloudburst.cli.shown_run import ShownRun
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,
@@ -63,120 +62,45 @@ def video(scene: str, folder: Path = Path("/films")) -> Video:
     return Video(scene=scene, path=path, task="t1", size=1_234_567, sha256="0", seconds=6.2)
 
 
-def folded(names: Iterable[str], *events: Event) -> RunView:
-    view = RunView()
-    view.begin(names)
+def folded(names: Iterable[str], *events: Event) -> ShownRun:
+    shown = ShownRun()
+    for name in names:
+        shown.view.add(name)
     for event in events:
-        view.apply(event)
-    return view
+        shown.view.apply(event)
+        shown.note(event)
+    return shown
 
 
 def launched(*tasks: str) -> list[Event]:
-    return [WorkerLaunched(at=1, task=task, backend="local") for task in tasks]
-
-
-def test_a_scene_goes_through_its_stages() -> None:
-    view = folded(["a", "b"], *launched("t1"))
-    steps: list[tuple[Event, SceneStage]] = [
-        (SceneQueued(at=1, scene="a", attempt=1), SceneStage.QUEUED),
-        (SceneStarted(at=1, scene="a", task="t1", attempt=1), SceneStage.UPLOADING),
-        (SceneUploaded(at=1, scene="a", task="t1", bytes_sent=1), SceneStage.WAITING),
-        (SceneEncoding(at=1, scene="a", task="t1"), SceneStage.ENCODING),
-        (SceneProgress(at=1, scene="a", task="t1", progress=0.5), SceneStage.ENCODING),
-        (SceneEncoded(at=1, scene="a", task="t1"), SceneStage.DOWNLOADING),
-        (SceneCompleted(at=1, scene="a", video=video("a")), SceneStage.DONE),
-    ]
-    shares = [0.0]
-    for event, stage in steps:
-        view.apply(event)
-        assert view.scenes["a"].stage is stage
-        shares.append(view.share)
-    assert shares == sorted(shares)
-    assert view.share == 0.5
-    assert (view.done, view.failed) == (1, 0)
-    view.apply(SceneFailed(at=2, scene="b", kind="K", message="m", retryable=False))
-    assert (view.share, view.done, view.failed) == (1.0, 1, 1)
-
-
-def test_counts_and_shares_are_those_of_the_scenes() -> None:
-    """They are kept up to date event by event, because a view of 20,000 scenes is shown often."""
-    chance = random.Random(7)
-    view = folded(map(str, range(30)), *launched("t0", "t1", "t2"))
-    for at in range(600):
-        scene, task = str(chance.randrange(30)), f"t{chance.randrange(3)}"
-        failed = SceneFailed(at=at, scene=scene, kind="K", message="m", retryable=False)
-        view.apply(
-            chance.choice(
-                [
-                    SceneStarted(at=at, scene=scene, task=task, attempt=1),
-                    SceneEncoding(at=at, scene=scene, task=task),
-                    SceneProgress(at=at, scene=scene, task=task, progress=chance.random()),
-                    SceneEncoded(at=at, scene=scene, task=task),
-                    SceneRetried(at=at, scene=scene, task=task, kind="K", message="m"),
-                    SceneCompleted(at=at, scene=scene, video=video(scene)),
-                    failed,
-                ]
-            )
-        )
-        scenes = view.scenes.values()
-        assert view.share == pytest.approx(sum(one.share for one in scenes) / 30)
-        assert view.done == sum(one.stage is SceneStage.DONE for one in scenes)
-        assert view.failed == sum(one.stage is SceneStage.FAILED for one in scenes)
-        for name in ("t0", "t1", "t2"):
-            on_task = {one.name for one in scenes if one.task == name}
-            assert {one.name for one in view.scenes_on(name)} == on_task
+    return [WorkerLaunched(at=1, task=task, backend="local", place="machine") for task in tasks]
 
 
 def test_a_thousand_workers_take_no_more_time_than_a_terminal_shows() -> None:
-    view = folded(["a"], *launched(*map(str, range(1000))))
+    shown = folded(["a"], *launched(*map(str, range(1000))))
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    console.print(live_view(view, now=1.0))
+    console.print(live_view(shown, now=1.0))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count("worker ") == 100
 
 
-def test_a_scene_that_is_tried_again_begins_anew() -> None:
-    view = folded(
-        ["a"],
-        *launched("t1"),
-        SceneEncoding(at=1, scene="a", task="t1"),
-        SceneProgress(at=1, scene="a", task="t1", progress=0.9),
-        SceneRetried(at=2, scene="a", task="t1", kind="K", message="m"),
-    )
-    assert view.scenes_on("t1") == []
-    view.apply(SceneEncoding(at=3, scene="a", task="t2"))
-    assert view.scenes["a"].progress == 0
-
-
-def test_workers_are_numbered_by_their_launch_and_vanish_when_they_end() -> None:
-    view = folded(["a"], *launched("t1", "t2"), WorkerReady(at=2, task="t2", backend="local"))
-    view.apply(WorkerStopped(at=3, task="t1", backend="local", reason="done"))
-    view.apply(WorkerFailed(at=3, task="", backend="local", kind="K", message="m"))
-    for event in launched("t3"):
-        view.apply(event)
-    assert [(w.number, w.ready) for w in view.workers.values()] == [(2, True), (3, False)]
-    assert (view.worker_name("t1"), view.worker_name("")) == ("worker 1", "a worker")
-
-
-def test_a_warm_worker_is_ready_without_a_launch() -> None:
-    view = folded(["a"], WorkerReady(at=0, task="old", backend="local"))
-    assert view.workers["old"].ready
-
-
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_picture_has_a_line_for_each_worker(width: int) -> None:
-    view = folded(
+    shown = folded(
         [CHINESE, LONG, "c", "d"],
         *launched("t1", "t2", "t3", "t4"),
-        *(WorkerReady(at=2, task=task, backend="local") for task in ("t1", "t2", "t3")),
+        *(
+            WorkerReady(at=2, task=task, backend="local", place="machine")
+            for task in ("t1", "t2", "t3")
+        ),
         SceneEncoding(at=3, scene=CHINESE, task="t1"),
         SceneProgress(at=3, scene=CHINESE, task="t1", progress=0.62),
         SceneStarted(at=3, scene="c", task="t1", attempt=1),
         SceneStarted(at=3, scene=LONG, task="t2", attempt=1),
         SceneFailed(at=3, scene="d", kind="K", message="m", retryable=False),
     )
-    view.stopping = True
-    lines = text(live_view(view, now=64), width)
+    shown.stopping = True
+    lines = text(live_view(shown, now=64), width)
     assert all(cell_len(line) <= width for line in lines)
     assert "0 of 4 scenes · 1 failed · stopping" in lines[0]
     assert lines[0].endswith("1 min 04 s")
@@ -190,22 +114,22 @@ def test_the_picture_has_a_line_for_each_worker(width: int) -> None:
 
 
 def test_a_narrow_picture_has_room_for_the_name_of_the_scene() -> None:
-    view = folded(
+    shown = folded(
         ["01-harbour"],
         *launched("t1"),
-        WorkerReady(at=2, task="t1", backend="local"),
+        WorkerReady(at=2, task="t1", backend="local", place="machine"),
         SceneEncoding(at=3, scene="01-harbour", task="t1"),
         SceneProgress(at=3, scene="01-harbour", task="t1", progress=0.62),
     )
-    line = text(live_view(view, now=64), 45)[1]
+    line = text(live_view(shown, now=64), 45)[1]
     assert line.split() == ["worker", "1", "01-harbour", "encoding", "62%"]
-    view.apply(SceneStarted(at=4, scene="01-harbour", task="t1", attempt=2))
-    view.apply(SceneUploaded(at=4, scene="01-harbour", task="t1", bytes_sent=1))
-    assert "01-har" in text(live_view(view, now=64), 45)[1]
+    shown.view.apply(SceneStarted(at=4, scene="01-harbour", task="t1", attempt=2))
+    shown.view.apply(SceneUploaded(at=4, scene="01-harbour", task="t1", bytes_sent=1))
+    assert "01-har" in text(live_view(shown, now=64), 45)[1]
 
 
 def test_before_the_scenes_are_known() -> None:
-    assert text(live_view(RunView(), now=0)) == ["checking the scenes"]
+    assert text(live_view(ShownRun(), now=0)) == ["checking the scenes"]
 
 
 def report(
@@ -306,8 +230,11 @@ def test_a_problem_to_fix_is_reported_once_with_its_page() -> None:
 
 
 EVENTS: list[tuple[Event, str | None]] = [
-    (WorkerLaunched(at=3, task="t2", backend="local"), "   3 s  worker 2 is starting (local)"),
-    (WorkerReady(at=3, task="t1", backend="local"), "   3 s  worker 1 is ready"),
+    (
+        WorkerLaunched(at=3, task="t2", backend="local", place="machine"),
+        "   3 s  worker 2 is starting (local)",
+    ),
+    (WorkerReady(at=3, task="t1", backend="local", place="machine"), "   3 s  worker 1 is ready"),
     (
         WorkerStopped(at=3, task="t1", backend="local", reason="done\nlog"),
         "   3 s  worker 1 stopped: done",
@@ -339,8 +266,8 @@ EVENTS: list[tuple[Event, str | None]] = [
 
 @pytest.mark.parametrize(("event", "told"), EVENTS, ids=[event.type for event, _ in EVENTS])
 def test_a_line_for_each_event(event: Event, told: str | None) -> None:
-    view = folded(["a"], *launched("t1"), event)
-    found = log_line(event, view)
+    shown = folded(["a"], *launched("t1"), event)
+    found = log_line(event, shown)
     assert (None if found is None else str(found)) == told
 
 
@@ -352,8 +279,7 @@ TASKS = [f"{n:x}" * 32 for n in (1, 2, 3)]
 
 
 def test_a_failure_is_logged_in_full_once() -> None:
-    view = RunView()
-    view.begin(["a", "b", "c"])
+    shown = folded("abc")
     events: list[Event] = [
         *launched("t1"),
         WorkerFailed(
@@ -368,8 +294,9 @@ def test_a_failure_is_logged_in_full_once() -> None:
     ]
     lines: list[str] = []
     for event in events:
-        view.apply(event)
-        lines.append(str(log_line(event, view)))
+        shown.view.apply(event)
+        shown.note(event)
+        lines.append(str(log_line(event, shown)))
     assert lines[1:] == [
         f"   3 s  worker 1 failed: E: {LONG_ERROR.format(TASKS[0])}",
         "   3 s  a: attempt failed, retrying: E, as above for worker 1",

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TypeAlias, assert_never
 
 import anyio
@@ -22,19 +22,14 @@ from cloudburst.cli.output import (
     first_line,
     format_duration,
     format_size,
+    format_usd,
     pluralize,
     safe_text,
     short_path,
     write_line,
 )
-from cloudburst.cli.progress import (
-    FailureEvent,
-    RunView,
-    SceneStage,
-    SceneView,
-    WorkerView,
-    failure_name,
-)
+from cloudburst.cli.shown_run import FailureEvent, ShownRun
+from cloudburst.engine.run_view import SceneStage, SceneView, WorkerView
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -55,6 +50,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
+from cloudburst.models.run_progress import RunProgress
 
 
 async def _nothing_to_hide() -> None:
@@ -66,23 +62,25 @@ class Display:
     """Open display of a run."""
 
     show: Callable[[Event], Awaitable[None]]
-    """Function that shows an event, called after the `RunView` was updated with the event."""
+    """Function that shows an event, called after `ShownRun.note`."""
     hide: Callable[[], Awaitable[None]] = _nothing_to_hide
     """Function that removes a live view, so that something else can be printed. Repeated calls do
     nothing."""
 
 
-OpenDisplay: TypeAlias = Callable[[RunView], AbstractAsyncContextManager[Display]]
+OpenDisplay: TypeAlias = Callable[[ShownRun], AbstractAsyncContextManager[Display]]
 
 _REFRESH_INTERVAL = 0.1
 """Seconds between two updates of the live view."""
+_REFRESHES_PER_MEASURE = 10
+"""Number of updates of the live view after which the bill and the time left are computed again."""
 _MAX_WORKERS_SHOWN = 100
 """Maximum number of workers with a line in the live view. More do not fit into a terminal, and
 would take time that the run needs."""
 
 
 @asynccontextmanager
-async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
+async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator[Display]:
     """Show a live view with failures above it, and remove the live view at the end of the run."""
     from rich.live import Live  # noqa: PLC0415 - only for a terminal
 
@@ -91,17 +89,21 @@ async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[D
     started_at = anyio.current_time()
 
     async def refresh() -> None:
-        while True:
+        progress: RunProgress | None = None
+        for number in count():
             now = anyio.current_time() - started_at
+            if shown.measure is not None and number % _REFRESHES_PER_MEASURE == 0:
+                progress = shown.measure()
             async with printing:
                 if not visible:
                     return
-                update = partial(live.update, live_view(view, now=now), refresh=True)
+                picture = live_view(shown, progress, now=now)
+                update = partial(live.update, picture, refresh=True)
                 await to_thread.run_sync(update)
             await anyio.sleep(_REFRESH_INTERVAL)
 
     async def show(event: Event) -> None:
-        if (text := failure_line(event, view)) is not None:
+        if (text := failure_line(event, shown)) is not None:
             await to_thread.run_sync(console.print, text)
 
     async def hide() -> None:
@@ -123,18 +125,18 @@ async def screen_display(view: RunView, *, console: Console) -> AsyncGenerator[D
 
 
 @asynccontextmanager
-async def line_display(view: RunView, *, console: Console) -> AsyncGenerator[Display]:
+async def line_display(shown: ShownRun, *, console: Console) -> AsyncGenerator[Display]:
     """Print a line for each important event, for logs and pipes."""
 
     async def show(event: Event) -> None:
-        if (text := log_line(event, view)) is not None:
+        if (text := log_line(event, shown)) is not None:
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
     yield Display(show=show)
 
 
 @asynccontextmanager
-async def json_display(_view: RunView) -> AsyncGenerator[Display]:
+async def json_display(_shown: ShownRun) -> AsyncGenerator[Display]:
     """Print every event as a line of JSON on the standard output."""
 
     async def show(event: Event) -> None:
@@ -144,7 +146,7 @@ async def json_display(_view: RunView) -> AsyncGenerator[Display]:
 
 
 @asynccontextmanager
-async def no_display(_view: RunView) -> AsyncGenerator[Display]:
+async def no_display(_shown: ShownRun) -> AsyncGenerator[Display]:
     """Print nothing."""
 
     async def show(event: Event) -> None:
@@ -153,28 +155,28 @@ async def no_display(_view: RunView) -> AsyncGenerator[Display]:
     yield Display(show=show)
 
 
-def log_line(event: Event, view: RunView) -> Text | None:
+def log_line(event: Event, shown: ShownRun) -> Text | None:
     """Return the log line for an event; ``None`` for an event that is not logged."""
     match event:
         case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded() | FilmProgress():
             return None
         case WorkerLaunched(task=task, backend=backend):
-            text = Text(f"{view.worker_name(task)} is starting ({backend})")
+            text = Text(f"{shown.view.worker_name(task)} is starting ({backend})")
         case WorkerReady(task=task, size=size):
-            text = Text(f"{view.worker_name(task)} is ready" + (f" ({size})" if size else ""))
+            text = Text(f"{shown.view.worker_name(task)} is ready" + (f" ({size})" if size else ""))
         case WorkerStopped(task=task, reason=reason):
-            end = f": {first_line(reason)}" if view.is_new(reason) else ""
-            text = safe_text(f"{view.worker_name(task)} stopped{end}")
+            end = f": {first_line(reason)}" if shown.is_new(reason) else ""
+            text = safe_text(f"{shown.view.worker_name(task)} stopped{end}")
         case SceneStarted(scene=scene, task=task):
-            text = safe_text(f"{scene}: started on {view.worker_name(task)}")
+            text = safe_text(f"{scene}: started on {shown.view.worker_name(task)}")
         case SceneEncoding(scene=scene, task=task):
-            text = safe_text(f"{scene}: encoding on {view.worker_name(task)}")
+            text = safe_text(f"{scene}: encoding on {shown.view.worker_name(task)}")
         case SceneCompleted() | FilmCompleted():
             text = _completed_text(event)
         case SceneCopied(scene=scene, task=task):
-            text = safe_text(f"{scene}: slow, encoding on {view.worker_name(task)} too")
+            text = safe_text(f"{scene}: slow, encoding on {shown.view.worker_name(task)} too")
         case WorkerFailed() | SceneRetried() | SceneFailed() | FilmFailed():
-            text = _failure_text(event, view)
+            text = _failure_text(event, shown)
         case _:
             assert_never(event)
     return Text.assemble((f"{format_duration(event.at):>6}  ", "dim"), text)
@@ -188,36 +190,41 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     return safe_text(f"{event.scene}: {done}, {size}, {path}")
 
 
-def failure_line(event: Event, view: RunView) -> Text | None:
+def failure_line(event: Event, shown: ShownRun) -> Text | None:
     """Return the line for a failure; ``None`` for any other event."""
     if isinstance(event, WorkerFailed | SceneRetried | SceneFailed | FilmFailed):
-        return _failure_text(event, view)
+        return _failure_text(event, shown)
     return None
 
 
-def _failure_text(event: FailureEvent, view: RunView) -> Text:
+def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
     """Return the text of a failure, with its message only if no earlier one had the same cause."""
     match event:
         case WorkerFailed(task=task):
-            head, style = f"{view.worker_name(task)} failed", "yellow"
+            head, style = f"{shown.view.worker_name(task)} failed", "yellow"
         case SceneRetried(scene=scene):
             head, style = f"{scene}: attempt failed, retrying", "yellow"
         case SceneFailed(scene=scene):
             head, style = f"{scene}: failed", "red"
         case FilmFailed():
             head, style = "no film", "red"
-    first = view.first_failure(event)
+    first = shown.first_failure(event)
     if first is event:
         return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
-    return safe_text(f"{head}: {event.kind}, as above for {failure_name(first, view)}", style)
+    return safe_text(f"{head}: {event.kind}, as above for {shown.failure_name(first)}", style)
 
 
-def live_view(view: RunView, *, now: float) -> RenderableType:
+def live_view(
+    shown: ShownRun, progress: RunProgress | None = None, *, now: float
+) -> RenderableType:
     """Return the live view at ``now`` seconds after the start of the run.
+
+    ``progress`` has the bill and the time left.
 
     The view is read here and not when it is rendered, which another thread does. The bar for the
     whole run comes first, because only the first lines fit into a small terminal.
     """
+    view = shown.view
     if not view.scenes:
         return Text("checking the scenes", "dim")
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -228,14 +235,15 @@ def live_view(view: RunView, *, now: float) -> RenderableType:
     for task, worker in islice(view.workers.items(), _MAX_WORKERS_SHOWN):
         name = Text(f"worker {worker.number}", "cyan")
         grid.add_row(name, *_worker_cells(worker, view.scenes_on(task), now))
-    return Group(_overall_line(view, now), grid)
+    return Group(_overall_line(shown, progress, now), grid)
 
 
-def _overall_line(view: RunView, now: float) -> Table:
+def _overall_line(shown: ShownRun, progress: RunProgress | None, now: float) -> Table:
+    view = shown.view
     state = Text(f"{view.done} of {pluralize(len(view.scenes), 'scene')}")
     if view.failed:
         state.append(f" · {view.failed} failed", "red")
-    if view.stopping:
+    if shown.stopping:
         state.append(" · stopping", "yellow")
     elif view.film is not None:
         state.append(f" · film {view.film:.0%}", "cyan")
@@ -252,7 +260,12 @@ def _overall_line(view: RunView, now: float) -> Table:
     grid.add_column(ratio=1)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, justify="right", min_width=5)
-    grid.add_row(bar, state, Text(format_duration(now), "dim"))
+    time = format_duration(now)
+    if progress is not None and progress.usd is not None:
+        state.append(f"  {format_usd(progress.usd)}")
+    if progress is not None and progress.seconds_left is not None:
+        time = f"about {format_duration(progress.seconds_left)} left"
+    grid.add_row(bar, state, Text(time, "dim"))
     return grid
 
 

@@ -30,8 +30,8 @@ from cloudburst.cli.options import (
     scenes_of,
 )
 from cloudburst.cli.output import WordWrapped, error_console, print_error
-from cloudburst.cli.progress import RunView
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
+from cloudburst.cli.shown_run import ShownRun
 from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import OutputExistsError
@@ -86,17 +86,17 @@ async def render(
     seconds or more after the first one exits the process at once, with a message about tasks that
     are possibly still running. Raises the errors of `Client.stream`.
     """
-    outcome, view, work = RunOutcome(), RunView(), anyio.CancelScope()
+    outcome, shown, work = RunOutcome(), ShownRun(), anyio.CancelScope()
 
     def stop() -> None:
-        view.stopping = True
+        shown.stopping = True
         work.cancel()
 
     context = nullcontext(signals) if signals is not None else interrupt_handler()
     with context as handler, collapse_single(), handler.call_on_first_signal(stop):
-        async with display(view) as shown:
+        async with display(shown) as opened:
             with work:
-                await _run(request, view, shown, printer, outcome)
+                await _run(request, shown, opened, printer, outcome)
         if not outcome.is_printed:  # otherwise the run had ended before the signal
             outcome.signum = handler.first_signal
     return outcome
@@ -112,7 +112,7 @@ def interrupt_handler() -> InterruptHandler:
 
 async def _run(
     request: RunRequest,
-    view: RunView,
+    shown: ShownRun,
     display: Display,
     printer: ResultPrinter,
     outcome: RunOutcome,
@@ -135,9 +135,9 @@ async def _run(
                 resume=request.run is not None,
                 **_film_arguments(request.film),
             ) as run:
-                view.begin(run.scenes)
+                shown.begin(run)
                 async for event in run:
-                    view.apply(event)
+                    shown.note(event)
                     await display.show(event)
         finally:
             if run is not None:

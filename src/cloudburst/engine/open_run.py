@@ -79,10 +79,10 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
     with collapse_single(), ExitStack() as stack:
         if spec.intake is not None and spec.source is None:
             spec = replace(spec, source=stack.enter_context(run.submitted()))
-        progress = RunProgress(spec, run, pool)
-        await progress.check_supported(spec.scenes)
-        await progress.add(spec.scenes, spec.claimed)
-        tickets = progress.tickets
+        work = RunWork(spec, run, pool)
+        await work.check_supported(spec.scenes)
+        await work.add(spec.scenes, spec.claimed)
+        tickets = work.tickets
         check_lifetimes(((ticket.scene, ticket.work) for ticket in tickets), pool)
         if not run.is_open:
             run.predicted = pool.scheduler.plan_for(
@@ -100,12 +100,12 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
                 started = True
                 try:
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(progress.run, tasks, queued)
+                        tasks.start_soon(work.run, tasks, queued)
                         yield run
                         tasks.cancel_scope.cancel()
                 finally:
-                    if progress.recovery is not None:
-                        await progress.recovery.stop_leftovers()
+                    if work.recovery is not None:
+                        await work.recovery.stop_leftovers()
             await pool.wait_drained(run.name)
         finally:
             run.end(launching=pool.supervisors.records(run.name))
@@ -117,7 +117,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
         raise run.source_error
 
 
-class RunProgress:
+class RunWork:
     """Concurrent work of a run: its recovery, and an anyio task for each scene with a worker."""
 
     def __init__(self, spec: RunSpec, run: Run, pool: WorkerPool) -> None:

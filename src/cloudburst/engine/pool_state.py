@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
@@ -283,6 +283,13 @@ class PoolWorker:
     def found_running(self) -> bool:
         """True if an earlier process started the task and it was running when it was found."""
         return self.found is not None and self.found.status.state is TaskState.RUNNING
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Place and size of the worker, as events give them."""
+        # Until the task is described, its size is that of its tier.
+        planned = self.spec.tier.size if self.backend.usd_per_second else ""
+        return {"place": self.backend.place, "size": self.record.size or planned}
 
     @property
     def age(self) -> float:

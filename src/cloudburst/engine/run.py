@@ -24,13 +24,15 @@ from cloudburst.engine.film import FilmStep
 from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.records import RecoveredState, SceneRecord, WorkerRecord
-from cloudburst.engine.report import SceneOutcome, make_report, status
+from cloudburst.engine.report import SceneOutcome, bill_so_far, make_report, status
+from cloudburst.engine.run_view import RunView
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.events import Event, SceneCompleted, SceneEvent, SceneFailed, SceneProgress
 from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import ProcessEntry
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Prediction, Report, Status
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import AnyScene, CheckedScene, SceneLabels, Video
 from cloudburst.ports.outputs import FilmMaker, Journal
 from cloudburst.ports.remote_files import RemoteFiles
@@ -179,6 +181,8 @@ class Run:
         known then."""
         self.records = list[SceneRecord]()
         """Records of the scenes, in the caller's order."""
+        self.view = RunView()
+        """State of the scenes and workers at this moment, also before its events are read."""
         self.is_open = False
         """True while the run may get further scenes."""
         self._submissions: MemoryObjectSendStream[Submission] | None = None
@@ -293,6 +297,25 @@ class Run:
         )
         return report.with_settlement(self.settled)
 
+    def progress(self) -> RunProgress:
+        """Return the progress at this moment: scenes, bill, workers and the time left.
+
+        For many workers the call takes about a millisecond, so call it once a second at most.
+        """
+        view, pool = self.view, self._pool
+        own = [worker for worker in self._workers if worker.run == self.name]
+        is_billed = any(backend.usd_per_second for backend in pool.backends) or any(
+            worker.usage for worker in own
+        )
+        unfinished = len(view.scenes) - view.done - view.failed
+        return view.progress(
+            at=self._now() if self._seconds is None else self._seconds,
+            usd=bill_so_far(own) if is_billed else None,
+            max_usd=pool.limits.max_usd if is_billed else None,
+            seconds_left=pool.scheduler.seconds_left() if unfinished else None,
+            stopping={each.record.task for each in pool.scheduler.workers if each.stopping},
+        )
+
     @property
     def scenes(self) -> Sequence[str]:
         """Names of the scenes, in the caller's order."""
@@ -322,10 +345,13 @@ class Run:
         for record in records:
             self.records.append(record)
             self._by_name[record.name] = record
+            self.view.add(record.name)
 
     def emit(self, event: type[Any], **fields: Any) -> None:
         """Add an event of this class to the stream, with the seconds since the run started."""
-        self._events.write(event(at=self._now(), **fields))
+        written = event(at=self._now(), **fields)
+        self.view.apply(written)
+        self._events.write(written)
         if event in {SceneCompleted, SceneFailed}:
             self._by_name[fields["scene"]].ended.set()
 

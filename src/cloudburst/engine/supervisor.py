@@ -66,7 +66,7 @@ class Supervisors:
         """Call the observer for every event of a worker until the ``with`` block ends."""
         for worker in self.scheduler.workers:
             if worker.connection is not None and not worker.stopping:
-                observer(worker.record, WorkerReady, {"size": worker.record.size})
+                observer(worker.record, WorkerReady, worker.description)
         self._observers.append(observer)
         try:
             yield
@@ -139,7 +139,7 @@ class Supervisor:
             task = adopted(worker.backend, found, self._timeouts, self)
             worker.stop_guaranteed = True
             self._writers.note(self._record)
-            self._shared.emit(WorkerLaunched, self._record)
+            self._shared.emit(WorkerLaunched, self._record, **worker.description)
         async with task as (task_id, secrets):
             if found is not None and worker.stopping:  # it was adopted only to be stopped
                 return
@@ -161,7 +161,7 @@ class Supervisor:
         if record.ready is None:
             record.ready, worker.ready_unknown = worker.last_used, worker.found is not None
         self._writers.note(record)
-        self._shared.emit(WorkerReady, record, size=record.size)
+        self._shared.emit(WorkerReady, record, **worker.description)
         self._scheduler.on_ready(worker)
         try:
             await self._watch(connection)
@@ -208,7 +208,7 @@ class Supervisor:
         self._record.task, self._record.launched = task, anyio.current_time()
         self._worker.move_to(WorkerState.STARTING)
         self._writers.note(self._record)
-        self._shared.emit(WorkerLaunched, self._record)
+        self._shared.emit(WorkerLaunched, self._record, **self._worker.description)
         self._scheduler.on_launch_answered(self._worker)
 
     def on_status(self, status: TaskStatus) -> None:

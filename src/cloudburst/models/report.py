@@ -25,7 +25,7 @@ from cloudburst.models.scene import Video
 
 logger = logging.getLogger(__name__)
 
-_Usd = Annotated[
+Usd = Annotated[
     Decimal,
     AfterValidator(lambda usd: usd or Decimal()),  # a zero with digits prints as 0E-12
     PlainSerializer(lambda usd: f"{usd:f}", when_used="json"),
@@ -54,16 +54,16 @@ class _ReportModel(BaseModel):
 class Cost(_ReportModel):
     """AWS bill in USD, split by how the billed time was used. The parts add up exactly."""
 
-    starting: _Usd = Decimal()
+    starting: Usd = Decimal()
     """USD for the time from the start of the image pull to the first successful health check."""
-    encoding: _Usd = Decimal()
+    encoding: Usd = Decimal()
     """USD for the time in which at least one scene was encoded."""
-    transferring: _Usd = Decimal()
+    transferring: Usd = Decimal()
     """USD for the time in which files were transferred and no scene was encoded."""
-    idle: _Usd = Decimal()
+    idle: Usd = Decimal()
     """USD for the rest of the billed time: between scenes, during the stop, and any time that AWS
     adds to reach its minimum of one minute."""
-    wasted: _Usd = Decimal()
+    wasted: Usd = Decimal()
     """USD for failed attempts and for tasks that finished no scene."""
     billed_seconds: int = 0
     """Billed seconds of all tasks."""
@@ -72,7 +72,7 @@ class Cost(_ReportModel):
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def usd(self) -> _Usd:
+    def usd(self) -> Usd:
         """Whole bill in USD, the sum of its parts."""
         return self.starting + self.encoding + self.transferring + self.idle + self.wasted
 

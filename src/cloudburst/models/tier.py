@@ -39,6 +39,11 @@ class Tier(Enum):
         """Memory in GB."""
         return self.value[2]
 
+    @property
+    def size(self) -> str:
+        """Size for people: ``2 vCPU, 4 GB``."""
+        return f"{self.vcpu} vCPU, {self.memory_gb} GB"
+
     @classmethod
     def by_priority(cls, priority: int) -> Tier:
         """Return the tier with this priority. Raises ``ValueError`` unless it is 1 to 5."""

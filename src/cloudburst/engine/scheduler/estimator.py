@@ -101,10 +101,11 @@ class Estimator:
     def snapshot(self) -> PoolSnapshot:
         """Return a snapshot of workers and scenes, which is kept until `invalidate` is called."""
         if self._snapshot is None:
-            self._snapshot = self._new_snapshot()
+            self._snapshot = self.new_snapshot()
         return self._snapshot
 
-    def _new_snapshot(self) -> PoolSnapshot:
+    def new_snapshot(self) -> PoolSnapshot:
+        """Return a snapshot of this moment."""
         now, running = anyio.current_time(), 0.0
         workers, assigned = dict[PoolWorker, SimulatedWorker](), list[float]()
         for worker in self._workers.expected():

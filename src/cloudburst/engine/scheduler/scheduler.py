@@ -302,6 +302,13 @@ class Scheduler:
         self.autoscaler.reconsider()
         self.on_launch_answered(worker)
 
+    def seconds_left(self) -> float | None:
+        """Return the expected seconds until all scenes are done; ``None`` while unknown."""
+        snapshot = self._estimator.new_snapshot()
+        left = snapshot.schedule.makespan
+        known = snapshot.workers and snapshot.measured and left < math.inf
+        return left if known else None
+
     def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
         """Return the plan of a run, assuming that no other run is active and no worker is warm."""
         limits = self._limits

@@ -215,6 +215,7 @@ async def open_endpoints_backend(
         name="endpoints",
         launcher=launcher,
         connect=observed_connect(launcher, protocol, timeouts),
+        place="endpoints",
         capacity=len(endpoints),
         encoder_slots=encoders,
         shares_uplink=True,

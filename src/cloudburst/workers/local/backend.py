@@ -74,6 +74,7 @@ async def open_local_backend(
                     name="local",
                     launcher=launcher,
                     connect=partial(connect, timeouts=timeouts),
+                    place="machine",
                     capacity=workers,
                     encoder_slots=encoders,
                     kind=local_kind(encoder_slots=slots, cores=cores),

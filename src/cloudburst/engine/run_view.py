@@ -1,14 +1,14 @@
-"""State of a run as displays show it, built from the events of the run."""
+"""State of a run, built from its events: what displays, jobs and pages show of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
-from cloudburst.cli.output import failure_key
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -29,6 +29,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
+from cloudburst.models.run_progress import Place, RunProgress, WorkerActivity, WorkerProgress
 
 
 class SceneStage(StrEnum):
@@ -55,8 +56,6 @@ _BEGINS = {
 """Share of a scene's work that is done at the beginning of each stage, between 0 and 1. The encode
 is nearly all of the work."""
 
-FailureEvent: TypeAlias = WorkerFailed | SceneRetried | SceneFailed | FilmFailed
-
 
 @dataclass(slots=True)
 class SceneView:
@@ -67,6 +66,8 @@ class SceneView:
     progress: float = 0.0
     """Progress of the encode, between 0 and 1."""
     task: str | None = None
+    copy_task: str | None = None
+    """Task with the speculative copy of the scene."""
 
     @property
     def share(self) -> float:
@@ -84,6 +85,9 @@ class WorkerView:
     number: int
     """Number of the worker in the order of launches, from 1."""
     backend: str
+    place: Place
+    size: str
+    """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
     since: float
     """Time of the launch, in seconds since the start of the run."""
     ready: bool = False
@@ -94,28 +98,23 @@ class RunView:
     """State of a run, according to its events so far."""
 
     scenes: dict[str, SceneView] = field(default_factory=dict[str, SceneView])
-    """Scenes by name, in the caller's order; empty until they have been checked."""
+    """Scenes by name, in the caller's order."""
     workers: dict[str, WorkerView] = field(default_factory=dict[str, WorkerView])
     """Workers that have not stopped, by task, in the order of their launches."""
     numbers: dict[str, int] = field(default_factory=dict[str, int])
     """Number of each worker (`WorkerView.number`), by task; includes workers that have stopped."""
-    first_failures: dict[str, FailureEvent] = field(default_factory=dict[str, FailureEvent])
-    """First failure with each cause; the key is the `failure_key` of the failure."""
-
-    stopping: bool = False
-    """True if the run is being stopped by a signal."""
     film: float | None = None
     """Finished share of the film, between 0 and 1; ``None`` before the film is begun."""
     _counts: Counter[SceneStage] = field(default_factory=Counter[SceneStage])
     _on_workers: dict[str, dict[str, SceneView]] = field(
         default_factory=dict[str, dict[str, SceneView]]
     )
-    """Scenes by name, by the task that has them."""
+    """Scenes by name, by the task that has them or their speculative copy."""
 
-    def begin(self, names: Iterable[str]) -> None:
-        """Set the names of the scenes, after the scenes have been checked."""
-        self.scenes = {name: SceneView(name) for name in names}
-        self._counts = Counter({SceneStage.QUEUED: len(self.scenes)})
+    def add(self, name: str) -> None:
+        """Add a scene."""
+        self.scenes[name] = SceneView(name)
+        self._counts[SceneStage.QUEUED] += 1
 
     @property
     def done(self) -> int:
@@ -133,16 +132,24 @@ class RunView:
         begun = sum(_BEGINS[stage] * count for stage, count in self._counts.items())
         encoded = sum(
             scene.share - _BEGINS[scene.stage]
-            for scenes in self._on_workers.values()
+            for task, scenes in self._on_workers.items()
             for scene in scenes.values()
+            if scene.task == task
         )
         return (begun + encoded) / max(len(self.scenes), 1)
 
     def scenes_on(self, task: str) -> list[SceneView]:
-        """Return the scenes on a worker, by stage: encoding, downloading, waiting, uploading."""
-        scenes = self._on_workers.get(task, {}).values()
+        """Return the scenes on a worker, by stage: encoding, downloading, waiting, uploading.
+
+        Scenes of which the worker has the speculative copy come last; their task is another one.
+        """
         return sorted(
-            scenes, key=lambda scene: (_DISPLAY_ORDER.index(scene.stage), -scene.progress)
+            self._on_workers.get(task, {}).values(),
+            key=lambda scene: (
+                scene.task != task,
+                _DISPLAY_ORDER.index(scene.stage),
+                -scene.progress,
+            ),
         )
 
     def worker_name(self, task: str) -> str:
@@ -151,8 +158,6 @@ class RunView:
 
     def apply(self, event: Event) -> None:
         """Update the state with one event."""
-        if isinstance(event, FailureEvent):
-            self.first_failures.setdefault(_cause(event), event)
         match event:
             case WorkerLaunched() | WorkerReady() | WorkerStopped() | WorkerFailed():
                 self._update_worker(event)
@@ -160,27 +165,63 @@ class RunView:
                 self._move(event.scene, _STAGE_AFTER[type(event)], event.task)
             case SceneProgress(scene=name, progress=progress):
                 self.scenes[name].progress = progress
-            case SceneCopied():
-                pass  # the stage does not change unless the copy has encoded first
+            case SceneCopied(scene=name, task=task):
+                scene = self.scenes[name]
+                self._take_off(scene, scene.copy_task)
+                self._on_workers.setdefault(task, {})[name] = scene
+                scene.copy_task = task
             case SceneQueued(scene=name) | SceneRetried(scene=name):
                 self._move(name, SceneStage.QUEUED)
             case SceneCompleted(scene=name):
                 self._move(name, SceneStage.DONE)
             case SceneFailed(scene=name):
                 self._move(name, SceneStage.FAILED)
-            case FilmProgress() | FilmCompleted() | FilmFailed():
-                self.film = event.progress if isinstance(event, FilmProgress) else None
+            case FilmProgress(progress=progress):
+                self.film = progress
+            case FilmCompleted() | FilmFailed():
+                self.film = 1.0 if isinstance(event, FilmCompleted) else None
             case _:
                 assert_never(event)
 
-    def first_failure(self, event: FailureEvent) -> FailureEvent:
-        """Return the first failure with the same cause as ``event``, possibly ``event`` itself."""
-        return self.first_failures.get(_cause(event), event)
+    def progress(
+        self,
+        *,
+        at: float,
+        usd: Decimal | None,
+        max_usd: Decimal | None,
+        seconds_left: float | None,
+        stopping: Collection[str],
+    ) -> RunProgress:
+        """Return the progress of the run; ``stopping`` are the tasks that are being stopped."""
+        workers = [
+            WorkerProgress(
+                number=worker.number,
+                task=task,
+                place=worker.place,
+                size=worker.size,
+                state="stopping" if task in stopping else self._activity(task, worker),
+                scenes=tuple(scene.name for scene in self.scenes_on(task)),
+            )
+            for task, worker in self.workers.items()
+        ]
+        return RunProgress(
+            at=at,
+            scenes=len(self.scenes),
+            done=self.done,
+            failed=self.failed,
+            share=self.share,
+            film=self.film,
+            usd=usd,
+            max_usd=max_usd,
+            seconds_left=seconds_left,
+            workers=tuple(workers),
+        )
 
-    def is_new(self, reason: str) -> bool:
-        """Return whether no failure had the reason of a worker's end as its message."""
-        suffix = f": {failure_key(reason)}"
-        return not any(cause.endswith(suffix) for cause in self.first_failures)
+    def _activity(self, task: str, worker: WorkerView) -> WorkerActivity:
+        if not worker.ready:
+            return "starting"
+        scenes = self.scenes_on(task)
+        return _ACTIVITIES[scenes[0].stage] if scenes else "idle"
 
     def _update_worker(
         self, event: WorkerLaunched | WorkerReady | WorkerStopped | WorkerFailed
@@ -190,34 +231,28 @@ class RunView:
             return
         # A worker that an earlier run started has no launch event in this run.
         number = self.numbers.setdefault(event.task, len(self.numbers) + 1)
-        worker = WorkerView(number, event.backend, event.at)
+        worker = WorkerView(number, event.backend, event.place, event.size, event.at)
         worker = self.workers.setdefault(event.task, worker)
+        worker.size = event.size
         worker.ready = worker.ready or isinstance(event, WorkerReady)
 
     def _move(self, name: str, stage: SceneStage, task: str | None = None) -> None:
         scene = self.scenes[name]
         self._counts[scene.stage] -= 1
         self._counts[stage] += 1
-        if scene.task is not None:
-            on_worker = self._on_workers[scene.task]
-            del on_worker[name]
-            if not on_worker:
-                del self._on_workers[scene.task]
+        self._take_off(scene, scene.task)
+        self._take_off(scene, scene.copy_task)
         if task is not None:
             self._on_workers.setdefault(task, {})[name] = scene
         scene.stage, scene.task, scene.progress = stage, task, 0.0
+        scene.copy_task = None
 
-
-def _cause(event: FailureEvent) -> str:
-    scene = "" if isinstance(event, WorkerFailed | FilmFailed) else event.scene
-    return failure_key(f"{event.kind}: {event.message}", scene)
-
-
-def failure_name(event: FailureEvent, view: RunView) -> str:
-    """Return the name of the scene or worker that a failure is about, or ``the film``."""
-    if isinstance(event, FilmFailed):
-        return "the film"
-    return view.worker_name(event.task) if isinstance(event, WorkerFailed) else event.scene
+    def _take_off(self, scene: SceneView, task: str | None) -> None:
+        if task is not None:
+            on_worker = self._on_workers[task]
+            del on_worker[scene.name]
+            if not on_worker:
+                del self._on_workers[task]
 
 
 _DISPLAY_ORDER = (
@@ -226,6 +261,12 @@ _DISPLAY_ORDER = (
     SceneStage.WAITING,
     SceneStage.UPLOADING,
 )
+_ACTIVITIES: dict[SceneStage, WorkerActivity] = {
+    SceneStage.UPLOADING: "uploading",
+    SceneStage.WAITING: "uploading",
+    SceneStage.ENCODING: "encoding",
+    SceneStage.DOWNLOADING: "downloading",
+}
 _STAGE_AFTER: dict[type[object], SceneStage] = {
     SceneStarted: SceneStage.UPLOADING,
     SceneUploaded: SceneStage.WAITING,
