@@ -42,6 +42,33 @@ async def test_all_scenes_become_videos_and_every_task_is_stopped():
         assert entry.queued_seconds >= 30
 
 
+async def test_the_report_says_when_each_phase_of_the_last_attempt_began():
+    cloud = FakeCloud(upload=2, encode=10, download=3, crashing_tasks={"fake-1": 5})
+    async with engine(cloud, limits=Limits(workers=1)) as eng, eng.open(["a"]) as run:
+        await anyio.sleep(10)
+        early = (await run.report()).scenes[0]
+        whole = (await run.until_done()).scenes[0]
+    assert early.started_at == 0
+    assert 5 <= early.upload_at < early.encode_at < 10
+    assert (early.encode_seconds, early.download_at, early.finished_at) == (0.0, None, None)
+    assert (whole.attempts, whole.started_at) == (2, 0)
+    assert (whole.upload_at, whole.encode_at) == (early.upload_at, early.encode_at)
+    assert whole.encode_at == pytest.approx(whole.upload_at + 2)
+    assert whole.download_at == pytest.approx(whole.encode_at + 10)
+    assert whole.finished_at == pytest.approx(whole.download_at + 3)
+
+
+async def test_a_scene_that_fails_has_finished_and_one_that_is_cancelled_has_not():
+    cloud = FakeCloud(upload=2, encode=10, broken_scenes={"a"})
+    async with engine(cloud, limits=Limits(workers=1)) as eng:
+        async with eng.open(["a", "b"]) as run:
+            await anyio.sleep(8)
+        failed, cancelled = (await run.report()).scenes
+    assert failed.started_at < failed.encode_at <= failed.finished_at <= 8
+    assert (failed.download_at, cancelled.finished_at) == (None, None)
+    assert cancelled.encode_at <= 8 == pytest.approx(cancelled.encode_at + cancelled.encode_seconds)
+
+
 async def test_wall_time_is_that_of_an_ideal_pipeline():
     """30 s start, then 6 encodes of 10 s on 2 workers; only one upload and download show."""
     cloud = FakeCloud(boot=30, upload=4, encode=10, download=4)

@@ -259,6 +259,9 @@ async def test_a_resumed_run_counts_the_videos_and_the_bill_of_the_killed_proces
         eng.open(scenes, journal=journal, earlier=journal.earlier()) as run,
     ):
         await anyio.sleep(1)
-        now = run.progress()
+        now, report = run.progress(), await run.report()
+    (skipped,) = (scene for scene in report.scenes if scene.skipped)
+    assert -70 < skipped.started_at <= skipped.encode_at < skipped.finished_at < 0
+    assert skipped.finished_at == pytest.approx(skipped.download_at + skipped.download_seconds)
     assert (now.scenes, now.done, now.share >= 0.25) == (4, 1, True)
     assert now.usd > cloud.rates.task_usd_per_second(Tier.STANDARD, public_ipv4=False) * 60

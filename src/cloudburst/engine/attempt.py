@@ -86,7 +86,9 @@ async def _attempt_first(context: AttemptContext, pool: WorkerPool) -> Video | N
     ticket.waiting_since = None
     try:
         async with pool.lease(ticket) as assignment:
-            record.queued_seconds += anyio.current_time() - waiting_since
+            now = anyio.current_time()
+            record.queued_seconds += now - waiting_since
+            record.started_at = now if record.started_at is None else record.started_at
             record.task = assignment.connection.task
             video = await _attempt_on(assignment, context, pool)
     except CloudburstError as exc:

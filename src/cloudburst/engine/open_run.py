@@ -138,11 +138,14 @@ class RunWork:
                 spec.film, run.name, pool, language=language, writes=self._writes, emit=run.emit
             )
         self.recovery: TaskRecovery | None = None
+        # Difference between the clock of the journal and anyio's.
+        self._ahead = spec.journal.now() - anyio.current_time() if spec.journal else 0.0
         if (earlier := spec.claimed.earlier) is not None:
-            ahead = spec.journal.now() - anyio.current_time() if spec.journal else 0.0
             scene = "" if first is None else first.scene.name
             task = replace(pool.spec, run=run.name, scene=scene, language=language)
-            self.recovery = TaskRecovery(task, earlier, pool, own_tasks=run.task_ids, ahead=ahead)
+            self.recovery = TaskRecovery(
+                task, earlier, pool, own_tasks=run.task_ids, ahead=self._ahead
+            )
             # An earlier use of the run in this client may not be done with its workers.
             run.add_workers(each for each in pool.supervisors.records(run.name) if each.task)
             run.add_workers(self.recovery.records)
@@ -177,7 +180,7 @@ class RunWork:
         async for scene in Steps(scenes):
             record = SceneRecord(name=scene.scene.name)
             if claimed.earlier is not None:
-                recover_scene(record, claimed.earlier)
+                recover_scene(record, claimed.earlier, ahead=self._ahead)
             records.append(record)
             if record.video is not None or record.error is not None:
                 continue
@@ -365,6 +368,7 @@ class RunWork:
             record.error = exc
         except Exception as exc:  # noqa: BLE001 - the other scenes go on
             record.error = scene_defect(exc, record.name)
+        record.finished_at = anyio.current_time()
         if (error := record.error) is None:
             context.emit(SceneCompleted, video=record.video)
         else:

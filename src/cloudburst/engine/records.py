@@ -126,8 +126,12 @@ class SceneRecord:
     queued_seconds: float = 0.0
     """Wait for a worker, over all attempts."""
     slot_wait_seconds: float = 0.0
-    phase_seconds: dict[Phase, float] = field(default_factory=dict[Phase, float])
-    """Seconds of each phase of the last attempt."""
+    started_at: float | None = None
+    """Time at which the first attempt got its worker."""
+    phases: dict[Phase, PhaseSpan] = field(default_factory=dict[Phase, PhaseSpan])
+    """Phases of the last attempt; one that has not ended yet has the length 0."""
+    finished_at: float | None = None
+    """Time at which the scene got its video or error."""
     bytes_sent: int = 0
     """Bytes uploaded, over all attempts."""
     bytes_fetched: int = 0
@@ -157,24 +161,24 @@ class SceneRecord:
     @contextmanager
     def measure(self, phase: Phase, attempt: Attempt) -> Generator[None]:
         """Record the time of the ``with`` block as a phase of the attempt, even if it raises."""
-        started_at = anyio.current_time()
+        began = anyio.current_time()
+        self.phases[phase] = PhaseSpan(phase, began, began)
         try:
             yield
         finally:
-            ended_at = anyio.current_time()
-            self.phase_seconds[phase] = ended_at - started_at
-            attempt.spans.append(PhaseSpan(phase, started_at, ended_at))
+            self.phases[phase] = span = PhaseSpan(phase, began, anyio.current_time())
+            attempt.spans.append(span)
 
     def start_attempt(self) -> None:
         """Count a new attempt, and reset the task and the times of the last one."""
         self.attempts += 1
         self.task, self.encode_unfinished = None, False
-        self.slot_wait_seconds, self.phase_seconds = 0.0, {}
+        self.slot_wait_seconds, self.phases = 0.0, {}
 
     def copy_from(self, copy: SceneRecord) -> None:
         """Take over task and times from the speculative copy, which has encoded the scene first."""
         self.task, self.encode_unfinished = copy.task, False
-        self.slot_wait_seconds, self.phase_seconds = copy.slot_wait_seconds, copy.phase_seconds
+        self.slot_wait_seconds, self.phases = copy.slot_wait_seconds, copy.phases
 
     def may_retry(self, error: CloudburstError, max_attempts: int) -> bool:
         """Count a failed attempt, and return whether another one may follow."""
@@ -239,13 +243,17 @@ def recover_workers(run: str, state: RecoveredState, *, ahead: float) -> dict[st
     # later if the backend still knows the task.
     attempts = dict[str, list[Attempt]]()
     for entry in state.results:
-        spans = [PhaseSpan(phase, a - ahead, b - ahead) for phase, a, b in entry.phases]
+        spans = _local_spans(entry, ahead)
         attempt = Attempt(run=run, scene=entry.video.scene, spans=spans, finished=True)
         attempts.setdefault(entry.video.task, []).append(attempt)
     return {
         entry.task: _worker_record(run, entry, attempts.get(entry.task, []), ahead)
         for entry in state.tasks
     }
+
+
+def _local_spans(entry: ResultEntry, ahead: float) -> list[PhaseSpan]:
+    return [PhaseSpan(phase, start - ahead, end - ahead) for phase, start, end in entry.phases]
 
 
 def _worker_record(
@@ -272,7 +280,7 @@ def _worker_record(
     )
 
 
-def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
+def recover_scene(record: SceneRecord, state: RecoveredState, *, ahead: float) -> None:
     """Restore the record of a scene from the state that earlier processes left."""
     # A scene that an earlier process gave up is tried again, unless it has ended too many
     # workers.
@@ -291,5 +299,7 @@ def recover_scene(record: SceneRecord, state: RecoveredState) -> None:
         record.attempts = result.attempts
         record.task, record.video, record.skipped = result.video.task, result.video, True
         record.written_by_worker = isinstance(result.video.path, S3Object)
-        for phase, started_at, ended_at in result.phases:
-            record.phase_seconds[phase] = ended_at - started_at
+        for span in _local_spans(result, ahead):
+            record.phases[span.phase] = span
+            record.started_at = record.started_at or span.started_at
+            record.finished_at = span.ended_at

@@ -159,7 +159,8 @@ async def make_report(
             finished = sum(one.finished for one in attempts if one.scene in names)
             worker_reports.append(_worker_report(worker, attempts, finished, cost, started_at))
         async for record in Steps(scenes):
-            scene_reports.append(_scene_report(record, usd_by_scene.get(record.name)))
+            scene_usd = usd_by_scene.get(record.name)
+            scene_reports.append(_scene_report(record, scene_usd, started_at))
             outcomes.append(SceneOutcome(record.video, record.error))
     return Report(
         run=run,
@@ -184,17 +185,14 @@ def _worker_report(
     cost: Cost | None,
     started_at: float,
 ) -> WorkerReport:
-    def on_run_clock(time: float | None) -> float | None:
-        return None if time is None else time - started_at
-
     spans = [span for attempt in attempts for span in attempt.spans if span.phase == "encode"]
     return WorkerReport(
         task=worker.task,
         backend=worker.backend,
         size=worker.size,
-        launched_at=on_run_clock(worker.launched),
-        ready_at=on_run_clock(worker.ready),
-        stopped_at=on_run_clock(worker.stopped),
+        launched_at=_on_run_clock(worker.launched, started_at),
+        ready_at=_on_run_clock(worker.ready, started_at),
+        stopped_at=_on_run_clock(worker.stopped, started_at),
         encode_seconds=covered_seconds((span.started_at, span.ended_at) for span in spans),
         scenes=finished,
         cost=cost,
@@ -204,8 +202,15 @@ def _worker_report(
     )
 
 
-def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
+def _on_run_clock(time: float | None, started_at: float) -> float | None:
+    return None if time is None else time - started_at
+
+
+def _scene_report(scene: SceneRecord, usd: Decimal | None, started_at: float) -> SceneReport:
     size = scene.video.size if scene.video else 0
+    times: dict[str, float] = {}
+    for phase, began, ended in scene.phases.values():
+        times |= {f"{phase}_at": began - started_at, f"{phase}_seconds": ended - began}
     return SceneReport(
         scene=scene.name,
         video=scene.video,
@@ -213,10 +218,10 @@ def _scene_report(scene: SceneRecord, usd: Decimal | None) -> SceneReport:
         task=scene.task,
         attempts=scene.attempts,
         queued_seconds=scene.queued_seconds,
-        upload_seconds=scene.phase_seconds.get("upload", 0.0),
         slot_wait_seconds=scene.slot_wait_seconds,
-        encode_seconds=scene.phase_seconds.get("encode", 0.0),
-        download_seconds=scene.phase_seconds.get("download", 0.0),
+        started_at=_on_run_clock(scene.started_at, started_at),
+        finished_at=_on_run_clock(scene.finished_at, started_at),
+        **times,
         bytes_sent=scene.bytes_sent,
         bytes_received=0 if scene.written_by_worker else size,
         bytes_fetched=scene.bytes_fetched,

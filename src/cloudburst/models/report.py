@@ -96,6 +96,7 @@ class SceneReport(_ReportModel):
     """Report of one scene.
 
     Durations are those of the last attempt, except ``queued_seconds``, which adds up all attempts.
+    Times are seconds since the run began, and negative for what an earlier process of the run did.
     """
 
     scene: str
@@ -110,6 +111,16 @@ class SceneReport(_ReportModel):
     queued_seconds: float = 0.0
     """Seconds that the scene waited in the queue for a worker, over all attempts."""
     upload_seconds: float = 0.0
+    started_at: float | None = None
+    """Time at which the first attempt got a worker; ``None`` before that."""
+    upload_at: float | None = None
+    """Start of the upload of the last attempt; ``None`` if there was none."""
+    encode_at: float | None = None
+    """Start of the encode of the last attempt; ``None`` if there was none."""
+    download_at: float | None = None
+    """Start of the download of the last attempt; ``None`` if there was none."""
+    finished_at: float | None = None
+    """Time at which the scene got its video or error; ``None`` before that."""
     slot_wait_seconds: float = 0.0
     """Seconds that the scene waited on its worker for an encoder slot."""
     encode_seconds: float = 0.0
