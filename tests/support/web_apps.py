@@ -54,9 +54,9 @@ def broken(scene, field):
 
 
 @asynccontextmanager
-async def open_jobs(cloud, folder, *, settings=None, **more):
+async def open_jobs(cloud, folder, *, settings=None, client=None, **more):
     """Open jobs on a fake cloud, and an HTTP client of a FastAPI app with them below ``/api``."""
-    client = Client(cloud.backend, limits=Limits(workers=2), settings=settings)
+    client = client or Client(cloud.backend, limits=Limits(workers=2), settings=settings)
     jobs = Jobs(client, folder, **more)
     app = FastAPI(lifespan=jobs.lifespan)
     app.include_router(jobs.router(), prefix="/api")

@@ -9,17 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from cloudburst.files import open_regular_file
 from cloudburst.inputs.media_checks import (
     EXPECTED_AUDIO,
     EXPECTED_FONT,
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
     InputFacts,
+    MediaKind,
     check_audio,
     check_font,
     check_picture,
     check_subtitle_kind,
     check_subtitles,
+    media_kind,
 )
 from cloudburst.inputs.media_file import MediaFile, open_media_file
 from cloudburst.inputs.remote_inputs import RemoteInputs
@@ -93,6 +96,23 @@ def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidIn
         return exc
 
 
+def check_unknown_file(
+    path: Path, limits: Limits
+) -> tuple[MediaKind, CheckedFile | InvalidInputError]:
+    """Return what a file can be in a scene, and the result of its check.
+
+    Raises ``OSError`` for a file that cannot be opened.
+    """
+    with open_regular_file(path) as file:
+        kind = media_kind(file.read(32))
+    found = check_file(_NAMES[kind], path, limits)
+    if kind != "other":
+        return kind, found
+    if isinstance(found, InvalidInputError):
+        return kind, InvalidInputError(found.found, "a picture, a sound, subtitles or a font")
+    return "font", found
+
+
 def _check_remote(
     name: str, location: RemoteLocation, limits: Limits, remote: RemoteInputs
 ) -> CheckedFile:
@@ -125,6 +145,9 @@ _KINDS: Mapping[str, _Kind] = {
     "film_subtitle": _SUBTITLE,
     "font": _Kind(EXPECTED_FONT, check_font),
 }
+
+# Name under which `check_unknown_file` checks a file.
+_NAMES = {"picture": "image", "sound": "audio", "subtitle": "subtitle", "other": "font"}
 
 
 def _kind(name: str) -> _Kind:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, BinaryIO, NamedTuple, cast
+from typing import IO, BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
 from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 from tinytag import TinyTag
@@ -84,6 +84,8 @@ class _FileKind(NamedTuple):
     picture: bool = False
     lengthless: bool = False
     """True if the header of a file of this kind may lack the length of the audio."""
+    web_type: str | None = None
+    """Media type of a picture that every browser shows."""
 
 
 _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
@@ -101,10 +103,10 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
         (rb"\x1a\x45\xdf\xa3", _FileKind("a webm or mkv file", audio=True, lengthless=True)),
         (rb"FORM....AIF[FC]", _FileKind("an aiff file")),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _FileKind("a wma file")),
-        (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True)),
-        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True)),
-        (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True)),
-        (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True)),
+        (rb"\xff\xd8\xff", _FileKind(_JPEG, picture=True, web_type="image/jpeg")),
+        (rb"\x89PNG\r\n\x1a\n", _FileKind("a PNG picture", picture=True, web_type="image/png")),
+        (rb"GIF8[79]a", _FileKind("a GIF picture", picture=True, web_type="image/gif")),
+        (rb"RIFF....WEBP", _FileKind("a WebP picture", picture=True, web_type="image/webp")),
         (rb"BM", _FileKind("a BMP picture", picture=True)),
         (rb"II\*\x00|MM\x00\*", _FileKind("a TIFF picture", picture=True)),
         (rb"%PDF-", _FileKind("a PDF document")),
@@ -116,18 +118,28 @@ _TEXT = _FileKind("a text file")
 _UNKNOWN = _FileKind("data of an unknown kind")
 
 
+MediaKind: TypeAlias = Literal["picture", "sound", "subtitle", "font", "other"]
+"""Use of a file in a scene; ``other``: none."""
+
+
 class InputFacts(NamedTuple):
     """What a check has found out about a valid input file."""
 
-    upright: bool = False
-    """True for a picture that is taller than wide, as it is shown; false if its header is not
-    read whole."""
+    width: int = 0
+    """Width of a picture as it is shown, in pixels; 0 if its header is not read whole."""
+    height: int = 0
+    """Height of a picture as it is shown, in pixels; 0 if its header is not read whole."""
     seconds: float = 0.0
     """Length of audio in seconds; 0 for other files."""
     length_known: bool = True
     """False for a length of audio that is guessed from the size of the file."""
     characters: str = ""
     """Each visible character of subtitles, once."""
+
+    @property
+    def upright(self) -> bool:
+        """True for a picture that is taller than wide, as it is shown."""
+        return self.width < self.height
 
 
 class _PictureReader:
@@ -177,7 +189,7 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     input_rules.check_webp(start, limits.image_pixels)
     if size := input_rules.webp_size(start):
         if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
-            return InputFacts(upright=size[0] < size[1])
+            return InputFacts(*size)
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
             raise _cut_short(kind)
     try:
@@ -194,7 +206,7 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     if isinstance(picture, HeifPicture) and media.size is not None and media.size < picture.end:
         raise _cut_short(kind)
     width, height = picture.size
-    return InputFacts(upright=height < width if _is_turned(picture) else width < height)
+    return InputFacts(height, width) if _is_turned(picture) else InputFacts(width, height)
 
 
 def _contains_end(file: BinaryIO, mark: bytes) -> bool:
@@ -275,6 +287,21 @@ def check_font(media: MediaFile, _limits: Limits) -> InputFacts:
     with suppress(PartNotReadError):
         font_tables.check_font(media.file)
     return InputFacts()
+
+
+def media_kind(start: bytes) -> MediaKind:
+    """Return what a file can be in a scene, from its first 32 bytes; a font is ``other``."""
+    kind = _kind(start)
+    if kind.picture:
+        return "picture"
+    if kind.audio:
+        return "sound"
+    return "subtitle" if kind is _TEXT else "other"
+
+
+def web_picture_type(start: bytes) -> str | None:
+    """Return the media type of a picture that every browser shows, from its first 32 bytes."""
+    return _kind(start).web_type
 
 
 def _kind(start: bytes) -> _FileKind:

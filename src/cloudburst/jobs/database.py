@@ -75,7 +75,7 @@ _FORMAT_1 = (
     "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",
     (
         "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, "
-        "bytes INTEGER NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
+        "bytes INTEGER NOT NULL, created_at REAL NOT NULL, name TEXT NOT NULL) WITHOUT ROWID"
     ),
     # Scenes of jobs that are or were open, whose requests have none.
     (

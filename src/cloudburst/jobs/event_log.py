@@ -22,7 +22,7 @@ from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.outbox import enqueue
 from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.models.remote_file import Download
-from cloudburst.models.scene import Video
+from cloudburst.models.scene import Video, cover_path
 from cloudburst.text import short_repr
 
 # Maximum number of events that are read at once, so that a long job needs little memory.
@@ -207,9 +207,9 @@ def find_download(connection: sqlite3.Connection, job: str, file: str) -> Downlo
     if found.destination is None:
         raise ResourceMissingError(f"the files of job {job} are not in S3")
     folder = parse_s3_prefix(found.destination)
-    if found.film and file == film_name(job):
-        film = folder.object(file)
-        return Download(location=film, run=job, scene=str(film), sha256=None)
+    film = folder.object(film_name(job))
+    if found.film and file in {film.name, cover_path(film).name}:
+        return Download(location=folder.object(file), run=job, scene=str(film), sha256=None)
     if (written := find_file(connection, job, file)) is None:
         msg = f"job {job} has no file {short_repr(file)}, or it is not finished yet"
         raise ResourceMissingError(msg)

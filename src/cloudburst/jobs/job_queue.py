@@ -35,6 +35,7 @@ from cloudburst.jobs.event_log import (
 from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
 from cloudburst.jobs.job_rows import JobEnd, read_open_job
+from cloudburst.jobs.job_scenes import Chapter, read_chapters
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -301,6 +302,13 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         Raises `UnknownJobError` if the job does not exist.
         """
         return await self._open_for(job).database.read(partial(read_videos, job=job))
+
+    async def chapters(self, job: str) -> list[Chapter]:
+        """Return the chapters of the film of a job.
+
+        Raises `UnknownJobError` if the job does not exist.
+        """
+        return await self._open_for(job).database.read(partial(read_chapters, job=job))
 
     async def file(self, job: str, name: str) -> JobFile | None:
         """Return the video or the cover that has a name; ``None`` if it is not finished.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio
@@ -19,6 +20,11 @@ from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.open_queue import OpenQueue
+from cloudburst.media.input_error import InvalidInputError
+
+if TYPE_CHECKING:
+    from cloudburst.inputs.file_checks import CheckedFile
+    from cloudburst.inputs.media_checks import MediaKind
 
 UNLINK_TIMEOUT = 60.0
 """Maximum number of seconds for removing a file."""
@@ -34,24 +40,26 @@ class Upload:
     bytes: int
     created_at: float
     """Time in seconds since the epoch."""
+    name: str = ""
+    """Name that the owner gave to the file."""
 
 
 def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     """Write an upload."""
     connection.execute(
-        "INSERT INTO uploads (id, owner, bytes, created_at) VALUES (?, ?, ?, ?)",
-        (upload.id, upload.owner, upload.bytes, upload.created_at),
+        "INSERT INTO uploads (id, owner, bytes, created_at, name) VALUES (?, ?, ?, ?, ?)",
+        (upload.id, upload.owner, upload.bytes, upload.created_at, upload.name),
     )
 
 
 def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
     """Return an upload of an owner; ``None`` if the owner has no such upload."""
     row = connection.execute(
-        "SELECT bytes, created_at FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
+        "SELECT bytes, created_at, name FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
     ).fetchone()
     if row is None:
         return None
-    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1])
+    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1], name=row[2])
 
 
 def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
@@ -76,12 +84,13 @@ class StoredUploads:
     def __init__(self, queue: OpenQueue) -> None:
         self._queue = queue
 
-    async def store(self, body: AsyncIterator[bytes], *, owner: str = "") -> Upload:
+    async def store(self, body: AsyncIterator[bytes], *, owner: str = "", name: str = "") -> Upload:
         """Store a file, and return its upload.
 
         Args:
             body: Content of the file.
             owner: Owner of the upload; empty if there is only one.
+            name: Name of the file, for people.
 
         Raises:
             JobLimitError: The file would exceed a limit; nothing is kept.
@@ -92,7 +101,9 @@ class StoredUploads:
         stored = list[Upload]()
         try:
             size = await self._receive(body, path, owner)
-            upload = Upload(id=identifier, owner=owner, bytes=size, created_at=time.time())
+            upload = Upload(
+                id=identifier, owner=owner, bytes=size, created_at=time.time(), name=name
+            )
             await self._queue.database.write(lambda c: self._insert(c, upload, stored))
         finally:
             try:
@@ -119,6 +130,28 @@ class StoredUploads:
         # Here, because a cancellation may hide that the transaction is complete. If it fails, only
         # the file is left, which is removed later.
         stored.append(upload)
+
+    async def find(self, upload: str, *, owner: str = "") -> tuple[Upload, Path] | None:
+        """Return an upload and its file; ``None`` if the owner has no such upload."""
+        found = await self._queue.database.read(lambda c: find_upload(c, owner, upload))
+        return None if found is None else (found, self._queue.folder.upload(found.id))
+
+    async def check(self, upload: Upload) -> tuple[MediaKind, CheckedFile | InvalidInputError]:
+        """Return what an uploaded file can be in a scene, and the result of its check.
+
+        See `cloudburst.inputs.file_checks.check_unknown_file`. Raises `JobStorageError` if it
+        cannot be read, for example because it was removed.
+        """
+
+        def check() -> tuple[MediaKind, CheckedFile | InvalidInputError]:
+            # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+            from cloudburst.inputs.file_checks import check_unknown_file  # noqa: PLC0415
+
+            path = self._queue.folder.upload(upload.id)
+            with storage_errors(path):
+                return check_unknown_file(path, self._queue.client.limits)
+
+        return await anyio.to_thread.run_sync(check)
 
     async def link(
         self, uploads: Collection[str], folder: Path, *, owner: str = ""

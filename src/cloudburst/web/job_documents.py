@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
@@ -156,15 +156,6 @@ class VideoListDocument(Document):
     """Videos in the order in which they were finished."""
 
 
-class UploadDocument(Document):
-    """Uploaded file."""
-
-    id: str
-    """Identifier, which a scene may have in place of a file."""
-    size: int
-    """Size in bytes."""
-
-
 class FaultDocument(Document):
     """Problem of one scene."""
 
@@ -180,6 +171,27 @@ class FaultDocument(Document):
     """Kind of the problem, for programs."""
     fix: str
     """Command or step that removes the problem."""
+
+
+class UploadDocument(Document):
+    """Uploaded file."""
+
+    id: str
+    """Identifier, which a scene may have in place of a file."""
+    size: int
+    """Size in bytes."""
+    name: str
+    """Name that was given with the file."""
+    kind: Literal["picture", "sound", "subtitle", "font", "other"]
+    """Use of the file in a scene; other: none."""
+    seconds: float | None
+    """Length of a sound; null if its header does not have it."""
+    width: int | None
+    """Width of a picture as it is shown, in pixels; null if its header does not have it."""
+    height: int | None
+    """Height of a picture as it is shown, in pixels."""
+    fault: FaultDocument | None
+    """Problem because of which no scene can use the file; null if none was found."""
 
 
 class ErrorDocument(Document):

@@ -21,7 +21,9 @@ from cloudburst.jobs import JobLimits, JobQueue
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    film_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    upload_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.error_responses import http_error_response, logged_response

@@ -32,6 +32,8 @@ _OVERRIDE_STYLE = re.compile(
 _POSITION = re.compile(r"\\an([1-9])")
 
 _TAG = re.compile(r"(<[^<>]*>)")
+# Pattern of a tag of `Cue.text`, and of a position.
+_STYLE = re.compile(r"</?(?:[ibus]|font[^<>]*)>|\{\\an\d\}")
 _CLASS_TAG = re.compile(r"<([ibu])\.[^<>]*>", re.IGNORECASE)
 _TIMESTAMP_TAG = re.compile(r"<[\d:.]+>")
 _TIMESTAMP = re.compile(rf"<{STAMP}>")
@@ -150,6 +152,15 @@ def to_subrip(cues: Sequence[Cue]) -> str:
         times = f"{timestamp(cue.start)} --> {timestamp(cue.end)}"
         blocks.append(f"{number}\n{times}\n{place}{text}\n")
     return "\n".join(blocks)
+
+
+def to_webvtt(subrip: str) -> str:
+    """Return the content of a file that `to_subrip` has made in WebVTT form, without styles."""
+    lines = (
+        line.replace(",", ".") if "-->" in line else html.escape(_STYLE.sub("", line), quote=False)
+        for line in subrip.split("\n")
+    )
+    return "\n".join(("WEBVTT", "", *lines))
 
 
 def parse_webvtt(text: str) -> Subtitles:

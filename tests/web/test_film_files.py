@@ -1,0 +1,68 @@
+"""What is beside the film of a job: cover, subtitles and chapters."""
+
+import pytest
+
+from cloudburst.media.subtitles import Cue, read_subtitles
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip, to_webvtt
+from support.web_apps import finished, open_jobs, submit, upload
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def film(cloud, make_scene, tmp_path):
+    """An HTTP client, the URL of the film of a job, and the path of its file."""
+    cloud.encode = {"a": 0.5, "b": 0.3, "c": 0.1}.get  # also the lengths of the videos
+    async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
+        image = await upload(http, make_scene("p")["image_path"])
+        scenes = [
+            {"name": "a", "image": image, "duration": 2, "transition": "crossfade"},
+            {"name": "b", "image": image, "duration": 3, "options": {"title": "二 <&> line"}},
+            {"name": "c", "image": image, "duration": 1},
+        ]
+        job = (await submit(http, *scenes, film=True, transition_seconds=0.1)).json()
+        await finished(http, job)
+        yield http, job["links"]["film"], jobs.queue.files(job["id"]).film
+
+
+async def test_the_cover_is_a_picture(film):
+    http, url, path = film
+    assert (await http.get(f"{url}/cover")).status_code == 404
+    path.with_suffix(".jpg").write_bytes(b"cover")
+    answer = await http.get(f"{url}/cover")
+    assert (answer.content, answer.headers["content-type"]) == (b"cover", "image/jpeg")
+    assert answer.headers["content-disposition"].startswith("inline")
+
+
+async def test_subtitles_are_sent_in_webvtt_form(film):
+    http, url, path = film
+    assert (await http.get(f"{url}/subtitles.vtt")).status_code == 404, "no film"
+    path.write_bytes(b"film")
+    assert (await http.get(f"{url}/subtitles.vtt")).status_code == 404, "no subtitles"
+    cues = [
+        Cue(1_500, 3_000, "<i>你好</i> a < b\n--> & more", 8),
+        Cue(3_600_000, 3_601_000, '<font color="#ff0000">red</font> {an9}'),
+    ]
+    path.with_suffix(".srt").write_text(to_subrip(cues), "utf-8")
+    answer = await http.get(f"{url}/subtitles.vtt")
+    assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
+    found = read_subtitles(answer.content).cues
+    assert [(cue.start, cue.end) for cue in found] == [(1_500, 3_000), (3_600_000, 3_601_000)]
+    plain = [cue.text.replace("\u2060", "") for cue in found]
+    assert plain == ["你好 a < b\n--> & more", "red {an9}"]
+    assert "&lt; b" in answer.text
+    assert to_webvtt("").strip() == "WEBVTT"
+
+
+async def test_chapters_begin_where_their_scenes_do(film):
+    http, url, path = film
+    assert (await http.get(f"{url}/chapters.vtt")).status_code == 404, "no film"
+    path.write_bytes(b"film")
+    answer = await http.get(f"{url}/chapters.vtt")
+    assert answer.headers["content-type"] == "text/vtt; charset=utf-8"
+    assert answer.text.split("\n\n") == [
+        "WEBVTT",
+        "00:00:00.000 --> 00:00:00.500\na",
+        "00:00:00.400 --> 00:00:00.700\n二 &lt;&amp;&gt; line",
+        "00:00:00.700 --> 00:00:00.800\nc\n",
+    ]

@@ -1,0 +1,105 @@
+"""Uploads over HTTP: what their files are, and how they are sent back."""
+
+import anyio
+import pytest
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from cloudburst import Client, Limits
+from cloudburst.web import Access
+from support.sample_media import CUES, turned
+from support.web_apps import open_jobs, upload
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def http(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        yield http
+
+
+async def stored(http, content, name=""):
+    answer = await http.post("/api/uploads", content=content, params={"name": name})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_an_upload_says_what_its_file_is(http, make_scene, tmp_path):
+    turned(tmp_path / "turned.jpg")
+    scene = make_scene("a", seconds=1.5, size=(320, 180))
+    nothing = {"seconds": None, "width": None, "height": None, "fault": None}
+    for path, facts in {
+        scene["image_path"]: {"kind": "picture", "width": 320, "height": 180},
+        tmp_path / "turned.jpg": {"kind": "picture", "width": 180, "height": 320},
+        scene["audio_path"]: {"kind": "sound", "seconds": 1.5},
+    }.items():
+        content = await anyio.Path(path).read_bytes()
+        found = await stored(http, content, "片段 1.bin")
+        assert len(found.pop("id")) == 32
+        assert found == nothing | {"size": len(content), "name": "片段 1.bin"} | facts
+    assert (await stored(http, CUES.encode()))["kind"] == "subtitle"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "found"),
+    [
+        (b"", "other", "an empty file"),
+        (b"%PDF-1.7 ...", "other", "a PDF document"),
+        (b"a text without times", "subtitle", "text without any line of timing"),
+        (b"\x89PNG\r\n\x1a\n" + b"0" * 50, "picture", "a PNG picture, broken"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "sound", "a wav file"),
+    ],
+)
+async def test_a_file_that_no_scene_can_use_is_stored_with_its_fault(http, content, kind, found):
+    answer = await stored(http, content)
+    assert (answer["kind"], answer["fault"]["field"]) == (kind, "file")
+    assert answer["fault"]["found"].startswith(found)
+    assert (await http.get(f"/api/uploads/{answer['id']}")).content == content
+
+
+async def test_a_name_that_is_too_long_is_refused(http):
+    answer = await http.post("/api/uploads", content=b"x", params={"name": "n" * 256})
+    assert answer.status_code == 400
+    assert "255" in answer.json()["message"]
+
+
+async def test_only_a_picture_is_shown_by_browsers(http, tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "p", "PNG")
+    picture = await stored(http, (tmp_path / "p").read_bytes(), "p.html")
+    page = await stored(http, b"<html><script>alert(1)</script>", "p.png")
+    for upload_id, media_type, disposition in (
+        (picture["id"], "image/png", 'inline; filename="p.html"'),
+        (page["id"], "application/octet-stream", 'attachment; filename="p.png"'),
+    ):
+        answer = await http.get(f"/api/uploads/{upload_id}")
+        assert answer.headers["content-type"] == media_type
+        assert answer.headers["content-disposition"] == disposition
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["cache-control"] == "private, no-cache"
+
+
+async def test_an_upload_of_another_owner_does_not_exist(cloud, tmp_path):
+    def authorize(request, _):
+        if "user" not in request.headers:
+            raise HTTPException(401)
+        return Access(owner=request.headers["user"])
+
+    async with open_jobs(cloud, tmp_path / "jobs", authorize=authorize) as (_, http):
+        http.headers["user"] = "ada"
+        (tmp_path / "f").write_bytes(b"secret")
+        url = f"/api/uploads/{await upload(http, tmp_path / 'f')}"
+        assert (await http.get(url)).content == b"secret"
+        assert (await http.get(url, headers={"user": "eve"})).status_code == 404
+        assert (await http.get("/api/uploads/..%2fjobs.sqlite")).status_code == 404
+        await http.delete(url)
+        assert (await http.get(url)).status_code == 404
+
+
+async def test_the_limits_of_the_client_are_those_of_the_check(cloud, tmp_path, make_scene):
+    client = Client(cloud.backend, limits=Limits(audio_seconds=1))
+    async with open_jobs(cloud, tmp_path / "jobs", client=client) as (_, http):
+        content = await anyio.Path(make_scene("a", seconds=2)["audio_path"]).read_bytes()
+        fault = (await stored(http, content))["fault"]
+        assert fault["expected"] == "at most 1 seconds"
