@@ -20,7 +20,7 @@ from cloudburst.jobs import (
 )
 from cloudburst.jobs import job_run as job_runs
 from cloudburst.jobs.event_log import NewEvent, append_events, find_video, read_videos
-from cloudburst.jobs.job_rows import BYTES_OF_ENTRY
+from cloudburst.jobs.job_rows import BYTES_OF_ENTRY, read_job
 from cloudburst.outputs.databases import schema_of
 
 pytestmark = pytest.mark.anyio
@@ -168,6 +168,20 @@ def test_a_scene_that_is_rendered_once_more_has_another_event_and_counts_once():
         append_events(connection, "j", [failed])
         assert find_video(connection, "j", "s").sha256 == "2"
         assert find_video(connection, "j", "other") is None
+
+
+def test_a_job_has_the_first_cover():
+    def with_cover(name):
+        event = completed(name, "1")
+        event.data["video"]["cover"] = f"{name}.jpg"
+        return event
+
+    with memory() as connection:
+        append_events(connection, "j", [completed("a", "1")])
+        assert read_job(connection, "j").cover is None
+        append_events(connection, "j", [with_cover("b"), with_cover("c")])
+        append_events(connection, "j", [with_cover("d")])
+        assert read_job(connection, "j").cover == "b.jpg"
 
 
 def test_the_work_for_an_event_does_not_grow_with_the_number_of_events():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,15 @@ class _OpenFargate:
             self.settings, timeouts, tier, session=self.session
         ) as backend:
             yield backend
+
+
+def on_spot(backend: OpenBackend, *, spot: bool) -> OpenBackend:
+    """Return a Fargate backend with or without Fargate Spot; other backends do not change."""
+    if not isinstance(backend, _OpenFargate):
+        return backend
+    capacity = "FARGATE_SPOT" if spot else "FARGATE"
+    settings = backend.settings.model_copy(update={"capacity": capacity})
+    return replace(backend, settings=settings)
 
 
 def account_of(settings: Settings | None, backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:

@@ -187,6 +187,25 @@ class Client(anyio.AsyncContextManagerMixin):
         return account_of(self._settings, self._openers())[0]
 
     @property
+    def backends(self) -> Sequence[OpenBackend]:
+        """Backends of the workers, in the order of preference."""
+        return self._openers()
+
+    def variant(
+        self, backends: Sequence[OpenBackend], *, tier: Tier | None = None, limits: Limits
+    ) -> Client:
+        """Return a new client with other backends, size of tasks and limits, which is not open."""
+        return Client(
+            backends,
+            options=self.options,
+            tier=tier or self._spec.tier,
+            timeouts=self._timeouts,
+            limits=limits,
+            backoff=self._backoff,
+            settings=self._settings,
+        )
+
+    @property
     def is_billed(self) -> bool:
         """True if tasks of the open client cost money."""
         with self._opened() as client:

@@ -12,12 +12,16 @@ from cloudburst.jobs.models import (
     JobEvent,
     JobFailure,
     JobLimits,
+    JobMonth,
     JobNews,
     JobPage,
     JobProgress,
     JobRequest,
     JobState,
+    JobTerms,
+    Place,
 )
+from cloudburst.jobs.places import Places
 from cloudburst.jobs.stored_uploads import StoredUploads, Upload
 
 __all__ = [
@@ -28,12 +32,16 @@ __all__ = [
     "JobFailure",
     "JobFolder",
     "JobLimits",
+    "JobMonth",
     "JobNews",
     "JobPage",
     "JobProgress",
     "JobQueue",
     "JobRequest",
     "JobState",
+    "JobTerms",
+    "Place",
+    "Places",
     "StoredUploads",
     "Upload",
 ]

@@ -49,14 +49,16 @@ _FORMAT_1 = (
         "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
         "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
         "video_seconds REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, "
-        "webhook TEXT, idempotency_key TEXT, request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
+        "webhook TEXT, idempotency_key TEXT, name TEXT NOT NULL DEFAULT '', "
+        "terms TEXT NOT NULL DEFAULT '{}', cover TEXT, "
+        "request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
         "UNIQUE (owner, idempotency_key))"
     ),
     "CREATE INDEX jobs_of_state ON jobs (state)",
     # The columns behind the first two let SQLite compute what an owner has without reading rows.
     (
         "CREATE INDEX jobs_of_owner ON jobs "
-        "(owner, sequence, state, bytes, finished_at, usd, video_seconds)"
+        "(owner, sequence, state, bytes, created_at, finished_at, usd, video_seconds)"
     ),
     "CREATE INDEX jobs_of_process ON jobs (process) WHERE process IS NOT NULL",
     (
@@ -168,6 +170,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         raise JobStorageError(msg)
     connection = databases.connect(path, busy_timeout=BUSY_TIMEOUT)
     try:
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # events that were sent must not be lost
         with transaction(connection):

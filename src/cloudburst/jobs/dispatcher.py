@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
 import anyio.to_thread
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from cloudburst.errors import JobError, JobStorageError, UnknownJobError
@@ -61,7 +62,8 @@ class Dispatcher:
         self._queue = queue
         self._runs: dict[str, JobRun] = {}
         self._bills = FinalBills(queue)
-        self._bill_tasks: TaskGroup | None = None
+        # Work that the end of this process interrupts.
+        self._scopes = set[CancelScope]()
         self._wanted = anyio.Event()
         self._stopped = anyio.Event()
         self._data_version = -1
@@ -76,14 +78,14 @@ class Dispatcher:
         self.wake()
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
-        if self._bill_tasks is not None:
-            self._bill_tasks.cancel_scope.cancel()
+        for scope in self._scopes:
+            scope.cancel()
 
     async def run(self) -> None:
         """Work on jobs until `stop`."""
         takeover_at = prune_at = 0.0
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write_bills)
+            tasks.start_soon(self._until_stopped, self._bills.complete_regularly)
             while not self._stopped.is_set():
                 now = anyio.current_time()
                 works = True
@@ -98,10 +100,12 @@ class Dispatcher:
                     await self._wanted.wait()
                 self._wanted = anyio.Event()
 
-    async def _write_bills(self) -> None:
-        async with anyio.create_task_group() as self._bill_tasks:
+    async def _until_stopped(self, work: Callable[[], Awaitable[None]]) -> None:
+        with CancelScope() as scope:
+            self._scopes.add(scope)
             if not self._stopped.is_set():
-                await self._bills.complete_regularly()
+                await work()
+        self._scopes.discard(scope)
 
     async def _look(self, tasks: TaskGroup) -> None:
 
@@ -162,10 +166,20 @@ class Dispatcher:
         job_claims.release(connection, job, process, not_before=not_before)
 
     async def _work(self, run: JobRun) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                ended = await self._render(run, stack)
+                if ended and run.report:
+                    await self._until_stopped(partial(self._bills.settle, run.job.id, run.report))
+        except Exception:
+            logger.exception("job %s: its client could not be closed", run.job.id)
+
+    async def _render(self, run: JobRun, stack: AsyncExitStack) -> bool:
+        """Render a job, and write its end; return false if it goes on."""
         end: JobEnd | None = None
         not_before = 0.0
         try:
-            end = await run.render()
+            end = await run.render(stack)
         except Postponed as exc:
             logger.info("job %s is queued again: %s", run.job.id, exc)
             not_before = time.time() + BUSY_SECONDS
@@ -177,8 +191,7 @@ class Dispatcher:
             del self._runs[run.job.id]
             await self._write_end(run, end, not_before)
             self.wake()
-        if end and run.report and self._bill_tasks and not self._stopped.is_set():
-            self._bill_tasks.start_soon(self._bills.settle, run.job.id, run.report)
+        return end is not None
 
     async def _write_end(self, run: JobRun, end: JobEnd | None, not_before: float) -> None:
         """Write the end of a job, or queue it again; repeat that until the database is writable.

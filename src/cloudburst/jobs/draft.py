@@ -95,6 +95,7 @@ class JobDraft:
             request_sha256: SHA-256 of what the caller sent, with which a repeated request is
                 compared; ``None``: that of ``request``.
         """
+        self._queue.clients.places.check(request)
         if idempotency_key is not None:
             check_idempotency_key(idempotency_key)
             if request_sha256 is None:

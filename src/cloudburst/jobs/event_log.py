@@ -77,12 +77,14 @@ def append_events(
     """Write events with the next numbers of the job, and return those that were written."""
     (number,) = connection.execute("SELECT last_event FROM jobs WHERE id = ?", [job]).fetchone()
     completed = failed = 0
+    cover: str | None = None
     written = list[JobEvent]()
     for event in events:
         if event.type in _OUTCOMES:
             before = _last_outcome(connection, job, event.scene)
             if before == (event.type, event.data.get("video", {}).get("sha256")):
                 continue
+            cover = cover or event.data.get("video", {}).get("cover")
             completed += (event.type == "scene.completed") - (before.type == "scene.completed")
             failed += (event.type == "scene.failed") - (before.type == "scene.failed")
         number += 1
@@ -94,9 +96,9 @@ def append_events(
             parameters = (job, event.scene)
             connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
     connection.execute(
-        "UPDATE jobs SET last_event = ?, completed = completed + ?, failed = failed + ? "
-        "WHERE id = ?",
-        (number, completed, failed, job),
+        "UPDATE jobs SET last_event = ?, completed = completed + ?, failed = failed + ?, "
+        "cover = coalesce(cover, ?) WHERE id = ?",
+        (number, completed, failed, cover, job),
     )
     return written
 

@@ -47,6 +47,7 @@ from cloudburst.jobs.models import (
     JobState,
 )
 from cloudburst.jobs.open_queue import JobFeed, OpenQueue
+from cloudburst.jobs.places import JobClients, Places
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks
@@ -80,6 +81,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         limits: Limits of the queue and of each owner.
         webhooks: Webhooks that receive events of the jobs.
         links: Function that returns the URLs of a job by their names, for the webhooks.
+        places: Places that jobs may name; ``None``: all jobs are rendered where the client does.
     """
 
     def __init__(
@@ -90,11 +92,14 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         limits: JobLimits | None = None,
         webhooks: Webhooks | None = None,
         links: Links = lambda _: {},
+        places: Places | None = None,
     ) -> None:
         self._client = client
         self._folder = JobsFolder(Path(folder).absolute())
         self.limits = limits or JobLimits()
         """Limits of the queue and of each owner."""
+        self.places = places or Places()
+        """Places that jobs may name."""
         self._log = EventLog(webhooks or Webhooks(), links)
         self._opened: OpenQueue | None = None
         self._dispatcher: Dispatcher
@@ -108,8 +113,10 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     await anyio.to_thread.run_sync(self._folder.create)
                     process = stack.enter_context(registered_process(self._folder.path))
                 stack.enter_context(self._client.keeping_warm())
+                clients = JobClients(self._client, self.places)
+                await stack.enter_async_context(clients.opened())
                 opened = OpenQueue(
-                    client=self._client,
+                    clients=clients,
                     folder=self._folder,
                     limits=self.limits,
                     database=database,
@@ -145,6 +152,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 is then returned.
 
         Raises:
+            InvalidScenesError: The job names a place that is not offered.
             JobConflictError: Another request had the same idempotency key.
             JobLimitError: The job would exceed a limit.
             JobStorageError: The folder cannot be written.
@@ -215,11 +223,20 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         database = self._open_for(job).database
         return await database.read(partial(job_rows.read_job, job=job))
 
+    async def rename(self, job: str, name: str) -> Job:
+        """Give a job a name of at most 200 characters, and return it.
+
+        Raises `UnknownJobError` if the job does not exist.
+        """
+        database = self._open_for(job).database
+        return await database.write(partial(job_rows.rename_job, job=job, name=name))
+
     async def page(
         self,
         *,
         owner: str | None = None,
         states: Collection[JobState] = (),
+        search: str = "",
         metadata: Mapping[str, str] | None = None,
         cursor: str | None = None,
         limit: int = DEFAULT_PAGE,
@@ -229,6 +246,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         Args:
             owner: Owner of the jobs; ``None`` for all owners.
             states: States of the jobs; none for all states.
+            search: Part of the names of the jobs, in upper or lower case.
             metadata: Texts or numbers, as text, that the metadata of the jobs have under these
                 keys.
             cursor: `JobPage.next` of the part before; ``None`` for the first part.
@@ -245,6 +263,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                 job_rows.read_page,
                 owner=owner,
                 states=states,
+                search=search,
                 metadata=metadata or {},
                 before=None if cursor is None else int(cursor),
                 limit=limit,

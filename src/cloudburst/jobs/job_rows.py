@@ -10,18 +10,29 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault, UnknownJobError
-from cloudburst.jobs.models import Job, JobCost, JobFailure, JobPage, JobRequest, JobState
+from cloudburst.jobs.models import (
+    Job,
+    JobCost,
+    JobFailure,
+    JobMonth,
+    JobPage,
+    JobRequest,
+    JobState,
+    JobTerms,
+)
 from cloudburst.models.scene import Scene, fold_name
 from cloudburst.text import short_repr
 
 # Number of bytes for which each upload, job and scene counts in addition to its files: for a block
 # of the file system, and for rows, events and reports in the database.
 BYTES_OF_ENTRY = 4_096
+_TERMS = JobTerms.model_fields.keys() - {"name"}
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
     *("scenes", "completed", "failed", "usd", "cost_final", "error", "last_event", "film"),
-    *("destination", "cancel_requested"),
+    *("destination", "cancel_requested", "name", "cover"),
+    "terms",
     "open AND NOT cancel_requested",
     "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id) AS encoding",
 )
@@ -84,8 +95,8 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
     text = _json_of(request)
     connection.execute(
         "INSERT INTO jobs (id, owner, state, request, metadata, created_at, scenes, film, "
-        "destination, bytes, webhook, idempotency_key, request_sha256, open) "
-        "VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+        "destination, bytes, webhook, idempotency_key, request_sha256, open, name, terms) "
+        "VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.owner,
@@ -100,6 +111,8 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             new.idempotency_key,
             new.request_sha256,
             request.open,
+            request.name,
+            request.model_dump_json(include=_TERMS, exclude_none=True),
         ),
     )
     add_scenes(connection, new)
@@ -205,6 +218,7 @@ def read_page(
     *,
     owner: str | None,
     states: Collection[JobState],
+    search: str,
     metadata: Mapping[str, str],
     before: int | None,
     limit: int,
@@ -220,6 +234,9 @@ def read_page(
     if states:
         wanted.append(f"state IN ({', '.join('?' * len(states))})")
         values += sorted(states)
+    if search:
+        wanted.append("instr(casefold(name), ?)")
+        values.append(search.casefold())
     for key, value in metadata.items():
         wanted.append(
             "EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND CAST(atom AS TEXT) = ?)"
@@ -228,7 +245,31 @@ def read_page(
     query = f"{_SELECT} WHERE {' AND '.join(wanted)} ORDER BY sequence DESC LIMIT ?"
     rows = connection.execute(query, [*values, limit + 1]).fetchall()
     jobs = tuple(_job(row) for row in rows[:limit])
-    return JobPage(jobs=jobs, next=str(rows[limit - 1][0]) if len(rows) > limit else None)
+    following = str(rows[limit - 1][0]) if len(rows) > limit else None
+    return JobPage(jobs=jobs, months=read_months(connection, owner), next=following)
+
+
+def read_months(connection: sqlite3.Connection, owner: str | None) -> tuple[JobMonth, ...]:
+    """Return numbers and bills of jobs in the last twelve months that have some."""
+    where, values = ("", []) if owner is None else ("WHERE owner = ?", [owner])
+    rows = connection.execute(
+        "SELECT strftime('%Y-%m', created_at, 'unixepoch') AS month, "  # noqa: S608 - our own names
+        f"count(*), group_concat(usd) FROM jobs {where} "
+        "GROUP BY month ORDER BY month DESC LIMIT 12",
+        values,
+    )
+    return tuple(
+        JobMonth(
+            month=month, jobs=jobs, usd=sum(map(Decimal, usd.split(",") if usd else ()), Decimal())
+        )
+        for month, jobs, usd in rows
+    )
+
+
+def rename_job(connection: sqlite3.Connection, job: str, name: str) -> Job:
+    """Give a job a name, and return it. Raises `UnknownJobError`."""
+    connection.execute("UPDATE jobs SET name = ? WHERE id = ?", (name, job))
+    return read_job(connection, job)
 
 
 def webhook_of(connection: sqlite3.Connection, job: str) -> str | None:
@@ -367,8 +408,8 @@ def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> in
 
 
 def _job(row: Sequence[Any]) -> Job:
-    *values, is_open, encoding = row
-    fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False))
+    *values, terms, is_open, encoding = row
+    fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False)) | json.loads(terms)
     usd, error, scenes = fields["usd"], fields["error"], fields["scenes"]
     done = min(fields["completed"] + fields["failed"] + encoding, scenes)
     fields |= {

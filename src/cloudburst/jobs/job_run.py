@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio import CancelScope
 
+from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.engine.run import Run
 from cloudburst.errors import (
@@ -117,15 +119,17 @@ class JobRun:
                 self._scope.cancel()
             # Otherwise the run begins first: it finds and stops the tasks of its earlier processes.
 
-    async def render(self) -> JobEnd | None:
+    async def render(self, stack: AsyncExitStack) -> JobEnd | None:
         """Render the scenes of the job, and return how it ended; ``None`` if it goes on elsewhere.
 
-        Raises `Postponed` if the job cannot begin now.
+        The client of the job is closed with the stack. Raises `Postponed` if the job cannot begin
+        now.
         """
         request = await anyio.to_thread.run_sync(parse_request, self.job.request)
         failure: JobFailure | None = None
         try:
-            await self._render(request)
+            client = self._queue.clients.client_for(request)
+            await self._render(request, await stack.enter_async_context(client))
         except CloudburstError as exc:
             may_begin_later = isinstance(exc, _POSTPONING) and (
                 exc.retryable or isinstance(exc, OutputClaimedError)
@@ -147,10 +151,10 @@ class JobRun:
             return False
         return all(scene.video or scene.error for scene in self._run.records)
 
-    async def _render(self, request: JobRequest) -> None:
+    async def _render(self, request: JobRequest, client: Client) -> None:
         with collapse_single(), self._scope:
             async with (
-                self._queue.client.stream(
+                client.stream(
                     self._scenes() if request.open else request.scenes,
                     to=str(request.to) if request.to else self._folder.videos,
                     options=request.options,

@@ -33,6 +33,7 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.problems import code_of, fault_code, fix_of
 from cloudburst.models.scene import Scene
+from cloudburst.models.tier import NamedTier
 from cloudburst.text import short_repr
 
 MAX_METADATA_BYTES = 4096
@@ -43,6 +44,8 @@ MAX_KEY_CHARS = 255
 """Maximum length of an idempotency key, in characters."""
 DEFAULT_PAGE = 50
 """Number of jobs in one part of a list, unless another number is asked for."""
+MAX_NAME_CHARS = 200
+"""Maximum length of the name of a job, in characters."""
 MAX_PAGE = 200
 """Maximum number of jobs in one part of a list."""
 
@@ -117,7 +120,43 @@ def _require_scenes(scenes: tuple[Scene, ...], info: ValidationInfo) -> tuple[Sc
     return scenes
 
 
-class JobRequest(BaseModel):
+class Place(StrEnum):
+    """Place where the scenes of a job are rendered."""
+
+    MACHINE = "machine"
+    """The machine of the server, whose jobs take turns."""
+    FARGATE = "fargate"
+    """Tasks on Fargate."""
+    BOTH = "both"
+    """The machine if no other job of this place uses it, and tasks where they save time."""
+
+
+class JobTerms(BaseModel):
+    """Name of a job, and where, how fast and at what price its scenes are rendered."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
+    """Name for people, at most 200 characters. Several jobs may have the same one."""
+    place: Place | None = None
+    """Place where the scenes are rendered, if the server offers it; ``None``: that of the client
+    of the server."""
+    tier: NamedTier | None = None
+    """Size of each task on Fargate, by its name or its number, 1 to 5; ``None``: that of the
+    client."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Maximum number of tasks on Fargate at once; ``None``: that of the client."""
+    spot: bool | None = None
+    """True for Fargate Spot, which is cheaper, and whose tasks AWS may interrupt; ``None``: as the
+    client."""
+    max_usd: Annotated[Decimal, Field(gt=0, le=100_000, decimal_places=6)] | None = None
+    """Maximum bill of the job, in USD; ``None``: no limit but those of the owner and the server."""
+    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Seconds from the start within which the job is to end: see ``Limits.deadline``. ``None``: no
+    deadline."""
+
+
+class JobRequest(JobTerms):
     """Job as it is submitted: the scenes of one run, and what belongs to them.
 
     Invalid fields raise `InvalidScenesError`, which lists all of them.
@@ -260,7 +299,7 @@ class JobCost(BaseModel):
     """True if every task was seen to have stopped; otherwise the bill may still grow."""
 
 
-class Job(BaseModel):
+class Job(JobTerms):
     """State of a job."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -304,6 +343,21 @@ class Job(BaseModel):
     """True if a film was requested."""
     destination: str | None = None
     """Folder in S3 with the videos and the film; ``None`` if this machine has them."""
+    cover: str | None = None
+    """File name of the first cover, such as ``intro.jpg``; ``None`` if there is none yet."""
+
+
+class JobMonth(BaseModel):
+    """Jobs of an owner that were submitted in a month, in UTC."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    month: str
+    """Month, such as ``2026-11``."""
+    jobs: int
+    """Number of jobs."""
+    usd: Decimal
+    """Bill of these jobs, in USD."""
 
 
 class JobPage(BaseModel):
@@ -313,6 +367,8 @@ class JobPage(BaseModel):
 
     jobs: tuple[Job, ...]
     """Jobs of this part."""
+    months: tuple[JobMonth, ...] = ()
+    """Numbers and bills of all jobs that are kept, of the last twelve months with jobs."""
     next: str | None = None
     """Cursor of the next part; ``None`` if this part is the last one."""
 

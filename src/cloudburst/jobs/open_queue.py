@@ -15,6 +15,7 @@ from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.event_log import EventLog, NewsPosition, read_news
 from cloudburst.jobs.folder import JobsFolder
 from cloudburst.jobs.models import JobLimits, JobNews
+from cloudburst.jobs.places import JobClients
 
 
 class JobFeed:
@@ -64,7 +65,7 @@ class JobFeed:
 class OpenQueue:
     """Resources of an open `JobQueue`."""
 
-    client: Client
+    clients: JobClients
     folder: JobsFolder
     limits: JobLimits
     database: JobDatabase
@@ -73,3 +74,8 @@ class OpenQueue:
     room: Room
     # Identifier of this process.
     process: str
+
+    @property
+    def client(self) -> Client:
+        """Client of the jobs that need none of their own."""
+        return self.clients.shared

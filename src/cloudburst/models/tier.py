@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 # Number of vCPUs that a new AWS account may use at once on Fargate, separately for on-demand and
 # Spot tasks: "Amazon ECS endpoints and quotas", AWS General Reference (2026-11).
@@ -56,12 +56,18 @@ class Tier(Enum):
 
 
 def _named(value: Any) -> Any:
+    if isinstance(value, int):
+        return Tier.by_priority(value)
     return Tier.__members__.get(value, value) if isinstance(value, str) else value
 
 
-# Tier that is written to JSON as its name.
+# Tier that is written to JSON as its name, and may be given as its priority.
 NamedTier: TypeAlias = Annotated[
-    Tier, BeforeValidator(_named), PlainSerializer(lambda tier: tier.name, when_used="json")
+    Tier,
+    BeforeValidator(_named),
+    PlainSerializer(lambda tier: tier.name, when_used="json"),
+    WithJsonSchema({"enum": [*Tier.__members__, *range(1, 6)]}, mode="validation"),
+    WithJsonSchema({"type": "string", "enum": [*Tier.__members__]}, mode="serialization"),
 ]
 
 

@@ -136,7 +136,7 @@ class Operation:
     It decorates its handler, which adds it to `OPERATIONS`.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     # Path below the one at which the routes are mounted.
     path: str
     # Action for which the function ``authorize`` is asked.

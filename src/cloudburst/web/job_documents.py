@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from cloudburst.errors import FaultCode
-from cloudburst.jobs import Job, JobRequest
+from cloudburst.jobs import Job, JobMonth, JobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Video
 from cloudburst.web.forms import FORM_FIELD
@@ -105,6 +105,8 @@ class JobListDocument(Document):
 
     jobs: list[JobDocument]
     """Jobs of this part."""
+    months: list[JobMonth]
+    """Numbers and bills of all jobs of the caller, of the last twelve months with jobs."""
     next: str | None
     """Parameter ``cursor`` for the next part; null if this part is the last one."""
 
@@ -246,6 +248,11 @@ def job_body(*fields: str) -> dict[str, Any]:
             "multipart/form-data": {"schema": form},
         },
     }
+
+
+def model_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of the body of a request with this JSON document."""
+    return {"required": True, "content": {"application/json": {"schema": schema_of(model)}}}
 
 
 def file_body() -> dict[str, Any]:

@@ -14,7 +14,13 @@ from starlette.responses import JSONResponse, Response
 
 from cloudburst.errors import UnknownJobError
 from cloudburst.jobs import Job, JobDraft, JobNews, JobProgress, JobRequest, JobState
-from cloudburst.jobs.models import DEFAULT_PAGE, MAX_KEY_CHARS, MAX_METADATA_KEYS, MAX_PAGE
+from cloudburst.jobs.models import (
+    DEFAULT_PAGE,
+    MAX_KEY_CHARS,
+    MAX_METADATA_KEYS,
+    MAX_NAME_CHARS,
+    MAX_PAGE,
+)
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall, parse_parameters
 from cloudburst.web.job_documents import (
@@ -25,9 +31,11 @@ from cloudburst.web.job_documents import (
     JobListDocument,
     job_body,
     json_response,
+    model_body,
 )
+from cloudburst.web.request_limits import read_body
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import is_large, read_submission
+from cloudburst.web.submissions import is_large, parse_json, read_submission
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
@@ -52,10 +60,19 @@ class _SubmitHeaders(Document):
 class _ListQuery(Document):
     state: tuple[JobState, ...] = ()
     """State of the jobs; may be repeated."""
+    search: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
+    """Part of the names of the jobs, in upper or lower case."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
     """Maximum number of jobs in this part."""
     cursor: Annotated[str | None, Field(pattern=r"^[1-9][0-9]{0,17}$")] = None
     """Field `next` of the part before."""
+
+
+class JobName(Document):
+    """Name of a job."""
+
+    name: Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+    """Name for people, at most 200 characters."""
 
 
 class _EventHeaders(Document):
@@ -148,17 +165,34 @@ async def list_jobs(call: WebCall) -> Response:
     page = await call.queue.page(
         owner=call.owner,
         states=set(chosen.state),
+        search=chosen.search,
         metadata=metadata,
         cursor=chosen.cursor,
         limit=chosen.limit,
     )
-    return json_response(JobListDocument(jobs=[*map(call.document, page.jobs)], next=page.next))
+    jobs = [*map(call.document, page.jobs)]
+    return json_response(JobListDocument(jobs=jobs, months=[*page.months], next=page.next))
 
 
 @Operation("GET", "/jobs/{id}", Action.READ, {200: JobDocument, **UNKNOWN_JOB})
 async def read_job(call: WebCall) -> Response:
     """Return state, progress, bill and links of a job."""
     return json_response(call.document(await call.job()))
+
+
+@Operation(
+    "PATCH",
+    "/jobs/{id}",
+    Action.SUBMIT,
+    {200: JobDocument, **UNKNOWN_JOB, 400: "The name is missing or too long.", **BODY_ERRORS},
+    body=partial(model_body, JobName),
+)
+async def rename_job(call: WebCall) -> Response:
+    """Give a job another name, at most 200 characters, and return the job."""
+    body = await read_body(call.request, call.api.rules.limits.json_bytes)
+    name = parse_parameters(JobName, await to_thread.run_sync(parse_json, body)).name
+    job = await call.queue.rename((await call.job()).id, name)
+    return json_response(call.document(job))
 
 
 @Operation("POST", "/jobs/{id}/cancel", Action.CANCEL, {202: JobDocument, **UNKNOWN_JOB})

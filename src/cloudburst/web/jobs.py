@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudburst.client.client import Client
 from cloudburst.errors import CloudburstError, ConfigurationError
-from cloudburst.jobs import JobLimits, JobQueue
+from cloudburst.jobs import JobLimits, JobQueue, Places
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -83,6 +83,7 @@ class Jobs:
         sources: Folders in S3, such as ``s3://bucket/in/``, from which scenes may use files.
         destinations: Folders in S3 to which videos may be written.
         limits: Limits of the jobs, and of each owner.
+        places: Places that jobs may name; ``None``: all jobs are rendered where the client does.
         request_limits: Limits of the requests.
         webhooks: Webhooks that receive events of the jobs.
         public_url: URL at which the routes are mounted, such as ``https://example.com/api``, for
@@ -99,6 +100,7 @@ class Jobs:
         sources: Sequence[str] = (),
         destinations: Sequence[str] = (),
         limits: JobLimits | None = None,
+        places: Places | None = None,
         request_limits: RequestLimits | None = None,
         webhooks: Webhooks | None = None,
         public_url: str | None = None,
@@ -106,6 +108,7 @@ class Jobs:
         self._client = client
         self._folder = Path(folder).absolute()
         self._limits = limits
+        self._places = places or Places()
         self._public_url = (public_url or "").rstrip("/")
         self._authorize = authorize
         rules = SubmissionRules(
@@ -135,9 +138,11 @@ class Jobs:
             limits=self._limits,
             webhooks=self._api.rules.webhooks,
             links=self._links,
+            places=self._places,
         )
         async with self._client:
-            _require_budget(self._client, queue.limits)
+            if self._client.is_billed or self._places.fargate is not None:
+                _require_budget(self._client, queue.limits)
             async with queue:
                 self._api.open_queue, self._api.stopping = queue, anyio.Event()
                 try:
@@ -207,9 +212,9 @@ class Jobs:
 
 
 def _require_budget(client: Client, limits: JobLimits) -> None:
-    if client.is_billed and limits.owner_usd is None and client.limits.max_usd is None:
+    if limits.owner_usd is None and client.limits.max_usd is None:
         msg = (
-            "tasks of the client are billed, and callers could cause any bill: set "
+            "tasks of the jobs are billed, and callers could cause any bill: set "
             "Jobs(limits=JobLimits(owner_usd=…)), the maximum bill of each owner in 24 hours, or "
             "Client(limits=Limits(max_usd=…)), that of the process, in USD; with cloudburst serve: "
             "--owner-usd or --budget"

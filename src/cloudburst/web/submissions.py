@@ -89,11 +89,16 @@ async def _checked_body(
         yield chunk
 
 
-def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]:
-    """Return the JSON object of a submission, and the SHA-256 of it and the files.
+def parse_json(text: bytes) -> dict[str, Any]:
+    """Return the JSON object in the body of a request. Raises `HTTPException` 400.
 
     A small text can need much memory and time, so its structure has limits.
     """
+    return _parse(text, {})[0]
+
+
+def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]:
+    """Return the JSON object of a submission, and the SHA-256 of it and the files."""
     # Commas within texts are counted as well.
     if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
         raise HTTPException(400, f"expected JSON with at most {MAX_VALUES:,} values")
@@ -106,7 +111,7 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
     except (ValueError, RecursionError):
         job = None
     if not isinstance(job, dict):
-        raise HTTPException(400, "expected a JSON object with the scenes of a job")
+        raise HTTPException(400, "expected a JSON object")
     fields = cast("dict[str, Any]", job)
     _require_small_parts(fields)
     digest = hashlib.sha256(canonical)
