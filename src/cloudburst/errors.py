@@ -37,6 +37,7 @@
   * JobError                                        a job cannot be accepted, found or changed
     * UnknownJobError       (also LookupError)      there is no such job
     * JobConflictError                              the job is in another state, or another request
+      * SupersededError                             a newer request has taken the place of this one
     * JobLimitError         retryable               a limit of the owner or of the folder is reached
     * JobStorageError                               the folder of the jobs cannot be used
   * ImageError                                      the container image could not be built or pushed
@@ -398,6 +399,10 @@ class UnknownJobError(JobError, LookupError):
 
 class JobConflictError(JobError):
     """Error for a request that contradicts the state of a job, or an earlier request."""
+
+
+class SupersededError(JobConflictError):
+    """Error for a request whose place a newer one of the same owner has taken."""
 
 
 class JobLimitError(JobError):

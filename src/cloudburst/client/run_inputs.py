@@ -12,10 +12,8 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio import CancelScope, create_task_group, sleep_forever, to_thread
+from anyio import CancelScope, create_task_group
 from anyio.abc import TaskGroup
-from anyio.from_thread import BlockingPortal
-from anyio.lowlevel import checkpoint
 
 from cloudburst.client.resources import RemoteAccess
 from cloudburst.concurrency import collapse_single
@@ -36,7 +34,7 @@ from cloudburst.film.request import (
     check_scenes_of_film,
     scenes_in_film,
 )
-from cloudburst.inputs.remote_inputs import CheckStoppedError, RemoteInputs
+from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.fingerprint import HashInputs
 from cloudburst.models.journal_entries import JournalState
@@ -115,7 +113,7 @@ class SceneIntake:
             # A film has the format of its first scene, and a transition from the last one.
             earlier=[*inputs.scenes[:1], *inputs.scenes[1:][-1:]],
         )
-        found = await _in_thread(check, remote)
+        found = await remote.call_in_thread(check)
         inputs.remote_files |= found.remote_files
         inputs.bytes_checked += found.bytes_checked
         return found.scenes[0]
@@ -201,7 +199,7 @@ async def check_inputs(
             if not isinstance(destination, FolderDestination):
                 tasks.start_soon(find_faults_of, destination)
             try:
-                inputs = await _in_thread(check, remote)
+                inputs = await remote.call_in_thread(check)
             except InvalidScenesError as exc:
                 faults[:0] = exc.faults
     if inputs is None or faults:
@@ -279,33 +277,6 @@ def _name_of(scene: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-async def _in_thread(check: Callable[[], RunInputs], remote: RemoteInputs) -> RunInputs:
-    """Call the check in a thread, and read S3 on this event loop meanwhile."""
-    # After a cancellation, `_stop_when_cancelled` ends the requests, and the thread closes what it
-    # has opened.
-    inputs: RunInputs | None = None
-    with collapse_single():
-        async with create_task_group() as background:
-            background.start_soon(_stop_when_cancelled, remote)
-            try:
-                with collapse_single(), CancelScope(shield=True):
-                    async with BlockingPortal() as remote.s3_portal:
-                        inputs = await to_thread.run_sync(check)
-            except CheckStoppedError:
-                await checkpoint()  # raises the cancellation
-                raise
-            background.cancel_scope.cancel()
-    assert inputs is not None, "the scope is not cancelled"
-    return inputs
-
-
-async def _stop_when_cancelled(remote: RemoteInputs) -> None:
-    try:
-        await sleep_forever()
-    finally:
-        remote.stop()
-
-
 def _check(
     scenes: Sequence[AnyScene],
     *,
@@ -321,16 +292,15 @@ def _check(
     # Imported here, in a thread: importing Pillow is slow, and not every program renders.
     from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
 
-    with remote:
-        if film is not None and earlier is None:
-            film = check_film(film, options, limits, remote)
-        checked = check_scenes(
-            *(scenes, options, limits),
-            remote=remote,
-            labels=labels,
-            film=film,
-            earlier=earlier or (),
-        )
+    if film is not None and earlier is None:
+        film = check_film(film, options, limits, remote)
+    checked = check_scenes(
+        *(scenes, options, limits),
+        remote=remote,
+        labels=labels,
+        film=film,
+        earlier=earlier or (),
+    )
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.lowlevel import checkpoint
 
+from cloudburst.concurrency import collapse_single
 from cloudburst.errors import NoAnswerError
 from cloudburst.inputs.media_file import MediaFile, PartNotReadError, check_size
 from cloudburst.inputs.remote_readers import open_https_reader, open_s3_reader
@@ -163,6 +166,37 @@ class RemoteInputs:
     def __exit__(self, *exception: object) -> None:
         self.stop()
         self._stack.close()
+
+    async def call_in_thread(self, check: Callable[[], _T]) -> _T:
+        """Call a check in a thread, read S3 on this event loop meanwhile, and close the access.
+
+        A cancellation ends all requests.
+        """
+        # The thread closes what it has opened.
+        results = list[_T]()
+
+        def call() -> None:
+            with self:
+                results.append(check())
+
+        with collapse_single():
+            async with anyio.create_task_group() as background:
+                background.start_soon(self._stop_when_cancelled)
+                try:
+                    with collapse_single(), anyio.CancelScope(shield=True):
+                        async with BlockingPortal() as self.s3_portal:
+                            await anyio.to_thread.run_sync(call)
+                except CheckStoppedError:
+                    await checkpoint()  # raises the cancellation
+                    raise
+                background.cancel_scope.cancel()
+        return results[0]
+
+    async def _stop_when_cancelled(self) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.stop()
 
     def stop(self) -> None:
         """Stop all requests at once, also those of later calls: they raise `CheckStoppedError`."""

@@ -244,15 +244,16 @@ def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFaul
         except InvalidScenesError as exc:
             faults += exc.faults
     errors = (one for one in error.errors() if not (faults and one["loc"][0] == "scenes"))
-    return [*faults, *map(_field_fault, errors)]
+    return [*faults, *(field_fault(error, JobRequest) for error in errors)]
 
 
-def _field_fault(error: ErrorDetails) -> SceneFault:
+def field_fault(error: ErrorDetails, model: type[BaseModel]) -> SceneFault:
+    """Return the fault of a field of a request, which pydantic has described."""
     field = ".".join(map(str, error["loc"]))
     text = error["msg"].removeprefix("Value error, ")
     found, parted, expected = text.partition("; expected ")
     if error["type"] == "extra_forbidden":
-        found, expected = "an unknown field", f"one of {', '.join(JobRequest.model_fields)}"
+        found, expected = "an unknown field", f"one of {', '.join(model.model_fields)}"
     elif field == "to":
         expected = _EXPECTED_FOLDER
     elif not parted:

@@ -1,7 +1,8 @@
 """Process that draws one frame: ``python -m cloudburst.renderer.frame_process``.
 
-Its arguments are the folder of a job, a time in seconds, and the name of the PNG or JPEG file in
-the folder that it writes. Its output, exit codes and input are those of the render process.
+Its arguments are the folder of a job, a time in seconds, the name of the PNG or JPEG file in the
+folder that it writes, and the largest width of the picture in pixels. Its output, exit codes and
+input are those of the render process.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def frame_at(seconds: float, fps: int) -> int:
     return math.floor(round(seconds * fps, 6))  # 2.3 * 30 is less than 69
 
 
-def main(folder: Path, seconds: float, file: str) -> int:
+def main(folder: Path, seconds: float, file: str, width: int) -> int:
     """Draw a frame and return the exit code."""
     start_child(folder)
     job = process_limits.read_job(folder)
@@ -78,9 +79,11 @@ def main(folder: Path, seconds: float, file: str) -> int:
     except InputFaultError as exc:
         write_line(fault=asdict(exc.fault))
         return INPUT_FAULT_EXIT_CODE
+    if width < picture.width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)))
     picture.save(folder / file, **_SAVE_OPTIONS[Path(file).suffix])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3], int(sys.argv[4])))

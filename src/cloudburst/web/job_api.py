@@ -12,12 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cloudburst.client.client import Client
 from cloudburst.errors import ClosedError
 from cloudburst.jobs import Job, JobQueue
 from cloudburst.jobs.job_rows import unknown_job
 from cloudburst.text import short_repr
 from cloudburst.web.access import Access, Action, Folders
 from cloudburst.web.job_documents import JobDocument
+from cloudburst.web.latest_requests import LatestRequests
 from cloudburst.web.request_limits import ConcurrencyLimit
 from cloudburst.web.submission_checks import SubmissionRules
 
@@ -31,14 +33,21 @@ Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
 OPERATIONS: list[Operation] = []
 
 
+# Maximum number of frames that the server draws at once, and of seconds for each.
+MAX_FRAMES, FRAME_SECONDS = 2, 20.0
+
+
 class JobApi:
     """State that the routes of `Jobs` share."""
 
-    def __init__(self, rules: SubmissionRules) -> None:
+    def __init__(self, client: Client, rules: SubmissionRules) -> None:
+        # Client that renders the jobs.
+        self.client = client
         # Rules for submissions, unless the access of a caller has others.
         self.rules = rules
         self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
+        self.frames = LatestRequests(MAX_FRAMES, FRAME_SECONDS)
         # Queue of the jobs; ``None`` outside the lifespan of the app.
         self.open_queue: JobQueue | None = None
         # Event that is set when the server is about to stop, so that event streams end.

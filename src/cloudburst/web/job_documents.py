@@ -23,6 +23,11 @@ BODY_ERRORS = {
     429: "A limit of the caller is reached. `Retry-After` has the seconds to wait.",
     507: "The server has no room for more files now.",
 }
+SUBMIT_ERRORS = {
+    400: "Nothing is done: each problem has scene, field, found and expected.",
+    415: "The body is neither JSON nor a form.",
+    **BODY_ERRORS,
+}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _SCENE = (
     "Picture or title card, audio or duration in seconds, and optional subtitles: one video. A "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall, parse_parameters
 from cloudburst.web.job_documents import (
     BODY_ERRORS,
+    SUBMIT_ERRORS,
     UNKNOWN_JOB,
     Document,
     JobDocument,
@@ -35,17 +36,12 @@ from cloudburst.web.job_documents import (
 )
 from cloudburst.web.request_limits import read_body
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import is_large, parse_json, read_submission
+from cloudburst.web.submissions import parse_json, read_submission, receiving
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
 
 
-_SUBMIT_ERRORS = {
-    400: "Nothing is queued: each problem has scene, field, found and expected.",
-    415: "The body is neither JSON nor a form.",
-    **BODY_ERRORS,
-}
 _EventNumber = Annotated[int, Field(ge=0)]
 
 
@@ -89,7 +85,7 @@ class _EventQuery(Document):
     "POST",
     "/jobs",
     Action.SUBMIT,
-    {202: JobDocument, 409: "Another request had the same idempotency key.", **_SUBMIT_ERRORS},
+    {202: JobDocument, 409: "Another request had the same idempotency key.", **SUBMIT_ERRORS},
     headers=_SubmitHeaders,
     body=job_body,
 )
@@ -107,7 +103,7 @@ async def submit_job(call: WebCall) -> Response:
 
 
 async def _received(call: WebCall, draft: JobDraft) -> tuple[JobRequest, str]:
-    with call.api.transfers.entered(call.owner) if is_large(call.request) else nullcontext():
+    with receiving(call):
         return await read_submission(call.request, draft, call.queue.uploads, call.rules())
 
 
@@ -115,7 +111,7 @@ async def _received(call: WebCall, draft: JobDraft) -> tuple[JobRequest, str]:
     "POST",
     "/jobs/{id}/scenes",
     Action.SUBMIT,
-    {202: JobDocument, **UNKNOWN_JOB, 409: "The job is not open any more.", **_SUBMIT_ERRORS},
+    {202: JobDocument, **UNKNOWN_JOB, 409: "The job is not open any more.", **SUBMIT_ERRORS},
     body=partial(job_body, "scenes"),
 )
 async def add_scenes(call: WebCall) -> Response:

@@ -23,6 +23,7 @@ from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     film_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    preview_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     upload_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
@@ -118,7 +119,7 @@ class Jobs:
             limits=request_limits or RequestLimits(),
             webhooks=webhooks or Webhooks(),
         )
-        self._api = JobApi(rules)
+        self._api = JobApi(client, rules)
 
     @property
     def queue(self) -> JobQueue:

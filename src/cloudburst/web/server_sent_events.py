@@ -23,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from cloudburst.concurrency import collapse_single
 from cloudburst.errors import CloudburstError
 from cloudburst.web.error_responses import logged_response
+from cloudburst.web.latest_requests import cancel_on_disconnect
 
 # Seconds without an event after which a comment is sent. Some proxies close a connection on which
 # nothing is sent for 30 to 60 s, and tasks may take longer to start. The HTML Standard advises 15 s
@@ -72,7 +73,7 @@ class EventStreamResponse(Response):
         sender = _Sender(send)
         with collapse_single():
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
                 try:
                     async with self._events as events:
                         start = {"type": "http.response.start", "status": self.status_code}
@@ -119,12 +120,6 @@ class _Sender:
 
 def _body(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 @contextmanager

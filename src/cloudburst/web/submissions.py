@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from starlette.requests import Request
 
 from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
 from cloudburst.web.forms import read_form
+from cloudburst.web.job_api import WebCall
 from cloudburst.web.request_limits import limited_body, read_body
 from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
 
@@ -43,6 +45,21 @@ async def read_submission(
         InvalidScenesError: The job is invalid; the error lists every problem.
         JobLimitError: The files would exceed a limit.
     """
+    job, files, sha256 = await read_object(request, draft, rules)
+    named = await link_files(job, files, draft, uploads, rules)
+    open_job = draft.base.request if draft.base else None
+    built = await to_thread.run_sync(check_submission, job, named, rules, open_job)
+    await draft.check_files(built)
+    return built, sha256
+
+
+async def read_object(
+    request: Request, draft: JobDraft, rules: SubmissionRules
+) -> tuple[dict[str, Any], Mapping[str, Path], str]:
+    """Return the JSON object of a request, the files of its form by name, and its SHA-256.
+
+    Raises `HTTPException` and `JobLimitError`, as `read_submission` does.
+    """
     kind, options = parse_options_header(request.headers.get("content-type"))
     files: Mapping[str, Path] = {}
     if kind == b"application/json":
@@ -60,17 +77,32 @@ async def read_submission(
     # Files take seconds to hash, which only a repeated request needs.
     hashed = files if IDEMPOTENCY_KEY in request.headers else {}
     job, sha256 = await to_thread.run_sync(_parse, text, hashed)
+    return job, files, sha256
+
+
+async def link_files(
+    job: dict[str, Any],
+    files: Mapping[str, Path],
+    draft: JobDraft,
+    uploads: StoredUploads,
+    rules: SubmissionRules,
+) -> dict[str, Path]:
+    """Return the files of a form, and the uploads of the owner that a job names, by name."""
     names = await to_thread.run_sync(upload_names, job, rules.limits)
     links = await uploads.link(names - files.keys(), draft.inputs, owner=rules.owner)
-    named = {**files} | links
-    open_job = draft.base.request if draft.base else None
-    built = await to_thread.run_sync(check_submission, job, named, rules, open_job)
-    await draft.check_files(built)
-    return built, sha256
+    return {**files} | links
 
 
-def is_large(request: Request) -> bool:
-    """Return whether the body of a request may be large, so that few are received at once."""
+def receiving(call: WebCall) -> AbstractContextManager[None]:
+    """Return a context manager for receiving a body: few large ones are received at once.
+
+    It raises `JobLimitError`.
+    """
+    large = _is_large(call.request)
+    return call.api.transfers.entered(call.owner) if large else nullcontext()
+
+
+def _is_large(request: Request) -> bool:
     is_form = parse_options_header(request.headers.get("content-type"))[0] == b"multipart/form-data"
     announced = request.headers.get("content-length", "")
     return is_form or not announced.isdecimal() or int(announced) > SMALL_BYTES
@@ -122,7 +154,7 @@ def _parse(text: bytes, files: Mapping[str, Path]) -> tuple[dict[str, Any], str]
 
 
 def _require_small_parts(job: dict[str, Any]) -> None:
-    scenes: object = job.get("scenes")
+    scenes: object = job.get("scenes", [job.get("scene")])
     owners: list[tuple[str, object]] = [("job", job)]
     if isinstance(scenes, list):
         listed = enumerate(cast("list[object]", scenes))

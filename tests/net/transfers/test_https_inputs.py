@@ -14,6 +14,7 @@ import pytest
 from anyio import to_thread
 from PIL import Image
 
+from cloudburst import render_frame
 from cloudburst.errors import InvalidScenesError
 from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import BLOCK_BYTES, RemoteInputs, open_remote_inputs
@@ -87,12 +88,12 @@ class Checker:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._context = authority.server()
+        self.context = authority.server()
         self.remote: RemoteInputs | None = None
         self.requests = 0
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[HttpsReader]:
+    async def open(self) -> AsyncGenerator[HttpsReader]:
         async with open_session(
             TRUSTED_URLS,
             verify=self._authority.trusting,
@@ -101,11 +102,11 @@ class Checker:
             yield HttpsReader(client)
 
     async def check(self, handler: Handler, *, name: str = HOST) -> CheckedScene:
-        async with serving(handler, self._context) as server:
+        async with serving(handler, self.context) as server:
             url = f"https://{name}:{server.port}"
             scene = {"name": "a", "image": f"{url}/a.png", "audio": f"{url}/a.wav?{SECRET}"}
             self.remote = RemoteInputs(
-                open_s3=partial(open_s3_reader, Settings()), open_https=self._open
+                open_s3=partial(open_s3_reader, Settings()), open_https=self.open
             )
 
             def check() -> CheckedScene:
@@ -134,6 +135,21 @@ async def test_a_server_with_ranges(checker: Checker) -> None:
     assert {file.version for file in checker.remote.files.values()} == {
         f'etag "1" {len(FILES[f"/{at.name}"])} {at}' for at in checker.remote.files
     }
+
+
+async def test_a_frame_is_drawn_of_files_on_a_web_server(
+    checker: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(with_ranges, checker.context) as server:
+        url = f"https://{HOST}:{server.port}"
+        scene = {"name": "a", "image": f"{url}/a.png", "audio": f"{url}/a.wav"}
+        monkeypatch.setattr(
+            "cloudburst.client.preview.open_remote_inputs",
+            lambda _settings: RemoteInputs(partial(open_s3_reader, Settings()), checker.open),
+        )
+        frame = await render_frame(scene, 59.9, jpeg=True, width=100)
+    with Image.open(io.BytesIO(frame)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (100, 178))
 
 
 async def test_a_server_without_ranges_and_sizes(checker: Checker) -> None:

@@ -10,17 +10,21 @@ from pathlib import Path
 from anyio import fail_after, to_thread
 from pydantic import ValidationError
 
-from cloudburst.errors import InvalidScenesError, LaunchError, RenderFailedError, SceneFault
+from cloudburst.errors import (
+    FaultCode,
+    InvalidScenesError,
+    LaunchError,
+    RenderFailedError,
+    SceneFault,
+)
 from cloudburst.models.limits import Limits
-from cloudburst.models.locations import require_path
 from cloudburst.models.scene import CheckedScene
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JOB_FILE, JobOptions, RenderJob
 from cloudburst.renderer.process_limits import fault_from_exit
 from cloudburst.service.job_output import ChildLine
 from cloudburst.service.subprocesses import ExitedProcess, Subprocesses
-from cloudburst.text import describe_error, printable
+from cloudburst.text import printable
 from cloudburst.workers.local import missing_requirements
-from cloudburst.workers.temporary_folders import temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -28,20 +32,27 @@ logger = logging.getLogger(__name__)
 FRAME_COMMAND = (sys.executable, "-P", "-m", "cloudburst.renderer.frame_process")
 # Maximum number of seconds for one frame. An hour of audio is decoded in 10 s.
 FRAME_TIMEOUT = 300.0
+# Largest width of a frame in pixels.
+MAX_FRAME_WIDTH = 4096
 # Maximum size of a frame's file in bytes, more than 4096x4096 pixels in RGB need.
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 _MAX_REASON_CHARS = 300  # maximum number of characters of the process's error output in a message
 
 
 async def draw_frame(
+    folder: Path,
     scene: CheckedScene,
     seconds: float,
     *,
     suffix: str,
+    width: int,
     limits: Limits,
     command: Sequence[str] = FRAME_COMMAND,
 ) -> bytes:
     """Return the content of a picture file with the frame that a scene's video shows at a time.
+
+    A temporary ``folder`` has those files of the scene that are not on this machine, under the
+    names of their fields. A picture that is wider than ``width`` is reduced. Raises `OSError`.
 
     Warnings, such as that symbols are left out, are logged. If the call is cancelled, the process
     is killed before the call returns.
@@ -49,21 +60,15 @@ async def draw_frame(
     if missing := missing_requirements("av"):
         raise LaunchError(f"this machine cannot draw: {missing}")
     lines: list[ChildLine] = []
-    try:
-        async with temporary_folder() as folder:
-            await to_thread.run_sync(_write_job, folder, scene, limits)
-            file = folder / f"frame{suffix}"
-            arguments = [*command, str(folder), repr(seconds), file.name]
-            with fail_after(FRAME_TIMEOUT):
-                ended = await Subprocesses().run(arguments, lambda line: _add(lines, line))
-            _check(scene.scene.name, ended, lines)
-            for warning in (text for line in lines for text in line.warnings):
-                logger.warning("%s: %s", scene.scene.name, printable(warning))
-            return await to_thread.run_sync(_read, file)
-    except OSError as exc:  # TimeoutError is one
-        msg = f"the frame cannot be drawn: {describe_error(exc)}"
-        raise RenderFailedError(msg, scene=scene.scene.name) from exc
-    raise AssertionError("unreachable: the block does not suppress exceptions")
+    await to_thread.run_sync(_write_job, folder, scene, limits)
+    file = folder / f"frame{suffix}"
+    arguments = [*command, str(folder), repr(seconds), file.name, str(width)]
+    with fail_after(FRAME_TIMEOUT):
+        ended = await Subprocesses().run(arguments, lambda line: _add(lines, line))
+    _check(scene.scene.name, ended, lines)
+    for warning in (text for line in lines for text in line.warnings):
+        logger.warning("%s: %s", scene.scene.name, printable(warning))
+    return await to_thread.run_sync(_read, file)
 
 
 def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
@@ -77,7 +82,8 @@ def _write_job(folder: Path, scene: CheckedScene, limits: Limits) -> None:
     )
     (folder / JOB_FILE).write_text(job.to_json(), encoding="utf-8")
     for role, location in scene.files().items():
-        (folder / role).symlink_to(require_path(location, role))
+        if isinstance(location, Path):
+            (folder / role).symlink_to(location)
 
 
 def _add(lines: list[ChildLine], line: bytes) -> None:
@@ -94,7 +100,8 @@ def _check(scene: str, ended: ExitedProcess, lines: Sequence[ChildLine]) -> None
     fault = next((line.fault for line in lines if line.fault), None)
     fault = fault or fault_from_exit(reading, ended.code)
     if fault is not None and (ended.code == INPUT_FAULT_EXIT_CODE or ended.code < 0):
-        found = SceneFault(scene, fault.field, fault.found, fault.expected, "unreadable")
+        code: FaultCode = "out_of_range" if fault.field == "at" else "unreadable"
+        found = SceneFault(scene, fault.field, fault.found, fault.expected, code)
         raise InvalidScenesError(faults=[found])
     reason = ended.errors.rpartition("\n")[2][:_MAX_REASON_CHARS] or "no error output"
     msg = f"the frame cannot be drawn (exit {ended.code}: {reason})"

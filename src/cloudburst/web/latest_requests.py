@@ -1,0 +1,70 @@
+"""Requests whose results only their newest one needs, such as previews."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
+
+from cloudburst.concurrency import collapse_single
+from cloudburst.errors import SupersededError
+from cloudburst.web.error_responses import RETRY_AFTER
+
+_T = TypeVar("_T")
+
+
+class LatestRequests:
+    """Requests of which the newest one of each owner ends the earlier ones.
+
+    Args:
+        maximum: Maximum number of requests that are worked on at once; others wait.
+        seconds: Maximum number of seconds of each request, with the time for which it waits.
+    """
+
+    def __init__(self, maximum: int, seconds: float) -> None:
+        self._room = anyio.Semaphore(maximum)
+        self._seconds = seconds
+        self._scopes: dict[str, anyio.CancelScope] = {}
+
+    async def run(self, request: Request, owner: str, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do the work for a request whose body was read, and return the result.
+
+        Raises:
+            SupersededError: The owner has sent a newer request.
+            ClientDisconnect: The caller has closed the connection.
+            HTTPException: Status 503: the time is over.
+        """
+        results = list[_T]()
+        with collapse_single(), anyio.move_on_after(self._seconds) as scope:
+            if (earlier := self._scopes.get(owner)) is not None:
+                earlier.cancel()
+            self._scopes[owner] = scope
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
+                    async with self._room:
+                        results.append(await work())
+                    tasks.cancel_scope.cancel()
+            finally:
+                is_latest = self._scopes.get(owner) is scope
+                if is_latest:
+                    del self._scopes[owner]
+        if results:
+            return results[0]
+        if not is_latest:
+            raise SupersededError("a newer request has taken the place of this one")
+        if scope.cancelled_caught:
+            detail = f"no result within {self._seconds:g} seconds; send the request again"
+            raise HTTPException(503, detail, RETRY_AFTER)
+        raise ClientDisconnect
+
+
+async def cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel a scope when the HTTP client closes the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
