@@ -1,4 +1,4 @@
-"""Files from S3 and web servers: whole files as a stream, and ranges of at most 64 KiB."""
+"""Files from S3 and web servers: whole files as a stream, and ranges of at most 1 MiB."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cloudburst.net.transfers.requests import (
 # Number of bytes that are collected before they are hashed in a thread and written.
 BLOCK_BYTES = 1024 * 1024
 # Largest size of a range, in bytes.
-MAX_RANGE_BYTES = 64 * 1024
+MAX_RANGE_BYTES = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,19})")
