@@ -1,0 +1,37 @@
+// What each worker did when: one lane for each worker, drawn as SVG.
+
+import { h } from "./dom.js";
+import { clock, duration, t } from "./text.js";
+
+const WIDTH = 960, LEFT = 92, LANE = 40, TOP = 30, MAX_LANES = 40;
+const PHASES = [["upload", "upload_at", "encode_at"], ["encode", "encode_at", "download_at"], ["download", "download_at", "finished_at"]];
+
+export function timeline({ workers, scenes, wall_seconds: wall }) {
+  const shown = workers.filter(worker => worker.launched_at !== null).slice(0, MAX_LANES);
+  const end = Math.max(wall, ...shown.map(worker => worker.stopped_at ?? 0), 1);
+  const x = seconds => LEFT + (Math.max(0, seconds) / end) * (WIDTH - LEFT - 8);
+  const step = [1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600].find(one => end / one <= 8) ?? 7200;
+  const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, place) => place * step);
+  const height = TOP + shown.length * LANE;
+  const bar = (from, to, y, kind, title, label) => from !== null && to !== null && to > from && [
+    h("rect", { class: kind, x: x(from), y, width: Math.max(1, x(to) - x(from) - 1), height: 28, rx: 4 }, h("title", null, title)),
+    label && x(to) - x(from) > 7 * label.length + 10 && h("text", { class: "in", x: x(from) + 6, y: y + 18 }, label)];
+  const lanes = shown.map((worker, place) => {
+    const y = TOP + place * LANE, until = worker.stopped_at ?? wall;
+    return [
+      h("text", { class: "who", x: 0, y: y + 18 }, t("worker.n", { n: place + 1 })),
+      bar(worker.ready_at ?? worker.launched_at, until, y, "idle", t("phase.idle")),
+      bar(worker.launched_at, worker.ready_at ?? until, y, worker.ready_at === null ? "lost" : "start", `${t("phase.start")}: ${duration((worker.ready_at ?? until) - worker.launched_at)}`),
+      scenes.filter(scene => scene.task === worker.task && !scene.skipped).map(scene => PHASES.map(([kind, from, to]) => {
+        const start = scene[from] ?? null, stop = scene[to] ?? (kind === "encode" ? scene.finished_at : null) ?? null;
+        if (start === null || stop === null) return null;
+        return bar(start, stop, y, scene.error ? "lost" : kind, `${scene.scene}: ${t(`phase.${kind}`)}, ${duration(stop - start)}`, kind === "encode" && scene.scene);
+      }))];
+  });
+  return [
+    h("div", { class: "row between" }, h("h2", null, t("workers")), h("div", { class: "keys" }, ["start", "upload", "encode", "download", "idle", "lost"].map(kind => h("span", { key: kind }, h("i", { class: kind === "idle" ? "hatch" : kind }), t(`phase.${kind}`))))),
+    h("div", { class: "timeline", tabindex: "0", role: "region", "aria-label": t("timeline") }, h("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": t("timeline.of", { n: shown.length, time: duration(wall) }) },
+      h("defs", null, h("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, h("rect", { class: "ground", width: 6, height: 6 }), h("rect", { class: "stripe", width: 1, height: 6 }))),
+      ticks.map(at => [h("path", { class: "tick", d: `M${x(at)} 22V${height}` }), h("text", { x: x(at), y: 14, "text-anchor": at ? "middle" : "start" }, clock(at))]), lanes)),
+  ];
+}
