@@ -14,7 +14,7 @@ class InvalidInputError(Exception):
         super().__init__(found, expected, code)
         self.found = found
         self.expected = expected
-        self.code = code
+        self.code: FaultCode = code
 
     def __str__(self) -> str:
         return f"{self.found}; expected {self.expected}"

@@ -79,4 +79,7 @@ def fault_code(error: ErrorDetails) -> FaultCode:
     kind = error["type"]
     if kind == "value_error" and not error["loc"]:
         return "contradiction"  # a check of several fields
-    return next((code for pattern, code in _CODES.items() if re.search(pattern, kind)), "invalid")
+    for pattern, code in _CODES.items():
+        if re.search(pattern, kind):
+            return code
+    return "invalid"

@@ -43,6 +43,8 @@ class Access:
     """Folders in S3 from which this owner's scenes may use files; ``None``: those of `Jobs`."""
     destinations: Sequence[str] | None = None
     """Folders in S3 to which this owner's videos may be written; ``None``: those of `Jobs`."""
+    operator: bool = False
+    """True if the caller may see the checks of the server and of its AWS account."""
 
     def __post_init__(self) -> None:
         # Other types would not be refused later: None selects the jobs of all owners.
@@ -57,7 +59,7 @@ Authorize: TypeAlias = Callable[[Request, Action], Access | Awaitable[Access]]
 """Function that returns the access of a caller, or raises an exception that becomes the response,
 such as ``HTTPException(401)``. Unless it is a coroutine function, it is called in a thread."""
 
-EVERYBODY = Access(owner="everybody")
+EVERYBODY = Access(owner="everybody", operator=True)
 """Access of all callers without a function ``authorize``: they are one owner."""
 
 

@@ -53,7 +53,7 @@ def logged_response(error: CloudburstError, request: Request) -> JSONResponse:
     The error is logged if the response does not show it.
     """
     status, message = _status(error)
-    kind, faults = type(error).__name__, {}
+    kind, faults = type(error).__name__, dict[str, Any]()
     if isinstance(error, InvalidScenesError):
         message, faults["faults"] = public_faults(error)
     content = _content(kind, code_of(kind), message or without_folders(str(error))) | faults

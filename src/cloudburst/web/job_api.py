@@ -45,6 +45,9 @@ class JobApi:
         self.client = client
         # Rules for submissions, unless the access of a caller has others.
         self.rules = rules
+        # Lock of the checks of the server, and their last results with the time of them.
+        self.checking = anyio.Lock()
+        self.checks: tuple[float, BaseModel] | None = None
         self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
         self.frames = LatestRequests(MAX_FRAMES, FRAME_SECONDS)

@@ -33,7 +33,8 @@ __all__ = ["Check", "CheckStatus", "DoctorReport", "doctor"]
 CheckFunction = Callable[[CheckContext], Awaitable[Sequence[Check]]]
 
 
-async def _check_confinement(_: CheckContext) -> Sequence[Check]:
+async def check_confinement(_: CheckContext | None = None) -> Sequence[Check]:
+    """Check whether the process that decodes files of others is confined on this machine."""
     if missing := missing_layers():
         fix = "use Linux 5.13 or later on x86-64 or ARM64, with the boot option lsm=landlock,…"
         return [warning("confinement", f"missing on this machine: {'; '.join(missing)}", fix)]
@@ -52,7 +53,7 @@ CHECKS: tuple[tuple[str, CheckFunction], ...] = (
     ("subnets", check_network.check_subnets),
     ("security group", check_network.check_security_groups),
     ("quota", check_caller.check_quotas),
-    ("confinement", _check_confinement),
+    ("confinement", check_confinement),
 )
 """Names and functions of the checks, in the order of the report. If a check cannot be made, its
 name begins the line that says so."""

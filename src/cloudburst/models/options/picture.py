@@ -22,6 +22,7 @@ from cloudburst.models.video_format import (
     DEFAULT_FPS,
     DEFAULT_SIZE,
     FRAME_RATES,
+    SIZE_NAMES,
     SIZES,
     Easing,
     Effect,
@@ -58,14 +59,14 @@ class PictureOptions(BaseModel):
     """Size and frame rate of a video, and the part of the picture that it shows."""
 
     size: Annotated[str, AfterValidator(normalize_size)] = Field(
-        default=DEFAULT_SIZE, description=SIZES
+        default=DEFAULT_SIZE, description=SIZES, examples=[*SIZE_NAMES]
     )
     """Size of the video in pixels: ``landscape`` (1920×1080), ``portrait`` (1080×1920), ``square``
     (1080×1080), ``4:5`` (1080×1350), or two even numbers from 240 to 4096, such as ``1280x720``.
     ``720p`` (1280×720), ``1080p`` (1920×1080) and ``4k`` (3840×2160) are turned for portrait
     videos: see `is_portrait`."""
     fps: Annotated[int, AfterValidator(_check_frame_rate)] = Field(
-        default=DEFAULT_FPS, description=_RATES
+        default=DEFAULT_FPS, description=_RATES, examples=[*FRAME_RATES]
     )
     """Frames per second: 24, 25, 30, 50 or 60."""
     is_portrait: bool | None = Field(default=None, description="true, false or nothing")

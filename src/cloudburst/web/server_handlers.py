@@ -1,0 +1,191 @@
+"""Responses of the routes of `Jobs` to questions about the server: looks, checks, and offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal
+
+from anyio import current_time
+from pydantic import BaseModel, JsonValue
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from cloudburst.aws.setup.check_account import check_confinement, doctor
+from cloudburst.aws.setup.checks import Check, CheckStatus, failed, passed, warning
+from cloudburst.errors import CloudburstError
+from cloudburst.models.options import OPTION_FILES, RenderOptions
+from cloudburst.models.options.marks import MarkOptions
+from cloudburst.models.options.picture import MotionOptions, PictureOptions
+from cloudburst.models.options.sound import SoundOptions
+from cloudburst.models.options.subtitles import CAPTIONS, SubtitleOptions
+from cloudburst.models.problems import code_of, fix_of
+from cloudburst.models.settings import Settings
+from cloudburst.web.access import Action
+from cloudburst.web.job_api import Operation, WebCall
+from cloudburst.web.job_documents import Document, json_response, schema_of
+from cloudburst.workers.local import MODULES, missing_requirements
+
+# Seconds for which the results of the checks are returned again.
+CHECK_SECONDS = 60.0
+_GROUPS: Mapping[str, type[BaseModel]] = {
+    "picture": PictureOptions,
+    "motion": MotionOptions,
+    "subtitles": SubtitleOptions,
+    "sound": SoundOptions,
+    "video": MarkOptions,
+}
+_Kind = Literal["choice", "number", "integer", "colour", "text", "flag", "file", "list"]
+_KINDS: Mapping[str, _Kind] = {
+    "array": "list",
+    "boolean": "flag",
+    "integer": "integer",
+    "number": "number",
+}
+
+
+class OptionDocument(Document):
+    """Option of the look of a video."""
+
+    name: str
+    """Name in the options of a job or a scene."""
+    kind: _Kind
+    """Kind of the value; a list has items of the choices, or two numbers within the limits."""
+    choices: list[str | int] | None
+    """Permitted values. Beside those of a text or a file, others are valid, too."""
+    minimum: float | None
+    """Smallest number."""
+    maximum: float | None
+    """Largest number."""
+    default: JsonValue
+    """Value if none is given; null: it depends on other options or on the inputs."""
+    group: str
+    """Part of the look that the option belongs to, such as `subtitles`."""
+    text: str
+    """Description of a valid value."""
+
+
+class PresetDocument(Document):
+    """Named look: the value of the option `caption`."""
+
+    name: str
+    """Name of the look."""
+    options: dict[str, JsonValue]
+    """Options that it stands for."""
+
+
+class LooksDocument(Document):
+    """All options of looks."""
+
+    options: list[OptionDocument]
+    """Options, by groups."""
+    presets: list[PresetDocument]
+    """Named looks."""
+
+
+class CheckDocument(Document):
+    """Result of a check."""
+
+    code: str
+    """Subject of the check, for programs."""
+    text: str
+    """Finding, in one sentence."""
+    state: str
+    """`ok`; `warning`: a run would work; `failed`: none would."""
+    fix: str
+    """Command or step that fixes the problem; empty if there is none."""
+
+
+class ChecksDocument(Document):
+    """Results of all checks."""
+
+    checks: list[CheckDocument]
+    """Results, in an order in which problems can be fixed."""
+
+
+@Operation("GET", "/looks", Action.READ, {200: LooksDocument})
+async def list_looks(_call: WebCall) -> Response:
+    """Return all options of the look of a video with their limits, and the named looks."""
+    return json_response(_looks())
+
+
+@cache
+def _looks() -> LooksDocument:
+    schema: Mapping[str, Any] = schema_of(RenderOptions)["properties"]
+    defaults = RenderOptions().model_dump(mode="json")
+    return LooksDocument(
+        options=[
+            _option(name, schema[name], defaults[name], group)
+            for group, model in _GROUPS.items()
+            for name in model.model_fields
+        ],
+        presets=[
+            PresetDocument(name=name, options=dict(options)) for name, options in CAPTIONS.items()
+        ],
+    )
+
+
+def _option(name: str, schema: Mapping[str, Any], default: Any, group: str) -> OptionDocument:
+    value = _without_null(schema)
+    item = _without_null(value.get("items") or next(iter(value.get("prefixItems", ())), value))
+    kind = _KINDS.get(value["type"], "text")
+    if name in OPTION_FILES:
+        kind = "file"
+    elif "enum" in value:
+        kind = "choice"
+    elif "#" in value.get("pattern", ""):
+        kind = "colour"
+    return OptionDocument(
+        name=name,
+        kind=kind,
+        choices=item.get("enum") or schema.get("examples"),
+        minimum=item.get("minimum"),
+        maximum=item.get("maximum"),
+        default=default,
+        group="watermark" if name.startswith("watermark") else group,
+        text=schema["description"],
+    )
+
+
+def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((one for one in schema.get("anyOf", ()) if one["type"] != "null"), schema)
+
+
+@Operation(
+    "GET",
+    "/checks",
+    Action.READ,
+    {200: ChecksDocument, 403: "The caller does not operate the server."},
+)
+async def read_checks(call: WebCall) -> Response:
+    """Check this machine and, if it is configured, the AWS account, and return what to fix.
+
+    Results are up to a minute old. Nothing is changed.
+    """
+    if not call.access.operator:
+        raise HTTPException(403, "expected the operator of the server")
+    api = call.api
+    async with api.checking:
+        if api.checks is None or current_time() > api.checks[0] + CHECK_SECONDS:
+            found = await _check(api.client.settings)
+            api.checks = current_time(), ChecksDocument(checks=[*map(_check_document, found)])
+    return json_response(api.checks[1])
+
+
+async def _check(settings: Settings) -> Sequence[Check]:
+    missing, _, fix = missing_requirements(*MODULES).partition("; ")
+    renderer = passed("renderer", "this machine can render")
+    if missing:
+        renderer = (warning if settings.subnets else failed)("renderer", missing, fix)
+    try:
+        account = (await doctor(settings)).checks if settings.subnets else await check_confinement()
+    except CloudburstError as exc:
+        kind = type(exc).__name__
+        account = [failed(code_of(kind), str(exc), fix_of(kind))]
+    return [renderer, *account]
+
+
+def _check_document(check: Check) -> CheckDocument:
+    code = check.name.replace(" ", "_")
+    state = "ok" if check.status is CheckStatus.PASSED else check.status
+    return CheckDocument(code=code, text=check.found, state=state, fix=check.fix)

@@ -1,0 +1,108 @@
+"""Questions about the server: looks, and checks of the machine and the account."""
+
+import anyio
+import pytest
+from pydantic import ValidationError
+
+from cloudburst import RenderOptions
+from cloudburst.models.options.subtitles import CAPTIONS
+from cloudburst.models.settings import Settings
+from cloudburst.web import Access, server_handlers
+from support.web_apps import open_jobs
+
+pytestmark = pytest.mark.anyio
+NOWHERE = Settings(_env_file=None, subnets=())
+BROKEN = Settings(_env_file=None, subnets=("subnet-1",), profile="nobody")
+
+
+def accepts(option, value):
+    try:
+        RenderOptions.model_validate({option["name"]: value})
+    except ValidationError:
+        return False
+    return True
+
+
+async def test_looks_are_the_options_with_the_values_that_are_valid(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        looks = (await http.get("/api/looks")).json()
+    options = {option["name"]: option for option in looks["options"]}
+    assert options.keys() == RenderOptions.model_fields.keys()
+    assert len(options) == len(looks["options"])
+    for option in options.values():
+        items = option["kind"] == "list"
+        for value in option["choices"] or ():
+            assert accepts(option, [value] if items else value)
+        if option["kind"] in {"choice", "list"} and option["choices"]:
+            assert not accepts(option, ["?"] if items else "?")
+        if option["minimum"] is not None:
+            low, high = option["minimum"], option["maximum"]
+            for value, valid in ((low, True), (high, True), (low - 0.01, False), (high + 1, False)):
+                assert accepts(option, [value, value] if items else value) == valid, option
+        if option["default"] is not None:
+            assert accepts(option, option["default"])
+        assert option["text"]
+    kinds = {name: option["kind"] for name, option in options.items()}
+    named = ("fit", "fps", "fade_in", "text_color", "size", "cover", "font", "effects", "metadata")
+    assert [kinds[name] for name in named] == [
+        *("choice", "integer", "number", "colour", "text", "flag", "file", "list", "text")
+    ]
+    groups = list(dict.fromkeys(option["group"] for option in looks["options"]))
+    assert groups == ["picture", "motion", "subtitles", "sound", "watermark", "video"]
+
+
+async def test_presets_are_the_named_looks(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        presets = (await http.get("/api/looks")).json()["presets"]
+    assert [preset["name"] for preset in presets] == [*CAPTIONS]
+    for preset in presets:
+        named = RenderOptions(caption=preset["name"]).model_dump(mode="json")
+        assert preset["options"].items() <= named.items()
+
+
+async def test_a_machine_without_an_account_is_checked_alone(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs", settings=NOWHERE) as (_, http):
+        checks = (await http.get("/api/checks")).json()["checks"]
+    assert [check["code"] for check in checks] == ["renderer", "confinement"]
+    assert checks[0] | {"text": ""} == {"code": "renderer", "state": "ok", "text": "", "fix": ""}
+
+
+async def test_checks_of_an_account_run_once_a_minute_and_tell_why_they_cannot(
+    cloud, tmp_path, monkeypatch
+):
+    calls, doctor = [], server_handlers.doctor
+
+    async def counted(settings):
+        calls.append(settings)
+        return await doctor(settings)
+
+    monkeypatch.setattr(server_handlers, "doctor", counted)
+    async with open_jobs(cloud, tmp_path / "jobs", settings=BROKEN) as (_, http):
+        answers = []
+
+        async def ask():
+            answers.append((await http.get("/api/checks")).json()["checks"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+        assert len(calls) == 1
+        assert answers[0] == answers[1] == answers[2]
+        monkeypatch.setattr(server_handlers, "CHECK_SECONDS", -1.0)
+        await ask()
+        assert len(calls) == 2
+    (*_, account) = answers[0]
+    assert (account["code"], account["state"]) == ("credentials", "failed")
+    assert "nobody" in account["text"]
+    assert account["fix"] == "cloudburst doctor"
+
+
+async def test_checks_are_for_the_operator(cloud, tmp_path):
+    def authorize(request, _action):
+        return Access(owner="ada", operator=request.headers["user"] == "root")
+
+    folder = tmp_path / "jobs"
+    async with open_jobs(cloud, folder, authorize=authorize, settings=NOWHERE) as (_, http):
+        answer = await http.get("/api/checks", headers={"user": "ada"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert (await http.get("/api/checks", headers={"user": "root"})).status_code == 200
