@@ -29,7 +29,7 @@ def standing(tmp_path):
             tmp_path / "jobs",
             authorize=access.authorize if access else None,
         )
-        async with jobs.lifespan(), browser(standing_app(jobs, access), {}) as http:
+        async with standing_app(jobs, access, public_url) as app, browser(app, {}) as http:
             yield http
 
     return opened

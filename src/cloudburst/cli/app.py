@@ -54,7 +54,8 @@ _RUN_SUMMARIES = {
     "plan": "Predict the time and cost of rendering; starts nothing.",
     "frame": "Draw one frame of a video as a picture; renders no video.",
     "film": "Join the finished videos of a folder to one film.",
-    "serve": "Serve a page and an API that render videos, until Ctrl-C.",
+    "serve": "Serve a page, an API and tools for agents that render videos, until Ctrl-C.",
+    "mcp": "Offer tools to an agent that has started this command.",
     "webhooks": "List webhook messages that are not delivered, and replay them.",
 }
 _IMAGE_SUMMARIES = {

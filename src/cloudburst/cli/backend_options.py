@@ -94,6 +94,17 @@ class WorkerOptions:
 
 @Parameter(name="*", group=RUN)
 @dataclass(frozen=True, kw_only=True)
+class StandingOptions(WorkerOptions):
+    """Command-line options for the backend, the workers and the bill of a server."""
+
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    """Workers at once. Default: one per core, at most 4."""
+    owner_usd: Annotated[Decimal | None, Parameter(validator=Number(gt=0))] = None
+    """Largest bill of all jobs in 24 hours, in USD."""
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
 class BackendOptions(WorkerOptions):
     """Command-line options for the backend, size of tasks, deadline and budget of a new run."""
 

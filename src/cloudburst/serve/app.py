@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 from fastapi import FastAPI
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudburst.serve.keys import Keys
-from cloudburst.web import Jobs
+from cloudburst.serve.tools import Tools
+from cloudburst.web import Action, Jobs
+from cloudburst.web.access import refuse_other_sites
+from cloudburst.web.error_responses import http_error_response
 
 PAGE = Path(__file__).with_name("page")
+# `_Agents` checks hosts and origins.
+OFF = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 # Headers of responses that have none of these names. A browser runs no script that a text, a file
 # name or a picture of a job might contain, and asks for a new page after an upgrade.
 HEADERS = {
@@ -31,8 +40,9 @@ HEADERS = {
 }
 
 
-def standing_app(jobs: Jobs, keys: Keys | None) -> FastAPI:
-    """Return the app; `Jobs.lifespan` must be open while it serves requests."""
+@asynccontextmanager
+async def standing_app(jobs: Jobs, keys: Keys | None, public_url: str) -> AsyncGenerator[FastAPI]:
+    """Yield the app, with open jobs."""
     # The own page of FastAPI for ``/docs`` loads scripts from another server.
     app = FastAPI(title="cloudburst", docs_url=None, redoc_url=None)
     app.include_router(jobs.router(), prefix="/api")
@@ -40,15 +50,37 @@ def standing_app(jobs: Jobs, keys: Keys | None) -> FastAPI:
     if keys is not None:
         app.add_route("/session", keys.open_session, methods=["POST"])
         app.add_route("/session", keys.close_session, methods=["DELETE"])
+    agents = Tools(jobs, public_url=public_url).server()
+    agents.streamable_http_app(stateless_http=True, json_response=True, transport_security=OFF)
+    manager = agents.session_manager
+    app.router.routes.append(Route("/mcp", _Agents(manager, keys, public_url)))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     app.add_middleware(_Headers)
-    return app
+    async with jobs.lifespan(), manager.run():
+        yield app
+
+
+class _Agents:
+    """Endpoint for agents that have a key, or are on this machine."""
+
+    def __init__(
+        self, manager: StreamableHTTPSessionManager, keys: Keys | None, public_url: str
+    ) -> None:
+        self._manager, self._keys, self._public_url = manager, keys, public_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        if request.method != "POST":  # no streams: the tools send nothing by themselves
+            raise HTTPException(405, headers={"allow": "POST"})
+        if self._keys is None:
+            refuse_other_sites(request, self._public_url)
+        else:
+            await self._keys.authorize(request, Action.SUBMIT)
+        await self._manager.handle_request(scope, receive, send)
 
 
 async def _error_response(_request: Request, error: Exception) -> Response:
-    exc = cast("HTTPException", error)
-    document = {"error": HTTPStatus(exc.status_code).phrase, "message": exc.detail}
-    return JSONResponse(document, exc.status_code, exc.headers)
+    return http_error_response(cast("HTTPException", error))
 
 
 class _Headers:

@@ -80,7 +80,7 @@ def upload_names(job: Mapping[str, Any], limits: RequestLimits) -> set[str]:
         return Path(name)
 
     with suppress(InvalidScenesError):  # `check_submission` reports all faults at once
-        _locate_files(job, *_scenes_and_options(job, limits), note)
+        locate_files(job, *_scenes_and_options(job, limits), note)
     return names
 
 
@@ -104,7 +104,7 @@ def check_submission(
         return files[name] if name in files else _remote_file(name, rules.sources)
 
     scenes, raw_options = _scenes_and_options(job, rules.limits)
-    located, located_options, film = _locate_files(job, scenes, raw_options, locate)
+    located, located_options, film = locate_files(job, scenes, raw_options, locate)
     options = _parse_options(located_options)
     has_voice = bool(open_job.film_audio if open_job else film.get("film_audio"))
     parse = partial(parse_scenes, max_faults=MAX_FAULTS, has_voice=has_voice)
@@ -172,7 +172,7 @@ def _require_permitted(
 ) -> None:
     """Raise `InvalidScenesError` if a job, a scene or options name a file that is not permitted.
 
-    `_locate_files` has replaced all names of files. This is a second check, of what the run uses.
+    `locate_files` has replaced all names of files. This is a second check, of what the run uses.
     """
     for part in parts:
         own = part.options.files() if isinstance(part, Scene) else {}
@@ -204,7 +204,7 @@ def _job_fault(field: str, found: str, expected: str, code: FaultCode) -> SceneF
     return SceneFault("", field, found, expected, code)
 
 
-def _locate_files(
+def locate_files(
     job: Mapping[str, Any], raw_scenes: Sequence[Any], options: Mapping[str, Any], locate: Locate
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
     """Return scenes, options and files of the film with a location in place of each file name.

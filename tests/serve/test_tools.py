@@ -1,0 +1,147 @@
+"""Tools for agents on workers in memory: calls, and mistakes with what to do."""
+
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import mcp
+import pytest
+
+from cloudburst import Client
+from cloudburst.serve.tools import Tools
+from cloudburst.testing import FakeCloud
+from cloudburst.web import Jobs
+
+pytestmark = pytest.mark.anyio
+
+NAMES = {
+    *("list_looks", "preview_frame", "plan", "render", "add_scenes", "close_job", "job"),
+    *("cancel", "results"),
+}
+
+
+@pytest.fixture
+def root(tmp_path, make_scene):
+    """A folder with the picture and the sound of a scene."""
+    root = tmp_path / "root"
+    (root / "in").mkdir(parents=True)
+    made = make_scene("a", seconds=0.2)
+    Path(made["image_path"]).rename(root / "in" / "a.png")
+    Path(made["audio_path"]).rename(root / "in" / "a.wav")
+    return root
+
+
+@pytest.fixture
+def agent(root):
+    """Connect an agent to tools with the folder, or without."""
+
+    @asynccontextmanager
+    async def connected(*, local=True):
+        jobs = Jobs(Client(FakeCloud().backend), root / "jobs")
+        async with jobs.lifespan():
+            async with mcp.Client(Tools(jobs, root if local else None).server()) as client:
+                yield client
+            assert list((root / "jobs" / "uploads").iterdir()) == []
+
+    return connected
+
+
+async def called(client, name, **arguments):
+    """Return the answer of a tool as JSON, which must be no error."""
+    answer = await client.call_tool(name, arguments)
+    assert not answer.is_error, answer.content
+    return answer.structured_content
+
+
+async def refused(client, name, **arguments):
+    """Return the text of the error of a tool."""
+    answer = await client.call_tool(name, arguments)
+    assert answer.is_error, answer.content
+    return answer.content[0].text
+
+
+SCENE = {"name": "a", "image": "in/a.png", "audio": "in/a.wav"}
+
+
+async def test_tools_are_described(agent, root):
+    async with agent() as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools.keys() == NAMES
+        assert all(tool.description for tool in tools.values())
+        assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 20_000
+        job = tools["render"].input_schema["properties"]["job"]
+        assert job["properties"]["scenes"]["items"]["required"] == ["name"]
+        assert "list_looks" in job["properties"]["options"]["description"]
+
+
+async def test_local_files_are_rendered_and_paths_are_returned(agent, root):
+    async with agent() as client:
+        job = {"scenes": [SCENE, {"name": "b", "title_card": "End", "duration": 1}]}
+        made = await called(client, "render", job=job, wait_seconds=30)
+        assert made["state"] == "complete"
+        found = await called(client, "results", job=made["id"])
+    folder = root / "jobs" / "jobs" / made["id"] / "videos"
+    paths = {one["scene"]: one["path"] for one in found["videos"]}
+    assert paths == {name: str(folder / f"{name}.mp4") for name in "ab"}
+
+
+async def test_scenes_are_added_to_an_open_job(agent):
+    async with agent() as client:
+        job = (await called(client, "render", job={"open": True}))["id"]
+        await called(client, "add_scenes", job=job, scenes=[SCENE])
+        assert (await called(client, "job", job=job, wait_seconds=0.1))["open"]
+        await called(client, "close_job", job=job)
+        assert (await called(client, "job", job=job, wait_seconds=30))["state"] == "complete"
+        cancelled = await called(client, "cancel", job=job)
+        assert cancelled["state"] == "complete", "a finished job does not change"
+
+
+@pytest.fixture
+def outside(root, make_scene):
+    """A picture outside the root, with links that lead to it."""
+    outside = Path(make_scene("p")["image_path"]).rename(root.parent / "outside.png")
+    (root / "link.png").symlink_to(outside)
+    (root / "folder").symlink_to(root.parent)
+    return outside
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "link.png", "folder/outside.png", "OUTSIDE"])
+async def test_file_outside_the_root_is_refused(name, agent, root, outside):
+    name = name.replace("OUTSIDE", str(outside))
+    async with agent() as client:
+        job = {"scenes": [{"name": "a", "image": name, "duration": 1}]}
+        text = await refused(client, "render", job=job)
+        assert f"a: image: a file outside the folder; expected a file below {root}" in text
+        job = {"scenes": [SCENE], "options": {"watermark": name}}
+        assert "watermark: a file outside" in await refused(client, "render", job=job)
+        job = {"scenes": [SCENE], "film_music": name}
+        assert "film_music: a file outside" in await refused(client, "render", job=job)
+
+
+async def test_without_a_root_no_file_of_the_machine_is_read(agent, root):
+    async with agent(local=False) as client:
+        scene = SCENE | {"image": str(root / "in" / "a.png")}
+        text = await refused(client, "render", job={"scenes": [scene]})
+    fields = {fault["field"] for fault in json.loads(text.partition(": ")[2])["faults"]}
+    assert fields == {"image", "audio"}
+
+
+async def test_mistakes_are_answered_with_what_to_do(agent):
+    async with agent() as client:
+        text = await refused(client, "render", job={"scenes": [SCENE | {"imgae": "x"}]})
+        (fault,) = json.loads(text.partition(": ")[2])["faults"]
+        assert (fault["scene"], fault["field"]) == ("a", "imgae")
+        assert fault["expected"]
+        scenes = [SCENE | {"image": "in/b.png"}, {"name": "b", "image": "in/a.png"}]
+        text = await refused(client, "render", job={"scenes": scenes})
+        assert "a: image: no such file; expected a file below" in text
+        scenes = [SCENE] * 1_001
+        text = await refused(client, "render", job={"scenes": scenes})
+        assert "1,001 scenes; expected at most 1,000" in text
+        text = await refused(client, "render", job={"scenes": [SCENE]}, wait_seconds=61)
+        assert "less than or equal to 60" in text
+        assert "job" in await refused(client, "job", job="../../x")
+        text = await refused(client, "job", job="0" * 32)
+        assert "UnknownJobError" in text
+        assert "render" in await refused(client, "render")
+        assert "Unknown tool" in await refused(client, "rendr")
