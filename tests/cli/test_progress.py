@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from cloudburst.errors import (
 from cloudburst.events import (
     Event,
     SceneCompleted,
+    SceneCopied,
     SceneEncoded,
     SceneEncoding,
     SceneFailed,
@@ -126,6 +128,35 @@ def test_a_narrow_picture_has_room_for_the_name_of_the_scene() -> None:
     shown.view.apply(SceneStarted(at=4, scene="01-harbour", task="t1", attempt=2))
     shown.view.apply(SceneUploaded(at=4, scene="01-harbour", task="t1", bytes_sent=1))
     assert "01-har" in text(live_view(shown, now=64), 45)[1]
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_first_line_has_the_bill_and_the_time_left(width: int) -> None:
+    shown = folded(["a", "b"], SceneFailed(at=3, scene="b", kind="K", message="m", retryable=False))
+    progress = shown.view.progress(
+        at=64, usd=Decimal("0.0042"), max_usd=None, seconds_left=70.2, stopping=()
+    )
+    line = text(live_view(shown, progress, now=64), width)[0]
+    assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s left")
+    unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
+    line = text(live_view(shown, unknown, now=64), width)[0]
+    assert line.endswith("0 of 2 scenes · 1 failed  1 min 04 s")
+    shown.stopping = True
+    line = text(live_view(shown, progress, now=64), width)[0]
+    assert line.endswith("1 failed · stopping  $0.0042  1 min 04 s")
+
+
+def test_a_worker_with_a_copy_does_not_show_the_progress_of_the_first_attempt() -> None:
+    shown = folded(
+        ["a"],
+        *(WorkerReady(at=2, task=t, backend="local", place="machine") for t in ("t1", "t2")),
+        SceneEncoding(at=3, scene="a", task="t1"),
+        SceneProgress(at=3, scene="a", task="t1", progress=0.4),
+        SceneCopied(at=4, scene="a", task="t2"),
+    )
+    _, first, second = text(live_view(shown, now=64))
+    assert first.split() == ["worker", "1", "a", "encoding", "40%"]
+    assert second.split() == ["worker", "2", "a", "encoding", "a", "copy"]
 
 
 def test_before_the_scenes_are_known() -> None:

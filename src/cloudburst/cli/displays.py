@@ -234,7 +234,7 @@ def live_view(
     grid.add_column(no_wrap=True, justify="right", width=4)
     for task, worker in islice(view.workers.items(), _MAX_WORKERS_SHOWN):
         name = Text(f"worker {worker.number}", "cyan")
-        grid.add_row(name, *_worker_cells(worker, view.scenes_on(task), now))
+        grid.add_row(name, *_worker_cells(worker, task, view.scenes_on(task), now))
     return Group(_overall_line(shown, progress, now), grid)
 
 
@@ -263,13 +263,15 @@ def _overall_line(shown: ShownRun, progress: RunProgress | None, now: float) -> 
     time = format_duration(now)
     if progress is not None and progress.usd is not None:
         state.append(f"  {format_usd(progress.usd)}")
-    if progress is not None and progress.seconds_left is not None:
+    if progress is not None and progress.seconds_left is not None and not shown.stopping:
         time = f"about {format_duration(progress.seconds_left)} left"
     grid.add_row(bar, state, Text(time, "dim"))
     return grid
 
 
-def _worker_cells(worker: WorkerView, scenes: list[SceneView], now: float) -> tuple[Text, ...]:
+def _worker_cells(
+    worker: WorkerView, task: str, scenes: list[SceneView], now: float
+) -> tuple[Text, ...]:
     blank = Text()
     if not worker.ready:
         waited = format_duration(max(now - worker.since, 0))
@@ -277,8 +279,9 @@ def _worker_cells(worker: WorkerView, scenes: list[SceneView], now: float) -> tu
     if not scenes:
         return Text("waiting for a scene", "dim"), blank, blank
     scene = scenes[0]
-    stage = Text(scene.stage.value)
+    is_copy = scene.task != task  # the progress is that of the other attempt
+    stage = Text("encoding a copy" if is_copy else scene.stage.value)
     if len(scenes) > 1:
         stage.append(f" +{len(scenes) - 1}", "dim")
-    encodes = scene.stage is SceneStage.ENCODING
+    encodes = scene.stage is SceneStage.ENCODING and not is_copy
     return safe_text(scene.name, "bold"), stage, Text(f"{scene.progress:.0%}" if encodes else "")
