@@ -38,6 +38,13 @@ async def test_job_of_the_api_is_rendered(standing, make_scene):
         assert (await finished(http, job))["state"] == "complete"
 
 
+async def test_files_of_the_story_are_sent(standing):
+    async with standing() as http:
+        for scene in (await http.get("/story/story.json")).json():
+            for role in ("image", "audio", "subtitle"):
+                assert (await http.get(f"/story/{scene[role]}")).status_code == 200, scene
+
+
 async def test_every_operation_is_in_the_description(standing):
     async with standing() as http:
         paths = (await http.get("/openapi.json")).json()["paths"]

@@ -6,14 +6,15 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from cloudburst.errors import ConfigurationError
+from cloudburst.errors import ConfigurationError, FaultCode
 from cloudburst.inputs.scenes import pictures_without_audio, read_scenes
 from cloudburst.models.options import RenderOptions
+from cloudburst.models.problems import FIXES
 from cloudburst.serve.app import PAGE
 from support.doc_pages import ROOT
 
@@ -63,6 +64,12 @@ def test_every_text_is_used():
         if f'"{key}"' not in scripts and not any(key.startswith(family) for family in families)
     ]
     assert not unused
+
+
+def test_every_problem_has_a_text_and_a_fix():
+    codes = set(get_args(FaultCode)) - {"invalid"}
+    assert not {f"fault.{code}" for code in codes} - strings().keys()
+    assert not {f"fix.{code}" for code in FIXES} - strings().keys()
 
 
 def test_every_option_has_a_label():

@@ -11,8 +11,8 @@ from cloudburst.cli.options import RUN, FilmFlags, FolderOption, RunOptions
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.result import RunRequest
 from cloudburst.client.backends import local
-from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.scenes import read_scenes
+from cloudburst.inputs.story import story_folder
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
@@ -32,7 +32,7 @@ def demo_command(
         Folder for the videos, also in S3. Default: ./cloudburst-demo. Videos of an earlier demo are
         replaced.
     """
-    run_options, story = run_options or RunOptions(), _story_folder()
+    run_options, story = run_options or RunOptions(), story_folder()
     request = RunRequest(
         scenes=read_scenes(story),
         to=to,
@@ -46,11 +46,3 @@ def demo_command(
         settings=Settings(),
     )
     return run_and_report(request, run_options)
-
-
-def _story_folder() -> Path:
-    package = Path(__file__).parents[1]
-    for folder in (package / "story", package.parents[1] / "examples" / "story"):
-        if folder.is_dir():
-            return folder
-    raise ConfigurationError(f"{package / 'story'}: not found; expected the scenes of the demo")

@@ -1,7 +1,7 @@
 // The run that is being prepared: scenes, look and place. It is kept in this browser, and its files
 // are uploads on the server, so that a reload or a second tab loses nothing.
 
-import { call, get, post } from "./api.js";
+import { call, post } from "./api.js";
 import { ENDINGS, ending, naturally, pair, stem } from "./pairing.js";
 import { t } from "./text.js";
 
@@ -188,7 +188,7 @@ export function faultsOf(scene) {
   for (const role of ROLES) {
     const file = scene[role];
     if (file?.problem) own.push({ field: role, code: file.problem, found: file.name, expected: file.message ?? "" });
-    else if (file?.fault) own.push({ field: role, ...file.fault });
+    else if (file?.fault) own.push({ ...file.fault, field: role });
   }
   if (!scene.image && !scene.rest.title_card) own.push({ field: "image", code: "unpaired" });
   if (!scene.audio && scene.duration === null && scene.rest.until === undefined) own.push({ field: "audio", code: "unpaired" });
@@ -250,12 +250,17 @@ async function askPlan() {
   state.changed();
 }
 
+/** Return the limit of the bill in USD: what the user has set, or what the plan costs at most. */
+export function capOf(plan) {
+  return Number(state.draft.maxUsd) > 0 ? state.draft.maxUsd : (Math.max(1, Math.ceil(Number(plan.usd_high) * 100)) / 100).toFixed(2);
+}
+
 /** Submit the ready scenes with a plan; return the job. A repeated request makes no second job. */
 export async function submit(plan) {
   const { draft } = state, body = { ...jobBody(readyScenes()), name: draft.name || t("untitled") };
   body.place = plan.place;
   if (plan.place !== "machine") Object.assign(body, { tier: plan.tier, workers: plan.workers, spot: plan.spot });
-  if (plan.place !== "machine" && Number(draft.maxUsd) > 0) body.max_usd = draft.maxUsd;
+  if (plan.place !== "machine") body.max_usd = capOf(plan);
   const job = await post("api/jobs", body, { headers: { "Idempotency-Key": draft.key } });
   const known = Object.keys(localStorage).filter(key => key.startsWith("run-"));
   for (const key of known.slice(0, Math.max(0, known.length - KEPT_DRAFTS + 1))) localStorage.removeItem(key);
@@ -271,8 +276,8 @@ export function reuse(draft) {
 
 /** Fetch the story of the package and add its files. */
 export async function addStory() {
-  const { files } = await get("story/files.json");
-  const read = async path => ({ path, file: new File([await (await call("GET", `story/${path}`, undefined, { raw: true })).blob()], path) });
-  const story = await Promise.all(files.map(read));
-  await addFiles(story.map(({ file, path }) => ({ file, path: `${t("story.name")}/${path}` })));
+  const read = async path => ({ path: `${t("story.name")}/${path}`, file: new File([await (await call("GET", `story/${path}`, undefined, { raw: true })).blob()], path) });
+  const list = await read("story.json");
+  const paths = JSON.parse(await list.file.text()).flatMap(scene => ROLES.map(role => scene[role]));
+  await addFiles([list, ...await Promise.all(paths.map(read))]);
 }

@@ -48,7 +48,7 @@ function emptyView() {
     h("div", { class: "three" },
       h("div", { class: "card" }, h("h2", null, t("names.title")), h("div", { class: "pairs", "aria-hidden": "true" }, pair("picture", ".jpg"), pair("sound", ".mp3"), pair("subtitle", ".srt")), h("p", null, t("names.text"))),
       h("div", { class: "card" }, h("h2", null, t("price.title")), h("p", null, t("price.text"))),
-      h("div", { class: "card" }, h("h2", null, t("story.title")), h("p", null, t("story.text")), h("p", null, button(t("story.try"), () => addStory(), { symbol: "play" })))),
+      h("div", { class: "card" }, h("h2", null, t("story.title")), h("p", null, t("story.text")), h("p", null, button(t("story.try"), addStory, { symbol: "play" })))),
   ];
 }
 
@@ -92,6 +92,7 @@ function reason(path) {
   const end = ending(path);
   if (["csv", "yaml", "yml", "json"].includes(end)) return t("unused.list");
   if (ENDINGS.subtitle.includes(end)) return t("unused.subtitle");
+  if (ENDINGS.image.includes(end) || ENDINGS.audio.includes(end)) return t("unused.scene");
   return ["psd", "tif", "tiff", "bmp", "gif", "svg"].includes(end) ? t("unused.picture") : t("unused.other");
 }
 

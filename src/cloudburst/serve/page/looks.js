@@ -72,7 +72,7 @@ function control(option, scene) {
   const labels = one => [one, named("choice", one)];
   const attributes = { id, title: text };
   if (kind === "flag") return toggle(label, Boolean(value), change, { title: text });
-  if (kind === "file") return fileControl(label, value, change);
+  if (kind === "file") return fileControl(option, label, value, change);
   if (kind === "list" && choices) {
     const flip = one => change((value ?? []).includes(one) ? value.filter(other => other !== one) : [...(value ?? []), one]);
     return h("fieldset", { class: "field" }, h("legend", null, label), h("div", { class: "chips" }, choices.map(one => h("label", null, h("input", { type: "checkbox", checked: (value ?? []).includes(one), onchange: () => flip(one) }), h("span", null, named("choice", one))))));
@@ -92,9 +92,11 @@ function control(option, scene) {
   return field(id, label, h("input", { ...attributes, type: "text", value: String(typeof shown === "object" ? "" : shown), placeholder: option.default === null ? t("automatic") : "", onchange: event => change(event.target.value.trim()) }));
 }
 
-function fileControl(label, file, change) {
-  return h("div", { class: "field" }, h("span", { class: "label" }, label), h("div", { class: "row" },
-    button(file ? file.name : t("choose.file"), () => choose(input => change(waiting(input.files[0]))), { "aria-label": `${label}: ${file ? file.name : t("choose.file")}` }),
+function fileControl({ choices }, label, value, change) {
+  const file = value?.name === undefined ? null : value, text = file ? file.name : t("choose.file");
+  return h("div", { class: "field" }, h("span", { class: "label" }, label), h("div", { class: "row wrap" },
+    choices && !file && dropdown([["", t("automatic")], ...choices.map(one => [one, one])], value ?? "", change, { "aria-label": label }),
+    button(text, () => choose(input => change(waiting(input.files[0]))), { "aria-label": `${label}: ${text}` }),
     file && button(t("remove"), () => change(undefined), { kind: "quiet" })));
 }
 

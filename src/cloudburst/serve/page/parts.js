@@ -43,12 +43,23 @@ export function describe({ code, field = "", found = "", expected = "", message 
   return t(general, values);
 }
 
+/** Return what to do about a problem, as a sentence or a command; null if nothing is known. */
+export function remedyOf({ code, fix }) {
+  const text = `fix.${code}` in STRINGS ? t(`fix.${code}`) : fix;
+  return text && h("p", null, h("b", null, t("what.to.do")), " ", text);
+}
+
+/** Return the server's own words about a problem, which has another text before them. */
+export function detailsOf(problem) {
+  return problem.message && problem.message !== describe(problem) && h("details", null, h("summary", null, t("details")), h("p", { class: "small" }, problem.message));
+}
+
 /** Return a box about a failed request. */
 export function problemBox(problem) {
   return h("div", { class: "call bad", role: "alert" }, icon("warn"), h("div", null,
     h("p", null, describe(problem)),
     problem.faults.map(fault => h("p", null, fault.scene && h("b", null, `${fault.scene}: `), describe(fault))),
-    problem.fix && h("p", null, problem.fix)));
+    remedyOf(problem), detailsOf(problem)));
 }
 
 /** Return a line of code with a button that copies it. */

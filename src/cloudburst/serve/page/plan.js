@@ -1,7 +1,7 @@
 // Third step: where the run is rendered, how long it takes and what it costs. Nothing has started.
 
 import { button, field, h, icon, linkButton, toggle } from "./dom.js";
-import { discard, readyScenes, save, state, submit } from "./draft.js";
+import { capOf, discard, readyScenes, save, state, submit } from "./draft.js";
 import { facts, go, problemBox, steps } from "./parts.js";
 import { server, tierOf } from "./server.js";
 import { cap, duration, forecast, named, t } from "./text.js";
@@ -35,18 +35,16 @@ export function planView() {
           h("div", null, h("dt", null, t("videos")), h("dd", null, facts(String(scenes.length), duration(seconds)))),
           h("div", null, h("dt", null, t("step.look")), h("dd", null, named("preset", draft.preset ?? "standard"))),
           h("div", null, h("dt", null, t("film")), h("dd", null, draft.film ? t("film.with", { transition: named("transition", draft.transition) }) : t("no")))),
-        isBilled(chosen) && field("cap", t("cap"), h("div", { class: "row" }, h("span", { "aria-hidden": "true" }, "$"), h("input", { id: "cap", type: "text", inputmode: "decimal", autocomplete: "off", value: draft.maxUsd, placeholder: serverCap() ?? "", "aria-describedby": "cap-help", onchange: event => { draft.maxUsd = event.target.value.trim().replace(",", "."); save(); } }))),
+        isBilled(chosen) && field("cap", t("cap"), h("div", { class: "row" }, h("span", { "aria-hidden": "true" }, "$"), h("input", { id: "cap", type: "text", inputmode: "decimal", autocomplete: "off", value: draft.maxUsd, placeholder: capOf(chosen), "aria-describedby": "cap-help", onchange: event => { draft.maxUsd = event.target.value.trim().replace(",", "."); save(); } }))),
         isBilled(chosen) && h("p", { class: "small muted", id: "cap-help" }, t("cap.help")),
         field("deadline", t("deadline"), h("input", { id: "deadline", type: "number", min: "1", step: "1", value: draft.deadline, placeholder: t("deadline.none"), onchange: event => { draft.deadline = event.target.value; save(); } })),
         server.about?.places.some(place => place.spot && place.available) && toggle(t("spot"), draft.spot, value => { draft.spot = value; save(); }))),
     chosen && h("div", { class: "dock" },
-      h("p", null, isBilled(chosen) ? t("plan.summary", { place: named("place", chosen.place), usd: forecast(chosen.usd), cap: cap(draft.maxUsd || serverCap() || chosen.usd_high) }) : t("plan.free", { place: named("place", chosen.place) })),
+      h("p", null, isBilled(chosen) ? t("plan.summary", { place: named("place", chosen.place), usd: forecast(chosen.usd), cap: cap(capOf(chosen)) }) : t("plan.free", { place: named("place", chosen.place) })),
       linkButton(t("back"), "#/look"),
       button(isSubmitting ? t("starting") : isBilled(chosen) ? t("render.for", { usd: forecast(chosen.usd) }) : t("render.free"), () => start(chosen), { kind: "main", disabled: isSubmitting || scenes.length === 0 || state.isPlanning })),
   ];
 }
-
-const serverCap = () => server.about?.limits.max_usd ?? server.about?.limits.owner_usd;
 
 function choosePlan(plan) {
   state.draft.place = keyOf(plan);

@@ -5,7 +5,7 @@ import { ask, button, h, icon, linkButton } from "./dom.js";
 import { upload } from "./draft.js";
 import { choose } from "./files.js";
 import { ENDINGS } from "./pairing.js";
-import { describe, facts, problemBox, retake } from "./parts.js";
+import { describe, detailsOf, facts, problemBox, remedyOf, retake } from "./parts.js";
 import { server } from "./server.js";
 import { bill, bytes, cap, clock, duration, forecast, named, percent, t } from "./text.js";
 import { timeline } from "./timeline.js";
@@ -64,7 +64,8 @@ async function readResult() {
 }
 
 const secondsOf = text => text.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
-const chaptersOf = text => [...text.matchAll(/^([\d:.]+) --> [\d:.]+.*\n(.*)$/gm)].map(([, at, title]) => ({ at: secondsOf(at), title }));
+const plain = text => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+const chaptersOf = text => [...text.matchAll(/^([\d:.]+) --> [\d:.]+.*\n(.*)$/gm)].map(([, at, title]) => ({ at: secondsOf(at), title: plain(title) }));
 
 function follow() {
   source?.close();
@@ -239,7 +240,7 @@ function tile(scene) {
 }
 
 function sayOf(scene) {
-  if (scene.worker != null && ["uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker: scene.worker });
+  if (scene.worker != null && ["waiting", "uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker: scene.worker });
   if (scene.state === "waiting" && scene.attempts > 0) return t("scene.again");
   return t(`scene.${scene.state}`);
 }
@@ -258,7 +259,7 @@ function lane(worker) {
 
 function failure(scene) {
   const isFinished = isOver(run.job), replaced = run.replaced[scene.scene] ?? {}, isOut = run.leftOut.has(scene.scene);
-  const { code, fix, message } = scene.error ?? { code: "invalid", fix: "", message: "" };
+  const problem = { code: "invalid", fix: "", message: "", ...scene.error };
   const replace = role => choose(async input => {
     try {
       run.replaced[scene.scene] = { ...replaced, [role]: await upload(input.files[0]) };
@@ -274,9 +275,7 @@ function failure(scene) {
   };
   return h("div", { class: "call bad", key: `failed-${scene.scene}`, role: "alert" }, icon("warn"), h("div", null,
     h("h2", null, t("has.failed", { name: scene.scene })),
-    h("p", null, describe({ code, message, scene: scene.scene })),
-    fix && h("p", null, h("b", null, t("what.to.do")), " ", fix),
-    message && h("details", null, h("summary", null, t("details")), h("p", { class: "small" }, message)),
+    h("p", null, describe(problem)), remedyOf(problem), detailsOf(problem),
     Object.entries(replaced).map(([role, file]) => h("p", { class: "small" }, icon("check", true), ` ${t(`replace.${role}`)}: ${file.name}`)),
     isFinished && run.job.resumable && h("div", { class: "row" }, ROLES.map(role => button(t(`replace.${role}`), () => replace(role), { kind: role === "audio" ? "" : "quiet" })), button(isOut ? t("take.in") : t("leave.out"), toggleOut, { kind: "quiet", "aria-pressed": String(isOut) })),
     !isFinished && h("p", { class: "small" }, t("others.go.on"))));
@@ -316,7 +315,7 @@ function player() {
     h("div", { class: "thumb" }, h("video", { id: "film", src: film, poster: `${film}/cover`, controls: true, preload: "metadata", playsinline: true, "aria-label": t("film"), ontimeupdate: seek },
       h("track", { kind: "captions", src: `${film}/subtitles.vtt`, label: t("subtitles") }), h("track", { kind: "chapters", src: `${film}/chapters.vtt`, default: true }))),
     run.chapters.length > 0 && h("nav", { class: "chapters", "aria-label": t("chapters") }, h("ol", null, run.chapters.map((chapter, place) => {
-      const picture = run.scenes[place]?.cover_url ?? run.scenes[place]?.picture_url;
+      const scene = run.scenes.find(one => (one.title || one.scene) === chapter.title), picture = scene?.cover_url ?? scene?.picture_url;
       return h("li", null, h("button", { type: "button", "aria-current": run.chapter === place ? "true" : null, onclick: jump(chapter.at) }, picture ? h("img", { src: picture, alt: "", loading: "lazy" }) : h("i"), h("span", null, chapter.title), h("span", { class: "muted small num" }, clock(chapter.at))));
     }))));
 }
