@@ -1,12 +1,18 @@
-"""Questions about the server: looks, and checks of the machine and the account."""
+"""Questions about the server: places and limits, looks, checks of the machine and the account."""
+
+import shutil
+from decimal import Decimal
+from importlib.metadata import version
 
 import anyio
 import pytest
 from pydantic import ValidationError
 
-from cloudburst import RenderOptions
+from cloudburst import Limits, RenderOptions
+from cloudburst.jobs import JobLimits, Places
 from cloudburst.models.options.subtitles import CAPTIONS
 from cloudburst.models.settings import Settings
+from cloudburst.testing import FakeCloud
 from cloudburst.web import Access, server_handlers
 from support.web_apps import open_jobs
 
@@ -106,3 +112,63 @@ async def test_checks_are_for_the_operator(cloud, tmp_path):
         answer = await http.get("/api/checks", headers={"user": "ada"})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         assert (await http.get("/api/checks", headers={"user": "root"})).status_code == 200
+
+
+async def test_a_server_without_a_choice_of_places_says_why(cloud, tmp_path):
+    async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
+        server = (await http.get("/api/server")).json()
+        free = shutil.disk_usage(tmp_path).free
+        jobs_limit = jobs.queue.limits.owner_jobs
+    assert [place["available"] for place in server["places"]] == [False] * 3
+    assert all(place["reason"] for place in server["places"])
+    assert server["default_place"] is None
+    assert server["limits"] == {
+        "scenes": 1_000,
+        "request_bytes": 1_000_000_000,
+        "file_bytes": Limits().file_bytes,
+        "owner_jobs": jobs_limit,
+        "owner_usd": None,
+        "max_usd": None,
+    }
+    assert abs(server["disk_free"] - free) < 1_000_000_000
+    assert (server["film"], server["preview"], server["key"]) == (True, True, False)
+    assert server["version"] == version("cloudburst-sdk")
+    assert "zh-Hans" in server["languages"]
+
+
+async def test_a_server_names_its_places_sizes_and_limits(cloud, tmp_path):
+    more = {
+        "places": Places(machine=cloud.backend, fargate=FakeCloud().backend, workers=12),
+        "limits": JobLimits(owner_usd=Decimal("2.50")),
+        "authorize": lambda *_: Access(owner="ada"),
+    }
+    async with open_jobs(cloud, tmp_path / "jobs", **more) as (_, http):
+        server = (await http.get("/api/server")).json()
+    places = {place["place"]: place for place in server["places"]}
+    assert [*places] == ["machine", "fargate", "both"]
+    assert all(place["available"] and not place["reason"] for place in places.values())
+    assert [place["workers"] for place in places.values()] == [None, 12, 12]
+    assert [place["spot"] for place in places.values()] == [False, True, True]
+    assert places["machine"]["tiers"] == []
+    assert places["fargate"]["tiers"][0] == {
+        "tier": 1,
+        "name": "STANDARD",
+        "vcpu": 2,
+        "memory_gb": 4,
+    }
+    assert server["default_place"] == "machine"
+    assert (server["limits"]["owner_usd"], server["key"]) == ("2.50", True)
+
+
+async def test_a_machine_that_cannot_render_is_not_available(cloud, tmp_path, monkeypatch):
+    missing = "av missing; pip install 'cloudburst-sdk[local]'"
+    monkeypatch.setattr(server_handlers, "missing_requirements", lambda *_: missing)
+    places = Places(machine=cloud.backend)
+    async with open_jobs(cloud, tmp_path / "jobs", places=places, settings=NOWHERE) as (_, http):
+        server = (await http.get("/api/server")).json()
+        checks = (await http.get("/api/checks")).json()["checks"]
+    assert [place["available"] for place in server["places"]] == [False] * 3
+    assert server["places"][0]["reason"] == missing
+    assert not server["preview"]
+    assert (checks[0]["state"], checks[0]["text"]) == ("failed", "av missing")
+    assert checks[0]["fix"] == "pip install 'cloudburst-sdk[local]'"

@@ -139,6 +139,10 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     self._opened = None
                     dispatcher.stop()
 
+    def disk_free(self) -> int:
+        """Return the number of free bytes on the disk of the folder. Blocks."""
+        return shutil.disk_usage(self._folder.path).free
+
     async def submit(
         self, request: JobRequest, *, owner: str = "", idempotency_key: str | None = None
     ) -> Job:

@@ -40,11 +40,13 @@ MAX_FRAMES, FRAME_SECONDS = 2, 20.0
 class JobApi:
     """State that the routes of `Jobs` share."""
 
-    def __init__(self, client: Client, rules: SubmissionRules) -> None:
+    def __init__(self, client: Client, rules: SubmissionRules, *, asks_callers: bool) -> None:
         # Client that renders the jobs.
         self.client = client
         # Rules for submissions, unless the access of a caller has others.
         self.rules = rules
+        # True if a function ``authorize`` decides who callers are.
+        self.asks_callers = asks_callers
         # Lock of the checks of the server, and their last results with the time of them.
         self.checking = anyio.Lock()
         self.checks: tuple[float, BaseModel] | None = None

@@ -120,7 +120,7 @@ class Jobs:
             limits=request_limits or RequestLimits(),
             webhooks=webhooks or Webhooks(),
         )
-        self._api = JobApi(client, rules)
+        self._api = JobApi(client, rules, asks_callers=authorize is not None)
 
     @property
     def queue(self) -> JobQueue:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Literal
 
-from anyio import current_time
+from anyio import current_time, to_thread
 from pydantic import BaseModel, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -14,6 +16,9 @@ from starlette.responses import Response
 from cloudburst.aws.setup.check_account import check_confinement, doctor
 from cloudburst.aws.setup.checks import Check, CheckStatus, failed, passed, warning
 from cloudburst.errors import CloudburstError
+from cloudburst.film.folder_film import REQUIRED_MODULES
+from cloudburst.image.version import PACKAGE_VERSION
+from cloudburst.jobs import Place, Places
 from cloudburst.models.options import OPTION_FILES, RenderOptions
 from cloudburst.models.options.marks import MarkOptions
 from cloudburst.models.options.picture import MotionOptions, PictureOptions
@@ -21,6 +26,7 @@ from cloudburst.models.options.sound import SoundOptions
 from cloudburst.models.options.subtitles import CAPTIONS, SubtitleOptions
 from cloudburst.models.problems import code_of, fix_of
 from cloudburst.models.settings import Settings
+from cloudburst.models.tier import Tier
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import Document, json_response, schema_of
@@ -42,6 +48,10 @@ _KINDS: Mapping[str, _Kind] = {
     "integer": "integer",
     "number": "number",
 }
+
+
+_NO_TASKS = "it needs an account (cloudburst init) and a budget (cloudburst serve --owner-usd)"
+_LANGUAGES = ["en", "ja", "ko", "zh-Hans", "zh-Hant"]
 
 
 class OptionDocument(Document):
@@ -101,6 +111,124 @@ class ChecksDocument(Document):
 
     checks: list[CheckDocument]
     """Results, in an order in which problems can be fixed."""
+
+
+class TierDocument(Document):
+    """Size of a task on Fargate."""
+
+    tier: int
+    """Number, which a job may name in place of the name."""
+    name: str
+    """Name."""
+    vcpu: int
+    """Number of vCPUs."""
+    memory_gb: int
+    """Memory in GB."""
+
+
+class PlaceDocument(Document):
+    """Place where jobs may be rendered."""
+
+    place: Place
+    """Name of the place."""
+    available: bool
+    """True if a job may name it."""
+    reason: str
+    """Why it is not available."""
+    workers: int | None
+    """Maximum number of tasks at once; null for the machine, which has a fixed number."""
+    tiers: list[TierDocument]
+    """Sizes of tasks."""
+    spot: bool
+    """True if tasks may run on Fargate Spot."""
+
+
+class LimitsDocument(Document):
+    """Limits of the caller."""
+
+    scenes: int
+    """Maximum number of scenes of a job."""
+    request_bytes: int
+    """Maximum size of an upload or a form, in bytes."""
+    file_bytes: int
+    """Maximum size of one file, in bytes."""
+    owner_jobs: int
+    """Maximum number of jobs that are queued or running."""
+    owner_usd: Decimal | None
+    """Maximum bill in 24 hours, in USD; null: no limit."""
+    max_usd: Decimal | None
+    """Maximum bill of the server, in USD; null: no limit."""
+
+
+class ServerDocument(Document):
+    """What the server offers."""
+
+    version: str
+    """Version of cloudburst."""
+    places: list[PlaceDocument]
+    """Places of jobs, also those that are not available."""
+    default_place: Place | None
+    """Place of jobs that name none; null: one that jobs cannot name."""
+    limits: LimitsDocument
+    """Limits of the caller."""
+    disk_free: int
+    """Free bytes of the disk with the jobs."""
+    film: bool
+    """True if the server can join videos to a film on its disk."""
+    preview: bool
+    """True if it can draw frames."""
+    languages: list[str]
+    """Languages that the font of the package has all letters of."""
+    key: bool
+    """True if callers need a key or another login."""
+
+
+_TIERS = [
+    TierDocument(tier=tier.priority, name=tier.name, vcpu=tier.vcpu, memory_gb=tier.memory_gb)
+    for tier in Tier
+]
+
+
+@Operation("GET", "/server", Action.READ, {200: ServerDocument})
+async def read_server(call: WebCall) -> Response:
+    """Return the version, places, limits and abilities of the server."""
+    queue, client, places = call.queue, call.api.client, call.queue.places
+    missing, requests = missing_requirements(*MODULES), call.api.rules.limits
+    defaults = (one for one in places.offered if places.backends(one) == client.backends)
+    document = ServerDocument(
+        version=PACKAGE_VERSION,
+        places=[_place(place, places, missing) for place in Place],
+        default_place=next(defaults, None),
+        limits=LimitsDocument(
+            scenes=requests.scenes,
+            request_bytes=requests.request_bytes,
+            file_bytes=client.limits.file_bytes,
+            owner_jobs=queue.limits.owner_jobs,
+            owner_usd=queue.limits.owner_usd,
+            max_usd=client.limits.max_usd,
+        ),
+        disk_free=await to_thread.run_sync(queue.disk_free),
+        film=all(map(find_spec, REQUIRED_MODULES)),
+        preview=not missing,
+        languages=_LANGUAGES,
+        key=call.api.asks_callers,
+    )
+    return json_response(document)
+
+
+def _place(place: Place, places: Places, missing: str) -> PlaceDocument:
+    has_tasks = place is not Place.MACHINE
+    reason = missing if place is not Place.FARGATE else ""
+    if place not in places.offered:
+        reason = _NO_TASKS if has_tasks else "the server does not offer it"
+    return PlaceDocument(
+        place=place,
+        available=not reason,
+        reason=reason,
+        workers=places.workers if has_tasks else None,
+        tiers=_TIERS if has_tasks else [],
+        spot=has_tasks,
+    )
 
 
 @Operation("GET", "/looks", Action.READ, {200: LooksDocument})
