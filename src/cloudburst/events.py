@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cloudburst.models.locations import WrittenLocation
-from cloudburst.models.run_progress import Place
+from cloudburst.models.run_progress import WorkerPlace
 from cloudburst.models.scene import Video
 
 
@@ -38,7 +38,7 @@ class _WorkerEvent(_Event):
 
 
 class _WorkerStarted(_WorkerEvent):
-    place: Place
+    place: WorkerPlace
     """Place of the worker: ``machine``, ``fargate`` or ``endpoints``."""
     size: str = ""
     """Size of the task: ``2 vCPU, 4 GB``; empty if nothing is billed."""

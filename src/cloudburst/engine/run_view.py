@@ -29,7 +29,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
-from cloudburst.models.run_progress import Place, RunProgress, WorkerActivity, WorkerProgress
+from cloudburst.models.run_progress import RunProgress, WorkerActivity, WorkerPlace, WorkerProgress
 
 
 class SceneStage(StrEnum):
@@ -85,7 +85,7 @@ class WorkerView:
     number: int
     """Number of the worker in the order of launches, from 1."""
     backend: str
-    place: Place
+    place: WorkerPlace
     size: str
     """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
     since: float

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cloudburst.models.report import Usd
 
-Place: TypeAlias = Literal["machine", "fargate", "endpoints"]
+WorkerPlace: TypeAlias = Literal["machine", "fargate", "endpoints"]
 """Place of a worker: a process on this machine, a task on Fargate, or a worker at an address."""
 
 WorkerActivity: TypeAlias = Literal[
@@ -27,7 +27,7 @@ class WorkerProgress(BaseModel):
     """Number of the worker in the order of launches, from 1."""
     task: str
     """Identifier of the task."""
-    place: Place
+    place: WorkerPlace
     size: str
     """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
     state: WorkerActivity

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from cloudburst.errors import SceneFault
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.performance import UNKNOWN_PERFORMANCE, Performance
-from cloudburst.models.run_progress import Place
+from cloudburst.models.run_progress import WorkerPlace
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.task import FoundTask, LaunchRequest, Secrets, TaskId, TaskStatus
 from cloudburst.models.tier import Tier
@@ -77,7 +77,7 @@ class Backend:
     """Name of the backend in reports and events: ``local``, ``fargate``…"""
     launcher: Launcher
     connect: Connect
-    place: Place = "fargate"
+    place: WorkerPlace = "fargate"
     """Place of the workers: ``machine``, ``fargate`` or ``endpoints``."""
     capacity: int | None = None
     """Maximum number of tasks that the backend can run at once; ``None``: only the client's limit
