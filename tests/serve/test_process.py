@@ -94,3 +94,10 @@ def test_port_in_use_is_named(tmp_path):
         port = str(taken.getsockname()[1])
         text = failing(*LOCAL, "--port", port, "--folder", str(tmp_path / "jobs"))
     assert f"--port {port}: Address already in use; pass another --port, or 0 for any" in text
+
+
+@pytest.mark.parametrize("backend", ["fargate", "burst"])
+def test_billed_place_needs_a_budget(backend, tmp_path):
+    account = {"AWS_SUBNET_ID": "subnet-0123456789abcdef0"}
+    text = failing("--backend", backend, "--folder", str(tmp_path / "jobs"), **account)
+    assert text.startswith("tasks on Fargate are billed: pass --owner-usd USD")

@@ -13,7 +13,8 @@ from cloudburst.cli.backend_options import StandingOptions
 from cloudburst.cli.output import print_output
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.client.client import Client
-from cloudburst.jobs import JobLimits
+from cloudburst.errors import ConfigurationError
+from cloudburst.jobs import JobLimits, Places
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
 from cloudburst.serve.app import standing_app
@@ -29,10 +30,27 @@ def standing_jobs(
     settings = options.apply_to(Settings())
     limits = Limits() if options.workers is None else Limits(workers=options.workers)
     backend = options.open_backend(settings, workers=options.workers)
+    if not callable(backend):
+        machine, tasks = backend
+        places = Places(machine=machine, fargate=tasks)
+    elif "://" in (options.backend or ""):
+        places = Places()
+    elif options.backend == "fargate" or (options.backend is None and settings.subnets):
+        places = Places(fargate=backend)
+    else:
+        places = Places(machine=backend)
+    limits = options.limits(limits)
+    if places.fargate and limits.max_usd is None and options.owner_usd is None:
+        msg = (
+            "tasks on Fargate are billed: pass --owner-usd USD, the largest bill of all jobs in 24 "
+            "hours, or --budget USD, that of this process, or --backend local"
+        )
+        raise ConfigurationError(msg)
     return Jobs(
-        Client(backend, limits=options.limits(limits), settings=settings),
+        Client(backend, limits=limits, settings=settings),
         folder,
         limits=JobLimits(owner_usd=options.owner_usd),
+        places=places,
         authorize=keys.authorize if keys else None,
         public_url=public_url and f"{public_url.rstrip('/')}/api",
     )

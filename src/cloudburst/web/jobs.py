@@ -218,7 +218,6 @@ def _require_budget(client: Client, limits: JobLimits) -> None:
         msg = (
             "tasks of the jobs are billed, and callers could cause any bill: set "
             "Jobs(limits=JobLimits(owner_usd=…)), the maximum bill of each owner in 24 hours, or "
-            "Client(limits=Limits(max_usd=…)), that of the process, in USD; with cloudburst serve: "
-            "--owner-usd or --budget"
+            "Client(limits=Limits(max_usd=…)), that of the process, in USD"
         )
         raise ConfigurationError(msg)
