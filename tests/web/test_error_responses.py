@@ -16,6 +16,7 @@ from cloudburst.errors import (
     SceneFault,
     WorkerStoppedError,
 )
+from cloudburst.models.problems import code_of, fix_of
 from cloudburst.web import exception_handlers
 from cloudburst.web.server_sent_events import EventStreamResponse
 from support.web_apps import broken, browser
@@ -70,7 +71,10 @@ async def test_errors_become_answers_that_name_no_place(error, status, caplog):
     async with browser(app, {}) as http:
         answer = await http.get("/")
     assert answer.status_code == status
-    assert answer.json()["error"] == type(error).__name__
+    kind = type(error).__name__
+    fields = {name: answer.json()[name] for name in ("error", "code", "fix")}
+    assert fields == {"error": kind, "code": code_of(kind), "fix": fix_of(kind)}
+    assert fields["fix"]
     for secret in ("/srv", "/var", "445", "host17", "123456789012"):
         assert secret not in answer.text
     assert bool(caplog.records) == (status >= 500)

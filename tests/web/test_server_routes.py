@@ -1,6 +1,8 @@
 """Questions about the server: places and limits, looks, checks of the machine and the account."""
 
 import shutil
+import subprocess
+import sys
 from decimal import Decimal
 from importlib.metadata import version
 
@@ -9,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from cloudburst import Limits, RenderOptions
+from cloudburst.aws.setup import check_account
 from cloudburst.jobs import JobLimits, Places
 from cloudburst.models.options.subtitles import CAPTIONS
 from cloudburst.models.settings import Settings
@@ -76,13 +79,13 @@ async def test_a_machine_without_an_account_is_checked_alone(cloud, tmp_path):
 async def test_checks_of_an_account_run_once_a_minute_and_tell_why_they_cannot(
     cloud, tmp_path, monkeypatch
 ):
-    calls, doctor = [], server_handlers.doctor
+    calls, doctor = [], check_account.doctor
 
     async def counted(settings):
         calls.append(settings)
         return await doctor(settings)
 
-    monkeypatch.setattr(server_handlers, "doctor", counted)
+    monkeypatch.setattr(check_account, "doctor", counted)
     async with open_jobs(cloud, tmp_path / "jobs", settings=BROKEN) as (_, http):
         answers = []
 
@@ -131,9 +134,8 @@ async def test_a_server_without_a_choice_of_places_says_why(cloud, tmp_path):
         "max_usd": None,
     }
     assert abs(server["disk_free"] - free) < 1_000_000_000
-    assert (server["film"], server["preview"], server["key"]) == (True, True, False)
+    assert (server["preview"], server["key"]) == (True, False)
     assert server["version"] == version("cloudburst-sdk")
-    assert "zh-Hans" in server["languages"]
 
 
 async def test_a_server_names_its_places_sizes_and_limits(cloud, tmp_path):
@@ -172,3 +174,9 @@ async def test_a_machine_that_cannot_render_is_not_available(cloud, tmp_path, mo
     assert not server["preview"]
     assert (checks[0]["state"], checks[0]["text"]) == ("failed", "av missing")
     assert checks[0]["fix"] == "pip install 'cloudburst-sdk[local]'"
+
+
+def test_the_libraries_of_aws_are_not_imported_with_the_routes():
+    code = "import sys, cloudburst.web; print(*{'aioboto3', 'botocore', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -55,6 +55,7 @@ async def test_a_file_that_no_scene_can_use_is_stored_with_its_fault(http, conte
     answer = await stored(http, content)
     assert (answer["kind"], answer["fault"]["field"]) == (kind, "file")
     assert answer["fault"]["found"].startswith(found)
+    assert answer["fault"]["code"] in {"unreadable", "wrong_type"}
     assert (await http.get(f"/api/uploads/{answer['id']}")).content == content
 
 

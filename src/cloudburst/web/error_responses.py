@@ -71,7 +71,7 @@ def http_error_response(error: HTTPException) -> JSONResponse:
 
 
 def _content(error: str, code: str, message: str) -> dict[str, Any]:
-    return {"error": error, "message": message, "code": code, "fix": fix_of(code)}
+    return {"error": error, "message": message, "code": code, "fix": fix_of(error) or fix_of(code)}
 
 
 def _status(error: CloudburstError) -> tuple[int, str | None]:

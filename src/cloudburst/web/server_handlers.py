@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Any, Literal
 
 from anyio import current_time, to_thread
@@ -13,10 +13,7 @@ from pydantic import BaseModel, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from cloudburst.aws.setup.check_account import check_confinement, doctor
-from cloudburst.aws.setup.checks import Check, CheckStatus, failed, passed, warning
 from cloudburst.errors import CloudburstError
-from cloudburst.film.folder_film import REQUIRED_MODULES
 from cloudburst.image.version import PACKAGE_VERSION
 from cloudburst.jobs import Place, Places
 from cloudburst.models.options import OPTION_FILES, RenderOptions
@@ -51,7 +48,6 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 _NO_TASKS = "it needs an account (cloudburst init) and a budget (cloudburst serve --owner-usd)"
-_LANGUAGES = ["en", "ja", "ko", "zh-Hans", "zh-Hant"]
 
 
 class OptionDocument(Document):
@@ -173,12 +169,8 @@ class ServerDocument(Document):
     """Limits of the caller."""
     disk_free: int
     """Free bytes of the disk with the jobs."""
-    film: bool
-    """True if the server can join videos to a film on its disk."""
     preview: bool
     """True if it can draw frames."""
-    languages: list[str]
-    """Languages that the font of the package has all letters of."""
     key: bool
     """True if callers need a key or another login."""
 
@@ -208,9 +200,7 @@ async def read_server(call: WebCall) -> Response:
             max_usd=client.limits.max_usd,
         ),
         disk_free=await to_thread.run_sync(queue.disk_free),
-        film=all(map(find_spec, REQUIRED_MODULES)),
         preview=not missing,
-        languages=_LANGUAGES,
         key=call.api.asks_callers,
     )
     return json_response(document)
@@ -247,9 +237,7 @@ def _looks() -> LooksDocument:
             for group, model in _GROUPS.items()
             for name in model.model_fields
         ],
-        presets=[
-            PresetDocument(name=name, options=dict(options)) for name, options in CAPTIONS.items()
-        ],
+        presets=[PresetDocument(name=name, options={**given}) for name, given in CAPTIONS.items()],
     )
 
 
@@ -296,24 +284,24 @@ async def read_checks(call: WebCall) -> Response:
     async with api.checking:
         if api.checks is None or current_time() > api.checks[0] + CHECK_SECONDS:
             found = await _check(api.client.settings)
-            api.checks = current_time(), ChecksDocument(checks=[*map(_check_document, found)])
+            api.checks = current_time(), ChecksDocument(checks=found)
     return json_response(api.checks[1])
 
 
-async def _check(settings: Settings) -> Sequence[Check]:
+async def _check(settings: Settings) -> list[CheckDocument]:
     missing, _, fix = missing_requirements(*MODULES).partition("; ")
-    renderer = passed("renderer", "this machine can render")
-    if missing:
-        renderer = (warning if settings.subnets else failed)("renderer", missing, fix)
+    state = ("warning" if settings.subnets else "failed") if missing else "ok"
+    text = missing or "this machine can render"
+    checks = [CheckDocument(code="renderer", text=text, state=state, fix=fix)]
+    # Imported in a thread: importing the AWS libraries is slow, and not every app asks for this.
+    account: Any = await to_thread.run_sync(import_module, "cloudburst.aws.setup.check_account")
     try:
-        account = (await doctor(settings)).checks if settings.subnets else await check_confinement()
+        report = await account.doctor(settings) if settings.subnets else None
+        found = report.checks if report else await account.check_confinement()
     except CloudburstError as exc:
-        kind = type(exc).__name__
-        account = [failed(code_of(kind), str(exc), fix_of(kind))]
-    return [renderer, *account]
-
-
-def _check_document(check: Check) -> CheckDocument:
-    code = check.name.replace(" ", "_")
-    state = "ok" if check.status is CheckStatus.PASSED else check.status
-    return CheckDocument(code=code, text=check.found, state=state, fix=check.fix)
+        code, fix = code_of(type(exc).__name__), fix_of(type(exc).__name__)
+        return [*checks, CheckDocument(code=code, text=str(exc), state="failed", fix=fix)]
+    for one in found:
+        code, state = one.name.replace(" ", "_"), one.status.replace("passed", "ok")
+        checks.append(CheckDocument(code=code, text=one.found, state=state, fix=one.fix))
+    return checks

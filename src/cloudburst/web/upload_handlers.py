@@ -54,7 +54,7 @@ async def store_upload(call: WebCall) -> Response:
         kind, checked = await call.queue.uploads.check(upload)
     facts, fault = None, None
     if isinstance(checked, InvalidInputError):
-        found = SceneFault("", "file", checked.found, checked.expected)
+        found = SceneFault("", "file", checked.found, checked.expected, checked.code)
         (public,) = public_faults(InvalidScenesError(faults=[found]))[1]
         fault = FaultDocument.model_validate(public)
     else:
