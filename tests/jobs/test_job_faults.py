@@ -6,14 +6,11 @@ import errno
 import shutil
 import sqlite3
 from contextlib import closing
-from decimal import Decimal
-from itertools import repeat
 
 import anyio
 import pytest
 
 from cloudburst import Client, Limits
-from cloudburst.concurrency import poll
 from cloudburst.errors import (
     ConfigurationError,
     CredentialsError,
@@ -185,31 +182,6 @@ async def test_a_folder_that_cannot_be_used_is_an_error_of_ours(client, tmp_path
     with pytest.raises(JobStorageError, match="not a database"):
         async with JobQueue(client, tmp_path):
             pass
-
-
-async def test_the_budget_of_an_owner_ends_running_jobs_and_refuses_new_ones(
-    client, cloud, make_scene, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(job_runs, "USAGE_SECONDS", 0.1)
-    cloud.encode = 60.0
-    cloud.rates = US_EAST_1_RATES
-    limits = JobLimits(owner_usd=Decimal("0.001"))
-    async with JobQueue(client, tmp_path / "jobs", limits=limits) as queue:
-        job = await queue.submit(request(make_scene, "a"), owner="x")
-        with anyio.fail_after(30):
-            done = await queue.wait(job.id)
-        assert done.state is JobState.BUDGET
-        assert done.cost is not None
-        assert done.cost.usd > limits.owner_usd
-        with pytest.raises(JobLimitError, match=r"budget of \$0.001 for 24 hours is used up"):
-            await queue.submit(request(make_scene, "b"), owner="x")
-        cloud.encode = 0.0
-        monkeypatch.setattr(job_runs, "USAGE_SECONDS", 60.0)  # a minute is billed at once
-        other = await queue.submit(request(make_scene, "b"), owner="y")
-        assert (await queue.wait(other.id)).state is JobState.COMPLETE
-        settled = await poll(lambda: settled_job(queue, other.id), delays=repeat(0.05))
-        assert settled.last_event == (await numbered(queue, other.id))[-1].number
-    assert not cloud.running
 
 
 async def test_videos_that_arrive_count_for_their_owner_before_the_job_ends(

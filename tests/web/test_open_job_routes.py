@@ -246,3 +246,30 @@ async def test_a_killed_server_resumes_an_open_job_as_open(picture, tmp_path, fr
     assert (state["state"], state["completed"], state["open"]) == ("cancelled", 3, False)
     done = [data["scene"] for _, kind, data in events if kind == "scene.completed"]
     assert sorted(done) == ["a", "b", "c"], "each one once"
+
+
+@pytest.mark.real
+async def test_a_killed_server_continues_a_job_at_the_place_that_it_names(
+    picture, tmp_path, free_tcp_port
+):
+    port = free_tcp_port
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        with server(tmp_path, port) as process:
+            await poll(lambda: answer_of(http, "/jobs"), delays=repeat(0.05))
+            scenes = [scene("a"), scene("slow"), scene("b")]
+            made = form(picture, *scenes, place="fargate", workers=2, max_usd="0.5")
+            job = (await http.post("/jobs", **made)).json()
+            await completed(http, job, "a")
+            process.send_signal(signal.SIGKILL)
+            await anyio.to_thread.run_sync(process.wait)
+        with server(tmp_path, port):
+            await poll(lambda: answer_of(http, job["links"]["job"]), delays=repeat(0.05))
+            await completed(http, job, "b")
+            await http.post(job["links"]["cancel"])  # of the slow one
+            state = await finished(http, job)
+            events = job_events((await http.get(job["links"]["events"])).text)
+    assert (state["state"], state["completed"]) == ("cancelled", 2)
+    assert (state["place"], state["workers"], state["max_usd"]) == ("fargate", 2, "0.5")
+    assert "job.interrupted" in [kind for _, kind, _ in events]
+    backends = {data["backend"] for _, kind, data in events if kind == "worker.launched"}
+    assert backends == {"fargate"}

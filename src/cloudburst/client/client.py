@@ -30,6 +30,7 @@ from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.run import Run, RunSpec
+from cloudburst.engine.scheduler.budget import SharedBudget
 from cloudburst.errors import ClosedError
 from cloudburst.film.request import film_request
 from cloudburst.inputs.scene_fingerprints import InputHashes
@@ -95,6 +96,7 @@ class Client(anyio.AsyncContextManagerMixin):
         self._timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
         """Limits of concurrency, sizes, attempts and cost."""
+        self._shared_budget = SharedBudget(self.limits.max_usd)
         self._spec = TaskSpec(tier=tier, limits=self.limits)
         self._backoff = backoff
         self._open: ClientResources | None = None
@@ -125,6 +127,7 @@ class Client(anyio.AsyncContextManagerMixin):
                     limits=self.limits,
                     backoff=self._backoff,
                     measurements=Measurements(await to_thread.run_sync(read_history)),
+                    shared_budget=self._shared_budget,
                 )
                 self._open = resources = ClientResources(
                     pool=pool,
@@ -194,8 +197,11 @@ class Client(anyio.AsyncContextManagerMixin):
     def variant(
         self, backends: Sequence[OpenBackend], *, tier: Tier | None = None, limits: Limits
     ) -> Client:
-        """Return a new client with other backends, size of tasks and limits, which is not open."""
-        return Client(
+        """Return a new client with other backends, size of tasks and limits, which is not open.
+
+        ``Limits.max_usd`` of this client limits the bill of both, and of further variants.
+        """
+        client = Client(
             backends,
             options=self.options,
             tier=tier or self._spec.tier,
@@ -204,6 +210,8 @@ class Client(anyio.AsyncContextManagerMixin):
             backoff=self._backoff,
             settings=self._settings,
         )
+        client._shared_budget = self._shared_budget
+        return client
 
     @property
     def is_billed(self) -> bool:

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerState
+from cloudburst.engine.scheduler.budget import SharedBudget
 from cloudburst.engine.scheduler.scheduler import Scheduler
 from cloudburst.engine.supervisor import Supervisors
 from cloudburst.engine.uplink import Uplink
@@ -48,6 +49,7 @@ class WorkerPool:
         limits: Limits,
         backoff: Backoff,
         measurements: Measurements | None = None,
+        shared_budget: SharedBudget | None = None,
     ) -> None:
         self.backends = backends
         """Backends of the pool, in the order of preference."""
@@ -60,6 +62,7 @@ class WorkerPool:
             spec=spec,
             limits=limits,
             measurements=measurements or Measurements(),
+            shared_budget=shared_budget,
         )
         self.supervisors = Supervisors(
             tasks, self.scheduler, timeouts=timeouts, limits=limits, backoff=backoff

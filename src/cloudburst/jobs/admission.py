@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 from cloudburst.errors import JobLimitError
@@ -13,6 +14,9 @@ from cloudburst.jobs.models import JobLimits
 
 # Length of the period for which ``JobLimits.owner_usd`` is the maximum bill, in seconds.
 BUDGET_SECONDS = 86_400.0
+# Seconds for which the bill of a finished job may become final: AWS forgets a task an hour after
+# its stop.
+FINAL_SECONDS = 3_600.0
 # Number of bytes after which files that arrive are compared with the limits again.
 BYTES_PER_CHECK = 16_000_000
 # Bytes of the disk that files which arrive and jobs that begin leave free, for the events and the
@@ -52,6 +56,38 @@ def within_budget(
     if limits.owner_usd is None:
         return True
     return spent_since(connection, owner, now - BUDGET_SECONDS) < limits.owner_usd
+
+
+def reserve_budget(
+    connection: sqlite3.Connection, job: str, limits: JobLimits, now: float
+) -> bool | None:
+    """Reserve a part of its owner's budget for the whole bill of a job.
+
+    The part is that of the job's ``max_usd``, or else all that is left. It stays reserved until the
+    bill of the job is final. Return false if the job has to wait for bills of other jobs, and
+    ``None`` if the budget is used up.
+    """
+    owner, usd, max_usd, reserved = connection.execute(
+        "SELECT owner, usd, json_extract(terms, '$.max_usd'), reserved_usd FROM jobs WHERE id = ?",
+        [job],
+    ).fetchone()
+    if limits.owner_usd is None or reserved is not None:
+        return True
+    others = connection.execute(
+        "SELECT coalesce(usd, 0), CASE WHEN finished_at IS NULL "
+        "OR (usd IS NOT NULL AND NOT cost_final AND finished_at > ?) THEN reserved_usd END "
+        "FROM jobs WHERE owner = ? AND id <> ? AND (finished_at IS NULL OR finished_at > ?)",
+        (now - FINAL_SECONDS, owner, job, now - BUDGET_SECONDS),
+    ).fetchall()
+    left = limits.owner_usd - sum(Decimal(bill) for bill, _ in others)
+    growth = sum(max(Decimal(most or 0) - Decimal(bill), Decimal()) for bill, most in others)
+    wanted = min(left, Decimal(max_usd or left))
+    if wanted <= Decimal(usd or 0):
+        return None
+    if wanted > left - growth:
+        return False
+    connection.execute("UPDATE jobs SET reserved_usd = ? WHERE id = ?", (str(wanted), job))
+    return True
 
 
 def check_bytes(

@@ -15,13 +15,13 @@ from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from cloudburst.errors import JobError, JobStorageError, UnknownJobError
-from cloudburst.jobs import job_claims
-from cloudburst.jobs.admission import has_free_disk
+from cloudburst.jobs import job_claims, job_rows
+from cloudburst.jobs.admission import has_free_disk, reserve_budget
 from cloudburst.jobs.bills import FinalBills
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.event_log import NewEvent, delete_progress, is_begun
 from cloudburst.jobs.folder import JobsFolder, storage_errors
-from cloudburst.jobs.job_claims import ended_process
+from cloudburst.jobs.job_claims import ClaimedJob, ended_process
 from cloudburst.jobs.job_rows import (
     JobEnd,
     bytes_stored,
@@ -130,9 +130,7 @@ class Dispatcher:
         if not has_queued:
             return
         # Jobs that were begun go on, because only their runs find and stop tasks that they left.
-        claim = partial(
-            job_claims.claim_next, process=self._queue.process, now=time.time(), begin=has_room
-        )
+        claim = partial(self._claim, now=time.time(), begin=has_room)
         running = self._queue.limits.running
         while sum(not run.waits for run in self._runs.values()) < running:
             if self._stopped.is_set() or (job := await self._queue.database.write(claim)) is None:
@@ -143,6 +141,22 @@ class Dispatcher:
             elif job.cancel_requested:
                 run.stop(Stop.CANCEL)
             tasks.start_soon(self._work, run, name=f"job {job.id}")
+
+    def _claim(
+        self, connection: sqlite3.Connection, now: float, *, begin: bool
+    ) -> ClaimedJob | None:
+        """Give a queued job to this process that may begin within the budget of its owner."""
+        limits = self._queue.limits
+        while (job := job_claims.next_job(connection, now, begin=begin)) is not None:
+            billed = self._queue.clients.is_billed(job_rows.read_job(connection, job))
+            may_begin = reserve_budget(connection, job, limits, now) if billed else True
+            if may_begin:
+                return job_claims.claim(connection, job, self._queue.process, now)
+            if may_begin is None:
+                self._queue.log.end_job(connection, job, JobEnd(state=JobState.BUDGET))
+            else:
+                job_claims.postpone(connection, job, now + BUSY_SECONDS)
+        return None
 
     async def _take_over(self) -> None:
         processes = await self._queue.database.read(job_claims.working_processes)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,39 +29,49 @@ class ClaimedJob:
     owner: str
     # `JobRequest` as JSON.
     request: str
+    # Part of its owner's budget that is reserved for the job; ``None``: there is no such limit.
+    reserved_usd: Decimal | None
     # True if a process has worked on the job before.
     started_before: bool
     cancel_requested: bool
 
 
-def claim_next(
-    connection: sqlite3.Connection, process: str, now: float, *, begin: bool = True
-) -> ClaimedJob | None:
-    """Give a queued job to a process, if there is one.
+def next_job(connection: sqlite3.Connection, now: float, *, begin: bool = True) -> str | None:
+    """Return the queued job that is to be claimed next, if there is one.
 
     Owners take turns: it is the oldest job of an owner who has the fewest running ones.
     """
     row = connection.execute(
-        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
-        "starts = starts + 1 "
-        "WHERE id = (SELECT id FROM jobs WHERE state = ? "
-        "AND not_before <= ? AND (starts > 0 OR ?) "
+        "SELECT id FROM jobs WHERE state = ? AND not_before <= ? AND (starts > 0 OR ?) "
         # With a plus, so that the index of states is used: an owner has more jobs than run.
         "ORDER BY (SELECT count(*) FROM jobs AS other "
-        "WHERE other.state = ? AND +other.owner = jobs.owner), sequence LIMIT 1) "
-        "RETURNING id, owner, request, cancel_requested, starts",
-        (JobState.RUNNING, process, now, JobState.QUEUED, now, begin, JobState.RUNNING),
+        "WHERE other.state = ? AND +other.owner = jobs.owner), sequence LIMIT 1",
+        (JobState.QUEUED, now, begin, JobState.RUNNING),
     ).fetchone()
-    if row is None:
-        return None
-    job, owner, request, cancel, starts = row
+    return None if row is None else str(row[0])
+
+
+def claim(connection: sqlite3.Connection, job: str, process: str, now: float) -> ClaimedJob:
+    """Give a queued job to a process."""
+    owner, request, reserved, cancel, starts = connection.execute(
+        "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
+        "starts = starts + 1 WHERE id = ? "
+        "RETURNING owner, request, reserved_usd, cancel_requested, starts",
+        (JobState.RUNNING, process, now, job),
+    ).fetchone()
     return ClaimedJob(
         id=job,
         owner=owner,
         request=request,
+        reserved_usd=None if reserved is None else Decimal(reserved),
         started_before=starts > 1,
         cancel_requested=bool(cancel),
     )
+
+
+def postpone(connection: sqlite3.Connection, job: str, until: float) -> None:
+    """Claim a queued job no sooner than at a time."""
+    connection.execute("UPDATE jobs SET not_before = ? WHERE id = ?", (until, job))
 
 
 def has_queued(connection: sqlite3.Connection) -> bool:

@@ -113,7 +113,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
                     await anyio.to_thread.run_sync(self._folder.create)
                     process = stack.enter_context(registered_process(self._folder.path))
                 stack.enter_context(self._client.keeping_warm())
-                clients = JobClients(self._client, self.places)
+                clients = JobClients(self._client, self.places, self._client.is_billed)
                 await stack.enter_async_context(clients.opened())
                 opened = OpenQueue(
                     clients=clients,

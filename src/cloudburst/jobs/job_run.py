@@ -35,7 +35,6 @@ from cloudburst.errors import (
 )
 from cloudburst.events import Event, SceneEvent, SceneProgress
 from cloudburst.jobs import job_claims
-from cloudburst.jobs.admission import within_budget
 from cloudburst.jobs.event_log import NewEvent, write_progress
 from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_claims import ClaimedJob
@@ -78,8 +77,6 @@ class Stop(Enum):
 
     # The job is cancelled.
     CANCEL = auto()
-    # The budget of its owner is used up.
-    BUDGET = auto()
     # The files of its owner are larger than the limit.
     ROOM = auto()
     # This process ends; another one continues the job.
@@ -128,7 +125,7 @@ class JobRun:
         request = await anyio.to_thread.run_sync(parse_request, self.job.request)
         failure: JobFailure | None = None
         try:
-            client = self._queue.clients.client_for(request)
+            client = self._queue.clients.client_for(request, self.job.reserved_usd)
             await self._render(request, await stack.enter_async_context(client))
         except CloudburstError as exc:
             may_begin_later = isinstance(exc, _POSTPONING) and (
@@ -216,8 +213,6 @@ class JobRun:
         match self.stopped:
             case Stop.CANCEL:
                 state = JobState.CANCELLED
-            case Stop.BUDGET:
-                state = JobState.BUDGET
             case Stop.ROOM:
                 state = JobState.PARTIAL if report.videos else JobState.FAILED
                 failure = failure_of(JobLimitError("there is no room for more videos: remove jobs"))
@@ -313,8 +308,6 @@ class JobRun:
             write_bytes(connection, job, size)
             if cost is not None:
                 write_cost(connection, job, cost)
-        if not within_budget(connection, owner, limits, time.time()):
-            return Stop.BUDGET
         too_much = bytes_stored(connection, owner) > limits.owner_bytes
         return Stop.ROOM if too_much else None
 

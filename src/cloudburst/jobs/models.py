@@ -425,8 +425,10 @@ class JobLimits(BaseModel):
     owner_bytes: Annotated[int, Field(ge=1)] = 20_000_000_000
     """Maximum size of the uploads, inputs and videos of one owner in the folder, in bytes."""
     owner_usd: Annotated[Decimal, Field(gt=0)] | None = None
-    """Maximum bill of the jobs of one owner in 24 hours, in USD: then no job of the owner is
-    accepted, and running ones are ended. ``None``: no limit."""
+    """Maximum bill of the jobs of one owner in 24 hours, in USD. A job that is billed has tasks of
+    its own. Its ``max_usd``, or else all that is left, is reserved for it from its start until its
+    bill is final, and other jobs of the owner wait if less is left than they may cost. When nothing
+    is left, no job of the owner is accepted. ``None``: no limit."""
     bytes: Annotated[int, Field(ge=1)] = 100_000_000_000
     """Maximum size of all files in the folder, in bytes."""
     keep_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7 * 86_400.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from cloudburst.client.backends import on_spot
 from cloudburst.client.client import Client
@@ -63,10 +64,16 @@ class JobClients:
     # Open client of the queue.
     shared: Client
     places: Places
+    # True if tasks of this client cost money.
+    shared_is_billed: bool
     # Open client of all jobs of the place ``machine``, if it is offered.
     machine: Client | None = None
     # True while the workers of this machine belong to the client of one job.
     _machine_taken: bool = field(default=False, init=False)
+
+    def is_billed(self, terms: JobTerms) -> bool:
+        """Return whether a job with these terms may cost money."""
+        return self.shared_is_billed if terms.place is None else terms.place is not Place.MACHINE
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -80,16 +87,18 @@ class JobClients:
             yield
 
     @asynccontextmanager
-    async def client_for(self, terms: JobTerms) -> AsyncGenerator[Client]:
-        """Yield an open client for a job with these terms."""
+    async def client_for(
+        self, terms: JobTerms, reserved_usd: Decimal | None
+    ) -> AsyncGenerator[Client]:
+        """Yield an open client for a job with these terms, whose bill has a limit, if any."""
         self.places.check(terms)  # the server may have been started with others since
         client, backends = self.shared, self.shared.backends
         if terms.place is Place.MACHINE:
             client = self.machine or client
         elif terms.place is not None:
             backends = self.places.backends(terms.place)
-        own = any(getattr(terms, name) is not None for name in _OWN) and client.is_billed
-        if terms.place is Place.MACHINE or not (own or backends != self.shared.backends):
+        own = reserved_usd is not None or any(getattr(terms, name) is not None for name in _OWN)
+        if not self.is_billed(terms) or not (own or backends != self.shared.backends):
             yield client
             return
         # Two clients would start more processes here than the machine has cores.
@@ -98,12 +107,13 @@ class JobClients:
             backends = [backend for backend in backends if backend != self.places.machine]
         if terms.spot is not None:
             backends = [on_spot(backend, spot=terms.spot) for backend in backends]
+        usd = reserved_usd, terms.max_usd, self.shared.limits.max_usd
         limits = replace(
             self.shared.limits,
             workers=terms.workers or self.shared.limits.workers,
             deadline=terms.deadline,
             idle=0.0,
-            max_usd=terms.max_usd,
+            max_usd=min(filter(None, usd), default=None),
         )
         self._machine_taken |= takes
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from decimal import Decimal
+from weakref import WeakSet
 
 import anyio
 
@@ -29,6 +31,25 @@ DEFAULT_SCENE_SECONDS = 10.0
 FORECAST_MARGIN = 1.3
 
 
+@dataclass(eq=False, slots=True)
+class SharedBudget:
+    """Limit on the bill of several clients together."""
+
+    max_usd: Decimal | None = None
+    members: WeakSet[Budget] = field(default_factory=WeakSet["Budget"])
+    """Budgets of the clients."""
+    stopped: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
+    """Tasks of all clients, also of those that are closed, whose stops were accepted."""
+
+    def left_for(self, budget: Budget) -> Decimal:
+        """Return what the other clients leave of the limit."""
+        assert self.max_usd is not None, "there is a limit"
+        others = (other for other in self.members if other is not budget)
+        bill = sum((other.foreseen for other in others), Decimal())
+        records = (record for task, record in self.stopped.items() if not budget.has_stopped(task))
+        return self.max_usd - sum(map(_stopped_usd, records), bill)
+
+
 class Budget:
     """Limit on the bill of a client, with which a forecast of the bill is compared.
 
@@ -37,9 +58,15 @@ class Budget:
     """
 
     def __init__(
-        self, max_usd: Decimal | None, slowest: SlowestTimes, workers: WorkerIndex
+        self,
+        max_usd: Decimal | None,
+        slowest: SlowestTimes,
+        workers: WorkerIndex,
+        shared: SharedBudget | None = None,
     ) -> None:
-        self._max_usd = max_usd
+        self._own_max_usd = max_usd
+        self._shared = shared or SharedBudget()
+        self._shared.members.add(self)
         self._slowest = slowest
         self._workers = workers
         self._refused: Decimal | None = None  # foreseen bill of what was refused
@@ -51,7 +78,24 @@ class Budget:
             return
         known = self._stopped.get(record.task)
         if known is None or not known.settled:
-            self._stopped[record.task] = record
+            self._stopped[record.task] = self._shared.stopped[record.task] = record
+
+    def has_stopped(self, task: str) -> bool:
+        """Return whether the cost of a task whose stop was accepted is counted."""
+        return task in self._stopped
+
+    @property
+    def foreseen(self) -> Decimal:
+        """Forecast bill of the workers that are not stopped, in USD."""
+        return sum(map(self._foreseen, self._workers), Decimal())
+
+    @property
+    def _max_usd(self) -> Decimal | None:
+        """Limit on the bill, also by those of other clients."""
+        if self._shared.max_usd is None:
+            return self._own_max_usd
+        left = self._shared.left_for(self)
+        return left if self._own_max_usd is None else min(left, self._own_max_usd)
 
     def begin_round(self) -> None:
         """Begin a new round of decisions, and forget the refusals of the last round."""

@@ -13,7 +13,7 @@ from cloudburst.engine.pool_state import Assignment, PoolWorker, Ticket, WorkerS
 from cloudburst.engine.records import Attempt
 from cloudburst.engine.scheduler.assigner import Assigner
 from cloudburst.engine.scheduler.backend_health import BackendHealth
-from cloudburst.engine.scheduler.budget import Budget
+from cloudburst.engine.scheduler.budget import Budget, SharedBudget
 from cloudburst.engine.scheduler.encoder_slots import grant_slots
 from cloudburst.engine.scheduler.estimator import Estimator
 from cloudburst.engine.scheduler.idle_workers import KeptWorkers, Starts
@@ -46,6 +46,7 @@ class Scheduler:
         spec: TaskSpec,
         limits: Limits,
         measurements: Measurements,
+        shared_budget: SharedBudget | None = None,
     ) -> None:
         self._backends = backends
         self._spec = spec
@@ -55,7 +56,7 @@ class Scheduler:
         self.health = BackendHealth(backends, workers, limits)
         self.performances = performances = Performances(measurements)
         self._estimator = Estimator(backends, workers, queue, performances)
-        self.budget = Budget(limits.max_usd, performances.slowest, workers)
+        self.budget = Budget(limits.max_usd, performances.slowest, workers, shared_budget)
         self._starts = Starts(workers, performances, self._estimator)
         self.autoscaler = Autoscaler(
             spec=spec,
