@@ -25,8 +25,8 @@ from cloudburst.errors import (
     UnknownJobError,
 )
 from cloudburst.jobs import (
+    JobEvent,
     JobLimits,
-    JobProgress,
     JobQueue,
     JobRequest,
     JobState,
@@ -47,7 +47,7 @@ def request(make_scene, *names, **more):
 
 async def numbered(queue, job):
     items = [item async for item in queue.events(job)]
-    return [item for item in items if not isinstance(item, JobProgress)]
+    return [item for item in items if isinstance(item, JobEvent)]
 
 
 async def settled_job(queue, job):

@@ -23,7 +23,15 @@ from cloudburst.errors import (
     JobStorageError,
     UnknownJobError,
 )
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.jobs import (
+    JobEvent,
+    JobLimits,
+    JobProgress,
+    JobQueue,
+    JobRequest,
+    JobState,
+    dispatcher,
+)
 from cloudburst.jobs.webhooks.definitions import Webhook, Webhooks
 from cloudburst.jobs.webhooks.signature import verify_webhook
 from cloudburst.models.prices import US_EAST_1_RATES
@@ -43,7 +51,7 @@ async def received(queue, job, after=0):
 
 
 def numbered(items):
-    return [item for item in items if not isinstance(item, JobProgress)]
+    return [item for item in items if isinstance(item, JobEvent)]
 
 
 async def test_a_job_ends_with_videos_report_and_numbered_events(client, make_scene, tmp_path):

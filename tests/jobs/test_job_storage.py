@@ -163,7 +163,7 @@ def test_a_scene_that_is_rendered_once_more_has_another_event_and_counts_once():
         append_events(connection, "j", events)
         append_events(connection, "j", [completed("s", "2"), completed("s", "2")])
         counts = connection.execute("SELECT completed, failed, last_event FROM jobs").fetchone()
-        assert counts == (1, 0, 4)
+        assert counts == (1, 0, 5)
         assert [video.sha256 for video in read_videos(connection, "j")] == ["2"]
         append_events(connection, "j", [failed])
         assert find_video(connection, "j", "s").sha256 == "2"

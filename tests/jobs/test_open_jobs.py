@@ -18,7 +18,7 @@ from cloudburst.errors import (
     JobStorageError,
     UnknownJobError,
 )
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState, dispatcher
+from cloudburst.jobs import JobEvent, JobLimits, JobQueue, JobRequest, JobState, dispatcher
 from cloudburst.jobs.database import JobDatabase
 from cloudburst.jobs.draft import check_files
 from cloudburst.jobs.job_rows import BYTES_OF_ENTRY
@@ -51,7 +51,7 @@ async def finished(queue, job):
 
 
 async def events_of(queue, job):
-    return [each async for each in queue.events(job) if not isinstance(each, JobProgress)]
+    return [each async for each in queue.events(job) if isinstance(each, JobEvent)]
 
 
 async def test_a_scene_is_rendered_before_the_next_one_comes(queue, make_scene):

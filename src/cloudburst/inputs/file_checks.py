@@ -109,7 +109,8 @@ def check_unknown_file(
     if kind != "other":
         return kind, found
     if isinstance(found, InvalidInputError):
-        return kind, InvalidInputError(found.found, "a picture, a sound, subtitles or a font")
+        expected = "a picture, a sound, subtitles or a font"
+        return kind, InvalidInputError(found.found, expected, found.code)
     return "font", found
 
 

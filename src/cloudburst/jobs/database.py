@@ -71,7 +71,7 @@ _FORMAT_1 = (
         "WHERE type IN ('film.completed', 'scene.completed', 'scene.failed')"
     ),
     (
-        "CREATE TABLE progress (job TEXT NOT NULL, scene TEXT NOT NULL, value REAL NOT NULL, "
+        "CREATE TABLE progress (job TEXT NOT NULL, scene TEXT NOT NULL, value NOT NULL, "
         "version INTEGER NOT NULL, PRIMARY KEY (job, scene)) WITHOUT ROWID"
     ),
     "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",

@@ -17,7 +17,14 @@ from typing import Any, NamedTuple
 from cloudburst.errors import ResourceMissingError
 from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_rows import JobEnd, end_open, read_job, unknown_job, webhook_of, write_end
-from cloudburst.jobs.models import Job, JobEvent, JobNews, JobProgress, JobState
+from cloudburst.jobs.models import (
+    Job,
+    JobEvent,
+    JobNews,
+    JobProgress,
+    JobRunProgress,
+    JobState,
+)
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.outbox import enqueue
 from cloudburst.models.locations import parse_s3_prefix
@@ -82,7 +89,10 @@ def append_events(
     for event in events:
         if event.type in _OUTCOMES:
             before = _last_outcome(connection, job, event.scene)
-            if before == (event.type, event.data.get("video", {}).get("sha256")):
+            if event.type != "scene.failed" and before == (
+                event.type,
+                event.data.get("video", {}).get("sha256"),
+            ):
                 continue
             cover = cover or event.data.get("video", {}).get("cover")
             completed += (event.type == "scene.completed") - (before.type == "scene.completed")
@@ -113,8 +123,10 @@ def is_begun(connection: sqlite3.Connection, job: str) -> bool:
     return row is not None and row[0] == "job.started"
 
 
-def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[str, float]) -> None:
-    """Write the newest progress of scenes, from 0 to 1."""
+def write_progress(
+    connection: sqlite3.Connection, job: str, progress: Mapping[str, float | str]
+) -> None:
+    """Write the newest progress of scenes, from 0 to 1, and that of the run, as ``""`` and JSON."""
     (version,) = connection.execute(
         "UPDATE jobs SET progress_version = progress_version + 1 WHERE id = ? "
         "RETURNING progress_version",
@@ -128,7 +140,7 @@ def write_progress(connection: sqlite3.Connection, job: str, progress: Mapping[s
 
 
 def delete_progress(connection: sqlite3.Connection, job: str) -> None:
-    """Delete the progress of all scenes."""
+    """Delete the progress of the run and its scenes."""
     connection.execute("DELETE FROM progress WHERE job = ?", [job])
 
 
@@ -152,7 +164,12 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
         "SELECT scene, value, version FROM progress WHERE job = ? AND version > ? ORDER BY scene",
         (job, after.progress),
     ).fetchall()
-    progress = [JobProgress(scene=scene, progress=value) for scene, value, _ in changed]
+    progress = [
+        JobProgress(scene=scene, progress=value)
+        if scene
+        else JobRunProgress.model_validate_json(value)
+        for scene, value, _ in changed
+    ]
     version = max((version for _, _, version in changed), default=after.progress)
     position = NewsPosition(last, version)
     return News([*events, *progress], position, complete=JobState(state).finished)

@@ -20,6 +20,7 @@ from cloudburst.jobs.models import (
     JobState,
     JobTerms,
 )
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Scene, fold_name
 from cloudburst.text import short_repr
 
@@ -34,7 +35,7 @@ _COLUMNS = (
     *("destination", "cancel_requested", "name", "cover"),
     "terms",
     "open AND NOT cancel_requested",
-    "(SELECT coalesce(sum(value), 0) FROM progress WHERE job = id) AS encoding",
+    "(SELECT value FROM progress WHERE job = id AND scene = '') AS live",
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own columns
 
@@ -408,14 +409,16 @@ def bytes_stored(connection: sqlite3.Connection, owner: str | None = None) -> in
 
 
 def _job(row: Sequence[Any]) -> Job:
-    *values, terms, is_open, encoding = row
+    *values, terms, is_open, live = row
     fields: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False)) | json.loads(terms)
     usd, error, scenes = fields["usd"], fields["error"], fields["scenes"]
-    done = min(fields["completed"] + fields["failed"] + encoding, scenes)
+    run = None if live is None else RunProgress.model_validate_json(live)
+    share = run.share if run else (fields["completed"] + fields["failed"]) / max(scenes, 1)
     fields |= {
         "metadata": json.loads(fields["metadata"]),
         "open": is_open,
-        "progress": 1 if fields["finished_at"] else done / max(scenes, 1),
+        "progress": 1 if fields["finished_at"] else share,
+        "live": run,
         "cost": None if usd is None else JobCost(usd=usd, final=fields["cost_final"]),
         "error": None if error is None else JobFailure.model_validate_json(error),
     }

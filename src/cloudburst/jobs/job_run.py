@@ -56,6 +56,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two writes of progress.
 PROGRESS_SECONDS = 0.5
+# Seconds between two looks at the progress of the run.
+RUN_PROGRESS_SECONDS = 1.0
 # Seconds between two looks at the bill of a job and the size of its files.
 USAGE_SECONDS = 5.0
 # Seconds before events that could not be written are written again.
@@ -104,7 +106,8 @@ class JobRun:
         self._scope = CancelScope()
         # Events that are not written yet.
         self.unwritten = list[NewEvent]()
-        self._progress = dict[str, float]()
+        # Newest progress of scenes, and of the run as ``""``, that is not written yet.
+        self._progress = dict[str, float | str]()
         self._changed = anyio.Event()  # an event or progress has to be written
         self._arrived = anyio.Event()  # an event has to be written
 
@@ -168,6 +171,7 @@ class JobRun:
                     self._scope.cancel()
                 tasks.start_soon(self._write_changes)
                 tasks.start_soon(self._watch_usage, run)
+                tasks.start_soon(self._watch_progress, run)
                 try:
                     async for event in run:
                         self._note(event)
@@ -287,6 +291,13 @@ class JobRun:
         for scene, value in progress.items():
             if self._progress.get(scene) == value:
                 del self._progress[scene]
+
+    async def _watch_progress(self, run: Run) -> None:
+        while True:
+            if not self.waits:
+                self._progress[""] = run.progress().model_dump_json()
+                self._changed.set()
+            await anyio.sleep(RUN_PROGRESS_SECONDS)
 
     async def _watch_usage(self, run: Run) -> None:
         while True:

@@ -32,6 +32,7 @@ from cloudburst.models.locations import EXPECTED_S3_PREFIX, AnyLocation, S3Prefi
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.problems import code_of, fault_code, fix_of
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Scene
 from cloudburst.models.tier import NamedTier
 from cloudburst.text import short_repr
@@ -333,6 +334,9 @@ class Job(JobTerms):
     """Number of scenes that failed."""
     progress: float = 0.0
     """Finished share of the scenes so far, from 0 to 1; those that failed count as finished."""
+    live: RunProgress | None = None
+    """Progress of the run at this moment: bill, time left and workers; ``None`` unless the job is
+    running."""
     cost: JobCost | None = None
     """Bill so far; ``None`` if nothing is billed."""
     error: JobFailure | None = None
@@ -401,7 +405,13 @@ class JobProgress(BaseModel):
     """Finished share of the encode, from 0 to 1."""
 
 
-JobNews: TypeAlias = JobEvent | JobProgress
+class JobRunProgress(RunProgress):
+    """Newest progress of a job. It has no number, and only the newest is kept."""
+
+    type: Literal["job.progress"] = "job.progress"
+
+
+JobNews: TypeAlias = JobEvent | JobProgress | JobRunProgress
 """What a reader of a job's events receives."""
 
 

@@ -21,7 +21,7 @@ encode comes before a download."""
 class WorkerProgress(BaseModel):
     """State of a worker that has not stopped."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     number: int
     """Number of the worker in the order of launches, from 1."""
@@ -38,7 +38,7 @@ class WorkerProgress(BaseModel):
 class RunProgress(BaseModel):
     """Progress of a run at one moment."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     at: float
     """Seconds since the run began."""

@@ -53,7 +53,10 @@ async def read_film_cover(call: WebCall) -> Response:
 
 @Operation("GET", "/jobs/{id}/film/subtitles.vtt", Action.READ, {200: _WEBVTT, **_NO_FILM})
 async def read_film_subtitles(call: WebCall) -> Response:
-    """Send the subtitles of the film of a job that is on this server, in WebVTT form."""
+    """Send the subtitles of the film of a job that is on this server, in WebVTT form.
+
+    They are empty if no scene has subtitles.
+    """
     film = await _finished_film(call)
     text = await to_thread.run_sync(_subtitles, film)
     return Response(text, media_type="text/vtt")
@@ -93,4 +96,4 @@ def _subtitles(film: Path) -> str:
         with open_regular_file(film.with_suffix(".srt")) as file:
             return to_webvtt(file.read().decode())
     except FileNotFoundError:
-        raise HTTPException(404, "the film has no subtitles") from None
+        return to_webvtt("")

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cloudburst.errors import UnknownJobError
-from cloudburst.jobs import Job, JobDraft, JobNews, JobProgress, JobRequest, JobState
+from cloudburst.jobs import Job, JobDraft, JobEvent, JobNews, JobRequest, JobState
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_KEY_CHARS,
@@ -250,8 +250,8 @@ async def read_events(call: WebCall) -> Response:
     """Send the events of a job as server-sent events until it is finished: then `job.finished`.
 
     A closed connection does not cancel the job. Events have numbers without gaps (`id`); progress
-    of scenes (`scene.progress`) has none and comes at most twice a second. A browser that connects
-    again gets the events that it has missed.
+    of scenes (`scene.progress`, at most twice a second) and of the job (`job.progress`, at most
+    once) has none. A browser that connects again gets the events that it has missed.
     """
     request = call.request
     if request.method == "HEAD":
@@ -284,7 +284,7 @@ async def _formatted(job: Job, news: AsyncIterator[JobNews]) -> AsyncGenerator[b
     with suppress(UnknownJobError):  # it was deleted meanwhile
         async for one in news:
             data = {"job": job.id, **one.model_dump(mode="json", exclude={"data"})}
-            if isinstance(one, JobProgress):
+            if not isinstance(one, JobEvent):
                 yield format_event(one.type, data)
                 continue
             if one.type.startswith("job."):

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cloudburst.concurrency import poll
-from cloudburst.jobs import JobProgress, JobQueue, JobRequest, JobState, bills
+from cloudburst.jobs import JobEvent, JobQueue, JobRequest, JobState, bills
 from support.killable_render import stopped
 from support.run_invariants import bill
 
@@ -43,7 +43,7 @@ async def test_the_bill_of_a_job_becomes_final_although_its_process_has_ended(
             items = [item async for item in queue.events(job.id, after=done.last_event)]
         assert cost.usd == sum(bill(task, public=True)[1] for task in tasks)
         assert len(aws.tasks) == len(tasks)
-    events = [item for item in items if not isinstance(item, JobProgress)]
+    events = [item for item in items if isinstance(item, JobEvent)]
     assert [(event.number, event.type) for event in events] == [
         (done.last_event + 1, "job.settled")
     ]
