@@ -41,6 +41,11 @@ class JobFolder:
         """Film of the job."""
         return self.path / "film.mp4"
 
+    def kept_input(self, location: str) -> Path | None:
+        """Return an input file of the job; ``None`` for another location."""
+        path = Path(location)
+        return path if path.is_relative_to(self.inputs) else None
+
     def output_bytes(self) -> int:
         """Return the size of videos, film and what is beside them, in bytes."""
         return size_of_files(self.path) + size_of_files(self.videos)

@@ -35,7 +35,13 @@ from cloudburst.jobs.event_log import (
 from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
 from cloudburst.jobs.job_rows import JobEnd, read_open_job
-from cloudburst.jobs.job_scenes import Chapter, read_chapters
+from cloudburst.jobs.job_scenes import (
+    Chapter,
+    JobScene,
+    find_image,
+    read_chapters,
+    read_scene_states,
+)
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -325,6 +331,21 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         Raises `UnknownJobError` if the job does not exist.
         """
         return await self._open_for(job).database.read(partial(read_videos, job=job))
+
+    async def scenes(self, job: str) -> list[JobScene]:
+        """Return the states of the scenes of a job, in their order.
+
+        Raises `UnknownJobError` if the job does not exist.
+        """
+        return await self._open_for(job).database.read(partial(read_scene_states, job=job))
+
+    async def picture(self, job: str, scene: str) -> Path | None:
+        """Return the picture of a scene that the job keeps; ``None`` if it has none.
+
+        Other files of this machine, which only the program itself can have named, are not returned.
+        """
+        image = await self._open_for(job).database.read(partial(find_image, job=job, scene=scene))
+        return None if image is None else self._folder.job(job).kept_input(image)
 
     async def chapters(self, job: str) -> list[Chapter]:
         """Return the chapters of the film of a job.

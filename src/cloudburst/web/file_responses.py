@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import fail_after, to_thread
@@ -118,23 +119,22 @@ async def given_file_response(
 
     Raises `HTTPException` with the status 404 if there is no such file, or no picture.
     """
-    media_type = await to_thread.run_sync(_picture_type, path)
+    media_type = await to_thread.run_sync(picture_type, path)
     if only_pictures and media_type is None:
-        raise HTTPException(404, "the file is no picture that every browser shows")
+        raise HTTPException(404, "the file is no picture that every browser shows, or was removed")
     response = await file_response(request, path, name, media_type=media_type or _UNKNOWN_TYPE)
     response.headers["content-security-policy"] = "default-src 'none'; sandbox"
     return response
 
 
-def _picture_type(path: Path) -> str | None:
+def picture_type(path: Path) -> str | None:
+    """Return the media type of a file if it is a picture that every browser shows. Blocks."""
     # Imported here, in a thread: importing Pillow is slow.
     from cloudburst.inputs.media_checks import web_picture_type  # noqa: PLC0415
 
-    try:
-        with open_regular_file(path, follow_links=False) as file:
-            return web_picture_type(file.read(32))
-    except OSError as exc:
-        raise HTTPException(404, "the file was removed") from exc
+    with suppress(OSError), open_regular_file(path, follow_links=False) as file:
+        return web_picture_type(file.read(32))
+    return None
 
 
 def _has_tag(header: str, etag: str) -> bool:

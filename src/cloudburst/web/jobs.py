@@ -24,6 +24,7 @@ from cloudburst.web import (  # they define the operations
     film_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     preview_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    scene_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     server_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     upload_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
