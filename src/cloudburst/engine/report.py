@@ -17,7 +17,7 @@ from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
-from cloudburst.models.task import Usage, seconds_billed, usd_amount, usd_billed
+from cloudburst.models.task import Usage, seconds_billed, usd_amount
 
 # Names of the fields of `Cost` that add up to the bill.
 COST_PARTS = ("starting", "encoding", "transferring", "idle", "wasted")
@@ -35,12 +35,6 @@ def cost_of(worker: WorkerRecord) -> Cost | None:
     rest = "idle" if any(attempt.finished for attempt in worker.attempts) else "wasted"
     amounts[rest] = usd_amount(seconds * rate) - sum(amounts.values(), Decimal())
     return Cost(billed_seconds=seconds, final=worker.settled, **amounts)
-
-
-def bill_so_far(workers: Iterable[WorkerRecord]) -> Decimal:
-    """Return the sum of the bills of tasks until now, in USD."""
-    usages = filter(None, map(_usage_so_far, workers))
-    return sum(map(usd_billed, usages), Decimal())
 
 
 def _usage_so_far(worker: WorkerRecord) -> Usage | None:
