@@ -33,7 +33,8 @@ from renders.pictures import CARTOON, fitted
 from renders.processes import Cost, measured
 
 from cloudburst import Client, RenderOptions, Report, Scene, local
-from cloudburst.cli.plan_choice import PlanData
+from cloudburst.client.backends import can_render_locally
+from cloudburst.client.planning import PlanData
 from cloudburst.engine.forecast.plan import WorkerKind, default_plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.inputs.preflight import check_scenes
@@ -133,10 +134,9 @@ def draw_runs(inputs: Inputs, number: int) -> Iterator[RunInputs]:
 
 def local_workers() -> WorkerKind:
     """Return the workers of this machine, with the measurements of earlier runs."""
-    candidate = PlanData().local(workers=None)
-    if candidate is None:
+    if not can_render_locally():
         sys.exit("this machine cannot render: pip install 'cloudburst-sdk[local]'")
-    return candidate.worker_kind
+    return PlanData().local(workers=None).worker_kind
 
 
 async def render(run: RunInputs, to: Path) -> Report:

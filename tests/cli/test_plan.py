@@ -6,6 +6,7 @@ import io
 import json
 import re
 import wave
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,17 +19,10 @@ from rich.console import Console
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.plan import MAX_ROWS, PlanView
-from cloudburst.cli.plan_choice import (
-    DEFAULT_MAX_TASKS,
-    PlanData,
-    apply_plan,
-    choose,
-    find_candidates,
-    plan_text,
-    workers_text,
-)
+from cloudburst.cli.plan import PlanView, apply_plan, plan_text, workers_text
 from cloudburst.cli.result import RunRequest
+from cloudburst.client.backends import OpenFargate, OpenLocal
+from cloudburst.client.planning import DEFAULT_MAX_TASKS, MAX_PLANS, PlanData, choose
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.preflight import check_scenes
@@ -216,18 +210,17 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
         [Scene(name="s", image=scenes / "s00.png", audio=scenes / "s00.wav")], options, Limits()
     )
     checked = checked * 40
-    known = find_candidates(PlanData(), BackendOptions(), NATIVE, workers=None, everywhere=True)
-    choice = choose(
-        checked, known, BackendOptions(deadline=200.0), default_candidates=known, limits=Limits()
-    )
-    view = PlanView(choice, checked, "a note on prices")
+    backends = OpenLocal(), OpenFargate(NATIVE)
+    known = PlanData().candidates(backends, tiers=Tier, workers=None)
+    choice = choose(checked, known, default_candidates=known, limits=Limits(deadline=200.0))
+    view = PlanView(choice, "a note on prices")
     for width in (60, 80, 120):
         console = Console(file=io.StringIO(), width=width)
         console.print(view)
         lines = console.file.getvalue().splitlines()
         assert all(len(line) <= width for line in lines)
         rows = [line for line in lines if line.startswith(("▸", "  ")) and " s " in line]
-        assert 4 < len(rows) <= MAX_ROWS
+        assert 4 < len(rows) <= MAX_PLANS
         assert sum(row.startswith("▸") for row in rows) == 1
         text = " ".join(console.file.getvalue().split())
         assert plan_text(choice) in text
@@ -251,7 +244,6 @@ def test_figures_of_earlier_runs_count() -> None:
         ]
     )
     here = PlanData().local(workers=None)
-    assert here is not None
     assert (here.starts, here.encodes) == (1, 3)
     assert here.worker_kind.performance.startup_seconds == 9.0
     assert here.worker_kind.performance.encode_seconds(10.0) == pytest.approx(30.0, rel=0.05)
@@ -346,7 +338,9 @@ def test_workers_are_tasks_where_there_are_tasks() -> None:
     def most(
         where: BackendOptions, workers: int | None, settings: Settings = settings
     ) -> dict[str, int]:
-        known = find_candidates(PlanData(), where, settings, workers=workers, everywhere=False)
+        found = where.open_backend(settings, workers=workers)
+        backends = found if isinstance(found, Sequence) else [found]
+        known = PlanData().candidates(backends, tiers=Tier, workers=workers)
         return {each.worker_kind.backend: each.worker_kind.max_workers for each in known}
 
     assert most(BackendOptions(), 7) == {"local": 1, "fargate": 7}
@@ -357,17 +351,18 @@ def test_workers_are_tasks_where_there_are_tasks() -> None:
     assert most(BackendOptions(backend="http://a:5000, http://b:5000"), None) == {"endpoints": 2}
 
 
-def job(**more: Any) -> RunRequest:
+def planned(
+    where: BackendOptions, settings: Settings, *, workers: int | None = None, **more: Any
+) -> RunRequest:
     facts: dict[str, Any] = {
-        "scenes": [],
         "to": Path("out"),
         "options": RenderOptions(),
-        "backend": object(),
+        "backend": where.open_backend(where.apply_to(settings), workers=workers),
         "tier": Tier.STANDARD,
-        "limits": Limits(),
+        "limits": where.limits(Limits()),
         "overwrite": False,
     }
-    return RunRequest(**facts | more)
+    return apply_plan(RunRequest(**facts | more), where, settings, workers=workers)
 
 
 def entries(scenes: Path) -> list[dict[str, Any]]:
@@ -384,11 +379,12 @@ def account() -> Settings:
 
 def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> None:
     where = BackendOptions(backend="fargate", deadline=200.0, budget=Decimal(1))
-    done = apply_plan(job(scenes=entries(scenes)), where, account, workers=None)
-    known = find_candidates(PlanData(), where, account, workers=None, everywhere=False)
+    done = planned(where, account, scenes=entries(scenes))
+    known = PlanData().candidates([OpenFargate(account)], tiers=Tier, workers=None)
     checked = check_scenes(entries(scenes), RenderOptions(), Limits())
-    choice = choose(checked, known, where, default_candidates=known, limits=Limits())
-    assert workers_text(choice.plan, where) == f"{done.limits.workers} × {done.tier.name}"
+    limits = Limits(deadline=200.0, max_usd=Decimal(1))
+    choice = choose(checked, known, default_candidates=known, limits=limits)
+    assert workers_text(choice.plan, choice) == f"{done.limits.workers} × {done.tier.name}"
     assert (done.limits.deadline, done.limits.max_usd) == (choice.plan.seconds, Decimal(1))
     assert len(done.backend) == 1  # type: ignore[arg-type]
 
@@ -396,8 +392,7 @@ def test_a_deadline_becomes_tier_and_tasks(scenes: Path, account: Settings) -> N
 def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path, account: Settings) -> None:
     where = BackendOptions(backend="burst", budget=Decimal("0.02"))
     options = RenderOptions(motion_search=True)  # more work than this machine does in time
-    request = job(scenes=entries(scenes), options=options)
-    done = apply_plan(request, where, account, workers=3)
+    done = planned(where, account, workers=3, scenes=entries(scenes), options=options)
     assert 1 <= done.limits.workers <= 3
     assert done.limits.max_usd == Decimal("0.02")
     assert done.limits.deadline is not None  # so that all of its tasks are started
@@ -405,18 +400,15 @@ def test_a_budget_becomes_the_fastest_run_for_it(scenes: Path, account: Settings
 
 
 def test_what_this_machine_does_in_time_starts_no_task(scenes: Path, account: Settings) -> None:
-    done = apply_plan(
-        job(scenes=entries(scenes)), BackendOptions(deadline=36_000.0), account, workers=None
-    )
+    done = planned(BackendOptions(deadline=36_000.0), account, scenes=entries(scenes))
     assert len(done.backend) == 1  # type: ignore[arg-type]
     assert done.limits.workers == Limits().workers
 
 
 def test_containers_stay_who_they_are(scenes: Path) -> None:
-    backend = object()
     where = BackendOptions(backend="http://a:5000", deadline=36_000.0)
-    done = apply_plan(job(scenes=entries(scenes), backend=backend), where, NATIVE, workers=None)
-    assert done.backend is backend
+    backend = where.open_backend(NATIVE, workers=None)
+    assert planned(where, NATIVE, scenes=entries(scenes)).backend == [backend]
 
 
 def test_a_render_that_no_plan_fits_is_not_begun(
@@ -469,7 +461,7 @@ def test_plans_include_the_uplink_that_an_earlier_run_has_measured(
     assert after["chosen"]["seconds"] > 1000, "the time in which all files are sent"
     where = BackendOptions(backend="fargate", tier="STANDARD", deadline=900.0)
     with pytest.raises(ConfigurationError, match="no plan finishes within 15 min"):
-        apply_plan(job(scenes=entries(scenes)), where, account, workers=None)
+        planned(where, account, scenes=entries(scenes))
 
 
 def test_figures_of_another_image_do_not_count() -> None:

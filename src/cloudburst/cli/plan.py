@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -13,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, FilmFlags, scenes_of
@@ -24,30 +26,21 @@ from cloudburst.cli.output import (
     print_output,
     write_line,
 )
-from cloudburst.cli.plan_choice import (
-    Candidate,
-    Choice,
-    PlanData,
-    choose,
-    find_candidates,
-    next_step_text,
-    no_plan_text,
-    plan_text,
-    price_note,
-    total_vcpu,
-    workers_text,
-)
+from cloudburst.cli.result import RunRequest
+from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal
+from cloudburst.client.planning import Candidate, Choice, forecast, price_note
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
-from cloudburst.film.request import check_film
-from cloudburst.inputs.preflight import check_scenes
+from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
-from cloudburst.models.tier import NEW_ACCOUNT_VCPU
+from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
+from cloudburst.ports.backend import OpenBackend
+from cloudburst.workers.local import MODULES, missing_requirements
 
-MAX_ROWS = 8
+_BACKENDS = {"local": OpenLocal, "fargate": OpenFargate, "endpoints": OpenEndpoints}
 EXAMPLE_SECONDS = 10.0
 """Length of the example scene whose encode time is printed, in seconds of audio."""
 
@@ -79,26 +72,23 @@ def plan_command(
         Print the plan as one line of JSON.
     """
     settings, backend = Settings(), backend or BackendOptions()
-    options, limits = (video or LookOptions()).options(), Limits()
+    options = (video or LookOptions()).options()
     request = None if film is None else film.request()
+    limits = backend.limits(Limits() if workers is None else Limits(workers=workers))
+    compared, usual = _compared(backend, settings, workers=workers)
     with open_remote_inputs(settings) as remote:
-        found = scenes_of(scenes, options, remote)
-        if request is not None:
-            request = check_film(request, options, limits, remote)
-        checked = check_scenes(found, options, limits, remote=remote, film=request)
-    data = PlanData()
-    everywhere, configured = (
-        find_candidates(data, backend, settings, workers=workers, everywhere=each)
-        for each in (True, False)
-    )
-    choice = choose(
-        checked,
-        everywhere,
-        backend,
-        default_candidates=configured,
-        limits=backend.limits(Limits() if workers is None else Limits(workers=workers)),
-    )
-    view = PlanView(choice, checked, price_note(data.prices, settings))
+        choice = _choose(
+            scenes_of(scenes, options, remote),
+            backends=compared,
+            default_backends=usual,
+            options=options,
+            limits=replace(limits, deadline=backend.deadline),
+            film=request,
+            remote=remote,
+            tiers=_tiers(backend),
+            workers=workers,
+        )
+    view = PlanView(choice, price_note(read_prices(), settings))
     if json:
         write_line(view.json())
     else:
@@ -106,12 +96,77 @@ def plan_command(
     return 0 if choice.fits else 2
 
 
+def apply_plan(
+    request: RunRequest, backend: BackendOptions, settings: Settings, *, workers: int | None
+) -> RunRequest:
+    """Choose a plan for a requested run; return the request with the workers of this plan."""
+    given = request.backend
+    backends: Sequence[OpenBackend] = given if isinstance(given, Sequence) else [given]
+    with open_remote_inputs(settings) as remote:
+        choice = _choose(
+            request.scenes,
+            backends=backends,
+            default_backends=backends,
+            options=request.options,
+            limits=replace(request.limits, deadline=backend.deadline),
+            film=request.film,
+            remote=remote,
+            tiers=_tiers(backend),
+            workers=workers,
+        )
+    if not choice.fits:
+        raise ConfigurationError(no_plan_text(choice))
+    plan = choice.plan
+    # Only the backends that the plan uses, so that no other one is opened.
+    used = tuple({_BACKENDS[group.kind.backend] for group in plan.groups})
+    limits = replace(
+        request.limits,
+        workers=plan.tasks or request.limits.workers,
+        # The engine starts a worker that costs more than it saves only to meet a deadline.
+        deadline=plan.seconds,
+    )
+    opener = [backend for backend in backends if isinstance(backend, used)]
+    return replace(request, backend=opener, tier=choice.tier, limits=limits)
+
+
+def _choose(scenes: Sequence[Mapping[str, Any]], **how: Any) -> Choice:
+    result = forecast(scenes, **how)
+    if result.faults:
+        raise InvalidScenesError(faults=result.faults)
+    if result.choice is None:
+        raise ConfigurationError(f"this machine cannot render: {missing_requirements(*MODULES)}")
+    return result.choice
+
+
+def _compared(
+    options: BackendOptions, settings: Settings, *, workers: int | None
+) -> tuple[Sequence[OpenBackend], Sequence[OpenBackend]]:
+    """Return the backends whose plans are compared, and those that a run uses by default."""
+    here, cloud = OpenLocal(), OpenFargate(options.apply_to(settings))
+    match options.backend:
+        case None if settings.subnets:
+            return [here, cloud], [here, cloud]
+        case None:
+            return [here, cloud], [OpenLocal(workers)]
+        case "burst":
+            return [here, cloud], [here, cloud]
+        case "fargate":
+            return [cloud], [cloud]
+        case _:
+            found = options.open_backend(settings, workers=workers)
+            backends = found if isinstance(found, Sequence) else [found]
+            return backends, backends
+
+
+def _tiers(options: BackendOptions) -> list[Tier]:
+    return [*Tier] if options.tier is None else [options.selected_tier()]
+
+
 @dataclass(frozen=True)
 class PlanView:
     """Printed result of ``cloudburst plan``: chosen plan, table of plans, sources of figures."""
 
     choice: Choice
-    scenes: Sequence[CheckedScene]
     note: str
     """Note about prices; may be empty."""
 
@@ -131,10 +186,10 @@ class PlanView:
         return json.dumps(
             {
                 "type": "plan",
-                "scenes": len(self.scenes),
-                "audio_seconds": round(sum(scene.audio_seconds for scene in self.scenes), 3),
+                "scenes": len(choice.scenes),
+                "audio_seconds": round(sum(scene.audio_seconds for scene in choice.scenes), 3),
                 "fits": choice.fits,
-                "reason": choice.reason,
+                "reason": reason_text(choice),
                 "chosen": _plan_to_json(choice.plan),
                 "next_step": None if step is None else _plan_to_json(step),
                 "frontier": [_plan_to_json(plan) for plan in choice.plans.frontier],
@@ -144,10 +199,10 @@ class PlanView:
 
     def _chosen(self) -> Iterator[Text]:
         choice, plan = self.choice, self.choice.plan
-        audio = format_duration(sum(scene.audio_seconds for scene in self.scenes))
-        yield Text(f"{pluralize(len(self.scenes), 'scene')}, {audio} of audio", "dim")
+        audio = format_duration(sum(scene.audio_seconds for scene in choice.scenes))
+        yield Text(f"{pluralize(len(choice.scenes), 'scene')}, {audio} of audio", "dim")
         if choice.fits:
-            yield Text.assemble((plan_text(choice), "bold"), f" ({choice.reason})")
+            yield Text.assemble((plan_text(choice), "bold"), f" ({reason_text(choice)})")
         else:
             message = no_plan_text(choice)
             yield Text(message[0].upper() + message[1:], "red")
@@ -164,7 +219,7 @@ class PlanView:
         for name in ("time", "up to", "cost", "up to"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
-        for plan in self._rows():
+        for plan in self.choice.listed():
             chosen = plan == self.choice.plan
             table.add_row(
                 "▸" if chosen else "",
@@ -172,30 +227,18 @@ class PlanView:
                 format_duration(plan.seconds_high),
                 format_usd(plan.usd) if plan.tasks else "free",
                 format_usd(plan.usd_high) if plan.tasks else "",
-                workers_text(plan, self.choice.options),
+                workers_text(plan, self.choice),
                 style="bold" if chosen else "",
             )
         return table
 
-    def _rows(self) -> list[Plan]:
-        """Return the chosen plan and the Pareto-optimal plans, at most `MAX_ROWS`, by time."""
-        chosen = self.choice.plan
-        plans = sorted(
-            {*self.choice.plans.frontier, chosen}, key=lambda plan: (-plan.seconds, plan.usd)
-        )
-        if len(plans) > MAX_ROWS:
-            step = (len(plans) - 1) / (MAX_ROWS - 2)
-            kept = {plans[round(number * step)] for number in range(MAX_ROWS - 1)} | {chosen}
-            plans = [plan for plan in plans if plan in kept]
-        return plans
-
     def _figures(self) -> Iterator[Text]:
-        listed = {group.kind for plan in self._rows() for group in plan.groups}
+        listed = {group.kind for plan in self.choice.listed() for group in plan.groups}
         for each in self.choice.candidates:
             if each.worker_kind not in listed:
                 continue
             performance = each.worker_kind.performance
-            scene = scene_work(_example_scene(self.scenes[0]))
+            scene = scene_work(_example_scene(self.choice.scenes[0]))
             text = Text.assemble(
                 (f"{_kind_name(each)}: ", "cyan"),
                 f"start-up {format_duration(performance.startup_seconds)} ",
@@ -269,3 +312,67 @@ def _figures_to_json(candidate: Candidate) -> dict[str, Any]:
         "starts": candidate.starts,
         "encodes": candidate.encodes,
     }
+
+
+def reason_text(choice: Choice) -> str:
+    """Return why the plan was chosen, or should have been, in words."""
+    deadline, budget, hour = choice.limits.deadline, choice.limits.max_usd, choice.limits.hour_usd
+    if deadline is not None:
+        runs = choice.plan.runs_within(deadline) if choice.fits else 0
+        text = f"the {'cheapest' if runs == 9 else 'surest'} within {format_duration(deadline)}"
+        if budget is not None:
+            text += f" and {format_usd(budget)}"
+        return f"{text}, kept in {'' if runs == 9 else 'about '}{runs} of 10 runs"
+    if budget is not None:
+        return f"the fastest within {format_usd(budget)}, even if everything is slow"
+    if hour != Limits().hour_usd:
+        return f"what cloudburst render does with --hour-usd {hour}"
+    return "what cloudburst render does by default"
+
+
+def no_plan_text(choice: Choice) -> str:
+    """Return a message that no plan meets deadline and budget, and which plan comes closest."""
+    deadline, budget = choice.limits.deadline, choice.limits.max_usd
+    limits = [f"finishes within {format_duration(deadline)}"] if deadline is not None else []
+    if budget is not None:
+        limits.append(f"is certain to cost at most {format_usd(budget)}")
+    return f"no plan {' and '.join(limits)}; the closest: {plan_text(choice)}"
+
+
+def plan_text(choice: Choice) -> str:
+    """Return the chosen plan in words: ``$0.0031, 4 min 10 s: 2 × STANDARD + here``."""
+    plan = choice.plan
+    price = format_usd(plan.usd) if plan.paid_group else "free"
+    return f"{price}, {format_duration(plan.seconds)}: {workers_text(plan, choice)}"
+
+
+def next_step_text(choice: Choice) -> str | None:
+    """Return what the next faster plan costs and saves, and its price for an hour, in words.
+
+    Return ``None`` if no plan is faster than the chosen one.
+    """
+    plan, step = choice.plan, choice.plans.next_step(choice.plan)
+    if step is None:
+        return None
+    saved, extra = plan.seconds - step.seconds, step.usd - plan.usd
+    sooner = f"{workers_text(step, choice)} is done {format_duration(saved)} sooner"
+    if extra <= 0:
+        return f"{sooner} and is not more expensive"
+    hour = extra * 3600 / Decimal(saved)
+    return f"{sooner} for {format_usd(extra)} more, which is {format_usd(hour)} for an hour"
+
+
+def workers_text(plan: Plan, choice: Choice) -> str:
+    """Return the workers of a plan: ``2 × STANDARD + here``. Those with a price come first."""
+    texts: list[str] = []
+    for group in sorted(plan.groups, key=lambda group: not group.kind.usd_per_second):
+        tier = group.kind.tier
+        name = f"{tier.name}{' Spot' if choice.spot else ''}" if tier else "container"
+        texts.append("here" if group.kind.backend == "local" else f"{group.count} × {name}")
+    return " + ".join(texts)
+
+
+def total_vcpu(plan: Plan) -> int:
+    """Return the number of vCPUs of all tasks of a plan together."""
+    paid = plan.paid_group
+    return plan.tasks * (paid.kind.tier.vcpu if paid and paid.kind.tier else 0)

@@ -231,7 +231,7 @@ def render_command(
         settings=settings,
     )
     if backend.deadline is not None or backend.budget is not None:
-        from cloudburst.cli.plan_choice import apply_plan  # noqa: PLC0415 - slow to import
+        from cloudburst.cli.plan import apply_plan  # noqa: PLC0415 - slow to import
 
         request = apply_plan(request, backend, settings, workers=run_options.workers)
     return run_and_report(request, run_options)

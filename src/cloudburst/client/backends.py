@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,25 @@ def local(
         msg = f"workers={workers} and encoders={encoders}; expected at least 1, or None"
         raise ConfigurationError(msg)
 
+    return OpenLocal(workers, encoders, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLocal:
+    """Backend that `local` returns."""
+
+    workers: int | None = None
+    encoders: int | None = None
+    folder: Path | None = None
+
     @asynccontextmanager
-    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+    async def __call__(self, timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+        """Open the backend."""
         processes = await _imported("cloudburst.workers.local.backend")
         async with processes.open_local_backend(
-            workers=workers, encoders=encoders, folder=folder, timeouts=timeouts
+            workers=self.workers, encoders=self.encoders, folder=self.folder, timeouts=timeouts
         ) as backend:
             yield backend
-
-    return opened
 
 
 def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBackend:
@@ -82,16 +92,19 @@ def fargate(settings: Settings | None = None, *, session: Any = None) -> OpenBac
     if not settings.subnets:
         msg = "AWS_SUBNET_ID is not set: Fargate tasks need a subnet; `cloudburst init` finds one"
         raise ConfigurationError(msg)
-    return _OpenFargate(settings, session)
+    return OpenFargate(settings, session)
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenFargate:
+class OpenFargate:
+    """Backend that `fargate` returns; here, its settings may have no subnet."""
+
     settings: Settings
-    session: Any
+    session: Any = None
 
     @asynccontextmanager
     async def __call__(self, timeouts: Timeouts, tier: Tier) -> AsyncGenerator[Backend]:
+        """Open the backend."""
         module = await _imported("cloudburst.aws.fargate.backend")
         async with module.open_fargate(
             self.settings, timeouts, tier, session=self.session
@@ -101,7 +114,7 @@ class _OpenFargate:
 
 def on_spot(backend: OpenBackend, *, spot: bool) -> OpenBackend:
     """Return a Fargate backend with or without Fargate Spot; other backends do not change."""
-    if not isinstance(backend, _OpenFargate):
+    if not isinstance(backend, OpenFargate):
         return backend
     capacity = "FARGATE_SPOT" if spot else "FARGATE"
     settings = backend.settings.model_copy(update={"capacity": capacity})
@@ -114,7 +127,7 @@ def account_of(settings: Settings | None, backends: Iterable[OpenBackend]) -> tu
     Without settings, they are those of the first Fargate backend, or else `Settings` of the
     environment and ``.env``. The session is that of the first Fargate backend, or ``None``.
     """
-    fargate_backends = [backend for backend in backends if isinstance(backend, _OpenFargate)]
+    fargate_backends = [backend for backend in backends if isinstance(backend, OpenFargate)]
     if not fargate_backends:
         return settings or Settings(), None
     return settings or fargate_backends[0].settings, fargate_backends[0].session
@@ -174,19 +187,30 @@ def endpoints(
     if protocol not in set(Protocol):
         raise ConfigurationError(f"protocol={protocol!r}; expected {' or '.join(Protocol)}")
 
+    return OpenEndpoints(addresses, key, Protocol(protocol), encoders)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEndpoints:
+    """Backend that `endpoints` returns."""
+
+    addresses: tuple[str, ...]
+    key: str = field(repr=False)
+    protocol: Protocol
+    encoders: int
+
     @asynccontextmanager
-    async def opened(timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+    async def __call__(self, timeouts: Timeouts, _tier: Tier) -> AsyncGenerator[Backend]:
+        """Open the backend."""
         static = await _imported("cloudburst.workers.endpoints.backend")
         async with static.open_endpoints_backend(
-            addresses,
-            key=key,
-            protocol=Protocol(protocol),
-            encoders=encoders,
+            self.addresses,
+            key=self.key,
+            protocol=self.protocol,
+            encoders=self.encoders,
             timeouts=timeouts,
         ) as backend:
             yield backend
-
-    return opened
 
 
 def default_backend(settings: Settings | None = None, *, workers: int | None = None) -> OpenBackend:

@@ -29,10 +29,9 @@ from cloudburst.errors import (
 from cloudburst.files import file_identity
 from cloudburst.film.folder_film import ChapterSource
 from cloudburst.film.request import (
-    check_film,
     check_place_of_film,
+    check_scenes_and_film,
     check_scenes_of_film,
-    scenes_in_film,
 )
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.models.film import FilmRequest
@@ -289,27 +288,16 @@ def _check(
     earlier: Sequence[CheckedScene] | None = None,
 ) -> RunInputs:
     """Check the scenes; ``earlier`` are the neighbours of a further scene in the film, if any."""
-    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-    from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
-
-    if film is not None and earlier is None:
-        film = check_film(film, options, limits, remote)
-    checked = check_scenes(
-        *(scenes, options, limits),
-        remote=remote,
-        labels=labels,
-        film=film,
-        earlier=earlier or (),
+    checked, film = check_scenes_and_film(
+        *(scenes, options, limits), remote=remote, film=film, labels=labels, earlier=earlier
     )
     if isinstance(destination, FolderDestination):
         check_covers(checked, destination.folder)
     else:
         check_objects(checked, destination.video)
     if film is not None and checked:
-        before, all_known = earlier[-1] if earlier else None, labels is None
-        checked = scenes_in_film(film, checked, before, all_known=all_known)
         scenes_so_far = [*(earlier or ()), *checked]
-        check_scenes_of_film(film, scenes_so_far, destination.video, all_known=all_known)
+        check_scenes_of_film(film, scenes_so_far, destination.video, all_known=labels is None)
     chapters = [*map(_chapter, checked)]
     return RunInputs([*checked], options, film, chapters, remote.files, remote.bytes_read)
 

@@ -40,7 +40,9 @@ from cloudburst.models.options.sound import MIN_LOOP_SECONDS, SoundOptions
 from cloudburst.models.options.values import OptionalLocation
 from cloudburst.models.scene import (
     COVER_SUFFIX,
+    AnyScene,
     CheckedScene,
+    SceneLabels,
     fold_name,
     validate_scene_name,
 )
@@ -160,6 +162,35 @@ def check_film(
         if name == "film_audio" and file.facts.length_known:
             film = replace(film, voice_seconds=file.facts.seconds)
     return film
+
+
+def check_scenes_and_film(
+    scenes: Iterable[AnyScene],
+    options: RenderOptions,
+    limits: Limits,
+    *,
+    remote: RemoteInputs,
+    film: FilmRequest | None,
+    labels: SceneLabels | None = None,
+    earlier: Sequence[CheckedScene] | None = None,
+) -> tuple[tuple[CheckedScene, ...], FilmRequest | None]:
+    """Check scenes, and the files of their film; return both, with what they know of each other.
+
+    ``earlier`` are the neighbours in the film of further scenes, whose film was checked before. For
+    the other arguments, and errors, see `check_scenes` and `check_film`. Blocks.
+    """
+    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+    from cloudburst.inputs.preflight import check_scenes  # noqa: PLC0415
+
+    if film is not None and earlier is None:
+        film = check_film(film, options, limits, remote)
+    earlier = earlier or ()
+    given = options, limits
+    checked = check_scenes(scenes, *given, remote=remote, labels=labels, film=film, earlier=earlier)
+    if film is not None and checked:
+        before = earlier[-1] if earlier else None
+        checked = scenes_in_film(film, checked, before, all_known=labels is None)
+    return checked, film
 
 
 def _check_repeated(seconds: float) -> None:

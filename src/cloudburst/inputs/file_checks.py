@@ -59,6 +59,7 @@ def check_files(
     def check(file: InputFile) -> CheckedFile | InvalidInputError:
         name, location = file
         if isinstance(location, Path):
+            remote.raise_if_stopped()
             return check_file(name, location, limits)
         try:
             return _check_remote(name, location, limits, remote)
