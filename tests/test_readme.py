@@ -197,6 +197,12 @@ def test_scenes_are_submitted_one_by_one(here, make_scene, capsys):
     assert capsys.readouterr().out.endswith("videos/a.mp4 complete\n")
 
 
+def test_a_run_is_planned(here, make_scene, capsys):
+    forecast = run_blocks("docs/plan.md")["forecast"]
+    assert anyio.run(forecast, [make_scene("a")]) == ()
+    assert re.search(r"^machine None \d+ \S+ 0\S* True$", capsys.readouterr().out, re.MULTILINE)
+
+
 @pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
 @pytest.mark.real
 @pytest.mark.timeout(60)
@@ -216,7 +222,7 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
     tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scenes", "scheduling"}
-    tested |= {"troubleshooting"}
+    tested |= {"plan", "troubleshooting"}
     tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,

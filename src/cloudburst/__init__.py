@@ -16,6 +16,8 @@ if _typing.TYPE_CHECKING:
     from cloudburst.client.client import Client as Client
     from cloudburst.client.client import render as render
     from cloudburst.client.client import render_all as render_all
+    from cloudburst.client.planning import PlanResult as PlanResult
+    from cloudburst.client.planning import plan as plan
     from cloudburst.client.preview import render_frame as render_frame
     from cloudburst.compat import FargateOperationV1 as FargateOperationV1
     from cloudburst.compat import calculate_fargate_cost as calculate_fargate_cost
@@ -70,6 +72,7 @@ _NAMES = {
     "cloudburst.models.settings": ("Settings",),
     "cloudburst.models.tier": ("Tier",),
     "cloudburst.ports.backend": ("Backend", "OpenBackend"),
+    "cloudburst.client.planning": ("PlanResult", "plan"),
     "cloudburst.client.preview": ("render_frame",),
     "cloudburst.inputs.scenes": ("read_scenes",),
 }

@@ -177,6 +177,15 @@ def test_bad_scenes_are_told_first(scenes: Path, capsys: pytest.CaptureFixture[s
     assert "1 fault; nothing was started" in said.err
 
 
+def test_characters_without_a_font_are_named_unless_the_public_image_draws_them(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scenes / "s03.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nمرحبا\n", "utf-8")
+    assert main(["plan", str(scenes)]) == 2
+    assert "Arabic characters that no font has" in capsys.readouterr().err
+    assert plan(capsys, scenes, "--backend", "http://a:5000")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

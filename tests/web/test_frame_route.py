@@ -171,7 +171,7 @@ async def test_a_newer_request_ends_the_earlier_one(http, make_scene, endless):
 
 
 async def test_the_time_for_a_frame_is_bounded(cloud, make_scene, endless, tmp_path, monkeypatch):
-    monkeypatch.setattr("cloudburst.web.job_api.FRAME_SECONDS", 2.0)
+    monkeypatch.setattr("cloudburst.web.job_api.PREVIEW_SECONDS", 2.0)
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
         scene = await uploaded(http, make_scene("a"))
         answer = await http.post("/api/frame", json={"scene": scene})

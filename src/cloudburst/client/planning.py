@@ -25,7 +25,7 @@ from cloudburst.engine.forecast.plan import (
     enumerate_plans,
 )
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
-from cloudburst.errors import InvalidScenesError, SceneFault
+from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.film.request import check_scenes_and_film, check_scenes_of_film, film_request
 from cloudburst.film.timeline import Timeline
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
@@ -268,7 +268,14 @@ def _check(
     if draws and (faults := dict.fromkeys(f for scene in checked for f in scene.undrawable)):
         raise InvalidScenesError(faults=list(faults))
     if film is not None:
-        check_scenes_of_film(film, checked, lambda name: Path("videos", f"{name}.mp4").absolute())
+        try:
+            check_scenes_of_film(film, checked, lambda name: Path("videos", name).absolute())
+        except InvalidScenesError:
+            raise
+        except ConfigurationError as exc:
+            found, _, expected = str(exc).partition("; expected ")
+            fault = SceneFault("", "film", found, expected)
+            raise InvalidScenesError(faults=[fault]) from exc
     return checked, film
 
 

@@ -33,8 +33,8 @@ Responses: TypeAlias = Mapping[int, type[BaseModel] | Mapping[str, Any] | str]
 OPERATIONS: list[Operation] = []
 
 
-# Maximum number of frames that the server draws at once, and of seconds for each.
-MAX_FRAMES, FRAME_SECONDS = 2, 20.0
+# Maximum number of frames that the server draws at once, of plans, and of seconds for each.
+MAX_PREVIEWS, PREVIEW_SECONDS = 2, 20.0
 
 
 class JobApi:
@@ -52,7 +52,8 @@ class JobApi:
         self.checks: tuple[float, BaseModel] | None = None
         self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
-        self.frames = LatestRequests(MAX_FRAMES, FRAME_SECONDS)
+        self.frames = LatestRequests(MAX_PREVIEWS, PREVIEW_SECONDS)
+        self.plans = LatestRequests(MAX_PREVIEWS, PREVIEW_SECONDS)
         # Queue of the jobs; ``None`` outside the lifespan of the app.
         self.open_queue: JobQueue | None = None
         # Event that is set when the server is about to stop, so that event streams end.

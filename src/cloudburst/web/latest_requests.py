@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class LatestRequests:
-    """Requests of which the newest one of each owner ends the earlier ones.
+    """Requests with keys, of which the newest one with a key ends the earlier ones.
 
     Args:
         maximum: Maximum number of requests that are worked on at once; others wait.
@@ -28,21 +28,21 @@ class LatestRequests:
     def __init__(self, maximum: int, seconds: float) -> None:
         self._room = anyio.Semaphore(maximum)
         self._seconds = seconds
-        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._scopes: dict[object, anyio.CancelScope] = {}
 
-    async def run(self, request: Request, owner: str, work: Callable[[], Awaitable[_T]]) -> _T:
+    async def run(self, request: Request, key: object, work: Callable[[], Awaitable[_T]]) -> _T:
         """Do the work for a request whose body was read, and return the result.
 
         Raises:
-            SupersededError: The owner has sent a newer request.
+            SupersededError: There is a newer request with this key.
             ClientDisconnect: The caller has closed the connection.
             HTTPException: Status 503: the time is over.
         """
         results = list[_T]()
         with collapse_single(), anyio.move_on_after(self._seconds) as scope:
-            if (earlier := self._scopes.get(owner)) is not None:
+            if (earlier := self._scopes.get(key)) is not None:
                 earlier.cancel()
-            self._scopes[owner] = scope
+            self._scopes[key] = scope
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
@@ -50,9 +50,9 @@ class LatestRequests:
                         results.append(await work())
                     tasks.cancel_scope.cancel()
             finally:
-                is_latest = self._scopes.get(owner) is scope
+                is_latest = self._scopes.get(key) is scope
                 if is_latest:
-                    del self._scopes[owner]
+                    del self._scopes[key]
         if results:
             return results[0]
         if not is_latest:

@@ -2,21 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
 from pydantic import ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from cloudburst.client.backends import on_spot
+from cloudburst.client.planning import (
+    PlannedRun,
+    PlannedScene,
+    PlanResult,
+    check_possible,
+    forecast,
+)
 from cloudburst.client.preview import render_frame
 from cloudburst.errors import InvalidScenesError
+from cloudburst.film.request import film_request
+from cloudburst.inputs.remote_inputs import open_remote_inputs
+from cloudburst.jobs import JobRequest
 from cloudburst.jobs.models import field_fault
+from cloudburst.jobs.public_json import public_faults
+from cloudburst.models.tier import Tier
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall
-from cloudburst.web.job_documents import BINARY, SUBMIT_ERRORS, Document, model_body
+from cloudburst.web.job_documents import (
+    BINARY,
+    SUBMIT_ERRORS,
+    Document,
+    FaultDocument,
+    job_body,
+    json_response,
+    model_body,
+)
 from cloudburst.web.submission_checks import check_submission
 from cloudburst.web.submissions import link_files, read_object, receiving
+
+
+class PlanDocument(Document):
+    """Forecast of a job, of which nothing is started."""
+
+    scenes: tuple[PlannedScene, ...]
+    """Scenes without faults, in their order."""
+    faults: list[FaultDocument]
+    """Problems of the other scenes, of the options and of the job, at most 100."""
+    plans: tuple[PlannedRun, ...]
+    """Plans for the scenes without faults, at most eight, the slowest first: the proposed one, the
+    best one at each place, and plans that no other plan beats in both time and cost."""
+    film_seconds: float | None
+    """Length of the film, in seconds; null if none is requested."""
+
+
+@Operation(
+    "POST",
+    "/plan",
+    Action.SUBMIT,
+    {
+        200: PlanDocument,
+        503: "The job was not checked in time. `Retry-After` has the seconds to wait.",
+        **SUBMIT_ERRORS,
+    },
+    body=job_body,
+)
+async def plan_job(call: WebCall) -> Response:
+    """Predict how long a job would take and what it would cost, and list its problems.
+
+    The body is that of a new job; nothing is started or kept. Scenes without faults are planned
+    although others have some. Terms of the job, such as `place`, `tier` and `max_usd`, bound the
+    plans. Figures are those of earlier jobs on this server, or assumed.
+    """
+    with call.api.transfers.entered(call.owner):
+        async with call.queue.receive() as draft:
+            job, files, _ = await read_object(call.request, draft, call.rules())
+            named = await link_files(job, files, draft, call.queue.uploads, call.rules())
+            predict = partial(_forecast, call, job, named)
+            result = await call.api.plans.run(call.request, object(), predict)
+    found = InvalidScenesError(faults=result.faults)
+    faults = [FaultDocument.model_validate(fault) for fault in public_faults(found)[1]]
+    return json_response(
+        PlanDocument(
+            scenes=result.scenes,
+            faults=faults,
+            plans=result.plans,
+            film_seconds=result.film_seconds,
+        )
+    )
+
+
+async def _forecast(call: WebCall, job: dict[str, Any], files: Mapping[str, Path]) -> PlanResult:
+    def check(scenes: Sequence[Any]) -> JobRequest:
+        made = check_submission({**job, "scenes": scenes}, files, call.rules())
+        call.queue.places.check(made)
+        return made
+
+    scenes = job.get("scenes")
+    listed: list[Any] = scenes if isinstance(scenes, list) else []
+    made, faults = await to_thread.run_sync(check_possible, listed, check)
+    if made is None:
+        return PlanResult(faults=tuple(faults))
+    client, places = call.api.client, call.queue.places
+    usual = client.backends
+    compared = [each for each in (places.machine, places.fargate) if each] or usual
+    if made.place is not None:
+        compared = usual = places.backends(made.place)
+    if made.spot is not None:
+        compared, usual = ([on_spot(b, spot=made.spot) for b in some] for some in (compared, usual))
+    remote = open_remote_inputs(client.settings)
+    predict = partial(
+        forecast,
+        made.scenes,
+        backends=compared,
+        default_backends=usual,
+        options=made.options or client.options,
+        limits=replace(
+            client.limits,
+            workers=made.workers or client.limits.workers,
+            deadline=made.deadline,
+            max_usd=made.max_usd,  # not that of the server: a plan need not use all of it
+        ),
+        film=film_request(made.film_location(Path("film.mp4"), "film.mp4"), **made.film_options),
+        remote=remote,
+        tiers=[*Tier] if made.tier is None else [made.tier],
+        workers=made.workers or places.workers,
+    )
+    result = await remote.call_in_thread(predict)
+    return replace(result, faults=(*faults, *result.faults))
 
 
 class FrameRequest(Document):
