@@ -7,9 +7,9 @@ from cloudburst.serve.app import standing_app
 from cloudburst.serve.keys import Keys
 from cloudburst.testing import FakeCloud
 from cloudburst.web import Jobs
+from support.marked_processes import Watch
+from support.standing_server import standing_server
 from support.web_apps import browser
-
-KEY = "a-key-of-32-characters-or-more-1"
 
 
 @pytest.fixture
@@ -33,3 +33,19 @@ def standing(tmp_path):
             yield http
 
     return opened
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Find the processes that a test leaves."""
+    watch = Watch(tmp_path)
+    yield watch
+    watch.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A server with a key that it has made; it renders on this machine."""
+    folder = tmp_path_factory.mktemp("standing")
+    with standing_server(folder, "--backend", "local", "--host", "0.0.0.0") as server:
+        yield server

@@ -12,20 +12,11 @@ import pytest
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from support.marked_processes import Watch
-from support.standing_server import standing_server
 from support.video_probe import probe
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real, pytest.mark.timeout(90)]
 
 LOCAL = ("--backend", "local")
-
-
-@pytest.fixture
-def watch(tmp_path):
-    watch = Watch(tmp_path)
-    yield watch
-    watch.kill()
 
 
 async def called(client, name, **arguments):
@@ -54,6 +45,7 @@ async def test_agent_with_a_process_renders_a_film_of_local_files(make_scene, tm
     assert watch.left_after(5) == {}
 
 
+@pytest.mark.nightly
 async def test_signal_ends_the_process_of_an_agent_that_keeps_its_input_open(tmp_path, watch):
     words = [sys.executable, "-m", "cloudburst.cli", "mcp", "--root", str(tmp_path), *LOCAL]
     async with await anyio.open_process(words, env=os.environ | watch.environment) as process:
@@ -66,25 +58,23 @@ async def test_signal_ends_the_process_of_an_agent_that_keeps_its_input_open(tmp
     assert watch.left_after(5) == {}
 
 
-async def test_agent_over_http_needs_the_key(make_scene, tmp_path):
+async def test_agent_over_http_needs_the_key(make_scene, server):
     picture = await anyio.Path(make_scene("p")["image_path"]).read_bytes()
-    with standing_server(tmp_path, *LOCAL, CLOUDBURST_SERVE_KEYS="k" * 32) as server:
-        server.key = "k" * 32
-        with server.http() as http:
-            image = http.post("/api/uploads", content=picture).json()["id"]
-        url = f"{server.url}/mcp"
-        headers = {"authorization": f"Bearer {server.key}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
-            async with mcp.Client(streamable_http_client(url, http_client=http)) as client:
-                assert len((await client.list_tools()).tools) == 9
-                job = {"scenes": [{"name": "a", "image": image, "duration": 0.4}]}
-                made = await called(client, "render", job=job, wait_seconds=60)
-                found = await called(client, "results", job=made["id"])
-            with server.http() as files:
-                video = found["videos"][0]["url"]
-                assert video.startswith(f"{server.url}/api/jobs/")
-                assert files.get(video).status_code == 200
-            del http.headers["authorization"]
-            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-            assert (await http.post(url, json=body)).status_code == 401
-            assert (await http.get(url)).status_code == 405
+    with server.http() as http:
+        image = http.post("/api/uploads", content=picture).json()["id"]
+    url = f"{server.url}/mcp"
+    headers = {"authorization": f"Bearer {server.key}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        async with mcp.Client(streamable_http_client(url, http_client=http)) as client:
+            assert len((await client.list_tools()).tools) == 9
+            job = {"scenes": [{"name": "a", "image": image, "duration": 0.4}]}
+            made = await called(client, "render", job=job, wait_seconds=60)
+            found = await called(client, "results", job=made["id"])
+        with server.http() as files:
+            video = found["videos"][0]["url"]
+            assert video.startswith(f"{server.url}/api/jobs/")
+            assert files.get(video).status_code == 200
+        del http.headers["authorization"]
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        assert (await http.post(url, json=body)).status_code == 401
+        assert (await http.get(url)).status_code == 405

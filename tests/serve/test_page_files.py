@@ -113,7 +113,11 @@ def test_scripts_are_short():
 
 def test_wheel_has_the_page():
     files = {one.distribution_path for one in WheelBuilder(str(ROOT)).recurse_included_files()}
-    assert files >= {f"cloudburst/serve/page/{path.name}" for path in PAGE.iterdir()}
+    assert files >= {
+        f"cloudburst/serve/page/{path.relative_to(PAGE).as_posix()}"
+        for path in PAGE.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])

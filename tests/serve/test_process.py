@@ -1,28 +1,18 @@
 """``cloudburst serve`` as a process: page, key, signals, mistakes."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from support.marked_processes import Watch
+from cloudburst.cli.app import run
 from support.standing_server import standing_server
 
 pytestmark = pytest.mark.real
 
 LOCAL = ("--backend", "local")
-
-
-@pytest.fixture
-def watch(tmp_path):
-    watch = Watch(tmp_path)
-    yield watch
-    watch.kill()
 
 
 def start_long_job(http, make_scene):
@@ -68,36 +58,36 @@ def test_signal_ends_streams_and_workers_and_the_job_goes_on_later(
     assert watch.left_after(5) == {}
 
 
-def test_other_hosts_need_the_key_that_is_printed_once(tmp_path):
-    with standing_server(tmp_path, *LOCAL, "--host", "0.0.0.0") as server:
-        assert len(server.key) == 32
-        with server.http() as http:
-            assert http.get("/api/jobs").status_code == 200
-            del http.headers["authorization"]
-            assert http.get("/api/jobs").status_code == 401
-            assert http.get("/").status_code == 200
+def test_other_hosts_need_the_key_that_is_printed(server):
+    assert len(server.key) == 32
+    with server.http() as http:
+        assert http.get("/api/jobs").status_code == 200
+        del http.headers["authorization"]
+        assert http.get("/api/jobs").status_code == 401
+        assert http.get("/").status_code == 200
 
 
-def failing(*options, **variables):
+@pytest.fixture
+def failing(capsys, monkeypatch, tmp_path):
     """Run a command that must not start a server; return what it prints."""
-    command = [sys.executable, "-m", "cloudburst.cli", "serve", *options]
-    environment = os.environ | variables
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=30, check=False
-    )
-    assert done.returncode == 2, done
-    return " ".join(done.stderr.split())
+
+    def run_command(*options):
+        monkeypatch.chdir(tmp_path)
+        assert run(["serve", *options]) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    return run_command
 
 
-def test_port_in_use_is_named(tmp_path):
+def test_port_in_use_is_named(failing):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        text = failing(*LOCAL, "--port", port, "--folder", str(tmp_path / "jobs"))
+        text = failing(*LOCAL, "--port", port)
     assert f"--port {port}: Address already in use; pass another --port, or 0 for any" in text
 
 
 @pytest.mark.parametrize("backend", ["fargate", "burst"])
-def test_billed_place_needs_a_budget(backend, tmp_path):
-    account = {"AWS_SUBNET_ID": "subnet-0123456789abcdef0"}
-    text = failing("--backend", backend, "--folder", str(tmp_path / "jobs"), **account)
+def test_billed_place_needs_a_budget(backend, failing, monkeypatch):
+    monkeypatch.setenv("AWS_SUBNET_ID", "subnet-0123456789abcdef0")
+    text = failing("--backend", backend)
     assert text.startswith("tasks on Fargate are billed: pass --owner-usd USD")

@@ -1,11 +1,14 @@
 """Tools for agents on workers in memory: calls, and mistakes with what to do."""
 
+import base64
+import io
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import mcp
 import pytest
+from PIL import Image
 
 from cloudburst import Client
 from cloudburst.serve.tools import Tools
@@ -83,6 +86,26 @@ async def test_local_files_are_rendered_and_paths_are_returned(agent, root):
     folder = root / "jobs" / "jobs" / made["id"] / "videos"
     paths = {one["scene"]: one["path"] for one in found["videos"]}
     assert paths == {name: str(folder / f"{name}.mp4") for name in "ab"}
+
+
+@pytest.mark.real
+async def test_looks_are_listed_and_a_frame_of_one_is_a_picture(agent):
+    async with agent() as client:
+        looks = await called(client, "list_looks")
+        assert "effects" in {option["name"] for option in looks["options"]}
+        options = {"size": "320x240", "effects": ["zoom_in"]}
+        answer = await client.call_tool(
+            "preview_frame", {"scene": SCENE, "at": 0.1, "options": options, "width": 160}
+        )
+        assert not answer.is_error, answer.content
+        (picture,) = answer.content
+        assert picture.mime_type == "image/jpeg"
+        drawn = Image.open(io.BytesIO(base64.b64decode(picture.data)))
+        assert (drawn.format, drawn.size) == ("JPEG", (160, 120))
+        text = await refused(client, "preview_frame", scene=SCENE | {"effects": 1})
+        assert '"field":"effects"' in text
+        text = await refused(client, "preview_frame", scene=SCENE | {"image": "../x.png"})
+        assert "a: image: a file outside the folder" in text
 
 
 async def test_scenes_are_added_to_an_open_job(agent):

@@ -23,7 +23,7 @@ class Standing:
             line = process.stdout.readline()
             assert line, f"it has ended: {self.lines}"
             self.lines.append(line)
-        self.url = re.search(r"http://\S+", self.lines[-1])[0]
+        self.url = re.search(r"http://\S+", self.lines[-1])[0].replace("0.0.0.0", "127.0.0.1")
         self.key = next((line.split()[-1] for line in self.lines if "key" in line), None)
         self._reader = threading.Thread(target=lambda: self.lines.extend(process.stdout))
         self._reader.start()
@@ -31,8 +31,7 @@ class Standing:
     def http(self):
         """Return an HTTP client, with the key if there is one."""
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        url = self.url.replace("0.0.0.0", "127.0.0.1")
-        return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
     def end(self, signum=signal.SIGTERM):
         """Send a signal unless it has ended; return the exit code."""
