@@ -91,9 +91,10 @@ def hostile(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def browser(session: nox.Session) -> None:
-    """Play rendered videos in Chromium and compare screenshots; needs the program ``chromium``."""
-    session.install(EVERYTHING, *group("tests"))
-    session.run("pytest", "-s", "tests/end_to_end/browser/playback.py", *session.posargs)
+    """Play videos in Chromium, and use the page of ``serve``; needs the program ``chromium``."""
+    session.install(EVERYTHING, *group("tests"), *group("browser"))
+    folder = "tests/end_to_end/browser"
+    session.run("pytest", "-s", f"{folder}/playback.py", f"{folder}/page.py", *session.posargs)
 
 
 @nox.session(python="3.11", venv_backend="uv")

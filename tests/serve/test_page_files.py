@@ -17,18 +17,13 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.problems import FIXES
 from cloudburst.serve.app import PAGE
 from support.doc_pages import ROOT
+from support.page_texts import LANGUAGES, SCRIPT, TEXTS, lines_of_texts
 
 SCRIPTS = {path.name: path.read_text("utf-8") for path in PAGE.glob("*.js")}
 CASES = json.loads((ROOT / "tests/data/pairing.json").read_text("utf-8"))
-LANGUAGES = 2
 MAX_SCRIPT_LINES = 2_500
-TABLE = re.compile(r'^  "([^"]+)": (\[".*"\]),$', re.MULTILINE)
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 ROLES = ("image", "audio", "subtitle")
-
-
-def strings() -> dict[str, list[str]]:
-    return {key: json.loads(texts) for key, texts in TABLE.findall(SCRIPTS["strings.js"])}
 
 
 def code() -> str:
@@ -36,11 +31,11 @@ def code() -> str:
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_placeholders():
-    table = strings()
-    assert len(table) == SCRIPTS["strings.js"].count('\n  "')
-    assert len(table) == len(TABLE.findall(SCRIPTS["strings.js"])), "a key twice"
-    for key, texts in table.items():
-        assert len(texts) == LANGUAGES, key
+    lines = lines_of_texts()
+    assert len(lines) == SCRIPT.count('\n  "'), "a line in another form"
+    assert len(lines) == len(TEXTS), "a key twice"
+    for key, texts in lines:
+        assert len(texts) == len(LANGUAGES), key
         assert all(texts), key
         forms = [*texts[0].split("|"), texts[1]]
         placeholders = [sorted(set(PLACEHOLDER.findall(form))) for form in forms]
@@ -50,7 +45,7 @@ def test_every_text_is_there_in_both_languages_with_the_same_placeholders():
 def test_every_key_that_the_scripts_use_has_a_text():
     used = set(re.findall(r'\bt\("([^"]+)"', code()))
     assert len(used) > 100
-    assert not used - strings().keys()
+    assert not used - TEXTS.keys()
 
 
 def test_every_text_is_used():
@@ -60,7 +55,7 @@ def test_every_text_is_used():
     families |= {f"{name}." for name in re.findall(r"= `(\w+)\.\$\{", scripts)}
     unused = [
         key
-        for key in strings()
+        for key in TEXTS
         if f'"{key}"' not in scripts and not any(key.startswith(family) for family in families)
     ]
     assert not unused
@@ -68,12 +63,12 @@ def test_every_text_is_used():
 
 def test_every_problem_has_a_text_and_a_fix():
     codes = set(get_args(FaultCode)) - {"invalid"}
-    assert not {f"fault.{code}" for code in codes} - strings().keys()
-    assert not {f"fix.{code}" for code in FIXES} - strings().keys()
+    assert not {f"fault.{code}" for code in codes} - TEXTS.keys()
+    assert not {f"fix.{code}" for code in FIXES} - TEXTS.keys()
 
 
 def test_every_option_has_a_label():
-    assert not {f"option.{name}" for name in RenderOptions.model_fields} - strings().keys()
+    assert not {f"option.{name}" for name in RenderOptions.model_fields} - TEXTS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))

@@ -138,7 +138,7 @@ export function ask(title, content, buttons) {
   const close = value => () => dialog.close(value);
   const bar = buttons.map(([value, text, kind]) => button(text, close(value), { kind }));
   patch(dialog, [h("h2", { id: "dialog-title" }, title), ...content, h("div", { class: "row" }, bar)]);
-  document.body.append(dialog);
+  document.documentElement.append(dialog); // the body is patched
   dialog.showModal();
   return new Promise(resolve => {
     dialog.onclose = () => {

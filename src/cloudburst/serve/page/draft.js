@@ -3,6 +3,7 @@
 
 import { call, post } from "./api.js";
 import { ENDINGS, ending, naturally, pair, stem } from "./pairing.js";
+import { server } from "./server.js";
 import { t } from "./text.js";
 
 const KEY = "draft", ROLES = ["image", "audio", "subtitle"];
@@ -49,7 +50,7 @@ export function discard() {
 
 /** Return the files of a drop, with paths that begin at the dropped folder. */
 export async function droppedFiles(items) {
-  const entries = [...items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+  const entries = [...items].map(item => item.webkitGetAsEntry() ?? item.getAsFile()).filter(Boolean);
   const files = [];
   const walk = async (entry, path) => {
     if (entry.isFile) {
@@ -63,7 +64,10 @@ export async function droppedFiles(items) {
       for (const inner of some) await walk(inner, `${path}${entry.name}/`);
     }
   };
-  for (const entry of entries) await walk(entry, "");
+  for (const entry of entries) {
+    if (entry instanceof File) files.push({ file: entry, path: entry.name }); // other programs drop these
+    else await walk(entry, "");
+  }
   return files;
 }
 
@@ -223,8 +227,9 @@ export function sceneBody(scene) {
 /** Return the body of a job or plan with these scenes. */
 export function jobBody(scenes) {
   const { draft } = state;
-  const body = { name: draft.name, scenes: scenes.map(sceneBody), options: optionsBody(draft.options), film: draft.film };
+  const body = { name: draft.name, scenes: scenes.map(sceneBody), options: { cover: true, ...optionsBody(draft.options) }, film: draft.film }; // the page shows the covers
   if (draft.film) body.transition = draft.transition;
+  if (draft.spot) body.spot = true;
   if (Number(draft.deadline) > 0) body.deadline = Number(draft.deadline);
   return body;
 }
@@ -258,7 +263,9 @@ export function capOf(plan) {
 /** Submit the ready scenes with a plan; return the job. A repeated request makes no second job. */
 export async function submit(plan) {
   const { draft } = state, body = { ...jobBody(readyScenes()), name: draft.name || t("untitled") };
-  body.place = plan.place;
+  const { places, default_place: usual } = server.about;
+  const isOffered = places.some(one => one.place === plan.place && one.available);
+  if (isOffered && !(plan.place === "machine" && usual === "machine")) body.place = plan.place;
   if (plan.place !== "machine") Object.assign(body, { tier: plan.tier, workers: plan.workers, spot: plan.spot });
   if (plan.place !== "machine") body.max_usd = capOf(plan);
   const job = await post("api/jobs", body, { headers: { "Idempotency-Key": draft.key } });

@@ -133,6 +133,8 @@ function remove(scene) {
 function remedy(scene, fault) {
   const role = fault.field.replace(/_path$/, "");
   const isSilent = role === "audio" && fault.code === "unpaired";
+  const isShape = fault.code === "contradiction" && ["image", "title_card"].includes(role); // of a film
+  const setShape = isPortrait => () => { state.draft.options.is_portrait = isPortrait; save(); };
   const setSilent = event => {
     event.preventDefault();
     scene.duration = Math.max(0.1, Number(event.target.elements.seconds.value) || SILENT_SECONDS);
@@ -142,7 +144,8 @@ function remedy(scene, fault) {
     h("p", null, icon("warn", true), h("span", null, describe({ ...fault, scene: scene.name }))),
     h("div", { class: "row" },
       isSilent && h("form", { class: "inline", onsubmit: setSilent }, h("input", { type: "number", name: "seconds", min: "0.1", step: "0.1", value: String(SILENT_SECONDS), "aria-label": t("length.of", { name: scene.name }) }), h("span", null, t("seconds.silent")), h("button", { class: "btn" }, t("set"))),
-      role in SYMBOLS && button(t(`choose.${role}`), () => replace(scene, role), { kind: isSilent ? "quiet" : "" }),
+      isShape && [button(t("shape.wide"), setShape(false)), button(t("shape.upright"), setShape(true)), button(t("film.none"), () => { state.draft.film = false; save(); }, { kind: "quiet" })],
+      role in SYMBOLS && !isShape && button(t(`choose.${role}`), () => replace(scene, role), { kind: isSilent ? "quiet" : "" }),
       role === "subtitle" && button(t("without.subtitle"), () => { scene.subtitle = undefined; save(); }, { kind: "quiet" }),
       role.startsWith("options") && button(t("own.look.remove"), () => { scene.options = {}; save(); }),
       button(t("remove.scene"), () => remove(scene), { kind: "quiet" })));

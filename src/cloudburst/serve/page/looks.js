@@ -8,7 +8,7 @@ import { describe, go, steps, thumb } from "./parts.js";
 import { server } from "./server.js";
 import { named, number, t } from "./text.js";
 
-const MAIN = new Set(["size", "fit", "effects", "motion_amount", "subtitle_position", "font_size", "text_color", "background_box", "highlight", "music", "music_volume", "music_ducking", "watermark", "watermark_position", "watermark_width", "watermark_opacity", "cover"]);
+const MAIN = new Set(["size", "fit", "effects", "motion_amount", "subtitle_position", "font_size", "text_color", "background_box", "highlight", "music", "music_volume", "music_ducking", "watermark", "watermark_position", "watermark_width", "watermark_opacity"]);
 const SIZES = ["1080p", "720p", "4k", "landscape", "portrait", "square", "4:5"];
 const NINE = ["top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"];
 const COLOURS = ["#ffffff", "#ffd84a", "#9be7ff", "#ffb3c7"];
@@ -50,7 +50,7 @@ function preset({ name, options }) {
 }
 
 function groupOf(group, scene, isOpen) {
-  const options = server.looks.options.filter(option => option.group === group);
+  const options = server.looks.options.filter(option => option.group === group && option.name !== "cover");
   const [main, more] = [options.filter(({ name }) => MAIN.has(name)), options.filter(({ name }) => !MAIN.has(name))];
   const changed = options.filter(({ name }) => name in chosenOptions(scene)).length;
   return h("details", { class: "group", key: group, open: isOpen },

@@ -91,6 +91,7 @@ async function countActive() {
 }
 
 for (const part of [state, run, runs, server, settings, connection]) part.changed = redraw;
+run.ended = countActive;
 connection.restored = () => {
   if (!server.about) loadServer();
   if (run.id) reload();

@@ -19,7 +19,7 @@ export function planView() {
   const cards = places.map(place => (chosen?.place === place ? chosen : plans.find(one => one.place === place && one.chosen) ?? plans.find(one => one.place === place)));
   const others = plans.filter(one => !cards.includes(one));
   const slowest = Math.max(...plans.map(one => one.seconds));
-  const unavailable = (server.about?.places ?? []).filter(place => !place.available && place.reason);
+  const unavailable = (server.about?.places ?? []).filter(place => !place.available && place.reason && !places.includes(place.place));
   const seconds = plan?.film_seconds ?? (plan?.scenes ?? []).reduce((sum, scene) => sum + scene.seconds, 0);
   return [
     steps(2),
@@ -27,10 +27,10 @@ export function planView() {
     (problem ?? state.planProblem) && problemBox(problem ?? state.planProblem),
     !chosen && h("p", { class: "muted", role: "status" }, scenes.length === 0 ? t("no.scenes") : state.isPlanning || !plan ? t("loading") : t("no.plans")),
     h("fieldset", { class: "choices", "aria-label": t("place") }, cards.map(one => card(one, one === chosen, slowest))),
-    unavailable.map(place => h("p", { class: "small muted note" }, `${named("place", place.place)}: ${place.reason}`)),
+    unavailable.length > 0 && h("ul", { class: "small muted notes" }, unavailable.map(place => h("li", { key: place.place }, `${named("place", place.place)}: ${place.reason}`))),
     chosen && h("div", { class: "split" },
-      others.length > 0 ? h("div", { class: "card flush" }, h("h2", { class: "pad-title" }, t("more.choices")), table(others)) : h("div"),
-      h("div", { class: "card stack" },
+      others.length > 0 && h("div", { class: "card flush" }, h("h2", { class: "pad-title" }, t("more.choices")), table(others)),
+      h("div", { class: "card stack narrow" },
         h("dl", { class: "kv" },
           h("div", null, h("dt", null, t("videos")), h("dd", null, facts(String(scenes.length), duration(seconds)))),
           h("div", null, h("dt", null, t("step.look")), h("dd", null, named("preset", draft.preset ?? "standard"))),

@@ -17,7 +17,7 @@ const ROLES = ["image", "audio", "subtitle"];
 export const PILLS = { queued: "now", running: "now", complete: "ok", partial: "bad", failed: "bad", budget: "warn", cancelled: "" };
 const isOver = job => !["queued", "running"].includes(job.state);
 
-export const run = { id: null, changed: () => {} };
+export const run = { id: null, changed: () => {}, ended: () => {} };
 let source = null, timer = 0, ticker = 0, isReading = false;
 
 /** Show a run; nothing if it is shown already. */
@@ -100,6 +100,7 @@ function note(type, event) {
   if (type === "job.finished") {
     source.close();
     clearInterval(ticker);
+    run.ended();
     return void reload();
   }
   if (!timer) timer = setTimeout(refreshSoon, REFRESH_DELAY);
