@@ -65,7 +65,7 @@ async function remove(job) {
 export function runsView() {
   const { jobs, months, problem } = runs;
   return [
-    h("div", { class: "head" }, h("div", null, h("h1", null, t("runs")), months.length > 0 && h("p", null, months.slice(0, 3).map(one => t("month", { month: month(one.month), usd: bill(one.usd), runs: t("runs.n", { n: one.jobs }) })).join(t("semicolon"))))),
+    h("div", { class: "head" }, h("div", null, h("h1", null, t("runs")), months.length > 0 && h("p", null, months.slice(0, 3).map(one => t("month", { month: month(one.month), usd: Number(one.usd) ? bill(one.usd) : t("free"), runs: t("runs.n", { n: one.jobs }) })).join(t("semicolon"))))),
     h("div", { class: "filters" },
       h("input", { type: "search", value: runs.search, "aria-label": t("search"), placeholder: t("search"), oninput: event => search(event.target.value) }),
       segments("filter", t("state"), Object.keys(FILTERS).map(name => [name, t(`filter.${name}`)]), runs.filter, name => { runs.filter = name; list(); })),

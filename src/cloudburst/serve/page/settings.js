@@ -45,7 +45,7 @@ export function settingsView() {
         h("div", { class: "card stack" }, h("h2", null, t("display")),
           h("div", { class: "field" }, h("span", { class: "label" }, t("colours")), segments("theme", t("colours"), [["", t("theme.system")], ["light", t("theme.light")], ["dark", t("theme.dark")]], theme(), chooseTheme)),
           h("div", { class: "field" }, h("span", { class: "label" }, t("language")), segments("language", t("language"), [["en", "English"], ["zh", "中文"]], language, code => { chooseLanguage(code); settings.changed(); }))),
-        about && h("div", { class: "card stack tight" }, h("h2", null, t("places")), h("ul", { class: "stack tight" }, about.places.map(place => h("li", { key: place.place }, h("b", null, named("place", place.place)), " ", h("span", { class: "muted" }, place.available ? t("place.workers", { n: place.workers }) : place.reason))))),
+        about && h("div", { class: "card stack tight" }, h("h2", null, t("places")), h("ul", { class: "stack tight" }, about.places.map(place => h("li", { key: place.place }, h("b", null, named("place", place.place)), " ", h("span", { class: "muted" }, place.available ? (place.workers === null ? t("place.ready") : t("place.workers", { n: place.workers })) : place.reason))))),
         about && h("div", { class: "card stack tight" }, h("h2", null, t("disk")), h("p", { class: "muted" }, t("disk.free", { size: bytes(about.disk_free) }))),
         about && h("div", { class: "card stack tight" }, h("h2", null, t("about.title")), h("p", { class: "muted" }, t("about.text", { version: about.version }))))),
   ];
