@@ -215,7 +215,7 @@ async def faults_of(given, tmp_path, **arguments) -> list[tuple[str, str, str, s
         with pytest.raises(InvalidScenesError) as caught:
             await client.render_all(given, to=tmp_path, film=tmp_path / "film.mp4", **arguments)
     assert not cloud.launched
-    return [tuple(fault) for fault in caught.value.faults]
+    return [fault[:4] for fault in caught.value.faults]
 
 
 async def test_short_scenes_start_nothing(given, tmp_path):
