@@ -17,7 +17,7 @@ from cloudburst import Client, RenderOptions, local
 from cloudburst.errors import ResourceMissingError
 from cloudburst.jobs import JobQueue, JobRequest
 from cloudburst.testing import FakeCloud, s3_fault
-from cloudburst.web import Access, file_responses
+from cloudburst.web import Access, file_handlers
 from support.emulator_calls import client as aws
 from support.s3_account import BUCKET, account, content, keys, obj, put, settings_of
 from support.web_apps import open_jobs
@@ -202,7 +202,7 @@ async def test_a_store_that_does_not_answer_is_given_up(app, emulator, monkeypat
     _, http, job = app
     url = (await listed(http, job))["url"]
     with monkeypatch.context() as patch:
-        patch.setattr(file_responses, "SIGN_TIMEOUT", 0.1)
+        patch.setattr(file_handlers, "SIGN_TIMEOUT", 0.1)
         emulator.add_fault(replace(s3_fault("dropped", "HeadObject"), seconds=5.0))
         assert (await http.get(url)).status_code == 503
     assert (await http.get(url)).status_code == 307

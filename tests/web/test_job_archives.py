@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from cloudburst.jobs import JobRequest
-from cloudburst.web.zip_stream import zip_entries, zip_parts, zip_size
+from cloudburst.web.zip_stream import ZipResponse, zip_parts, zip_size
 from support.web_apps import WithState, finished, open_jobs, submit, upload
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +78,7 @@ async def test_videos_in_s3_are_in_no_archive(job, make_scene):
     one = await jobs.queue.submit(request, owner="everybody")
     answer = await http.get(f"/api/jobs/{one.id}/videos.zip")
     assert (answer.status_code, answer.json()["error"]) == (409, "JobConflictError")
-    assert "list of videos" in answer.json()["message"]
+    assert "in their list" in answer.json()["message"]
 
 
 async def test_a_closed_connection_ends_the_archive(job):
@@ -115,7 +115,7 @@ def test_the_size_is_known_before_with_records_of_64_bits(monkeypatch, tmp_path,
     sizes = {"a": 0, "海" * 9: 1, "b": 90, "c": 97, "d": 990, "e": 1_500, "f": 3_000_000}
     for name, size in sizes.items():
         (tmp_path / name).write_bytes(os.urandom(size))
-    entries = zip_entries([(tmp_path / name, name) for name in sizes])
+    entries = ZipResponse({tmp_path / name: name for name in sizes}, "x.zip").entries
     size = zip_size(entries)
     data = b"".join(zip_parts(entries))
     assert len(data) == size

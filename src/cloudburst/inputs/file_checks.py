@@ -16,7 +16,6 @@ from cloudburst.inputs.media_checks import (
     EXPECTED_PICTURE,
     EXPECTED_SUBTITLES,
     InputFacts,
-    MediaKind,
     check_audio,
     check_font,
     check_picture,
@@ -99,20 +98,20 @@ def check_file(name: str, path: Path, limits: Limits) -> CheckedFile | InvalidIn
 
 def check_unknown_file(
     path: Path, limits: Limits
-) -> tuple[MediaKind, CheckedFile | InvalidInputError]:
-    """Return what a file can be in a scene, and the result of its check.
+) -> tuple[str, InputFacts, InvalidInputError | None]:
+    """Return what a file can be in a scene, facts about it, and why no scene can use it.
 
-    Raises ``OSError`` for a file that cannot be opened.
+    It is ``picture``, ``sound``, ``subtitle``, ``font`` or ``other``. Raises ``OSError`` for a file
+    that cannot be opened.
     """
     with open_regular_file(path) as file:
         kind = media_kind(file.read(32))
     found = check_file(_NAMES[kind], path, limits)
-    if kind != "other":
-        return kind, found
-    if isinstance(found, InvalidInputError):
-        expected = "a picture, a sound, subtitles or a font"
-        return kind, InvalidInputError(found.found, expected, found.code)
-    return "font", found
+    if not isinstance(found, InvalidInputError):
+        return "font" if kind == "other" else kind, found.facts, None
+    if kind == "other":
+        found.expected = "a picture, a sound, subtitles or a font"
+    return kind, InputFacts(), found
 
 
 def _check_remote(

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, BinaryIO, Literal, NamedTuple, TypeAlias, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 from tinytag import TinyTag
@@ -116,10 +116,6 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], _FileKind], ...] = tuple(
 )
 _TEXT = _FileKind("a text file")
 _UNKNOWN = _FileKind("data of an unknown kind")
-
-
-MediaKind: TypeAlias = Literal["picture", "sound", "subtitle", "font", "other"]
-"""Use of a file in a scene; ``other``: none."""
 
 
 class InputFacts(NamedTuple):
@@ -289,13 +285,11 @@ def check_font(media: MediaFile, _limits: Limits) -> InputFacts:
     return InputFacts()
 
 
-def media_kind(start: bytes) -> MediaKind:
-    """Return what a file can be in a scene, from its first 32 bytes; a font is ``other``."""
+def media_kind(start: bytes) -> str:
+    """Return ``picture``, ``sound``, ``subtitle`` or ``other`` for the first 32 bytes of a file."""
     kind = _kind(start)
-    if kind.picture:
-        return "picture"
-    if kind.audio:
-        return "sound"
+    if kind.picture or kind.audio:
+        return "picture" if kind.picture else "sound"
     return "subtitle" if kind is _TEXT else "other"
 
 

@@ -35,13 +35,7 @@ from cloudburst.jobs.event_log import (
 from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
 from cloudburst.jobs.job_rows import JobEnd, read_open_job
-from cloudburst.jobs.job_scenes import (
-    Chapter,
-    JobScene,
-    find_image,
-    read_chapters,
-    read_scene_states,
-)
+from cloudburst.jobs.job_scenes import JobScene, find_image, read_scene_states
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -335,7 +329,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     async def scenes(self, job: str) -> list[JobScene]:
         """Return the states of the scenes of a job, in their order.
 
-        Raises `UnknownJobError` if the job does not exist.
+        A job that does not exist has no scenes.
         """
         return await self._open_for(job).database.read(partial(read_scene_states, job=job))
 
@@ -346,13 +340,6 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         """
         image = await self._open_for(job).database.read(partial(find_image, job=job, scene=scene))
         return None if image is None else self._folder.job(job).kept_input(image)
-
-    async def chapters(self, job: str) -> list[Chapter]:
-        """Return the chapters of the film of a job.
-
-        Raises `UnknownJobError` if the job does not exist.
-        """
-        return await self._open_for(job).database.read(partial(read_chapters, job=job))
 
     async def file(self, job: str, name: str) -> JobFile | None:
         """Return the video or the cover that has a name; ``None`` if it is not finished.

@@ -1,20 +1,20 @@
-"""Scenes of jobs as callers see them. Every function uses the caller's transaction."""
+"""States of the scenes of jobs, from their events. Every function uses the caller's transaction."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudburst.jobs.event_log import read_videos
-from cloudburst.jobs.models import JobRequest
-from cloudburst.models.problems import code_of, fix_of
+from cloudburst.jobs.models import JobFailure, JobRequest
 from cloudburst.models.scene import Video
 
-SceneState: TypeAlias = Literal["waiting", "uploading", "encoding", "downloading", "done", "failed"]
+SceneState: TypeAlias = Literal[
+    "waiting", "uploading", "encoding", "downloading", "done", "failed", "left_out"
+]
 # State of a scene after each type of events.
 _STATES: Mapping[str, SceneState] = {
     "scene.queued": "waiting",
@@ -26,21 +26,6 @@ _STATES: Mapping[str, SceneState] = {
     "scene.completed": "done",
     "scene.failed": "failed",
 }
-
-
-class SceneFailure(BaseModel):
-    """Error of a scene that failed."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    code: str
-    """Kind of the error, for programs."""
-    kind: str
-    """Class name of the error."""
-    message: str
-    """Message of the error, without folders of the server."""
-    fix: str
-    """Command or step that may help; empty if the message says all."""
 
 
 class JobScene(BaseModel):
@@ -64,7 +49,9 @@ class JobScene(BaseModel):
     """Number of attempts so far."""
     seconds: float | None = None
     """Length of the video, in seconds; ``None`` if there is none."""
-    error: SceneFailure | None = None
+    start: float = 0.0
+    """Position of the scene in the film of the videos so far, in seconds."""
+    error: JobFailure | None = None
     """Error of a failed scene."""
     video: Video | None = Field(default=None, exclude=True)
     """Video; ``None`` if it is not finished. Not part of ``model_dump()``."""
@@ -72,105 +59,80 @@ class JobScene(BaseModel):
     """Location of the picture; ``None`` for a title card. Not part of ``model_dump()``."""
 
 
-class ListedScene(NamedTuple):
-    """Scene of a job."""
-
-    name: str
-    title: str
-    # Location of the picture; ``None`` for a title card.
-    image: str | None
-    # Transition to the next scene; ``None``: that of the film.
-    transition: str | None
-
-
-class Chapter(NamedTuple):
-    """Scene in a film, with its times in seconds."""
-
-    title: str
-    start: float
-    end: float
-
-
-def list_scenes(connection: sqlite3.Connection, job: str) -> list[ListedScene]:
-    """Return the scenes of a job in their order."""
-    rows = connection.execute(
-        "SELECT json_extract(scene, '$.name'), json_extract(scene, '$.options.title'), "
-        "json_extract(scene, '$.image'), json_extract(scene, '$.transition') FROM "
-        "(SELECT number, scene FROM scenes WHERE job = ?1 UNION ALL "
-        "SELECT key, value FROM jobs, json_each(request, '$.scenes') WHERE jobs.id = ?1) "
-        "ORDER BY number",
-        [job],
-    )
-    return [ListedScene(name, title or name, *more) for name, title, *more in rows]
+# Columns of the scenes of a job: its first parameter.
+_SCENES = (
+    "SELECT number, json_extract(scene, '$.name') AS name, "
+    "json_extract(scene, '$.image') AS image, "
+    "json_extract(scene, '$.options.title') AS title, "
+    "json_extract(scene, '$.transition') AS transition FROM "
+    "(SELECT number, scene FROM scenes WHERE job = ?1 UNION ALL "
+    "SELECT key, value FROM jobs, json_each(request, '$.scenes') WHERE jobs.id = ?1)"
+)
 
 
 def find_image(connection: sqlite3.Connection, job: str, scene: str) -> str | None:
-    """Return the location of the picture of a scene."""
-    return next((each.image for each in list_scenes(connection, job) if each.name == scene), None)
+    """Return the location of the picture of a scene, if it has one."""
+    query = f"SELECT max(image) FROM ({_SCENES}) WHERE name = ?2"  # noqa: S608 - our own query
+    return cast("str | None", connection.execute(query, (job, scene)).fetchone()[0])
 
 
 def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene]:
     """Return the states of the scenes of a job in their order."""
+    rows = connection.execute(f"{_SCENES} ORDER BY number", [job]).fetchall()
     found = {
-        each.name: JobScene(scene=each.name, title=each.title, image=each.image)
-        for each in list_scenes(connection, job)
+        name: JobScene(scene=name, title=title or name, image=image)
+        for _, name, image, title, _ in rows
     }
     numbers = dict[str, int]()
-    events = connection.execute(
+    for kind, name, text in connection.execute(
         "SELECT type, scene, data FROM events WHERE job = ? AND (scene IS NOT NULL OR type IN "
         "('job.started', 'job.interrupted', 'job.finished', 'worker.launched', 'worker.ready')) "
         "ORDER BY number",
         [job],
-    )
-    for kind, name, text in events:
+    ):
         if kind.startswith("job."):
             numbers.clear()
             for scene in found.values():
                 if scene.state not in {"done", "failed"}:
                     scene.state, scene.worker = "waiting", None
-            continue
-        data: dict[str, Any] = json.loads(text)
-        if name is None:  # numbered as in `RunView.numbers`
-            numbers.setdefault(data["task"], len(numbers) + 1)
+        elif name is None:  # numbered as in `RunView.numbers`
+            numbers.setdefault(json.loads(text)["task"], len(numbers) + 1)
         # A video that exists counts, also while a later process makes it again.
         elif kind in _STATES and (one := found.get(name)) and one.video is None:
-            _apply(one, kind, data, numbers.get(data.get("task", "")))
-    progress = connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job])
-    for name, value in progress:
+            _apply(one, kind, json.loads(text), numbers)
+    for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
         if name in found:
             found[name].progress = value
+    _set_starts(connection, job, [(found[name], transition) for _, name, *_, transition in rows])
     return list(found.values())
 
 
-def _apply(scene: JobScene, kind: str, data: dict[str, Any], worker: int | None) -> None:
+def _apply(scene: JobScene, kind: str, data: Mapping[str, Any], numbers: Mapping[str, int]) -> None:
     scene.state = _STATES[kind]
-    scene.attempts = max(scene.attempts, data["attempt"] if kind == "scene.started" else 0)
+    scene.attempts = data["attempt"] if kind == "scene.started" else scene.attempts
     if kind == "scene.completed":
         scene.video = Video.model_validate(data["video"])
         scene.seconds, scene.progress = scene.video.seconds, 1.0
     elif kind == "scene.failed":
-        error = data["kind"]
-        scene.error = SceneFailure(
-            code=code_of(error), kind=error, message=data["message"], fix=fix_of(error)
-        )
+        scene.error = JobFailure.model_validate(data)
     else:
-        scene.worker, scene.error = (None if kind == "scene.retried" else worker), None
+        scene.worker, scene.error = numbers.get(data.get("task", "")), None
 
 
-def read_chapters(connection: sqlite3.Connection, job: str) -> list[Chapter]:
-    """Return the chapters of a film, whose times are exact to half a frame for each crossfade."""
-    seconds = {video.scene: video.seconds for video in read_videos(connection, job)}
+def _set_starts(
+    connection: sqlite3.Connection, job: str, scenes: list[tuple[JobScene, str | None]]
+) -> None:
+    """Set the positions in the film, which are exact to half a frame for each crossfade."""
     given = connection.execute(
-        "SELECT key, value FROM jobs, json_each(request) WHERE jobs.id = ? AND key IN "
-        "('transition', 'transition_seconds', 'film_gap')",
+        "SELECT key, value FROM jobs, json_each(request) WHERE jobs.id = ? "
+        "AND key IN ('transition', 'transition_seconds', 'film_gap')",
         [job],
     )
     film = {name: field.default for name, field in JobRequest.model_fields.items()} | dict(given)
-    chapters, start = list[Chapter](), 0.0
-    for scene in list_scenes(connection, job):
-        if (length := seconds.get(scene.name)) is None:
-            continue
-        chapters.append(Chapter(scene.title, start, start + length))
-        overlaps = (scene.transition or film["transition"]) == "crossfade"
-        start += length + film["film_gap"] - (film["transition_seconds"] if overlaps else 0)
-    return chapters
+    start = 0.0
+    for scene, transition in scenes:
+        scene.start = start
+        if scene.seconds is not None:
+            overlaps = (transition or film["transition"]) == "crossfade"
+            start += scene.seconds + film["film_gap"]
+            start -= film["transition_seconds"] if overlaps else 0

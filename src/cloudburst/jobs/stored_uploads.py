@@ -21,10 +21,10 @@ from cloudburst.jobs.admission import check_bytes
 from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.media.input_error import InvalidInputError
+from cloudburst.models.limits import Limits
 
 if TYPE_CHECKING:
-    from cloudburst.inputs.file_checks import CheckedFile
-    from cloudburst.inputs.media_checks import MediaKind
+    from cloudburst.inputs.media_checks import InputFacts
 
 UNLINK_TIMEOUT = 60.0
 """Maximum number of seconds for removing a file."""
@@ -136,22 +136,13 @@ class StoredUploads:
         found = await self._queue.database.read(lambda c: find_upload(c, owner, upload))
         return None if found is None else (found, self._queue.folder.upload(found.id))
 
-    async def check(self, upload: Upload) -> tuple[MediaKind, CheckedFile | InvalidInputError]:
-        """Return what an uploaded file can be in a scene, and the result of its check.
+    async def check(self, upload: Upload) -> tuple[str, InputFacts, InvalidInputError | None]:
+        """Return what an uploaded file can be in a scene: see `check_unknown_file`.
 
-        See `cloudburst.inputs.file_checks.check_unknown_file`. Raises `JobStorageError` if it
-        cannot be read, for example because it was removed.
+        Raises `JobStorageError` if it cannot be read, for example because it was removed.
         """
-
-        def check() -> tuple[MediaKind, CheckedFile | InvalidInputError]:
-            # Imported here, in a thread: importing Pillow is slow, and not every program renders.
-            from cloudburst.inputs.file_checks import check_unknown_file  # noqa: PLC0415
-
-            path = self._queue.folder.upload(upload.id)
-            with storage_errors(path):
-                return check_unknown_file(path, self._queue.client.limits)
-
-        return await anyio.to_thread.run_sync(check)
+        path = self._queue.folder.upload(upload.id)
+        return await anyio.to_thread.run_sync(_check, path, self._queue.client.limits)
 
     async def link(
         self, uploads: Collection[str], folder: Path, *, owner: str = ""
@@ -189,6 +180,14 @@ class StoredUploads:
         if found is not None:
             await _unlink(self._queue.folder.upload(upload))
         return found is not None
+
+
+def _check(path: Path, limits: Limits) -> tuple[str, InputFacts, InvalidInputError | None]:
+    # Imported here, in a thread: importing Pillow is slow, and not every program renders.
+    from cloudburst.inputs.file_checks import check_unknown_file  # noqa: PLC0415
+
+    with storage_errors(path):
+        return check_unknown_file(path, limits)
 
 
 def _find_all(connection: Connection, owner: str, uploads: Collection[str]) -> list[Upload]:

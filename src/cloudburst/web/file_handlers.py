@@ -1,28 +1,65 @@
-"""Responses of the routes of `Jobs` to requests about videos."""
+"""Responses of the routes of `Jobs` with files: videos and films, here or in S3, and pictures."""
 
 from __future__ import annotations
 
-from anyio import to_thread
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
+import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
 
-from cloudburst.errors import JobConflictError
+from anyio import fail_after, to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from cloudburst.errors import CloudburstError, JobConflictError, JobError, ResourceMissingError
+from cloudburst.files import open_regular_file
+from cloudburst.jobs import Job
+from cloudburst.jobs.folder import film_name
+from cloudburst.media.subtitles import Cue
+from cloudburst.media.subtitles.subrip_webvtt import to_subrip, to_webvtt
+from cloudburst.text import describe_error
 from cloudburst.web.access import Action
-from cloudburst.web.file_responses import (
-    FILE_STATUSES,
-    FileQuery,
-    file_response,
-    redirect_to_s3,
-)
+from cloudburst.web.error_responses import RETRY_AFTER
 from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import (
     BINARY,
     UNKNOWN_JOB,
+    Document,
     VideoDocument,
     VideoListDocument,
     json_response,
 )
-from cloudburst.web.zip_stream import ZipResponse, zip_entries
+from cloudburst.web.zip_stream import ZipResponse
+
+logger = logging.getLogger(__name__)
+
+# Maximum number of seconds until a file in S3 has its URL: a browser waits for it.
+SIGN_TIMEOUT = 20.0
+# Media type of files that browsers save and do not show.
+_UNKNOWN_TYPE = "application/octet-stream"
+_FILE_HEADERS = {
+    # Users may lose access, or delete the job: a stored copy is used after asking this server.
+    "cache-control": "private, no-cache",
+    "x-content-type-options": "nosniff",
+}
+
+
+_FILE_STATUSES = {
+    307: (
+        "The file is in S3, at the URL in `Location`. It is valid for at most an hour and for the "
+        "method of this request, and anyone who has it gets the file."
+    ),
+    416: "The requested part does not exist.",
+    503: "The server cannot look at the file in S3 now. `Retry-After` has the seconds to wait.",
+}
+_NO_FILM = {404: "There is no such job, or it has no film now."}
+
+
+class _FileQuery(Document):
+    download: str | None = None
+    """If present, browsers save the file and do not play it."""
 
 
 @Operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})
@@ -45,9 +82,9 @@ async def list_videos(call: WebCall) -> Response:
     {
         200: {"video/mp4": BINARY, "image/jpeg": BINARY},
         404: "There is no such job or video; or it was deleted.",
-        **FILE_STATUSES,
+        **_FILE_STATUSES,
     },
-    query=FileQuery,
+    query=_FileQuery,
 )
 async def read_video(call: WebCall) -> Response:
     """Send a finished video (`NAME.mp4`) of a job or its cover (`NAME.jpg`), or a part of it."""
@@ -57,9 +94,9 @@ async def read_video(call: WebCall) -> Response:
     if found is None:
         raise HTTPException(404, "the job has no such video, or it is not finished yet")
     if job.destination is not None:
-        return await redirect_to_s3(call, job, name)
+        return await _redirect_to_s3(call, job, name)
     path = call.queue.files(job.id).videos / name
-    return await file_response(call.request, path, name, found.sha256)
+    return await _file_response(call.request, path, name, found.sha256)
 
 
 @Operation(
@@ -76,17 +113,154 @@ async def read_archive(call: WebCall) -> Response:
     """Send all videos of a job that are finished by now, and its film, as one zip file."""
     job = await call.job()
     if job.destination is not None:
-        msg = (
-            f"the videos of job {job.id} are in S3: get each one from its URL in the list of videos"
-        )
-        raise JobConflictError(msg)
+        raise JobConflictError("the videos are in S3: get each one from its URL in their list")
     folder = call.queue.files(job.id)
-    names = [video.path.name for video in await call.queue.videos(job.id)]
-    files = [
-        (folder.film, "film.mp4"),
-        *((folder.videos / name, f"videos/{name}") for name in names),
-    ]
-    entries = await to_thread.run_sync(zip_entries, files)
-    if not entries:
+    videos = [folder.videos / video.path.name for video in await call.queue.videos(job.id)]
+    names = {folder.film: "film.mp4"} | {path: f"videos/{path.name}" for path in videos}
+    response = await to_thread.run_sync(ZipResponse, names, f"{job.name or job.id}.zip")
+    if not response.entries:
         raise HTTPException(404, "the job has no finished video")
-    return ZipResponse(entries, f"{job.id}.zip")
+    return response
+
+
+@Operation(
+    "GET",
+    "/jobs/{id}/film",
+    Action.READ,
+    {200: {"video/mp4": BINARY}, **_NO_FILM, **_FILE_STATUSES},
+    query=_FileQuery,
+)
+async def read_film(call: WebCall) -> Response:
+    """Send the film in which all videos of a job are joined, or a part of it."""
+    return await _film_file(call, ".mp4")
+
+
+@Operation(
+    "GET",
+    "/jobs/{id}/film/{file}",
+    Action.READ,
+    {200: {"image/jpeg": BINARY, "text/vtt": BINARY}, **_NO_FILM, **_FILE_STATUSES},
+    query=_FileQuery,
+)
+async def read_film_part(call: WebCall) -> Response:
+    """Send the `cover` of a film, or `subtitles.vtt` or `chapters.vtt` of one on this server."""
+    file = call.request.path_params["file"]
+    if file == "cover":
+        return await _film_file(call, ".jpg")
+    job = await call.job()
+    film = call.queue.files(job.id).film
+    if file not in {"subtitles.vtt", "chapters.vtt"} or not await to_thread.run_sync(film.is_file):
+        raise HTTPException(404, "the film has no such part on this server, or is not finished yet")
+    if file == "subtitles.vtt":
+        text = await to_thread.run_sync(_film_subtitles, film)
+    else:
+        scenes = await call.queue.scenes(job.id)
+        times = [(one.title, one.start, one.start + one.seconds) for one in scenes if one.seconds]
+        text = to_subrip([Cue(round(1e3 * a), round(1e3 * b), title) for title, a, b in times])
+    return Response(to_webvtt(text), media_type="text/vtt")
+
+
+async def _film_file(call: WebCall, suffix: str) -> Response:
+    job = await call.job()
+    if not job.film:
+        raise HTTPException(404, "no film was requested for the job")
+    name = Path(film_name(job.id)).with_suffix(suffix).name
+    if job.destination is not None:
+        return await _redirect_to_s3(call, job, name)
+    film = call.queue.files(job.id).film.with_suffix(suffix)
+    return await _file_response(call.request, film, name)
+
+
+def _film_subtitles(film: Path) -> str:
+    with suppress(FileNotFoundError), open_regular_file(film.with_suffix(".srt")) as file:
+        return file.read().decode()
+    return ""
+
+
+async def _redirect_to_s3(call: WebCall, job: Job, name: str) -> Response:
+    """Return a redirect to a presigned URL of a file in S3. No cache may store the redirect."""
+    request = call.request
+    try:
+        with fail_after(SIGN_TIMEOUT):
+            url = await call.queue.download_url(
+                job.id,
+                name,
+                save=_is_saved(request),
+                method="HEAD" if request.method == "HEAD" else "GET",
+            )
+    except ResourceMissingError as exc:
+        raise HTTPException(404, str(exc)) from exc
+    except JobError:
+        raise
+    except (CloudburstError, TimeoutError) as exc:
+        logger.error("%s %s: %s", request.method, request.url.path, describe_error(exc))  # noqa: TRY400 - the reason is enough
+        detail = "the server cannot look at the file in S3 now; try again later"
+        raise HTTPException(503, detail, RETRY_AFTER) from exc
+    return RedirectResponse(url, headers={"cache-control": "no-store"})
+
+
+def _is_saved(request: Request) -> bool:
+    return "download" in request.query_params
+
+
+async def _file_response(
+    request: Request,
+    path: Path,
+    name: str,
+    sha256: str | None = None,
+    media_type: str | None = None,
+) -> Response:
+    """Return a response with a file, or a part of it; without its content if the caller has it.
+
+    ``media_type`` is that of the suffix of ``name`` by default.
+    """
+    try:
+        status = await to_thread.run_sync(os.lstat, path)  # a link may lead anywhere
+    except FileNotFoundError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise HTTPException(404, "the file is not finished yet, or was removed")
+    saved = _is_saved(request) or media_type == _UNKNOWN_TYPE
+    headers = _FILE_HEADERS if sha256 is None else _FILE_HEADERS | {"etag": f'"{sha256}"'}
+    response = FileResponse(
+        path,
+        headers=headers,
+        filename=name,
+        stat_result=status,
+        media_type=media_type,
+        content_disposition_type="attachment" if saved else "inline",
+    )
+    etag = response.headers["etag"]
+    if _has_tag(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=_FILE_HEADERS | {"etag": etag})
+    return response
+
+
+async def given_file_response(
+    request: Request, path: Path, name: str, *, only_pictures: bool = False
+) -> Response:
+    """Return a response with a file of a caller, which browsers show only if it is a picture.
+
+    Raises `HTTPException` with the status 404 if there is no such file, or no picture.
+    """
+    media_type = await to_thread.run_sync(picture_type, path)
+    if only_pictures and media_type is None:
+        raise HTTPException(404, "the file is no picture that every browser shows, or was removed")
+    response = await _file_response(request, path, name, media_type=media_type or _UNKNOWN_TYPE)
+    response.headers["content-security-policy"] = "default-src 'none'; sandbox"
+    return response
+
+
+def picture_type(path: Path) -> str | None:
+    """Return the media type of a file if it is a picture that every browser shows. Blocks."""
+    # Imported here, in a thread: importing Pillow is slow.
+    from cloudburst.inputs.media_checks import web_picture_type  # noqa: PLC0415
+
+    with suppress(OSError), open_regular_file(path, follow_links=False) as file:
+        return web_picture_type(file.read(32))
+    return None
+
+
+def _has_tag(header: str, etag: str) -> bool:
+    tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
+    return any(tag in {"*", etag} for tag in tags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
@@ -189,8 +189,8 @@ class UploadDocument(Document):
     """Size in bytes."""
     name: str
     """Name that was given with the file."""
-    kind: Literal["picture", "sound", "subtitle", "font", "other"]
-    """Use of the file in a scene; other: none."""
+    kind: str
+    """Use of the file in a scene: picture, sound, subtitle, font, or other, which is none."""
     seconds: float | None
     """Length of a sound; null if its header does not have it."""
     width: int | None

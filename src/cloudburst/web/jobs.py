@@ -21,7 +21,6 @@ from cloudburst.jobs import JobLimits, JobQueue, Places
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    film_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     preview_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     scene_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]

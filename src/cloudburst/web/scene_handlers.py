@@ -12,7 +12,7 @@ from cloudburst.jobs import Job
 from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_scenes import JobScene
 from cloudburst.web.access import Action
-from cloudburst.web.file_responses import given_file_response, picture_type
+from cloudburst.web.file_handlers import given_file_response, picture_type
 from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import (
     BINARY,

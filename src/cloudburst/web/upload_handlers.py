@@ -10,9 +10,8 @@ from starlette.responses import Response
 
 from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.jobs.public_json import public_faults
-from cloudburst.media.input_error import InvalidInputError
 from cloudburst.web.access import Action
-from cloudburst.web.file_responses import given_file_response
+from cloudburst.web.file_handlers import given_file_response
 from cloudburst.web.job_api import Operation, WebCall, parse_parameters
 from cloudburst.web.job_documents import (
     BINARY,
@@ -51,23 +50,20 @@ async def store_upload(call: WebCall) -> Response:
     with call.api.transfers.entered(call.owner):
         body = limited_body(call.request, call.api.rules.limits.request_bytes)
         upload = await call.queue.uploads.store(body, owner=call.owner, name=name)
-        kind, checked = await call.queue.uploads.check(upload)
-    facts, fault = None, None
-    if isinstance(checked, InvalidInputError):
-        found = SceneFault("", "file", checked.found, checked.expected, checked.code)
-        (public,) = public_faults(InvalidScenesError(faults=[found]))[1]
-        fault = FaultDocument.model_validate(public)
-    else:
-        facts = checked.facts
+        kind, facts, problem = await call.queue.uploads.check(upload)
+    faults = list[dict[str, str]]()
+    if problem is not None:
+        fault = SceneFault("", "file", problem.found, problem.expected, problem.code)
+        faults = public_faults(InvalidScenesError(faults=[fault]))[1]
     document = UploadDocument(
         id=upload.id,
         size=upload.bytes,
         name=name,
         kind=kind,
-        seconds=(facts.seconds or None) if facts and facts.length_known else None,
-        width=(facts.width or None) if facts else None,
-        height=(facts.height or None) if facts else None,
-        fault=fault,
+        seconds=facts.seconds or None if facts.length_known else None,
+        width=facts.width or None,
+        height=facts.height or None,
+        fault=FaultDocument.model_validate(faults[0]) if faults else None,
     )
     return json_response(document, 201, location=f"{call.base}/uploads/{upload.id}")
 
