@@ -9,6 +9,11 @@
 #   sh docker/build.sh -t cloudburst     the base image by the digest in docker/base.lock
 #   docker run -p 5000:5000 -e AUTHENTICATION_KEY=… cloudburst
 
+# The standing server, which renders on the machine of its container or starts tasks, is another target:
+#
+#   docker build -t cloudburst-serve --target serve .
+#   docker run -p 8080:8080 -v cloudburst:/data -e CLOUDBURST_SERVE_KEYS=… cloudburst-serve
+
 ARG PYTHON=python:3.13-slim
 
 FROM ${PYTHON} AS build
@@ -27,6 +32,21 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /opt/cloudburst/bin/pip install --no-deps dist/*.whl \
     && /opt/cloudburst/bin/python -P src/cloudburst/image/trim.py /opt/cloudburst \
     && /opt/cloudburst/bin/python docker/check_render.py
+
+FROM build AS serve-build
+RUN python -m venv /opt/serve \
+    && /opt/serve/bin/pip install --require-hashes --only-binary :all: -r docker/serve.lock \
+    && /opt/serve/bin/pip install --no-deps dist/*.whl
+
+FROM ${PYTHON} AS serve
+COPY --from=serve-build /opt/serve /opt/serve
+RUN useradd --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin cloudburst
+ENV PATH=/opt/serve/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+VOLUME /data
+USER 10001:10001
+WORKDIR /data
+EXPOSE 8080
+ENTRYPOINT ["cloudburst", "serve", "--host", "0.0.0.0"]
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.licenses="MIT AND GPL-3.0-or-later AND OFL-1.1"

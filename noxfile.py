@@ -36,6 +36,7 @@ IMAGE_PYTHON = "3.13"
 LOCKS = {
     "src/cloudburst/image/requirements.lock": ((), ("--python-platform", "x86_64-manylinux_2_28")),
     "docker/build.lock": (("build",), ("--universal",)),
+    "docker/serve.lock": (("serve",), ("--python-platform", "x86_64-manylinux_2_28")),
 }
 """Lock files of the image, the arguments with which docker/requirements.py lists them, and those of
 uv. The image is for Linux only, so its list has no conditions. It has the hashes of all files."""

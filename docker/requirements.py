@@ -5,7 +5,8 @@
 ``service`` and its extra ``local`` (the font) depend on, without what the lint contract
 forbids ``cloudburst.service``. ``python docker/requirements.py build`` prints what builds the
 project's wheel: hatchling, and a C compiler for the pixel kernel, because the base image has none.
-All of it is read from pyproject.toml.
+``python docker/requirements.py serve`` prints what the standing server needs. All of it is read
+from pyproject.toml.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ def build_requirements(pyproject: dict[str, Any]) -> list[str]:
     )
 
 
+def server_requirements(pyproject: dict[str, Any]) -> list[str]:
+    """Return the requirement lines of the standing server, sorted."""
+    project = pyproject["project"]
+    found, extras = {*project["dependencies"]}, ["serve"]
+    for extra in extras:
+        for line in project["optional-dependencies"][extra]:
+            own = re.fullmatch(rf"{project['name']}\[(\w+)]", line)
+            if own:
+                extras.append(own[1])
+            else:
+                found.add(line)
+    return sorted(found)
+
+
 def _name(requirement: str) -> str:
     match = NAME.match(requirement)
     assert match, requirement
@@ -50,5 +65,6 @@ def _name(requirement: str) -> str:
 
 if __name__ == "__main__":
     path = Path(__file__).parent.parent / "pyproject.toml"
-    of = build_requirements if sys.argv[1:] == ["build"] else requirements
+    listed = {"build": build_requirements, "serve": server_requirements}
+    of = listed.get("".join(sys.argv[1:]), requirements)
     sys.stdout.write("\n".join(of(tomllib.loads(path.read_text()))) + "\n")

@@ -19,13 +19,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from cloudburst.image.bytecode import find_compiler
+from cloudburst.image.own_package import needed_files
 from cloudburst.image.trim import trim_environment
 from cloudburst.renderer.kernel.compiler import ZIGLANG
 from support.project import ROOT
 
 DOCKER = ROOT / "docker"
 IMAGE = ROOT / "src" / "cloudburst" / "image"
-LOCKS = {"requirements": IMAGE / "requirements.lock", "build": DOCKER / "build.lock"}
+LOCKS = {
+    "requirements": IMAGE / "requirements.lock",
+    "build": DOCKER / "build.lock",
+    "serve": DOCKER / "serve.lock",
+}
 LICENCES = IMAGE / "licenses"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -55,7 +60,12 @@ def locked(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "listed"), [("requirements", "requirements"), ("build", "build_requirements")]
+    ("name", "listed"),
+    [
+        ("requirements", "requirements"),
+        ("build", "build_requirements"),
+        ("serve", "server_requirements"),
+    ],
 )
 def test_a_lock_has_what_pyproject_asks_for_with_hashes(name: str, listed: str) -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -69,10 +79,18 @@ def test_a_lock_has_what_pyproject_asks_for_with_hashes(name: str, listed: str) 
 def test_the_image_installs_nothing_without_a_hash() -> None:
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     installs = re.findall(r"pip install ([^&\n]*)", text)
-    assert len(installs) == 3
+    assert len(installs) == 5
     for arguments in installs:
         assert "--require-hashes" in arguments or arguments.startswith("--no-deps dist/")
     assert "pip wheel --no-deps --no-build-isolation" in text
+
+
+def test_worker_image_has_no_part_of_the_standing_server() -> None:
+    names = {name.split("/")[1] for name, _ in needed_files()}
+    assert {"renderer", "service"} <= names
+    assert names.isdisjoint({"cli", "jobs", "serve", "story", "web"})
+    assert locked("requirements").keys().isdisjoint({"fastapi", "mcp", "cyclopts"})
+    assert {"fastapi", "mcp", "cyclopts"} <= locked("serve").keys()
 
 
 def test_the_base_is_recorded_by_its_digest_and_used_again(tmp_path: Path) -> None:
