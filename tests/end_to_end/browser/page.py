@@ -241,6 +241,7 @@ def test_story_is_rendered_cancelled_and_resumed(chromium, server):
 
 def test_keyboard_alone_reaches_the_pickers(chromium, server):
     with window(chromium, server) as opened:
+        expect(opened.page.locator(".drop .btn").first).to_be_visible()
         for _ in range(9):
             opened.page.keyboard.press("Tab")
             if opened.page.evaluate("document.activeElement.matches('.drop .btn')"):

@@ -1,7 +1,7 @@
 // The run that is being prepared: scenes, look and place. It is kept in this browser, and its files
 // are uploads on the server, so that a reload or a second tab loses nothing.
 
-import { call, post } from "./api.js";
+import { call, connection, post } from "./api.js";
 import { ENDINGS, ending, naturally, pair, stem } from "./pairing.js";
 import { server } from "./server.js";
 import { t } from "./text.js";
@@ -9,6 +9,7 @@ import { t } from "./text.js";
 const KEY = "draft", ROLES = ["image", "audio", "subtitle"];
 const UPLOADS = 3; // at once
 const KEPT_DRAFTS = 20; // of earlier runs, which can be rendered with another look
+const AGAIN = [0, 429, 503], AGAIN_DELAY = 2000; // statuses after which a file is sent again, and milliseconds
 const PLAN_DELAY = 300; // milliseconds without a change, after which the plan is asked for
 
 const empty = () => ({ key: crypto.randomUUID?.() ?? String(Math.random()), name: "", film: true, transition: "crossfade", scenes: [], unused: [], options: {}, preset: null, place: null, spot: false, maxUsd: "", deadline: "" });
@@ -16,7 +17,7 @@ const empty = () => ({ key: crypto.randomUUID?.() ?? String(Math.random()), name
 /** The draft, what the server says about it, and the uploads that wait or fail. */
 export const state = { draft: empty(), plan: null, planProblem: null, isPlanning: false, waiting: 0, sent: 0, changed: () => {} };
 
-let queue = [], running = 0, timer = 0, asked = 0;
+let queue = [], running = 0, timer = 0, asked = new AbortController();
 
 /** Read the draft of this browser. Files whose upload had not ended must be chosen again. */
 export function load() {
@@ -164,14 +165,21 @@ export function waiting(file) {
   return entry;
 }
 
-async function sendNext() {
-  if (running >= UPLOADS || queue.length === 0) return;
-  const { entry, file } = queue.shift();
+/** Send the next files, as many as may be sent at once. Without a connection, they wait for it. */
+export async function sendNext() {
+  if (running >= UPLOADS || queue.length === 0 || connection.isDown) return;
+  const next = queue.shift(), { entry, file } = next;
   running++;
   sendNext();
   try {
     Object.assign(entry, await upload(file), { isWaiting: false });
   } catch (problem) {
+    if (AGAIN.includes(problem.status)) {
+      running--;
+      queue.unshift(next);
+      setTimeout(sendNext, AGAIN_DELAY);
+      return;
+    }
     Object.assign(entry, { isWaiting: false, problem: problem.code, message: problem.message });
   }
   running--;
@@ -234,24 +242,26 @@ export function jobBody(scenes) {
   return body;
 }
 
-function replan() {
+/** Ask for a plan of the draft as soon as it has not changed for a moment. */
+export function replan() {
   clearTimeout(timer);
   timer = setTimeout(askPlan, PLAN_DELAY);
 }
 
 async function askPlan() {
   const scenes = state.draft.scenes.filter(scene => !isSending(scene) && !ROLES.some(role => scene[role]?.problem) && (scene.image?.id || scene.rest.title_card));
-  const number = ++asked;
+  asked.abort();
+  const own = (asked = new AbortController());
   if (scenes.length === 0 || queue.length || running) return;
   state.isPlanning = true;
   state.changed();
   try {
-    const plan = await post("api/plan", jobBody(scenes));
-    if (number === asked) Object.assign(state, { plan, planProblem: null });
+    Object.assign(state, { plan: await post("api/plan", jobBody(scenes), { signal: own.signal }), planProblem: null });
   } catch (problem) {
-    if (number === asked) state.planProblem = problem;
+    if (own.signal.aborted) return;
+    state.planProblem = problem;
   }
-  if (number === asked) state.isPlanning = false;
+  state.isPlanning = false;
   state.changed();
 }
 

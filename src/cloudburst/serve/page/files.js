@@ -1,9 +1,9 @@
 // First step: files become scenes. A fault is shown at its file, with the action that fixes it.
 
-import { button, dropdown, field, h, icon, square, toggle } from "./dom.js";
+import { ask, button, dropdown, field, h, icon, square, toggle } from "./dom.js";
 import { addFiles, addStory, chosenFiles, commonFaults, discard, droppedFiles, faultsOf, isSending, readyScenes, save, state, waiting } from "./draft.js";
 import { ENDINGS, ending } from "./pairing.js";
-import { describe, facts, go, steps, thumb } from "./parts.js";
+import { describe, facts, go, problemBox, steps, thumb } from "./parts.js";
 import { bytes, duration, named, number, t } from "./text.js";
 
 const SYMBOLS = { image: "picture", audio: "sound", subtitle: "subtitle" };
@@ -63,9 +63,10 @@ function scenesView() {
     steps(0),
     h("div", { class: "head" },
       h("div", null, h("h1", null, draft.name || t("untitled")), h("p", null, facts(t("scenes.n", { n: draft.scenes.length }), seconds && duration(seconds), size && bytes(size)))),
-      h("div", { class: "row" }, button(t("discard"), () => discard(), { kind: "quiet" }), button(t("add.files"), chooseMany(false), { symbol: "plus" }))),
+      h("div", { class: "row" }, button(t("discard"), startOver, { kind: "quiet" }), button(t("add.files"), chooseMany(false), { symbol: "plus" }))),
     h("div", { class: "split" },
       h("div", { class: "stack" },
+        state.planProblem && problemBox(state.planProblem),
         (faulty.length > 0 || others.length > 0) && h("div", { key: "faults", class: "call bad", role: "alert" }, icon("warn"), h("div", null,
           faulty.length > 0 && h("h2", null, t("faulty.n", { n: faulty.length })),
           faulty.length > 0 && h("p", null, faulty.slice(0, 12).map((scene, place) => [place > 0 && ", ", h("a", { href: `#${rowId(scene)}`, onclick: event => { event.preventDefault(); document.getElementById(rowId(scene)).scrollIntoView({ block: "center" }); } }, scene.name)])),
@@ -84,6 +85,10 @@ function scenesView() {
       faulty.length > 0 && ready.length > 0 && button(t("continue.without", { n: faulty.length }), () => { draft.scenes = draft.scenes.filter(scene => !faulty.includes(scene)); save(); go("#/look"); }),
       button(t("next.look"), () => go("#/look"), { kind: "main", disabled: faulty.length > 0 || ready.length === 0 || state.waiting > 0 })),
   ];
+}
+
+async function startOver() {
+  if (await ask(t("discard.title"), [h("p", null, t("discard.text"))], [["", t("back")], ["discard", t("discard"), "bad"]])) discard();
 }
 
 const rowId = scene => `scene-${scene.name}`;

@@ -2,11 +2,11 @@
 
 import { call, connection, get, retry } from "./api.js";
 import { button, h, icon, patch } from "./dom.js";
-import { load, state } from "./draft.js";
+import { load, replan, sendNext, state } from "./draft.js";
 import { acceptDrops, filesView } from "./files.js";
 import { looksView } from "./looks.js";
 import { planView } from "./plan.js";
-import { closeRun, openRun, reload, run, runView } from "./run.js";
+import { closeRun, openRun, pause, reload, run, runView } from "./run.js";
 import { runs, runsView, watchRuns } from "./runs.js";
 import { loadServer, server } from "./server.js";
 import { check, chooseTheme, settings, settingsView, theme } from "./settings.js";
@@ -95,8 +95,11 @@ run.ended = countActive;
 connection.restored = () => {
   if (!server.about) loadServer();
   if (run.id) reload();
+  sendNext();
+  replan();
   redraw();
 };
+addEventListener("visibilitychange", () => (document.hidden ? pause() : run.id && reload()));
 addEventListener("hashchange", () => {
   arrive();
   scrollTo(0, 0);

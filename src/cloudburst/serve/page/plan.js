@@ -42,7 +42,7 @@ export function planView() {
     chosen && h("div", { class: "dock" },
       h("p", null, isBilled(chosen) ? t("plan.summary", { place: named("place", chosen.place), usd: forecast(chosen.usd), cap: cap(capOf(chosen)) }) : t("plan.free", { place: named("place", chosen.place) })),
       linkButton(t("back"), "#/look"),
-      button(isSubmitting ? t("starting") : isBilled(chosen) ? t("render.for", { usd: forecast(chosen.usd) }) : t("render.free"), () => start(chosen), { kind: "main", disabled: isSubmitting || scenes.length === 0 || state.isPlanning })),
+      button(isSubmitting ? t("starting") : isBilled(chosen) ? t("render.for", { usd: forecast(chosen.usd) }) : t("render.free"), () => start(chosen), { kind: "main", disabled: isSubmitting || scenes.length === 0 || state.isPlanning || state.waiting > 0 })),
   ];
 }
 

@@ -29,10 +29,16 @@ export function openRun(id) {
 }
 
 export function closeRun() {
+  pause();
+  run.id = null;
+}
+
+/** Follow no events, for example while the tab is hidden: browsers open few connections to a server. */
+export function pause() {
   source?.close();
   clearTimeout(timer);
   clearInterval(ticker);
-  [source, timer, run.id] = [null, 0, null];
+  [source, timer] = [null, 0];
 }
 
 /** Read the whole state of the run from the server, and follow its events. */
@@ -68,8 +74,7 @@ const plain = text => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/
 const chaptersOf = text => [...text.matchAll(/^([\d:.]+) --> [\d:.]+.*\n(.*)$/gm)].map(([, at, title]) => ({ at: secondsOf(at), title: plain(title) }));
 
 function follow() {
-  source?.close();
-  clearInterval(ticker);
+  pause();
   ticker = setInterval(() => run.changed(), 1000);
   source = new EventSource(`api/jobs/${run.id}/events?after=${Math.max(0, run.job.last_event - REPLAYED_EVENTS)}`);
   source.onerror = () => {
@@ -98,8 +103,7 @@ function note(type, event) {
   const key = `log.${type}`;
   if (t(key) !== key) run.log = [{ number: event.lastEventId, at: data.at ?? 0, text: t(key, values), isBad: type.endsWith("failed") }, ...run.log.filter(one => one.number !== event.lastEventId)].slice(0, LOG_LINES);
   if (type === "job.finished") {
-    source.close();
-    clearInterval(ticker);
+    pause();
     run.ended();
     return void reload();
   }

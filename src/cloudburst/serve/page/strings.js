@@ -58,6 +58,8 @@ export const STRINGS = {
   "scenes.n": ["{n} scene|{n} scenes", "{n} 个场景"],
   "add.files": ["Add files", "添加文件"],
   "discard": ["Start over", "重新开始"],
+  "discard.title": ["Start over?", "重新开始？"],
+  "discard.text": ["The scenes and their look are removed from this page. Runs stay.", "此页的场景和样式会被移除，运行记录会保留。"],
   "faulty.n": ["{n} scene needs a change|{n} scenes need a change", "有 {n} 个场景需要修改"],
   "silent.all": ["Make all {n} silent, {s} s long", "{n} 个都设为无声，时长 {s} 秒"],
   "run.options": ["Options of the run", "运行选项"],
