@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cloudburst import Client
-from cloudburst.jobs import JobLimits
+from cloudburst.jobs import JobChanges, JobLimits
 from cloudburst.models.scene import Scene
 from cloudburst.web import RequestLimits
 from cloudburst.web.access import Action
@@ -147,7 +147,8 @@ def test_the_tables_are_complete():
     assert quoted(sentence) == list(Action)
 
 
-def test_the_job_on_the_page_is_one():
-    (code,) = blocks(PAGE, "json")
-    for scene in json.loads(code)["scenes"]:
+def test_the_job_and_the_changes_on_the_page_are_some():
+    job, changes = (json.loads(code) for code in blocks(PAGE, "json"))
+    for scene in job["scenes"]:
         assert Scene.model_validate(scene)
+    assert JobChanges(**changes).max_usd == 2

@@ -8,6 +8,7 @@ from cloudburst.jobs.folder import JobFolder
 from cloudburst.jobs.job_queue import JobQueue
 from cloudburst.jobs.models import (
     Job,
+    JobChanges,
     JobCost,
     JobEvent,
     JobFailure,
@@ -27,6 +28,7 @@ from cloudburst.jobs.stored_uploads import StoredUploads, Upload
 
 __all__ = [
     "Job",
+    "JobChanges",
     "JobCost",
     "JobDraft",
     "JobEvent",

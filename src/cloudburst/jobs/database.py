@@ -51,6 +51,7 @@ _FORMAT_1 = (
         "video_seconds REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, "
         "webhook TEXT, idempotency_key TEXT, name TEXT NOT NULL DEFAULT '', "
         "terms TEXT NOT NULL DEFAULT '{}', cover TEXT, reserved_usd TEXT, "
+        "left_out TEXT NOT NULL DEFAULT '[]', "
         "request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
         "UNIQUE (owner, idempotency_key))"
     ),

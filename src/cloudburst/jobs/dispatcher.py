@@ -236,7 +236,7 @@ class Dispatcher:
                 with anyio.move_on_after(RETRY_SECONDS):
                     await self._stopped.wait()
         self._queue.feed.notify(run.job.id)
-        if ended:
+        if ended and end and end.state is JobState.COMPLETE:  # others may be resumed
             folder = self._queue.folder.job(run.job.id)
             await anyio.to_thread.run_sync(folder.remove_inputs)
 

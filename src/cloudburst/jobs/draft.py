@@ -21,8 +21,9 @@ from cloudburst.jobs.admission import check_job, check_scenes
 from cloudburst.jobs.event_log import NewEvent
 from cloudburst.jobs.folder import size_of_files
 from cloudburst.jobs.job_rows import NewJob, OpenJob
-from cloudburst.jobs.models import MAX_FAULTS, Job, JobRequest, check_idempotency_key
+from cloudburst.jobs.models import MAX_FAULTS, Job, JobChanges, JobRequest, check_idempotency_key
 from cloudburst.jobs.open_queue import OpenQueue
+from cloudburst.jobs.resumption import ResumableJob, Resumption, read_resumable
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FILM_FILES, MAX_FILM_SECONDS
 from cloudburst.models.limits import Limits
@@ -51,11 +52,13 @@ class JobDraft:
     id: str
     """Identifier that the job has or will have."""
     inputs: Path
-    """Folder for input files of the job, which are removed when it is finished."""
+    """Folder for input files of the job, which are removed when it is complete."""
     _queue: OpenQueue
     _wake: Callable[[], None]
     base: OpenJob | None = None
-    """Open job to which scenes are added; ``None`` for a new job."""
+    """Open job to which scenes are added; ``None`` for another one."""
+    resumed: ResumableJob | None = None
+    """Finished job that is to be resumed; ``None`` for another one."""
     submitted: bool = False
     """True if the job or its scenes were submitted, so that the files are kept."""
     _lengths: Mapping[AnyLocation, float] = field(default_factory=dict[AnyLocation, float])
@@ -119,6 +122,22 @@ class JobDraft:
         insert = partial(self._insert_scenes, max_scenes=max_scenes)
         return await self._submit(insert, request, owner=job.owner)
 
+    def changed(self, changes: JobChanges) -> Resumption:
+        """Return the finished job with changes.
+
+        Raises `InvalidScenesError` for names of other scenes, and for scenes that are invalid then.
+        """
+        assert self.resumed is not None, "the job is to be resumed"
+        return self.resumed.changed(changes, self._queue.client.options)
+
+    async def resume(self, resumption: Resumption) -> Job:
+        """Queue the finished job again, and return it: see `JobQueue.resume`."""
+        assert self.resumed is not None, "the job is to be resumed"
+        rendered = resumption.rendered
+        await self.check_files(rendered)
+        insert = partial(self._insert_resumed, resumption=resumption)
+        return await self._submit(insert, rendered, owner=self.resumed.job.owner)
+
     async def _submit(self, insert: _Insert, request: JobRequest, **more: Any) -> Job:
         measure = partial(
             video_seconds,
@@ -155,6 +174,16 @@ class JobDraft:
         # files are left, which are removed later.
         self.submitted = True
         return job_rows.read_job(connection, new.id)
+
+    def _insert_resumed(
+        self, connection: sqlite3.Connection, new: NewJob, resumption: Resumption
+    ) -> Job:
+        read_resumable(connection, self.id)
+        check_job(connection, new, self._queue.limits)
+        job_rows.resume_job(connection, new, *resumption)
+        self._queue.log.append(connection, self.id, [NewEvent(type="job.resumed", time=new.now)])
+        self.submitted = True
+        return job_rows.read_job(connection, self.id)
 
     def _insert_scenes(
         self, connection: sqlite3.Connection, new: NewJob, max_scenes: int | None

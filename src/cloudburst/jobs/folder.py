@@ -25,9 +25,9 @@ class JobFolder:
 
     @property
     def inputs(self) -> Path:
-        """Folder with the input files; removed when the job is finished.
+        """Folder with the input files; removed when the job is complete.
 
-        Files of scenes that were added to an open job are in folders below it.
+        Files of scenes that were added to an open job, or changed, are in folders below it.
         """
         return self.path / "inputs"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,7 @@ from cloudburst.jobs.models import (
     DEFAULT_PAGE,
     MAX_PAGE,
     Job,
+    JobChanges,
     JobLimits,
     JobNews,
     JobPage,
@@ -48,6 +50,7 @@ from cloudburst.jobs.models import (
 )
 from cloudburst.jobs.open_queue import JobFeed, OpenQueue
 from cloudburst.jobs.places import JobClients, Places
+from cloudburst.jobs.resumption import read_resumable
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks
@@ -180,6 +183,37 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         async with self.receive(job) as draft:
             return await draft.add(scenes)
 
+    async def resume(
+        self,
+        job: str,
+        *,
+        scenes: Sequence[Mapping[str, Any]] = (),
+        leave_out: Collection[str] = (),
+        max_usd: Decimal | None = None,
+    ) -> Job:
+        """Queue a finished job that lacks videos again, and return it.
+
+        Only scenes without a video are rendered, then the film of all is made. The events of the
+        job go on.
+
+        Args:
+            job: The job.
+            scenes: Scenes without a video that change: each has its ``name`` and the fields that
+                replace those before.
+            leave_out: Names of scenes without a video that are left out.
+            max_usd: Maximum bill of the job from its first start; ``None``: the one that it had.
+
+        Raises:
+            InvalidScenesError: Scenes are invalid, or have a video, or do not exist.
+            JobConflictError: The job is not finished, or is complete.
+            JobLimitError: The job would exceed a limit.
+            JobStorageError: The folder cannot be written.
+            UnknownJobError: The job does not exist.
+        """
+        changes = JobChanges(scenes=tuple(scenes), leave_out=tuple(leave_out), max_usd=max_usd)
+        async with self.receive(job, resumed=True) as draft:
+            return await draft.resume(await anyio.to_thread.run_sync(draft.changed, changes))
+
     async def close_job(self, job: str) -> Job:
         """Take no further scenes for a job, which ends after those that it has, and return it.
 
@@ -191,25 +225,32 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         return found
 
     @asynccontextmanager
-    async def receive(self, job: str | None = None) -> AsyncGenerator[JobDraft]:
+    async def receive(
+        self, job: str | None = None, *, resumed: bool = False
+    ) -> AsyncGenerator[JobDraft]:
         """Yield a new job, or scenes for an open ``job``, whose input files can be written first.
 
-        The files are removed after the block unless the job or the scenes were submitted. If the
-        job is not open any more, an exception in the block becomes `JobConflictError`.
+        With ``resumed``, they are files for a finished job. The files are removed after the block
+        unless the job or the scenes were submitted. If the job is not open, or cannot be resumed
+        any more, an exception in the block becomes `JobConflictError`.
         """
         opened, new = self._open(), uuid4().hex
         folder = self._folder.job(job or new)
         inputs = folder.inputs / new if job else folder.inputs
-        base = await opened.database.read(partial(read_open_job, job=job)) if job else None
-        draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake, base=base)
+        draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake)
+        if job and resumed:
+            draft.resumed = await opened.database.read(partial(read_resumable, job=job))
+        elif job:
+            draft.base = await opened.database.read(partial(read_open_job, job=job))
         try:
             with storage_errors(folder.path):
-                make = partial(inputs.mkdir, mode=0o700, parents=job is None)
+                make = partial(inputs.mkdir, mode=0o700, parents=resumed or job is None)
                 await anyio.to_thread.run_sync(make)
             yield draft
         except Exception:
-            if job:  # its files are removed when it ends
-                await opened.database.read(partial(read_open_job, job=job))
+            if job:  # its files may be removed when it ends
+                read: Callable[..., object] = read_resumable if resumed else read_open_job
+                await opened.database.read(partial(read, job=job))
             raise
         finally:
             try:

@@ -28,6 +28,7 @@ from cloudburst.text import short_repr
 # of the file system, and for rows, events and reports in the database.
 BYTES_OF_ENTRY = 4_096
 _TERMS = JobTerms.model_fields.keys() - {"name"}
+_RESUMABLE = {JobState.PARTIAL, JobState.FAILED, JobState.BUDGET, JobState.CANCELLED}
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _COLUMNS = (
     *("sequence", "id", "owner", "state", "metadata", "created_at", "started_at", "finished_at"),
@@ -69,8 +70,8 @@ class JobEnd:
     failed: int = 0
     cost: JobCost | None = None
     error: JobFailure | None = None
-    # Size of the videos in the folder of the job, in bytes.
-    video_bytes: int = 0
+    # Size of the files in the folder of the job, in bytes; ``None``: it has not changed.
+    bytes: int | None = None
 
 
 class OpenJob(NamedTuple):
@@ -113,7 +114,7 @@ def insert_job(connection: sqlite3.Connection, new: NewJob) -> None:
             new.request_sha256,
             request.open,
             request.name,
-            request.model_dump_json(include=_TERMS, exclude_none=True),
+            _terms_of(request),
         ),
     )
     add_scenes(connection, new)
@@ -145,6 +146,44 @@ def add_scenes(connection: sqlite3.Connection, new: NewJob) -> None:
         "WHERE id = ?",
         (len(scenes), size + BYTES_OF_ENTRY * len(scenes), new.video_seconds, new.id),
     )
+
+
+def resume_job(
+    connection: sqlite3.Connection, new: NewJob, request: JobRequest, left_out: Collection[str]
+) -> None:
+    """Queue a finished job again.
+
+    Args:
+        connection: Connection of the caller.
+        new: The job with the scenes that are to be rendered, and the size of its new files.
+        request: The job with all scenes.
+        left_out: Names of the scenes that are not rendered.
+    """
+    if request.open:
+        connection.executemany(
+            "UPDATE scenes SET scene = ? WHERE job = ? AND folded_name = ?",
+            [(_json_of(scene), new.id, fold_name(scene.name)) for scene in request.scenes],
+        )
+        request = request.model_copy(update={"scenes": ()})
+    connection.execute(
+        "UPDATE jobs SET state = ?, finished_at = NULL, error = NULL, cancel_requested = 0, "
+        "not_before = 0, reserved_usd = NULL, cost_final = 0, scenes = ?, bytes = bytes + ?, "
+        "video_seconds = ?, left_out = ?, request = ?, terms = ? WHERE id = ?",
+        (
+            JobState.QUEUED,
+            len(new.request.scenes),
+            new.bytes,
+            new.video_seconds,
+            json.dumps(sorted(left_out)),
+            _json_of(request),
+            _terms_of(request),
+            new.id,
+        ),
+    )
+
+
+def _terms_of(request: JobRequest) -> str:
+    return request.model_dump_json(include=_TERMS, exclude_none=True)
 
 
 def _json_of(part: JobRequest | Scene) -> str:
@@ -293,7 +332,8 @@ def write_end(connection: sqlite3.Connection, job: str, end: JobEnd, now: float)
             job,
         ),
     )
-    write_bytes(connection, job, end.video_bytes)
+    if end.bytes is not None:
+        write_bytes(connection, job, end.bytes)
     write_report(connection, job, end.report, end.cost)
 
 
@@ -368,8 +408,9 @@ def unsettled_jobs(connection: sqlite3.Connection, since: float) -> list[tuple[s
 
 
 def is_final(connection: sqlite3.Connection, job: str) -> bool:
-    """Return whether the bill of a job is final, or the job was removed."""
-    row = connection.execute("SELECT cost_final FROM jobs WHERE id = ?", [job]).fetchone()
+    """Return whether the bill of a job is final, or the job was removed or resumed."""
+    query = "SELECT cost_final OR finished_at IS NULL FROM jobs WHERE id = ?"
+    row = connection.execute(query, [job]).fetchone()
     return row is None or bool(row[0])
 
 
@@ -419,6 +460,7 @@ def _job(row: Sequence[Any]) -> Job:
         "open": is_open,
         "progress": 1 if fields["finished_at"] else share,
         "live": run,
+        "resumable": fields["state"] in _RESUMABLE,
         "cost": None if usd is None else JobCost(usd=usd, final=fields["cost_final"]),
         "error": None if error is None else JobFailure.model_validate_json(error),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
 from functools import partial
@@ -155,7 +155,7 @@ class JobRun:
         with collapse_single(), self._scope:
             async with (
                 client.stream(
-                    self._scenes() if request.open else request.scenes,
+                    self._scenes() if request.open else self._rendered(request.scenes),
                     to=str(request.to) if request.to else self._folder.videos,
                     options=request.options,
                     name=self.job.id,
@@ -179,11 +179,14 @@ class JobRun:
                     self.report = await run.report()  # not interrupted by a cancellation
                 tasks.cancel_scope.cancel()
 
+    def _rendered(self, scenes: Iterable[Scene]) -> Sequence[Scene]:
+        return [scene for scene in scenes if scene.name not in self.job.left_out]
+
     async def _scenes(self) -> AsyncGenerator[Scene]:
         """Yield the scenes of an open job when they come."""
         number = 0
         while scenes := await self._next_scenes(number):
-            for scene in scenes:
+            for scene in self._rendered(scenes):
                 yield scene
             number += len(scenes)
 
@@ -225,6 +228,8 @@ class JobRun:
                 state = JobState.CANCELLED if interrupted else JobState(report.status)
         if failure is None and self.stopped is None and report.film_error is not None:
             failure = failure_of(FilmError(report.film_error))
+        is_complete = state is JobState.COMPLETE  # then its inputs are removed
+        size = self._folder.output_bytes if is_complete else self._folder.bytes
         return JobEnd(
             state=state,
             report=await json_of(report),
@@ -232,7 +237,7 @@ class JobRun:
             failed=sum(scene.error is not None for scene in report.scenes),
             cost=cost_of(report),
             error=failure,
-            video_bytes=await anyio.to_thread.run_sync(self._folder.output_bytes),
+            bytes=await anyio.to_thread.run_sync(size),
         )
 
     def _note(self, event: Event) -> None:

@@ -86,15 +86,17 @@ def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene
     numbers = dict[str, int]()
     for kind, name, text in connection.execute(
         "SELECT type, scene, data FROM events WHERE job = ? AND (scene IS NOT NULL OR type IN "
-        "('job.started', 'job.interrupted', 'job.finished', 'worker.launched', 'worker.ready')) "
+        "('job.started', 'job.interrupted', 'job.finished', 'job.resumed', "
+        "'worker.launched', 'worker.ready')) "
         "ORDER BY number",
         [job],
     ):
         if kind.startswith("job."):
             numbers.clear()
             for scene in found.values():
-                if scene.state not in {"done", "failed"}:
-                    scene.state, scene.worker = "waiting", None
+                ends = {"done"} if kind == "job.resumed" else {"done", "failed"}
+                if scene.state not in ends:
+                    scene.state, scene.worker, scene.error = "waiting", None, None
         elif name is None:  # numbered as in `RunView.numbers`
             numbers.setdefault(json.loads(text)["task"], len(numbers) + 1)
         # A video that exists counts, also while a later process makes it again.
@@ -103,6 +105,9 @@ def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene
     for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
         if name in found:
             found[name].progress = value
+    left_out = connection.execute("SELECT left_out FROM jobs WHERE id = ?", [job]).fetchone()
+    for name in json.loads(left_out[0]) if left_out else ():
+        found[name].state = "left_out"
     _set_starts(connection, job, [(found[name], transition) for _, name, *_, transition in rows])
     return list(found.values())
 

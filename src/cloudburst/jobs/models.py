@@ -101,7 +101,7 @@ class JobState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """True if nothing more will be rendered for the job."""
+        """True if nothing more will be rendered for the job, unless it is resumed."""
         return self not in {JobState.QUEUED, JobState.RUNNING}
 
 
@@ -132,6 +132,9 @@ class Place(StrEnum):
     """The machine if no other job of this place uses it, and tasks where they save time."""
 
 
+MaxUsd = Annotated[Decimal, Field(gt=0, le=100_000, decimal_places=6)]
+
+
 class JobTerms(BaseModel):
     """Name of a job, and where, how fast and at what price its scenes are rendered."""
 
@@ -150,7 +153,7 @@ class JobTerms(BaseModel):
     spot: bool | None = None
     """True for Fargate Spot, which is cheaper, and whose tasks AWS may interrupt; ``None``: as the
     client."""
-    max_usd: Annotated[Decimal, Field(gt=0, le=100_000, decimal_places=6)] | None = None
+    max_usd: MaxUsd | None = None
     """Maximum bill of the job, in USD; ``None``: no limit but those of the owner and the server."""
     deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Seconds from the start within which the job is to end: see ``Limits.deadline``. ``None``: no
@@ -230,6 +233,29 @@ class JobRequest(JobTerms):
     def files(self) -> dict[str, AnyLocation]:
         """Return the location of each file of the film, by the name of its field."""
         return {name: at for name in FILM_FILES if (at := getattr(self, name)) is not None}
+
+
+class JobChanges(BaseModel):
+    """Changes with which a finished job is resumed. Invalid ones raise `InvalidScenesError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    scenes: tuple[dict[str, Any], ...] = ()
+    """Scenes without a video that change: each has its ``name`` and the fields that replace those
+    before; null removes a field."""
+    leave_out: tuple[str, ...] = ()
+    """Names of scenes without a video that are left out of the job and its film."""
+    max_usd: MaxUsd | None = None
+    """Maximum bill of the job from its first start, in USD; ``None``: the one that it had."""
+
+    if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as exc:
+                faults = [field_fault(error, JobChanges) for error in exc.errors()]
+                raise InvalidScenesError(faults=faults) from exc
 
 
 def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFault]:
@@ -346,6 +372,8 @@ class Job(JobTerms):
     """Number of the newest event."""
     film: bool = False
     """True if a film was requested."""
+    resumable: bool = False
+    """True if the job is finished without all of its videos, so that it can be resumed."""
     destination: str | None = None
     """Folder in S3 with the videos and the film; ``None`` if this machine has them."""
     cover: str | None = None
@@ -433,7 +461,8 @@ class JobLimits(BaseModel):
     whose length is not known when the job is submitted counts as ``Limits.audio_seconds`` of the
     client. The default is about 300 vCPU hours, or $15 on Fargate."""
     owner_bytes: Annotated[int, Field(ge=1)] = 20_000_000_000
-    """Maximum size of the uploads, inputs and videos of one owner in the folder, in bytes."""
+    """Maximum size of the uploads, inputs and videos of one owner in the folder, in bytes. Inputs
+    of a job that is not complete are kept as long as the job."""
     owner_usd: Annotated[Decimal, Field(gt=0)] | None = None
     """Maximum bill of the jobs of one owner in 24 hours, in USD. A job that is billed has tasks of
     its own. Its ``max_usd``, or else all that is left, is reserved for it from its start until its

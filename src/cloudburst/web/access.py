@@ -22,8 +22,8 @@ class Action(StrEnum):
     """Action that a request asks for."""
 
     SUBMIT = "submit"
-    """Submit a job, or plan it; add scenes to one that is open, and close it; draw a frame of a
-    scene."""
+    """Submit, plan, resume or name a job; add scenes to one that is open, and close it; draw a
+    frame of a scene."""
     READ = "read"
     """List jobs; read the state, events, report and videos of one."""
     CANCEL = "cancel"

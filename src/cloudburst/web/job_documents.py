@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from cloudburst.errors import FaultCode
-from cloudburst.jobs import Job, JobMonth, JobRequest
+from cloudburst.jobs import Job, JobChanges, JobMonth, JobRequest
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import Video
 from cloudburst.web.forms import FORM_FIELD
@@ -230,6 +230,18 @@ def job_body(*fields: str) -> dict[str, Any]:
         example = {name: example[name] for name in fields}
     job["properties"]["scenes"]["items"]["description"] = _SCENE
     job["properties"]["scenes"]["items"]["properties"]["options"] = schema_of(RenderOptions)
+    return _json_or_form(job, example, required=True)
+
+
+def changes_body() -> dict[str, Any]:
+    """Return the description of the body of a request that resumes a job."""
+    example = {"scenes": [{"name": "intro", "image": "https://example.com/other.jpg"}]}
+    return _json_or_form(schema_of(JobChanges), example, required=False)
+
+
+def _json_or_form(
+    schema: Mapping[str, Any], example: Mapping[str, Any], *, required: bool
+) -> dict[str, Any]:
     form = {
         "type": "object",
         "required": [FORM_FIELD],
@@ -247,9 +259,9 @@ def job_body(*fields: str) -> dict[str, Any]:
         },
     }
     return {
-        "required": True,
+        "required": required,
         "content": {
-            "application/json": {"schema": job, "example": example},
+            "application/json": {"schema": schema, "example": example},
             "multipart/form-data": {"schema": form},
         },
     }

@@ -30,13 +30,14 @@ from cloudburst.web.job_documents import (
     Document,
     JobDocument,
     JobListDocument,
+    changes_body,
     job_body,
     json_response,
     model_body,
 )
 from cloudburst.web.request_limits import read_body
 from cloudburst.web.server_sent_events import EventStreamResponse, format_event
-from cloudburst.web.submissions import parse_json, read_submission, receiving
+from cloudburst.web.submissions import parse_json, read_changes, read_submission, receiving
 
 _METADATA = "metadata."
 """Start of the names of query parameters that select jobs by their metadata."""
@@ -123,6 +124,27 @@ async def add_scenes(call: WebCall) -> Response:
     async with call.queue.receive((await call.job()).id) as draft:
         made, _ = await _received(call, draft)
         job = await draft.add(made.scenes, max_scenes=call.api.rules.limits.scenes)
+    return json_response(call.document(job), 202)
+
+
+@Operation(
+    "POST",
+    "/jobs/{id}/resume",
+    Action.SUBMIT,
+    {202: JobDocument, **UNKNOWN_JOB, 409: "It is not finished, or complete.", **SUBMIT_ERRORS},
+    body=changes_body,
+)
+async def resume_job(call: WebCall) -> Response:
+    """Render the scenes of a finished job that have no video, and then its film.
+
+    The body, as JSON or as a form with files, is not required. It may change fields of these
+    scenes, leave scenes out, and name another maximum bill. The events of the job go on.
+    """
+    async with call.queue.receive((await call.job()).id, resumed=True) as draft:
+        with receiving(call):
+            uploads, rules = call.queue.uploads, call.rules()
+            changed = await read_changes(call.request, draft, uploads, rules)
+        job = await draft.resume(changed)
     return json_response(call.document(job), 202)
 
 

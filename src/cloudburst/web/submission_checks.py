@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -15,8 +16,9 @@ from pydantic import ValidationError
 
 from cloudburst.errors import ConfigurationError, FaultCode, InvalidScenesError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
-from cloudburst.jobs import JobRequest
+from cloudburst.jobs import JobChanges, JobDraft, JobRequest
 from cloudburst.jobs.models import MAX_FAULTS
+from cloudburst.jobs.resumption import Resumption
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FILM_FILES
@@ -26,6 +28,7 @@ from cloudburst.models.locations import (
     S3Object,
     is_s3,
     is_url,
+    local_paths,
     parse_https_url,
     parse_s3_object,
 )
@@ -100,9 +103,7 @@ def check_submission(
             faults=[_job_fault(name, found, expected, "unknown_field") for name in other]
         )
 
-    def locate(name: str) -> AnyLocation:
-        return files[name] if name in files else _remote_file(name, rules.sources)
-
+    locate = partial(_locate, files=files, sources=rules.sources)
     scenes, raw_options = _scenes_and_options(job, rules.limits)
     located, located_options, film = locate_files(job, scenes, raw_options, locate)
     options = _parse_options(located_options)
@@ -116,6 +117,29 @@ def check_submission(
     if faults := list(_job_faults(request, rules)):
         raise InvalidScenesError(faults=faults)
     return request
+
+
+def check_changes(
+    changes: dict[str, Any], files: Mapping[str, Path], rules: SubmissionRules, draft: JobDraft
+) -> Resumption:
+    """Return a finished job with the changes that a JSON object describes.
+
+    Raises `InvalidScenesError`.
+    """
+    assert draft.resumed is not None, "the job is to be resumed"
+    locate = partial(_locate, files=files, sources=rules.sources)
+    scenes, _ = _scenes_and_options({**changes, "open": True, "options": None}, rules.limits)
+    located, _, _ = locate_files({}, scenes, {}, locate)
+    changed = draft.changed(JobChanges(**(changes | {"scenes": located})))
+    before = draft.resumed.request.scenes
+    parts = chain.from_iterable((scene.files(), scene.options.files()) for scene in before)
+    own = {path for files_before in parts for path in local_paths(files_before.values())}
+    _require_permitted(changed.request.scenes, own | {*files.values()}, rules.sources)
+    return changed
+
+
+def _locate(name: str, *, files: Mapping[str, Path], sources: Folders) -> AnyLocation:
+    return files[name] if name in files else _remote_file(name, sources)
 
 
 def _scenes_and_options(

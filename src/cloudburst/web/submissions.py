@@ -14,11 +14,17 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
+from cloudburst.jobs import JobChanges, JobDraft, JobRequest, StoredUploads
+from cloudburst.jobs.resumption import Resumption
 from cloudburst.web.forms import read_form
 from cloudburst.web.job_api import WebCall
 from cloudburst.web.request_limits import limited_body, read_body
-from cloudburst.web.submission_checks import SubmissionRules, check_submission, upload_names
+from cloudburst.web.submission_checks import (
+    SubmissionRules,
+    check_changes,
+    check_submission,
+    upload_names,
+)
 
 # Header with a key by which a repeated request is known.
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -51,6 +57,21 @@ async def read_submission(
     built = await to_thread.run_sync(check_submission, job, named, rules, open_job)
     await draft.check_files(built)
     return built, sha256
+
+
+async def read_changes(
+    request: Request, draft: JobDraft, uploads: StoredUploads, rules: SubmissionRules
+) -> Resumption:
+    """Return a finished job with the changes in a request, which may have no body.
+
+    Raises the same as `read_submission`.
+    """
+    headers = request.headers
+    if "content-type" not in headers or headers.get("content-length") == "0":
+        return await to_thread.run_sync(draft.changed, JobChanges())
+    changes, files, _ = await read_object(request, draft, rules)
+    named = await link_files(changes, files, draft, uploads, rules)
+    return await to_thread.run_sync(check_changes, changes, named, rules, draft)
 
 
 async def read_object(

@@ -23,6 +23,7 @@ EVENT_TYPES = (
     "job.queued",
     "job.started",
     "job.closed",
+    "job.resumed",
     "job.interrupted",
     JOB_FINISHED,
     "job.settled",
