@@ -1,10 +1,13 @@
 """The app of a server without its process."""
 
+import json
 import re
 
+import anyio
 import pytest
 
 from cloudburst.serve.app import PAGE
+from cloudburst.serve.tools import Tools
 from cloudburst.web.job_api import OPERATIONS
 from support.web_apps import finished, submit, upload
 
@@ -59,3 +62,74 @@ async def test_without_a_key_other_sites_and_hosts_are_refused(standing):
         answer = await http.post("/api/jobs", json={"open": True}, headers=headers)
         assert answer.status_code == 403
         assert (await http.get("/../app.py")).status_code == 404
+
+
+TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+async def test_tools_are_refused_to_other_sites_and_hosts(standing):
+    async with standing() as http:
+        assert "render" in (await http.post("/mcp", json=TOOLS, headers=ACCEPT)).text
+        for header in ({"host": "attacker.example"}, {"origin": "http://localhost:1"}):
+            answer = await http.post("/mcp", json=TOOLS, headers=ACCEPT | header)
+            assert answer.status_code == 403, header
+        answer = await http.get("/mcp", headers=ACCEPT)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert answer.json()["code"] == "method_not_allowed"
+    async with standing("k" * 16) as http:
+        assert (await http.post("/mcp", json=TOOLS, headers=ACCEPT)).status_code == 401
+        await http.post("/session", json={"key": "k" * 16})
+        header = {"origin": "http://localhost:1"}
+        answer = await http.post("/mcp", json=TOOLS, headers=ACCEPT | header)
+        assert answer.status_code == 403
+
+
+async def test_too_large_call_of_a_tool_is_refused(standing):
+    async with standing() as http:
+        large = TOOLS | {"params": {"x": "x" * 5_000_000}}
+        assert (await http.post("/mcp", json=large, headers=ACCEPT)).status_code == 413
+
+
+async def test_closed_connection_ends_the_call_of_a_tool(standing, monkeypatch):
+    called, disconnected, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def never(*_words):
+        called.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Tools, "_call", never)
+    async with standing() as http:
+        call = {"name": "job", "arguments": {"job": "0" * 32}}
+        body = json.dumps(TOOLS | {"method": "tools/call", "params": call}).encode()
+        messages = [{"type": "http.request", "body": body}]
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            await disconnected.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            raise AssertionError(message)
+
+        request = http.build_request("POST", "/mcp", content=body, headers=ACCEPT)
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/mcp",
+            "query_string": b"",
+            "headers": [
+                *((name.lower(), value) for name, value in request.headers.raw),
+                (b"content-type", b"application/json"),
+            ],
+        }
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(http._transport.app, scope, receive, send)
+            with anyio.fail_after(5):
+                await called.wait()
+                disconnected.set()
+                await ended.wait()

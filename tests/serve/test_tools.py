@@ -108,6 +108,18 @@ async def test_looks_are_listed_and_a_frame_of_one_is_a_picture(agent):
         assert "a: image: a file outside the folder" in text
 
 
+async def test_plan_lists_faults_beside_the_scenes_that_are_good(agent):
+    async with agent() as client:
+        scenes = [SCENE, {"name": "b", "title_card": "End", "duration": -1}]
+        found = await called(client, "plan", job={"scenes": scenes})
+        assert [scene["scene"] for scene in found["scenes"]] == ["a"]
+        (fault,) = found["faults"]
+        assert (fault["scene"], fault["field"]) == ("b", "duration")
+        assert fault["expected"]
+        job = {"scenes": [SCENE | {"audio": "in/none.wav"}]}
+        assert "a: audio: no such file" in await refused(client, "plan", job=job)
+
+
 async def test_scenes_are_added_to_an_open_job(agent):
     async with agent() as client:
         job = (await called(client, "render", job={"open": True}))["id"]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+import anyio
 from fastapi import FastAPI
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
@@ -18,14 +19,19 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloudburst.concurrency import collapse_single
 from cloudburst.inputs.story import story_folder
 from cloudburst.serve.keys import Keys
 from cloudburst.serve.tools import Tools
 from cloudburst.web import Action, Jobs
 from cloudburst.web.access import refuse_other_sites
 from cloudburst.web.error_responses import http_error_response
+from cloudburst.web.latest_requests import cancel_on_disconnect
+from cloudburst.web.request_limits import read_body
 
 PAGE = Path(__file__).with_name("page")
+# Maximum size of one call of a tool, in bytes.
+MAX_CALL_BYTES = 4_000_000
 # `_Agents` checks hosts and origins.
 OFF = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 # Headers of responses that have none of these names. A browser runs no script that a text, a file
@@ -71,14 +77,23 @@ class _Agents:
         self._manager, self._keys, self._public_url = manager, keys, public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
+        request = Request(scope, receive)
         if request.method != "POST":  # no streams: the tools send nothing by themselves
             raise HTTPException(405, headers={"allow": "POST"})
         if self._keys is None:
             refuse_other_sites(request, self._public_url)
         else:
             await self._keys.authorize(request, Action.SUBMIT)
-        await self._manager.handle_request(scope, receive, send)
+        body = await read_body(request, MAX_CALL_BYTES)
+
+        async def received() -> Message:
+            return {"type": "http.request", "body": body}
+
+        with collapse_single():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+                await self._manager.handle_request(scope, received, send)
+                tasks.cancel_scope.cancel()
 
 
 async def _error_response(_request: Request, error: Exception) -> Response:
