@@ -239,6 +239,25 @@ def test_story_is_rendered_cancelled_and_resumed(chromium, server):
         expect(opened.page.locator(".runs li")).to_have_count(0)
 
 
+def test_failed_scene_is_rendered_again_with_another_file(chromium, server):
+    picture, sound = story("02-cloud")[1][1], story("02-cloud")[0][1]
+    broken = picture[:20_000] + bytes(4_000) + picture[24_000:]
+    with window(chromium, server) as opened:
+        opened.drop([*story("01-harbour"), ("02.png", broken), ("02.mp3", sound)])
+        opened.render()
+        opened.wait_for("partial")
+        opened.check("failed")
+        expect(opened.page.locator(".call h2")).to_have_text(opened.text("has.failed", name="02"))
+        with opened.page.expect_file_chooser() as chooser:
+            opened.button("replace.image").click()
+        new = {"name": "new.png", "mimeType": "image/png", "buffer": picture}
+        chooser.value.set_files(new)
+        expect(opened.page.locator(".dock p")).to_have_text(opened.text("remedies.n", n=1))
+        opened.button("resume").click()
+        opened.wait_for("complete")
+        expect(opened.page.locator(".chapters button")).to_have_count(2)
+
+
 def test_keyboard_alone_reaches_the_pickers(chromium, server):
     with window(chromium, server) as opened:
         expect(opened.page.locator(".drop .btn").first).to_be_visible()

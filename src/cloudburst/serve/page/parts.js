@@ -32,7 +32,8 @@ export function thumb(scene, label = "") {
   return h("span", { class: "thumb" }, isShown ? h("img", { src: `api/uploads/${scene.image.id}`, alt: label, loading: "lazy", onerror: hide }) : icon("picture"));
 }
 
-const hide = event => event.target.classList.add("broken");
+/** Hide a picture that the browser cannot show. */
+export const hide = event => event.target.classList.add("broken");
 
 /** Return a sentence about a fault or error by its code; the server's own words if it has no code. */
 export function describe({ code, field = "", found = "", expected = "", message = "", scene = "", fix = "" }) {

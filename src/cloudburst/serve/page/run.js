@@ -5,7 +5,7 @@ import { ask, button, h, icon, linkButton } from "./dom.js";
 import { upload } from "./draft.js";
 import { choose } from "./files.js";
 import { ENDINGS } from "./pairing.js";
-import { describe, detailsOf, facts, problemBox, remedyOf, retake } from "./parts.js";
+import { describe, detailsOf, facts, hide, problemBox, remedyOf, retake } from "./parts.js";
 import { server } from "./server.js";
 import { bill, bytes, cap, clock, duration, forecast, named, percent, t } from "./text.js";
 import { timeline } from "./timeline.js";
@@ -155,7 +155,7 @@ export function runView() {
   if (!job) return [problem ? problemBox(problem) : h("p", { class: "muted", role: "status" }, t("loading"))];
   return [
     heading(),
-    h("div", { class: "stack wide" }, problem && problemBox(problem), job.error && problemBox(job.error), isOver(job) ? result() : progress()),
+    h("div", { class: "stack wide" }, problem && problemBox(problem), job.error && problemBox(errorOfRun(job)), isOver(job) ? result() : progress()),
   ];
 }
 
@@ -177,7 +177,11 @@ function heading() {
       : button(t("cancel"), cancel, { kind: "bad", disabled: job.cancel_requested || run.isBusy })));
 }
 
-const failedScenes = () => run.scenes.filter(scene => scene.state === "failed");
+/** Return the fault of a scene because of which nothing of the run was rendered. */
+const faultOf = scene => isOver(run.job) && run.job.error?.faults.find(fault => fault.scene === scene.scene);
+const failedScenes = () => run.scenes.filter(scene => scene.state === "failed" || faultOf(scene));
+/** Return the error of the run without the faults of its scenes, which are shown at these. */
+const errorOfRun = ({ error }) => ({ ...error, faults: error.faults.filter(fault => !run.scenes.some(scene => scene.scene === fault.scene)) });
 const needsRemedy = () => failedScenes().length > 0;
 
 function summary() {
@@ -235,7 +239,7 @@ function tile(scene) {
   const seconds = scene.seconds ?? video?.seconds;
   return h("li", { key: scene.scene, class: `tile ${kind}` },
     h("div", { class: "thumb" },
-      isPlaying ? h("video", { src: url, controls: true, autoplay: true, playsinline: true, "aria-label": scene.scene }) : picture ? h("img", { src: picture, alt: "", loading: "lazy" }) : icon("picture"),
+      isPlaying ? h("video", { src: url, controls: true, autoplay: true, playsinline: true, "aria-label": scene.scene }) : picture ? h("img", { src: picture, alt: "", loading: "lazy", onerror: hide }) : icon("picture"),
       busy && h("span", { class: "mid" }, percent(share)), busy && h("progress", { max: 1, value: share, "aria-label": scene.scene }),
       url && !isPlaying && h("button", { type: "button", class: "play", "aria-label": t("play", { name: scene.scene }), onclick: () => { run.playing = scene.scene; run.changed(); } }, h("span", null, icon("play"))),
       !busy && !isPlaying && seconds && h("span", { class: "len" }, clock(Math.round(seconds)))),
@@ -264,7 +268,7 @@ function lane(worker) {
 
 function failure(scene) {
   const isFinished = isOver(run.job), replaced = run.replaced[scene.scene] ?? {}, isOut = run.leftOut.has(scene.scene);
-  const problem = { code: "invalid", fix: "", message: "", ...scene.error };
+  const problem = { code: "invalid", fix: "", message: "", ...(scene.error ?? faultOf(scene)) };
   const replace = role => choose(async input => {
     try {
       run.replaced[scene.scene] = { ...replaced, [role]: await upload(input.files[0]) };
@@ -282,7 +286,7 @@ function failure(scene) {
     h("h2", null, t("has.failed", { name: scene.scene })),
     h("p", null, describe(problem)), remedyOf(problem), detailsOf(problem),
     Object.entries(replaced).map(([role, file]) => h("p", { class: "small" }, icon("check", true), ` ${t(`replace.${role}`)}: ${file.name}`)),
-    isFinished && run.job.resumable && h("div", { class: "row" }, ROLES.map(role => button(t(`replace.${role}`), () => replace(role), { kind: role === "audio" ? "" : "quiet" })), button(isOut ? t("take.in") : t("leave.out"), toggleOut, { kind: "quiet", "aria-pressed": String(isOut) })),
+    isFinished && run.job.resumable && h("div", { class: "row" }, ROLES.map(role => button(t(`replace.${role}`), () => replace(role))), button(isOut ? t("take.in") : t("leave.out"), toggleOut, { kind: "quiet", "aria-pressed": String(isOut) })),
     !isFinished && h("p", { class: "small" }, t("others.go.on"))));
 }
 
@@ -295,7 +299,7 @@ function result() {
     failedScenes().slice(0, 20).map(failure),
     needsRemedy() && job.resumable && h("div", { class: "dock", key: "dock" }, h("p", null, remedies ? t("remedies.n", { n: remedies }) : t("resume.text")), button(t("resume"), resume, { kind: "main", symbol: "again", disabled: run.isBusy })),
     report?.film && player(),
-    report?.film_error && h("div", { class: "call bad", role: "alert" }, icon("warn"), h("p", null, t("film.failed"), " ", report.film_error)),
+    report?.film_error && !job.error && h("div", { class: "call bad", role: "alert" }, icon("warn"), h("p", null, t("film.failed"), " ", report.film_error)),
     h("div", { class: "split" },
       h("div", { class: "stack" }, h("h2", null, t("videos")), tiles(scenes)),
       report && h("aside", { class: "stack", "aria-label": t("bill") }, billCard(), timeCard())),

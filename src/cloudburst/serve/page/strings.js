@@ -157,6 +157,7 @@ export const STRINGS = {
   "fault.scene": ["The scene has failed.", "场景失败。"],
   "fault.worker": ["The worker has failed.", "渲染节点失败。"],
   "fault.worker_unreachable": ["The worker cannot be reached.", "无法连接渲染节点。"],
+  "fault.film": ["No film was made, because scenes have no video.", "有场景没有视频，所以没有做影片。"],
   "fault.encode": ["One of its files cannot be encoded.", "有一个文件无法编码。"],
   "fault.render_failed": ["The worker could not make the video.", "渲染节点没能做成视频。"],
 
@@ -189,6 +190,7 @@ export const STRINGS = {
   "fix.worker": ["Resume: only what is missing is rendered.", "请继续运行：只渲染缺少的部分。"],
   "fix.worker_unreachable": ["Run cloudburst doctor in a terminal.", "请在终端运行 cloudburst doctor。"],
   "fix.encode": ["Replace the file, and resume: only this scene is rendered again.", "请更换文件后继续：只重新渲染这个场景。"],
+  "fix.film": ["Resume when the scenes are corrected.", "改正场景后继续运行。"],
   "fix.render_failed": ["Resume: only what is missing is rendered.", "请继续运行：只渲染缺少的部分。"],
   "fix.output_write": ["Make room on the disk, and resume.", "请腾出磁盘空间后继续。"],
   "fix.job_limit": ["Wait for runs in progress, or delete some.", "请等运行结束，或删除一些。"],
