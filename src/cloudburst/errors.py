@@ -135,8 +135,6 @@ class SceneFault(NamedTuple):
     """Description of a valid value or file."""
     code: FaultCode = "invalid"
     """Kind of the problem, which does not change with its texts."""
-    fix: str = ""
-    """Command or step that removes the problem; empty: that of all problems of this kind."""
 
     def __str__(self) -> str:
         place = f"{self.scene}: " if self.scene else ""

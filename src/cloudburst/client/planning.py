@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias, TypeVar, Unpack, cast
 from pydantic import BaseModel, ConfigDict
 
 from cloudburst.aws.client.price_list import read_prices
-from cloudburst.aws.fargate.task_definition import account_of_arn, named_architecture
 from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, can_render_locally
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import (
@@ -27,7 +26,6 @@ from cloudburst.engine.forecast.plan import (
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
 from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
 from cloudburst.film.request import check_scenes_and_film, check_scenes_of_film, film_request
-from cloudburst.film.timeline import Timeline
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.models import performance as default_performance
 from cloudburst.models.film import FilmOptions, FilmRequest
@@ -43,7 +41,6 @@ from cloudburst.models.tier import Tier
 from cloudburst.outputs.history import read_history
 from cloudburst.ports.backend import OpenBackend
 from cloudburst.service.cpu import usable_cores
-from cloudburst.workers.local.backend import choose_worker_counts
 
 DEFAULT_MAX_TASKS = 16
 """Largest number of tasks at once in a plan, unless the caller names another one."""
@@ -289,6 +286,8 @@ def _planned_scene(checked: CheckedScene) -> PlannedScene:
 
 def _film_seconds(film: FilmRequest, scenes: Sequence[CheckedScene]) -> float:
     fps = scenes[0].options.fps
+    from cloudburst.film.timeline import Timeline  # noqa: PLC0415 - loads av
+
     timeline = Timeline(
         [round(scene.audio_seconds * fps) for scene in scenes],
         Fraction(fps),
@@ -350,6 +349,8 @@ class PlanData:
 
     def local(self, *, workers: int | None, encoders: int | None = None) -> Candidate:
         """Return the candidate for local workers."""
+        from cloudburst.workers.local.backend import choose_worker_counts  # noqa: PLC0415 - loads av
+
         cores = usable_cores()
         workers, slots = choose_worker_counts(workers, encoders, cores=cores)
         size = {"encoder_slots": workers * slots, "cores": cores}
@@ -377,6 +378,9 @@ class PlanData:
         self, settings: Settings, *, tiers: Iterable[Tier], workers: int | None
     ) -> list[Candidate]:
         """Return a candidate for each tier."""
+        # It loads the AWS libraries.
+        from cloudburst.aws.fargate.task_definition import named_architecture  # noqa: PLC0415
+
         region = settings.region or DEFAULT_REGION
         cloud = self._cloud(settings, region)
         protocol = self._protocol(settings, cloud)
@@ -413,6 +417,8 @@ class PlanData:
         The role or the task definition may name the account. If they do not, it is the account of
         the latest run at the same endpoint and in the same region.
         """
+        from cloudburst.aws.fargate.task_definition import account_of_arn  # noqa: PLC0415 - as above
+
         named = filter(
             None, map(account_of_arn, (settings.role_arn or "", settings.task_definition))
         )

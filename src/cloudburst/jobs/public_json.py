@@ -66,15 +66,15 @@ def public_faults(error: InvalidScenesError) -> tuple[str, list[dict[str, str]]]
     Hints at settings of the server are for its operator: they are logged.
     """
     shown = [_public(fault) for fault in error.faults[:MAX_FAULTS]]
+    documents = [fault._asdict() | {"fix": fix_of(fault.code)} for fault in shown]
     lines = [*map(str, shown)]
     if len(shown) < len(error.faults):
         lines.append(f"and {len(error.faults) - len(shown):,} more problems")
     if hints := {hint for fault in error.faults for hint in _HINT.findall(fault.expected)}:
         logger.warning("a scene was refused: %s", ", ".join(sorted(hints)))
-    return without_folders("\n".join(lines)), [without_folders(fault._asdict()) for fault in shown]
+    return without_folders("\n".join(lines)), without_folders(documents)
 
 
 def _public(fault: SceneFault) -> SceneFault:
     """Return a fault without a hint, and without a file: scene and field say which one it is."""
-    found, expected = _FILE.sub("", fault.found), _HINT.sub("", fault.expected)
-    return fault._replace(found=found, expected=expected, fix=fault.fix or fix_of(fault.code))
+    return fault._replace(found=_FILE.sub("", fault.found), expected=_HINT.sub("", fault.expected))

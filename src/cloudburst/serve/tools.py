@@ -201,9 +201,11 @@ class Tools:
         root = self._root or Path()
         path = (root / name).resolve()
         if not path.is_relative_to(root):
-            raise InvalidInputError("a file outside the folder", f"a file below {root}")
+            raise InvalidInputError(
+                "a file outside the folder", f"a file below {root}", "not_permitted"
+            )
         if not path.is_file():
-            raise InvalidInputError("no such file", f"a file below {root}")
+            raise InvalidInputError("no such file", f"a file below {root}", "no_file")
         return path
 
     def _client(self, ctx: Context) -> httpx.AsyncClient:
