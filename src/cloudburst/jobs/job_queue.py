@@ -370,7 +370,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
     async def scenes(self, job: str) -> list[JobScene]:
         """Return the states of the scenes of a job, in their order.
 
-        A job that does not exist has no scenes.
+        Raises `UnknownJobError` if the job does not exist.
         """
         return await self._open_for(job).database.read(partial(read_scene_states, job=job))
 

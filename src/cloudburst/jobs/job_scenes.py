@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudburst.jobs.models import JobFailure, JobRequest
+from cloudburst.jobs.job_rows import parse_request, read_job
+from cloudburst.jobs.models import JobFailure
 from cloudburst.models.scene import Video
 
 SceneState: TypeAlias = Literal[
@@ -50,7 +51,8 @@ class JobScene(BaseModel):
     seconds: float | None = None
     """Length of the video, in seconds; ``None`` if there is none."""
     start: float = 0.0
-    """Position of the scene in the film of the videos so far, in seconds."""
+    """Position of the scene in the film of the videos so far, in seconds, exact to half a frame for
+    each crossfade before it."""
     error: JobFailure | None = None
     """Error of a failed scene."""
     video: Video | None = Field(default=None, exclude=True)
@@ -77,12 +79,34 @@ def find_image(connection: sqlite3.Connection, job: str, scene: str) -> str | No
 
 
 def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene]:
-    """Return the states of the scenes of a job in their order."""
+    """Return the states of the scenes of a job in their order. Raises `UnknownJobError`."""
+    read_job(connection, job)
     rows = connection.execute(f"{_SCENES} ORDER BY number", [job]).fetchall()
     found = {
         name: JobScene(scene=name, title=title or name, image=image)
         for _, name, image, title, _ in rows
     }
+    _apply_events(connection, job, found)
+    for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
+        if name in found:
+            found[name].progress = value
+    left_out, text = connection.execute(
+        "SELECT left_out, json_set(request, '$.scenes', json('[]'), '$.open', json('true')) "
+        "FROM jobs WHERE id = ?",
+        [job],
+    ).fetchone()
+    for name in json.loads(left_out):
+        found[name].state = "left_out"
+    film, start = parse_request(text), 0.0
+    for scene, (*_, transition) in zip(found.values(), rows, strict=True):
+        scene.start = start
+        if scene.seconds is not None:
+            overlaps = (transition or film.transition) == "crossfade"
+            start += scene.seconds + film.film_gap - overlaps * film.transition_seconds
+    return list(found.values())
+
+
+def _apply_events(connection: sqlite3.Connection, job: str, found: Mapping[str, JobScene]) -> None:
     numbers = dict[str, int]()
     for kind, name, text in connection.execute(
         "SELECT type, scene, data FROM events WHERE job = ? AND (scene IS NOT NULL OR type IN "
@@ -102,14 +126,6 @@ def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene
         # A video that exists counts, also while a later process makes it again.
         elif kind in _STATES and (one := found.get(name)) and one.video is None:
             _apply(one, kind, json.loads(text), numbers)
-    for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
-        if name in found:
-            found[name].progress = value
-    left_out = connection.execute("SELECT left_out FROM jobs WHERE id = ?", [job]).fetchone()
-    for name in json.loads(left_out[0]) if left_out else ():
-        found[name].state = "left_out"
-    _set_starts(connection, job, [(found[name], transition) for _, name, *_, transition in rows])
-    return list(found.values())
 
 
 def _apply(scene: JobScene, kind: str, data: Mapping[str, Any], numbers: Mapping[str, int]) -> None:
@@ -122,22 +138,3 @@ def _apply(scene: JobScene, kind: str, data: Mapping[str, Any], numbers: Mapping
         scene.error = JobFailure.model_validate(data)
     else:
         scene.worker, scene.error = numbers.get(data.get("task", "")), None
-
-
-def _set_starts(
-    connection: sqlite3.Connection, job: str, scenes: list[tuple[JobScene, str | None]]
-) -> None:
-    """Set the positions in the film, which are exact to half a frame for each crossfade."""
-    given = connection.execute(
-        "SELECT key, value FROM jobs, json_each(request) WHERE jobs.id = ? "
-        "AND key IN ('transition', 'transition_seconds', 'film_gap')",
-        [job],
-    )
-    film = {name: field.default for name, field in JobRequest.model_fields.items()} | dict(given)
-    start = 0.0
-    for scene, transition in scenes:
-        scene.start = start
-        if scene.seconds is not None:
-            overlaps = (transition or film["transition"]) == "crossfade"
-            start += scene.seconds + film["film_gap"]
-            start -= film["transition_seconds"] if overlaps else 0

@@ -1,4 +1,4 @@
-"""Responses of the routes of `Jobs` with files: videos and films, here or in S3, and pictures."""
+"""Responses of the routes of `Jobs` with files: videos and films, on this server or in S3."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 # Maximum number of seconds until a file in S3 has its URL: a browser waits for it.
 SIGN_TIMEOUT = 20.0
 # Media type of files that browsers save and do not show.
-_UNKNOWN_TYPE = "application/octet-stream"
+UNKNOWN_TYPE = "application/octet-stream"
 _FILE_HEADERS = {
     # Users may lose access, or delete the job: a stored copy is used after asking this server.
     "cache-control": "private, no-cache",
@@ -96,7 +96,7 @@ async def read_video(call: WebCall) -> Response:
     if job.destination is not None:
         return await _redirect_to_s3(call, job, name)
     path = call.queue.files(job.id).videos / name
-    return await _file_response(call.request, path, name, found.sha256)
+    return await file_response(call.request, path, name, found.sha256)
 
 
 @Operation(
@@ -168,7 +168,7 @@ async def _film_file(call: WebCall, suffix: str) -> Response:
     if job.destination is not None:
         return await _redirect_to_s3(call, job, name)
     film = call.queue.files(job.id).film.with_suffix(suffix)
-    return await _file_response(call.request, film, name)
+    return await file_response(call.request, film, name)
 
 
 def _film_subtitles(film: Path) -> str:
@@ -203,7 +203,7 @@ def _is_saved(request: Request) -> bool:
     return "download" in request.query_params
 
 
-async def _file_response(
+async def file_response(
     request: Request,
     path: Path,
     name: str,
@@ -220,7 +220,7 @@ async def _file_response(
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):
         raise HTTPException(404, "the file is not finished yet, or was removed")
-    saved = _is_saved(request) or media_type == _UNKNOWN_TYPE
+    saved = _is_saved(request) or media_type == UNKNOWN_TYPE
     headers = _FILE_HEADERS if sha256 is None else _FILE_HEADERS | {"etag": f'"{sha256}"'}
     response = FileResponse(
         path,
@@ -234,31 +234,6 @@ async def _file_response(
     if _has_tag(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=_FILE_HEADERS | {"etag": etag})
     return response
-
-
-async def given_file_response(
-    request: Request, path: Path, name: str, *, only_pictures: bool = False
-) -> Response:
-    """Return a response with a file of a caller, which browsers show only if it is a picture.
-
-    Raises `HTTPException` with the status 404 if there is no such file, or no picture.
-    """
-    media_type = await to_thread.run_sync(picture_type, path)
-    if only_pictures and media_type is None:
-        raise HTTPException(404, "the file is no picture that every browser shows, or was removed")
-    response = await _file_response(request, path, name, media_type=media_type or _UNKNOWN_TYPE)
-    response.headers["content-security-policy"] = "default-src 'none'; sandbox"
-    return response
-
-
-def picture_type(path: Path) -> str | None:
-    """Return the media type of a file if it is a picture that every browser shows. Blocks."""
-    # Imported here, in a thread: importing Pillow is slow.
-    from cloudburst.inputs.media_checks import web_picture_type  # noqa: PLC0415
-
-    with suppress(OSError), open_regular_file(path, follow_links=False) as file:
-        return web_picture_type(file.read(32))
-    return None
 
 
 def _has_tag(header: str, etag: str) -> bool:

@@ -21,11 +21,10 @@ from cloudburst.jobs import JobLimits, JobQueue, Places
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.web import (  # they define the operations
     file_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    input_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     job_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     preview_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    scene_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     server_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    upload_handlers,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from cloudburst.web.access import Access, Authorize, Folders, find_access, refuse_other_sites
 from cloudburst.web.error_responses import http_error_response, logged_response
