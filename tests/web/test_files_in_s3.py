@@ -103,6 +103,7 @@ async def test_a_browser_gets_the_files_from_s3(app, emulator, caplog):
         video["url"]: (f"{NAME}.mp4", "video/mp4"),
         video["cover_url"]: (f"{NAME}.jpg", "image/jpeg"),
         job["links"]["film"]: (f"{job['id']}.mp4", "video/mp4"),
+        f"{job['links']['film']}/cover": (f"{job['id']}.jpg", "image/jpeg"),
     }
     for url, (name, kind) in files.items():
         answer = await http.get(url)

@@ -1,5 +1,6 @@
 """All videos of a job as one zip file."""
 
+import asyncio
 import io
 import os
 import zipfile
@@ -81,7 +82,8 @@ async def test_videos_in_s3_are_in_no_archive(job, make_scene):
     assert "in their list" in answer.json()["message"]
 
 
-async def test_a_closed_connection_ends_the_archive(job):
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_a_connection_that_ends_closes_the_files_of_the_archive(job, how):
     jobs, http, document = job
     path = jobs.queue.files(document["id"]).videos / "b.mp4"
     path.write_bytes(b"")
@@ -97,14 +99,21 @@ async def test_a_closed_connection_ends_the_archive(job):
 
     async def receive():
         await closed.wait()
+        if how == "cancelled":
+            await anyio.sleep_forever()
         return {"type": "http.disconnect"}
 
     app = WithState(http._transport.app.app, {})
     target = f"{document['links']['job']}/videos.zip"
     scope = {"type": "http", "method": "GET", "path": target, "raw_path": target.encode()}
     scope |= {"headers": [(b"host", b"localhost")], "query_string": b"", "http_version": "1.1"}
+    task = asyncio.create_task(app(scope, receive, send))
     with anyio.fail_after(10):
-        await app(scope, receive, send)
+        await closed.wait()
+        if how == "cancelled":
+            task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled() == (how == "cancelled")
     assert sum(sent) < 2**25
     assert path not in open_files()
 

@@ -134,3 +134,49 @@ async def test_progress_of_the_job_is_sent_and_kept(cloud, web, image):
     assert (worker["number"], worker["scenes"]) == (1, ["a"])
     done = (await http.get(job["links"]["job"])).json()
     assert (done["live"], done["progress"]) == (None, 1)
+
+
+async def test_scenes_of_an_interrupted_job_wait_until_it_goes_on(cloud, make_scene, tmp_path):
+    cloud.encode = lambda name: 0.0 if name == "quick" else 60.0
+    cloud.progress_every = 0.1
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        image = await upload(http, make_scene("p")["image_path"])
+        scenes = [{"name": name, "image": image, "duration": 1} for name in ("quick", "slow")]
+        job = (await submit(http, *scenes)).json()
+
+        async def encoding():
+            quick, slow = await scenes_of(http, job)
+            return quick["state"] == "done" and slow["progress"] > 0
+
+        await until(encoding)
+    cloud.encode = 60.0
+    cloud.boot = 1.0
+    async with open_jobs(cloud, tmp_path / "jobs") as (jobs, http):
+        quick, slow = await scenes_of(http, job)
+        assert (quick["state"], quick["progress"]) == ("done", 1)
+        assert (slow["state"], slow["worker"], slow["progress"]) == ("waiting", None, 0)
+        assert (await jobs.queue.job(job["id"])).progress == 0.5
+
+        async def encoding_again():
+            return (await scenes_of(http, job))[1]["state"] == "encoding"
+
+        await until(encoding_again)
+        assert (await scenes_of(http, job))[0]["state"] == "done"
+
+
+async def test_a_scene_that_fails_again_after_a_resume_has_failed(cloud, web, image):
+    _, http = web
+    scenes = [{"name": name, "image": image, "duration": 1} for name in ("good", "bad", "worse")]
+    cloud.broken_scenes = {"bad", "worse"}
+    job = (await submit(http, *scenes)).json()
+    await finished(http, job)
+    answer = await http.post(f"{job['links']['job']}/resume", json={"leave_out": ["worse"]})
+    assert answer.status_code == 202, answer.text
+
+    async def ended():
+        return (await http.get(job["links"]["job"])).json()["finished_at"]
+
+    await until(ended)
+    good, bad, worse = await scenes_of(http, job)
+    assert (good["state"], bad["state"], worse["state"]) == ("done", "failed", "left_out")
+    assert bad["error"]["kind"] == "EncodeError"
