@@ -9,6 +9,7 @@ import { server } from "./server.js";
 import { named, number, t } from "./text.js";
 
 const MAIN = new Set(["size", "fit", "effects", "motion_amount", "subtitle_position", "font_size", "text_color", "background_box", "highlight", "music", "music_volume", "music_ducking", "watermark", "watermark_position", "watermark_width", "watermark_opacity"]);
+const HIDDEN = new Set(["cover", "caption"]); // the page shows covers, and presets are captions
 const SIZES = ["1080p", "720p", "4k", "landscape", "portrait", "square", "4:5"];
 const NINE = ["top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"];
 const COLOURS = ["#ffffff", "#ffd84a", "#9be7ff", "#ffb3c7"];
@@ -50,7 +51,7 @@ function preset({ name, options }) {
 }
 
 function groupOf(group, scene, isOpen) {
-  const options = server.looks.options.filter(option => option.group === group && option.name !== "cover");
+  const options = server.looks.options.filter(option => option.group === group && !HIDDEN.has(option.name));
   const [main, more] = [options.filter(({ name }) => MAIN.has(name)), options.filter(({ name }) => !MAIN.has(name))];
   const changed = options.filter(({ name }) => name in chosenOptions(scene)).length;
   return h("details", { class: "group", key: group, open: isOpen },
@@ -71,6 +72,10 @@ function control(option, scene) {
   const id = `option-${name}`, label = named("option", name), choices = name === "size" ? SIZES : option.choices;
   const labels = one => [one, named("choice", one)];
   const attributes = { id, title: text };
+  if (kind === "flag" && option.default === null) {
+    const answers = [["", t("automatic")], ["yes", t("yes")], ["no", t("no")]];
+    return h("div", { class: "field" }, h("span", { class: "label" }, label), segments(name, label, answers, value === null ? "" : value ? "yes" : "no", one => change(one === "" ? undefined : one === "yes")));
+  }
   if (kind === "flag") return toggle(label, Boolean(value), change, { title: text });
   if (kind === "file") return fileControl(option, label, value, change);
   if (kind === "list" && choices) {

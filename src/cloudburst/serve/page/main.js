@@ -25,7 +25,7 @@ const route = () => {
 function redraw() {
   if (isQueued) return;
   isQueued = true;
-  queueMicrotask(() => {
+  requestAnimationFrame(() => {
     isQueued = false;
     draw();
   });

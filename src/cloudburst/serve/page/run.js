@@ -155,7 +155,7 @@ export function runView() {
   if (!job) return [problem ? problemBox(problem) : h("p", { class: "muted", role: "status" }, t("loading"))];
   return [
     heading(),
-    h("div", { class: "stack wide" }, problem && problemBox(problem), job.error && problemBox(errorOfRun(job)), isOver(job) ? result() : progress()),
+    h("div", { class: "stack wide" }, problem && problemBox(problem), job.error && !(job.error.code === "film" && needsRemedy()) && problemBox(errorOfRun(job)), isOver(job) ? result() : progress()),
   ];
 }
 

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { clock, duration, t } from "./text.js";
 
 const WIDTH = 960, LEFT = 92, LANE = 40, TOP = 30, MAX_LANES = 40;
-const PHASES = [["upload", "upload_at", "encode_at"], ["encode", "encode_at", "download_at"], ["download", "download_at", "finished_at"]];
+const PHASES = [["upload", "upload_at"], ["encode", "encode_at"], ["download", "download_at"]];
 
 export function timeline({ workers, scenes, wall_seconds: wall }) {
   const shown = workers.filter(worker => worker.launched_at !== null).slice(0, MAX_LANES);
@@ -22,9 +22,8 @@ export function timeline({ workers, scenes, wall_seconds: wall }) {
       h("text", { class: "who", x: 0, y: y + 18 }, t("worker.n", { n: place + 1 })),
       bar(worker.ready_at ?? worker.launched_at, until, y, "idle", t("phase.idle")),
       bar(worker.launched_at, worker.ready_at ?? until, y, worker.ready_at === null ? "lost" : "start", `${t("phase.start")}: ${duration((worker.ready_at ?? until) - worker.launched_at)}`),
-      scenes.filter(scene => scene.task === worker.task && !scene.skipped).map(scene => PHASES.map(([kind, from, to]) => {
-        const start = scene[from] ?? null, stop = scene[to] ?? (kind === "encode" ? scene.finished_at : null) ?? null;
-        if (start === null || stop === null) return null;
+      scenes.filter(scene => scene.task === worker.task && !scene.skipped).map(scene => PHASES.map(([kind, from]) => {
+        const start = scene[from] ?? null, stop = start + scene[`${kind}_seconds`];
         return bar(start, stop, y, scene.error ? "lost" : kind, `${scene.scene}: ${t(`phase.${kind}`)}, ${duration(stop - start)}`, kind === "encode" && scene.scene);
       }))];
   });
