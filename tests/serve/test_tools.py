@@ -105,7 +105,7 @@ async def test_looks_are_listed_and_a_frame_of_one_is_a_picture(agent):
         text = await refused(client, "preview_frame", scene=SCENE | {"effects": 1})
         assert '"field":"effects"' in text
         text = await refused(client, "preview_frame", scene=SCENE | {"image": "../x.png"})
-        assert "a: image: a file outside the folder" in text
+        assert "a: image: no such file in the folder" in text
 
 
 async def test_plan_lists_faults_beside_the_scenes_that_are_good(agent):
@@ -146,11 +146,13 @@ async def test_file_outside_the_root_is_refused(name, agent, root, outside):
     async with agent() as client:
         job = {"scenes": [{"name": "a", "image": name, "duration": 1}]}
         text = await refused(client, "render", job=job)
-        assert f"a: image: a file outside the folder; expected a file below {root}" in text
+        assert (
+            "a: image: no such file in the folder; expected the path of a file below --root" in text
+        )
         job = {"scenes": [SCENE], "options": {"watermark": name}}
-        assert "watermark: a file outside" in await refused(client, "render", job=job)
+        assert "watermark: no such file" in await refused(client, "render", job=job)
         job = {"scenes": [SCENE], "film_music": name}
-        assert "film_music: a file outside" in await refused(client, "render", job=job)
+        assert "film_music: no such file" in await refused(client, "render", job=job)
 
 
 async def test_without_a_root_no_file_of_the_machine_is_read(agent, root):
@@ -169,7 +171,8 @@ async def test_mistakes_are_answered_with_what_to_do(agent):
         assert fault["expected"]
         scenes = [SCENE | {"image": "in/b.png"}, {"name": "b", "image": "in/a.png"}]
         text = await refused(client, "render", job={"scenes": scenes})
-        assert "a: image: no such file; expected a file below" in text
+        assert "a: image: no such file in the folder" in text
+        assert '"code": "no_file", "fix": "correct the location' in text
         scenes = [SCENE] * 1_001
         text = await refused(client, "render", job={"scenes": scenes})
         assert "1,001 scenes; expected at most 1,000" in text

@@ -94,14 +94,12 @@ def serve_command(
     jobs = standing_jobs(options or StandingOptions(), folder, access, public_url)
     with interrupt_handler() as signals, listening_socket(host, port) as listener:
 
-        def ready() -> None:
-            if valid and not keys:
-                print_output(f"Its key, which is not shown again: {valid[0]}")
-            print_output(f"The page is at {public_url or url_of(listener)} until Ctrl-C.")
-
         async def serve() -> None:
             async with standing_app(jobs, access, public_url) as app:
-                server = StandingServer(app, ready)
+                if valid and not keys:
+                    print_output(f"Its key, which is not shown again: {valid[0]}")
+                print_output(f"The page is at {public_url or url_of(listener)} until Ctrl-C.")
+                server = StandingServer(app)
                 with signals.call_on_first_signal(server.stop):
                     await server.serve([listener])
 

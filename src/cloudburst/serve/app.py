@@ -14,7 +14,6 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,7 +52,9 @@ async def standing_app(jobs: Jobs, keys: Keys | None, public_url: str) -> AsyncG
     # The own page of FastAPI for ``/docs`` loads scripts from another server.
     app = FastAPI(title="cloudburst", docs_url=None, redoc_url=None)
     app.include_router(jobs.router(), prefix="/api")
-    app.add_exception_handler(HTTPException, _error_response)
+    app.add_exception_handler(
+        HTTPException, lambda _, exc: http_error_response(cast("HTTPException", exc))
+    )
     if keys is not None:
         app.add_route("/session", keys.open_session, methods=["POST"])
         app.add_route("/session", keys.close_session, methods=["DELETE"])
@@ -84,20 +85,18 @@ class _Agents:
             refuse_other_sites(request, self._public_url)
         else:
             await self._keys.authorize(request, Action.SUBMIT)
-        body = await read_body(request, MAX_CALL_BYTES)
+        unread = [{"type": "http.request", "body": await read_body(request, MAX_CALL_BYTES)}]
 
         async def received() -> Message:
-            return {"type": "http.request", "body": body}
+            if not unread:
+                await anyio.sleep_forever()  # a closed connection cancels it
+            return unread.pop()
 
         with collapse_single():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
                 await self._manager.handle_request(scope, received, send)
                 tasks.cancel_scope.cancel()
-
-
-async def _error_response(_request: Request, error: Exception) -> Response:
-    return http_error_response(cast("HTTPException", error))
 
 
 class _Headers:

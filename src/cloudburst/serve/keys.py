@@ -7,7 +7,6 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -22,6 +21,7 @@ from cloudburst.web.request_limits import read_body
 COOKIE = "cloudburst_session"
 # Seconds for which a browser keeps the cookie.
 SESSION_SECONDS = 30 * 86_400
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Shorter keys might be guessed over the network.
 MIN_KEY_CHARS = 16
 # Seconds after which the response to a wrong key comes, and number of such responses at once.
@@ -96,7 +96,7 @@ class Keys:
 
 def keys_for(host: str, public_url: str, given: Sequence[str]) -> list[str]:
     """Return the keys of a server: those given, or a new one if others can reach the server."""
-    needed = bool(public_url) or not _is_loopback(host)
+    needed = bool(public_url) or host not in LOOPBACK
     return [*given] or ([secrets.token_urlsafe(24)] if needed else [])
 
 
@@ -108,13 +108,6 @@ def _session(key: str) -> str:
         )
         raise ConfigurationError(msg)
     return hmac.digest(key.encode(), b"cloudburst session", hashlib.sha256).hex()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _no_key() -> HTTPException:

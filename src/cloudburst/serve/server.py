@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp
@@ -20,7 +20,7 @@ END_TIMEOUT = 3
 class StandingServer(Server):
     """uvicorn without its handling of signals, which does not stop tasks after a second Ctrl-C."""
 
-    def __init__(self, app: ASGIApp, ready: Callable[[], object]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             Config(
                 app,
@@ -33,17 +33,11 @@ class StandingServer(Server):
                 ws="none",
             )
         )
-        self._ready = ready
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Leave the handling of signals to the command."""
         yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections, and call the function ``ready``."""
-        await super().startup(sockets)
-        self._ready()
 
     def stop(self) -> None:
         """Accept no more connections, and end after open responses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
@@ -17,6 +18,7 @@ from pydantic import Field, WithJsonSchema
 
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobState
+from cloudburst.jobs.public_json import public_faults
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import is_s3, is_url
 from cloudburst.web import Jobs
@@ -35,19 +37,15 @@ INSTRUCTIONS = (
     "what was expected. "
 )
 
-
-def _schema(*fields: str) -> dict[str, Any]:
-    """Return the schema of a job, or of fields of it, without the options of looks."""
-    schema: dict[str, Any] = job_body(*fields)["content"]["application/json"]["schema"]
-    looks = {"type": "object", "description": "Options of the look: see the tool list_looks."}
-    for part in (schema, schema["properties"]["scenes"]["items"]):
-        if "options" in part["properties"]:
-            part["properties"]["options"] = looks
-    return schema
-
-
-_JOB = _schema()
+Json: TypeAlias = dict[str, Any]
+# Schema of a job without the options of looks, which would be most of it.
+_JOB: Json = job_body()["content"]["application/json"]["schema"]
 _SCENES = _JOB["properties"]["scenes"]
+for _part in (_JOB, _SCENES["items"]):
+    _part["properties"]["options"] = {
+        "type": "object",
+        "description": "Options of the look: see the tool list_looks.",
+    }
 JobJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_JOB)]
 SceneJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_SCENES["items"])]
 ScenesJson: TypeAlias = Annotated[list[dict[str, Any]], WithJsonSchema(_SCENES)]
@@ -55,7 +53,6 @@ Job: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id
 Wait: TypeAlias = Annotated[
     float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end of the job.")
 ]
-Json: TypeAlias = dict[str, Any]
 
 
 class AgentServer(MCPServer):
@@ -89,7 +86,7 @@ class Tools:
             if self._root
             else "Files are ids of uploads (POST /api/uploads), https:// URLs or s3:// objects."
         )
-        server = AgentServer("cloudburst", instructions=INSTRUCTIONS + files)
+        server = AgentServer("cloudburst", instructions=INSTRUCTIONS + files, subscriptions=False)
         for tool in (
             *(self.list_looks, self.preview_frame, self.plan, self.render, self.add_scenes),
             *(self.close_job, self.job, self.cancel, self.results),
@@ -169,10 +166,16 @@ class Tools:
     async def _send(self, ctx: Context, path: str, body: Json) -> Json:
         """Call an operation with scenes; local files are uploads for as long as the call."""
         uploads = dict[Path, str]()
+
+        def note(name: str) -> str:
+            uploads[self._local(name)] = ""
+            return ""
+
         async with self._client(ctx) as http:
             try:
                 if self._root is not None:
-                    for file in self._files(body):
+                    _located(body, note)
+                    for file in uploads:
                         made = await http.post(
                             "/uploads", params={"name": file.name}, content=_read(file)
                         )
@@ -180,32 +183,21 @@ class Tools:
                     body = _located(body, lambda name: uploads[self._local(name)])
                 return _result(await http.post(path, json=body))
             except InvalidScenesError as exc:
-                raise ToolError(str(exc)) from exc
+                message, faults = public_faults(exc)
+                raise ToolError(json.dumps({"message": message, "faults": faults})) from exc
             finally:
                 with anyio.CancelScope(shield=True):
-                    for upload in uploads.values():
+                    for upload in filter(None, uploads.values()):
                         await http.delete(f"/uploads/{upload}")
-
-    def _files(self, body: Json) -> set[Path]:
-        found = set[Path]()
-
-        def note(name: str) -> Path:
-            found.add(path := self._local(name))
-            return path
-
-        _located(body, note)
-        return found
 
     def _local(self, name: str) -> Path:
         """Return a file below the root. Raises `InvalidInputError`."""
         root = self._root or Path()
         path = (root / name).resolve()
-        if not path.is_relative_to(root):
+        if not path.is_relative_to(root) or not path.is_file():
             raise InvalidInputError(
-                "a file outside the folder", f"a file below {root}", "not_permitted"
+                "no such file in the folder", "the path of a file below --root", "no_file"
             )
-        if not path.is_file():
-            raise InvalidInputError("no such file", f"a file below {root}", "no_file")
         return path
 
     def _client(self, ctx: Context) -> httpx.AsyncClient:
