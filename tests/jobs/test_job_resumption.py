@@ -11,7 +11,7 @@ import pytest
 
 from cloudburst import Client, Limits
 from cloudburst.errors import InvalidScenesError, JobConflictError, JobLimitError, UnknownJobError
-from cloudburst.jobs import JobLimits, JobProgress, JobQueue, JobRequest, JobState
+from cloudburst.jobs import JobChanges, JobLimits, JobProgress, JobQueue, JobRequest, JobState
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.ports.renderer import DownloadedVideo
 from cloudburst.testing import FakeCloud
@@ -47,6 +47,14 @@ def cloud():
 
 def request(make_scene, *names, **more):
     return JobRequest(scenes=[make_scene(name) for name in names], **more)
+
+
+async def resume(queue, job, **changes):
+    return await queue.resume(job.id, JobChanges(**changes))
+
+
+async def image_of(queue, job, scene):
+    return next(each.image for each in await queue.scenes(job.id) if each.scene == scene)
 
 
 async def ended(queue, job):
@@ -109,13 +117,15 @@ async def test_scenes_are_changed_and_left_out(client, cloud, make_scene, tmp_pa
         job = await queue.submit(request(make_scene, "a", "b", "c"))
         assert (await ended(queue, job)).failed == 2
         cloud.broken_scenes = {"c"}
-        change = {"name": "b", "audio": None, "subtitle": None, "duration": 2}
-        await queue.resume(job.id, scenes=[change], leave_out=["C"])
+        picture = make_scene("other")["image_path"]
+        change = {"name": "b", "image_path": picture, "audio": None, "duration": 2}
+        await resume(queue, job, scenes=[change], leave_out=["C"])
     async with JobQueue(client, folder) as queue:  # the next process knows the changes
         done = await ended(queue, job)
         assert (done.state, done.scenes, done.completed) == (JobState.COMPLETE, 2, 2)
         assert [scene["scene"] for scene in (await queue.report(job.id))["scenes"]] == ["a", "b"]
         assert encoded(cloud) == ["a", "b"]
+        assert await image_of(queue, job, "b") == picture
 
 
 async def test_a_scene_that_was_left_out_takes_part_when_it_is_changed(
@@ -125,10 +135,10 @@ async def test_a_scene_that_was_left_out_takes_part_when_it_is_changed(
         cloud.broken_scenes = {"b", "c"}
         job = await queue.submit(request(make_scene, "a", "b", "c"))
         await ended(queue, job)
-        await queue.resume(job.id, leave_out=["c"])
+        await resume(queue, job, leave_out=["c"])
         assert (await ended(queue, job)).scenes == 2
         cloud.broken_scenes = set()
-        await queue.resume(job.id, scenes=[{"name": "c"}])
+        await resume(queue, job, scenes=[{"name": "c"}])
         done = await ended(queue, job)
         assert (done.state, done.scenes, done.completed) == (JobState.COMPLETE, 3, 3)
 
@@ -145,7 +155,7 @@ async def test_an_open_job_is_resumed_with_the_scenes_that_came(
         assert (await ended(queue, job)).state is JobState.PARTIAL
         cloud.broken_scenes = set()
         cloud.log.clear()
-        await queue.resume(job.id, scenes=[{"name": "b", "image": str(tmp_path / "a.png")}])
+        await resume(queue, job, scenes=[{"name": "b", "image": str(tmp_path / "a.png")}])
         done = await ended(queue, job)
         assert (done.state, done.open, done.completed) == (JobState.COMPLETE, False, 3)
         assert encoded(cloud) == ["b"]
@@ -181,7 +191,7 @@ async def test_a_job_that_used_up_its_budget_goes_on_with_a_larger_one(cloud, ma
         assert (await ended(queue, job)).state is JobState.BUDGET
         await queue.resume(job.id)
         assert (await ended(queue, job)).state is JobState.BUDGET
-        await queue.resume(job.id, max_usd=Decimal("0.05"))
+        await resume(queue, job, max_usd=Decimal("0.05"))
         done = await ended(queue, job)
         assert (done.state, done.max_usd) == (JobState.COMPLETE, Decimal("0.05"))
         assert done.cost.usd <= Decimal("0.05")
@@ -226,7 +236,7 @@ async def test_invalid_changes_are_refused_and_nothing_is_started(
     async with Client(cloud.backend) as client, JobQueue(client, tmp_path / "jobs") as queue:
         job = await failed_job(queue, cloud, make_scene)
         with pytest.raises(InvalidScenesError) as caught:
-            await queue.resume(job.id, **changes)
+            await resume(queue, job, **changes)
         assert field in str(caught.value)
         assert await queue.job(job.id) == job
         assert list(queue.files(job.id).inputs.iterdir()) == []
@@ -238,7 +248,7 @@ async def test_a_job_of_which_nothing_is_left_is_not_resumed(client, cloud, make
         job = await queue.submit(request(make_scene, "a"))
         await ended(queue, job)
         with pytest.raises(InvalidScenesError, match="leave_out: all scenes"):
-            await queue.resume(job.id, leave_out=["a"])
+            await resume(queue, job, leave_out=["a"])
 
 
 async def test_a_job_is_resumed_within_the_limits_of_its_owner(client, cloud, make_scene, tmp_path):

@@ -220,7 +220,9 @@ class Client(anyio.AsyncContextManagerMixin):
             return any(backend.usd_per_second for backend in client.pool.backends)
 
     def _openers(self) -> Sequence[OpenBackend]:
-        match default_backend() if self._backend is None else self._backend:
+        if self._backend is None:
+            self._backend = default_backend()
+        match self._backend:
             case Sequence() as backends:
                 return backends
             case backend:

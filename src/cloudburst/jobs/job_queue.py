@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -183,25 +182,11 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         async with self.receive(job) as draft:
             return await draft.add(scenes)
 
-    async def resume(
-        self,
-        job: str,
-        *,
-        scenes: Sequence[Mapping[str, Any]] = (),
-        leave_out: Collection[str] = (),
-        max_usd: Decimal | None = None,
-    ) -> Job:
+    async def resume(self, job: str, changes: JobChanges | None = None) -> Job:
         """Queue a finished job that lacks videos again, and return it.
 
         Only scenes without a video are rendered, then the film of all is made. The events of the
         job go on.
-
-        Args:
-            job: The job.
-            scenes: Scenes without a video that change: each has its ``name`` and the fields that
-                replace those before.
-            leave_out: Names of scenes without a video that are left out.
-            max_usd: Maximum bill of the job from its first start; ``None``: the one that it had.
 
         Raises:
             InvalidScenesError: Scenes are invalid, or have a video, or do not exist.
@@ -210,9 +195,9 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             JobStorageError: The folder cannot be written.
             UnknownJobError: The job does not exist.
         """
-        changes = JobChanges(scenes=tuple(scenes), leave_out=tuple(leave_out), max_usd=max_usd)
         async with self.receive(job, resumed=True) as draft:
-            return await draft.resume(await anyio.to_thread.run_sync(draft.changed, changes))
+            change = partial(draft.changed, changes or JobChanges())
+            return await draft.resume(await anyio.to_thread.run_sync(change))
 
     async def close_job(self, job: str) -> Job:
         """Take no further scenes for a job, which ends after those that it has, and return it.

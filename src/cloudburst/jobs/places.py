@@ -30,13 +30,8 @@ class Places:
 
     def backends(self, place: Place) -> Sequence[OpenBackend]:
         """Return the backends of a place in the order of preference; none if it is not offered."""
-        match place:
-            case Place.MACHINE:
-                found = [self.machine]
-            case Place.FARGATE:
-                found = [self.fargate]
-            case Place.BOTH:
-                found = [self.machine, self.fargate]
+        found = [self.machine] if place is not Place.FARGATE else []
+        found += [self.fargate] if place is not Place.MACHINE else []
         return [backend for backend in found if backend] if all(found) else []
 
     @property
@@ -82,8 +77,7 @@ class JobClients:
         if not machine or machine == self.shared.backends:
             yield
             return
-        limits = replace(self.shared.limits, deadline=None)
-        async with self.shared.variant(machine, limits=limits) as self.machine:
+        async with self.shared.variant(machine, limits=self.shared.limits) as self.machine:
             yield
 
     @asynccontextmanager
@@ -92,14 +86,11 @@ class JobClients:
     ) -> AsyncGenerator[Client]:
         """Yield an open client for a job with these terms, whose bill has a limit, if any."""
         self.places.check(terms)  # the server may have been started with others since
-        client, backends = self.shared, self.shared.backends
-        if terms.place is Place.MACHINE:
-            client = self.machine or client
-        elif terms.place is not None:
-            backends = self.places.backends(terms.place)
+        usual = self.shared.backends
+        backends = self.places.backends(terms.place) if terms.place else usual
         own = reserved_usd is not None or any(getattr(terms, name) is not None for name in _OWN)
-        if not self.is_billed(terms) or not (own or backends != self.shared.backends):
-            yield client
+        if not self.is_billed(terms) or (backends == usual and not own):
+            yield (terms.place is Place.MACHINE and self.machine) or self.shared
             return
         # Two clients would start more processes here than the machine has cores.
         takes = self.places.machine in backends and not self._machine_taken

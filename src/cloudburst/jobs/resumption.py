@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
@@ -53,7 +53,12 @@ class ResumableJob:
             for scene in self.request.scenes
             if scene.name not in self.done
         }
-        by_name = {fold_name(str(change.get("name", ""))): change for change in changes.scenes}
+        by_name = {
+            fold_name(str(change.get("name", ""))): {
+                field.removesuffix("_path"): value for field, value in change.items()
+            }
+            for change in changes.scenes
+        }
         left_out = {fold_name(name) for name in changes.leave_out}
         faults = [
             SceneFault(name, "name", "no scene of the job without a video", "the name of one")
@@ -62,11 +67,11 @@ class ResumableJob:
         ]
         if faults:
             raise InvalidScenesError(faults=faults)
-        scenes = list[dict[str, Any]]()
-        for scene in self.request.scenes:
-            fields = scene.model_dump(mode="json", exclude_unset=True)
-            change = by_name.get(fold_name(scene.name), {})
-            scenes.append(fields | {**change, "name": scene.name})
+        scenes = [
+            scene.model_dump(mode="json", exclude_unset=True)
+            | {**by_name.get(fold_name(scene.name), {}), "name": scene.name}
+            for scene in self.request.scenes
+        ]
         has_voice = bool(self.request.film_audio)
         parsed = parse_scenes(
             scenes, self.request.options or options, max_faults=MAX_FAULTS, has_voice=has_voice

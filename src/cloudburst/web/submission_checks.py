@@ -130,7 +130,8 @@ def check_changes(
     locate = partial(_locate, files=files, sources=rules.sources)
     scenes, _ = _scenes_and_options({**changes, "open": True, "options": None}, rules.limits)
     located, _, _ = locate_files({}, scenes, {}, locate)
-    changed = draft.changed(JobChanges(**(changes | {"scenes": located})))
+    fields: dict[str, Any] = changes | {"scenes": located}
+    changed = draft.changed(JobChanges(**fields))
     before = draft.resumed.request.scenes
     parts = chain.from_iterable((scene.files(), scene.options.files()) for scene in before)
     own = {path for files_before in parts for path in local_paths(files_before.values())}
