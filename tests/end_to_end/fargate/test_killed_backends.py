@@ -40,11 +40,11 @@ from cloudburst.web import Jobs, RequestLimits
 
 settings, folder, port = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 options = RenderOptions(size="480x270")  # a quarter of the time of 1080p
-client = Client(fargate(Settings(**settings)), options=options, limits=Limits(workers=4))
+limits = Limits(workers=4, max_usd=100)  # the jobs share the tasks of one client
+client = Client(fargate(Settings(**settings)), options=options, limits=limits)
 # More streams than readers: one that returns may come before its old connection is seen to end.
 streams = RequestLimits(streams=200)
-limits = JobLimits(owner_jobs=50, owner_usd=100)
-jobs = Jobs(client, folder=folder, limits=limits, request_limits=streams)
+jobs = Jobs(client, folder, limits=JobLimits(owner_jobs=50), request_limits=streams)
 stalls = []
 collecting = 0.0
 
