@@ -438,7 +438,9 @@ def test_scenes_in_s3(
     for file in scenes.iterdir():
         store.put(f"f/{file.name}", file.read_bytes())
     store.put("f/lone.png", b"")
-    monkeypatch.setattr("cloudburst.cli.plan.open_remote_inputs", lambda _settings: store.inputs())
+    for module in ("cli.plan", "client.planning"):
+        name = f"cloudburst.{module}.open_remote_inputs"
+        monkeypatch.setattr(name, lambda _settings: store.inputs())
     assert main(["plan", "s3://bucket/f/", "--backend", "fargate", "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["chosen"]["tasks"] >= 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
+import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -26,9 +28,11 @@ from cloudburst.cli.output import (
     print_output,
     write_line,
 )
+from cloudburst.cli.render import film_arguments
 from cloudburst.cli.result import RunRequest
-from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal
-from cloudburst.client.planning import Candidate, Choice, forecast, price_note
+from cloudburst.client import planning
+from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, backend_list
+from cloudburst.client.planning import Candidate, Choice, price_note
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError, InvalidScenesError
@@ -36,7 +40,7 @@ from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
 from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
-from cloudburst.models.tier import NEW_ACCOUNT_VCPU, Tier
+from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 from cloudburst.ports.backend import OpenBackend
 from cloudburst.workers.local import MODULES, missing_requirements
 
@@ -73,21 +77,19 @@ def plan_command(
     """
     settings, backend = Settings(), backend or BackendOptions()
     options = (video or LookOptions()).options()
-    request = None if film is None else film.request()
     limits = backend.limits(Limits() if workers is None else Limits(workers=workers))
-    compared, usual = _compared(backend, settings, workers=workers)
     with open_remote_inputs(settings) as remote:
-        choice = _choose(
-            scenes_of(scenes, options, remote),
-            backends=compared,
-            default_backends=usual,
-            options=options,
-            limits=replace(limits, deadline=backend.deadline),
-            film=request,
-            remote=remote,
-            tiers=_tiers(backend),
-            workers=workers,
-        )
+        found = scenes_of(scenes, options, remote)
+    choice = _choose(
+        found,
+        backend,
+        settings,
+        backend=_compared(backend, settings, workers=workers),
+        options=options,
+        limits=limits,
+        workers=workers,
+        **asdict(film or FilmFlags()),
+    )
     view = PlanView(choice, price_note(read_prices(), settings))
     if json:
         write_line(view.json())
@@ -100,20 +102,17 @@ def apply_plan(
     request: RunRequest, backend: BackendOptions, settings: Settings, *, workers: int | None
 ) -> RunRequest:
     """Choose a plan for a requested run; return the request with the workers of this plan."""
-    given = request.backend
-    backends: Sequence[OpenBackend] = given if isinstance(given, Sequence) else [given]
-    with open_remote_inputs(settings) as remote:
-        choice = _choose(
-            request.scenes,
-            backends=backends,
-            default_backends=backends,
-            options=request.options,
-            limits=replace(request.limits, deadline=backend.deadline),
-            film=request.film,
-            remote=remote,
-            tiers=_tiers(backend),
-            workers=workers,
-        )
+    backends = backend_list(request.backend)
+    choice = _choose(
+        request.scenes,
+        backend,
+        settings,
+        backend=backends,
+        options=request.options,
+        limits=request.limits,
+        workers=workers,
+        **film_arguments(request.film),
+    )
     if not choice.fits:
         raise ConfigurationError(no_plan_text(choice))
     plan = choice.plan
@@ -129,8 +128,20 @@ def apply_plan(
     return replace(request, backend=opener, tier=choice.tier, limits=limits)
 
 
-def _choose(scenes: Sequence[Mapping[str, Any]], **how: Any) -> Choice:
-    result = forecast(scenes, **how)
+def _choose(
+    scenes: Sequence[Mapping[str, Any]],
+    options: BackendOptions,
+    settings: Settings,
+    /,
+    *,
+    limits: Limits,
+    **how: Any,
+) -> Choice:
+    tier = None if options.tier is None else options.selected_tier()
+    limits = replace(limits, deadline=options.deadline)
+    settings = options.apply_to(settings)
+    make = partial(planning.plan, scenes, tier=tier, limits=limits, settings=settings, **how)
+    result = anyio.run(make)
     if result.faults:
         raise InvalidScenesError(faults=result.faults)
     if result.choice is None:
@@ -140,26 +151,18 @@ def _choose(scenes: Sequence[Mapping[str, Any]], **how: Any) -> Choice:
 
 def _compared(
     options: BackendOptions, settings: Settings, *, workers: int | None
-) -> tuple[Sequence[OpenBackend], Sequence[OpenBackend]]:
-    """Return the backends whose plans are compared, and those that a run uses by default."""
+) -> OpenBackend | Sequence[OpenBackend] | None:
+    """Return the backends whose plans are compared; Fargate needs no subnet for a plan."""
     here, cloud = OpenLocal(), OpenFargate(options.apply_to(settings))
     match options.backend:
-        case None if settings.subnets:
-            return [here, cloud], [here, cloud]
         case None:
-            return [here, cloud], [OpenLocal(workers)]
+            return None
         case "burst":
-            return [here, cloud], [here, cloud]
+            return [here, cloud]
         case "fargate":
-            return [cloud], [cloud]
+            return cloud
         case _:
-            found = options.open_backend(settings, workers=workers)
-            backends = found if isinstance(found, Sequence) else [found]
-            return backends, backends
-
-
-def _tiers(options: BackendOptions) -> list[Tier]:
-    return [*Tier] if options.tier is None else [options.selected_tier()]
+            return options.open_backend(settings, workers=workers)
 
 
 @dataclass(frozen=True)

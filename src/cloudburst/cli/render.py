@@ -133,7 +133,7 @@ async def _run(
                 overwrite=request.overwrite,
                 name=request.run,
                 resume=request.run is not None,
-                **_film_arguments(request.film),
+                **film_arguments(request.film),
             ) as run:
                 shown.begin(run)
                 async for event in run:
@@ -162,7 +162,8 @@ async def _settle(outcome: RunOutcome, display: Display, printer: ResultPrinter)
     outcome.report = await report.settled()
 
 
-def _film_arguments(film: FilmRequest | None) -> dict[str, Any]:
+def film_arguments(film: FilmRequest | None) -> dict[str, Any]:
+    """Return the arguments of `FilmOptions` for a film."""
     if film is None:
         return {}
     how = FilmOptions.__annotations__.keys() - {"film"}

@@ -7,7 +7,7 @@ and AWS libraries would block the event loop for up to half a second.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -119,6 +119,15 @@ def on_spot(backend: OpenBackend, *, spot: bool) -> OpenBackend:
     capacity = "FARGATE_SPOT" if spot else "FARGATE"
     settings = backend.settings.model_copy(update={"capacity": capacity})
     return replace(backend, settings=settings)
+
+
+def backend_list(backend: OpenBackend | Sequence[OpenBackend]) -> Sequence[OpenBackend]:
+    """Return the backends of an argument that is one or several of them."""
+    match backend:
+        case Sequence() as backends:
+            return backends
+        case _:
+            return [backend]
 
 
 def account_of(settings: Settings | None, backends: Iterable[OpenBackend]) -> tuple[Settings, Any]:

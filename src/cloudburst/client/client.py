@@ -22,7 +22,7 @@ import anyio
 import anyio.lowlevel
 from anyio import to_thread
 
-from cloudburst.client.backends import account_of, default_backend
+from cloudburst.client.backends import account_of, backend_list, default_backend
 from cloudburst.client.resources import ClientResources, RemoteAccess, RunJournals
 from cloudburst.client.run_inputs import SceneIntake, check_inputs, looking_ahead, scene_list
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
@@ -222,11 +222,7 @@ class Client(anyio.AsyncContextManagerMixin):
     def _openers(self) -> Sequence[OpenBackend]:
         if self._backend is None:
             self._backend = default_backend()
-        match self._backend:
-            case Sequence() as backends:
-                return backends
-            case backend:
-                return [backend]
+        return backend_list(self._backend)
 
     async def render(
         self,

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, Unpack, cast
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
 from cloudburst.aws.client.price_list import read_prices
-from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, can_render_locally
+from cloudburst.client.backends import (
+    OpenEndpoints,
+    OpenFargate,
+    OpenLocal,
+    backend_list,
+    can_render_locally,
+)
+from cloudburst.client.run_inputs import name_of
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.forecast.plan import (
     Plan,
@@ -34,7 +41,7 @@ from cloudburst.models.options import RenderOptions, given_options
 from cloudburst.models.performance import Performance
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable, extra_disk_gb
 from cloudburst.models.report import Usd
-from cloudburst.models.scene import AnyScene, CheckedScene, Scene
+from cloudburst.models.scene import AnyScene, CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
@@ -122,6 +129,7 @@ async def plan(
     scenes: Iterable[AnyScene],
     *,
     backend: OpenBackend | Sequence[OpenBackend] | None = None,
+    default: OpenBackend | Sequence[OpenBackend] | None = None,
     options: RenderOptions | None = None,
     tier: Tier | None = None,
     workers: int | None = None,
@@ -139,6 +147,8 @@ async def plan(
         backend: Backends whose plans are compared, as for `Client`; ``None``: this machine and
             Fargate, whether or not an account is set up. Other backends than `local`, `fargate` and
             `endpoints` have no plans.
+        default: Those that a run uses, for which a plan without deadline and budget is proposed;
+            ``None``: ``backend``, but Fargate only if a subnet is configured.
         options: Appearance of the videos.
         tier: Size of each task; ``None``: all sizes are compared.
         workers: Maximum number of tasks; ``None``: 16.
@@ -150,71 +160,36 @@ async def plan(
         InvalidScenesError: Options of the film are invalid. Other faults are in the result.
         ConfigurationError: A file of the film has no valid place.
     """
-    settings = settings or Settings()
-    here, cloud = OpenLocal(), OpenFargate(settings)
-    usual: Sequence[OpenBackend] = [here, cloud] if settings.subnets else [here]
-    compared: Sequence[OpenBackend] = [here, cloud]
-    if backend is not None:
-        compared = usual = backend if isinstance(backend, Sequence) else [backend]
-    remote = open_remote_inputs(settings)
-    predict = partial(
-        forecast,
-        [*scenes],
-        backends=compared,
-        default_backends=usual,
-        options=given_options(options, RenderOptions()),
-        tiers=[*Tier] if tier is None else [tier],
-        workers=workers,
-        limits=limits or Limits(),
-        film=film_request(**film),
-        remote=remote,
-    )
+    settings, limits = settings or Settings(), limits or Limits()
+    if backend is None:
+        backend = [OpenLocal(), OpenFargate(settings)]
+        default = default or (backend if settings.subnets else OpenLocal(workers))
+    compared, usual = backend_list(backend), backend_list(default or backend)
+    look, request = given_options(options, RenderOptions()), film_request(**film)
+    listed, remote = [*scenes], open_remote_inputs(settings)
+
+    def predict() -> PlanResult:
+        data, tiers = PlanData(), [*Tier] if tier is None else [tier]
+        candidates = data.candidates(compared, tiers=tiers, workers=workers)
+        usual_ones = data.candidates(usual, tiers=tiers, workers=workers) or candidates
+        # The public image takes characters that no font has from other fonts.
+        draws = not candidates or any(each.has_own_renderer for each in candidates)
+        check = partial(_check, options=look, limits=limits, film=request, remote=remote)
+        check = partial(check, draws=draws)
+        found, faults = check_possible(listed, check)
+        if found is None:
+            return PlanResult(faults=tuple(faults))
+        checked, film = found
+        choice = _choose_everywhere(checked, candidates, usual_ones, limits)
+        return PlanResult(
+            scenes=tuple(map(_planned_scene, checked)),
+            faults=tuple(faults),
+            plans=choice.planned_runs() if choice else (),
+            film_seconds=None if film is None else _film_seconds(film, checked),
+            choice=choice,
+        )
+
     return await remote.call_in_thread(predict)
-
-
-def forecast(
-    scenes: Sequence[AnyScene],
-    *,
-    backends: Sequence[OpenBackend],
-    default_backends: Sequence[OpenBackend],
-    options: RenderOptions,
-    limits: Limits,
-    film: FilmRequest | None,
-    remote: RemoteInputs,
-    tiers: Iterable[Tier] = tuple(Tier),
-    workers: int | None = None,
-) -> PlanResult:
-    """Return the plans of a run: see `plan`. Blocks.
-
-    ``default_backends`` are those that the run uses if no plan is chosen.
-    """
-    data = PlanData()
-    candidates, usual = (
-        data.candidates(some, tiers=tiers, workers=workers) for some in (backends, default_backends)
-    )
-    # The public image takes characters that no font has from other fonts.
-    draws = not candidates or any(each.has_own_renderer for each in candidates)
-    check = partial(_check, options=options, limits=limits, film=film, remote=remote, draws=draws)
-    found, faults = check_possible(scenes, check)
-    if found is None:
-        return PlanResult(faults=tuple(faults))
-    checked, film = found
-    choice, plans = None, list[PlannedRun]()
-    if candidates:
-        choose_among = partial(choose, checked, limits=limits)
-        choice = choose_among(candidates, default_candidates=usual or candidates)
-        billed = [each for each in candidates if each.worker_kind.usd_per_second]
-        free = [each for each in candidates if each not in billed]
-        places = [free, billed, candidates] if free and billed else []
-        best = [choose_among(each, default_candidates=each).plan for each in places]
-        plans = [choice.planned_run(each) for each in choice.listed(*best)]
-    return PlanResult(
-        scenes=tuple(map(_planned_scene, checked)),
-        faults=tuple(faults),
-        plans=tuple(plans),
-        film_seconds=None if film is None else _film_seconds(film, checked),
-        choice=choice,
-    )
 
 
 def check_possible(
@@ -232,7 +207,11 @@ def check_possible(
             found = [_at_its_place(fault, places) for fault in exc.faults]
         faults += found
         bad = {fault.scene for fault in found}
-        left = [place for place in places if not bad & _labels(scenes[place], place)]
+        left = [
+            place
+            for place in places
+            if bad.isdisjoint([name_of(scenes[place]), f"scenes[{place}]"])
+        ]
         if not left or left == places:
             return None, faults
         places = left
@@ -241,15 +220,6 @@ def check_possible(
 def _at_its_place(fault: SceneFault, places: Sequence[int]) -> SceneFault:
     match = _PLACE.fullmatch(fault.scene)
     return fault._replace(scene=f"scenes[{places[int(match[1])]}]") if match else fault
-
-
-def _labels(scene: object, place: int) -> set[str]:
-    fields: Mapping[str, object] = {}
-    if isinstance(scene, Scene):
-        fields = {"name": scene.name}
-    elif isinstance(scene, Mapping):
-        fields = cast("Mapping[str, object]", scene)
-    return {f"scenes[{place}]", str(fields.get("name") or fields.get("scene_name"))}
 
 
 def _check(
@@ -267,11 +237,10 @@ def _check(
     if film is not None:
         try:
             check_scenes_of_film(film, checked, lambda name: Path("videos", name).absolute())
-        except InvalidScenesError:
-            raise
         except ConfigurationError as exc:
-            found, _, expected = str(exc).partition("; expected ")
-            fault = SceneFault("", "film", found, expected)
+            if isinstance(exc, InvalidScenesError):
+                raise
+            fault = SceneFault("", "film", str(exc), "a film that can be made")
             raise InvalidScenesError(faults=[fault]) from exc
     return checked, film
 
@@ -285,9 +254,9 @@ def _planned_scene(checked: CheckedScene) -> PlannedScene:
 
 
 def _film_seconds(film: FilmRequest, scenes: Sequence[CheckedScene]) -> float:
-    fps = scenes[0].options.fps
     from cloudburst.film.timeline import Timeline  # noqa: PLC0415 - loads av
 
+    fps = scenes[0].options.fps
     timeline = Timeline(
         [round(scene.audio_seconds * fps) for scene in scenes],
         Fraction(fps),
@@ -327,7 +296,7 @@ class PlanData:
         self.prices = read_prices()
 
     def candidates(
-        self, backends: Iterable[OpenBackend], *, tiers: Iterable[Tier], workers: int | None
+        self, backends: Iterable[object], *, tiers: Iterable[Tier], workers: int | None
     ) -> list[Candidate]:
         """Return the kinds of workers of these backends; those that cost nothing come first.
 
@@ -497,6 +466,8 @@ class Choice:
     candidates: Sequence[Candidate]
     limits: Limits
     """Limits by which the plan was chosen."""
+    others: Sequence[Plan] = ()
+    """The best plan at each place, if there are several."""
 
     @property
     def fits(self) -> bool:
@@ -523,30 +494,48 @@ class Choice:
             more = [more[round(number * step)] for number in range(room)]
         return sorted({*kept, *more}, key=lambda plan: (-plan.seconds, plan.usd))
 
-    def planned_run(self, plan: Plan) -> PlannedRun:
-        """Return the description of a plan for callers."""
+    def planned_runs(self) -> tuple[PlannedRun, ...]:
+        """Return the descriptions of the listed plans for callers."""
+        return tuple(map(self._planned_run, self.listed(*self.others)))
+
+    def _planned_run(self, plan: Plan) -> PlannedRun:
         kinds = [group.kind for group in plan.groups]
-        places = {"local": "machine"}
-        names = [places.get(kind.backend, kind.backend) for kind in kinds]
+        places: list[Any] = [
+            "machine" if kind.backend == "local" else kind.backend for kind in kinds
+        ]
         tier = next((kind.tier.name for kind in kinds if kind.tier), None)
         slots = sum(group.count * group.kind.encoder_slots for group in plan.groups)
-        known = [each for each in self.candidates if each.worker_kind in kinds]
-        return PlannedRun.model_validate(
-            {
-                "place": names[0] if len(names) == 1 else "both",
-                "tier": tier,
-                "workers": plan.tasks or slots,
-                "spot": self.spot and tier is not None,
-                **{name: round(getattr(plan, name), 3) for name in _TIMES},
-                **{name: getattr(plan, name) for name in ("usd", "usd_low", "usd_high")},
-                "measured": all(each.encodes for each in known),
-                "chosen": plan == self.plan,
-                "reason": self.reason if plan == self.plan else "",
-            }
+        facts: dict[str, Any] = {name: getattr(plan, name) for name in _FIGURES}
+        return PlannedRun(
+            place=places[0] if len(places) == 1 else "both",
+            tier=tier,
+            workers=plan.tasks or slots,
+            spot=self.spot and tier is not None,
+            measured=all(one.encodes for one in self.candidates if one.worker_kind in kinds),
+            chosen=plan == self.plan,
+            reason=self.reason if plan == self.plan else "",
+            **facts,
         )
 
 
-_TIMES = ("seconds", "seconds_low", "seconds_high")
+_FIGURES = ("seconds", "seconds_low", "seconds_high", "usd", "usd_low", "usd_high")
+
+
+def _choose_everywhere(
+    scenes: Sequence[CheckedScene],
+    candidates: Sequence[Candidate],
+    usual: Sequence[Candidate],
+    limits: Limits,
+) -> Choice | None:
+    """Return the choice among all candidates, with the best plan at each place."""
+    free = [each for each in candidates if not each.worker_kind.usd_per_second]
+    billed = candidates[len(free) :]
+    if not candidates:
+        return None
+    places = [free, billed, candidates] if free and billed else []
+    best = [choose(scenes, each, default_candidates=each, limits=limits).plan for each in places]
+    choice = choose(scenes, candidates, default_candidates=usual, limits=limits)
+    return replace(choice, others=best)
 
 
 def choose(

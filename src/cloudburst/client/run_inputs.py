@@ -258,14 +258,14 @@ async def looking_ahead(
             first = list[object]()
             with suppress(anyio.EndOfStream):
                 first.append(await given.receive())
-            yield [*map(_name_of, first)], all_scenes()
+            yield [*map(name_of, first)], all_scenes()
         finally:
             scope.cancel()
             with CancelScope(shield=True):
                 await ended.wait()
 
 
-def _name_of(scene: object) -> str:
+def name_of(scene: object) -> str:
     """Return the name of a scene that is not checked yet; empty if it has none."""
     if isinstance(scene, Scene):
         return scene.name

@@ -50,17 +50,16 @@ class LatestRequests:
                         results.append(await work())
                     tasks.cancel_scope.cancel()
             finally:
-                is_latest = self._scopes.get(key) is scope
-                if is_latest:
+                if self._scopes.get(key) is scope:
                     del self._scopes[key]
         if results:
             return results[0]
-        if not is_latest:
+        if not scope.cancelled_caught:
+            raise ClientDisconnect
+        if anyio.current_time() < scope.deadline:
             raise SupersededError("a newer request has taken the place of this one")
-        if scope.cancelled_caught:
-            detail = f"no result within {self._seconds:g} seconds; send the request again"
-            raise HTTPException(503, detail, RETRY_AFTER)
-        raise ClientDisconnect
+        detail = f"no result within {self._seconds:g} seconds; send the request again"
+        raise HTTPException(503, detail, RETRY_AFTER)
 
 
 async def cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -18,16 +18,13 @@ from cloudburst.client.planning import (
     PlannedScene,
     PlanResult,
     check_possible,
-    forecast,
+    plan,
 )
 from cloudburst.client.preview import render_frame
 from cloudburst.errors import InvalidScenesError
-from cloudburst.film.request import film_request
-from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.jobs import JobRequest
 from cloudburst.jobs.models import field_fault
 from cloudburst.jobs.public_json import public_faults
-from cloudburst.models.tier import Tier
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import (
@@ -83,14 +80,8 @@ async def plan_job(call: WebCall) -> Response:
             result = await call.api.plans.run(call.request, object(), predict)
     found = InvalidScenesError(faults=result.faults)
     faults = [FaultDocument.model_validate(fault) for fault in public_faults(found)[1]]
-    return json_response(
-        PlanDocument(
-            scenes=result.scenes,
-            faults=faults,
-            plans=result.plans,
-            film_seconds=result.film_seconds,
-        )
-    )
+    planned = {name: getattr(result, name) for name in ("scenes", "plans", "film_seconds")}
+    return json_response(PlanDocument(faults=faults, **planned))
 
 
 async def _forecast(call: WebCall, job: dict[str, Any], files: Mapping[str, Path]) -> PlanResult:
@@ -99,37 +90,35 @@ async def _forecast(call: WebCall, job: dict[str, Any], files: Mapping[str, Path
         call.queue.places.check(made)
         return made
 
-    scenes = job.get("scenes")
-    listed: list[Any] = scenes if isinstance(scenes, list) else []
+    listed: Any = job.get("scenes") if isinstance(job.get("scenes"), list) else []
     made, faults = await to_thread.run_sync(check_possible, listed, check)
     if made is None:
         return PlanResult(faults=tuple(faults))
     client, places = call.api.client, call.queue.places
-    usual = client.backends
-    compared = [each for each in (places.machine, places.fargate) if each] or usual
+    compared = [each for each in (places.machine, places.fargate) if each] or client.backends
+    default = client.backends
     if made.place is not None:
-        compared = usual = places.backends(made.place)
+        compared = default = places.backends(made.place)
     if made.spot is not None:
-        compared, usual = ([on_spot(b, spot=made.spot) for b in some] for some in (compared, usual))
-    remote = open_remote_inputs(client.settings)
-    predict = partial(
-        forecast,
+        compared = [on_spot(each, spot=made.spot) for each in compared]
+        default = [on_spot(each, spot=made.spot) for each in default]
+    result = await plan(
         made.scenes,
-        backends=compared,
-        default_backends=usual,
+        backend=compared,
+        default=default,
         options=made.options or client.options,
+        tier=made.tier,
+        workers=made.workers or places.workers,
         limits=replace(
             client.limits,
             workers=made.workers or client.limits.workers,
             deadline=made.deadline,
             max_usd=made.max_usd,  # not that of the server: a plan need not use all of it
         ),
-        film=film_request(made.film_location(Path("film.mp4"), "film.mp4"), **made.film_options),
-        remote=remote,
-        tiers=[*Tier] if made.tier is None else [made.tier],
-        workers=made.workers or places.workers,
+        settings=client.settings,
+        film=made.film_location(Path("film.mp4"), "film.mp4"),
+        **made.film_options,
     )
-    result = await remote.call_in_thread(predict)
     return replace(result, faults=(*faults, *result.faults))
 
 
