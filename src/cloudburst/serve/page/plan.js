@@ -6,7 +6,7 @@ import { facts, go, problemBox, steps } from "./parts.js";
 import { server, tierOf } from "./server.js";
 import { cap, duration, forecast, named, t } from "./text.js";
 
-export const SYMBOLS = { machine: "machine", fargate: "cloud", both: "both", endpoints: "cloud" };
+const SYMBOLS = { machine: "machine", fargate: "cloud", both: "both", endpoints: "cloud" };
 const keyOf = plan => [plan.place, plan.tier, plan.workers, plan.spot].join("/");
 const isBilled = plan => Number(plan.usd_high ?? plan.usd ?? 0) > 0;
 
@@ -15,7 +15,7 @@ let isSubmitting = false, problem = null;
 export function planView() {
   const { plan, draft } = state, plans = plan?.plans ?? [], scenes = readyScenes();
   const chosen = plans.find(one => keyOf(one) === draft.place) ?? plans.find(one => one.chosen) ?? plans[0];
-  const places = [...new Set(plans.map(one => one.place))];
+  const places = Object.keys(SYMBOLS).filter(place => plans.some(one => one.place === place));
   const cards = places.map(place => (chosen?.place === place ? chosen : plans.find(one => one.place === place && one.chosen) ?? plans.find(one => one.place === place)));
   const others = plans.filter(one => !cards.includes(one));
   const slowest = Math.max(...plans.map(one => one.seconds));
@@ -55,7 +55,7 @@ function card(plan, isChosen, slowest) {
   const size = tierOf(plan.place, plan.tier);
   const where = server.about?.places.find(one => one.place === plan.place);
   return h("label", { class: "choice", key: plan.place }, h("input", { type: "radio", name: "place", checked: isChosen, onchange: () => choosePlan(plan) }),
-    h("h2", null, icon(SYMBOLS[plan.place] ?? "cloud"), named("place", plan.place)),
+    h("h2", null, icon(SYMBOLS[plan.place]), named("place", plan.place)),
     h("div", null, h("p", { class: "big" }, isBilled(plan) ? forecast(plan.usd) : t("free")), h("p", { class: "when" }, duration(plan.seconds))),
     h("div", { class: "meter", "aria-hidden": "true" }, h("i", { style: { width: `${(100 * plan.seconds) / slowest}%` } })),
     h("ul", { class: "facts" },
