@@ -61,12 +61,13 @@ function update(node, wanted) {
   }
   patch(node, wanted.children);
   const { key, made, ...props } = wanted.props, isNew = !node.isMade;
-  const before = node.props ?? {};
-  const names = [...new Set([...Object.keys(before), ...Object.keys(props)])];
-  names.sort((one, other) => LAST.indexOf(one) - LAST.indexOf(other));
-  for (const name of names) {
+  const before = node.props;
+  const change = name => {
     if (PROPERTIES.has(name) ? node[name] !== props[name] : before[name] !== props[name]) set(node, name, props[name], before[name]);
-  }
+  };
+  for (const name in before) if (!(name in props)) set(node, name, undefined, before[name]);
+  for (const name in props) if (!LAST.includes(name)) change(name);
+  for (const name of LAST) if (name in props) change(name);
   node.props = props;
   node.isMade = true;
   if (isNew) made?.(node);

@@ -57,6 +57,7 @@ function scenesView() {
   const faulty = draft.scenes.filter(scene => !isSending(scene) && faultsOf(scene).length);
   const size = draft.scenes.flatMap(scene => [scene.image, scene.audio, scene.subtitle]).reduce((sum, file) => sum + (file?.size ?? 0), 0);
   const seconds = (plan?.scenes ?? []).reduce((sum, scene) => sum + scene.seconds, 0);
+  const planned = new Map((plan?.scenes ?? []).map(one => [one.scene, one]));
   const silent = faulty.filter(scene => scene.image && faultsOf(scene).every(fault => fault.field === "audio" && fault.code === "unpaired"));
   const others = commonFaults();
   return [
@@ -72,7 +73,7 @@ function scenesView() {
           faulty.length > 0 && h("p", null, faulty.slice(0, 12).map((scene, place) => [place > 0 && ", ", h("a", { href: `#${rowId(scene)}`, onclick: event => { event.preventDefault(); document.getElementById(rowId(scene)).scrollIntoView({ block: "center" }); } }, scene.name)])),
           others.map(fault => h("p", null, describe(fault))),
           silent.length > 1 && h("div", { class: "row" }, button(t("silent.all", { n: silent.length, s: SILENT_SECONDS }), () => { for (const scene of silent) scene.duration = SILENT_SECONDS; save(); })))),
-        draft.scenes.length > 0 && h("div", { class: "card flush" }, h("ol", { class: "scenes", "aria-label": t("scenes") }, draft.scenes.map(row)))),
+        draft.scenes.length > 0 && h("div", { class: "card flush" }, h("ol", { class: "scenes", "aria-label": t("scenes") }, draft.scenes.map((scene, place) => row(scene, place, planned))))),
       h("aside", { class: "stack", "aria-label": t("run.options") },
         h("div", { class: "card stack" },
           field("name", t("name"), h("input", { id: "name", type: "text", maxlength: 200, value: draft.name, placeholder: t("untitled"), oninput: event => { draft.name = event.target.value; save(); } })),
@@ -101,9 +102,9 @@ function reason(path) {
   return ["psd", "tif", "tiff", "bmp", "gif", "svg"].includes(end) ? t("unused.picture") : t("unused.other");
 }
 
-function row(scene, place) {
+function row(scene, place, planned) {
   const faults = isSending(scene) ? [] : faultsOf(scene);
-  const known = state.plan?.scenes.find(one => one.scene === scene.name);
+  const known = planned.get(scene.name);
   return h("li", { key: scene.name, id: rowId(scene), class: faults.length ? "faulty" : "" },
     h("span", { class: "at" }, String(place + 1).padStart(2, "0")),
     thumb(scene),

@@ -12,7 +12,7 @@ import { timeline } from "./timeline.js";
 
 const REFRESH_DELAY = 400; // milliseconds in which events are collected before the scenes are read again
 const LOG_LINES = 12, REPLAYED_EVENTS = 40;
-const MAX_TILES = 200; // runs of more scenes have squares, and tiles of failed and current scenes only
+const MAX_TILES = 200; // while more scenes render, they are squares, with tiles of failed and current ones
 const ROLES = ["image", "audio", "subtitle"];
 export const PILLS = { queued: "now", running: "now", complete: "ok", partial: "bad", failed: "bad", budget: "warn", cancelled: "" };
 const isOver = job => !["queued", "running"].includes(job.state);
@@ -101,7 +101,7 @@ function note(type, event) {
   if (data.task && !run.tasks.has(data.task)) run.tasks.set(data.task, run.tasks.size + 1);
   const values = { scene: data.scene, worker: run.tasks.get(data.task) ?? "", reason: data.message ?? "" };
   const key = `log.${type}`;
-  if (t(key) !== key) run.log = [{ number: event.lastEventId, at: data.at ?? 0, text: t(key, values), isBad: type.endsWith("failed") }, ...run.log.filter(one => one.number !== event.lastEventId)].slice(0, LOG_LINES);
+  if (t(key) !== key) run.log = [{ number: event.lastEventId, at: (Date.parse(data.time) - Date.parse(run.job.started_at ?? data.time)) / 1000, text: t(key, values), isBad: type.endsWith("failed") }, ...run.log.filter(one => one.number !== event.lastEventId)].slice(0, LOG_LINES);
   if (type === "job.finished") {
     pause();
     run.ended();
@@ -225,7 +225,7 @@ function cells() {
 }
 
 function tiles(scenes) {
-  const shown = scenes.length > MAX_TILES ? scenes.filter(scene => !["waiting", "done", "left_out"].includes(scene.state)) : scenes;
+  const shown = scenes.length > MAX_TILES ? scenes.filter(scene => !(isOver(run.job) ? ["waiting"] : ["waiting", "done", "left_out"]).includes(scene.state)) : scenes;
   return h("ol", { class: "grid" }, shown.map(tile));
 }
 
