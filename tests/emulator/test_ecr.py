@@ -10,9 +10,6 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from cloudburst.aws.setup.ecr_repository import KEPT_IMAGES, LIFECYCLE_POLICY, UNTAGGED_DAYS
-from cloudburst.emulator.ecr_images import FoundImage, expired_images
-from cloudburst.net.registry.documents import OCI_INDEX, OCI_MANIFEST
 from cloudburst.testing import EmulatorConfig, FargateEmulator
 from support.emulator_calls import client, refused
 from support.tiny_images import SHELL, push, registry_of
@@ -81,51 +78,6 @@ def test_policies_and_tags(ecr, name):
     arn = f"arn:aws:ecr:us-east-1:123456789012:repository/{name}"
     tags = ecr.list_tags_for_resource(resourceArn=arn)["tags"]
     assert tags == [{"Key": "Project", "Value": "CloudBurst"}]
-
-
-def test_a_preview_shows_which_images_the_lifecycle_policy_of_init_removes(
-    ecr, name, registry_server
-):
-    with refused("LifecyclePolicyPreviewNotFoundException"):
-        ecr.get_lifecycle_policy_preview(repositoryName=name)
-    ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=json.dumps(LIFECYCLE_POLICY))
-    digests = []
-    for number in range(KEPT_IMAGES + 1):
-        image = EMPTY.but(environment={"A": str(number)})
-        digests.append(push(registry_server, name, image, tag=str(number)).digest)
-        ecr.describe_images(repositoryName=name)  # the emulator notes the time of the push
-        started = ecr.start_lifecycle_policy_preview(repositoryName=name)
-        assert started["status"] == "IN_PROGRESS"
-        preview = ecr.get_lifecycle_policy_preview(repositoryName=name)
-        assert preview["status"] == "COMPLETE"
-        removed = [one["imageDigest"] for one in preview["previewResults"]]
-        assert removed == (digests[:1] if number == KEPT_IMAGES else [])
-
-
-@pytest.mark.parametrize(
-    ("images", "expired"),
-    [
-        ({"new": (1, "a"), "old": (99, "b")}, {}),
-        ({str(age): (age, "tag") for age in range(5)}, {"3": 1, "4": 1}),
-        ({"new": (UNTAGGED_DAYS - 1,), "old": (UNTAGGED_DAYS + 1,)}, {"old": 2}),
-        ({"index": (99, "a"), MISSING: (99,), "old": (99,)}, {"old": 2}),
-    ],
-)
-def test_a_lifecycle_policy_removes_old_images(images, expired):
-    """Each image has an age in days, and tags; the index names one of the others."""
-    named = [{"mediaType": OCI_MANIFEST, "digest": MISSING, "size": 1}]
-    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": named}).encode()
-    given = {
-        digest: FoundImage(
-            digest=digest,
-            media_type=OCI_INDEX if digest == "index" else OCI_MANIFEST,
-            data=index,
-            tags=tuple(tags),
-        )
-        for digest, (_, *tags) in images.items()
-    }
-    ages = {digest: age for digest, (age, *_) in images.items()}
-    assert expired_images(LIFECYCLE_POLICY, given, ages) == expired
 
 
 def test_the_login_is_that_of_the_registry(ecr, emulator, registry_server):

@@ -96,16 +96,9 @@ class Clusters:
         cluster["status"] = "INACTIVE"
         return {"cluster": self._shown(cluster, ("TAGS",))}
 
-    def _shown(self, cluster: Mapping[str, Any], include: tuple[str, ...]) -> dict[str, Any]:
-        tasks = [t for t in self._registry.running() if t.cluster == cluster["clusterName"]]
-        running = sum(task.last_status == "RUNNING" for task in tasks)
-        starting = {"PROVISIONING", "PENDING", "ACTIVATING"}
-        return {
-            **cluster,
-            "runningTasksCount": running,
-            "pendingTasksCount": sum(task.last_status in starting for task in tasks),
-            "tags": cluster["tags"] if "TAGS" in include else [],
-        }
+    @staticmethod
+    def _shown(cluster: Mapping[str, Any], include: tuple[str, ...]) -> dict[str, Any]:
+        return {**cluster, "tags": cluster["tags"] if "TAGS" in include else []}
 
 
 def _short(reference: str) -> str:

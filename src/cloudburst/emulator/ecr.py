@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cloudburst.emulator.config import EmulatorConfig
-from cloudburst.emulator.ecr_images import RepositoryImages, expired_images, open_repository_images
+from cloudburst.emulator.ecr_images import RepositoryImages, open_repository_images
 from cloudburst.emulator.errors import ApiError
 from cloudburst.emulator.image_store import ImageStore
 
 # Repository that the account has if `EmulatorConfig.prepared` is true.
 REPOSITORY_NAME = "cloudburst"
-DAY_SECONDS = 24 * 3600
 # Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference (2026-11).
 LOGIN_SECONDS = 12 * 3600
 NOT_FOUND = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
@@ -30,10 +28,6 @@ class _Repository:
     """The repository in the format of the API."""
     tags: dict[str, str]
     policy: str | None = None
-    preview: dict[str, Any] | None = None
-    """Response of GetLifecyclePolicyPreview; ``None`` if no preview was started."""
-    pushed: dict[str, float] = field(default_factory=dict[str, float])
-    """Times at which images were first seen, by digest."""
 
 
 class ECR:
@@ -55,8 +49,6 @@ class ECR:
             "DeleteRepository": self._delete,
             "PutLifecyclePolicy": self._put_policy,
             "GetLifecyclePolicy": self._get_policy,
-            "StartLifecyclePolicyPreview": self._start_preview,
-            "GetLifecyclePolicyPreview": self._get_preview,
             "PutImageScanningConfiguration": self._set_scanning,
             "ListTagsForResource": self._list_tags,
             "GetDownloadUrlForLayer": self._layer_url,
@@ -97,9 +89,7 @@ class ECR:
             "repositoryName": name,
             "repositoryUri": f"{self._host}/{name}",
             "createdAt": time.time(),
-            "imageTagMutability": parameters.get("imageTagMutability") or "MUTABLE",
             "imageScanningConfiguration": {"scanOnPush": bool(scanning.get("scanOnPush"))},
-            "encryptionConfiguration": {"encryptionType": "AES256"},
         }
         self._repositories[name] = _Repository(
             shown, {tag["Key"]: tag.get("Value", "") for tag in parameters.get("tags") or ()}
@@ -143,25 +133,6 @@ class ECR:
                 f"registry with id '{self._account}'",
             )
         return self._shown_policy(parameters, text)
-
-    async def _start_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        shown, name = self._get_policy(parameters), str(parameters["repositoryName"])
-        repository, now = self._find(name), time.time()
-        async with self._images_of(name) as images:
-            found = await images.all()
-        ages = {one: (now - repository.pushed.setdefault(one, now)) / DAY_SECONDS for one in found}
-        expired = expired_images(json.loads(shown["lifecyclePolicyText"]), found, ages)
-        results = [
-            {"imageDigest": digest, "action": {"type": "EXPIRE"}, "appliedRulePriority": priority}
-            for digest, priority in expired.items()
-        ]
-        repository.preview = shown | {"status": "COMPLETE", "previewResults": results}
-        return shown | {"status": "IN_PROGRESS"}
-
-    def _get_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        if preview := self._find(str(parameters["repositoryName"])).preview:
-            return preview
-        raise ApiError("LifecyclePolicyPreviewNotFoundException", "No preview was started.")
 
     def _shown_policy(self, parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
         return {
@@ -214,7 +185,7 @@ class ECR:
 
     async def _describe_images(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
-        pushed = self._find(name).pushed
+        self._find(name)
         async with self._images_of(name) as images:
             found = await images.all()
         shown = [
@@ -223,7 +194,6 @@ class ECR:
                 "repositoryName": name,
                 "imageDigest": digest,
                 **({"imageTags": list(image.tags)} if image.tags else {}),
-                "imagePushedAt": pushed.setdefault(digest, time.time()),
             }
             for digest, image in found.items()
         ]

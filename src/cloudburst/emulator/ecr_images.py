@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
@@ -123,29 +122,3 @@ def members_of(image: FoundImage) -> list[str]:
         return [entry.digest for entry in parse_index(image.data).manifests]
     except InvalidImageError:
         return []
-
-
-def expired_images(
-    policy: Mapping[str, Any], images: Mapping[str, FoundImage], ages: Mapping[str, float]
-) -> dict[str, int]:
-    """Return the digests of images that a lifecycle policy removes, each with the rule's priority.
-
-    Of the rules with tags the first one decides: Amazon ECR user guide (2026-11).
-    """
-    named = {digest for image in images.values() for digest in members_of(image)}
-    left, expired = sorted(images.keys() - named, key=ages.__getitem__), dict[str, int]()
-    for rule in sorted(policy["rules"], key=lambda rule: int(rule["rulePriority"])):
-        selection = rule["selection"]
-        selected = [digest for digest in left if _is_selected(selection, images[digest].tags)]
-        limit = selection["countNumber"]
-        by_count = selection["countType"] == "imageCountMoreThan"
-        old = selected[limit:] if by_count else [one for one in selected if ages[one] > limit]
-        expired.update(dict.fromkeys(old, int(rule["rulePriority"])))
-        left = [digest for digest in left if digest not in selected]
-    return expired
-
-
-def _is_selected(selection: Mapping[str, Any], tags: Collection[str]) -> bool:
-    if selection["tagStatus"] == "untagged":
-        return not tags
-    return all(any(fnmatchcase(tag, one) for tag in tags) for one in selection["tagPatternList"])

@@ -181,7 +181,6 @@ class Identity:
         """Return the identity of an access key's owner, as in the response of GetCallerIdentity."""
         return {
             "Arn": self._keys[key].arn,
-            "UserId": f"AIDA{key[-12:]}",
             "Account": self._keys[key].account,
         }
 
@@ -207,7 +206,6 @@ class Identity:
                 "SessionToken": made.token,
                 "Expiration": datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             },
-            "AssumedRoleUser": {"AssumedRoleId": f"AROA{key[4:]}:{name}", "Arn": arn},
         }
 
     def _simulate(self, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -226,7 +224,6 @@ class Identity:
         results: list[dict[str, Any]] = [
             {
                 "EvalActionName": access.action,
-                "EvalResourceName": access.resource,
                 "EvalDecision": self._decide(principal, policies, access),
             }
             for access in accesses

@@ -30,7 +30,6 @@ TIME_MEMBERS = {
     "stoppingAt": "stopping",
     "executionStoppedAt": "execution_stopped",
     "stoppedAt": "stopped",
-    "connectivityAt": "pull_started",
 }
 
 
@@ -47,15 +46,14 @@ def ecs_task(
         "lastStatus": task.last_status,
         "desiredStatus": task.desired_status,
         "launchType": "FARGATE",
-        "platformVersion": "1.4.0",
         "availabilityZone": spec.network.zone,
         "attachments": [] if bare else [_attachment(task, spec)],
         "attributes": [{"name": "ecs.cpu-architecture", "value": spec.architecture.lower()}],
         "containers": []
         if bare
         else [
-            *(_container(container, task, spec, prefix) for container in spec.containers),
-            *(_foreign(*item, task, prefix) for item in config.foreign_containers.items()),
+            *(_container(container, task, spec) for container in spec.containers),
+            *(_foreign(*item, task) for item in config.foreign_containers.items()),
         ],
         "cpu": str(spec.cpu),
         "memory": str(spec.memory_mb),
@@ -64,10 +62,8 @@ def ecs_task(
         "overrides": {"containerOverrides": [], **spec.overrides},
         "healthStatus": _health(task),
         "createdAt": task.created,
-        "version": task.version,
         "startedBy": task.started_by,
         "capacityProviderName": spec.provider,
-        "connectivity": "CONNECTED" if task.pull_started else None,
         "stopCode": task.stop_code,
         "stoppedReason": task.stopped_reason,
         **{name: getattr(task, fact) for name, fact in TIME_MEMBERS.items()},
@@ -98,38 +94,26 @@ def attachment_id(task: Task) -> str:
     return "-".join((task.id[:8], task.id[8:12], task.id[12:16], task.id[16:20], task.id[20:]))
 
 
-def _container(
-    container: Mapping[str, Any], task: Task, spec: LaunchSpec, prefix: str
-) -> dict[str, Any]:
+def _container(container: Mapping[str, Any], task: Task, spec: LaunchSpec) -> dict[str, Any]:
     name = container["name"]
     is_main = name == spec.main
     status = CONTAINER_STATES.get(task.last_status, "RUNNING")
     if name in task.exit_codes or (task.last_status == "STOPPING" and name not in task.pids):
         status = "STOPPED"
     shown: dict[str, Any] = {
-        "containerArn": f"{prefix}container/{task.cluster}/{task.id}/{name}",
-        "taskArn": task.arn,
         "name": name,
         "image": container.get("image", ""),
         "lastStatus": status,
-        "cpu": str(container.get("cpu", 0)),
         "healthStatus": _health(task) if is_main else "UNKNOWN",
-        "networkInterfaces": [
-            {"attachmentId": attachment_id(task), "privateIpv4Address": task.private_address}
-        ]
-        if task.private_address
-        else [],
         "exitCode": task.exit_codes.get(name),
         "reason": task.container_reason if is_main else None,
     }
     return {member: value for member, value in shown.items() if value is not None}
 
 
-def _foreign(name: str, end: str | int, task: Task, prefix: str) -> dict[str, Any]:
+def _foreign(name: str, end: str | int, task: Task) -> dict[str, Any]:
     stopped = task.last_status in {"DEPROVISIONING", "STOPPED"}
     shown: dict[str, Any] = {
-        "containerArn": f"{prefix}container/{task.cluster}/{task.id}/{name}",
-        "taskArn": task.arn,
         "name": name,
         "lastStatus": "STOPPED" if stopped or isinstance(end, str) else "RUNNING",
     }
