@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Self
 
@@ -27,9 +26,6 @@ PLACEHOLDER_KEY = "your-authentication-key-placeholder-uuid-here"
 
 # Environment variables with secrets, which are removed from the environment after they were read.
 SECRETS = ("AUTHENTICATION_KEY", "CLOUDBURST_CERTIFICATE", "CLOUDBURST_PRIVATE_KEY")
-
-# Maximum length in bytes of the line in which a client on this machine passes the secrets.
-MAX_SECRETS_BYTES = 16 * 1024
 
 MiB = 1024 * 1024
 
@@ -150,22 +146,7 @@ def load_settings() -> ServiceSettings:
     """
     hide_process()
     try:
-        os.environ.update(_piped_secrets())
         return ServiceSettings.from_environment()
     finally:
         for name in SECRETS:
             os.environ.pop(name, None)
-
-
-def _piped_secrets() -> dict[str, str]:
-    # `SECRETS` are a JSON object in the first line of this descriptor. A client on the same
-    # machine passes them through it, because ``/proc`` shows the environment that a process was
-    # started with.
-    fd = os.environ.get("CLOUDBURST_SECRETS_FD", "")
-    if not fd.isdecimal():
-        return {}
-    line = bytearray()
-    while len(line) < MAX_SECRETS_BYTES and (byte := os.read(int(fd), 1)) not in {b"", b"\n"}:
-        line += byte
-    found = json.loads(line or b"{}")
-    return {name: str(found[name]) for name in SECRETS if name in found}

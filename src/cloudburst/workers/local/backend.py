@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import secrets
@@ -186,8 +185,7 @@ class ProcessLauncher:
         self._by_token[request.token] = self._by_task[task] = worker
         self._requests[task] = request
         self._forget_oldest()
-        secret = json.dumps({"AUTHENTICATION_KEY": request.secrets.key})
-        self._tasks.start_soon(worker.run, self._environment(request), secret, name=task)
+        self._tasks.start_soon(worker.run, self._environment(request), name=task)
         return worker
 
     def _forget_oldest(self) -> None:
@@ -200,8 +198,7 @@ class ProcessLauncher:
         settings = {
             "HOST": "127.0.0.1",
             "PORT": 0,
-            "PARENT_FD": 0,  # standard input, which begins with the secrets
-            "SECRETS_FD": 0,
+            "PARENT_FD": 0,  # standard input
             "FOLDER": self._folder,
             "STOP_SECONDS": SERVICE_STOP_TIMEOUT,
             "TEST_RENDER": False,  # it would cost a third of a short scene
@@ -212,6 +209,7 @@ class ProcessLauncher:
             **child_environment(),  # no credentials: a worker's processes decode untrusted files
             **{name: os.environ[name] for name in CERTIFICATE_VARIABLES if name in os.environ},
             **{f"CLOUDBURST_{name}": str(value) for name, value in settings.items()},
+            "AUTHENTICATION_KEY": request.secrets.key,
             "PYTHONSAFEPATH": "1",  # never import modules from the current folder
         }
 

@@ -81,12 +81,8 @@ class WorkerProcess:
         tail = _tail(self.log, lines=count, size=count * MAX_LOG_LINE_BYTES)
         return tail.splitlines() or "The log is empty."
 
-    async def run(self, environment: Mapping[str, str], secrets: str) -> None:
-        """Start the process and wait for its end; a cancellation stops the process.
-
-        ``secrets`` is sent as the first line of the standard input. Environment variables would
-        not keep it secret: other processes of the same user can read them in ``/proc``.
-        """
+    async def run(self, environment: Mapping[str, str]) -> None:
+        """Start the process and wait for its end; a cancellation stops the process."""
         try:
             process = await self._start(environment)
         except BaseException as exc:
@@ -103,7 +99,6 @@ class WorkerProcess:
         try:
             async with create_task_group() as tasks:
                 tasks.start_soon(self._read_output, process)
-                tasks.start_soon(_send_secrets, process, secrets)
                 tasks.start_soon(self._wait_for_exit, process)
                 await self._stop.wait()
                 tasks.cancel_scope.cancel()
@@ -175,12 +170,6 @@ class WorkerProcess:
         _kill(process)
         await process.wait()
         return True
-
-
-async def _send_secrets(process: Process, secrets: str) -> None:
-    if process.stdin is not None:
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # it has ended
-            await process.stdin.send(f"{secrets}\n".encode("ascii"))
 
 
 def _kill(process: Process) -> None:
