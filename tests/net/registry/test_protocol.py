@@ -14,6 +14,7 @@ import httpx
 import pytest
 import trio.testing
 
+from cloudburst.models.limits import Backoff
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import OCI_MANIFEST, Descriptor
 from cloudburst.net.registry.errors import (
@@ -37,7 +38,7 @@ pytestmark = [
 ]
 
 NAME = "team/image"
-POLICY = TransferPolicy(first_delay=0.0, attempts=4)
+POLICY = TransferPolicy(backoff=Backoff(first=0.001, cap=0.001), attempts=4)
 LOGIN = Credentials("user", "password")
 BLOB = random.Random(0).randbytes(4500)
 KIND = "application/octet-stream"
@@ -258,12 +259,12 @@ async def test_an_invalid_certificate_is_not_repeated():
 )
 async def test_delays_grow_up_to_a_limit():
     fake = with_manifest(faults=[error(500, "X")] * 10)
-    policy = TransferPolicy(first_delay=1.0, max_delay=3.0, attempts=5)
+    policy = TransferPolicy(backoff=Backoff(first=1.0, factor=2.0, cap=3.0), attempts=5)
     async with open_registry(URL, transport=fake.transport, policy=policy) as client:
         began_at = anyio.current_time()
         with pytest.raises(RegistryUnavailableError):
             await client.resolve(NAME, "1")
-        assert (1 + 2 + 3 + 3) / 2 <= anyio.current_time() - began_at <= 1 + 2 + 3 + 3
+        assert 0 < anyio.current_time() - began_at <= 1 + 2 + 3 + 3
 
 
 # Downloads
@@ -294,12 +295,10 @@ async def test_blobs_are_redirected_to_storage_without_our_password(tmp_path):
 async def test_a_broken_download_begins_again(tmp_path):
     fake = FakeRegistry(faults=[httpx.Response(200, stream=Breaking(BLOB[:2000]))])
     fake.add_blob(BLOB)
-    seen = []
     async with opened(fake) as client:
-        await client.download(NAME, OF_BLOB, tmp_path / "file", seen.append)
+        await client.download(NAME, OF_BLOB, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == BLOB
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert seen == [2000, len(BLOB)]
 
 
 @pytest.mark.parametrize("content", [BLOB[:-1] + b"x", BLOB + b"x", BLOB[:-1], b""])

@@ -101,13 +101,7 @@ class RegistryClient:
             raise DigestError(f"{self._http.name}: {what}: the content has the digest {digest}")
         return Descriptor(media_type, digest, len(answer.content)), answer.content
 
-    async def download(
-        self,
-        repository: str,
-        descriptor: Descriptor,
-        path: Path,
-        on_progress: Progress | None = None,
-    ) -> None:
+    async def download(self, repository: str, descriptor: Descriptor, path: Path) -> None:
         """Write a blob to a file, whole or not at all.
 
         Raises:
@@ -117,7 +111,7 @@ class RegistryClient:
         url, scope = f"/v2/{repository}/blobs/{descriptor.digest}", _pull(repository)
 
         async def receive() -> None:
-            found, received = hashlib.sha256(), 0
+            found = hashlib.sha256()
             with _whole_file(path) as file:
                 async with self._http.stream("GET", url, scope) as answer:
                     if not answer.is_success:
@@ -128,12 +122,9 @@ class RegistryClient:
                         async for piece in body:
                             await to_thread.run_sync(file.write, piece)
                             found.update(piece)
-                            received += len(piece)
-                            if on_progress:
-                                on_progress(received)
                 digest = f"sha256:{found.hexdigest()}"
                 if digest != descriptor.digest:
-                    msg = f"{received} bytes with the digest {digest}"
+                    msg = f"{file.tell()} bytes with the digest {digest}"
                     raise DigestError(f"{self._http.name}: blob {descriptor.digest}: {msg}")
 
         await self._http.repeat(f"download of {descriptor.digest} from {repository}", receive)
