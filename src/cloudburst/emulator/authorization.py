@@ -74,7 +74,7 @@ class Authorization:
         if identity.is_unlimited(call.key):
             return
         with suppress(ApiError, KeyError):  # for RunTask
-            definition, _ = self._account.definitions.find(call.parameters["taskDefinition"])
+            definition = self._account.definitions.find(call.parameters["taskDefinition"])
             call = replace(call, parameters={**definition, **call.parameters})
         for needed in self._accesses(call):
             tags = await self._tags(needed.resource)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +26,6 @@ NO_SUCH_SIZE = "No Fargate configuration exists for given values."
 # Maximum of `stopTimeout` on Fargate, in seconds: "Container timeouts" in the ECS developer guide
 # (2026-11).
 MAX_STOP_TIMEOUT = 120
-FAMILY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 class TaskDefinitions:
@@ -45,46 +43,39 @@ class TaskDefinitions:
             "ListTaskDefinitions": self._list,
         }
 
-    def find(self, reference: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        """Return a task definition and its tags.
+    def find(self, reference: str) -> dict[str, Any]:
+        """Return a task definition.
 
         A reference without a revision means the latest active revision of the family.
         """
         family, _, number = reference.rpartition("/")[2].partition(":")
-        for definition, tags in reversed(self._families.get(family, [])):
+        for definition, _ in reversed(self._families.get(family, [])):
             if number == str(definition["revision"]) or (
                 not number and definition["status"] == "ACTIVE"
             ):
-                return definition, tags
+                return definition
         raise client_error("Unable to describe task definition.")
 
-    def find_to_run(self, reference: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        """Return a task definition that RunTask can launch, and its tags.
+    def find_to_run(self, reference: str) -> dict[str, Any]:
+        """Return a task definition that RunTask can launch.
 
         A reference without a revision means the latest active revision of the family.
         """
         try:
-            definition, tags = self.find(reference)
+            definition = self.find(reference)
         except ApiError:
             raise client_error("TaskDefinition not found.") from None
         if definition["status"] != "ACTIVE":
             raise client_error("TaskDefinition is inactive")
-        return definition, tags
+        return definition
 
     def register(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Register a task definition and return the response of RegisterTaskDefinition."""
         family = parameters["family"]
-        if not FAMILY_PATTERN.fullmatch(family):
-            raise client_error("Family contains invalid characters.")
         if not parameters.get("containerDefinitions"):
             raise client_error("Container list cannot be empty.")
         if "FARGATE" in (parameters.get("requiresCompatibilities") or ()):
             _check_fargate(parameters)
-        volumes = {volume.get("name") for volume in parameters.get("volumes") or ()}
-        for container in parameters["containerDefinitions"]:
-            for mount in container.get("mountPoints") or ():
-                if mount["sourceVolume"] not in volumes:
-                    raise client_error(f"Unknown volume '{mount['sourceVolume']}'.")
         self._roles.check_passing(parameters, f"arn:aws:iam::{self._config.account}:user/emulator")
         revisions = self._families.setdefault(family, [])
         revision = len(revisions) + 1
@@ -113,14 +104,15 @@ class TaskDefinitions:
         return None
 
     def _describe(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        definition, tags = self.find(parameters["taskDefinition"])
-        shown = {"tags": tags} if "TAGS" in (parameters.get("include") or ()) else {}
-        return {"taskDefinition": definition, **shown}
+        definition = self.find(parameters["taskDefinition"])
+        with_tags = "TAGS" in (parameters.get("include") or ())
+        tags = {"tags": self.tags(definition["taskDefinitionArn"])} if with_tags else {}
+        return {"taskDefinition": definition, **tags}
 
     def _deregister(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if ":" not in parameters["taskDefinition"].rpartition("/")[2]:
             raise client_error("Task definition revision is required")
-        definition, _ = self.find(parameters["taskDefinition"])
+        definition = self.find(parameters["taskDefinition"])
         definition["status"] = "INACTIVE"
         definition.setdefault("deregisteredAt", time.time())
         return {"taskDefinition": definition}

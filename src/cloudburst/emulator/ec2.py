@@ -71,16 +71,14 @@ class EC2:
             {
                 "subnetId": subnet_id(zone),
                 "vpcId": VPC_ID,
-                "cidrBlock": f"172.31.{16 * number}.0/20",
                 "availableIpAddressCount": 4091,
                 "availabilityZone": self._config.region + zone,
                 "availabilityZoneId": zone_id,
-                "defaultForAz": True,
                 "blockPublicAccessStates": {
                     "internetGatewayBlockMode": self._config.block_public_access.get(zone, "off")
                 },
             }
-            for number, (zone, zone_id) in enumerate(zone_ids(self._config.region).items())
+            for zone, zone_id in zone_ids(self._config.region).items()
         ]
 
     def groups(self) -> list[Item]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from cloudburst.emulator.image_store import ImageStore
 
 # Repository that the account has if `EmulatorConfig.prepared` is true.
 REPOSITORY_NAME = "cloudburst"
-# Time for which a login of ECR is valid: GetAuthorizationToken in the ECR API reference (2026-11).
-LOGIN_SECONDS = 12 * 3600
 NOT_FOUND = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
@@ -49,6 +46,8 @@ class ECR:
             "DeleteRepository": self._delete,
             "PutLifecyclePolicy": self._put_policy,
             "GetLifecyclePolicy": self._get_policy,
+            "StartLifecyclePolicyPreview": self._start_preview,
+            "GetLifecyclePolicyPreview": self._get_preview,
             "PutImageScanningConfiguration": self._set_scanning,
             "ListTagsForResource": self._list_tags,
             "GetDownloadUrlForLayer": self._layer_url,
@@ -69,7 +68,6 @@ class ECR:
         del parameters
         entry = {
             "authorizationToken": self.images.registry.token,
-            "expiresAt": time.time() + LOGIN_SECONDS,
             "proxyEndpoint": self.images.registry.url,
         }
         return {"authorizationData": [entry]}
@@ -88,7 +86,6 @@ class ECR:
             "registryId": self._account,
             "repositoryName": name,
             "repositoryUri": f"{self._host}/{name}",
-            "createdAt": time.time(),
             "imageScanningConfiguration": {"scanOnPush": bool(scanning.get("scanOnPush"))},
         }
         self._repositories[name] = _Repository(
@@ -122,7 +119,7 @@ class ECR:
     def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         text = str(parameters["lifecyclePolicyText"])
         self._find(str(parameters["repositoryName"])).policy = text
-        return self._shown_policy(parameters, text)
+        return {}
 
     def _get_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
@@ -132,24 +129,20 @@ class ECR:
                 f"Lifecycle policy does not exist for the repository with name '{name}' in the "
                 f"registry with id '{self._account}'",
             )
-        return self._shown_policy(parameters, text)
+        return {"lifecyclePolicyText": text}
 
-    def _shown_policy(self, parameters: Mapping[str, Any], text: str) -> dict[str, Any]:
-        return {
-            "registryId": self._account,
-            "repositoryName": parameters["repositoryName"],
-            "lifecyclePolicyText": text,
-        }
+    def _start_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return self._get_policy(parameters) | {"status": "IN_PROGRESS"}
+
+    def _get_preview(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a preview in which the policy removes nothing, because none is applied."""
+        return self._get_policy(parameters) | {"status": "COMPLETE", "previewResults": []}
 
     def _set_scanning(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         shown = self._find(str(parameters["repositoryName"])).shown
         scans = bool(parameters["imageScanningConfiguration"].get("scanOnPush"))
         shown["imageScanningConfiguration"] = {"scanOnPush": scans}
-        return {
-            "registryId": self._account,
-            "repositoryName": shown["repositoryName"],
-            "imageScanningConfiguration": {"scanOnPush": scans},
-        }
+        return {}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         tags = self._find(str(parameters["resourceArn"]).removeprefix(self._arn)).tags
@@ -174,11 +167,8 @@ class ECR:
                     continue
                 images.append(
                     {
-                        "registryId": self._account,
-                        "repositoryName": name,
                         "imageId": {**ident, "imageDigest": image.digest},
                         "imageManifest": image.data.decode(errors="replace"),
-                        "imageManifestMediaType": image.media_type,
                     }
                 )
         return {"images": images, "failures": failures}
@@ -190,8 +180,6 @@ class ECR:
             found = await images.all()
         shown = [
             {
-                "registryId": self._account,
-                "repositoryName": name,
                 "imageDigest": digest,
                 **({"imageTags": list(image.tags)} if image.tags else {}),
             }

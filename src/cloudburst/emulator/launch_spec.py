@@ -126,11 +126,7 @@ class LaunchSpec:
         if log.get("logDriver") != "awslogs" or "awslogs-group" not in options:
             return None
         prefix = options.get("awslogs-stream-prefix", "")
-        return LogDestination(
-            group=options["awslogs-group"],
-            stream=f"{prefix}/{name}/{task}",
-            creates=options.get("awslogs-create-group") == "true",
-        )
+        return LogDestination(group=options["awslogs-group"], stream=f"{prefix}/{name}/{task}")
 
     def logs(self, task: str) -> Iterator[LogDestination]:
         """Yield the log destination of each container that uses the awslogs driver."""

@@ -21,8 +21,6 @@ class LogDestination:
 
     group: str
     stream: str
-    creates: bool = False
-    """True if a log group that does not exist is created when the container starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +33,12 @@ class LogEvent:
 
 
 @dataclass(slots=True)
-class LogStream:
-    """Log stream of one container."""
-
-    created: int
-    events: list[LogEvent] = field(default_factory=list[LogEvent])
-
-
-@dataclass(slots=True)
 class LogGroup:
     """Log group: log streams with common tags and a common retention period."""
 
-    created: int
     retention: int | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
-    streams: dict[str, LogStream] = field(default_factory=dict[str, LogStream])
+    streams: dict[str, list[LogEvent]] = field(default_factory=dict[str, list[LogEvent]])
 
 
 class CloudWatchLogs:
@@ -71,11 +60,9 @@ class CloudWatchLogs:
 
     def open_stream(self, log: LogDestination) -> bool:
         """Create the log stream of a container; return false if its log group does not exist."""
-        if log.creates and log.group not in self._groups:
-            self._groups[log.group] = LogGroup(_now())
         group = self._groups.get(log.group)
         if group is not None:
-            group.streams.setdefault(log.stream, LogStream(_now()))
+            group.streams.setdefault(log.stream, [])
         return group is not None
 
     def write(self, log: LogDestination | None, lines: Sequence[str]) -> None:
@@ -86,8 +73,8 @@ class CloudWatchLogs:
         group = self._groups.get(log.group) if log else None
         if log is None or group is None:
             return
-        stream = group.streams.setdefault(log.stream, LogStream(_now()))
-        stream.events += [LogEvent(_now(), line) for line in lines]
+        events = group.streams.setdefault(log.stream, [])
+        events += [LogEvent(_now(), line) for line in lines]
 
     def create_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Create a log group and return the response of CreateLogGroup."""
@@ -96,7 +83,7 @@ class CloudWatchLogs:
             raise ApiError(
                 "ResourceAlreadyExistsException", "The specified log group already exists"
             )
-        self._groups[name] = LogGroup(_now(), tags=dict(parameters.get("tags") or {}))
+        self._groups[name] = LogGroup(tags=dict(parameters.get("tags") or {}))
         return {}
 
     def _delete_group(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +108,6 @@ class CloudWatchLogs:
     def _shown(self, name: str, group: LogGroup) -> dict[str, Any]:
         shown = {
             "logGroupName": name,
-            "creationTime": group.created,
             "arn": f"{self._prefix}{name}:*",
             "logGroupArn": f"{self._prefix}{name}",
         }
@@ -133,7 +119,6 @@ class CloudWatchLogs:
             "logStreams": [
                 {
                     "logStreamName": name,
-                    "creationTime": group.streams[name].created,
                     "arn": f"{self._prefix}{parameters['logGroupName']}:log-stream:{name}",
                 }
                 for name in sorted(group.streams)
@@ -142,10 +127,9 @@ class CloudWatchLogs:
         }
 
     def _get_events(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        stream = self._group(parameters).streams.get(parameters["logStreamName"])
-        if stream is None:
+        events = self._group(parameters).streams.get(parameters["logStreamName"])
+        if events is None:
             raise _missing("The specified log stream does not exist.")
-        events = stream.events
         limit = min(parameters.get("limit") or MAX_EVENTS_PER_PAGE, MAX_EVENTS_PER_PAGE)
         token = parameters.get("nextToken")
         if token:
@@ -161,8 +145,7 @@ class CloudWatchLogs:
         start, end = min(start, len(events)), min(end, len(events))
         return {
             "events": [
-                {"timestamp": event.at, "message": event.message, "ingestionTime": event.at}
-                for event in events[start:end]
+                {"timestamp": event.at, "message": event.message} for event in events[start:end]
             ],
             "nextForwardToken": f"f/{end}",
             "nextBackwardToken": f"b/{start}",

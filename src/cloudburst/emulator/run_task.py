@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,8 +22,6 @@ MAX_TASKS_PER_CALL = 10
 # Maximum length of a request's overrides as JSON, in characters: RunTask in the ECS API reference
 # (2026-11).
 MAX_OVERRIDES_CHARS = 8192
-# Pattern of valid `startedBy` values: RunTask in the ECS API reference (2026-11).
-STARTED_BY_PATTERN = re.compile(r"[A-Za-z0-9/_-]{0,128}")
 # Ephemeral storage of a task whose request sets no size, in GiB. Requests can set 21 to 200 GiB
 # (ECS API reference, 2026-11).
 MIN_DISK_GIB = 20
@@ -59,11 +56,12 @@ class TaskLauncher:
         )
         if token and (known := self._tokens.get(token)):
             return self._repeated_response(known, body)
-        definition, definition_tags = self._definitions.find_to_run(parameters["taskDefinition"])
+        definition = self._definitions.find_to_run(parameters["taskDefinition"])
         count = _checked_count(parameters)
         _check_overrides(parameters, definition)
         provider = _provider(parameters, cluster)
-        tags = _checked_tags(parameters, definition_tags)
+        tags = {tag["key"]: tag.get("value", "") for tag in parameters.get("tags") or ()}
+        check_tags(tags)
         spec = self._launch_spec(parameters, cluster["clusterName"], definition, network)
         spec = replace(spec, provider=provider)
         overrides: Mapping[str, Any] = parameters.get("overrides") or {}
@@ -159,11 +157,6 @@ def _checked_count(parameters: Mapping[str, Any]) -> int:
     count = 1 if count is None else count
     if not 1 <= count <= MAX_TASKS_PER_CALL:
         raise invalid_parameter(f"Count should be between 1 and {MAX_TASKS_PER_CALL}.")
-    if not STARTED_BY_PATTERN.fullmatch(parameters.get("startedBy") or ""):
-        raise invalid_parameter(
-            "startedBy can have up to 128 letters, numbers, hyphens, forward slashes and "
-            "underscores."
-        )
     return int(count)
 
 
@@ -178,17 +171,6 @@ def _check_overrides(parameters: Mapping[str, Any], definition: Mapping[str, Any
             raise invalid_parameter(
                 f"Override for container named {name} is not a container in the TaskDefinition."
             )
-
-
-def _checked_tags(
-    parameters: Mapping[str, Any], definition_tags: Sequence[Mapping[str, str]]
-) -> dict[str, str]:
-    propagated = definition_tags if parameters.get("propagateTags") == "TASK_DEFINITION" else ()
-    tags = {
-        tag["key"]: tag.get("value", "") for tag in (*propagated, *(parameters.get("tags") or ()))
-    }
-    check_tags(tags)
-    return tags
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

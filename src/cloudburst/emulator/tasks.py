@@ -62,10 +62,7 @@ class TaskOperations:
             parameters.get("maxResults") or MAX_ARNS,
             int(parameters.get("nextToken") or -1),
         )
-        if started_by and any(
-            parameters.get(name)
-            for name in ("family", "serviceName", "containerInstance", "launchType")
-        ):
+        if started_by and family:
             raise invalid_parameter("cannot specify startedBy with other arguments")
         found = [
             task
