@@ -36,6 +36,7 @@ from cloudburst.outputs.folder import claim_outputs
 from cloudburst.ports.outputs import OnWorker
 from cloudburst.ports.renderer import OnProgress
 from cloudburst.service.subprocesses import Subprocesses
+from cloudburst.text import list_some
 from cloudburst.workers.temporary_folders import temporary_folder
 
 # Command that makes the film of a plan file, which is appended as its argument. ``-P``: never
@@ -132,18 +133,14 @@ def _refuse_existing(film: Path, replace_film: bool) -> None:
     there = [path for path in film_files(film) if os.path.lexists(path)]
     ours = replace_film and (film not in there or bool(read_fingerprint(film)))
     if there and not ours:
-        msg = f"files of the film exist: {_listed(there)}; overwrite=True replaces them"
+        msg = f"files of the film exist: {list_some(there)}; overwrite=True replaces them"
         raise OutputExistsError(msg, paths=there)
 
 
 def _refuse_folders(film: Path) -> None:
     if folders := [path for path in film_files(film) if path.is_dir()]:
-        msg = f"folders have the names of files of the film: {_listed(folders)}; move them away"
+        msg = f"folders have the names of files of the film: {list_some(folders)}; move them away"
         raise OutputExistsError(msg, paths=folders)
-
-
-def _listed(paths: Sequence[Path]) -> str:
-    return ", ".join(map(str, paths))
 
 
 def file_digest(name: str, path: AnyLocation) -> str:

@@ -86,7 +86,9 @@ class ServiceJob:
         self.scope = CancelScope()
         self.stop_state: Literal["cancelled", "interrupted"] = "interrupted"
         """State that the job enters if its cancel scope is cancelled."""
-        self._changed = anyio.Event()
+        self.changed = anyio.Event()
+        """Event that is set at the next change of state or progress. Get it before reading the
+        state, so that no change is missed."""
 
     @property
     def video(self) -> Path:
@@ -116,14 +118,6 @@ class ServiceJob:
             "error": {"error": self.error, **blank, **facts} if self.error else None,
         }
 
-    @property
-    def changed(self) -> anyio.Event:
-        """Event that is set at the next change of state or progress.
-
-        Get the event before reading the state, so that no change is missed.
-        """
-        return self._changed
-
     def enter_state(self, state: JobState) -> None:
         """Change the state and wake everything that waits for a change."""
         self.state = state
@@ -151,7 +145,7 @@ class ServiceJob:
         self.enter_state(outcome.state)
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
+        changed, self.changed = self.changed, anyio.Event()
         changed.set()
 
 
@@ -169,7 +163,6 @@ class ServiceJobs:
         settings: ServiceSettings,
         *,
         render: Sequence[str] = RENDER_COMMAND,
-        film: Sequence[str] = FILM_COMMAND,
         gop_command: Sequence[str] = GOP_COMMAND,
         on_broken_render: Callable[[], None] = lambda: None,
     ) -> None:
@@ -177,7 +170,6 @@ class ServiceJobs:
         self._subprocesses = subprocesses
         self._settings = settings
         self._render = render
-        self._film = film
         self._on_broken_render = on_broken_render
         self._slots = EncoderSlots(settings.encoders)
         self._gop_processes = GopProcesses(self._slots, subprocesses, gop_command)
@@ -326,7 +318,7 @@ class ServiceJobs:
         ended = None
         async with anyio.create_task_group() as sharing:
             with timeout:
-                command = self._film if job.is_film else self._render
+                command = FILM_COMMAND if job.is_film else self._render
                 ended = await self._subprocesses.run([*command, str(job.folder)], on_line)
             sharing.cancel_scope.cancel()
         if ended is None:

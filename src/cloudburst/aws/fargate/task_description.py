@@ -63,9 +63,6 @@ def parse_task_description(
     """Return the state of a task from its description by DescribeTasks or RunTask."""
     stopped = task["lastStatus"] == "STOPPED"
     times = {name: task[name].timestamp() for name in _TIME_MEMBERS if task.get(name)}
-    created_at = times.get("createdAt")
-    # A time of 0 would be billed as decades.
-    times = {name: at for name, at in times.items() if at >= (created_at or 0.0)}
     interface = _network_interface(task)
     return TaskDescription(
         state=_task_state(task["lastStatus"]),
@@ -79,7 +76,7 @@ def parse_task_description(
         vcpu=int(task.get("cpu") or 0) / 1024,
         memory_gb=int(task.get("memory") or 0) / 1024,
         extra_disk_gb=extra_disk_gb(get_structure(task, "ephemeralStorage").get("sizeInGiB")),
-        created_at=created_at,
+        created_at=times.get("createdAt"),
         pull_started_at=times.get("pullStartedAt"),
         stopped_at=times.get("stoppedAt", times.get("executionStoppedAt")) if stopped else None,
         latest_time=max(times.values(), default=None),

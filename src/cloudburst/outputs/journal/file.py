@@ -71,8 +71,6 @@ class JournalFile:
         If this raises `JournalError` or ``OSError``, none of the entries was written.
         """
         with self._lock, translated_errors(self.path):
-            if self._connection is not None and not self.path.exists():
-                raise FileNotFoundError(errno.ENOENT, "removed during its run", str(self.path))
             connection = self._open()
             with transaction(connection):
                 insert(connection, entries)
