@@ -49,7 +49,7 @@ class TaskDefinitions:
         A reference without a revision means the latest active revision of the family.
         """
         family, _, number = reference.rpartition("/")[2].partition(":")
-        for definition, _ in reversed(self._families.get(family, [])):
+        for definition, _tags in self._families.get(family, [])[::-1]:
             if number == str(definition["revision"]) or (
                 not number and definition["status"] == "ACTIVE"
             ):
