@@ -198,7 +198,7 @@ def test_every_answer_fits(emulate):
     assert aws.logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
 
     aws.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])
-    aws.ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
+    aws.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": ["us-east-1a"]}])
     aws.ec2.describe_security_groups()
     aws.ec2.describe_route_tables(Filters=[{"Name": "association.main", "Values": ["true"]}])
     aws.ec2.describe_vpc_endpoints()
