@@ -13,7 +13,6 @@ import pytest
 
 from cloudburst.aws.setup.ecr_push import translated_registry_errors
 from cloudburst.errors import NoAnswerError
-from cloudburst.models.limits import Backoff
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import Platform
 from cloudburst.net.registry.errors import NotInRegistryError
@@ -26,7 +25,7 @@ from support.tiny_images import registry_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
-POLICY = TransferPolicy(backoff=Backoff(first=0.001, cap=0.001), attempts=4)
+POLICY = TransferPolicy(first_delay=0.001, max_delay=0.001, attempts=4)
 
 
 @pytest.fixture

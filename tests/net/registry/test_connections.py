@@ -12,7 +12,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from cloudburst.models.limits import Backoff
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import OCI_MANIFEST, Descriptor
 from cloudburst.net.registry.errors import LoginError, RegistryError, RegistryUnavailableError
@@ -24,8 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 NAME = "team/image"
 LOGIN = Credentials("user", "secret-password")
-QUICK = Backoff(first=0.001, cap=0.001)
-POLICY = TransferPolicy(connect_timeout=15, idle_timeout=15, attempts=2, backoff=QUICK)
+POLICY = TransferPolicy(connect_timeout=15, idle_timeout=15, attempts=2, first_delay=0, max_delay=0)
 HURRIED = replace(POLICY, connect_timeout=0.2, idle_timeout=0.2)
 BOUND = 20
 """Seconds in which each test ends, on a machine that is busy with others."""

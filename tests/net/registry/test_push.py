@@ -13,7 +13,6 @@ import anyio
 import pytest
 
 from cloudburst.emulator.worker_address import WorkerProxy
-from cloudburst.models.limits import Backoff
 from cloudburst.net.registry.client import open_registry
 from cloudburst.net.registry.documents import Platform
 from cloudburst.net.registry.errors import DigestError, InvalidImageError, NotInRegistryError
@@ -25,7 +24,8 @@ from support.oci_layouts import LayoutWriter, digest_of, small_image, tar_of, to
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 POLICY = TransferPolicy(
-    backoff=Backoff(first=0.001, cap=0.001),
+    first_delay=0.001,
+    max_delay=0.001,
     idle_timeout=20,
     attempts=30,  # several cuts may be in one blob
 )

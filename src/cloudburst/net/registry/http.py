@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeVar
 
+import anyio
 import httpx
 
-from cloudburst.concurrency import Retries
-from cloudburst.models.limits import Backoff
 from cloudburst.net.registry.errors import (
     LoginError,
     NotInRegistryError,
@@ -21,12 +22,10 @@ from cloudburst.net.registry.errors import (
     RegistryUnavailableError,
 )
 
-BACKOFF = Backoff(first=1.0, factor=2.0, cap=15.0)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferPolicy:
-    """Timeouts and retries. Times are in seconds."""
+    """Timeouts and retries. Times are in seconds; only delays may be 0."""
 
     connect_timeout: float = 10.0
     idle_timeout: float = 60.0
@@ -34,7 +33,9 @@ class TransferPolicy:
     upload, the registry hashes the whole layer."""
     attempts: int = 6
     """Number of attempts before a request or the transfer of a blob fails."""
-    backoff: Backoff = BACKOFF
+    first_delay: float = 0.5
+    """Delay before the second attempt. It doubles with each further one."""
+    max_delay: float = 15.0
     concurrent_blobs: int = 3
     """Number of blobs that are transferred at once."""
 
@@ -87,16 +88,16 @@ class RegistryHttp:
 
     async def repeat(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """Call a function until the registry answers its requests; ``what`` is for the error."""
-        retries = Retries(self.policy.backoff.delays(), attempts=self.policy.attempts)
-        while True:
+        for attempt in count(1):
             try:
                 return await call()
             except (httpx.RequestError, NoAnswerError) as exc:
-                reason = str(exc) or type(exc).__name__
-                error = RegistryUnavailableError(f"{self.name}: {what}: {reason}")
-                if _is_certificate_error(exc):
-                    raise error from exc
-                await retries.wait(error)
+                if attempt == self.policy.attempts or _is_certificate_error(exc):
+                    reason = str(exc) or type(exc).__name__
+                    raise RegistryUnavailableError(f"{self.name}: {what}: {reason}") from exc
+            delay = min(self.policy.max_delay, self.policy.first_delay * 2 ** (attempt - 1))
+            await anyio.sleep(random.uniform(delay / 2, delay))  # noqa: S311
+        raise AssertionError("unreachable: the numbers do not end")
 
     async def request(
         self,
