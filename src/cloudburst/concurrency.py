@@ -38,6 +38,15 @@ async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[flo
     raise AssertionError("unreachable: delays never end")
 
 
+async def cancel_on_disconnect(
+    receive: Callable[[], Awaitable[Any]], scope: anyio.CancelScope
+) -> None:
+    """Cancel the work on a response when its HTTP client disconnects (ASGI)."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
 class Retries:
     """Attempts that are left for one thing, and the delays before them."""
 

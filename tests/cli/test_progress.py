@@ -46,6 +46,7 @@ from cloudburst.events import (
     WorkerStopped,
 )
 from cloudburst.models.report import Prediction, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Video
 
 CHINESE = "第一章 夜里起了大风，小船找不到回家的路"
@@ -133,8 +134,17 @@ def test_a_narrow_picture_has_room_for_the_name_of_the_scene() -> None:
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_first_line_has_the_bill_and_the_time_left(width: int) -> None:
     shown = folded(["a", "b"], SceneFailed(at=3, scene="b", kind="K", message="m", retryable=False))
-    progress = shown.view.progress(
-        at=64, usd=Decimal("0.0042"), max_usd=None, seconds_left=70.2, stopping=()
+    progress = RunProgress(
+        at=64,
+        scenes=2,
+        done=0,
+        failed=1,
+        share=0.5,
+        film=None,
+        usd=Decimal("0.0042"),
+        max_usd=None,
+        seconds_left=70.2,
+        workers=(),
     )
     line = text(live_view(shown, progress, now=64), width)[0]
     assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s left")

@@ -33,10 +33,10 @@ async def test_without_an_account_this_machine_is_proposed_and_fargate_compared(
 
 async def test_limits_bound_the_proposed_plan(make_scene):
     found = await plan([make_scene("a", seconds=60)], backend=local(), limits=Limits(deadline=1))
-    assert [(one.place, one.reason) for one in found.plans] == [("machine", "closest")]
+    assert [(one.place, one.chosen) for one in found.plans] == [("machine", True)]
     addresses = endpoints("http://a:5000", "http://b:5000")
     found = await plan([make_scene("a")], backend=addresses, limits=Limits(deadline=1e6))
-    assert [(one.place, one.reason) for one in found.plans] == [("endpoints", "cheapest")]
+    assert [(one.place, one.chosen) for one in found.plans] == [("endpoints", True)]
 
 
 async def test_other_backends_have_no_plan(make_scene):

@@ -142,8 +142,8 @@ async def test_files_that_are_not_replaced(make_scene, tmp_path):
     for to in (folder, Path(scene["image_path"]), tmp_path / "a.gif", tmp_path / "a"):
         with pytest.raises(ConfigurationError):
             await render_frame(scene, to=to, overwrite=True)
-    with pytest.raises(OutputWriteError, match="No such file"):
-        await render_frame(scene, to=tmp_path / "nowhere" / "a.png")
+    with pytest.raises(OutputWriteError, match="File exists"):
+        await render_frame(scene, to=there / "a.png")
     assert there.read_text() == "precious"
     await render_frame(scene, to=there, overwrite=True)
     with Image.open(there) as picture:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,7 +31,7 @@ from cloudburst.engine.forecast.plan import (
     enumerate_plans,
 )
 from cloudburst.engine.forecast.scene_work import scene_work, total_upload_size
-from cloudburst.errors import ConfigurationError, InvalidScenesError, SceneFault
+from cloudburst.errors import InvalidScenesError, SceneFault
 from cloudburst.film.request import check_scenes_and_film, check_scenes_of_film, film_request
 from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.models import performance as default_performance
@@ -54,7 +54,6 @@ DEFAULT_MAX_TASKS = 16
 MAX_PLANS = 8
 """Maximum number of plans in a result."""
 SPOT = "FARGATE_SPOT"
-Reason: TypeAlias = Literal["default", "cheapest", "surest", "fastest", "closest", ""]
 _PLACE = re.compile(r"scenes\[(\d+)\]")
 _T = TypeVar("_T")
 _Scene = TypeVar("_Scene")
@@ -101,11 +100,9 @@ class PlannedRun(_Result):
     measured: bool
     """True if earlier runs have measured these workers; otherwise the figures are assumed."""
     chosen: bool
-    """True for the plan that is proposed."""
-    reason: Reason
-    """Reason of the proposal. default: what a run does by itself; cheapest: within the deadline, in
-    nine of ten runs; surest: the one that keeps the deadline most often; fastest: within the
-    budget; closest: no plan keeps deadline and budget."""
+    """True for the plan that is proposed: the cheapest one that keeps the deadline in nine of ten
+    runs, the fastest one within the budget, what a run does by itself without these limits, or, if
+    no plan keeps them, the one that comes closest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +126,6 @@ async def plan(
     scenes: Iterable[AnyScene],
     *,
     backend: OpenBackend | Sequence[OpenBackend] | None = None,
-    default: OpenBackend | Sequence[OpenBackend] | None = None,
     options: RenderOptions | None = None,
     tier: Tier | None = None,
     workers: int | None = None,
@@ -146,9 +142,8 @@ async def plan(
         scenes: Scenes, as for `Client.render_all`.
         backend: Backends whose plans are compared, as for `Client`; ``None``: this machine and
             Fargate, whether or not an account is set up. Other backends than `local`, `fargate` and
-            `endpoints` have no plans.
-        default: Those that a run uses, for which a plan without deadline and budget is proposed;
-            ``None``: ``backend``, but Fargate only if a subnet is configured.
+            `endpoints` have no plans. Without a configured subnet, deadline and budget, a plan for
+            this machine is proposed.
         options: Appearance of the videos.
         tier: Size of each task; ``None``: all sizes are compared.
         workers: Maximum number of tasks; ``None``: 16.
@@ -161,10 +156,9 @@ async def plan(
         ConfigurationError: A file of the film has no valid place.
     """
     settings, limits = settings or Settings(), limits or Limits()
-    if backend is None:
-        backend = [OpenLocal(), OpenFargate(settings)]
-        default = default or (backend if settings.subnets else OpenLocal(workers))
-    compared, usual = backend_list(backend), backend_list(default or backend)
+    compared = usual = backend_list(backend or [OpenLocal(), OpenFargate(settings)])
+    if backend is None and not settings.subnets:
+        usual = [OpenLocal()]
     look, request = given_options(options, RenderOptions()), film_request(**film)
     listed, remote = [*scenes], open_remote_inputs(settings)
 
@@ -235,13 +229,7 @@ def _check(
     if draws and (faults := dict.fromkeys(f for scene in checked for f in scene.undrawable)):
         raise InvalidScenesError(faults=list(faults))
     if film is not None:
-        try:
-            check_scenes_of_film(film, checked, lambda name: Path("videos", name).absolute())
-        except ConfigurationError as exc:
-            if isinstance(exc, InvalidScenesError):
-                raise
-            fault = SceneFault("", "film", str(exc), "a film that can be made")
-            raise InvalidScenesError(faults=[fault]) from exc
+        check_scenes_of_film(film, checked, lambda name: Path("videos", name).absolute())
     return checked, film
 
 
@@ -457,10 +445,11 @@ def price_note(table: PriceTable, settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The chosen plan, the reason for the choice, and the alternatives."""
+    """The chosen plan, and the alternatives."""
 
     plan: Plan
-    reason: Reason
+    fits: bool
+    """True if the plan meets deadline and budget."""
     plans: PlanSet
     scenes: Sequence[CheckedScene]
     candidates: Sequence[Candidate]
@@ -468,11 +457,6 @@ class Choice:
     """Limits by which the plan was chosen."""
     others: Sequence[Plan] = ()
     """The best plan at each place, if there are several."""
-
-    @property
-    def fits(self) -> bool:
-        """True if the plan meets deadline and budget."""
-        return self.reason != "closest"
 
     @property
     def spot(self) -> bool:
@@ -513,7 +497,6 @@ class Choice:
             spot=self.spot and tier is not None,
             measured=all(one.encodes for one in self.candidates if one.worker_kind in kinds),
             chosen=plan == self.plan,
-            reason=self.reason if plan == self.plan else "",
             **facts,
         )
 
@@ -556,12 +539,10 @@ def choose(
     kinds = [each.worker_kind for each in candidates]
     plans = enumerate_plans(works, kinds, bytes_to_send=size)
     deadline, budget = limits.deadline, limits.max_usd
-    reason: Reason = "default"
     if deadline is not None:
         found = plans.cheapest(deadline=deadline, budget=budget)
-        reason = "cheapest" if found and found.runs_within(deadline) == 9 else "surest"
     elif budget is not None:
-        found, reason = plans.fastest(budget=budget), "fastest"
+        found = plans.fastest(budget=budget)
     else:
         found = default_plan(
             works,
@@ -572,7 +553,7 @@ def choose(
         )
     return Choice(
         plan=found or plans.closest(deadline=deadline, budget=budget),
-        reason=reason if found else "closest",
+        fits=found is not None,
         plans=plans,
         scenes=scenes,
         candidates=candidates,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,6 +21,7 @@ from cloudburst.errors import (
     RenderFailedError,
     SceneFault,
 )
+from cloudburst.files import replaced_file
 from cloudburst.inputs.remote_inputs import (
     SCENE_FILE_RANGE_BYTES,
     RemoteInputs,
@@ -168,18 +168,13 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _write(file: Path, picture: bytes, scene: str, overwrite: bool) -> None:
-    part = file.with_name(f".{secrets.token_hex(6)}{file.suffix}.part")
     try:
-        try:
-            with part.open("xb") as out:
-                out.write(picture)
-            if not overwrite:  # the file may have appeared while the frame was drawn
-                file.open("xb").close()
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
-    except FileExistsError as exc:
-        raise _exists(file) from exc
+        with replaced_file(file) as out:
+            out.write(picture)
+            if not overwrite and os.path.lexists(file):  # it has appeared meanwhile
+                raise _exists(file)
+    except OutputExistsError:
+        raise
     except OSError as exc:
         msg = f"{file} cannot be written: {exc.strerror or exc}"
         raise OutputWriteError(msg, scene=scene) from exc

@@ -309,12 +309,18 @@ class Run:
         bills = [usd_billed(usage) for usage in usages if usage is not None]
         is_billed = bool(bills) or any(backend.usd_per_second for backend in pool.backends)
         unfinished = len(view.scenes) - view.done - view.failed
-        return view.progress(
+        stopping = {each.record.task for each in pool.scheduler.workers if each.stopping}
+        return RunProgress(
             at=self._now() if self._seconds is None else self._seconds,
+            scenes=len(view.scenes),
+            done=view.done,
+            failed=view.failed,
+            share=view.share,
+            film=view.film,
             usd=sum(bills, Decimal()) if is_billed else None,
             max_usd=pool.limits.max_usd if is_billed else None,
             seconds_left=pool.scheduler.seconds_left() if unfinished else None,
-            stopping={each.record.task for each in pool.scheduler.workers if each.stopping},
+            workers=tuple(view.workers_progress(stopping)),
         )
 
     @property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
@@ -29,7 +28,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
-from cloudburst.models.run_progress import RunProgress, WorkerActivity, WorkerPlace, WorkerProgress
+from cloudburst.models.run_progress import WorkerActivity, WorkerPlace, WorkerProgress
 
 
 class SceneStage(StrEnum):
@@ -183,45 +182,21 @@ class RunView:
             case _:
                 assert_never(event)
 
-    def progress(
-        self,
-        *,
-        at: float,
-        usd: Decimal | None,
-        max_usd: Decimal | None,
-        seconds_left: float | None,
-        stopping: Collection[str],
-    ) -> RunProgress:
-        """Return the progress of the run; ``stopping`` are the tasks that are being stopped."""
-        workers = [
-            WorkerProgress(
+    def workers_progress(self, stopping: Collection[str]) -> Iterator[WorkerProgress]:
+        """Yield the state of each worker; ``stopping`` are the tasks that are being stopped."""
+        for task, worker in self.workers.items():
+            state: WorkerActivity = "idle" if worker.ready else "starting"
+            scenes = self.scenes_on(task)
+            if scenes and worker.ready:
+                state = _ACTIVITIES[scenes[0].stage]
+            yield WorkerProgress(
                 number=worker.number,
                 task=task,
                 place=worker.place,
                 size=worker.size,
-                state="stopping" if task in stopping else self._activity(task, worker),
-                scenes=tuple(scene.name for scene in self.scenes_on(task)),
+                state="stopping" if task in stopping else state,
+                scenes=tuple(scene.name for scene in scenes),
             )
-            for task, worker in self.workers.items()
-        ]
-        return RunProgress(
-            at=at,
-            scenes=len(self.scenes),
-            done=self.done,
-            failed=self.failed,
-            share=self.share,
-            film=self.film,
-            usd=usd,
-            max_usd=max_usd,
-            seconds_left=seconds_left,
-            workers=tuple(workers),
-        )
-
-    def _activity(self, task: str, worker: WorkerView) -> WorkerActivity:
-        if not worker.ready:
-            return "starting"
-        scenes = self.scenes_on(task)
-        return _ACTIVITIES[scenes[0].stage] if scenes else "idle"
 
     def _update_worker(
         self, event: WorkerLaunched | WorkerReady | WorkerStopped | WorkerFailed
@@ -255,18 +230,14 @@ class RunView:
                 del self._on_workers[task]
 
 
-_DISPLAY_ORDER = (
-    SceneStage.ENCODING,
-    SceneStage.DOWNLOADING,
-    SceneStage.WAITING,
-    SceneStage.UPLOADING,
-)
+# What a worker does, by the stage of its first scene in this order.
 _ACTIVITIES: dict[SceneStage, WorkerActivity] = {
-    SceneStage.UPLOADING: "uploading",
-    SceneStage.WAITING: "uploading",
     SceneStage.ENCODING: "encoding",
     SceneStage.DOWNLOADING: "downloading",
+    SceneStage.WAITING: "uploading",
+    SceneStage.UPLOADING: "uploading",
 }
+_DISPLAY_ORDER = [*_ACTIVITIES]
 _STAGE_AFTER: dict[type[object], SceneStage] = {
     SceneStarted: SceneStage.UPLOADING,
     SceneUploaded: SceneStage.WAITING,

@@ -18,14 +18,13 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import cancel_on_disconnect, collapse_single
 from cloudburst.inputs.story import story_folder
 from cloudburst.serve.keys import Keys
 from cloudburst.serve.tools import Tools
 from cloudburst.web import Action, Jobs
 from cloudburst.web.access import refuse_other_sites
 from cloudburst.web.error_responses import http_error_response
-from cloudburst.web.latest_requests import cancel_on_disconnect
 from cloudburst.web.request_limits import read_body
 
 PAGE = Path(__file__).with_name("page")

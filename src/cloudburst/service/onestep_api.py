@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from cloudburst.concurrency import cancel_on_disconnect
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JobOptions, RenderJob
 from cloudburst.service import request_body
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
 from cloudburst.service.jobs import ServiceJob
-from cloudburst.service.responses import cancel_on_disconnect, video_response
+from cloudburst.service.responses import video_response
 from cloudburst.service.service import RenderService
 from cloudburst.service.unpack import BODY_FILE, Unpacked, UnpackLine
 

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from cloudburst.concurrency import cancel_on_disconnect
 from cloudburst.renderer.job import RenderedFile, RenderedVideo
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
@@ -130,13 +131,6 @@ class JobFileResponse(Response):
                 return
         if end == self._size:
             self._on_sent()
-
-
-async def cancel_on_disconnect(receive: Receive, scope: CancelScope) -> None:
-    """Cancel the work on a response when its reader disconnects."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 class LineStream(Response):

@@ -8,9 +8,8 @@ from typing import TypeVar
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive
 
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import cancel_on_disconnect, collapse_single
 from cloudburst.errors import SupersededError
 from cloudburst.web.error_responses import RETRY_AFTER
 
@@ -60,10 +59,3 @@ class LatestRequests:
             raise SupersededError("a newer request has taken the place of this one")
         detail = f"no result within {self._seconds:g} seconds; send the request again"
         raise HTTPException(503, detail, RETRY_AFTER)
-
-
-async def cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    """Cancel a scope when the HTTP client closes the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()

@@ -96,16 +96,13 @@ async def _forecast(call: WebCall, job: dict[str, Any], files: Mapping[str, Path
         return PlanResult(faults=tuple(faults))
     client, places = call.api.client, call.queue.places
     compared = [each for each in (places.machine, places.fargate) if each] or client.backends
-    default = client.backends
     if made.place is not None:
-        compared = default = places.backends(made.place)
+        compared = places.backends(made.place)
     if made.spot is not None:
         compared = [on_spot(each, spot=made.spot) for each in compared]
-        default = [on_spot(each, spot=made.spot) for each in default]
     result = await plan(
         made.scenes,
         backend=compared,
-        default=default,
         options=made.options or client.options,
         tier=made.tier,
         workers=made.workers or places.workers,

@@ -20,10 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudburst.concurrency import collapse_single
+from cloudburst.concurrency import cancel_on_disconnect, collapse_single
 from cloudburst.errors import CloudburstError
 from cloudburst.web.error_responses import logged_response
-from cloudburst.web.latest_requests import cancel_on_disconnect
 
 # Seconds without an event after which a comment is sent. Some proxies close a connection on which
 # nothing is sent for 30 to 60 s, and tasks may take longer to start. The HTML Standard advises 15 s
