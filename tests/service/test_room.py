@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
@@ -25,17 +27,19 @@ def small_disk(to: Caller) -> Generator[list[int]]:
     """A disk that holds little beside the reserve; the list is all that it ever had free."""
     seen = [DISK]
 
-    def free(folder: Path) -> int:
+    def usage(folder: Path) -> SimpleNamespace:
         used = 0
         for path in folder.rglob("*"):
             with suppress(FileNotFoundError):  # deleted since it was listed
                 used += path.stat().st_size if path.is_file() else 0
         seen.append(DISK - used)
-        return seen[-1]
+        return SimpleNamespace(free=seen[-1])
 
-    to.service.store._free, to.service.store._reserve = free, RESERVE
-    yield seen
-    free(to.service.folder / "files")
+    to.service.store._reserve = RESERVE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", usage)
+        yield seen
+    usage(to.service.folder / "files")
 
 
 async def put_slowly(to: Caller, number: int, size: int, *, announced: bool) -> int:

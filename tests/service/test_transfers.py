@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -81,7 +83,9 @@ async def test_a_fetch_that_fails_says_why_and_keeps_nothing(caller: OpenCaller)
         assert to.files() == []
 
 
-async def test_a_fetch_without_room_on_the_disk(caller: OpenCaller) -> None:
+async def test_a_fetch_without_room_on_the_disk(
+    caller: OpenCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with caller(reserve_bytes=2**60) as to, serving(servers.answer(), None) as server:
         for size in (len(CONTENT), None):
             problem, _ = await failure_of(to, "/fetches", fetch_of(server, size=size))
@@ -89,10 +93,11 @@ async def test_a_fetch_without_room_on_the_disk(caller: OpenCaller) -> None:
         assert to.files() == []
     async with caller() as to, serving(servers.endless_body, None) as server:
 
-        def free(folder: Path) -> int:
-            return 10**7 - sum(path.stat().st_size for path in folder.iterdir())
+        def usage(folder: Path) -> SimpleNamespace:
+            used = sum(path.stat().st_size for path in folder.iterdir())
+            return SimpleNamespace(free=10**7 - used)
 
-        to.service.store._free = free
+        monkeypatch.setattr(shutil, "disk_usage", usage)
         problem, reason = await failure_of(to, "/fetches", fetch_of(server, max_bytes=10**8))
         assert (problem, reason) == (
             "no space",

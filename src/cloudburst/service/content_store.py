@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,23 +39,15 @@ class _Content:
     space is short."""
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the number of free bytes in the file system of a folder."""
-    return shutil.disk_usage(folder).free
-
-
 class ContentStore:
     """Store of uploaded files, which are named by the SHA-256 of their content."""
 
     # Jobs get hard links, so a file that expires stays complete for the jobs that use it. The
     # index is only used on the event loop, without an await between a check and a change.
 
-    def __init__(
-        self, folder: Path, *, reserve: int, free: Callable[[Path], int] = free_bytes
-    ) -> None:
+    def __init__(self, folder: Path, *, reserve: int) -> None:
         self._folder = folder
         self._reserve = reserve
-        self._free = free
         self._contents: dict[str, _Content] = {}
 
     def contains(self, sha256: str) -> bool:
@@ -116,7 +108,8 @@ class ContentStore:
         If space is short, files that jobs have already used are deleted. Raises `OutOfDiskError`.
         """
         used = sorted((c.touched, sha) for sha, c in self._contents.items() if c.linked)
-        while await to_thread.run_sync(self._free, self._folder) < size + self._reserve:
+        needed = size + self._reserve
+        while (await to_thread.run_sync(shutil.disk_usage, self._folder)).free < needed:
             if not used:
                 raise OutOfDiskError
             await self._drop(used.pop(0)[1])

@@ -17,15 +17,13 @@ CONTAINER_HEALTH_CHECK_TIMEOUT = 4.0
 STATUS_BYTES = len(b"HTTP/1.1 200")
 
 
-def is_healthy(
-    host: str, port: int, *, certificate: str, seconds: float = CONTAINER_HEALTH_CHECK_TIMEOUT
-) -> bool:
+def is_healthy(host: str, port: int, *, certificate: str) -> bool:
     """Return whether the service at an address answers its health check with 200 in time.
 
     With a ``certificate`` in PEM, TLS is used, and only this certificate is trusted; an invalid one
     raises `ssl.SSLError`.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + CONTAINER_HEALTH_CHECK_TIMEOUT
     context = None
     if certificate:
         import ssl  # noqa: PLC0415 - a fifth of the time, and not always needed
@@ -34,7 +32,7 @@ def is_healthy(
         context.check_hostname = False
         context.load_verify_locations(cadata=certificate)
     try:
-        with socket.create_connection((host, port), timeout=seconds) as raw:
+        with socket.create_connection((host, port), timeout=CONTAINER_HEALTH_CHECK_TIMEOUT) as raw:
             line = context.wrap_socket(raw) if context else raw
             line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = b""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from typing import ClassVar
 
 import httpx
 import pytest
 
+from cloudburst.aws.setup import check_image
 from cloudburst.aws.setup.check_account import doctor
 from cloudburst.aws.setup.check_image import check_platforms
 from cloudburst.aws.setup.checks import CheckContext, CheckStatus
@@ -78,10 +80,15 @@ class ECR:
         }[operation]
 
 
-async def look_at(ecr, transport=None):
+async def look_at(ecr):
     look = CheckContext(ecr, settings_of(Nothing), tasks=1, tier=Tier.STANDARD)
-    found = await check_platforms(look, transport)
+    found = await check_platforms(look)
     return [(check.status, check.found) for check in found]
+
+
+def answer_requests(monkeypatch, answer):
+    page = partial(check_image.get_page, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(check_image, "get_page", page)
 
 
 class Nothing:
@@ -111,7 +118,7 @@ async def test_an_image_for_the_other_processor_is_a_failure(built, wanted):
     assert found.startswith(f"the image is for {built}")
 
 
-async def test_the_configuration_of_a_single_image_names_its_processor(caplog):
+async def test_the_configuration_of_a_single_image_names_its_processor(caplog, monkeypatch):
     install_filters()  # as `doctor` does when it opens AWS
     caplog.set_level(logging.DEBUG)
 
@@ -121,7 +128,8 @@ async def test_the_configuration_of_a_single_image_names_its_processor(caplog):
             request
         )
 
-    ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
+    answer_requests(monkeypatch, answer)
+    ((state, found),) = await look_at(ECR(SINGLE))
     assert state is CheckStatus.FAILED
     assert "for arm64, the task definition t:1 for amd64" in found
     assert "secret" not in caplog.text
@@ -135,8 +143,9 @@ async def test_the_configuration_of_a_single_image_names_its_processor(caplog):
         streamed('{"os": "linux"}'),
     ],
 )
-async def test_a_configuration_that_cannot_be_read_is_a_warning(answer):
-    ((state, found),) = await look_at(ECR(SINGLE), httpx.MockTransport(answer))
+async def test_a_configuration_that_cannot_be_read_is_a_warning(answer, monkeypatch):
+    answer_requests(monkeypatch, answer)
+    ((state, found),) = await look_at(ECR(SINGLE))
     assert state is CheckStatus.WARNING
     assert found.startswith("not checked")
 

@@ -39,9 +39,7 @@ CONFIGURATION_TIMEOUT = 10.0
 _NAME = "platforms"
 
 
-async def check_platforms(
-    context: CheckContext, transport: httpx.AsyncBaseTransport | None = None
-) -> list[Check]:
+async def check_platforms(context: CheckContext) -> list[Check]:
     """Check that an image in ECR exists and runs on the processor of its task definition.
 
     Images in other registries are not checked: each registry has its own way to sign in.
@@ -58,7 +56,7 @@ async def check_platforms(
             return [warning(_NAME, text, fix)]
         return [failed(_NAME, f"{image} is not in ECR: tasks cannot pull it", fix)]
     platforms = images[0].platforms or dict.fromkeys(
-        await _image_platform(context, repository, images[0], transport), ""
+        await _image_platform(context, repository, images[0]), ""
     )
     if not platforms:
         return [warning(_NAME, f"not checked: ECR does not show the processor of {image}")]
@@ -99,10 +97,7 @@ def _fix(context: CheckContext, definition: TaskDefinition) -> str:
 
 
 async def _image_platform(
-    context: CheckContext,
-    repository: Repository,
-    image: EcrImage,
-    transport: httpx.AsyncBaseTransport | None,
+    context: CheckContext, repository: Repository, image: EcrImage
 ) -> set[str]:
     if not isinstance(image.document, Manifest):
         return set()
@@ -116,7 +111,7 @@ async def _image_platform(
             layerDigest=image.document.config.digest,
         )
         url = str(response["downloadUrl"])
-        data = await get_page(url, seconds=CONFIGURATION_TIMEOUT, transport=transport)
+        data = await get_page(url, seconds=CONFIGURATION_TIMEOUT)
         return {parse_config(data).platform.architecture}
     except (CloudburstError, InvalidImageError, httpx.HTTPError, httpx.InvalidURL):
         return set()
