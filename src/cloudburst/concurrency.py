@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 T = TypeVar("T")
 # Number of items, such as scenes, that Steps yields before other tasks may run. Their work takes a
@@ -38,13 +39,23 @@ async def poll(probe: Callable[[], Awaitable[T | None]], *, delays: Iterable[flo
     raise AssertionError("unreachable: delays never end")
 
 
-async def cancel_on_disconnect(
-    receive: Callable[[], Awaitable[Any]], scope: anyio.CancelScope
-) -> None:
-    """Cancel the work on a response when its HTTP client disconnects (ASGI)."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
+@asynccontextmanager
+async def while_connected(receive: Callable[[], Awaitable[Any]]) -> AsyncGenerator[TaskGroup]:
+    """Yield a task group that is cancelled when the HTTP client disconnects (ASGI), or at the end.
+
+    ``receive`` is the function that returns the next message of the client.
+    """
+
+    async def cancel_on_disconnect() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        tasks.cancel_scope.cancel()
+
+    with collapse_single():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_on_disconnect)
+            yield tasks
+            tasks.cancel_scope.cancel()
 
 
 class Retries:

@@ -19,10 +19,18 @@ from rich.console import Console
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.plan import PlanView, apply_plan, plan_text, workers_text
+from cloudburst.cli.plan import (
+    PlanView,
+    apply_plan,
+    next_step_text,
+    plan_text,
+    reason_text,
+    workers_text,
+)
 from cloudburst.cli.result import RunRequest
 from cloudburst.client.backends import OpenFargate, OpenLocal
-from cloudburst.client.planning import DEFAULT_MAX_TASKS, MAX_PLANS, PlanData, choose
+from cloudburst.client.planning import DEFAULT_MAX_TASKS, MAX_PLANS, Choice, PlanData, choose
+from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.preflight import check_scenes
@@ -70,23 +78,28 @@ def scenes(tmp_path: Path) -> Path:
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
     code = main(["plan", *map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
+    (chosen,) = (each for each in said["plans"] if each["chosen"])
+    return code, said | {"chosen": chosen}
+
+
+def best(scenes: Path, tier: Tier | None = None, **limits: Any) -> Choice:
+    """Return the choice among tasks on Fargate."""
+    checked = check_scenes(entries(scenes), RenderOptions(), Limits())
+    tiers = [*Tier] if tier is None else [tier]
+    known = PlanData().candidates([OpenFargate(Settings())], tiers=tiers, workers=None)
+    return choose(checked, known, default_candidates=known, limits=Limits(**limits))
 
 
 def test_a_plan_without_an_account(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = plan(capsys, scenes)
     assert code == 0
-    assert (said["scenes"], said["audio_seconds"], said["fits"]) == (12, 720.0, True)
-    assert said["chosen"]["workers"] == [{"backend": "local", "tier": None, "count": 1}]
-    assert said["chosen"]["usd"] == "0.000000"
-    assert said["frontier"][0] == said["chosen"]
-    assert any(
-        each["kind"].startswith("fargate ECONOMY native X86_64 ") for each in said["figures"]
-    )
-    assert all(each["measured"] == [] for each in said["figures"])
-    costs = [Decimal(each["usd"]) for each in said["frontier"]]
-    times = [each["seconds"] for each in said["frontier"]]
-    assert costs == sorted(costs)
+    assert [each["seconds"] for each in said["scenes"]] == [60.0] * 12
+    assert (said["type"], said["fits"], said["film_seconds"]) == ("plan", True, None)
+    assert (said["chosen"]["place"], Decimal(said["chosen"]["usd"])) == ("machine", 0)
+    assert {each["place"] for each in said["plans"]} >= {"machine", "fargate"}
+    assert not any(each["measured"] for each in said["plans"])
+    times = [each["seconds"] for each in said["plans"]]
     assert times == sorted(times, reverse=True)
 
 
@@ -97,51 +110,45 @@ def test_scenes_of_one_voice_are_planned_by_their_positions_in_it(
     (scenes / "scenes.json").write_text(json.dumps(listed))
     voice = ("--film", "film.mp4", "--film-audio", scenes / "s00.wav")
     code, said = plan(capsys, scenes / "scenes.json", *voice)
-    assert (code, said["scenes"], said["audio_seconds"]) == (0, 2, 60.0)
+    assert (code, [each["seconds"] for each in said["scenes"]]) == (0, [20.0, 40.0])
+    assert said["film_seconds"] == 60.0
 
 
 def test_the_cheapest_in_time(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, all_of_them = plan(capsys, scenes, "--backend", "fargate", "--tier", "1")
-    assert code == 0
-    slowest, *faster = all_of_them["frontier"]
-    assert slowest["tasks"] == 1
+    frontier = best(scenes, Tier.STANDARD).plans.frontier
+    slowest, *faster = frontier
+    assert slowest.tasks == 1
     for wanted in (slowest, faster[0], faster[-1]):
-        deadline = f"{wanted['seconds_high'] + 1:.0f}s"
+        deadline = f"{wanted.seconds_high + 1:.0f}s"
         code, said = plan(
             capsys, scenes, "--backend", "fargate", "--tier", "1", "--deadline", deadline
         )
-        limit = wanted["seconds_high"] + 1
-        cheapest = next(plan for plan in all_of_them["frontier"] if plan["seconds_high"] <= limit)
-        assert (code, said["chosen"]) == (0, cheapest)
+        limit = wanted.seconds_high + 1
+        cheapest = next(plan for plan in frontier if plan.seconds_high <= limit)
+        assert (code, said["chosen"]["seconds"]) == (0, cheapest.seconds)
 
 
-def test_the_fastest_for_the_money(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = plan(capsys, scenes, "--backend", "fargate", "--budget", "0.5")
-    assert code == 0
-    assert Decimal(said["chosen"]["usd_high"]) <= Decimal("0.5")
-    faster = [p for p in said["frontier"] if p["seconds"] < said["chosen"]["seconds"]]
-    assert all(Decimal(p["usd_high"]) > Decimal("0.5") for p in faster)
+def test_the_fastest_for_the_money(scenes: Path) -> None:
+    choice = best(scenes, max_usd=Decimal("0.5"))
+    assert choice.plan.usd_high <= Decimal("0.5")
+    faster = [p for p in choice.plans.frontier if p.seconds < choice.plan.seconds]
+    assert all(p.usd_high > Decimal("0.5") for p in faster)
 
 
-def test_the_next_step_is_the_cheapest_second(
-    scenes: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "10h")
-    chosen, step = said["chosen"], said["next_step"]
+def test_the_next_step_is_the_cheapest_second(scenes: Path) -> None:
+    choice = best(scenes, deadline=36_000.0)
+    chosen, step = choice.plan, choice.plans.next_step(choice.plan)
 
-    def price(other: dict[str, Any]) -> float:
-        extra = float(other["usd"]) - float(chosen["usd"])
-        return extra / (chosen["seconds"] - other["seconds"])
+    def price(other: Plan) -> float:
+        return float(other.usd - chosen.usd) / (chosen.seconds - other.seconds)
 
-    faster = [each for each in said["frontier"] if each["seconds"] < chosen["seconds"]]
+    faster = [each for each in choice.plans.frontier if each.seconds < chosen.seconds]
     assert step == min(faster, key=price)
-    _, said = plan(capsys, scenes, "--backend", "fargate", "--budget", "100")
-    assert said["next_step"] is None, "nothing is faster than the fastest"
+    fastest = best(scenes, max_usd=Decimal(100))
+    assert next_step_text(fastest) is None, "nothing is faster than the fastest"
 
 
-def test_the_value_of_an_hour_chooses_the_number_of_tasks(
-    scenes: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_value_of_an_hour_chooses_the_number_of_tasks(scenes: Path) -> None:
     """Measured: each scene takes 5 s, and a task encodes two at once."""
     cloud = Cloud.of("http://127.0.0.1:9", region="us-east-1", account="1")
     kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
@@ -149,9 +156,10 @@ def test_the_value_of_an_hour_chooses_the_number_of_tasks(
     encodes = [Sample(kind=kind, measure="encode", seconds=5.0, work=work)] * 30
     write_history([Sample(kind=kind, measure="startup", seconds=58.0), *encodes])
     tasks = dict[str, int]()
-    for options in ((), ("--hour-usd", "0"), ("--hour-usd", "1")):
-        _, said = plan(capsys, scenes, "--backend", "fargate", "--tier", "STANDARD", *options)
-        tasks[said["reason"]] = said["chosen"]["tasks"]
+    for value in (None, Decimal(0), Decimal(1)):
+        limits = BackendOptions(hour_usd=value).limits(Limits())
+        choice = best(scenes, Tier.STANDARD, hour_usd=limits.hour_usd)
+        tasks[reason_text(choice)] = choice.plan.tasks
     assert tasks == {
         "what cloudburst render does by default": 3,
         "what cloudburst render does with --hour-usd 0": 1,
@@ -162,7 +170,7 @@ def test_the_value_of_an_hour_chooses_the_number_of_tasks(
 def test_no_plan_is_good_enough(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = plan(capsys, scenes, "--backend", "fargate", "--deadline", "30s")
     assert (code, said["fits"]) == (2, False)
-    assert said["chosen"] == said["frontier"][-1]
+    assert said["chosen"] == said["plans"][-1]
     assert main(["plan", str(scenes), "--backend", "fargate", "--deadline", "30s"]) == 2
     assert "No plan finishes within 30 s; the closest: $" in " ".join(
         capsys.readouterr().out.split()
@@ -183,7 +191,8 @@ def test_characters_without_a_font_are_named_unless_the_public_image_draws_them(
     (scenes / "s03.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nمرحبا\n", "utf-8")
     assert main(["plan", str(scenes)]) == 2
     assert "Arabic characters that no font has" in capsys.readouterr().err
-    assert plan(capsys, scenes, "--backend", "http://a:5000")[0] == 0
+    code, said = plan(capsys, scenes, "--backend", "http://a:5000")
+    assert (code, "Arabic" in str(said["scenes"][3]["warnings"])) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,7 @@ def test_the_old_name_of_the_budget(
 ) -> None:
     code, said = plan(capsys, scenes, "--backend", "fargate", option, "0.001")
     assert code == 2
-    assert said["reason"] == "the fastest within $0.0010, even if everything is slow"
+    assert not said["fits"]
 
 
 def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
@@ -441,9 +450,9 @@ def test_scenes_in_s3(
     for module in ("cli.plan", "client.planning"):
         name = f"cloudburst.{module}.open_remote_inputs"
         monkeypatch.setattr(name, lambda _settings: store.inputs())
-    assert main(["plan", "s3://bucket/f/", "--backend", "fargate", "--json"]) == 0
+    assert main(["plan", "s3://bucket/f/", "--backend", "fargate"]) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out)["chosen"]["tasks"] >= 1
+    assert "12 scenes" in told.out
     assert "s3://bucket/f/lone.png: a picture without an audio file" in told.err
     assert not +store.opened
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
@@ -26,13 +25,13 @@ from cloudburst.cli.output import (
     plain_table,
     pluralize,
     print_output,
-    write_line,
+    write_json,
 )
 from cloudburst.cli.render import film_arguments
 from cloudburst.cli.result import RunRequest
 from cloudburst.client import planning
 from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, backend_list
-from cloudburst.client.planning import Candidate, Choice, price_note
+from cloudburst.client.planning import Candidate, Choice, PlanResult, price_note
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError, InvalidScenesError
@@ -73,14 +72,14 @@ def plan_command(
     workers
         Largest number of tasks to consider. Default: 16.
     json
-        Print the plan as one line of JSON.
+        Print the scenes and plans as one line of JSON.
     """
     settings, backend = Settings(), backend or BackendOptions()
     options = (video or LookOptions()).options()
     limits = backend.limits(Limits() if workers is None else Limits(workers=workers))
     with open_remote_inputs(settings) as remote:
         found = scenes_of(scenes, options, remote)
-    choice = _choose(
+    result, choice = _choose(
         found,
         backend,
         settings,
@@ -90,11 +89,10 @@ def plan_command(
         workers=workers,
         **asdict(film or FilmFlags()),
     )
-    view = PlanView(choice, price_note(read_prices(), settings))
     if json:
-        write_line(view.json())
+        write_json(_to_json(result, choice))
     else:
-        print_output(view)
+        print_output(PlanView(choice, price_note(read_prices(), settings)))
     return 0 if choice.fits else 2
 
 
@@ -103,7 +101,7 @@ def apply_plan(
 ) -> RunRequest:
     """Choose a plan for a requested run; return the request with the workers of this plan."""
     backends = backend_list(request.backend)
-    choice = _choose(
+    _, choice = _choose(
         request.scenes,
         backend,
         settings,
@@ -136,7 +134,7 @@ def _choose(
     *,
     limits: Limits,
     **how: Any,
-) -> Choice:
+) -> tuple[PlanResult, Choice]:
     tier = None if options.tier is None else options.selected_tier()
     limits = replace(limits, deadline=options.deadline)
     settings = options.apply_to(settings)
@@ -146,7 +144,7 @@ def _choose(
         raise InvalidScenesError(faults=result.faults)
     if result.choice is None:
         raise ConfigurationError(f"this machine cannot render: {missing_requirements(*MODULES)}")
-    return result.choice
+    return result, result.choice
 
 
 def _compared(
@@ -181,24 +179,6 @@ class PlanView:
         yield from self._figures()
         if self.note:
             yield Text(self.note, "yellow")
-
-    def json(self) -> str:
-        """Return the chosen plan, the Pareto-optimal plans and the figures behind them as JSON."""
-        choice = self.choice
-        step = choice.plans.next_step(choice.plan)
-        return json.dumps(
-            {
-                "type": "plan",
-                "scenes": len(choice.scenes),
-                "audio_seconds": round(sum(scene.audio_seconds for scene in choice.scenes), 3),
-                "fits": choice.fits,
-                "reason": reason_text(choice),
-                "chosen": _plan_to_json(choice.plan),
-                "next_step": None if step is None else _plan_to_json(step),
-                "frontier": [_plan_to_json(plan) for plan in choice.plans.frontier],
-                "figures": [_figures_to_json(each) for each in choice.candidates],
-            }
-        )
 
     def _chosen(self) -> Iterator[Text]:
         choice, plan = self.choice, self.choice.plan
@@ -280,41 +260,12 @@ def _kind_name(candidate: Candidate) -> str:
     return "here" if kind.backend == "local" else kind.backend
 
 
-def _plan_to_json(plan: Plan) -> dict[str, Any]:
-    return {
-        **{
-            name: round(getattr(plan, name), 3)
-            for name in ("seconds", "seconds_low", "seconds_high")
-        },
-        **{name: f"{getattr(plan, name):f}" for name in ("usd", "usd_low", "usd_high")},
-        "tasks": plan.tasks,
-        "vcpu": total_vcpu(plan),
-        "workers": [
-            {
-                "backend": group.kind.backend,
-                "tier": group.kind.tier.name if group.kind.tier else None,
-                "count": group.count,
-            }
-            for group in plan.groups
-        ],
-    }
-
-
-def _figures_to_json(candidate: Candidate) -> dict[str, Any]:
-    performance = candidate.worker_kind.performance
-    return {
-        "kind": candidate.kind_name,
-        "startup_seconds": round(performance.startup_seconds, 3),
-        "seconds_per_scene": round(performance.seconds_per_scene, 3),
-        "seconds_per_work": round(performance.seconds_per_work, 4),
-        "transfer_seconds": round(performance.transfer_seconds, 3),
-        "stop_seconds": round(performance.stop_seconds, 3),
-        "encoder_slots": candidate.worker_kind.encoder_slots,
-        "usd_per_second": f"{candidate.worker_kind.usd_per_second:f}",
-        "measured": sorted(performance.measured),
-        "starts": candidate.starts,
-        "encodes": candidate.encodes,
-    }
+def _to_json(result: PlanResult, choice: Choice) -> dict[str, Any]:
+    scenes, plans = (
+        [each.model_dump(mode="json") for each in part] for part in (result.scenes, result.plans)
+    )
+    facts = {"type": "plan", "fits": choice.fits, "film_seconds": result.film_seconds}
+    return facts | {"scenes": scenes, "plans": plans}
 
 
 def reason_text(choice: Choice) -> str:

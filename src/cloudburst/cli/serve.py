@@ -12,11 +12,13 @@ from cyclopts.validators import Number
 from cloudburst.cli.backend_options import StandingOptions
 from cloudburst.cli.output import print_output
 from cloudburst.cli.render import interrupt_handler
+from cloudburst.client.backends import OpenFargate, OpenLocal, backend_list
 from cloudburst.client.client import Client
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs import JobLimits, Places
 from cloudburst.models.limits import Limits
 from cloudburst.models.settings import Settings
+from cloudburst.ports.backend import OpenBackend
 from cloudburst.serve.app import standing_app
 from cloudburst.serve.keys import Keys, keys_for
 from cloudburst.serve.server import StandingServer, listening_socket, url_of
@@ -30,15 +32,8 @@ def standing_jobs(
     settings = options.apply_to(Settings())
     limits = Limits() if options.workers is None else Limits(workers=options.workers)
     backend = options.open_backend(settings, workers=options.workers)
-    if not callable(backend):
-        machine, tasks = backend
-        places = Places(machine=machine, fargate=tasks)
-    elif "://" in (options.backend or ""):
-        places = Places()
-    elif options.backend == "fargate" or (options.backend is None and settings.subnets):
-        places = Places(fargate=backend)
-    else:
-        places = Places(machine=backend)
+    offered: dict[object, OpenBackend] = {type(each): each for each in backend_list(backend)}
+    places = Places(machine=offered.get(OpenLocal), fargate=offered.get(OpenFargate))
     limits = options.limits(limits)
     if places.fargate and limits.max_usd is None and options.owner_usd is None:
         msg = (

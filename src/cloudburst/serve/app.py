@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudburst.concurrency import cancel_on_disconnect, collapse_single
+from cloudburst.concurrency import while_connected
 from cloudburst.inputs.story import story_folder
 from cloudburst.serve.keys import Keys
 from cloudburst.serve.tools import Tools
@@ -91,11 +91,8 @@ class _Agents:
                 await anyio.sleep_forever()  # a closed connection cancels it
             return unread.pop()
 
-        with collapse_single():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
-                await self._manager.handle_request(scope, received, send)
-                tasks.cancel_scope.cancel()
+        async with while_connected(receive):
+            await self._manager.handle_request(scope, received, send)
 
 
 class _Headers:

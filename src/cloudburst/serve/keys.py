@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -17,6 +16,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.web import Access, Action
 from cloudburst.web.access import EVERYBODY, refuse_other_sites
 from cloudburst.web.request_limits import read_body
+from cloudburst.web.submissions import parse_json
 
 COOKIE = "cloudburst_session"
 # Seconds for which a browser keeps the cookie.
@@ -58,11 +58,7 @@ class Keys:
 
     async def open_session(self, request: Request) -> Response:
         """Set the cookie of a browser whose user has sent a key, as ``{"key": "…"}``."""
-        try:
-            body: Mapping[str, object] = json.loads(await read_body(request, 1_000))
-            key = str(body["key"])
-        except (ValueError, TypeError, KeyError):
-            raise HTTPException(400, 'expected {"key": "…"}') from None
+        key = str(parse_json(await read_body(request, 1_000)).get("key", ""))
         await self._require(key, self._sessions)
         response = Response(status_code=204)
         response.set_cookie(

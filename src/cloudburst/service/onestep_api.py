@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from urllib.parse import quote
 from uuid import uuid4
 
-from anyio import CancelScope, CapacityLimiter, create_task_group, current_time, move_on_after
+from anyio import CancelScope, CapacityLimiter, current_time, move_on_after
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from cloudburst.concurrency import cancel_on_disconnect
+from cloudburst.concurrency import while_connected
 from cloudburst.renderer.job import INPUT_FAULT_EXIT_CODE, JobOptions, RenderJob
 from cloudburst.service import request_body
 from cloudburst.service.http_errors import RejectedRequestError, respond_to_rejection
@@ -54,17 +54,15 @@ class OnestepApi:
                 request, job.folder / BODY_FILE, store, limit=limit, stall=settings.stall_seconds
             )
             await store.ensure_room(received.size)
-            answer: Response | None = None
-            async with create_task_group() as tasks:
-                tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
+            answers = list[Response]()
+            async with while_connected(request.receive):
                 try:
-                    answer = await self._made(job)
+                    answers.append(await self._made(job))
                 except RejectedRequestError as error:
-                    answer = await respond_to_rejection(request, error)
-                tasks.cancel_scope.cancel()
-            if answer is None:
+                    answers.append(await respond_to_rejection(request, error))
+            if not answers:
                 raise ClientDisconnect
-            return answer
+            return answers[0]
 
     async def download(self, request: Request) -> Response:
         """Return the video of an earlier create request."""

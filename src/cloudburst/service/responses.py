@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from anyio import CancelScope, create_task_group, current_time, move_on_after, to_thread
+from anyio import CancelScope, current_time, move_on_after, to_thread
 from anyio.abc import TaskGroup
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cloudburst.concurrency import cancel_on_disconnect
+from cloudburst.concurrency import while_connected
 from cloudburst.renderer.job import RenderedFile, RenderedVideo
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
@@ -102,10 +102,8 @@ class JobFileResponse(Response):
             await RejectionResponse({"error": "this file was deleted"}, 404)(scope, receive, send)
             return
         try:
-            async with create_task_group() as tasks:
-                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+            async with while_connected(receive):
                 await self._send(send, file, part or (0, self._size), scope["method"] == "HEAD")
-                tasks.cancel_scope.cancel()
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(file.close)
@@ -149,11 +147,9 @@ class LineStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send lines until there are no more or the reader has disconnected."""
-        async with create_task_group() as tasks:
-            tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
+        async with while_connected(receive) as tasks:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send_lines(send, tasks)
-            tasks.cancel_scope.cancel()
 
     async def _send_lines(self, send: Send, tasks: TaskGroup) -> None:
         raise NotImplementedError

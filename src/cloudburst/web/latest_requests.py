@@ -9,7 +9,7 @@ import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from cloudburst.concurrency import cancel_on_disconnect, collapse_single
+from cloudburst.concurrency import while_connected
 from cloudburst.errors import SupersededError
 from cloudburst.web.error_responses import RETRY_AFTER
 
@@ -38,16 +38,13 @@ class LatestRequests:
             HTTPException: Status 503: the time is over.
         """
         results = list[_T]()
-        with collapse_single(), anyio.move_on_after(self._seconds) as scope:
+        with anyio.move_on_after(self._seconds) as scope:
             if (earlier := self._scopes.get(key)) is not None:
                 earlier.cancel()
             self._scopes[key] = scope
             try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(cancel_on_disconnect, request.receive, tasks.cancel_scope)
-                    async with self._room:
-                        results.append(await work())
-                    tasks.cancel_scope.cancel()
+                async with while_connected(request.receive), self._room:
+                    results.append(await work())
             finally:
                 if self._scopes.get(key) is scope:
                     del self._scopes[key]

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudburst.concurrency import cancel_on_disconnect, collapse_single
+from cloudburst.concurrency import while_connected
 from cloudburst.errors import CloudburstError
 from cloudburst.web.error_responses import logged_response
 
@@ -70,25 +70,22 @@ class EventStreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, as an ASGI application."""
         sender = _Sender(send)
-        with collapse_single():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(cancel_on_disconnect, receive, tasks.cancel_scope)
-                try:
-                    async with self._events as events:
-                        start = {"type": "http.response.start", "status": self.status_code}
-                        await sender.send(start | {"headers": self.raw_headers})
-                        tasks.start_soon(sender.keep_alive)
-                        with anyio.CancelScope() as reading:
-                            tasks.start_soon(self._cancel_on_stop, reading)
-                            async for event in events:
-                                await sender.send(_body(event))
-                except CloudburstError as exc:
-                    if sender.started:
-                        raise
-                    await logged_response(exc, Request(scope))(scope, receive, send)
-                else:
-                    await sender.send(_body(b"", more=False))
-                tasks.cancel_scope.cancel()
+        async with while_connected(receive) as tasks:
+            try:
+                async with self._events as events:
+                    start = {"type": "http.response.start", "status": self.status_code}
+                    await sender.send(start | {"headers": self.raw_headers})
+                    tasks.start_soon(sender.keep_alive)
+                    with anyio.CancelScope() as reading:
+                        tasks.start_soon(self._cancel_on_stop, reading)
+                        async for event in events:
+                            await sender.send(_body(event))
+            except CloudburstError as exc:
+                if sender.started:
+                    raise
+                await logged_response(exc, Request(scope))(scope, receive, send)
+            else:
+                await sender.send(_body(b"", more=False))
 
     async def _cancel_on_stop(self, scope: anyio.CancelScope) -> None:
         await self._stop.wait()
