@@ -89,6 +89,10 @@ async def test_too_large_call_of_a_tool_is_refused(standing):
     async with standing() as http:
         large = TOOLS | {"params": {"x": "x" * 5_000_000}}
         assert (await http.post("/mcp", json=large, headers=ACCEPT)).status_code == 413
+        many = TOOLS | {"params": {"x": [0] * 100_000}}
+        answer = await http.post("/mcp", json=many, headers=ACCEPT)
+        assert answer.status_code == 400
+        assert "at most 100,000 values" in answer.json()["message"]
 
 
 async def test_closed_connection_ends_the_call_of_a_tool(standing, monkeypatch):

@@ -38,7 +38,8 @@ async def test_key_is_needed_for_everything_but_the_page(standing):
 async def test_session_is_a_cookie_without_the_key(standing):
     async with standing(KEY) as http:
         assert (await http.post("/session", json={"key": "wrong"})).status_code == 401
-        assert (await http.post("/session", json=[])).status_code == 400
+        for body in (b"[]", b'{"key": "\\ud800"}', b"[" * 1_000):
+            assert (await http.post("/session", content=body)).status_code == 400, body
         answer = await http.post("/session", json={"key": KEY})
         assert answer.status_code == 204
         cookie = answer.headers["set-cookie"]

@@ -137,10 +137,17 @@ def outside(root, make_scene):
     outside = Path(make_scene("p")["image_path"]).rename(root.parent / "outside.png")
     (root / "link.png").symlink_to(outside)
     (root / "folder").symlink_to(root.parent)
+    (root / "loop.png").symlink_to("loop.png")
     return outside
 
 
-@pytest.mark.parametrize("name", ["../outside.png", "link.png", "folder/outside.png", "OUTSIDE"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../outside.png", "link.png", "folder/outside.png", "OUTSIDE"),
+        *("loop.png", "a\0.png", "a" * 300 + ".png"),
+    ],
+)
 async def test_file_outside_the_root_is_refused(name, agent, root, outside):
     name = name.replace("OUTSIDE", str(outside))
     async with agent() as client:
@@ -178,8 +185,13 @@ async def test_mistakes_are_answered_with_what_to_do(agent):
         assert "1,001 scenes; expected at most 1,000" in text
         text = await refused(client, "render", job={"scenes": [SCENE]}, wait_seconds=61)
         assert "less than or equal to 60" in text
+        for field in ("scenes", "options"):
+            text = await refused(client, "render", job={"scenes": [SCENE], field: 5})
+            assert f'"field":"{field}"' in text
         assert "job" in await refused(client, "job", job="../../x")
         text = await refused(client, "job", job="0" * 32)
         assert "UnknownJobError" in text
+        scenes = [0] * 5_000
+        assert len(await refused(client, "add_scenes", job="0" * 32, scenes=scenes)) < 30_000
         assert "render" in await refused(client, "render")
         assert "Unknown tool" in await refused(client, "rendr")

@@ -26,6 +26,7 @@ from cloudburst.web import Action, Jobs
 from cloudburst.web.access import refuse_other_sites
 from cloudburst.web.error_responses import http_error_response
 from cloudburst.web.request_limits import read_body
+from cloudburst.web.submissions import parse_json
 
 PAGE = Path(__file__).with_name("page")
 # Maximum size of one call of a tool, in bytes.
@@ -84,7 +85,9 @@ class _Agents:
             refuse_other_sites(request, self._public_url)
         else:
             await self._keys.authorize(request, Action.SUBMIT)
-        unread = [{"type": "http.request", "body": await read_body(request, MAX_CALL_BYTES)}]
+        body = await read_body(request, MAX_CALL_BYTES)
+        await anyio.to_thread.run_sync(parse_json, body)  # refuses what would be slow to read
+        unread = [{"type": "http.request", "body": body}]
 
         async def received() -> Message:
             if not unread:

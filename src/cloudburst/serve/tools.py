@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 from urllib.parse import urljoin
@@ -48,7 +49,8 @@ for _part in (_JOB, _SCENES["items"]):
     }
 JobJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_JOB)]
 SceneJson: TypeAlias = Annotated[dict[str, Any], WithJsonSchema(_SCENES["items"])]
-ScenesJson: TypeAlias = Annotated[list[dict[str, Any]], WithJsonSchema(_SCENES)]
+# The operation checks the items: pydantic would describe each invalid one of millions.
+ScenesJson: TypeAlias = Annotated[list[Any], WithJsonSchema(_SCENES)]
 Job: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id of a job.")]
 Wait: TypeAlias = Annotated[
     float, Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the end of the job.")
@@ -173,7 +175,7 @@ class Tools:
 
         async with self._client(ctx) as http:
             try:
-                if self._root is not None:
+                if self._root is not None and _is_well_formed(body):
                     _located(body, note)
                     for file in uploads:
                         made = await http.post(
@@ -193,12 +195,14 @@ class Tools:
     def _local(self, name: str) -> Path:
         """Return a file below the root. Raises `InvalidInputError`."""
         root = self._root or Path()
-        path = (root / name).resolve()
-        if not path.is_relative_to(root) or not path.is_file():
-            raise InvalidInputError(
-                "no such file in the folder", "the path of a file below --root", "no_file"
-            )
-        return path
+        # For links in a circle (RuntimeError until Python 3.12), long names, and zero bytes.
+        with suppress(OSError, RuntimeError, ValueError):
+            path = (root / name).resolve()
+            if path.is_relative_to(root) and path.is_file():
+                return path
+        raise InvalidInputError(
+            "no such file in the folder", "the path of a file below --root", "no_file"
+        )
 
     def _client(self, ctx: Context) -> httpx.AsyncClient:
         given = ctx.headers or {}
@@ -228,6 +232,12 @@ def _located(body: Json, locate: Callable[[str], Any]) -> Json:
     located, options, film = locate_files(body, scenes, body.get("options") or {}, place)
     given = {"scene": located[0]} if is_frame else {"scenes": located}
     return {**body, **film, **given, **({"options": options} if options else {})}
+
+
+def _is_well_formed(body: Json) -> bool:
+    """Return whether scenes and options have types for which the operation has no fault."""
+    scenes, options = body.get("scenes") or [], body.get("options") or {}
+    return isinstance(scenes, list) and isinstance(options, dict)
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:
