@@ -27,6 +27,7 @@ from cloudburst.inputs.preflight import check_scenes
 from cloudburst.inputs.remote_inputs import (
     BLOCK_BYTES,
     MAX_CHECKED_BYTES,
+    MAX_RANGE_BYTES,
     CheckStoppedError,
     RemoteInputs,
 )
@@ -226,7 +227,7 @@ def test_subtitles_are_read_whole(store: RemoteStore) -> None:
 def test_what_are_no_subtitles_is_not_read(store: RemoteStore, data: bytes) -> None:
     at = store.put("x.srt", data)
     assert f": s3://{BUCKET}/x.srt; expected" in faults(store, scene(subtitle=str(at)))[0]
-    assert store.bytes_of(at) <= 2 * MAX_CHECKED_BYTES + BLOCK_BYTES
+    assert store.bytes_of(at) <= MAX_RANGE_BYTES + BLOCK_BYTES
 
 
 def test_fonts_watermarks_and_music(store: RemoteStore) -> None:
@@ -331,9 +332,9 @@ def test_subtitles_of_which_a_server_sends_only_the_start(
     store: RemoteStore, without_size: bool
 ) -> None:
     store.only_starts, store.without_size = True, without_size
-    at = store.put("long.lrc", b"[00:01.00]words\n" * 6000)
+    at = store.put("long.lrc", b"[00:01.00]words\n" * 70_000)
     found = faults(store, scene(subtitle=str(at)))[0]
-    assert "more than 65,536 bytes on a server that does not send parts of files" in found
+    assert "more than 1,048,576 bytes on a server that does not send parts of files" in found
 
 
 def test_missing_credentials_end_the_check(store: RemoteStore) -> None:

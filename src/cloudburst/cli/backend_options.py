@@ -118,15 +118,12 @@ class BackendOptions(WorkerOptions):
         """Return the tier that ``--tier`` names, or STANDARD without this option."""
         if self.tier is None:
             return Tier.STANDARD
-        if self.tier.isdecimal():
-            for tier in Tier:
-                if tier.priority == int(self.tier):
-                    return tier
         name = self.tier.upper().replace("-", "_")
-        if name not in Tier.__members__:
-            known = ", ".join(f"{tier.priority} ({tier.name})" for tier in Tier)
-            raise ConfigurationError(f"--tier: {self.tier!r}; expected one of {known}")
-        return Tier[name]
+        for tier in Tier:
+            if name in {tier.name, str(tier.priority)}:
+                return tier
+        known = ", ".join(f"{tier.priority} ({tier.name})" for tier in Tier)
+        raise ConfigurationError(f"--tier: {self.tier!r}; expected one of {known}")
 
 
 def unknown_backend(name: str) -> ConfigurationError:

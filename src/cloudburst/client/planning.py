@@ -156,16 +156,16 @@ async def plan(
         ConfigurationError: A file of the film has no valid place.
     """
     settings, limits = settings or Settings(), limits or Limits()
-    compared = usual = backend_list(backend or [OpenLocal(), OpenFargate(settings)])
-    if backend is None and not settings.subnets:
-        usual = [OpenLocal()]
+    without_tasks = backend is None and not settings.subnets
+    compared = backend_list(backend or [OpenLocal(), OpenFargate(settings)])
     look, request = given_options(options, RenderOptions()), film_request(**film)
     listed, remote = [*scenes], open_remote_inputs(settings)
 
     def predict() -> PlanResult:
         data, tiers = PlanData(), [*Tier] if tier is None else [tier]
         candidates = data.candidates(compared, tiers=tiers, workers=workers)
-        usual_ones = data.candidates(usual, tiers=tiers, workers=workers) or candidates
+        free = [each for each in candidates if not each.worker_kind.usd_per_second]
+        usual = free if free and without_tasks else candidates
         # The public image takes characters that no font has from other fonts.
         draws = not candidates or any(each.has_own_renderer for each in candidates)
         check = partial(_check, options=look, limits=limits, film=request, remote=remote)
@@ -174,7 +174,7 @@ async def plan(
         if found is None:
             return PlanResult(faults=tuple(faults))
         checked, film = found
-        choice = _choose_everywhere(checked, candidates, usual_ones, limits)
+        choice = _choose_everywhere(checked, candidates, usual, limits)
         return PlanResult(
             scenes=tuple(map(_planned_scene, checked)),
             faults=tuple(faults),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,8 @@ from cloudburst.errors import (
     RenderFailedError,
     SceneFault,
 )
-from cloudburst.files import replaced_file
-from cloudburst.inputs.remote_inputs import (
-    SCENE_FILE_RANGE_BYTES,
-    RemoteInputs,
-    open_remote_inputs,
-)
+from cloudburst.files import file_identity, replaced_file
+from cloudburst.inputs.remote_inputs import RemoteInputs, open_remote_inputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.limits import Limits
 from cloudburst.models.locations import local_paths
@@ -131,12 +126,12 @@ def _check(
         expected = "a time in seconds, at least 0"
         fault = SceneFault(checked.scene.name, "at", f"{at:g}", expected, "out_of_range")
         raise InvalidScenesError(faults=[fault])
-    limit, block = min(_MAX_REMOTE_BYTES, limits.file_bytes), SCENE_FILE_RANGE_BYTES
+    limit = min(_MAX_REMOTE_BYTES, limits.file_bytes)
     for name, location in checked.files().items():
         if isinstance(location, Path):
             continue
         try:
-            data = remote.read_whole(location, limit=limit, block=block)
+            data = remote.read_whole(location, limit=limit)
         except InvalidInputError as exc:
             found = f"{exc.found}: {location}"
             fault = SceneFault(checked.scene.name, name, found, exc.expected, exc.code)
@@ -146,25 +141,17 @@ def _check(
 
 
 def _check_file(file: Path, scene: CheckedScene, overwrite: bool) -> None:
-    if not os.path.lexists(file):
-        return
-    inputs = local_paths(scene.files().values())
-    if file.is_dir() or any(_is_same(file, path) for path in inputs):
+    inputs = map(file_identity, local_paths(scene.files().values()))
+    if file.is_dir() or (os.path.lexists(file) and file_identity(file) in inputs):
         raise ConfigurationError(
             f"{file}: a folder or an input of the scene; expected another file"
         )
-    if not overwrite:
+    if not overwrite and os.path.lexists(file):
         raise _exists(file)
 
 
 def _exists(file: Path) -> OutputExistsError:
     return OutputExistsError(f"{file} already exists; overwrite=True replaces it", paths=[file])
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    with suppress(OSError):
-        return one.samefile(other)
-    return False
 
 
 def _write(file: Path, picture: bytes, scene: str, overwrite: bool) -> None:

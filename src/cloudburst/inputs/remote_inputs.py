@@ -38,10 +38,8 @@ MAX_CHECKED_BYTES = 256 * 1024
 whole."""
 BLOCK_BYTES = 16 * 1024
 """Number of bytes in a block of a file. Requests read whole blocks; one reads most headers."""
-MAX_RANGE_BYTES = 64 * 1024
-"""Maximum number of bytes that one request for an input file reads."""
-SCENE_FILE_RANGE_BYTES = 1024 * 1024
-"""Number of bytes that one request for a scene file reads."""
+MAX_RANGE_BYTES = 1024 * 1024
+"""Maximum number of bytes that one request reads of a file that is read whole."""
 READ_TIMEOUT = 60.0
 """Maximum number of seconds for one range of a file, with repeated requests. For S3, the time for
 which requests are repeated while it is busy is added."""
@@ -229,9 +227,7 @@ class RemoteInputs:
                 is_whole=raw.size is not None and raw.size <= BLOCK_BYTES,
             )
 
-    def read_whole(
-        self, location: RemoteLocation, *, limit: int, block: int = MAX_RANGE_BYTES
-    ) -> bytes:
+    def read_whole(self, location: RemoteLocation, *, limit: int) -> bytes:
         """Return the content of a file of at most ``limit`` bytes, read in blocks.
 
         Raises `InvalidInputError` for a file that cannot be read, changes meanwhile, or is larger.
@@ -239,7 +235,7 @@ class RemoteInputs:
         content = bytearray()
         while True:
             start = len(content)
-            end = min(start + block, limit + 1)
+            end = min(start + MAX_RANGE_BYTES, limit + 1)
             answer = self.read(location, start, end)
             content += answer.data
             size = answer.file.size

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import URL, read_regular_file
-from cloudburst.inputs.remote_inputs import SCENE_FILE_RANGE_BYTES, RemoteInputs
+from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import S3Prefix, is_url
 from cloudburst.text import short_repr
@@ -118,7 +118,7 @@ class S3Folder:
         """Return the content of an object."""
         file = self._prefix.object(name)
         with _configuration_errors(str(file)):
-            return self._remote.read_whole(file, limit=limit, block=SCENE_FILE_RANGE_BYTES)
+            return self._remote.read_whole(file, limit=limit)
 
 
 @contextmanager

@@ -41,14 +41,6 @@ class SharedBudget:
     stopped: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     """Tasks of all clients, also of those that are closed, whose stops were accepted."""
 
-    def left_for(self, budget: Budget) -> Decimal:
-        """Return what the other clients leave of the limit."""
-        assert self.max_usd is not None, "there is a limit"
-        others = (other for other in self.members if other is not budget)
-        bill = sum((other.foreseen for other in others), Decimal())
-        records = (record for task, record in self.stopped.items() if not budget.has_stopped(task))
-        return self.max_usd - sum(map(_stopped_usd, records), bill)
-
 
 class Budget:
     """Limit on the bill of a client, with which a forecast of the bill is compared.
@@ -80,10 +72,6 @@ class Budget:
         if known is None or not known.settled:
             self._stopped[record.task] = self._shared.stopped[record.task] = record
 
-    def has_stopped(self, task: str) -> bool:
-        """Return whether the cost of a task whose stop was accepted is counted."""
-        return task in self._stopped
-
     @property
     def foreseen(self) -> Decimal:
         """Forecast bill of the workers that are not stopped, in USD."""
@@ -92,9 +80,12 @@ class Budget:
     @property
     def _max_usd(self) -> Decimal | None:
         """Limit on the bill, also by those of other clients."""
-        if self._shared.max_usd is None:
+        shared = self._shared
+        if shared.max_usd is None:
             return self._own_max_usd
-        left = self._shared.left_for(self)
+        foreseen = (other.foreseen for other in shared.members if other is not self)
+        spent = sum(map(_stopped_usd, shared.stopped.values()), Decimal()) - self._spent()
+        left = shared.max_usd - sum(foreseen, spent)
         return left if self._own_max_usd is None else min(left, self._own_max_usd)
 
     def begin_round(self) -> None:
