@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -117,10 +118,16 @@ async def read_archive(call: WebCall) -> Response:
     folder = call.queue.files(job.id)
     videos = [folder.videos / video.path.name for video in await call.queue.videos(job.id)]
     names = {folder.film: "film.mp4"} | {path: f"videos/{path.name}" for path in videos}
-    response = await to_thread.run_sync(ZipResponse, names, f"{job.name or job.id}.zip")
-    if not response.entries:
+    files = await to_thread.run_sync(_existing, names)
+    if not files:
         raise HTTPException(404, "the job has no finished video")
-    return response
+    if call.request.method == "HEAD":
+        return Response(media_type=ZipResponse.media_type)
+    return ZipResponse(files, f"{job.name or job.id}.zip")
+
+
+def _existing(names: Mapping[Path, str]) -> Mapping[Path, str]:
+    return {path: name for path, name in names.items() if path.is_file() and not path.is_symlink()}
 
 
 @Operation(
