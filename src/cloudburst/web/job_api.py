@@ -47,9 +47,8 @@ class JobApi:
         self.rules = rules
         # True if a function ``authorize`` decides who callers are.
         self.asks_callers = asks_callers
-        # Lock of the checks of the server, and their last results with the time of them.
+        # Lock of the checks of the server.
         self.checking = anyio.Lock()
-        self.checks: tuple[float, BaseModel] | None = None
         self.transfers = ConcurrencyLimit(rules.limits.transfers, "uploads")
         self.streams = ConcurrencyLimit(rules.limits.streams, "event streams")
         self.frames = LatestRequests(MAX_PREVIEWS, PREVIEW_SECONDS)

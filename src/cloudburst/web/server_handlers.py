@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
-from anyio import current_time, to_thread
+from anyio import to_thread
 from pydantic import BaseModel, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -29,8 +29,6 @@ from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import Document, json_response, schema_of
 from cloudburst.workers.local import MODULES, missing_requirements
 
-# Seconds for which the results of the checks are returned again.
-CHECK_SECONDS = 60.0
 _GROUPS: Mapping[str, type[BaseModel]] = {
     "picture": PictureOptions,
     "motion": MotionOptions,
@@ -276,16 +274,13 @@ def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 async def read_checks(call: WebCall) -> Response:
     """Check this machine and, if it is configured, the AWS account, and return what to fix.
 
-    Results are up to a minute old. Nothing is changed.
+    Nothing is changed.
     """
     if not call.access.operator:
         raise HTTPException(403, "expected the operator of the server")
-    api = call.api
-    async with api.checking:
-        if api.checks is None or current_time() > api.checks[0] + CHECK_SECONDS:
-            found = await _check(api.client.settings)
-            api.checks = current_time(), ChecksDocument(checks=found)
-    return json_response(api.checks[1])
+    async with call.api.checking:
+        checks = await _check(call.api.client.settings)
+    return json_response(ChecksDocument(checks=checks))
 
 
 async def _check(settings: Settings) -> list[CheckDocument]:
