@@ -121,21 +121,15 @@ _UNKNOWN = _FileKind("data of an unknown kind")
 class InputFacts(NamedTuple):
     """What a check has found out about a valid input file."""
 
-    width: int = 0
-    """Width of a picture as it is shown, in pixels; 0 if its header is not read whole."""
-    height: int = 0
-    """Height of a picture as it is shown, in pixels; 0 if its header is not read whole."""
+    upright: bool = False
+    """True for a picture that is taller than wide, as it is shown; false if its header is not
+    read whole."""
     seconds: float = 0.0
     """Length of audio in seconds; 0 for other files."""
     length_known: bool = True
     """False for a length of audio that is guessed from the size of the file."""
     characters: str = ""
     """Each visible character of subtitles, once."""
-
-    @property
-    def upright(self) -> bool:
-        """True for a picture that is taller than wide, as it is shown."""
-        return self.width < self.height
 
 
 class _PictureReader:
@@ -185,7 +179,7 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     input_rules.check_webp(start, limits.image_pixels)
     if size := input_rules.webp_size(start):
         if not media.is_whole or media.size is None or media.size > _MAX_WEBP_BYTES:
-            return InputFacts(*size)
+            return InputFacts(upright=size[0] < size[1])
         if media.size < 8 + int.from_bytes(start[4:8], "little"):
             raise _cut_short(kind)
     try:
@@ -202,7 +196,7 @@ def check_picture(media: MediaFile, limits: Limits) -> InputFacts:
     if isinstance(picture, HeifPicture) and media.size is not None and media.size < picture.end:
         raise _cut_short(kind)
     width, height = picture.size
-    return InputFacts(height, width) if _is_turned(picture) else InputFacts(width, height)
+    return InputFacts(upright=height < width if _is_turned(picture) else width < height)
 
 
 def _contains_end(file: BinaryIO, mark: bytes) -> bool:

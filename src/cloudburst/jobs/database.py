@@ -51,7 +51,6 @@ _FORMAT_1 = (
         "video_seconds REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, "
         "webhook TEXT, idempotency_key TEXT, name TEXT NOT NULL DEFAULT '', "
         "terms TEXT NOT NULL DEFAULT '{}', cover TEXT, reserved_usd TEXT, "
-        "left_out TEXT NOT NULL DEFAULT '[]', "
         "request_sha256 TEXT NOT NULL, request TEXT NOT NULL, "
         "UNIQUE (owner, idempotency_key))"
     ),
@@ -78,9 +77,9 @@ _FORMAT_1 = (
     "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",
     (
         "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, "
-        "bytes INTEGER NOT NULL, created_at REAL NOT NULL, name TEXT NOT NULL) WITHOUT ROWID"
+        "bytes INTEGER NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
     ),
-    # Scenes of jobs that are or were open, whose requests have none.
+    # Scenes of jobs that are or were open, whose requests have none, until they are resumed.
     (
         "CREATE TABLE scenes (job TEXT NOT NULL, number INTEGER NOT NULL, "
         "folded_name TEXT NOT NULL, scene TEXT NOT NULL, PRIMARY KEY (job, number), "

@@ -23,7 +23,7 @@ from cloudburst.jobs.folder import size_of_files
 from cloudburst.jobs.job_rows import NewJob, OpenJob
 from cloudburst.jobs.models import MAX_FAULTS, Job, JobChanges, JobRequest, check_idempotency_key
 from cloudburst.jobs.open_queue import OpenQueue
-from cloudburst.jobs.resumption import ResumableJob, Resumption, read_resumable
+from cloudburst.jobs.resumption import ResumableJob, read_resumable
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FILM_FILES, MAX_FILM_SECONDS
 from cloudburst.models.limits import Limits
@@ -122,21 +122,19 @@ class JobDraft:
         insert = partial(self._insert_scenes, max_scenes=max_scenes)
         return await self._submit(insert, request, owner=job.owner)
 
-    def changed(self, changes: JobChanges) -> Resumption:
-        """Return the finished job with changes.
+    def changed(self, changes: JobChanges) -> JobRequest:
+        """Return the request of the finished job with changes.
 
         Raises `InvalidScenesError` for names of other scenes, and for scenes that are invalid then.
         """
         assert self.resumed is not None, "the job is to be resumed"
         return self.resumed.changed(changes, self._queue.client.options)
 
-    async def resume(self, resumption: Resumption) -> Job:
+    async def resume(self, request: JobRequest) -> Job:
         """Queue the finished job again, and return it: see `JobQueue.resume`."""
         assert self.resumed is not None, "the job is to be resumed"
-        rendered = resumption.rendered
-        await self.check_files(rendered)
-        insert = partial(self._insert_resumed, resumption=resumption)
-        return await self._submit(insert, rendered, owner=self.resumed.job.owner)
+        await self.check_files(request)
+        return await self._submit(self._insert_resumed, request, owner=self.resumed.job.owner)
 
     async def _submit(self, insert: _Insert, request: JobRequest, **more: Any) -> Job:
         measure = partial(
@@ -175,12 +173,10 @@ class JobDraft:
         self.submitted = True
         return job_rows.read_job(connection, new.id)
 
-    def _insert_resumed(
-        self, connection: sqlite3.Connection, new: NewJob, resumption: Resumption
-    ) -> Job:
+    def _insert_resumed(self, connection: sqlite3.Connection, new: NewJob) -> Job:
         read_resumable(connection, self.id)
         check_job(connection, new, self._queue.limits)
-        job_rows.resume_job(connection, new, *resumption)
+        job_rows.resume_job(connection, new)
         self._queue.log.append(connection, self.id, [NewEvent(type="job.resumed", time=new.now)])
         self.submitted = True
         return job_rows.read_job(connection, self.id)

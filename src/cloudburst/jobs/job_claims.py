@@ -6,9 +6,8 @@ a process when it ends, however it ends.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,8 +31,6 @@ class ClaimedJob:
     request: str
     # Part of its owner's budget that is reserved for the job; ``None``: there is no such limit.
     reserved_usd: Decimal | None
-    # Names of scenes that are not rendered.
-    left_out: Collection[str]
     # True if a process has worked on the job before.
     started_before: bool
     cancel_requested: bool
@@ -56,10 +53,10 @@ def next_job(connection: sqlite3.Connection, now: float, *, begin: bool = True) 
 
 def claim(connection: sqlite3.Connection, job: str, process: str, now: float) -> ClaimedJob:
     """Give a queued job to a process."""
-    owner, request, reserved, left_out, cancel, starts = connection.execute(
+    owner, request, reserved, cancel, starts = connection.execute(
         "UPDATE jobs SET state = ?, process = ?, started_at = coalesce(started_at, ?), "
         "starts = starts + 1 WHERE id = ? "
-        "RETURNING owner, request, reserved_usd, left_out, cancel_requested, starts",
+        "RETURNING owner, request, reserved_usd, cancel_requested, starts",
         (JobState.RUNNING, process, now, job),
     ).fetchone()
     return ClaimedJob(
@@ -67,7 +64,6 @@ def claim(connection: sqlite3.Connection, job: str, process: str, now: float) ->
         owner=owner,
         request=request,
         reserved_usd=None if reserved is None else Decimal(reserved),
-        left_out=json.loads(left_out),
         started_before=starts > 1,
         cancel_requested=bool(cancel),
     )

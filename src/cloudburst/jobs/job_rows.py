@@ -148,35 +148,20 @@ def add_scenes(connection: sqlite3.Connection, new: NewJob) -> None:
     )
 
 
-def resume_job(
-    connection: sqlite3.Connection, new: NewJob, request: JobRequest, left_out: Collection[str]
-) -> None:
-    """Queue a finished job again.
-
-    Args:
-        connection: Connection of the caller.
-        new: The job with the scenes that are to be rendered, and the size of its new files.
-        request: The job with all scenes.
-        left_out: Names of the scenes that are not rendered.
-    """
-    if request.open:
-        connection.executemany(
-            "UPDATE scenes SET scene = ? WHERE job = ? AND folded_name = ?",
-            [(_json_of(scene), new.id, fold_name(scene.name)) for scene in request.scenes],
-        )
-        request = request.model_copy(update={"scenes": ()})
+def resume_job(connection: sqlite3.Connection, new: NewJob) -> None:
+    """Queue a finished job again, which has these scenes then; its size is that of new files."""
+    connection.execute("DELETE FROM scenes WHERE job = ?", [new.id])
     connection.execute(
         "UPDATE jobs SET state = ?, finished_at = NULL, error = NULL, cancel_requested = 0, "
         "not_before = 0, reserved_usd = NULL, cost_final = 0, scenes = ?, bytes = bytes + ?, "
-        "video_seconds = ?, left_out = ?, request = ?, terms = ? WHERE id = ?",
+        "video_seconds = ?, request = ?, terms = ? WHERE id = ?",
         (
             JobState.QUEUED,
             len(new.request.scenes),
             new.bytes,
             new.video_seconds,
-            json.dumps(sorted(left_out)),
-            _json_of(request),
-            _terms_of(request),
+            _json_of(new.request),
+            _terms_of(new.request),
             new.id,
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
 from functools import partial
@@ -155,7 +155,7 @@ class JobRun:
         with collapse_single(), self._scope:
             async with (
                 client.stream(
-                    self._scenes() if request.open else self._rendered(request.scenes),
+                    self._scenes() if request.open else request.scenes,
                     to=str(request.to) if request.to else self._folder.videos,
                     options=request.options,
                     name=self.job.id,
@@ -179,14 +179,11 @@ class JobRun:
                     self.report = await run.report()  # not interrupted by a cancellation
                 tasks.cancel_scope.cancel()
 
-    def _rendered(self, scenes: Iterable[Scene]) -> Sequence[Scene]:
-        return [scene for scene in scenes if scene.name not in self.job.left_out]
-
     async def _scenes(self) -> AsyncGenerator[Scene]:
         """Yield the scenes of an open job when they come."""
         number = 0
         while scenes := await self._next_scenes(number):
-            for scene in self._rendered(scenes):
+            for scene in scenes:
                 yield scene
             number += len(scenes)
 

@@ -13,9 +13,7 @@ from cloudburst.jobs.job_rows import parse_request, read_job
 from cloudburst.jobs.models import JobFailure
 from cloudburst.models.scene import Video
 
-SceneState: TypeAlias = Literal[
-    "waiting", "uploading", "encoding", "downloading", "done", "failed", "left_out"
-]
+SceneState: TypeAlias = Literal["waiting", "uploading", "encoding", "downloading", "done", "failed"]
 # State of a scene after each type of events.
 _STATES: Mapping[str, SceneState] = {
     "scene.queued": "waiting",
@@ -43,9 +41,6 @@ class JobScene(BaseModel):
     not rendered when the job ended wait as well."""
     progress: float = 0.0
     """Finished share of the encode, from 0 to 1."""
-    worker: int | None = None
-    """Number of the worker that has the scene, or had it last, as in the progress of the job;
-    ``None`` if there is none, or it belonged to an earlier process."""
     attempts: int = 0
     """Number of attempts so far."""
     seconds: float | None = None
@@ -90,13 +85,11 @@ def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene
     for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
         if name in found:
             found[name].progress = value
-    left_out, text = connection.execute(
-        "SELECT left_out, json_set(request, '$.scenes', json('[]'), '$.open', json('true')) "
+    (text,) = connection.execute(
+        "SELECT json_set(request, '$.scenes', json('[]'), '$.open', json('true')) "
         "FROM jobs WHERE id = ?",
         [job],
     ).fetchone()
-    for name in json.loads(left_out):
-        found[name].state = "left_out"
     film, start = parse_request(text), 0.0
     for scene, (*_, transition) in zip(found.values(), rows, strict=True):
         scene.start = start
@@ -107,28 +100,22 @@ def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene
 
 
 def _apply_events(connection: sqlite3.Connection, job: str, found: Mapping[str, JobScene]) -> None:
-    numbers = dict[str, int]()
     for kind, name, text in connection.execute(
         "SELECT type, scene, data FROM events WHERE job = ? AND (scene IS NOT NULL OR type IN "
-        "('job.started', 'job.interrupted', 'job.finished', 'job.resumed', "
-        "'worker.launched', 'worker.ready')) "
-        "ORDER BY number",
+        "('job.started', 'job.interrupted', 'job.finished', 'job.resumed')) ORDER BY number",
         [job],
     ):
-        if kind.startswith("job."):
-            numbers.clear()
+        if name is None:
             for scene in found.values():
                 ends = {"done"} if kind == "job.resumed" else {"done", "failed"}
                 if scene.state not in ends:
-                    scene.state, scene.worker, scene.error = "waiting", None, None
-        elif name is None:  # numbered as in `RunView.numbers`
-            numbers.setdefault(json.loads(text)["task"], len(numbers) + 1)
+                    scene.state, scene.error = "waiting", None
         # A video that exists counts, also while a later process makes it again.
         elif kind in _STATES and (one := found.get(name)) and one.video is None:
-            _apply(one, kind, json.loads(text), numbers)
+            _apply(one, kind, json.loads(text))
 
 
-def _apply(scene: JobScene, kind: str, data: Mapping[str, Any], numbers: Mapping[str, int]) -> None:
+def _apply(scene: JobScene, kind: str, data: Mapping[str, Any]) -> None:
     scene.state = _STATES[kind]
     scene.attempts = data["attempt"] if kind == "scene.started" else scene.attempts
     if kind == "scene.completed":
@@ -137,4 +124,4 @@ def _apply(scene: JobScene, kind: str, data: Mapping[str, Any], numbers: Mapping
     elif kind == "scene.failed":
         scene.error = JobFailure.model_validate(data)
     else:
-        scene.worker, scene.error = numbers.get(data.get("task", "")), None
+        scene.error = None

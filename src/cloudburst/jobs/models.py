@@ -244,7 +244,7 @@ class JobChanges(BaseModel):
     """Scenes without a video that change: each has its ``name`` and the fields that replace those
     before; null removes a field."""
     leave_out: tuple[str, ...] = ()
-    """Names of scenes without a video that are left out of the job and its film."""
+    """Names of scenes without a video, which the job and its film have no longer."""
     max_usd: MaxUsd | None = None
     """Maximum bill of the job from its first start, in USD; ``None``: the one that it had."""
 

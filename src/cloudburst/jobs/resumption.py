@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cloudburst.errors import InvalidScenesError, JobConflictError, SceneFault
 from cloudburst.inputs.preflight import parse_scenes
@@ -17,41 +15,23 @@ from cloudburst.models.options import RenderOptions
 from cloudburst.models.scene import fold_name
 
 
-class Resumption(NamedTuple):
-    """Job as it is resumed."""
-
-    # Request with all scenes.
-    request: JobRequest
-    # Names of the scenes that are neither rendered nor part of the film.
-    left_out: AbstractSet[str]
-
-    @property
-    def rendered(self) -> JobRequest:
-        """Request without the scenes that are left out."""
-        kept = tuple(scene for scene in self.request.scenes if scene.name not in self.left_out)
-        return self.request.model_copy(update={"scenes": kept})
-
-
 @dataclass(frozen=True, slots=True)
 class ResumableJob:
     """Finished job that may be resumed."""
 
     job: Job
-    # Request with all scenes.
+    # Request with all scenes, also if they came one by one.
     request: JobRequest
-    left_out: AbstractSet[str]
     # Names of the scenes that have a video.
     done: AbstractSet[str]
 
-    def changed(self, changes: JobChanges, options: RenderOptions) -> Resumption:
-        """Return the job with changes; ``options`` are those of the client.
+    def changed(self, changes: JobChanges, options: RenderOptions) -> JobRequest:
+        """Return the request with changes; ``options`` are those of the client.
 
         Raises `InvalidScenesError` for names of other scenes, and for scenes that are invalid then.
         """
-        open_names = {
-            fold_name(scene.name): scene.name
-            for scene in self.request.scenes
-            if scene.name not in self.done
+        lacking = {
+            fold_name(scene.name) for scene in self.request.scenes if scene.name not in self.done
         }
         by_name = {
             fold_name(str(change.get("name", ""))): {
@@ -62,8 +42,7 @@ class ResumableJob:
         left_out = {fold_name(name) for name in changes.leave_out}
         faults = [
             SceneFault(name, "name", "no scene of the job without a video", "the name of one")
-            for name in sorted(by_name.keys() | left_out)
-            if name not in open_names
+            for name in sorted((by_name.keys() | left_out) - lacking)
         ]
         if faults:
             raise InvalidScenesError(faults=faults)
@@ -71,20 +50,12 @@ class ResumableJob:
             scene.model_dump(mode="json", exclude_unset=True)
             | {**by_name.get(fold_name(scene.name), {}), "name": scene.name}
             for scene in self.request.scenes
+            if fold_name(scene.name) not in left_out
         ]
-        has_voice = bool(self.request.film_audio)
-        parsed = parse_scenes(
-            scenes, self.request.options or options, max_faults=MAX_FAULTS, has_voice=has_voice
-        )
-        max_usd = {} if changes.max_usd is None else {"max_usd": changes.max_usd}
-        request = self.request.model_copy(update={"scenes": parsed, **max_usd})
-        # A scene that was left out and is changed now takes part again.
-        kept_out = self.left_out - {open_names[name] for name in by_name}
-        found = Resumption(request, kept_out | {open_names[name] for name in left_out})
-        if not found.rendered.scenes:
-            fault = SceneFault("", "leave_out", "all scenes", "at least one scene that is left")
-            raise InvalidScenesError(faults=[fault])
-        return found
+        options, has_voice = self.request.options or options, bool(self.request.film_audio)
+        parsed = parse_scenes(scenes, options, max_faults=MAX_FAULTS, has_voice=has_voice)
+        max_usd = changes.max_usd or self.request.max_usd
+        return self.request.model_copy(update={"scenes": parsed, "max_usd": max_usd})
 
 
 def read_resumable(connection: sqlite3.Connection, job: str) -> ResumableJob:
@@ -96,11 +67,8 @@ def read_resumable(connection: sqlite3.Connection, job: str) -> ResumableJob:
     if not found.resumable:
         msg = f"the state of job {job} is {found.state}; expected a finished job that lacks videos"
         raise JobConflictError(msg)
-    text, left_out = connection.execute(
-        "SELECT request, left_out FROM jobs WHERE id = ?", [job]
-    ).fetchone()
+    (text,) = connection.execute("SELECT request FROM jobs WHERE id = ?", [job]).fetchone()
     request, (scenes, _) = parse_request(text), read_scenes(connection, job, 0)
     if request.open:
-        request = request.model_copy(update={"scenes": tuple(scenes)})
-    done = {video.scene for video in read_videos(connection, job)}
-    return ResumableJob(found, request, set(json.loads(left_out)), done)
+        request = request.model_copy(update={"open": False, "scenes": tuple(scenes)})
+    return ResumableJob(found, request, {video.scene for video in read_videos(connection, job)})

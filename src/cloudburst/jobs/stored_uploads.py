@@ -40,26 +40,24 @@ class Upload:
     bytes: int
     created_at: float
     """Time in seconds since the epoch."""
-    name: str = ""
-    """Name that the owner gave to the file."""
 
 
 def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     """Write an upload."""
     connection.execute(
-        "INSERT INTO uploads (id, owner, bytes, created_at, name) VALUES (?, ?, ?, ?, ?)",
-        (upload.id, upload.owner, upload.bytes, upload.created_at, upload.name),
+        "INSERT INTO uploads (id, owner, bytes, created_at) VALUES (?, ?, ?, ?)",
+        (upload.id, upload.owner, upload.bytes, upload.created_at),
     )
 
 
 def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
     """Return an upload of an owner; ``None`` if the owner has no such upload."""
     row = connection.execute(
-        "SELECT bytes, created_at, name FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
+        "SELECT bytes, created_at FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
     ).fetchone()
     if row is None:
         return None
-    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1], name=row[2])
+    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1])
 
 
 def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
@@ -84,13 +82,12 @@ class StoredUploads:
     def __init__(self, queue: OpenQueue) -> None:
         self._queue = queue
 
-    async def store(self, body: AsyncIterator[bytes], *, owner: str = "", name: str = "") -> Upload:
+    async def store(self, body: AsyncIterator[bytes], *, owner: str = "") -> Upload:
         """Store a file, and return its upload.
 
         Args:
             body: Content of the file.
             owner: Owner of the upload; empty if there is only one.
-            name: Name of the file, for people.
 
         Raises:
             JobLimitError: The file would exceed a limit; nothing is kept.
@@ -101,9 +98,7 @@ class StoredUploads:
         stored = list[Upload]()
         try:
             size = await self._receive(body, path, owner)
-            upload = Upload(
-                id=identifier, owner=owner, bytes=size, created_at=time.time(), name=name
-            )
+            upload = Upload(id=identifier, owner=owner, bytes=size, created_at=time.time())
             await self._queue.database.write(lambda c: self._insert(c, upload, stored))
         finally:
             try:
@@ -131,10 +126,10 @@ class StoredUploads:
         # the file is left, which is removed later.
         stored.append(upload)
 
-    async def find(self, upload: str, *, owner: str = "") -> tuple[Upload, Path] | None:
-        """Return an upload and its file; ``None`` if the owner has no such upload."""
+    async def find(self, upload: str, *, owner: str = "") -> Path | None:
+        """Return the file of an upload; ``None`` if the owner has no such upload."""
         found = await self._queue.database.read(lambda c: find_upload(c, owner, upload))
-        return None if found is None else (found, self._queue.folder.upload(found.id))
+        return None if found is None else self._queue.folder.upload(found.id)
 
     async def check(self, upload: Upload) -> tuple[str, InputFacts, InvalidInputError | None]:
         """Return what an uploaded file can be in a scene: see `check_unknown_file`.

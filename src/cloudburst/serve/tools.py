@@ -178,9 +178,7 @@ class Tools:
                 if self._root is not None and _is_well_formed(body):
                     _located(body, note)
                     for file in uploads:
-                        made = await http.post(
-                            "/uploads", params={"name": file.name}, content=_read(file)
-                        )
+                        made = await http.post("/uploads", content=_read(file))
                         uploads[file] = _result(made)["id"]
                     body = _located(body, lambda name: uploads[self._local(name)])
                 return _result(await http.post(path, json=body))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import quote
 
 from anyio import to_thread
-from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +19,7 @@ from cloudburst.jobs.job_scenes import JobScene
 from cloudburst.jobs.public_json import public_faults
 from cloudburst.web.access import Action
 from cloudburst.web.file_handlers import UNKNOWN_TYPE, file_response
-from cloudburst.web.job_api import Operation, WebCall, parse_parameters
+from cloudburst.web.job_api import Operation, WebCall
 from cloudburst.web.job_documents import (
     BINARY,
     BODY_ERRORS,
@@ -104,29 +102,16 @@ async def read_picture(call: WebCall) -> Response:
     return await _given_file(call.request, path, name, only_pictures=True)
 
 
-class _UploadQuery(Document):
-    name: Annotated[str, Field(max_length=255)] = ""
-    """Name of the file, for people."""
-
-
-@Operation(
-    "POST",
-    "/uploads",
-    Action.UPLOAD,
-    {201: UploadDocument, 400: "A parameter is invalid.", **BODY_ERRORS},
-    query=_UploadQuery,
-    body=file_body,
-)
+@Operation("POST", "/uploads", Action.UPLOAD, {201: UploadDocument, **BODY_ERRORS}, body=file_body)
 async def store_upload(call: WebCall) -> Response:
     """Store the body of the request as a file for later jobs.
 
     The returned identifier may stand for a file in the scenes of any number of jobs. A file that
     cannot be used is stored as well, and `fault` says why.
     """
-    name = parse_parameters(_UploadQuery, call.request.query_params).name
     with call.api.transfers.entered(call.owner):
         body = limited_body(call.request, call.api.rules.limits.request_bytes)
-        upload = await call.queue.uploads.store(body, owner=call.owner, name=name)
+        upload = await call.queue.uploads.store(body, owner=call.owner)
         kind, facts, problem = await call.queue.uploads.check(upload)
     faults = list[dict[str, str]]()
     if problem is not None:
@@ -135,11 +120,8 @@ async def store_upload(call: WebCall) -> Response:
     document = UploadDocument(
         id=upload.id,
         size=upload.bytes,
-        name=name,
         kind=kind,
         seconds=facts.seconds or None if facts.length_known else None,
-        width=facts.width or None,
-        height=facts.height or None,
         fault=FaultDocument.model_validate(faults[0]) if faults else None,
     )
     return json_response(document, 201, location=f"{call.base}/uploads/{upload.id}")
@@ -153,11 +135,10 @@ async def store_upload(call: WebCall) -> Response:
 )
 async def read_upload(call: WebCall) -> Response:
     """Send an uploaded file. Browsers show it if it is a JPEG, PNG, WebP or GIF picture."""
-    found = await call.queue.uploads.find(str(call.request.path_params["id"]), owner=call.owner)
-    if found is None:
+    path = await call.queue.uploads.find(str(call.request.path_params["id"]), owner=call.owner)
+    if path is None:
         raise HTTPException(404, "there is no such upload")
-    upload, path = found
-    return await _given_file(call.request, path, upload.name or upload.id)
+    return await _given_file(call.request, path, path.name)
 
 
 @Operation(

@@ -187,16 +187,10 @@ class UploadDocument(Document):
     """Identifier, which a scene may have in place of a file."""
     size: int
     """Size in bytes."""
-    name: str
-    """Name that was given with the file."""
     kind: str
     """Use of the file in a scene: picture, sound, subtitle, font, or other, which is none."""
     seconds: float | None
     """Length of a sound; null if its header does not have it."""
-    width: int | None
-    """Width of a picture as it is shown, in pixels; null if its header does not have it."""
-    height: int | None
-    """Height of a picture as it is shown, in pixels."""
     fault: FaultDocument | None
     """Problem because of which no scene can use the file; null if none was found."""
 

@@ -18,7 +18,6 @@ from cloudburst.errors import ConfigurationError, FaultCode, InvalidScenesError,
 from cloudburst.inputs.preflight import parse_scenes
 from cloudburst.jobs import JobChanges, JobDraft, JobRequest
 from cloudburst.jobs.models import MAX_FAULTS
-from cloudburst.jobs.resumption import Resumption
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.film import FILM_FILES
@@ -121,21 +120,20 @@ def check_submission(
 
 def check_changes(
     changes: dict[str, Any], files: Mapping[str, Path], rules: SubmissionRules, draft: JobDraft
-) -> Resumption:
+) -> JobRequest:
     """Return a finished job with the changes that a JSON object describes.
 
     Raises `InvalidScenesError`.
     """
     assert draft.resumed is not None, "the job is to be resumed"
     locate = partial(_locate, files=files, sources=rules.sources)
-    scenes, _ = _scenes_and_options({**changes, "open": True, "options": None}, rules.limits)
-    located, _, _ = locate_files({}, scenes, {}, locate)
-    fields: dict[str, Any] = changes | {"scenes": located}
-    changed = draft.changed(JobChanges(**fields))
+    parsed = JobChanges(**changes)
+    scenes, _, _ = locate_files({}, parsed.scenes, {}, locate)
+    changed = draft.changed(parsed.model_copy(update={"scenes": scenes}))
     before = draft.resumed.request.scenes
     parts = chain.from_iterable((scene.files(), scene.options.files()) for scene in before)
     own = {path for files_before in parts for path in local_paths(files_before.values())}
-    _require_permitted(changed.request.scenes, own | {*files.values()}, rules.sources)
+    _require_permitted(changed.scenes, own | {*files.values()}, rules.sources)
     return changed
 
 

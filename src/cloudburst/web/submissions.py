@@ -14,8 +14,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cloudburst.jobs import JobChanges, JobDraft, JobRequest, StoredUploads
-from cloudburst.jobs.resumption import Resumption
+from cloudburst.jobs import JobDraft, JobRequest, StoredUploads
 from cloudburst.web.forms import read_form
 from cloudburst.web.job_api import WebCall
 from cloudburst.web.request_limits import limited_body, read_body
@@ -61,15 +60,15 @@ async def read_submission(
 
 async def read_changes(
     request: Request, draft: JobDraft, uploads: StoredUploads, rules: SubmissionRules
-) -> Resumption:
+) -> JobRequest:
     """Return a finished job with the changes in a request, which may have no body.
 
     Raises the same as `read_submission`.
     """
-    headers = request.headers
-    if "content-type" not in headers or headers.get("content-length") == "0":
-        return await to_thread.run_sync(draft.changed, JobChanges())
-    changes, files, _ = await read_object(request, draft, rules)
+    changes: dict[str, Any] = {}
+    files: Mapping[str, Path] = {}
+    if "content-type" in request.headers and request.headers.get("content-length") != "0":
+        changes, files, _ = await read_object(request, draft, rules)
     named = await link_files(changes, files, draft, uploads, rules)
     return await to_thread.run_sync(check_changes, changes, named, rules, draft)
 

@@ -189,9 +189,9 @@ export async function sendNext() {
   sendNext();
 }
 
-/** Send a file; return its identifier, size, length and what is wrong with it. */
-export function upload(file) {
-  return call("POST", `api/uploads?name=${encodeURIComponent(file.name.slice(-255))}`, file);
+/** Send a file; return its name, identifier, size, length and what is wrong with it. */
+export async function upload(file) {
+  return { name: file.name, ...await call("POST", "api/uploads", file) };
 }
 
 /** Return what keeps a scene from being rendered: `field`, `code` and values for its text. */

@@ -217,7 +217,7 @@ function progress() {
 }
 
 const stat = (name, value, note) => h("div", null, h("dt", null, name), h("dd", { class: "v" }, value), h("dd", { class: "x" }, note));
-const classOf = scene => ({ done: "done", failed: "bad", left_out: "out" })[scene.state] ?? "";
+const classOf = scene => ({ done: "done", failed: "bad" })[scene.state] ?? "";
 
 function cells() {
   const counts = Object.groupBy ? Object.entries(Object.groupBy(run.scenes, scene => scene.state)).map(([state, some]) => `${t(`scene.${state}`)}: ${some.length}`) : [];
@@ -225,13 +225,13 @@ function cells() {
 }
 
 function tiles(scenes) {
-  const shown = scenes.length > MAX_TILES ? scenes.filter(scene => !(isOver(run.job) ? ["waiting"] : ["waiting", "done", "left_out"]).includes(scene.state)) : scenes;
+  const shown = scenes.length > MAX_TILES ? scenes.filter(scene => !(isOver(run.job) ? ["waiting"] : ["waiting", "done"]).includes(scene.state)) : scenes;
   return h("ol", { class: "grid" }, shown.map(tile));
 }
 
 function tile(scene) {
   const busy = ["uploading", "encoding", "downloading"].includes(scene.state);
-  const kind = busy ? "busy" : { waiting: "wait", failed: "failed", left_out: "wait" }[scene.state] ?? "";
+  const kind = busy ? "busy" : { waiting: "wait", failed: "failed" }[scene.state] ?? "";
   const video = run.videos.find(one => one.scene === scene.scene), url = video?.url ?? scene.url;
   const picture = scene.cover_url ?? scene.picture_url;
   const isPlaying = url && run.playing === scene.scene;
@@ -249,7 +249,8 @@ function tile(scene) {
 }
 
 function sayOf(scene) {
-  if (scene.worker != null && ["waiting", "uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker: scene.worker });
+  const worker = !isOver(run.job) && run.live?.workers.find(one => one.scenes.includes(scene.scene))?.number;
+  if (worker && ["waiting", "uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker });
   if (scene.state === "waiting" && scene.attempts > 0) return t("scene.again");
   return t(`scene.${scene.state}`);
 }

@@ -403,7 +403,6 @@ export const STRINGS = {
   "scene.downloading": ["Receiving", "接收中"],
   "scene.done": ["Done", "完成"],
   "scene.failed": ["Failed", "失败"],
-  "scene.left_out": ["Left out", "未使用"],
   "scene.waiting.on": ["Waits on worker {worker}", "在渲染节点 {worker} 上等待"],
   "scene.uploading.on": ["Sending to worker {worker}", "发送到渲染节点 {worker}"],
   "scene.encoding.on": ["Encoding on worker {worker}", "渲染节点 {worker} 编码中"],
