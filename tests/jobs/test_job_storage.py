@@ -82,7 +82,7 @@ async def test_a_folder_without_room_begins_no_job_and_continues_those_that_were
         job = await queue.submit(request(make_scene, "a"))
         await begun(queue, job.id)
     cloud.encode = 0.0
-    change(folder, "INSERT INTO uploads VALUES (?, '', 100000, 1e10, '')", "f" * 32)
+    change(folder, "INSERT INTO uploads VALUES (?, '', 100000, 1e10)", "f" * 32)
     async with JobQueue(client, folder, limits=JobLimits(running=1)) as queue:
         first = await queue.wait(job.id)
     limits = JobLimits(bytes=100_000 + 2 * BYTES_OF_ENTRY)

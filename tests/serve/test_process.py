@@ -23,7 +23,7 @@ def start_long_job(http, make_scene):
     job = http.post("/api/jobs", json={"scenes": [scene]}).json()
     with http.stream("GET", job["links"]["events"]) as events:
         for line in events.iter_lines():
-            if line == "event: scene.progress":
+            if line == "event: scene.encoding":
                 return job
     raise AssertionError("it has ended")
 

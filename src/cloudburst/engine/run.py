@@ -316,6 +316,7 @@ class Run:
             done=view.done,
             failed=view.failed,
             share=view.share,
+            encodes=view.encodes,
             film=view.film,
             usd=sum(bills, Decimal()) if is_billed else None,
             max_usd=pool.limits.max_usd if is_billed else None,

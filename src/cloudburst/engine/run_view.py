@@ -137,6 +137,16 @@ class RunView:
         )
         return (begun + encoded) / max(len(self.scenes), 1)
 
+    @property
+    def encodes(self) -> dict[str, float]:
+        """Finished share of each encode, between 0 and 1, by the name of the scene."""
+        return {
+            scene.name: scene.progress
+            for scenes in self._on_workers.values()
+            for scene in scenes.values()
+            if scene.stage is SceneStage.ENCODING
+        }
+
     def scenes_on(self, task: str) -> list[SceneView]:
         """Return the scenes on a worker, by stage: encoding, downloading, waiting, uploading.
 

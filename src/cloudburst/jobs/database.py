@@ -47,7 +47,7 @@ _FORMAT_1 = (
         "scenes INTEGER NOT NULL, completed INTEGER NOT NULL DEFAULT 0, "
         "failed INTEGER NOT NULL DEFAULT 0, usd TEXT, cost_final INTEGER NOT NULL DEFAULT 0, "
         "error TEXT, film INTEGER NOT NULL, destination TEXT, bytes INTEGER NOT NULL DEFAULT 0, "
-        "last_event INTEGER NOT NULL DEFAULT 0, progress_version INTEGER NOT NULL DEFAULT 0, "
+        "last_event INTEGER NOT NULL DEFAULT 0, "
         "video_seconds REAL NOT NULL DEFAULT 0, open INTEGER NOT NULL DEFAULT 0, "
         "webhook TEXT, idempotency_key TEXT, name TEXT NOT NULL DEFAULT '', "
         "terms TEXT NOT NULL DEFAULT '{}', cover TEXT, reserved_usd TEXT, "
@@ -71,8 +71,8 @@ _FORMAT_1 = (
         "WHERE type IN ('film.completed', 'scene.completed', 'scene.failed')"
     ),
     (
-        "CREATE TABLE progress (job TEXT NOT NULL, scene TEXT NOT NULL, value NOT NULL, "
-        "version INTEGER NOT NULL, PRIMARY KEY (job, scene)) WITHOUT ROWID"
+        "CREATE TABLE progress (job TEXT PRIMARY KEY, value TEXT NOT NULL, time REAL NOT NULL) "
+        "WITHOUT ROWID"
     ),
     "CREATE TABLE reports (job TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID",
     (

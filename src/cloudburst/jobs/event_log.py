@@ -17,18 +17,12 @@ from typing import Any, NamedTuple
 from cloudburst.errors import ResourceMissingError
 from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.job_rows import JobEnd, end_open, read_job, unknown_job, webhook_of, write_end
-from cloudburst.jobs.models import (
-    Job,
-    JobEvent,
-    JobNews,
-    JobProgress,
-    JobRunProgress,
-    JobState,
-)
+from cloudburst.jobs.models import Job, JobEvent, JobNews, JobProgress, JobState
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.outbox import enqueue
 from cloudburst.models.locations import parse_s3_prefix
 from cloudburst.models.remote_file import Download
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Video, cover_path
 from cloudburst.text import short_repr
 
@@ -64,8 +58,8 @@ class NewsPosition:
 
     # Number of the last event.
     event: int = 0
-    # Version of the last progress.
-    progress: int = 0
+    # Time of the last progress, in seconds since the epoch.
+    progress: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +96,6 @@ def append_events(
         row = (job, number, event.time, event.type, event.scene, data)
         connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
         written.append(_event(number, event.time, event.type, event.data))
-        if event.scene is not None and event.type in _OUTCOMES:
-            parameters = (job, event.scene)
-            connection.execute("DELETE FROM progress WHERE job = ? AND scene = ?", parameters)
     connection.execute(
         "UPDATE jobs SET last_event = ?, completed = completed + ?, failed = failed + ?, "
         "cover = coalesce(cover, ?) WHERE id = ?",
@@ -123,24 +114,14 @@ def is_begun(connection: sqlite3.Connection, job: str) -> bool:
     return row is not None and row[0] == "job.started"
 
 
-def write_progress(
-    connection: sqlite3.Connection, job: str, progress: Mapping[str, float | str]
-) -> None:
-    """Write the newest progress of scenes, from 0 to 1, and that of the run, as ``""`` and JSON."""
-    (version,) = connection.execute(
-        "UPDATE jobs SET progress_version = progress_version + 1 WHERE id = ? "
-        "RETURNING progress_version",
-        [job],
-    ).fetchone()
-    connection.executemany(
-        "INSERT INTO progress VALUES (?, ?, ?, ?) ON CONFLICT (job, scene) "
-        "DO UPDATE SET value = excluded.value, version = excluded.version",
-        [(job, scene, value, version) for scene, value in progress.items()],
-    )
+def write_progress(connection: sqlite3.Connection, job: str, progress: RunProgress) -> None:
+    """Write the newest progress of the run."""
+    row = (job, progress.model_dump_json(), time.time())
+    connection.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", row)
 
 
 def delete_progress(connection: sqlite3.Connection, job: str) -> None:
-    """Delete the progress of the run and its scenes."""
+    """Delete the progress of the run."""
     connection.execute("DELETE FROM progress WHERE job = ?", [job])
 
 
@@ -160,19 +141,13 @@ def read_news(connection: sqlite3.Connection, job: str, after: NewsPosition) -> 
     last = events[-1].number if events else after.event
     if last < newest:
         return News(events, NewsPosition(last, after.progress), complete=False)
-    changed = connection.execute(
-        "SELECT scene, value, version FROM progress WHERE job = ? AND version > ? ORDER BY scene",
-        (job, after.progress),
-    ).fetchall()
-    progress = [
-        JobProgress(scene=scene, progress=value)
-        if scene
-        else JobRunProgress.model_validate_json(value)
-        for scene, value, _ in changed
-    ]
-    version = max((version for _, _, version in changed), default=after.progress)
-    position = NewsPosition(last, version)
-    return News([*events, *progress], position, complete=JobState(state).finished)
+    items, progress_at = list[JobNews](events), after.progress
+    query = "SELECT value, time FROM progress WHERE job = ? AND time <> ?"
+    if row := connection.execute(query, (job, after.progress)).fetchone():
+        items.append(JobProgress.model_validate_json(row[0]))
+        progress_at = row[1]
+    position = NewsPosition(last, progress_at)
+    return News(items, position, complete=JobState(state).finished)
 
 
 def read_videos(connection: sqlite3.Connection, job: str) -> list[Video]:

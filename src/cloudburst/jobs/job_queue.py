@@ -301,7 +301,7 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         )
 
     async def events(self, job: str, *, after: int = 0) -> AsyncGenerator[JobNews]:
-        """Yield the events of a job, and the newest progress of its scenes, until it is finished.
+        """Yield the events of a job, and its newest progress, until it is finished.
 
         Events of this and other processes arrive within a second. No event is left out or
         repeated; a reader that was interrupted continues after the number of its last event.

@@ -36,7 +36,7 @@ _COLUMNS = (
     *("destination", "cancel_requested", "name", "cover"),
     "terms",
     "open AND NOT cancel_requested",
-    "(SELECT value FROM progress WHERE job = id AND scene = '') AS live",
+    "(SELECT value FROM progress WHERE job = id) AS live",
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM jobs"  # noqa: S608 - our own columns
 

@@ -50,14 +50,13 @@ from cloudburst.jobs.models import JobCost, JobFailure, JobRequest, JobState
 from cloudburst.jobs.open_queue import OpenQueue
 from cloudburst.jobs.public_json import public_faults, without_folders
 from cloudburst.models.report import Report, Status
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Scene
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two writes of progress.
-PROGRESS_SECONDS = 0.5
-# Seconds between two looks at the progress of the run.
-RUN_PROGRESS_SECONDS = 1.0
+# Seconds between two writes of the progress of the run.
+PROGRESS_SECONDS = 1.0
 # Seconds between two looks at the bill of a job and the size of its files.
 USAGE_SECONDS = 5.0
 # Seconds before events that could not be written are written again.
@@ -106,10 +105,9 @@ class JobRun:
         self._scope = CancelScope()
         # Events that are not written yet.
         self.unwritten = list[NewEvent]()
-        # Newest progress of scenes, and of the run as ``""``, that is not written yet.
-        self._progress = dict[str, float | str]()
+        # Newest progress of the run that is not written yet.
+        self._progress: RunProgress | None = None
         self._changed = anyio.Event()  # an event or progress has to be written
-        self._arrived = anyio.Event()  # an event has to be written
 
     def stop(self, reason: Stop) -> None:
         """Stop the work. The tasks of the run are stopped before `render` returns."""
@@ -238,28 +236,19 @@ class JobRun:
         )
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, SceneProgress):
-            self._progress[event.scene] = event.progress
-            self._changed.set()
+        if isinstance(event, SceneProgress):  # part of the progress of the run
             return
         data = without_folders(event.model_dump(mode="json", exclude={"at", "type"}))
         scene = event.scene if isinstance(event, SceneEvent) else None
-        if scene is not None:
-            self._progress.pop(scene, None)
         self._add(NewEvent(type=event.type, time=time.time(), data=data, scene=scene))
 
     def _add(self, event: NewEvent) -> None:
         self.unwritten.append(event)
         self._changed.set()
-        self._arrived.set()
 
     async def _write_changes(self) -> None:
-        progress_at = 0.0
         while True:
             await self._changed.wait()
-            with CancelScope(deadline=progress_at):
-                await self._arrived.wait()
-            progress_at = anyio.current_time() + PROGRESS_SECONDS
             try:
                 await self._write()
             except JobStorageError as exc:
@@ -267,8 +256,8 @@ class JobRun:
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _write(self) -> None:
-        self._changed, self._arrived = anyio.Event(), anyio.Event()
-        events, progress = tuple(self.unwritten), dict(self._progress)
+        self._changed = anyio.Event()
+        events, progress, self._progress = tuple(self.unwritten), self._progress, None
         job = self.job.id
 
         def write(connection: sqlite3.Connection) -> bool:
@@ -276,7 +265,7 @@ class JobRun:
                 return False
             if events:
                 self._queue.log.append(connection, job, events)
-            if progress:
+            if progress is not None:
                 write_progress(connection, job, progress)
             return True
 
@@ -284,22 +273,18 @@ class JobRun:
             held = await self._queue.database.write(write)
         except JobStorageError:
             self._changed.set()
-            self._arrived.set()
             raise
         self._queue.feed.notify(job)
         if not held:
             self.stop(Stop.LOST)
         del self.unwritten[: len(events)]
-        for scene, value in progress.items():
-            if self._progress.get(scene) == value:
-                del self._progress[scene]
 
     async def _watch_progress(self, run: Run) -> None:
         while True:
             if not self.waits:
-                self._progress[""] = run.progress().model_dump_json()
+                self._progress = run.progress()
                 self._changed.set()
-            await anyio.sleep(RUN_PROGRESS_SECONDS)
+            await anyio.sleep(PROGRESS_SECONDS)
 
     async def _watch_usage(self, run: Run) -> None:
         while True:

@@ -75,16 +75,16 @@ def find_image(connection: sqlite3.Connection, job: str, scene: str) -> str | No
 
 def read_scene_states(connection: sqlite3.Connection, job: str) -> list[JobScene]:
     """Return the states of the scenes of a job in their order. Raises `UnknownJobError`."""
-    read_job(connection, job)
+    live = read_job(connection, job).live
     rows = connection.execute(f"{_SCENES} ORDER BY number", [job]).fetchall()
     found = {
         name: JobScene(scene=name, title=title or name, image=image)
         for _, name, image, title, _ in rows
     }
     _apply_events(connection, job, found)
-    for name, value in connection.execute("SELECT scene, value FROM progress WHERE job = ?", [job]):
-        if name in found:
-            found[name].progress = value
+    for name, share in (live.encodes if live else {}).items():
+        if found[name].state == "encoding":
+            found[name].progress = share
     (text,) = connection.execute(
         "SELECT json_set(request, '$.scenes', json('[]'), '$.open', json('true')) "
         "FROM jobs WHERE id = ?",

@@ -421,25 +421,13 @@ class JobEvent(BaseModel):
     """Other fields of the event."""
 
 
-class JobProgress(BaseModel):
-    """Newest progress of the encode of a scene. It has no number, and only the newest is kept."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: Literal["scene.progress"] = "scene.progress"
-    scene: str
-    """Name of the scene."""
-    progress: float
-    """Finished share of the encode, from 0 to 1."""
-
-
-class JobRunProgress(RunProgress):
+class JobProgress(RunProgress):
     """Newest progress of a job. It has no number, and only the newest is kept."""
 
     type: Literal["job.progress"] = "job.progress"
 
 
-JobNews: TypeAlias = JobEvent | JobProgress | JobRunProgress
+JobNews: TypeAlias = JobEvent | JobProgress
 """What a reader of a job's events receives."""
 
 

@@ -50,6 +50,8 @@ class RunProgress(BaseModel):
     """Number of scenes that failed."""
     share: float
     """Share of the scenes that is done, from 0 to 1."""
+    encodes: dict[str, float]
+    """Share of each scene that is being encoded, from 0 to 1, by its name."""
     film: float | None
     """Share of the film that is done, from 0 to 1; ``None`` before it is begun."""
     usd: Usd | None

@@ -272,8 +272,8 @@ async def read_events(call: WebCall) -> Response:
     """Send the events of a job as server-sent events until it is finished: then `job.finished`.
 
     A closed connection does not cancel the job. Events have numbers without gaps (`id`); progress
-    of scenes (`scene.progress`, at most twice a second) and of the job (`job.progress`, at most
-    once) has none. A browser that connects again gets the events that it has missed.
+    (`job.progress`, at most once a second) has none. A browser that connects again gets the events
+    that it has missed.
     """
     request = call.request
     if request.method == "HEAD":

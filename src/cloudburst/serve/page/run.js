@@ -84,12 +84,11 @@ function follow() {
   source.addEventListener("job.progress", event => {
     run.live = JSON.parse(event.data);
     run.receivedAt = performance.now();
+    for (const scene of run.scenes) {
+      const progress = run.live.encodes[scene.scene];
+      if (progress !== undefined && scene.state !== "done") Object.assign(scene, { state: "encoding", progress });
+    }
     run.changed();
-  });
-  source.addEventListener("scene.progress", event => {
-    const { scene, progress } = JSON.parse(event.data);
-    const found = run.scenes.find(one => one.scene === scene);
-    if (found && found.state !== "done") Object.assign(found, { state: "encoding", progress });
   });
   for (const type of ["job.started", "job.interrupted", "job.finished", "worker.launched", "worker.ready", "worker.failed", "worker.stopped", "scene.started", "scene.uploaded", "scene.encoding", "scene.encoded", "scene.retried", "scene.completed", "scene.failed", "film.completed", "film.failed"]) {
     source.addEventListener(type, event => note(type, event));
