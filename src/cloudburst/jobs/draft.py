@@ -55,10 +55,8 @@ class JobDraft:
     """Folder for input files of the job, which are removed when it is complete."""
     _queue: OpenQueue
     _wake: Callable[[], None]
-    base: OpenJob | None = None
-    """Open job to which scenes are added; ``None`` for another one."""
-    resumed: ResumableJob | None = None
-    """Finished job that is to be resumed; ``None`` for another one."""
+    base: OpenJob | ResumableJob | None = None
+    """Open job to which scenes are added, or finished job to be resumed; ``None`` for a new one."""
     submitted: bool = False
     """True if the job or its scenes were submitted, so that the files are kept."""
     _lengths: Mapping[AnyLocation, float] = field(default_factory=dict[AnyLocation, float])
@@ -113,7 +111,7 @@ class JobDraft:
 
         ``max_scenes`` is the maximum number of scenes that the job may have then.
         """
-        assert self.base is not None, "the scenes belong to an open job"
+        assert isinstance(self.base, OpenJob), "the scenes belong to an open job"
         job, request, _ = self.base
         options, has_voice = request.options or self._queue.client.options, bool(request.film_audio)
         parse = partial(parse_scenes, max_faults=MAX_FAULTS, has_voice=has_voice)
@@ -127,14 +125,14 @@ class JobDraft:
 
         Raises `InvalidScenesError` for names of other scenes, and for scenes that are invalid then.
         """
-        assert self.resumed is not None, "the job is to be resumed"
-        return self.resumed.changed(changes, self._queue.client.options)
+        assert isinstance(self.base, ResumableJob), "the job is to be resumed"
+        return self.base.changed(changes, self._queue.client.options)
 
     async def resume(self, request: JobRequest) -> Job:
         """Queue the finished job again, and return it: see `JobQueue.resume`."""
-        assert self.resumed is not None, "the job is to be resumed"
+        assert isinstance(self.base, ResumableJob), "the job is to be resumed"
         await self.check_files(request)
-        return await self._submit(self._insert_resumed, request, owner=self.resumed.job.owner)
+        return await self._submit(self._insert_resumed, request, owner=self.base.job.owner)
 
     async def _submit(self, insert: _Insert, request: JobRequest, **more: Any) -> Job:
         measure = partial(
@@ -142,7 +140,7 @@ class JobDraft:
             options=self._queue.client.options,
             lengths=self._lengths,
             unknown=self._unknown_length,
-            position=0.0 if self.base is None else self.base.position,
+            position=self.base.position if isinstance(self.base, OpenJob) else 0.0,
         )
         new = NewJob(
             id=self.id,

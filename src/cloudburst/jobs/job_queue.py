@@ -34,7 +34,7 @@ from cloudburst.jobs.event_log import (
 )
 from cloudburst.jobs.folder import JobFolder, JobsFolder, storage_errors
 from cloudburst.jobs.job_claims import registered_process
-from cloudburst.jobs.job_rows import JobEnd, read_open_job
+from cloudburst.jobs.job_rows import JobEnd, OpenJob, read_open_job
 from cloudburst.jobs.job_scenes import JobScene, find_image, read_scene_states
 from cloudburst.jobs.models import (
     DEFAULT_PAGE,
@@ -49,7 +49,7 @@ from cloudburst.jobs.models import (
 )
 from cloudburst.jobs.open_queue import JobFeed, OpenQueue
 from cloudburst.jobs.places import JobClients, Places
-from cloudburst.jobs.resumption import read_resumable
+from cloudburst.jobs.resumption import ResumableJob, read_resumable
 from cloudburst.jobs.stored_uploads import StoredUploads
 from cloudburst.jobs.webhooks.definitions import Webhooks
 from cloudburst.jobs.webhooks.delivery import deliver_webhooks
@@ -223,10 +223,9 @@ class JobQueue(anyio.AsyncContextManagerMixin):
         folder = self._folder.job(job or new)
         inputs = folder.inputs / new if job else folder.inputs
         draft = JobDraft(job or new, inputs, opened, self._dispatcher.wake)
-        if job and resumed:
-            draft.resumed = await opened.database.read(partial(read_resumable, job=job))
-        elif job:
-            draft.base = await opened.database.read(partial(read_open_job, job=job))
+        read: Callable[..., OpenJob | ResumableJob] = read_resumable if resumed else read_open_job
+        if job:
+            draft.base = await opened.database.read(partial(read, job=job))
         try:
             with storage_errors(folder.path):
                 make = partial(inputs.mkdir, mode=0o700, parents=resumed or job is None)
@@ -234,7 +233,6 @@ class JobQueue(anyio.AsyncContextManagerMixin):
             yield draft
         except Exception:
             if job:  # its files may be removed when it ends
-                read: Callable[..., object] = read_resumable if resumed else read_open_job
                 await opened.database.read(partial(read, job=job))
             raise
         finally:

@@ -69,22 +69,13 @@ class OptionDocument(Document):
     """Description of a valid value."""
 
 
-class PresetDocument(Document):
-    """Named look: the value of the option `caption`."""
-
-    name: str
-    """Name of the look."""
-    options: dict[str, JsonValue]
-    """Options that it stands for."""
-
-
 class LooksDocument(Document):
     """All options of looks."""
 
     options: list[OptionDocument]
     """Options, by groups."""
-    presets: list[PresetDocument]
-    """Named looks."""
+    presets: dict[str, dict[str, JsonValue]]
+    """Named looks, which are the values of the option `caption`, and the options of each."""
 
 
 class CheckDocument(Document):
@@ -132,9 +123,7 @@ class PlaceDocument(Document):
     workers: int | None
     """Maximum number of tasks at once; null for the machine, which has a fixed number."""
     tiers: list[TierDocument]
-    """Sizes of tasks."""
-    spot: bool
-    """True if tasks may run on Fargate Spot."""
+    """Sizes of tasks, which may run on Fargate Spot."""
 
 
 class LimitsDocument(Document):
@@ -161,8 +150,6 @@ class ServerDocument(Document):
     """Version of cloudburst."""
     places: list[PlaceDocument]
     """Places of jobs, also those that are not available."""
-    default_place: Place | None
-    """Place of jobs that name none; null: one that jobs cannot name."""
     limits: LimitsDocument
     """Limits of the caller."""
     disk_free: int
@@ -184,11 +171,9 @@ async def read_server(call: WebCall) -> Response:
     """Return the version, places, limits and abilities of the server."""
     queue, client, places = call.queue, call.api.client, call.queue.places
     missing, requests = missing_requirements(*MODULES), call.api.rules.limits
-    defaults = (one for one in places.offered if places.backends(one) == client.backends)
     document = ServerDocument(
         version=PACKAGE_VERSION,
         places=[_place(place, places, missing) for place in Place],
-        default_place=next(defaults, None),
         limits=LimitsDocument(
             scenes=requests.scenes,
             request_bytes=requests.request_bytes,
@@ -215,7 +200,6 @@ def _place(place: Place, places: Places, missing: str) -> PlaceDocument:
         reason=reason,
         workers=places.workers if has_tasks else None,
         tiers=_TIERS if has_tasks else [],
-        spot=has_tasks,
     )
 
 
@@ -235,7 +219,7 @@ def _looks() -> LooksDocument:
             for group, model in _GROUPS.items()
             for name in model.model_fields
         ],
-        presets=[PresetDocument(name=name, options={**given}) for name, given in CAPTIONS.items()],
+        presets={name: {**given} for name, given in CAPTIONS.items()},
     )
 
 

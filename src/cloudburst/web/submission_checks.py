@@ -125,12 +125,12 @@ def check_changes(
 
     Raises `InvalidScenesError`.
     """
-    assert draft.resumed is not None, "the job is to be resumed"
+    assert draft.base is not None, "the job is to be resumed"
     locate = partial(_locate, files=files, sources=rules.sources)
     parsed = JobChanges(**changes)
     scenes, _, _ = locate_files({}, parsed.scenes, {}, locate)
     changed = draft.changed(parsed.model_copy(update={"scenes": scenes}))
-    before = draft.resumed.request.scenes
+    before = draft.base.request.scenes
     parts = chain.from_iterable((scene.files(), scene.options.files()) for scene in before)
     own = {path for files_before in parts for path in local_paths(files_before.values())}
     _require_permitted(changed.scenes, own | {*files.values()}, rules.sources)

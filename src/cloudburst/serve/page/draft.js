@@ -273,9 +273,7 @@ export function capOf(plan) {
 /** Submit the ready scenes with a plan; return the job. A repeated request makes no second job. */
 export async function submit(plan) {
   const { draft } = state, body = { ...jobBody(readyScenes()), name: draft.name || t("untitled") };
-  const { places, default_place: usual } = server.about;
-  const isOffered = places.some(one => one.place === plan.place && one.available);
-  if (isOffered && !(plan.place === "machine" && usual === "machine")) body.place = plan.place;
+  if (server.about.places.some(one => one.place === plan.place && one.available)) body.place = plan.place;
   if (plan.place !== "machine") Object.assign(body, { tier: plan.tier, workers: plan.workers, spot: plan.spot });
   if (plan.place !== "machine") body.max_usd = capOf(plan);
   const job = await post("api/jobs", body, { headers: { "Idempotency-Key": draft.key } });

@@ -33,7 +33,7 @@ export function looksView() {
     h("div", { class: "looks" },
       h("form", { class: "card flush", "aria-label": t("step.look"), onsubmit: event => event.preventDefault() },
         h("div", { class: "stack pad" },
-          h("fieldset", null, h("legend", null, t("start.from")), h("div", { class: "presets" }, [{ name: "standard", options: {} }, ...looks.presets].map(preset))),
+          h("fieldset", null, h("legend", null, t("start.from")), h("div", { class: "presets" }, Object.entries({ standard: {}, ...looks.presets }).map(preset))),
           segments("scope", t("scope"), [["all", t("scope.all")], ["one", t("scope.one", { name: scene.name })]], preview.onlyScene ? "one" : "all", value => { preview.onlyScene = value === "one"; state.changed(); })),
         groups.map((group, place) => groupOf(group, scene, place < 3))),
       about?.preview && stage(scene, scenes, seconds)),
@@ -41,7 +41,7 @@ export function looksView() {
   ];
 }
 
-function preset({ name, options }) {
+function preset([name, options]) {
   const choosePreset = () => {
     const files = Object.entries(state.draft.options).filter(([, value]) => value?.name !== undefined);
     Object.assign(state.draft, { preset: name, options: { ...Object.fromEntries(files), ...options } });

@@ -38,7 +38,7 @@ export function planView() {
         isBilled(chosen) && field("cap", t("cap"), h("div", { class: "row" }, h("span", { "aria-hidden": "true" }, "$"), h("input", { id: "cap", type: "text", inputmode: "decimal", autocomplete: "off", value: draft.maxUsd, placeholder: capOf(chosen), "aria-describedby": "cap-help", onchange: event => { draft.maxUsd = event.target.value.trim().replace(",", "."); save(); } }))),
         isBilled(chosen) && h("p", { class: "small muted", id: "cap-help" }, t("cap.help")),
         field("deadline", t("deadline"), h("input", { id: "deadline", type: "number", min: "1", step: "1", value: draft.deadline, placeholder: t("deadline.none"), onchange: event => { draft.deadline = event.target.value; save(); } })),
-        server.about?.places.some(place => place.spot && place.available) && toggle(t("spot"), draft.spot, value => { draft.spot = value; save(); }))),
+        server.about?.places.some(place => place.tiers.length > 0 && place.available) && toggle(t("spot"), draft.spot, value => { draft.spot = value; save(); }))),
     chosen && h("div", { class: "dock" },
       h("p", null, isBilled(chosen) ? t("plan.summary", { place: named("place", chosen.place), usd: forecast(chosen.usd), cap: cap(capOf(chosen)) }) : t("plan.free", { place: named("place", chosen.place) })),
       linkButton(t("back"), "#/look"),
