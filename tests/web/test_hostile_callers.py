@@ -483,7 +483,7 @@ def test_inputs_that_a_run_uses_are_checked_again(location, permitted):
 )
 async def test_few_uploads_are_searched_for(hostile, cloud, tmp_path, monkeypatch):
     searched = []
-    monkeypatch.setattr(stored_uploads, "find_upload", lambda *upload: searched.append(upload))
+    monkeypatch.setattr(stored_uploads, "has_upload", lambda *upload: searched.append(upload))
     async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
         answer = await http.post("/api/jobs", json=hostile)
     assert (answer.status_code, answer.json()["error"]) == (400, "InvalidScenesError")

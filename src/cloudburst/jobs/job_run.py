@@ -254,6 +254,7 @@ class JobRun:
             except JobStorageError as exc:
                 logger.error("job %s: %s; the run continues", self.job.id, exc)  # noqa: TRY400
                 await anyio.sleep(RETRY_SECONDS)
+                self._changed.set()
 
     async def _write(self) -> None:
         self._changed = anyio.Event()
@@ -269,11 +270,7 @@ class JobRun:
                 write_progress(connection, job, progress)
             return True
 
-        try:
-            held = await self._queue.database.write(write)
-        except JobStorageError:
-            self._changed.set()
-            raise
+        held = await self._queue.database.write(write)
         self._queue.feed.notify(job)
         if not held:
             self.stop(Stop.LOST)

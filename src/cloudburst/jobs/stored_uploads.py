@@ -50,14 +50,10 @@ def insert_upload(connection: sqlite3.Connection, upload: Upload) -> None:
     )
 
 
-def find_upload(connection: sqlite3.Connection, owner: str, upload: str) -> Upload | None:
-    """Return an upload of an owner; ``None`` if the owner has no such upload."""
-    row = connection.execute(
-        "SELECT bytes, created_at FROM uploads WHERE id = ? AND owner = ?", (upload, owner)
-    ).fetchone()
-    if row is None:
-        return None
-    return Upload(id=upload, owner=owner, bytes=row[0], created_at=row[1])
+def has_upload(connection: sqlite3.Connection, owner: str, upload: str) -> bool:
+    """Return whether an owner has an upload."""
+    query = "SELECT 1 FROM uploads WHERE id = ? AND owner = ?"
+    return connection.execute(query, (upload, owner)).fetchone() is not None
 
 
 def delete_upload(connection: sqlite3.Connection, upload: str) -> None:
@@ -128,8 +124,8 @@ class StoredUploads:
 
     async def find(self, upload: str, *, owner: str = "") -> Path | None:
         """Return the file of an upload; ``None`` if the owner has no such upload."""
-        found = await self._queue.database.read(lambda c: find_upload(c, owner, upload))
-        return None if found is None else self._queue.folder.upload(found.id)
+        found = await self._queue.database.read(lambda c: has_upload(c, owner, upload))
+        return self._queue.folder.upload(upload) if found else None
 
     async def check(self, upload: Upload) -> tuple[str, InputFacts, InvalidInputError | None]:
         """Return what an uploaded file can be in a scene: see `check_unknown_file`.
@@ -147,16 +143,18 @@ class StoredUploads:
         The links stay if the uploads are removed. Identifiers that the owner does not have are left
         out. Raises `JobStorageError` if a link cannot be made.
         """
-        found = await self._queue.database.read(lambda c: _find_all(c, owner, uploads))
+        found = await self._queue.database.read(
+            lambda c: [upload for upload in uploads if has_upload(c, owner, upload)]
+        )
         return await anyio.to_thread.run_sync(self._link, found, folder)
 
-    def _link(self, found: Sequence[Upload], folder: Path) -> dict[str, Path]:
+    def _link(self, found: Sequence[str], folder: Path) -> dict[str, Path]:
         links = dict[str, Path]()
         for upload in found:
-            link = folder / f"upload-{upload.id}"
+            link = folder / f"upload-{upload}"
             with storage_errors(folder), suppress(FileNotFoundError):  # removed meanwhile
-                os.link(self._queue.folder.upload(upload.id), link)
-                links[upload.id] = link
+                os.link(self._queue.folder.upload(upload), link)
+                links[upload] = link
         return links
 
     async def remove(self, upload: str, *, owner: str = "") -> bool:
@@ -165,16 +163,16 @@ class StoredUploads:
         Jobs that were submitted with it keep the file.
         """
 
-        def delete(connection: Connection) -> Upload | None:
-            found = find_upload(connection, owner, upload)
-            if found is not None:
+        def delete(connection: Connection) -> bool:
+            found = has_upload(connection, owner, upload)
+            if found:
                 delete_upload(connection, upload)
             return found
 
         found = await self._queue.database.write(delete)
-        if found is not None:
+        if found:
             await _unlink(self._queue.folder.upload(upload))
-        return found is not None
+        return found
 
 
 def _check(path: Path, limits: Limits) -> tuple[str, InputFacts, InvalidInputError | None]:
@@ -183,11 +181,6 @@ def _check(path: Path, limits: Limits) -> tuple[str, InputFacts, InvalidInputErr
 
     with storage_errors(path):
         return check_unknown_file(path, limits)
-
-
-def _find_all(connection: Connection, owner: str, uploads: Collection[str]) -> list[Upload]:
-    found = (find_upload(connection, owner, upload) for upload in uploads)
-    return [upload for upload in found if upload is not None]
 
 
 async def _unlink(path: Path) -> None:

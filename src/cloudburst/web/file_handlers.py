@@ -60,7 +60,7 @@ _NO_FILM = {404: "There is no such job, or it has no film now."}
 
 class _FileQuery(Document):
     download: str | None = None
-    """If present, browsers save the file and do not play it."""
+    """Value that is not read: with the parameter, browsers save the file and do not play it."""
 
 
 @Operation("GET", "/jobs/{id}/videos", Action.READ, {200: VideoListDocument, **UNKNOWN_JOB})

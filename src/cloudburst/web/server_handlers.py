@@ -119,7 +119,7 @@ class PlaceDocument(Document):
     available: bool
     """True if a job may name it."""
     reason: str
-    """Why it is not available."""
+    """Reason for which it is not available; empty if it is."""
     workers: int | None
     """Maximum number of tasks at once; null for the machine, which has a fixed number."""
     tiers: list[TierDocument]
