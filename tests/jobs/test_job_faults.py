@@ -223,6 +223,16 @@ async def test_a_disk_that_is_almost_full_takes_no_files_and_begins_no_job(
         assert (await queue.wait(job.id)).state is JobState.COMPLETE
 
 
+async def test_log_of_a_job_with_many_faults_is_short(client, tmp_path, caplog):
+    scenes = [{"name": f"s{n}", "image": tmp_path / f"{n}.png", "duration": 1} for n in range(150)]
+    async with JobQueue(client, tmp_path / "jobs") as queue:
+        job = await queue.submit(JobRequest(scenes=scenes))
+        assert (await queue.wait(job.id)).state is JobState.FAILED
+    (text,) = [text for text in caplog.messages if text.startswith(f"job {job.id}: ")]
+    assert "s0: image: " in text
+    assert text.endswith("and 50 more problems")
+
+
 async def test_a_bill_is_not_called_final_while_another_job_uses_the_tasks(
     cloud, make_scene, tmp_path
 ):

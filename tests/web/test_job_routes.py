@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from cloudburst import Client, Limits
 from cloudburst.errors import ConfigurationError
-from cloudburst.jobs import JobLimits, draft
+from cloudburst.jobs import JobLimits, admission, draft
 from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.web import Access, Action, Jobs, RequestLimits, Webhooks
 from support.web_apps import (
@@ -434,6 +434,16 @@ async def test_limits_of_jobs_are_statuses(cloud, picture, tmp_path):
         answer = await http.post("/api/uploads", content=b"1" * 7_000)
         assert (answer.status_code, answer.json()["error"]) == (507, "JobLimitError")
     assert len(list((tmp_path / "jobs" / "uploads").iterdir())) == 1
+
+
+async def test_disk_that_is_almost_full_takes_no_job_as_json(cloud, tmp_path, monkeypatch):
+    monkeypatch.setattr(admission, "FREE_SHARE", 2.0)
+    monkeypatch.setattr(admission, "FREE_BYTES", 10**18)
+    async with open_jobs(cloud, tmp_path / "jobs") as (_, http):
+        card = {"name": "a", "title_card": "A", "duration": 1}
+        answer = await submit(http, card)
+        assert (answer.status_code, answer.json()["error"]) == (507, "JobLimitError")
+        assert "almost full" in answer.json()["message"]
 
 
 LARGE = {"size": "4096x4096", "fps": 60}

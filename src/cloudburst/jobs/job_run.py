@@ -136,8 +136,9 @@ class JobRun:
             wanted = self.stopped is None or self.job.started_before
             if self.report is None and may_begin_later and wanted:
                 raise Postponed(str(exc)) from exc
-            logger.warning("job %s: %s", self.job.id, exc)
             failure = failure_of(exc)
+            # Secrets are searched for in each record: that of 1,000 faults would take seconds.
+            logger.warning("job %s: %s", self.job.id, failure.message if failure.faults else exc)
         if self.stopped in {Stop.SHUTDOWN, Stop.LOST}:
             return None
         return await self._end(failure)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import anyio
+from anyio import to_thread
 from fastapi import FastAPI
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
@@ -86,7 +87,7 @@ class _Agents:
         else:
             await self._keys.authorize(request, Action.SUBMIT)
         body = await read_body(request, MAX_CALL_BYTES)
-        await anyio.to_thread.run_sync(parse_json, body)  # refuses what would be slow to read
+        await to_thread.run_sync(parse_json, body)  # refuses what would be slow to read
         unread = [{"type": "http.request", "body": body}]
 
         async def received() -> Message:

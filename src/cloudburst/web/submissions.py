@@ -51,6 +51,7 @@ async def read_submission(
         JobLimitError: The files would exceed a limit.
     """
     job, files, sha256 = await read_object(request, draft, rules)
+    await draft.check_room(rules.owner, 0)  # JSON is kept as well: in the database
     named = await link_files(job, files, draft, uploads, rules)
     open_job = draft.base.request if draft.base else None
     built = await to_thread.run_sync(check_submission, job, named, rules, open_job)
