@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from cloudburst.cli.options import RUN, Duration
 from cloudburst.client.backends import (
+    SPOT,
     burst,
     can_render_locally,
     default_backend,
@@ -25,8 +26,6 @@ from cloudburst.models.settings import Settings
 from cloudburst.models.task import Protocol
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-
-SPOT = "FARGATE_SPOT"
 
 
 @Parameter(name="*", group=RUN)

@@ -26,6 +26,8 @@ from cloudburst.workers.local import MODULES, missing_requirements
 
 logger = logging.getLogger(__name__)
 
+SPOT = "FARGATE_SPOT"
+"""Capacity provider of tasks that are cheaper and may be interrupted."""
 _FARGATE_FIELDS = ("cluster", "task_definition", "security_groups")
 """Fields of `Settings` that only the Fargate backend uses."""
 _CREDENTIALS = ("access_key_id", "secret_access_key", "session_token", "profile", "role_arn")
@@ -116,7 +118,7 @@ def on_spot(backend: OpenBackend, *, spot: bool) -> OpenBackend:
     """Return a Fargate backend with or without Fargate Spot; other backends do not change."""
     if not isinstance(backend, OpenFargate):
         return backend
-    capacity = "FARGATE_SPOT" if spot else "FARGATE"
+    capacity = SPOT if spot else "FARGATE"
     settings = backend.settings.model_copy(update={"capacity": capacity})
     return replace(backend, settings=settings)
 

@@ -104,7 +104,7 @@ class Client(anyio.AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        openers = self._openers()
+        openers = self.backends
         with collapse_single():
             async with AsyncExitStack() as stack:
                 backends = [
@@ -187,12 +187,14 @@ class Client(anyio.AsyncContextManagerMixin):
     @property
     def settings(self) -> Settings:
         """Settings of the AWS account whose files in S3 the client reads and writes."""
-        return account_of(self._settings, self._openers())[0]
+        return account_of(self._settings, self.backends)[0]
 
     @property
     def backends(self) -> Sequence[OpenBackend]:
         """Backends of the workers, in the order of preference."""
-        return self._openers()
+        if self._backend is None:
+            self._backend = default_backend()
+        return backend_list(self._backend)
 
     def variant(
         self, backends: Sequence[OpenBackend], *, tier: Tier | None = None, limits: Limits
@@ -218,11 +220,6 @@ class Client(anyio.AsyncContextManagerMixin):
         """True if tasks of the open client cost money."""
         with self._opened() as client:
             return any(backend.usd_per_second for backend in client.pool.backends)
-
-    def _openers(self) -> Sequence[OpenBackend]:
-        if self._backend is None:
-            self._backend = default_backend()
-        return backend_list(self._backend)
 
     async def render(
         self,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.client.backends import (
+    SPOT,
     OpenEndpoints,
     OpenFargate,
     OpenLocal,
@@ -53,7 +54,6 @@ DEFAULT_MAX_TASKS = 16
 """Largest number of tasks at once in a plan, unless the caller names another one."""
 MAX_PLANS = 8
 """Maximum number of plans in a result."""
-SPOT = "FARGATE_SPOT"
 _PLACE = re.compile(r"scenes\[(\d+)\]")
 _T = TypeVar("_T")
 _Scene = TypeVar("_Scene")
@@ -362,11 +362,9 @@ class PlanData:
     def _kind(
         self, tier: Tier, protocol: Protocol, architecture: str, cloud: default_performance.Cloud
     ) -> str:
-        for kind in self._latest_kinds():
-            if cloud.account_in(kind) is not None and kind.split()[2:4] == [protocol, architecture]:
-                image = kind.split()[-1]
-                return default_performance.fargate_kind(tier, protocol, architecture, cloud, image)
-        return default_performance.fargate_kind(tier, protocol, architecture, cloud, "")
+        latest = (kind[-1] for kind in self._latest(cloud) if kind[2:4] == [protocol, architecture])
+        image = next(latest, "")
+        return default_performance.fargate_kind(tier, protocol, architecture, cloud, image)
 
     def _cloud(self, settings: Settings, region: str) -> default_performance.Cloud:
         """Return the configured account and region.
@@ -384,8 +382,8 @@ class PlanData:
         )
         if cloud.account is not None:
             return cloud
-        latest = filter(None, map(cloud.account_in, self._latest_kinds()))
-        return replace(cloud, account=next(latest, None))
+        kinds = (sample.kind for sample in reversed(self._samples))
+        return replace(cloud, account=next(filter(None, map(cloud.account_in, kinds)), None))
 
     def _protocol(self, settings: Settings, cloud: default_performance.Cloud) -> Protocol:
         """Return the image's protocol, from the settings or the latest run.
@@ -396,15 +394,16 @@ class PlanData:
 
         if settings.protocol is not None:
             return settings.protocol
-        for kind in self._latest_kinds():
-            if cloud.account_in(kind) is not None and (protocol := kind.split()[2]) in set(
-                Protocol
-            ):
-                return Protocol(protocol)
+        for kind in self._latest(cloud):
+            if kind[2] in set(Protocol):
+                return Protocol(kind[2])
         return Protocol.NATIVE if is_our_image(settings.image) else Protocol.ONESTEP
 
-    def _latest_kinds(self) -> Iterator[str]:
-        return (sample.kind for sample in reversed(self._samples))
+    def _latest(self, cloud: default_performance.Cloud) -> Iterator[list[str]]:
+        """Yield the words of the kinds of tasks in an account and region, the latest one first."""
+        for sample in reversed(self._samples):
+            if cloud.account_in(sample.kind) is not None:
+                yield sample.kind.split()
 
     def _candidate(
         self,
@@ -546,7 +545,7 @@ def choose(
     else:
         found = default_plan(
             works,
-            list(_default_kinds(default_candidates)),
+            _default_kinds(default_candidates),
             max_tasks=limits.workers,
             hour_usd=limits.hour_usd,
             bytes_to_send=size,
@@ -561,13 +560,12 @@ def choose(
     )
 
 
-def _default_kinds(candidates: Sequence[Candidate]) -> Iterator[WorkerKind]:
-    """Yield the kinds of workers that a run uses by default.
+def _default_kinds(candidates: Sequence[Candidate]) -> Sequence[WorkerKind]:
+    """Return the kinds of workers that a run uses by default.
 
     If the candidates have several tiers, tasks of all tiers except STANDARD are left out.
     """
     kinds = [each.worker_kind for each in candidates]
     tiers = {kind.tier for kind in kinds if kind.tier}
-    for kind in kinds:
-        if kind.tier is None or len(tiers) == 1 or kind.tier is Tier.STANDARD:
-            yield kind
+    usual = {None, Tier.STANDARD} if len(tiers) > 1 else {None, *tiers}
+    return [kind for kind in kinds if kind.tier in usual]
