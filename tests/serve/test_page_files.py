@@ -61,6 +61,13 @@ def test_every_text_is_used():
     assert not unused
 
 
+def test_every_translated_sentence_is_one_of_the_server():
+    said = "\n".join(file.read_text("utf-8") for file in PAGE.parents[1].rglob("*.py"))
+    sentences = [key.removeprefix("said.") for key in TEXTS if key.startswith("said.")]
+    assert sentences
+    assert not [sentence for sentence in sentences if f'"{sentence}"' not in said]
+
+
 def test_every_problem_has_a_text_and_a_fix():
     codes = set(get_args(FaultCode)) - {"invalid"}
     assert not {f"fault.{code}" for code in codes} - TEXTS.keys()

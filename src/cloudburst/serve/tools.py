@@ -234,8 +234,9 @@ def _located(body: Json, locate: Callable[[str], Any]) -> Json:
 
 def _is_well_formed(body: Json) -> bool:
     """Return whether scenes and options have types for which the operation has no fault."""
-    scenes, options = body.get("scenes") or [], body.get("options") or {}
-    return isinstance(scenes, list) and isinstance(options, dict)
+    return isinstance(body.get("scenes") or [], list) and isinstance(
+        body.get("options") or {}, dict
+    )
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

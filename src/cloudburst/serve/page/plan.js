@@ -4,7 +4,7 @@ import { button, field, h, icon, linkButton, toggle } from "./dom.js";
 import { capOf, discard, readyScenes, save, state, submit } from "./draft.js";
 import { facts, go, problemBox, steps } from "./parts.js";
 import { server, tierOf } from "./server.js";
-import { cap, duration, forecast, named, t } from "./text.js";
+import { cap, duration, forecast, named, said, t } from "./text.js";
 
 const SYMBOLS = { machine: "machine", fargate: "cloud", both: "both", endpoints: "cloud" };
 const keyOf = plan => [plan.place, plan.tier, plan.workers, plan.spot].join("/");
@@ -27,7 +27,7 @@ export function planView() {
     (problem ?? state.planProblem) && problemBox(problem ?? state.planProblem),
     !chosen && h("p", { class: "muted", role: "status" }, scenes.length === 0 ? t("no.scenes") : state.isPlanning || !plan ? t("loading") : t("no.plans")),
     h("fieldset", { class: "choices", "aria-label": t("place") }, cards.map(one => card(one, one === chosen, slowest))),
-    unavailable.length > 0 && h("ul", { class: "small muted notes" }, unavailable.map(place => h("li", { key: place.place }, `${named("place", place.place)}: ${place.reason}`))),
+    unavailable.length > 0 && h("ul", { class: "small muted notes" }, unavailable.map(place => h("li", { key: place.place }, t("colon", { what: named("place", place.place), text: said(place.reason) })))),
     chosen && h("div", { class: "split" },
       others.length > 0 && h("div", { class: "card flush" }, h("h2", { class: "pad-title" }, t("more.choices")), table(others)),
       h("div", { class: "card stack narrow" },

@@ -71,7 +71,7 @@ async function readResult() {
 
 const secondsOf = text => text.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
 const plain = text => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
-const chaptersOf = text => [...text.matchAll(/^([\d:.]+) --> [\d:.]+.*\n(.*)$/gm)].map(([, at, title]) => ({ at: secondsOf(at), title: plain(title) }));
+const chaptersOf = text => [...text.matchAll(/^([\d:.]+) --> ([\d:.]+).*\n(.*)$/gm)].map(([, at, until, title]) => ({ at: secondsOf(at), until: secondsOf(until), title: plain(title) }));
 
 function follow() {
   pause();
@@ -185,8 +185,8 @@ const needsRemedy = () => failedScenes().length > 0;
 
 function summary() {
   const { job, report } = run;
-  const seconds = run.videos.reduce((sum, video) => sum + video.seconds, 0);
-  return facts(t("videos.n", { n: job.completed }), report?.film && t("and.film"), seconds && duration(seconds), report && t("took", { time: duration(report.wall_seconds) }));
+  const seconds = run.chapters.at(-1)?.until ?? run.videos.reduce((sum, video) => sum + video.seconds, 0);
+  return facts(t("videos.n", { n: job.completed }), report?.film ? t("film.of.time", { time: duration(seconds) }) : seconds && duration(seconds), report && t("took", { time: duration(report.wall_seconds) }));
 }
 
 // While it renders
@@ -196,6 +196,7 @@ function progress() {
   const passed = live ? live.at + (performance.now() - run.receivedAt) / 1000 : 0;
   const left = live?.seconds_left == null ? null : Math.max(0, live.seconds_left - (performance.now() - run.receivedAt) / 1000);
   const usd = live?.usd ?? job.cost?.usd, limit = live?.max_usd ?? job.max_usd;
+  const film = live?.film ?? (job.film && live?.done === live?.scenes && live ? 0 : null);
   const size = workers.find(worker => worker.size)?.size;
   const places = [...new Set(workers.map(worker => worker.place))].map(place => named("place", place)).join(" + ");
   return [
@@ -206,7 +207,7 @@ function progress() {
         stat(t("bill.so.far"), usd == null ? t("free") : bill(usd), limit == null ? "" : t("limit", { usd: cap(limit) })),
         stat(t("workers"), [workers.filter(worker => worker.state !== "starting").length, workers.length > 0 && h("small", null, ` / ${workers.length}`)], facts(size, places))),
       cells(),
-      live?.film != null && h("p", { class: "film-line" }, h("span", null, t("film.made", { share: percent(live.film) })), h("progress", { max: 1, value: live.film, "aria-label": t("film") }))),
+      film !== null && h("p", { class: "film-line" }, h("span", null, t("film.made", { share: percent(film) })), h("progress", { max: 1, value: film, "aria-label": t("film") }))),
     h("div", { class: "split" },
       h("div", { class: "stack" }, failedScenes().slice(0, 3).map(failure), h("h2", null, t("scenes")), tiles(scenes)),
       h("aside", { class: "stack", "aria-label": t("workers.messages") },
@@ -248,6 +249,7 @@ function tile(scene) {
 }
 
 function sayOf(scene) {
+  if (scene.state === "waiting" && isOver(run.job)) return t("scene.never");
   const worker = !isOver(run.job) && run.live?.workers.find(one => one.scenes.includes(scene.scene))?.number;
   if (worker && ["waiting", "uploading", "encoding", "downloading"].includes(scene.state)) return t(`scene.${scene.state}.on`, { worker });
   if (scene.state === "waiting" && scene.attempts > 0) return t("scene.again");
@@ -261,7 +263,7 @@ function lane(worker) {
   return h("div", { class: "lane", key: worker.number },
     h("div", { class: "row between" }, h("h3", null, t("worker.n", { n: worker.number })), h("span", { class: "small muted" }, worker.size || named("place", worker.place))),
     worker.state === "idle" ? h("div", { class: "still" }) : isBusy ? h("progress", { max: 1, value: share ?? 0, "aria-label": t("worker.n", { n: worker.number }) }) : h("progress", { key: "open", "aria-label": t("worker.n", { n: worker.number }) }),
-    h("p", { class: "small muted" }, worker.scenes.length ? `${t(`worker.${worker.state}`)}: ${worker.scenes.join(", ")}` : t(`worker.${worker.state}`)));
+    h("p", { class: "small muted" }, worker.scenes.length ? t("colon", { what: t(`worker.${worker.state}`), text: worker.scenes.join(t("comma")) }) : t(`worker.${worker.state}`)));
 }
 
 // Failed scenes

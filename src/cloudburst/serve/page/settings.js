@@ -4,7 +4,7 @@ import { call, get } from "./api.js";
 import { button, h, icon, segments } from "./dom.js";
 import { command, problemBox } from "./parts.js";
 import { server } from "./server.js";
-import { bytes, cap, chooseLanguage, language, named, number, t } from "./text.js";
+import { bytes, cap, chooseLanguage, language, named, number, said, t } from "./text.js";
 
 export const settings = { checks: null, isChecking: false, problem: null, changed: () => {} };
 
@@ -37,7 +37,7 @@ export function settingsView() {
       h("div", { class: "stack" },
         h("div", { class: "card" }, h("div", { class: "row between" }, h("h2", null, t("checks")), button(t("check.again"), check, { symbol: "again", disabled: isChecking })),
           problem && problemBox(problem),
-          checks === null ? h("p", { class: "muted", role: "status" }, isChecking ? t("checking") : "") : h("ul", { class: "checks" }, checks.map((one, place) => h("li", { key: `${one.code}-${place}` }, h("span", { class: one.state === "ok" ? "ok" : one.state === "warning" ? "warning" : "bad" }, icon(one.state === "ok" ? "check" : "warn")), h("span", null, h("span", { class: "sr" }, `${t(`check.${one.state}`)} `), one.text, one.fix && h("code", { class: "fix" }, one.fix)))))),
+          checks === null ? h("p", { class: "muted", role: "status" }, isChecking ? t("checking") : "") : h("ul", { class: "checks" }, checks.map((one, place) => h("li", { key: `${one.code}-${place}` }, h("span", { class: one.state === "ok" ? "ok" : one.state === "warning" ? "warning" : "bad" }, icon(one.state === "ok" ? "check" : "warn")), h("span", null, h("span", { class: "sr" }, `${t(`check.${one.state}`)} `), said(one.text), one.fix && h("code", { class: "fix" }, one.fix)))))),
         about && h("div", { class: "card" }, h("h2", null, t("limits")), h("dl", { class: "kv" }, limitsOf(about.limits).map(([name, value]) => h("div", { key: name }, h("dt", null, named("limit", name)), h("dd", null, value))))),
         h("div", { class: "card stack tight" }, h("h2", null, t("access")), h("p", { class: "muted" }, about?.key ? t("access.key") : t("access.local")), command(`${here}api`, t("copy.api")), command(`${here}mcp`, t("copy.mcp")), h("p", { class: "small" }, h("a", { href: "docs" }, t("all.requests"))),
           about?.key && h("div", { class: "row" }, button(t("forget.key"), async () => { await call("DELETE", "session"); location.reload(); })))),
@@ -45,7 +45,7 @@ export function settingsView() {
         h("div", { class: "card stack" }, h("h2", null, t("display")),
           h("div", { class: "field" }, h("span", { class: "label" }, t("colours")), segments("theme", t("colours"), [["", t("theme.system")], ["light", t("theme.light")], ["dark", t("theme.dark")]], theme(), chooseTheme)),
           h("div", { class: "field" }, h("span", { class: "label" }, t("language")), segments("language", t("language"), [["en", "English"], ["zh", "中文"]], language, code => { chooseLanguage(code); settings.changed(); }))),
-        about && h("div", { class: "card stack tight" }, h("h2", null, t("places")), h("ul", { class: "stack tight" }, about.places.map(place => h("li", { key: place.place }, h("b", null, named("place", place.place)), " ", h("span", { class: "muted" }, place.available ? (place.workers === null ? t("place.ready") : t("place.workers", { n: place.workers })) : place.reason))))),
+        about && h("div", { class: "card stack tight" }, h("h2", null, t("places")), h("ul", { class: "stack tight" }, about.places.map(place => h("li", { key: place.place }, h("b", null, named("place", place.place)), " ", h("span", { class: "muted" }, place.available ? (place.workers === null ? t("place.ready") : t("place.workers", { n: place.workers })) : said(place.reason)))))),
         about && h("div", { class: "card stack tight" }, h("h2", null, t("disk")), h("p", { class: "muted" }, t("disk.free", { size: bytes(about.disk_free) }))),
         about && h("div", { class: "card stack tight" }, h("h2", null, t("about.title")), h("p", { class: "muted" }, t("about.text", { version: about.version }))))),
   ];

@@ -35,6 +35,9 @@ export const percent = share => format({ style: "percent", maximumFractionDigits
 
 const dollars = (value, options) => format({ style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", ...options }).format(value);
 
+/** Return a sentence of the server, in the language of the page if it is known. */
+export const said = text => (`said.${text}` in STRINGS ? t(`said.${text}`) : text);
+
 /** Return money that was spent, with four decimals. */
 export const bill = usd => dollars(usd, { minimumFractionDigits: 4, maximumFractionDigits: 4 });
 /** Return money that is expected, with two significant figures. */

@@ -1,6 +1,7 @@
 // What each worker did when: one lane for each worker, drawn as SVG.
 
 import { h } from "./dom.js";
+import { facts } from "./parts.js";
 import { clock, duration, t } from "./text.js";
 
 const WIDTH = 960, LEFT = 92, LANE = 40, TOP = 30, MAX_LANES = 40;
@@ -21,10 +22,10 @@ export function timeline({ workers, scenes, wall_seconds: wall }) {
     return [
       h("text", { class: "who", x: 0, y: y + 18 }, t("worker.n", { n: place + 1 })),
       bar(worker.ready_at ?? worker.launched_at, until, y, "idle", t("phase.idle")),
-      bar(worker.launched_at, worker.ready_at ?? until, y, worker.ready_at === null ? "lost" : "start", `${t("phase.start")}: ${duration((worker.ready_at ?? until) - worker.launched_at)}`),
+      bar(worker.launched_at, worker.ready_at ?? until, y, worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
       scenes.filter(scene => scene.task === worker.task && !scene.skipped).map(scene => PHASES.map(([kind, from]) => {
         const start = scene[from] ?? null, stop = start + scene[`${kind}_seconds`];
-        return bar(start, stop, y, scene.error ? "lost" : kind, `${scene.scene}: ${t(`phase.${kind}`)}, ${duration(stop - start)}`, kind === "encode" && scene.scene);
+        return bar(start, stop, y, scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && scene.scene);
       }))];
   });
   return [
