@@ -192,7 +192,7 @@ async def test_options_of_a_submitted_job(
 KEEP_JOB = """
 import shutil, sys
 from pathlib import Path
-folder, _, file = sys.argv[-3:]
+folder, _, file, _ = sys.argv[-4:]
 shutil.copytree(folder, {kept!r})
 Path(folder, file).write_bytes(b"picture")
 """

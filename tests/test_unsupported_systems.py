@@ -16,9 +16,7 @@ def run(code, names):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize(
-    "words", [["demo"], ["frame", "scenes.json"], ["emulate"], ["plan", "scenes.json"]]
-)
+@pytest.mark.parametrize("words", [["demo"], ["frame", "scenes.json"], ["emulate"]])
 def test_a_system_without_the_modules_of_unix_is_named(tmp_path, monkeypatch, make_scene, words):
     make_scene("scenes")
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,7 @@ def draw(folder: Path, at: float, name: str = "frame.png") -> subprocess.Complet
     reading, writing = os.pipe()
     try:
         return subprocess.run(
-            [sys.executable, "-m", module, str(folder), str(at), name],
+            [sys.executable, "-m", module, str(folder), str(at), name, "4096"],
             stdin=reading,
             capture_output=True,
             check=False,
