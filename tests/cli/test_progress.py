@@ -140,6 +140,7 @@ def test_the_first_line_has_the_bill_and_the_time_left(width: int) -> None:
         done=0,
         failed=1,
         share=0.5,
+        encodes={},
         film=None,
         usd=Decimal("0.0042"),
         max_usd=None,
@@ -148,6 +149,9 @@ def test_the_first_line_has_the_bill_and_the_time_left(width: int) -> None:
     )
     line = text(live_view(shown, progress, now=64), width)[0]
     assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s left")
+    with_film = progress.model_copy(update={"film": 0.0})
+    line = text(live_view(shown, with_film, now=64), width)[0]
+    assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s + film")
     unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
     line = text(live_view(shown, unknown, now=64), width)[0]
     assert line.endswith("0 of 2 scenes · 1 failed  1 min 04 s")

@@ -197,7 +197,7 @@ async def test_the_time_left_is_what_the_run_then_takes_and_the_bill_grows():
     assert facts == {(1, "fargate", "2 vCPU, 4 GB"), (2, "fargate", "2 vCPU, 4 GB")}
     last = run.progress()
     assert (last.done, last.failed, last.share, last.workers) == (8, 0, 1.0, ())
-    assert last.at == report.wall_seconds
+    assert (last.at, last.film) == (report.wall_seconds, None)
 
 
 async def test_without_measured_encodes_the_time_left_is_unknown_and_nothing_has_a_bill():

@@ -73,7 +73,9 @@ async def finished(cloud, maker, names="ab", **limits: Any):
         engine(cloud, limits=Limits(workers=1, **limits)) as e,
         running(e, maker, names) as run,
     ):
+        assert run.progress().film == 0
         events = [event async for event in run]
+    assert run.progress().film == (FilmCompleted in map(type, events))
     return await run.report(), events
 
 

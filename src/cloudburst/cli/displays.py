@@ -246,7 +246,7 @@ def _overall_line(shown: ShownRun, progress: RunProgress | None, now: float) -> 
     if shown.stopping:
         state.append(" · stopping", "yellow")
     elif view.film is not None:
-        state.append(f" · film {view.film:.0%}", "cyan")
+        state.append(f" · joining the film {view.film:.0%}", "cyan")
     from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only for a terminal
 
     bar = ProgressBar(
@@ -264,7 +264,8 @@ def _overall_line(shown: ShownRun, progress: RunProgress | None, now: float) -> 
     if progress is not None and progress.usd is not None:
         state.append(f"  {format_usd(progress.usd)}")
     if progress is not None and progress.seconds_left is not None and not shown.stopping:
-        time = f"about {format_duration(progress.seconds_left)} left"
+        end = "left" if progress.film is None else "+ film"
+        time = f"about {format_duration(progress.seconds_left)} {end}"
     grid.add_row(bar, state, Text(time, "dim"))
     return grid
 

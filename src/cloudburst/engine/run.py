@@ -317,7 +317,7 @@ class Run:
             failed=view.failed,
             share=view.share,
             encodes=view.encodes,
-            film=view.film,
+            film=None if self.film is None else view.film or 0.0,
             usd=sum(bills, Decimal()) if is_billed else None,
             max_usd=pool.limits.max_usd if is_billed else None,
             seconds_left=pool.scheduler.seconds_left() if unfinished else None,

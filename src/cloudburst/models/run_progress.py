@@ -53,7 +53,7 @@ class RunProgress(BaseModel):
     encodes: dict[str, float]
     """Share of each scene that is being encoded, from 0 to 1, by its name."""
     film: float | None
-    """Share of the film that is done, from 0 to 1; ``None`` before it is begun."""
+    """Share of the film that is done, from 0 to 1; ``None`` if no film is requested."""
     usd: Usd | None
     """Bill so far, in USD, of all processes of the run; ``None`` if nothing is billed."""
     max_usd: Usd | None

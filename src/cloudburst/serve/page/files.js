@@ -140,7 +140,11 @@ function remedy(scene, fault) {
   const role = fault.field.replace(/_path$/, "");
   const isSilent = role === "audio" && fault.code === "unpaired";
   const isShape = fault.code === "contradiction" && ["image", "title_card"].includes(role); // of a film
-  const setShape = isPortrait => () => { state.draft.options.is_portrait = isPortrait; save(); };
+  const setSize = size => () => {
+    delete state.draft.options.is_portrait;
+    state.draft.options.size = size;
+    save();
+  };
   const setSilent = event => {
     event.preventDefault();
     scene.duration = Math.max(0.1, Number(event.target.elements.seconds.value) || SILENT_SECONDS);
@@ -150,7 +154,7 @@ function remedy(scene, fault) {
     h("p", null, icon("warn", true), h("span", null, describe({ ...fault, scene: scene.name }))),
     h("div", { class: "row" },
       isSilent && h("form", { class: "inline", onsubmit: setSilent }, h("input", { type: "number", name: "seconds", min: "0.1", step: "0.1", value: String(SILENT_SECONDS), "aria-label": t("length.of", { name: scene.name }) }), h("span", null, t("seconds.silent")), h("button", { class: "btn" }, t("set"))),
-      isShape && [button(t("shape.wide"), setShape(false)), button(t("shape.upright"), setShape(true)), button(t("film.none"), () => { state.draft.film = false; save(); }, { kind: "quiet" })],
+      isShape && [button(t("shape.wide"), setSize("landscape")), button(t("shape.upright"), setSize("portrait")), button(t("film.none"), () => { state.draft.film = false; save(); }, { kind: "quiet" })],
       role in SYMBOLS && !isShape && button(t(`choose.${role}`), () => replace(scene, role), { kind: isSilent ? "quiet" : "" }),
       role === "subtitle" && button(t("without.subtitle"), () => { scene.subtitle = undefined; save(); }, { kind: "quiet" }),
       role.startsWith("options") && button(t("own.look.remove"), () => { scene.options = {}; save(); }),

@@ -196,14 +196,14 @@ function progress() {
   const passed = live ? live.at + (performance.now() - run.receivedAt) / 1000 : 0;
   const left = live?.seconds_left == null ? null : Math.max(0, live.seconds_left - (performance.now() - run.receivedAt) / 1000);
   const usd = live?.usd ?? job.cost?.usd, limit = live?.max_usd ?? job.max_usd;
-  const film = live?.film ?? (job.film && live?.done === live?.scenes && live ? 0 : null);
+  const film = live && live.done === live.scenes ? live.film : null;
   const size = workers.find(worker => worker.size)?.size;
   const places = [...new Set(workers.map(worker => worker.place))].map(place => named("place", place)).join(" + ");
   return [
     h("div", { class: "card flush" },
       h("dl", { class: "stats", "aria-label": t("run.state") },
         stat(t("videos"), [live?.done ?? job.completed, h("small", null, ` / ${live?.scenes ?? job.scenes}`)], job.failed ? t("failed.n", { n: job.failed }) : t("none.failed")),
-        stat(t("time.left"), left === null ? "–" : t("about", { time: duration(Math.ceil(left)) }), live ? t("so.far", { time: duration(Math.floor(passed)) }) : ""),
+        stat(t("time.left"), left === null ? "–" : [t("about", { time: duration(Math.ceil(left)) }), live.film !== null && h("small", null, ` ${t("plus.film")}`)], live ? t("so.far", { time: duration(Math.floor(passed)) }) : ""),
         stat(t("bill.so.far"), usd == null ? t("free") : bill(usd), limit == null ? "" : t("limit", { usd: cap(limit) })),
         stat(t("workers"), [workers.filter(worker => worker.state !== "starting").length, workers.length > 0 && h("small", null, ` / ${workers.length}`)], facts(size, places))),
       cells(),

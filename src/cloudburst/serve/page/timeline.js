@@ -4,8 +4,22 @@ import { h } from "./dom.js";
 import { facts } from "./parts.js";
 import { clock, duration, t } from "./text.js";
 
-const WIDTH = 960, LEFT = 92, LANE = 40, TOP = 30, MAX_LANES = 40;
+const WIDTH = 960, LEFT = 92, LANE = 28, ROW = 16, GAP = 12, TOP = 30, MAX_LANES = 40;
 const PHASES = [["upload", "upload_at"], ["encode", "encode_at"], ["download", "download_at"]];
+
+const phasesOf = scene => PHASES.filter(([, from]) => (scene[from] ?? null) !== null).map(([kind, from]) => ({ kind, start: scene[from], stop: scene[from] + scene[`${kind}_seconds`] }));
+
+/** Return the scenes of a worker in rows, in which they do not overlap. */
+function rowsOf(scenes) {
+  const rows = [], startOf = scene => phasesOf(scene)[0].start, stopOf = scene => phasesOf(scene).at(-1).stop;
+  const begun = scenes.filter(scene => phasesOf(scene).length > 0).sort((one, other) => startOf(one) - startOf(other));
+  for (const scene of begun) {
+    const free = rows.find(row => stopOf(row.at(-1)) <= startOf(scene));
+    if (free) free.push(scene);
+    else rows.push([scene]);
+  }
+  return rows;
+}
 
 export function timeline({ workers, scenes, wall_seconds: wall }) {
   const shown = workers.filter(worker => worker.launched_at !== null).slice(0, MAX_LANES);
@@ -13,20 +27,20 @@ export function timeline({ workers, scenes, wall_seconds: wall }) {
   const x = seconds => LEFT + (Math.max(0, seconds) / end) * (WIDTH - LEFT - 8);
   const step = [1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600].find(one => end / one <= 8) ?? 7200;
   const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, place) => place * step);
-  const height = TOP + shown.length * LANE;
-  const bar = (from, to, y, kind, title, label) => from !== null && to !== null && to > from && [
-    h("rect", { class: kind, x: x(from), y, width: Math.max(1, x(to) - x(from) - 1), height: 28, rx: 4 }, h("title", null, title)),
-    label && x(to) - x(from) > 7 * label.length + 10 && h("text", { class: "in", x: x(from) + 6, y: y + 18 }, label)];
+  let height = TOP;
+  const bar = (from, to, y, high, kind, title, label) => from !== null && to !== null && to > from && [
+    h("rect", { class: kind, x: x(from), y, width: Math.max(1, x(to) - x(from) - 1), height: high, rx: 4 }, h("title", null, title)),
+    label && x(to) - x(from) > 7 * label.length + 10 && h("text", { class: "in", x: x(from) + 6, y: y + high / 2 + 4 }, label)];
   const lanes = shown.map((worker, place) => {
-    const y = TOP + place * LANE, until = worker.stopped_at ?? wall;
+    const y = height, until = worker.stopped_at ?? wall, rows = rowsOf(scenes.filter(scene => scene.task === worker.task && !scene.skipped));
+    const lane = Math.max(LANE, rows.length * ROW), row = lane / Math.max(1, rows.length);
+    height += lane + GAP;
     return [
       h("text", { class: "who", x: 0, y: y + 18 }, t("worker.n", { n: place + 1 })),
-      bar(worker.ready_at ?? worker.launched_at, until, y, "idle", t("phase.idle")),
-      bar(worker.launched_at, worker.ready_at ?? until, y, worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
-      scenes.filter(scene => scene.task === worker.task && !scene.skipped).map(scene => PHASES.map(([kind, from]) => {
-        const start = scene[from] ?? null, stop = start + scene[`${kind}_seconds`];
-        return bar(start, stop, y, scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && scene.scene);
-      }))];
+      bar(worker.ready_at ?? worker.launched_at, until, y, lane, "idle", t("phase.idle")),
+      bar(worker.launched_at, worker.ready_at ?? until, y, lane, worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
+      rows.map((some, at) => some.map(scene => phasesOf(scene).map(({ kind, start, stop }) =>
+        bar(start, stop, y + at * row, row - (rows.length > 1), scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && scene.scene))))];
   });
   return [
     h("div", { class: "row between" }, h("h2", null, t("workers")), h("div", { class: "keys" }, ["start", "upload", "encode", "download", "idle", "lost"].map(kind => h("span", { key: kind }, h("i", { class: kind === "idle" ? "hatch" : kind }), t(`phase.${kind}`))))),
