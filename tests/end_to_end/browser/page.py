@@ -261,10 +261,11 @@ def test_failed_scene_is_rendered_again_with_another_file(chromium, server):
 def test_keyboard_alone_reaches_the_pickers(chromium, server):
     with window(chromium, server) as opened:
         expect(opened.page.locator(".drop .btn").first).to_be_visible()
-        for _ in range(9):
+        for _ in range(20):
             opened.page.keyboard.press("Tab")
             if opened.page.evaluate("document.activeElement.matches('.drop .btn')"):
                 break
+        expect(opened.page.locator(".drop .btn:focus")).to_have_count(1)
         with opened.page.expect_file_chooser():
             opened.page.keyboard.press("Enter")
 

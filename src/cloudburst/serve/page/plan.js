@@ -56,7 +56,7 @@ function card(plan, isChosen, slowest) {
   const where = server.about?.places.find(one => one.place === plan.place);
   return h("label", { class: "choice", key: plan.place }, h("input", { type: "radio", name: "place", checked: isChosen, onchange: () => choosePlan(plan) }),
     h("h2", null, icon(SYMBOLS[plan.place]), named("place", plan.place)),
-    h("div", null, h("p", { class: "big" }, isBilled(plan) ? forecast(plan.usd) : t("free")), h("p", { class: "when" }, duration(plan.seconds))),
+    h("div", null, h("p", { class: "big" }, isBilled(plan) ? forecast(plan.usd) : t("free")), h("p", { class: "when" }, duration(plan.seconds), state.draft.film && ` ${t("plus.film")}`)),
     h("div", { class: "meter", "aria-hidden": "true" }, h("i", { style: { width: `${(100 * plan.seconds) / slowest}%` } })),
     h("ul", { class: "facts" },
       h("li", null, size && plan.place !== "machine" ? facts(t("workers.of", { n: plan.workers, vcpu: size.vcpu }), where?.regions?.join(", ")) : t("at.once", { n: plan.workers })),

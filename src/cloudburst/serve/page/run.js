@@ -346,7 +346,7 @@ function timeCard() {
   const { wall_seconds: taken, predicted } = run.report, version = server.about?.version;
   return h("div", { class: "card" }, h("h2", null, t("time")), h("dl", { class: "kv" },
     h("div", null, h("dt", null, t("time.taken")), h("dd", null, duration(taken))),
-    predicted && h("div", null, h("dt", null, t("time.predicted")), h("dd", null, duration(predicted.wall_seconds))),
+    predicted && h("div", null, h("dt", null, t("time.predicted")), h("dd", null, duration(predicted.wall_seconds), run.report.film && ` ${t("plus.film")}`)),
     h("div", null, h("dt", null, t("scenes")), h("dd", null, String(run.job.scenes))),
     version && h("div", null, h("dt", null, t("version")), h("dd", null, version))));
 }

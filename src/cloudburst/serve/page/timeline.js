@@ -5,16 +5,17 @@ import { facts } from "./parts.js";
 import { clock, duration, t } from "./text.js";
 
 const WIDTH = 960, LEFT = 92, LANE = 28, ROW = 16, GAP = 12, TOP = 30, MAX_LANES = 40;
+const OVERLAP = 0.2; // seconds by which the times of two encodes in one slot may be wrong
 const PHASES = [["upload", "upload_at"], ["encode", "encode_at"], ["download", "download_at"]];
 
-const phasesOf = scene => PHASES.filter(([, from]) => (scene[from] ?? null) !== null).map(([kind, from]) => ({ kind, start: scene[from], stop: scene[from] + scene[`${kind}_seconds`] }));
+const phasesOf = scene => PHASES.filter(([, from]) => (scene[from] ?? null) !== null).map(([kind, from]) => ({ scene, kind, start: scene[from], stop: scene[from] + scene[`${kind}_seconds`] }));
 
-/** Return the scenes of a worker in rows, in which they do not overlap. */
+/** Return the scenes of a worker in rows, in which their encodes do not overlap. */
 function rowsOf(scenes) {
-  const rows = [], startOf = scene => phasesOf(scene)[0].start, stopOf = scene => phasesOf(scene).at(-1).stop;
-  const begun = scenes.filter(scene => phasesOf(scene).length > 0).sort((one, other) => startOf(one) - startOf(other));
+  const rows = [], encodeOf = scene => phasesOf(scene).find(({ kind }) => kind === "encode") ?? phasesOf(scene)[0];
+  const begun = scenes.filter(encodeOf).sort((one, other) => encodeOf(one).start - encodeOf(other).start);
   for (const scene of begun) {
-    const free = rows.find(row => stopOf(row.at(-1)) <= startOf(scene));
+    const free = rows.find(row => encodeOf(row.at(-1)).stop <= encodeOf(scene).start + OVERLAP);
     if (free) free.push(scene);
     else rows.push([scene]);
   }
@@ -39,8 +40,8 @@ export function timeline({ workers, scenes, wall_seconds: wall }) {
       h("text", { class: "who", x: 0, y: y + 18 }, t("worker.n", { n: place + 1 })),
       bar(worker.ready_at ?? worker.launched_at, until, y, lane, "idle", t("phase.idle")),
       bar(worker.launched_at, worker.ready_at ?? until, y, lane, worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
-      rows.map((some, at) => some.map(scene => phasesOf(scene).map(({ kind, start, stop }) =>
-        bar(start, stop, y + at * row, row - (rows.length > 1), scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && scene.scene))))];
+      rows.map((some, at) => some.flatMap(phasesOf).sort((one, other) => (one.kind === "encode") - (other.kind === "encode")).map(({ scene, kind, start, stop }) =>
+        bar(start, stop, y + at * row, row - (rows.length > 1), scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && scene.scene)))];
   });
   return [
     h("div", { class: "row between" }, h("h2", null, t("workers")), h("div", { class: "keys" }, ["start", "upload", "encode", "download", "idle", "lost"].map(kind => h("span", { key: kind }, h("i", { class: kind === "idle" ? "hatch" : kind }), t(`phase.${kind}`))))),
