@@ -22,6 +22,7 @@ async def test_page_and_api_have_headers_against_foreign_content(standing):
             assert policy.startswith("default-src 'self'; img-src 'self' blob: data:"), path
             assert "frame-ancestors 'none'" in policy
             assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cross-origin-resource-policy"] == "same-origin"
         assert (await http.get("/api/jobs")).headers["cache-control"] == "no-store"
         assert (await http.get("/")).headers["cache-control"] == "no-cache"
 

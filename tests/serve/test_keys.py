@@ -30,6 +30,8 @@ async def test_key_is_needed_for_everything_but_the_page(standing):
             assert answer.json()["message"] == "expected a valid key of the server"
         assert (await http.get("/api/jobs", headers=bearer(KEY))).status_code == 200
         assert (await http.get("/api/jobs", headers=bearer(NEXT))).status_code == 200
+        headers = {"authorization": f"bearer {KEY}"}
+        assert (await http.get("/api/jobs", headers=headers)).status_code == 200
         for wrong in (KEY[:-1], "", "é", COOKIE):
             headers = {"authorization": f"Bearer {wrong}".encode()}
             assert (await http.get("/api/jobs", headers=headers)).status_code == 401

@@ -3,12 +3,17 @@
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
-from cloudburst.cli.app import run
+from cloudburst.cli.app import app, run
+from cloudburst.cli.serve import standing_jobs
+from cloudburst.service.connections import MAX_OPEN_CONNECTIONS
 from support.standing_server import standing_server
+from support.web_apps import browser
 
 pytestmark = pytest.mark.real
 
@@ -67,6 +72,21 @@ def test_other_hosts_need_the_key_that_is_printed(server):
         assert http.get("/").status_code == 200
 
 
+@pytest.mark.few(1)
+def test_idle_connections_of_strangers_do_not_lock_out_who_has_the_key(server):
+    address = ("127.0.0.1", httpx.URL(server.url).port)
+    with server.http() as http, ExitStack() as strangers:
+        job = http.post("/api/jobs", json={"open": True}).json()
+        with http.stream("GET", job["links"]["events"]) as events:
+            lines = events.iter_lines()
+            next(lines)
+            for _ in range(MAX_OPEN_CONNECTIONS + 20):
+                strangers.enter_context(socket.create_connection(address))
+            with server.http() as other:
+                assert other.post(job["links"]["cancel"]).status_code == 202
+            assert "event: job.finished" in lines, "the open stream is not closed"
+
+
 @pytest.fixture
 def failing(capsys, monkeypatch, tmp_path):
     """Run a command that must not start a server; return what it prints."""
@@ -91,3 +111,23 @@ def test_billed_place_needs_a_budget(backend, failing, monkeypatch):
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-0123456789abcdef0")
     text = failing("--backend", backend)
     assert text.startswith("tasks on Fargate are billed: pass --owner-usd USD")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("image", "to", "refused"),
+    [
+        ("s3://films/in/a.png", "s3://films/other/", "to"),
+        ("s3://shared/a.png", "s3://films/other/", "to"),
+        ("s3://films/out/a.png", "s3://films/out/", "image"),
+    ],
+)
+async def test_folders_in_s3_are_those_of_the_options(image, to, refused, tmp_path):
+    words = ["serve", *LOCAL, "--source", "s3://films/in/", "--source", "s3://shared/"]
+    words += ["--destination", "s3://films/out/"]
+    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    jobs = standing_jobs(bound.arguments["options"], tmp_path)
+    job = {"scenes": [{"name": "a", "image": image, "duration": 1}], "to": to}
+    async with jobs.lifespan(), browser(jobs.app, {}) as http:
+        answer = await http.post("/jobs", json=job)
+    assert [fault["field"] for fault in answer.json()["faults"]] == [refused]

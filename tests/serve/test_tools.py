@@ -85,6 +85,7 @@ async def test_local_files_are_rendered_and_paths_are_returned(agent, root):
         found = await called(client, "results", job=made["id"])
     folder = root / "jobs" / "jobs" / made["id"] / "videos"
     paths = {one["scene"]: one["path"] for one in found["videos"]}
+    assert not [name for one in (made, *found["videos"]) for name in one if "url" in name]
     assert paths == {name: str(folder / f"{name}.mp4") for name in "ab"}
 
 
@@ -191,6 +192,7 @@ async def test_mistakes_are_answered_with_what_to_do(agent):
         assert "job" in await refused(client, "job", job="../../x")
         text = await refused(client, "job", job="0" * 32)
         assert "UnknownJobError" in text
+        assert (await called(client, "job"))["jobs"] == []
         scenes = [0] * 5_000
         assert len(await refused(client, "add_scenes", job="0" * 32, scenes=scenes)) < 30_000
         assert "render" in await refused(client, "render")

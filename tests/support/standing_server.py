@@ -23,7 +23,9 @@ class Standing:
             line = process.stdout.readline()
             assert line, f"it has ended: {self.lines}"
             self.lines.append(line)
-        self.url = re.search(r"http://\S+", self.lines[-1])[0].replace("0.0.0.0", "127.0.0.1")
+        if "--host" in process.args:
+            self.lines.append(process.stdout.readline())
+        self.url = re.search(r"http://\S+", "".join(self.lines))[0]
         self.key = next((line.split()[-1] for line in self.lines if "key" in line), None)
         self._reader = threading.Thread(target=lambda: self.lines.extend(process.stdout))
         self._reader.start()

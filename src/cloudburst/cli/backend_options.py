@@ -100,6 +100,10 @@ class StandingOptions(WorkerOptions):
     """Workers at once. Default: one per core, at most 4."""
     owner_usd: Annotated[Decimal | None, Parameter(validator=Number(gt=0))] = None
     """Largest bill of all jobs in 24 hours, in USD."""
+    sources: Annotated[tuple[str, ...], Parameter(name="--source", negative=())] = ()
+    """Folder in S3, such as s3://bucket/in/, from which scenes may use files; may be repeated."""
+    destinations: Annotated[tuple[str, ...], Parameter(name="--destination", negative=())] = ()
+    """Folder in S3 to which videos may be written; may be repeated."""
 
 
 @Parameter(name="*", group=RUN)

@@ -21,8 +21,12 @@ from cloudburst.models.settings import Settings
 from cloudburst.ports.backend import OpenBackend
 from cloudburst.serve.app import standing_app
 from cloudburst.serve.keys import Keys, keys_for
-from cloudburst.serve.server import StandingServer, listening_socket, url_of
+from cloudburst.serve.server import listening_socket
+from cloudburst.service.connections import LimitedServer, url_of
 from cloudburst.web import Jobs
+
+# Seconds after which a connection is closed on which no request with a key has begun.
+STRANGER_SECONDS = 60.0
 
 
 def standing_jobs(
@@ -44,6 +48,8 @@ def standing_jobs(
     return Jobs(
         Client(backend, limits=limits, settings=settings),
         folder,
+        sources=options.sources,
+        destinations=options.destinations,
         limits=JobLimits(owner_usd=options.owner_usd),
         places=places,
         authorize=keys.authorize if keys else None,
@@ -91,10 +97,11 @@ def serve_command(
 
         async def serve() -> None:
             async with standing_app(jobs, access, public_url) as app:
+                local = url_of(listener).replace("//0.0.0.0:", "//127.0.0.1:")
+                print_output(f"The page is at {public_url or local} until Ctrl-C.")
                 if valid and not keys:
                     print_output(f"Its key, which is not shown again: {valid[0]}")
-                print_output(f"The page is at {public_url or url_of(listener)} until Ctrl-C.")
-                server = StandingServer(app)
+                server = LimitedServer(app, None, STRANGER_SECONDS)
                 with signals.call_on_first_signal(server.stop):
                     await server.serve([listener])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +23,7 @@ from cloudburst.concurrency import while_connected
 from cloudburst.inputs.story import story_folder
 from cloudburst.serve.keys import Keys
 from cloudburst.serve.tools import Tools
+from cloudburst.service.connections import authorised
 from cloudburst.web import Action, Jobs
 from cloudburst.web.access import refuse_other_sites
 from cloudburst.web.error_responses import http_error_response
@@ -43,6 +44,7 @@ HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
 
@@ -65,7 +67,7 @@ async def standing_app(jobs: Jobs, keys: Keys | None, public_url: str) -> AsyncG
     app.router.routes.append(Route("/mcp", _Agents(manager, keys, public_url)))
     app.mount("/story", StaticFiles(directory=story_folder()))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
-    app.add_middleware(_Headers)
+    app.add_middleware(_Border, keys=keys)
     async with jobs.lifespan(), manager.run():
         yield app
 
@@ -99,9 +101,11 @@ class _Agents:
             await self._manager.handle_request(scope, received, send)
 
 
-class _Headers:
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+class _Border:
+    """Middleware that adds headers, and keeps the connections of callers with a key open."""
+
+    def __init__(self, app: ASGIApp, keys: Keys | None) -> None:
+        self._app, self._keys = app, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -111,4 +115,6 @@ class _Headers:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        accepted = self._keys is None or self._keys.accept(Request(scope))
+        with authorised(scope) if accepted else nullcontext():
+            await self._app(scope, receive, send_with_headers)

@@ -47,19 +47,25 @@ class Keys:
         Raises `HTTPException` 401 without, 429 if wrong ones are sent too often, and 403 for a
         change that a page of another site requests with the cookie of a user.
         """
-        if authorization := request.headers.get("authorization"):
-            await self._require(authorization.removeprefix("Bearer "), self._sessions)
-        elif cookie := request.cookies.get(COOKIE):
-            await self._require(cookie, self._sessions.values())
-            refuse_other_sites(request, self._public_url or str(request.base_url))
-        else:
+        has_key = "authorization" in request.headers
+        if not has_key and COOKIE not in request.cookies:
             raise _no_key()
+        await self._require(self.accept(request))
+        if not has_key:
+            refuse_other_sites(request, self._public_url or str(request.base_url))
         return EVERYBODY
+
+    def accept(self, request: Request) -> bool:
+        """Return whether a request has a key, or else the cookie of one."""
+        if (authorization := request.headers.get("authorization")) is not None:
+            scheme, _, key = authorization.partition(" ")
+            return scheme.lower() == "bearer" and _is_any(key, self._sessions)
+        return _is_any(request.cookies.get(COOKIE, ""), self._sessions.values())
 
     async def open_session(self, request: Request) -> Response:
         """Set the cookie of a browser whose user has sent a key, as ``{"key": "…"}``."""
         key = str(parse_json(await read_body(request, 1_000)).get("key", ""))
-        await self._require(key, self._sessions)
+        await self._require(_is_any(key, self._sessions))
         response = Response(status_code=204)
         response.set_cookie(
             COOKIE,
@@ -77,8 +83,8 @@ class Keys:
         response.delete_cookie(COOKIE)
         return response
 
-    async def _require(self, given: str, accepted: Iterable[str]) -> None:
-        if any(secrets.compare_digest(given.encode(), one.encode()) for one in accepted):
+    async def _require(self, accepted: bool) -> None:
+        if accepted:
             return
         if self._delayed >= MAX_DELAYED:
             raise HTTPException(429, "too many wrong keys; try again later", {"retry-after": "1"})
@@ -94,6 +100,10 @@ def keys_for(host: str, public_url: str, given: Sequence[str]) -> list[str]:
     """Return the keys of a server: those given, or a new one if others can reach the server."""
     needed = bool(public_url) or host not in LOOPBACK
     return [*given] or ([secrets.token_urlsafe(24)] if needed else [])
+
+
+def _is_any(given: str, accepted: Iterable[str]) -> bool:
+    return any(secrets.compare_digest(given.encode(), one.encode()) for one in accepted)
 
 
 def _session(key: str) -> str:

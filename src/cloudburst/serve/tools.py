@@ -19,6 +19,7 @@ from pydantic import Field, WithJsonSchema
 
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobState
+from cloudburst.jobs.folder import film_name
 from cloudburst.jobs.public_json import public_faults
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import is_s3, is_url
@@ -35,7 +36,8 @@ INSTRUCTIONS = (
     "Render scenes to videos: each scene is a picture or title card with audio or a duration, and "
     "optional subtitles. Look with preview_frame, ask plan for time and cost, then call render, "
     "which returns a job at once; job and results follow it. A refused call lists all faults with "
-    "what was expected. "
+    "what was expected. Files are {own}, https:// URLs, or s3:// objects in folders that the "
+    "server permits."
 )
 
 Json: TypeAlias = dict[str, Any]
@@ -83,12 +85,9 @@ class Tools:
 
     def server(self) -> AgentServer:
         """Return an MCP server with these tools."""
-        files = (
-            f"Files are paths below {self._root}, or https:// URLs."
-            if self._root
-            else "Files are ids of uploads (POST /api/uploads), https:// URLs or s3:// objects."
-        )
-        server = AgentServer("cloudburst", instructions=INSTRUCTIONS + files, subscriptions=False)
+        own = f"paths below {self._root}" if self._root else "ids of uploads (POST /api/uploads)"
+        instructions = INSTRUCTIONS.format(own=own)
+        server = AgentServer("cloudburst", instructions=instructions, subscriptions=False)
         for tool in (
             *(self.list_looks, self.preview_frame, self.plan, self.render, self.add_scenes),
             *(self.close_job, self.job, self.cancel, self.results),
@@ -130,8 +129,10 @@ class Tools:
         """Let an open job end after the scenes that it has; then its film is made."""
         return await self._call(ctx, "POST", f"/jobs/{job}/close")
 
-    async def job(self, ctx: Context, job: Job, wait_seconds: Wait = 0.0) -> Json:
-        """Return state, progress, bill and error of a job."""
+    async def job(self, ctx: Context, job: Job | None = None, wait_seconds: Wait = 0.0) -> Json:
+        """Return state, progress, bill and error of a job; without an id, list the newest jobs."""
+        if job is None:
+            return await self._call(ctx, "GET", "/jobs?limit=10")
         found = await self._call(ctx, "GET", f"/jobs/{job}")
         with anyio.move_on_after(wait_seconds):
             while not JobState(found["state"]).finished:
@@ -144,21 +145,26 @@ class Tools:
         return await self._call(ctx, "POST", f"/jobs/{job}/cancel")
 
     async def results(self, ctx: Context, job: Job) -> Json:
-        """Return the finished videos of a job, its film and its error, with URLs or paths."""
+        """Return the finished videos of a job, its film and its error, with paths or URLs."""
         found = await self._call(ctx, "GET", f"/jobs/{job}")
         videos = (await self._call(ctx, "GET", f"/jobs/{job}/videos"))["videos"]
-        film = found["links"]["film"] if found["state"] == JobState.COMPLETE else None
-        if ctx.headers is not None:
-            base = self._public_url or f"http://{ctx.headers['host']}"
-            film = film and urljoin(base, film)
+        film: str | None
+        if self._root is None:
+            base = self._public_url or f"http://{(ctx.headers or {})['host']}"
+            film = urljoin(base, f"/api/jobs/{job}/film")
             for one in videos:
                 one["url"] = urljoin(base, one["url"])
-        if self._root and not found["destination"]:
-            folder = self._jobs.queue.files(job)
-            film = film and str(folder.film)
+                one["cover_url"] = one["cover_url"] and urljoin(base, one["cover_url"])
+        else:  # its agent reaches no URL of this server
+            files, destination = self._jobs.queue.files(job), found["destination"]
+            film = f"{destination}{film_name(job)}" if destination else str(files.film)
             for one in videos:
-                one["path"] = str(folder.videos / f"{one['scene']}.mp4")
-        return {"state": found["state"], "film": film, "videos": videos, "error": found["error"]}
+                del one["url"], one["cover_url"]
+                if not destination:
+                    one["path"] = str(files.videos / f"{one['scene']}.mp4")
+        state = found["state"]
+        film = film if found["film"] and state == JobState.COMPLETE else None
+        return {"state": state, "film": film, "videos": videos, "error": found["error"]}
 
     async def _call(self, ctx: Context, method: str, path: str) -> Json:
         """Return the JSON of a response. Raises `ToolError` with a refusal."""
@@ -212,8 +218,12 @@ class Tools:
 def _result(response: httpx.Response) -> Json:
     if response.is_error:
         raise ToolError(response.text)
-    is_json = response.headers["content-type"] == "application/json"
-    return cast("Json", response.json() if is_json else response.content)
+    if response.headers["content-type"] != "application/json":
+        return cast("Json", response.content)
+    found: Json = response.json()
+    for job in (found, *found.get("jobs", ())):
+        job.pop("links", None)  # the tools take their place
+    return found
 
 
 def _located(body: Json, locate: Callable[[str], Any]) -> Json:

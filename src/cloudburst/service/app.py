@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudburst.models.http_headers import KEY_HEADER
-from cloudburst.service.connections import CONNECTION_KEY, Connection
+from cloudburst.service.connections import authorised
 from cloudburst.service.http_errors import EXCEPTION_HANDLERS, RejectionResponse
 from cloudburst.service.native_api import NativeApi
 from cloudburst.service.onestep_api import UNPACK_COMMAND, OnestepApi
@@ -114,8 +114,7 @@ def count_request(service: RenderService, scope: Scope) -> Generator[None]:
     """Mark the service as in use during a request, and protect the connection of the request."""
     # A protected connection is not closed in favour of a newer one. Only authorised requests are
     # counted: otherwise any peer that finds the address could keep a rented machine running.
-    connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
-    with service.request_in_progress(), connection.authorised() if connection else nullcontext():
+    with service.request_in_progress(), authorised(scope):
         yield
 
 

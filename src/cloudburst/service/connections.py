@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio.sslproto
 import errno
 import logging
 import os
 import resource
 import socket
 import ssl
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import h11
 import uvicorn.server
 from anyio import create_task_group
 from anyio.abc import TaskGroup
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -42,9 +40,6 @@ UNCHECKED_CHUNKS = 1000
 # Smallest mean size of chunks, in bytes. A single read can carry 40,000 chunks of one byte, and no
 # other connection is served while they are parsed.
 MIN_MEAN_CHUNK_BYTES = 64
-# Size in bytes of the buffer of each TLS connection, also before its handshake. With the 256 KB of
-# asyncio, strangers could make the service use 760 MB, of the 2 GB of the smallest task.
-asyncio.sslproto.SSLProtocol.max_size = 64 * 1024
 # Key of the `Connection` in the ``state`` of a request's ASGI scope.
 CONNECTION_KEY = "connection"
 
@@ -184,8 +179,17 @@ class Connection(H11Protocol):
             self.abort()
 
 
+def authorised(scope: Scope) -> AbstractContextManager[None]:
+    """Keep the connection of an authorised request open during the request, and some time longer.
+
+    It does nothing on servers that do not limit connections.
+    """
+    connection: Connection | None = scope.get("state", {}).get(CONNECTION_KEY)
+    return connection.authorised() if connection else nullcontext()
+
+
 class LimitedServer(uvicorn.server.Server):
-    """uvicorn server without signal handling; it prints its address and limits connections.
+    """uvicorn server without signal handling, which limits connections.
 
     A connection without an authorised request is closed after ``seconds``.
     """
@@ -211,8 +215,12 @@ class LimitedServer(uvicorn.server.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the handling of signals to the service."""
+        """Leave the handling of signals to the program."""
         yield
+
+    def stop(self) -> None:
+        """Accept no more connections, and end after open responses."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections of listening sockets."""
@@ -220,12 +228,6 @@ class LimitedServer(uvicorn.server.Server):
         for listener in sockets or ():
             listener.setblocking(False)
             self._accepting.append(asyncio.create_task(self._accept_all(listener)))
-            host, port = listener.getsockname()[:2]
-            scheme = "https" if self._context else "http"
-            sys.stdout.write(
-                f"listening on {scheme}://{f'[{host}]' if ':' in host else host}:{port}\n"
-            )
-            sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, and close those that are open."""
@@ -269,6 +271,12 @@ class LimitedServer(uvicorn.server.Server):
         except OSError as error:  # no TLS, too slow, or disconnected; SSLError is an OSError too
             log.debug("a connection was not established: %s", error)
             connection.forget()
+
+
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
+    """Return the URL of a server by its listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def server_context(certificate: str, private_key: str) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.sslproto
 import contextlib
 import logging
 import math
@@ -21,7 +22,7 @@ from cloudburst.errors import ConfigurationError
 from cloudburst.programs import stop_signals
 from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings, load_settings
-from cloudburst.service.connections import LimitedServer, server_context
+from cloudburst.service.connections import LimitedServer, server_context, url_of
 from cloudburst.service.jobs import RENDER_COMMAND
 from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
@@ -33,6 +34,9 @@ log = logging.getLogger("cloudburst.service")
 # Seconds that a stopping service waits for callers to download finished videos.
 FINAL_DOWNLOAD_TIMEOUT = 2.0
 LISTEN_BACKLOG = 256
+# Size in bytes of the buffer of each TLS connection, also before its handshake. With the 256 KB of
+# asyncio, strangers could make the service use 760 MB, of the 2 GB of the smallest task.
+asyncio.sslproto.SSLProtocol.max_size = 64 * 1024
 
 
 async def serve(
@@ -62,6 +66,8 @@ async def serve(
         async with tasks:
             tasks.start_soon(life.watch_signals)
             tasks.start_soon(life.watch_limits)
+            sys.stdout.write(f"listening on {url_of(listener, 'https' if context else 'http')}\n")
+            sys.stdout.flush()
             await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     return life.code
@@ -132,7 +138,7 @@ class _Lifecycle:
             await self._service.jobs.interrupt()
             with move_on_after(margin / 2):  # so that event streams can send the last state
                 await self._idle(0.02)
-            self._server.should_exit = True
+            self._server.stop()
             await anyio.sleep_forever()
         log.warning("not stopped within %g s; ending all processes", stop)
         self._end_now()
