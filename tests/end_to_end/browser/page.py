@@ -267,6 +267,7 @@ def test_keyboard_alone_reaches_the_pickers(chromium, server):
                 break
         expect(opened.page.locator(".drop .btn:focus")).to_have_count(1)
         with opened.page.expect_file_chooser():
+            opened.page.wait_for_timeout(300)  # until the browser hands pickers to the test
             opened.page.keyboard.press("Enter")
 
 
