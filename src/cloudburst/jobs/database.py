@@ -18,12 +18,7 @@ from cloudburst.errors import ClosedError, JobStorageError
 from cloudburst.jobs.folder import storage_errors
 from cloudburst.jobs.webhooks import outbox
 from cloudburst.outputs import databases
-from cloudburst.outputs.databases import (
-    create_private_file,
-    network_file_system,
-    schema_of,
-    transaction,
-)
+from cloudburst.outputs.databases import create_private_file, schema_of, transaction
 
 DATABASE_NAME = "jobs.sqlite"
 # Maximum number of seconds to wait while another process writes, which takes milliseconds.
@@ -162,12 +157,6 @@ class JobDatabase:
 
 def _connect(path: Path) -> sqlite3.Connection:
     create_private_file(path)
-    if kind := network_file_system(path.parent):
-        msg = (
-            f"{path.parent} is on a network file system ({kind}); expected a folder on a disk of "
-            "this machine, which all processes of the application share"
-        )
-        raise JobStorageError(msg)
     connection = databases.connect(path, busy_timeout=BUSY_TIMEOUT)
     try:
         connection.create_function("casefold", 1, str.casefold, deterministic=True)
