@@ -339,13 +339,13 @@ async def test_results_dir(cloud, scenes, monkeypatch, tmp_path):
 
 async def test_client_reads_env_and_the_environment_before_it(monkeypatch, caplog):
     caplog.set_level("INFO", "cloudburst")
-    Client()._openers()
+    assert Client().backends
     assert "no subnet is configured: rendering on this machine" in caplog.text
     write_env("AWS_SUBNET_ID=subnet-1\n")
-    Client()._openers()
+    assert Client().backends
     assert "subnet subnet-1 is configured: rendering on Fargate" in caplog.text
     monkeypatch.setenv("AWS_SUBNET_ID", "subnet-2")
-    Client()._openers()
+    assert Client().backends
     assert "subnet subnet-2 is configured: rendering on Fargate" in caplog.text
 
 

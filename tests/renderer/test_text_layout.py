@@ -203,6 +203,8 @@ def test_lines_fit_and_hold_the_whole_text(text, room):
     assert solid(drawn) == solid(plain_text(text))
 
 
+@example("ก ")
+@example("ก，")
 @given(TEXT)
 def test_breaks_are_allowed(text):
     for index in line_breaks(text):

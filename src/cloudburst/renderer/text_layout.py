@@ -97,7 +97,8 @@ def line_breaks(text: str) -> Iterator[int]:
     words = {*thai_words(text)}
     for index in range(1, len(text)):
         earlier = text[index - 2] if index > 1 else ""
-        if index in words or _may_break(earlier, text[index - 1], text[index]):
+        ends_word = index in words and not (is_space(text[index]) or _holds_previous(text[index]))
+        if ends_word or _may_break(earlier, text[index - 1], text[index]):
             yield index
 
 

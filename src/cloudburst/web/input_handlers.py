@@ -70,7 +70,7 @@ def _document(scene: JobScene, job: Job, folder: JobFolder, base: str) -> SceneD
 
 @Operation("GET", "/jobs/{id}/scenes", Action.READ, {200: SceneListDocument, **UNKNOWN_JOB})
 async def list_scenes(call: WebCall) -> Response:
-    """Return what each scene of a job waits for, its progress, its worker, its video or its error.
+    """Return what each scene of a job waits for, its progress, its video or its error.
 
     It is the same after a reload of a page and in another tab; the events say what changes.
     """

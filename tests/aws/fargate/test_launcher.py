@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import time
 from dataclasses import replace
@@ -17,7 +16,6 @@ from cloudburst.aws.client.client import open_aws
 from cloudburst.aws.fargate.backend import open_fargate
 from cloudburst.aws.fargate.run_registry import registered_runs
 from cloudburst.aws.fargate.run_task import secrets_of, started_by, tag_value
-from cloudburst.aws.fargate.task_description import parse_task_description
 from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.emulator.run_task import check_tags
 from cloudburst.engine.launch import launched
@@ -129,16 +127,6 @@ async def test_a_status_says_whether_the_task_is_on_spot(capacity):
             task = await backend.launcher.launch(request("one"))
             status = await until(backend, task, TaskState.RUNNING)
         assert status.spot == emulator.tasks[0].spot == (capacity == "FARGATE_SPOT")
-
-
-def test_a_time_before_the_creation_of_a_task_is_not_known():
-    at = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
-    task = {"lastStatus": "RUNNING", "createdAt": at, "startedAt": at + dt.timedelta(seconds=9)}
-    for early in (dt.datetime.fromtimestamp(0, dt.UTC), at - dt.timedelta(seconds=1)):
-        found = parse_task_description(task | {"pullStartedAt": early})
-        assert (found.created_at, found.pull_started_at) == (at.timestamp(), None)
-        assert found.latest_time == at.timestamp() + 9
-    assert parse_task_description(task | {"pullStartedAt": at}).pull_started_at == at.timestamp()
 
 
 @pytest.mark.parametrize("kind", ["lost", "doubled", "dropped"])
