@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from cloudburst.emulator.bubblewrap import reason_not_run
 from cloudburst.testing import EmulatorConfig, FargateEmulator, TaskFault
-from support.emulator_calls import client, now, refused
+from support.emulator_calls import client, now
 from support.image_account import (
     SHORT,
     ImageAccount,
@@ -27,7 +27,6 @@ from support.tiny_images import (
     ECS_ARCHITECTURE,
     OTHER_ARCHITECTURE,
     SHELL,
-    define,
     push,
     registry_of,
 )
@@ -125,12 +124,6 @@ class TestThatAreBroken:
 
     def test_the_working_folder_does_not_exist(self, account, shell):
         assert "chdir to /data" in reason(account, shell, workingDirectory="/data")
-
-    def test_a_volume_is_not_defined(self, account, shell):
-        with refused("ClientException"):
-            define(
-                account.emulator, shell, mountPoints=[{"sourceVolume": "x", "containerPath": "/x"}]
-            )
 
 
 def test_faults_of_a_configuration_come_before_the_pull(registry_server):

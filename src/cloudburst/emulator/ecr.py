@@ -119,7 +119,7 @@ class ECR:
     def _put_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         text = str(parameters["lifecyclePolicyText"])
         self._find(str(parameters["repositoryName"])).policy = text
-        return {}
+        return {"lifecyclePolicyText": text}
 
     def _get_policy(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         name = str(parameters["repositoryName"])
@@ -142,7 +142,7 @@ class ECR:
         shown = self._find(str(parameters["repositoryName"])).shown
         scans = bool(parameters["imageScanningConfiguration"].get("scanOnPush"))
         shown["imageScanningConfiguration"] = {"scanOnPush": scans}
-        return {}
+        return {"imageScanningConfiguration": {"scanOnPush": scans}}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         tags = self._find(str(parameters["resourceArn"]).removeprefix(self._arn)).tags
