@@ -22,9 +22,9 @@ import pytest
 from PIL import Image
 
 from cloudburst.cli import main
-from cloudburst.cli.displays import OpenDisplay
 from cloudburst.cli.result import RunOutcome, RunRequest
-from cloudburst.cli.shown_run import ShownRun
+from cloudburst.display.displays import OpenDisplay
+from cloudburst.display.shown_run import ShownRun
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")

@@ -11,15 +11,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 
-from cloudburst.cli.displays import live_view, log_line
-from cloudburst.cli.output import (
-    describe_error,
-    format_duration,
-    format_size,
-    safe_text,
-)
-from cloudburst.cli.result import summary
-from cloudburst.cli.shown_run import ShownRun
+from cloudburst.cli.output import describe_error
+from cloudburst.display.displays import live_view, log_line
+from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.summary import summary
+from cloudburst.display.terminal_texts import safe_text
+from cloudburst.display.texts import format_duration, format_size
 from cloudburst.errors import (
     CloudburstError,
     ConfigurationError,

@@ -17,16 +17,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from cloudburst.cli.displays import (
-    OpenDisplay,
-    json_display,
-    line_display,
-    no_display,
-    screen_display,
-)
-from cloudburst.cli.options import RunOptions
+from cloudburst.cli.options import RunOptions, json_display, no_display
 from cloudburst.cli.render import render
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
+from cloudburst.display.displays import OpenDisplay, line_display, screen_display
 from cloudburst.errors import InvalidScenesError, LaunchError
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions

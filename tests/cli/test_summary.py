@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.result import RunOutcome, summary
+from cloudburst.cli.result import RunOutcome
 from cloudburst.client import backends
+from cloudburst.display.summary import summary
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video

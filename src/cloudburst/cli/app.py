@@ -12,13 +12,8 @@ from contextlib import contextmanager
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
-from cloudburst.cli.output import (
-    WordWrapped,
-    describe_error,
-    print_error,
-    safe_text,
-    shared_error_console,
-)
+from cloudburst.cli.output import describe_error, print_error, shared_error_console
+from cloudburst.display.terminal_texts import WordWrapped, safe_text
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 
 

@@ -20,7 +20,9 @@ from rich.text import Text
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.options import s3_folders
-from cloudburst.cli.output import advice_text, pluralize, print_output, safe_text, write_json
+from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.terminal_texts import advice_text, safe_text
+from cloudburst.display.texts import pluralize
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier

@@ -19,7 +19,9 @@ from rich.console import Console
 from rich.text import Text
 
 from cloudburst.cli.options import Delay
-from cloudburst.cli.output import OutputConsole, pluralize, safe_text
+from cloudburst.cli.output import OutputConsole
+from cloudburst.display.terminal_texts import safe_text
+from cloudburst.display.texts import pluralize
 from cloudburst.errors import ConfigurationError
 from cloudburst.programs import stop_signals
 from cloudburst.workers.local import MODULES, missing_requirements

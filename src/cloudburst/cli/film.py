@@ -17,17 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from cloudburst.cli.options import TransitionFlags
-from cloudburst.cli.output import (
-    error_console,
-    pluralize,
-    print_output,
-    safe_text,
-    short_path,
-    unwrapped,
-    write_json,
-)
+from cloudburst.cli.output import error_console, print_output, write_json
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.concurrency import collapse_single
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.folder import FolderVideo, videos_in
 from cloudburst.film.folder_film import claimed_film

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, Delay
-from cloudburst.cli.output import print_output, safe_text, short_path, unwrapped
+from cloudburst.cli.output import print_output
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.inputs.scenes import read_scenes

@@ -17,16 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.output import (
-    error_console,
-    format_size,
-    plain_table,
-    print_output,
-    safe_text,
-    short_path,
-    unwrapped,
-    write_json,
-)
+from cloudburst.cli.output import error_console, print_output, write_json
+from cloudburst.display.terminal_texts import plain_table, safe_text, unwrapped
+from cloudburst.display.texts import format_size, short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.image.base_image import docker_login
 from cloudburst.image.build import BuildProgress, build_image, translated

@@ -24,16 +24,8 @@ from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep
 from cloudburst.aws.setup.permissions import Purpose, policy
 from cloudburst.cli.image import image_progress
 from cloudburst.cli.options import s3_folders
-from cloudburst.cli.output import (
-    WordWrapped,
-    advice_text,
-    error_console,
-    print_error,
-    print_output,
-    safe_text,
-    write_json,
-    write_line,
-)
+from cloudburst.cli.output import error_console, print_error, print_output, write_json, write_line
+from cloudburst.display.terminal_texts import WordWrapped, advice_text, safe_text
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import ENV_FILE, Settings, check_key_arn, full_image_name
 from cloudburst.models.task import Protocol

@@ -31,7 +31,8 @@ from cloudburst.cli import live_tasks
 from cloudburst.cli.live_account import REASON, SMALL, Finding, Findings, Live, Outcome
 from cloudburst.cli.live_storage import check_image, check_s3, remove_objects, remove_repository
 from cloudburst.cli.live_tasks import BURST
-from cloudburst.cli.output import plain_table, print_output, safe_text
+from cloudburst.cli.output import print_output
+from cloudburst.display.terminal_texts import plain_table, safe_text
 from cloudburst.errors import AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.limits import Timeouts
 from cloudburst.models.locations import S3Prefix

@@ -5,25 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
 
+from anyio import to_thread
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 from rich.console import Console
 
-from cloudburst.cli.displays import (
-    OpenDisplay,
-    json_display,
-    line_display,
-    no_display,
-    screen_display,
-)
-from cloudburst.cli.output import short_path
+from cloudburst.cli.output import write_line
+from cloudburst.display.displays import Display, OpenDisplay, line_display, screen_display
+from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.texts import short_path
 from cloudburst.errors import ConfigurationError
+from cloudburst.events import Event
 from cloudburst.film.request import film_request
 from cloudburst.inputs.remote_inputs import RemoteInputs
 from cloudburst.inputs.scenes import pictures_without_audio, read_scenes
@@ -170,6 +169,26 @@ class RunOptions:
             return no_display
         live = console.is_terminal and not console.is_dumb_terminal
         return partial(screen_display if live else line_display, console=console)
+
+
+@asynccontextmanager
+async def json_display(_shown: ShownRun) -> AsyncGenerator[Display]:
+    """Print every event as a line of JSON on the standard output."""
+
+    async def show(event: Event) -> None:
+        await to_thread.run_sync(write_line, event.model_dump_json(), abandon_on_cancel=True)
+
+    yield Display(show=show)
+
+
+@asynccontextmanager
+async def no_display(_shown: ShownRun) -> AsyncGenerator[Display]:
+    """Print nothing."""
+
+    async def show(event: Event) -> None:
+        pass
+
+    yield Display(show=show)
 
 
 FILM = Group("Film", sort_key=15)

@@ -1,4 +1,4 @@
-"""Formatting and printing of text for people, without control characters and markup."""
+"""Consoles of the commands, and the output of errors."""
 
 from __future__ import annotations
 
@@ -11,56 +11,27 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from decimal import Decimal
 from itertools import groupby
-from pathlib import Path
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.display.terminal_texts import WordWrapped, safe_text, unwrapped
+from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import (
     CloudburstError,
     InvalidScenesError,
     OutputExistsError,
     SceneFault,
 )
-from cloudburst.models.locations import AnyLocation, S3Prefix
-from cloudburst.text import printable
 
-"""Replacement for a character that a terminal might interpret instead of showing it."""
 _MAX_ERRORS_SHOWN = 100
 """Maximum number of scene faults, or of paths of existing videos, that are printed."""
-_MAX_TEXT = 1000
-"""Maximum number of characters that are printed of a failure's message."""
-_WORD = re.compile(r"\S+\s*")
 _COMMAND = re.compile(r"\baws .* --")
 """Pattern that matches a command of AWS's command line with options, which people copy."""
 _error_console: ContextVar[Console] = ContextVar("error_console")
-_IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
-"""Pattern that matches ARNs, task ids and request ids."""
-
-
-class WordWrapped:
-    """Text that is wrapped between words only, so that paths and addresses stay whole."""
-
-    def __init__(self, *parts: str | Text | tuple[str, str]) -> None:
-        self._text = Text.assemble(*parts)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for paragraph in self._text.split("\n", allow_blank=True):
-            starts, column = list[int](), 0
-            for word in _WORD.finditer(paragraph.plain):
-                if column and column + cell_len(word[0].rstrip()) > options.max_width:
-                    starts.append(word.start())
-                    column = 0
-                column += cell_len(word[0])
-            for line in paragraph.divide(starts):
-                line.rstrip()
-                yield unwrapped(line)
 
 
 class OutputConsole(Console):
@@ -124,88 +95,6 @@ def write_json(document: object) -> None:
 
 def _to_json(value: object) -> str:
     return value.isoformat() if isinstance(value, dt.datetime) else str(value)
-
-
-def plain_table() -> Table:
-    """Return an empty table with a line below its header and no other lines."""
-    return Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim"
-    )
-
-
-def safe_text(text: str, style: str = "") -> Text:
-    """Return text whose markup is not interpreted and whose control characters are replaced.
-
-    Names and messages may contain both.
-    """
-    return Text(printable(text, keep="\n"), style)
-
-
-def unwrapped(*parts: str | Text | tuple[str, str]) -> Text:
-    """Return a line that is never wrapped, for commands and paths that people copy."""
-    return Text.assemble(*parts, no_wrap=True, overflow="ignore")
-
-
-def advice_text(text: str, style: str = "") -> Text:
-    """Return advice, which is not wrapped if it contains a command of AWS's command line."""
-    advice = safe_text(text, style)
-    return unwrapped(advice) if "aws " in text else advice
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration as a text such as ``7 s``, ``3 min 05 s`` or ``2 h 00 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def format_size(count: int) -> str:
-    """Return a number of bytes as a text in kB, MB or GB."""
-    if count == 0:
-        return "0 bytes"
-    if count < 1_000_000:
-        return f"{max(count / 1000, 0.1):.1f} kB"
-    return f"{count / 1_000_000:.1f} MB" if count < 10**9 else f"{count / 10**9:.2f} GB"
-
-
-def format_usd(amount: Decimal) -> str:
-    """Return an amount in USD as text, with two decimals, or with four below one dollar."""
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
-
-
-def short_path(path: AnyLocation | S3Prefix) -> str:
-    """Return a location in printable characters.
-
-    A path inside the current folder is relative to it.
-    """
-    text = str(path)
-    if isinstance(path, Path) and not (relative := os.path.relpath(path)).startswith(os.pardir):
-        text = relative
-    # A line break in a name would start a line that looks like one of ours.
-    return printable(text)
-
-
-def first_line(text: str, limit: int = _MAX_TEXT) -> str:
-    """Return the first non-blank line of a text, shortened to ``limit`` characters."""
-    line = next((line for line in text.splitlines() if line.strip()), "").strip()
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def pluralize(number: int, word: str) -> str:
-    """Return a number with a word in the right form: ``1 scene``, ``2 scenes``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def failure_key(text: str, scene: str = "") -> str:
-    """Return the text of a failure without ids and without the name of its scene.
-
-    Failures of several scenes with the same cause have the same key.
-    """
-    key = _IDENTIFIER.sub("…", text)
-    return key.replace(f"scene {scene}", "scene …") if scene else key
 
 
 def describe_error(error: CloudburstError) -> RenderableType:

@@ -19,19 +19,14 @@ from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import RUN, FilmFlags, scenes_of
-from cloudburst.cli.output import (
-    format_duration,
-    format_usd,
-    plain_table,
-    pluralize,
-    print_output,
-    write_json,
-)
+from cloudburst.cli.output import print_output, write_json
 from cloudburst.cli.render import film_arguments
 from cloudburst.cli.result import RunRequest
 from cloudburst.client import planning
 from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, backend_list
 from cloudburst.client.planning import Candidate, Choice, PlanResult, price_note
+from cloudburst.display.terminal_texts import plain_table
+from cloudburst.display.texts import format_duration, format_usd, pluralize
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError, InvalidScenesError

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.output import plain_table, print_output, safe_text
+from cloudburst.cli.output import print_output
+from cloudburst.display.terminal_texts import plain_table, safe_text
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier

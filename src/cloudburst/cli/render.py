@@ -19,7 +19,6 @@ from cloudburst.aws.fargate.run_registry import (
     unstopped_tasks_message,
 )
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.displays import Display, OpenDisplay
 from cloudburst.cli.look_options import LookOptions
 from cloudburst.cli.options import (
     RESULTS_FOLDER,
@@ -29,11 +28,13 @@ from cloudburst.cli.options import (
     RunOptions,
     scenes_of,
 )
-from cloudburst.cli.output import WordWrapped, error_console, print_error
+from cloudburst.cli.output import error_console, print_error
 from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
-from cloudburst.cli.shown_run import ShownRun
 from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
+from cloudburst.display.displays import Display, OpenDisplay
+from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.terminal_texts import WordWrapped
 from cloudburst.errors import OutputExistsError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.film import FilmOptions, FilmRequest

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from cloudburst.cli.options import RunOptions
-from cloudburst.cli.output import (
-    WordWrapped,
-    failure_key,
+from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.summary import cost_text, group_failures, summary
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import (
     first_line,
-    format_duration,
-    format_size,
-    format_usd,
-    plain_table,
-    pluralize,
-    print_output,
-    safe_text,
     short_path,
-    unwrapped,
-    write_json,
 )
-from cloudburst.engine.report import COST_PARTS
 from cloudburst.errors import Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
@@ -41,11 +29,10 @@ from cloudburst.models.locations import (
     parse_location,
 )
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.report import Cost, Prediction, Report, Status, WorkerReport
+from cloudburst.models.report import Report, Status
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
-from cloudburst.text import list_some, short_task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,212 +76,6 @@ class RunRequest:
 
     def _folder_words(self) -> list[str]:
         return ["--to", short_path(absolute_location(self.to))] if self.custom_folder else []
-
-
-_MAX_NAMES_SHOWN = 100
-"""Maximum number of scenes that are listed for each failure."""
-
-
-def summary(report: Report) -> Group:
-    """Return the summary of a run: a table of videos, failures by cause, totals, and the bill."""
-    videos = _videos(report) if report.videos else ()
-    failures, warnings = _failures(report), _warnings(report)
-    return Group(*videos, *failures, *warnings, *_film(report), *_totals(report), *_bill(report))
-
-
-def _videos(report: Report) -> Iterator[RenderableType]:
-    table = plain_table()
-    table.add_column("scene", overflow="fold")
-    for name in ("length", "render", "size", *(["cost"] if report.is_billed else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in report.scenes:
-        if (video := entry.video) is not None:
-            cost = [] if entry.usd is None else [format_usd(entry.usd)]
-            numbers = f"{video.seconds:.1f} s", f"{entry.encode_seconds:.1f} s"
-            table.add_row(safe_text(entry.scene), *numbers, format_size(video.size), *cost)
-    yield table
-    yield Text()
-    path = report.videos[0].path
-    if len(report.videos) == 1:
-        yield unwrapped("Video: ", safe_text(short_path(path), "green"))
-    else:
-        folder = path.parent if isinstance(path, Path) else path.folder
-        yield unwrapped("Videos in ", safe_text(short_path(folder), "green"))
-
-
-@dataclass(slots=True)
-class FailureGroup:
-    """Failures of scenes and tasks with the same cause."""
-
-    text: str
-    scenes: list[str] = field(default_factory=list[str])
-    tasks: list[str] = field(default_factory=list[str])
-
-
-def group_failures(report: Report) -> list[FailureGroup]:
-    """Return the failures of a report, grouped by cause; failures of scenes come first."""
-    found: dict[str, FailureGroup] = {}
-    for entry in report.scenes:
-        if entry.error is not None:
-            key = failure_key(entry.error, entry.scene)
-            found.setdefault(key, FailureGroup(entry.error)).scenes.append(entry.scene)
-    for worker in report.workers:
-        if worker.error is not None:
-            key = failure_key(worker.error)
-            # Tasks that cost nothing are listed only if scenes failed for the same reason.
-            if worker.cost is not None or key in found:
-                failure = found.setdefault(key, FailureGroup(worker.error))
-                if worker.task:
-                    failure.tasks.append(short_task(worker.task))
-    return list(found.values())
-
-
-def _failures(report: Report) -> Iterator[RenderableType]:
-    for failure in group_failures(report):
-        style = "red" if failure.scenes else "yellow"
-        subject = (
-            pluralize(len(failure.scenes), "scene")
-            if failure.scenes
-            else pluralize(len(failure.tasks), "task")
-        )
-        fix = "; fix this, then resume" if failure.text == report.problem else ""
-        head = (f"{subject} failed{fix}: ", f"bold {style}")
-        yield WordWrapped(head, safe_text(first_line(failure.text), style))
-        yield from _names(failure.scenes)
-        yield from _names(failure.tasks, "tasks: " if failure.scenes else "")
-    unfinished = [entry.scene for entry in report.scenes if not (entry.video or entry.error)]
-    if unfinished:
-        yield Text(f"{pluralize(len(unfinished), 'scene')} not done:", "bold yellow")
-        yield from _names(unfinished)
-    for worker in report.workers:
-        if worker.post_mortem is not None:
-            task, path = safe_text(short_task(worker.task)), short_path(worker.post_mortem)
-            yield unwrapped("Post-mortem of task ", task, ": ", safe_text(path, "yellow"))
-
-
-def _warnings(report: Report) -> Iterator[RenderableType]:
-    scenes: dict[str, list[str]] = {}
-    for video in report.videos:
-        for warning in video.warnings:
-            scenes.setdefault(warning, []).append(video.scene)
-    for warning, names in scenes.items():
-        head = (f"{pluralize(len(names), 'video')} with a warning: ", "bold yellow")
-        yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
-        yield from _names(names)
-
-
-def _film(report: Report) -> Iterator[RenderableType]:
-    if report.film is not None:
-        yield unwrapped("Film: ", safe_text(short_path(report.film), "green"))
-    if report.film_error is not None:
-        head = ("No film: ", "bold red")
-        yield WordWrapped(head, safe_text(first_line(report.film_error), "red"))
-
-
-def _names(names: Sequence[str], head: str = "") -> Iterator[RenderableType]:
-    if names:
-        shown = list_some(names, _MAX_NAMES_SHOWN)
-        yield Padding.indent(safe_text(f"{head}{shown}"), 2)
-
-
-def _totals(report: Report) -> Iterator[RenderableType]:
-    videos, skipped = report.videos, set(report.skipped)
-    length = sum(video.seconds for video in videos if video.scene not in skipped)
-    rendered = len(videos) > len(skipped)
-    wall = format_duration(report.wall_seconds)
-    speed = f", {format_duration(length)} of video in {wall}, speed-up {report.speedup:.1f}×"
-    yield Text.assemble(
-        _STATUS_TEXT[report.status],
-        (f" {pluralize(len(videos), 'video')} of {pluralize(len(report.scenes), 'scene')}", "bold"),
-        f" ({len(skipped)} already there)" if skipped else "",
-        speed if rendered else f" after {wall}",
-    )
-    predictable = report.status is Status.COMPLETE and not _is_resumed(report)
-    if report.predicted is not None and predictable:
-        yield Text(_prediction_text(report.predicted, report), "dim")
-
-
-def _is_resumed(report: Report) -> bool:
-    """Return whether an earlier process worked on the run.
-
-    In this case, the prediction, which covers only this process, cannot be compared with the bill
-    and the videos, which cover all processes.
-    """
-    earlier = (w for w in report.workers if w.launched_at is not None and w.launched_at < 0)
-    return bool(report.skipped) or any(earlier)
-
-
-def _prediction_text(predicted: Prediction, report: Report) -> str:
-    taken = format_duration(report.wall_seconds)
-    text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
-    if predicted.usd_high or report.is_billed:
-        low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
-        billed = format_usd(report.cost.usd) if report.is_billed else "nothing"
-        billed += " billed" if report.cost.final else " so far"
-        text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed}"
-    return text
-
-
-_STATUS_TEXT = {
-    Status.COMPLETE: ("✓", "green"),
-    Status.PARTIAL: ("✗", "red"),
-    Status.FAILED: ("✗", "red"),
-    Status.BUDGET: ("Out of budget:", "yellow"),
-    Status.INTERRUPTED: ("Interrupted:", "yellow"),
-}
-
-
-def _bill(report: Report) -> Iterator[RenderableType]:
-    for worker in report.workers:
-        if worker.possibly_running:
-            name = safe_text(worker.task or "a task whose launch was not answered")
-            hint = " may still run; stop it: cloudburst cleanup"
-            yield Text.assemble(name, hint, style="bold red", no_wrap=True, overflow="ignore")
-    if not report.is_billed:
-        return
-    yield Text()
-    yield _task_table(report)
-    yield Text()
-    yield cost_text(report.cost)
-
-
-def _task_table(report: Report) -> Table:
-    table = plain_table()
-    table.add_column("task", no_wrap=True)
-    for name in ("size", "ready", "billed", "scenes", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for worker in report.workers:
-        if worker.cost is not None:
-            table.add_row(*_task_row(worker, worker.cost))
-    return table
-
-
-def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
-    ready = "never"
-    if worker.launched_at is not None and worker.ready_at is not None:
-        ready = format_duration(worker.ready_at - worker.launched_at)
-    yield safe_text(short_task(worker.task), "cyan")
-    yield Text(worker.size)
-    yield Text(ready)
-    yield Text(format_duration(cost.billed_seconds))
-    yield Text(str(worker.scenes))
-    yield Text(format_usd(cost.usd))
-    yield Text("failed", "red") if worker.error else Text()
-
-
-def cost_text(cost: Cost) -> Text:
-    """Return a bill with its total, its billed time and its parts."""
-    billed = format_duration(cost.billed_seconds)
-    text = Text.assemble("Cost ", (format_usd(cost.usd), "bold"), f" for {billed} billed")
-    text.append(" (final): " if cost.final else " (estimate, tasks are stopping): ", "dim")
-    parts = [
-        f"{part} {getattr(cost, part) / cost.usd:.0%}"
-        for part in COST_PARTS
-        if cost.usd and getattr(cost, part)
-    ]
-    text.append(", ".join(parts), "dim")
-    return text
 
 
 _MAX_FILES_SHOWN = 20

@@ -11,10 +11,12 @@ from cyclopts import Parameter
 
 from cloudburst.cli.backend_options import WorkerOptions
 from cloudburst.cli.options import RESULTS_FOLDER, RUN, FilmFlags, FolderOption, RunOptions
-from cloudburst.cli.output import pluralize, print_output, safe_text, short_path, unwrapped
+from cloudburst.cli.output import print_output
 from cloudburst.cli.render import run_and_report
 from cloudburst.cli.result import RunRequest
 from cloudburst.cli.tasks import cleanup_command
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.film.plan import read_fingerprint
 from cloudburst.inputs.remote_inputs import open_remote_inputs

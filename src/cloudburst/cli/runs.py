@@ -17,14 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.options import RESULTS_FOLDER, FolderOption
-from cloudburst.cli.output import (
-    format_usd,
-    print_output,
-    safe_text,
-    short_path,
-    unwrapped,
-    write_json,
-)
+from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import format_usd, short_path
 from cloudburst.errors import JournalError
 from cloudburst.models.journal_entries import SCENES_ARE_MISSING, JournalState
 from cloudburst.models.locations import OutputFolder, absolute_location

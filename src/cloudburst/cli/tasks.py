@@ -19,16 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.cli.options import Duration
-from cloudburst.cli.output import (
-    OutputConsole,
-    first_line,
-    format_duration,
-    format_usd,
-    pluralize,
-    print_output,
-    safe_text,
-    write_json,
-)
+from cloudburst.cli.output import OutputConsole, print_output, write_json
+from cloudburst.display.terminal_texts import safe_text
+from cloudburst.display.texts import first_line, format_duration, format_usd, pluralize
 from cloudburst.models.account_tasks import CleanupReport, LogLine, RunningTask, TaskOwner
 from cloudburst.models.settings import Settings
 from cloudburst.text import TASK_ID_LENGTH

@@ -15,14 +15,9 @@ import anyio
 from cyclopts import App, Parameter
 from rich.padding import Padding
 
-from cloudburst.cli.output import (
-    pluralize,
-    print_output,
-    safe_text,
-    short_path,
-    unwrapped,
-    write_json,
-)
+from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.terminal_texts import safe_text, unwrapped
+from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.jobs.database import DATABASE_NAME, JobDatabase, open_database
 from cloudburst.jobs.webhooks import outbox

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cloudburst.cli.output import failure_key
+from cloudburst.display.texts import failure_key
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_view import RunView
 from cloudburst.events import Event, FilmFailed, SceneFailed, SceneRetried, WorkerFailed

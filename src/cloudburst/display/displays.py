@@ -18,17 +18,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.cli.output import (
+from cloudburst.display.shown_run import FailureEvent, ShownRun
+from cloudburst.display.terminal_texts import safe_text
+from cloudburst.display.texts import (
     first_line,
     format_duration,
     format_size,
     format_usd,
     pluralize,
-    safe_text,
     short_path,
-    write_line,
 )
-from cloudburst.cli.shown_run import FailureEvent, ShownRun
 from cloudburst.engine.run_view import SceneStage, SceneView, WorkerView
 from cloudburst.events import (
     Event,
@@ -131,26 +130,6 @@ async def line_display(shown: ShownRun, *, console: Console) -> AsyncGenerator[D
     async def show(event: Event) -> None:
         if (text := log_line(event, shown)) is not None:
             await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
-
-    yield Display(show=show)
-
-
-@asynccontextmanager
-async def json_display(_shown: ShownRun) -> AsyncGenerator[Display]:
-    """Print every event as a line of JSON on the standard output."""
-
-    async def show(event: Event) -> None:
-        await to_thread.run_sync(write_line, event.model_dump_json(), abandon_on_cancel=True)
-
-    yield Display(show=show)
-
-
-@asynccontextmanager
-async def no_display(_shown: ShownRun) -> AsyncGenerator[Display]:
-    """Print nothing."""
-
-    async def show(event: Event) -> None:
-        pass
 
     yield Display(show=show)
 

@@ -1,0 +1,72 @@
+"""Texts of durations, sizes, amounts, paths and failures, for people."""
+
+from __future__ import annotations
+
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+
+from cloudburst.models.locations import AnyLocation, S3Prefix
+from cloudburst.text import printable
+
+_MAX_TEXT = 1000
+"""Maximum number of characters that are printed of a failure's message."""
+_IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
+"""Pattern that matches ARNs, task ids and request ids."""
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as a text such as ``7 s``, ``3 min 05 s`` or ``2 h 00 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes as a text in kB, MB or GB."""
+    if count == 0:
+        return "0 bytes"
+    if count < 1_000_000:
+        return f"{max(count / 1000, 0.1):.1f} kB"
+    return f"{count / 1_000_000:.1f} MB" if count < 10**9 else f"{count / 10**9:.2f} GB"
+
+
+def format_usd(amount: Decimal) -> str:
+    """Return an amount in USD as text, with two decimals, or with four below one dollar."""
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def short_path(path: AnyLocation | S3Prefix) -> str:
+    """Return a location in printable characters.
+
+    A path inside the current folder is relative to it.
+    """
+    text = str(path)
+    if isinstance(path, Path) and not (relative := os.path.relpath(path)).startswith(os.pardir):
+        text = relative
+    # A line break in a name would start a line that looks like one of ours.
+    return printable(text)
+
+
+def first_line(text: str, limit: int = _MAX_TEXT) -> str:
+    """Return the first non-blank line of a text, shortened to ``limit`` characters."""
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def pluralize(number: int, word: str) -> str:
+    """Return a number with a word in the right form: ``1 scene``, ``2 scenes``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def failure_key(text: str, scene: str = "") -> str:
+    """Return the text of a failure without ids and without the name of its scene.
+
+    Failures of several scenes with the same cause have the same key.
+    """
+    key = _IDENTIFIER.sub("…", text)
+    return key.replace(f"scene {scene}", "scene …") if scene else key
