@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.run_view import RunView, SceneStage
 from cloudburst.events import (
     Event,
@@ -32,7 +33,9 @@ from cloudburst.events import (
     WorkerStopped,
 )
 from cloudburst.models.limits import Limits
+from cloudburst.models.performance import Sample
 from cloudburst.models.prices import US_EAST_1_RATES
+from cloudburst.models.run_progress import RunProgress
 from cloudburst.models.scene import Video
 from cloudburst.models.tier import Tier
 from cloudburst.testing import FakeCloud
@@ -173,6 +176,35 @@ def test_the_share_of_the_film_stays_until_it_fails() -> None:
     assert view.film is None
 
 
+def test_failures_with_the_same_cause_are_one_with_what_to_do() -> None:
+    view = folded(
+        ["a", "b", "c"],
+        WorkerFailed(at=1, task="t1", backend="b", kind="LaunchError", message="no room"),
+        SceneRetried(at=2, scene="a", task="t2", kind="EncodeError", message="scene a is bad"),
+        SceneFailed(at=3, scene="b", kind="EncodeError", message="scene b is bad", retryable=False),
+        SceneFailed(at=4, scene="a", kind="EncodeError", message="scene a is bad", retryable=False),
+    )
+    encode, launch = view.failures_progress()
+    assert (encode.code, encode.message) == ("encode", "scene a is bad")
+    assert (encode.scenes, encode.count) == (("b", "a"), 2)
+    assert encode.fix == "correct the file that the message names, and resume"
+    assert (launch.code, launch.scenes, launch.count) == ("launch", (), 0)
+    assert launch.fix == "cloudburst doctor"
+
+
+def test_a_thousand_failures_stay_small() -> None:
+    names = [f"chapter-12-the-harbour-at-night-{number:04}" for number in range(1000)]
+    cause = "the encoder stopped " * 200
+    view = folded(names)
+    for number, name in enumerate(names):
+        message = f"{'x' * (number % 30)}: {cause}"
+        view.apply(SceneFailed(at=1, scene=name, kind="E", message=message, retryable=True))
+    failures = [*view.failures_progress()]
+    assert [len(each.scenes) for each in failures] == [20] * 20
+    assert failures[0].count == 34
+    assert sum(len(each.model_dump_json()) for each in failures) < 48_000
+
+
 async def test_the_time_left_is_what_the_run_then_takes_and_the_bill_grows():
     cloud = FakeCloud(boot=30, upload=1, encode=20, download=1, rates=US_EAST_1_RATES)
     scenes = [working(f"scene-{number}", 20) for number in range(8)]
@@ -198,6 +230,63 @@ async def test_the_time_left_is_what_the_run_then_takes_and_the_bill_grows():
     last = run.progress()
     assert (last.done, last.failed, last.share, last.workers) == (8, 0, 1.0, ())
     assert (last.at, last.film) == (report.wall_seconds, None)
+
+
+async def test_most_runs_take_a_time_within_the_range_of_the_time_left():
+    inside = list[bool]()
+    for seed in range(4):
+        chance = random.Random(seed)
+        works = {f"scene-{number}": chance.choice([8, 20, 40]) for number in range(20)}
+        encodes = {name: work * chance.gauss(1, 0.1) for name, work in works.items()}
+        boots = [30 * chance.gauss(1, 0.12) for _ in range(20)]
+        cloud = FakeCloud(
+            boot=lambda task, boots=boots: boots[int(task[5:])], encode=encodes.__getitem__
+        )
+        measured = Measurements()
+        for boot in boots:
+            measured.add(Sample(kind=cloud.name, measure="startup", seconds=boot))
+            for work in (5, 10, 20, 60):
+                seconds = work * chance.gauss(1, 0.1)
+                measured.add(Sample(kind=cloud.name, measure="encode", seconds=seconds, work=work))
+        seen = list[RunProgress]()
+        scenes = [working(*scene) for scene in works.items()]
+        async with (
+            engine(cloud, limits=Limits(workers=4), measurements=measured) as eng,
+            eng.open(scenes) as run,
+        ):
+            async for _ in run:
+                seen.append(run.progress())
+            end = (await run.report()).wall_seconds
+        for each in seen:
+            if each.seconds_left is not None:
+                low, high = each.seconds_left_low, each.seconds_left_high
+                assert low <= each.seconds_left <= high < 2 * each.seconds_left + 1
+                inside.append(low <= end - each.at <= high)
+    assert len(inside) > 200
+    assert sum(inside) / len(inside) > 0.8
+
+
+async def test_the_film_of_this_machine_has_its_times_and_its_time_left():
+    class Maker:
+        needs_worker = False
+
+        async def make(self, videos, on_progress, _on_worker):
+            for progress in (0.0, 0.05, 0.5):
+                on_progress(progress)
+                await anyio.sleep(10)
+            return Path(f"{len(videos)}.mp4"), False
+
+    cloud, left = FakeCloud(encode=10), []
+    async with engine(cloud) as eng, eng.open(["a"], film=Maker()) as run:
+        async for event in run:
+            if event.type == "film.progress":
+                await anyio.sleep(5)
+                now = run.progress()
+                left.append((now.seconds_left, now.seconds_left_high))
+        report = await run.report()
+    assert left == [(None, None), (None, None), (pytest.approx(25), None)]
+    assert report.film_started_at == pytest.approx(10)
+    assert report.film_finished_at == pytest.approx(40) == report.wall_seconds
 
 
 async def test_without_measured_encodes_the_time_left_is_unknown_and_nothing_has_a_bill():

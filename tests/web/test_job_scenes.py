@@ -4,6 +4,7 @@ import anyio
 import pytest
 from PIL import Image
 
+from cloudburst.errors import EncodeError
 from cloudburst.jobs import JobRequest
 from support.sample_media import turned
 from support.web_apps import finished, job_events, open_jobs, submit, upload
@@ -134,6 +135,27 @@ async def test_progress_of_the_job_is_sent_and_kept(cloud, web, image):
     assert (worker["number"], worker["scenes"]) == (1, ["a"])
     done = (await http.get(job["links"]["job"])).json()
     assert (done["live"], done["progress"]) == (None, 1)
+
+
+async def test_failures_are_in_the_progress_without_folders_of_the_server(cloud, web, image):
+    def encode(name):
+        if name == "bad":
+            raise EncodeError("/srv/private/a.png is broken", scene=name)
+        return 60.0
+
+    cloud.encode = encode
+    _, http = web
+    scenes = [{"name": name, "image": image, "duration": 1} for name in ("bad", "slow")]
+    job = (await submit(http, *scenes)).json()
+
+    async def failures():
+        return ((await http.get(job["links"]["job"])).json()["live"] or {}).get("failures")
+
+    (failure,) = await until(failures)
+    assert (failure["code"], failure["scenes"], failure["count"]) == ("encode", ["bad"], 1)
+    assert failure["message"] == "a.png is broken"
+    assert failure["fix"] == "correct the file that the message names, and resume"
+    await http.post(job["links"]["cancel"])
 
 
 async def test_scenes_of_an_interrupted_job_wait_until_it_goes_on(cloud, make_scene, tmp_path):

@@ -138,7 +138,6 @@ async def _run(
             ) as run:
                 shown.begin(run)
                 async for event in run:
-                    shown.note(event)
                     await display.show(event)
         finally:
             if run is not None:

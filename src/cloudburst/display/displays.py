@@ -18,7 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.display.shown_run import FailureEvent, ShownRun
+from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import (
     first_line,
@@ -28,6 +28,7 @@ from cloudburst.display.texts import (
     pluralize,
     short_path,
 )
+from cloudburst.engine.failure_groups import FailureEvent
 from cloudburst.engine.run_view import SceneStage, SceneView, WorkerView
 from cloudburst.events import (
     Event,

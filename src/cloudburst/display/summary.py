@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -13,7 +12,6 @@ from rich.text import Text
 
 from cloudburst.display.terminal_texts import WordWrapped, plain_table, safe_text, unwrapped
 from cloudburst.display.texts import (
-    failure_key,
     first_line,
     format_duration,
     format_size,
@@ -21,6 +19,7 @@ from cloudburst.display.texts import (
     pluralize,
     short_path,
 )
+from cloudburst.engine.failure_groups import FailureGroup, failure_key
 from cloudburst.engine.report import COST_PARTS
 from cloudburst.models.report import Cost, Prediction, Report, Status, WorkerReport
 from cloudburst.text import list_some, short_task
@@ -54,15 +53,6 @@ def _videos(report: Report) -> Iterator[RenderableType]:
     else:
         folder = path.parent if isinstance(path, Path) else path.folder
         yield unwrapped("Videos in ", safe_text(short_path(folder), "green"))
-
-
-@dataclass(slots=True)
-class FailureGroup:
-    """Failures of scenes and tasks with the same cause."""
-
-    text: str
-    scenes: list[str] = field(default_factory=list[str])
-    tasks: list[str] = field(default_factory=list[str])
 
 
 def group_failures(report: Report) -> list[FailureGroup]:

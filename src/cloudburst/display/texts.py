@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from cloudburst.text import printable
 
 _MAX_TEXT = 1000
 """Maximum number of characters that are printed of a failure's message."""
-_IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
-"""Pattern that matches ARNs, task ids and request ids."""
 
 
 def format_duration(seconds: float) -> str:
@@ -61,12 +58,3 @@ def first_line(text: str, limit: int = _MAX_TEXT) -> str:
 def pluralize(number: int, word: str) -> str:
     """Return a number with a word in the right form: ``1 scene``, ``2 scenes``."""
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def failure_key(text: str, scene: str = "") -> str:
-    """Return the text of a failure without ids and without the name of its scene.
-
-    Failures of several scenes with the same cause have the same key.
-    """
-    key = _IDENTIFIER.sub("…", text)
-    return key.replace(f"scene {scene}", "scene …") if scene else key

@@ -134,6 +134,8 @@ async def make_report(
     bytes_checked: int = 0,
     film: OutputLocation | None = None,
     film_error: str | None = None,
+    film_started_at: float | None = None,
+    film_finished_at: float | None = None,
 ) -> Report:
     """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled."""
     scene_reports, outcomes = list[SceneReport](), list[SceneOutcome]()
@@ -168,6 +170,8 @@ async def make_report(
         bytes_checked=bytes_checked,
         film=film,
         film_error=film_error,
+        film_started_at=film_started_at,
+        film_finished_at=film_finished_at,
         errors=tuple(one.error for one in outcomes if one.error is not None),
     )
 

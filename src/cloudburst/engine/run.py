@@ -130,6 +130,8 @@ class Intake(Protocol):
         ...
 
 
+_MIN_FILM_PROGRESS = 0.1
+"""Share of the film from which its progress says how long it takes."""
 _NOTHING_CLAIMED = ClaimedScenes()
 
 
@@ -296,6 +298,8 @@ class Run:
             bytes_checked=self.bytes_checked,
             film=None if self.film is None else self.film.path,
             film_error=None if self.film is None else self.film.error,
+            film_started_at=self.view.film_started_at,
+            film_finished_at=self.view.film_finished_at,
         )
         return report.with_settlement(self.settled)
 
@@ -310,6 +314,7 @@ class Run:
         is_billed = bool(bills) or any(backend.usd_per_second for backend in pool.backends)
         unfinished = len(view.scenes) - view.done - view.failed
         stopping = {each.record.task for each in pool.scheduler.workers if each.stopping}
+        left = pool.scheduler.seconds_left() if unfinished else None
         return RunProgress(
             at=self._now() if self._seconds is None else self._seconds,
             scenes=len(view.scenes),
@@ -320,9 +325,19 @@ class Run:
             film=None if self.film is None else view.film or 0.0,
             usd=sum(bills, Decimal()) if is_billed else None,
             max_usd=pool.limits.max_usd if is_billed else None,
-            seconds_left=pool.scheduler.seconds_left() if unfinished else None,
+            seconds_left=left.expected if left else self._film_seconds_left(),
+            seconds_left_low=left and left.low,
+            seconds_left_high=left and left.high,
             workers=tuple(view.workers_progress(stopping)),
+            failures=tuple(view.failures_progress()),
         )
+
+    def _film_seconds_left(self) -> float | None:
+        """Return the rest of a film that this machine makes, from its progress so far."""
+        done, began = self.view.film or 0.0, self.view.film_started_at
+        if began is None or done < _MIN_FILM_PROGRESS or (self.film and self.film.needs_worker):
+            return None
+        return (self._now() - began) * (1 - done) / done
 
     @property
     def scenes(self) -> Sequence[str]:

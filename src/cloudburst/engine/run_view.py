@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from heapq import nlargest
 from typing import assert_never
 
+from cloudburst.engine.failure_groups import MAX_GROUPS, FailureEvent, FailureGroup, key_of
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -28,7 +30,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
-from cloudburst.models.run_progress import WorkerActivity, WorkerPlace, WorkerProgress
+from cloudburst.models.run_progress import RunFailure, WorkerActivity, WorkerPlace, WorkerProgress
 
 
 class SceneStage(StrEnum):
@@ -104,6 +106,12 @@ class RunView:
     """Number of each worker (`WorkerView.number`), by task; includes workers that have stopped."""
     film: float | None = None
     """Finished share of the film, between 0 and 1; ``None`` before the film is begun."""
+    film_started_at: float | None = None
+    """Time at which the film was begun, in seconds since the run began."""
+    film_finished_at: float | None = None
+    """Time at which the film was done or had failed, if it was begun."""
+    failures: dict[str, FailureGroup] = field(default_factory=dict[str, FailureGroup])
+    """Failures so far, by their key."""
     _counts: Counter[SceneStage] = field(default_factory=Counter[SceneStage])
     _on_workers: dict[str, dict[str, SceneView]] = field(
         default_factory=dict[str, dict[str, SceneView]]
@@ -185,12 +193,23 @@ class RunView:
                 self._move(name, SceneStage.DONE)
             case SceneFailed(scene=name):
                 self._move(name, SceneStage.FAILED)
-            case FilmProgress(progress=progress):
-                self.film = progress
-            case FilmCompleted() | FilmFailed():
-                self.film = 1.0 if isinstance(event, FilmCompleted) else None
+            case FilmProgress() | FilmCompleted() | FilmFailed():
+                self._update_film(event)
             case _:
                 assert_never(event)
+        self._note_failure(event)
+
+    def _note_failure(self, event: Event) -> None:
+        if isinstance(event, FailureEvent):
+            group = FailureGroup(f"{event.kind}: {event.message}", event)
+            group = self.failures.setdefault(key_of(event), group)
+            if isinstance(event, SceneFailed):
+                group.scenes.append(event.scene)
+
+    def failures_progress(self) -> Iterator[RunFailure]:
+        """Yield the failures for the progress of the run."""
+        groups = nlargest(MAX_GROUPS, self.failures.values(), key=lambda each: len(each.scenes))
+        return (group.progress() for group in groups)
 
     def workers_progress(self, stopping: Collection[str]) -> Iterator[WorkerProgress]:
         """Yield the state of each worker; ``stopping`` are the tasks that are being stopped."""
@@ -220,6 +239,16 @@ class RunView:
         worker = self.workers.setdefault(event.task, worker)
         worker.size = event.size
         worker.ready = worker.ready or isinstance(event, WorkerReady)
+
+    def _update_film(self, event: FilmProgress | FilmCompleted | FilmFailed) -> None:
+        if isinstance(event, FilmProgress):
+            self.film = event.progress
+            if self.film_started_at is None:
+                self.film_started_at = event.at
+            return
+        self.film = 1.0 if isinstance(event, FilmCompleted) else None
+        if self.film_started_at is not None:
+            self.film_finished_at = event.at
 
     def _move(self, name: str, stage: SceneStage, task: str | None = None) -> None:
         scene = self.scenes[name]

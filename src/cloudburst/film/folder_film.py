@@ -222,6 +222,7 @@ async def make_film(
         FilmError: No film can be made of the videos, or it cannot be written.
     """
     film = Path(plan.path)
+    on_progress(0.0)
     try:
         done = await _run(plan, on_progress)
         await to_thread.run_sync(_rename, film, overwrite)

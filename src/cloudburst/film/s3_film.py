@@ -143,6 +143,7 @@ class S3Film:
             private_inputs=self.private_inputs,
         )
         remote.note_fingerprint(film.name, plan.fingerprint)
+        on_progress(0.0)
         await on_worker(film, remote, on_progress)
         if not plan.has_subtitles:
             await self._remove_old_subtitles()

@@ -280,7 +280,7 @@ class JobRun:
     async def _watch_progress(self, run: Run) -> None:
         while True:
             if not self.waits:
-                self._progress = run.progress()
+                self._progress = _public(run.progress())
                 self._changed.set()
             await anyio.sleep(PROGRESS_SECONDS)
 
@@ -306,6 +306,14 @@ class JobRun:
                 write_cost(connection, job, cost)
         too_much = bytes_stored(connection, owner) > limits.owner_bytes
         return Stop.ROOM if too_much else None
+
+
+def _public(progress: RunProgress) -> RunProgress:
+    failures = (
+        each.model_copy(update={"message": without_folders(each.message)})
+        for each in progress.failures
+    )
+    return progress.model_copy(update={"failures": tuple(failures)})
 
 
 def failure_of(error: CloudburstError) -> JobFailure:

@@ -114,12 +114,15 @@ class Performance:
         relative = (1 - 2 * share) * low if share < 0.5 else (2 * share - 1) * high
         return self.startup_seconds + relative * (self.startup_seconds - self.placement_seconds)
 
+    def encode_factor(self, case: Case) -> float:
+        """Return the encode times of a case, relative to the expected ones."""
+        return 1.0 if case == "expected" else self.encode_range[case == "worst"]
+
     def in_case(self, case: Case) -> Performance:
         """Return the performance with the start-up and encode times of a case."""
         if case == "expected":
             return self
-        end = 0 if case == "best" else 1
-        start, encode = self.startup_range[end], self.encode_range[end]
+        start, encode = self.startup_range[case == "worst"], self.encode_factor(case)
         return replace(
             self,
             startup_seconds=self.placement_seconds

@@ -206,6 +206,11 @@ class Report(_ReportModel):
     or it was not made."""
     film_error: str | None = None
     """Reason why the requested film was not made; ``None`` if there is none."""
+    film_started_at: float | None = None
+    """Time at which this process began to make the film, in seconds since the run began; ``None``
+    if it made none."""
+    film_finished_at: float | None = None
+    """Time at which the film was done or had failed."""
     errors: tuple[CloudburstError, ...] = Field(default=(), exclude=True, repr=False)
     """Errors of the failed scenes, in the caller's order. Not part of ``model_dump()``."""
     _settle: Callable[[], Awaitable[Report]] | None = PrivateAttr(default=None)

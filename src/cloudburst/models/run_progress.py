@@ -35,6 +35,23 @@ class WorkerProgress(BaseModel):
     """Names of the scenes of this run on the worker, also of those that wait there."""
 
 
+class RunFailure(BaseModel):
+    """Failures of a run with the same cause."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    code: str
+    """Code of the error: ``encode``, ``capacity``…"""
+    message: str
+    """Message of the first of these failures, of at most 500 characters."""
+    fix: str
+    """What to do: a short sentence or a command; empty if the message says all."""
+    scenes: tuple[str, ...]
+    """Names of scenes that failed, at most 20."""
+    count: int
+    """Number of scenes that failed; 0 if only attempts, workers or the film failed."""
+
+
 class RunProgress(BaseModel):
     """Progress of a run at one moment."""
 
@@ -60,6 +77,13 @@ class RunProgress(BaseModel):
     """Most that the bill of the client may be, in USD; ``None``: no limit, or nothing is billed."""
     seconds_left: float | None
     """Expected seconds until all scenes of the client have a video, without the film; ``None``
-    while that is not known, as no scene was encoded on such workers yet."""
+    while that is not known, as no scene was encoded on such workers yet. While the film is made:
+    until it is done."""
+    seconds_left_low: float | None = None
+    """Time left in the best case, which one run in ten reaches; ``None`` while it is not known."""
+    seconds_left_high: float | None = None
+    """Time left in the worst case, which nine runs in ten keep."""
     workers: tuple[WorkerProgress, ...]
     """Workers that have not stopped, in the order of their launches."""
+    failures: tuple[RunFailure, ...] = ()
+    """Failures so far, one for each cause: those of most scenes first, at most 20."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from cloudburst.engine.forecast.scene_work import (
@@ -12,7 +12,7 @@ from cloudburst.engine.forecast.scene_work import (
     SHARED_START_WORK,
     SHORTEST_SHARED_WORK,
 )
-from cloudburst.models.performance import Performance
+from cloudburst.models.performance import Case, Performance
 from cloudburst.models.task import MINIMUM_BILLED_SECONDS
 
 # Largest number of scenes that are simulated one by one. Together they take about a millisecond.
@@ -36,6 +36,20 @@ class SimulatedWorker:
     """Seconds for which the worker was billed until now; negative before its bill begins."""
     ready_in: float = 0.0
     """Usual number of seconds from now until files can be sent to the worker; 0 if it is ready."""
+
+    def in_case(self, case: Case) -> SimulatedWorker:
+        """Return the worker with the remaining start-up and encode times of a case."""
+        usual, performance = self.performance, self.performance.in_case(case)
+        if self.ready_in:
+            factor = performance.startup_seconds / usual.startup_seconds
+        else:
+            factor = usual.encode_factor(case)
+        return replace(
+            self,
+            free_in=tuple(factor * seconds for seconds in self.free_in),
+            ready_in=factor * self.ready_in,
+            performance=performance,
+        )
 
     def encode_speed(self, work: float) -> float:
         """Return how many scenes with this work one encoder slot encodes in a second."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import anyio
@@ -21,7 +21,7 @@ from cloudburst.engine.scheduler.encoder_slots import next_slot_free_at, slot_co
 from cloudburst.engine.scheduler.performances import Performances
 from cloudburst.engine.scheduler.queue import FairQueue
 from cloudburst.engine.scheduler.workers import WorkerIndex
-from cloudburst.models.performance import Performance
+from cloudburst.models.performance import Case, Performance
 from cloudburst.ports.backend import Backend
 
 # Seconds before the expected end of an encode at which the next scene may be uploaded, in
@@ -53,6 +53,13 @@ class PoolSnapshot:
     def schedule(self) -> Schedule:
         """Expected schedule of ``load`` on ``workers``, in the same order."""
         return self.load.schedule_on(tuple(self.workers.values()))
+
+    def makespan(self, case: Case) -> float:
+        """Return the makespan in a case of the remaining start-up and encode times, in seconds."""
+        workers = [worker.in_case(case) for worker in self.workers.values()]
+        factor = max(each.performance.encode_factor(case) for each in self.workers.values())
+        running = factor * self.load.running_seconds
+        return replace(self.load, running_seconds=running).schedule_on(workers).makespan
 
 
 @dataclass(eq=False, slots=True, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import anyio
 
@@ -31,6 +32,14 @@ from cloudburst.ports.backend import Backend
 # Seconds after which decisions are made again even if nothing has happened: an encode may have
 # become too slow, or a deadline may be close.
 TICK_SECONDS = 2.0
+
+
+class SecondsLeft(NamedTuple):
+    """Seconds until all scenes are done, and their range: see `Plan.seconds_low`."""
+
+    expected: float
+    low: float
+    high: float
 
 
 class Scheduler:
@@ -303,12 +312,14 @@ class Scheduler:
         self.autoscaler.reconsider()
         self.on_launch_answered(worker)
 
-    def seconds_left(self) -> float | None:
+    def seconds_left(self) -> SecondsLeft | None:
         """Return the expected seconds until all scenes are done; ``None`` while unknown."""
         snapshot = self._estimator.new_snapshot()
         left = snapshot.schedule.makespan
-        known = snapshot.workers and snapshot.measured and left < math.inf
-        return left if known else None
+        if not snapshot.workers or not snapshot.measured or left == math.inf:
+            return None
+        low, high = snapshot.makespan("best"), snapshot.makespan("worst")
+        return SecondsLeft(left, low=min(low, left), high=max(high, left))
 
     def plan_for(self, works: Iterable[float], bytes_to_send: float) -> Plan:
         """Return the plan of a run, assuming that no other run is active and no worker is warm."""

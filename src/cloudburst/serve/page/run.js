@@ -203,7 +203,7 @@ function progress() {
     h("div", { class: "card flush" },
       h("dl", { class: "stats", "aria-label": t("run.state") },
         stat(t("videos"), [live?.done ?? job.completed, h("small", null, ` / ${live?.scenes ?? job.scenes}`)], job.failed ? t("failed.n", { n: job.failed }) : t("none.failed")),
-        stat(t("time.left"), left === null ? "–" : [t("about", { time: duration(Math.ceil(left)) }), live.film !== null && h("small", null, ` ${t("plus.film")}`)], live ? t("so.far", { time: duration(Math.floor(passed)) }) : ""),
+        stat(t("time.left"), left === null ? "–" : [t("about", { time: duration(Math.ceil(left)) }), live.film === 0 && h("small", null, ` ${t("plus.film")}`)], live ? t("so.far", { time: duration(Math.floor(passed)) }) : ""),
         stat(t("bill.so.far"), usd == null ? t("free") : bill(usd), limit == null ? "" : t("limit", { usd: cap(limit) })),
         stat(t("workers"), [workers.filter(worker => worker.state !== "starting").length, workers.length > 0 && h("small", null, ` / ${workers.length}`)], facts(size, places))),
       cells(),

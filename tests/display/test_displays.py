@@ -68,7 +68,6 @@ def folded(names: Iterable[str], *events: Event) -> ShownRun:
         shown.view.add(name)
     for event in events:
         shown.view.apply(event)
-        shown.note(event)
     return shown
 
 
@@ -337,7 +336,6 @@ def test_a_failure_is_logged_in_full_once() -> None:
     lines: list[str] = []
     for event in events:
         shown.view.apply(event)
-        shown.note(event)
         lines.append(str(log_line(event, shown)))
     assert lines[1:] == [
         f"   3 s  worker 1 failed: E: {LONG_ERROR.format(TASKS[0])}",
