@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -139,13 +140,11 @@ def test_progress_is_written_to_a_terminal(cloud, scenes, terminal):
     shown = terminal()
     blocking.execute_parallel_batches(scenes(2), scenes_per_batch=1, min_scenes_per_batch=1)
     lines = shown.getvalue().splitlines()
-    assert lines[0].startswith("cloudburst: worker ")
-    done = [line for line in lines if " done, " in line]
-    numbers = [line.removeprefix("cloudburst: ").partition(":")[0] for line in done]
-    assert numbers == ["1 of 2", "2 of 2"]
-    names = {re.fullmatch(r".*: (场景_\d+) done, \d+ s", line).group(1) for line in done}
-    assert names == {"场景_001", "场景_002"}
-    assert not logging.getLogger("cloudburst.progress").handlers
+    assert re.fullmatch(r"cloudburst: run \w+: worker [12] is ready", lines[0])
+    done = [line.partition(": 场景_")[2] for line in lines if " is done (" in line]
+    assert sorted(line[:3] for line in done) == ["001", "002"]
+    assert [line[3:] for line in done] == [" is done (1 of 2)", " is done (2 of 2)"]
+    assert not logging.getLogger("cloudburst.runs").handlers
 
 
 def test_nothing_is_written_twice_where_logging_is_set_up(
@@ -155,7 +154,7 @@ def test_nothing_is_written_twice_where_logging_is_set_up(
     caplog.set_level(logging.INFO, "cloudburst")
     monkeypatch.setattr(logging.getLogger("cloudburst"), "propagate", True)
     blocking.execute_parallel_batches(scenes(1))
-    assert [text for text in caplog.messages if text.startswith("1 of 1: 场景_001 done, ")]
+    assert [text for text in caplog.messages if text.endswith(": 场景_001 is done (1 of 1)")]
     assert shown.getvalue() == ""
 
 
@@ -238,10 +237,62 @@ def test_plain_functions_are_the_same():
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_within_a_loop_it_is_refused(cloud, scenes):
-    with pytest.raises(ConfigurationError, match="an event loop runs in this thread"):
-        blocking.execute_parallel_batches(scenes(1))
-    assert not cloud.launched
+async def test_within_a_loop_it_runs_in_a_thread(cloud, scenes):
+    result = blocking.execute_parallel_batches(scenes(1))
+    assert result.success
+    assert not cloud.running
+    with pytest.raises(ConfigurationError, match="scenes is 0"):
+        blocking.execute_parallel_batches([])
+
+
+INTERRUPTED_IN_A_LOOP = """
+import asyncio, os, signal, sys, threading, time
+
+from cloudburst import blocking
+from cloudburst.testing import FakeCloud
+
+cloud = FakeCloud(encode=30)
+
+
+def interrupt():
+    while not cloud.launched:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+async def main(handler, **files):
+    if handler == "raises":
+        signal.signal(signal.SIGINT, raise_interrupt)
+    threading.Thread(target=interrupt).start()
+    try:
+        blocking.render({"name": "a", **files}, to=".", backend=cloud.backend)
+    finally:
+        print("left:", len(cloud.running))
+
+
+asyncio.run(main(sys.argv[1], image=sys.argv[2], audio=sys.argv[3]))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("handler", ["of asyncio", "raises"])
+def test_ctrl_c_within_a_loop_stops_the_tasks_and_the_program(handler, make_scene, tmp_path):
+    _, *files = make_scene().values()
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_LOOP, handler, *files],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "left: 0\n", done.stderr
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert done.returncode == -signal.SIGINT
 
 
 @pytest.mark.anyio

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 import shlex
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -203,26 +206,47 @@ def test_a_run_is_planned(here, make_scene, capsys):
     assert re.search(r"^machine None \d+ \S+ 0\S* True$", capsys.readouterr().out, re.MULTILINE)
 
 
+@contextmanager
+def logging_restored():
+    """Undo what a block of code changes of loggers."""
+    loggers = [logging.getLogger(name) for name in (None, "cloudburst", "cloudburst.runs")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    loggers[0].handlers.clear()
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
+@pytest.mark.real
+@pytest.mark.timeout(60)
+def test_a_script_shows_its_run_and_logs_it_as_json(scenes, capsys):
+    with logging_restored():
+        run_blocks("docs/scripts.md", only="import logging")
+        run_blocks("docs/scripts.md", only="print(report)", space={"scenes": scenes})
+    out, err = capsys.readouterr()
+    assert "2 videos of 2 scenes" in out
+    logged = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert {entry["scene"] for entry in logged} == {"one", "场景_002", None}
+    assert len({entry["run"] for entry in logged}) == 1
+    assert "one: done, " in err
+
+
 @pytest.mark.filterwarnings("ignore:AWS_SUBNET_ID is not set:UserWarning")
 @pytest.mark.real
 @pytest.mark.timeout(60)
 def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
-    import logging
-
-    logger, root = logging.getLogger("cloudburst"), logging.getLogger()
-    before = logger.level, root.handlers[:], root.level
-    try:
+    with logging_restored():
         run_blocks("docs/troubleshooting.md")
-        assert logger.isEnabledFor(logging.DEBUG)
-    finally:
-        logger.setLevel(before[0])
-        root.handlers[:] = before[1]
-        root.setLevel(before[2])
+        assert logging.getLogger("cloudburst").isEnabledFor(logging.DEBUG)
     run_blocks("docs/film.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
     tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scenes", "scheduling"}
-    tested |= {"plan", "troubleshooting"}
+    tested |= {"plan", "scripts", "troubleshooting"}
     tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,

@@ -1,28 +1,31 @@
-"""Blocking calls for programs without an event loop, such as scripts and workers of task queues.
+"""Blocking calls for scripts, notebooks and workers of task queues.
 
-Each call runs the coroutine of the same name in a new event loop in the calling thread. In the main
-thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is closed) first cancel the call and stop
-its tasks, and then have their default effect. Signals that the program ignores or handles itself
-are left alone.
+Each call runs the coroutine of the same name in a new event loop: in the calling thread or, if a
+loop runs there already, in a new thread. In the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP
+(the terminal is closed) first cancel the call and stop its tasks, and then have their default
+effect. Signals that the program ignores or handles itself are left alone.
 
-The progress of the calls of ``cloudburst-fargate`` is logged at level INFO by the logger
-``cloudburst.progress``. If standard error is a terminal and the program has not configured logging,
-the progress is also printed there.
+If standard error is a terminal and the program has not configured logging, the calls of
+``cloudburst-fargate`` print there what the logger ``cloudburst.runs`` logs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.lowlevel
+from anyio.from_thread import start_blocking_portal
 
 from cloudburst import compat
 from cloudburst.client import client
@@ -36,8 +39,6 @@ from cloudburst.compat import (
     calculate_optimal_batch_distribution,
     scan_scenes_from_folder,
 )
-from cloudburst.compat.results import log_to_terminal
-from cloudburst.errors import ConfigurationError
 from cloudburst.models.scene import AnyScene
 from cloudburst.programs import InterruptHandler, stop_signals
 
@@ -52,22 +53,56 @@ __all__ = [
     "scan_scenes_from_folder",
 ]
 
+logger = logging.getLogger("cloudburst.runs")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _twin(call: Callable[P, Awaitable[T]]) -> Callable[P, T]:
+@contextmanager
+def _logged_to_terminal() -> Generator[None]:
+    """Write log records of runs to standard error, if nothing else shows them.
+
+    They are written only if standard error is a terminal and the program has not configured
+    logging.
+    """
+    if not sys.stderr.isatty() or _shown_by_logging():
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("cloudburst: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _shown_by_logging() -> bool:
+    """Return whether the program's own logging handles INFO records of runs."""
+    at: logging.Logger | None = logger
+    while at is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in at.handlers):
+            return logger.isEnabledFor(logging.INFO)
+        at = at.parent if at.propagate else None
+    return False
+
+
+def _twin(call: Callable[P, Awaitable[T]], *, shown: bool = False) -> Callable[P, T]:
     @wraps(call, assigned=("__name__", "__qualname__", "__doc__"))
     def blocking(*args: P.args, **kwargs: P.kwargs) -> T:
-        return _run(partial(call, *args, **kwargs))
+        with _logged_to_terminal() if shown else nullcontext():
+            return _run(partial(call, *args, **kwargs))
 
     return blocking
 
 
 render = _twin(client.render)
 render_all = _twin(client.render_all)
-execute_parallel_batches = _twin(compat.execute_parallel_batches)
-scan_and_test_folder = _twin(compat.scan_and_test_folder)
+execute_parallel_batches = _twin(compat.execute_parallel_batches, shown=True)
+scan_and_test_folder = _twin(compat.scan_and_test_folder, shown=True)
 
 
 class FargateOperationV1:
@@ -87,9 +122,8 @@ class FargateOperationV1:
 
         `cloudburst.FargateOperationV1.execute_batch` describes ``options``.
         """
-        return _run(
-            partial(self._operation.execute_batch, scenes, language, enable_zoom, **options)
-        )
+        execute = _twin(self._operation.execute_batch, shown=True)
+        return execute(scenes, language, enable_zoom, **options)
 
     def list_running_tasks(self, filter_animagent_only: bool = True) -> list[TaskInfo]:
         """Return the running tasks of the cluster that have the tag of this package.
@@ -124,31 +158,33 @@ class FargateOperationV1:
 
 
 def _run(call: Callable[[], Awaitable[T]]) -> T:
-    """Run the call in a new event loop; there must be no running one in this thread."""
-    try:
-        anyio.lowlevel.current_token()
-    except RuntimeError:  # no loop in this thread
-        pass
-    else:
-        msg = "an event loop runs in this thread: await the call of the same name in `cloudburst`"
-        raise ConfigurationError(msg)
-    with log_to_terminal():
-        return _run_here(call)
-
-
-def _run_here(call: Callable[[], Awaitable[T]]) -> T:
-    # Not `anyio.run`: in a thread with the context of a loop (`asyncio.to_thread`) it may assume
-    # that this loop runs here.
     answers: list[T] = []
     taken = InterruptHandler(_signals())
     try:
         with taken:  # until the loop is closed
-            asyncio.run(_guarded(call, taken, answers))
+            if _runs_loop():
+                # If a handler of the program raises, the end of the portal cancels the call.
+                with start_blocking_portal() as portal:
+                    portal.call(_guarded, call, taken, answers)
+            else:
+                # Not `anyio.run`: in a thread with the context of a loop (`asyncio.to_thread`) it
+                # may assume that this loop runs here.
+                asyncio.run(_guarded(call, taken, answers))
     finally:
         if taken.first_signal is not None:  # the original handler is installed again
             signal.raise_signal(taken.first_signal)
+            if taken.first_signal == signal.SIGINT:  # asyncio's handler has not raised it
+                raise KeyboardInterrupt
             raise SystemExit(128 + taken.first_signal)  # as process 1, the signal has no effect
     return answers[0]
+
+
+def _runs_loop() -> bool:
+    try:
+        anyio.lowlevel.current_token()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _guarded(
@@ -163,4 +199,11 @@ def _signals() -> list[signal.Signals]:
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         return []
     default = (signal.SIG_DFL, signal.default_int_handler)
-    return [signum for signum in stop_signals() if signal.getsignal(signum) in default]
+    handlers = {signum: signal.getsignal(signum) for signum in stop_signals()}
+    return [each for each, how in handlers.items() if how in default or _is_of_asyncio(how)]
+
+
+def _is_of_asyncio(handler: object) -> bool:
+    """Return whether a handler is that of ``asyncio.run``, which waits for the loop to go on."""
+    call = getattr(handler, "func", None)
+    return getattr(call, "__module__", "") == asyncio.Runner.__module__

@@ -157,6 +157,7 @@ class _LogHandler(logging.Handler):
 @contextmanager
 def _logging_to(console: Console) -> Generator[None]:
     handler = _LogHandler(console)
+    handler.addFilter(lambda record: record.name != "cloudburst.runs")  # the display shows runs
     logger = logging.getLogger()
     logger.addHandler(handler)
     try:

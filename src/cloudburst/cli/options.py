@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeAlias
 
@@ -18,7 +17,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from cloudburst.cli.output import write_line
-from cloudburst.display.displays import Display, OpenDisplay, line_display, screen_display
+from cloudburst.display.displays import Display, OpenDisplay
+from cloudburst.display.notebook import display_for
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.texts import short_path
 from cloudburst.errors import ConfigurationError
@@ -167,8 +167,7 @@ class RunOptions:
             return json_display
         if self.quiet:
             return no_display
-        live = console.is_terminal and not console.is_dumb_terminal
-        return partial(screen_display if live else line_display, console=console)
+        return display_for(console)
 
 
 @asynccontextmanager

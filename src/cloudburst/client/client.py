@@ -26,6 +26,7 @@ from cloudburst.client.backends import account_of, backend_list, default_backend
 from cloudburst.client.resources import ClientResources, RemoteAccess, RunJournals
 from cloudburst.client.run_inputs import SceneIntake, check_inputs, looking_ahead, scene_list
 from cloudburst.concurrency import collapse_single, finish_despite_cancel
+from cloudburst.display.progress import progress_shown
 from cloudburst.engine.forecast.measurements import Measurements
 from cloudburst.engine.open_run import open_run
 from cloudburst.engine.pool import WorkerPool
@@ -228,15 +229,21 @@ class Client(anyio.AsyncContextManagerMixin):
         to: Path | str,
         options: RenderOptions | None = None,
         overwrite: bool = False,
+        progress: bool = False,
     ) -> Video:
         """Render one scene into the folder ``to`` and wait for its video.
+
+        ``progress`` is described in `render_all`.
 
         Raises:
             ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
             CloudburstError: The scene or its worker failed.
         """
-        async with self.stream([scene], to=to, options=options, overwrite=overwrite) as run:
-            report = await run.until_done()
+        async with (
+            progress_shown(progress) as until_done,
+            self.stream([scene], to=to, options=options, overwrite=overwrite) as run,
+        ):
+            report = await until_done(run)
         if report.errors:
             raise report.errors[0]
         if not report.videos:
@@ -252,6 +259,7 @@ class Client(anyio.AsyncContextManagerMixin):
         overwrite: bool = False,
         name: str | None = None,
         resume: bool = False,
+        progress: bool = False,
         **film: Unpack[FilmOptions],
     ) -> Report:
         """Render all scenes, a list or an asynchronous iterable, into ``to``; return the report.
@@ -261,19 +269,27 @@ class Client(anyio.AsyncContextManagerMixin):
         seconds. `Report.raise_for_failures` raises the errors of failed scenes. For the other
         parameters see `stream`.
 
+        ``progress=True`` shows scenes, workers, bill and time left until the call returns, which
+        needs the extra ``[cli]``: as a live view if standard error is a terminal, in place in a
+        notebook, and otherwise as lines on standard error.
+
         Raises:
-            ConfigurationError: For one of the reasons listed in `stream`; nothing was started.
+            ConfigurationError: For one of the reasons listed in `stream`, or ``progress`` needs a
+                package that is not installed; nothing was started.
         """
-        async with self.stream(
-            scenes if isinstance(scenes, AsyncIterable) else scene_list(scenes),
-            to=to,
-            options=options,
-            overwrite=overwrite,
-            name=name,
-            resume=resume,
-            **film,
-        ) as run:
-            return await run.until_done()
+        async with (
+            progress_shown(progress) as until_done,
+            self.stream(
+                scenes if isinstance(scenes, AsyncIterable) else scene_list(scenes),
+                to=to,
+                options=options,
+                overwrite=overwrite,
+                name=name,
+                resume=resume,
+                **film,
+            ) as run,
+        ):
+            return await until_done(run)
         raise AssertionError("unreachable: a stream does not suppress exceptions")
 
     @asynccontextmanager
@@ -440,10 +456,11 @@ async def render(
     backend: OpenBackend | Sequence[OpenBackend] | None = None,
     options: RenderOptions | None = None,
     overwrite: bool = False,
+    progress: bool = False,
 ) -> Video:
     """Render one scene with a new client; see `Client` and `Client.render`."""
     async with Client(backend, options=options, limits=Limits(workers=1)) as client:
-        return await client.render(scene, to=to, overwrite=overwrite)
+        return await client.render(scene, to=to, overwrite=overwrite, progress=progress)
 
 
 async def render_all(
@@ -457,6 +474,7 @@ async def render_all(
     overwrite: bool = False,
     name: str | None = None,
     resume: bool = False,
+    progress: bool = False,
     **film: Unpack[FilmOptions],
 ) -> Report:
     """Render all scenes with a new client; see `Client` and `Client.render_all`."""
@@ -467,6 +485,7 @@ async def render_all(
             overwrite=overwrite,
             name=name,
             resume=resume,
+            progress=progress,
             **film,
         )
     raise AssertionError("unreachable: a client does not suppress exceptions")

@@ -38,6 +38,23 @@ _SUFFIXES = {".png": ".png", ".jpg": ".jpg", ".jpeg": ".jpg"}
 _MAX_REMOTE_BYTES = 64 * 1024 * 1024
 
 
+class Frame(bytes):
+    """File of a picture, which a notebook shows."""
+
+    __slots__ = ()
+
+    @property
+    def media_type(self) -> str:
+        """``image/png`` or ``image/jpeg``."""
+        return "image/png" if self.startswith(b"\x89PNG") else "image/jpeg"
+
+    def __repr__(self) -> str:
+        return f"<Frame: {self.media_type}, {len(self)} bytes>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, bytes]:
+        return {self.media_type: bytes(self)}
+
+
 async def render_frame(
     scene: Scene | Mapping[str, Any],
     at: float = 0.0,
@@ -49,7 +66,7 @@ async def render_frame(
     width: int | None = None,
     limits: Limits | None = None,
     settings: Settings | None = None,
-) -> bytes:
+) -> Frame:
     """Return one frame of a scene's video as a picture, drawn by a process on this machine.
 
     The pixels are those of the video before it is encoded. The sound is decoded to find the length
@@ -103,7 +120,7 @@ async def render_frame(
         raise RenderFailedError(msg, scene=name) from exc
     if file is not None:
         await anyio.to_thread.run_sync(_write, file, picture, name, overwrite)
-    return picture
+    return Frame(picture)
 
 
 def _check(

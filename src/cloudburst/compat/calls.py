@@ -23,7 +23,7 @@ from cloudburst.compat.parameters import (
     scan_scenes_from_folder,
     tier_of,
 )
-from cloudburst.compat.results import Progress, batch_result, calculate_fargate_cost
+from cloudburst.compat.results import batch_result, calculate_fargate_cost
 from cloudburst.errors import CloudburstError, ConfigurationError
 from cloudburst.models.batches import (
     AccountValidity,
@@ -68,7 +68,7 @@ async def execute_parallel_batches(  # noqa: PLR0917 - signature of cloudburst-f
     The call starts as many tasks as `calculate_optimal_batch_distribution` plans, even if fewer
     would be as fast. The tasks take scenes from one queue, and all tasks are stopped on success,
     error and cancellation. If a scene fails, the others are still rendered. The logger
-    ``cloudburst.progress`` reports progress at level INFO.
+    ``cloudburst.runs`` reports progress at level INFO.
 
     Args:
         scenes: Scenes, or dictionaries with ``scene_name``, ``image_path``, ``audio_path`` and
@@ -297,16 +297,11 @@ async def _render(
             "with cloudburst doctor --workers %d --tier %d",
             *(tasks, tier.vcpu, tasks * tier.vcpu, NEW_ACCOUNT_VCPU, tasks, tier.priority),
         )
-    name, progress = uuid4().hex[:12], Progress(len(scenes))
+    name = uuid4().hex[:12]
     to = subfolder(folder, f"batch_{name}")
-    async with (
-        Client(
-            backend, options=options, tier=tier, timeouts=timeouts, limits=limits, settings=settings
-        ) as client,
-        client.stream(scenes, to=str(to), name=name) as run,
-    ):
-        async for event in run:
-            progress.log(event)
-        report = await run.until_done()
+    async with Client(
+        backend, options=options, tier=tier, timeouts=timeouts, limits=limits, settings=settings
+    ) as client:
+        report = await client.render_all(scenes, to=str(to), name=name)
     # In a thread, because the results of thousands of scenes would block the event loop.
     return await anyio.to_thread.run_sync(batch_result, report)

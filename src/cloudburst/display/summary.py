@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -33,6 +34,16 @@ def summary(report: Report) -> Group:
     videos = _videos(report) if report.videos else ()
     failures, warnings = _failures(report), _warnings(report)
     return Group(*videos, *failures, *warnings, *_film(report), *_totals(report), *_bill(report))
+
+
+def summary_text(report: Report) -> str:
+    """Return the summary as plain text, in the width of the terminal, or of 80 characters."""
+    output = io.StringIO()
+    console = Console(
+        file=output, force_terminal=False, force_jupyter=False, color_system=None, emoji=False
+    )
+    console.print(summary(report), crop=False)
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 
 
 def _videos(report: Report) -> Iterator[RenderableType]:

@@ -26,6 +26,7 @@ from cloudburst.engine.journal_writer import JournalWriter
 from cloudburst.engine.pool import WorkerPool
 from cloudburst.engine.records import RecoveredState, SceneRecord, WorkerRecord
 from cloudburst.engine.report import SceneOutcome, make_report, status
+from cloudburst.engine.run_log import log_event
 from cloudburst.engine.run_view import RunView
 from cloudburst.errors import ClosedError, ConfigurationError
 from cloudburst.events import Event, SceneCompleted, SceneEvent, SceneFailed, SceneProgress
@@ -375,6 +376,7 @@ class Run:
         written = event(at=self._now(), **fields)
         self.view.apply(written)
         self._events.write(written)
+        log_event(self.name, written, self.view)
         if event in {SceneCompleted, SceneFailed}:
             self._by_name[fields["scene"]].ended.set()
 

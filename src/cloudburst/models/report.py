@@ -21,7 +21,7 @@ from pydantic import (
 
 from cloudburst.errors import CloudburstError, FilmError
 from cloudburst.models.locations import WrittenLocation
-from cloudburst.models.scene import Video
+from cloudburst.models.scene import Video, shown_by
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +226,13 @@ class Report(_ReportModel):
         return tuple(entry.video for entry in self.scenes if entry.video is not None)
 
     @property
+    def totals(self) -> str:
+        """Run, status, number of videos, wall time and bill as one line."""
+        videos = f"{len(self.videos)} of {len(self.scenes)} videos"
+        bill = f", {self.cost}" if self.is_billed else ""
+        return f"run {self.run}: {self.status}, {videos}, {self.wall_seconds:.1f} s{bill}"
+
+    @property
     def is_billed(self) -> bool:
         """Whether any worker of the run is billed: a task on Fargate, not a local process."""
         return any(worker.cost is not None for worker in self.workers)
@@ -244,6 +251,16 @@ class Report(_ReportModel):
         scenes = [s for s in self.scenes if not s.skipped]
         work = sum(s.upload_seconds + s.encode_seconds + s.download_seconds for s in scenes)
         return work / self.wall_seconds if self.wall_seconds else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.totals}>"
+
+    def __str__(self) -> str:
+        """Return the tables that the command line prints; without the extra ``[cli]``, `totals`."""
+        return shown_by("summary:summary_text", self) or self.totals
+
+    def _repr_html_(self) -> str | None:
+        return shown_by("report_html:report_html", self)
 
     def with_settlement(self, settle: Callable[[], Awaitable[Report]]) -> Report:
         """Return a copy of this report whose method `settled` calls this function."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, TypeVar, cast
 
@@ -360,3 +361,20 @@ class Video(BaseModel):
         """Return the video at another location, with its cover beside it."""
         cover = None if self.cover is None else path.with_suffix(COVER_SUFFIX)
         return self.model_copy(update={"path": path, "cover": cover})
+
+    def _repr_html_(self) -> str | None:
+        return shown_by("player:player", self.path)
+
+
+def shown_by(function: str, value: object) -> str | None:
+    """Return the text of a value by a function of `cloudburst.display`, ``module:name``.
+
+    ``None`` if a package of the extra ``[cli]`` is not installed. Models import nothing of
+    `cloudburst.display`, which knows them.
+    """
+    module, _, name = function.partition(":")
+    try:
+        show: Callable[[Any], str] = getattr(import_module(f"cloudburst.display.{module}"), name)
+    except ModuleNotFoundError:
+        return None
+    return show(value)
