@@ -19,9 +19,7 @@ pytestmark = pytest.mark.anyio
 ABSENT = "0" * 64
 
 
-async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_open(
-    caller: OpenCaller,
-) -> None:
+async def test_every_call_wants_the_key_but_health(caller: OpenCaller) -> None:
     async with caller() as to:
         calls = [
             ("HEAD", f"/files/{ABSENT}"),
@@ -33,8 +31,7 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
             ("GET", "/jobs/x/events"),
             ("GET", "/jobs/x/video"),
             ("GET", "/jobs/x/cover"),
-            ("POST", "/create_video_onestep"),
-            ("GET", "/cleanup"),
+            ("POST", "/films"),
         ]
         for key in ("", "wrong", "correct hors", "correct horse "):
             for method, path in calls:
@@ -46,7 +43,7 @@ async def test_every_call_wants_the_key_but_health_and_what_the_image_leaves_ope
         assert (await to.http.get("/health", headers={"X-Authentication-Key": ""})).is_success
 
 
-@pytest.mark.parametrize("path", ["/jobs/", "/health/", "/cleanup/"])
+@pytest.mark.parametrize("path", ["/jobs/", "/health/"])
 async def test_a_path_with_a_slash_too_many_is_not_redirected(
     caller: OpenCaller, path: str
 ) -> None:
@@ -367,7 +364,7 @@ async def test_a_huge_job_is_413(caller: OpenCaller) -> None:
         ("PUT", f"/files/{ABSENT}%0a", {400}),
         ("HEAD", "/files/xyz", {400}),
         ("GET", "/", {404}),
-        ("GET", "/download/../../etc/passwd", {404}),
+        ("GET", "/jobs/../../etc/passwd", {404}),
         ("PATCH", "/health", {405}),
     ],
 )

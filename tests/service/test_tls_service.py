@@ -15,7 +15,6 @@ import wave
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -29,7 +28,7 @@ from cloudburst.models.scene import Scene
 from cloudburst.models.task import Secrets
 from cloudburst.service.config import ServiceSettings
 from cloudburst.service.lifecycle import listening_socket
-from cloudburst.workers.http import native, onestep
+from cloudburst.workers.http import native
 from cloudburst.workers.http.certificates import new_secrets
 from support.checked_scenes import as_checked
 from support.project import TESTS
@@ -257,14 +256,13 @@ def test_empty_variables_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.few(1)
-@pytest.mark.parametrize("connect", [native.connect, onestep.connect], ids=["native", "onestep"])
-async def test_a_scene_is_rendered_over_it(start: Start, tmp_path: Path, connect: Any) -> None:
+async def test_a_scene_is_rendered_over_it(start: Start, tmp_path: Path) -> None:
     Image.effect_noise((640, 360), 90).save(tmp_path / "i.png")
     _write_wave(tmp_path / "a.wav")
     scene = Scene(name="one", image=tmp_path / "i.png", audio=tmp_path / "a.wav")
     service = await anyio.to_thread.run_sync(lambda: start(SERVICE))
     secrets = Secrets(key=KEY, certificate=OURS.certificate)
-    async with connect(service.url, secrets=secrets, timeouts=Timeouts()) as renderer:
+    async with native.connect(service.url, secrets=secrets, timeouts=Timeouts()) as renderer:
         while not await renderer.is_healthy():  # noqa: ASYNC110 - a process rings no bell
             await anyio.sleep(0.1)  # it starts
         upload = await renderer.upload(as_checked(scene))

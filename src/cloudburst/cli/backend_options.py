@@ -37,8 +37,8 @@ class WorkerOptions:
     """local, fargate, burst (both, with tasks where they are worth their price), or addresses
     of running containers (http://a:5000,http://b:5000). Default: that of a resumed run; else burst
     if AWS_SUBNET_ID is set and this machine can render, fargate if it cannot, local without it."""
-    protocol: Protocol = Protocol.ONESTEP
-    """Protocol of these containers: ours speaks both, the public image onestep."""
+    protocol: Protocol = Protocol.NATIVE
+    """Protocol of these containers: native (our image) or onestep (the public image)."""
     spot: Annotated[bool, Parameter(negative=())] = False
     """Use Fargate Spot: cheaper, and AWS may interrupt tasks."""
     budget: Annotated[

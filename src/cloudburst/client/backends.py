@@ -171,7 +171,7 @@ def burst(
 def endpoints(
     *addresses: str,
     key: str | None = None,
-    protocol: Protocol | str = Protocol.ONESTEP,
+    protocol: Protocol | str = Protocol.NATIVE,
     encoders: int = 1,
 ) -> OpenBackend:
     """Return a backend for containers that already run; it neither starts nor stops them.
@@ -179,8 +179,8 @@ def endpoints(
     Args:
         addresses: Base URLs of the containers, such as ``http://host:5000``.
         key: Key to send in ``X-Authentication-Key``; ``None``: the value of ``VIDEO_API_AUTH_KEY``.
-        protocol: Protocol of the containers: ``onestep`` for the public image, ``onestep`` or
-            ``native`` for the render service of this package.
+        protocol: Protocol of the containers: ``native`` for the render service of this package,
+            ``onestep`` for the public image.
         encoders: Encoder slots of each container.
 
     Raises:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
 
 from anyio import move_on_after
 from starlette.applications import Starlette
@@ -18,7 +16,6 @@ from cloudburst.models.http_headers import KEY_HEADER
 from cloudburst.service.connections import authorised
 from cloudburst.service.http_errors import EXCEPTION_HANDLERS, RejectionResponse
 from cloudburst.service.native_api import NativeApi
-from cloudburst.service.onestep_api import UNPACK_COMMAND, OnestepApi
 from cloudburst.service.service import RenderService
 
 # Seconds that a health check waits for the end of the test render: less than the 2 s after which a
@@ -26,23 +23,14 @@ from cloudburst.service.service import RenderService
 SELF_TEST_WAIT = 1.5
 
 
-def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND) -> Starlette:
+def build_app(service: RenderService) -> Starlette:
     """Return the web application of an open render service."""
-    native, onestep, health = (
-        NativeApi(service),
-        OnestepApi(service, unpack=unpack),
-        HealthEndpoint(service),
-    )
-    key_required = [Middleware(RequireKey, service=service, open_without=False)]
-    key_if_set = [Middleware(RequireKey, service=service, open_without=True)]
-    download = [Middleware(CountDownloads, service=service)]
+    native, health = NativeApi(service), HealthEndpoint(service)
+    key_required = [Middleware(RequireKey, service=service)]
     sha, job = "/files/{sha256}", "/jobs/{id}"
     app = Starlette(
         routes=[
             Route("/health", health.get),
-            Route("/create_video_onestep", onestep.create, methods=["POST"], middleware=key_if_set),
-            Route("/download/{id}", onestep.download, middleware=download),
-            Route("/cleanup", onestep.cleanup, middleware=key_if_set),
             Route(sha, native.head_file, methods=["HEAD"], middleware=key_required),
             Route(sha, native.put_file, methods=["PUT"], middleware=key_required),
             Route("/fetches", native.post_fetch, methods=["POST"], middleware=key_required),
@@ -65,16 +53,18 @@ def build_app(service: RenderService, *, unpack: Sequence[str] = UNPACK_COMMAND)
 class RequireKey:
     """Middleware that rejects requests without the service's key."""
 
-    def __init__(self, app: ASGIApp, *, service: RenderService, open_without: bool) -> None:
+    def __init__(self, app: ASGIApp, *, service: RenderService) -> None:
         self._app = app
         self._service = service
         self._key = service.settings.key
-        self._open = open_without and self._key is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401 if its key is missing or wrong."""
-        if self._open or self._has_key(scope):
-            with count_request(self._service, scope):
+        if self._has_key(scope):
+            # A protected connection is not closed in favour of a newer one. Only authorised
+            # requests are counted: otherwise any peer that finds the address could keep a rented
+            # machine running.
+            with self._service.request_in_progress(), authorised(scope):
                 await self._app(scope, receive, send)
             return
         answer = {
@@ -90,32 +80,6 @@ class RequireKey:
         name = KEY_HEADER.lower().encode()
         given = next((value for key, value in scope["headers"] if key == name), b"")
         return hmac.compare_digest(given, self._key.get_secret_value().encode())
-
-
-class CountDownloads:
-    """Middleware that counts a download of an existing video as use of the service.
-
-    No key is needed, as in the public image: the random id in the URL protects the video.
-    """
-
-    def __init__(self, app: ASGIApp, *, service: RenderService) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; count it if its video exists."""
-        job = self._service.jobs.find(scope["path_params"]["id"])
-        with count_request(self._service, scope) if job and job.attachment else nullcontext():
-            await self._app(scope, receive, send)
-
-
-@contextmanager
-def count_request(service: RenderService, scope: Scope) -> Generator[None]:
-    """Mark the service as in use during a request, and protect the connection of the request."""
-    # A protected connection is not closed in favour of a newer one. Only authorised requests are
-    # counted: otherwise any peer that finds the address could keep a rented machine running.
-    with service.request_in_progress(), authorised(scope):
-        yield
 
 
 class HealthEndpoint:

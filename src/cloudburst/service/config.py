@@ -42,8 +42,8 @@ class ServiceSettings(BaseModel):
     )
 
     key: SecretStr | None = Field(default=None, validation_alias="AUTHENTICATION_KEY")
-    """Key that callers send in ``X-Authentication-Key``. Without a key the onestep protocol is open
-    to all callers and the native protocol is disabled."""
+    """Key that callers send in ``X-Authentication-Key``. Without a key, all requests but health
+    checks are rejected."""
 
     certificate: str | None = Field(default=None, repr=False)
     """Certificate in PEM; with it the service accepts only TLS. ``None``: plain HTTP."""
@@ -71,7 +71,7 @@ class ServiceSettings(BaseModel):
     429."""
 
     body_bytes: int = Field(default=512 * MiB, ge=1)
-    """Largest size of one uploaded file, or of the body of a onestep request, in bytes."""
+    """Largest size of one uploaded file, in bytes."""
     image_pixels: int = Field(default=100_000_000, ge=1)
     audio_seconds: float = Field(default=MAX_SCENE_SECONDS, gt=0)
     reserve_bytes: int = Field(default=256 * MiB, ge=0)

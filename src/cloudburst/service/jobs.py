@@ -56,18 +56,13 @@ class JobOutcome(NamedTuple):
 class ServiceJob:
     """Job: one scene or film at the render service, with its state and result."""
 
-    def __init__(
-        self, ident: str, folder: Path, *, attachment: str | None = None, is_film: bool = False
-    ) -> None:
+    def __init__(self, ident: str, folder: Path, *, is_film: bool = False) -> None:
         self.id = ident
         self.folder = folder
         self.is_film = is_film
         """True if the job makes a film of finished videos."""
         self.name = "film" if is_film else ident
         """Name for log messages: that of the scene."""
-        self.attachment = attachment
-        """File name of a download by the onestep protocol; ``None`` for jobs of the native
-        protocol."""
         self.state: JobState = "queued"
         self.progress = 0.0
         self.done: RenderedVideo | None = None
@@ -217,13 +212,13 @@ class ServiceJobs:
         """Cancel a job, and wait until all of its processes have ended."""
         await self._stop([job], "cancelled")
 
-    async def delete_matching(self, unwanted: Callable[[ServiceJob], bool]) -> None:
-        """Cancel and delete the jobs for which ``unwanted`` returns true.
+    async def delete_all(self) -> None:
+        """Cancel and delete all jobs.
 
         When this returns, no process and no file of these jobs is left.
         """
-        jobs = [job for job in self.all() if unwanted(job)]
-        await self._stop([job for job in jobs if not job.ended.is_set()], "cancelled")
+        jobs = self.all()
+        await self._stop(self.active(), "cancelled")
         for job in jobs:
             await self.delete(job)
 
@@ -244,13 +239,12 @@ class ServiceJobs:
             del self._jobs[job.id]
         await to_thread.run_sync(clear, job.folder)
 
-    async def expire(self, seconds: float) -> int:
-        """Delete ended jobs that were not requested for ``seconds``; return their number."""
+    async def expire(self, seconds: float) -> None:
+        """Delete ended jobs that were not requested for ``seconds``."""
         limit = current_time() - seconds
-        old = [job for job in self.all() if job.ended.is_set() and job.touched < limit]
-        for job in old:
-            await self.delete(job)
-        return len(old)
+        for job in self.all():
+            if job.ended.is_set() and job.touched < limit:
+                await self.delete(job)
 
     async def _stop(
         self, jobs: Sequence[ServiceJob], ending: Literal["cancelled", "interrupted"]

@@ -24,7 +24,6 @@ from cloudburst.service.app import build_app
 from cloudburst.service.config import ServiceSettings, load_settings
 from cloudburst.service.connections import LimitedServer, server_context, url_of
 from cloudburst.service.jobs import RENDER_COMMAND
-from cloudburst.service.onestep_api import UNPACK_COMMAND
 from cloudburst.service.self_test import TEST_RENDER_COMMAND
 from cloudburst.service.service import RenderService, open_service
 from cloudburst.service.subprocesses import become_subreaper
@@ -44,7 +43,6 @@ async def serve(
     listener: socket.socket,
     *,
     render: Sequence[str] = RENDER_COMMAND,
-    unpack: Sequence[str] = UNPACK_COMMAND,
     probe: Sequence[str] = TEST_RENDER_COMMAND,
 ) -> int:
     """Run the service until a signal, a limit or the parent process ends it; return the exit code.
@@ -58,7 +56,7 @@ async def serve(
     async with open_service(settings, render=render, probe=probe) as service:
         if settings.test_render:
             service.self_test.start()
-        server = LimitedServer(build_app(service, unpack=unpack), context, settings.head_seconds)
+        server = LimitedServer(build_app(service), context, settings.head_seconds)
         if settings.parent_fd is not None:
             _end_with_parent(settings.parent_fd, service)
         tasks = create_task_group()

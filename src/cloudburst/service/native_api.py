@@ -291,14 +291,14 @@ class NativeApi:
         return Response(status_code=204)
 
     async def delete_jobs(self, request: Request) -> Response:  # noqa: ARG002
-        """Cancel and delete all jobs of the native protocol."""
+        """Cancel and delete all jobs."""
         async with self._posting:  # no job may be added in between
-            await self._service.jobs.delete_matching(lambda job: job.attachment is None)
+            await self._service.jobs.delete_all()
         return Response(status_code=204)
 
     def _job(self, request: Request) -> ServiceJob:
         job = self._service.jobs.get(request.path_params["id"])
-        if job is None or job.attachment is not None:
+        if job is None:
             raise RejectedRequestError(404, "no such job")
         return job
 

@@ -62,18 +62,18 @@ class JobFileResponse(Response):
         stall: float,
         media_type: str = "video/mp4",
         on_sent: Callable[[], None] = _do_nothing,
-        headers: dict[str, str] | None = None,
     ) -> None:
-        own = {
-            "Accept-Ranges": "bytes",
-            "ETag": f'"{file.sha256}"',
-            "Content-Length": str(file.size),
-        }
         self.body = b""
         self.status_code = 200
         self.background = None
         self.media_type = media_type
-        self.init_headers(own | (headers or {}))
+        self.init_headers(
+            {
+                "Accept-Ranges": "bytes",
+                "ETag": f'"{file.sha256}"',
+                "Content-Length": str(file.size),
+            }
+        )
         self._path = path
         self._size = file.size
         self._stall = stall
@@ -184,9 +184,7 @@ class JobEventStream(LineStream):
                 await next_state.wait()
 
 
-def video_response(
-    job: ServiceJob, *, stall: float, headers: dict[str, str] | None = None
-) -> Response:
+def video_response(job: ServiceJob, *, stall: float) -> Response:
     """Return a response with the video of a finished job.
 
     Raises `RejectedRequestError` with status 409 if the job has no video.
@@ -196,7 +194,7 @@ def video_response(
     def delivered() -> None:
         job.delivered = True
 
-    return JobFileResponse(job.video, done, stall=stall, on_sent=delivered, headers=headers)
+    return JobFileResponse(job.video, done, stall=stall, on_sent=delivered)
 
 
 def finished_video(job: ServiceJob) -> RenderedVideo:

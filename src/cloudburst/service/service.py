@@ -28,7 +28,7 @@ MAX_EXPIRY_INTERVAL = 60.0
 
 @dataclass(slots=True)
 class RenderService:
-    """State of the render service that the endpoints of both protocols share."""
+    """State of the render service that its endpoints share."""
 
     settings: ServiceSettings
     folder: Path
@@ -57,13 +57,11 @@ class RenderService:
         return current_time() - max(self._last_request, self.jobs.last_end)
 
     @asynccontextmanager
-    async def draft_job(
-        self, ident: str, *, attachment: str | None = None, is_film: bool = False
-    ) -> AsyncGenerator[ServiceJob]:
+    async def draft_job(self, ident: str, *, is_film: bool = False) -> AsyncGenerator[ServiceJob]:
         """Yield a job with an empty folder; delete the folder unless the job is submitted."""
         # The folder of a deleted job of the same id may still be there.
         folder = self.folder / "jobs" / f"{ident}-{token_hex(4)}"
-        job = ServiceJob(ident, folder, attachment=attachment, is_film=is_film)
+        job = ServiceJob(ident, folder, is_film=is_film)
         await to_thread.run_sync(job.folder.mkdir)
         try:
             yield job

@@ -192,7 +192,7 @@ class _ObservedRenderer:
 
 
 # Words for workers with this protocol in the errors of options.
-_ONESTEP = "the protocol onestep of the public image (for our image, set protocol to native)"
+_ONESTEP = "the protocol onestep of the public image"
 
 
 @asynccontextmanager

@@ -225,18 +225,7 @@ def _error_of(response: WorkerResponse, scene: str) -> CloudburstError:
         msg = f"{UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
         return WorkerProtocolError(msg)
     if kind is EncodeError:
-        return EncodeError(str(reason), scene=scene, field=_field(reason.error))
+        return EncodeError(str(reason), scene=scene)
     if issubclass(kind, SceneError):
         return kind(f"{failure.meaning}: {reason}", scene=scene)
     return kind(f"{failure.summary} (HTTP {status}: {reason})")
-
-
-def _field(error: str) -> str:
-    """Return the input or option that an error names before a colon; empty if it names none.
-
-    Our own render service names the field; the public image does not.
-    """
-    field, colon, _ = error.partition(":")
-    field = FIELDS.get(field, field)
-    known = field in FIELDS.values() or field.partition(".")[0] in RenderOptions.model_fields
-    return field if colon and known else ""
