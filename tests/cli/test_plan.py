@@ -191,7 +191,7 @@ def test_characters_without_a_font_are_named_unless_the_public_image_draws_them(
     (scenes / "s03.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nمرحبا\n", "utf-8")
     assert main(["plan", str(scenes)]) == 2
     assert "Arabic characters that no font has" in capsys.readouterr().err
-    code, said = plan(capsys, scenes, "--backend", "http://a:5000")
+    code, said = plan(capsys, scenes, *["--backend", "http://a:5000", "--protocol", "onestep"])
     assert (code, "Arabic" in str(said["scenes"][3]["warnings"])) == (0, True)
 
 

@@ -106,7 +106,7 @@ async def test_a_worker_makes_the_film_once_and_again_if_it_changes(
     assert read_fingerprint(copy) is not None
     assert probe(copy).seconds == pytest.approx(1.0, abs=0.1)
     assert [line for line in content(emulator, obj("out/film.srt")).split(b"\n") if line.isalpha()]
-    assert not [key for key in keys(emulator) if ".cloudburst" in key], "the markers are gone"
+    assert not [key for key in keys(emulator) if ".cloudburst" in key], "the check is gone"
 
     first = report
     since = len(emulator.calls)

@@ -99,7 +99,7 @@ async def test_public_image_gets_and_writes_nothing_in_s3(run):
         ("a", "image"),
         ("", "to"),
     ]
-    assert not [key for key in keys(emulator) if key.startswith("out/")], "no marker is left"
+    assert not [key for key in keys(emulator) if key.startswith("out/")], "nothing is left"
 
 
 async def test_a_run(run):
@@ -130,7 +130,7 @@ async def test_a_run(run):
         assert (video.sha256, content(emulator, video.path)) == (SHA256, VIDEO)
     assert {key for key in keys(emulator) if key.startswith(f"{folder}out/")} == {
         f"{folder}out/{name}.mp4" for name in SCENES
-    }, "no marker is left"
+    }, "nothing is left"
     assert list(temporary.iterdir()) == []
     shown = caplog.text + report.model_dump_json()
     assert not re.search("X-Amz-Signature=[0-9a-f]", shown)

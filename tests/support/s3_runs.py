@@ -243,7 +243,7 @@ class World:
         return told
 
     def listed(self) -> list[str]:
-        """Keys in the folder of the videos, also those of markers."""
+        """Keys in the folder of the videos."""
         found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=self.folder)
         return [entry["Key"].removeprefix(self.folder) for entry in found.get("Contents", ())]
 
@@ -281,7 +281,7 @@ class World:
             assert got["Metadata"]["cloudburst-sha256"] == video.sha256
 
     def hold_clean(self, keys: Iterable[str]) -> None:
-        """Nothing but these objects is left: no marker, no multipart upload."""
+        """Nothing but these objects is left: no multipart upload."""
         assert set(self.listed()) == set(keys)
         parts = self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", ())
         assert not [one["Key"] for one in parts if one["Key"].startswith(self.folder)]

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from anyio import to_thread
 
@@ -15,7 +15,6 @@ from cloudburst.aws.s3.object_info import FinishedObject, as_finished
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
 from cloudburst.aws.s3.request_waits import RequestWaits, repeat_while_busy
-from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
 from cloudburst.errors import CloudburstError, FilmError, OutputExistsError
 from cloudburst.film.folder_film import ChapterSource, file_digest, film_plan
@@ -46,7 +45,7 @@ async def claimed_s3_film(
     resume: bool,
     private_inputs: bool,
 ) -> AsyncGenerator[FilmMaker]:
-    """Mark the folder of a film as in use by the run, and yield the maker of the film.
+    """Yield the maker of a film, whose objects may be written by the run.
 
     ``inputs`` are the remote files that the check has found. With ``resume``, a film of the same
     run is replaced. ``private_inputs`` permits URLs to addresses that are not public.
@@ -57,32 +56,29 @@ async def claimed_s3_film(
     """
     film = request.path
     assert isinstance(film, S3Object), "films on this machine are claimed on this machine"
-    stem = PurePosixPath(film.name).stem
-    # No name of a run has a dot.
-    async with marked(store, film.folder, [stem], run=run, suffix=".film", overwrite=overwrite):
-        ours: dict[S3Object, FinishedObject] = {}
-        foreign: list[S3Object] = []
-        for location in film_files(film):
-            info = await repeat_while_busy(partial(store.find, location))
-            if info is not None:
-                if (found := as_finished(info, run=run, scene=str(film))) is not None:
-                    ours[location] = found
-                else:
-                    foreign.append(location)
-        if not overwrite and (there := foreign if resume else [*foreign, *ours]):
-            msg = f"files of the film exist: {list_some(there)}; overwrite=True replaces them"
-            raise OutputExistsError(msg, objects=[*map(str, there)])
-        yield S3Film(
-            store,
-            request,
-            film,
-            sources,
-            inputs,
-            run,
-            overwrite,
-            ours,
-            private_inputs,
-        )
+    ours: dict[S3Object, FinishedObject] = {}
+    foreign: list[S3Object] = []
+    for location in film_files(film):
+        info = await repeat_while_busy(partial(store.find, location))
+        if info is not None:
+            if (found := as_finished(info, run=run, scene=str(film))) is not None:
+                ours[location] = found
+            else:
+                foreign.append(location)
+    if not overwrite and (there := foreign if resume else [*foreign, *ours]):
+        msg = f"files of the film exist: {list_some(there)}; overwrite=True replaces them"
+        raise OutputExistsError(msg, objects=[*map(str, there)])
+    yield S3Film(
+        store,
+        request,
+        film,
+        sources,
+        inputs,
+        run,
+        overwrite,
+        ours,
+        private_inputs,
+    )
 
 
 @dataclass(frozen=True, slots=True)

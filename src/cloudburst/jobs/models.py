@@ -110,8 +110,6 @@ def _parse_prefix(value: object) -> S3Prefix | None:
     if not isinstance(found, S3Prefix | None):
         msg = f"{short_repr(value)}; expected {EXPECTED_S3_PREFIX}"
         raise ValueError(msg)  # noqa: TRY004 - pydantic expects it
-    if found is not None and ".cloudburst" in found.prefix.split("/"):
-        raise ValueError("a folder for markers of runs (.cloudburst); expected another folder")
     return found
 
 

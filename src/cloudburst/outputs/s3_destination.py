@@ -19,7 +19,6 @@ from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.object_info import FinishedObject, as_finished, run_of
 from cloudburst.aws.s3.object_store import ObjectStore
 from cloudburst.aws.s3.request_waits import repeat_while_busy
-from cloudburst.aws.s3.run_markers import marked
 from cloudburst.concurrency import for_each
 from cloudburst.engine.records import RecoveredState
 from cloudburst.errors import (
@@ -92,10 +91,10 @@ class S3Destination:
         resume: bool,
         covers: Collection[str],
     ) -> AsyncGenerator[ClaimMore]:
-        """Keep other processes on this machine away from the run, and mark the folder.
+        """Keep other processes on this machine away from the run.
 
-        Processes on other machines, and other runs, are not kept away: `marked` warns of them, but
-        not of the names that are claimed later with the yielded function.
+        Processes on other machines, and other runs, are not kept away: conditions of the requests
+        that write videos keep them from replacing each other's.
 
         Raises:
             OutputClaimedError: Another process on this machine works on the run.
@@ -106,8 +105,7 @@ class S3Destination:
         await anyio.to_thread.run_sync(_make_folder, self.folder)
         async with claim_outputs(self.folder, [], run=run, overwrite=True, resume=resume):
             await claim(names, covers)
-            async with marked(self._store, self._prefix, names, run=run, overwrite=overwrite):
-                yield claim
+            yield claim
 
     async def _claim(
         self, names: Sequence[str], covers: Collection[str], *, may_exist: bool

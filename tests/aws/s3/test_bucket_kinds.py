@@ -12,7 +12,6 @@ from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.folder_reader import S3FolderReader
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
-from cloudburst.aws.s3.run_markers import marked
 from cloudburst.media.input_error import InvalidInputError
 from cloudburst.models.locations import S3Prefix
 from cloudburst.models.transfers import TransferProblem
@@ -47,8 +46,7 @@ async def make_videos(store, folder, monkeypatch):
     await store.put_small(picture, b"picture")
     found = await S3FolderReader(store).read(picture, 0, 100)
     remote = S3RemoteFiles(store, run="r", inputs={picture: found.file})
-    async with marked(store, folder, ["a", "b"], run="r", overwrite=False):
-        await make_two_videos(remote, picture, folder)
+    await make_two_videos(remote, picture, folder)
 
 
 def other_account(emulator):

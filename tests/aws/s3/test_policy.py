@@ -7,7 +7,6 @@ import pytest
 from cloudburst.aws.s3 import remote_files
 from cloudburst.aws.s3.destination_check import check_destination
 from cloudburst.aws.s3.remote_files import S3RemoteFiles
-from cloudburst.aws.s3.run_markers import marked
 from cloudburst.aws.setup.permissions import PolicyScope, Purpose, policy_document
 from cloudburst.emulator.s3.requests import ACTIONS
 from cloudburst.errors import ConfigurationError
@@ -39,7 +38,7 @@ def test_folders_are_named_and_others_are_not():
         "arn:aws-cn:s3:::in/a${*}/*",
         "arn:aws-cn:s3:::out/*",
     ]
-    assert found["DeleteS3Markers"]["Resource"] == [
+    assert found["DeleteS3Checks"]["Resource"] == [
         "arn:aws-cn:s3:::in/a${*}/.cloudburst/*",
         "arn:aws-cn:s3:::in/a${*}/*/.cloudburst/*",
         "arn:aws-cn:s3:::out/.cloudburst/*",
@@ -56,12 +55,13 @@ async def test_the_actions_are_those_of_a_run(emulator, store, folder, monkeypat
     put(emulator, picture, b"picture")
     inputs = {picture: (await store.head(picture)).remote_file(picture)}
     remote = S3RemoteFiles(store, run="r", inputs=inputs)
-    async with marked(store, folder, ["a", "b"], run="r", overwrite=False):
-        await make_two_videos(remote, picture, folder)
-        async with remote.delivery(
-            "c", folder.object("c.mp4"), size=9, sha256=sha256(b"b"), content_type="video/mp4"
-        ) as delivery:
-            await delivery.parts()
+    await check_destination(store, folder, account=emulator.config.account)
+    await store.list_folder(folder)
+    await make_two_videos(remote, picture, folder)
+    async with remote.delivery(
+        "c", folder.object("c.mp4"), size=9, sha256=sha256(b"b"), content_type="video/mp4"
+    ) as delivery:
+        await delivery.parts()
     used = {ACTIONS.get(call.operation, call.operation) for call in emulator.calls[since:]}
     allowed = {
         action.removeprefix("s3:")

@@ -17,12 +17,6 @@ def claim(store, folder, *names, run="r", **more):
     return S3Destination(folder, store).claim(names or ("a", "b"), run=run, **how)
 
 
-async def test_the_folder_is_marked_until_the_run_ends(emulator, store, folder):
-    async with claim(store, folder):
-        assert in_folder(emulator, folder) == [".cloudburst/r.json"]
-    assert in_folder(emulator, folder) == []
-
-
 async def test_a_second_process_of_a_run_on_this_machine_is_refused(store, folder):
     """Both would write to the journal of the run; other runs are not refused."""
     async with claim(store, folder), claim(store, folder, run="other"):
@@ -46,7 +40,6 @@ async def test_existing_videos_and_covers_are_refused(emulator, store, folder):
     for allowed in ({"overwrite": True}, {"resume": True}):
         async with claim(store, folder, **allowed):
             pass
-    assert not any(name.startswith(".cloudburst") for name in in_folder(emulator, folder))
 
 
 async def test_keys_that_are_too_long_are_refused_before_anything_is_written(emulator, store):

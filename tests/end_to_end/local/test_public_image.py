@@ -1,12 +1,8 @@
-"""The public image's own program makes our scenes, and so does our service in its place."""
+"""The public image's own program makes our scenes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import wave
-from contextlib import contextmanager
 
 import anyio
 import httpx
@@ -33,40 +29,10 @@ KEY = "k-71c0"
 SECONDS = 1.0
 
 
-@contextmanager
-def our_service(folder):
-    environment = {
-        **os.environ,
-        "AUTHENTICATION_KEY": KEY,
-        "CLOUDBURST_HOST": "127.0.0.1",
-        "CLOUDBURST_PORT": "0",
-        "CLOUDBURST_FOLDER": str(folder),
-        "CLOUDBURST_RESERVE_BYTES": "0",
-    }
-    command = [sys.executable, "-m", "cloudburst.service"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield public_image.Image(process.stdout.readline().split()[-1], folder)
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module", params=["image", "service"])
-def there(request, tmp_path_factory):
-    """Somebody who speaks onestep and wants a key."""
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "image":
-        with public_image.running(folder, KEY) as image:
-            yield image
-    else:
-        with our_service(folder) as service:
-            yield service
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """The image alone."""
-    with public_image.running(tmp_path_factory.mktemp("alone"), KEY) as image:
+    """The image, which wants a key."""
+    with public_image.running(tmp_path_factory.mktemp("image"), KEY) as image:
         yield image
 
 
@@ -103,10 +69,10 @@ async def until(happened, seconds=60.0):
             await anyio.sleep(0.05)
 
 
-async def test_scenes_become_videos(there, make, tmp_path):
+async def test_scenes_become_videos(image, make, tmp_path):
     options = RenderOptions()
     first, second = make("one"), make("two", noise=(640, 360))
-    async with to(there) as renderer:
+    async with to(image) as renderer:
         assert await renderer.is_healthy()
         for scene in (first, second):
             upload = await renderer.upload(as_checked(scene, options))
@@ -124,9 +90,9 @@ async def test_scenes_become_videos(there, make, tmp_path):
 
 
 @pytest.mark.parametrize("noise", [(32, 18), (1600, 900)], ids=["small", "large"])
-async def test_a_wrong_key_is_refused(there, make, noise):
+async def test_a_wrong_key_is_refused(image, make, noise):
     scene = make("one", noise=noise)
-    async with to(there, key="k-wrong") as renderer:
+    async with to(image, key="k-wrong") as renderer:
         assert await renderer.is_healthy()
         upload = await renderer.upload(as_checked(scene))
         with pytest.raises(KeyRefusedError, match="refused the key"):
@@ -134,10 +100,10 @@ async def test_a_wrong_key_is_refused(there, make, noise):
         assert not renderer.has_abandoned_encode
 
 
-async def test_a_picture_that_is_none(there, make):
+async def test_a_picture_that_is_none(image, make):
     scene = make("one")
     scene.image.write_bytes(b"no picture")
-    async with to(there) as renderer:
+    async with to(image) as renderer:
         upload = await renderer.upload(as_checked(scene))
         with pytest.raises(EncodeError) as caught:
             await renderer.encode(upload, progress=ignore)

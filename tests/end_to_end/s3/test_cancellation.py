@@ -69,7 +69,7 @@ async def test_cancelled_after_any_call(world, service, count):
 
 
 def hold_bucket(world):
-    """There are whole videos only: no marker, no part."""
+    """There are whole videos only: no part."""
     assert not [key for key in world.listed() if not key.endswith(".mp4")], world.listed()
     parts = world.s3.list_multipart_uploads(Bucket=world.bucket).get("Uploads", ())
     assert not [one["Key"] for one in parts if one["Key"].startswith(world.folder)]

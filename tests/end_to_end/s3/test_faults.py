@@ -32,11 +32,8 @@ PLACES = {
     "verification": {"operation": "HeadObject", "skip": 1},
     "bucket": {"operation": "HeadBucket"},
     "check of the folder": {"operation": "PutObject", "skip": 0, "presigned": False},
-    "marker": {"operation": "PutObject", "skip": 1, "presigned": False},
     "list of videos": {"operation": "ListObjectsV2", "skip": 0},
-    "list of markers": {"operation": "ListObjectsV2", "skip": 1},
     "end of the check": {"operation": "DeleteObject", "skip": 0},
-    "end of the marker": {"operation": "DeleteObject", "skip": 1},
 }
 
 
@@ -48,7 +45,7 @@ CASES += [("wrong region", place) for place in PLACES if place != "input fetch"]
 
 @pytest.mark.chaos
 @pytest.mark.few(2)
-@pytest.mark.parametrize(("name", "place"), [("internal error", "marker"), *CASES])
+@pytest.mark.parametrize(("name", "place"), [("internal error", "check of the folder"), *CASES])
 async def test_a_fault_that_passes(world, name, place, told_at_debug):
     scenes = world.scenes(2)
     world.emulator.add_fault(s3_fault(name, **PLACES[place]))
@@ -59,7 +56,7 @@ async def test_a_fault_that_passes(world, name, place, told_at_debug):
 
 BUSY_PLACES = {
     "check of inputs": {"operation": "GetObject", "presigned": False},
-    "check of the folder, and marker": {"operation": "PutObject", "presigned": False},
+    "check of the folder": {"operation": "PutObject", "presigned": False},
     "lists": {"operation": "ListObjectsV2"},
     "bucket": {"operation": "HeadBucket"},
 }
@@ -109,8 +106,6 @@ MESSAGES = {
 }
 """What an error says, so that a person knows what to do."""
 REFUSED_ONCE = [case for case in product(MESSAGES, PLACES) if case not in CASES]
-ENDS = {"end of the check", "end of the marker"}
-"""Places where an object is deleted that nobody needs any more."""
 
 
 @pytest.mark.chaos
@@ -141,7 +136,7 @@ async def test_a_fault_that_does_not_pass(world, name, place, told_at_debug):
         assert not done & told.errors.keys()
         world.hold_objects(told.report)
         left = [key for key in world.listed() if key.startswith(".cloudburst/")]
-        assert len(left) == (place in ENDS)
+        assert len(left) == (place == "end of the check")
         world.hold_clean({f"{scene}.mp4" for scene in done}.union(left))
         # An object that is there, but missing according to S3, is written again.
         assert max(world.written().values()) <= (2 if name == "no such key" else 1)

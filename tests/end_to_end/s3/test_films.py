@@ -105,7 +105,7 @@ async def test_credentials_that_end(world, profile, told_at_debug, monkeypatch, 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("case", [(6, True), *product(range(1, CALLS), [True, False])])
 async def test_a_run_that_is_cancelled(world, monkeypatch, case):
-    """No marker and no part of the film is left, and the next run makes only the film."""
+    """No part of the film is left, and the next run makes only the film."""
     monkeypatch.setattr(recovery, "LISTING_DELAY", 0.0)  # no task of AWS may appear late
     count, native = case
     scenes = world.scenes(0, *NAMES)

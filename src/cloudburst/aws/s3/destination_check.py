@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from cloudburst.aws.s3.object_store import PRECONDITION_FAILED, ObjectStore
+from cloudburst.aws.s3.object_store import (
+    METADATA_FOLDER,
+    PRECONDITION_FAILED,
+    ObjectStore,
+)
 from cloudburst.aws.s3.request_waits import DELETE_TIMEOUT
-from cloudburst.aws.s3.run_markers import METADATA_FOLDER
 from cloudburst.concurrency import finish_despite_cancel
 from cloudburst.errors import AccessDeniedError, AWSError, CloudburstError, ConfigurationError
 from cloudburst.models.locations import S3Object, S3Prefix

@@ -27,6 +27,8 @@ from cloudburst.models.settings import S3Encryption, Settings, parse_s3_encrypti
 # Maximum number of seconds for which a presigned URL is valid. A transfer has to begin, not to end,
 # within this time. It is a choice: short, and longer than a scene waits for its worker.
 URL_SECONDS = 3600
+METADATA_FOLDER = ".cloudburst/"
+"""Folder in the folder of the videos in which the check of the folder writes."""
 PRECONDITION_FAILED = "PreconditionFailed"
 """Error code of S3 for a write whose condition does not hold."""
 NO_SUCH_UPLOAD = "NoSuchUpload"
@@ -159,11 +161,6 @@ class ObjectStore:
             if not page["IsTruncated"]:
                 return found
             parameters["ContinuationToken"] = page["NextContinuationToken"]
-
-    async def read(self, location: S3Object, *, max_bytes: int) -> ObjectRange:
-        """Return an object of at most ``max_bytes`` bytes."""
-        response = await self._call(location, "get_object", max_body=max_bytes)
-        return ObjectRange(data=response["Body"], info=object_info(response, "get_object"))
 
     async def put_small(self, location: S3Object, data: bytes, *, new: bool = False) -> None:
         """Write a small object, whose SHA-256 S3 verifies and keeps.

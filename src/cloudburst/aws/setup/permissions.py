@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from cloudburst.aws.client.client import open_aws
-from cloudburst.aws.s3.run_markers import METADATA_FOLDER
+from cloudburst.aws.s3.object_store import METADATA_FOLDER
 from cloudburst.aws.setup.ecr import Repository
 from cloudburst.aws.setup.resource_definitions import partition
 from cloudburst.aws.setup.statements import (
@@ -162,7 +162,7 @@ def s3_run_statements(
     ]
     return (
         allow("UseS3Objects", objects, *actions),
-        _delete_markers_statement(known, region),
+        _delete_checks_statement(known, region),
         *lists,
         *_key_statements(keys),
     )
@@ -182,7 +182,7 @@ def s3_init_statements(
     tried = [_metadata(folder, region) for folder in known]
     return (
         allow("TryS3Folders", tried, "s3:GetObject", "s3:PutObject"),
-        _delete_markers_statement(known, region),
+        _delete_checks_statement(known, region),
         *_key_statements(keys),
     )
 
@@ -195,14 +195,14 @@ def _key_statements(keys: Sequence[str]) -> tuple[Statement, ...]:
     return (allow("UseS3Keys", named, *actions, when={"StringLike": through_s3}),) if named else ()
 
 
-def _delete_markers_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
+def _delete_checks_statement(folders: tuple[S3Prefix, ...], region: str) -> Statement:
     # A film and a batch of the calls of ``cloudburst-fargate`` may have a folder of their own
     # below.
     resources: list[str] = []
     for folder in folders:
         below = f"{_objects(folder, region)}/{METADATA_FOLDER}*"
         resources += [_metadata(folder, region), below]
-    return allow("DeleteS3Markers", resources, "s3:DeleteObject")
+    return allow("DeleteS3Checks", resources, "s3:DeleteObject")
 
 
 def bucket_arn(folder: S3Prefix, region: str) -> str:
