@@ -144,7 +144,7 @@ async def test_the_picture_moves_and_goes_and_trouble_stays(
     assert "encoding" in told
     assert "worker 1" in told
     assert "bad: failed: EncodeError: the encoder said no" in told
-    assert told.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in told[-40:]  # the cursor is back
+    assert told.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in told[-80:]  # the cursor is back
 
 
 async def test_a_summary_names_a_fault_of_a_file_once_with_the_file_to_replace(

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 
 from cloudburst.cli.output import describe_error
-from cloudburst.display.displays import live_view, log_line
+from cloudburst.display.displays import failure_text, log_line, screen_display, summary_line
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.summary import summary
 from cloudburst.display.terminal_texts import safe_text
@@ -28,7 +28,6 @@ from cloudburst.errors import (
 from cloudburst.events import (
     Event,
     SceneCompleted,
-    SceneCopied,
     SceneEncoded,
     SceneEncoding,
     SceneFailed,
@@ -73,104 +72,6 @@ def folded(names: Iterable[str], *events: Event) -> ShownRun:
 
 def launched(*tasks: str) -> list[Event]:
     return [WorkerLaunched(at=1, task=task, backend="local", place="machine") for task in tasks]
-
-
-def test_a_thousand_workers_take_no_more_time_than_a_terminal_shows() -> None:
-    shown = folded(["a"], *launched(*map(str, range(1000))))
-    console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    console.print(live_view(shown, now=1.0))
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().count("worker ") == 100
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_picture_has_a_line_for_each_worker(width: int) -> None:
-    shown = folded(
-        [CHINESE, LONG, "c", "d"],
-        *launched("t1", "t2", "t3", "t4"),
-        *(
-            WorkerReady(at=2, task=task, backend="local", place="machine")
-            for task in ("t1", "t2", "t3")
-        ),
-        SceneEncoding(at=3, scene=CHINESE, task="t1"),
-        SceneProgress(at=3, scene=CHINESE, task="t1", progress=0.62),
-        SceneStarted(at=3, scene="c", task="t1", attempt=1),
-        SceneStarted(at=3, scene=LONG, task="t2", attempt=1),
-        SceneFailed(at=3, scene="d", kind="K", message="m", retryable=False),
-    )
-    shown.stopping = True
-    lines = text(live_view(shown, now=64), width)
-    assert all(cell_len(line) <= width for line in lines)
-    assert "0 of 4 scenes · 1 failed · stopping" in lines[0]
-    assert lines[0].endswith("1 min 04 s")
-    assert lines[1].startswith("worker 1  第一章")
-    assert "encoding +1" in lines[1]
-    assert lines[1].endswith("62%")
-    assert "uploading" in lines[2]
-    assert "waiting for a scene" in lines[3]
-    assert "starting, 1 min 03 s" in lines[4]
-    assert len(lines) == 5
-
-
-def test_a_narrow_picture_has_room_for_the_name_of_the_scene() -> None:
-    shown = folded(
-        ["01-harbour"],
-        *launched("t1"),
-        WorkerReady(at=2, task="t1", backend="local", place="machine"),
-        SceneEncoding(at=3, scene="01-harbour", task="t1"),
-        SceneProgress(at=3, scene="01-harbour", task="t1", progress=0.62),
-    )
-    line = text(live_view(shown, now=64), 45)[1]
-    assert line.split() == ["worker", "1", "01-harbour", "encoding", "62%"]
-    shown.view.apply(SceneStarted(at=4, scene="01-harbour", task="t1", attempt=2))
-    shown.view.apply(SceneUploaded(at=4, scene="01-harbour", task="t1", bytes_sent=1))
-    assert "01-har" in text(live_view(shown, now=64), 45)[1]
-
-
-@pytest.mark.parametrize("width", [60, 100])
-def test_the_first_line_has_the_bill_and_the_time_left(width: int) -> None:
-    shown = folded(["a", "b"], SceneFailed(at=3, scene="b", kind="K", message="m", retryable=False))
-    progress = RunProgress(
-        at=64,
-        scenes=2,
-        done=0,
-        failed=1,
-        share=0.5,
-        encodes={},
-        film=None,
-        usd=Decimal("0.0042"),
-        max_usd=None,
-        seconds_left=70.2,
-        workers=(),
-    )
-    line = text(live_view(shown, progress, now=64), width)[0]
-    assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s left")
-    with_film = progress.model_copy(update={"film": 0.0})
-    line = text(live_view(shown, with_film, now=64), width)[0]
-    assert line.endswith("0 of 2 scenes · 1 failed  $0.0042  about 1 min 10 s + film")
-    unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
-    line = text(live_view(shown, unknown, now=64), width)[0]
-    assert line.endswith("0 of 2 scenes · 1 failed  1 min 04 s")
-    shown.stopping = True
-    line = text(live_view(shown, progress, now=64), width)[0]
-    assert line.endswith("1 failed · stopping  $0.0042  1 min 04 s")
-
-
-def test_a_worker_with_a_copy_does_not_show_the_progress_of_the_first_attempt() -> None:
-    shown = folded(
-        ["a"],
-        *(WorkerReady(at=2, task=t, backend="local", place="machine") for t in ("t1", "t2")),
-        SceneEncoding(at=3, scene="a", task="t1"),
-        SceneProgress(at=3, scene="a", task="t1", progress=0.4),
-        SceneCopied(at=4, scene="a", task="t2"),
-    )
-    _, first, second = text(live_view(shown, now=64))
-    assert first.split() == ["worker", "1", "a", "encoding", "40%"]
-    assert second.split() == ["worker", "2", "a", "encoding", "a", "copy"]
-
-
-def test_before_the_scenes_are_known() -> None:
-    assert text(live_view(ShownRun(), now=0)) == ["checking the scenes"]
 
 
 def report(
@@ -310,6 +211,50 @@ def test_a_line_for_each_event(event: Event, told: str | None) -> None:
     shown = folded(["a"], *launched("t1"), event)
     found = log_line(event, shown)
     assert (None if found is None else str(found)) == told
+
+
+def test_a_minute_of_a_log_is_summed() -> None:
+    shown = folded(["a", "b"], *launched("t1"))
+    progress = RunProgress(
+        at=180, scenes=2, done=0, failed=0, share=0, encodes={}, film=None, workers=(),
+        usd=Decimal("0.0123"), max_usd=None, seconds_left=250,
+        seconds_left_low=180, seconds_left_high=360,
+    )  # fmt: skip
+    line = str(summary_line(shown, progress, now=180))
+    assert line == "3 min 00 s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
+    unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
+    assert str(summary_line(shown, unknown, now=180)) == "3 min 00 s  0 of 2 scenes"
+
+
+@pytest.mark.anyio
+async def test_what_a_program_prints_to_a_file_stays_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    async with screen_display(ShownRun(), console=console):
+        print("a result")  # noqa: T201 - as a program does
+    assert capsys.readouterr().out == "a result\n"
+
+
+def test_a_live_view_has_each_cause_once_above_it_with_what_to_do() -> None:
+    def fails(scene: str, at: int) -> Event:
+        message = f"scene {scene} is not a picture"
+        return SceneFailed(at=at, scene=scene, kind="EncodeError", message=message, retryable=False)
+
+    message = "scene a is not a picture"
+    retried = SceneRetried(at=1, scene="a", task="t1", kind="EncodeError", message=message)
+    events: list[Event] = [retried, fails("b", 2), fails("a", 3), fails("c", 4)]
+    shown = folded("abc", *launched("t1"), *events)
+    told = [failure_text(event, shown) for event in events]
+    assert [None if one is None else str(one).split("\n") for one in told] == [
+        ["a: attempt failed, retrying: EncodeError: scene a is not a picture"],
+        [
+            "b: failed: EncodeError, as above for a",
+            "        What to do: correct the file that the message names, and resume",
+        ],
+        None,
+        None,
+    ]
 
 
 LONG_ERROR = (

@@ -5,31 +5,24 @@ Displays write in threads, because a slow terminal would otherwise delay the run
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import TypeAlias, assert_never
 
 import anyio
 from anyio import to_thread
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from cloudburst.display.live_view import Row, live_view, whole_run
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.terminal_texts import safe_text
-from cloudburst.display.texts import (
-    first_line,
-    format_duration,
-    format_size,
-    format_usd,
-    pluralize,
-    short_path,
-)
-from cloudburst.engine.failure_groups import FailureEvent
-from cloudburst.engine.run_view import SceneStage, SceneView, WorkerView
+from cloudburst.display.texts import first_line, format_duration, format_size, short_path
+from cloudburst.engine.failure_groups import FailureEvent, FailureGroup, key_of
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -70,13 +63,12 @@ class Display:
 
 OpenDisplay: TypeAlias = Callable[[ShownRun], AbstractAsyncContextManager[Display]]
 
-_REFRESH_INTERVAL = 0.1
+_REFRESH_INTERVAL = 0.25
 """Seconds between two updates of the live view."""
-_REFRESHES_PER_MEASURE = 10
+_REFRESHES_PER_MEASURE = 4
 """Number of updates of the live view after which the bill and the time left are computed again."""
-_MAX_WORKERS_SHOWN = 100
-"""Maximum number of workers with a line in the live view. More do not fit into a terminal, and
-would take time that the run needs."""
+_SUMMARY_INTERVAL = 60.0
+"""Seconds between two lines about the whole run in a log."""
 
 
 @asynccontextmanager
@@ -84,12 +76,14 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
     """Show a live view with failures above it, and remove the live view at the end of the run."""
     from rich.live import Live  # noqa: PLC0415 - only for a terminal
 
-    live = Live(console=console, auto_refresh=False, transient=True)
+    # A program's own output stays where it is, unless it would be drawn over.
+    redirect = sys.stdout.isatty()
+    live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=redirect)
     printing, visible = anyio.Lock(), True
     started_at = anyio.current_time()
 
     async def refresh() -> None:
-        progress: RunProgress | None = None
+        progress, drawn = None, list[Row]()
         for number in count():
             now = anyio.current_time() - started_at
             if shown.measure is not None and number % _REFRESHES_PER_MEASURE == 0:
@@ -97,13 +91,15 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
             async with printing:
                 if not visible:
                     return
-                picture = live_view(shown, progress, now=now)
-                update = partial(live.update, picture, refresh=True)
-                await to_thread.run_sync(update)
+                width, height = console.size
+                view = live_view(shown, progress, now=now, width=width, height=height)
+                if view.rows != drawn:
+                    drawn = view.rows
+                    await to_thread.run_sync(partial(live.update, view, refresh=True))
             await anyio.sleep(_REFRESH_INTERVAL)
 
     async def show(event: Event) -> None:
-        if (text := failure_line(event, shown)) is not None:
+        if (text := failure_text(event, shown)) is not None:
             await to_thread.run_sync(console.print, text)
 
     async def hide() -> None:
@@ -126,13 +122,34 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
 
 @asynccontextmanager
 async def line_display(shown: ShownRun, *, console: Console) -> AsyncGenerator[Display]:
-    """Print a line for each important event, for logs and pipes."""
+    """Print a line for each important event, and one about the whole run each minute, for logs."""
+
+    async def write(text: Text) -> None:
+        await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
     async def show(event: Event) -> None:
         if (text := log_line(event, shown)) is not None:
-            await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
+            await write(text)
 
-    yield Display(show=show)
+    async def summarize() -> None:
+        started_at = anyio.current_time()
+        while True:
+            await anyio.sleep(_SUMMARY_INTERVAL)
+            if shown.measure is not None:
+                now = anyio.current_time() - started_at
+                await write(summary_line(shown, shown.measure(), now=now))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(summarize)
+        yield Display(show=show)
+        tasks.cancel_scope.cancel()
+
+
+def summary_line(shown: ShownRun, progress: RunProgress, *, now: float) -> Text:
+    """Return the line of a log about the whole run."""
+    counts, bill, times = whole_run(shown, progress)
+    texts = ["".join(text for text, _ in counts), bill, *times[:1]]
+    return _line(now, Text(", ".join(filter(None, texts))))
 
 
 def log_line(event: Event, shown: ShownRun) -> Text | None:
@@ -159,7 +176,11 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
             text = _failure_text(event, shown)
         case _:
             assert_never(event)
-    return Text.assemble((f"{format_duration(event.at):>6}  ", "dim"), text)
+    return _line(event.at, text)
+
+
+def _line(at: float, text: Text) -> Text:
+    return Text.assemble((f"{format_duration(at):>6}  ", "dim"), text)
 
 
 def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
@@ -170,11 +191,24 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     return safe_text(f"{event.scene}: {done}, {size}, {path}")
 
 
-def failure_line(event: Event, shown: ShownRun) -> Text | None:
-    """Return the line for a failure; ``None`` for any other event."""
-    if isinstance(event, WorkerFailed | SceneRetried | SceneFailed | FilmFailed):
-        return _failure_text(event, shown)
-    return None
+def failure_text(event: Event, shown: ShownRun) -> Text | None:
+    """Return the text about a failure above a live view, which has each cause once.
+
+    It is ``None`` for any other event, and for a scene that failed as another one before it.
+    """
+    if not isinstance(event, FailureEvent):
+        return None
+    group = shown.view.failures[key_of(event)]
+    return (
+        _failure_text(event, shown) if event is group.first or _fails_first(event, group) else None
+    )
+
+
+def _fails_first(event: FailureEvent, group: FailureGroup) -> bool:
+    """Return whether this is the first scene that fails for good, so that a person must act."""
+    return isinstance(event, FilmFailed) or (
+        isinstance(event, SceneFailed) and event.scene == group.scenes[0]
+    )
 
 
 def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
@@ -188,81 +222,12 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
             head, style = f"{scene}: failed", "red"
         case FilmFailed():
             head, style = "no film", "red"
-    first = shown.first_failure(event)
-    if first is event:
-        return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
-    return safe_text(f"{head}: {event.kind}, as above for {shown.failure_name(first)}", style)
-
-
-def live_view(
-    shown: ShownRun, progress: RunProgress | None = None, *, now: float
-) -> RenderableType:
-    """Return the live view at ``now`` seconds after the start of the run.
-
-    ``progress`` has the bill and the time left.
-
-    The view is read here and not when it is rendered, which another thread does. The bar for the
-    whole run comes first, because only the first lines fit into a small terminal.
-    """
-    view = shown.view
-    if not view.scenes:
-        return Text("checking the scenes", "dim")
-    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right", width=4)
-    for task, worker in islice(view.workers.items(), _MAX_WORKERS_SHOWN):
-        name = Text(f"worker {worker.number}", "cyan")
-        grid.add_row(name, *_worker_cells(worker, task, view.scenes_on(task), now))
-    return Group(_overall_line(shown, progress, now), grid)
-
-
-def _overall_line(shown: ShownRun, progress: RunProgress | None, now: float) -> Table:
-    view = shown.view
-    state = Text(f"{view.done} of {pluralize(len(view.scenes), 'scene')}")
-    if view.failed:
-        state.append(f" · {view.failed} failed", "red")
-    if shown.stopping:
-        state.append(" · stopping", "yellow")
-    elif view.film is not None:
-        state.append(f" · joining the film {view.film:.0%}", "cyan")
-    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only for a terminal
-
-    bar = ProgressBar(
-        total=1,
-        completed=view.share,
-        complete_style="cyan",
-        finished_style="green",
-        style="bright_black",
-    )
-    grid = Table.grid(padding=(0, 2), expand=True)
-    grid.add_column(ratio=1)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right", min_width=5)
-    time = format_duration(now)
-    if progress is not None and progress.usd is not None:
-        state.append(f"  {format_usd(progress.usd)}")
-    if progress is not None and progress.seconds_left is not None and not shown.stopping:
-        end = "left" if progress.film is None else "+ film"
-        time = f"about {format_duration(progress.seconds_left)} {end}"
-    grid.add_row(bar, state, Text(time, "dim"))
-    return grid
-
-
-def _worker_cells(
-    worker: WorkerView, task: str, scenes: list[SceneView], now: float
-) -> tuple[Text, ...]:
-    blank = Text()
-    if not worker.ready:
-        waited = format_duration(max(now - worker.since, 0))
-        return Text(f"starting, {waited}", "dim"), blank, blank
-    if not scenes:
-        return Text("waiting for a scene", "dim"), blank, blank
-    scene = scenes[0]
-    is_copy = scene.task != task  # the progress is that of the other attempt
-    stage = Text("encoding a copy" if is_copy else scene.stage.value)
-    if len(scenes) > 1:
-        stage.append(f" +{len(scenes) - 1}", "dim")
-    encodes = scene.stage is SceneStage.ENCODING and not is_copy
-    return safe_text(scene.name, "bold"), stage, Text(f"{scene.progress:.0%}" if encodes else "")
+    group = shown.view.failures[key_of(event)]
+    if group.first is None or group.first is event:
+        text = safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
+    else:
+        name = shown.failure_name(group.first)
+        text = safe_text(f"{head}: {event.kind}, as above for {name}", style)
+    if _fails_first(event, group) and group.fix and group.fix not in event.message:
+        text.append(f"\n        What to do: {group.fix}", "default")
+    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cloudburst.engine.failure_groups import FailureEvent, failure_key, key_of
+from cloudburst.engine.failure_groups import FailureEvent, failure_key
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_view import RunView
 from cloudburst.events import FilmFailed, WorkerFailed
@@ -25,10 +25,6 @@ class ShownRun:
     def begin(self, run: Run) -> None:
         """Show this run, whose scenes were checked."""
         self.view, self.measure = run.view, run.progress
-
-    def first_failure(self, event: FailureEvent) -> FailureEvent:
-        """Return the first failure with the same cause as ``event``, possibly ``event`` itself."""
-        return self.view.failures[key_of(event)].first or event
 
     def is_new(self, reason: str) -> bool:
         """Return whether no failure has the reason of a worker's end as its message."""

@@ -23,6 +23,14 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def format_range(low: float, high: float) -> str:
+    """Return a range of durations as a short text such as ``3–6 min``; empty if it is narrow."""
+    unit, name = (1, "s") if high < 90 else (60, "min") if high < 5400 else (3600, "h")
+    digits = 1 if name == "h" else 0
+    first, last = f"{low / unit:.{digits}f}", f"{high / unit:.{digits}f}"
+    return "" if first == last else f"{first}–{last} {name}"
+
+
 def format_size(count: int) -> str:
     """Return a number of bytes as a text in kB, MB or GB."""
     if count == 0:
@@ -35,6 +43,11 @@ def format_size(count: int) -> str:
 def format_usd(amount: Decimal) -> str:
     """Return an amount in USD as text, with two decimals, or with four below one dollar."""
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def format_limit(amount: Decimal) -> str:
+    """Return a limit in USD as text, with the decimals that it has: ``$0.50``."""
+    return f"${amount:,.2f}" if amount == round(amount, 2) else f"${amount:,f}"
 
 
 def short_path(path: AnyLocation | S3Prefix) -> str:

@@ -169,6 +169,15 @@ class RunView:
             ),
         )
 
+    def in_work(self) -> list[SceneView]:
+        """Return the scenes on workers, in the order of the workers' launches."""
+        return [
+            scene
+            for task in self.workers
+            for scene in self._on_workers.get(task, {}).values()
+            if scene.task == task
+        ]
+
     def worker_name(self, task: str) -> str:
         """Return the displayed name of a worker: ``worker 2``, or ``a worker`` if not launched."""
         return f"worker {self.numbers[task]}" if task in self.numbers else "a worker"

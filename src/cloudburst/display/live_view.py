@@ -1,0 +1,217 @@
+"""Live view of a run: the whole run, its workers and its scenes, in the lines of a window."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.texts import (
+    format_duration,
+    format_limit,
+    format_range,
+    format_usd,
+    pluralize,
+)
+from cloudburst.engine.run_view import RunView, SceneStage, SceneView
+from cloudburst.models.run_progress import RunProgress, WorkerProgress
+from cloudburst.text import printable, short_task
+
+Row: TypeAlias = list[Segment]
+
+_REST = Style.parse("bright_black")
+"""Style of the part of a bar that is not done."""
+_GAP = Segment("  ")
+_MIN_BAR, _MAX_BAR = 8, 24
+"""Minimum width of a bar, and maximum width of that of a scene."""
+_MAX_NAME = 44
+_NAMES_MEASURED = 1000
+"""Maximum number of scenes whose names decide the width of their column."""
+_STAGE_WIDTH, _STATE_WIDTH, _PERCENT_WIDTH = 17, 23, 4
+"""Widths of the stage of a scene, the state of a worker with its scenes, and a percentage."""
+_URGENCY = (
+    SceneStage.ENCODING, SceneStage.DOWNLOADING, SceneStage.WAITING, SceneStage.UPLOADING
+)  # fmt: skip
+
+
+class LiveView:
+    """Lines that fit into a window. A table of rich takes much more time, which the run needs."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        has_colour = console.color_system is not None and not console.no_color
+        for row in self.rows:
+            for segment in row:
+                is_rest = segment.style is _REST and not has_colour
+                yield Segment(" " * len(segment.text)) if is_rest else segment
+            yield Segment.line()
+
+
+def live_view(
+    shown: ShownRun,
+    progress: RunProgress | None = None,
+    *,
+    now: float,
+    width: int = 80,
+    height: int = 24,
+) -> LiveView:
+    """Return the live view at ``now`` seconds after the start of the run.
+
+    ``progress`` has the bill and the time left. The view is read here and not when it is rendered,
+    which another thread does. It has fewer than ``height`` lines.
+    """
+    view = shown.view
+    if not view.scenes:
+        return LiveView([[Segment("checking the scenes", _style("dim"))]])
+    rows = _head(shown, progress, now, width)
+    known = progress.workers if progress is not None else ()
+    workers = [*view.workers_progress({each.task for each in known if each.state == "stopping"})]
+    label = max((len(view.worker_name(each.task)) for each in workers), default=0)
+    rows += _worker_rows(view, workers, now, label=label, room=height // 3)
+    rows += _scene_rows(view, label=label, width=width, room=height - 1 - len(rows))
+    return LiveView(rows[: height - 1])
+
+
+def whole_run(
+    shown: ShownRun, progress: RunProgress | None
+) -> tuple[list[tuple[str, str]], str, list[str]]:
+    """Return texts about the whole run: counts with their styles, the bill, and the time left.
+
+    The time left comes with and without its range; there is none while it is not known.
+    """
+    view = shown.view
+    counts = [(f"{view.done} of {pluralize(len(view.scenes), 'scene')}", "")]
+    if view.failed:
+        counts.append((f" · {view.failed} failed", "red"))
+    if shown.stopping:
+        counts.append((" · stopping", "yellow"))
+    elif view.film is not None:
+        counts.append((f" · joining the film {view.film:.0%}", "cyan"))
+    bill = ""
+    if progress is not None and progress.usd is not None:
+        cap = "" if progress.max_usd is None else f" of {format_limit(progress.max_usd)}"
+        bill = f"{format_usd(progress.usd)}{cap}"
+    if progress is None or progress.seconds_left is None or shown.stopping:
+        return counts, bill, []
+    end = "+ film" if progress.film == 0 else "left"
+    time = f"about {format_duration(progress.seconds_left)} {end}"
+    low, high = progress.seconds_left_low, progress.seconds_left_high
+    spread = "" if low is None or high is None else format_range(low, high)
+    return counts, bill, [f"{time} ({spread})", time] if spread else [time]
+
+
+def _head(shown: ShownRun, progress: RunProgress | None, now: float, width: int) -> list[Row]:
+    """Return one line, or two if the bar would be too short."""
+    view = shown.view
+    counts, bill, times = whole_run(shown, progress)
+    times = times or [format_duration(now)]
+    share = view.share if view.film is None else view.film
+    facts = [Segment(text, _style(style)) for text, style in counts]
+    if bill:
+        facts += [_GAP, Segment(bill)]
+    room = width - Segment.get_line_length(facts) - 2 * len(_GAP.text)
+    if room - len(times[0]) >= _MIN_BAR:
+        bar = _bar(share, room - len(times[0]))
+        return [[*bar, *facts, _GAP, Segment(times[0], _style("dim"))]]
+    room = width - len(_GAP.text)
+    time = next((each for each in times if room - len(each) >= _MIN_BAR), times[-1])
+    return [[*_bar(share, max(room - len(time), 0)), Segment(time, _style("dim"))], facts]
+
+
+def _worker_rows(
+    view: RunView, workers: Sequence[WorkerProgress], now: float, *, label: int, room: int
+) -> Iterator[Row]:
+    shown = workers if len(workers) <= room else workers[: max(room - 1, 0)]
+    places = [_place(each) for each in shown]
+    place_width = max(map(len, places), default=0)
+    for worker, place in zip(shown, places, strict=True):
+        state: str = "waiting for a scene" if worker.state == "idle" else worker.state
+        if len(worker.scenes) > 1:
+            state += f", {len(worker.scenes)} scenes"
+        since = max(now - view.workers[worker.task].since, 0)
+        yield [
+            _cell(view.worker_name(worker.task), label, "cyan"),
+            _cell(place, place_width, "dim"),
+            _cell(state, _STATE_WIDTH, "" if worker.scenes else "dim"),
+            Segment(format_duration(since), _style("dim")),
+        ]
+    if rest := workers[len(shown) :]:
+        counts = Counter(each.state for each in rest)
+        yield [_rest({f"workers {state}": count for state, count in counts.items()})]
+
+
+def _place(worker: WorkerProgress) -> str:
+    if worker.size:
+        return worker.size
+    return "this machine" if worker.place == "machine" else short_task(worker.task)
+
+
+def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator[Row]:
+    shown = busy = view.in_work()
+    waiting = len(view.scenes) - len(busy) - view.failed - view.done
+    if view.done or waiting or len(busy) + view.failed > room:
+        room -= 1  # for the sums
+    if len(busy) > room:
+        shown = sorted(busy, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
+    failures = chain.from_iterable(group.scenes for group in view.failures.values())
+    failed = [*islice(failures, max(room - len(shown), 0))]
+    longest = max(map(cell_len, islice(view.scenes, _NAMES_MEASURED)))
+    longest = min(longest, _MAX_NAME)
+    left = width - label - _STAGE_WIDTH - _PERCENT_WIDTH - 3 * len(_GAP.text)
+    bar = min(left - longest - len(_GAP.text), _MAX_BAR)
+    columns = min(longest, left), label, bar if bar >= _MIN_BAR else 0
+    for scene in shown:
+        yield _scene_row(view, scene, *columns)
+    for name in failed:
+        yield [_cell(name, columns[0], "bold"), _cell("", label), Segment("failed", _style("red"))]
+    sums = {
+        "in work": len(busy) - len(shown),
+        "failed": view.failed - len(failed),
+        "waiting": waiting,
+        "done": view.done,
+    }
+    if any(sums.values()):
+        yield [_rest(sums)]
+
+
+def _scene_row(view: RunView, scene: SceneView, name: int, label: int, bar: int) -> Row:
+    assert scene.task is not None, "the scene is on a worker"
+    stage = scene.stage.value + (" + copy" if scene.copy_task else "")
+    row = [_cell(scene.name, name, "bold"), _cell(view.worker_name(scene.task), label, "cyan")]
+    row.append(_cell(stage, _STAGE_WIDTH))
+    if scene.stage is SceneStage.ENCODING:
+        row += [*_bar(scene.progress, bar), Segment(f"{scene.progress:{_PERCENT_WIDTH}.0%}")]
+    return row
+
+
+def _bar(share: float, width: int) -> Row:
+    done = round(2 * width * min(share, 1.0))
+    full = "━" * (done // 2) + "╸" * (done % 2)
+    rest = Segment("━" * (width - len(full)), _REST)
+    return [Segment(full, _style("green" if share >= 1 else "cyan")), rest, _GAP] if width else []
+
+
+def _cell(text: str, width: int, style: str = "") -> Segment:
+    """Return text that is cut or filled up to a width in cells, with a gap behind it."""
+    text = printable(text)
+    if cell_len(text) > width:
+        text = set_cell_size(text, max(width - 1, 0)) + "…"
+    return Segment(set_cell_size(text, max(width, 0)) + _GAP.text, _style(style))
+
+
+def _rest(sums: Mapping[str, int]) -> Segment:
+    text = ", ".join(f"{count} {name}" for name, count in sums.items() if count)
+    return Segment(f"… {text}", _style("dim"))
+
+
+def _style(style: str) -> Style:
+    return Style.parse(style)
