@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 
 from cloudburst.cli.output import describe_error
-from cloudburst.display.displays import failure_text, log_line, screen_display, summary_line
+from cloudburst.display.displays import failure_line, log_line, screen_display, summary_line
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.summary import summary
 from cloudburst.display.terminal_texts import safe_text
@@ -245,7 +245,7 @@ def test_a_live_view_has_each_cause_once_above_it_with_what_to_do() -> None:
     retried = SceneRetried(at=1, scene="a", task="t1", kind="EncodeError", message=message)
     events: list[Event] = [retried, fails("b", 2), fails("a", 3), fails("c", 4)]
     shown = folded("abc", *launched("t1"), *events)
-    told = [failure_text(event, shown) for event in events]
+    told = [failure_line(event, shown) for event in events]
     assert [None if one is None else str(one).split("\n") for one in told] == [
         ["a: attempt failed, retrying: EncodeError: scene a is not a picture"],
         [

@@ -99,7 +99,7 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
             await anyio.sleep(_REFRESH_INTERVAL)
 
     async def show(event: Event) -> None:
-        if (text := failure_text(event, shown)) is not None:
+        if (text := failure_line(event, shown)) is not None:
             await to_thread.run_sync(console.print, text)
 
     async def hide() -> None:
@@ -191,7 +191,7 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     return safe_text(f"{event.scene}: {done}, {size}, {path}")
 
 
-def failure_text(event: Event, shown: ShownRun) -> Text | None:
+def failure_line(event: Event, shown: ShownRun) -> Text | None:
     """Return the text about a failure above a live view, which has each cause once.
 
     It is ``None`` for any other event, and for a scene that failed as another one before it.

@@ -20,9 +20,9 @@ from cloudburst.display.displays import (
     OpenDisplay,
     failure_line,
     line_display,
-    live_view,
     screen_display,
 )
+from cloudburst.display.live_view import live_view
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.events import Event
 
@@ -68,7 +68,8 @@ async def notebook_display(shown: ShownRun) -> AsyncGenerator[Display]:
     async def refresh() -> None:
         while True:
             progress = None if shown.measure is None else shown.measure()
-            await update(live_view(shown, progress, now=anyio.current_time() - started_at))
+            now = anyio.current_time() - started_at
+            await update(live_view(shown, progress, now=now, width=_WIDTH, height=_HEIGHT))
             await anyio.sleep(_UPDATE_INTERVAL)
 
     async def show(event: Event) -> None:
