@@ -56,7 +56,8 @@ def cloudburst(*arguments: str, seconds: float = 60) -> subprocess.CompletedProc
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.strip()[0].isdigit()
+    form = r"\d+\.\d+\S* \(Python 3\.\d+\.\d+\S*, \w+ \S+\)\n"
+    assert re.fullmatch(form, capsys.readouterr().out)
 
 
 def test_render_with_resume_names_the_command_that_resumes(

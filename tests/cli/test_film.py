@@ -87,10 +87,10 @@ def test_a_folder_becomes_a_film_once(videos, tmp_path, here):
             2,
             "cloudburst resume RUN --to s3://a/b/ --film s3://a/b/film.mp4",
         ),
-        (("film", "videos", "--film", "s3://a/f.mp4"), 2, "--film: s3://a/f.mp4 is in S3"),
-        (("film", "videos", "--film", "film.mkv"), 2, "ends in .mp4"),
-        (("film", "videos", "--film", "videos/a.mp4"), 2, "a.mp4: a video, not a film"),
-        (("film", "videos", "--film", "videos/a.mp4", "--overwrite"), 2, "a.mp4: a video, not a"),
+        (("film", "videos", "--to", "s3://a/f.mp4"), 2, "--to: s3://a/f.mp4 is in S3"),
+        (("film", "videos", "--to", "film.mkv"), 2, "ends in .mp4"),
+        (("film", "videos", "--to", "videos/a.mp4"), 2, "a.mp4: a video, not a film"),
+        (("film", "videos", "--to", "videos/a.mp4", "--overwrite"), 2, "a.mp4: a video, not a"),
         (
             ("film", "videos", "--transition", "crossfade", "--transition-seconds", "1"),
             1,
@@ -163,7 +163,7 @@ def test_a_film_elsewhere_is_made_again_only_if_the_command_line_names_it(tmp_pa
 def test_ctrl_c_leaves_nothing(videos, tmp_path):
     for number in range(300):
         (videos / f"{number}.mp4").hardlink_to(videos / "a.mp4")
-    command = [*COMMAND, "film", str(videos), "--film", str(tmp_path / "film.mp4")]
+    command = [*COMMAND, "film", str(videos), "--to", str(tmp_path / "film.mp4")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "film.mp4.part").exists():
@@ -209,8 +209,8 @@ def test_a_scene_file_has_positions_in_the_voice_of_the_film(here, tmp_path):
 def test_videos_of_a_folder_get_music(here, videos, tmp_path):
     write_sound(tmp_path / "music.wav", sine(0, 60_000, 200))
     for words in ((), ("--film-music", "music.wav")):
-        done = here("film", "videos", "--film", "story.mp4", *words)
+        done = here("film", "videos", "--to", "story.mp4", *words)
         assert (done.returncode, "Film of 2" in done.stdout) == (0, True), done.stderr
-    done = here("film", "videos", "--film", "story.mp4", "--film-music", "none.wav")
+    done = here("film", "videos", "--to", "story.mp4", "--film-music", "none.wav")
     assert done.returncode != 0
     assert "film_music:" in done.stderr

@@ -8,69 +8,97 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
+from cloudburst.cli.help_pages import HelpPages
 from cloudburst.cli.output import describe_error, print_error, shared_error_console
 from cloudburst.display.terminal_texts import WordWrapped, safe_text
 from cloudburst.errors import CloudburstError, ConfigurationError, LaunchError
 
+_HELP_LOOKS = "--help-looks"
+
 
 def _version() -> str:
+    import platform  # noqa: PLC0415 - only for --version
     from importlib.metadata import version  # noqa: PLC0415 - slow to import
 
-    return version("cloudburst-sdk")
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{version('cloudburst-sdk')} (Python {platform.python_version()}, {system})"
 
 
-AWS = Group("AWS", sort_key=2)
 app = App(
     name="cloudburst",
-    help="Render scenes into videos, on this machine and on AWS Fargate.",
+    help=(
+        "Render scenes into videos, on this machine and on AWS Fargate.\n\n"
+        "$ cloudburst demo --film story.mp4\n"
+        "$ cloudburst render scenes.json --to videos\n\n"
+        "cloudburst COMMAND --help describes a command."
+    ),
     version=_version,
-    version_flags=["--version"],
-    help_format="markdown",
+    version_format="rich",
+    help_format="plaintext",
+    help_formatter=HelpPages(),
+    group_commands=Group("Options", sort_key=9),
+    group_parameters=Group("Options", sort_key=9),
     default_parameter=Parameter(show_default=False),
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
 )
-_AWS_SUMMARIES = {
-    "init": "Set up an AWS account for tasks, and write .env.",
-    "doctor": "Check everything a run needs and print how to fix it.",
-    "tasks": "List running tasks and their cost so far.",
-    "cleanup": "Stop tasks of runs that no process continues.",
-    "logs": "Show the log of a task.",
-    "prices": "Show or refresh the price list.",
-    "emulate": "Run an emulator of Fargate and S3 on this machine.",
+_SUMMARIES = {
+    "Start here": {
+        "demo": "Render a picture-book story of six scenes on this machine.",
+        "render": "Render scenes into videos.",
+        "plan": "Predict the time and cost of rendering; starts nothing.",
+    },
+    "Then": {
+        "film": "Join the finished videos of a folder to one film.",
+        "frame": "Draw one frame of a video as a picture; renders no video.",
+        "resume": "Resume a run that was interrupted, or in which scenes failed.",
+        "runs": "List the runs of a folder and their state.",
+        "serve": "Serve a page, an API and tools for agents, until Ctrl-C.",
+        "mcp": "Offer tools to an agent that has started this command.",
+        "webhooks": "List webhook messages that are not delivered; replay them.",
+    },
+    "AWS": {
+        "init": "Set up an AWS account for tasks, and write .env.",
+        "doctor": "Check everything a run needs and print how to fix it.",
+        "tasks": "List running tasks and their cost so far.",
+        "cleanup": "Stop tasks of runs that no process continues.",
+        "logs": "Show the log of a task.",
+        "prices": "Show or refresh the price list.",
+        "image": "Build and push our container image, without Docker.",
+        "emulate": "Run an emulator of Fargate and S3 on this machine.",
+    },
 }
-_RUN_SUMMARIES = {
-    "render": "Render scenes into videos.",
-    "demo": "Render a picture-book story of six scenes on this machine.",
-    "resume": "Resume a run that was interrupted, or in which scenes failed.",
-    "runs": "List the runs of a folder and their state.",
-    "plan": "Predict the time and cost of rendering; starts nothing.",
-    "frame": "Draw one frame of a video as a picture; renders no video.",
-    "film": "Join the finished videos of a folder to one film.",
-    "serve": "Serve a page, an API and tools for agents that render videos, until Ctrl-C.",
-    "mcp": "Offer tools to an agent that has started this command.",
-    "webhooks": "List webhook messages that are not delivered, and replay them.",
-}
-_IMAGE_SUMMARIES = {
-    "build": "Build the container image of the render service, without Docker.",
-    "push": "Build the container image and push it to a registry.",
-    "show": "List what an image that was built here contains.",
-}
-"""Summary of each command in the output of ``cloudburst --help``. The ``--help`` of the command
-itself shows the command's whole docstring."""
+"""Summary of each command in the output of ``cloudburst --help``, by groups. The ``--help`` of the
+command itself shows the command's whole docstring."""
+_MODULES = {"cleanup": "tasks", "logs": "tasks"}
+"""Modules of commands that have none of their own name."""
 # By name, so that a command is imported on use: importing the engine or boto takes a quarter of a
 # second.
-for _name, _summary in _AWS_SUMMARIES.items():
-    _module = "tasks" if _name in {"cleanup", "logs"} else _name
-    app.command(f"cloudburst.cli.{_module}:{_name}_command", name=_name, group=AWS, help=_summary)
-for _name, _summary in _RUN_SUMMARIES.items():
-    app.command(f"cloudburst.cli.{_name}:{_name}_command", name=_name, help=_summary)
-image_app = App(name="image", group=AWS, help="Build and push our container image, without Docker.")
-for _name, _summary in _IMAGE_SUMMARIES.items():
-    image_app.command(f"cloudburst.cli.image:{_name}_command", name=_name, help=_summary)
-app.command(image_app)
+for _order, (_title, _commands) in enumerate(_SUMMARIES.items()):
+    _group = Group(_title, sort_key=_order)
+    for _place, (_name, _summary) in enumerate(_commands.items()):
+        _how: dict[str, Any] = {"group": _group, "help": _summary, "sort_key": _place}
+        if _name == "film":
+            _how["help_formatter"] = HelpPages(whole=True)
+        _module = f"cloudburst.cli.{_MODULES.get(_name, _name)}"
+        app.command(f"{_module}:{_name}_command", name=_name, **_how)
+app.command(
+    "cloudburst.cli.look_options:looks_command",
+    name=_HELP_LOOKS,
+    help="Describe the options for the look of videos.",
+    help_formatter=HelpPages(whole=True),
+)
+app.command(
+    "cloudburst.cli.completion:install_completion_command",
+    name="--install-completion",
+    help="Let bash, zsh or fish complete the commands.",
+)
 _OUTPUT_GONE = {errno.EPIPE: 128 + 13, errno.EIO: 128 + 1}
 """Exit codes by the error number of a write to an output whose reader has gone: those that shells
 report for a program that was ended by SIGPIPE (closed pipe) or SIGHUP (closed terminal)."""
@@ -79,14 +107,14 @@ report for a program that was ended by SIGPIPE (closed pipe) or SIGHUP (closed t
 def run(argv: Sequence[str]) -> int:
     """Run a command, print its errors to standard error, and return the exit code."""
     with shared_error_console() as console, _logging_to(console):
-        _use_docstrings_as_help(argv)
-        return _run(argv, console)
+        return _run(_with_whole_help(argv), console)
 
 
 def _run(argv: Sequence[str], console: Console) -> int:
     try:
-        return app(list(argv), exit_on_error=False, result_action="return_value") or 0
-    except CycloptsError:  # cyclopts has printed it
+        return app(list(argv)) or 0
+    except CycloptsError as exc:
+        print_error(WordWrapped(safe_text(str(exc), "red")), console)
         if "render" in argv[:1] and "--resume" in argv:
             print_error("To resume a run: cloudburst resume --to FOLDER", console)
         return 2
@@ -107,19 +135,19 @@ def _run(argv: Sequence[str], console: Console) -> int:
         return _OUTPUT_GONE[exc.errno]
 
 
-def _use_docstrings_as_help(argv: Sequence[str]) -> None:
-    """If ``--help`` is among the arguments, make it print the docstring of the given command.
+def _with_whole_help(argv: Sequence[str]) -> Sequence[str]:
+    """Return the arguments; if they ask for help, it is the docstring of the command.
 
-    By default it prints a one-line summary, because the docstring requires an import.
+    By default it is a one-line summary, because the docstring requires an import.
     """
-    arguments = set(argv)
-    if arguments.isdisjoint(app.help_flags):
-        return
-    for name in arguments & (_AWS_SUMMARIES.keys() | _RUN_SUMMARIES.keys()):
-        app[name].help = None  # cyclopts then uses the docstring
-    if "image" in arguments:
-        for name in arguments & _IMAGE_SUMMARIES.keys():
-            image_app[name].help = None
+    if _HELP_LOOKS in argv:
+        argv = [_HELP_LOOKS, "--help"]
+    names = set(argv)
+    if not names.isdisjoint(app.help_flags):
+        for name in names & {_HELP_LOOKS}.union(*_SUMMARIES.values()):
+            if app[name].default_command:
+                app[name].help = None  # cyclopts then uses the docstring
+    return argv
 
 
 def _own_errors(error: Exception) -> Iterator[CloudburstError]:

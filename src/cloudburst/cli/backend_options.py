@@ -33,22 +33,22 @@ from cloudburst.ports.backend import OpenBackend
 class WorkerOptions:
     """Command-line options for the backend and the bill of a new or resumed run."""
 
-    backend: str | None = None
+    backend: Annotated[str | None, Parameter(metavar="WHERE")] = None
     """local, fargate, burst (both, with tasks where they are worth their price), or addresses
     of running containers (http://a:5000,http://b:5000). Default: that of a resumed run; else burst
-    if AWS_SUBNET_ID is set and this machine can render, fargate if it cannot, local without it."""
-    protocol: Protocol = Protocol.NATIVE
+    if AWS_SUBNET_ID is set (fargate if this machine cannot render), else local."""
+    protocol: Annotated[Protocol, Parameter(show=False)] = Protocol.NATIVE
     """Protocol of these containers: native (our image) or onestep (the public image)."""
     spot: Annotated[bool, Parameter(negative=())] = False
-    """Use Fargate Spot: cheaper, and AWS may interrupt tasks."""
+    """Use Fargate Spot: cheaper; AWS may interrupt tasks."""
     budget: Annotated[
         Decimal | None, Parameter(name=["--budget", "--max-usd"], validator=Number(gt=0))
     ] = None
-    """Largest bill in USD: nothing is started that would take it over this. Tasks of earlier
-    processes of a resumed run count too."""
+    """Largest bill, with earlier tasks of a resumed run: nothing is started that would take it
+    over this."""
     hour_usd: Annotated[Decimal | None, Parameter(validator=Number(gte=0))] = None
-    """Value of an hour of waiting in USD: a task is started if the time that it saves is worth
-    more than it adds to the bill."""
+    """Value of an hour of waiting: a task is started if the time that it saves is worth more than
+    it adds to the bill."""
 
     def open_backend(
         self, settings: Settings, *, workers: int | None
@@ -99,10 +99,14 @@ class StandingOptions(WorkerOptions):
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Workers at once. Default: one per core, at most 4."""
     owner_usd: Annotated[Decimal | None, Parameter(validator=Number(gt=0))] = None
-    """Largest bill of all jobs in 24 hours, in USD."""
-    sources: Annotated[tuple[str, ...], Parameter(name="--source", negative=())] = ()
+    """Largest bill of all jobs in 24 hours."""
+    sources: Annotated[
+        tuple[str, ...], Parameter(name="--source", metavar="FOLDER", negative=())
+    ] = ()
     """Folder in S3, such as s3://bucket/in/, from which scenes may use files; may be repeated."""
-    destinations: Annotated[tuple[str, ...], Parameter(name="--destination", negative=())] = ()
+    destinations: Annotated[
+        tuple[str, ...], Parameter(name="--destination", metavar="FOLDER", negative=())
+    ] = ()
     """Folder in S3 to which videos may be written; may be repeated."""
 
 
@@ -111,11 +115,11 @@ class StandingOptions(WorkerOptions):
 class BackendOptions(WorkerOptions):
     """Command-line options for the backend, size of tasks, deadline and budget of a new run."""
 
-    tier: str | None = None
+    tier: Annotated[str | None, Parameter(metavar="SIZE")] = None
     """Size of a Fargate task: a name or its priority, 1 to 5."""
     deadline: Duration | None = None
-    """Finish within this time (90s, 10m, 1h30m): use the cheapest size and number of tasks that
-    can. With a budget and no deadline, the fastest tasks within the budget are used."""
+    """Finish within this time, such as 10m: use the cheapest size and number of tasks that can.
+    With a budget and no deadline, the fastest tasks within the budget are used."""
 
     def selected_tier(self) -> Tier:
         """Return the tier that ``--tier`` names, or STANDARD without this option."""

@@ -26,6 +26,9 @@ def demo_command(
 ) -> int:
     """Render a picture-book story of six scenes on this machine.
 
+    $ cloudburst demo
+    $ cloudburst demo --film story.mp4 --transition crossfade
+
     Parameters
     ----------
     to

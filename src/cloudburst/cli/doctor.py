@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import s3_folders
+from cloudburst.cli.options import Delay, s3_folders
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.display.terminal_texts import advice_text, safe_text
 from cloudburst.display.texts import pluralize
@@ -37,19 +37,22 @@ _SIGNS = {
 def doctor_command(
     *,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    tier: str = Tier.STANDARD.name,
-    address: Annotated[str | None, Parameter(name="--from")] = None,
+    tier: Annotated[str, Parameter(metavar="SIZE")] = Tier.STANDARD.name,
+    address: Annotated[str | None, Parameter(name="--from", metavar="ADDRESS")] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     live: Annotated[bool, Parameter(negative=())] = False,
-    s3: str | None = None,
+    s3: Annotated[str | None, Parameter(metavar="FOLDER")] = None,
     quick: Annotated[bool, Parameter(negative=())] = False,
-    cloudtrail: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
+    cloudtrail: Delay = 0.0,
     yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and print how to fix any problems.
 
     Changes nothing without --live. The exit code is 0 if no check failed, and 1 otherwise; warnings
     do not count.
+
+    $ cloudburst doctor
+    $ cloudburst doctor --workers 16 --live --quick
 
     Parameters
     ----------
@@ -71,7 +74,8 @@ def doctor_command(
     quick
         With --live: omit the image, the subnets, the burst and ARM64.
     cloudtrail
-        With --live: minutes to wait for CloudTrail's record of a task, to search it for its key.
+        With --live: time to wait, such as 20m, for CloudTrail's record of a task, to search it for
+        its key.
     yes
         With --live: ask nothing.
     """
@@ -91,7 +95,7 @@ def doctor_command(
     if live and report.success:
         from cloudburst.cli.live_check import check_account  # noqa: PLC0415 - loads the client
 
-        return check_account(yes=yes, s3=folder, quick=quick, cloudtrail=cloudtrail)
+        return check_account(yes=yes, s3=folder, quick=quick, cloudtrail=cloudtrail / 60)
     return 0 if report.success else 1
 
 

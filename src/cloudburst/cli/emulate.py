@@ -37,7 +37,7 @@ STYLES = {"RUNNING": "green", "STOPPED": "dim", "STOPPING": "yellow", "DEACTIVAT
 def emulate_command(
     *,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
-    worker: str | None = None,
+    worker: Annotated[str | None, Parameter(metavar="COMMAND")] = None,
     tasks: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     provisioning: Delay = 1.0,
     pending: Delay = 5.0,
@@ -50,6 +50,8 @@ def emulate_command(
     the emulator. Then prints a line for each change of a task. The emulator accepts only calls that
     are signed with the key in these settings, and creates a new key at each start. Each task is a
     process with an address of its own. Linux only.
+
+    $ cloudburst emulate > emulator.env
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from cloudburst.cli.options import TransitionFlags
+from cloudburst.cli.options import Quiet, TransitionFlags
 from cloudburst.cli.output import error_console, print_output, write_json
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.concurrency import collapse_single
@@ -37,11 +37,11 @@ def film_command(
     folder: Path,
     /,
     *,
-    film: Path | None = None,
+    to: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     how: TransitionFlags | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Quiet = False,
 ) -> int:
     """Join the finished videos of a folder to one film.
 
@@ -49,11 +49,14 @@ def film_command(
     becomes a chapter. Subtitles (.srt) and a cover picture (.jpg) are written beside the film. A
     film that was made of the same videos before is kept.
 
+    $ cloudburst film videos
+    $ cloudburst film videos --to story.mp4 --transition crossfade
+
     Parameters
     ----------
     folder
         Folder of the videos.
-    film
+    to
         Path of the film. Default: film.mp4 in the folder.
     overwrite
         Replace existing files of these names.
@@ -68,14 +71,14 @@ def film_command(
             f"{place}: cloudburst film joins videos on this machine. Of the videos of a run in S3, "
             f"a worker makes the film: cloudburst resume RUN --to {place} --film {place}film.mp4"
         )
-    if film is not None and film.parts[:1] == ("s3:",):
-        place = f"s3://{film.relative_to('s3:')}"
-        msg = f"--film: {place} is in S3, but the videos are on this machine; expected a path"
+    if to is not None and to.parts[:1] == ("s3:",):
+        place = f"s3://{to.relative_to('s3:')}"
+        msg = f"--to: {place} is in S3, but the videos are on this machine; expected a path"
         raise ConfigurationError(msg)
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; expected the folder of the videos")
     how = how or TransitionFlags()
-    path = folder / _FILM_NAME if film is None else film
+    path = folder / _FILM_NAME if to is None else to
     request = film_request(path, **asdict(how))
     assert request is not None, "a path is given"
     console = None if quiet or as_json else error_console()

@@ -9,8 +9,8 @@ from typing import Annotated
 import anyio
 from cyclopts import Parameter
 
-from cloudburst.cli.look_options import LookOptions
-from cloudburst.cli.options import RUN, Delay
+from cloudburst.cli.look_options import HiddenLooks, LookOptions
+from cloudburst.cli.options import RUN, Delay, Name
 from cloudburst.cli.output import print_output
 from cloudburst.display.terminal_texts import safe_text, unwrapped
 from cloudburst.display.texts import short_path
@@ -28,15 +28,18 @@ def frame_command(
     /,
     *,
     at: Annotated[Delay, Parameter(group=RUN)] = 0.0,
-    scene: Annotated[str | None, Parameter(group=RUN)] = None,
+    scene: Annotated[Name | None, Parameter(group=RUN)] = None,
     to: Annotated[Path | None, Parameter(group=RUN)] = None,
     overwrite: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
-    video: LookOptions | None = None,
+    video: HiddenLooks = None,
 ) -> int:
     """Draw one frame of a scene's video on this machine, without rendering the video.
 
-    The pixels are those of the video before it is encoded. Options of a scene in its file replace
-    options of the command line.
+    The pixels are those of the video before it is encoded. Options for the look are accepted as by
+    render: cloudburst --help-looks describes them.
+
+    $ cloudburst frame scenes.json --at 2.5s --caption pop
+    $ cloudburst frame folder/ --scene 03-chapter --to frame.png
 
     Parameters
     ----------

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from anyio import to_thread
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.options import Folder, Name
 from cloudburst.cli.output import error_console, print_output, write_json
 from cloudburst.display.terminal_texts import plain_table, safe_text, unwrapped
 from cloudburst.display.texts import format_size, short_path
@@ -38,18 +39,23 @@ Architectures = Annotated[
     list[Architecture] | None, Parameter(name="--architecture", negative=(), consume_multiple=True)
 ]
 
+image_command = App(name="image", group_commands="Commands")
 
+
+@image_command.command(name="build")
 def build_command(
     *,
-    base: str | None = None,
+    base: Name | None = None,
     architectures: Architectures = None,
-    to: Path | None = None,
+    to: Folder | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Build the container image of the render service, without Docker.
 
     The image consists of a base image with Python, the packages of the lock file, and this
     installation of cloudburst. What was built or downloaded before comes from the cache.
+
+    $ cloudburst image build --architecture amd64
 
     Parameters
     ----------
@@ -74,17 +80,20 @@ def build_command(
     return 0
 
 
+@image_command.command(name="push")
 def push_command(
     repository: str | None = None,
     /,
     *,
-    base: str | None = None,
+    base: Name | None = None,
     architectures: Architectures = None,
     as_json: AsJson = False,
 ) -> int:
     """Build the container image and push it to a registry, without Docker.
 
     Only layers that the registry does not have are sent.
+
+    $ cloudburst image push ghcr.io/me/cloudburst
 
     Parameters
     ----------
@@ -115,6 +124,7 @@ def push_command(
     return 0
 
 
+@image_command.command(name="show")
 def show_command(folder: Path | None = None, /, *, as_json: AsJson = False) -> int:
     """List the platforms, labels, layers and packages of an image that was built here.
 

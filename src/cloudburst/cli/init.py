@@ -23,7 +23,7 @@ from cloudburst.aws.setup.destroy_account import destroy as destroy_account
 from cloudburst.aws.setup.init_account import InitOptions, InitReport, SetupStep, StepOutcome, init
 from cloudburst.aws.setup.permissions import Purpose, policy
 from cloudburst.cli.image import image_progress
-from cloudburst.cli.options import s3_folders
+from cloudburst.cli.options import Name, s3_folders
 from cloudburst.cli.output import error_console, print_error, print_output, write_json, write_line
 from cloudburst.display.terminal_texts import WordWrapped, advice_text, safe_text
 from cloudburst.errors import ConfigurationError
@@ -54,13 +54,15 @@ _NO_COST = "Of what init has created in this region, nothing is left that costs 
 
 def init_command(
     *,
-    sources: Annotated[list[str] | None, Parameter(name="--from", negative=())] = None,
+    sources: Annotated[
+        list[str] | None, Parameter(name="--from", metavar="ADDRESS", negative=())
+    ] = None,
     open_to_world: Annotated[bool, Parameter(name="--open", negative=())] = False,
     add: Annotated[bool, Parameter(negative=())] = False,
-    image: str | None = None,
-    base: str | None = None,
+    image: Name | None = None,
+    base: Name | None = None,
     replace: Annotated[bool, Parameter(negative=())] = False,
-    protocol: Protocol | None = None,
+    protocol: Annotated[Protocol | None, Parameter(show=False)] = None,
     arm64: bool | None = None,
     env: bool = True,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
@@ -70,8 +72,8 @@ def init_command(
     purposes: Annotated[
         list[Purpose] | None, Parameter(name="--policy", negative=(), consume_multiple=True)
     ] = None,
-    s3: Annotated[list[str] | None, Parameter(name="--s3", negative=())] = None,
-    s3_key: Annotated[list[str] | None, Parameter(name="--s3-key", negative=())] = None,
+    s3: Annotated[list[str] | None, Parameter(name="--s3", metavar="FOLDER", negative=())] = None,
+    s3_key: Annotated[list[str] | None, Parameter(metavar="ARN", negative=())] = None,
     template: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
@@ -80,6 +82,9 @@ def init_command(
     Builds our image and pushes it to ECR, without Docker. Creates its repository, a cluster, a log
     group, the roles, a security group and the task definitions, if they are missing. A second run
     updates only what differs. While no task runs, only the stored image and logs cost anything.
+
+    $ cloudburst init --dry-run
+    $ cloudburst init --from 203.0.113.7/32
 
     Parameters
     ----------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 from pydantic import ValidationError
 
-from cloudburst.cli.options import WholeNumber
+from cloudburst.cli.options import TransitionFlags, WholeNumber
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.options import Language, RenderOptions, describe_option_errors
 from cloudburst.models.options.picture import Fit
@@ -17,11 +17,15 @@ from cloudburst.models.options.subtitles import Animation, CaptionName, Highligh
 from cloudburst.models.options.values import Position
 from cloudburst.models.video_format import FRAME_RATES, SIZE_NAMES, Easing, Effect
 
-PICTURE = Group("Picture", sort_key=1)
-MOTION = Group("Motion", sort_key=2)
-SUBTITLES = Group("Subtitles", sort_key=3)
-SOUND = Group("Sound", sort_key=4)
-MARKS = Group("Marks", sort_key=5)
+PICTURE = Group("Picture", sort_key=31)
+MOTION = Group("Motion", sort_key=32)
+SUBTITLES = Group("Subtitles", sort_key=33)
+SOUND = Group("Sound", sort_key=34)
+MARKS = Group("Marks", sort_key=35)
+
+Colour: TypeAlias = Annotated[str, Parameter(metavar="COLOUR")]
+Point: TypeAlias = Annotated[str, Parameter(metavar="X,Y")]
+Seconds: TypeAlias = Annotated[float, Parameter(metavar="SECONDS")]
 
 
 @Parameter(name="*", group=PICTURE)
@@ -31,7 +35,7 @@ class PictureFlags:
 
     size: Annotated[
         str | None,
-        Parameter(help=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT."),
+        Parameter(metavar="SIZE", help=f"{', '.join(SIZE_NAMES)}, or WIDTHxHEIGHT."),
     ] = None
     fps: Annotated[
         WholeNumber | None,
@@ -42,9 +46,9 @@ class PictureFlags:
 
     fit: Fit | None = None
     """Fill the video (cover), or show the whole picture (contain)."""
-    backdrop: str | None = None
+    backdrop: Colour | None = None
     """Behind a picture that is contained: blur, or a colour as #rrggbb."""
-    focus: str | None = None
+    focus: Point | None = None
     """Point to keep in view, across and down, from 0 to 1: 0.5,0.25."""
 
 
@@ -65,9 +69,9 @@ class MotionFlags:
     """Let the encoder look for the movement, at twice the CPU time."""
     panorama: Annotated[bool | None, Parameter(negative=())] = None
     """Let pans cross the whole of a long picture."""
-    fade_in: float | None = None
+    fade_in: Seconds | None = None
     """Seconds of a fade from black, 0 to 10."""
-    fade_out: float | None = None
+    fade_out: Seconds | None = None
     """Seconds of a fade to black, 0 to 10."""
 
 
@@ -85,14 +89,14 @@ class SubtitleFlags:
     background_box: bool | None = None
     """Draw a box behind the subtitles."""
     background_opacity: float | None = None
-    """Transparency of the box, from 0 (black) to 1 (no box)."""
-    font: str | None = None
+    """How much of the picture is seen through the box: 0 nothing, 1 everything."""
+    font: Annotated[str | None, Parameter(metavar="NAME")] = None
     """A family such as Noto Sans CJK TC, a .ttf, .otf or .ttc file, or up to 4, with commas."""
     font_size: WholeNumber | None = None
     """Height of subtitles, 8 to 120. Default: 20, in portrait and square 60."""
-    text_color: str | None = None
+    text_color: Colour | None = None
     """Colour of the letters: #rrggbb or #rrggbbaa."""
-    outline_color: str | None = None
+    outline_color: Colour | None = None
     """Outline colour: #rrggbb, #rrggbbaa, or &HAABBGGRR; there, 00 is opaque."""
     outline_width: float | None = None
     """Width of the outline, 0 to 0.2 of a line's height; also with a box."""
@@ -100,17 +104,17 @@ class SubtitleFlags:
     """Distance of a shadow, 0 (none) to 0.2 of a line's height."""
     shadow_blur: float | None = None
     """Soft edge of the shadow, 0 to 0.5 of a line's height."""
-    shadow_color: str | None = None
+    shadow_color: Colour | None = None
     """Colour of the shadow. Default: half transparent black."""
-    box_color: str | None = None
+    box_color: Colour | None = None
     """Box colour: #rrggbb; #rrggbbaa also sets its opacity."""
-    box_padding: str | None = None
+    box_padding: Point | None = None
     """Padding of the box, across and down, of a line's height: 0.32,0.1."""
     box_radius: float | None = None
     """Radius of the corners of boxes, 0 to 1 of a line's height."""
     subtitle_position: Position | None = None
     """Place of the subtitles. Default: bottom."""
-    subtitle_margin: str | None = None
+    subtitle_margin: Point | None = None
     """Margins, across and down, of the video's width and height: 0.08,0.09."""
     subtitle_width: float | None = None
     """Maximum width of subtitles, 0.2 to 1 of the video's width."""
@@ -122,7 +126,7 @@ class SubtitleFlags:
     """Let each text grow into its place (pop)."""
     highlight: HighlightMode | None = None
     """Look of the spoken word, if the subtitles have times of words."""
-    highlight_color: str | None = None
+    highlight_color: Colour | None = None
     """Colour of the spoken word, or of its box, as #rrggbb."""
 
 
@@ -137,7 +141,7 @@ class SoundFlags:
     """Factor for the music, 0 to 1. Default: 0.2."""
     music_loop: Annotated[bool | None, Parameter(negative="--no-music-loop")] = None
     """Repeat the music until the end. Default: yes."""
-    music_fade: float | None = None
+    music_fade: Seconds | None = None
     """Seconds of fading in and out, 0 to 60. Default: 2."""
     music_ducking: float | None = None
     """Lower the music during speech by dB, 0 to 40. Default: 0."""
@@ -162,7 +166,7 @@ class MarkFlags:
     """Opacity of the watermark, 0 to 1. Default: 1."""
     title: str | None = None
     """Title that the video files store."""
-    metadata: Annotated[tuple[str, ...] | None, Parameter(negative=())] = None
+    metadata: Annotated[tuple[str, ...] | None, Parameter(metavar="KEY=TEXT", negative=())] = None
     """Another text, such as artist=Me; repeat for several."""
     cover: bool | None = None
     """Write a picture of each video beside it, NAME.jpg."""
@@ -193,6 +197,20 @@ class LookOptions:
             return RenderOptions.model_validate(given)
         except ValidationError as exc:
             raise ConfigurationError("\n".join(describe_option_errors(exc, _option_name))) from exc
+
+
+HiddenLooks: TypeAlias = Annotated[LookOptions | None, Parameter(show=False)]
+"""Look options of a command whose help does not list them."""
+
+
+def looks_command(*, video: LookOptions | None = None, film: TransitionFlags | None = None) -> None:
+    """Options for the look of videos and films, of cloudburst render, plan, frame and resume.
+
+    They apply to all scenes; options of a scene in its file replace them.
+
+    $ cloudburst render folder/ --size portrait --caption karaoke --music song.mp3
+    $ cloudburst frame scenes.json --at 2s --font-size 40 --box-color '#00000080'
+    """
 
 
 def _option_name(name: str) -> str:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Path as PathValidator
 
 from cloudburst.cli.backend_options import StandingOptions
+from cloudburst.cli.options import Folder
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.cli.serve import standing_jobs
 from cloudburst.serve.tools import Tools
@@ -20,12 +21,14 @@ from cloudburst.serve.tools import Tools
 def mcp_command(
     *,
     root: Annotated[
-        Path, Parameter(validator=PathValidator(exists=True, file_okay=False))
+        Folder, Parameter(validator=PathValidator(exists=True, file_okay=False))
     ] = Path(),
-    folder: Path = Path("jobs"),
+    folder: Folder = Path("jobs"),
     options: StandingOptions | None = None,
 ) -> int:
     """Offer tools to an agent on standard input and output, until it closes them.
+
+    $ claude mcp add cloudburst -- cloudburst mcp --root films
 
     Parameters
     ----------

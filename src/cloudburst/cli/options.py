@@ -44,6 +44,7 @@ from cloudburst.text import shorten
 logger = logging.getLogger(__name__)
 
 RUN = Group("Run", sort_key=20)
+FILM = Group("Film", sort_key=40)
 RESULTS_FOLDER = Path("cloudburst_results")
 """Default folder of the videos."""
 
@@ -129,6 +130,7 @@ FolderOption: TypeAlias = Annotated[
     Path | S3Prefix,
     Parameter(
         name="--to",
+        metavar="FOLDER",
         converter=_convert_folder,
         n_tokens=1,
         accepts_keys=False,  # otherwise each field of `S3Prefix` would be an option
@@ -136,12 +138,21 @@ FolderOption: TypeAlias = Annotated[
     ),
 ]
 """Folder of the videos: a path, or ``s3://bucket/folder/``."""
-Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, n_tokens=1)]
+Duration: TypeAlias = Annotated[
+    float, Parameter(metavar="DURATION", converter=_convert_duration, n_tokens=1)
+]
 """Number of seconds, written on the command line in a form such as ``90s`` or ``1h30m``."""
-Delay: TypeAlias = Annotated[float, Parameter(converter=_convert_delay, n_tokens=1)]
+Delay: TypeAlias = Annotated[
+    float, Parameter(metavar="DURATION", converter=_convert_delay, n_tokens=1)
+]
 """Number of seconds, written in the same form as a `Duration`; zero is allowed."""
 WholeNumber: TypeAlias = Annotated[int, Parameter(converter=_convert_whole_number, n_tokens=1)]
 """Whole number, which is an error with a fraction."""
+Folder: TypeAlias = Annotated[Path, Parameter(metavar="FOLDER")]
+FileText: TypeAlias = Annotated[str, Parameter(metavar="FILE")]
+"""Path or URL of a file."""
+Name: TypeAlias = Annotated[str, Parameter(metavar="NAME")]
+Quiet: TypeAlias = Annotated[bool, Parameter(name=("--quiet", "-q"), negative=())]
 
 
 @Parameter(name="*", group=RUN)
@@ -153,7 +164,7 @@ class RunOptions:
     """Workers at once. Default: one per core, at most 4."""
     json: Annotated[bool, Parameter(negative=())] = False
     """Print events as lines of JSON, the report last."""
-    quiet: Annotated[bool, Parameter(negative=())] = False
+    quiet: Quiet = False
     """Print errors only."""
 
     def limits(self, limits: Limits | None = None) -> Limits:
@@ -190,25 +201,22 @@ async def no_display(_shown: ShownRun) -> AsyncGenerator[Display]:
     yield Display(show=show)
 
 
-FILM = Group("Film", sort_key=15)
-
-
 @Parameter(name="*", group=FILM)
 @dataclass(frozen=True, kw_only=True)
 class TransitionFlags:
     """Command-line options for transitions, and for sound and subtitles of the whole film."""
 
     transition: Transition = "cut"
-    """cut, fade (through black) or crossfade. Default: cut."""
+    """Change between scenes; fade is through black. Default: cut."""
     transition_seconds: Duration = 0.5
-    """Length of a transition, 0.1 to 10. Default: 0.5."""
+    """Length of a transition, 0.1s to 10s. Default: 0.5s."""
     film_gap: Delay = 0.0
-    """Seconds of black and silence between scenes, 0.1 to 10. Default: 0."""
-    film_music: str | None = None
+    """Length of black and silence between scenes, 0.1s to 10s. Default: 0s."""
+    film_music: FileText | None = None
     """Audio file with music for the whole film."""
-    film_audio: str | None = None
+    film_audio: FileText | None = None
     """Audio file with one voice for all pictures of the film."""
-    film_subtitle: str | None = None
+    film_subtitle: FileText | None = None
     """Subtitle file of the whole film; with --film-audio, it is drawn into the pictures."""
 
 
@@ -217,9 +225,9 @@ class TransitionFlags:
 class FilmFlags(TransitionFlags):
     """Command-line options for the film of a run."""
 
-    film: str | None = None
-    """Join all videos to this file (.mp4), with chapters and subtitles: a path, or
-    s3://bucket/film.mp4 for videos in S3."""
+    film: Annotated[FileText | None, Parameter(group=RUN)] = None
+    """Join all videos to this film (.mp4), with chapters and subtitles; s3://bucket/film.mp4 for
+    videos in S3."""
 
     def request(self) -> FilmRequest | None:
         """Return the request for the film; ``None`` if there is none."""

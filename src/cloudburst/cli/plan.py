@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.look_options import LookOptions
+from cloudburst.cli.look_options import HiddenLooks, LookOptions
 from cloudburst.cli.options import RUN, FilmFlags, scenes_of
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.cli.render import film_arguments
@@ -48,8 +48,8 @@ def plan_command(
     /,
     *,
     backend: BackendOptions | None = None,
-    video: LookOptions | None = None,
-    film: FilmFlags | None = None,
+    video: HiddenLooks = None,
+    film: Annotated[FilmFlags | None, Parameter(show=False)] = None,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1), group=RUN)] = None,
     json: Annotated[bool, Parameter(negative=(), group=RUN)] = False,
 ) -> int:
@@ -58,7 +58,10 @@ def plan_command(
     Without --backend, plans for this machine and for Fargate are compared, whether or not an AWS
     account is set up. The chosen plan comes first: the cheapest one that keeps --deadline in nine
     of ten runs, or the fastest one within --budget. The table lists every plan that no other plan
-    beats in both time and cost.
+    beats in both time and cost. Options for the look and the film are accepted as by render.
+
+    $ cloudburst plan folder/
+    $ cloudburst plan scenes.json --deadline 10m
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.cli.options import Name
 from cloudburst.cli.output import print_output
 from cloudburst.display.terminal_texts import plain_table, safe_text
 from cloudburst.models.prices import DEFAULT_REGION, PriceTable
@@ -29,9 +30,11 @@ _HOUR = 3600
 def prices_command(
     *,
     refresh: Annotated[bool, Parameter(negative=())] = False,
-    region: str | None = None,
+    region: Name | None = None,
 ) -> int:
     """Print the hourly price of a task of each size, and the date of the prices.
+
+    $ cloudburst prices --region eu-central-1
 
     Parameters
     ----------

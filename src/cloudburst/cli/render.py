@@ -198,17 +198,20 @@ def render_command(
 ) -> int:
     """Render scenes into videos.
 
-    SCENES are files (JSON, YAML or CSV), or folders with pictures and audio files of the same
-    name; they may be in S3, such as s3://bucket/folder/. Scenes from several files and folders are
-    rendered in one run. Options of a scene in its file replace options of the command line.
+    Of the options for the look and the film, only the names are listed below: cloudburst
+    --help-looks describes them. Those of a scene in its file replace those of the command line.
+
+    $ cloudburst render scenes.json --to videos
+    $ cloudburst render folder/ --size portrait --film story.mp4
+    $ cloudburst render s3://films/in/ --to s3://films/out/ --budget 0.50
 
     Parameters
     ----------
     scenes
-        Files or folders of scenes.
+        Files (JSON, YAML or CSV), or folders with pictures and audio files of the same name; also
+        in S3, such as s3://bucket/folder/. All are rendered in one run.
     to
-        Folder for the videos, also in S3: s3://bucket/folder/. Default: RESULTS_DIR, else
-        ./cloudburst_results.
+        Folder for the videos, also in S3. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite
         Replace existing videos.
     """

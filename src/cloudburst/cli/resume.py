@@ -62,10 +62,13 @@ def resume_command(
     the film of its videos, with the music, voice and subtitles of the run's film. A run whose
     program has not given its last scene gets its film when that program resumes it.
 
+    $ cloudburst resume
+    $ cloudburst resume --to videos --film story.mp4
+
     Parameters
     ----------
     run
-        Name of the run, as `cloudburst runs` lists it. Default: the newest incomplete run.
+        Name of the run, as "cloudburst runs" lists it. Default: the newest incomplete run.
     to
         Folder of the videos, also in S3. Default: RESULTS_DIR, else ./cloudburst_results.
     overwrite

@@ -93,6 +93,8 @@ def runs_command(
 
     AWS is asked for the final bills of runs that ended before all of their tasks had stopped.
 
+    $ cloudburst runs --to videos
+
     Parameters
     ----------
     to

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cloudburst.cli.backend_options import StandingOptions
+from cloudburst.cli.options import Folder
 from cloudburst.cli.output import print_output
 from cloudburst.cli.render import interrupt_handler
 from cloudburst.client.backends import OpenFargate, OpenLocal, backend_list
@@ -59,13 +60,14 @@ def standing_jobs(
 
 def serve_command(
     *,
-    host: str = "127.0.0.1",
+    host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8080,
-    folder: Path = Path("jobs"),
+    folder: Folder = Path("jobs"),
     keys: Annotated[
-        list[str] | None, Parameter(name="--key", env_var="CLOUDBURST_SERVE_KEYS", negative=())
+        list[str] | None,
+        Parameter(name="--key", env_var="CLOUDBURST_SERVE_KEYS", negative=()),
     ] = None,
-    public_url: str = "",
+    public_url: Annotated[str, Parameter(metavar="URL")] = "",
     options: StandingOptions | None = None,
 ) -> int:
     """Serve a page, an API and tools for agents that render videos, until Ctrl-C.
@@ -73,6 +75,9 @@ def serve_command(
     The page is at the printed URL, the API below /api, its description at /docs, and the tools
     (MCP) at /mcp. Jobs outlive the server: it goes on with them when it is started again with the
     same folder.
+
+    $ cloudburst serve
+    $ cloudburst serve --host 0.0.0.0 --public-url https://example.com --owner-usd 5
 
     Parameters
     ----------

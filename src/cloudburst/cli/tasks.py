@@ -41,6 +41,8 @@ def tasks_command(
 ) -> int:
     """List the tasks that run in the cluster, and their cost so far.
 
+    $ cloudburst tasks
+
     Parameters
     ----------
     everything
@@ -138,6 +140,9 @@ def cleanup_command(
 
     Tasks that cloudburst did not start are never stopped.
 
+    $ cloudburst cleanup --dry-run
+    $ cloudburst cleanup --all --older-than 2h
+
     Parameters
     ----------
     run
@@ -214,6 +219,9 @@ def logs_command(
     ] = None,
 ) -> int:
     """Print the log lines of all containers of a task, even of a task that has stopped.
+
+    $ cloudburst logs 4f2a91c0 --follow
+    $ cloudburst logs 4f2a91c0 -n 50
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ MAX_LISTED = 10_000
 """Maximum number of dead letters, and of other messages, in the list."""
 _T = TypeVar("_T")
 
-webhooks_command = App(name="webhooks")
+webhooks_command = App(name="webhooks", group_commands="Commands")
 
 
 @webhooks_command.default
@@ -39,6 +39,9 @@ def list_command(
 
     A message that could not be delivered within about four days is a dead letter: it is not tried
     again until it is replayed. The backend may be running.
+
+    $ cloudburst webhooks jobs
+    $ cloudburst webhooks replay jobs --all
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
     for name, value in emulator.new_key(policies=[allowed]).items():
         monkeypatch.setenv(name, value)
     tasks_before, calls_before = len(emulator.tasks), len(emulator.calls)
-    code = run(["doctor", "--live", "--yes", "--s3", str(folder), "--cloudtrail", "1"])
+    code = run(["doctor", "--live", "--yes", "--s3", str(folder), "--cloudtrail", "1m"])
     text = capsys.readouterr().out
     assert code == 0, text
     of_tasks, of_s3, of_all = 10 + 1 + 1 + SUBNETS + 1 + 1 + 2, 16, 2
@@ -189,7 +189,7 @@ def test_an_account_that_is_not_set_up_is_not_charged(monkeypatch, capsys, tmp_p
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--yes"], ["--quick"], ["--s3", "a/b"], ["--cloudtrail", "1"]]
+    "arguments", [["--yes"], ["--quick"], ["--s3", "a/b"], ["--cloudtrail", "1m"]]
 )
 def test_options_of_the_live_check_need_it(arguments, capsys):
     assert run(["doctor", *arguments]) == 2

@@ -1,0 +1,102 @@
+"""Pages of ``--help``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cloudburst.cli import main
+from cloudburst.cli.app import app
+
+COMMANDS = (
+    "--help",
+    "--help-looks",
+    "image build --help",
+    "image push --help",
+    *(f"{name} --help" for name in app if name.isalpha() and name != "image"),
+)
+LINES = {"render": 60, "init": 53, "serve": 45, "resume": 43, "--help-looks": 140}
+"""Largest number of lines of pages that do not fit into 40."""
+
+
+@pytest.fixture
+def page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films").mkdir()
+    for name in app:
+        if not name.startswith("-"):  # a page of a command replaces its summary
+            monkeypatch.setattr(app[name], "help", app[name].help)
+
+    def page(words: str) -> str:
+        assert main(words.split()) == 0
+        return capsys.readouterr().out
+
+    return page
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_page_is_short_and_has_examples_that_are_valid(words, page):
+    text = page(words)
+    lines = text.splitlines()
+    assert len(lines) <= LINES.get(words.split()[0], 40)
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"\b(STR|INT|FLOAT|DECIMAL|PATH)\b", text) is None
+    examples = re.findall(r"^\$ (?:.* )?cloudburst (.*)", text, re.MULTILINE)
+    assert examples
+    for example in examples:
+        app.parse_args(shlex.split(example.partition(" > ")[0]))
+
+
+def test_times_are_durations_with_an_example(page):
+    assert re.search(
+        r"--deadline DURATION +Finish within this time, such as 10m", page("render -h")
+    )
+    assert "--at DURATION" in page("frame -h")
+    assert "--older-than DURATION" in page("cleanup -h")
+    assert "--cloudtrail DURATION" in page("doctor -h")
+
+
+def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_own(page):
+    look = "--box-padding"
+    assert look in page("render -h")
+    assert "Padding of the box" not in page("render -h")
+    for words in ("plan -h", "frame -h"):
+        assert look not in page(words)
+    app.parse_args(["plan", "folder", look, "0.3,0.1"])
+    for words in ("--help-looks", "render folder --help-looks"):
+        assert re.search(rf"{look} X,Y +Padding of the box", page(words))
+        assert "--transition CHOICE" in page(words)
+
+
+def test_commands_are_in_the_order_of_their_use(page):
+    names = re.findall(r"^  (\w+) ", page("--help"), re.MULTILINE)
+    assert names[:3] == ["demo", "render", "plan"]
+    assert names.index("webhooks") < names.index("init")
+    assert page("--help") == page("")
+
+
+def test_the_protocol_of_the_public_image_is_accepted_and_not_listed(page):
+    for command in ("render", "plan", "resume", "serve", "mcp", "init"):
+        assert "--protocol" not in page(f"{command} -h")
+    words = ["render", "folder", "--protocol", "native"]
+    app.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("rendr", 'Unknown command "rendr". Did you mean "render"?'),
+        ("render folder --wokers 3", "Unknown option: --wokers. Did you mean --workers?"),
+        ("render folder --language klingon", 'Choose from: "chinese", "english".'),
+    ],
+)
+def test_errors_of_options_are_lines_without_a_box(words, line, capsys):
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert line in " ".join(captured.err.split())
+    assert captured.out == ""
+    assert "\u2500" not in captured.err
