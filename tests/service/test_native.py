@@ -11,7 +11,6 @@ import pytest
 from anyio import create_task_group
 
 from cloudburst.service.app import build_app
-from cloudburst.service.responses import parse_range
 from support.service_caller import Caller, OpenCaller
 
 pytestmark = pytest.mark.anyio
@@ -407,24 +406,14 @@ async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
             assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
             assert part.headers["content-length"] == str(end - start)
 
-        for asked in (
-            "bytes=5-2",
-            "bytes=-7",
-            "bytes=-",
-            "bytes=1-2,4-5",
-            "lines=1-2",
-            "bytes=a-b",
-            "x",
-            "",
-        ):
-            ignored = await to.http.get(path, headers={"Range": asked})
-            assert (ignored.status_code, ignored.content) == (200, content), asked
+        for asked in ("bytes=5-2", "bytes=-", "lines=1-2", "bytes=a-b", "x", ""):
+            refused = await to.http.get(path, headers={"Range": asked})
+            assert refused.status_code == 400, asked
 
         for asked in (f"bytes={size}-", f"bytes={'9' * 30}-"):
             refused = await to.http.get(path, headers={"Range": asked})
             assert refused.status_code == 416
             assert refused.headers["content-range"] == f"bytes */{size}"
-            assert "error" in refused.json()
 
         for condition, status in [(tag, 206), ('"other"', 200), (f"W/{tag}", 200)]:
             headers = {"Range": "bytes=1-3", "If-Range": condition}
@@ -433,11 +422,6 @@ async def test_the_video_comes_whole_or_in_parts(caller: OpenCaller) -> None:
         head = await to.http.head(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == str(size)
-
-
-def test_a_range_of_an_empty_file_is_unsatisfiable() -> None:
-    with pytest.raises(ValueError, match="no byte of 0"):
-        parse_range("bytes=0-", 0)
 
 
 async def test_a_video_that_is_not_there_yet_is_409(caller: OpenCaller) -> None:

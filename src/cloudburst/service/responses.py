@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
-from anyio import CancelScope, current_time, move_on_after, to_thread
+from anyio import CancelScope, current_time, move_on_after
 from anyio.abc import TaskGroup
-from starlette.datastructures import Headers
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from cloudburst.concurrency import while_connected
 from cloudburst.renderer.job import RenderedFile, RenderedVideo
 from cloudburst.service.config import ServiceSettings
-from cloudburst.service.http_errors import RejectedRequestError, RejectionResponse
+from cloudburst.service.http_errors import RejectedRequestError
 from cloudburst.service.jobs import ServiceJob
-
-BLOCK_BYTES = 256 * 1024
-
-_RANGE = re.compile(r"bytes=([0-9]{1,40})-([0-9]{0,40})")
 
 # Minimum number of seconds between two lines of an event stream; lines with another state are not
 # delayed.
 EVENT_INTERVAL = 0.1
 
 
-def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Return the half-open range of bytes that a ``Range`` header asks for.
-
-    ``None`` means the whole file. Raises `ValueError` if no byte of the file is in the range.
-    """
-    # RFC 9110 (section 14.2) lets a server ignore other forms than one range from a first byte.
-    if (match := _RANGE.fullmatch(header or "")) is None:
-        return None
-    start, last = int(match[1]), match[2]
-    if start >= size:
-        msg = f"no byte of {size} is in the range {header}"
-        raise ValueError(msg)
-    end = min(size, int(last) + 1) if last else size
-    return (start, end) if start < end else None
-
-
-def _do_nothing() -> None: ...
-
-
-class JobFileResponse(Response):
-    """Response with a file of a job; its ``ETag`` changes whenever the file does.
-
-    ``on_sent`` is called after the last byte was passed to the network.
-    """
+class JobFileResponse(FileResponse):
+    """Response with a file of a job; its ``ETag`` changes whenever the file does."""
 
     def __init__(
         self,
@@ -60,75 +30,31 @@ class JobFileResponse(Response):
         file: RenderedFile | RenderedVideo,
         *,
         stall: float,
-        media_type: str = "video/mp4",
-        on_sent: Callable[[], None] = _do_nothing,
+        job: ServiceJob | None = None,
     ) -> None:
-        self.body = b""
-        self.status_code = 200
-        self.background = None
-        self.media_type = media_type
-        self.init_headers(
-            {
-                "Accept-Ranges": "bytes",
-                "ETag": f'"{file.sha256}"',
-                "Content-Length": str(file.size),
-            }
-        )
-        self._path = path
-        self._size = file.size
+        super().__init__(path, headers={"ETag": f'"{file.sha256}"'})
         self._stall = stall
-        self._on_sent = on_sent
+        self._job = job
+        """Job that is delivered with the end of the file."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the requested bytes for as long as the reader is connected and reads."""
-        asked = Headers(scope=scope)
-        condition = asked.get("if-range")
-        try:
-            part = parse_range(
-                asked.get("range") if condition in {None, self.headers["etag"]} else None,
-                self._size,
-            )
-        except ValueError as error:
-            unsatisfied = {"Content-Range": f"bytes */{self._size}"}
-            await RejectionResponse({"error": str(error)}, 416, unsatisfied)(scope, receive, send)
-            return
-        if part:
-            self.status_code = 206
-            self.headers["content-range"] = f"bytes {part[0]}-{part[1] - 1}/{self._size}"
-            self.headers["content-length"] = str(part[1] - part[0])
-        try:
-            file = await to_thread.run_sync(self._path.open, "rb")
-        except FileNotFoundError:
-            await RejectionResponse({"error": "this file was deleted"}, 404)(scope, receive, send)
-            return
-        try:
-            async with while_connected(receive):
-                await self._send(send, file, part or (0, self._size), scope["method"] == "HEAD")
-        finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(file.close)
+        status = 0
 
-    async def _send(self, send: Send, file: IO[bytes], part: tuple[int, int], head: bool) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        at, end = part
-        if head:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        await to_thread.run_sync(file.seek, at)
-        while at < end:
-            block = await to_thread.run_sync(file.read, min(BLOCK_BYTES, end - at))
-            if not block:
-                msg = f"{self._path.name} is shorter than its {self._size} bytes"
-                raise RuntimeError(msg)
-            at += len(block)
+        async def send_in_time(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
             with move_on_after(self._stall) as stalled:
-                await send({"type": "http.response.body", "body": block, "more_body": at < end})
+                await send(message)
             if stalled.cancelled_caught:
-                return
-        if end == self._size:
-            self._on_sent()
+                response.cancel()
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                sent = scope["method"] == "GET" and status in {200, 206}
+                if sent and self._job is not None:
+                    self._job.delivered = True
+
+        with CancelScope() as response:
+            await super().__call__(scope, receive, send_in_time)
 
 
 class LineStream(Response):
@@ -189,12 +115,7 @@ def video_response(job: ServiceJob, *, stall: float) -> Response:
 
     Raises `RejectedRequestError` with status 409 if the job has no video.
     """
-    done = finished_video(job)
-
-    def delivered() -> None:
-        job.delivered = True
-
-    return JobFileResponse(job.video, done, stall=stall, on_sent=delivered)
+    return JobFileResponse(job.video, finished_video(job), stall=stall, job=job)
 
 
 def finished_video(job: ServiceJob) -> RenderedVideo:

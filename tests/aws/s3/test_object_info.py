@@ -41,17 +41,3 @@ def test_only_the_sha256_of_the_whole_object_counts(more, sha256):
 @pytest.mark.parametrize(("version", "kept"), [("null", None), ("3", "3")])
 def test_objects_from_before_versions_have_none(version, kept):
     assert described(VersionId=version).version_id == kept
-
-
-@pytest.mark.parametrize(
-    ("more", "plain"),
-    [
-        ({}, True),
-        ({"ServerSideEncryption": "AES256"}, True),
-        ({"ServerSideEncryption": "aws:kms"}, False),
-        ({"ServerSideEncryption": "aws:kms:dsse"}, False),
-        ({"SSECustomerAlgorithm": "AES256"}, False),
-    ],
-)
-def test_keys_hide_the_md5_of_the_content(more, plain):
-    assert described(**more).plain_etags is plain

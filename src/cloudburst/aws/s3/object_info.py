@@ -48,8 +48,6 @@ class ObjectInfo:
     """Metadata by name in lower case, without ``x-amz-meta-``."""
     sha256: str | None = None
     """SHA-256 of the whole object in hexadecimal, if S3 has verified it and was asked for it."""
-    plain_etags: bool = True
-    """True if ETags are MD5 hashes of the content: not with keys of KMS or of the customer."""
 
     def remote_file(self, location: S3Object) -> RemoteFile:
         """Return the object as an input file."""
@@ -85,7 +83,6 @@ def object_info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
     checksum = response.get("ChecksumSHA256", "")
     whole = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
     version = response.get("VersionId")
-    managed = response.get("ServerSideEncryption", "AES256") == "AES256"
     return ObjectInfo(
         size=int(size),
         etag=etag,
@@ -93,7 +90,6 @@ def object_info(response: Mapping[str, Any], operation: str) -> ObjectInfo:
         modified=headers.get("last-modified"),
         metadata={name.lower(): value for name, value in metadata.items()},
         sha256=_hexadecimal(checksum) if whole else None,
-        plain_etags=managed and "SSECustomerAlgorithm" not in response,
     )
 
 
