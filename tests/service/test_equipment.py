@@ -53,7 +53,7 @@ async def test_health_without_a_test_render_is_healthy_at_once(tmp_path: Path) -
     async with opened(tmp_path, probe, test_render=False) as http:
         answer = await http.get("/health")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "healthy", "authentication": {"mode": "secure"}}
+    assert answer.json() == {"status": "healthy"}
 
 
 @pytest.mark.real

@@ -41,7 +41,7 @@ async def test_a_film_of_stored_videos_is_made_and_written(
         state = await to.until(ident, "done", "failed")
         assert state["error"] is None
         done = state["done"]
-        assert (done["scenario"], done["width"], done["height"]) == ("film", 1920, 1080)
+        assert (done["width"], done["height"]) == (1920, 1080)
         film = probe(to.video(ident))
         assert film.seconds == pytest.approx(done["seconds"], abs=0.05)
         names = {path.name: path.stat().st_size for path in to.video(ident).parent.iterdir()}

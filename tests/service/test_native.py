@@ -59,7 +59,6 @@ async def test_without_a_key_native_is_shut(caller: OpenCaller, key: str | None)
         for given in ("", key or "x"):
             answer = await to.http.get("/jobs/x", headers={"X-Authentication-Key": given})
             assert answer.status_code == 401
-        assert (await to.http.get("/health")).json()["authentication"]["mode"] == "default"
 
 
 async def test_contents_are_known_by_their_hash(caller: OpenCaller) -> None:

@@ -35,7 +35,6 @@ done = {
     "height": 1080,
     "size": len(video),
     "sha256": hashlib.sha256(video).hexdigest(),
-    "scenario": "baseline",
     "cover": cover,
 }
 sys.stdout.write(json.dumps({"done": done}) + "\n")

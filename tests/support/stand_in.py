@@ -50,7 +50,6 @@ def done(folder, seconds, size=None, cover=None):
             "height": 1080,
             "size": len(video) if size is None else size,
             "sha256": hashlib.sha256(video).hexdigest(),
-            "scenario": "baseline",
             "cover": cover,
         }
     )

@@ -46,7 +46,6 @@ def main(folder: Path) -> int:
         height=made.height,
         size=film.size,
         sha256=film.sha256,
-        scenario="film",
         cover=RenderedFile.measure(Path(COVER_FILE)),
         subtitles=RenderedFile.measure(subtitles) if subtitles.exists() else None,
     )

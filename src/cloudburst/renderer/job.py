@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 from cloudburst.models.video_format import MAX_SCENE_SECONDS, Easing, Effect, draw_effect
 
@@ -46,8 +46,6 @@ SUBTITLES_FILE = "subtitles.srt"
 # Exit code of the render process for an input that cannot be rendered; other codes except 0 mean
 # that the service failed.
 INPUT_FAULT_EXIT_CODE = 2
-
-Scenario: TypeAlias = Literal["baseline", "subtitles_only", "effects_only", "full_featured", "film"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +195,6 @@ class RenderedVideo:
     height: int
     size: int
     sha256: str
-    scenario: Scenario
     warnings: tuple[str, ...] = ()
     """What differs from the inputs, such as characters that the font lacks."""
     cover: RenderedFile | None = None

@@ -131,7 +131,6 @@ def _finished(
         height=scene.format.size.height,
         size=video.size,
         sha256=video.sha256,
-        scenario=scene.scenario,
         warnings=tuple(_warnings(scene, audio, less_detail=less_detail)),
         cover=cover,
     )

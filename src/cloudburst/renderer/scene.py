@@ -29,7 +29,6 @@ from cloudburst.renderer.job import (
     InputFaultError,
     JobOptions,
     RenderJob,
-    Scenario,
 )
 from cloudburst.renderer.letters import Letters
 from cloudburst.renderer.missing_glyphs import left_out_warnings
@@ -72,7 +71,6 @@ class LoadedScene(NamedTuple):
 
     format: VideoFormat
     source: GopSource
-    scenario: Scenario
     costly: bool
     """True if its GOPs take enough CPU time to be worth sharing."""
     warnings: tuple[str, ...]
@@ -128,9 +126,8 @@ def load_scene(
             fps=video_format.fps,
             search=options.motion_search,
         )
-    scenario = _scenario(moving=effect is not None, subtitled=subtitled)
     costly = effect is not None or subtitled
-    return LoadedScene(video_format, source, scenario, costly, warnings)
+    return LoadedScene(video_format, source, costly, warnings)
 
 
 def _load_fonts(folder: Path, job: RenderJob, announce: Announce) -> list[Font]:
@@ -313,9 +310,3 @@ def _camera(effect: Effect, fitted: FittedPicture, job: RenderJob) -> Camera:
         fitted.focus,
         fitted.image.size,
     )
-
-
-def _scenario(*, moving: bool, subtitled: bool) -> Scenario:
-    if moving:
-        return "full_featured" if subtitled else "effects_only"
-    return "subtitles_only" if subtitled else "baseline"

@@ -83,7 +83,7 @@ class RequireKey:
 
 
 class HealthEndpoint:
-    """Endpoint ``GET /health``, which answers in the format of the public image.
+    """Endpoint ``GET /health``.
 
     The service is healthy after a successful test render, or at once if it has made none. Without
     that setting it makes one only after a render has failed for a reason other than its files.
@@ -92,14 +92,10 @@ class HealthEndpoint:
     def __init__(self, service: RenderService) -> None:
         self._self_test = service.self_test
         self._tests = service.settings.test_render
-        self._secure = service.settings.key is not None
 
     async def get(self, _: Request) -> Response:
         """Return the state of the test render: successful, failed and why, or still running."""
-        healthy: dict[str, object] = {
-            "status": "healthy",
-            "authentication": {"mode": "secure" if self._secure else "default"},
-        }
+        healthy: dict[str, object] = {"status": "healthy"}
         if self._tests:
             self._self_test.start()
         elif not self._self_test.started:
