@@ -80,7 +80,10 @@ def test_a_long_title_card_is_a_fault_of_the_scene():
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("ภาษาไทย", "THAI CHARACTER"), ("\U0001d4d0", "characters that no font has")],
+    [
+        ("ภาษาไทย", "Thai characters that no font has: ภาษไท"),
+        ("\U0001d4d0", "characters that no font has"),
+    ],
 )
 def test_letters_that_our_image_cannot_draw_are_found_before_the_run(text, found):
     (fault,) = checked(title_card=text).undrawable

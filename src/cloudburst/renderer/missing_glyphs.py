@@ -20,6 +20,11 @@ HasGlyph: TypeAlias = Callable[[str], bool]
 # Number of missing characters that are named for a video: enough to recognise the script.
 MAX_REPORTED_CHARACTERS = 5
 
+# Number of missing letters of known scripts that have their names in an error, and that are shown
+# in it if there are more.
+_MAX_NAMED_LETTERS = 2
+_MAX_LETTERS = 20
+
 # Planes of Chinese characters, of which Python may not know the newest.
 _IDEOGRAPHIC_PLANES = range(0x20000, 0x40000)
 _SCRIPTS = (
@@ -51,7 +56,9 @@ def check_characters(characters: Iterable[str], has_glyph: HasGlyph) -> None:
         words = dict.fromkeys(name(each, "").partition(" ")[0] for each in missing)
         known = [word for word in words if word in _FAMILIES][:MAX_REPORTED_CHARACTERS]
         scripts = ", ".join(word.capitalize() for word in known)
-        found = f"{scripts} characters that no font has: {describe(missing)}".lstrip()
+        many = known and len(missing) > _MAX_NAMED_LETTERS
+        named = "".join(missing[:_MAX_LETTERS]) if many else describe(missing)
+        found = f"{scripts} characters that no font has: {named}".lstrip()
         families = ", ".join(dict.fromkeys(_FAMILIES[word] for word in known))
         expected = _installed(families, "fonts-noto-core") if families else _OTHER_FONT
         raise InvalidInputError(found, expected, "no_font")
