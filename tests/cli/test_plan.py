@@ -30,6 +30,7 @@ from cloudburst.cli.plan import (
 from cloudburst.cli.result import RunRequest
 from cloudburst.client.backends import OpenFargate, OpenLocal
 from cloudburst.client.planning import DEFAULT_MAX_TASKS, MAX_PLANS, Choice, PlanData, choose
+from cloudburst.display.texts import estimated_usd
 from cloudburst.engine.forecast.plan import Plan
 from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError
@@ -112,6 +113,35 @@ def test_scenes_of_one_voice_are_planned_by_their_positions_in_it(
     code, said = plan(capsys, scenes / "scenes.json", *voice)
     assert (code, [each["seconds"] for each in said["scenes"]]) == (0, [20.0, 40.0])
     assert said["film_seconds"] == 60.0
+
+
+def test_without_an_account_the_table_has_the_price_of_fargate(
+    scenes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["plan", str(scenes)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.search(r"\$\d\S* +\$\d\S* +\d+ × [A-Z]+", line) for line in lines)
+    assert re.search("free +this machine", "\n".join(lines))
+    assert "cloudburst init" in lines[-1]
+    assert main(["plan", str(scenes), "--backend", "local"]) == 0
+    printed = capsys.readouterr().out
+    assert "cost" not in printed, "one plan needs no table"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0.0000123", "$0.000012"),
+        ("0.00826", "$0.0083"),
+        ("0.2211", "$0.22"),
+        ("3.14159", "$3.14"),
+        ("1234.5", "$1,234"),
+        ("0", "$0"),
+    ],
+)
+def test_a_predicted_amount_has_two_digits(amount: str, text: str) -> None:
+    assert estimated_usd(Decimal(amount)) == text
 
 
 def test_the_cheapest_in_time(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +261,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
     backends = OpenLocal(), OpenFargate(NATIVE)
     known = PlanData().candidates(backends, tiers=Tier, workers=None)
     choice = choose(checked, known, default_candidates=known, limits=Limits(deadline=200.0))
-    view = PlanView(choice, "a note on prices")
+    view = PlanView(choice, ["a note on prices"])
     for width in (60, 80, 120):
         console = Console(file=io.StringIO(), width=width)
         console.print(view)
@@ -246,7 +276,7 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
         assert re.search(r"Eight of ten runs take .* s to 3 min .* s and cost \$.* to \$", text)
         assert "time up to cost up to workers" in text
         assert re.search(r"Next step: \d × .* s sooner for \$.* more, .* for an hour\.", text)
-        assert "(assumed)" in text
+        assert "The speed of this machine and tasks is assumed" in text
         assert "a note on prices" in text
 
 
@@ -262,7 +292,6 @@ def test_figures_of_earlier_runs_count() -> None:
         ]
     )
     here = PlanData().local(workers=None)
-    assert (here.starts, here.encodes) == (1, 3)
     assert here.worker_kind.performance.startup_seconds == 9.0
     assert here.worker_kind.performance.encode_seconds(10.0) == pytest.approx(30.0, rel=0.05)
     assert here.worker_kind.performance.measured == {"startup", "encode"}
@@ -297,14 +326,14 @@ OLD = "fargate STANDARD native X86_64"
 
 
 @pytest.mark.parametrize(
-    ("measured", "settings", "starts"),
+    ("measured", "settings", "seconds"),
     [
         pytest.param([EMULATOR], {}, 0, id="an emulator's figures are not AWS's"),
         pytest.param([FIRST], {"endpoint_url": "http://127.0.0.1:4566"}, 0, id="nor AWS's its"),
         pytest.param([EMULATOR], {"endpoint_url": "http://u:p@127.0.0.1:4566/x"}, 1, id="its own"),
         pytest.param([IRELAND], {}, 0, id="another region"),
         pytest.param([IRELAND], {"region": "eu-west-1"}, 1, id="the region"),
-        pytest.param([FIRST, SECOND, SECOND], {}, 2, id="account not known: the latest one"),
+        pytest.param([FIRST, SECOND, SECOND], {}, 2.5, id="account not known: the latest one"),
         pytest.param(
             [FIRST, SECOND, SECOND],
             {"role_arn": "arn:aws:iam::111111111111:role/r"},
@@ -321,16 +350,17 @@ OLD = "fargate STANDARD native X86_64"
     ],
 )
 def test_figures_count_where_they_were_measured(
-    measured: list[Cloud | None], settings: dict[str, str], starts: int
+    measured: list[Cloud | None], settings: dict[str, str], seconds: float
 ) -> None:
-    for cloud in measured:
+    for number, cloud in enumerate(measured, 1):
         kind = OLD
         if cloud:
             kind = fargate_kind(Tier.STANDARD, Protocol.NATIVE, "X86_64", cloud, IMAGE)
-        write_history([Sample(kind=kind, measure="startup", seconds=1.0)])
+        write_history([Sample(kind=kind, measure="startup", seconds=number)])
     asked = NATIVE.model_copy(update={"endpoint_url": None, "region": "us-east-1", **settings})
     (one,) = PlanData().fargate(asked, tiers=[Tier.STANDARD], workers=None)
-    assert one.starts == starts
+    performance = one.worker_kind.performance
+    assert performance.startup_seconds == seconds if seconds else not performance.measured
     assert "p@" not in one.kind_name
 
 
@@ -500,4 +530,3 @@ def test_figures_of_another_image_do_not_count() -> None:
     asked = NATIVE.model_copy(update={"region": "us-east-1"})
     (found,) = PlanData().fargate(asked, tiers=[Tier.STANDARD], workers=None)
     assert found.worker_kind.performance.startup_seconds == 20.0
-    assert found.starts == 1

@@ -24,23 +24,20 @@ from cloudburst.cli.render import film_arguments
 from cloudburst.cli.result import RunRequest
 from cloudburst.client import planning
 from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, backend_list
-from cloudburst.client.planning import Candidate, Choice, PlanResult, price_note
+from cloudburst.client.planning import Choice, PlanResult, price_note
 from cloudburst.display.terminal_texts import plain_table
-from cloudburst.display.texts import format_duration, format_usd, pluralize
+from cloudburst.display.texts import estimated_usd, format_duration, format_usd, pluralize
 from cloudburst.engine.forecast.plan import Plan
-from cloudburst.engine.forecast.scene_work import scene_work
 from cloudburst.errors import ConfigurationError, InvalidScenesError
 from cloudburst.inputs.remote_inputs import open_remote_inputs
 from cloudburst.models.limits import Limits
-from cloudburst.models.scene import CheckedScene
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import NEW_ACCOUNT_VCPU
 from cloudburst.ports.backend import OpenBackend
 from cloudburst.workers.local import MODULES, missing_requirements
 
+_PLACES = {"local": "this machine", "fargate": "tasks", "endpoints": "the containers"}
 _BACKENDS = {"local": OpenLocal, "fargate": OpenFargate, "endpoints": OpenEndpoints}
-EXAMPLE_SECONDS = 10.0
-"""Length of the example scene whose encode time is printed, in seconds of audio."""
 
 
 def plan_command(
@@ -90,7 +87,10 @@ def plan_command(
     if json:
         write_json(_to_json(result, choice))
     else:
-        print_output(PlanView(choice, price_note(read_prices(), settings)))
+        notes = [price_note(read_prices(), settings)]
+        if not settings.subnets and any(plan.tasks for plan in choice.others):
+            notes.append("Fargate needs an AWS account, which is set up by: cloudburst init")
+        print_output(PlanView(choice, [*filter(None, notes)]))
     return 0 if choice.fits else 2
 
 
@@ -163,20 +163,24 @@ def _compared(
 
 @dataclass(frozen=True)
 class PlanView:
-    """Printed result of ``cloudburst plan``: chosen plan, table of plans, sources of figures."""
+    """Printed result of ``cloudburst plan``: the chosen plan, and a table of all plans."""
 
     choice: Choice
-    note: str
-    """Note about prices; may be empty."""
+    notes: Sequence[str] = ()
+    """Notes about prices and the account."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from self._chosen()
-        yield Text()
-        yield self._table()
-        yield Text()
-        yield from self._figures()
-        if self.note:
-            yield Text(self.note, "yellow")
+        if len(self._listed()) > 1:
+            yield Text()
+            yield self._table()
+            yield Text()
+        yield from self._assumed()
+        for note in self.notes:
+            yield Text(note, "yellow")
+
+    def _listed(self) -> list[Plan]:
+        return self.choice.listed(*self.choice.others)
 
     def _chosen(self) -> Iterator[Text]:
         choice, plan = self.choice, self.choice.plan
@@ -200,62 +204,32 @@ class PlanView:
         for name in ("time", "up to", "cost", "up to"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("workers", overflow="fold")
-        for plan in self.choice.listed():
+        for plan in self._listed():
             chosen = plan == self.choice.plan
             table.add_row(
                 "▸" if chosen else "",
                 format_duration(plan.seconds),
                 format_duration(plan.seconds_high),
-                format_usd(plan.usd) if plan.tasks else "free",
-                format_usd(plan.usd_high) if plan.tasks else "",
+                estimated_usd(plan.usd) if plan.tasks else "free",
+                estimated_usd(plan.usd_high) if plan.tasks else "",
                 workers_text(plan, self.choice),
                 style="bold" if chosen else "",
             )
         return table
 
-    def _figures(self) -> Iterator[Text]:
-        listed = {group.kind for plan in self.choice.listed() for group in plan.groups}
-        for each in self.choice.candidates:
-            if each.worker_kind not in listed:
-                continue
-            performance = each.worker_kind.performance
-            scene = scene_work(_example_scene(self.choice.scenes[0]))
-            text = Text.assemble(
-                (f"{_kind_name(each)}: ", "cyan"),
-                f"start-up {format_duration(performance.startup_seconds)} ",
-                _source(each.starts),
-                f", a scene of {EXAMPLE_SECONDS:.0f} s in ",
-                f"{performance.encode_seconds(scene):.1f} s ",
-                _source(each.encodes),
-            )
-            if each.worker_kind.encoder_slots > 1:
-                text.append(f", {each.worker_kind.encoder_slots} at once")
-            yield text
+    def _assumed(self) -> Iterator[Text]:
+        kinds = [group.kind for plan in self._listed() for group in plan.groups]
+        assumed = {kind.backend for kind in kinds if "encode" not in kind.performance.measured}
+        if names := " and ".join(_PLACES[backend] for backend in sorted(assumed, reverse=True)):
+            yield Text(f"The speed of {names} is assumed, until a run measures it.", "dim")
 
 
 def _range_text(plan: Plan) -> str:
     times = map(format_duration, (plan.seconds_low, plan.seconds_high))
     text = f"Eight of ten runs take {' to '.join(dict.fromkeys(times))}"
     if plan.paid_group and plan.usd_low < plan.usd_high:
-        text += f" and cost {format_usd(plan.usd_low)} to {format_usd(plan.usd_high)}"
+        text += f" and cost {estimated_usd(plan.usd_low)} to {estimated_usd(plan.usd_high)}"
     return f"{text}."
-
-
-def _example_scene(scene: CheckedScene) -> CheckedScene:
-    return scene.model_copy(update={"audio_seconds": EXAMPLE_SECONDS, "image_bytes": 0})
-
-
-def _source(samples: int) -> tuple[str, str]:
-    if not samples:
-        return "(assumed)", "dim"
-    return f"(measured {pluralize(samples, 'time')})", "green"
-
-
-def _kind_name(candidate: Candidate) -> str:
-    kind = candidate.worker_kind
-    if kind.tier:
-        return kind.tier.name
-    return "here" if kind.backend == "local" else kind.backend
 
 
 def _to_json(result: PlanResult, choice: Choice) -> dict[str, Any]:
@@ -292,9 +266,9 @@ def no_plan_text(choice: Choice) -> str:
 
 
 def plan_text(choice: Choice) -> str:
-    """Return the chosen plan in words: ``$0.0031, 4 min 10 s: 2 × STANDARD + here``."""
+    """Return the chosen plan in words: ``$0.0031, 4 min 10 s: 2 × STANDARD + this machine``."""
     plan = choice.plan
-    price = format_usd(plan.usd) if plan.paid_group else "free"
+    price = estimated_usd(plan.usd) if plan.paid_group else "free"
     return f"{price}, {format_duration(plan.seconds)}: {workers_text(plan, choice)}"
 
 
@@ -311,16 +285,17 @@ def next_step_text(choice: Choice) -> str | None:
     if extra <= 0:
         return f"{sooner} and is not more expensive"
     hour = extra * 3600 / Decimal(saved)
-    return f"{sooner} for {format_usd(extra)} more, which is {format_usd(hour)} for an hour"
+    return f"{sooner} for {estimated_usd(extra)} more, which is {estimated_usd(hour)} for an hour"
 
 
 def workers_text(plan: Plan, choice: Choice) -> str:
-    """Return the workers of a plan: ``2 × STANDARD + here``. Those with a price come first."""
+    """Return the workers of a plan, those with a price first: ``2 × STANDARD + this machine``."""
     texts: list[str] = []
     for group in sorted(plan.groups, key=lambda group: not group.kind.usd_per_second):
         tier = group.kind.tier
         name = f"{tier.name}{' Spot' if choice.spot else ''}" if tier else "container"
-        texts.append("here" if group.kind.backend == "local" else f"{group.count} × {name}")
+        here = group.kind.backend == "local"
+        texts.append(_PLACES["local"] if here else f"{group.count} × {name}")
     return " + ".join(texts)
 
 

@@ -257,15 +257,11 @@ def _film_seconds(film: FilmRequest, scenes: Sequence[CheckedScene]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A kind of worker, and how many measurements its performance is based on."""
+    """A kind of worker, whose performance is measured or assumed."""
 
     worker_kind: WorkerKind
     kind_name: str
     """Name under which measurements of this kind of worker are kept."""
-    starts: int
-    """Number of start-ups measured on this machine; 0 if the start-up time is assumed."""
-    encodes: int
-    """Number of encodes measured on this machine; 0 if the encode time is assumed."""
     spot: bool = False
     """True for tasks on Fargate Spot."""
 
@@ -428,8 +424,6 @@ class PlanData:
                 usd_per_second=usd_per_second,
             ),
             kind_name=kind,
-            starts=self.measurements.count(kind, "startup"),
-            encodes=self.measurements.count(kind, "encode"),
             spot=spot,
         )
 
@@ -494,7 +488,7 @@ class Choice:
             tier=tier,
             workers=plan.tasks or slots,
             spot=self.spot and tier is not None,
-            measured=all(one.encodes for one in self.candidates if one.worker_kind in kinds),
+            measured=all("encode" in kind.performance.measured for kind in kinds),
             chosen=plan == self.plan,
             **facts,
         )

@@ -50,6 +50,13 @@ def format_limit(amount: Decimal) -> str:
     return f"${amount:,.2f}" if amount == round(amount, 2) else f"${amount:,f}"
 
 
+def estimated_usd(amount: Decimal) -> str:
+    """Return an amount in USD that was predicted, with two significant digits."""
+    if amount >= 1:
+        return f"${amount:,.0f}" if amount >= 10 else f"${amount:.2f}"
+    return f"${amount:.{1 - amount.adjusted()}f}" if amount else "$0"
+
+
 def short_path(path: AnyLocation | S3Prefix) -> str:
     """Return a location in printable characters.
 
