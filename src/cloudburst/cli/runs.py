@@ -166,7 +166,7 @@ def _listed_run(
 ) -> ListedRun:
     usages = [task.usage for task in journal.tasks.values() if task.usage is not None]
     state = str(journal.end.status if journal.end else Status.INTERRUPTED)
-    videos = _count_videos(journal)
+    videos = len(journal.finished)
     if journal.source_ended is False and videos == len(journal.scenes):
         state = OPEN
     return ListedRun(
@@ -183,13 +183,6 @@ def _listed_run(
         sizes=sorted({usage.size for usage in usages}),
         usd=sum(map(usd_billed, usages), Decimal()) if usages else None,
         final=all(task.settled for task in journal.tasks.values()),
-    )
-
-
-def _count_videos(journal: JournalState) -> int:
-    return sum(
-        name in journal.results and scene.fingerprint in {"", journal.results[name].fingerprint}
-        for name, scene in journal.scenes.items()
     )
 
 

@@ -105,7 +105,7 @@ class AttemptPhases:
         self._waited_until = -math.inf
         self._encode_span = ExitStack()
         ticket = assignment.ticket
-        self.attempt = Attempt(run=ticket.run, scene=ticket.scene)
+        self.attempt = Attempt(run=ticket.run, scene=ticket.scene, is_film=ticket.is_film)
         assignment.worker.record.attempts.append(self.attempt)
 
     async def upload(self) -> UploadedScene:

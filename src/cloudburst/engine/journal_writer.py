@@ -15,6 +15,7 @@ from cloudburst.errors import ClosedError, WorkerStoppedError
 from cloudburst.models.failures import is_spot_interruption
 from cloudburst.models.fingerprint import HashedInputs
 from cloudburst.models.journal_entries import (
+    AttemptEntry,
     Entry,
     ErrorEntry,
     LaunchEntry,
@@ -89,12 +90,11 @@ class JournalWriter:
     ) -> None:
         """Write the entry of a finished video, and wait until it would survive a power failure."""
         ahead = self.journal.now() - anyio.current_time()
-        phases = [PhaseEntry(name, start + ahead, end + ahead) for name, start, end in spans]
         entry = ResultEntry(
             video=video,
             fingerprint=inputs.fingerprint,
             attempts=attempts,
-            phases=tuple(phases),
+            phases=_phases(spans, ahead),
             files=inputs.lasting,
         )
         await self.write(entry)
@@ -209,7 +209,16 @@ def task_entry(record: WorkerRecord, ahead: float) -> TaskEntry:
         usage=record.usage,
         settled=record.settled,
         error=None if record.failure is None else ErrorEntry.of(record.failure),
+        attempts=tuple(
+            AttemptEntry(each.scene, each.finished, _phases(each.spans, ahead))
+            for each in record.attempts
+            if each.run == record.run and each.spans and (each.is_film or not each.finished)
+        ),
     )
+
+
+def _phases(spans: Iterable[PhaseSpan], ahead: float) -> tuple[PhaseEntry, ...]:
+    return tuple(PhaseEntry(name, start + ahead, end + ahead) for name, start, end in spans)
 
 
 # Timeout of one post-mortem, in seconds. It takes a few requests to the backend, each of which

@@ -75,6 +75,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
             was started.
     """
     run = Run(spec.name, pool)
+    run.began_at = None if spec.process is None else spec.process.started_at
     writers, journal = pool.supervisors.writers, spec.journal
     with collapse_single(), ExitStack() as stack:
         if spec.intake is not None and spec.source is None:
@@ -95,7 +96,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
         try:
             with pool.admit(run.name, tickets) as queued:
                 if run.writer is not None:
-                    first = filter(None, [spec.process])
+                    first = [replace(spec.process, predicted=run.predicted)] if spec.process else []
                     await run.writer.write_scenes(spec.scenes, spec.claimed.fingerprints, *first)
                 started = True
                 try:

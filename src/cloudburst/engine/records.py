@@ -22,7 +22,13 @@ from cloudburst.errors import (
 )
 from cloudburst.models.failures import is_spot_interruption
 from cloudburst.models.fingerprint import HashedInputs
-from cloudburst.models.journal_entries import LaunchEntry, ResultEntry, SceneFailureEntry, TaskEntry
+from cloudburst.models.journal_entries import (
+    AttemptEntry,
+    LaunchEntry,
+    ResultEntry,
+    SceneFailureEntry,
+    TaskEntry,
+)
 from cloudburst.models.locations import S3Object
 from cloudburst.models.scene import Video
 from cloudburst.models.task import TaskState, TaskStatus, Usage
@@ -47,6 +53,7 @@ class Attempt:
     scene: str
     spans: list[PhaseSpan] = field(default_factory=list[PhaseSpan])
     finished: bool = False
+    is_film: bool = False
     shared_seconds: float = 0.0
     """Seconds that other encoder slots of the worker have spent on the video."""
     uplink_wait_seconds: float = 0.0
@@ -246,13 +253,20 @@ def recover_workers(run: str, state: RecoveredState, *, ahead: float) -> dict[st
         spans = _local_spans(entry, ahead)
         attempt = Attempt(run=run, scene=entry.video.scene, spans=spans, finished=True)
         attempts.setdefault(entry.video.task, []).append(attempt)
+    for task in state.tasks:
+        attempts.setdefault(task.task, []).extend(
+            Attempt(
+                run=run, scene=each.scene, spans=_local_spans(each, ahead), finished=each.finished
+            )
+            for each in task.attempts
+        )
     return {
         entry.task: _worker_record(run, entry, attempts.get(entry.task, []), ahead)
         for entry in state.tasks
     }
 
 
-def _local_spans(entry: ResultEntry, ahead: float) -> list[PhaseSpan]:
+def _local_spans(entry: ResultEntry | AttemptEntry, ahead: float) -> list[PhaseSpan]:
     return [PhaseSpan(phase, start - ahead, end - ahead) for phase, start, end in entry.phases]
 
 

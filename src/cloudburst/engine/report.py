@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +13,16 @@ import anyio
 import anyio.lowlevel
 
 from cloudburst.concurrency import Steps
-from cloudburst.engine.records import Attempt, SceneRecord, WorkerRecord
+from cloudburst.engine.records import (
+    Attempt,
+    RecoveredState,
+    SceneRecord,
+    WorkerRecord,
+    recover_scene,
+    recover_workers,
+)
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
+from cloudburst.models.journal_entries import JournalState
 from cloudburst.models.locations import OutputLocation
 from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
@@ -127,6 +136,7 @@ async def make_report(
     scenes: Sequence[SceneRecord],
     workers: Iterable[WorkerRecord],
     *,
+    began_at: float | None = None,
     started_at: float,
     seconds: float,
     predicted: Prediction | None,
@@ -161,6 +171,7 @@ async def make_report(
     return Report(
         run=run,
         status=status(outcomes, is_open=is_open),
+        began_at=None if began_at is None else dt.datetime.fromtimestamp(began_at, dt.UTC),
         wall_seconds=seconds,
         scenes=tuple(scene_reports),
         workers=tuple(worker_reports),
@@ -173,6 +184,47 @@ async def make_report(
         film_started_at=film_started_at,
         film_finished_at=film_finished_at,
         errors=tuple(one.error for one in outcomes if one.error is not None),
+    )
+
+
+async def rebuild_report(run: str, state: JournalState, *, now: float | None = None) -> Report:
+    """Return the report of a run as its journal describes it, without the work on files.
+
+    ``now`` is the present in seconds since the epoch if a process works on the run; else ``None``.
+    """
+    # Times in the journal are used as times of the clock.
+    process, end, finished = state.processes[-1], state.end, state.finished
+    tasks, results = tuple(state.tasks.values()), tuple(state.results.values())
+    earlier = RecoveredState(finished=finished, results=results, tasks=tasks)
+    failures = {name: one for name, one in state.scene_failures.items() if name not in finished}
+    workers = recover_workers(run, earlier, ahead=0.0).values()
+    attempts = {one.scene: (worker.task, one) for worker in workers for one in worker.attempts}
+    records = list[SceneRecord]()
+    for name in state.scenes:
+        records.append(record := SceneRecord(name=name))
+        recover_scene(record, replace(earlier, failures=failures), ahead=0.0)
+        if name in finished:
+            record.skipped = (record.finished_at or 0.0) < process.started_at
+        elif name in attempts:
+            record.task, attempt = attempts[name]
+            record.attempts = max(record.attempts, 1)
+            record.started_at = attempt.spans[0].started_at
+            record.phases = {span.phase: span for span in attempt.spans}
+        if name in failures and failures[name].given_up and (error := failures[name].error):
+            record.error = error.restore()
+    if now is not None:
+        for worker in workers:
+            worker.stopped = worker.stopped if state.tasks[worker.task].stopped_at else None
+    ends = [end.ended_at] if end else [worker.stopped or 0.0 for worker in workers]
+    return await make_report(
+        run,
+        records,
+        workers,
+        began_at=process.started_at,
+        started_at=process.started_at,
+        seconds=max(now or 0.0, process.started_at, *ends) - process.started_at,
+        predicted=process.predicted,
+        is_open=state.source_ended is False,
     )
 
 

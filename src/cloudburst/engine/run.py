@@ -179,6 +179,8 @@ class Run:
     def __init__(self, name: str, pool: WorkerPool) -> None:
         self.name = name
         """Name of the run, in tags, reports and file names."""
+        self.began_at: float | None = None
+        """Time at which the run began, in seconds since the epoch; ``None``: not known."""
         self.writer: JournalWriter | None = None
         """Writer of the run's journal; ``None`` if the run has no journal."""
         self.predicted: Prediction | None = None
@@ -292,6 +294,7 @@ class Run:
             self.name,
             self.records,
             (*self._workers, *launched),
+            began_at=self.began_at,
             started_at=self._started_at,
             seconds=self._now() if self._seconds is None else self._seconds,
             predicted=self.predicted,

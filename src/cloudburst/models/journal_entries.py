@@ -19,7 +19,7 @@ from cloudburst.models.file_versions import KnownHash
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
 from cloudburst.models.options import RenderOptions
-from cloudburst.models.report import Status
+from cloudburst.models.report import Prediction, Status
 from cloudburst.models.scene import Scene, Video
 from cloudburst.models.task import Usage
 from cloudburst.models.tier import NamedTier
@@ -106,6 +106,8 @@ class ProcessEntry:
     backends: tuple[str, ...]
     """Names of the backends in the order of preference."""
     film: FilmRequest | None = None
+    predicted: Prediction | None = None
+    """Time and cost that were predicted; ``None`` if the scenes were not known."""
     source_ended: bool | None = None
     """Whether the source of the scenes has ended, and every scene was accepted; ``None``: the run
     began with all of its scenes."""
@@ -135,6 +137,22 @@ class LaunchEntry:
     """Time shortly before the first request."""
 
 
+class PhaseEntry(NamedTuple):
+    """Phase of an attempt with its start and end."""
+
+    phase: Literal["upload", "encode", "download"]
+    started_at: EpochSeconds
+    ended_at: EpochSeconds
+
+
+class AttemptEntry(NamedTuple):
+    """Attempt that has no result in the journal: it failed or was left, or it is one at a film."""
+
+    scene: str
+    finished: bool
+    phases: tuple[PhaseEntry, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEntry:
     """Entry of a task that was launched for the run."""
@@ -154,14 +172,7 @@ class TaskEntry:
     """True if the task was seen to have stopped, so that its bill is final."""
     error: ErrorEntry | None = None
     """Error because of which the worker failed or was given up."""
-
-
-class PhaseEntry(NamedTuple):
-    """Phase of an attempt with its start and end."""
-
-    phase: Literal["upload", "encode", "download"]
-    started_at: EpochSeconds
-    ended_at: EpochSeconds
+    attempts: tuple[AttemptEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +245,15 @@ class JournalState:
     """Failed attempts by scene."""
     end: ProcessEndEntry | None = None
     """Entry of the end of the last process; ``None`` if it runs or ended abnormally."""
+
+    @property
+    def finished(self) -> Mapping[str, ResultEntry]:
+        """Results of the scenes whose video is up to date with its inputs."""
+        return {
+            name: self.results[name]
+            for name, scene in self.scenes.items()
+            if name in self.results and scene.fingerprint in {"", self.results[name].fingerprint}
+        }
 
     @property
     def source_ended(self) -> bool | None:

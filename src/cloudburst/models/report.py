@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -86,6 +87,10 @@ class Prediction(_ReportModel):
 
     wall_seconds: float
     """Expected wall time, in seconds."""
+    seconds_low: float | None = None
+    """Wall time in the best case, in seconds; ``None`` if not known."""
+    seconds_high: float | None = None
+    """Wall time in the worst case, in seconds, which nine of ten runs keep."""
     usd_low: Decimal = Decimal()
     """Cost in the best case, in USD; 0 if nothing is billed."""
     usd_high: Decimal = Decimal()
@@ -184,6 +189,8 @@ class Report(_ReportModel):
 
     run: str
     status: Status
+    began_at: dt.datetime | None = None
+    """Time at which this process began the run; ``None`` if the run has no journal."""
     wall_seconds: float
     """Wall time of the run in this process, in seconds. All other fields cover all processes of the
     run."""

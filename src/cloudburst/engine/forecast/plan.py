@@ -85,8 +85,14 @@ class Plan:
 
     @property
     def prediction(self) -> Prediction:
-        """Expected makespan and range of the bill, as the report of a run states them."""
-        return Prediction(wall_seconds=self.seconds, usd_low=self.usd_low, usd_high=self.usd_high)
+        """Makespan and bill with their ranges, as the report of a run states them."""
+        return Prediction(
+            wall_seconds=self.seconds,
+            seconds_low=self.seconds_low,
+            seconds_high=self.seconds_high,
+            usd_low=self.usd_low,
+            usd_high=self.usd_high,
+        )
 
     def meets(self, *, deadline: float | None, budget: Decimal | None) -> bool:
         """Return whether the plan meets a deadline as expected, and a budget in the worst case."""
