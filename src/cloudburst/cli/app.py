@@ -57,6 +57,7 @@ _SUMMARIES = {
     "Then": {
         "film": "Join the finished videos of a folder to one film.",
         "frame": "Draw one frame of a video as a picture; renders no video.",
+        "report": "Write a page about a run: its videos, times, bill and problems.",
         "resume": "Resume a run that was interrupted, or in which scenes failed.",
         "runs": "List the runs of a folder and their state.",
         "serve": "Serve a page, an API and tools for agents, until Ctrl-C.",

@@ -66,6 +66,7 @@ def run_and_report(request: RunRequest, options: RunOptions) -> int:
                 exc.add_note(note)
             raise
         printer.print_rest(outcome)
+        printer.write_page(outcome.report)
         if message := anyio.run(orphans_message):
             print_error(WordWrapped((message, "yellow")), console)
         if signals.first_signal is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +20,7 @@ from cloudburst.display.texts import (
     first_line,
     short_path,
 )
-from cloudburst.errors import Remedy
+from cloudburst.errors import ConfigurationError, Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
 from cloudburst.models.locations import (
@@ -33,6 +35,8 @@ from cloudburst.models.report import Report, Status
 from cloudburst.models.settings import Settings
 from cloudburst.models.tier import Tier
 from cloudburst.ports.backend import OpenBackend
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,21 @@ class ResultPrinter:
             # A terminal shows ^C where the cursor is.
             echoed = outcome.is_printed and self._errors.is_terminal
             self._errors.print(unwrapped("\n" if echoed else "", head, command))
+
+    def write_page(self, report: Report | None) -> None:
+        """Write the page about the run beside its videos, and print where it is."""
+        to = absolute_location(self._request.to)
+        if report is None or not isinstance(to, Path):
+            return
+        from cloudburst.display.report_page import NAME, write_page  # noqa: PLC0415 - slow to import
+
+        try:
+            path = write_page(report, to / NAME, to=to)
+        except (ConfigurationError, OSError) as exc:
+            logger.warning("no report was written: %s", exc)
+            return
+        if not (self._options.quiet or self._options.json):
+            print_output(unwrapped("Report: ", safe_text(short_path(path), "green")))
 
     def _print_commands(self, report: Report) -> None:
         if self._request.is_open and report.status is Status.COMPLETE:

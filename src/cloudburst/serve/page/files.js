@@ -3,8 +3,9 @@
 import { ask, button, dropdown, field, h, icon, square, toggle } from "./dom.js";
 import { addFiles, addStory, chosenFiles, commonFaults, discard, droppedFiles, faultsOf, isSending, readyScenes, save, state, waiting } from "./draft.js";
 import { ENDINGS, ending } from "./pairing.js";
-import { describe, facts, go, problemBox, steps, thumb } from "./parts.js";
-import { bytes, duration, named, number, t } from "./text.js";
+import { go, steps, thumb } from "./parts.js";
+import { describe, problemBox } from "./problems.js";
+import { bytes, duration, facts, named, number, t } from "./text.js";
 
 const SYMBOLS = { image: "picture", audio: "sound", subtitle: "subtitle" };
 const SILENT_SECONDS = 4;

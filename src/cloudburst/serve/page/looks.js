@@ -4,7 +4,8 @@ import { call } from "./api.js";
 import { button, dropdown, field, h, icon, linkButton, segments, toggle } from "./dom.js";
 import { optionsBody, readyScenes, save, sceneBody, state, waiting } from "./draft.js";
 import { choose } from "./files.js";
-import { describe, go, steps, thumb } from "./parts.js";
+import { go, steps, thumb } from "./parts.js";
+import { describe } from "./problems.js";
 import { server } from "./server.js";
 import { named, number, t } from "./text.js";
 

@@ -2,9 +2,10 @@
 
 import { button, field, h, icon, linkButton, toggle } from "./dom.js";
 import { capOf, discard, readyScenes, save, state, submit } from "./draft.js";
-import { facts, go, problemBox, steps } from "./parts.js";
+import { go, steps } from "./parts.js";
+import { problemBox } from "./problems.js";
 import { server, tierOf } from "./server.js";
-import { cap, duration, forecast, named, said, t } from "./text.js";
+import { cap, duration, facts, forecast, named, said, t } from "./text.js";
 
 const SYMBOLS = { machine: "machine", fargate: "cloud", both: "both", endpoints: "cloud" };
 const keyOf = plan => [plan.place, plan.tier, plan.workers, plan.spot].join("/");

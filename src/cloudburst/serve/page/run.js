@@ -5,9 +5,11 @@ import { ask, button, h, icon, linkButton } from "./dom.js";
 import { upload } from "./draft.js";
 import { choose } from "./files.js";
 import { ENDINGS } from "./pairing.js";
-import { describe, detailsOf, facts, hide, problemBox, remedyOf, retake } from "./parts.js";
+import { hide, retake } from "./parts.js";
+import { describe, detailsOf, problemBox, remedyOf } from "./problems.js";
+import { billCard, stat } from "./result.js";
 import { server } from "./server.js";
-import { bill, bytes, cap, clock, duration, forecast, named, percent, t } from "./text.js";
+import { bill, bytes, cap, clock, duration, facts, forecast, named, percent, t } from "./text.js";
 import { timeline } from "./timeline.js";
 
 const REFRESH_DELAY = 400; // milliseconds in which events are collected before the scenes are read again
@@ -216,7 +218,6 @@ function progress() {
   ];
 }
 
-const stat = (name, value, note) => h("div", null, h("dt", null, name), h("dd", { class: "v" }, value), h("dd", { class: "x" }, note));
 const classOf = scene => ({ done: "done", failed: "bad" })[scene.state] ?? "";
 
 function cells() {
@@ -304,7 +305,7 @@ function result() {
     report?.film_error && !job.error && h("div", { class: "call bad", role: "alert" }, icon("warn"), h("p", null, t("film.failed"), " ", report.film_error)),
     h("div", { class: "split" },
       h("div", { class: "stack" }, h("h2", null, t("videos")), tiles(scenes)),
-      report && h("aside", { class: "stack", "aria-label": t("bill") }, billCard(), timeCard())),
+      report && h("aside", { class: "stack", "aria-label": t("bill") }, billCard(report, job.cost ?? report.cost), timeCard())),
     report && report.workers.length > 0 && h("div", { class: "card", key: "timeline" }, timeline(report)),
   ];
 }
@@ -329,17 +330,6 @@ function player() {
       const scene = run.scenes.find(one => (one.title || one.scene) === chapter.title), picture = scene?.cover_url ?? scene?.picture_url;
       return h("li", null, h("button", { type: "button", "aria-current": run.chapter === place ? "true" : null, onclick: jump(chapter.at) }, picture ? h("img", { src: picture, alt: "", loading: "lazy" }) : h("i"), h("span", null, chapter.title), h("span", { class: "muted small num" }, clock(chapter.at))));
     }))));
-}
-
-function billCard() {
-  const { cost, predicted } = run.report, { job } = run;
-  const parts = [["encoding", "encode"], ["starting", "start"], ["idle", "hatch"], ["transferring", "upload"], ["wasted", "lost"]].filter(([name]) => Number(cost[name]) > 0);
-  const usd = job.cost?.usd ?? cost.usd;
-  return h("div", { class: "card" },
-    h("div", { class: "row between" }, h("h2", null, t("bill")), h("b", { class: "num" }, parts.length ? bill(usd) : t("free"))),
-    parts.length > 0 && h("div", { class: "bar", "aria-hidden": "true" }, parts.map(([name, kind]) => h("i", { key: name, class: kind, style: { "flex-grow": String(Number(cost[name]) / Number(cost.usd)) } }))),
-    parts.length > 0 && h("dl", { class: "legend" }, parts.map(([name, kind]) => h("div", { key: name }, h("dt", null, h("i", { class: kind }), t(`cost.${name}`)), h("dd", null, bill(cost[name]))))),
-    parts.length === 0 ? h("p", { class: "muted" }, t("bill.none")) : h("p", { class: "small muted" }, predicted && t("bill.predicted", { low: forecast(predicted.usd_low), high: forecast(predicted.usd_high) }), " ", (job.cost?.final ?? cost.final) ? t("bill.final") : t("bill.estimate")));
 }
 
 function timeCard() {

@@ -2,7 +2,8 @@
 
 import { call, get, post } from "./api.js";
 import { ask, button, h, icon, segments, square } from "./dom.js";
-import { go, problemBox } from "./parts.js";
+import { go } from "./parts.js";
+import { problemBox } from "./problems.js";
 import { PILLS } from "./run.js";
 import { bill, moment, month, named, t } from "./text.js";
 

@@ -2,7 +2,8 @@
 
 import { call, get } from "./api.js";
 import { button, h, icon, segments } from "./dom.js";
-import { command, problemBox } from "./parts.js";
+import { command } from "./parts.js";
+import { problemBox } from "./problems.js";
 import { server } from "./server.js";
 import { bytes, cap, chooseLanguage, language, named, number, said, t } from "./text.js";
 

@@ -4,12 +4,22 @@ import { STRINGS } from "./strings.js";
 
 const LANGUAGES = { en: "en", zh: "zh-CN" };
 
-export let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+/** Return what this browser has kept, or keep another value; some pages from a disk may keep nothing. */
+export function kept(name, value) {
+  try {
+    if (value !== undefined) localStorage.setItem(name, value);
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export let language = kept("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 
 /** Choose the language of the page, `en` or `zh`, for this browser. */
 export function chooseLanguage(code) {
   language = code;
-  localStorage.setItem("language", code);
+  kept("language", code);
   document.documentElement.lang = LANGUAGES[code];
 }
 
@@ -53,6 +63,9 @@ export function duration(seconds) {
   return t("hours", { h: Math.floor(minutes / 60), m: minutes % 60 });
 }
 
+/** Join the given parts of a line. */
+export const facts = (...parts) => parts.filter(Boolean).join(t("comma"));
+
 /** Return a time in a video as `1:34`. */
 export function clock(seconds) {
   const whole = Math.floor(seconds);
@@ -72,6 +85,9 @@ export function moment(text) {
   if (days < 2) return t(days === 0 ? "today" : "yesterday", { time });
   return new Intl.DateTimeFormat(LANGUAGES[language], { dateStyle: "medium" }).format(date);
 }
+
+/** Return the date and time of a timestamp. */
+export const dateOf = text => new Intl.DateTimeFormat(LANGUAGES[language], { dateStyle: "long", timeStyle: "short" }).format(new Date(text));
 
 /** Return the name of a month such as `2026-11`. */
 export function month(text) {
