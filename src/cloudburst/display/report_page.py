@@ -42,7 +42,10 @@ _SCENE_FACTS = {
     *("scene", "error", "task", "attempts", "usd", "skipped", "upload_at", "upload_seconds"),
     *("encode_at", "encode_seconds", "download_at", "download_seconds"),
 }
-_REPORT_FACTS = {"began_at", "wall_seconds", "cost", "predicted", "workers", "film_error"}
+_REPORT_FACTS = {
+    *("film_started_at", "film_finished_at"),
+    *("began_at", "wall_seconds", "cost", "predicted", "workers"),
+}
 
 
 def write_report(report: Report, path: Path | str) -> Path:

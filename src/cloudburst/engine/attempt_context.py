@@ -188,6 +188,7 @@ class SceneContext(AttemptContext):
                     failures=self.record.failures,
                     worker_failures=self.record.worker_failures,
                     worker_losses=self.record.worker_losses,
+                    attempts=self.record.attempts,
                     error=ErrorEntry.of(error),
                     given_up=final,
                     fingerprint=self.record.inputs.fingerprint,

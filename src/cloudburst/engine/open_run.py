@@ -112,7 +112,7 @@ async def open_run(spec: RunSpec, pool: WorkerPool) -> AsyncGenerator[Run]:
             run.end(launching=pool.supervisors.records(run.name))
             if started and run.writer is not None:
                 now = run.writer.journal.now()
-                run.writer.add(ProcessEndEntry(ended_at=now, status=run.status))
+                run.writer.add(ProcessEndEntry(ended_at=now, status=run.status, **run.film_facts()))
                 await run.writer.flush(within=pool.timeouts.call)
     if run.source_error is not None:  # as it is, even if it is a group
         raise run.source_error

@@ -210,8 +210,10 @@ async def rebuild_report(run: str, state: JournalState, *, now: float | None = N
             record.attempts = max(record.attempts, 1)
             record.started_at = attempt.spans[0].started_at
             record.phases = {span.phase: span for span in attempt.spans}
-        if name in failures and failures[name].given_up and (error := failures[name].error):
-            record.error = error.restore()
+        if (failure := failures.get(name)) is not None:
+            record.attempts = failure.attempts
+            if failure.given_up and failure.error is not None:
+                record.error = failure.error.restore()
     if now is not None:
         for worker in workers:
             worker.stopped = worker.stopped if state.tasks[worker.task].stopped_at else None
@@ -225,6 +227,10 @@ async def rebuild_report(run: str, state: JournalState, *, now: float | None = N
         seconds=max(now or 0.0, process.started_at, *ends) - process.started_at,
         predicted=process.predicted,
         is_open=state.source_ended is False,
+        film=end.film if end else None,
+        film_error=end.film_error if end else None,
+        film_started_at=end.film_started_at if end else None,
+        film_finished_at=end.film_finished_at if end else None,
     )
 
 

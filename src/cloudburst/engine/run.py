@@ -300,12 +300,18 @@ class Run:
             predicted=self.predicted,
             is_open=self.is_open,
             bytes_checked=self.bytes_checked,
-            film=None if self.film is None else self.film.path,
-            film_error=None if self.film is None else self.film.error,
-            film_started_at=self.view.film_started_at,
-            film_finished_at=self.view.film_finished_at,
+            **self.film_facts(),
         )
         return report.with_settlement(self.settled)
+
+    def film_facts(self) -> dict[str, Any]:
+        """Return the fields of the report that describe the film."""
+        return {
+            "film": None if self.film is None else self.film.path,
+            "film_error": None if self.film is None else self.film.error,
+            "film_started_at": self.view.film_started_at,
+            "film_finished_at": self.view.film_finished_at,
+        }
 
     def progress(self) -> RunProgress:
         """Return the progress at this moment: scenes, bill, workers and the time left.

@@ -18,6 +18,7 @@ from cloudburst.errors import CloudburstError, Remedy
 from cloudburst.models.file_versions import KnownHash
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits
+from cloudburst.models.locations import WrittenLocation
 from cloudburst.models.options import RenderOptions
 from cloudburst.models.report import Prediction, Status
 from cloudburst.models.scene import Scene, Video
@@ -201,6 +202,8 @@ class SceneFailureEntry:
     """Attempts that failed because of their worker."""
     worker_losses: int
     """Workers that ended by themselves while they encoded the scene."""
+    attempts: int = 0
+    """All attempts, also those that count neither against the scene nor against a worker."""
     error: ErrorEntry | None = None
     given_up: bool = False
     """True if the run makes no further attempt."""
@@ -215,6 +218,11 @@ class ProcessEndEntry:
 
     ended_at: EpochSeconds
     status: Status
+    film: WrittenLocation | None = None
+    film_error: str | None = None
+    film_started_at: float | None = None
+    """Seconds from the start of the process until it began to make the film."""
+    film_finished_at: float | None = None
 
 
 Entry: TypeAlias = (

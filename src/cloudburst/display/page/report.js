@@ -57,7 +57,7 @@ function figures() {
   const length = total(done.map(scene => scene.video), "seconds"), size = total(done.map(scene => scene.video), "size");
   return h("div", { class: "card flush" }, h("dl", { class: "stats", "aria-label": t("run.state") },
     stat(t("videos"), [done.length, h("small", null, ` / ${scenes.length}`)], done.length > 0 && t("length.size", { time: duration(length), size: bytes(size) })),
-    stat(t("time"), duration(wall), predicted && isComparable() && t("predicted.only", { expected: duration(predicted.wall_seconds) })),
+    stat(t("time"), duration(wall), predicted && !report.film_started_at && isComparable() && t("predicted.only", { expected: duration(predicted.wall_seconds) })),
     stat(t("bill"), isBilled ? bill(cost.usd) : t("free"), isBilled && (cost.final ? t("bill.is.final") : t("bill.may.grow"))),
     stat(t("workers"), numbers.size, facts(sizes, retries > 0 && t("retries.n", { n: retries })))));
 }
@@ -68,12 +68,12 @@ const isComparable = () => state === "complete" && !scenes.some(scene => scene.s
 function comparison() {
   if (!predicted || !isComparable()) return null;
   const { seconds_low: low, seconds_high: high, usd_low, usd_high } = predicted;
-  const hasRange = low !== null && high !== null;
+  const taken = report.film_started_at ?? wall, hasRange = low !== null && high !== null;
   const time = range => t("predicted.range", { expected: duration(predicted.wall_seconds), low: duration(range[0]), high: duration(range[1]) });
   return h("section", { class: "card stack", "aria-label": t("predicted.actual") }, h("h2", null, t("predicted.actual")),
-    measure(t("time"), duration(wall), wall, hasRange ? [low, high] : [predicted.wall_seconds, predicted.wall_seconds], hasRange ? time([low, high]) : t("predicted.only", { expected: duration(predicted.wall_seconds) })),
+    measure(t("time"), duration(taken), taken, hasRange ? [low, high] : [predicted.wall_seconds, predicted.wall_seconds], hasRange ? time([low, high]) : t("predicted.only", { expected: duration(predicted.wall_seconds) })),
     isBilled && measure(t("bill"), bill(cost.usd), Number(cost.usd), [Number(usd_low), Number(usd_high)], t("bill.predicted", { low: forecast(usd_low), high: forecast(usd_high) })),
-    film && h("p", { class: "small muted" }, t("without.film")));
+    taken < wall && h("p", { class: "small muted" }, t("without.film")));
 }
 
 /** Return a track with the predicted range and a mark at what was measured. */

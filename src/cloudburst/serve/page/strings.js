@@ -492,7 +492,7 @@ export const STRINGS = {
   "predicted.actual": ["Predicted and actual", "预计与实际"],
   "predicted.range": ["Predicted: {expected}, between {low} and {high}", "预计 {expected}，在 {low} 至 {high} 之间"],
   "predicted.only": ["Predicted: {expected}", "预计 {expected}"],
-  "without.film": ["The forecast is without the film.", "预计不含影片。"],
+  "without.film": ["Both are without the film.", "均不含影片。"],
   "problems": ["Problems", "问题"],
   "problem.scenes": ["{n} scene failed|{n} scenes failed", "{n} 个场景失败"],
   "problem.tasks": ["{n} worker failed|{n} workers failed", "{n} 个渲染节点失败"],
