@@ -243,10 +243,11 @@ def test_the_pieces_of_the_other_pages_work(scenes, capsys, request):
         run_blocks("docs/troubleshooting.md")
         assert logging.getLogger("cloudburst").isEnabledFor(logging.DEBUG)
     run_blocks("docs/film.md")
+    run_blocks("docs/command-line.md")
     run_blocks("docs/migration.md", space={"scenes": scenes})
     assert '"successful_scenes": 2' in capsys.readouterr().out
     tested = {"batches", "emulator", "film", "looks", "migration", "s3", "scenes", "scheduling"}
-    tested |= {"plan", "scripts", "troubleshooting"}
+    tested |= {"command-line", "plan", "scripts", "troubleshooting"}
     tested |= {"jobs", "webhooks"}  # in tests/web/test_recipes.py and tests/webhooks
     assert {page for page in PAGES if blocks(page, "python")} == {
         *READMES,

@@ -27,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from cloudburst.compat import execute_parallel_batches as execute_parallel_batches
     from cloudburst.compat import scan_and_test_folder as scan_and_test_folder
     from cloudburst.compat import scan_scenes_from_folder as scan_scenes_from_folder
+    from cloudburst.display.report_page import write_report as write_report
     from cloudburst.engine.run import Run as Run
     from cloudburst.errors import CloudburstError as CloudburstError
     from cloudburst.inputs.scenes import read_scenes as read_scenes
@@ -60,6 +61,7 @@ _NAMES = {
         "scan_and_test_folder",
         "scan_scenes_from_folder",
     ),
+    "cloudburst.display.report_page": ("write_report",),
     "cloudburst.engine.run": ("Run",),
     "cloudburst.errors": ("CloudburstError",),
     "cloudburst.models.video_format": ("Effect",),

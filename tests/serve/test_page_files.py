@@ -26,8 +26,12 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 ROLES = ("image", "audio", "subtitle")
 
 
+REPORT = (PAGE.parents[1] / "display/page/report.js").read_text("utf-8")
+
+
 def code() -> str:
-    return "\n".join(text for name, text in SCRIPTS.items() if name != "strings.js")
+    """The scripts that show the texts: those of the page and of the file report.html."""
+    return "\n".join([REPORT, *(text for name, text in SCRIPTS.items() if name != "strings.js")])
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_placeholders():

@@ -162,9 +162,12 @@ class ResultPrinter:
             self._errors.print(unwrapped("\n" if echoed else "", head, command))
 
     def write_page(self, report: Report | None) -> None:
-        """Write the page about the run beside its videos, and print where it is."""
+        """Write the page about the run beside its videos, and print where it is.
+
+        Nothing is written for a run in which no scene has ended, or whose videos are in S3.
+        """
         to = absolute_location(self._request.to)
-        if report is None or not isinstance(to, Path):
+        if report is None or not (report.videos or report.errors) or not isinstance(to, Path):
             return
         from cloudburst.display.report_page import NAME, write_page  # noqa: PLC0415 - slow to import
 

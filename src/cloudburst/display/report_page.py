@@ -15,10 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
-
-from cloudburst.display.summary import group_failures
 from cloudburst.display.texts import format_duration, format_size, format_usd, short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import replaced_file
@@ -26,6 +22,15 @@ from cloudburst.models.locations import AnyLocation, OutputFolder
 from cloudburst.models.problems import code_of, fix_of
 from cloudburst.models.report import Report, SceneReport, Status
 from cloudburst.text import printable
+
+try:
+    import jinja2
+    from markupsafe import Markup
+
+    from cloudburst.display.summary import group_failures
+except ModuleNotFoundError as exc:
+    msg = f"a report needs the package {exc.name}: pip install 'cloudburst-sdk[cli]'"
+    raise ConfigurationError(msg) from None
 
 NAME = "report.html"
 """Name of the page in the folder of the videos."""
