@@ -13,7 +13,7 @@ NEEDLESS = [
 ]
 """Modules of AWS, of other commands and of terminals, which together take longer to import than a
 short scene to render."""
-MAX_MODULES = 760
+MAX_MODULES = 800
 """Modules of the command after a run of one scene, with those of the standard library."""
 MAX_MODULES_OF_HELP = 370
 CODE = """

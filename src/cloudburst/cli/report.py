@@ -36,10 +36,13 @@ def report_command(
     The page is one HTML file, which needs no network. It may be written while the run goes on, and
     after the run was killed. AWS is asked for bills that are not final.
 
+    $ cloudburst report --open
+    $ cloudburst report --to videos --output run.html
+
     Parameters
     ----------
     run
-        Name of the run, as `cloudburst runs` lists it. Default: the newest run of the folder.
+        Name of the run, as "cloudburst runs" lists it. Default: the newest run of the folder.
     to
         Folder of the videos, also in S3. Default: RESULTS_DIR, else ./cloudburst_results.
     output
