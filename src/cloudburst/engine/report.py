@@ -198,15 +198,17 @@ async def rebuild_report(run: str, state: JournalState, *, now: float | None = N
     earlier = RecoveredState(finished=finished, results=results, tasks=tasks)
     failures = {name: one for name, one in state.scene_failures.items() if name not in finished}
     workers = recover_workers(run, earlier, ahead=0.0).values()
-    attempts = {one.scene: (worker.task, one) for worker in workers for one in worker.attempts}
+    begun = [(one, worker.task) for worker in workers for one in worker.attempts if one.spans]
+    begun.sort(key=lambda pair: pair[0].spans[0].started_at)
+    last_attempts = {one.scene: (one, task) for one, task in begun}
     records = list[SceneRecord]()
     for name in state.scenes:
         records.append(record := SceneRecord(name=name))
         recover_scene(record, replace(earlier, failures=failures), ahead=0.0)
         if name in finished:
             record.skipped = (record.finished_at or 0.0) < process.started_at
-        elif name in attempts:
-            record.task, attempt = attempts[name]
+        elif name in last_attempts:
+            attempt, record.task = last_attempts[name]
             record.attempts = max(record.attempts, 1)
             record.started_at = attempt.spans[0].started_at
             record.phases = {span.phase: span for span in attempt.spans}
