@@ -203,7 +203,7 @@ class SceneFailureEntry:
     worker_losses: int
     """Workers that ended by themselves while they encoded the scene."""
     attempts: int = 0
-    """All attempts, also those that count neither against the scene nor against a worker."""
+    """Number of all attempts, also of those that count against nothing."""
     error: ErrorEntry | None = None
     given_up: bool = False
     """True if the run makes no further attempt."""
