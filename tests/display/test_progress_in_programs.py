@@ -42,6 +42,7 @@ def error_output(monkeypatch):
 
 @pytest.fixture
 def terminal(error_output, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     return lambda: error_output(Terminal())
@@ -74,6 +75,19 @@ async def test_a_live_view_is_drawn_in_a_terminal_and_removed(make_scene, tmp_pa
         await client.render(make_scene("a"), to=tmp_path, progress=True)
     assert "0 of 1 scene" in screen.getvalue()
     assert is_removed(screen)
+
+
+@pytest.mark.parametrize("log", ["of CI with a terminal", "with FORCE_COLOR"])
+async def test_a_log_has_no_live_view(log, make_scene, tmp_path, error_output, monkeypatch):
+    name, output = ("CI", Terminal()) if "CI" in log else ("FORCE_COLOR", io.StringIO())
+    monkeypatch.setenv(name, "true")
+    error_output(output)
+    await cloudburst.render(
+        make_scene("a"), to=tmp_path, backend=FakeCloud().backend, progress=True
+    )
+    assert "worker 1 is ready" in output.getvalue()
+    assert "\x1b[?25l" not in output.getvalue()
+    assert "\r" not in output.getvalue()
 
 
 @pytest.mark.parametrize("given", ["nothing", False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -35,7 +36,7 @@ _GREY = (128, 128, 128)
 _RED, _GREEN, _YELLOW, _BLUE = (205, 75, 70), (40, 150, 95), (175, 120, 20), (70, 125, 215)
 _THEME = TerminalTheme(_GREY, _GREY, [_GREY, _RED, _GREEN, _YELLOW, _BLUE, _BLUE, _BLUE, _GREY])
 """Colours that can be read on white and on black."""
-_PAGE = '<pre style="line-height:1.3;white-space:pre;overflow-x:auto">{code}</pre>'
+_PAGE = '<pre style="font-family:monospace;line-height:1.3;overflow-x:auto">{code}</pre>'
 
 
 class ProgressConsole(Console):
@@ -50,7 +51,9 @@ def display_for(console: Console) -> OpenDisplay:
     """Return the display that fits a console: in a notebook, in a terminal, or as lines."""
     if console.is_jupyter:
         return notebook_display
-    live = console.is_terminal and not console.is_dumb_terminal
+    # rich takes any output for a terminal if FORCE_COLOR is set, and logs of CI keep all lines.
+    moves = console.is_terminal and console.file.isatty() and not os.environ.get("CI")
+    live = moves and not console.is_dumb_terminal
     return partial(screen_display if live else line_display, console=console)
 
 

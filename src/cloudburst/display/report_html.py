@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from cloudburst.display.player import link, player
@@ -29,16 +29,16 @@ def _parts(report: Report) -> Iterator[str]:
     elif len(report.videos) == 1:
         yield player(report.videos[0].path)
     if report.film_error is not None:
-        yield _failure("No film", report.film_error)
+        yield _failure("No film", first_line(report.film_error))
     for group in group_failures(report):
         if group.scenes:
+            head = f"{pluralize(len(group.scenes), 'scene')} failed"
             names = list_some(group.scenes, _MAX_NAMES_SHOWN)
-            yield _failure(f"{pluralize(len(group.scenes), 'scene')} failed", group.text, names)
+            yield _failure(head, first_line(group.text), group.fix and f"Fix: {group.fix}", names)
     made = [entry for entry in report.scenes if entry.video is not None]
     if made:
         rows = "".join(_row(entry) for entry in made[:_MAX_ROWS])
-        heads = "".join(f"<th>{head}</th>" for head in _HEAD[: 4 + report.is_billed])
-        yield f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        yield f"<table>{_cells('th', _HEAD[: 4 + report.is_billed])}{rows}</table>"
     if len(made) > _MAX_ROWS:
         yield f"<p>… and {len(made) - _MAX_ROWS} more</p>"
     if report.is_billed:
@@ -51,9 +51,14 @@ def _row(entry: SceneReport) -> str:
     cells = [link(video.path, printable(entry.scene)), f"{video.seconds:.1f} s"]
     cells += [f"{entry.encode_seconds:.1f} s", format_size(video.size)]
     cells += [] if entry.usd is None else [format_usd(entry.usd)]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return _cells("td", cells)
 
 
-def _failure(head: str, text: str, names: str = "") -> str:
-    texts = (escape(printable(part)) for part in (first_line(text), names) if part)
-    return f'<p><b style="color:{_RED}">{escape(head)}:</b> {"<br>".join(texts)}</p>'
+def _cells(tag: str, cells: Sequence[str]) -> str:
+    first, rest = f'<{tag} style="text-align:left">{cells[0]}</{tag}>', cells[1:]
+    return f"<tr>{first}{''.join(f'<{tag}>{cell}</{tag}>' for cell in rest)}</tr>"
+
+
+def _failure(head: str, *texts: str) -> str:
+    lines = "<br>".join(escape(printable(text)) for text in texts if text)
+    return f'<p><b style="color:{_RED}">{head}:</b> {lines}</p>'
