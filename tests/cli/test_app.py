@@ -20,11 +20,14 @@ import anyio
 import anyio.to_thread
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from cloudburst.cli import main
+from cloudburst.cli.output import describe_error
 from cloudburst.cli.result import RunOutcome, RunRequest
 from cloudburst.display.displays import OpenDisplay
 from cloudburst.display.shown_run import ShownRun
+from cloudburst.errors import CapacityError, CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.limits import Timeouts
 
 COMMAND = (sys.executable, "-m", "cloudburst.cli")
@@ -361,3 +364,19 @@ def test_timeouts_are_those_of_the_environment(
     usual, asked = (job.timeouts for job in jobs)
     assert usual == Timeouts()
     assert (asked.scene, asked.ready) == (120, 7)
+
+
+def test_an_error_has_what_to_do_unless_its_message_says_it() -> None:
+    def lines(error: CloudburstError) -> list[str]:
+        console = Console(file=io.StringIO(), width=60)
+        console.print(describe_error(error))
+        return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+    assert lines(CapacityError("no room for a task")) == [
+        "no room for a task",
+        "What to do: try again later, or with another size of tasks.",
+    ]
+    assert lines(LaunchError("no subnet: run cloudburst doctor")) == [
+        "no subnet: run cloudburst doctor"
+    ]
+    assert lines(ConfigurationError("--tier: 'x'")) == ["--tier: 'x'"]

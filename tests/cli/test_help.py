@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,27 @@ def test_errors_of_options_are_lines_without_a_box(words, line, capsys):
     assert line in " ".join(captured.err.split())
     assert captured.out == ""
     assert "\u2500" not in captured.err
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_and_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "cloudburst.bash"
+    words = ["--install-completion", "--shell", "bash", "--output", str(script)]
+    assert main(words) == 0
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+    code = """
+        . "$1"
+        complete_words() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+            _cloudburst cloudburst
+            echo "${COMPREPLY[*]}"
+        }
+        complete_words cloudburst fr
+        complete_words cloudburst render --dead
+        complete_words cloudburst render --fit ""
+    """
+    done = subprocess.run(
+        ["bash", "-c", code, "bash", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["frame", "--deadline", "cover contain"]

@@ -26,6 +26,7 @@ from cloudburst.errors import (
     OutputExistsError,
     SceneFault,
 )
+from cloudburst.models.problems import fix_of
 
 _MAX_ERRORS_SHOWN = 100
 """Maximum number of scene faults, or of paths of existing videos, that are printed."""
@@ -113,8 +114,12 @@ def describe_error(error: CloudburstError) -> RenderableType:
             notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
             return Group(Text(head, "red"), *listed, *_more(len(files)), *reasons, *notes)
         case _:
-            text = safe_text(str(error), "red")
-            return unwrapped(text) if _COMMAND.search(text.plain) else WordWrapped(text)
+            text, fix = safe_text(str(error), "red"), fix_of(type(error).__name__)
+            if _COMMAND.search(text.plain):
+                return unwrapped(text)
+            if fix and fix not in text.plain:
+                text.append(f"\nWhat to do: {fix}.", "default")
+            return WordWrapped(text)
 
 
 def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
