@@ -59,7 +59,6 @@ def test_times_are_durations_with_an_example(page):
     )
     assert "--at DURATION" in page("frame -h")
     assert "--older-than DURATION" in page("cleanup -h")
-    assert "--cloudtrail DURATION" in page("doctor -h")
 
 
 def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_own(page):

@@ -202,7 +202,6 @@ def test_every_answer_fits(emulate):
     aws.ec2.describe_security_groups()
     aws.ec2.describe_route_tables(Filters=[{"Name": "association.main", "Values": ["true"]}])
     aws.ec2.describe_vpc_endpoints()
-    aws.cloudtrail.lookup_events()
     aws.sts.get_caller_identity()
     aws.sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/me", RoleSessionName="here")
     aws.iam.simulate_principal_policy(

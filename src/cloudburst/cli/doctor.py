@@ -19,7 +19,7 @@ from rich.text import Text
 
 from cloudburst.aws.setup.check_account import Check, CheckStatus, DoctorReport, doctor
 from cloudburst.cli.backend_options import BackendOptions
-from cloudburst.cli.options import Delay, s3_folders
+from cloudburst.cli.options import s3_folders
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.display.terminal_texts import advice_text, safe_text
 from cloudburst.display.texts import pluralize
@@ -43,7 +43,6 @@ def doctor_command(
     live: Annotated[bool, Parameter(negative=())] = False,
     s3: Annotated[str | None, Parameter(metavar="FOLDER")] = None,
     quick: Annotated[bool, Parameter(negative=())] = False,
-    cloudtrail: Delay = 0.0,
     yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Check whether a run on Fargate would work, and print how to fix any problems.
@@ -73,14 +72,11 @@ def doctor_command(
         With --live: folder s3://BUCKET/PREFIX in which small objects are written and deleted.
     quick
         With --live: omit the image, the subnets, the burst and ARM64.
-    cloudtrail
-        With --live: time to wait, such as 20m, for CloudTrail's record of a task, to search it for
-        its key.
     yes
         With --live: ask nothing.
     """
-    if not live and (s3 or yes or quick or cloudtrail):
-        raise ConfigurationError("--s3, --quick, --cloudtrail and --yes need --live")
+    if not live and (s3 or yes or quick):
+        raise ConfigurationError("--s3, --quick and --yes need --live")
     if live and as_json:
         raise ConfigurationError("--json with --live; expected one of the two")
     folder = s3_folders([s3])[0] if s3 else None
@@ -95,7 +91,7 @@ def doctor_command(
     if live and report.success:
         from cloudburst.cli.live_check import check_account  # noqa: PLC0415 - loads the client
 
-        return check_account(yes=yes, s3=folder, quick=quick, cloudtrail=cloudtrail / 60)
+        return check_account(yes=yes, s3=folder, quick=quick)
     return 0 if report.success else 1
 
 

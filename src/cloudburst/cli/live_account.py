@@ -132,8 +132,6 @@ class Live:
         self.template = template
         self.settings = template.settings
         self.findings = findings
-        self.keys: dict[str, str] = {}
-        """Keys of tasks by ARN, for the search in records of CloudTrail."""
         self.silence = ""
         """Why tasks do not answer; empty if they do, or if that was not tried."""
         self._running: set[str] = set()

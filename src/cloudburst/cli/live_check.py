@@ -87,7 +87,6 @@ async def plan_live(
     settings: Settings,
     *,
     quick: bool = False,
-    cloudtrail: float = 0.0,
     s3: S3Prefix | None = None,
 ) -> LivePlan:
     """Return what a check starts and its maximum cost; nothing is started.
@@ -95,7 +94,6 @@ async def plan_live(
     Args:
         settings: Account, region, cluster and task definition.
         quick: True to omit the image, the subnets, the burst and ARM64.
-        cloudtrail: Minutes to wait for the record of a task; 0 to omit this part.
         s3: Folder for the part with S3; ``None`` to omit it.
 
     Raises:
@@ -106,12 +104,10 @@ async def plan_live(
         omitted = {
             "Our image": "" if settings.image == OWN_IMAGE else "the image is not ours",
             "S3": "" if s3 else "no --s3",
-            "CloudTrail": "" if cloudtrail else "no --cloudtrail",
             **dict.fromkeys(quickly, "--quick"),
         }
-        trail = partial(live_tasks.check_trail, minutes=cloudtrail)
         in_s3 = partial(check_s3, prefix=s3 or S3Prefix("", ""))
-        parts = [*await _task_parts(aws, settings), Part("S3", in_s3), Part("CloudTrail", trail)]
+        parts = [*await _task_parts(aws, settings), Part("S3", in_s3)]
         return LivePlan(
             account=await aws.account_id(),
             region=aws.region,

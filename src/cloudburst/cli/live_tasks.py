@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import wave
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,8 +61,6 @@ BURST_STOP_TIMEOUT = 120.0
 """Maximum seconds to wait until the tasks of the burst have stopped."""
 MAX_STOP_WAIT = 5.0
 """Seconds after which AWS has to accept the stop of a new task."""
-TRAIL_INTERVAL = 30.0
-"""Seconds between two lists of CloudTrail's records."""
 
 
 async def check_one_task(live: Live) -> None:
@@ -71,7 +68,6 @@ async def check_one_task(live: Live) -> None:
     report, cluster = live.findings.report, live.settings.cluster
     asked_at, request = anyio.current_time(), new_request()
     task = await live.launch(request)
-    live.keys[task] = request.secrets.key
     again = await live.launch(request)
     report("the same token is the same task", task == again)
     other = replace(request, spec=replace(request.spec, tier=Tier.STANDARD))
@@ -261,26 +257,3 @@ async def check_burst(live: Live) -> None:
     with anyio.move_on_after(BURST_STOP_TIMEOUT):
         for task in waits:  # until then they count against the quota of the next parts
             await live.until(task, "STOPPED")
-
-
-async def check_trail(live: Live, minutes: float) -> None:
-    """Wait for the records of RunTask, which take some minutes, and search them for keys."""
-    since = datetime.now(UTC) - timedelta(hours=2)
-    query = [{"AttributeKey": "EventName", "AttributeValue": "RunTask"}]
-    with anyio.move_on_after(minutes * 60):
-        while live.keys:
-            events = await live.aws.collect_pages(
-                "cloudtrail", "lookup_events", "Events", LookupAttributes=query, StartTime=since
-            )
-            if (shown := keys_shown(events, live.keys)) is not None:
-                live.findings.report("CloudTrail does not record the keys of tasks", not shown)
-                return
-            await anyio.sleep(TRAIL_INTERVAL)
-    raise NotTriedError(f"no record of a task within {minutes:g} minutes")
-
-
-def keys_shown(events: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> bool | None:
-    """Return whether the records of our requests contain a key; ``None`` if there is no record."""
-    texts = [str(event.get("CloudTrailEvent", "")) for event in events]
-    ours = [text for text in texts if any(task in text for task in keys)]
-    return any(key in text for key in keys.values() for text in ours) if ours else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +76,6 @@ class EmulatedAccount:
             "sts": self.identity.sts,
             "iam": self.identity.iam,
             "logs": self.logs.operations,
-            "cloudtrail": {"LookupEvents": partial(lookup_events, registry)},
             "servicequotas": ServiceQuotas(config).operations,
         }
 
@@ -184,18 +181,6 @@ def _common(name: str, image: str, *, init: bool, region: str) -> dict[str, Any]
             },
         },
     }
-
-
-# Text with which CloudTrail replaces values of environment variables (2026-11):
-# https://github.com/aws-samples/aws-batch-runtime-monitoring/issues/20.
-HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
-
-
-def lookup_events(registry: TaskRegistry, _: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record for each task, as LookupEvents does for the event RunTask."""
-    arns = [task.arn for task in registry.snapshots.values()]
-    records = [json.dumps({"taskArn": arn, "environment": HIDDEN}) for arn in arns]
-    return {"Events": [{"EventName": "RunTask", "CloudTrailEvent": one} for one in records]}
 
 
 # vCPU quota of a new account, for On-Demand and for Spot: "Service quotas" of Fargate in the AWS

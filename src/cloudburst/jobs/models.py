@@ -233,10 +233,23 @@ class JobRequest(JobTerms):
         return {name: at for name in FILM_FILES if (at := getattr(self, name)) is not None}
 
 
-class JobChanges(BaseModel):
-    """Changes with which a finished job is resumed. Invalid ones raise `InvalidScenesError`."""
+class CheckedRequest(BaseModel):
+    """Request of a caller. An invalid one raises `InvalidScenesError`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as exc:
+                faults = [field_fault(error, type(self)) for error in exc.errors()]
+                raise InvalidScenesError(faults=faults) from exc
+
+
+class JobChanges(CheckedRequest):
+    """Changes with which a finished job is resumed."""
 
     scenes: tuple[dict[str, Any], ...] = ()
     """Scenes without a video that change: each has its ``name`` and the fields that replace those
@@ -245,15 +258,6 @@ class JobChanges(BaseModel):
     """Names of scenes without a video, which the job and its film have no longer."""
     max_usd: MaxUsd | None = None
     """Maximum bill of the job from its first start, in USD; ``None``: the one that it had."""
-
-    if not TYPE_CHECKING:  # type checkers and editors derive the parameters from the fields
-
-        def __init__(self, /, **fields: Any) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as exc:
-                faults = [field_fault(error, JobChanges) for error in exc.errors()]
-                raise InvalidScenesError(faults=faults) from exc
 
 
 def _faults(fields: Mapping[str, Any], error: ValidationError) -> list[SceneFault]:

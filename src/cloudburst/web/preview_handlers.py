@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 from starlette.responses import Response
 
 from cloudburst.client.backends import on_spot
@@ -23,7 +23,7 @@ from cloudburst.client.planning import (
 from cloudburst.client.preview import render_frame
 from cloudburst.errors import InvalidScenesError
 from cloudburst.jobs import JobRequest
-from cloudburst.jobs.models import field_fault
+from cloudburst.jobs.models import CheckedRequest
 from cloudburst.jobs.public_json import public_faults
 from cloudburst.web.access import Action
 from cloudburst.web.job_api import Operation, WebCall
@@ -119,10 +119,8 @@ async def _forecast(call: WebCall, job: dict[str, Any], files: Mapping[str, Path
     return replace(result, faults=(*faults, *result.faults))
 
 
-class FrameRequest(Document):
+class FrameRequest(CheckedRequest):
     """Frame of the video of one scene."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scene: dict[str, Any]
     """Scene, as in a job."""
@@ -156,11 +154,7 @@ async def draw_frame(call: WebCall) -> Response:
     async with call.queue.receive() as draft:
         with receiving(call):
             fields, files, _ = await read_object(call.request, draft, rules)
-            try:
-                frame = FrameRequest.model_validate(fields)
-            except ValidationError as exc:
-                faults = [field_fault(error, FrameRequest) for error in exc.errors()]
-                raise InvalidScenesError(faults=faults) from exc
+            frame = FrameRequest(**fields)
             job = {"scenes": [frame.scene], "options": frame.options}
             named = await link_files(job, files, draft, call.queue.uploads, rules)
             made = await to_thread.run_sync(check_submission, job, named, rules)

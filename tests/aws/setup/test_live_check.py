@@ -117,10 +117,10 @@ def test_every_promise_is_kept_by_the_emulator_with_the_printed_policy(
     for name, value in emulator.new_key(policies=[allowed]).items():
         monkeypatch.setenv(name, value)
     tasks_before, calls_before = len(emulator.tasks), len(emulator.calls)
-    code = run(["doctor", "--live", "--yes", "--s3", str(folder), "--cloudtrail", "1m"])
+    code = run(["doctor", "--live", "--yes", "--s3", str(folder)])
     text = capsys.readouterr().out
     assert code == 0, text
-    of_tasks, of_s3, of_all = 10 + 1 + 1 + SUBNETS + 1 + 1 + 2, 16, 2
+    of_tasks, of_s3, of_all = 10 + 1 + 1 + SUBNETS + 1 + 1 + 2, 15, 1
     assert f"\n{of_tasks + of_s3 + of_all} kept, 0 broken, 1 not tried.\n" in text
     assert "this part: the image is not ours" in text
     (started,) = re.findall(r"(\d+) started", text)
@@ -188,9 +188,7 @@ def test_an_account_that_is_not_set_up_is_not_charged(monkeypatch, capsys, tmp_p
     assert "this starts" not in text
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--yes"], ["--quick"], ["--s3", "a/b"], ["--cloudtrail", "1m"]]
-)
+@pytest.mark.parametrize("arguments", [["--yes"], ["--quick"], ["--s3", "a/b"]])
 def test_options_of_the_live_check_need_it(arguments, capsys):
     assert run(["doctor", *arguments]) == 2
     assert "need --live" in capsys.readouterr().err
@@ -203,7 +201,7 @@ async def test_the_check_of_six_subnets_costs_less_than_ten_cents():
         emulator.register(family="cloudburst-task-arm64", architecture="ARM64")
         six = ",".join(f"subnet-{n}" for n in range(6))
         settings = settings_of(emulator, AWS_SUBNET_ID=six)
-        plan = await plan_live(settings, cloudtrail=20, s3=FOLDER)
+        plan = await plan_live(settings, s3=FOLDER)
         large = await plan_live(settings.model_copy(update={"ephemeral_storage": 200}))
     assert [part.name for part in plan.parts if part.omitted] == []
     assert Decimal("0.05") < plan.usd < Decimal("0.10")

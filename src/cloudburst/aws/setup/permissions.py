@@ -255,6 +255,5 @@ def live_statements(scope: PolicyScope) -> tuple[Statement, ...]:
             "ecr:PutLifecyclePolicy",
             when=OUR_TAGS,
         ),
-        allow("ReadTrail", "*", "cloudtrail:LookupEvents"),
         *([allow("ListUploads", buckets, "s3:ListBucketMultipartUploads")] if buckets else []),
     )
