@@ -257,7 +257,7 @@ class NativeApi:
         if done.cover is None:
             raise RejectedRequestError(404, "there is no cover: the job has no option cover")
         stall = self._settings.stall_seconds
-        return JobFileResponse(job.cover, done.cover, stall=stall)
+        return JobFileResponse(job.cover, done.cover, stall=stall, media_type="image/jpeg")
 
     async def post_fetch(self, request: Request) -> Response:
         """Get a file from a URL and store it, with a stream of its progress."""

@@ -30,9 +30,10 @@ class JobFileResponse(FileResponse):
         file: RenderedFile | RenderedVideo,
         *,
         stall: float,
+        media_type: str,  # a guess would read files on the event loop
         job: ServiceJob | None = None,
     ) -> None:
-        super().__init__(path, headers={"ETag": f'"{file.sha256}"'})
+        super().__init__(path, headers={"ETag": f'"{file.sha256}"'}, media_type=media_type)
         self._stall = stall
         self._job = job
         """Job that is delivered with the end of the file."""
@@ -115,7 +116,8 @@ def video_response(job: ServiceJob, *, stall: float) -> Response:
 
     Raises `RejectedRequestError` with status 409 if the job has no video.
     """
-    return JobFileResponse(job.video, finished_video(job), stall=stall, job=job)
+    done = finished_video(job)
+    return JobFileResponse(job.video, done, stall=stall, media_type="video/mp4", job=job)
 
 
 def finished_video(job: ServiceJob) -> RenderedVideo:
