@@ -113,6 +113,20 @@ async def test_a_cancelled_call_leaves_the_terminal_as_it_was(make_scene, tmp_pa
     assert not cloud.running
 
 
+async def test_log_records_are_written_above_the_live_view(
+    make_scene, tmp_path, terminal, monkeypatch, caplog
+):
+    screen = terminal()
+    handler = logging.StreamHandler()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    caplog.set_level(logging.INFO, "cloudburst.runs")
+    async with Client(FakeCloud(boot=0.5).backend) as client:
+        await client.render(make_scene("a"), to=tmp_path, progress=True)
+    # The view is erased first, and drawn again below.
+    assert re.search(r"\x1b\[2Krun \w+: worker 1 is ready *\n", screen.getvalue())
+    assert handler.stream is screen
+
+
 async def test_faults_leave_as_they_are(make_scene, tmp_path, terminal):
     terminal()
     with pytest.raises(InvalidScenesError):

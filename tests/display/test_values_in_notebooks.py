@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import pickle
 import re
 import sys
@@ -103,6 +104,7 @@ def test_a_report_in_a_notebook_has_its_videos_failures_bill_and_film(tmp_path, 
     ]
     assert "2 scenes failed:" in seen.text
     assert seen.text.count("EncodeError") == 1
+    assert "What to do: correct the file that the message names, and resume" in seen.text
     assert "a, b" in seen.text
     assert "$0.0100" in seen.text
     assert "Cost $0.0123 for 1 min 00 s billed (final): encoding 100%" in seen.text
@@ -139,7 +141,9 @@ def test_a_small_video_is_played_and_another_one_is_a_link(tmp_path, monkeypatch
         file.truncate(20_000_000)
     assert Seen(video("a", small)._repr_html_()).links == ["data:video/mp4;base64,YWJj"]
     assert Seen(video("a", small)._repr_html_()).tags == ["video"]
+    undecodable = Path(os.fsdecode(b"caf\xe9.mp4")).resolve()
     for path, href in (
+        (undecodable, "caf%E9.mp4"),
         (large, "large%20one.mp4"),
         (Path("gone.mp4").resolve(), "gone.mp4"),
         (S3Object("bucket", "videos/a.mp4"), "s3://bucket/videos/a.mp4"),

@@ -32,5 +32,5 @@ def player(path: AnyLocation) -> str:
 def link(path: AnyLocation, text: str) -> str:
     """Return a link to a file as HTML."""
     # Notebooks serve the files of their folder, by relative paths.
-    target = quote(os.path.relpath(path)) if isinstance(path, Path) else str(path)
+    target = quote(os.fsencode(os.path.relpath(path))) if isinstance(path, Path) else str(path)
     return f'<a href="{escape(target)}" target="_blank">{escape(text)}</a>'

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import logging
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TextIO, cast
 
 from cloudburst.concurrency import collapse_single
 from cloudburst.display.shown_run import ShownRun
@@ -26,7 +29,7 @@ async def progress_shown(progress: bool) -> AsyncGenerator[Callable[[Run], Await
     except ModuleNotFoundError as exc:
         message = "progress=True needs the package rich: pip install 'cloudburst-sdk[cli]'"
         raise ConfigurationError(message) from exc
-    shown = ShownRun()
+    shown, errors = ShownRun(), sys.stderr
     with collapse_single():
         async with display_for(ProgressConsole(stderr=True, emoji=False))(shown) as display:
 
@@ -36,4 +39,21 @@ async def progress_shown(progress: bool) -> AsyncGenerator[Callable[[Run], Await
                     await display.show(event)
                 return await run.report()
 
-            yield until_done
+            with _logs_above_view(errors):
+                yield until_done
+
+
+@contextmanager
+def _logs_above_view(replaced: TextIO) -> Generator[None]:
+    """Let log records be written above a live view, which has replaced standard error."""
+    found = [
+        each for each in logging.getLogger().handlers if getattr(each, "stream", 0) is replaced
+    ]
+    handlers = cast("list[logging.StreamHandler[TextIO]]", found)
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(replaced)
