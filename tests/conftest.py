@@ -29,6 +29,8 @@ from support.registry_server import running_registry
 
 # Each of more than a thousand processes would read the metadata of all packages in search of them.
 os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
+# Commands speak the language of the locale.
+os.environ["LC_ALL"] = "C.UTF-8"
 
 # Some test runs start with ignored signals: those of nohup and in the background of a script.
 for _signum, _default in (

@@ -18,6 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import WordWrapped, safe_text, unwrapped
 from cloudburst.display.texts import pluralize, short_path
 from cloudburst.errors import (
@@ -105,12 +106,12 @@ def describe_error(error: CloudburstError) -> RenderableType:
             return _describe_faults(faults)
         case OutputExistsError(paths=paths, objects=objects, reason=reason) if paths or objects:
             files = [*map(short_path, paths), *objects]
-            pronoun = "it" if len(files) == 1 else "them"
             videos = all(file.endswith(".mp4") for file in files)
             number = pluralize(len(files), "video" if videos else "file")
-            head = f"{number} there already; --overwrite replaces {pronoun}:"
+            pronoun = say("it" if len(files) == 1 else "them")
+            head = say("{} there already; --overwrite replaces {}:", number, pronoun)
             listed = [unwrapped(safe_text(f"  {file}")) for file in files[:_MAX_ERRORS_SHOWN]]
-            reasons = [safe_text(f"Reason: {reason}.")] if reason else []
+            reasons = [safe_text(say("Reason: {}.", reason))] if reason else []
             notes = [unwrapped(safe_text(note)) for note in getattr(error, "__notes__", ())]
             return Group(Text(head, "red"), *listed, *_more(len(files)), *reasons, *notes)
         case _:
@@ -118,7 +119,7 @@ def describe_error(error: CloudburstError) -> RenderableType:
             if _COMMAND.search(text.plain):
                 return unwrapped(text)
             if fix and fix not in text.plain:
-                text.append(f"\nWhat to do: {fix}.", "default")
+                text.append(f"\n{say('What to do: {}.', say(fix))}", "default")
             return WordWrapped(text)
 
 
@@ -129,7 +130,7 @@ def _describe_faults(faults: tuple[SceneFault, ...]) -> Group:
             lines += [safe_text(scene, "bold"), Padding.indent(_fault_table(group), 2)]
         else:  # a fault of the whole run
             lines.append(_fault_table(group))
-    total = f"{pluralize(len(faults), 'fault')}; nothing was started."
+    total = say("{}; nothing was started.", pluralize(len(faults), "fault"))
     return Group(*lines, *_more(len(faults)), Text(total, "red"))
 
 
@@ -139,10 +140,10 @@ def _fault_table(faults: Iterable[SceneFault]) -> Table:
     grid.add_column(overflow="fold")
     for fault in faults:
         grid.add_row(safe_text(fault.field, "cyan"), safe_text(fault.found, "red"))
-        grid.add_row("", Text.assemble(("expected ", "dim"), safe_text(fault.expected)))
+        grid.add_row("", Text.assemble((say("expected "), "dim"), safe_text(fault.expected)))
     return grid
 
 
 def _more(number: int) -> Iterator[Text]:
     if number > _MAX_ERRORS_SHOWN:
-        yield Text(f"… and {number - _MAX_ERRORS_SHOWN} more", "dim")
+        yield Text(say("… and {} more", number - _MAX_ERRORS_SHOWN), "dim")

@@ -25,6 +25,7 @@ from cloudburst.cli.result import RunRequest
 from cloudburst.client import planning
 from cloudburst.client.backends import OpenEndpoints, OpenFargate, OpenLocal, backend_list
 from cloudburst.client.planning import Choice, PlanResult, price_note
+from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import plain_table
 from cloudburst.display.texts import estimated_usd, format_duration, format_usd, pluralize
 from cloudburst.engine.forecast.plan import Plan
@@ -89,7 +90,7 @@ def plan_command(
     else:
         notes = [price_note(read_prices(), settings)]
         if not settings.subnets and any(plan.tasks for plan in choice.others):
-            notes.append("Fargate needs an AWS account, which is set up by: cloudburst init")
+            notes.append(say("Fargate needs an AWS account, which is set up by: cloudburst init"))
         print_output(PlanView(choice, [*filter(None, notes)]))
     return 0 if choice.fits else 2
 
@@ -185,32 +186,33 @@ class PlanView:
     def _chosen(self) -> Iterator[Text]:
         choice, plan = self.choice, self.choice.plan
         audio = format_duration(sum(scene.audio_seconds for scene in choice.scenes))
-        yield Text(f"{pluralize(len(choice.scenes), 'scene')}, {audio} of audio", "dim")
+        yield Text(say("{}, {} of audio", pluralize(len(choice.scenes), "scene"), audio), "dim")
         if choice.fits:
-            yield Text.assemble((plan_text(choice), "bold"), f" ({reason_text(choice)})")
+            reason = say(" ({})", reason_text(choice))
+            yield Text.assemble((plan_text(choice), "bold"), reason)
         else:
             message = no_plan_text(choice)
             yield Text(message[0].upper() + message[1:], "red")
         yield Text(_range_text(plan))
         if (step := next_step_text(choice)) is not None:
-            yield Text(f"Next step: {step}.")
+            yield Text(say("Next step: {}.", step))
         if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
-            note = f"The plan needs {vcpu} vCPU at once; a new account has {NEW_ACCOUNT_VCPU}."
-            yield Text(note, "yellow")
+            note = "The plan needs {} vCPU at once; a new account has {}."
+            yield Text(say(note, vcpu, NEW_ACCOUNT_VCPU), "yellow")
 
     def _table(self) -> Table:
         table = plain_table()
         table.add_column("", width=1)
         for name in ("time", "up to", "cost", "up to"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("workers", overflow="fold")
+            table.add_column(say(name), justify="right", no_wrap=True)
+        table.add_column(say("workers"), overflow="fold")
         for plan in self._listed():
             chosen = plan == self.choice.plan
             table.add_row(
                 "▸" if chosen else "",
                 format_duration(plan.seconds),
                 format_duration(plan.seconds_high),
-                estimated_usd(plan.usd) if plan.tasks else "free",
+                estimated_usd(plan.usd) if plan.tasks else say("free"),
                 estimated_usd(plan.usd_high) if plan.tasks else "",
                 workers_text(plan, self.choice),
                 style="bold" if chosen else "",
@@ -220,16 +222,19 @@ class PlanView:
     def _assumed(self) -> Iterator[Text]:
         kinds = [group.kind for plan in self._listed() for group in plan.groups]
         assumed = {kind.backend for kind in kinds if "encode" not in kind.performance.measured}
-        if names := " and ".join(_PLACES[backend] for backend in sorted(assumed, reverse=True)):
-            yield Text(f"The speed of {names} is assumed, until a run measures it.", "dim")
+        names = [say(_PLACES[backend]) for backend in sorted(assumed, reverse=True)]
+        if names:
+            line = "The speed of {} is assumed, until a run measures it."
+            yield Text(say(line, say(" and ").join(names)), "dim")
 
 
 def _range_text(plan: Plan) -> str:
-    times = map(format_duration, (plan.seconds_low, plan.seconds_high))
-    text = f"Eight of ten runs take {' to '.join(dict.fromkeys(times))}"
-    if plan.paid_group and plan.usd_low < plan.usd_high:
-        text += f" and cost {estimated_usd(plan.usd_low)} to {estimated_usd(plan.usd_high)}"
-    return f"{text}."
+    low, high = map(format_duration, (plan.seconds_low, plan.seconds_high))
+    time = low if low == high else say("{} to {}", low, high)
+    if not plan.paid_group or plan.usd_low == plan.usd_high:
+        return say("Eight of ten runs take {}.", time)
+    price = say("{} to {}", estimated_usd(plan.usd_low), estimated_usd(plan.usd_high))
+    return say("Eight of ten runs take {} and cost {}.", time, price)
 
 
 def _to_json(result: PlanResult, choice: Choice) -> dict[str, Any]:
@@ -245,31 +250,35 @@ def reason_text(choice: Choice) -> str:
     deadline, budget, hour = choice.limits.deadline, choice.limits.max_usd, choice.limits.hour_usd
     if deadline is not None:
         runs = choice.plan.runs_within(deadline) if choice.fits else 0
-        text = f"the {'cheapest' if runs == 9 else 'surest'} within {format_duration(deadline)}"
+        most = format_duration(deadline)
         if budget is not None:
-            text += f" and {format_usd(budget)}"
-        return f"{text}, kept in {'' if runs == 9 else 'about '}{runs} of 10 runs"
+            most = say("{} and {}", most, format_usd(budget))
+        if runs == 9:
+            return say("the cheapest within {}, kept in 9 of 10 runs", most)
+        return say("the surest within {}, kept in about {} of 10 runs", most, runs)
     if budget is not None:
-        return f"the fastest within {format_usd(budget)}, even if everything is slow"
+        return say("the fastest within {}, even if everything is slow", format_usd(budget))
     if hour != Limits().hour_usd:
-        return f"what cloudburst render does with --hour-usd {hour}"
-    return "what cloudburst render does by default"
+        return say("what cloudburst render does with --hour-usd {}", hour)
+    return say("what cloudburst render does by default")
 
 
 def no_plan_text(choice: Choice) -> str:
     """Return a message that no plan meets deadline and budget, and which plan comes closest."""
     deadline, budget = choice.limits.deadline, choice.limits.max_usd
-    limits = [f"finishes within {format_duration(deadline)}"] if deadline is not None else []
+    limits: list[str] = []
+    if deadline is not None:
+        limits.append(say("finishes within {}", format_duration(deadline)))
     if budget is not None:
-        limits.append(f"is certain to cost at most {format_usd(budget)}")
-    return f"no plan {' and '.join(limits)}; the closest: {plan_text(choice)}"
+        limits.append(say("is certain to cost at most {}", format_usd(budget)))
+    return say("no plan {}; the closest: {}", say(" and ").join(limits), plan_text(choice))
 
 
 def plan_text(choice: Choice) -> str:
     """Return the chosen plan in words: ``$0.0031, 4 min 10 s: 2 × STANDARD + this machine``."""
     plan = choice.plan
-    price = estimated_usd(plan.usd) if plan.paid_group else "free"
-    return f"{price}, {format_duration(plan.seconds)}: {workers_text(plan, choice)}"
+    price = estimated_usd(plan.usd) if plan.paid_group else say("free")
+    return say("{}, {}: {}", price, format_duration(plan.seconds), workers_text(plan, choice))
 
 
 def next_step_text(choice: Choice) -> str | None:
@@ -281,11 +290,12 @@ def next_step_text(choice: Choice) -> str | None:
     if step is None:
         return None
     saved, extra = plan.seconds - step.seconds, step.usd - plan.usd
-    sooner = f"{workers_text(step, choice)} is done {format_duration(saved)} sooner"
+    sooner = say("{} is done {} sooner", workers_text(step, choice), format_duration(saved))
     if extra <= 0:
-        return f"{sooner} and is not more expensive"
-    hour = extra * 3600 / Decimal(saved)
-    return f"{sooner} for {estimated_usd(extra)} more, which is {estimated_usd(hour)} for an hour"
+        return say("{} and is not more expensive", sooner)
+    hour = estimated_usd(extra * 3600 / Decimal(saved))
+    price = estimated_usd(extra)
+    return say("{} for {} more, which is {} for an hour", sooner, price, hour)
 
 
 def workers_text(plan: Plan, choice: Choice) -> str:
@@ -293,9 +303,9 @@ def workers_text(plan: Plan, choice: Choice) -> str:
     texts: list[str] = []
     for group in sorted(plan.groups, key=lambda group: not group.kind.usd_per_second):
         tier = group.kind.tier
-        name = f"{tier.name}{' Spot' if choice.spot else ''}" if tier else "container"
+        name = f"{tier.name}{' Spot' if choice.spot else ''}" if tier else say("container")
         here = group.kind.backend == "local"
-        texts.append(_PLACES["local"] if here else f"{group.count} × {name}")
+        texts.append(say(_PLACES["local"]) if here else f"{group.count} × {name}")
     return " + ".join(texts)
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cloudburst.cli.options import RunOptions
 from cloudburst.cli.output import print_output, write_json
+from cloudburst.display.language import say
 from cloudburst.display.summary import cost_text, group_failures, summary
 from cloudburst.display.terminal_texts import safe_text, unwrapped
 from cloudburst.display.texts import (
@@ -135,14 +136,15 @@ class ResultPrinter:
     def print_wait(self) -> None:
         """Print that the program waits until the bill is final."""
         if not self._options.json:
-            self._errors.print(Text(_WAIT, "dim"), soft_wrap=True)
+            self._errors.print(Text(say(_WAIT), "dim"), soft_wrap=True)
 
     def print_rest(self, outcome: RunOutcome) -> None:
         """Print what was not printed during the run: the report, or only its final bill."""
         report = outcome.report
         if report is None:
             if not self._options.quiet:
-                self._errors.print(safe_text("Interrupted before anything was started.", "yellow"))
+                text = say("Interrupted before anything was started.")
+                self._errors.print(Text(text, "yellow"))
             return
         if not outcome.is_printed:
             self.print_report(report)
@@ -156,7 +158,7 @@ class ResultPrinter:
                 print_output(cost_text(cost))
         if not cost.final and not self._options.json:
             command = safe_text(self._request.list_command(), "bold")
-            head = "The bill is not final yet. Show it later with: "
+            head = say("The bill is not final yet. Show it later with: ")
             # A terminal shows ^C where the cursor is.
             echoed = outcome.is_printed and self._errors.is_terminal
             self._errors.print(unwrapped("\n" if echoed else "", head, command))
@@ -177,16 +179,16 @@ class ResultPrinter:
             logger.warning("no report was written: %s", exc)
             return
         if not (self._options.quiet or self._options.json):
-            print_output(unwrapped("Report: ", safe_text(short_path(path), "green")))
+            print_output(unwrapped(say("Report: "), safe_text(short_path(path), "green")))
 
     def _print_commands(self, report: Report) -> None:
         if self._request.is_open and report.status is Status.COMPLETE:
             return  # the error of the film says how to go on
-        head = "Resume with: "
+        head = say("Resume with: ")
         if report.errors and all(error.remedy is Remedy.FIX_SCENE for error in report.errors):
             for path in _files_to_replace(report, self._request):
-                print_output(unwrapped("Correct or replace: ", safe_text(path, "red")))
-            head = "Then resume with: "
+                print_output(unwrapped(say("Correct or replace: "), safe_text(path, "red")))
+            head = say("Then resume with: ")
         command = safe_text(self._request.resume_command(report.run), "bold")
         print_output(unwrapped(head, command))
 
@@ -196,7 +198,7 @@ class ResultPrinter:
                 text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
                 self._errors.print(safe_text(text, "red"), soft_wrap=True)
         if report.film_error is not None:
-            text = f"film: {first_line(report.film_error)}"
+            text = say("film: {}", first_line(report.film_error))
             self._errors.print(safe_text(text, "red"), soft_wrap=True)
 
 

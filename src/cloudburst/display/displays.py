@@ -18,8 +18,9 @@ from anyio import to_thread
 from rich.console import Console
 from rich.text import Text
 
+from cloudburst.display.language import say
 from cloudburst.display.live_view import Row, live_view, whole_run
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.shown_run import ShownRun, worker_name
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import first_line, format_duration, format_size, short_path
 from cloudburst.engine.failure_groups import FailureEvent, FailureGroup, key_of
@@ -149,7 +150,7 @@ def summary_line(shown: ShownRun, progress: RunProgress, *, now: float) -> Text:
     """Return the line of a log about the whole run."""
     counts, bill, times = whole_run(shown, progress)
     texts = ["".join(text for text, _ in counts), bill, *times[:1]]
-    return _line(now, Text(", ".join(filter(None, texts))))
+    return _line(now, Text(say(", ").join(filter(None, texts))))
 
 
 def log_line(event: Event, shown: ShownRun) -> Text | None:
@@ -158,20 +159,23 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
         case SceneQueued() | SceneUploaded() | SceneProgress() | SceneEncoded() | FilmProgress():
             return None
         case WorkerLaunched(task=task, backend=backend):
-            text = Text(f"{shown.view.worker_name(task)} is starting ({backend})")
+            text = Text(say("{} is starting ({})", worker_name(shown.view, task), backend))
         case WorkerReady(task=task, size=size):
-            text = Text(f"{shown.view.worker_name(task)} is ready" + (f" ({size})" if size else ""))
+            ready = say("{} is ready", worker_name(shown.view, task))
+            text = Text(ready + (f" ({size})" if size else ""))
         case WorkerStopped(task=task, reason=reason):
-            end = f": {first_line(reason)}" if shown.is_new(reason) else ""
-            text = safe_text(f"{shown.view.worker_name(task)} stopped{end}")
+            stopped = say("{} stopped", worker_name(shown.view, task))
+            end = f": {say(first_line(reason))}" if shown.is_new(reason) else ""
+            text = safe_text(f"{stopped}{end}")
         case SceneStarted(scene=scene, task=task):
-            text = safe_text(f"{scene}: started on {shown.view.worker_name(task)}")
+            text = safe_text(say("{}: started on {}", scene, worker_name(shown.view, task)))
         case SceneEncoding(scene=scene, task=task):
-            text = safe_text(f"{scene}: encoding on {shown.view.worker_name(task)}")
+            text = safe_text(say("{}: encoding on {}", scene, worker_name(shown.view, task)))
         case SceneCompleted() | FilmCompleted():
             text = _completed_text(event)
         case SceneCopied(scene=scene, task=task):
-            text = safe_text(f"{scene}: slow, encoding on {shown.view.worker_name(task)} too")
+            worker = worker_name(shown.view, task)
+            text = safe_text(say("{}: slow, encoding on {} too", scene, worker))
         case WorkerFailed() | SceneRetried() | SceneFailed() | FilmFailed():
             text = _failure_text(event, shown)
         case _:
@@ -184,11 +188,11 @@ def _line(at: float, text: Text) -> Text:
 
 
 def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
-    done = "done already" if event.skipped else "done"
+    done = say("done already" if event.skipped else "done")
     if isinstance(event, FilmCompleted):
-        return safe_text(f"film: {done}, {short_path(event.path)}")
-    size, path = format_size(event.video.size), short_path(event.video.path)
-    return safe_text(f"{event.scene}: {done}, {size}, {path}")
+        return safe_text(say("film: {}", f"{done}{say(', ')}{short_path(event.path)}"))
+    facts = done, format_size(event.video.size), short_path(event.video.path)
+    return safe_text(f"{event.scene}: {say(', ').join(facts)}")
 
 
 def failure_line(event: Event, shown: ShownRun) -> Text | None:
@@ -215,19 +219,19 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
     """Return the text of a failure, with its message only if no earlier one had the same cause."""
     match event:
         case WorkerFailed(task=task):
-            head, style = f"{shown.view.worker_name(task)} failed", "yellow"
+            head, style = say("{} failed", worker_name(shown.view, task)), "yellow"
         case SceneRetried(scene=scene):
-            head, style = f"{scene}: attempt failed, retrying", "yellow"
+            head, style = say("{}: attempt failed, retrying", scene), "yellow"
         case SceneFailed(scene=scene):
-            head, style = f"{scene}: failed", "red"
+            head, style = say("{}: failed", scene), "red"
         case FilmFailed():
-            head, style = "no film", "red"
+            head, style = say("no film"), "red"
     group = shown.view.failures[key_of(event)]
     if group.first is None or group.first is event:
         text = safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
     else:
         name = shown.failure_name(group.first)
-        text = safe_text(f"{head}: {event.kind}, as above for {name}", style)
+        text = safe_text(say("{}: {}, as above for {}", head, event.kind, name), style)
     if _fails_first(event, group) and group.fix and group.fix not in event.message:
-        text.append(f"\n        What to do: {group.fix}", "default")
+        text.append(f"\n        {say('What to do: {}', say(group.fix))}", "default")
     return text

@@ -12,7 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.language import say
+from cloudburst.display.shown_run import ShownRun, worker_name
 from cloudburst.display.texts import (
     format_duration,
     format_limit,
@@ -71,11 +72,11 @@ def live_view(
     """
     view = shown.view
     if not view.scenes:
-        return LiveView([[Segment("checking the scenes", _style("dim"))]])
+        return LiveView([[Segment(say("checking the scenes"), _style("dim"))]])
     rows = _head(shown, progress, now, width)
     known = progress.workers if progress is not None else ()
     workers = [*view.workers_progress({each.task for each in known if each.state == "stopping"})]
-    label = max((len(view.worker_name(each.task)) for each in workers), default=0)
+    label = max((cell_len(worker_name(view, each.task)) for each in workers), default=0)
     rows += _worker_rows(view, workers, now, label=label, room=height // 3)
     rows += _scene_rows(view, label=label, width=width, room=height - 1 - len(rows))
     return LiveView(rows[: height - 1])
@@ -89,21 +90,22 @@ def whole_run(
     The time left comes with and without its range; there is none while it is not known.
     """
     view = shown.view
-    counts = [(f"{view.done} of {pluralize(len(view.scenes), 'scene')}", "")]
+    counts = [(say("{} of {}", view.done, pluralize(len(view.scenes), "scene")), "")]
     if view.failed:
-        counts.append((f" · {view.failed} failed", "red"))
+        counts.append((say(" · {} failed", view.failed), "red"))
     if shown.stopping:
-        counts.append((" · stopping", "yellow"))
+        counts.append((say(" · stopping"), "yellow"))
     elif view.film is not None:
-        counts.append((f" · joining the film {view.film:.0%}", "cyan"))
+        counts.append((say(" · joining the film {:.0%}", view.film), "cyan"))
     bill = ""
     if progress is not None and progress.usd is not None:
-        cap = "" if progress.max_usd is None else f" of {format_limit(progress.max_usd)}"
-        bill = f"{format_usd(progress.usd)}{cap}"
+        bill = format_usd(progress.usd)
+        if progress.max_usd is not None:
+            bill = say("{} of {}", bill, format_limit(progress.max_usd))
     if progress is None or progress.seconds_left is None or shown.stopping:
         return counts, bill, []
-    end = "+ film" if progress.film == 0 else "left"
-    time = f"about {format_duration(progress.seconds_left)} {end}"
+    form = "about {} + film" if progress.film == 0 else "about {} left"
+    time = say(form, format_duration(progress.seconds_left))
     low, high = progress.seconds_left_low, progress.seconds_left_high
     spread = "" if low is None or high is None else format_range(low, high)
     return counts, bill, [f"{time} ({spread})", time] if spread else [time]
@@ -119,12 +121,12 @@ def _head(shown: ShownRun, progress: RunProgress | None, now: float, width: int)
     if bill:
         facts += [_GAP, Segment(bill)]
     room = width - Segment.get_line_length(facts) - 2 * len(_GAP.text)
-    if room - len(times[0]) >= _MIN_BAR:
-        bar = _bar(share, room - len(times[0]))
+    if room - cell_len(times[0]) >= _MIN_BAR:
+        bar = _bar(share, room - cell_len(times[0]))
         return [[*bar, *facts, _GAP, Segment(times[0], _style("dim"))]]
     room = width - len(_GAP.text)
-    time = next((each for each in times if room - len(each) >= _MIN_BAR), times[-1])
-    return [[*_bar(share, max(room - len(time), 0)), Segment(time, _style("dim"))], facts]
+    time = next((each for each in times if room - cell_len(each) >= _MIN_BAR), times[-1])
+    return [[*_bar(share, max(room - cell_len(time), 0)), Segment(time, _style("dim"))], facts]
 
 
 def _worker_rows(
@@ -132,14 +134,14 @@ def _worker_rows(
 ) -> Iterator[Row]:
     shown = workers if len(workers) <= room else workers[: max(room - 1, 0)]
     places = [_place(each) for each in shown]
-    place_width = max(map(len, places), default=0)
+    place_width = max(map(cell_len, places), default=0)
     for worker, place in zip(shown, places, strict=True):
-        state: str = "waiting for a scene" if worker.state == "idle" else worker.state
+        state = say("waiting for a scene" if worker.state == "idle" else worker.state)
         if len(worker.scenes) > 1:
-            state += f", {len(worker.scenes)} scenes"
+            state = say("{}, {} scenes", state, len(worker.scenes))
         since = max(now - view.workers[worker.task].since, 0)
         yield [
-            _cell(view.worker_name(worker.task), label, "cyan"),
+            _cell(worker_name(view, worker.task), label, "cyan"),
             _cell(place, place_width, "dim"),
             _cell(state, _STATE_WIDTH, "" if worker.scenes else "dim"),
             Segment(format_duration(since), _style("dim")),
@@ -152,7 +154,7 @@ def _worker_rows(
 def _place(worker: WorkerProgress) -> str:
     if worker.size:
         return worker.size
-    return "this machine" if worker.place == "machine" else short_task(worker.task)
+    return say("this machine") if worker.place == "machine" else short_task(worker.task)
 
 
 def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator[Row]:
@@ -172,7 +174,11 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     for scene in shown:
         yield _scene_row(view, scene, *columns)
     for name in failed:
-        yield [_cell(name, columns[0], "bold"), _cell("", label), Segment("failed", _style("red"))]
+        yield [
+            _cell(name, columns[0], "bold"),
+            _cell("", label),
+            Segment(say("failed"), _style("red")),
+        ]
     sums = {
         "in work": len(busy) - len(shown),
         "failed": view.failed - len(failed),
@@ -185,8 +191,8 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
 
 def _scene_row(view: RunView, scene: SceneView, name: int, label: int, bar: int) -> Row:
     assert scene.task is not None, "the scene is on a worker"
-    stage = scene.stage.value + (" + copy" if scene.copy_task else "")
-    row = [_cell(scene.name, name, "bold"), _cell(view.worker_name(scene.task), label, "cyan")]
+    stage = say(scene.stage.value) + (say(" + copy") if scene.copy_task else "")
+    row = [_cell(scene.name, name, "bold"), _cell(worker_name(view, scene.task), label, "cyan")]
     row.append(_cell(stage, _STAGE_WIDTH))
     if scene.stage is SceneStage.ENCODING:
         row += [*_bar(scene.progress, bar), Segment(f"{scene.progress:{_PERCENT_WIDTH}.0%}")]
@@ -209,7 +215,7 @@ def _cell(text: str, width: int, style: str = "") -> Segment:
 
 
 def _rest(sums: Mapping[str, int]) -> Segment:
-    text = ", ".join(f"{count} {name}" for name, count in sums.items() if count)
+    text = say(", ").join(say(f"{{}} {name}", count) for name, count in sums.items() if count)
     return Segment(f"… {text}", _style("dim"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cloudburst.display.language import say
 from cloudburst.engine.failure_groups import FailureEvent, failure_key
 from cloudburst.engine.run import Run
 from cloudburst.engine.run_view import RunView
@@ -34,5 +35,13 @@ class ShownRun:
     def failure_name(self, event: FailureEvent) -> str:
         """Return the name of the scene or worker that a failure is about, or ``the film``."""
         if isinstance(event, FilmFailed):
-            return "the film"
-        return self.view.worker_name(event.task) if isinstance(event, WorkerFailed) else event.scene
+            return say("the film")
+        if isinstance(event, WorkerFailed):
+            return worker_name(self.view, event.task)
+        return event.scene
+
+
+def worker_name(view: RunView, task: str) -> str:
+    """Return the name of a worker for people: ``worker 2``, or ``a worker`` if not launched."""
+    number = view.numbers.get(task)
+    return say("a worker") if number is None else say("worker {}", number)

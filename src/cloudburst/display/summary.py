@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.display.language import say
 from cloudburst.display.terminal_texts import WordWrapped, plain_table, safe_text, unwrapped
 from cloudburst.display.texts import (
     first_line,
@@ -48,22 +49,22 @@ def summary_text(report: Report) -> str:
 
 def _videos(report: Report) -> Iterator[RenderableType]:
     table = plain_table()
-    table.add_column("scene", overflow="fold")
+    table.add_column(say("scene"), overflow="fold")
     for name in ("length", "render", "size", *(["cost"] if report.is_billed else [])):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(say(name), justify="right", no_wrap=True)
     for entry in report.scenes:
         if (video := entry.video) is not None:
             cost = [] if entry.usd is None else [format_usd(entry.usd)]
-            numbers = f"{video.seconds:.1f} s", f"{entry.encode_seconds:.1f} s"
+            numbers = say("{:.1f} s", video.seconds), say("{:.1f} s", entry.encode_seconds)
             table.add_row(safe_text(entry.scene), *numbers, format_size(video.size), *cost)
     yield table
     yield Text()
     path = report.videos[0].path
     if len(report.videos) == 1:
-        yield unwrapped("Video: ", safe_text(short_path(path), "green"))
+        yield unwrapped(say("Video: "), safe_text(short_path(path), "green"))
     else:
         folder = path.parent if isinstance(path, Path) else path.folder
-        yield unwrapped("Videos in ", safe_text(short_path(folder), "green"))
+        yield unwrapped(say("Videos in "), safe_text(short_path(folder), "green"))
 
 
 def group_failures(report: Report) -> list[FailureGroup]:
@@ -92,19 +93,24 @@ def _failures(report: Report) -> Iterator[RenderableType]:
             if failure.scenes
             else pluralize(len(failure.tasks), "task")
         )
-        fix = "; fix this, then resume" if failure.text == report.problem else ""
-        head = (f"{subject} failed{fix}: ", f"bold {style}")
+        form = (
+            "{} failed; fix this, then resume: "
+            if failure.text == report.problem
+            else "{} failed: "
+        )
+        head = (say(form, subject), f"bold {style}")
         yield WordWrapped(head, safe_text(first_line(failure.text), style))
         yield from _names(failure.scenes)
-        yield from _names(failure.tasks, "tasks: " if failure.scenes else "")
+        yield from _names(failure.tasks, say("tasks: ") if failure.scenes else "")
     unfinished = [entry.scene for entry in report.scenes if not (entry.video or entry.error)]
     if unfinished:
-        yield Text(f"{pluralize(len(unfinished), 'scene')} not done:", "bold yellow")
+        subject = pluralize(len(unfinished), "scene")
+        yield Text(say("{} not done:", subject), "bold yellow")
         yield from _names(unfinished)
     for worker in report.workers:
         if worker.post_mortem is not None:
             task, path = safe_text(short_task(worker.task)), short_path(worker.post_mortem)
-            yield unwrapped("Post-mortem of task ", task, ": ", safe_text(path, "yellow"))
+            yield unwrapped(say("Post-mortem of task "), task, ": ", safe_text(path, "yellow"))
 
 
 def _warnings(report: Report) -> Iterator[RenderableType]:
@@ -113,16 +119,16 @@ def _warnings(report: Report) -> Iterator[RenderableType]:
         for warning in video.warnings:
             scenes.setdefault(warning, []).append(video.scene)
     for warning, names in scenes.items():
-        head = (f"{pluralize(len(names), 'video')} with a warning: ", "bold yellow")
+        head = (say("{} with a warning: ", pluralize(len(names), "video")), "bold yellow")
         yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
         yield from _names(names)
 
 
 def _film(report: Report) -> Iterator[RenderableType]:
     if report.film is not None:
-        yield unwrapped("Film: ", safe_text(short_path(report.film), "green"))
+        yield unwrapped(say("Film: "), safe_text(short_path(report.film), "green"))
     if report.film_error is not None:
-        head = ("No film: ", "bold red")
+        head = (say("No film: "), "bold red")
         yield WordWrapped(head, safe_text(first_line(report.film_error), "red"))
 
 
@@ -137,12 +143,14 @@ def _totals(report: Report) -> Iterator[RenderableType]:
     length = sum(video.seconds for video in videos if video.scene not in skipped)
     rendered = len(videos) > len(skipped)
     wall = format_duration(report.wall_seconds)
-    speed = f", {format_duration(length)} of video in {wall}, speed-up {report.speedup:.1f}×"
+    speed = ", {} of video in {}, speed-up {:.1f}×", format_duration(length), wall, report.speedup
+    status, style = _STATUS_TEXT[report.status]
+    counts = pluralize(len(videos), "video"), pluralize(len(report.scenes), "scene")
     yield Text.assemble(
-        _STATUS_TEXT[report.status],
-        (f" {pluralize(len(videos), 'video')} of {pluralize(len(report.scenes), 'scene')}", "bold"),
-        f" ({len(skipped)} already there)" if skipped else "",
-        speed if rendered else f" after {wall}",
+        (say(status), style),
+        (f" {say('{} of {}', *counts)}", "bold"),
+        say(" ({} already there)", len(skipped)) if skipped else "",
+        say(*speed) if rendered else say(" after {}", wall),
     )
     predictable = report.status is Status.COMPLETE and not _is_resumed(report)
     if report.predicted is not None and predictable:
@@ -160,13 +168,14 @@ def _is_resumed(report: Report) -> bool:
 
 
 def _prediction_text(predicted: Prediction, report: Report) -> str:
-    taken = format_duration(report.wall_seconds)
-    text = f"{format_duration(predicted.wall_seconds)} predicted, {taken} taken"
+    times = map(format_duration, (predicted.wall_seconds, report.wall_seconds))
+    text = say("{} predicted, {} taken", *times)
     if predicted.usd_high or report.is_billed:
         low, high = format_usd(predicted.usd_low), format_usd(predicted.usd_high)
-        billed = format_usd(report.cost.usd) if report.is_billed else "nothing"
-        billed += " billed" if report.cost.final else " so far"
-        text += f"; {low if low == high else f'{low} to {high}'} predicted, {billed}"
+        billed = format_usd(report.cost.usd) if report.is_billed else say("nothing")
+        billed = say("{} billed" if report.cost.final else "{} so far", billed)
+        price = low if low == high else say("{} to {}", low, high)
+        text += say("; {} predicted, {}", price, billed)
     return text
 
 
@@ -182,8 +191,8 @@ _STATUS_TEXT = {
 def _bill(report: Report) -> Iterator[RenderableType]:
     for worker in report.workers:
         if worker.possibly_running:
-            name = safe_text(worker.task or "a task whose launch was not answered")
-            hint = " may still run; stop it: cloudburst cleanup"
+            name = safe_text(worker.task or say("a task whose launch was not answered"))
+            hint = say(" may still run; stop it: cloudburst cleanup")
             yield Text.assemble(name, hint, style="bold red", no_wrap=True, overflow="ignore")
     if not report.is_billed:
         return
@@ -195,9 +204,9 @@ def _bill(report: Report) -> Iterator[RenderableType]:
 
 def _task_table(report: Report) -> Table:
     table = plain_table()
-    table.add_column("task", no_wrap=True)
+    table.add_column(say("task"), no_wrap=True)
     for name in ("size", "ready", "billed", "scenes", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(say(name), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for worker in report.workers:
         if worker.cost is not None:
@@ -206,7 +215,7 @@ def _task_table(report: Report) -> Table:
 
 
 def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
-    ready = "never"
+    ready = say("never")
     if worker.launched_at is not None and worker.ready_at is not None:
         ready = format_duration(worker.ready_at - worker.launched_at)
     yield safe_text(short_task(worker.task), "cyan")
@@ -215,18 +224,19 @@ def _task_row(worker: WorkerReport, cost: Cost) -> Iterator[Text]:
     yield Text(format_duration(cost.billed_seconds))
     yield Text(str(worker.scenes))
     yield Text(format_usd(cost.usd))
-    yield Text("failed", "red") if worker.error else Text()
+    yield Text(say("failed"), "red") if worker.error else Text()
 
 
 def cost_text(cost: Cost) -> Text:
     """Return a bill with its total, its billed time and its parts."""
     billed = format_duration(cost.billed_seconds)
-    text = Text.assemble("Cost ", (format_usd(cost.usd), "bold"), f" for {billed} billed")
-    text.append(" (final): " if cost.final else " (estimate, tasks are stopping): ", "dim")
+    amount = (format_usd(cost.usd), "bold")
+    text = Text.assemble(say("Cost "), amount, say(" for {} billed", billed))
+    text.append(say(" (final): " if cost.final else " (estimate, tasks are stopping): "), "dim")
     parts = [
-        f"{part} {getattr(cost, part) / cost.usd:.0%}"
+        f"{say(part)} {getattr(cost, part) / cost.usd:.0%}"
         for part in COST_PARTS
         if cost.usd and getattr(cost, part)
     ]
-    text.append(", ".join(parts), "dim")
+    text.append(say(", ").join(parts), "dim")
     return text

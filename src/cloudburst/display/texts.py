@@ -6,6 +6,7 @@ import os
 from decimal import Decimal
 from pathlib import Path
 
+from cloudburst.display.language import is_chinese, say
 from cloudburst.models.locations import AnyLocation, S3Prefix
 from cloudburst.text import printable
 
@@ -17,10 +18,10 @@ def format_duration(seconds: float) -> str:
     """Return a duration as a text such as ``7 s``, ``3 min 05 s`` or ``2 h 00 min``."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return say("{} s", whole)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+        return say("{} min {:02} s", whole // 60, whole % 60)
+    return say("{} h {:02} min", whole // 3600, whole % 3600 // 60)
 
 
 def format_range(low: float, high: float) -> str:
@@ -28,7 +29,7 @@ def format_range(low: float, high: float) -> str:
     unit, name = (1, "s") if high < 90 else (60, "min") if high < 5400 else (3600, "h")
     digits = 1 if name == "h" else 0
     first, last = f"{low / unit:.{digits}f}", f"{high / unit:.{digits}f}"
-    return "" if first == last else f"{first}–{last} {name}"
+    return "" if first == last else f"{first}–{last} {say(name)}"
 
 
 def format_size(count: int) -> str:
@@ -77,4 +78,4 @@ def first_line(text: str, limit: int = _MAX_TEXT) -> str:
 
 def pluralize(number: int, word: str) -> str:
     """Return a number with a word in the right form: ``1 scene``, ``2 scenes``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return say(f"{{}} {word}{'' if number == 1 or is_chinese() else 's'}", number)
