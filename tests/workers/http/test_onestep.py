@@ -183,7 +183,7 @@ def refused(status, text="why"):
         (refused(404), WorkerProtocolError, None, False),
         (refused(405), WorkerProtocolError, None, False),
         (refused(408), RenderFailedError, "", False),
-        (refused(413), UploadError, "", False),
+        (refused(413), EncodeError, "", False),
         (refused(429), RenderFailedError, "", False),
         (refused(500), RenderFailedError, "", False),
         (httpx.Response(500, text="<html>"), RenderFailedError, "", False),
@@ -251,7 +251,7 @@ async def test_a_request_that_always_breaks_means_a_stopped_worker(image, make_s
 async def test_an_early_refusal_ends_the_body(image, make_scene):
     image.script["POST"] = [100, refused(413)]
     async with to_image(image) as renderer:
-        with pytest.raises(UploadError, match="larger than the worker accepts"):
+        with pytest.raises(EncodeError, match="why"):
             await make(renderer, make_scene(image=bytes(5 * BLOCK_BYTES)))
     assert len(image.posts[0].bytes) < 2 * BLOCK_BYTES
 

@@ -17,7 +17,6 @@ from cloudburst.errors import (
     KeyRefusedError,
     SceneError,
     SceneFault,
-    UploadError,
     WorkerDiskFullError,
     WorkerProtocolError,
 )
@@ -200,7 +199,6 @@ def parse_video(response: WorkerResponse, scene: str) -> CreatedVideo:
     Raises:
         EncodeError: Files or options are invalid; or, as the retryable `RenderFailedError`, the
             render service failed.
-        UploadError: A file is invalid or too large.
         WorkerError: The worker refuses the key, its disk is full, or the response is invalid.
     """
     if response.status == 200:
@@ -220,8 +218,7 @@ def _error_of(response: WorkerResponse, scene: str) -> CloudburstError:
     if kind is WorkerDiskFullError:
         return WorkerDiskFullError(f"the worker's disk is full: {reason}")
     # The scene would fail for good, so only a reason in the protocol's form counts.
-    final = issubclass(kind, (EncodeError, UploadError)) and not kind.retryable
-    if final and ErrorBody.parse(response) is None:
+    if kind is EncodeError and ErrorBody.parse(response) is None:
         msg = f"{UNKNOWN_PROTOCOL.summary} (HTTP {status}, and no reason)"
         return WorkerProtocolError(msg)
     if kind is EncodeError:
