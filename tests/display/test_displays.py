@@ -7,12 +7,20 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 
 from cloudburst.cli.output import describe_error
-from cloudburst.display.displays import failure_line, log_line, screen_display, summary_line
+from cloudburst.display import displays
+from cloudburst.display.displays import (
+    failure_line,
+    line_display,
+    log_line,
+    screen_display,
+    summary_line,
+)
 from cloudburst.display.shown_run import ShownRun
 from cloudburst.display.summary import summary
 from cloudburst.display.terminal_texts import safe_text
@@ -215,15 +223,45 @@ def test_a_line_for_each_event(event: Event, told: str | None) -> None:
 
 def test_a_minute_of_a_log_is_summed() -> None:
     shown = folded(["a", "b"], *launched("t1"))
-    progress = RunProgress(
-        at=180, scenes=2, done=0, failed=0, share=0, encodes={}, film=None, workers=(),
-        usd=Decimal("0.0123"), max_usd=None, seconds_left=250,
-        seconds_left_low=180, seconds_left_high=360,
-    )  # fmt: skip
+    progress = progress_of(shown)
     line = str(summary_line(shown, progress, now=180))
     assert line == "3 min 00 s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
     unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
     assert str(summary_line(shown, unknown, now=180)) == "3 min 00 s  0 of 2 scenes"
+
+
+@pytest.mark.anyio
+async def test_a_log_has_a_line_about_the_whole_run_each_minute_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(displays, "_SUMMARY_INTERVAL", 0.05)
+    shown = folded(["a", "b"], *launched("t1"))
+    console = Console(file=io.StringIO())
+    async with line_display(shown, console=console) as display:
+        await anyio.sleep(0.12)
+        assert written(console) == "", "the scenes are not checked yet"
+        await display.show(SceneStarted(at=3, scene="a", task="t1", attempt=1))
+        shown.measure = lambda: progress_of(shown)
+        with anyio.fail_after(10):
+            while "left" not in written(console):  # noqa: ASYNC110 - a test
+                await anyio.sleep(0.01)
+    first, *summaries = written(console).splitlines()
+    assert first == "   3 s  a: started on worker 1"
+    about = " s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
+    assert all(line.endswith(about) for line in summaries)
+
+
+def progress_of(shown: ShownRun) -> RunProgress:
+    return RunProgress(
+        at=180, scenes=len(shown.view.scenes), done=0, failed=0, share=0, encodes={}, film=None,
+        workers=(), usd=Decimal("0.0123"), max_usd=None, seconds_left=250,
+        seconds_left_low=180, seconds_left_high=360,
+    )  # fmt: skip
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 @pytest.mark.anyio
@@ -246,11 +284,12 @@ def test_a_live_view_has_each_cause_once_above_it_with_what_to_do() -> None:
     events: list[Event] = [retried, fails("b", 2), fails("a", 3), fails("c", 4)]
     shown = folded("abc", *launched("t1"), *events)
     told = [failure_line(event, shown) for event in events]
-    assert [None if one is None else str(one).split("\n") for one in told] == [
-        ["a: attempt failed, retrying: EncodeError: scene a is not a picture"],
+    assert [None if one is None else text(one, 50) for one in told] == [
+        ["a: attempt failed, retrying: EncodeError: scene a", "is not a picture"],
         [
             "b: failed: EncodeError, as above for a",
-            "        What to do: correct the file that the message names, and resume",
+            "  What to do: correct the file that the message",
+            "  names, and resume",
         ],
         None,
         None,

@@ -159,7 +159,7 @@ def test_a_failure_has_a_chinese_head_and_fix(in_chinese: None) -> None:
     shown = shown_run()
     failed = next(iter(shown.view.failures.values())).first
     assert failed is not None
-    text = str(failure_line(failed, shown))
+    text = printed(failure_line(failed, shown))
     assert text.startswith("2：失败: EncodeError: no way")
     assert "处理方法：改正消息中的文件后恢复运行" in text
     started = SceneStarted(at=2, scene="1", task="t", attempt=1)

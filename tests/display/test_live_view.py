@@ -146,13 +146,14 @@ def test_the_lines_fit_into_any_window(width: int, height: int, scenes: int, wor
         assert found[-1].endswith("5 done")
 
 
-def test_of_many_scenes_those_that_are_encoded_come_first() -> None:
+def test_of_many_scenes_those_that_are_encoded_or_failed_come_first() -> None:
     names = [str(number) for number in range(40)]
     uploads = [SceneStarted(at=4, scene=name, task="t1", attempt=1) for name in names[:30]]
     shown = folded(names, *launched("t1"), *uploads, *encoding("35", "t1"), failed("39"))
     found = lines(shown, width=100, height=12)
     assert found[2].startswith("35  worker 1  encoding")
-    assert found[-1] == "… 23 in work, 1 failed, 8 waiting"
+    assert found[3].split() == ["39", "failed"]
+    assert found[-1] == "… 24 in work, 8 waiting"
 
 
 @pytest.mark.parametrize("width", [60, 120])

@@ -15,7 +15,8 @@ from typing import TypeAlias, assert_never
 
 import anyio
 from anyio import to_thread
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from cloudburst.display.language import say
@@ -23,7 +24,7 @@ from cloudburst.display.live_view import Row, live_view, whole_run
 from cloudburst.display.shown_run import ShownRun, worker_name
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import first_line, format_duration, format_size, short_path
-from cloudburst.engine.failure_groups import FailureEvent, FailureGroup, key_of
+from cloudburst.engine.failure_groups import FailureEvent, key_of
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -93,7 +94,8 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
                 if not visible:
                     return
                 width, height = console.size
-                view = live_view(shown, progress, now=now, width=width, height=height)
+                # Terminals write ^C behind the last line, and must not break it.
+                view = live_view(shown, progress, now=now, width=width - 2, height=height)
                 if view.rows != drawn:
                     drawn = view.rows
                     await to_thread.run_sync(partial(live.update, view, refresh=True))
@@ -177,7 +179,8 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
             worker = worker_name(shown.view, task)
             text = safe_text(say("{}: slow, encoding on {} too", scene, worker))
         case WorkerFailed() | SceneRetried() | SceneFailed() | FilmFailed():
-            text = _failure_text(event, shown)
+            fix = _fix(event, shown)
+            text = _failure_text(event, shown).append(fix and f"\n{' ' * 8}{fix}", "default")
         case _:
             assert_never(event)
     return _line(event.at, text)
@@ -195,24 +198,17 @@ def _completed_text(event: SceneCompleted | FilmCompleted) -> Text:
     return safe_text(f"{event.scene}: {say(', ').join(facts)}")
 
 
-def failure_line(event: Event, shown: ShownRun) -> Text | None:
+def failure_line(event: Event, shown: ShownRun) -> RenderableType | None:
     """Return the text about a failure above a live view, which has each cause once.
 
     It is ``None`` for any other event, and for a scene that failed as another one before it.
     """
     if not isinstance(event, FailureEvent):
         return None
-    group = shown.view.failures[key_of(event)]
-    return (
-        _failure_text(event, shown) if event is group.first or _fails_first(event, group) else None
-    )
-
-
-def _fails_first(event: FailureEvent, group: FailureGroup) -> bool:
-    """Return whether this is the first scene that fails for good, so that a person must act."""
-    return isinstance(event, FilmFailed) or (
-        isinstance(event, SceneFailed) and event.scene == group.scenes[0]
-    )
+    text, fix = _failure_text(event, shown), _fix(event, shown)
+    if fix:
+        return Group(text, Padding.indent(fix, 2))
+    return text if event is shown.view.failures[key_of(event)].first else None
 
 
 def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
@@ -226,12 +222,17 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
             head, style = say("{}: failed", scene), "red"
         case FilmFailed():
             head, style = say("no film"), "red"
+    first = shown.view.failures[key_of(event)].first
+    if first is None or first is event:
+        return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
+    name = shown.failure_name(first)
+    return safe_text(say("{}: {}, as above for {}", head, event.kind, name), style)
+
+
+def _fix(event: FailureEvent, shown: ShownRun) -> str:
+    """Return what to do if this is the first scene with its cause that is not tried again."""
     group = shown.view.failures[key_of(event)]
-    if group.first is None or group.first is event:
-        text = safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
-    else:
-        name = shown.failure_name(group.first)
-        text = safe_text(say("{}: {}, as above for {}", head, event.kind, name), style)
-    if _fails_first(event, group) and group.fix and group.fix not in event.message:
-        text.append(f"\n        {say('What to do: {}', say(group.fix))}", "default")
-    return text
+    is_final = isinstance(event, FilmFailed) or group.scenes[:1] == [getattr(event, "scene", None)]
+    if isinstance(event, SceneRetried) or not is_final or group.fix in event.message:
+        return ""
+    return say("What to do: {}", say(group.fix))

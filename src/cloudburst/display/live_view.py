@@ -27,7 +27,7 @@ from cloudburst.text import printable, short_task
 
 Row: TypeAlias = list[Segment]
 
-_REST = Style.parse("bright_black")
+_REST = Style.parse("dim bright_black")
 """Style of the part of a bar that is not done."""
 _GAP = Segment("  ")
 _MIN_BAR, _MAX_BAR = 8, 24
@@ -37,9 +37,10 @@ _NAMES_MEASURED = 1000
 """Maximum number of scenes whose names decide the width of their column."""
 _STAGE_WIDTH, _STATE_WIDTH, _PERCENT_WIDTH = 17, 23, 4
 """Widths of the stage of a scene, the state of a worker with its scenes, and a percentage."""
-_URGENCY = (
-    SceneStage.ENCODING, SceneStage.DOWNLOADING, SceneStage.WAITING, SceneStage.UPLOADING
-)  # fmt: skip
+_URGENCY = tuple(
+    map(SceneStage, ("encoding", "downloading", "failed", "uploading", "waiting to encode"))
+)
+"""Order of the scenes if not all of them fit into the window."""
 
 
 class LiveView:
@@ -123,10 +124,10 @@ def _head(shown: ShownRun, progress: RunProgress | None, now: float, width: int)
     room = width - Segment.get_line_length(facts) - 2 * len(_GAP.text)
     if room - cell_len(times[0]) >= _MIN_BAR:
         bar = _bar(share, room - cell_len(times[0]))
-        return [[*bar, *facts, _GAP, Segment(times[0], _style("dim"))]]
+        return [[*bar, *facts, _GAP, Segment(times[0])]]
     room = width - len(_GAP.text)
     time = next((each for each in times if room - cell_len(each) >= _MIN_BAR), times[-1])
-    return [[*_bar(share, max(room - cell_len(time), 0)), Segment(time, _style("dim"))], facts]
+    return [[*_bar(share, max(room - cell_len(time), 0)), Segment(time)], facts]
 
 
 def _worker_rows(
@@ -158,14 +159,14 @@ def _place(worker: WorkerProgress) -> str:
 
 
 def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator[Row]:
-    shown = busy = view.in_work()
+    busy = view.in_work()
     waiting = len(view.scenes) - len(busy) - view.failed - view.done
     if view.done or waiting or len(busy) + view.failed > room:
         room -= 1  # for the sums
-    if len(busy) > room:
-        shown = sorted(busy, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
-    failures = chain.from_iterable(group.scenes for group in view.failures.values())
-    failed = [*islice(failures, max(room - len(shown), 0))]
+    failed = chain.from_iterable(group.scenes for group in view.failures.values())
+    shown = [*busy, *(view.scenes[name] for name in islice(failed, max(room, 0)))]
+    if len(shown) > room:
+        shown = sorted(shown, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
     longest = max(map(cell_len, islice(view.scenes, _NAMES_MEASURED)))
     longest = min(longest, _MAX_NAME)
     left = width - label - _STAGE_WIDTH - _PERCENT_WIDTH - 3 * len(_GAP.text)
@@ -173,15 +174,10 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     columns = min(longest, left), label, bar if bar >= _MIN_BAR else 0
     for scene in shown:
         yield _scene_row(view, scene, *columns)
-    for name in failed:
-        yield [
-            _cell(name, columns[0], "bold"),
-            _cell("", label),
-            Segment(say("failed"), _style("red")),
-        ]
+    failures_shown = sum(scene.stage is SceneStage.FAILED for scene in shown)
     sums = {
-        "in work": len(busy) - len(shown),
-        "failed": view.failed - len(failed),
+        "in work": len(busy) + failures_shown - len(shown),
+        "failed": view.failed - failures_shown,
         "waiting": waiting,
         "done": view.done,
     }
@@ -190,10 +186,11 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
 
 
 def _scene_row(view: RunView, scene: SceneView, name: int, label: int, bar: int) -> Row:
-    assert scene.task is not None, "the scene is on a worker"
+    worker = "" if scene.task is None else worker_name(view, scene.task)
     stage = say(scene.stage.value) + (say(" + copy") if scene.copy_task else "")
-    row = [_cell(scene.name, name, "bold"), _cell(worker_name(view, scene.task), label, "cyan")]
-    row.append(_cell(stage, _STAGE_WIDTH))
+    style = "red" if scene.stage is SceneStage.FAILED else ""
+    row = [_cell(scene.name, name, "bold"), _cell(worker, label, "cyan")]
+    row.append(_cell(stage, _STAGE_WIDTH, style))
     if scene.stage is SceneStage.ENCODING:
         row += [*_bar(scene.progress, bar), Segment(f"{scene.progress:{_PERCENT_WIDTH}.0%}")]
     return row

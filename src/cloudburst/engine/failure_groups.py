@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import TypeAlias
 
 from cloudburst.events import FilmFailed, SceneFailed, SceneRetried, WorkerFailed
@@ -13,8 +15,8 @@ from cloudburst.text import MAX_LINE_LENGTH, shorten
 
 FailureEvent: TypeAlias = WorkerFailed | SceneRetried | SceneFailed | FilmFailed
 
-MAX_GROUPS, MAX_NAMES = 20, 20
-"""Maximum number of failures in the progress of a run, and of scenes of each one."""
+_MAX_GROUPS, _MAX_SCENES, _MAX_ALL_SCENES = 20, 20, 100
+"""Maximum number of failures in the progress of a run, of scenes of each one, and of all scenes."""
 _IDENTIFIER = re.compile(r"arn:\S+|\b(?:[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?)?[0-9a-f]{12}\b")
 """Pattern that matches ARNs, task ids and request ids."""
 
@@ -36,16 +38,23 @@ class FailureGroup:
         """What to do; empty if the message says all."""
         return fix_of(self.text.partition(": ")[0])
 
-    def progress(self) -> RunFailure:
-        """Return the failure for the progress of a run, cut to its bounds."""
+    def progress(self, max_scenes: int) -> RunFailure:
+        """Return the failure for the progress of a run, with at most ``max_scenes`` names."""
         kind, _, message = self.text.partition(": ")
         return RunFailure(
             code=code_of(kind),
             message=shorten(message, MAX_LINE_LENGTH),
             fix=self.fix,
-            scenes=tuple(self.scenes[:MAX_NAMES]),
+            scenes=tuple(self.scenes[:max_scenes]),
             count=len(self.scenes),
         )
+
+
+def failures_progress(groups: Iterable[FailureGroup]) -> Iterator[RunFailure]:
+    """Yield the failures for the progress of a run: those of most scenes first, but not all."""
+    largest = nlargest(_MAX_GROUPS, groups, key=lambda group: len(group.scenes))
+    for group in largest:
+        yield group.progress(min(_MAX_SCENES, _MAX_ALL_SCENES // len(largest)))
 
 
 def key_of(event: FailureEvent) -> str:

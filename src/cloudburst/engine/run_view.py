@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from heapq import nlargest
 from typing import assert_never
 
-from cloudburst.engine.failure_groups import MAX_GROUPS, FailureEvent, FailureGroup, key_of
+from cloudburst.engine.failure_groups import FailureEvent, FailureGroup, key_of
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -30,7 +29,7 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
-from cloudburst.models.run_progress import RunFailure, WorkerActivity, WorkerPlace, WorkerProgress
+from cloudburst.models.run_progress import WorkerActivity, WorkerPlace, WorkerProgress
 
 
 class SceneStage(StrEnum):
@@ -214,11 +213,6 @@ class RunView:
             group = self.failures.setdefault(key_of(event), group)
             if isinstance(event, SceneFailed):
                 group.scenes.append(event.scene)
-
-    def failures_progress(self) -> Iterator[RunFailure]:
-        """Yield the failures for the progress of the run."""
-        groups = nlargest(MAX_GROUPS, self.failures.values(), key=lambda each: len(each.scenes))
-        return (group.progress() for group in groups)
 
     def workers_progress(self, stopping: Collection[str]) -> Iterator[WorkerProgress]:
         """Yield the state of each worker; ``stopping`` are the tasks that are being stopped."""

@@ -47,7 +47,7 @@ class RunFailure(BaseModel):
     fix: str
     """What to do: a short sentence or a command; empty if the message says all."""
     scenes: tuple[str, ...]
-    """Names of scenes that failed, at most 20."""
+    """Names of scenes that failed, at most 20; with more than five causes, fewer."""
     count: int
     """Number of scenes that failed; 0 if only attempts, workers or the film failed."""
 
