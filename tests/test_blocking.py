@@ -152,7 +152,7 @@ def test_nothing_is_written_twice_where_logging_is_set_up(
 ):
     shown = terminal()
     caplog.set_level(logging.INFO, "cloudburst")
-    monkeypatch.setattr(logging.getLogger("cloudburst"), "propagate", True)
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])
     blocking.execute_parallel_batches(scenes(1))
     assert [text for text in caplog.messages if text.endswith(": 场景_001 is done (1 of 1)")]
     assert shown.getvalue() == ""
@@ -176,7 +176,7 @@ def terminal(monkeypatch):
         shown = Terminal()
         monkeypatch.setattr(sys, "stderr", shown)
         # pytest's own handlers of the root logger count as logging that is set up.
-        monkeypatch.setattr(logging.getLogger("cloudburst"), "propagate", False)
+        monkeypatch.setattr(logging.root, "handlers", [])
         return shown
 
     return opened

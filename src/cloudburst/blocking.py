@@ -60,17 +60,12 @@ T = TypeVar("T")
 
 @contextmanager
 def _logged_to_terminal() -> Generator[None]:
-    """Write log records of runs to standard error, if nothing else shows them.
-
-    They are written only if standard error is a terminal and the program has not configured
-    logging.
-    """
-    if not sys.stderr.isatty() or _shown_by_logging():
+    """Write log records of runs to a terminal, unless the program has configured logging."""
+    if not sys.stderr.isatty() or logging.root.handlers:
         yield
         return
-    handler = logging.StreamHandler()
+    handler, level = logging.StreamHandler(), logger.level
     handler.setFormatter(logging.Formatter("cloudburst: %(message)s"))
-    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -78,16 +73,6 @@ def _logged_to_terminal() -> Generator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-
-
-def _shown_by_logging() -> bool:
-    """Return whether the program's own logging handles INFO records of runs."""
-    at: logging.Logger | None = logger
-    while at is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in at.handlers):
-            return logger.isEnabledFor(logging.INFO)
-        at = at.parent if at.propagate else None
-    return False
 
 
 def _twin(call: Callable[P, Awaitable[T]], *, shown: bool = False) -> Callable[P, T]:

@@ -43,16 +43,12 @@ class Frame(bytes):
 
     __slots__ = ()
 
-    @property
-    def media_type(self) -> str:
-        """``image/png`` or ``image/jpeg``."""
-        return "image/png" if self.startswith(b"\x89PNG") else "image/jpeg"
-
     def __repr__(self) -> str:
-        return f"<Frame: {self.media_type}, {len(self)} bytes>"
+        return f"<Frame: {len(self)} bytes>"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, bytes]:
-        return {self.media_type: bytes(self)}
+        media_type = "image/png" if self.startswith(b"\x89PNG") else "image/jpeg"
+        return {media_type: bytes(self)}
 
 
 async def render_frame(
