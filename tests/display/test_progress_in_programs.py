@@ -210,6 +210,16 @@ async def test_a_notebook_has_one_output_with_the_failures_at_the_end(
     assert capsys.readouterr() == ("", "")
 
 
+async def test_a_cancelled_call_leaves_an_empty_output(make_scene, tmp_path, notebook):
+    cloud = FakeCloud(encode=60)
+    with anyio.move_on_after(1.5) as scope:
+        await cloudburst.render(make_scene(), to=tmp_path, backend=cloud.backend, progress=True)
+    assert scope.cancelled_caught
+    assert "0 of 1 scene" in notebook[0].drawn[-2]["text/plain"]
+    assert notebook[0].drawn[-1]["text/plain"] == ""
+    assert not cloud.running
+
+
 async def test_each_scene_and_worker_has_a_record(make_scene, tmp_path, caplog):
     caplog.set_level(logging.INFO, "cloudburst.runs")
     cloud = FakeCloud(broken_scenes={"b"})
