@@ -72,7 +72,9 @@ def encoding(scene: str, task: str, progress: float = 0.5) -> list[Event]:
 
 
 def failed(scene: str) -> Event:
-    return SceneFailed(at=6, scene=scene, kind="EncodeError", message="m", retryable=False)
+    return SceneFailed(
+        at=6, scene=scene, kind="EncodeError", message="not a picture\nat all", retryable=False
+    )
 
 
 def progress_of(shown: ShownRun, **fields: object) -> RunProgress:
@@ -127,7 +129,7 @@ def test_the_lines_are_the_run_its_workers_its_scenes_and_the_rest() -> None:
         "第一章 夜里起了大风，小船找不到回家的路       worker 1  encoding            62%",
         "c                                             worker 1  uploading",
         "a-scene-whose-name-goes-on-and-on-until-nob…  worker 2  downloading",
-        "d                                                       failed",
+        "d                                             failed: not a picture",
         "… 1 waiting, 1 done",
     ]
 
@@ -152,7 +154,7 @@ def test_of_many_scenes_those_that_are_encoded_or_failed_come_first() -> None:
     shown = folded(names, *launched("t1"), *uploads, *encoding("35", "t1"), failed("39"))
     found = lines(shown, width=100, height=12)
     assert found[2].startswith("35  worker 1  encoding")
-    assert found[3].split() == ["39", "failed"]
+    assert found[3].split() == ["39", "failed:", "not", "a", "picture"]
     assert found[-1] == "… 24 in work, 8 waiting"
 
 

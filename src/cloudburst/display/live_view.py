@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -15,6 +15,7 @@ from rich.style import Style
 from cloudburst.display.language import say
 from cloudburst.display.shown_run import ShownRun, worker_name
 from cloudburst.display.texts import (
+    first_line,
     format_duration,
     format_limit,
     format_range,
@@ -163,17 +164,24 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     waiting = len(view.scenes) - len(busy) - view.failed - view.done
     if view.done or waiting or len(busy) + view.failed > room:
         room -= 1  # for the sums
-    failed = chain.from_iterable(group.scenes for group in view.failures.values())
-    shown = [*busy, *(view.scenes[name] for name in islice(failed, max(room, 0)))]
+    reasons = {name: group.text for group in view.failures.values() for name in group.scenes}
+    shown = [*busy, *(view.scenes[name] for name in islice(reasons, max(room, 0)))]
     if len(shown) > room:
         shown = sorted(shown, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
     longest = max(map(cell_len, islice(view.scenes, _NAMES_MEASURED)))
     longest = min(longest, _MAX_NAME)
     left = width - label - _STAGE_WIDTH - _PERCENT_WIDTH - 3 * len(_GAP.text)
     bar = min(left - longest - len(_GAP.text), _MAX_BAR)
-    columns = min(longest, left), label, bar if bar >= _MIN_BAR else 0
+    name_width, bar = min(longest, left), bar if bar >= _MIN_BAR else 0
     for scene in shown:
-        yield _scene_row(view, scene, *columns)
+        row = [_cell(scene.name, name_width, "bold")]
+        if scene.stage is SceneStage.FAILED:
+            reason = first_line(reasons[scene.name].partition(": ")[2])
+            text = f"{say('failed')}: {reason}"
+            row.append(_cell(text, width - name_width - 2 * len(_GAP.text), "red"))
+        else:
+            row += _stage_cells(view, scene, label, bar)
+        yield row
     failures_shown = sum(scene.stage is SceneStage.FAILED for scene in shown)
     sums = {
         "in work": len(busy) + failures_shown - len(shown),
@@ -185,12 +193,10 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
         yield [_rest(sums)]
 
 
-def _scene_row(view: RunView, scene: SceneView, name: int, label: int, bar: int) -> Row:
+def _stage_cells(view: RunView, scene: SceneView, label: int, bar: int) -> Row:
     worker = "" if scene.task is None else worker_name(view, scene.task)
     stage = say(scene.stage.value) + (say(" + copy") if scene.copy_task else "")
-    style = "red" if scene.stage is SceneStage.FAILED else ""
-    row = [_cell(scene.name, name, "bold"), _cell(worker, label, "cyan")]
-    row.append(_cell(stage, _STAGE_WIDTH, style))
+    row = [_cell(worker, label, "cyan"), _cell(stage, _STAGE_WIDTH)]
     if scene.stage is SceneStage.ENCODING:
         row += [*_bar(scene.progress, bar), Segment(f"{scene.progress:{_PERCENT_WIDTH}.0%}")]
     return row
