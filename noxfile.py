@@ -92,10 +92,11 @@ def hostile(session: nox.Session) -> None:
 
 @nox.session(python=HERE)
 def browser(session: nox.Session) -> None:
-    """Play videos in Chromium, and use the page of ``serve``; needs the program ``chromium``."""
+    """Use videos, the page of ``serve`` and reports in Chromium, a program that this needs."""
     session.install(EVERYTHING, *group("tests"), *group("browser"))
     folder = "tests/end_to_end/browser"
-    session.run("pytest", "-s", f"{folder}/playback.py", f"{folder}/page.py", *session.posargs)
+    files = [f"{folder}/{name}.py" for name in ("playback", "page", "report")]
+    session.run("pytest", "-s", *files, *session.posargs)
 
 
 @nox.session(python="3.11", venv_backend="uv")

@@ -92,7 +92,7 @@ def _page(report: Report, folder: Path, to: OutputFolder, state: str) -> str:
         "title": printable(to.name if isinstance(to, Path) else str(to)),
         "state": state,
         "version": version("cloudburst-sdk"),
-        "resume": _resume_command(report, to) if state not in _DONE else None,
+        "resume": _resume_command(report, to) if state not in _DONE or report.film_error else None,
         "places": list(places),
         "film": None if film is None else _link(film, folder, film.with_suffix(".jpg")),
         "problems": list(_problems(report)),
@@ -100,12 +100,15 @@ def _page(report: Report, folder: Path, to: OutputFolder, state: str) -> str:
         | {"scenes": [_scene(entry, folder) for entry in report.scenes]},
     }
     script = _script(_SCRIPT, [])
+    style = "".join((_PACKAGE / name).read_text("utf-8") for name in _STYLES)
     return _template().render(
         facts,
         data=facts,
         began=report.began_at and f"{report.began_at:%Y-%m-%d %H:%M} UTC",
         videos=report.videos,
         billed=report.is_billed,
+        icon=base64.b64encode((_PACKAGE / "serve/page/icon.svg").read_bytes()).decode(),
+        style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         policy=_policy(script),
     )
@@ -169,12 +172,12 @@ def _problem(kind: str, text: str, names: Sequence[str]) -> dict[str, Any]:
 def _template() -> jinja2.Template:
     templates = jinja2.FileSystemLoader(_PACKAGE / "display/page")
     environment = jinja2.Environment(loader=templates, autoescape=True)
-    environment.filters |= {"duration": format_duration, "size": format_size}
-    environment.filters["usd"] = lambda usd: format_usd(Decimal(usd))
-    style = "".join((_PACKAGE / name).read_text("utf-8") for name in _STYLES)
-    icon = base64.b64encode((_PACKAGE / "serve/page/icon.svg").read_bytes()).decode()
-    environment.globals |= {"style": Markup(style), "icon": icon}  # noqa: S704 - our own file
+    environment.filters.update(duration=format_duration, size=format_size, usd=_usd)
     return environment.get_template(NAME)
+
+
+def _usd(amount: str) -> str:
+    return format_usd(Decimal(amount))
 
 
 def _script(path: Path, seen: list[Path]) -> str:

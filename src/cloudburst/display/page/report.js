@@ -8,6 +8,7 @@ import { bill, bytes, chooseLanguage, clock, dateOf, duration, facts, forecast, 
 import { timeline } from "../../serve/page/timeline.js";
 
 const PILLS = { running: "now", complete: "ok", partial: "bad", failed: "bad", budget: "warn", interrupted: "warn", open: "warn" };
+const COLUMNS = { scene: "", worker: "n opt", attempts: "n opt", upload: "n opt", encode: "n", length: "n", size: "n" };
 const MAX_ROWS = 50, SLOWEST = 20, MAX_TILES = 60, FEW_TILES = 24, MAX_CELLS_AS_TILES = 200;
 const { run, title, state, version, resume, places, film, problems, report } = JSON.parse(document.getElementById("data").textContent);
 const { scenes, workers, cost, predicted, wall_seconds: wall } = report;
@@ -38,14 +39,14 @@ function page() {
   return [
     h("div", { class: "head" }, h("div", null,
       h("div", { class: "row" }, h("h1", null, h("bdi", null, title)), h("span", { class: `pill ${kind}` }, kind === "ok" ? icon("check", true) : kind === "bad" ? icon("warn", true) : null, t(`state.${state}`))),
-      h("p", null, facts(report.began_at && dateOf(report.began_at), t("run.of", { run }), places.map(name => t(`place.${name}`)).join(" + "), `cloudburst ${version}`)))),
+      h("p", null, facts(report.began_at && dateOf(report.began_at), t("run.of", { run }), places.map(name => t(`place.${name}`)).join(" + "))))),
     h("div", { class: "stack wide" },
-      resume && h("div", { class: "card stack tight noprint", key: "resume" }, h("h2", null, t("next.step")), h("div", { class: "cmd" }, h("code", null, resume))),
       figures(),
       problems.length > 0 && h("section", { class: "stack tight", "aria-labelledby": "problems" }, h("h2", { id: "problems" }, t("problems")), problems.map(problem)),
+      resume && h("div", { class: "card stack tight", key: "resume" }, h("h2", null, t("next.step")), h("div", { class: "cmd" }, h("code", null, resume))),
       film && player(),
       numbers.size > 0 && h("section", { class: "card", "aria-label": t("timeline") }, timeline(report)),
-      h("div", { class: "halves" }, isBilled && billCard(report), comparison()),
+      (isBilled || isComparable()) && h("div", { class: "halves" }, isBilled && billCard(report), isComparable() && comparison()),
       done.some(scene => scene.video.url) && videos(),
       scenes.length > 0 && table()),
   ];
@@ -57,16 +58,15 @@ function figures() {
   const length = total(done.map(scene => scene.video), "seconds"), size = total(done.map(scene => scene.video), "size");
   return h("div", { class: "card flush" }, h("dl", { class: "stats", "aria-label": t("run.state") },
     stat(t("videos"), [done.length, h("small", null, ` / ${scenes.length}`)], done.length > 0 && t("length.size", { time: duration(length), size: bytes(size) })),
-    stat(t("time"), duration(wall), predicted && !report.film_started_at && isComparable() && t("predicted.only", { expected: duration(predicted.wall_seconds) })),
+    stat(t("time"), duration(wall), !report.film_started_at && isComparable() && t("predicted.only", { expected: duration(predicted.wall_seconds) })),
     stat(t("bill"), isBilled ? bill(cost.usd) : t("free"), isBilled && (cost.final ? t("bill.is.final") : t("bill.may.grow"))),
     stat(t("workers"), numbers.size, facts(sizes, retries > 0 && t("retries.n", { n: retries })))));
 }
 
 /** Return whether the forecast, which is that of the last process, was for the whole run. */
-const isComparable = () => state === "complete" && !scenes.some(scene => scene.skipped) && !workers.some(worker => worker.launched_at < 0);
+const isComparable = () => predicted !== null && state === "complete" && !scenes.some(scene => scene.skipped) && !workers.some(worker => worker.launched_at < 0);
 
 function comparison() {
-  if (!predicted || !isComparable()) return null;
   const { seconds_low: low, seconds_high: high, usd_low, usd_high } = predicted;
   const taken = report.film_started_at ?? wall, hasRange = low !== null && high !== null;
   const time = range => t("predicted.range", { expected: duration(predicted.wall_seconds), low: duration(range[0]), high: duration(range[1]) });
@@ -112,13 +112,14 @@ const more = (part, n) => button(shown[part] ? t("show.fewer") : t("show.all", {
 function tile({ scene, video }) {
   const isPlaying = shown.playing.has(scene);
   const play = event => {
+    const node = event.currentTarget.closest(".thumb").querySelector("video");
     shown.playing.add(scene);
     draw();
-    event.target.closest(".thumb")?.querySelector("video").play();
+    node.play();
   };
   return h("li", { class: "tile", key: scene },
-    h("div", { class: "thumb" }, icon("picture"),
-      h("video", { key: "video", src: video.cover ? video.url : `${video.url}#t=0.1`, poster: video.cover, preload: "none", controls: isPlaying, playsinline: true, "aria-label": scene, made: video.cover ? null : node => seen.observe(node), onerror: event => event.target.classList.add("broken") }),
+    h("div", { class: "thumb" },
+      h("video", { key: "video", src: video.cover ? video.url : `${video.url}#t=0.1`, poster: video.cover, preload: "none", controls: isPlaying, playsinline: true, "aria-label": scene, made: video.cover ? null : node => seen.observe(node), onerror: event => event.target.classList.add("broken") }), icon("picture"),
       !isPlaying && h("button", { type: "button", class: "play", "aria-label": t("play", { name: scene }), onclick: play }, h("span", null, icon("play"))),
       !isPlaying && h("span", { class: "len" }, clock(Math.round(video.seconds)))),
     h("p", { class: "name", title: scene }, h("bdi", null, scene)),
@@ -137,13 +138,12 @@ const seen = new IntersectionObserver(entries => {
 function table() {
   const failed = scenes.filter(scene => !scene.video), slow = [...done].sort((one, other) => other.encode_seconds - one.encode_seconds).slice(0, SLOWEST);
   const some = shown.rows ? scenes : [...failed.slice(0, MAX_ROWS), ...slow];
-  const columns = ["scene", "worker", "attempts", "upload", "encode", "length", "size"];
   return h("section", { class: "card flush", "aria-labelledby": "scenes" },
     h("div", { class: "row between pad-title" }, h("h2", { id: "scenes" }, t("scenes")), scenes.length > MAX_ROWS && more("rows", scenes.length)),
     scenes.length > MAX_CELLS_AS_TILES && squares(),
     !shown.rows && h("p", { class: "small muted pad-line" }, t("slowest", { n: slow.length, all: scenes.length })),
     h("div", { class: "tablewrap", tabindex: "0", role: "group", "aria-label": t("scenes") }, h("table", null,
-      h("thead", null, h("tr", null, columns.map((name, place) => h("th", { class: place > 0 ? "n" : "" }, t(`column.${name}`))), isBilled && h("th", { class: "n" }, t("bill")))),
+      h("thead", null, h("tr", null, Object.entries(COLUMNS).map(([name, kind]) => h("th", { class: kind }, t(`column.${name}`))), isBilled && h("th", { class: "n" }, t("bill")))),
       h("tbody", null, some.map(row)))));
 }
 
@@ -152,7 +152,7 @@ function row(scene) {
   const cells = [numbers.get(scene.task) ?? "", scene.attempts || "", time("upload", scene.upload_seconds), time("encode", scene.encode_seconds), video && duration(video.seconds), video && bytes(video.size)];
   return h("tr", { key: scene.scene },
     h("td", null, h("bdi", null, scene.scene), " ", video ? scene.skipped && h("span", { class: "small muted" }, t("kept")) : h("span", { class: `small ${scene.error ? "bad" : "muted"}` }, t(scene.error ? "scene.failed" : "scene.never")), video && !video.url && h("div", { class: "small muted" }, video.where)),
-    cells.map(cell => h("td", { class: "n" }, cell)), isBilled && h("td", { class: "n" }, scene.usd === null ? "" : bill(scene.usd)));
+    cells.map((cell, place) => h("td", { class: place < 3 ? "n opt" : "n" }, cell)), isBilled && h("td", { class: "n" }, scene.usd === null ? "" : bill(scene.usd)));
 }
 
 function squares() {

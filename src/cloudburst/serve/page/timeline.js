@@ -38,14 +38,14 @@ export function timeline({ workers, scenes, wall_seconds: wall, film_started_at:
     height += high;
     return [
       bar(worker.ready_at ?? worker.launched_at, until, y, high, "idle", t("phase.idle")),
-      bar(worker.launched_at, worker.ready_at ?? until, y, high, worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
+      bar(worker.launched_at, worker.ready_at ?? until, y, high, worker.error && worker.ready_at === null ? "lost" : "start", t("colon", { what: t("phase.start"), text: duration((worker.ready_at ?? until) - worker.launched_at) })),
       rows.map((some, at) => some.flatMap(phasesOf).sort((one, other) => (one.kind === "encode") - (other.kind === "encode")).map(({ scene, kind, start, stop }) =>
         bar(start, stop, y + at * row, row - (rows.length > 1), scene.error ? "lost" : kind, t("colon", { what: scene.scene, text: facts(t(`phase.${kind}`), duration(stop - start)) }), kind === "encode" && size === 1 && scene.scene)))];
   };
   const lanes = [];
   for (let first = 0; first < shown.length; first += size) {
     const some = shown.slice(first, first + size);
-    lanes.push(who(size > 1 ? `${first + 1}–${first + some.length}` : t("worker.n", { n: first + 1 })), some.map(lane));
+    lanes.push(who(some.length > 1 ? `${first + 1}–${first + some.length}` : t("worker.n", { n: first + 1 })), some.map(lane));
     height += GAP;
   }
   if (joined !== null) {
