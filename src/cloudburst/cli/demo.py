@@ -26,6 +26,8 @@ def demo_command(
 ) -> int:
     """Render a picture-book story of six scenes on this machine.
 
+    Of the options for the film, only the names are listed: cloudburst --help-looks describes them.
+
     $ cloudburst demo
     $ cloudburst demo --film story.mp4 --transition crossfade
 

@@ -60,7 +60,8 @@ def resume_command(
     or stopped. Scenes, look, film, size of tasks and limits are those with which the run was
     started; keys and credentials come from the environment. With --film, a complete run only makes
     the film of its videos, with the music, voice and subtitles of the run's film. A run whose
-    program has not given its last scene gets its film when that program resumes it.
+    program has not given its last scene gets its film when that program resumes it. cloudburst
+    --help-looks describes the options for the film.
 
     $ cloudburst resume
     $ cloudburst resume --to videos --film story.mp4
