@@ -20,7 +20,7 @@ COMMANDS = (
     "image push --help",
     *(f"{name} --help" for name in app if name.isalpha() and name != "image"),
 )
-LINES = {"render": 60, "init": 53, "serve": 45, "resume": 43, "--help-looks": 140}
+LINES = {"render": 60, "init": 53, "serve": 45, "resume": 43, "--help-looks": 185}
 """Largest number of lines of pages that do not fit into 40."""
 
 
@@ -64,12 +64,14 @@ def test_times_are_durations_with_an_example(page):
 def test_options_for_the_look_have_names_in_render_and_texts_in_a_page_of_their_own(page):
     look = "--box-padding"
     assert look in page("render -h")
-    assert "Padding of the box" not in page("render -h")
+    assert "edges of its box" not in page("render -h")
     for words in ("plan -h", "frame -h"):
         assert look not in page(words)
     app.parse_args(["plan", "folder", look, "0.3,0.1"])
     for words in ("--help-looks", "render folder --help-looks"):
-        assert re.search(rf"{look} X,Y +Padding of the box", page(words))
+        assert re.search(
+            rf"{look} X,Y +Distance from the text to the edges of its box", page(words)
+        )
         assert "--transition CHOICE" in page(words)
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from cyclopts.help import HelpEntry, HelpPanel
-    from rich.console import Console, ConsoleOptions
 
 _METAVARS = {"STR": "TEXT", "INT": "N", "FLOAT": "N", "DECIMAL": "USD", "PATH": "FILE"}
 """Placeholders of values by those that cyclopts derives from types."""
 _BRIEF = {"Picture", "Motion", "Subtitles", "Sound", "Marks", "Film"}
 """Groups of options for the look, which are too many for the page of a command."""
-_BRIEF_WIDTH = max(map(len, _BRIEF))
 _NAMES_WIDTH = 26
 """Width in which names of an option are beside each other."""
 
@@ -32,61 +27,47 @@ class HelpPages:
     whole: bool = False
     """False to list only the names of the options for the look."""
 
-    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:  # noqa: ARG002
+    def render_usage(self, console: Console, _options: object, usage: object) -> None:
         """Print the line with the form of the command."""
         console.print(Text(f"Usage: {usage}", "bold"))
 
-    def render_description(
-        self,
-        console: Console,
-        options: ConsoleOptions,  # noqa: ARG002
-        description: Any,
-    ) -> None:
+    def render_description(self, console: Console, _options: object, description: object) -> None:
         """Print a docstring: its text in the width of the terminal, its examples as they are."""
         for paragraph in _plain(description).strip().split("\n\n"):
-            if paragraph.startswith("$ "):
-                console.print(Text(paragraph, "green", no_wrap=True, overflow="ignore"), crop=False)
-            else:
-                console.print(Text(" ".join(paragraph.split())))
-            console.print()
+            example = paragraph.startswith("$ ")
+            text = Text(paragraph, "green") if example else Text(" ".join(paragraph.split()))
+            console.print(text, soft_wrap=example, end="\n\n")
 
-    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:  # noqa: ARG002
+    def __call__(self, console: Console, options: object, panel: Any) -> None:  # noqa: ARG002
         """Print a group of options or commands."""
         if not panel.entries:
             return
-        title, brief = str(panel.title), panel.title in _BRIEF and not self.whole
+        brief = panel.title in _BRIEF and not self.whole
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True, style="cyan")
+        grid.add_column(no_wrap=True, style="bold" if brief else "cyan")
         if brief:
             names = "  ".join(entry.names[0] for entry in panel.entries)
-            grid.add_row(Text(f"{title:{_BRIEF_WIDTH}}", "default bold"), names)
+            grid.add_row(f"{panel.title:{max(map(len, _BRIEF))}}", names)
+            console.print(grid)
         else:
-            console.print(Text(title, "bold"))
+            console.print(Text(panel.title, "bold"))
             for entry in panel.entries:
-                grid.add_row(_names(entry), Text.assemble(*_parts(entry)))
-        console.print(grid)
-        if not brief:
-            console.print()
+                grid.add_row(*_cells(entry))
+            console.print(grid, "")
 
 
-def _names(entry: HelpEntry) -> str:
+def _cells(entry: Any) -> tuple[str, Text]:
     metavar = (entry.metavar or "").removesuffix("...")
-    metavar = _METAVARS.get(metavar, metavar)
-    names = entry.copy(metavar=metavar).display_labels_with_metavar
+    names = entry.copy(metavar=_METAVARS.get(metavar, metavar)).display_labels_with_metavar
     separator = " " if len(" ".join(names)) <= _NAMES_WIDTH else "\n    "
-    return f"  {separator.join(names)}"
+    notes = {"choices": entry.choices, "environment": entry.env_var}
+    text = "".join(f" [{note}: {', '.join(values)}]" for note, values in notes.items() if values)
+    text += " [required]" if entry.required else ""
+    description = " ".join(_plain(entry.description).split())
+    return f"  {separator.join(names)}", Text.assemble(description, (text, "dim"))
 
 
-def _parts(entry: HelpEntry) -> Iterator[str | tuple[str, str]]:
-    yield " ".join(_plain(entry.description).split())
-    for head, values in (("choices", entry.choices), ("environment", entry.env_var)):
-        if values:
-            yield f" [{head}: {', '.join(values)}]", "dim"
-    if entry.required:
-        yield " [required]", "dim"
-
-
-def _plain(text: Any) -> str:
+def _plain(text: object) -> str:
     """Return the characters of a text in the wrapping that cyclopts gives it."""
     inner = getattr(text, "primary_renderable", text)
     return inner.plain if isinstance(inner, Text) else ""
