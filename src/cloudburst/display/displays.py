@@ -57,7 +57,7 @@ class Display:
     """Open display of a run."""
 
     show: Callable[[Event], Awaitable[None]]
-    """Function that shows an event, called after `ShownRun.note`."""
+    """Function that shows an event of the run."""
     hide: Callable[[], Awaitable[None]] = _nothing_to_hide
     """Function that removes a live view, so that something else can be printed. Repeated calls do
     nothing."""
