@@ -168,16 +168,14 @@ def _scene_rows(view: RunView, *, label: int, width: int, room: int) -> Iterator
     shown = [*busy, *(view.scenes[name] for name in islice(reasons, max(room, 0)))]
     if len(shown) > room:
         shown = sorted(shown, key=lambda scene: _URGENCY.index(scene.stage))[: max(room, 0)]
-    longest = max(map(cell_len, islice(view.scenes, _NAMES_MEASURED)))
-    longest = min(longest, _MAX_NAME)
+    longest = min(max(map(cell_len, islice(view.scenes, _NAMES_MEASURED))), _MAX_NAME)
     left = width - label - _STAGE_WIDTH - _PERCENT_WIDTH - 3 * len(_GAP.text)
     bar = min(left - longest - len(_GAP.text), _MAX_BAR)
     name_width, bar = min(longest, left), bar if bar >= _MIN_BAR else 0
     for scene in shown:
         row = [_cell(scene.name, name_width, "bold")]
         if scene.stage is SceneStage.FAILED:
-            reason = first_line(reasons[scene.name].partition(": ")[2])
-            text = f"{say('failed')}: {reason}"
+            text = f"{say('failed')}: {first_line(reasons[scene.name].partition(': ')[2])}"
             row.append(_cell(text, width - name_width - 2 * len(_GAP.text), "red"))
         else:
             row += _stage_cells(view, scene, label, bar)

@@ -38,23 +38,20 @@ class FailureGroup:
         """What to do; empty if the message says all."""
         return fix_of(self.text.partition(": ")[0])
 
-    def progress(self, max_scenes: int) -> RunFailure:
-        """Return the failure for the progress of a run, with at most ``max_scenes`` names."""
-        kind, _, message = self.text.partition(": ")
-        return RunFailure(
-            code=code_of(kind),
-            message=shorten(message, MAX_LINE_LENGTH),
-            fix=self.fix,
-            scenes=tuple(self.scenes[:max_scenes]),
-            count=len(self.scenes),
-        )
-
 
 def failures_progress(groups: Iterable[FailureGroup]) -> Iterator[RunFailure]:
     """Yield the failures for the progress of a run: those of most scenes first, but not all."""
     largest = nlargest(_MAX_GROUPS, groups, key=lambda group: len(group.scenes))
     for group in largest:
-        yield group.progress(min(_MAX_SCENES, _MAX_ALL_SCENES // len(largest)))
+        kind, _, message = group.text.partition(": ")
+        max_scenes = min(_MAX_SCENES, _MAX_ALL_SCENES // len(largest))
+        yield RunFailure(
+            code=code_of(kind),
+            message=shorten(message, MAX_LINE_LENGTH),
+            fix=group.fix,
+            scenes=tuple(group.scenes[:max_scenes]),
+            count=len(group.scenes),
+        )
 
 
 def key_of(event: FailureEvent) -> str:
