@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from cloudburst.engine.report import rebuild_report
 from cloudburst.errors import FilmError, InvalidScenesError
 from cloudburst.events import FilmCompleted, FilmFailed, FilmProgress
 from cloudburst.models.film import FilmPart, FilmRequest, WorkerFilm
@@ -19,6 +20,8 @@ from cloudburst.models.prices import US_EAST_1_RATES
 from cloudburst.models.report import Status
 from cloudburst.testing import FakeCloud
 from support.harness import checked, engine
+from support.interrupted_runs import MemoryJournal
+from support.journal_entries import Model, process
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +93,24 @@ async def test_the_last_worker_of_the_run_makes_the_film():
     assert [e.progress for e in events if isinstance(e, FilmProgress)][-1] == 1.0
     assert [line for line in cloud.log if "encoded" in line][-1].startswith(f"encoded {FILM}")
     assert sum(scene.usd or 0 for scene in report.scenes) < report.cost.usd, "the film costs"
+
+
+async def test_report_from_the_journal_has_the_cost_and_time_of_the_film():
+    cloud = FakeCloud(boot=1.0, upload=1, encode=30, ends_after=5, rates=US_EAST_1_RATES)
+    journal, to = MemoryJournal(), S3Prefix("videos", "out/").object
+    more = {"to": lambda name: to(f"{name}.mp4"), "film": Maker(cloud)}
+    async with engine(cloud, limits=Limits(workers=1)) as e:
+        entry = process(journal.now(), run="run")
+        async with e.open(["a", "b"], journal=journal, process=entry, **more) as run:
+            await run.until_done()
+        report = await run.settled()
+        await e.pool.supervisors.writers.done()
+    rebuilt = await rebuild_report("run", Model().write(*journal.entries).past)
+    assert (rebuilt.cost, rebuilt.film) == (report.cost, FILM)
+    assert [scene.usd for scene in rebuilt.scenes] == [scene.usd for scene in report.scenes]
+    times = rebuilt.film_started_at, rebuilt.film_finished_at
+    assert times == (report.film_started_at, report.film_finished_at)
+    assert None not in times
 
 
 async def test_the_film_of_a_source_is_made_when_it_has_ended_and_no_worker_waits_for_it_before():

@@ -8,7 +8,7 @@ import { bill, bytes, chooseLanguage, clock, dateOf, duration, facts, forecast, 
 import { timeline } from "../../serve/page/timeline.js";
 
 const PILLS = { running: "now", complete: "ok", partial: "bad", failed: "bad", budget: "warn", interrupted: "warn", open: "warn" };
-const COLUMNS = { scene: "", worker: "n opt", attempts: "n opt", upload: "n opt", encode: "n", length: "n", size: "n" };
+const COLUMNS = { scene: "", worker: "n opt", attempts: "n opt", upload: "n opt", encode: "n", length: "n", size: "n opt" };
 const MAX_ROWS = 50, SLOWEST = 20, MAX_TILES = 60, FEW_TILES = 24, MAX_CELLS_AS_TILES = 200;
 const { run, title, state, version, resume, places, film, problems, report } = JSON.parse(document.getElementById("data").textContent);
 const { scenes, workers, cost, predicted, wall_seconds: wall } = report;
@@ -152,7 +152,7 @@ function row(scene) {
   const cells = [numbers.get(scene.task) ?? "", scene.attempts || "", time("upload", scene.upload_seconds), time("encode", scene.encode_seconds), video && duration(video.seconds), video && bytes(video.size)];
   return h("tr", { key: scene.scene },
     h("td", null, h("bdi", null, scene.scene), " ", video ? scene.skipped && h("span", { class: "small muted" }, t("kept")) : h("span", { class: `small ${scene.error ? "bad" : "muted"}` }, t(scene.error ? "scene.failed" : "scene.never")), video && !video.url && h("div", { class: "small muted" }, video.where)),
-    cells.map((cell, place) => h("td", { class: place < 3 ? "n opt" : "n" }, cell)), isBilled && h("td", { class: "n" }, scene.usd === null ? "" : bill(scene.usd)));
+    cells.map((cell, place) => h("td", { class: Object.values(COLUMNS)[place + 1] }, cell)), isBilled && h("td", { class: "n" }, scene.usd === null ? "" : bill(scene.usd)));
 }
 
 function squares() {
