@@ -71,10 +71,12 @@ def test_named_run_is_shown_in_a_named_file(tmp_path):
 
 def test_killed_run_is_interrupted_and_one_that_goes_on_is_running(tmp_path):
     out = tmp_path / "cloudburst_results"
-    journal(out, "killed", scene("a"), result("a"), scene("b"), task())
+    retried = replace(failure("b"), given_up=False)
+    journal(out, "killed", scene("a"), result("a"), scene("b"), retried, task())
     assert cloudburst("report") == 0
     page = data(out / "report.html")
     assert page["state"] == "interrupted"
+    assert page["problems"] == []
     assert page["report"]["cost"]["final"] is False
     assert page["report"]["wall_seconds"] == 1020.0 - BEGAN
 
