@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.cli import main
-from cloudburst.cli.app import app
+from cloudburst.cli.app import _SUMMARIES, app
 
 COMMANDS = (
     "--help",
@@ -29,9 +29,9 @@ def page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "films").mkdir()
-    for name in app:
-        if not name.startswith("-"):  # a page of a command replaces its summary
-            monkeypatch.setattr(app[name], "help", app[name].help)
+    for summaries in _SUMMARIES.values():
+        for name, summary in summaries.items():  # a page of a command replaces its summary
+            monkeypatch.setattr(app[name], "help", summary)
 
     def page(words: str) -> str:
         assert main(words.split()) == 0
