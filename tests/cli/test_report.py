@@ -65,7 +65,7 @@ def test_named_run_is_shown_in_a_named_file(tmp_path):
     arguments = ("report", "one", "--to", str(out), "--output", "pages/one.html")
     assert cloudburst(*arguments) == 0
     page = data(tmp_path / "pages/one.html")
-    assert page["resume"] == "cloudburst resume one --to 'out put'"
+    assert page["resume"] == f"cloudburst resume one --to '{out}'"
     assert (page["problems"][0]["code"], page["problems"][0]["names"]) == ("upload", ["b"])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cloudburst.display.texts import format_duration, format_size, format_usd, short_path
+from cloudburst.display.texts import format_duration, format_size, format_usd
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import replaced_file
 from cloudburst.models.locations import AnyLocation, OutputFolder
@@ -119,7 +119,7 @@ _DONE = {Status.COMPLETE, "running", "open"}
 
 
 def _resume_command(report: Report, to: OutputFolder) -> str:
-    return shlex.join(["cloudburst", "resume", report.run, "--to", short_path(to)])
+    return shlex.join(["cloudburst", "resume", report.run, "--to", printable(str(to))])
 
 
 def _scene(entry: SceneReport, folder: Path) -> dict[str, Any]:
@@ -132,7 +132,8 @@ def _scene(entry: SceneReport, folder: Path) -> dict[str, Any]:
 
 
 def _link(path: AnyLocation, folder: Path, cover: AnyLocation | None) -> dict[str, Any]:
-    return {"url": _url(path, folder), "cover": _url(cover, folder), "where": short_path(path)}
+    where = printable(path.name if isinstance(path, Path) else str(path))
+    return {"url": _url(path, folder), "cover": _url(cover, folder), "where": where}
 
 
 def _url(path: AnyLocation | None, folder: Path) -> str | None:
