@@ -130,7 +130,7 @@ def shown_run() -> ShownRun:
         WorkerLaunched(at=1, task="t", backend="local", place="machine"),
         WorkerReady(at=2, task="t", backend="local", place="machine"),
         SceneStarted(at=2, scene="1", task="t", attempt=1),
-        SceneEncoding(at=3, scene="1", task="t", attempt=1),
+        SceneEncoding(at=3, scene="1", task="t"),
         SceneFailed(at=4, scene="2", kind="EncodeError", message="no way", retryable=False),
     )
     for event in events:
