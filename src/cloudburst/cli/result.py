@@ -15,12 +15,10 @@ from rich.text import Text
 from cloudburst.cli.options import RunOptions
 from cloudburst.cli.output import print_output, write_json
 from cloudburst.display.language import say
-from cloudburst.display.summary import cost_text, group_failures, summary
+from cloudburst.display.summary import cost_text, summary
 from cloudburst.display.terminal_texts import safe_text, unwrapped
-from cloudburst.display.texts import (
-    first_line,
-    short_path,
-)
+from cloudburst.display.texts import first_line, short_path
+from cloudburst.engine.failure_groups import failures_of
 from cloudburst.errors import ConfigurationError, Remedy
 from cloudburst.models.film import FilmRequest
 from cloudburst.models.limits import Limits, Timeouts
@@ -193,7 +191,7 @@ class ResultPrinter:
         print_output(unwrapped(head, command))
 
     def _print_failures(self, report: Report) -> None:
-        for failure in group_failures(report):
+        for failure in failures_of(report):
             if failure.scenes:
                 text = f"{', '.join(failure.scenes)}: {first_line(failure.text)}"
                 self._errors.print(safe_text(text, "red"), soft_wrap=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from cloudburst.display.player import link, player
-from cloudburst.display.summary import cost_text, group_failures
+from cloudburst.display.summary import cost_text
 from cloudburst.display.texts import first_line, format_size, format_usd, pluralize
+from cloudburst.engine.failure_groups import failures_of
 from cloudburst.models.report import Report, SceneReport
 from cloudburst.text import list_some, printable
 
@@ -30,7 +31,7 @@ def _parts(report: Report) -> Iterator[str]:
         yield player(report.videos[0].path)
     if report.film_error is not None:
         yield _failure("No film", first_line(report.film_error))
-    for group in group_failures(report):
+    for group in failures_of(report):
         if group.scenes:
             head = f"{pluralize(len(group.scenes), 'scene')} failed"
             names = list_some(group.scenes, _MAX_NAMES_SHOWN)

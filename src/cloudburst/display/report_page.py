@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cloudburst.display.texts import format_duration, format_size, format_usd
+from cloudburst.engine.failure_groups import failures_of, warnings_of
 from cloudburst.errors import ConfigurationError
 from cloudburst.files import replaced_file
 from cloudburst.models.locations import AnyLocation, OutputFolder
@@ -26,8 +27,6 @@ from cloudburst.text import printable
 try:
     import jinja2
     from markupsafe import Markup
-
-    from cloudburst.display.summary import group_failures
 except ModuleNotFoundError as exc:
     msg = f"a report needs the package {exc.name}: pip install 'cloudburst-sdk[cli]'"
     raise ConfigurationError(msg) from None
@@ -144,16 +143,12 @@ def _url(path: AnyLocation | None, folder: Path) -> str | None:
 
 
 def _problems(report: Report) -> Iterator[Mapping[str, Any]]:
-    for group in group_failures(report):
+    for group in failures_of(report):
         names, kind = (group.scenes, "scenes") if group.scenes else (group.tasks, "tasks")
         yield _problem(kind, group.text, names)
     if report.film_error is not None:
         yield _problem("film", f"FilmError: {report.film_error}", ())
-    warnings = dict[str, list[str]]()
-    for video in report.videos:
-        for warning in video.warnings:
-            warnings.setdefault(warning, []).append(video.scene)
-    for warning, names in warnings.items():
+    for warning, names in warnings_of(report).items():
         yield _problem("warning", f": {warning}", names)
 
 

@@ -21,7 +21,7 @@ from cloudburst.display.texts import (
     pluralize,
     short_path,
 )
-from cloudburst.engine.failure_groups import FailureGroup, failure_key
+from cloudburst.engine.failure_groups import failures_of, warnings_of
 from cloudburst.engine.report import COST_PARTS
 from cloudburst.models.report import Cost, Prediction, Report, Status, WorkerReport
 from cloudburst.text import list_some, short_task
@@ -67,26 +67,8 @@ def _videos(report: Report) -> Iterator[RenderableType]:
         yield unwrapped(say("Videos in "), safe_text(short_path(folder), "green"))
 
 
-def group_failures(report: Report) -> list[FailureGroup]:
-    """Return the failures of a report, grouped by cause; failures of scenes come first."""
-    found: dict[str, FailureGroup] = {}
-    for entry in report.scenes:
-        if entry.error is not None:
-            key = failure_key(entry.error, entry.scene)
-            found.setdefault(key, FailureGroup(entry.error)).scenes.append(entry.scene)
-    for worker in report.workers:
-        if worker.error is not None:
-            key = failure_key(worker.error)
-            # Tasks that cost nothing are listed only if scenes failed for the same reason.
-            if worker.cost is not None or key in found:
-                failure = found.setdefault(key, FailureGroup(worker.error))
-                if worker.task:
-                    failure.tasks.append(short_task(worker.task))
-    return list(found.values())
-
-
 def _failures(report: Report) -> Iterator[RenderableType]:
-    for failure in group_failures(report):
+    for failure in failures_of(report):
         style = "red" if failure.scenes else "yellow"
         subject = (
             pluralize(len(failure.scenes), "scene")
@@ -114,11 +96,7 @@ def _failures(report: Report) -> Iterator[RenderableType]:
 
 
 def _warnings(report: Report) -> Iterator[RenderableType]:
-    scenes: dict[str, list[str]] = {}
-    for video in report.videos:
-        for warning in video.warnings:
-            scenes.setdefault(warning, []).append(video.scene)
-    for warning, names in scenes.items():
+    for warning, names in warnings_of(report).items():
         head = (say("{} with a warning: ", pluralize(len(names), "video")), "bold yellow")
         yield WordWrapped(head, safe_text(first_line(warning), "yellow"))
         yield from _names(names)

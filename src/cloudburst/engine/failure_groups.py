@@ -1,4 +1,4 @@
-"""Failures of a run, grouped by their cause."""
+"""Failures and warnings of a run, grouped by their cause."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 from cloudburst.events import FilmFailed, SceneFailed, SceneRetried, WorkerFailed
 from cloudburst.models.problems import code_of, fix_of
+from cloudburst.models.report import Report
 from cloudburst.models.run_progress import RunFailure
-from cloudburst.text import MAX_LINE_LENGTH, shorten
+from cloudburst.text import MAX_LINE_LENGTH, short_task, shorten
 
 FailureEvent: TypeAlias = WorkerFailed | SceneRetried | SceneFailed | FilmFailed
 
@@ -34,24 +35,61 @@ class FailureGroup:
     tasks: list[str] = field(default_factory=list[str])
 
     @property
+    def code(self) -> str:
+        """Code of the error."""
+        return code_of(self.text.partition(": ")[0])
+
+    @property
+    def message(self) -> str:
+        """Message of the first failure."""
+        return self.text.partition(": ")[2]
+
+    @property
     def fix(self) -> str:
         """What to do; empty if the message says all."""
-        return fix_of(self.text.partition(": ")[0])
+        fix = fix_of(self.text.partition(": ")[0])
+        return "" if fix in self.message else fix
 
 
 def failures_progress(groups: Iterable[FailureGroup]) -> Iterator[RunFailure]:
     """Yield the failures for the progress of a run: those of most scenes first, but not all."""
     largest = nlargest(_MAX_GROUPS, groups, key=lambda group: len(group.scenes))
     for group in largest:
-        kind, _, message = group.text.partition(": ")
         max_scenes = min(_MAX_SCENES, _MAX_ALL_SCENES // len(largest))
         yield RunFailure(
-            code=code_of(kind),
-            message=shorten(message, MAX_LINE_LENGTH),
+            code=group.code,
+            message=shorten(group.message, MAX_LINE_LENGTH),
             fix=group.fix,
             scenes=tuple(group.scenes[:max_scenes]),
             count=len(group.scenes),
         )
+
+
+def failures_of(report: Report) -> list[FailureGroup]:
+    """Return the failures of a report, grouped by cause; failures of scenes come first."""
+    found: dict[str, FailureGroup] = {}
+    for entry in report.scenes:
+        if entry.error is not None:
+            key = failure_key(entry.error, entry.scene)
+            found.setdefault(key, FailureGroup(entry.error)).scenes.append(entry.scene)
+    for worker in report.workers:
+        if worker.error is not None:
+            key = failure_key(worker.error)
+            # Tasks that cost nothing are listed only if scenes failed for the same reason.
+            if worker.cost is not None or key in found:
+                failure = found.setdefault(key, FailureGroup(worker.error))
+                if worker.task:
+                    failure.tasks.append(short_task(worker.task))
+    return list(found.values())
+
+
+def warnings_of(report: Report) -> dict[str, list[str]]:
+    """Return the names of the scenes whose videos have a warning, by the warning."""
+    scenes: dict[str, list[str]] = {}
+    for video in report.videos:
+        for warning in video.warnings:
+            scenes.setdefault(warning, []).append(video.scene)
+    return scenes
 
 
 def key_of(event: FailureEvent) -> str:
