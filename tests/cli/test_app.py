@@ -26,7 +26,7 @@ from cloudburst.cli import main
 from cloudburst.cli.output import describe_error
 from cloudburst.cli.result import RunOutcome, RunRequest
 from cloudburst.display.displays import OpenDisplay
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.live_view import ShownRun
 from cloudburst.errors import CapacityError, CloudburstError, ConfigurationError, LaunchError
 from cloudburst.models.limits import Timeouts
 

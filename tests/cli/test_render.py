@@ -135,7 +135,7 @@ async def test_the_picture_moves_and_goes_and_trouble_stays(
     tmp_path: Path, scenes: list[dict[str, Any]]
 ) -> None:
     console = screen()
-    cloud = FakeCloud(encode=0.3, broken_scenes={"bad"})
+    cloud = FakeCloud(encode=0.8, broken_scenes={"bad"})
     display = partial(screen_display, console=console)
     outcome = await rendered(job(scenes, tmp_path, cloud), display, console)
     told = written(console)

@@ -21,7 +21,7 @@ from cloudburst.display.displays import (
     screen_display,
     summary_line,
 )
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.live_view import ShownRun
 from cloudburst.display.summary import summary
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import format_duration, format_size
@@ -224,10 +224,12 @@ def test_a_line_for_each_event(event: Event, told: str | None) -> None:
 def test_a_minute_of_a_log_is_summed() -> None:
     shown = folded(["a", "b"], *launched("t1"))
     progress = progress_of(shown)
-    line = str(summary_line(shown, progress, now=180))
+    shown.progress = lambda: progress
+    line = str(summary_line(shown))
     assert line == "3 min 00 s  0 of 2 scenes, $0.0123, about 4 min 10 s left (3–6 min)"
     unknown = progress.model_copy(update={"seconds_left": None, "usd": None})
-    assert str(summary_line(shown, unknown, now=180)) == "3 min 00 s  0 of 2 scenes"
+    shown.progress = lambda: unknown
+    assert str(summary_line(shown)) == "3 min 00 s  0 of 2 scenes"
 
 
 @pytest.mark.anyio
@@ -241,7 +243,7 @@ async def test_a_log_has_a_line_about_the_whole_run_each_minute_without_control_
         await anyio.sleep(0.12)
         assert written(console) == "", "the scenes are not checked yet"
         await display.show(SceneStarted(at=3, scene="a", task="t1", attempt=1))
-        shown.measure = lambda: progress_of(shown)
+        shown.progress = lambda: progress_of(shown)
         with anyio.fail_after(10):
             while "left" not in written(console):  # noqa: ASYNC110 - a test
                 await anyio.sleep(0.01)

@@ -21,8 +21,7 @@ from cloudburst.cli.output import describe_error
 from cloudburst.display import language
 from cloudburst.display.displays import failure_line, log_line
 from cloudburst.display.language import is_chinese, say
-from cloudburst.display.live_view import live_view
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.live_view import ShownRun, live_view
 from cloudburst.display.summary import summary
 from cloudburst.display.texts import format_duration, pluralize
 from cloudburst.engine.report import COST_PARTS
@@ -145,8 +144,11 @@ def test_the_live_view_is_chinese_and_fits_its_window(in_chinese: None) -> None:
     progress = RunProgress.model_validate(
         counts | times | money | {"film": None, "encodes": {}, "workers": ()}
     )
+    shown = shown_run()
+    workers = tuple(shown.view.workers_progress(()))
+    shown.progress = lambda: progress.model_copy(update={"workers": workers})
     for width in (60, 80, 120):
-        text = printed(live_view(shown_run(), progress, now=9, width=width), width)
+        text = printed(live_view(shown, width=width, height=24), width)
         assert english_in(text) == []
         assert "0 / 4 个场景 · 1 个失败" in text
         assert "$0.0123 / $0.50" in text

@@ -11,8 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from cloudburst.display.live_view import live_view
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.live_view import ShownRun, live_view
 from cloudburst.events import (
     Event,
     FilmProgress,
@@ -45,7 +44,10 @@ def lines(
     file = io.StringIO()
     system = "standard" if colour else None
     console = Console(file=file, width=width, force_terminal=True, color_system=system)
-    console.print(live_view(shown, progress, now=94, width=width, height=height), end="")
+    if shown.view.scenes:
+        progress = progress or progress_of(shown)
+        shown.progress = lambda: progress
+    console.print(live_view(shown, width=width, height=height), end="")
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
@@ -79,7 +81,7 @@ def failed(scene: str) -> Event:
 
 def progress_of(shown: ShownRun, **fields: object) -> RunProgress:
     defaults = {
-        "at": 64,
+        "at": 94,
         "scenes": len(shown.view.scenes),
         "done": 0,
         "failed": 1,

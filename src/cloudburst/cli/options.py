@@ -17,9 +17,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from cloudburst.cli.output import write_line
-from cloudburst.display.displays import Display, OpenDisplay
-from cloudburst.display.notebook import display_for
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.displays import Display, OpenDisplay, display_for
+from cloudburst.display.live_view import ShownRun
 from cloudburst.display.texts import short_path
 from cloudburst.errors import ConfigurationError
 from cloudburst.events import Event

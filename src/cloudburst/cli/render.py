@@ -33,7 +33,7 @@ from cloudburst.cli.result import ResultPrinter, RunOutcome, RunRequest
 from cloudburst.client.client import Client
 from cloudburst.concurrency import collapse_single
 from cloudburst.display.displays import Display, OpenDisplay
-from cloudburst.display.shown_run import ShownRun
+from cloudburst.display.live_view import ShownRun
 from cloudburst.display.terminal_texts import WordWrapped
 from cloudburst.errors import OutputExistsError
 from cloudburst.inputs.remote_inputs import open_remote_inputs

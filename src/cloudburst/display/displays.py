@@ -5,12 +5,12 @@ Displays write in threads, because a slow terminal would otherwise delay the run
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import TypeAlias, assert_never
 
 import anyio
@@ -20,11 +20,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cloudburst.display.language import say
-from cloudburst.display.live_view import Row, live_view, whole_run
-from cloudburst.display.shown_run import ShownRun, worker_name
+from cloudburst.display.live_view import Row, ShownRun, live_view, whole_run, worker_name
 from cloudburst.display.terminal_texts import safe_text
 from cloudburst.display.texts import first_line, format_duration, format_size, short_path
-from cloudburst.engine.failure_groups import FailureEvent, key_of
+from cloudburst.engine.failure_groups import FailureEvent, failure_key, key_of
 from cloudburst.events import (
     Event,
     FilmCompleted,
@@ -45,7 +44,6 @@ from cloudburst.events import (
     WorkerReady,
     WorkerStopped,
 )
-from cloudburst.models.run_progress import RunProgress
 
 
 async def _nothing_to_hide() -> None:
@@ -65,12 +63,45 @@ class Display:
 
 OpenDisplay: TypeAlias = Callable[[ShownRun], AbstractAsyncContextManager[Display]]
 
-_REFRESH_INTERVAL = 0.25
+_REFRESH_INTERVAL = 0.5
 """Seconds between two updates of the live view."""
-_REFRESHES_PER_MEASURE = 4
-"""Number of updates of the live view after which the bill and the time left are computed again."""
 _SUMMARY_INTERVAL = 60.0
 """Seconds between two lines about the whole run in a log."""
+
+
+class ProgressConsole(Console):
+    """Console of a program, whose run goes on when the reader of its progress has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more."""
+        self.quiet = True
+
+
+def display_for(console: Console) -> OpenDisplay:
+    """Return the display that fits a console: in a notebook, in a terminal, or as lines."""
+    if console.is_jupyter:
+        from cloudburst.display.notebook import notebook_display  # noqa: PLC0415 - imports this
+
+        return notebook_display
+    # rich takes any output for a terminal if FORCE_COLOR is set, and logs of CI keep all lines.
+    moves = console.is_terminal and console.file.isatty() and not os.environ.get("CI")
+    live = moves and not console.is_dumb_terminal
+    return partial(screen_display if live else line_display, console=console)
+
+
+@asynccontextmanager
+async def repeated(update: Callable[[], Awaitable[None]], seconds: float) -> AsyncGenerator[None]:
+    """Call a function in the background, at once and after each interval."""
+
+    async def repeat() -> None:
+        while True:
+            await update()
+            await anyio.sleep(seconds)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(repeat)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -81,25 +112,17 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
     # A program's own output stays where it is, unless it would be drawn over.
     redirect = sys.stdout.isatty()
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=redirect)
-    printing, visible = anyio.Lock(), True
-    started_at = anyio.current_time()
+    printing, visible, drawn = anyio.Lock(), True, list[Row]()
 
     async def refresh() -> None:
-        progress, drawn = None, list[Row]()
-        for number in count():
-            now = anyio.current_time() - started_at
-            if shown.measure is not None and number % _REFRESHES_PER_MEASURE == 0:
-                progress = shown.measure()
-            async with printing:
-                if not visible:
-                    return
-                width, height = console.size
-                # Terminals write ^C behind the last line, and must not break it.
-                view = live_view(shown, progress, now=now, width=width - 2, height=height)
-                if view.rows != drawn:
-                    drawn = view.rows
-                    await to_thread.run_sync(partial(live.update, view, refresh=True))
-            await anyio.sleep(_REFRESH_INTERVAL)
+        nonlocal drawn
+        async with printing:
+            width, height = console.size
+            # Terminals write ^C behind the last line, and must not break it.
+            view = live_view(shown, width=width - 2, height=height)
+            if visible and view.rows != drawn:
+                drawn = view.rows
+                await to_thread.run_sync(partial(live.update, view, refresh=True))
 
     async def show(event: Event) -> None:
         if (text := failure_line(event, shown)) is not None:
@@ -114,10 +137,8 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
 
     await to_thread.run_sync(live.start)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refresh)
+        async with repeated(refresh, _REFRESH_INTERVAL):
             yield Display(show=show, hide=hide)
-            tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await hide()
@@ -127,32 +148,28 @@ async def screen_display(shown: ShownRun, *, console: Console) -> AsyncGenerator
 async def line_display(shown: ShownRun, *, console: Console) -> AsyncGenerator[Display]:
     """Print a line for each important event, and one about the whole run each minute, for logs."""
 
-    async def write(text: Text) -> None:
-        await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
+    async def write(text: Text | None) -> None:
+        if text is not None:
+            await to_thread.run_sync(partial(console.print, text, soft_wrap=True))
 
     async def show(event: Event) -> None:
-        if (text := log_line(event, shown)) is not None:
-            await write(text)
+        await write(log_line(event, shown))
 
     async def summarize() -> None:
-        started_at = anyio.current_time()
-        while True:
-            await anyio.sleep(_SUMMARY_INTERVAL)
-            if shown.measure is not None:
-                now = anyio.current_time() - started_at
-                await write(summary_line(shown, shown.measure(), now=now))
+        await write(summary_line(shown))
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(summarize)
+    async with repeated(summarize, _SUMMARY_INTERVAL):
         yield Display(show=show)
-        tasks.cancel_scope.cancel()
 
 
-def summary_line(shown: ShownRun, progress: RunProgress, *, now: float) -> Text:
-    """Return the line of a log about the whole run."""
+def summary_line(shown: ShownRun) -> Text | None:
+    """Return the line of a log about the whole run; ``None`` until its scenes are checked."""
+    progress = shown.progress()
+    if progress is None:
+        return None
     counts, bill, times = whole_run(shown, progress)
     texts = ["".join(text for text, _ in counts), bill, *times[:1]]
-    return _line(now, Text(say(", ").join(filter(None, texts))))
+    return _line(progress.at, Text(say(", ").join(filter(None, texts))))
 
 
 def log_line(event: Event, shown: ShownRun) -> Text | None:
@@ -167,7 +184,8 @@ def log_line(event: Event, shown: ShownRun) -> Text | None:
             text = Text(ready + (f" ({size})" if size else ""))
         case WorkerStopped(task=task, reason=reason):
             stopped = say("{} stopped", worker_name(shown.view, task))
-            end = f": {say(first_line(reason))}" if shown.is_new(reason) else ""
+            is_known = any(key.endswith(f": {failure_key(reason)}") for key in shown.view.failures)
+            end = "" if is_known else f": {say(first_line(reason))}"
             text = safe_text(f"{stopped}{end}")
         case SceneStarted(scene=scene, task=task):
             text = safe_text(say("{}: started on {}", scene, worker_name(shown.view, task)))
@@ -225,7 +243,13 @@ def _failure_text(event: FailureEvent, shown: ShownRun) -> Text:
     first = shown.view.failures[key_of(event)].first
     if first is None or first is event:
         return safe_text(f"{head}: {event.kind}: {first_line(event.message)}", style)
-    name = shown.failure_name(first)
+    match first:
+        case FilmFailed():
+            name = say("the film")
+        case WorkerFailed(task=task):
+            name = worker_name(shown.view, task)
+        case _:
+            name = first.scene
     return safe_text(say("{}: {}, as above for {}", head, event.kind, name), style)
 
 
@@ -233,6 +257,6 @@ def _fix(event: FailureEvent, shown: ShownRun) -> str:
     """Return what to do if this is the first scene with its cause that is not tried again."""
     group = shown.view.failures[key_of(event)]
     is_final = isinstance(event, FilmFailed) or group.scenes[:1] == [getattr(event, "scene", None)]
-    if isinstance(event, SceneRetried) or not is_final or group.fix in event.message:
+    if isinstance(event, SceneRetried) or not is_final or not group.fix:
         return ""
     return say("What to do: {}", say(group.fix))

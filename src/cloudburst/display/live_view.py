@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
@@ -13,7 +14,6 @@ from rich.segment import Segment
 from rich.style import Style
 
 from cloudburst.display.language import say
-from cloudburst.display.shown_run import ShownRun, worker_name
 from cloudburst.display.texts import (
     first_line,
     format_duration,
@@ -22,6 +22,7 @@ from cloudburst.display.texts import (
     format_usd,
     pluralize,
 )
+from cloudburst.engine.run import Run
 from cloudburst.engine.run_view import RunView, SceneStage, SceneView
 from cloudburst.models.run_progress import RunProgress, WorkerProgress
 from cloudburst.text import printable, short_task
@@ -44,6 +45,27 @@ _URGENCY = tuple(
 """Order of the scenes if not all of them fit into the window."""
 
 
+@dataclass(eq=False, slots=True)
+class ShownRun:
+    """Run that a display shows; without scenes until these are checked."""
+
+    view: RunView = field(default_factory=RunView)
+    progress: Callable[[], RunProgress | None] = lambda: None
+    """Function that returns the bill and the time left; ``None`` until the scenes are checked."""
+    stopping: bool = False
+    """True if the run is being stopped by a signal."""
+
+    def begin(self, run: Run) -> None:
+        """Show this run, whose scenes were checked."""
+        self.view, self.progress = run.view, run.progress
+
+
+def worker_name(view: RunView, task: str) -> str:
+    """Return the name of a worker for people: ``worker 2``, or ``a worker`` if not launched."""
+    number = view.numbers.get(task)
+    return say("a worker") if number is None else say("worker {}", number)
+
+
 class LiveView:
     """Lines that fit into a window. A table of rich takes much more time, which the run needs."""
 
@@ -59,33 +81,24 @@ class LiveView:
             yield Segment.line()
 
 
-def live_view(
-    shown: ShownRun,
-    progress: RunProgress | None = None,
-    *,
-    now: float,
-    width: int = 80,
-    height: int = 24,
-) -> LiveView:
-    """Return the live view at ``now`` seconds after the start of the run.
+def live_view(shown: ShownRun, *, width: int, height: int) -> LiveView:
+    """Return the live view of a run at this moment, which has fewer than ``height`` lines.
 
-    ``progress`` has the bill and the time left. The view is read here and not when it is rendered,
-    which another thread does. It has fewer than ``height`` lines.
+    The run is read here and not when the view is rendered, which another thread does.
     """
-    view = shown.view
-    if not view.scenes:
+    view, progress = shown.view, shown.progress()
+    if progress is None:
         return LiveView([[Segment(say("checking the scenes"), _style("dim"))]])
-    rows = _head(shown, progress, now, width)
-    known = progress.workers if progress is not None else ()
-    workers = [*view.workers_progress({each.task for each in known if each.state == "stopping"})]
-    label = max((cell_len(worker_name(view, each.task)) for each in workers), default=0)
-    rows += _worker_rows(view, workers, now, label=label, room=height // 3)
+    rows = _head(shown, progress, width)
+    names = (worker_name(view, worker.task) for worker in progress.workers)
+    label = max(map(cell_len, names), default=0)
+    rows += _worker_rows(view, progress, label=label, room=height // 3)
     rows += _scene_rows(view, label=label, width=width, room=height - 1 - len(rows))
     return LiveView(rows[: height - 1])
 
 
 def whole_run(
-    shown: ShownRun, progress: RunProgress | None
+    shown: ShownRun, progress: RunProgress
 ) -> tuple[list[tuple[str, str]], str, list[str]]:
     """Return texts about the whole run: counts with their styles, the bill, and the time left.
 
@@ -100,11 +113,11 @@ def whole_run(
     elif view.film is not None:
         counts.append((say(" · joining the film {:.0%}", view.film), "cyan"))
     bill = ""
-    if progress is not None and progress.usd is not None:
+    if progress.usd is not None:
         bill = format_usd(progress.usd)
         if progress.max_usd is not None:
             bill = say("{} of {}", bill, format_limit(progress.max_usd))
-    if progress is None or progress.seconds_left is None or shown.stopping:
+    if progress.seconds_left is None or shown.stopping:
         return counts, bill, []
     form = "about {} + film" if progress.film == 0 else "about {} left"
     time = say(form, format_duration(progress.seconds_left))
@@ -113,11 +126,11 @@ def whole_run(
     return counts, bill, [f"{time} ({spread})", time] if spread else [time]
 
 
-def _head(shown: ShownRun, progress: RunProgress | None, now: float, width: int) -> list[Row]:
+def _head(shown: ShownRun, progress: RunProgress, width: int) -> list[Row]:
     """Return one line, or two if the bar would be too short."""
     view = shown.view
     counts, bill, times = whole_run(shown, progress)
-    times = times or [format_duration(now)]
+    times = times or [format_duration(progress.at)]
     share = view.share if view.film is None else view.film
     facts = [Segment(text, _style(style)) for text, style in counts]
     if bill:
@@ -131,9 +144,8 @@ def _head(shown: ShownRun, progress: RunProgress | None, now: float, width: int)
     return [[*_bar(share, max(room - cell_len(time), 0)), Segment(time)], facts]
 
 
-def _worker_rows(
-    view: RunView, workers: Sequence[WorkerProgress], now: float, *, label: int, room: int
-) -> Iterator[Row]:
+def _worker_rows(view: RunView, progress: RunProgress, *, label: int, room: int) -> Iterator[Row]:
+    workers = progress.workers
     shown = workers if len(workers) <= room else workers[: max(room - 1, 0)]
     places = [_place(each) for each in shown]
     place_width = max(map(cell_len, places), default=0)
@@ -141,7 +153,7 @@ def _worker_rows(
         state = say("waiting for a scene" if worker.state == "idle" else worker.state)
         if len(worker.scenes) > 1:
             state = say("{}, {} scenes", state, len(worker.scenes))
-        since = max(now - view.workers[worker.task].since, 0)
+        since = max(progress.at - view.workers[worker.task].since, 0)
         yield [
             _cell(worker_name(view, worker.task), label, "cyan"),
             _cell(place, place_width, "dim"),

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TextIO, cast
 
 from cloudburst.concurrency import collapse_single
-from cloudburst.display.shown_run import ShownRun
 from cloudburst.engine.run import Run
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.report import Report
@@ -25,7 +24,8 @@ async def progress_shown(progress: bool) -> AsyncGenerator[Callable[[Run], Await
         yield Run.until_done
         return
     try:
-        from cloudburst.display.notebook import ProgressConsole, display_for  # noqa: PLC0415
+        from cloudburst.display.displays import ProgressConsole, display_for  # noqa: PLC0415
+        from cloudburst.display.live_view import ShownRun  # noqa: PLC0415  # noqa: PLC0415
     except ModuleNotFoundError as exc:
         message = "progress=True needs the package rich: pip install 'cloudburst-sdk[cli]'"
         raise ConfigurationError(message) from exc
