@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sqlite3
 import webbrowser
+from contextlib import closing
 from dataclasses import replace
 
 import anyio
@@ -13,7 +16,7 @@ import pytest
 
 from cloudburst.cli import main
 from cloudburst.models.locations import S3Prefix
-from cloudburst.models.report import Status
+from cloudburst.models.report import Prediction, Status
 from cloudburst.outputs.folder import claim_outputs
 from cloudburst.outputs.journal.reader import journal_folder
 from cloudburst.outputs.journal.writer import open_journal
@@ -124,6 +127,61 @@ def test_another_file_of_that_name_stays(tmp_path, capsys):
     assert cloudburst("report") == 2
     assert "not a report of cloudburst" in " ".join(capsys.readouterr().err.split())
     assert (out / "report.html").read_text() == "mine"
+
+
+def as_folder(path):
+    path.mkdir()
+
+
+def as_pipe(path):
+    os.mkfifo(path)
+
+
+def as_link(path):
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("made", [as_folder, as_pipe, as_link])
+def test_what_is_no_file_stays_and_is_an_error(tmp_path, capsys, made):
+    out = tmp_path / "cloudburst_results"
+    journal(out, "r1", scene("a"), result("a"), end())
+    made(out / "report.html")
+    kind = (out / "report.html").lstat().st_mode
+    assert cloudburst("report") == 2
+    assert capsys.readouterr().err.startswith("no report was written:")
+    assert (out / "report.html").lstat().st_mode == kind
+    assert len(list(out.iterdir())) == 2
+
+
+def test_place_where_no_file_can_be_is_an_error(tmp_path, capsys):
+    journal(tmp_path / "cloudburst_results", "r1", scene("a"), result("a"), end())
+    (tmp_path / "file").touch()
+    assert cloudburst("report", "--output", "file/report.html") == 2
+    assert capsys.readouterr().err.startswith("no report was written:")
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        ("seconds", "NaN"),
+        ("seconds", "Infinity"),
+        ("size", f"{10**400}"),
+        ("film_finished_at", "1e300"),
+        ("wall_seconds", "NaN"),
+    ],
+)
+def test_number_that_no_page_can_show_is_an_error(tmp_path, capsys, field, number):
+    out = tmp_path / "cloudburst_results"
+    began = replace(process(BEGAN, run="r1"), predicted=Prediction(wall_seconds=1.0))
+    journal(out, "r1", began, scene("a"), result("a"), end())
+    with closing(sqlite3.connect(out / ".cloudburst/r1.sqlite")) as changed, changed:
+        for table in ("processes", "results", "process_ends"):
+            changed.execute(
+                f"UPDATE {table} SET entry = "
+                f"""replace(entry, '"{field}":', '"{field}":{number},"was":')"""
+            )
+    assert cloudburst("report") == 2
+    assert "cannot be read" in " ".join(capsys.readouterr().err.split())
 
 
 def test_damaged_journal_is_an_error(tmp_path, capsys):

@@ -21,6 +21,7 @@ from cloudburst.engine.report import rebuild_report
 from cloudburst.errors import ConfigurationError
 from cloudburst.models.settings import Settings
 from cloudburst.outputs.journal.reader import journal_folder, journal_path, read_journal
+from cloudburst.text import describe_error
 
 
 def report_command(
@@ -65,7 +66,11 @@ def report_command(
     now = time.time() if one.process else None
     report = anyio.run(partial(rebuild_report, one.run, state, now=now))
     default = one.folder / NAME if isinstance(one.folder, Path) else Path(f"report-{one.run}.html")
-    path = write_page(report, output or default, to=one.folder, state=one.state)
+    try:
+        path = write_page(report, output or default, to=one.folder, state=one.state)
+    except OSError as exc:
+        msg = f"no report was written: {describe_error(exc)}"
+        raise ConfigurationError(msg) from exc
     print_output(unwrapped("Report: ", safe_text(short_path(path), "green")))
     if open_page:
         webbrowser.open(path.as_uri())

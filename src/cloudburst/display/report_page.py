@@ -18,7 +18,7 @@ from urllib.parse import quote
 from cloudburst.display.texts import format_duration, format_size, format_usd
 from cloudburst.engine.failure_groups import failures_of, warnings_of
 from cloudburst.errors import ConfigurationError
-from cloudburst.files import replaced_file
+from cloudburst.files import open_regular_file, replaced_file
 from cloudburst.models.locations import AnyLocation, OutputFolder
 from cloudburst.models.problems import code_of, fix_of
 from cloudburst.models.report import Report, SceneReport, Status
@@ -69,8 +69,8 @@ def write_page(
 ) -> Path:
     """Write the page; ``to`` is the folder of the videos, ``state`` that of a run in progress."""
     path = path.absolute()
-    if path.exists():
-        with path.open("rb") as file:
+    if os.path.lexists(path):
+        with open_regular_file(path) as file:
             if _MARK not in file.read(1_000):
                 msg = f"{path}: not a report of cloudburst; expected the name of a new file"
                 raise ConfigurationError(msg)

@@ -93,6 +93,7 @@ SCENES_ARE_MISSING = (
 
 # Time in seconds since the Unix epoch, limited to the years 1653 to 5138.
 EpochSeconds: TypeAlias = Annotated[float, Field(ge=-1e10, le=1e11, allow_inf_nan=False)]
+_Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ class SceneEntry:
     """Entry of a scene of the run."""
 
     scene: Scene
-    audio_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    audio_seconds: _Seconds
     fingerprint: str = ""
     """Fingerprint of what the video is to be made of, if a resumed run has compared it; else empty,
     because files are only read when they are sent."""
@@ -220,9 +221,9 @@ class ProcessEndEntry:
     status: Status
     film: WrittenLocation | None = None
     film_error: str | None = None
-    film_started_at: float | None = None
+    film_started_at: _Seconds | None = None
     """Seconds from the start of the process until it began to make the film."""
-    film_finished_at: float | None = None
+    film_finished_at: _Seconds | None = None
 
 
 Entry: TypeAlias = (

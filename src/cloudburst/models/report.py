@@ -49,7 +49,7 @@ class Status(StrEnum):
 
 
 class _ReportModel(BaseModel):
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Cost(_ReportModel):

@@ -337,14 +337,14 @@ def cover_path(video: _O) -> _O:
 class Video(BaseModel):
     """Finished video of a scene."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     scene: str
     path: WrittenLocation
     """Location of the file: an absolute path, or an object in S3."""
     task: str
     """Identifier of the task that rendered the video."""
-    size: int
+    size: Annotated[int, Field(ge=0, lt=2**63)]
     """Size of the file in bytes."""
     sha256: str
     """SHA-256 of the file, in hexadecimal."""

@@ -25,7 +25,7 @@ export function timeline({ workers, scenes, wall_seconds: wall, film_started_at:
   const shown = workers.filter(worker => worker.launched_at !== null), size = Math.ceil(shown.length / MAX_LANES);
   const end = Math.max(wall, film ?? 0, ...shown.map(worker => worker.stopped_at ?? 0), 1);
   const x = seconds => LEFT + (Math.max(0, seconds) / end) * (WIDTH - LEFT - 8);
-  const step = [1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600].find(one => end / one <= 8) ?? 7200;
+  const step = [1, 2, 5, 10, 20, 60, 120, 300, 600, 1800, 3600].find(one => end / one <= 8) ?? 3600 * Math.ceil(end / 28_800);
   const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, place) => place * step);
   let height = TOP;
   const bar = (from, to, y, high, kind, title, label) => from !== null && to !== null && to > from && [
