@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -23,13 +22,14 @@ from cloudburst.engine.records import (
 )
 from cloudburst.errors import BudgetError, ClosedError, CloudburstError, Remedy
 from cloudburst.models.journal_entries import JournalState
-from cloudburst.models.locations import OutputLocation
-from cloudburst.models.report import Cost, Prediction, Report, SceneReport, Status, WorkerReport
+from cloudburst.models.report import Cost, Report, SceneReport, Status, WorkerReport
 from cloudburst.models.scene import Video
 from cloudburst.models.task import Usage, seconds_billed, usd_amount
 
 # Names of the fields of `Cost` that add up to the bill.
 COST_PARTS = ("starting", "encoding", "transferring", "idle", "wasted")
+FILM_FACTS = ("film", "film_error", "film_started_at", "film_finished_at")
+"""Fields of a report and of the end of a process that describe the film."""
 _MILLISECOND = Decimal("0.001")
 
 
@@ -136,18 +136,15 @@ async def make_report(
     scenes: Sequence[SceneRecord],
     workers: Iterable[WorkerRecord],
     *,
-    began_at: float | None = None,
     started_at: float,
     seconds: float,
-    predicted: Prediction | None,
     is_open: bool = False,
-    bytes_checked: int = 0,
-    film: OutputLocation | None = None,
-    film_error: str | None = None,
-    film_started_at: float | None = None,
-    film_finished_at: float | None = None,
+    **facts: Any,
 ) -> Report:
-    """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled."""
+    """Return the report of a run, and let other tasks run meanwhile; it cannot be cancelled.
+
+    ``facts`` are further fields of the report.
+    """
     scene_reports, outcomes = list[SceneReport](), list[SceneOutcome]()
     worker_reports, costs = list[WorkerReport](), list[Cost | None]()
     usd_by_scene, names = dict[str, Decimal](), {scene.name for scene in scenes}
@@ -171,19 +168,13 @@ async def make_report(
     return Report(
         run=run,
         status=status(outcomes, is_open=is_open),
-        began_at=None if began_at is None else dt.datetime.fromtimestamp(began_at, dt.UTC),
         wall_seconds=seconds,
         scenes=tuple(scene_reports),
         workers=tuple(worker_reports),
         cost=total_cost(costs),
         problem=_problem(outcomes),
-        predicted=predicted,
-        bytes_checked=bytes_checked,
-        film=film,
-        film_error=film_error,
-        film_started_at=film_started_at,
-        film_finished_at=film_finished_at,
         errors=tuple(one.error for one in outcomes if one.error is not None),
+        **facts,
     )
 
 
@@ -229,10 +220,7 @@ async def rebuild_report(run: str, state: JournalState, *, now: float | None = N
         seconds=max(now or 0.0, process.started_at, *ends) - process.started_at,
         predicted=process.predicted,
         is_open=state.source_ended is False,
-        film=end.film if end else None,
-        film_error=end.film_error if end else None,
-        film_started_at=end.film_started_at if end else None,
-        film_finished_at=end.film_finished_at if end else None,
+        **{name: getattr(end, name) for name in FILM_FACTS if end},
     )
 
 

@@ -84,7 +84,6 @@ class WorkerView:
 
     number: int
     """Number of the worker in the order of launches, from 1."""
-    backend: str
     place: WorkerPlace
     size: str
     """Size of a billed task: ``2 vCPU, 4 GB``; empty if nothing is billed."""
@@ -238,7 +237,7 @@ class RunView:
             return
         # A worker that an earlier run started has no launch event in this run.
         number = self.numbers.setdefault(event.task, len(self.numbers) + 1)
-        worker = WorkerView(number, event.backend, event.place, event.size, event.at)
+        worker = WorkerView(number, event.place, event.size, event.at)
         worker = self.workers.setdefault(event.task, worker)
         worker.size = event.size
         worker.ready = worker.ready or isinstance(event, WorkerReady)
