@@ -20,9 +20,9 @@ from cloudburst.aws.client.price_list import read_prices
 from cloudburst.cli import main
 from cloudburst.cli.backend_options import BackendOptions
 from cloudburst.cli.plan import (
-    PlanView,
     apply_plan,
     next_step_text,
+    plan_lines,
     plan_text,
     reason_text,
     workers_text,
@@ -261,10 +261,9 @@ def test_how_it_looks(scenes: Path, tmp_path: Path) -> None:
     backends = OpenLocal(), OpenFargate(NATIVE)
     known = PlanData().candidates(backends, tiers=Tier, workers=None)
     choice = choose(checked, known, default_candidates=known, limits=Limits(deadline=200.0))
-    view = PlanView(choice, ["a note on prices"])
     for width in (60, 80, 120):
         console = Console(file=io.StringIO(), width=width)
-        console.print(view)
+        console.print(*plan_lines(choice, ["a note on prices"]), sep="\n")
         lines = console.file.getvalue().splitlines()
         assert all(len(line) <= width for line in lines)
         rows = [line for line in lines if line.startswith(("▸", "  ")) and " s " in line]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import anyio
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -91,7 +91,7 @@ def plan_command(
         notes = [price_note(read_prices(), settings)]
         if not settings.subnets and any(plan.tasks for plan in choice.others):
             notes.append(say("Fargate needs an AWS account, which is set up by: cloudburst init"))
-        print_output(PlanView(choice, [*filter(None, notes)]))
+        print_output(*plan_lines(choice, filter(None, notes)))
     return 0 if choice.fits else 2
 
 
@@ -162,70 +162,61 @@ def _compared(
             return options.open_backend(settings, workers=workers)
 
 
-@dataclass(frozen=True)
-class PlanView:
-    """Printed result of ``cloudburst plan``: the chosen plan, and a table of all plans."""
+def plan_lines(choice: Choice, notes: Iterable[str]) -> Iterator[RenderableType]:
+    """Yield the chosen plan, a table of all plans, and notes about prices and the account."""
+    listed = choice.listed(*choice.others)
+    yield from _chosen(choice)
+    if len(listed) > 1:
+        yield Text()
+        yield _table(choice, listed)
+        yield Text()
+    kinds = [group.kind for plan in listed for group in plan.groups]
+    assumed = {kind.backend for kind in kinds if "encode" not in kind.performance.measured}
+    if names := [say(_PLACES[backend]) for backend in sorted(assumed, reverse=True)]:
+        line = "The speed of {} is assumed, until a run measures it."
+        yield Text(say(line, say(" and ").join(names)), "dim")
+    for note in notes:
+        yield Text(note, "yellow")
 
-    choice: Choice
-    notes: Sequence[str] = ()
-    """Notes about prices and the account."""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self._chosen()
-        if len(self._listed()) > 1:
-            yield Text()
-            yield self._table()
-            yield Text()
-        yield from self._assumed()
-        for note in self.notes:
-            yield Text(note, "yellow")
+def _chosen(choice: Choice) -> Iterator[Text]:
+    plan = choice.plan
+    audio = format_duration(sum(scene.audio_seconds for scene in choice.scenes))
+    yield Text(say("{}, {} of audio", pluralize(len(choice.scenes), "scene"), audio), "dim")
+    if choice.fits:
+        reason = say(" ({})", reason_text(choice))
+        yield Text.assemble((plan_text(choice), "bold"), reason)
+    else:
+        message = no_plan_text(choice)
+        yield Text(message[0].upper() + message[1:], "red")
+    yield Text(_range_text(plan))
+    if (step := next_step_text(choice)) is not None:
+        yield Text(say("Next step: {}.", step))
+    paid = plan.paid_group
+    vcpu = plan.tasks * (paid.kind.tier.vcpu if paid and paid.kind.tier else 0)
+    if vcpu > NEW_ACCOUNT_VCPU:
+        note = "The plan needs {} vCPU at once; a new account has {}."
+        yield Text(say(note, vcpu, NEW_ACCOUNT_VCPU), "yellow")
 
-    def _listed(self) -> list[Plan]:
-        return self.choice.listed(*self.choice.others)
 
-    def _chosen(self) -> Iterator[Text]:
-        choice, plan = self.choice, self.choice.plan
-        audio = format_duration(sum(scene.audio_seconds for scene in choice.scenes))
-        yield Text(say("{}, {} of audio", pluralize(len(choice.scenes), "scene"), audio), "dim")
-        if choice.fits:
-            reason = say(" ({})", reason_text(choice))
-            yield Text.assemble((plan_text(choice), "bold"), reason)
-        else:
-            message = no_plan_text(choice)
-            yield Text(message[0].upper() + message[1:], "red")
-        yield Text(_range_text(plan))
-        if (step := next_step_text(choice)) is not None:
-            yield Text(say("Next step: {}.", step))
-        if (vcpu := total_vcpu(plan)) > NEW_ACCOUNT_VCPU:
-            note = "The plan needs {} vCPU at once; a new account has {}."
-            yield Text(say(note, vcpu, NEW_ACCOUNT_VCPU), "yellow")
-
-    def _table(self) -> Table:
-        table = plain_table()
-        table.add_column("", width=1)
-        for name in ("time", "up to", "cost", "up to"):
-            table.add_column(say(name), justify="right", no_wrap=True)
-        table.add_column(say("workers"), overflow="fold")
-        for plan in self._listed():
-            chosen = plan == self.choice.plan
-            table.add_row(
-                "▸" if chosen else "",
-                format_duration(plan.seconds),
-                format_duration(plan.seconds_high),
-                estimated_usd(plan.usd) if plan.tasks else say("free"),
-                estimated_usd(plan.usd_high) if plan.tasks else "",
-                workers_text(plan, self.choice),
-                style="bold" if chosen else "",
-            )
-        return table
-
-    def _assumed(self) -> Iterator[Text]:
-        kinds = [group.kind for plan in self._listed() for group in plan.groups]
-        assumed = {kind.backend for kind in kinds if "encode" not in kind.performance.measured}
-        names = [say(_PLACES[backend]) for backend in sorted(assumed, reverse=True)]
-        if names:
-            line = "The speed of {} is assumed, until a run measures it."
-            yield Text(say(line, say(" and ").join(names)), "dim")
+def _table(choice: Choice, listed: Iterable[Plan]) -> Table:
+    table = plain_table()
+    table.add_column("", width=1)
+    for name in ("time", "up to", "cost", "up to"):
+        table.add_column(say(name), justify="right", no_wrap=True)
+    table.add_column(say("workers"), overflow="fold")
+    for plan in listed:
+        chosen = plan == choice.plan
+        table.add_row(
+            "▸" if chosen else "",
+            format_duration(plan.seconds),
+            format_duration(plan.seconds_high),
+            estimated_usd(plan.usd) if plan.tasks else say("free"),
+            estimated_usd(plan.usd_high) if plan.tasks else "",
+            workers_text(plan, choice),
+            style="bold" if chosen else "",
+        )
+    return table
 
 
 def _range_text(plan: Plan) -> str:
@@ -307,9 +298,3 @@ def workers_text(plan: Plan, choice: Choice) -> str:
         here = group.kind.backend == "local"
         texts.append(say(_PLACES["local"]) if here else f"{group.count} × {name}")
     return " + ".join(texts)
-
-
-def total_vcpu(plan: Plan) -> int:
-    """Return the number of vCPUs of all tasks of a plan together."""
-    paid = plan.paid_group
-    return plan.tasks * (paid.kind.tier.vcpu if paid and paid.kind.tier else 0)
